@@ -1,0 +1,41 @@
+"""mtpsim: how deep to run Multi-Token Prediction, how sure you can be, when to turn it off.
+
+    >>> import mtpsim
+    >>> experiment = mtpsim.load("experiments/article.toml")
+    >>> result = mtpsim.run(experiment)
+    >>> print(result.advice)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mtpsim.experiment import Experiment, load, parse
+    from mtpsim.job import run
+    from mtpsim.options import ExecutorChoice
+    from mtpsim.problems import InputError
+    from mtpsim.result import Result
+
+_HOMES = {
+    "Experiment": "experiment",
+    "load": "experiment",
+    "parse": "experiment",
+    "run": "job",
+    "ExecutorChoice": "options",
+    "InputError": "problems",
+    "Result": "result",
+}
+
+__all__ = ["Experiment", "ExecutorChoice", "InputError", "Result", "__version__", "load", "parse", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `--help` needs no numba."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mtpsim' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"mtpsim.{_HOMES[name]}"), name)

@@ -1,0 +1,92 @@
+"""The one form that every acceptance model compiles to: a small hidden chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Clock = Literal["round", "token"]
+
+
+@dataclass(frozen=True)
+class AcceptanceChain:
+    """A finite hidden chain that decides which drafts are accepted.
+
+    Under the ``round`` clock the state holds for a whole round and then moves. Under the ``token``
+    clock it belongs to a position of the text: draft ``j`` of a round that starts at position
+    ``t`` is judged in the state of position ``t + j - 1``, and the state moves at each position.
+
+    Attributes:
+        start: ``[S]`` probability of each state at the first tick of a request.
+        step: ``[A, S, S]`` transition of the state from tick to tick; ``A`` is 1 where the outcome
+            of a tick does not matter, else 2: row set 0 follows a tick with a rejection, row
+            set 1 a tick without.
+        accept: ``[S, K]`` P(draft j accepted | drafts 1..j-1 accepted, state).
+        clock: what a tick is.
+        slowdown: ``[S]`` factor on the time of a round that starts in the state.
+
+    Raises:
+        ValueError: shapes disagree or a row is no probability vector.
+    """
+
+    start: Floats
+    step: Floats
+    accept: Floats
+    clock: Clock
+    slowdown: Floats
+
+    def __post_init__(self) -> None:
+        states = self.start.size
+        if self.step.ndim != 3 or self.step.shape[1:] != (states, states):
+            raise ValueError(f"step has shape {self.step.shape}, not (A, {states}, {states})")
+        if self.step.shape[0] not in (1, 2):
+            raise ValueError(f"step has {self.step.shape[0]} row sets; 1 or 2 are possible")
+        if self.accept.ndim != 2 or self.accept.shape[0] != states or not self.accept.shape[1]:
+            raise ValueError(f"accept has shape {self.accept.shape}, not ({states}, K)")
+        if self.slowdown.shape != (states,) or not (self.slowdown > 0).all():
+            raise ValueError(f"slowdown must be {states} positive numbers")
+        for name, rows in (("start", self.start), ("step", self.step)):
+            if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, rtol=0, atol=1e-9):
+                raise ValueError(f"each row of {name} must be probabilities that sum to 1")
+        if not ((self.accept >= 0) & (self.accept <= 1)).all():
+            raise ValueError("accept must lie within [0, 1]")
+
+    @property
+    def states(self) -> int:
+        """Number of hidden states S."""
+        return self.start.size
+
+    @property
+    def depth(self) -> int:
+        """Greatest depth K that the chain describes."""
+        return int(self.accept.shape[1])
+
+    @property
+    def survival(self) -> Floats:
+        """``[S, K]`` P(drafts 1..k all accepted) in each state, were the state to hold."""
+        return np.cumprod(self.accept, axis=1)
+
+
+def stationary(step: Floats, start: Floats | None = None) -> Floats:
+    """The long-run law of a chain.
+
+    Args:
+        step: ``[S, S]`` rows that sum to 1.
+        start: ``[S]`` law at the start, by default uniform. It matters only where the chain falls
+            into several closed classes.
+
+    Returns:
+        ``[S]`` share of ticks spent in each state.
+    """
+    states = step.shape[0]
+    law = np.full(states, 1 / states) if start is None else start
+    power = (step + np.eye(states)) / 2  # the lazy chain: same long-run law, never periodic
+    for _ in range(50):
+        power = power @ power
+        power /= power.sum(1, keepdims=True)  # keeps rounding from growing along eigenvalue 1
+    law = law @ power
+    return np.asarray(law / law.sum())

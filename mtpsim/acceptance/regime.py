@@ -1,0 +1,68 @@
+"""``regime``: easy and hard stretches, each with its own acceptance rates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from mtpsim.acceptance.base import AcceptanceModel, RatesAre
+from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
+from mtpsim.spec import Positive, Probability
+from mtpsim.theory import conditional_from
+
+Sojourn = Annotated[float, Field(ge=1)]
+
+
+class Regime(AcceptanceModel):
+    """A hidden state that stays for a while; it starts in its stationary law."""
+
+    model: Literal["regime"]
+    clock: Clock = Field("round", description="whether the state moves once a round or a token")
+    rates: list[list[Probability]] = Field(min_length=2, description="one row a state")
+    rates_are: RatesAre = Field("conditional", description="which definition the rates follow")
+    sojourn: list[Sojourn] | None = Field(None, description="mean stay in each state, in ticks")
+    step: list[list[Probability]] | None = Field(None, description="transition matrix, by rows")
+    slowdown: list[Positive] | None = Field(None, description="factor on the round time, by state")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Regime:
+        states = len(self.rates)
+        if len({len(row) for row in self.rates}) != 1 or not self.rates[0]:
+            lengths = [len(row) for row in self.rates]
+            raise ValueError(f"`rates` needs rows of one length, at least 1; given {lengths}")
+        if (self.sojourn is None) == (self.step is None):
+            raise ValueError("give either `sojourn` or `step`, and not both")
+        for name, given in (("sojourn", self.sojourn), ("slowdown", self.slowdown)):
+            if given is not None and len(given) != states:
+                raise ValueError(f"`{name}` has {len(given)} entries but `rates` has {states} rows")
+        if self.step is not None:
+            self._check_step(self.step, states)
+        for row in self.rates:
+            conditional_from(np.array(row, float), self.rates_are)
+        return self
+
+    @staticmethod
+    def _check_step(step: list[list[float]], states: int) -> None:
+        if len(step) != states or any(len(row) != states for row in step):
+            raise ValueError(f"`step` must be {states} rows of {states}, one a state of `rates`")
+        for number, row in enumerate(step, 1):
+            if abs(sum(row) - 1) > 1e-9:
+                raise ValueError(f"row {number} of `step` sums to {sum(row):.9g}, not to 1")
+
+    def _step(self) -> Floats:
+        if self.step is not None:
+            return np.array(self.step, float)
+        leave = 1 / np.array(self.sojourn, float)
+        others = leave.size - 1
+        step = np.repeat(leave[:, None] / others, leave.size, axis=1)
+        np.fill_diagonal(step, 1 - leave)
+        return step
+
+    def chain(self) -> AcceptanceChain:
+        """The states as given; leaving a state, all others are equally likely with `sojourn`."""
+        step = self._step()
+        accept = np.array([conditional_from(np.array(r, float), self.rates_are) for r in self.rates])
+        slowdown = np.array(self.slowdown or np.ones(len(step)), float)
+        return AcceptanceChain(stationary(step), step[None], accept, self.clock, slowdown)

@@ -1,0 +1,166 @@
+"""From models to what the kernel reads: thresholds, tables, times and the layout of a row."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.kernels.arguments import ChainArrays, Floats, NoiseArrays, Task, accepted_column
+from mtpsim.latency import CompiledLatency
+from mtpsim.latency.table import normal_table
+
+WORDS = 2.0**31
+KINDS = {"constant": 0, "cells": 1, "samples": 2}
+BLOCK_TICKS = 2**20  # work of a block, about 4 ms: fixed by the experiment, never by the machine
+BLOCK_ROWS = 16384  # bounds the memory of a block where requests are short
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the totals of a request stand in its row, for depths 0..K.
+
+    Attributes:
+        depth: greatest depth K.
+        every: accepted drafts are counted at every depth (else at K only, which serves all:
+            under the round clock shallower depths accept the same drafts up to their limit).
+    """
+
+    depth: int
+    every: bool
+
+    @property
+    def columns(self) -> int:
+        """Length of a row."""
+        return accepted_column(self.depth, self.depth, self.every) + self.depth
+
+    @property
+    def tokens(self) -> slice:
+        """Tokens by depth, ``[K + 1]``."""
+        return slice(0, self.depth + 1)
+
+    @property
+    def seconds(self) -> slice:
+        """Time in ms by depth, ``[K + 1]``."""
+        return slice(self.depth + 1, 2 * (self.depth + 1))
+
+    @property
+    def rounds(self) -> slice:
+        """Rounds by depth, ``[K + 1]``."""
+        return slice(2 * (self.depth + 1), 3 * (self.depth + 1))
+
+    def accepted(self, depth: int) -> slice:
+        """Rounds that accepted drafts 1..j at ``depth``, by j, ``[depth]``."""
+        if not self.every:
+            first = accepted_column(self.depth, self.depth, False)
+        else:
+            first = accepted_column(self.depth, depth, True)
+        return slice(first, first + depth)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One point of an experiment, ready for the kernel."""
+
+    key: int
+    clock: str
+    outcomes: int
+    chain: ChainArrays
+    noise: NoiseArrays
+    task: Task
+    layout: Layout
+    block: int
+
+
+def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
+    """Cut the 31-bit words by next state, and each part again by acceptance.
+
+    Args:
+        rows: ``[R, S]`` law of the next state, by row.
+        accept: ``[S, K]`` probability that decides each draft, within the state.
+
+    Returns:
+        ``upto`` ``[R, S]``, ``cut`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32. Probabilities
+        0 and 1 are exact, others off by at most 2^-32.
+    """
+    edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
+    edge = np.minimum(edge, 2**31)
+    edge[:, -1] = 2**31
+    below = np.concatenate([np.zeros((len(edge), 1), np.int64), edge[:, :-1]], axis=1)
+    width = edge - below
+    cut = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
+    buckets = np.arange(256, dtype=np.int64) << 23
+    guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
+    return (edge - 1).astype(np.int32), (cut - 1).astype(np.int32), guide.astype(np.int32)
+
+
+def chain_arrays(chain: AcceptanceChain) -> ChainArrays:
+    """A chain as thresholds; the last row starts a request."""
+    rows = np.concatenate([chain.step.reshape(-1, chain.states), chain.start[None]])
+    judged = chain.survival if chain.clock == "round" else chain.accept
+    slowdown = chain.slowdown
+    if chain.states == 1:  # a second, unreachable state: the vector path is made for two
+        rows = np.array([[1.0, 0.0]] * 3)
+        judged, slowdown = np.repeat(judged, 2, axis=0), np.ones(2) * slowdown
+    upto, cut, guide = thresholds(rows, judged)
+    two = judged.shape[0] == 2 and (chain.step.shape[0] == 1 or chain.states == 1)
+    return ChainArrays(upto, cut, guide, slowdown, two, bool((slowdown != 1).any()))
+
+
+def noise_arrays(latency: CompiledLatency) -> NoiseArrays:
+    """The three quantile tables; that of the normal law only where scores are needed."""
+    tables = (latency.target_noise, latency.verify_noise, latency.draft_noise)
+    scores = latency.correlation != 0 or latency.persistence != 0
+    return NoiseArrays(
+        np.array([KINDS[table.kind] for table in tables], np.int64),
+        *(np.ascontiguousarray(table.values) for table in tables),
+        normal_table().values if scores else np.zeros((1, 2)),
+        latency.shared,
+        float(latency.correlation),
+        float(latency.persistence),
+    )
+
+
+def random_key(seed: int) -> int:
+    """Key of the random words of a seed.
+
+    All points of an experiment share it, so that depths, models and swept values are compared on
+    the same randomness; only another seed gives another one.
+    """
+    return int.from_bytes(hashlib.blake2b(f"mtpsim {seed}".encode(), digest_size=8).digest(), "big")
+
+
+def block_of(chain: AcceptanceChain, rounds: int, tokens: int, lanes: int = 64) -> int:
+    """Requests in a block: a multiple of 64, about ``BLOCK_TICKS`` ticks of work."""
+    positions = chain.depth + 1 if chain.clock == "token" else 1
+    ticks = tokens or rounds * positions
+    return int(np.clip(BLOCK_TICKS // ticks // lanes * lanes, lanes, BLOCK_ROWS))
+
+
+def plan_of(
+    chain: AcceptanceChain, latency: CompiledLatency, *, seed: int, rounds: int = 0, tokens: int = 0
+) -> Plan:
+    """Compile one point.
+
+    Args:
+        chain: which drafts are accepted.
+        latency: how long rounds take; compiled for the chain's depth.
+        seed: of all randomness.
+        rounds: rounds a request, or 0.
+        tokens: tokens a request, or 0; just one of the two is given.
+    """
+    every = chain.clock == "token" or chain.step.shape[0] == 2
+    times = np.stack([latency.verify, latency.draft]).astype(np.float64)
+    return Plan(
+        random_key(seed),
+        chain.clock,
+        chain.step.shape[0],
+        chain_arrays(chain),
+        noise_arrays(latency),
+        Task(rounds, tokens, times, every),
+        Layout(chain.depth, every),
+        block_of(chain, rounds, tokens),
+    )

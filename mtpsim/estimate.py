@@ -1,0 +1,175 @@
+"""From a Tally to estimates: one delta-method routine for every interval and comparison.
+
+Everything reported is a smooth function of the mean totals of a request. Requests are independent,
+rounds within one are not; the co-moments of the request totals carry that, so each interval is
+clustered by request and knows the covariance between depths, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.compile import Layout
+from mtpsim.tally import Floats, Tally
+
+Verdict = Literal["holds", "fails", "undecided"]
+Numbers = npt.NDArray[np.complex128]
+STEP = 1e-20  # of the complex step, relative: the derivative has no cancellation, so tiny is exact
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates of several quantities and how they vary together.
+
+    Attributes:
+        values: ``[Q]`` point estimates.
+        covariance: ``[Q, Q]`` of the estimates.
+        quantile: half-widths are this many standard errors (Student t, requests - 1 degrees).
+    """
+
+    values: Floats
+    covariance: Floats
+    quantile: float
+
+    @property
+    def half_width(self) -> Floats:
+        """``[Q]`` half-widths of the intervals."""
+        return self.quantile * np.sqrt(np.clip(np.diag(self.covariance), 0, None))
+
+    @property
+    def low(self) -> Floats:
+        """``[Q]`` lower ends."""
+        return self.values - self.half_width
+
+    @property
+    def high(self) -> Floats:
+        """``[Q]`` upper ends."""
+        return self.values + self.half_width
+
+    def apply(self, change: Floats) -> Estimates:
+        """Estimates of linear combinations: ``change`` ``[Q', Q]``."""
+        return Estimates(change @ self.values, change @ self.covariance @ change.T, self.quantile)
+
+
+def delta(function: Callable[[Numbers], Numbers], tally: Tally, confidence: float) -> Estimates:
+    """Delta method: estimates of a smooth function of the mean totals.
+
+    Args:
+        function: maps means ``[..., C]`` to quantities ``[..., Q]``; analytic, since its derivative
+            is taken by a complex step (Squire and Trapp 1998), exact to rounding.
+        tally: of at least two requests.
+        confidence: of the intervals, two-sided.
+    """
+    from scipy.special import stdtrit
+
+    mean = tally.mean
+    step = STEP * np.maximum(np.abs(mean), 1e-9)
+    points = np.tile(mean.astype(np.complex128), (len(mean) + 1, 1))
+    points[1:] += 1j * np.diag(step)
+    results = function(points)
+    slope = results[1:].imag / step[:, None]
+    covariance = slope.T @ tally.covariance_of_mean @ slope
+    quantile = float(stdtrit(tally.count - 1, (1 + confidence) / 2))
+    return Estimates(results[0].real, covariance, quantile)
+
+
+def _ratio(top: Numbers, bottom: Numbers) -> Numbers:
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
+
+
+def accept_length(means: Numbers, layout: Layout) -> Numbers:
+    """Tokens a round by depth, ``[..., K + 1]``."""
+    return means[..., layout.tokens] / means[..., layout.rounds]
+
+
+def round_time(means: Numbers, layout: Layout) -> Numbers:
+    """Time of a round by depth in ms, ``[..., K + 1]``."""
+    return means[..., layout.seconds] / means[..., layout.rounds]
+
+
+def speedup(means: Numbers, layout: Layout) -> Numbers:
+    """Throughput over that of depth 0, a ratio of means, ``[..., K + 1]``."""
+    pace = means[..., layout.tokens] / means[..., layout.seconds]
+    return pace / pace[..., :1]
+
+
+def marginal(means: Numbers, layout: Layout) -> Numbers:
+    """speedup(k) / speedup(k - 1) for k = 1..K, ``[..., K]``."""
+    values = speedup(means, layout)
+    return values[..., 1:] / values[..., :-1]
+
+
+def survival(means: Numbers, layout: Layout) -> Numbers:
+    """P(drafts 1..j accepted) at the greatest depth, pooled over rounds, ``[..., K]``."""
+    rounds = means[..., layout.rounds][..., -1:]
+    return means[..., layout.accepted(layout.depth)] / rounds
+
+
+def conditional(means: Numbers, layout: Layout) -> Numbers:
+    """P(draft j accepted | 1..j-1 accepted) at the greatest depth, over rounds, ``[..., K]``."""
+    reach = survival(means, layout)
+    return _ratio(reach, np.concatenate([np.ones_like(reach[..., :1]), reach[..., :-1]], -1))
+
+
+def exactly_accepted(means: Numbers, layout: Layout) -> Numbers:
+    """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
+    reach = survival(means, layout)
+    edge = np.ones_like(reach[..., :1])
+    return np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1)
+
+
+@dataclass(frozen=True)
+class Theory:
+    """The closed form as an engineer would use it.
+
+    Attributes:
+        times: ``[K + 1]`` mean time of a round in ms; entry 0 is the plain step.
+        rates: ``[K]`` conditional rates where the file states them; None to plug in those
+            measured in the simulation, whose uncertainty then counts too.
+    """
+
+    times: Floats
+    rates: Floats | None
+
+    def accept_length(self, means: Numbers, layout: Layout) -> Numbers:
+        """1 + p1 + p1 p2 + ... by depth, ``[..., K + 1]``."""
+        if self.rates is None:
+            reach = survival(means, layout)
+        else:
+            shape = (*means.shape[:-1], layout.depth)
+            reach = np.broadcast_to(np.cumprod(self.rates), shape).astype(np.complex128)
+        one = np.ones_like(reach[..., :1])
+        return np.concatenate([one, 1 + np.cumsum(reach, -1)], -1)
+
+    def speedup(self, means: Numbers, layout: Layout) -> Numbers:
+        """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
+        return self.accept_length(means, layout) * self.times[0] / self.times
+
+    def error(self, means: Numbers, layout: Layout) -> Numbers:
+        """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""
+        return self.speedup(means, layout) / speedup(means, layout) - 1
+
+
+def verdict(mean: float, half_width: float, epsilon: float) -> Verdict:
+    """Equivalence test of a relative error: the whole interval within +-epsilon, or outside it."""
+    if abs(mean) + half_width <= epsilon:
+        return "holds"
+    if abs(mean) - half_width > epsilon:
+        return "fails"
+    return "undecided"
+
+
+def requests_to_settle(mean: float, half_width: float, epsilon: float, requests: int) -> int | None:
+    """Further requests after which an undecided verdict should settle, were ``mean`` the truth.
+
+    None where it never would: the error is at the tolerance itself.
+    """
+    room = abs(epsilon - abs(mean))
+    if room == 0 or not np.isfinite(half_width / room):
+        return None
+    return max(0, int(np.ceil(requests * ((half_width / room) ** 2 - 1))))

@@ -1,0 +1,138 @@
+"""The chain solved exactly: what the simulation must agree with, by linear algebra alone.
+
+All follows from the *law of a round*: matrices ``D[a]`` ``[S, S]`` with the probability that a
+round which starts in state s accepts a drafts and that the next one starts in state s'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.acceptance.chain import AcceptanceChain, Floats, stationary
+
+
+def round_law(chain: AcceptanceChain, depth: int) -> Floats:
+    """``D`` ``[depth + 1, S, S]``: accepted drafts and next start of a round, by its start.
+
+    Under the token clock the next round starts after the position that rejected (or after the
+    bonus token), so ``D.sum(0)`` is the chain embedded at round starts.
+    """
+    return (_round_clock if chain.clock == "round" else _token_clock)(chain, depth)
+
+
+def _round_clock(chain: AcceptanceChain, depth: int) -> Floats:
+    states = chain.states
+    reach = np.concatenate([np.ones((states, 1)), chain.survival[:, :depth]], axis=1)
+    exactly = reach - np.concatenate([reach[:, 1:], np.zeros((states, 1))], axis=1)
+    after = np.repeat(chain.step[:1], depth + 1, axis=0)
+    after[depth] = chain.step[-1]  # all accepted: no rejection
+    return exactly.T[:, :, None] * after
+
+
+def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
+    rejected, passed = chain.step[0], chain.step[-1]
+    at = np.eye(chain.states)  # law of the state at the next position, by the round's start
+    law = []
+    for j in range(depth):
+        accept = chain.accept[:, j]
+        law.append((at * (1 - accept)) @ rejected)
+        at = (at * accept) @ passed
+    return np.stack([*law, at @ passed])
+
+
+def visits(step: Floats, start: Floats, ticks: int) -> Floats:
+    """Expected visits to each state in ``ticks`` ticks: sum of start step^t over t < ticks.
+
+    By doubling, so that a long horizon costs its logarithm.
+    """
+    total, law = np.zeros_like(start), start.copy()
+    some, power = np.eye(len(start)), step  # sum over the next 2^b ticks, and step^(2^b)
+    while ticks:
+        if ticks & 1:
+            total = total + law @ some
+            law = law @ power
+        ticks >>= 1
+        if ticks:
+            some, power = some + some @ power, power @ power
+    return total
+
+
+def _starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
+    """Expected round starts in each state at positions below ``tokens``."""
+    lengths, states = law.shape[:2]
+    # Companion form: the tick is a position, the state "a round starts in s after i more".
+    step = np.zeros((lengths * states, lengths * states))
+    for wait in range(1, lengths):
+        here, sooner = wait * states, (wait - 1) * states
+        step[here : here + states, sooner : sooner + states] = np.eye(states)
+    step[:states] = law.transpose(1, 0, 2).reshape(states, -1)
+    first = np.zeros(lengths * states)
+    first[:states] = start
+    return visits(step, first, tokens)[:states]
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Expected totals of a request at one depth; ratios of them are what a long run shows.
+
+    Attributes:
+        tokens: tokens a request (per round, in the steady state).
+        rounds: rounds a request.
+        slow_rounds: rounds weighted by the slowdown of the state that they start in.
+        accepted: ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
+    """
+
+    tokens: float
+    rounds: float
+    slow_rounds: float
+    accepted: Floats
+
+    @property
+    def accept_length(self) -> float:
+        """Tokens a round."""
+        return self.tokens / self.rounds
+
+    @property
+    def conditional(self) -> Floats:
+        """``[depth]`` P(draft j accepted | 1..j-1 accepted), pooled over rounds."""
+        reach = np.cumsum(self.accepted[::-1])[::-1]
+        return np.divide(reach[1:], reach[:-1], out=np.zeros(len(reach) - 1), where=reach[:-1] > 0)
+
+
+def solve(chain: AcceptanceChain, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
+    """Solve the chain at ``depth``.
+
+    Args:
+        chain: the model.
+        depth: 0..K.
+        rounds: horizon of a request in rounds, or
+        tokens: in tokens, where the last round's tokens past the limit are dropped (its time and
+            its accepted drafts count in full). With neither: the steady state, per round.
+    """
+    law = round_law(chain, depth)
+    if tokens:
+        starts = _starts_by_tokens(law, chain.start, tokens)
+    elif rounds:
+        starts = visits(law.sum(0), chain.start, rounds)
+    else:
+        starts = stationary(law.sum(0), chain.start)
+    accepted = np.einsum("s,ast->a", starts, law)
+    produced = tokens or float(accepted @ np.arange(1, depth + 2))
+    return Exact(
+        float(produced),
+        float(starts.sum()),
+        float(starts @ chain.slowdown),
+        accepted / starts.sum(),
+    )
+
+
+def speedups(chain: AcceptanceChain, times: Floats, *, rounds: int = 0, tokens: int = 0) -> Floats:
+    """Exact speedup ``[K + 1]`` as the ratio of means; ``times`` ``[K + 1]`` mean ms a round.
+
+    Noise of mean one that does not depend on the path leaves it unchanged.
+    """
+    solved = [solve(chain, k, rounds=rounds, tokens=tokens) for k in range(chain.depth + 1)]
+    pace = np.array([s.tokens / (s.slow_rounds * t) for s, t in zip(solved, times, strict=True)])
+    return pace / pace[0]

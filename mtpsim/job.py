@@ -1,0 +1,185 @@
+"""A run from experiment to result: every point, with progress, and nothing lost on Ctrl-C."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from importlib.metadata import version
+
+import numpy as np
+
+from mtpsim import __version__, estimate
+from mtpsim.experiment import Experiment, Point, content_hash
+from mtpsim.kernels.jit import kernel_hash
+from mtpsim.options import ExecutorChoice
+from mtpsim.report.progress import Reporter, Silent
+from mtpsim.result import Document, Measured, Result, point_document
+from mtpsim.simulate import FLOOR_BLOCKS, Submit, plan_experiment, simulate, workers
+from mtpsim.tally import Tally
+
+GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
+SAMPLE = 20_000  # round times drawn for the latency plot
+
+
+class _Point:
+    """One point under way: when it has enough, and how far it is."""
+
+    def __init__(self, number: int, of: int, point: Point, watcher: Reporter) -> None:
+        self.number, self.of, self.point, self.watcher = number, of, point, watcher
+        self.plan = plan_experiment(point.experiment)
+        self.tally = Tally.empty(self.plan.layout.columns)
+        self.reached = False
+        self._looked = 0.0
+
+    @property
+    def label(self) -> str:
+        """What the progress display calls the point."""
+        values = ", ".join(f"{key} = {value}" for key, value in self.point.set.items())
+        return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
+
+    def half_width(self, tally: Tally) -> float:
+        """Greatest relative half-width of the speedup over all depths."""
+        layout = self.plan.layout
+        gain = estimate.delta(
+            lambda means: estimate.speedup(means, layout),
+            tally,
+            self.point.experiment.simulation.confidence,
+        )
+        return float((gain.half_width / gain.values).max())
+
+    def enough(self, tally: Tally) -> bool:
+        precision = self.point.experiment.simulation.precision
+        self.reached = precision is not None and self.half_width(tally) <= precision
+        return self.reached
+
+    def finished(self, tally: Tally) -> None:
+        self.tally = tally
+        now = time.monotonic()
+        if now - self._looked < GLANCE or tally.count < 2:
+            return
+        self._looked = now
+        simulation = self.point.experiment.simulation
+        half_width = self.half_width(tally)
+        if simulation.requests:
+            share = tally.count / simulation.requests
+        else:
+            share = tally.count / (FLOOR_BLOCKS * self.plan.block)
+            if half_width > 0 and simulation.precision:
+                share = min(share, (simulation.precision / half_width) ** 2)
+            share = max(share, tally.count / simulation.max_requests)
+        self.watcher.update(self.label, min(share, 1.0), tally.count, half_width, simulation.precision)
+
+    def run(self, submit: Submit, worker_count: int) -> None:
+        simulation = self.point.experiment.simulation
+        simulate(
+            self.number,
+            self.plan,
+            submit,
+            worker_count,
+            requests=simulation.requests or simulation.max_requests,
+            enough=self.enough,
+            finished=self.finished,
+        )
+        if simulation.precision and not self.reached:
+            self.enough(self.tally)  # the limit came between two checks
+
+    def measured(self, interrupted: bool) -> Measured:
+        experiment = self.point.experiment
+        chain = experiment.acceptance.chain()
+        latency = experiment.latency.compile(chain.depth)
+        reached = self.reached if experiment.simulation.precision else None
+        return Measured(
+            self.point, self.plan, chain, latency, self.tally, reached, interrupted
+        )
+
+
+def run(
+    experiment: Experiment,
+    *,
+    executor: ExecutorChoice | None = None,
+    watcher: Reporter | None = None,
+    command: list[str] | None = None,
+) -> Result:
+    """Simulate every point of an experiment.
+
+    The numbers depend on the experiment alone, never on the executor or its number of workers.
+
+    Args:
+        experiment: from :func:`mtpsim.load`.
+        executor: threads or processes; by default a thread for each core. With processes, call
+            this under ``if __name__ == "__main__":``, since they are spawned.
+        watcher: told of progress.
+        command: kept in the provenance.
+
+    Returns:
+        The result. On KeyboardInterrupt it holds what was done until then, the point under way
+        with ``interrupted`` true.
+
+    Raises:
+        KeyboardInterrupt: interrupted before there were two requests to report.
+    """
+    choice = executor or ExecutorChoice()
+    points = experiment.points()
+    began, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    measured: list[Measured] = []
+    interrupted = False
+    with workers(choice, [point.experiment for point in points]) as (submit, worker_count):
+        for number, point in enumerate(points):
+            job = _Point(number, len(points), point, watcher or Silent())
+            try:
+                job.run(submit, worker_count)
+            except KeyboardInterrupt:
+                interrupted = True
+            if job.tally.count > 1:
+                measured.append(job.measured(interrupted))
+            if interrupted:
+                break
+    if not measured:
+        raise KeyboardInterrupt
+    seconds = time.monotonic() - began
+    provenance = _provenance(experiment, choice, worker_count, started, seconds, command)
+    return _result(experiment, measured, provenance, len(points))
+
+
+def _result(
+    experiment: Experiment, measured: list[Measured], provenance: Document, points: int
+) -> Result:
+    document = {
+        "mtpsim": __version__,
+        "experiment": experiment.model_dump(mode="json"),
+        "provenance": provenance,
+        "complete": len(measured) == points and not any(m.interrupted for m in measured),
+        "points": [point_document(m) for m in measured],
+    }
+    times = [
+        [
+            m.latency.sample_round_times(k, SAMPLE, experiment.simulation.seed)
+            for k in range(m.plan.layout.depth + 1)
+        ]
+        for m in measured
+    ]
+    return Result(document, times)
+
+
+def _provenance(
+    experiment: Experiment,
+    choice: ExecutorChoice,
+    worker_count: int,
+    started: str,
+    seconds: float,
+    command: list[str] | None,
+) -> Document:
+    return {
+        "hash": content_hash(experiment),
+        "seed": experiment.simulation.seed,
+        "kernels": kernel_hash(),
+        "command": command or [],
+        "started": started,
+        "seconds": round(seconds, 3),
+        "executor": f"{choice.kind}:{worker_count}",
+        "python": sys.version.split()[0],
+        "platform": f"{platform.system()} {platform.machine()}",
+        "numpy": np.__version__,
+        **{name: version(name) for name in ("numba", "scipy")},
+    }

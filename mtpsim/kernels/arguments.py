@@ -1,0 +1,51 @@
+"""What kernels are given: plain arrays under names, no object that knows a model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int32]
+
+
+class ChainArrays(NamedTuple):
+    """A chain as thresholds on 31-bit words; R = A S + 1 rows, the last one starts a request."""
+
+    upto: Ints  # [R, S] greatest word that leads to each state
+    cut: Ints  # [R, S, K] greatest word that also accepts the draft
+    guide: Ints  # [R, 256] least state that a word's top byte admits
+    slowdown: Floats  # [S]
+    two: bool  # at most two states and transitions that ignore outcomes: the vector path
+    slow: bool  # slowdown is not 1 everywhere
+
+
+class NoiseArrays(NamedTuple):
+    """Quantile tables and their dependence; ``target`` shares the verify word."""
+
+    kinds: npt.NDArray[np.int64]  # [3] of target, verify, draft
+    target: Floats
+    verify: Floats
+    draft: Floats
+    normal: Floats  # table of the standard normal law
+    shared: bool  # one factor for all of a round
+    correlation: float
+    persistence: float
+
+
+class Task(NamedTuple):
+    """What to simulate: the horizon (one of the two is 0) and mean times in ms by depth."""
+
+    rounds: int
+    tokens: int
+    times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
+    every: bool  # accepted drafts counted at every depth, not only at the deepest
+
+
+def accepted_column(depths: int, depth: int, every: bool) -> int:
+    """Column where the accepted counts of ``depth`` begin; ``depths`` is the greatest, K."""
+    return 3 * (depths + 1) + (depth * (depth - 1) // 2 if every else 0)
+
+

@@ -1,0 +1,64 @@
+"""The one way to jit, and where compiled kernels are kept.
+
+Numba's own cache looks at the file of the function alone: a changed helper in another file would
+leave stale machine code behind. So the folder of the cache is named by a hash of every kernel file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel_hash() -> str:
+    """Hash of the source of all kernels; results of two runs may be merged only if it agrees."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cache_folder() -> str:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    base = numba.config.CACHE_DIR or os.path.join(home, "mtpsim")
+    folder = Path(base) / kernel_hash()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:  # a read-only home must not stop a run: compile anew each time
+        return tempfile.mkdtemp(prefix="mtpsim-kernels-")
+
+
+CACHE_FOLDER = _cache_folder()
+
+
+def kernel(function: Function) -> Function:
+    """Jit for the hot paths: no GIL, cached, IEEE division, no reassociation (bit-identical)."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = CACHE_FOLDER
+    try:
+        jitted: Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
+    return jitted
+
+
+def helper(function: Function) -> Function:
+    """Jit for what kernels call: compiled into its caller, so not cached by itself."""
+    jitted: Function = numba.njit(nogil=True, error_model="numpy")(function)
+    return jitted
+
+
+def inlined(function: Function) -> Function:
+    """Jit for scalars within a loop over lanes: a call there would keep it from being vectorised."""
+    jitted: Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+    return jitted

@@ -1,0 +1,141 @@
+"""From words to noise factors: a look-up, and the Gaussian copula that correlates the words."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+
+import numpy as np
+
+from mtpsim.kernels.jit import helper, inlined
+from mtpsim.kernels.philox import DRAFT, TILE, VERIFY, fill_words
+
+CONSTANT, CELLS, SAMPLES = 0, 1, 2  # kinds of quantile table
+
+# What the noise stage keeps. Factors on mean times: `target`, `verify`, `draft` [TILE, lanes];
+# `bits` views `floats` [lanes]; `copy_*` are words made anew from normal scores.
+Scratch = namedtuple(
+    "Scratch",
+    "verify_words draft_words copy_verify copy_draft floats bits z_verify z_draft "
+    "target verify draft",
+)
+
+
+@helper
+def new_scratch(lanes):  # type: ignore[no-untyped-def]
+    """Rows for ``lanes`` requests in lockstep."""
+    floats = np.empty(lanes, np.float32)
+    return Scratch(
+        np.zeros((TILE, lanes), np.int32),
+        np.zeros((TILE, lanes), np.int32),
+        np.zeros((TILE, lanes), np.int32),
+        np.zeros((TILE, lanes), np.int32),
+        floats,
+        floats.view(np.int32),
+        np.empty((TILE, lanes)),
+        np.empty((TILE, lanes)),
+        np.empty((TILE, lanes)),
+        np.empty((TILE, lanes)),
+        np.empty((TILE, lanes)),
+    )
+
+
+@helper
+def fill_noise_words(key, first, tile, noise, s):  # type: ignore[no-untyped-def]
+    """Words for a tile of the components that have noise."""
+    if noise.kinds[0] != CONSTANT or noise.kinds[1] != CONSTANT:
+        fill_words(key, first, tile, VERIFY, s.verify_words)
+    if noise.kinds[2] != CONSTANT and not noise.shared:
+        fill_words(key, first, tile, DRAFT, s.draft_words)
+
+
+@helper
+def draw_factors(noise, begin, fresh, ticks, memory, s):  # type: ignore[no-untyped-def]
+    """Words to factors of ``ticks`` ticks, into ``s.target``, ``s.verify`` and ``s.draft``.
+
+    ``begin`` [TILE, lanes] marks where a round begins, ``fresh`` a request's first tile; ``memory``
+    [2, lanes] carries the normal scores of the round before.
+    """
+    if noise.correlation == 0 and noise.persistence == 0:
+        _factors(noise, s.verify_words, s.draft_words, ticks, s)
+        return
+    look_up(CELLS, noise.normal, s.verify_words, ticks, s.floats, s.bits, s.z_verify)
+    look_up(CELLS, noise.normal, s.draft_words, ticks, s.floats, s.bits, s.z_draft)
+    for t in range(ticks):
+        first = fresh and t == 0
+        _correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
+        _persist(s.z_verify[t], begin[t], first, noise.persistence, memory[0], s.copy_verify[t])
+        _persist(s.z_draft[t], begin[t], first, noise.persistence, memory[1], s.copy_draft[t])
+    _factors(noise, s.copy_verify, s.copy_draft, ticks, s)
+
+
+@helper
+def _factors(noise, verify_words, draft_words, ticks, s):  # type: ignore[no-untyped-def]
+    look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.floats, s.bits, s.verify)
+    if not noise.shared:
+        look_up(noise.kinds[0], noise.target, verify_words, ticks, s.floats, s.bits, s.target)
+        look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.floats, s.bits, s.draft)
+
+
+@helper
+def look_up(kind, values, words, ticks, floats, bits, out):  # type: ignore[no-untyped-def]
+    """Quantiles ``out`` of ``words``, both [TILE, lanes]; ``floats``, ``bits`` one scratch row.
+
+    The float of a word spaces cells by its logarithm, so both tails are as finely cut as the body.
+    """
+    for t in range(ticks):
+        if kind == CONSTANT:
+            out[t] = 1.0
+        elif kind == CELLS:
+            for lane in range(floats.size):
+                floats[lane] = np.float32(words[t, lane])
+            for lane in range(floats.size):
+                b = np.uint32(bits[lane])
+                cell = np.intp(b >> np.uint32(16))
+                fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
+                out[t, lane] = values[cell, 0] + values[cell, 1] * fraction
+        else:
+            count = np.uint64(values.shape[0])
+            for lane in range(floats.size):
+                word = np.uint64(np.uint32(words[t, lane]))
+                out[t, lane] = values[np.intp((word * count) >> np.uint64(32)), 0]
+
+
+@helper
+def slow_down(noise, slowdown, state, ticks, s):  # type: ignore[no-untyped-def]
+    """Multiply the factors by the ``slowdown`` [S] of each lane's ``state`` [TILE, lanes]."""
+    for t in range(ticks):
+        for lane in range(s.floats.size):
+            factor = slowdown[np.intp(state[t, lane])]
+            s.verify[t, lane] *= factor
+            if not noise.shared:
+                s.target[t, lane] *= factor
+                s.draft[t, lane] *= factor
+
+
+@helper
+def _correlate(scores, partner, correlation):  # type: ignore[no-untyped-def]
+    rest = math.sqrt(1.0 - correlation * correlation)
+    for lane in range(scores.size):
+        scores[lane] = correlation * partner[lane] + rest * scores[lane]
+
+
+@helper
+def _persist(scores, begin, fresh, persistence, memory, words):  # type: ignore[no-untyped-def]
+    """AR(1) from round to round, started in its stationary law; then back to words."""
+    innovation = math.sqrt(1.0 - persistence * persistence)
+    for lane in range(words.size):
+        if begin[lane]:
+            z = scores[lane]
+            if not fresh:
+                z = persistence * memory[lane] + innovation * z
+            memory[lane] = z
+            words[lane] = _to_word(z)
+
+
+@inlined
+def _to_word(z):  # type: ignore[no-untyped-def]
+    """The word whose normal quantile is ``z``: counted from the nearer end, so tails stay exact."""
+    tail = 0.5 * math.erfc(abs(z) / math.sqrt(2.0)) * 4294967296.0
+    index = np.int64(min(tail, 2147483647.0))
+    return np.int32(-1 - index) if z > 0 else np.int32(index)

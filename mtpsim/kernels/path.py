@@ -1,0 +1,153 @@
+"""Words to acceptance. One word decides a tick: the state it finds, and the drafts accepted there.
+
+The unit interval of the word's 31 low bits is cut by next state, and each state's part again by
+acceptance, so that a probability of 0 or 1 is exact and any other is off by at most 2^-32.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+
+from mtpsim.kernels.jit import helper
+from mtpsim.kernels.philox import TILE
+
+BITS = np.int32(0x7FFFFFFF)
+
+# What lanes know of their chain. `row` [lanes]: the row of the thresholds that the next tick
+# reads; `state` [TILE, lanes]; `pair` [lanes]: 2 old + new, for chains of two states.
+Path = namedtuple("Path", "row state pair")
+
+
+@helper
+def new_path(chain, lanes):  # type: ignore[no-untyped-def]
+    """Lanes at the start of a request: in the last row of the thresholds."""
+    row = np.full(lanes, np.int32(chain.upto.shape[0] - 1))
+    return Path(row, np.zeros((TILE, lanes), np.int32), np.zeros(lanes, np.int32))
+
+
+@helper
+def count_reached(chain, words, fresh, ticks, path, length, reached):  # type: ignore[no-untyped-def]
+    """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
+
+    ``length`` [TILE, lanes] is scratch; ``fresh`` marks a request's first tile.
+    """
+    deep = reached.shape[0]
+    if chain.two:
+        for t in range(ticks):
+            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
+            for j in range(deep):
+                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, reached, j)
+        return
+    find_lengths(chain, words, fresh, ticks, deep, path, length)
+    for j in range(deep):
+        for t in range(ticks):
+            for lane in range(length.shape[1]):
+                reached[j, lane] += np.int32(length[t, lane] > j)
+
+
+@helper
+def find_lengths(chain, words, fresh, ticks, deep, path, length):  # type: ignore[no-untyped-def]
+    """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
+    if chain.two:
+        for t in range(ticks):
+            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
+            length[t] = 0
+            for j in range(deep):
+                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, length, t)
+    else:
+        _lengths_many(
+            words, ticks, chain.upto, chain.guide, chain.cut, deep, path.row, path.state, length
+        )
+
+
+@helper
+def find_levels(chain, words, fresh, first, ticks, path, levels):  # type: ignore[no-untyped-def]
+    """Token clock: would a position be accepted as draft j (from 0)?
+
+    Sets ``levels`` [deep, TILE, lanes] to 1 or 0 for ticks ``first`` .. ``ticks - 1`` of the tile.
+    """
+    levels[:, first:ticks] = 0
+    if chain.two:
+        for t in range(first, ticks):
+            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
+            for j in range(levels.shape[0]):
+                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, levels[j], t)
+    else:
+        _levels_many(
+            words, first, ticks, chain.upto, chain.guide, chain.cut, path.row, path.state, levels
+        )
+
+
+@helper
+def _move_two(words, t, first, upto, pair, state):  # type: ignore[no-untyped-def]
+    """Move two states: ``pair`` [lanes] becomes 2 old + new. Blends, not loads: it vectorises."""
+    after_0, after_1 = upto[0, 0], upto[1, 0]
+    if first:
+        after_0, after_1 = upto[2, 0], upto[2, 0]
+    for lane in range(pair.size):
+        old = pair[lane] & np.int32(1)
+        last = after_1 if old != 0 else after_0
+        new = np.int32((words[t, lane] & BITS) > last)
+        pair[lane] = np.int32(2) * old + new
+        state[t, lane] = new
+
+
+@helper
+def _judge_two(words, t, first, cut, draft, pair, total, row):  # type: ignore[no-untyped-def]
+    """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
+    c00, c01, c10, c11 = cut[0, 0, draft], cut[0, 1, draft], cut[1, 0, draft], cut[1, 1, draft]
+    if first:
+        c00, c01, c10, c11 = cut[2, 0, draft], cut[2, 1, draft], cut[2, 0, draft], cut[2, 1, draft]
+    for lane in range(pair.size):
+        into_0 = c10 if pair[lane] > 1 else c00
+        into_1 = c11 if pair[lane] > 1 else c01
+        last = into_1 if pair[lane] & np.int32(1) else into_0
+        total[row, lane] += np.int32((words[t, lane] & BITS) <= last)
+
+
+@helper
+def _find_state(word, r, upto, guide):  # type: ignore[no-untyped-def]
+    # The guide names the least state that the top byte admits: a search of about one step.
+    s = np.intp(guide[r, np.intp(word >> 23)])
+    while word > upto[r, s]:
+        s += 1
+    return s
+
+
+@helper
+def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):  # type: ignore[no-untyped-def]
+    states = upto.shape[1]
+    outcomes = (upto.shape[0] - 1) // states
+    for t in range(ticks):
+        for lane in range(row.size):
+            word, r = words[t, lane] & BITS, np.intp(row[lane])
+            s = _find_state(word, r, upto, guide)
+            accepted = 0
+            while accepted < deep and word <= cut[r, s, accepted]:
+                accepted += 1
+            state[t, lane] = s
+            length[t, lane] = accepted
+            row[lane] = s + states if outcomes == 2 and accepted == deep else s
+
+
+@helper
+def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):  # type: ignore[no-untyped-def]
+    for t in range(first, ticks):
+        for lane in range(row.size):
+            word, r = words[t, lane] & BITS, np.intp(row[lane])
+            s = _find_state(word, r, upto, guide)
+            for j in range(levels.shape[0]):
+                levels[j, t, lane] = np.int32(word <= cut[r, s, j])
+            state[t, lane] = s
+            row[lane] = s
+
+
+@helper
+def note_outcomes(chain, rejected, path):  # type: ignore[no-untyped-def]
+    """Token clock, where outcomes steer the chain: choose the next row by ``rejected`` [lanes]."""
+    states = chain.upto.shape[1]
+    for lane in range(rejected.size):
+        if rejected[lane] == 0:
+            path.row[lane] += np.int32(states)

@@ -1,0 +1,81 @@
+"""Philox4x32-10: every random word is a pure function of its address.
+
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Random123).
+The address is (key; request, tick, purpose). One call of the generator gives four words, which
+serve four ticks in a row: a purpose that is not needed costs nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtpsim.kernels.jit import helper, inlined, kernel
+
+PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
+TILE = 4  # ticks served by one call of the generator
+LANES = 1024  # requests in lockstep: their scratch stays in the nearest caches
+
+MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@inlined
+def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Ten rounds on a counter of four 32-bit words with a key of two, all held in uint64."""
+    for _ in range(10):
+        p0 = MULTIPLY_0 * c0
+        p1 = MULTIPLY_1 * c2
+        c0 = (p1 >> HALF) ^ c1 ^ k0
+        c1 = p1 & LOW
+        c2 = (p0 >> HALF) ^ c3 ^ k1
+        c3 = p0 & LOW
+        k0 = (k0 + WEYL_0) & LOW
+        k1 = (k1 + WEYL_1) & LOW
+    return c0, c1, c2, c3
+
+
+@helper
+def _fill(key, first, tile, purpose, w0, w1, w2, w3):  # type: ignore[no-untyped-def]
+    # Rows as separate arrays: with one 2-d array LLVM can't prove that they don't overlap.
+    k0 = key & LOW
+    k1 = key >> HALF
+    for lane in range(w0.size):
+        request = first + np.uint64(lane)
+        a, b, c, d = philox(request & LOW, request >> HALF, tile, purpose, k0, k1)
+        w0[lane] = np.int32(np.uint32(a))
+        w1[lane] = np.int32(np.uint32(b))
+        w2[lane] = np.int32(np.uint32(c))
+        w3[lane] = np.int32(np.uint32(d))
+
+
+@helper
+def fill_words(key, first, tile, purpose, words):  # type: ignore[no-untyped-def]
+    """Words of ``purpose`` for ticks 4 tile .. 4 tile + 3 of requests first .. first + lanes - 1.
+
+    Writes ``words`` ``[4, lanes]`` int32 (the same bits as the generator's uint32).
+    """
+    _fill(
+        key,
+        np.uint64(first),
+        np.uint64(tile),
+        np.uint64(purpose),
+        words[0],
+        words[1],
+        words[2],
+        words[3],
+    )
+
+
+@kernel
+def words_at(key, first, tile, purpose, words):  # type: ignore[no-untyped-def]
+    """:func:`fill_words` for callers outside the kernels (tests, replays, the benchmark's floor)."""
+    fill_words(key, first, tile, purpose, words)
+
+
+@kernel
+def philox_block(counter, key, out):  # type: ignore[no-untyped-def]
+    """One call of the bare generator: ``counter`` [4], ``key`` [2], ``out`` [4], all uint64."""
+    out[0], out[1], out[2], out[3] = philox(
+        counter[0], counter[1], counter[2], counter[3], key[0], key[1]
+    )

@@ -1,0 +1,143 @@
+"""The token clock: a tick is a position of the text, read by all depths at once.
+
+Each depth walks the same text in its own rounds: at a position it either judges its next draft or
+adds the target's own token and begins anew.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+
+from mtpsim.kernels.jit import helper, kernel
+from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
+from mtpsim.kernels.path import find_levels, new_path, note_outcomes
+from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
+from mtpsim.kernels.totals import write_depths
+
+# Where the lanes of a depth stand. `at` [K+1, lanes]: drafts accepted so far in the round under
+# way; `begin` [TILE, lanes] of the depth walked last; the rest are running totals by depth.
+Walk = namedtuple("Walk", "at begin active hit rejected rounds tokens accepted verify draft")
+
+
+@helper
+def _new_walk(deep, n):  # type: ignore[no-untyped-def]
+    return Walk(
+        np.zeros((deep + 1, n), np.int32),
+        np.ones((TILE, n), np.int32),
+        np.ones(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros((deep + 1, n), np.int32),
+        np.zeros((deep + 1, n), np.int32),
+        np.zeros((deep + 1, deep, n), np.int32),
+        np.zeros((deep + 1, n)),
+        np.zeros((deep + 1, n)),
+    )
+
+
+@kernel
+def simulate_positions(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+    """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
+    for at in range(0, out.shape[0], LANES):
+        _read(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
+
+
+@helper
+def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+    n = out.shape[0]
+    path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
+    mask, walk = np.empty((TILE, n), np.int64), _new_walk(deep, n)
+    everywhere, memory = np.ones((TILE, n), np.int32), np.zeros((deep + 1, 2, n))
+    own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
+    steered = chain.upto.shape[0] > chain.upto.shape[1] + 1  # by outcomes: tick by tick
+    stride = 1 if steered else TILE
+    tick, live = 0, True
+    while live:
+        fill_words(key, first, tick // TILE, PATH, words)
+        fill_noise_words(key, first, tick // TILE, noise, s)
+        if not own_noise:
+            draw_factors(noise, everywhere, tick == 0, TILE, memory[0], s)
+        live = False
+        for t in range(0, TILE, stride):
+            find_levels(chain, words, tick == 0, t, t + stride, path, mask)
+            if not own_noise and chain.slow and t + stride == TILE:
+                slow_down(noise, chain.slowdown, path.state, TILE, s)
+            for k in range(shallow, deep + 1):
+                live |= _walk_depth(task, tick, t, t + stride, k, mask, walk)
+                if t + stride < TILE:
+                    continue
+                if own_noise:
+                    draw_factors(noise, walk.begin, tick == 0, TILE, memory[k], s)
+                    if chain.slow:
+                        slow_down(noise, chain.slowdown, path.state, TILE, s)
+                _charge(noise, walk.begin, k, s, walk.verify[k], walk.draft[k])
+            if steered:
+                note_outcomes(chain, walk.rejected, path)
+        tick += TILE
+    write_depths(
+        task, shallow, deep, walk.tokens, walk.rounds, walk.accepted, walk.verify, walk.draft, out
+    )
+
+
+@helper
+def _walk_depth(task, tick, first, last, k, mask, walk):  # type: ignore[no-untyped-def]
+    """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
+    live = np.int32(0)
+    for t in range(first, last):
+        inside = task.tokens == 0 or tick + t < task.tokens
+        limit = np.int32(task.rounds if task.rounds > 0 else 2147483647) if inside else np.int32(0)
+        _begin(limit, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
+        _judge(mask[t], k, walk.at[k], walk.active, walk.hit, walk.rejected)
+        for j in range(k):
+            _count_accepted(walk.at[k], walk.hit, np.int32(j), walk.accepted[k, j])
+        live |= _emit(np.int32(inside), walk.active, walk.hit, walk.at[k], walk.tokens[k])
+    return live > 0
+
+
+@helper
+def _begin(limit, at, rounds, begin, active):  # type: ignore[no-untyped-def]
+    """A round may begin within the horizon only; one under way goes on to its end."""
+    for lane in range(at.size):
+        start = np.int32((at[lane] == 0) & (rounds[lane] < limit))
+        begin[lane] = start
+        rounds[lane] += start
+        active[lane] = start | np.int32(at[lane] > 0)
+
+
+@helper
+def _judge(mask, depth, at, active, hit, rejected):  # type: ignore[no-untyped-def]
+    for lane in range(at.size):
+        drafted = active[lane] & np.int32(at[lane] < depth)
+        good = np.int32((mask[lane] >> np.int64(at[lane])) & np.int64(1))
+        hit[lane] = drafted & good
+        rejected[lane] = drafted & (good ^ np.int32(1))
+
+
+@helper
+def _count_accepted(at, hit, j, total):  # type: ignore[no-untyped-def]
+    for lane in range(at.size):
+        total[lane] += hit[lane] & np.int32(at[lane] == j)
+
+
+@helper
+def _emit(inside, active, hit, at, tokens):  # type: ignore[no-untyped-def]
+    """Each position of a live round is a token, up to the limit; 1 while any lane is live."""
+    live = np.int32(0)
+    for lane in range(at.size):
+        live |= active[lane]
+        tokens[lane] += active[lane] & inside
+        at[lane] = (at[lane] + np.int32(1)) * hit[lane]
+    return live
+
+
+@helper
+def _charge(noise, begin, k, s, verify, draft):  # type: ignore[no-untyped-def]
+    """Add the factors of the rounds that begin in the tile."""
+    check = s.target if k == 0 and not noise.shared else s.verify
+    propose = s.verify if noise.shared else s.draft
+    for t in range(TILE):
+        for lane in range(verify.size):
+            verify[lane] += check[t, lane] if begin[t, lane] != 0 else 0.0
+            draft[lane] += propose[t, lane] if begin[t, lane] != 0 else 0.0

@@ -1,0 +1,25 @@
+"""The row of totals that each request leaves."""
+
+from __future__ import annotations
+
+from mtpsim.kernels.arguments import accepted_column
+from mtpsim.kernels.jit import helper
+
+column_of_accepted = helper(accepted_column)
+
+
+@helper
+def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out):  # type: ignore[no-untyped-def]
+    """Rows of ``out`` from per-depth totals."""
+    depths = task.times.shape[1]
+    for lane in range(out.shape[0]):
+        for k in range(shallow, deep + 1):
+            out[lane, k] = tokens[k, lane]
+            out[lane, depths + k] = (
+                task.times[0, k] * verify[k, lane] + task.times[1, k] * draft[k, lane]
+            )
+            out[lane, 2 * depths + k] = rounds[k, lane]
+            if task.every or k == depths - 1:
+                column = column_of_accepted(depths - 1, k, task.every)
+                for j in range(k):
+                    out[lane, column + j] = accepted[k, j, lane]

@@ -1,0 +1,133 @@
+"""The unit-mean laws behind the names in a file, by scipy.special alone (fast to load)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Law:
+    """Quantiles from either end, with mean and standard deviation."""
+
+    below: Callable[[Floats], Floats]
+    above: Callable[[Floats], Floats]
+    mean: float
+    sd: float
+
+    def ppf(self, q: Floats, /) -> Floats:
+        """Quantile of probability ``q``."""
+        return self.below(q)
+
+    def isf(self, q: Floats, /) -> Floats:
+        """Quantile that is exceeded with probability ``q``."""
+        return self.above(q)
+
+
+def lognormal(cv: float) -> Law:
+    """Lognormal of mean 1 and coefficient of variation ``cv``."""
+    from scipy.special import ndtri
+
+    sigma = np.sqrt(np.log1p(cv**2))
+    shift = -(sigma**2) / 2
+    return Law(
+        lambda q: np.exp(shift + sigma * ndtri(q)),
+        lambda q: np.exp(shift - sigma * ndtri(q)),
+        1.0,
+        cv,
+    )
+
+
+def gamma(cv: float) -> Law:
+    """Gamma of mean 1 and coefficient of variation ``cv``."""
+    from scipy.special import gammainccinv, gammaincinv
+
+    shape = 1 / cv**2
+    return Law(
+        lambda q: gammaincinv(shape, q) / shape, lambda q: gammainccinv(shape, q) / shape, 1.0, cv
+    )
+
+
+def exponential(offset: float) -> Law:
+    """A fixed part ``offset`` of the mean and an exponential rest."""
+    rest = 1 - offset
+    return Law(
+        lambda q: offset - rest * np.log1p(-q), lambda q: offset - rest * np.log(q), 1.0, rest
+    )
+
+
+def pareto(alpha: float) -> Law:
+    """Pareto of index ``alpha`` > 1, scaled to mean 1."""
+    least = (alpha - 1) / alpha
+    variance = 1 / (alpha * (alpha - 2)) if alpha > 2 else np.inf
+    return Law(
+        lambda q: least * (1 - q) ** (-1 / alpha),
+        lambda q: least * q ** (-1 / alpha),
+        1.0,
+        float(np.sqrt(variance)),
+    )
+
+
+def spike(base: Law | None, probability: float, factor: float) -> Law:
+    """``base`` (None: constant), but ``factor`` times slower with ``probability``; mean 1.
+
+    A mixture has no quantile in closed form. It lies between those of its parts, and bisection of
+    the mixture's own tail finds it.
+    """
+    mean = 1 - probability + probability * factor
+    if base is None:
+        variance = probability * (1 - probability) * (factor - 1) ** 2
+
+        def above(q: Floats) -> Floats:
+            return np.where(q < probability, factor, 1.0) / mean
+
+        def below(q: Floats) -> Floats:
+            return np.where(q <= 1 - probability, 1.0, factor) / mean
+
+        return Law(below, above, 1.0, float(np.sqrt(variance)) / mean)
+    second = (base.sd**2 + base.mean**2) * (1 - probability + probability * factor**2)
+    inner = base
+
+    def quantile(q: Floats, upper: bool) -> Floats:
+        # In terms of v, the tail probability of the slow part at the value sought: the value is
+        # factor * base(v), and the fast part's tail there follows by inverting its quantile.
+        return _mixture_quantile(inner, probability, factor, q, upper) / mean
+
+    sd = float(np.sqrt(second - mean**2)) / mean
+    return Law(lambda q: quantile(q, False), lambda q: quantile(q, True), 1.0, sd)
+
+
+def _mixture_quantile(base: Law, p: float, factor: float, q: Floats, upper: bool) -> Floats:
+    """Bisect the log of the value; tails of the base by a fine monotone inverse of its quantile."""
+    score = np.linspace(-9.0, 9.0, 60_001)
+    from scipy.special import log_ndtr
+
+    with np.errstate(over="ignore"):
+        values = np.where(
+            score < 0, base.ppf(np.exp(log_ndtr(score))), base.isf(np.exp(log_ndtr(-score)))
+        )
+    logs = np.log(np.maximum(values, 1e-300))
+    keep = np.append(True, np.diff(np.maximum.accumulate(logs)) > 0)
+    logs, score = logs[keep], score[keep]
+
+    def log_tail(x: Floats) -> Floats:
+        """Log probability of the tail in question at log value ``x``, of the mixture."""
+        sign = -1.0 if upper else 1.0
+        fast = log_ndtr(sign * np.interp(x, logs, score, left=-40, right=40))
+        slow = log_ndtr(sign * np.interp(x - np.log(factor), logs, score, left=-40, right=40))
+        return np.asarray(np.logaddexp(np.log1p(-p) + fast, np.log(p) + slow))
+
+    low = np.full(q.shape, logs[0])
+    high = np.full(q.shape, logs[-1] + np.log(factor))
+    wanted = np.log(q)
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = log_tail(middle) > wanted
+        go_up = above if upper else ~above
+        low, high = np.where(go_up, middle, low), np.where(go_up, high, middle)
+    return np.asarray(np.exp((low + high) / 2))

@@ -1,0 +1,95 @@
+"""Measured times from a file: one number a line, or a column of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def read_samples(path: Path, column: str | None = None) -> Floats:
+    """Read positive times.
+
+    Args:
+        path: text in UTF-8: one number a line, or CSV with a header.
+        column: name of the CSV column; needed where there are several.
+
+    Returns:
+        ``[n]`` values in the order of the file.
+
+    Raises:
+        ValueError: what is wrong with the file, with its path and line.
+    """
+    try:
+        stamp = path.stat()
+        return _read(path, column, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        near = _near(path)
+        raise ValueError(f"can't read {path}: {error.strerror}{near}") from None
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, column: str | None, modified: int, size: int) -> Floats:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start})") from None
+    lines = [(n, row) for n, row in enumerate(csv.reader(text.splitlines()), 1) if any(row)]
+    if not lines:
+        raise ValueError(f"{path} is empty; it needs at least one time")
+    index, lines = _find_column(path, lines, column)
+    values = np.array([_time(path, number, row, index) for number, row in lines])
+    if not values.size:
+        raise ValueError(f"{path} has a header but no times")
+    return values
+
+
+def _find_column(
+    path: Path, lines: list[tuple[int, list[str]]], column: str | None
+) -> tuple[int, list[tuple[int, list[str]]]]:
+    first = [cell.strip() for cell in lines[0][1]]
+    has_header = not all(_is_number(cell) for cell in first)
+    if column is None:
+        if len(first) > 1:
+            raise ValueError(
+                f"{path} has {len(first)} columns; say which one with `column`"
+                + (f": {', '.join(first)}" if has_header else " (it has no header to name them)")
+            )
+        return 0, lines[1:] if has_header and len(lines) > 1 else lines
+    if not has_header or column not in first:
+        near = difflib.get_close_matches(column, first, 1)
+        hint = f"; did you mean {near[0]!r}?" if near and has_header else ""
+        known = ", ".join(first) if has_header else "none: the file has no header"
+        raise ValueError(f"{path} has no column {column!r} (columns: {known}){hint}")
+    return first.index(column), lines[1:]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _time(path: Path, number: int, row: list[str], index: int) -> float:
+    text = row[index].strip() if index < len(row) else ""
+    if not _is_number(text):
+        raise ValueError(f"{path}:{number}: {text!r} is no number")
+    value = float(text)
+    if not np.isfinite(value) or value <= 0:
+        raise ValueError(f"{path}:{number}: {text} is given; a time must be positive and finite")
+    return value
+
+
+def _near(path: Path) -> str:
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,59 @@
+"""Mean times by depth: a number, a list, or a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Discriminator, Tag
+
+from mtpsim.spec import NonNegative, Spec
+
+Floats = npt.NDArray[np.float64]
+
+
+class Slope(Spec):
+    """A time that grows with the depth: base + per_token * depth, in ms."""
+
+    base: NonNegative
+    per_token: NonNegative
+
+
+def _form(value: Any) -> str:
+    if isinstance(value, list):
+        return "list"
+    return "slope" if isinstance(value, dict | Slope) else "number"
+
+
+Times = Annotated[
+    Annotated[NonNegative, Tag("number")]
+    | Annotated[list[NonNegative], Tag("list")]
+    | Annotated[Slope, Tag("slope")],
+    Discriminator(_form),
+]
+
+
+def by_depth(times: Times, depth: int) -> Floats:
+    """``[depth]`` mean times in ms at depths 1..depth.
+
+    Raises:
+        ValueError: a list has another length.
+    """
+    if isinstance(times, Slope):
+        return np.asarray(times.base + times.per_token * np.arange(1, depth + 1))
+    if not isinstance(times, list):
+        return np.full(depth, float(times))
+    if len(times) != depth:
+        raise ValueError(
+            f"{len(times)} times are given, but the acceptance model has depth {depth}: give "
+            f"{depth}, one a depth, or a single number for all"
+        )
+    return np.array(times, float)
+
+
+def describe(times: Times) -> str:
+    """``90, 104, 117 ms``."""
+    if isinstance(times, Slope):
+        return f"{times.base:g} + {times.per_token:g} per drafted token ms"
+    return ", ".join(f"{t:g}" for t in (times if isinstance(times, list) else [times])) + " ms"

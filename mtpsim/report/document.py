@@ -1,0 +1,144 @@
+"""How the report reads the result document: columns of numbers, names of points, digits.
+
+The document is plain JSON data, so a missing number is None; here it becomes NaN in arrays and
+``-`` in text. docs/result.md explains every key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Document = Mapping[str, Any]
+
+FIELDS = ("theory", "exact", "mean", "low", "high")
+MISSING = "-"
+MOST_DECIMALS = 6
+
+
+def known(value: Any) -> bool:
+    """Whether the value is a finite number."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def numbers(values: Iterable[Any] | None) -> Floats:
+    """Numbers as an array; None becomes NaN, and no list an empty array."""
+    return np.array([v if known(v) else np.nan for v in values or ()], float)
+
+
+def column(point: Document, quantity: str, field: str = "mean") -> Floats:
+    """One field of a quantity at every depth of a point, ``[K + 1]``; NaN where it is missing."""
+    cells = (depth.get(quantity) or {} for depth in point["depths"])
+    return numbers([cell.get(field) for cell in cells])
+
+
+def greatest_depth(point: Document) -> int:
+    """K, the deepest depth of a point."""
+    return int(point["depths"][-1]["depth"])
+
+
+def best_depth(point: Document) -> int | None:
+    """The advised depth; without advice the one of greatest speedup, None where none is known."""
+    advice = point.get("advice") or {}
+    if advice.get("depth") is not None:
+        return int(advice["depth"])
+    speedups = column(point, "speedup")
+    return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
+
+
+def confidence(result: Document) -> float:
+    """The level of every interval, 0.95 where the document doesn't say."""
+    simulation = result.get("experiment", {}).get("simulation", {})
+    return float(simulation.get("confidence") or 0.95)
+
+
+def title(result: Document) -> str:
+    """The experiment's own title, or the empty string."""
+    return str(result.get("experiment", {}).get("title") or "")
+
+
+def swept_keys(result: Document) -> list[str]:
+    """Keys that any point sets, in order of first appearance."""
+    return list(dict.fromkeys(key for point in result["points"] for key in point.get("set") or {}))
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Keys without their section (``noise.cv``), where they stay different from each other."""
+    short = {key: key.partition(".")[2] or key for key in keys}
+    return short if len(set(short.values())) == len(keys) else {key: key for key in keys}
+
+
+def value_text(value: Any) -> str:
+    """A swept value as text; numbers as short as they can be, long lists cut."""
+    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
+        return MISSING if value is None else str(value)
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if known(value) else MISSING
+    text = "[" + ", ".join(value_text(entry) for entry in value) + "]"
+    return text if len(text) <= 24 else text[:22] + "…]"
+
+
+def point_label(result: Document, point: Document) -> str:
+    """What tells this point from the others: ``noise.cv = 0.1, rate = 0.7``; else empty."""
+    names = short_names(swept_keys(result))
+    values = point.get("set") or {}
+    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in values.items())
+
+
+def decimals_for(half_width: float) -> int:
+    """Decimals that show one significant digit of a half-width: 0.0015 gives 3."""
+    if not math.isfinite(half_width) or half_width <= 0:
+        return 4
+    return min(max(-math.floor(math.log10(half_width)), 0), MOST_DECIMALS)
+
+
+def shared_decimals(cells: Iterable[Document | None]) -> int:
+    """Decimals for a column of intervals: those of the narrowest one that has a width.
+
+    Intervals of no width say nothing about digits; where all are so, up to 4 decimals are kept,
+    fewer where the numbers need no more.
+    """
+    given = [c for c in cells if c and known(c.get("low")) and known(c.get("high"))]
+    widths = [(c["high"] - c["low"]) / 2 for c in given]
+    # Rounding in a mean of equal numbers leaves widths of 1e-16: those are no widths.
+    floor = [1e-9 * max(abs(c["high"]), abs(c["low"])) for c in given]
+    real = [w for w, least in zip(widths, floor, strict=True) if w > least]
+    if real:
+        return decimals_for(min(real))
+    return needed_decimals([c["high"] for c in given], 4)
+
+
+def needed_decimals(values: Iterable[float], most: int) -> int:
+    """Fewest decimals, up to ``most``, that show every value as ``most`` decimals would."""
+    rounded = [round(value, most) for value in values if known(value)]
+    return next((d for d in range(most) if all(round(v, d) == v for v in rounded)), most)
+
+
+def fixed(value: Any, decimals: int) -> str:
+    """A number with that many decimals and no negative zero; ``-`` where there is none."""
+    return f"{value:z,.{decimals}f}" if known(value) else MISSING
+
+
+def bracketed(cell: Document | None, decimals: int) -> str:
+    """``1.541 [1.539, 1.542]``; the number alone where the interval has no width at all."""
+    if not cell or not known(cell.get("mean")):
+        return MISSING
+    mean = fixed(cell["mean"], decimals)
+    if not known(cell.get("low")) or not known(cell.get("high")) or cell["low"] == cell["high"]:
+        return mean
+    return f"{mean} [{fixed(cell['low'], decimals)}, {fixed(cell['high'], decimals)}]"
+
+
+def plus_minus(cell: Document | None, decimals: int) -> str:
+    """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding."""
+    if not cell or not known(cell.get("mean")):
+        return MISSING
+    mean = fixed(cell["mean"], decimals)
+    if not known(cell.get("low")) or not known(cell.get("high")) or cell["low"] == cell["high"]:
+        return mean
+    return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"

@@ -1,0 +1,69 @@
+"""The result as tidy rows: one a point, depth and quantity; for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from mtpsim.report.document import FIELDS, Document, swept_keys
+
+QUANTITIES = ("accept_length", "round_time", "speedup", "marginal", "theory_error")
+SINGLE = "break_even_rate"
+Row = dict[str, Any]
+
+
+def columns(result: Document) -> list[str]:
+    """Names of the columns, in order; the swept keys come after the number of the point."""
+    return ["point", *swept_keys(result), "depth", "quantity", *FIELDS, "verdict"]
+
+
+def rows(result: Document) -> list[Row]:
+    """Every number of every depth.
+
+    Returns:
+        Dicts with the keys of :func:`columns`; None where a number does not exist. ``point``
+        counts from 0 in the order of the document. Times are in milliseconds, ``theory_error`` is
+        relative (0.01 is 1 %), and ``break_even_rate`` has its value under ``theory``.
+    """
+    names = columns(result)
+    tidy: list[Row] = []
+    for number, point in enumerate(result["points"]):
+        place = {"point": number, **(point.get("set") or {})}
+        for depth in point["depths"]:
+            for quantity, cell in _cells(depth):
+                row = {**place, "depth": depth["depth"], "quantity": quantity, **cell}
+                tidy.append({name: row.get(name) for name in names})
+    return tidy
+
+
+def _cells(depth: Document) -> list[tuple[str, Row]]:
+    """Quantities that this depth has, with the fields that become columns."""
+    kept = (*FIELDS, "verdict")
+    cells = [
+        (quantity, {field: depth[quantity].get(field) for field in kept})
+        for quantity in QUANTITIES
+        if depth.get(quantity)
+    ]
+    if depth.get(SINGLE) is not None:
+        cells.append((SINGLE, {"theory": depth[SINGLE]}))
+    return cells
+
+
+def write_csv(result: Document, path: Path | str) -> Path:
+    """Write :func:`rows` as CSV with a header; None is an empty cell, a list is JSON.
+
+    Numbers are written so that reading them back gives the same floats.
+    """
+    path = Path(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns(result), lineterminator="\n")
+        writer.writeheader()
+        for row in rows(result):
+            writer.writerow({name: _csv_value(value) for name, value in row.items()})
+    return path
+
+
+def _csv_value(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value

@@ -1,0 +1,270 @@
+"""The result as tables on a terminal; the widest layout that the console has room for.
+
+Every table is readable without colour: the best depth carries a mark, verdicts are words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mtpsim.report.document import (
+    MISSING,
+    Document,
+    best_depth,
+    bracketed,
+    confidence,
+    fixed,
+    known,
+    plus_minus,
+    point_label,
+    shared_decimals,
+    short_names,
+    swept_keys,
+    title,
+    value_text,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Cells = list[str]
+Interval = Callable[[Document | None, int], str]
+
+MOST_TABLES = 12
+"""A sweep of more points shows its summary alone."""
+
+GROUPS = {"length": "accept_length", "time": "round_time", "speedup": "speedup", "gain": "marginal"}
+HEADERS = {
+    "length": "accept\nlength",
+    "time": "round\ntime, ms",
+    "speedup": "speedup",
+    "gain": "marginal\ngain",
+    "break-even": "break-\neven p",
+    "error": "theory\nerror, %",
+    "verdict": "theory",
+    "advice": "advice",
+}
+LAYOUTS: tuple[tuple[str, ...], ...] = (
+    (
+        *("length[]", "length.theory", "length.exact", "time[]", "time.theory"),
+        *("speedup[]", "speedup.theory", "speedup.exact", "gain[]"),
+        *("break-even", "advice", "error[]", "verdict"),
+    ),
+    (
+        *("length±", "length.theory", "length.exact", "time±", "time.theory"),
+        *("speedup[]", "speedup.theory", "speedup.exact", "gain±"),
+        *("break-even", "advice", "error±", "verdict"),
+    ),
+    (
+        *("length±", "length.theory", "length.exact", "time±", "speedup[]", "speedup.theory"),
+        *("speedup.exact", "gain±", "break-even", "verdict"),
+    ),
+    (
+        *("length±", "time±", "speedup[]", "speedup.theory", "speedup.exact", "gain±"),
+        *("break-even", "verdict"),
+    ),
+    ("length±", "time±", "speedup[]", "speedup.theory", "gain±", "break-even", "verdict"),
+    ("length±", "time±", "speedup±", "speedup.theory", "gain±", "break-even", "verdict"),
+    ("length±", "speedup±", "speedup.theory", "gain±", "break-even", "verdict"),
+    ("length±", "speedup±", "speedup.theory", "gain±", "verdict"),
+    ("speedup±", "speedup.theory", "verdict"),
+    ("speedup±",),
+)
+"""From the richest to the barest: ``[]`` and ``±`` are the two ways to write an interval."""
+
+
+def render(result: Document, console: Console) -> None:
+    """Print the whole result: a table a point with its advice, a summary of a sweep, warnings."""
+    points = result["points"]
+    if title(result):
+        console.print(title(result), style="bold", markup=False, highlight=False)
+    shown = points if len(points) <= MOST_TABLES else []
+    for point in shown:
+        _print_point(result, point, console)
+    if len(points) > 1:
+        _print_summary(result, console, bool(shown))
+    _print_warnings(result.get("warnings") or [], console)
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print a sentence as it is: wrapped at words, no markup, no colours of its own."""
+    console.print(_plain(text, console), style=style or None, markup=False, highlight=False)
+
+
+def _plain(text: str, console: Console) -> str:
+    """The text in the characters that the console's encoding has."""
+    return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
+
+
+def _print_point(result: Document, point: Document, console: Console) -> None:
+    label = point_label(result, point)
+    console.print()
+    if label:
+        _say(console, label, "bold")
+    _say(console, _sample_sentence(result, point), "dim")
+    console.print(_widest_that_fits(point, console))
+    console.print()
+    if _undecided(point):
+        _say(console, _undecided(point))
+    advice = point.get("advice") or {}
+    if advice.get("sentence"):
+        _say(console, advice["sentence"], "bold")
+    if advice.get("why"):
+        _say(console, advice["why"])
+    _print_warnings(point.get("warnings") or [], console)
+
+
+def _sample_sentence(result: Document, point: Document) -> str:
+    """What the numbers rest on."""
+    text = f"{point['requests']:,} requests, {point['rounds']:,} rounds, "
+    text += f"{100 * confidence(result):g} % intervals"
+    if point.get("interrupted"):
+        return text + "; interrupted before the end"
+    return text if point.get("precision_reached", True) else text + "; precision not reached"
+
+
+def _undecided(point: Document) -> str:
+    """A sentence on the depths whose verdict is open, with what would settle them all."""
+    errors = {depth["depth"]: depth.get("theory_error") or {} for depth in point["depths"]}
+    undecided = {k: e for k, e in errors.items() if e.get("verdict") == "undecided"}
+    if not undecided:
+        return ""
+    depths = ", ".join(str(k) for k in undecided)
+    text = f"Whether the theory holds is undecided at depth {depths}"
+    needed = [error.get("requests_needed") for error in undecided.values()]
+    if not all(known(count) for count in needed):
+        return text + "."
+    return text + f"; {max(needed):,} more requests would settle it."
+
+
+def _print_warnings(warnings: Sequence[str], console: Console) -> None:
+    for warning in warnings:
+        _say(console, f"warning: {warning}", "yellow")
+
+
+def _widest_that_fits(point: Document, console: Console) -> Table:
+    """The first layout whose natural width the console has; the barest where none has."""
+    from rich.measure import Measurement
+
+    unbounded = console.options.update(max_width=10_000)
+    for layout in LAYOUTS:
+        table = _depth_table(point, layout, console)
+        if Measurement.get(console, unbounded, table).maximum <= console.width:
+            return table
+    return table
+
+
+def _new_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+
+
+def _depth_table(point: Document, layout: Sequence[str], console: Console) -> Table:
+    table = _new_table()
+    best = best_depth(point)
+    table.add_column("\ndepth", justify="right", no_wrap=True)
+    columns = [_cells(point, name) for name in layout]
+    for name in layout:
+        style = "dim" if name.endswith((".theory", ".exact")) else None
+        table.add_column(_header(name), justify="right", no_wrap=True, style=style)
+    for row, depth in enumerate(point["depths"]):
+        number = depth["depth"]
+        mark = f"▸ {number}" if number == best else str(number)
+        cells = [mark, *(column[row] for column in columns)]
+        style = "bold green" if number == best else None
+        table.add_row(*(_plain(cell, console) for cell in cells), style=style)
+    return table
+
+
+def _header(name: str) -> str:
+    """A theory or exact column stands behind the simulated one that carries the group's name."""
+    group, _, field = name.partition(".")
+    header = field or HEADERS[group.rstrip("[]±")]
+    return header if "\n" in header else f"\n{header}"
+
+
+def _cells(point: Document, name: str) -> Cells:
+    """Texts of a column, one a depth."""
+    depths = point["depths"]
+    if name == "break-even":
+        return [fixed(depth.get("break_even_rate"), 3) for depth in depths]
+    if name == "verdict":
+        return [(depth.get("theory_error") or {}).get("verdict") or MISSING for depth in depths]
+    if name == "advice":
+        return [
+            MISSING,
+            *(point.get("advice") or {}).get("verdicts", [MISSING] * (len(depths) - 1)),
+        ]
+    if name.startswith("error"):
+        return _percent_cells([depth.get("theory_error") for depth in depths], name)
+    group, _, field = name.partition(".")
+    quantity = [depth.get(GROUPS[group.rstrip("[]±")]) for depth in depths]
+    decimals = shared_decimals(quantity)
+    if field:
+        return [fixed((cell or {}).get(field), decimals) for cell in quantity]
+    return [_interval(name)(cell, decimals) for cell in quantity]
+
+
+def _interval(name: str) -> Interval:
+    return bracketed if name.endswith("[]") else plus_minus
+
+
+def _percent_cells(errors: Sequence[Document | None], name: str) -> Cells:
+    """Relative errors in percent, with the interval that the column's name asks for."""
+    fields = ("mean", "low", "high")
+    scaled: list[dict[str, Any] | None] = [
+        {f: 100 * e[f] if known(e.get(f)) else None for f in fields} if e else None for e in errors
+    ]
+    decimals = shared_decimals(scaled)
+    return [_interval(name)(cell, decimals) for cell in scaled]
+
+
+def _print_summary(result: Document, console: Console, tables_above: bool) -> None:
+    """One row a point: what it sets, its best depth, how fast, and whether the theory holds."""
+    console.print()
+    _say(console, f"All {len(result['points'])} points", "bold")
+    console.print(_summary_table(result, console))
+    if not tables_above:
+        for text in _warnings_of_points(result):
+            _say(console, f"warning: {text}", "yellow")
+
+
+def _summary_table(result: Document, console: Console) -> Table:
+    names = short_names(swept_keys(result))
+    table = _new_table()
+    for name in names.values():
+        table.add_column(name, justify="right", overflow="fold")
+    for header in ("best depth", "speedup", "theory error, %", "theory"):
+        table.add_column(header, justify="right", no_wrap=True)
+    best = [_best_entry(point) for point in result["points"]]
+    speedups = [entry.get("speedup") for entry in best]
+    decimals = shared_decimals(speedups)
+    errors = _percent_cells([entry.get("theory_error") for entry in best], "error[]")
+    for point, entry, speedup, error in zip(result["points"], best, speedups, errors, strict=True):
+        values = point.get("set") or {}
+        row = [value_text(values.get(key)) for key in names]
+        row += [str(entry.get("depth", MISSING)), bracketed(speedup, decimals), error]
+        verdict = (entry.get("theory_error") or {}).get("verdict") or MISSING
+        table.add_row(*(_plain(cell, console) for cell in row), verdict)
+    return table
+
+
+def _best_entry(point: Document) -> Document:
+    """The entry of the best depth; empty where no depth is best."""
+    best = best_depth(point)
+    return next((depth for depth in point["depths"] if depth["depth"] == best), {})
+
+
+def _warnings_of_points(result: Document) -> list[str]:
+    """Each warning once, with the points that it belongs to."""
+    labels: dict[str, list[str]] = {}
+    for point in result["points"]:
+        for warning in point.get("warnings") or []:
+            labels.setdefault(warning, []).append(point_label(result, point))
+    total = len(result["points"])
+    where = {w: "every point" if len(ls) == total else "; ".join(ls) for w, ls in labels.items()}
+    return [f"{warning} ({place})" for warning, place in where.items()]

@@ -1,0 +1,90 @@
+"""``mtpsim run``: from an experiment to a run directory and a table."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtpsim import store
+from mtpsim.experiment import Experiment, content_hash
+from mtpsim.options import RunOptions
+from mtpsim.problems import InputError, Problem
+from mtpsim.result import Document
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+DONE, NOT_PRECISE, INTERRUPTED = 0, 3, 130
+
+
+def run_command(experiment: Experiment, options: RunOptions) -> int:
+    """Run, write the run directory, print; or say that it is all there already.
+
+    Returns:
+        The exit code: 0 done, 3 precision not reached within the limit, 130 interrupted.
+
+    Raises:
+        InputError: the directory can't be written or holds another experiment.
+    """
+    folder = options.out
+    store.prepare(folder)
+    before = None if options.fresh else store.finished(folder)
+    if before is not None:
+        _refuse_another(folder, before, experiment)
+        if before.get("complete"):
+            _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
+            return _show(before, options)
+    document, paths = _simulate(experiment, options, folder)
+    code = _show(document, options)
+    _say(options, f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths))
+    return code
+
+
+def _refuse_another(folder: Path, before: Document, experiment: Experiment) -> None:
+    if before["provenance"].get("hash") != content_hash(experiment):
+        message = "holds a run of another experiment; --fresh replaces it, --out writes elsewhere"
+        raise InputError([Problem(str(folder), "--out", None, message)])
+
+
+def _simulate(
+    experiment: Experiment, options: RunOptions, folder: Path
+) -> tuple[Document, list[Path]]:
+    from mtpsim.job import run
+    from mtpsim.report.progress import progress
+
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    with progress(options.quiet) as watcher:
+        result = run(
+            experiment, executor=options.executor, watcher=watcher, command=options.command
+        )
+    return result.document, store.write(folder, experiment, result)
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    # A scheduler's SIGTERM deserves the same care as Ctrl-C: what was done is saved.
+    raise KeyboardInterrupt
+
+
+def _show(document: Document, options: RunOptions) -> int:
+    if options.json:
+        sys.stdout.write(store.to_json(document))
+    else:
+        from rich.console import Console
+
+        from mtpsim.report.table import render
+
+        render(document, Console())
+    if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
+        _say(options, "interrupted: what was done is saved; run again for the rest")
+        return INTERRUPTED
+    short = [point for point in document["points"] if point["precision_reached"] is False]
+    if short:
+        _say(options, f"precision not reached at {len(short)} points: raise simulation.max_requests")
+    return NOT_PRECISE if short else DONE
+
+
+def _say(options: RunOptions, text: str) -> None:
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,157 @@
+"""Blocks of requests through the kernel, in order, until there are enough: a Tally comes out.
+
+A block is a fixed range of requests. Workers finish blocks in any order, but tallies are added and
+the stopping rule is asked on the contiguous prefix only, so that the answer is the same, bit for
+bit, on any number of workers of any kind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
+
+import numpy as np
+
+from mtpsim.compile import Plan, plan_of
+from mtpsim.experiment import Experiment
+from mtpsim.kernels.moments import moments
+from mtpsim.kernels.positions import simulate_positions
+from mtpsim.kernels.rounds import simulate_rounds
+from mtpsim.options import ExecutorChoice
+from mtpsim.tally import Floats, Tally
+
+FLOOR_BLOCKS = 30  # a precision stop on fewer blocks has poor coverage (see docs/statistics.md)
+CHECK_GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... blocks
+IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
+
+
+def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
+    """Totals of requests ``first`` .. ``first + count - 1``, ``[count, columns]``.
+
+    A request's row depends on the plan and its number alone.
+    """
+    rows = np.zeros((count, plan.layout.columns))
+    kernel = simulate_rounds if plan.clock == "round" else simulate_positions
+    key, depth = np.uint64(plan.key), plan.layout.depth
+    # Where outcomes steer the chain each depth has its own path, and needs its own pass.
+    passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
+    for shallow, deep in passes:
+        kernel(key, first, plan.chain, plan.noise, plan.task, shallow, deep, rows)
+    return rows
+
+
+def tally_block(plan: Plan, first: int, count: int) -> Tally:
+    """Tally of one block."""
+    rows = simulate_requests(plan, first, count)
+    mean = np.empty(rows.shape[1])
+    comoment = np.empty((rows.shape[1], rows.shape[1]))
+    moments(rows, mean, comoment)
+    return Tally(count, mean, comoment)
+
+
+def plan_experiment(experiment: Experiment) -> Plan:
+    """Compile an experiment without a sweep."""
+    chain = experiment.acceptance.chain()
+    simulation = experiment.simulation
+    return plan_of(
+        chain,
+        experiment.latency.compile(chain.depth),
+        seed=simulation.seed,
+        rounds=simulation.rounds or 0,
+        tokens=simulation.tokens or 0,
+    )
+
+
+# What a worker process keeps: the points that it was started with, compiled when first needed.
+_points: list[Experiment] = []
+
+
+def _start_worker(points: list[Experiment]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    _points[:] = points
+
+
+@lru_cache(maxsize=4)
+def _worker_plan(number: int) -> Plan:
+    return plan_experiment(_points[number])
+
+
+def _work(number: int, first: int, count: int) -> Tally:
+    return tally_block(_worker_plan(number), first, count)
+
+
+Submit = Callable[[int, Plan, int, int], "Future[Tally]"]
+
+
+@contextmanager
+def workers(choice: ExecutorChoice, points: list[Experiment]) -> Iterator[tuple[Submit, int]]:
+    """Workers for all points of a run: how to submit a block, and how many there are."""
+    count = choice.workers or len(os.sched_getaffinity(0))
+    pool: Executor
+    if choice.kind == "processes":
+        pool = ProcessPoolExecutor(
+            count, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(points,)
+        )
+
+        def submit(number: int, plan: Plan, first: int, size: int) -> Future[Tally]:
+            return pool.submit(_work, number, first, size)
+    else:
+        pool = ThreadPoolExecutor(count)
+
+        def submit(number: int, plan: Plan, first: int, size: int) -> Future[Tally]:
+            return pool.submit(tally_block, plan, first, size)
+
+    try:
+        yield submit, count
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def simulate(
+    number: int,
+    plan: Plan,
+    submit: Submit,
+    worker_count: int,
+    *,
+    requests: int,
+    enough: Callable[[Tally], bool],
+    finished: Callable[[Tally], None],
+) -> Tally:
+    """Simulate up to ``requests`` requests of one point, in blocks.
+
+    Args:
+        number: of the point, for worker processes.
+        plan: the compiled point.
+        submit: from :func:`workers`.
+        worker_count: from :func:`workers`.
+        requests: never more than these.
+        enough: asked at the floor of 30 blocks and then each time there are 1.2 times more.
+        finished: told the tally so far after each block; on KeyboardInterrupt the caller has from
+            it all that was done.
+    """
+    blocks = -(-requests // plan.block)
+    sizes = (min(plan.block, requests - b * plan.block) for b in range(blocks))
+    todo = enumerate(sizes)
+    under_way: list[Future[Tally]] = []
+    tally, done, ask_at = Tally.empty(plan.layout.columns), 0, FLOOR_BLOCKS
+    try:
+        while done < blocks:
+            while len(under_way) < IN_FLIGHT * worker_count and (job := next(todo, None)):
+                block, size = job
+                under_way.append(submit(number, plan, block * plan.block, size))
+            tally = tally + under_way.pop(0).result()
+            done += 1
+            finished(tally)
+            if done == ask_at:
+                if enough(tally):
+                    break
+                ask_at = int(np.ceil(ask_at * CHECK_GROWTH))
+    finally:
+        for future in under_way:
+            future.cancel()
+    return tally

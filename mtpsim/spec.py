@@ -1,0 +1,19 @@
+"""What every section of an experiment file is made of: strict, frozen, nothing unknown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    """A section of the experiment file; unknown keys, NaN and silent conversions are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Depth = Annotated[int, Field(ge=1, le=64)]

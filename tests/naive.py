@@ -1,0 +1,78 @@
+"""Slow, obvious twins of the kernels: one uniform draw for each thing that happens.
+
+Nothing is shared with the package but the chain's own arrays: no thresholds, no survival products,
+no addressed words, no quantile tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Draw = Callable[[np.random.Generator], tuple[float, float]]  # verify and draft time of a round
+
+
+@dataclass
+class Totals:
+    tokens: int = 0
+    seconds: float = 0.0
+    rounds: int = 0
+    accepted: list[int] = field(default_factory=list)
+
+    def row(self):
+        return [self.tokens, self.seconds, self.rounds, *self.accepted]
+
+
+def pick(rng, law):
+    u, total = rng.random(), 0.0
+    for state, probability in enumerate(law):
+        total += probability
+        if u < total:
+            return state
+    return len(law) - 1
+
+
+def request(rng, chain, depth, draw: Draw, *, rounds=None, tokens=None):
+    """Simulate one request at one depth, draft by draft."""
+    totals = Totals(accepted=[0] * depth)
+    state = pick(rng, chain.start)
+    while (rounds is None or totals.rounds < rounds) and (tokens is None or totals.tokens < tokens):
+        verify, draft = draw(rng)
+        totals.seconds += (verify + draft) * chain.slowdown[state]
+        totals.rounds += 1
+        if chain.clock == "round":
+            accepted, state = round_under_round_clock(rng, chain, depth, state)
+        else:
+            accepted, state = round_under_token_clock(rng, chain, depth, state)
+        for j in range(accepted):
+            totals.accepted[j] += 1
+        totals.tokens += accepted + 1
+    if tokens is not None:
+        totals.tokens = min(totals.tokens, tokens)
+    return totals
+
+
+def round_under_round_clock(rng, chain, depth, state):
+    accepted = 0
+    while accepted < depth and rng.random() < chain.accept[state, accepted]:
+        accepted += 1
+    rejected = accepted < depth
+    return accepted, pick(rng, chain.step[0 if rejected else -1][state])
+
+
+def round_under_token_clock(rng, chain, depth, state):
+    """The state moves after each position: each accepted draft, and the target's own token."""
+    for accepted in range(depth):
+        if rng.random() >= chain.accept[state, accepted]:
+            return accepted, pick(rng, chain.step[0][state])
+        state = pick(rng, chain.step[-1][state])
+    return depth, pick(rng, chain.step[-1][state])
+
+
+def simulate(rng, chain, depth, draw: Draw, requests, **horizon):
+    """``[requests, 3 + depth]``: tokens, seconds, rounds, accepted by position."""
+    return np.array(
+        [request(rng, chain, depth, draw, **horizon).row() for _ in range(requests)], float
+    )
