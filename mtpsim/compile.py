@@ -16,6 +16,7 @@ from mtpsim.latency.table import normal_table
 WORDS = 2.0**31
 KINDS = {"constant": 0, "cells": 1, "samples": 2}
 BLOCK_TICKS = 2**20  # work of a block, about 4 ms: fixed by the experiment, never by the machine
+FLOOR_BLOCKS = 30  # a precision stop on fewer blocks has poor coverage (docs/statistics.md)
 BLOCK_ROWS = 16384  # bounds the memory of a block where requests are short
 
 

@@ -15,7 +15,8 @@ from mtpsim.kernels.jit import kernel_hash
 from mtpsim.options import ExecutorChoice
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Document, Measured, Result, point_document
-from mtpsim.simulate import FLOOR_BLOCKS, Submit, plan_experiment, simulate, workers
+from mtpsim.compile import FLOOR_BLOCKS
+from mtpsim.simulate import Submit, plan_experiment, simulate, workers
 from mtpsim.tally import Tally
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display

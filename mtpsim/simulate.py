@@ -17,15 +17,14 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from mtpsim.compile import Plan, plan_of
+from mtpsim.compile import FLOOR_BLOCKS, Plan, plan_of
 from mtpsim.experiment import Experiment
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.positions import simulate_positions
-from mtpsim.kernels.rounds import simulate_rounds
+from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.options import ExecutorChoice
 from mtpsim.tally import Floats, Tally
 
-FLOOR_BLOCKS = 30  # a precision stop on fewer blocks has poor coverage (see docs/statistics.md)
 CHECK_GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... blocks
 IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
 
@@ -36,7 +35,10 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     A request's row depends on the plan and its number alone.
     """
     rows = np.zeros((count, plan.layout.columns))
-    kernel = simulate_rounds if plan.clock == "round" else simulate_positions
+    if plan.clock == "token":
+        kernel = simulate_positions
+    else:
+        kernel = simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
     key, depth = np.uint64(plan.key), plan.layout.depth
     # Where outcomes steer the chain each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]

@@ -164,13 +164,13 @@ def example_deep(depth: int = 16) -> dict[str, Any]:
     return document([example_point(rates=rates, round_time=times)])
 
 
-def example_round_times(result: dict[str, Any], cv: float = 0.1) -> list[dict[str, Any]]:
+def example_round_times(result: dict[str, Any], cv: float = 0.1) -> list[list[np.ndarray]]:
     """Sorted samples of the round time at each depth, one entry a point; constant with cv 0."""
     rng = np.random.default_rng(7)
     by_point = []
     for point in result["points"]:
         means = [depth["round_time"]["theory"] for depth in point["depths"]]
         s = np.sqrt(np.log1p(cv**2))
-        draws = [np.sort(m * rng.lognormal(-(s**2) / 2, s, 2000)).tolist() for m in means]
-        by_point.append({"depth": draws if cv else [[m] * 2000 for m in means]})
+        draws = [np.sort(m * rng.lognormal(-(s**2) / 2, s, 20_000)) for m in means]
+        by_point.append(draws if cv else [np.full(2000, m) for m in means])
     return by_point

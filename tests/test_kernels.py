@@ -139,11 +139,11 @@ def test_naive_twin_agrees_with_exact(clock, seed, horizon):
 
 @pytest.mark.parametrize("clock", ["round", "token"])
 def test_comparison_with_exact_notices_a_slightly_wrong_chain(clock):
-    """Negative control: two percentage points on one rate of one state."""
+    """Negative control: five percentage points on one rate of one state."""
     start, step = np.array([0.5, 0.5]), np.array([[[0.9, 0.1], [0.1, 0.9]]])
     accept = np.array([[0.9, 0.8], [0.5, 0.4]])
     right = AcceptanceChain(start, step, accept, clock, np.ones(2))
-    wrong = AcceptanceChain(start, step, accept + [[0, 0], [0, 0.02]], clock, np.ones(2))
+    wrong = AcceptanceChain(start, step, accept + [[0, 0], [0, 0.05]], clock, np.ones(2))
     latency = latency_by_depth(2)
     rows = kernel_rows(wrong, latency, 2, 20_000, 3, rounds=9)
     assert np.abs(z_scores(rows, exact_row(right, latency, 2, 5, rounds=9))).max() > LIMIT

@@ -66,6 +66,12 @@ class AcceptanceChain:
         return int(self.accept.shape[1])
 
     @property
+    def requests_differ(self) -> bool:
+        """Whether the state that a request starts in decides its long run."""
+        eigenvalues = np.linalg.eigvals(self.step[-1])
+        return self.states > 1 and int((np.abs(eigenvalues - 1) < 1e-12).sum()) > 1
+
+    @property
     def survival(self) -> Floats:
         """``[S, K]`` P(drafts 1..k all accepted) in each state, were the state to hold."""
         return np.cumprod(self.accept, axis=1)

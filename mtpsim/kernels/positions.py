@@ -48,7 +48,7 @@ def simulate_positions(key, first, chain, noise, task, shallow, deep, out):  # t
 def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
     n = out.shape[0]
     path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
-    mask, walk = np.empty((TILE, n), np.int64), _new_walk(deep, n)
+    levels, walk = np.empty((deep, TILE, n), np.int32), _new_walk(deep, n)
     everywhere, memory = np.ones((TILE, n), np.int32), np.zeros((deep + 1, 2, n))
     own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
     steered = chain.upto.shape[0] > chain.upto.shape[1] + 1  # by outcomes: tick by tick
@@ -61,11 +61,11 @@ def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[n
             draw_factors(noise, everywhere, tick == 0, TILE, memory[0], s)
         live = False
         for t in range(0, TILE, stride):
-            find_levels(chain, words, tick == 0, t, t + stride, path, mask)
+            find_levels(chain, words, tick == 0, t, t + stride, path, levels)
             if not own_noise and chain.slow and t + stride == TILE:
                 slow_down(noise, chain.slowdown, path.state, TILE, s)
             for k in range(shallow, deep + 1):
-                live |= _walk_depth(task, tick, t, t + stride, k, mask, walk)
+                live |= _walk_depth(task, tick, t, t + stride, k, levels, walk)
                 if t + stride < TILE:
                     continue
                 if own_noise:
@@ -82,16 +82,17 @@ def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[n
 
 
 @helper
-def _walk_depth(task, tick, first, last, k, mask, walk):  # type: ignore[no-untyped-def]
+def _walk_depth(task, tick, first, last, k, levels, walk):  # type: ignore[no-untyped-def]
     """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
     live = np.int32(0)
     for t in range(first, last):
         inside = task.tokens == 0 or tick + t < task.tokens
         limit = np.int32(task.rounds if task.rounds > 0 else 2147483647) if inside else np.int32(0)
         _begin(limit, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
-        _judge(mask[t], k, walk.at[k], walk.active, walk.hit, walk.rejected)
+        walk.hit[:] = 0
         for j in range(k):
-            _count_accepted(walk.at[k], walk.hit, np.int32(j), walk.accepted[k, j])
+            _judge(levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j])
+        _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _emit(np.int32(inside), walk.active, walk.hit, walk.at[k], walk.tokens[k])
     return live > 0
 
@@ -107,18 +108,18 @@ def _begin(limit, at, rounds, begin, active):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _judge(mask, depth, at, active, hit, rejected):  # type: ignore[no-untyped-def]
+def _judge(level, j, at, active, hit, accepted):  # type: ignore[no-untyped-def]
     for lane in range(at.size):
-        drafted = active[lane] & np.int32(at[lane] < depth)
-        good = np.int32((mask[lane] >> np.int64(at[lane])) & np.int64(1))
-        hit[lane] = drafted & good
-        rejected[lane] = drafted & (good ^ np.int32(1))
+        good = active[lane] & level[lane] & np.int32(at[lane] == j)
+        hit[lane] |= good
+        accepted[lane] += good
 
 
 @helper
-def _count_accepted(at, hit, j, total):  # type: ignore[no-untyped-def]
+def _reject(depth, at, active, hit, rejected):  # type: ignore[no-untyped-def]
     for lane in range(at.size):
-        total[lane] += hit[lane] & np.int32(at[lane] == j)
+        drafted = active[lane] & np.int32(at[lane] < depth)
+        rejected[lane] = drafted & (hit[lane] ^ np.int32(1))
 
 
 @helper

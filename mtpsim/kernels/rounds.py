@@ -19,11 +19,14 @@ from mtpsim.kernels.totals import column_of_accepted, write_depths
 def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
     for at in range(0, out.shape[0], LANES):
-        rows = out[at : at + LANES]
-        if task.tokens > 0:
-            _to_tokens(key, first + at, chain, noise, task, shallow, deep, rows)
-        else:
-            _to_rounds(key, first + at, chain, noise, task, shallow, deep, rows)
+        _to_rounds(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
+
+
+@kernel
+def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+    """The same for requests that end at a number of tokens."""
+    for at in range(0, out.shape[0], LANES):
+        _to_tokens(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
 
 
 @helper

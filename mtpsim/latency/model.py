@@ -142,14 +142,22 @@ class Latency(Spec):
             raise ValueError("`persistence` needs some noise that can persist")
         return self
 
+    def times(self, depth: int) -> tuple[Floats, Floats]:
+        """Mean ms of verify and draft, each ``[depth + 1]``; entry 0 is the plain step, and 0.
+
+        Raises:
+            ValueError: a list has another length; the message begins with its key.
+        """
+        verify = np.append(self._means("target", 1), self._means("verify", depth))
+        return verify, np.append(0.0, self._means("draft", depth))
+
     def compile(self, depth: int) -> CompiledLatency:
         """Tables and times for an acceptance model of ``depth``.
 
         Raises:
             ValueError: a list of times has another length; the message begins with its key.
         """
-        verify = np.append(self._means("target", 1), self._means("verify", depth))
-        draft = np.append(0.0, self._means("draft", depth))
+        verify, draft = self.times(depth)
         if self.noise is not None:
             tables = [self.noise.table()] * 3
         else:

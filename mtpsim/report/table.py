@@ -122,7 +122,9 @@ def _sample_sentence(result: Document, point: Document) -> str:
     text += f"{100 * confidence(result):g} % intervals"
     if point.get("interrupted"):
         return text + "; interrupted before the end"
-    return text if point.get("precision_reached", True) else text + "; precision not reached"
+    # None means that no precision was asked for.
+    missed = point.get("precision_reached") is False
+    return text + "; precision not reached" if missed else text
 
 
 def _undecided(point: Document) -> str:
@@ -133,8 +135,8 @@ def _undecided(point: Document) -> str:
         return ""
     depths = ", ".join(str(k) for k in undecided)
     text = f"Whether the theory holds is undecided at depth {depths}"
-    needed = [error.get("requests_needed") for error in undecided.values()]
-    if not all(known(count) for count in needed):
+    needed = [int(error.get("requests_needed") or 0) for error in undecided.values()]
+    if not all(needed):
         return text + "."
     return text + f"; {max(needed):,} more requests would settle it."
 

@@ -1,0 +1,306 @@
+"""``experiment.toml`` as an object: strict sections, all problems at once, points of a sweep."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+
+from mtpsim.acceptance import MODELS, Beta, Independent, Regime
+from mtpsim.complaints import problems_of
+from mtpsim.latency import Latency
+from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.spec import Spec
+from mtpsim.toml_lines import key_lines, line_of
+
+Raw = dict[str, Any]
+ROUNDS, PRECISION = 200, 0.001
+
+
+class Simulation(Spec):
+    """How long requests are, and how many of them are simulated."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="of all randomness")
+    rounds: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        None, description=f"rounds a request; {ROUNDS} where neither it nor tokens is given"
+    )
+    tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        None, description="tokens a request, the last round cut at the limit; instead of rounds"
+    )
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="relative half-width to reach for the speedup at every depth; "
+        f"{PRECISION} where neither it nor requests is given",
+    )
+    requests: Annotated[int, Field(ge=2, le=10**12)] | None = Field(
+        None, description="number of requests, instead of a precision"
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.95, description="of all intervals, two-sided"
+    )
+    epsilon: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.005, description="the theory holds where its relative error is surely within this"
+    )
+    max_requests: Annotated[int, Field(ge=2, le=10**12)] = Field(
+        10_000_000, description="where a run to a precision gives up"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        for one, other, default in (("rounds", "tokens", ROUNDS), ("precision", "requests", PRECISION)):
+            if one not in given and other not in given:
+                given[one] = default
+        return given
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Simulation:
+        for one, other in (("rounds", "tokens"), ("precision", "requests")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"`{one}` and `{other}` are both given; give one of them")
+        return self
+
+
+def _known_model(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    name = value.get("model")
+    if name in MODELS if isinstance(name, str) else False:
+        return value
+    given = f"`model` is {name!r}" if name is not None else "`model` is missing"
+    hint = nearest(str(name), MODELS)
+    raise ValueError(f"{given}; it must be one of {', '.join(MODELS)}{hint}")
+
+
+Acceptance = Annotated[
+    Annotated[Independent | Regime | Beta, Discriminator("model")], BeforeValidator(_known_model)
+]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of a sweep: what it sets, and the experiment with that set."""
+
+    set: Raw
+    experiment: Experiment
+
+
+class Experiment(Spec):
+    """A whole experiment file."""
+
+    title: str = ""
+    acceptance: Acceptance
+    latency: Latency
+    simulation: Simulation = Field(default_factory=lambda: Simulation.model_validate({}))
+    sweep: dict[str, Annotated[list[SerializeAsAny[Any]], Field(min_length=1)]] | None = Field(
+        None, description="dotted keys and their values; every combination is a point"
+    )
+    _folder: Path = PrivateAttr(default=Path())
+
+    def raw(self) -> Raw:
+        """The experiment as its file would state it, defaults written out."""
+        return self.model_dump(exclude_none=True)
+
+    def points(self) -> list[Point]:
+        """Every combination of the sweep, in the order of the file; one point without a sweep.
+
+        Raises:
+            InputError: a swept key or value is not allowed.
+        """
+        axes = self.sweep or {}
+        points, problems = [], []
+        for values in itertools.product(*axes.values()):
+            chosen = dict(zip(axes, values, strict=True))
+            raw = self.raw()
+            raw.pop("sweep", None)
+            for key, value in chosen.items():
+                _put(raw, key.split("."), copy.deepcopy(value))
+            try:
+                points.append(Point(chosen, validate(raw, self._folder)))
+            except InputError as error:
+                where = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
+                problems += [
+                    Problem(p.file, f"sweep ({where}): {p.key}", None, p.message)
+                    for p in error.problems
+                ]
+        if problems:
+            raise InputError(problems)
+        return points
+
+    def warnings(self) -> list[str]:
+        """What a reader of the results should know."""
+        found = self.latency.warnings()
+        chain = self.acceptance.chain()
+        if self.simulation.rounds and chain.requests_differ:
+            found.append(
+                "requests differ from each other for good: with `rounds` easy and hard ones weigh "
+                "the same, while a server gives hard ones more rounds; `tokens` shows what it sees"
+            )
+        return found
+
+
+def _put(raw: Raw, path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        inner = raw.get(name)
+        if not isinstance(inner, dict):
+            inner = raw[name] = {}
+        raw = inner
+    raw[path[-1]] = value
+
+
+def validate(raw: Raw, folder: Path = Path(), file: str = "experiment", text: str = "") -> Experiment:
+    """Turn the tables of a file into an experiment.
+
+    Args:
+        raw: as tomllib reads it.
+        folder: where relative paths of sample files start.
+        file: name for the messages.
+        text: of the file, to tell lines.
+
+    Raises:
+        InputError: with every problem found.
+    """
+    lines = key_lines(text)
+    try:
+        experiment = Experiment.model_validate(raw, context={"folder": folder})
+    except ValidationError as error:
+        raise InputError(problems_of(error, raw, file, lines, Experiment)) from None
+    experiment._folder = folder
+    try:
+        experiment.latency.times(experiment.acceptance.chain().depth)
+    except ValueError as error:
+        key, _, message = str(error).partition(": ")
+        line = line_of(lines, ("latency", key))
+        raise InputError([Problem(file, f"latency.{key}", line, message)]) from None
+    if experiment.sweep is not None:
+        _check_sweep(experiment, file, lines)
+    return experiment
+
+
+def _check_sweep(experiment: Experiment, file: str, lines: dict[tuple[str | int, ...], int]) -> None:
+    try:
+        experiment.points()
+    except InputError as error:
+        line = line_of(lines, ("sweep",))
+        raise InputError([Problem(file, p.key, line, p.message) for p in error.problems]) from None
+
+
+def parse(
+    text: str, *, folder: Path = Path(), file: str = "experiment", overrides: Sequence[str] = ()
+) -> Experiment:
+    """Read an experiment from TOML text; arguments as for :func:`load`."""
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        message, line = str(error) or "nested too deeply", None
+        if "(at line " in message:
+            message, _, place = message.partition(" (at line ")
+            line = int(place.split(",")[0])
+        raise InputError([Problem(file, "", line, f"not valid TOML: {message}")]) from None
+    if not raw and not overrides:
+        raise InputError(
+            [Problem(file, "", None, "is empty; it needs at least [acceptance] and [latency]")]
+        )
+    for override in overrides:
+        _apply(raw, override)
+    return validate(raw, folder, file, text)
+
+
+def _apply(raw: Raw, override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path):
+        message = f"{override!r} is given; it must be SECTION.KEY=VALUE, as latency.noise.cv=0.2"
+        raise InputError([Problem("", "--set", None, message)])
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is text: --set acceptance.model=beta
+    _put(raw, path, value)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file.
+
+    Args:
+        path: of the TOML file; sample files in it are found from its folder.
+        overrides: ``section.key=value`` each, applied before the file is checked.
+
+    Raises:
+        InputError: with every problem of the file.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
+        raise InputError([Problem(str(path), "", None, message)]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError([Problem(str(path), "", None, f"{reason}{_near_file(path)}")]) from None
+    return parse(text, folder=path.parent, file=str(path), overrides=overrides)
+
+
+def _near_file(path: Path) -> str:
+    try:
+        known = [p.name for p in path.parent.iterdir()] if not path.exists() else []
+    except (OSError, ValueError):
+        return ""
+    return nearest(path.name, known)
+
+
+def _with_samples(value: Any, folder: Path, digest: bool) -> Any:
+    """Sample files made absolute, or replaced by a hash of what they hold."""
+    if isinstance(value, list):
+        return [_with_samples(part, folder, digest) for part in value]
+    if not isinstance(value, dict):
+        return value
+    out = {key: _with_samples(part, folder, digest) for key, part in value.items()}
+    if isinstance(out.get("samples"), str):
+        path = (folder / out["samples"]).resolve()
+        held = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() if digest else ""
+        out["samples"] = held or str(path)
+    return out
+
+
+def to_toml(experiment: Experiment) -> str:
+    """The resolved file: defaults written out, sample files by absolute path; loads back equal."""
+    import tomli_w
+
+    return tomli_w.dumps(_with_samples(experiment.raw(), experiment._folder, digest=False))
+
+
+def content_hash(experiment: Experiment) -> str:
+    """Hash of all that the numbers depend on: not the title, but what sample files hold."""
+    raw = _with_samples(experiment.raw(), experiment._folder, digest=True)
+    raw.pop("title", None)
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def schema() -> Raw:
+    """JSON Schema (draft 2020-12) of the file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mtpsim experiment",
+        **{k: v for k, v in Experiment.model_json_schema().items() if k != "title"},
+    }

@@ -1,0 +1,72 @@
+"""``mtpsim check``: what a file means, in plain lines, before anything is simulated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.acceptance.chain import stationary
+from mtpsim.compile import FLOOR_BLOCKS, block_of
+from mtpsim.experiment import Experiment
+
+TICKS = {"round": "once a round", "token": "once a text position"}
+
+
+def explain(experiment: Experiment) -> str:
+    """Explain an experiment; the first point of a sweep stands for all."""
+    points = experiment.points()
+    first = points[0].experiment
+    chain = first.acceptance.chain()
+    lines = [experiment.title or "(no title)", ""]
+    lines += _acceptance(first, chain)
+    lines += ["", "Latency"] + [f"  {line}" for line in first.latency.describe()]
+    lines += ["", "Simulation"] + [f"  {line}" for line in _simulation(first, chain, len(points))]
+    for key, values in (experiment.sweep or {}).items():
+        lines.append(f"  sweep over {key}: {', '.join(map(str, values))}")
+    lines += ["", "Reported, for each depth 0.." + str(chain.depth)]
+    lines.append("  accept length, round time, speedup, marginal gain: closed form, exact,")
+    lines.append("  simulated with interval; error of the theory with a verdict; break-even rates;")
+    lines.append("  and the depth to run")
+    lines += [f"\nwarning: {text}" for text in dict.fromkeys(first.warnings())]
+    return "\n".join(lines)
+
+
+def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _acceptance(experiment: Experiment, chain: AcceptanceChain) -> list[str]:
+    lines = [
+        f"Acceptance: {experiment.acceptance.model}, depth {chain.depth}",  # type: ignore[attr-defined]
+    ]
+    if chain.states == 1:
+        return [*lines, f"  conditional rates {_rates(chain.accept[0])}"]
+    lines.append(f"  {chain.states} hidden states; the state moves {TICKS[chain.clock]}")
+    law = stationary(chain.step[0], chain.start)
+    if chain.states <= 8:
+        lines += [
+            f"  state {s}: {law[s]:.3g} of ticks, conditional rates {_rates(chain.accept[s])}"
+            for s in range(chain.states)
+        ]
+    reach = law @ chain.survival
+    rates = reach / np.concatenate([[1.0], reach[:-1]])
+    if chain.clock == "round":
+        lines.append(f"  pooled over rounds: conditional rates {_rates(rates)}")
+    return lines
+
+
+def _simulation(experiment: Experiment, chain: AcceptanceChain, points: int) -> list[str]:
+    s = experiment.simulation
+    horizon = f"{s.rounds} rounds" if s.rounds else f"{s.tokens} tokens"
+    lines = [f"{points} point{'s' * (points > 1)}, requests of {horizon}, seed {s.seed}"]
+    block = block_of(chain, s.rounds or 0, s.tokens or 0)
+    if s.requests:
+        lines.append(f"{s.requests:,} requests a point")
+    else:
+        lines.append(
+            f"until the speedup is known to +-{100 * (s.precision or 0):g} % at every depth: at "
+            f"least {min(FLOOR_BLOCKS * block, s.max_requests):,} requests, at most "
+            f"{s.max_requests:,}"
+        )
+    lines.append(f"intervals at {100 * s.confidence:g} %; theory holds within +-{100 * s.epsilon:g} %")
+    return lines

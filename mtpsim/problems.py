@@ -1,0 +1,43 @@
+"""What is wrong with what a user gave: every problem, each with its place and a sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        file: path as the user gave it.
+        key: dotted path of the key, or the option; may be empty.
+        line: in the file, from 1, where known.
+        message: what was given, and what is allowed.
+    """
+
+    file: str
+    key: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        """``bad.toml:7: acceptance.rates[1]: 1.2 is given; it must be at most 1``."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (place, self.key, self.message) if part)
+
+
+class InputError(Exception):
+    """The input can't be used; holds every problem that was found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, or nothing where no allowed name is near."""
+    near = difflib.get_close_matches(given, list(allowed), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""

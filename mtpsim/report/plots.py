@@ -1,0 +1,52 @@
+"""Every figure of a result, each readable alone, and all of them as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mtpsim.report.document import Document
+from mtpsim.report.latency_plot import RoundTimes, latency_figure
+from mtpsim.report.speedup_plot import speedup_figure
+from mtpsim.report.step_plots import accepted_figure, marginal_figure
+
+DPI = 150
+
+__all__ = [
+    "accepted_figure",
+    "latency_figure",
+    "marginal_figure",
+    "save_plots",
+    "speedup_figure",
+]
+
+
+def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) -> list[Path]:
+    """Write ``speedup.png``, ``marginal.png``, ``accepted.png`` and ``latency.png``.
+
+    Args:
+        result: the result document.
+        round_times: a sample of round times in ms for each point and depth; without any, there is
+            no ``latency.png``.
+        folder: made where it is missing.
+
+    Returns:
+        The files written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "speedup": speedup_figure(result),
+        "marginal": marginal_figure(result),
+        "accepted": accepted_figure(result),
+    }
+    if len(round_times):
+        figures["latency"] = latency_figure(result, round_times)
+    return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    # Weak compression: half the time, and the files are small anyhow.
+    figure.savefig(path, dpi=DPI, pil_kwargs={"compress_level": 2})
+    return path

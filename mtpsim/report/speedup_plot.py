@@ -1,0 +1,211 @@
+"""The speedup by depth: one point, a few as lines, many against what was swept."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtpsim.report.document import Document, Floats, best_depth, column, swept_keys
+from mtpsim.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    LINES,
+    MARKER,
+    MOST_PANELS,
+    ORANGE,
+    Frame,
+    depth_ticks,
+    error_arms,
+    interval_note,
+    label_ends,
+    label_of,
+    name_axes,
+    shorten,
+    subtitle_of,
+    write,
+)
+
+SAME = 1e-3
+"""Relative difference below which two lines can't be told apart in the figure."""
+MOST_VALUES = 9
+"""More depths than these have their values labelled at the best one alone."""
+Y_NAME = "speedup over plain decoding (x)"
+
+
+def speedup_figure(result: Document) -> Figure:
+    """Draw speedup by depth with its intervals, over the closed form and the exact solution.
+
+    Up to six points of a sweep are lines of one figure; more are drawn against what was swept.
+    """
+    points = result["points"]
+    if len(points) == 1:
+        return _one_point(result)
+    if len(points) <= MOST_PANELS:
+        return _few_points(result)
+    from mtpsim.report.sweep_plot import many_points
+
+    return many_points(result)
+
+
+def speedup_heading(point: Document) -> str:
+    """State which depth is the fastest, and whether that is sure."""
+    best = best_depth(point)
+    if best is None:
+        return "Nothing was simulated"
+    candidates = (point.get("advice") or {}).get("candidates") or [best]
+    speed = f"{column(point, 'speedup')[best]:.2f}x"
+    if len(candidates) > 1:
+        others = ", ".join(str(k) for k in candidates if k != best)
+        return f"Depth {best} is ahead at {speed}, but depth {others} may be as fast"
+    if best == 0:
+        return "No depth pays: plain decoding is fastest"
+    return f"Depth {best} is fastest: {speed}"
+
+
+def _one_point(result: Document) -> Figure:
+    point = result["points"][0]
+    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), right=1.35)
+    axes = frame.axes[0]
+    mean, arms = draw_simulated(axes, point, BLUE)
+    theory, exact = column(point, "speedup", "theory"), column(point, "speedup", "exact")
+    depths = np.arange(len(mean))
+    axes.plot(depths, exact, color=ORANGE, linewidth=2.6, zorder=2)
+    axes.plot(depths, theory, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2.5)
+    _baseline(axes)
+    _ring(axes, point, mean, BLUE)
+    depth_ticks(axes, depths)
+    axes.margins(y=0.14)
+    _value_labels(axes, point, mean, arms)
+    labels = [(1.0, "plain decoding", GREY), (mean[-1], "simulated", BLUE)]
+    if np.isnan(exact).all():
+        labels.append((theory[-1], "closed form", INK))
+    elif np.nanmax(np.abs(exact / theory - 1)) < SAME:
+        labels.append((theory[-1], "closed form\nand exact", INK))
+    else:
+        labels += [(theory[-1], "closed form", INK), (exact[-1], "exact", ORANGE)]
+    label_ends(axes, labels)
+    name_axes(axes, "depth (drafts a round)", Y_NAME)
+    frame.note(interval_note(result, axes, arms))
+    return frame.figure
+
+
+def draw_simulated(axes: Axes, point: Document, color: str) -> tuple[Floats, Floats]:
+    """Draw simulated speedups as markers with error bars; give their means and arms."""
+    mean = column(point, "speedup")
+    arms = error_arms(mean, column(point, "speedup", "low"), column(point, "speedup", "high"))
+    axes.errorbar(
+        np.arange(len(mean)),
+        mean,
+        arms,
+        fmt="o",
+        color=color,
+        markersize=MARKER,
+        elinewidth=1.4,
+        capsize=3,
+        zorder=3,
+    )
+    return mean, arms
+
+
+def _baseline(axes: Axes) -> None:
+    axes.axhline(1, color=GREY, linewidth=1, zorder=1)
+
+
+def _ring(axes: Axes, point: Document, mean: Floats, color: str) -> None:
+    """Mark the best depth."""
+    best = best_depth(point)
+    if best is not None:
+        axes.plot(
+            [best],
+            [mean[best]],
+            "o",
+            markersize=2.2 * MARKER,
+            markerfacecolor="none",
+            markeredgecolor=color,
+            markeredgewidth=1.6,
+            zorder=4,
+        )
+
+
+def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats) -> None:
+    best = best_depth(point)
+    for depth, value in enumerate(mean):
+        if not np.isfinite(value) or (len(mean) > MOST_VALUES and depth != best):
+            continue
+        bold = depth == best
+        axes.annotate(
+            f"{value:.3f}x" if depth else "1x",
+            (depth, value + arms[1, depth]),
+            xytext=(0, 11 if bold else 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=10.5 if bold else 9,
+            fontweight="bold" if bold else "normal",
+            color=BLUE,
+            parse_math=False,
+        )
+
+
+def _few_points(result: Document) -> Figure:
+    points = result["points"]
+    names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
+    widest = max(len(line) for name in names for line in name.split("\n"))
+    frame = Frame(
+        sweep_heading(result),
+        subtitle_of(result, "simulated speedup by depth; the best depth is ringed"),
+        right=min(0.45 + 0.078 * widest, 2.8),
+    )
+    axes = frame.axes[0]
+    drawn = [draw_simulated(axes, p, c) for p, c in zip(points, LINES, strict=False)]
+    for point, color, (mean, _) in zip(points, LINES, drawn, strict=False):
+        axes.plot(mean, color=color, linewidth=1.4)
+        _ring(axes, point, mean, color)
+    labels = [
+        (mean[-1], name, color) for name, color, (mean, _) in zip(names, LINES, drawn, strict=False)
+    ]
+    labels += _closed_forms(axes, points)
+    _baseline(axes)
+    depth_ticks(axes, range(max(len(mean) for mean, _ in drawn)))
+    axes.margins(y=0.1)
+    label_ends(axes, labels)
+    name_axes(axes, "depth (drafts a round)", Y_NAME)
+    note = interval_note(result, axes, np.concatenate([arms for _, arms in drawn], axis=1))
+    frame.note(note if len(labels) > len(points) else f"Dashed: the closed form. {note}")
+    return frame.figure
+
+
+def _closed_forms(axes: Axes, points: list[Document]) -> list[tuple[float, str, str]]:
+    """Draw the closed form of every point; a label where one line is that of all."""
+    theories = [column(point, "speedup", "theory") for point in points]
+    style = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}
+    first = theories[0]
+    if all(t.shape == first.shape and np.allclose(t, first, rtol=1e-9) for t in theories):
+        axes.plot(first, color=INK, **style)
+        return [(first[-1], "closed form", INK)]
+    for theory, color in zip(theories, LINES, strict=False):
+        axes.plot(theory, color=color, **style)
+    return []
+
+
+def sweep_heading(result: Document) -> str:
+    """State how the best depth and its speedup move over a sweep."""
+    best = [(best_depth(point), column(point, "speedup")) for point in result["points"]]
+    found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
+    if not found:
+        return "Nothing was simulated"
+    depths = sorted({depth for depth, _ in found})
+    low, high = min(speed for _, speed in found), max(speed for _, speed in found)
+    reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
+    if depths == [0]:
+        return f"No depth pays at any of the {len(found)} points"
+    if len(depths) == 1:
+        return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
+    over = ", ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
+    return f"The best depth moves between {depths[0]} and {depths[-1]} with {over}: {reach}"
+
+
+def write_best(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+    """Write a small centred label."""
+    write(axes, x, y, text, color=color, ha="center", va="center", fontsize=8)

@@ -1,0 +1,209 @@
+"""What each step of depth brings, and how many drafts a round accepts."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mtpsim.report.document import Document, Floats, column, confidence, greatest_depth, numbers
+from mtpsim.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    MARKER,
+    ORANGE,
+    VERMILION,
+    Frame,
+    depth_ticks,
+    error_arms,
+    label_of,
+    name_axes,
+    panel_title,
+    some_points,
+    subtitle_of,
+    write,
+)
+
+MOST_LABELS = 9
+PAYS, COSTS, UNSURE = "pays", "costs", "can't tell"
+COLORS = {PAYS: BLUE, COSTS: VERMILION, UNSURE: GREY}
+
+
+def marginal_figure(result: Document) -> Figure:
+    """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
+    chosen, remark = some_points(result)
+    frame = Frame(
+        _marginal_heading(result),
+        subtitle_of(result, "gain of each step of depth: speedup(k) / speedup(k - 1)"),
+        panels=len(chosen),
+    )
+    for axes, number in zip(frame.axes, chosen, strict=True):
+        _draw_steps(axes, result["points"][number], len(chosen) == 1)
+        if len(chosen) > 1:
+            panel_title(axes, label_of(result, number))
+    name_axes(frame.axes[0], "step to depth k", "gain over depth k - 1 (x)")
+    level = f"{100 * confidence(result):g} %"
+    frame.note(
+        f"{remark}Blue pays, vermilion costs, hatched can't be told (interval across 1). "
+        f"Error bars are {level} intervals; dashes are the closed form."
+    )
+    return frame.figure
+
+
+def step_kinds(point: Document) -> list[str]:
+    """Whether each step to depth 1..K pays, judged by its interval, ``[K]``."""
+    low, high = column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
+    return [PAYS if a > 1 else COSTS if b < 1 else UNSURE for a, b in zip(low, high, strict=True)]
+
+
+def _draw_steps(axes: Axes, point: Document, large: bool) -> None:
+    depths = np.arange(1, greatest_depth(point) + 1)
+    mean = column(point, "marginal")[1:]
+    arms = error_arms(
+        mean, column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
+    )
+    kinds = step_kinds(point)
+    bars = axes.bar(
+        depths, mean - 1, 0.62, bottom=1, color=[COLORS[kind] for kind in kinds], zorder=2
+    )
+    for bar, kind in zip(bars, kinds, strict=True):
+        if kind == UNSURE:
+            bar.set(facecolor="white", edgecolor=GREY, hatch="////")
+    axes.errorbar(depths, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
+    theory = column(point, "marginal", "theory")[1:]
+    axes.hlines(theory, depths - 0.38, depths + 0.38, INK, (0, (3, 2)), linewidth=1.2, zorder=3)
+    axes.axhline(1, color=INK, linewidth=1)
+    depth_ticks(axes, depths)
+    axes.set_xlim(0.4, len(depths) + 0.6)
+    axes.margins(y=0.16)
+    if len(depths) <= MOST_LABELS:
+        _label_steps(axes, mean, arms, kinds, large)
+
+
+def _label_steps(axes: Axes, mean: Floats, arms: Floats, kinds: list[str], large: bool) -> None:
+    for depth, (value, kind) in enumerate(zip(mean, kinds, strict=True), 1):
+        if not np.isfinite(value):
+            continue
+        up = value >= 1
+        reach = value + arms[1, depth - 1] if up else value - arms[0, depth - 1]
+        text = f"{100 * (value - 1):+.1f} %"
+        axes.annotate(
+            f"{text}\n{kind}" if large else text,
+            (depth, reach),
+            xytext=(0, 5 if up else -5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=9.5 if large else 8,
+            color=INK if kind == UNSURE else COLORS[kind],
+            parse_math=False,
+        )
+
+
+def _marginal_heading(result: Document) -> str:
+    points = result["points"]
+    if len(points) > 1:
+        deepest = sorted({_paying_steps(point) for point in points})
+        span = f"{deepest[0]}" if len(deepest) == 1 else f"{deepest[0]} to {deepest[-1]}"
+        where = "at every point" if len(deepest) == 1 else "depending on the point"
+        return f"Each step surely pays up to depth {span}, {where}"
+    point = points[0]
+    pays, total = _paying_steps(point), greatest_depth(point)
+    if pays == total:
+        return f"Every step pays, up to the deepest one simulated ({total})"
+    change = 100 * (column(point, "marginal")[pays + 1] - 1)
+    kind = step_kinds(point)[pays]
+    verb = {COSTS: f"costs {-change:.1f} %", PAYS: f"brings {change:.1f} %"}.get(
+        kind, f"can't be told from no gain ({change:+.1f} %)"
+    )
+    start = f"Each step pays up to depth {pays}; " if pays else "No first step pays: "
+    return f"{start}depth {pays + 1} {verb}"
+
+
+def _paying_steps(point: Document) -> int:
+    """How many steps surely pay before the first that doesn't."""
+    kinds = step_kinds(point)
+    return next((n for n, kind in enumerate(kinds) if kind != PAYS), len(kinds))
+
+
+def accepted_figure(result: Document) -> Figure:
+    """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
+    chosen, remark = some_points(result)
+    depth = greatest_depth(result["points"][chosen[0]])
+    frame = Frame(
+        _accepted_heading(result["points"]),
+        subtitle_of(result, f"drafts accepted a round at depth {depth}"),
+        panels=len(chosen),
+    )
+    exact = False
+    for axes, number in zip(frame.axes, chosen, strict=True):
+        exact |= _draw_accepted(axes, result["points"][number].get("accepted") or {})
+        if len(chosen) > 1:
+            panel_title(axes, label_of(result, number))
+    name_axes(frame.axes[0], "drafts accepted", "share of rounds (%)")
+    level = f"{100 * confidence(result):g} %"
+    also = ", orange dots the exact solution" if exact else ""
+    frame.note(
+        f"{remark}Bars are simulated, with {level} intervals; diamonds are the closed form{also}."
+    )
+    return frame.figure
+
+
+def _draw_accepted(axes: Axes, accepted: Document) -> bool:
+    """Draw one distribution; tell whether the exact one differs from the closed form's."""
+    count = numbers(accepted.get("count"))
+    if not count.size:
+        return False
+    share = {f: 100 * numbers(accepted.get(f)) for f in ("theory", "exact", "mean", "low", "high")}
+    mean, arms = share["mean"], error_arms(share["mean"], share["low"], share["high"])
+    axes.bar(count, mean, 0.7, color=BLUE, alpha=0.85, zorder=2)
+    axes.errorbar(count, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
+    if share["theory"].size:
+        axes.plot(
+            count,
+            share["theory"],
+            "D",
+            markersize=MARKER,
+            markerfacecolor="white",
+            markeredgecolor=INK,
+            zorder=4,
+        )
+    apart = _differ(share["exact"], share["theory"])
+    if apart:
+        axes.plot(count, share["exact"], "o", markersize=4, color=ORANGE, zorder=5)
+    depth_ticks(axes, count)
+    axes.set_xlim(-0.6, count[-1] + 0.6)
+    axes.margins(y=0.14)
+    axes.set_ylim(bottom=0)
+    if count.size <= MOST_LABELS + 1:
+        tops = np.nanmax(np.vstack([mean + arms[1], *(s for s in (share["theory"],) if s.size)]), 0)
+        for place, value, top in zip(count, mean, tops, strict=True):
+            room = 0.035 * axes.get_ylim()[1]
+            write(axes, place, top + room, f"{value:.1f}", ha="center", color=BLUE, fontsize=8.5)
+    return apart
+
+
+def _differ(exact: Floats, theory: Floats) -> bool:
+    """Whether two distributions, in percent, differ by more than a marker shows."""
+    return bool(exact.size and exact.size == theory.size and np.nanmax(abs(exact - theory)) > 0.1)
+
+
+def _accepted_heading(points: list[Document]) -> str:
+    shares = [numbers((point.get("accepted") or {}).get("mean")) for point in points]
+    shares = [share for share in shares if share.size]
+    if not shares:
+        return "Nothing was simulated"
+    none, full = [100 * s[0] for s in shares], [100 * s[-1] for s in shares]
+    depth = shares[0].size - 1
+    every = "the draft is" if depth == 1 else f"all {depth} drafts are"
+    return (
+        f"In {_span(none)} of rounds no draft is accepted, in {_span(full)} {every}"
+        if depth > 1
+        else f"In {_span(full)} of rounds the draft is accepted"
+    )
+
+
+def _span(percents: list[float]) -> str:
+    low, high = f"{min(percents):.0f}", f"{max(percents):.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"

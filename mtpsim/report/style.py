@@ -1,0 +1,229 @@
+"""How every figure looks: colours, the frame around the axes, labels that stand by their lines.
+
+Colours are of Okabe and Ito (2008), which colour-blind readers can tell apart. Figures use
+matplotlib's objects and never pyplot, which is slow to import and keeps figures alive. Text is
+never parsed as mathematics, so that a title may hold a dollar sign.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mtpsim.report.document import Document, Floats, confidence, point_label, title
+
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#56B4E9",
+    "#CC79A7",
+)
+INK, GREY, PALE = "#222222", "#6B6B6B", "#D9D9D9"
+LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+MARKER = 6.0
+MOST_PANELS = 6
+WIDTH, HEIGHT = 7.2, 4.5
+
+
+class Frame:
+    """A figure with a title that states the finding, and a grid of plain axes below it.
+
+    Attributes:
+        figure: what is drawn on.
+        axes: panels, row by row; as many as asked for.
+    """
+
+    def __init__(
+        self,
+        heading: str,
+        subtitle: str,
+        *,
+        panels: int = 1,
+        size: tuple[float, float] | None = None,
+        left: float = 0.75,
+        right: float = 0.3,
+    ) -> None:
+        """Lay out the figure; ``size`` and margins are in inches."""
+        columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
+        rows = -(-panels // columns)
+        default = (WIDTH, HEIGHT) if panels == 1 else (3.6 * columns + 0.6, 2.75 * rows + 1.2)
+        width, height = size or default
+        self.figure = Figure((width, height), facecolor="white")
+        lines = textwrap.wrap(heading, int(width * 9))
+        below = textwrap.wrap(subtitle, int(width * 13))
+        top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
+        self._write(0.16, height - 0.16, "\n".join(lines), 13, INK, "bold")
+        self._write(0.16, height - 0.24 - 0.25 * len(lines), "\n".join(below), 9.5, GREY)
+        grid = self.figure.subplots(
+            rows,
+            columns,
+            squeeze=False,
+            gridspec_kw={
+                "left": left / width,
+                "right": 1 - right / width,
+                "bottom": 0.82 / height,
+                "top": 1 - top / height,
+                "wspace": 0.28,
+                "hspace": 0.5,
+            },
+        )
+        self.axes: list[Axes] = list(grid.flat)[:panels]
+        for unused in list(grid.flat)[panels:]:
+            unused.remove()
+        for axes in self.axes:
+            plain_axes(axes)
+
+    def _write(
+        self, x: float, y: float, text: str, size: float, color: str, weight: str = "normal"
+    ) -> None:
+        width, height = self.figure.get_size_inches()
+        self.figure.text(
+            *(x / width, y / height, text),
+            fontsize=size,
+            color=color,
+            fontweight=weight,
+            va="top",
+            linespacing=1.15,
+            parse_math=False,
+        )
+
+    def note(self, text: str) -> None:
+        """Write a small remark at the foot of the figure."""
+        self._write(0.16, 0.24, text, 8, GREY)
+
+
+def plain_axes(axes: Axes) -> None:
+    """Leave of the axes what helps to read values: two spines and faint horizontal lines."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=INK, labelsize=9, length=3)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def name_axes(axes: Axes, x: str, y: str) -> None:
+    """Label both axes; an empty name leaves an axis without one."""
+    axes.set_xlabel(x, fontsize=10, color=INK, parse_math=False)
+    axes.set_ylabel(y, fontsize=10, color=INK, parse_math=False)
+
+
+def depth_ticks(axes: Axes, depths: Sequence[int] | Floats) -> None:
+    """Whole numbers on the x axis, each of them where there is room."""
+    margin = 0.35 if len(depths) < 8 else 0.6
+    axes.set_xlim(min(depths) - margin, max(depths) + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
+
+
+def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    """Write text at data coordinates; further options are matplotlib's."""
+    axes.text(x, y, text, parse_math=False, **{"fontsize": 9, "color": INK, **options})
+
+
+def panel_title(axes: Axes, text: str) -> None:
+    """Head one of several panels."""
+    axes.set_title(
+        shorten(text, 44), fontsize=9.5, color=INK, loc="left", fontweight="bold", parse_math=False
+    )
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut text that is too long, and show that it was."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Label lines at the right edge, in the order of their ends and without overlap.
+
+    Args:
+        axes: with final limits.
+        labels: end of the line in data coordinates, text, colour.
+    """
+    shown = sorted((end, text, color) for end, text, color in labels if np.isfinite(end))
+    if not shown:
+        return
+    low, high = axes.get_ylim()
+    _, height = axes.figure.get_size_inches()
+    per_inch = (high - low) / (height * axes.get_position().height)
+    heights = [0.165 * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
+    places = spread(np.array([end for end, _, _ in shown]), np.array(heights))
+    for (_, text, color), place in zip(shown, places, strict=True):
+        axes.annotate(
+            text,
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=color,
+            parse_math=False,
+            annotation_clip=False,
+        )
+
+
+def spread(ends: Floats, heights: Floats) -> Floats:
+    """Move sorted label centres apart, as little as needed, until none overlap.
+
+    Args:
+        ends: ``[N]`` wanted centres, ascending.
+        heights: ``[N]`` room that each label takes.
+
+    Returns:
+        ``[N]`` centres whose distances are at least the mean height of the two neighbours.
+    """
+    gaps = np.concatenate([[0.0], (heights[1:] + heights[:-1]) / 2])
+    offset = np.cumsum(gaps)
+    # Centres minus offsets must not decrease: isotonic regression, by pooling neighbours.
+    pools: list[list[float]] = []
+    for value in ends - offset:
+        pools.append([float(value)])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    return np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools]) + offset
+
+
+def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
+    """Lengths of error bars below and above, ``[2, N]``; 0 where an end is missing."""
+    return np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
+
+
+def interval_note(result: Document, axes: Axes, arms: Floats) -> str:
+    """Say what the error bars are, and when they hide behind the markers."""
+    low, high = axes.get_ylim()
+    _, height = axes.figure.get_size_inches()
+    points = 72 * height * axes.get_position().height * arms / (high - low)
+    level = f"{100 * confidence(result):g} %"
+    if points.size and points.max() < MARKER / 2:
+        return f"The {level} intervals are smaller than the markers."
+    return f"Error bars are {level} intervals."
+
+
+def subtitle_of(result: Document, what: str) -> str:
+    """Say what is shown and on how much it rests."""
+    parts = [title(result), what]
+    if len(result["points"]) == 1:
+        parts.append(f"{result['points'][0]['requests']:,} requests simulated")
+    return " · ".join(part for part in parts if part)
+
+
+def some_points(result: Document) -> tuple[list[int], str]:
+    """Numbers of the points that get a panel, evenly spread, and a remark where some have none."""
+    total = len(result["points"])
+    if total <= MOST_PANELS:
+        return list(range(total)), ""
+    chosen = np.linspace(0, total - 1, MOST_PANELS).round().astype(int)
+    return chosen.tolist(), f"{MOST_PANELS} of the {total} points. "
+
+
+def label_of(result: Document, number: int) -> str:
+    """Name a point by what it sets, or by its number where it sets nothing."""
+    return point_label(result, result["points"][number]) or f"point {number}"
