@@ -1,9 +1,9 @@
 """mtpsim: how deep to run Multi-Token Prediction, how sure you can be, when to turn it off.
 
-    >>> import mtpsim
-    >>> experiment = mtpsim.load("experiments/article.toml")
-    >>> result = mtpsim.run(experiment)
-    >>> print(result.advice)  # doctest: +SKIP
+>>> import mtpsim
+>>> experiment = mtpsim.load("experiments/article.toml")
+>>> result = mtpsim.run(experiment)
+>>> print(result.advice)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -29,7 +29,16 @@ _HOMES = {
     "Result": "result",
 }
 
-__all__ = ["Experiment", "ExecutorChoice", "InputError", "Result", "__version__", "load", "parse", "run"]
+__all__ = [
+    "ExecutorChoice",
+    "Experiment",
+    "InputError",
+    "Result",
+    "__version__",
+    "load",
+    "parse",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

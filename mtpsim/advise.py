@@ -28,6 +28,7 @@ class Advice:
         verdicts: of the steps to depth 1..K.
         sentence: the advice in plain words, with its numbers.
         why: what it rests on.
+
     """
 
     depth: int
@@ -96,6 +97,7 @@ def advise(
         break_even: ``[K]`` the rate p_k at which step k stops paying.
         rates: ``[K]`` conditional rates it is held against.
         confidence: of the candidates.
+
     """
     scale = np.diag(1 / speedup.values)
     log_speedup = Estimates(
@@ -115,11 +117,11 @@ def advise(
     )
 
 
-def _figure(value: float, low: float, high: float) -> str:
-    """``1.541 [1.539, 1.542]``, with the digits that the interval has earned."""
-    digits = int(np.clip(2 - np.floor(np.log10(max(high - low, 1e-6))), 2, 6)) - 1
-    digits = max(digits, 2)
-    return f"{value:.{digits}f}x [{low:.{digits}f}, {high:.{digits}f}]"
+def _figure(value: float, low: float, high: float, unit: str = "x", least: int = 2) -> str:
+    """``1.541x [1.539, 1.542]``, with the digits that the interval has earned."""
+    half = max((high - low) / 2, 1e-6)
+    digits = int(np.clip(np.ceil(-np.log10(half)), least, 6))
+    return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _sentence(
@@ -143,9 +145,9 @@ def _sentence(
 
 
 def _next_step(depth: int, marginal: Estimates, break_even: Floats, rates: Floats) -> str:
-    loss = 100 * (1 - marginal.values[depth - 1])
-    low, high = 100 * (1 - marginal.high[depth - 1]), 100 * (1 - marginal.low[depth - 1])
-    text = f"Depth {depth} gives back {loss:.1f} % [{low:.1f}, {high:.1f}]; "
+    gain = marginal.values[depth - 1], marginal.high[depth - 1], marginal.low[depth - 1]
+    loss, low, high = (100 * (1 - value) for value in gain)
+    text = f"Depth {depth} gives back {_figure(loss, low, high, ' %', 1)}; "
     needed, have = break_even[depth - 1], rates[depth - 1]
     if needed > 1:
         return text + f"no rate p{depth} would make it pay at these times."

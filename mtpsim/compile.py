@@ -28,6 +28,7 @@ class Layout:
         depth: greatest depth K.
         every: accepted drafts are counted at every depth (else at K only, which serves all:
             under the round clock shallower depths accept the same drafts up to their limit).
+
     """
 
     depth: int
@@ -86,6 +87,7 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...
     Returns:
         ``upto`` ``[R, S]``, ``cut`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32. Probabilities
         0 and 1 are exact, others off by at most 2^-32.
+
     """
     edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
     edge = np.minimum(edge, 2**31)
@@ -152,6 +154,7 @@ def plan_of(
         seed: of all randomness.
         rounds: rounds a request, or 0.
         tokens: tokens a request, or 0; just one of the two is given.
+
     """
     every = chain.clock == "token" or chain.step.shape[0] == 2
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)

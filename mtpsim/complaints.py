@@ -59,9 +59,7 @@ def _path_in(raw: Any, location: tuple[str | int, ...], keep_last: bool) -> tupl
     path: list[str | int] = []
     last = len(location) - 1
     for n, part in enumerate(location):
-        if isinstance(raw, dict) and part in raw:
-            raw = raw[part]
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+        if (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw)):
             raw = raw[part]
         elif not (n == last and keep_last):
             continue

@@ -30,6 +30,7 @@ class Estimates:
         values: ``[Q]`` point estimates.
         covariance: ``[Q, Q]`` of the estimates.
         quantile: half-widths are this many standard errors (Student t, requests - 1 degrees).
+
     """
 
     values: Floats
@@ -64,6 +65,7 @@ def delta(function: Callable[[Numbers], Numbers], tally: Tally, confidence: floa
             is taken by a complex step (Squire and Trapp 1998), exact to rounding.
         tally: of at least two requests.
         confidence: of the intervals, two-sided.
+
     """
     from scipy.special import stdtrit
 
@@ -131,6 +133,7 @@ class Theory:
         times: ``[K + 1]`` mean time of a round in ms; entry 0 is the plain step.
         rates: ``[K]`` conditional rates where the file states them; None to plug in those
             measured in the simulation, whose uncertainty then counts too.
+
     """
 
     times: Floats

@@ -82,6 +82,7 @@ class Exact:
         rounds: rounds a request.
         slow_rounds: rounds weighted by the slowdown of the state that they start in.
         accepted: ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
+
     """
 
     tokens: float
@@ -110,6 +111,7 @@ def solve(chain: AcceptanceChain, depth: int, *, rounds: int = 0, tokens: int = 
         rounds: horizon of a request in rounds, or
         tokens: in tokens, where the last round's tokens past the limit are dropped (its time and
             its accepted drafts count in full). With neither: the steady state, per round.
+
     """
     law = round_law(chain, depth)
     if tokens:

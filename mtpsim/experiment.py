@@ -67,7 +67,10 @@ class Simulation(Spec):
         if not isinstance(data, dict):
             return data
         given = {key: value for key, value in data.items() if value is not None}
-        for one, other, default in (("rounds", "tokens", ROUNDS), ("precision", "requests", PRECISION)):
+        for one, other, default in (
+            ("rounds", "tokens", ROUNDS),
+            ("precision", "requests", PRECISION),
+        ):
             if one not in given and other not in given:
                 given[one] = default
         return given
@@ -125,6 +128,7 @@ class Experiment(Spec):
 
         Raises:
             InputError: a swept key or value is not allowed.
+
         """
         axes = self.sweep or {}
         points, problems = [], []
@@ -167,7 +171,9 @@ def _put(raw: Raw, path: Sequence[str], value: Any) -> None:
     raw[path[-1]] = value
 
 
-def validate(raw: Raw, folder: Path = Path(), file: str = "experiment", text: str = "") -> Experiment:
+def validate(
+    raw: Raw, folder: Path = Path(), file: str = "experiment", text: str = ""
+) -> Experiment:
     """Turn the tables of a file into an experiment.
 
     Args:
@@ -178,6 +184,7 @@ def validate(raw: Raw, folder: Path = Path(), file: str = "experiment", text: st
 
     Raises:
         InputError: with every problem found.
+
     """
     lines = key_lines(text)
     try:
@@ -185,18 +192,22 @@ def validate(raw: Raw, folder: Path = Path(), file: str = "experiment", text: st
     except ValidationError as error:
         raise InputError(problems_of(error, raw, file, lines, Experiment)) from None
     experiment._folder = folder
-    try:
-        experiment.latency.times(experiment.acceptance.chain().depth)
-    except ValueError as error:
-        key, _, message = str(error).partition(": ")
-        line = line_of(lines, ("latency", key))
-        raise InputError([Problem(file, f"latency.{key}", line, message)]) from None
+    wrong = experiment.latency.wrong_lengths(experiment.acceptance.chain().depth)
+    if wrong:
+        raise InputError(
+            [
+                Problem(file, f"latency.{key}", line_of(lines, ("latency", key)), message)
+                for key, message in wrong.items()
+            ]
+        )
     if experiment.sweep is not None:
         _check_sweep(experiment, file, lines)
     return experiment
 
 
-def _check_sweep(experiment: Experiment, file: str, lines: dict[tuple[str | int, ...], int]) -> None:
+def _check_sweep(
+    experiment: Experiment, file: str, lines: dict[tuple[str | int, ...], int]
+) -> None:
     try:
         experiment.points()
     except InputError as error:
@@ -247,6 +258,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Raises:
         InputError: with every problem of the file.
+
     """
     path = Path(path)
     try:

@@ -68,5 +68,7 @@ def _simulation(experiment: Experiment, chain: AcceptanceChain, points: int) -> 
             f"least {min(FLOOR_BLOCKS * block, s.max_requests):,} requests, at most "
             f"{s.max_requests:,}"
         )
-    lines.append(f"intervals at {100 * s.confidence:g} %; theory holds within +-{100 * s.epsilon:g} %")
+    lines.append(
+        f"intervals at {100 * s.confidence:g} %; theory holds within +-{100 * s.epsilon:g} %"
+    )
     return lines

@@ -10,12 +10,12 @@ from importlib.metadata import version
 import numpy as np
 
 from mtpsim import __version__, estimate
+from mtpsim.compile import FLOOR_BLOCKS
 from mtpsim.experiment import Experiment, Point, content_hash
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.options import ExecutorChoice
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Document, Measured, Result, point_document
-from mtpsim.compile import FLOOR_BLOCKS
 from mtpsim.simulate import Submit, plan_experiment, simulate, workers
 from mtpsim.tally import Tally
 
@@ -69,7 +69,9 @@ class _Point:
             if half_width > 0 and simulation.precision:
                 share = min(share, (simulation.precision / half_width) ** 2)
             share = max(share, tally.count / simulation.max_requests)
-        self.watcher.update(self.label, min(share, 1.0), tally.count, half_width, simulation.precision)
+        self.watcher.update(
+            self.label, min(share, 1.0), tally.count, half_width, simulation.precision
+        )
 
     def run(self, submit: Submit, worker_count: int) -> None:
         simulation = self.point.experiment.simulation
@@ -90,9 +92,7 @@ class _Point:
         chain = experiment.acceptance.chain()
         latency = experiment.latency.compile(chain.depth)
         reached = self.reached if experiment.simulation.precision else None
-        return Measured(
-            self.point, self.plan, chain, latency, self.tally, reached, interrupted
-        )
+        return Measured(self.point, self.plan, chain, latency, self.tally, reached, interrupted)
 
 
 def run(
@@ -119,6 +119,7 @@ def run(
 
     Raises:
         KeyboardInterrupt: interrupted before there were two requests to report.
+
     """
     choice = executor or ExecutorChoice()
     points = experiment.points()

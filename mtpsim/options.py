@@ -20,6 +20,7 @@ class ExecutorChoice:
 
         Raises:
             ValueError: it is neither.
+
         """
         kind, _, count = text.partition(":")
         if kind not in ("threads", "processes") or (":" in text and not count.isdecimal()):

@@ -16,6 +16,7 @@ class Problem:
         key: dotted path of the key, or the option; may be empty.
         line: in the file, from 1, where known.
         message: what was given, and what is allowed.
+
     """
 
     file: str
@@ -39,5 +40,5 @@ class InputError(Exception):
 
 def nearest(given: str, allowed: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing where no allowed name is near."""
-    near = difflib.get_close_matches(given, list(allowed), 1)
+    near = difflib.get_close_matches(given, list(allowed), 1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

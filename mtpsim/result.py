@@ -32,6 +32,7 @@ class Result:
     Attributes:
         document: the result document, as written to ``result.json``.
         round_times: for each point and depth, a sample of round times in ms (for the plots).
+
     """
 
     document: Document
@@ -59,6 +60,7 @@ class Result:
 
         Raises:
             ModuleNotFoundError: pandas is not installed.
+
         """
         import pandas
 

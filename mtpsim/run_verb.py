@@ -27,6 +27,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
 
     Raises:
         InputError: the directory can't be written or holds another experiment.
+
     """
     folder = options.out
     store.prepare(folder)
@@ -81,7 +82,9 @@ def _show(document: Document, options: RunOptions) -> int:
         return INTERRUPTED
     short = [point for point in document["points"] if point["precision_reached"] is False]
     if short:
-        _say(options, f"precision not reached at {len(short)} points: raise simulation.max_requests")
+        _say(
+            options, f"precision not reached at {len(short)} points: raise simulation.max_requests"
+        )
     return NOT_PRECISE if short else DONE
 
 

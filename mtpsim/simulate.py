@@ -135,6 +135,7 @@ def simulate(
         enough: asked at the floor of 30 blocks and then each time there are 1.2 times more.
         finished: told the tally so far after each block; on KeyboardInterrupt the caller has from
             it all that was done.
+
     """
     blocks = -(-requests // plan.block)
     sizes = (min(plan.block, requests - b * plan.block) for b in range(blocks))

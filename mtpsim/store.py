@@ -26,6 +26,7 @@ def prepare(folder: Path) -> None:
 
     Raises:
         InputError: the folder can't be made or written to, or a file stands in its place.
+
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,7 @@ def finished(folder: Path) -> Document | None:
 
     Raises:
         InputError: there is a result file, but not one that can be read.
+
     """
     path = folder / RESULT
     if not path.is_file():

@@ -18,6 +18,7 @@ class Tally:
         count: number of requests.
         mean: ``[C]`` mean of each total over requests.
         comoment: ``[C, C]`` sum over requests of products of deviations from the mean.
+
     """
 
     count: int
@@ -55,6 +56,7 @@ class Tally:
 
         Raises:
             ValueError: with fewer than two requests there is no spread to estimate.
+
         """
         if self.count < 2:
             raise ValueError(f"a spread needs at least 2 requests, not {self.count}")

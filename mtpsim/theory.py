@@ -26,6 +26,7 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
 
     Raises:
         ValueError: survival rates increase, or the definition is unknown.
+
     """
     if rates_are in ("conditional", "marginal"):
         return rates
@@ -35,7 +36,7 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
     for position in np.flatnonzero(rates > before):
         raise ValueError(
             f"survival rates can't increase: position {position + 1} is {rates[position]:g} after "
-            f"{before[position]:g}; conditional rates may (rates_are = \"conditional\")"
+            f'{before[position]:g}; conditional rates may (rates_are = "conditional")'
         )
     return np.divide(rates, before, out=np.zeros_like(rates), where=before > 0)
 
@@ -64,6 +65,7 @@ def speedup(conditional: Floats, target: float, round_time: Floats) -> Floats:
         target: time of a plain decoding step.
         round_time: ``[K + 1]`` verify + draft time at depths 0..K, in the unit of ``target``;
             entry 0 is ``target`` itself.
+
     """
     return np.asarray(target * accept_length(conditional) / round_time)
 

@@ -101,12 +101,13 @@ def _needed(k: int, length: np.ndarray, survival: np.ndarray, times: np.ndarray)
 def _advice(depths: list[dict[str, Any]]) -> dict[str, Any]:
     means = [depth["speedup"]["mean"] for depth in depths]
     best = int(np.argmax(means))
+    lead = depths[best]["speedup"]
     gains = [depth["marginal"]["mean"] for depth in depths[1:]]
     words = ["essential" if g > 1.2 else "worthwhile" if g > 1 else "harmful" for g in gains]
     return {
         "depth": best,
         "confidence": 0.99,
-        "candidates": [best],
+        "candidates": [d["depth"] for d in depths if d["speedup"]["high"] >= lead["low"]],
         "verdicts": words,
         "sentence": f"Run depth {best}: it is {means[best]:.3f}x as fast as plain decoding.",
         "why": f"Going from depth {best} to {best + 1} loses speed, because a round takes longer "

@@ -109,7 +109,9 @@ def z_scores(rows, truth):
 
 CASES = [
     (clock, seed, horizon)
-    for seed, horizon in enumerate([{"rounds": 1}, {"rounds": 9}, {"tokens": 1}, {"tokens": 23}] * 6)
+    for seed, horizon in enumerate(
+        [{"rounds": 1}, {"rounds": 9}, {"tokens": 1}, {"tokens": 23}] * 6
+    )
     for clock in ("round", "token")
 ]
 LIMIT = 5.0  # about 1,900 comparisons of |z|: a false alarm in fewer than one run in 900

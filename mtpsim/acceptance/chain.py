@@ -31,6 +31,7 @@ class AcceptanceChain:
 
     Raises:
         ValueError: shapes disagree or a row is no probability vector.
+
     """
 
     start: Floats
@@ -87,6 +88,7 @@ def stationary(step: Floats, start: Floats | None = None) -> Floats:
 
     Returns:
         ``[S]`` share of ticks spent in each state.
+
     """
     states = step.shape[0]
     law = np.full(states, 1 / states) if start is None else start

@@ -63,6 +63,8 @@ class Regime(AcceptanceModel):
     def chain(self) -> AcceptanceChain:
         """The states as given; leaving a state, all others are equally likely with `sojourn`."""
         step = self._step()
-        accept = np.array([conditional_from(np.array(r, float), self.rates_are) for r in self.rates])
+        accept = np.array(
+            [conditional_from(np.array(r, float), self.rates_are) for r in self.rates]
+        )
         slowdown = np.array(self.slowdown or np.ones(len(step)), float)
         return AcceptanceChain(stationary(step), step[None], accept, self.clock, slowdown)

@@ -47,5 +47,3 @@ class Task(NamedTuple):
 def accepted_column(depths: int, depth: int, every: bool) -> int:
     """Column where the accepted counts of ``depth`` begin; ``depths`` is the greatest, K."""
     return 3 * (depths + 1) + (depth * (depth - 1) // 2 if every else 0)
-
-

@@ -91,7 +91,9 @@ def _walk_depth(task, tick, first, last, k, levels, walk):  # type: ignore[no-un
         _begin(limit, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
         walk.hit[:] = 0
         for j in range(k):
-            _judge(levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j])
+            _judge(
+                levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j]
+            )
         _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _emit(np.int32(inside), walk.active, walk.hit, walk.at[k], walk.tokens[k])
     return live > 0

@@ -55,6 +55,7 @@ class CompiledLatency:
         draft_noise: of the draft.
         correlation: of verify and draft within a round, between their normal scores.
         persistence: of each from round to round: AR(1) of its normal scores.
+
     """
 
     verify: Floats
@@ -123,7 +124,9 @@ class Latency(Spec):
     @classmethod
     def _no_mean(cls, value: NoiseSpec | None) -> NoiseSpec | None:
         if value is not None and value.mean is not None:
-            raise ValueError("`mean` belongs to target, verify and draft; noise is a factor of mean 1")
+            raise ValueError(
+                "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
+            )
         return value
 
     @model_validator(mode="after")
@@ -142,20 +145,35 @@ class Latency(Spec):
             raise ValueError("`persistence` needs some noise that can persist")
         return self
 
+    def wrong_lengths(self, depth: int) -> dict[str, str]:
+        """What is wrong with lists of times, by key, for an acceptance model of ``depth``."""
+        wrong = {}
+        for name in ("verify", "draft"):
+            try:
+                by_depth(mean_of(getattr(self, name)) or 0.0, depth)
+            except ValueError as error:
+                wrong[name] = str(error)
+        return wrong
+
     def times(self, depth: int) -> tuple[Floats, Floats]:
         """Mean ms of verify and draft, each ``[depth + 1]``; entry 0 is the plain step, and 0.
 
         Raises:
-            ValueError: a list has another length; the message begins with its key.
+            ValueError: a list has another length.
+
         """
-        verify = np.append(self._means("target", 1), self._means("verify", depth))
-        return verify, np.append(0.0, self._means("draft", depth))
+        target, verify, draft = (mean_of(getattr(self, name)) or 0.0 for name in COMPONENTS)
+        return (
+            np.append(by_depth(target, 1), by_depth(verify, depth)),
+            np.append(0.0, by_depth(draft, depth)),
+        )
 
     def compile(self, depth: int) -> CompiledLatency:
         """Tables and times for an acceptance model of ``depth``.
 
         Raises:
-            ValueError: a list of times has another length; the message begins with its key.
+            ValueError: a list of times has another length.
+
         """
         verify, draft = self.times(depth)
         if self.noise is not None:
@@ -165,12 +183,6 @@ class Latency(Spec):
         return CompiledLatency(
             verify, draft, self.noise is not None, *tables, self.correlation, self.persistence
         )
-
-    def _means(self, name: str, depth: int) -> Floats:
-        try:
-            return by_depth(mean_of(getattr(self, name)) or 0.0, depth)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
 
     @staticmethod
     def _table(component: Component) -> QuantileTable:

@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, ValidationInfo, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 from mtpsim.latency.laws import Law, exponential, gamma, lognormal, pareto, spike
 from mtpsim.latency.samples import read_samples
-from mtpsim.latency.times import Times
 from mtpsim.latency.table import CONSTANT, QuantileTable, samples_table, table_of
+from mtpsim.latency.times import Times
 from mtpsim.spec import NonNegative, Positive, Spec
 
 

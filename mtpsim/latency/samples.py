@@ -25,6 +25,7 @@ def read_samples(path: Path, column: str | None = None) -> Floats:
 
     Raises:
         ValueError: what is wrong with the file, with its path and line.
+
     """
     try:
         stamp = path.stat()

@@ -45,6 +45,7 @@ class QuantileTable:
             ``samples`` (sorted values, equally likely: resampled exactly).
         values: ``cells``: ``[65536, 2]`` value and slope a fraction; ``samples``: ``[n, 2]``, slope
             0; ``constant``: ``[1, 2]``.
+
     """
 
     kind: Literal["constant", "cells", "samples"]
@@ -156,6 +157,7 @@ def table_of(law: Distribution, mean: float, sd: float) -> QuantileTable:
 
     Raises:
         ValueError: the law can't be tabulated to a relative 1e-4.
+
     """
     index = _grid()[0]
     values = np.zeros((CELLS, 2))

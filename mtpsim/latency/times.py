@@ -39,6 +39,7 @@ def by_depth(times: Times, depth: int) -> Floats:
 
     Raises:
         ValueError: a list has another length.
+
     """
     if isinstance(times, Slope):
         return np.asarray(times.base + times.per_token * np.arange(1, depth + 1))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.report.document import Document, Floats, best_depth, column
+from mtpsim.report.document import Document, Floats, best_depth, column, fixed
 from mtpsim.report.style import (
     BLUE,
     INK,
     SKY,
     Frame,
     label_of,
-    name_axes,
     panel_title,
     some_points,
     subtitle_of,
@@ -39,6 +39,7 @@ def latency_figure(result: Document, round_times: RoundTimes) -> Figure:
     Args:
         result: the result document.
         round_times: a sample in ms for each point and depth, in any order.
+
     """
     chosen, remark = some_points(result)
     rows = max(len(_shown(round_times[number])) for number in chosen)
@@ -50,11 +51,12 @@ def latency_figure(result: Document, round_times: RoundTimes) -> Figure:
         size=(7.2, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
         right=1.0 if alone else 0.3,
     )
+    limits = _range([np.asarray(s, float) for n in chosen for s in round_times[n]])
     for axes, number in zip(frame.axes, chosen, strict=True):
-        _draw_ridges(axes, result["points"][number], round_times[number], alone)
+        _draw_ridges(axes, result["points"][number], round_times[number], limits, alone)
         if not alone:
             panel_title(axes, label_of(result, number))
-    name_axes(frame.axes[0], "time of a round (ms)", "depth")
+    frame.name_axes("time of a round (ms)", "depth")
     frame.note(
         f"{remark}Dots mark the means, the best depth is darker, a constant time is a line; "
         "every row has its own height."
@@ -73,10 +75,15 @@ def _heading(points: list[Document]) -> str:
     span = low if low == high else f"{low} to {high}"
     if len(times) > 1:
         return f"A round at depth {depth} takes {span} times as long as a plain step"
-    return (
-        f"A round takes {times[0][-1]:.4g} ms at depth {depth}, "
-        f"{span} times the {times[0][0]:.4g} ms of a plain step"
-    )
+    longest, plain = _milliseconds(times[0][[-1, 0]])
+    return f"A round at depth {depth} takes {longest} ms, a plain step {plain} ms"
+
+
+def _milliseconds(times: Floats) -> list[str]:
+    """Times with the decimals that give the longest three digits."""
+    longest = max(np.nan_to_num(times).max(), 1e-9)
+    decimals = min(max(2 - math.floor(math.log10(longest)), 0), 6)
+    return [fixed(float(time), decimals) for time in times]
 
 
 def _shown(samples: Sequence[Floats | Sequence[float]]) -> list[int]:
@@ -88,12 +95,16 @@ def _shown(samples: Sequence[Floats | Sequence[float]]) -> list[int]:
 
 
 def _draw_ridges(
-    axes: Axes, point: Document, samples: Sequence[Floats | Sequence[float]], alone: bool
+    axes: Axes,
+    point: Document,
+    samples: Sequence[Floats | Sequence[float]],
+    limits: tuple[float, float],
+    alone: bool,
 ) -> None:
     depths, best = _shown(samples), best_depth(point)
     means = column(point, "round_time")
-    low, high = _range([np.asarray(samples[depth], float) for depth in depths])
-    grid = np.linspace(low, high, GRID)
+    texts = _milliseconds(means)
+    grid = np.linspace(*limits, GRID)
     for row, depth in enumerate(depths):
         sample = np.asarray(samples[depth], float)
         if not sample.size:
@@ -105,12 +116,14 @@ def _draw_ridges(
         if alone:
             bold = "bold" if depth == best else "normal"
             at = axes.get_yaxis_transform()
-            text = f"{mean:.4g} ms"
-            write(axes, 1.02, -row, text, transform=at, fontweight=bold, va="center")
-    axes.set_xlim(low, high)
+            write(
+                axes, 1.02, -row, f"{texts[depth]} ms", transform=at, fontweight=bold, va="center"
+            )
+    axes.set_xlim(limits)
     axes.set_ylim(0.3 - len(depths), 1)
     axes.set_yticks([-row for row in range(len(depths))], [str(depth) for depth in depths])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=6)
+    axes.yaxis.labelpad = 8
     axes.spines["left"].set_visible(False)
 
 

@@ -33,6 +33,7 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
 
     Returns:
         The files written.
+
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,7 @@ class Reporter(Protocol):
             requests: requests finished.
             half_width: relative half-width of the interval so far, None while unknown.
             target: relative half-width to reach, None where the number of requests is fixed.
+
         """
 
 
@@ -138,6 +139,7 @@ def progress(quiet: bool = False, console: Console | None = None) -> Iterator[Re
     Args:
         quiet: say nothing.
         console: a rich console to draw on; by default stderr.
+
     """
     terminal = console.is_terminal if console is not None else sys.stderr.isatty()
     if quiet or not terminal:

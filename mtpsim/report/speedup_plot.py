@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from mtpsim.report.document import Document, Floats, best_depth, column, swept_keys
 from mtpsim.report.style import (
@@ -21,10 +24,8 @@ from mtpsim.report.style import (
     interval_note,
     label_ends,
     label_of,
-    name_axes,
     shorten,
     subtitle_of,
-    write,
 )
 
 SAME = 1e-3
@@ -57,7 +58,7 @@ def speedup_heading(point: Document) -> str:
     candidates = (point.get("advice") or {}).get("candidates") or [best]
     speed = f"{column(point, 'speedup')[best]:.2f}x"
     if len(candidates) > 1:
-        others = ", ".join(str(k) for k in candidates if k != best)
+        others = " or ".join(str(k) for k in candidates if k != best)
         return f"Depth {best} is ahead at {speed}, but depth {others} may be as fast"
     if best == 0:
         return "No depth pays: plain decoding is fastest"
@@ -75,18 +76,18 @@ def _one_point(result: Document) -> Figure:
     axes.plot(depths, theory, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2.5)
     _baseline(axes)
     _ring(axes, point, mean, BLUE)
-    depth_ticks(axes, depths)
+    depth_ticks(axes, 0, depths[-1])
     axes.margins(y=0.14)
-    _value_labels(axes, point, mean, arms)
+    _value_labels(axes, point, mean, arms, theory)
     labels = [(1.0, "plain decoding", GREY), (mean[-1], "simulated", BLUE)]
-    if np.isnan(exact).all():
+    if np.isnan(exact / theory).all():
         labels.append((theory[-1], "closed form", INK))
     elif np.nanmax(np.abs(exact / theory - 1)) < SAME:
         labels.append((theory[-1], "closed form\nand exact", INK))
     else:
         labels += [(theory[-1], "closed form", INK), (exact[-1], "exact", ORANGE)]
     label_ends(axes, labels)
-    name_axes(axes, "depth (drafts a round)", Y_NAME)
+    frame.name_axes("depth (drafts a round)", Y_NAME)
     frame.note(interval_note(result, axes, arms))
     return frame.figure
 
@@ -129,21 +130,33 @@ def _ring(axes: Axes, point: Document, mean: Floats, color: str) -> None:
         )
 
 
-def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats) -> None:
-    best = best_depth(point)
-    for depth, value in enumerate(mean):
-        if not np.isfinite(value) or (len(mean) > MOST_VALUES and depth != best):
-            continue
+def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats, theory: Floats) -> None:
+    """Write the values beside their markers, where no line passes."""
+    best, last = best_depth(point), len(mean) - 1
+    for depth in range(1, last + 1):
         bold = depth == best
+        if not np.isfinite(mean[depth]) or (last >= MOST_VALUES and not bold):
+            continue
+        rises = mean[depth] >= mean[depth - 1]
+        crowded = theory[depth] > mean[depth] * (1 + SAME)
+        if bold or depth == last:
+            up = rises and not crowded
+            end = mean[depth] + (arms[1, depth] if up else -arms[0, depth])
+            offset, align = (0, 10 if up else -10), ("center", "bottom" if up else "top")
+        else:
+            end, offset, align = mean[depth], (8, -3 if rises else 3), ("left", "top")
         axes.annotate(
-            f"{value:.3f}x" if depth else "1x",
-            (depth, value + arms[1, depth]),
-            xytext=(0, 11 if bold else 7),
+            f"{mean[depth]:.3f}x",
+            (depth, end),
+            xytext=offset,
             textcoords="offset points",
-            ha="center",
+            ha=align[0],
+            va=align[1],
             fontsize=10.5 if bold else 9,
             fontweight="bold" if bold else "normal",
             color=BLUE,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            zorder=6,
             parse_math=False,
         )
 
@@ -167,10 +180,10 @@ def _few_points(result: Document) -> Figure:
     ]
     labels += _closed_forms(axes, points)
     _baseline(axes)
-    depth_ticks(axes, range(max(len(mean) for mean, _ in drawn)))
+    depth_ticks(axes, 0, max(len(mean) for mean, _ in drawn) - 1)
     axes.margins(y=0.1)
     label_ends(axes, labels)
-    name_axes(axes, "depth (drafts a round)", Y_NAME)
+    frame.name_axes("depth (drafts a round)", Y_NAME)
     note = interval_note(result, axes, np.concatenate([arms for _, arms in drawn], axis=1))
     frame.note(note if len(labels) > len(points) else f"Dashed: the closed form. {note}")
     return frame.figure
@@ -179,7 +192,7 @@ def _few_points(result: Document) -> Figure:
 def _closed_forms(axes: Axes, points: list[Document]) -> list[tuple[float, str, str]]:
     """Draw the closed form of every point; a label where one line is that of all."""
     theories = [column(point, "speedup", "theory") for point in points]
-    style = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}
+    style: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}
     first = theories[0]
     if all(t.shape == first.shape and np.allclose(t, first, rtol=1e-9) for t in theories):
         axes.plot(first, color=INK, **style)
@@ -202,10 +215,5 @@ def sweep_heading(result: Document) -> str:
         return f"No depth pays at any of the {len(found)} points"
     if len(depths) == 1:
         return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
-    over = ", ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
-    return f"The best depth moves between {depths[0]} and {depths[-1]} with {over}: {reach}"
-
-
-def write_best(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Write a small centred label."""
-    write(axes, x, y, text, color=color, ha="center", va="center", fontsize=8)
+    over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
+    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"

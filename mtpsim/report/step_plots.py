@@ -18,11 +18,10 @@ from mtpsim.report.style import (
     depth_ticks,
     error_arms,
     label_of,
-    name_axes,
     panel_title,
+    share_limits,
     some_points,
     subtitle_of,
-    write,
 )
 
 MOST_LABELS = 9
@@ -35,18 +34,20 @@ def marginal_figure(result: Document) -> Figure:
     chosen, remark = some_points(result)
     frame = Frame(
         _marginal_heading(result),
-        subtitle_of(result, "gain of each step of depth: speedup(k) / speedup(k - 1)"),
+        subtitle_of(result, "gain of a step, speedup(k) / speedup(k - 1)"),
         panels=len(chosen),
     )
     for axes, number in zip(frame.axes, chosen, strict=True):
         _draw_steps(axes, result["points"][number], len(chosen) == 1)
         if len(chosen) > 1:
             panel_title(axes, label_of(result, number))
-    name_axes(frame.axes[0], "step to depth k", "gain over depth k - 1 (x)")
+    share_limits(frame.axes, "y")
+    _make_room(frame.axes)
+    frame.name_axes("step to depth k", "gain over depth k - 1 (x)")
     level = f"{100 * confidence(result):g} %"
     frame.note(
-        f"{remark}Blue pays, vermilion costs, hatched can't be told (interval across 1). "
-        f"Error bars are {level} intervals; dashes are the closed form."
+        f"{remark}Blue pays, vermilion costs, hatched: the interval holds 1. "
+        f"Error bars are {level} intervals, dashes the closed form."
     )
     return frame.figure
 
@@ -74,19 +75,31 @@ def _draw_steps(axes: Axes, point: Document, large: bool) -> None:
     theory = column(point, "marginal", "theory")[1:]
     axes.hlines(theory, depths - 0.38, depths + 0.38, INK, (0, (3, 2)), linewidth=1.2, zorder=3)
     axes.axhline(1, color=INK, linewidth=1)
-    depth_ticks(axes, depths)
-    axes.set_xlim(0.4, len(depths) + 0.6)
-    axes.margins(y=0.16)
+    depth_ticks(axes, 1, len(depths), 0.6)
+    tops = np.nanmax([mean + arms[1], theory, np.ones_like(mean)], 0)
+    bottoms = np.nanmin([mean - arms[0], theory, np.ones_like(mean)], 0)
+    axes.set_ylim(bottoms.min(), tops.max())
     if len(depths) <= MOST_LABELS:
-        _label_steps(axes, mean, arms, kinds, large)
+        _label_steps(axes, mean, (bottoms, tops), kinds, large)
 
 
-def _label_steps(axes: Axes, mean: Floats, arms: Floats, kinds: list[str], large: bool) -> None:
+def _make_room(panels: list[Axes]) -> None:
+    """Widen limits that hold the bars alone, so that labels fit at either end."""
+    low, high = panels[0].get_ylim()
+    room = (0.2 if len(panels) == 1 else 0.16) * (high - low)
+    for axes in panels:
+        axes.set_ylim(low - room * (low < 1), high + room)
+
+
+def _label_steps(
+    axes: Axes, mean: Floats, ends: tuple[Floats, Floats], kinds: list[str], large: bool
+) -> None:
+    """Write the gain beyond all that is drawn of a bar, which reaches between ``ends``."""
     for depth, (value, kind) in enumerate(zip(mean, kinds, strict=True), 1):
         if not np.isfinite(value):
             continue
         up = value >= 1
-        reach = value + arms[1, depth - 1] if up else value - arms[0, depth - 1]
+        reach = ends[1 if up else 0][depth - 1]
         text = f"{100 * (value - 1):+.1f} %"
         axes.annotate(
             f"{text}\n{kind}" if large else text,
@@ -106,8 +119,10 @@ def _marginal_heading(result: Document) -> str:
     if len(points) > 1:
         deepest = sorted({_paying_steps(point) for point in points})
         span = f"{deepest[0]}" if len(deepest) == 1 else f"{deepest[0]} to {deepest[-1]}"
-        where = "at every point" if len(deepest) == 1 else "depending on the point"
-        return f"Each step surely pays up to depth {span}, {where}"
+        text = f"Each step surely pays up to depth {span}, at every point"
+        if len(deepest) > 1:
+            text = f"How many steps surely pay depends on the point: {span}"
+        return text
     point = points[0]
     pays, total = _paying_steps(point), greatest_depth(point)
     if pays == total:
@@ -141,7 +156,8 @@ def accepted_figure(result: Document) -> Figure:
         exact |= _draw_accepted(axes, result["points"][number].get("accepted") or {})
         if len(chosen) > 1:
             panel_title(axes, label_of(result, number))
-    name_axes(frame.axes[0], "drafts accepted", "share of rounds (%)")
+    share_limits(frame.axes, "y")
+    frame.name_axes("drafts accepted", "share of rounds (%)")
     level = f"{100 * confidence(result):g} %"
     also = ", orange dots the exact solution" if exact else ""
     frame.note(
@@ -172,21 +188,28 @@ def _draw_accepted(axes: Axes, accepted: Document) -> bool:
     apart = _differ(share["exact"], share["theory"])
     if apart:
         axes.plot(count, share["exact"], "o", markersize=4, color=ORANGE, zorder=5)
-    depth_ticks(axes, count)
-    axes.set_xlim(-0.6, count[-1] + 0.6)
+    depth_ticks(axes, 0, int(count[-1]), 0.6)
     axes.margins(y=0.14)
     axes.set_ylim(bottom=0)
     if count.size <= MOST_LABELS + 1:
         tops = np.nanmax(np.vstack([mean + arms[1], *(s for s in (share["theory"],) if s.size)]), 0)
         for place, value, top in zip(count, mean, tops, strict=True):
-            room = 0.035 * axes.get_ylim()[1]
-            write(axes, place, top + room, f"{value:.1f}", ha="center", color=BLUE, fontsize=8.5)
+            axes.annotate(
+                f"{value:.1f}",
+                (place, top),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                color=BLUE,
+                fontsize=8.5,
+                parse_math=False,
+            )
     return apart
 
 
 def _differ(exact: Floats, theory: Floats) -> bool:
     """Whether two distributions, in percent, differ by more than a marker shows."""
-    return bool(exact.size and exact.size == theory.size and np.nanmax(abs(exact - theory)) > 0.1)
+    return bool(exact.size == theory.size and (abs(exact - theory) > 0.1).any())
 
 
 def _accepted_heading(points: list[Document]) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator
 
 from mtpsim.report.document import Document, Floats, confidence, point_label, title
 
@@ -39,6 +39,7 @@ class Frame:
     Attributes:
         figure: what is drawn on.
         axes: panels, row by row; as many as asked for.
+
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Frame:
         width, height = size or default
         self.figure = Figure((width, height), facecolor="white")
         lines = textwrap.wrap(heading, int(width * 9))
-        below = textwrap.wrap(subtitle, int(width * 13))
+        below = textwrap.wrap(subtitle, int(width * 14))
         top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
         self._write(0.16, height - 0.16, "\n".join(lines), 13, INK, "bold")
         self._write(0.16, height - 0.24 - 0.25 * len(lines), "\n".join(below), 9.5, GREY)
@@ -75,6 +76,7 @@ class Frame:
                 "hspace": 0.5,
             },
         )
+        self._columns = columns
         self.axes: list[Axes] = list(grid.flat)[:panels]
         for unused in list(grid.flat)[panels:]:
             unused.remove()
@@ -97,7 +99,17 @@ class Frame:
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
-        self._write(0.16, 0.24, text, 8, GREY)
+        width = self.figure.get_size_inches()[0]
+        lines = textwrap.wrap(text, int(width * 16.5))
+        self._write(0.16, 0.11 + 0.13 * len(lines), "\n".join(lines), 8, GREY)
+
+    def name_axes(self, x: str, y: str) -> None:
+        """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
+        for number, axes in enumerate(self.axes):
+            below = number + self._columns < len(self.axes)
+            beside = number % self._columns
+            axes.set_xlabel("" if below else x, fontsize=10, color=INK, parse_math=False)
+            axes.set_ylabel("" if beside else y, fontsize=10, color=INK, parse_math=False)
 
 
 def plain_axes(axes: Axes) -> None:
@@ -107,19 +119,22 @@ def plain_axes(axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=9, length=3)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
+    # A stated height spares matplotlib a layout of all tick labels, to look for a better one.
+    axes.set_title("", y=1.0, loc="left")
 
 
-def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Label both axes; an empty name leaves an axis without one."""
-    axes.set_xlabel(x, fontsize=10, color=INK, parse_math=False)
-    axes.set_ylabel(y, fontsize=10, color=INK, parse_math=False)
-
-
-def depth_ticks(axes: Axes, depths: Sequence[int] | Floats) -> None:
+def depth_ticks(axes: Axes, first: int, last: int, margin: float = 0.5) -> None:
     """Whole numbers on the x axis, each of them where there is room."""
-    margin = 0.35 if len(depths) < 8 else 0.6
-    axes.set_xlim(min(depths) - margin, max(depths) + margin)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True, min_n_ticks=1))
+    axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(FixedLocator(range(first, last + 1), nbins=17))
+
+
+def share_limits(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
+    """Give all panels the limits that hold what each of them shows."""
+    limits = [axes.get_xlim() if axis == "x" else axes.get_ylim() for axes in panels]
+    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    for axes in panels:
+        axes.set(**{f"{axis}lim": (low, high)})
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
@@ -129,14 +144,18 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 
 def panel_title(axes: Axes, text: str) -> None:
     """Head one of several panels."""
-    axes.set_title(
-        shorten(text, 44), fontsize=9.5, color=INK, loc="left", fontweight="bold", parse_math=False
-    )
+    text = shorten(text, 44)
+    style = {"fontsize": 9.5, "color": INK, "fontweight": "bold"}
+    axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 
 def shorten(text: str, most: int) -> str:
     """Cut text that is too long, and show that it was."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _height_in_points(axes: Axes) -> float:
+    return float(72 * axes.bbox.height / axes.figure.dpi)
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
@@ -145,13 +164,13 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     Args:
         axes: with final limits.
         labels: end of the line in data coordinates, text, colour.
+
     """
     shown = sorted((end, text, color) for end, text, color in labels if np.isfinite(end))
     if not shown:
         return
     low, high = axes.get_ylim()
-    _, height = axes.figure.get_size_inches()
-    per_inch = (high - low) / (height * axes.get_position().height)
+    per_inch = (high - low) / (_height_in_points(axes) / 72)
     heights = [0.165 * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
     places = spread(np.array([end for end, _, _ in shown]), np.array(heights))
     for (_, text, color), place in zip(shown, places, strict=True):
@@ -178,6 +197,7 @@ def spread(ends: Floats, heights: Floats) -> Floats:
 
     Returns:
         ``[N]`` centres whose distances are at least the mean height of the two neighbours.
+
     """
     gaps = np.concatenate([[0.0], (heights[1:] + heights[:-1]) / 2])
     offset = np.cumsum(gaps)
@@ -188,21 +208,23 @@ def spread(ends: Floats, heights: Floats) -> Floats:
         while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
             last = pools.pop()
             pools[-1] += last
-    return np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools]) + offset
+    level = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
+    return np.asarray(level + offset)
 
 
 def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
     """Lengths of error bars below and above, ``[2, N]``; 0 where an end is missing."""
-    return np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
+    return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))
 
 
 def interval_note(result: Document, axes: Axes, arms: Floats) -> str:
-    """Say what the error bars are, and when they hide behind the markers."""
+    """Say what the error bars are, if any, and when they hide behind the markers."""
     low, high = axes.get_ylim()
-    _, height = axes.figure.get_size_inches()
-    points = 72 * height * axes.get_position().height * arms / (high - low)
+    points = _height_in_points(axes) * arms / (high - low)
     level = f"{100 * confidence(result):g} %"
-    if points.size and points.max() < MARKER / 2:
+    if not points.any():
+        return ""
+    if points.max() < MARKER / 2:
         return f"The {level} intervals are smaller than the markers."
     return f"Error bars are {level} intervals."
 
@@ -211,7 +233,7 @@ def subtitle_of(result: Document, what: str) -> str:
     """Say what is shown and on how much it rests."""
     parts = [title(result), what]
     if len(result["points"]) == 1:
-        parts.append(f"{result['points'][0]['requests']:,} requests simulated")
+        parts.append(f"{result['points'][0]['requests']:,} requests")
     return " · ".join(part for part in parts if part)
 
 

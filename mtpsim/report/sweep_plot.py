@@ -28,12 +28,12 @@ from mtpsim.report.style import (
     LINES,
     MARKER,
     PALE,
+    SKY,
     Frame,
     error_arms,
     interval_note,
     label_ends,
     label_of,
-    name_axes,
     shorten,
     subtitle_of,
     write,
@@ -64,7 +64,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
     numeric = all(known(v) and not isinstance(v, bool) for v in values)
     x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
     order = np.argsort(x)
-    what = f"speedup of each depth against {name}; markers show the best"
+    what = "speedup of each depth; markers show the best"
     frame = Frame(sweep_heading(result), subtitle_of(result, what), right=1.0)
     axes = frame.axes[0]
     best = [best_depth(point) for point in result["points"]]
@@ -85,7 +85,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
             labels.append((mean[order[-1]], text, color if depth in colors else GREY))
     _ticks(axes, x, values, numeric)
     label_ends(axes, labels)
-    name_axes(axes, name, Y_NAME)
+    frame.name_axes(name, Y_NAME)
     frame.note(interval_note(result, axes, np.concatenate(all_arms, axis=1)))
     return frame.figure
 
@@ -143,6 +143,7 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     frame = Frame(sweep_heading(result), subtitle, size=size, left=left)
     axes = frame.axes[0]
     axes.grid(visible=False)
+    axes.tick_params(length=0)
     colors, norm = _depth_colors(depth)
     axes.imshow(depth, cmap=colors, norm=norm, aspect="auto")
     axes.set_xticks(range(len(columns)), [shorten(c, 14) for c in columns])
@@ -155,7 +156,8 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     else:
         bar = frame.figure.colorbar(axes.images[0], ax=axes, label="best depth")
         bar.set_ticks(np.unique(depth[np.isfinite(depth)]).tolist())
-    name_axes(axes, names[across], names[down])
+    frame.note("plain: no depth pays; d2: depth 2 is the fastest.")
+    frame.name_axes(names[across], names[down])
     return frame.figure
 
 
@@ -171,7 +173,7 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     found = depth[np.isfinite(depth)]
     low, high = (int(found.min()), int(found.max())) if found.size else (0, 0)
     count = high - low + 1
-    shades = colormaps["cividis"](np.linspace(0.15, 0.95, count)) if count > 1 else [BLUE]
+    shades = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
     return ListedColormap(shades), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
@@ -212,7 +214,7 @@ def _list_of_points(result: Document) -> Figure:
     axes.set_yticks(range(len(order)), names, fontsize=8.5)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    name_axes(axes, Y_NAME, "")
+    frame.name_axes(Y_NAME, "")
     if len(points) > len(order):
         frame.note(f"The fastest {len(order)} of {len(points)} points.")
     return frame.figure

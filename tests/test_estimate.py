@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from mtpsim import estimate
+from mtpsim.advise import advise, may_be_best, step_verdict
+from mtpsim.compile import Layout
+from mtpsim.estimate import Estimates, Theory, delta, requests_to_settle, verdict
+from mtpsim.tally import Tally
+
+
+def test_delta_is_the_ratio_estimator_with_student_t():
+    rng = np.random.default_rng(1)
+    rows = rng.gamma(5, size=(40, 2))
+    found = delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.9)
+    mean = rows.mean(0)
+    ratio = mean[0] / mean[1]
+    residual = (rows[:, 0] - ratio * rows[:, 1]) / mean[1]
+    error = residual.std(ddof=1) / np.sqrt(40)
+    assert found.values[0] == pytest.approx(ratio)
+    assert found.half_width[0] == pytest.approx(stats.t.ppf(0.95, 39) * error)
+    assert found.high[0] - found.low[0] == pytest.approx(2 * found.half_width[0])
+
+
+def coverage(cluster):
+    """Share of 95 % intervals that hold the truth; rounds of a request share a hidden rate."""
+    rng = np.random.default_rng(7)
+    hits, runs, requests, rounds = 0, 600, 30, 50
+    for _ in range(runs):
+        rate = rng.beta(3.75, 1.25, (requests, 1))
+        tokens = 1.0 + (rng.random((requests, rounds)) < rate)
+        rows = tokens.sum(1, keepdims=True) if cluster else tokens.reshape(-1, 1)
+        truth = 1.75 * (rounds if cluster else 1)
+        found = delta(lambda m: m, Tally.of(rows), 0.95)
+        hits += bool(found.low[0] <= truth <= found.high[0])
+    return hits / runs
+
+
+def test_intervals_cover_where_requests_are_the_unit_and_fail_where_rounds_are():
+    error = np.sqrt(0.95 * 0.05 / 600)
+    assert abs(coverage(cluster=True) - 0.95) < 3.5 * error
+    assert coverage(cluster=False) < 0.6  # negative control: rounds taken as independent
+
+
+LAYOUT = Layout(2, every=False)  # columns: tokens 0-2, seconds 0-2, rounds 0-2, accepted 1-2
+MEANS = np.array([[10, 18, 24, 760, 980, 1180, 10, 10, 10, 8, 6]], complex)
+
+
+def test_quantities_from_totals():
+    assert LAYOUT.columns == 11
+    assert estimate.accept_length(MEANS, LAYOUT)[0].real == pytest.approx([1, 1.8, 2.4])
+    assert estimate.round_time(MEANS, LAYOUT)[0].real == pytest.approx([76, 98, 118])
+    gain = estimate.speedup(MEANS, LAYOUT)[0].real
+    assert gain == pytest.approx([1, 1.8 * 76 / 98, 2.4 * 76 / 118])
+    assert estimate.marginal(MEANS, LAYOUT)[0].real == pytest.approx(gain[1:] / gain[:-1])
+    assert estimate.survival(MEANS, LAYOUT)[0].real == pytest.approx([0.8, 0.6])
+    assert estimate.conditional(MEANS, LAYOUT)[0].real == pytest.approx([0.8, 0.75])
+    assert estimate.exactly_accepted(MEANS, LAYOUT)[0].real == pytest.approx([0.2, 0.2, 0.6])
+    never = MEANS.copy()
+    never[0, -2:] = 0
+    assert estimate.conditional(never, LAYOUT)[0].real == pytest.approx([0, 0])
+
+
+def test_theory_error_is_predicted_over_simulated():
+    times = np.array([76.0, 98.0, 118.0])
+    measured = Theory(times, None)  # pooled conditional rates at the same depth: an identity
+    assert measured.error(MEANS, LAYOUT)[0].real == pytest.approx([0, 0, 0])
+    stated = Theory(times, np.array([0.8, 0.8]))
+    assert stated.error(MEANS, LAYOUT)[0].real == pytest.approx([0, 0, 2.44 / 2.4 - 1])
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "expected"),
+    [
+        (0.001, 0.003, "holds"),
+        (0.004, 0.003, "undecided"),
+        (0.009, 0.003, "fails"),
+        (-0.009, 0.003, "fails"),
+        (-0.002, 0.003, "holds"),
+        (0.0, 0.006, "undecided"),
+    ],
+)
+def test_verdict_is_an_equivalence_test(mean, half, expected):
+    assert verdict(mean, half, 0.005) == expected
+
+
+def test_requests_to_settle_shrink_the_interval_to_the_room_there_is():
+    more = requests_to_settle(0.004, 0.003, 0.005, 1000)
+    assert more == 8000
+    assert verdict(0.004, 0.003 * np.sqrt(1000 / (1000 + more)), 0.005) == "holds"
+    assert requests_to_settle(0.005, 0.003, 0.005, 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (1.2, 1.3, "essential"),
+        (1.05, 1.2, "worthwhile"),
+        (0.99, 1.01, "marginal"),
+        (0.9, 0.95, "harmful"),
+    ],
+)
+def test_step_verdicts(low, high, expected):
+    assert step_verdict(low, high) == expected
+
+
+def estimates(values, error, correlation=0.0):
+    values = np.asarray(values, float)
+    covariance = error**2 * ((1 - correlation) * np.eye(len(values)) + correlation)
+    return Estimates(values, covariance, 1.96)
+
+
+def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
+    rng, hits, runs = np.random.default_rng(3), 0, 400
+    for _ in range(runs):
+        drawn = rng.normal(0, 0.01, 5)
+        hits += 2 in may_be_best(estimates(drawn, 0.01), 0.95)
+    assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
+    assert may_be_best(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95) == [2]
+    assert may_be_best(estimates([0, 0.3, 0.31], 0.0), 0.95) == [2]
+    assert may_be_best(estimates([0, 0.31, 0.31], 0.0), 0.95) == [1, 2]
+
+
+def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67)):
+    return advise(
+        estimates(speedups, error),
+        estimates(marginals, error),
+        np.array([0.29, 0.46, 0.719]),
+        np.array(rates),
+        0.95,
+    )
+
+
+def test_sentence_of_the_founding_case():
+    found = advice([1, 1.395918, 1.540610, 1.524724], [1.3959, 1.1037, 0.9897])
+    assert found.sentence == (
+        "Run depth 2: 1.5406x [1.5404, 1.5408]. Depth 3 gives back 1.03 % [1.01, 1.05]; it would "
+        "pay if p3 were above 0.719, yours is 0.67."
+    )
+    assert found.verdicts == ["essential", "essential", "harmful"]
+    assert (found.depth, found.candidates, found.confidence) == (2, [2], 1.0)
+
+
+def test_sentences_of_other_outcomes():
+    off = advice([1, 0.9, 0.85, 0.8], [0.9, 0.94, 0.94], rates=(0.2, 0.2, 0.2))
+    assert off.sentence.startswith("Turn MTP off: no depth is faster. Depth 1 gives back 10.00 %")
+    deep = advice([1, 1.2, 1.3, 1.4], [1.2, 1.08, 1.08])
+    assert deep.sentence.endswith("No deeper draft was simulated; one may be faster still.")
+    tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)
+    assert "Depths 2 and 3 can't be told apart" in tie.sentence
+    assert tie.candidates == [2, 3]

@@ -1,0 +1,441 @@
+"""The report room: tables at any width, tidy rows, progress, and figures with the right data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from report_example import (
+    RATES,
+    document,
+    example_deep,
+    example_grid,
+    example_point,
+    example_result,
+    example_round_times,
+    example_sweep,
+)
+from rich.console import Console
+
+from mtpsim.report import progress as progress_room
+from mtpsim.report import style
+from mtpsim.report.document import bracketed, fixed, plus_minus, shared_decimals, short_names
+from mtpsim.report.latency_plot import density
+from mtpsim.report.plots import (
+    accepted_figure,
+    latency_figure,
+    marginal_figure,
+    save_plots,
+    speedup_figure,
+)
+from mtpsim.report.rows import columns, rows, write_csv
+from mtpsim.report.table import render
+
+EXAMPLES = {
+    "one": example_result(),
+    "shallow": example_result(rates=[0.85], round_time=[76, 82]),
+    "deep": example_deep(),
+    "sweep": example_sweep(),
+    "long sweep": example_sweep([n / 10 for n in range(13)]),
+    "wide intervals": example_result(relative_half_width=0.7),
+    "no exact solution": example_result(exact=False),
+    "grid": example_grid(),
+}
+
+
+def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
+    file = io.StringIO()
+    render(result, Console(file=file, width=width, **options))
+    return file.getvalue()
+
+
+def without_numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """The document of a run that has nothing to say: every estimate is null."""
+    bare = json.loads(json.dumps(result))
+    for point in bare["points"]:
+        point["advice"] = point["accepted"] = None
+        for depth in point["depths"]:
+            for name in ("accept_length", "round_time", "speedup", "marginal"):
+                if depth[name]:
+                    depth[name].update(exact=None, mean=None, low=None, high=None)
+    return bare
+
+
+class TestTable:
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
+    def test_no_line_is_wider_than_the_console(self, name, width):
+        assert max(map(len, printed(EXAMPLES[name], width).splitlines())) <= width
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [60, 80, 100, 140])
+    def test_each_depth_is_one_line(self, name, width):
+        """A wrapped cell would put a fragment on a line that does not start with a depth."""
+        text = printed(EXAMPLES[name], width)
+        body = re.findall(r"─\n((?:.+\n)+)", text)
+        assert body
+        for table in body:
+            assert all(re.match(r" *(▸ )?[\d.]+ ", line) for line in table.splitlines())
+
+    def test_plain_text_has_the_numbers_the_mark_and_the_advice(self):
+        result = example_result()
+        text = printed(result)
+        best = result["points"][0]["depths"][2]
+        row = next(line for line in text.splitlines() if line.strip().startswith("▸ 2"))
+        for number in ("1.541", bracketed(best["speedup"], 3), "holds", "0.459"):
+            assert number in row
+        assert result["points"][0]["advice"]["sentence"] in text
+        assert "\x1b" not in text
+
+    def test_wide_table_has_theory_and_exact_of_everything(self):
+        header = printed(example_result(), 200)
+        assert header.count("exact") == 2
+        assert header.count("theory") == 5
+        assert "essential" in header
+
+    @pytest.mark.parametrize("key", ["NO_COLOR", None])
+    def test_colour_only_where_wanted(self, monkeypatch, key):
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if key:
+            monkeypatch.setenv(key, "1")
+        text = printed(example_result(), force_terminal=True, color_system="standard")
+        assert ("\x1b[32m" in text or "\x1b[1;32m" in text) == (key is None)
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_missing_numbers_are_dashes(self, name):
+        text = printed(without_numbers(EXAMPLES[name]))
+        assert not re.search(r"\bnan\b|None|inf\b", text, re.IGNORECASE)
+        assert re.search(r" - ", text)
+
+    def test_ascii_console_gets_ascii(self):
+        raw = io.BytesIO()
+        file = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
+        render(example_sweep(), Console(file=file, width=100))
+        file.flush()
+        assert b"> 2" in raw.getvalue()
+        assert b"+-" in raw.getvalue()
+
+    def test_sweep_summary_names_points_and_verdicts(self):
+        summary = printed(example_sweep()).partition("All 3 points")[2]
+        assert "noise.cv" in summary
+        assert [line.split()[0] for line in summary.splitlines() if "[" in line] == [
+            "0",
+            "0.1",
+            "0.4",
+        ]
+        assert summary.count("fails") == 2
+
+    def test_long_sweep_is_summed_up_and_keeps_its_warnings(self):
+        text = printed(EXAMPLES["long sweep"])
+        assert text.count("best depth") == 1
+        assert "even p" not in text
+        assert "warning: the round time varies by 40 %" in text
+        assert "(noise.cv = 1.2)" in " ".join(text.split())
+
+    def test_state_of_the_run_is_told(self):
+        point = example_point(relative_half_width=0.05)
+        assert "precision not reached" in printed(document([{**point, "precision_reached": False}]))
+        assert "precision" not in printed(document([{**point, "precision_reached": None}]))
+        assert "interrupted" in printed(document([{**point, "interrupted": True}]))
+        text = " ".join(printed(document([point], warnings=["the machine is warm"])).split())
+        assert "undecided at depth 1, 2, 3; 12,000 more requests" in text
+        assert "warning: the machine is warm" in text
+
+    def test_titles_are_not_markup(self):
+        result = example_result()
+        result["experiment"]["title"] = "[red]odd[/] $x_"
+        assert "[red]odd[/] $x_" in printed(result)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("half", "text"),
+        [
+            (0.0015, "1.541 [1.539, 1.542]"),
+            (0.2, "1.5 [1.3, 1.7]"),
+            (0.0, "1.5406"),
+            (30, "2 [-28, 32]"),
+        ],
+    )
+    def test_digits_come_from_the_width(self, half, text):
+        cell = {"mean": 1.5406, "low": 1.5406 - half, "high": 1.5406 + half}
+        assert bracketed(cell, shared_decimals([cell, None])) == text
+
+    def test_a_column_shares_the_digits_of_its_narrowest_interval(self):
+        cells = [{"mean": 1, "low": 0.9, "high": 1.1}, {"mean": 1, "low": 0.99, "high": 1.01}]
+        assert shared_decimals([*cells, {"mean": 1, "low": 1, "high": 1 + 1e-15}]) == 2
+
+    def test_missing_and_negative_zero(self):
+        assert bracketed(None, 2) == plus_minus({"mean": None}, 2) == fixed(float("nan"), 1) == "-"
+        assert fixed(-0.0001, 2) == "0.00"
+        assert plus_minus({"mean": 1, "low": None, "high": None}, 1) == "1.0"
+
+    def test_short_names_stay_distinct(self):
+        assert short_names(["latency.noise.cv", "acceptance.mean"]) == {
+            "latency.noise.cv": "noise.cv",
+            "acceptance.mean": "mean",
+        }
+        clash = ["a.mean", "b.mean"]
+        assert short_names(clash) == dict(zip(clash, clash, strict=True))
+
+
+class TestRows:
+    def test_one_row_a_point_depth_and_quantity(self):
+        tidy = rows(example_sweep())
+        keys = [(r["point"], r["depth"], r["quantity"]) for r in tidy]
+        assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6)
+        assert all(list(r) == columns(example_sweep()) for r in tidy)
+        (row,) = (
+            r
+            for r in tidy
+            if keys[0][0] == r["point"] and r["quantity"] == "break_even_rate" and r["depth"] == 3
+        )
+        assert row["theory"] == pytest.approx(0.7191, abs=5e-5)
+
+    def test_csv_round_trip(self, tmp_path):
+        result = example_sweep()
+        path = write_csv(result, tmp_path / "result.csv")
+        with path.open(newline="") as file:
+            read = list(csv.DictReader(file))
+        wanted = rows(result)
+        assert len(read) == len(wanted)
+        for got, row in zip(read, wanted, strict=True):
+            for name, value in row.items():
+                if value is None:
+                    assert got[name] == ""
+                elif isinstance(value, float):
+                    assert float(got[name]) == value
+                else:
+                    assert got[name] == str(value)
+
+    def test_swept_lists_are_json(self, tmp_path):
+        result = document([example_point({"latency.verify": [90, 104.5]})])
+        with write_csv(result, tmp_path / "r.csv").open(newline="") as file:
+            assert json.loads(next(csv.DictReader(file))["latency.verify"]) == [90, 104.5]
+
+
+def texts(figure) -> str:
+    """All that is written on a figure."""
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+    return "\n".join(found)
+
+
+def drawn_lines(axes) -> list[list[float]]:
+    return [np.asarray(line.get_ydata(), float).tolist() for line in axes.lines]
+
+
+class TestFigures:
+    def test_speedup_shows_theory_exact_and_simulation(self):
+        result = example_result(bias=-0.03)
+        figure = speedup_figure(result)
+        lines = drawn_lines(figure.axes[0])
+        cells = [depth["speedup"] for depth in result["points"][0]["depths"]]
+        for field in ("theory", "exact", "mean"):
+            assert any(line == pytest.approx([c[field] for c in cells]) for line in lines)
+        (bars,) = figure.axes[0].containers
+        segments = bars[2][0].get_segments()
+        assert [s[0, 1] for s in segments] == pytest.approx([c["low"] for c in cells])
+        assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
+        assert "Depth 2 is fastest: 1.45x" in texts(figure)
+        assert "closed form\nand exact" not in texts(figure)
+
+    def test_founding_case_draws_the_published_speedups(self):
+        lines = drawn_lines(speedup_figure(example_result()).axes[0])
+        published = [1, 1.395918, 1.540610, 1.524724]
+        assert any(line == pytest.approx(published, abs=1e-6) for line in lines)
+
+    def test_tied_depths_are_said_to_tie(self):
+        assert "may be as fast" in texts(speedup_figure(example_result(relative_half_width=0.1)))
+
+    def test_no_depth_pays(self):
+        result = example_result(round_time=[76, 200, 300, 400])
+        assert "No depth pays" in texts(speedup_figure(result))
+        assert "depth 1 costs" in texts(marginal_figure(result))
+
+    def test_few_points_are_labelled_lines(self):
+        figure = speedup_figure(example_sweep())
+        assert len(figure.axes) == 1
+        assert "noise.cv = 0.4" in texts(figure)
+        assert "closed form" in texts(figure)
+
+    def test_many_points_lie_along_the_swept_key(self):
+        result = EXAMPLES["long sweep"]
+        axes = speedup_figure(result).axes[0]
+        at_2 = [point["depths"][2]["speedup"]["mean"] for point in result["points"]]
+        assert any(line == pytest.approx(at_2) for line in drawn_lines(axes) if len(line) == 13)
+        assert axes.get_xlabel() == "noise.cv"
+
+    def test_two_keys_make_a_map(self):
+        axes = speedup_figure(example_grid()).axes[0]
+        shown = axes.images[0].get_array()
+        assert shown.shape == (3, 4)
+        best = [point["advice"]["depth"] for point in example_grid()["points"]]
+        assert shown.ravel().tolist() == best
+
+    def test_marginal_bars_reach_the_gain_and_say_whether_it_pays(self):
+        result = example_result()
+        figure = marginal_figure(result)
+        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
+        tops = [bar.get_y() + bar.get_height() for bar in bars.patches]
+        gains = [depth["marginal"]["mean"] for depth in result["points"][0]["depths"][1:]]
+        assert tops == pytest.approx(gains)
+        faces = [bar.get_facecolor() for bar in bars.patches]
+        assert faces[0] == faces[1] != faces[2]
+        assert "Each step pays up to depth 2; depth 3 costs 1.0 %" in texts(figure)
+
+    def test_marginal_interval_across_one_is_undecided(self):
+        figure = marginal_figure(example_result(relative_half_width=0.2))
+        assert texts(figure).count("\ncan't tell") == 2
+
+    def test_accepted_bars_are_shares_of_rounds(self):
+        figure = accepted_figure(example_result())
+        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
+        assert sum(bar.get_height() for bar in bars.patches) == pytest.approx(100, rel=1e-3)
+        assert bars.patches[0].get_height() == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
+        assert "In 20 % of rounds no draft is accepted" in texts(figure)
+
+    def test_latency_rows_mark_the_mean_of_each_depth(self):
+        result = example_result()
+        axes = latency_figure(result, example_round_times(result)).axes[0]
+        dots = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+        times = [depth["round_time"]["mean"] for depth in result["points"][0]["depths"]]
+        assert dots == pytest.approx(times)
+        assert len(axes.collections) == len(times)
+
+    def test_constant_time_is_a_vertical_line(self):
+        result = example_result()
+        axes = latency_figure(result, example_round_times(result, cv=0)).axes[0]
+        places = [c.get_segments()[0][:, 0].tolist() for c in axes.collections]
+        assert places == [[t, t] for t in (76, 98, 118, 139)]
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_every_kind_of_result_becomes_four_pictures(self, name, tmp_path):
+        result = EXAMPLES[name]
+        paths = save_plots(result, example_round_times(result), tmp_path / "plots")
+        assert [path.name for path in paths] == [
+            "speedup.png",
+            "marginal.png",
+            "accepted.png",
+            "latency.png",
+        ]
+        for path in paths:
+            assert imread(path).std() > 0.02
+
+    def test_nothing_simulated_still_draws(self, tmp_path):
+        bare = without_numbers(example_result())
+        assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 4
+        assert "nan" not in texts(speedup_figure(bare)) + texts(marginal_figure(bare))
+
+    def test_without_samples_there_is_no_latency_plot(self, tmp_path):
+        assert len(save_plots(example_result(), [], tmp_path)) == 3
+
+    def test_titles_are_not_mathematics(self, tmp_path):
+        result = example_result()
+        result["experiment"]["title"] = r"costs $5 \frac and $6"
+        assert save_plots(result, [], tmp_path)
+
+
+class TestDrawing:
+    def test_labels_are_spread_no_more_than_needed(self):
+        ends, heights = np.array([0.0, 0.1, 0.1, 5.0]), np.full(4, 1.0)
+        places = style.spread(ends, heights)
+        assert (np.diff(places) >= 1 - 1e-12).all()
+        assert places[3] == 5
+        assert places[:3].mean() == pytest.approx(ends[:3].mean())
+
+    def test_density_peaks_where_the_sample_does(self):
+        sample = np.random.default_rng(3).normal(100, 5, 20_000)
+        grid = np.linspace(70, 130, 400)
+        found = density(sample, grid)
+        wanted = np.exp(-0.5 * ((grid - 100) / 5) ** 2)
+        # The peak's own height has a relative error of about 0.6 (n h)^-1/2 / f^1/2: some 2 %.
+        assert np.abs(found - wanted).max() < 0.07
+        assert found.max() == 1
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress_room, "time", clock)
+    return clock
+
+
+class TestProgress:
+    def test_short_runs_say_nothing(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(10):
+                clock.now = step * 0.099
+                report.update("", step / 10, step, None, None)
+        assert capsys.readouterr().err == ""
+
+    def test_lines_are_few_and_tell_how_far(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(1001):
+                clock.now = step * 0.1
+                report.update("noise.cv = 0.1", step / 1000, 10 * step, 0.01, 0.001)
+        out, err = capsys.readouterr()
+        lines = err.splitlines()
+        assert out == ""
+        assert 5 <= len(lines) <= 10
+        assert lines[0] == "noise.cv = 0.1: 10%, 1,000 requests, ±1 % (target ±0.1 %)"
+
+    def test_stuck_runs_show_life(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(100):
+                clock.now = float(step)
+                report.update("", 0.05, step, None, None)
+        assert len(capsys.readouterr().err.splitlines()) == 3
+
+    def test_quiet_says_nothing(self, clock, capsys):
+        with progress_room.progress(quiet=True) as report:
+            clock.now = 100
+            report.update("", 0.5, 1, None, None)
+        assert capsys.readouterr().err == ""
+
+    def test_bar_on_a_terminal_from_many_threads(self):
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=True, width=100)
+        with progress_room.progress(console=console) as report:
+
+            def work(label: str) -> None:
+                for step in range(50):
+                    report.update(label, step / 50, step, 0.02, 0.01)
+
+            threads = [threading.Thread(target=work, args=(f"point {n}",)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            report.update("[b]last", 0.5, 1234, 0.02, 0.01)
+        assert "[b]last" in file.getvalue()
+        assert "1,234 requests, ±2 %" in file.getvalue()
+
+
+def test_importing_the_package_is_cheap():
+    """Neither the package nor what a run needs of it loads rich or matplotlib."""
+    code = (
+        "import sys, mtpsim.report, mtpsim.report.progress, mtpsim.report.rows, "
+        "mtpsim.report.table; print({'rich', 'matplotlib', 'numba', 'scipy'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
