@@ -119,7 +119,9 @@ def noise_arrays(latency: CompiledLatency) -> NoiseArrays:
     scores = latency.correlation != 0 or latency.persistence != 0
     return NoiseArrays(
         np.array([KINDS[table.kind] for table in tables], np.int64),
-        *(np.ascontiguousarray(table.values) for table in tables),
+        latency.target_noise.values,
+        latency.verify_noise.values,
+        latency.draft_noise.values,
         normal_table().values if scores else np.zeros((1, 2)),
         latency.shared,
         float(latency.correlation),

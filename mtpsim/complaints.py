@@ -44,7 +44,6 @@ def _sections(spec: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
             if kind is not spec:
                 yield kind.__name__.lower(), kind
                 yield from _sections(kind)
-    yield "samples", next((k for k in Spec.__subclasses__() if k is spec), spec)
 
 
 def _classes(annotation: Any) -> Iterator[type[Spec]]:
@@ -54,16 +53,20 @@ def _classes(annotation: Any) -> Iterator[type[Spec]]:
         yield from _classes(part)
 
 
+def _is_index(part: str | int, raw: Any) -> bool:
+    return isinstance(raw, list) and isinstance(part, int) and part < len(raw)
+
+
 def _path_in(raw: Any, location: tuple[str | int, ...], keep_last: bool) -> tuple[Path, Any]:
     """Drop what pydantic adds to a path (tags of unions) by following it through the file."""
     path: list[str | int] = []
     last = len(location) - 1
     for n, part in enumerate(location):
-        if (isinstance(raw, dict) and part in raw) or (isinstance(raw, list) and isinstance(part, int) and part < len(raw)):
+        inside = part in raw if isinstance(raw, dict) else _is_index(part, raw)
+        if inside:
             raw = raw[part]
-        elif not (n == last and keep_last):
-            continue
-        path.append(part)
+        if inside or (n == last and keep_last):
+            path.append(part)
     return tuple(path), raw
 
 

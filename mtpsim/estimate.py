@@ -109,7 +109,7 @@ def marginal(means: Numbers, layout: Layout) -> Numbers:
 def survival(means: Numbers, layout: Layout) -> Numbers:
     """P(drafts 1..j accepted) at the greatest depth, pooled over rounds, ``[..., K]``."""
     rounds = means[..., layout.rounds][..., -1:]
-    return means[..., layout.accepted(layout.depth)] / rounds
+    return np.asarray(means[..., layout.accepted(layout.depth)] / rounds)
 
 
 def conditional(means: Numbers, layout: Layout) -> Numbers:
@@ -122,7 +122,7 @@ def exactly_accepted(means: Numbers, layout: Layout) -> Numbers:
     """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)
     edge = np.ones_like(reach[..., :1])
-    return np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1)
+    return np.asarray(np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Theory:
 
     def speedup(self, means: Numbers, layout: Layout) -> Numbers:
         """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
-        return self.accept_length(means, layout) * self.times[0] / self.times
+        return np.asarray(self.accept_length(means, layout) * self.times[0] / self.times)
 
     def error(self, means: Numbers, layout: Layout) -> Numbers:
         """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""

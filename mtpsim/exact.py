@@ -28,7 +28,7 @@ def _round_clock(chain: AcceptanceChain, depth: int) -> Floats:
     exactly = reach - np.concatenate([reach[:, 1:], np.zeros((states, 1))], axis=1)
     after = np.repeat(chain.step[:1], depth + 1, axis=0)
     after[depth] = chain.step[-1]  # all accepted: no rejection
-    return exactly.T[:, :, None] * after
+    return np.asarray(exactly.T[:, :, None] * after)
 
 
 def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
@@ -137,4 +137,4 @@ def speedups(chain: AcceptanceChain, times: Floats, *, rounds: int = 0, tokens: 
     """
     solved = [solve(chain, k, rounds=rounds, tokens=tokens) for k in range(chain.depth + 1)]
     pace = np.array([s.tokens / (s.slow_rounds * t) for s, t in zip(solved, times, strict=True)])
-    return pace / pace[0]
+    return np.asarray(pace / pace[0])

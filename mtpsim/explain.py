@@ -37,7 +37,7 @@ def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
 
 def _acceptance(experiment: Experiment, chain: AcceptanceChain) -> list[str]:
     lines = [
-        f"Acceptance: {experiment.acceptance.model}, depth {chain.depth}",  # type: ignore[attr-defined]
+        f"Acceptance: {experiment.acceptance.model}, depth {chain.depth}",
     ]
     if chain.states == 1:
         return [*lines, f"  conditional rates {_rates(chain.accept[0])}"]

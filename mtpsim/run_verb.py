@@ -11,11 +11,12 @@ from mtpsim import store
 from mtpsim.experiment import Experiment, content_hash
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
-from mtpsim.result import Document
+from mtpsim.result import Document, Result
 
 if TYPE_CHECKING:
     from types import FrameType
 
+PIPE_WIDTH = 150
 DONE, NOT_PRECISE, INTERRUPTED = 0, 3, 130
 
 
@@ -37,8 +38,9 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         if before.get("complete"):
             _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
             return _show(before, options)
-    document, paths = _simulate(experiment, options, folder)
-    code = _show(document, options)
+    result = _simulate(experiment, options)
+    code = _show(result.document, options)  # first: a full disk must not cost the answer
+    paths = store.write(folder, experiment, result)
     _say(options, f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths))
     return code
 
@@ -49,18 +51,13 @@ def _refuse_another(folder: Path, before: Document, experiment: Experiment) -> N
         raise InputError([Problem(str(folder), "--out", None, message)])
 
 
-def _simulate(
-    experiment: Experiment, options: RunOptions, folder: Path
-) -> tuple[Document, list[Path]]:
+def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     from mtpsim.job import run
     from mtpsim.report.progress import progress
 
     signal.signal(signal.SIGTERM, _as_interrupt)
     with progress(options.quiet) as watcher:
-        result = run(
-            experiment, executor=options.executor, watcher=watcher, command=options.command
-        )
-    return result.document, store.write(folder, experiment, result)
+        return run(experiment, executor=options.executor, watcher=watcher, command=options.command)
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:
@@ -76,9 +73,10 @@ def _show(document: Document, options: RunOptions) -> int:
 
         from mtpsim.report.table import render
 
-        render(document, Console())
+        # A pipe has no width; a log is better off with the whole table than with a folded one.
+        render(document, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
     if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
-        _say(options, "interrupted: what was done is saved; run again for the rest")
+        _say(options, "interrupted: what was done is kept; the same command completes it")
         return INTERRUPTED
     short = [point for point in document["points"] if point["precision_reached"] is False]
     if short:

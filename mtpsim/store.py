@@ -33,10 +33,12 @@ def prepare(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            [Problem(str(folder), "--out", None, f"can't write the run there: {reason}")]
-        ) from None
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError([Problem(str(folder), "--out", None, f"can't write the run there: {reason}")])
 
 
 def finished(folder: Path) -> Document | None:
@@ -58,10 +60,13 @@ def finished(folder: Path) -> Document | None:
 
 
 def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
-    """Write a run: ``result.json``, ``result.csv``, ``experiment.toml`` and the plots.
+    """Write ``result.json``, ``result.csv``, ``experiment.toml`` and the plots.
 
     All files are written aside and then moved in, ``result.json`` last, so that a reader never
     finds a result without the files that belong to it.
+
+    Raises:
+        InputError: the disk is full, or the folder can't be written to any more.
     """
     from mtpsim.report.rows import write_csv
 
@@ -75,6 +80,8 @@ def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
         names = sorted((path.name for path in aside.iterdir()), key=lambda n: (n == RESULT, n))
         for name in names:
             os.replace(aside / name, folder / name)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return [folder / name for name in names]

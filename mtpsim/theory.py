@@ -38,7 +38,7 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
             f"survival rates can't increase: position {position + 1} is {rates[position]:g} after "
             f'{before[position]:g}; conditional rates may (rates_are = "conditional")'
         )
-    return np.divide(rates, before, out=np.zeros_like(rates), where=before > 0)
+    return np.asarray(np.divide(rates, before, out=np.zeros_like(rates), where=before > 0))
 
 
 def survival(conditional: Floats) -> Floats:
@@ -85,7 +85,7 @@ def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
     reached = np.concatenate([[1.0], survival(conditional)[:-1]])
     needed = length * (round_time[1:] / round_time[:-1] - 1)
     free = np.where(needed > 0, np.inf, 0.0)
-    return np.divide(np.maximum(needed, 0), reached, out=free, where=reached > 0)
+    return np.asarray(np.divide(np.maximum(needed, 0), reached, out=free, where=reached > 0))
 
 
 def optimum_depth(speedups: Floats) -> int:
@@ -95,7 +95,7 @@ def optimum_depth(speedups: Floats) -> int:
 
 def geometric_accept_length(alpha: float, gamma: int) -> float:
     """(1 - a^(g+1)) / (1 - a): one rate at all of ``gamma`` positions (Leviathan et al. 2023)."""
-    return accept_length(np.full(gamma, alpha))[-1].item()
+    return float(accept_length(np.full(gamma, alpha))[-1])
 
 
 def geometric_speedup(alpha: float, gamma: int, cost: float) -> float:

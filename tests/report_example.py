@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,3 +176,27 @@ def example_round_times(result: dict[str, Any], cv: float = 0.1) -> list[list[np
         draws = [np.sort(m * rng.lognormal(-(s**2) / 2, s, 20_000)) for m in means]
         by_point.append(draws if cv else [np.full(2000, m) for m in means])
     return by_point
+
+
+def without_numbers(result: dict[str, Any]) -> dict[str, Any]:
+    """The document of a run that has nothing to say: every estimate is null."""
+    bare = json.loads(json.dumps(result))
+    for point in bare["points"]:
+        point["advice"] = point["accepted"] = None
+        for depth in point["depths"]:
+            for name in ("accept_length", "round_time", "speedup", "marginal"):
+                if depth[name]:
+                    depth[name].update(exact=None, mean=None, low=None, high=None)
+    return bare
+
+
+EXAMPLES = {
+    "one": example_result(),
+    "shallow": example_result(rates=[0.85], round_time=[76, 82]),
+    "deep": example_deep(),
+    "sweep": example_sweep(),
+    "long sweep": example_sweep([n / 10 for n in range(13)]),
+    "wide intervals": example_result(relative_half_width=0.7),
+    "no exact solution": example_result(exact=False),
+    "grid": example_grid(),
+}

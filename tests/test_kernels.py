@@ -145,7 +145,7 @@ def test_comparison_with_exact_notices_a_slightly_wrong_chain(clock):
     start, step = np.array([0.5, 0.5]), np.array([[[0.9, 0.1], [0.1, 0.9]]])
     accept = np.array([[0.9, 0.8], [0.5, 0.4]])
     right = AcceptanceChain(start, step, accept, clock, np.ones(2))
-    wrong = AcceptanceChain(start, step, accept + [[0, 0], [0, 0.05]], clock, np.ones(2))
+    wrong = AcceptanceChain(start, step, accept + np.array([[0, 0], [0, 0.05]]), clock, np.ones(2))
     latency = latency_by_depth(2)
     rows = kernel_rows(wrong, latency, 2, 20_000, 3, rounds=9)
     assert np.abs(z_scores(rows, exact_row(right, latency, 2, 5, rounds=9))).max() > LIMIT

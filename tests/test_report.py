@@ -13,61 +13,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 from report_example import (
-    RATES,
+    EXAMPLES,
     document,
-    example_deep,
-    example_grid,
     example_point,
     example_result,
-    example_round_times,
     example_sweep,
+    without_numbers,
 )
 from rich.console import Console
 
 from mtpsim.report import progress as progress_room
-from mtpsim.report import style
 from mtpsim.report.document import bracketed, fixed, plus_minus, shared_decimals, short_names
-from mtpsim.report.latency_plot import density
-from mtpsim.report.plots import (
-    accepted_figure,
-    latency_figure,
-    marginal_figure,
-    save_plots,
-    speedup_figure,
-)
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.table import render
-
-EXAMPLES = {
-    "one": example_result(),
-    "shallow": example_result(rates=[0.85], round_time=[76, 82]),
-    "deep": example_deep(),
-    "sweep": example_sweep(),
-    "long sweep": example_sweep([n / 10 for n in range(13)]),
-    "wide intervals": example_result(relative_half_width=0.7),
-    "no exact solution": example_result(exact=False),
-    "grid": example_grid(),
-}
 
 
 def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
     file = io.StringIO()
     render(result, Console(file=file, width=width, **options))
     return file.getvalue()
-
-
-def without_numbers(result: dict[str, Any]) -> dict[str, Any]:
-    """The document of a run that has nothing to say: every estimate is null."""
-    bare = json.loads(json.dumps(result))
-    for point in bare["points"]:
-        point["advice"] = point["accepted"] = None
-        for depth in point["depths"]:
-            for name in ("accept_length", "round_time", "speedup", "marginal"):
-                if depth[name]:
-                    depth[name].update(exact=None, mean=None, low=None, high=None)
-    return bare
 
 
 class TestTable:
@@ -223,148 +188,6 @@ class TestRows:
             assert json.loads(next(csv.DictReader(file))["latency.verify"]) == [90, 104.5]
 
 
-def texts(figure) -> str:
-    """All that is written on a figure."""
-    found = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        found += [text.get_text() for text in axes.texts]
-        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
-    return "\n".join(found)
-
-
-def drawn_lines(axes) -> list[list[float]]:
-    return [np.asarray(line.get_ydata(), float).tolist() for line in axes.lines]
-
-
-class TestFigures:
-    def test_speedup_shows_theory_exact_and_simulation(self):
-        result = example_result(bias=-0.03)
-        figure = speedup_figure(result)
-        lines = drawn_lines(figure.axes[0])
-        cells = [depth["speedup"] for depth in result["points"][0]["depths"]]
-        for field in ("theory", "exact", "mean"):
-            assert any(line == pytest.approx([c[field] for c in cells]) for line in lines)
-        (bars,) = figure.axes[0].containers
-        segments = bars[2][0].get_segments()
-        assert [s[0, 1] for s in segments] == pytest.approx([c["low"] for c in cells])
-        assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
-        assert "Depth 2 is fastest: 1.45x" in texts(figure)
-        assert "closed form\nand exact" not in texts(figure)
-
-    def test_founding_case_draws_the_published_speedups(self):
-        lines = drawn_lines(speedup_figure(example_result()).axes[0])
-        published = [1, 1.395918, 1.540610, 1.524724]
-        assert any(line == pytest.approx(published, abs=1e-6) for line in lines)
-
-    def test_tied_depths_are_said_to_tie(self):
-        assert "may be as fast" in texts(speedup_figure(example_result(relative_half_width=0.1)))
-
-    def test_no_depth_pays(self):
-        result = example_result(round_time=[76, 200, 300, 400])
-        assert "No depth pays" in texts(speedup_figure(result))
-        assert "depth 1 costs" in texts(marginal_figure(result))
-
-    def test_few_points_are_labelled_lines(self):
-        figure = speedup_figure(example_sweep())
-        assert len(figure.axes) == 1
-        assert "noise.cv = 0.4" in texts(figure)
-        assert "closed form" in texts(figure)
-
-    def test_many_points_lie_along_the_swept_key(self):
-        result = EXAMPLES["long sweep"]
-        axes = speedup_figure(result).axes[0]
-        at_2 = [point["depths"][2]["speedup"]["mean"] for point in result["points"]]
-        assert any(line == pytest.approx(at_2) for line in drawn_lines(axes) if len(line) == 13)
-        assert axes.get_xlabel() == "noise.cv"
-
-    def test_two_keys_make_a_map(self):
-        axes = speedup_figure(example_grid()).axes[0]
-        shown = axes.images[0].get_array()
-        assert shown.shape == (3, 4)
-        best = [point["advice"]["depth"] for point in example_grid()["points"]]
-        assert shown.ravel().tolist() == best
-
-    def test_marginal_bars_reach_the_gain_and_say_whether_it_pays(self):
-        result = example_result()
-        figure = marginal_figure(result)
-        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
-        tops = [bar.get_y() + bar.get_height() for bar in bars.patches]
-        gains = [depth["marginal"]["mean"] for depth in result["points"][0]["depths"][1:]]
-        assert tops == pytest.approx(gains)
-        faces = [bar.get_facecolor() for bar in bars.patches]
-        assert faces[0] == faces[1] != faces[2]
-        assert "Each step pays up to depth 2; depth 3 costs 1.0 %" in texts(figure)
-
-    def test_marginal_interval_across_one_is_undecided(self):
-        figure = marginal_figure(example_result(relative_half_width=0.2))
-        assert texts(figure).count("\ncan't tell") == 2
-
-    def test_accepted_bars_are_shares_of_rounds(self):
-        figure = accepted_figure(example_result())
-        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
-        assert sum(bar.get_height() for bar in bars.patches) == pytest.approx(100, rel=1e-3)
-        assert bars.patches[0].get_height() == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
-        assert "In 20 % of rounds no draft is accepted" in texts(figure)
-
-    def test_latency_rows_mark_the_mean_of_each_depth(self):
-        result = example_result()
-        axes = latency_figure(result, example_round_times(result)).axes[0]
-        dots = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
-        times = [depth["round_time"]["mean"] for depth in result["points"][0]["depths"]]
-        assert dots == pytest.approx(times)
-        assert len(axes.collections) == len(times)
-
-    def test_constant_time_is_a_vertical_line(self):
-        result = example_result()
-        axes = latency_figure(result, example_round_times(result, cv=0)).axes[0]
-        places = [c.get_segments()[0][:, 0].tolist() for c in axes.collections]
-        assert places == [[t, t] for t in (76, 98, 118, 139)]
-
-    @pytest.mark.parametrize("name", EXAMPLES)
-    def test_every_kind_of_result_becomes_four_pictures(self, name, tmp_path):
-        result = EXAMPLES[name]
-        paths = save_plots(result, example_round_times(result), tmp_path / "plots")
-        assert [path.name for path in paths] == [
-            "speedup.png",
-            "marginal.png",
-            "accepted.png",
-            "latency.png",
-        ]
-        for path in paths:
-            assert imread(path).std() > 0.02
-
-    def test_nothing_simulated_still_draws(self, tmp_path):
-        bare = without_numbers(example_result())
-        assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 4
-        assert "nan" not in texts(speedup_figure(bare)) + texts(marginal_figure(bare))
-
-    def test_without_samples_there_is_no_latency_plot(self, tmp_path):
-        assert len(save_plots(example_result(), [], tmp_path)) == 3
-
-    def test_titles_are_not_mathematics(self, tmp_path):
-        result = example_result()
-        result["experiment"]["title"] = r"costs $5 \frac and $6"
-        assert save_plots(result, [], tmp_path)
-
-
-class TestDrawing:
-    def test_labels_are_spread_no_more_than_needed(self):
-        ends, heights = np.array([0.0, 0.1, 0.1, 5.0]), np.full(4, 1.0)
-        places = style.spread(ends, heights)
-        assert (np.diff(places) >= 1 - 1e-12).all()
-        assert places[3] == 5
-        assert places[:3].mean() == pytest.approx(ends[:3].mean())
-
-    def test_density_peaks_where_the_sample_does(self):
-        sample = np.random.default_rng(3).normal(100, 5, 20_000)
-        grid = np.linspace(70, 130, 400)
-        found = density(sample, grid)
-        wanted = np.exp(-0.5 * ((grid - 100) / 5) ** 2)
-        # The peak's own height has a relative error of about 0.6 (n h)^-1/2 / f^1/2: some 2 %.
-        assert np.abs(found - wanted).max() < 0.07
-        assert found.max() == 1
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -396,15 +219,17 @@ class TestProgress:
         out, err = capsys.readouterr()
         lines = err.splitlines()
         assert out == ""
+        assert lines[0] == "noise.cv = 0.1: 2%, 200 requests, ±1 % (target ±0.1 %)"
+        shares = [int(re.search(r"(\d+)%", line)[1]) for line in lines]
         assert 5 <= len(lines) <= 10
-        assert lines[0] == "noise.cv = 0.1: 10%, 1,000 requests, ±1 % (target ±0.1 %)"
+        assert min(np.diff(shares)) >= 10
 
     def test_stuck_runs_show_life(self, clock, capsys):
         with progress_room.progress() as report:
             for step in range(100):
                 clock.now = float(step)
                 report.update("", 0.05, step, None, None)
-        assert len(capsys.readouterr().err.splitlines()) == 3
+        assert len(capsys.readouterr().err.splitlines()) == 4
 
     def test_quiet_says_nothing(self, clock, capsys):
         with progress_room.progress(quiet=True) as report:

@@ -75,7 +75,7 @@ class AcceptanceChain:
     @property
     def survival(self) -> Floats:
         """``[S, K]`` P(drafts 1..k all accepted) in each state, were the state to hold."""
-        return np.cumprod(self.accept, axis=1)
+        return np.asarray(np.cumprod(self.accept, axis=1))
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:

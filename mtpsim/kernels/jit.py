@@ -11,11 +11,11 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = Callable[..., Any]
 
 
 def kernel_hash() -> str:
@@ -28,7 +28,8 @@ def kernel_hash() -> str:
 
 def _cache_folder() -> str:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    base = numba.config.CACHE_DIR or os.path.join(home, "mtpsim")
+    config: Any = numba.config
+    base = config.CACHE_DIR or os.path.join(home, "mtpsim")
     folder = Path(base) / kernel_hash()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,12 +44,13 @@ CACHE_FOLDER = _cache_folder()
 
 def kernel(function: Function) -> Function:
     """Jit for the hot paths: no GIL, cached, IEEE division, no reassociation (bit-identical)."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE_FOLDER
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = CACHE_FOLDER
     try:
         jitted: Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     return jitted
 
 
@@ -59,6 +61,6 @@ def helper(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Jit for scalars within a loop over lanes: a call there would keep it from being vectorised."""
+    """Jit for scalars within a loop over lanes: a call would keep it from vectorising."""
     jitted: Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
     return jitted

@@ -12,7 +12,7 @@ from mtpsim.kernels.jit import kernel
 
 
 @kernel
-def moments(rows, mean, comoment):  # type: ignore[no-untyped-def]
+def moments(rows, mean, comoment):
     """Two passes over ``rows`` [n, C] into ``mean`` [C] and ``comoment`` [C, C]."""
     count, columns = rows.shape
     mean[:] = 0.0

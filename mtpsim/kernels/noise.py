@@ -22,7 +22,7 @@ Scratch = namedtuple(
 
 
 @helper
-def new_scratch(lanes):  # type: ignore[no-untyped-def]
+def new_scratch(lanes):
     """Rows for ``lanes`` requests in lockstep."""
     floats = np.empty(lanes, np.float32)
     return Scratch(
@@ -41,7 +41,7 @@ def new_scratch(lanes):  # type: ignore[no-untyped-def]
 
 
 @helper
-def fill_noise_words(key, first, tile, noise, s):  # type: ignore[no-untyped-def]
+def fill_noise_words(key, first, tile, noise, s):
     """Words for a tile of the components that have noise."""
     if noise.kinds[0] != CONSTANT or noise.kinds[1] != CONSTANT:
         fill_words(key, first, tile, VERIFY, s.verify_words)
@@ -50,7 +50,7 @@ def fill_noise_words(key, first, tile, noise, s):  # type: ignore[no-untyped-def
 
 
 @helper
-def draw_factors(noise, begin, fresh, ticks, memory, s):  # type: ignore[no-untyped-def]
+def draw_factors(noise, begin, fresh, ticks, memory, s):
     """Words to factors of ``ticks`` ticks, into ``s.target``, ``s.verify`` and ``s.draft``.
 
     ``begin`` [TILE, lanes] marks where a round begins, ``fresh`` a request's first tile; ``memory``
@@ -70,7 +70,7 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):  # type: ignore[no-unty
 
 
 @helper
-def _factors(noise, verify_words, draft_words, ticks, s):  # type: ignore[no-untyped-def]
+def _factors(noise, verify_words, draft_words, ticks, s):
     look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.floats, s.bits, s.verify)
     if not noise.shared:
         look_up(noise.kinds[0], noise.target, verify_words, ticks, s.floats, s.bits, s.target)
@@ -78,7 +78,7 @@ def _factors(noise, verify_words, draft_words, ticks, s):  # type: ignore[no-unt
 
 
 @helper
-def look_up(kind, values, words, ticks, floats, bits, out):  # type: ignore[no-untyped-def]
+def look_up(kind, values, words, ticks, floats, bits, out):
     """Quantiles ``out`` of ``words``, both [TILE, lanes]; ``floats``, ``bits`` one scratch row.
 
     The float of a word spaces cells by its logarithm, so both tails are as finely cut as the body.
@@ -102,7 +102,7 @@ def look_up(kind, values, words, ticks, floats, bits, out):  # type: ignore[no-u
 
 
 @helper
-def slow_down(noise, slowdown, state, ticks, s):  # type: ignore[no-untyped-def]
+def slow_down(noise, slowdown, state, ticks, s):
     """Multiply the factors by the ``slowdown`` [S] of each lane's ``state`` [TILE, lanes]."""
     for t in range(ticks):
         for lane in range(s.floats.size):
@@ -114,14 +114,14 @@ def slow_down(noise, slowdown, state, ticks, s):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _correlate(scores, partner, correlation):  # type: ignore[no-untyped-def]
+def _correlate(scores, partner, correlation):
     rest = math.sqrt(1.0 - correlation * correlation)
     for lane in range(scores.size):
         scores[lane] = correlation * partner[lane] + rest * scores[lane]
 
 
 @helper
-def _persist(scores, begin, fresh, persistence, memory, words):  # type: ignore[no-untyped-def]
+def _persist(scores, begin, fresh, persistence, memory, words):
     """AR(1) from round to round, started in its stationary law; then back to words."""
     innovation = math.sqrt(1.0 - persistence * persistence)
     for lane in range(words.size):
@@ -134,7 +134,7 @@ def _persist(scores, begin, fresh, persistence, memory, words):  # type: ignore[
 
 
 @inlined
-def _to_word(z):  # type: ignore[no-untyped-def]
+def _to_word(z):
     """The word whose normal quantile is ``z``: counted from the nearer end, so tails stay exact."""
     tail = 0.5 * math.erfc(abs(z) / math.sqrt(2.0)) * 4294967296.0
     index = np.int64(min(tail, 2147483647.0))

@@ -21,14 +21,14 @@ Path = namedtuple("Path", "row state pair")
 
 
 @helper
-def new_path(chain, lanes):  # type: ignore[no-untyped-def]
+def new_path(chain, lanes):
     """Lanes at the start of a request: in the last row of the thresholds."""
     row = np.full(lanes, np.int32(chain.upto.shape[0] - 1))
     return Path(row, np.zeros((TILE, lanes), np.int32), np.zeros(lanes, np.int32))
 
 
 @helper
-def count_reached(chain, words, fresh, ticks, path, length, reached):  # type: ignore[no-untyped-def]
+def count_reached(chain, words, fresh, ticks, path, length, reached):
     """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
 
     ``length`` [TILE, lanes] is scratch; ``fresh`` marks a request's first tile.
@@ -48,7 +48,7 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):  # type: i
 
 
 @helper
-def find_lengths(chain, words, fresh, ticks, deep, path, length):  # type: ignore[no-untyped-def]
+def find_lengths(chain, words, fresh, ticks, deep, path, length):
     """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
     if chain.two:
         for t in range(ticks):
@@ -63,7 +63,7 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):  # type: ignor
 
 
 @helper
-def find_levels(chain, words, fresh, first, ticks, path, levels):  # type: ignore[no-untyped-def]
+def find_levels(chain, words, fresh, first, ticks, path, levels):
     """Token clock: would a position be accepted as draft j (from 0)?
 
     Sets ``levels`` [deep, TILE, lanes] to 1 or 0 for ticks ``first`` .. ``ticks - 1`` of the tile.
@@ -81,7 +81,7 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):  # type: ignor
 
 
 @helper
-def _move_two(words, t, first, upto, pair, state):  # type: ignore[no-untyped-def]
+def _move_two(words, t, first, upto, pair, state):
     """Move two states: ``pair`` [lanes] becomes 2 old + new. Blends, not loads: it vectorises."""
     after_0, after_1 = upto[0, 0], upto[1, 0]
     if first:
@@ -95,7 +95,7 @@ def _move_two(words, t, first, upto, pair, state):  # type: ignore[no-untyped-de
 
 
 @helper
-def _judge_two(words, t, first, cut, draft, pair, total, row):  # type: ignore[no-untyped-def]
+def _judge_two(words, t, first, cut, draft, pair, total, row):
     """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
     c00, c01, c10, c11 = cut[0, 0, draft], cut[0, 1, draft], cut[1, 0, draft], cut[1, 1, draft]
     if first:
@@ -108,7 +108,7 @@ def _judge_two(words, t, first, cut, draft, pair, total, row):  # type: ignore[n
 
 
 @helper
-def _find_state(word, r, upto, guide):  # type: ignore[no-untyped-def]
+def _find_state(word, r, upto, guide):
     # The guide names the least state that the top byte admits: a search of about one step.
     s = np.intp(guide[r, np.intp(word >> 23)])
     while word > upto[r, s]:
@@ -117,7 +117,7 @@ def _find_state(word, r, upto, guide):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):  # type: ignore[no-untyped-def]
+def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):
     states = upto.shape[1]
     outcomes = (upto.shape[0] - 1) // states
     for t in range(ticks):
@@ -133,7 +133,7 @@ def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):  # 
 
 
 @helper
-def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):  # type: ignore[no-untyped-def]
+def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):
     for t in range(first, ticks):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
@@ -145,7 +145,7 @@ def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):  # 
 
 
 @helper
-def note_outcomes(chain, rejected, path):  # type: ignore[no-untyped-def]
+def note_outcomes(chain, rejected, path):
     """Token clock, where outcomes steer the chain: choose the next row by ``rejected`` [lanes]."""
     states = chain.upto.shape[1]
     for lane in range(rejected.size):

@@ -21,7 +21,7 @@ LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @inlined
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(c0, c1, c2, c3, k0, k1):
     """Ten rounds on a counter of four 32-bit words with a key of two, all held in uint64."""
     for _ in range(10):
         p0 = MULTIPLY_0 * c0
@@ -36,7 +36,7 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _fill(key, first, tile, purpose, w0, w1, w2, w3):  # type: ignore[no-untyped-def]
+def _fill(key, first, tile, purpose, w0, w1, w2, w3):
     # Rows as separate arrays: with one 2-d array LLVM can't prove that they don't overlap.
     k0 = key & LOW
     k1 = key >> HALF
@@ -50,7 +50,7 @@ def _fill(key, first, tile, purpose, w0, w1, w2, w3):  # type: ignore[no-untyped
 
 
 @helper
-def fill_words(key, first, tile, purpose, words):  # type: ignore[no-untyped-def]
+def fill_words(key, first, tile, purpose, words):
     """Words of ``purpose`` for ticks 4 tile .. 4 tile + 3 of requests first .. first + lanes - 1.
 
     Writes ``words`` ``[4, lanes]`` int32 (the same bits as the generator's uint32).
@@ -68,13 +68,13 @@ def fill_words(key, first, tile, purpose, words):  # type: ignore[no-untyped-def
 
 
 @kernel
-def words_at(key, first, tile, purpose, words):  # type: ignore[no-untyped-def]
-    """:func:`fill_words` for callers outside the kernels (tests, replays, the benchmark's floor)."""
+def words_at(key, first, tile, purpose, words):
+    """:func:`fill_words` for callers outside the kernels."""
     fill_words(key, first, tile, purpose, words)
 
 
 @kernel
-def philox_block(counter, key, out):  # type: ignore[no-untyped-def]
+def philox_block(counter, key, out):
     """One call of the bare generator: ``counter`` [4], ``key`` [2], ``out`` [4], all uint64."""
     out[0], out[1], out[2], out[3] = philox(
         counter[0], counter[1], counter[2], counter[3], key[0], key[1]

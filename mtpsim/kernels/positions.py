@@ -22,7 +22,7 @@ Walk = namedtuple("Walk", "at begin active hit rejected rounds tokens accepted v
 
 
 @helper
-def _new_walk(deep, n):  # type: ignore[no-untyped-def]
+def _new_walk(deep, n):
     return Walk(
         np.zeros((deep + 1, n), np.int32),
         np.ones((TILE, n), np.int32),
@@ -38,14 +38,14 @@ def _new_walk(deep, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def simulate_positions(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def simulate_positions(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
     for at in range(0, out.shape[0], LANES):
         _read(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
 
 
 @helper
-def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def _read(key, first, chain, noise, task, shallow, deep, out):
     n = out.shape[0]
     path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
     levels, walk = np.empty((deep, TILE, n), np.int32), _new_walk(deep, n)
@@ -82,7 +82,7 @@ def _read(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[n
 
 
 @helper
-def _walk_depth(task, tick, first, last, k, levels, walk):  # type: ignore[no-untyped-def]
+def _walk_depth(task, tick, first, last, k, levels, walk):
     """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
     live = np.int32(0)
     for t in range(first, last):
@@ -100,7 +100,7 @@ def _walk_depth(task, tick, first, last, k, levels, walk):  # type: ignore[no-un
 
 
 @helper
-def _begin(limit, at, rounds, begin, active):  # type: ignore[no-untyped-def]
+def _begin(limit, at, rounds, begin, active):
     """A round may begin within the horizon only; one under way goes on to its end."""
     for lane in range(at.size):
         start = np.int32((at[lane] == 0) & (rounds[lane] < limit))
@@ -110,7 +110,7 @@ def _begin(limit, at, rounds, begin, active):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _judge(level, j, at, active, hit, accepted):  # type: ignore[no-untyped-def]
+def _judge(level, j, at, active, hit, accepted):
     for lane in range(at.size):
         good = active[lane] & level[lane] & np.int32(at[lane] == j)
         hit[lane] |= good
@@ -118,14 +118,14 @@ def _judge(level, j, at, active, hit, accepted):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _reject(depth, at, active, hit, rejected):  # type: ignore[no-untyped-def]
+def _reject(depth, at, active, hit, rejected):
     for lane in range(at.size):
         drafted = active[lane] & np.int32(at[lane] < depth)
         rejected[lane] = drafted & (hit[lane] ^ np.int32(1))
 
 
 @helper
-def _emit(inside, active, hit, at, tokens):  # type: ignore[no-untyped-def]
+def _emit(inside, active, hit, at, tokens):
     """Each position of a live round is a token, up to the limit; 1 while any lane is live."""
     live = np.int32(0)
     for lane in range(at.size):
@@ -136,7 +136,7 @@ def _emit(inside, active, hit, at, tokens):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _charge(noise, begin, k, s, verify, draft):  # type: ignore[no-untyped-def]
+def _charge(noise, begin, k, s, verify, draft):
     """Add the factors of the rounds that begin in the tile."""
     check = s.target if k == 0 and not noise.shared else s.verify
     propose = s.verify if noise.shared else s.draft

@@ -16,21 +16,21 @@ from mtpsim.kernels.totals import column_of_accepted, write_depths
 
 
 @kernel
-def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
     for at in range(0, out.shape[0], LANES):
         _to_rounds(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
 
 
 @kernel
-def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):
     """The same for requests that end at a number of tokens."""
     for at in range(0, out.shape[0], LANES):
         _to_tokens(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
 
 
 @helper
-def _to_rounds(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def _to_rounds(key, first, chain, noise, task, shallow, deep, out):
     """A fixed number of rounds: sums over rounds serve all depths, since accepts are nested."""
     n = out.shape[0]
     path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
@@ -55,14 +55,14 @@ def _to_rounds(key, first, chain, noise, task, shallow, deep, out):  # type: ign
 
 
 @helper
-def _add(factors, ticks, total):  # type: ignore[no-untyped-def]
+def _add(factors, ticks, total):
     for t in range(ticks):
         for lane in range(total.size):
             total[lane] += factors[t, lane]
 
 
 @helper
-def _write_rounds(task, shallow, deep, reached, target, verify, draft, out):  # type: ignore[no-untyped-def]
+def _write_rounds(task, shallow, deep, reached, target, verify, draft, out):
     depths = task.times.shape[1]
     column = column_of_accepted(depths - 1, deep, task.every)
     for lane in range(out.shape[0]):
@@ -80,7 +80,7 @@ def _write_rounds(task, shallow, deep, reached, target, verify, draft, out):  # 
 
 
 @helper
-def _to_tokens(key, first, chain, noise, task, shallow, deep, out):  # type: ignore[no-untyped-def]
+def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
     """A fixed number of tokens: each depth stops in its own round, cut at the limit."""
     n = out.shape[0]
     path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
@@ -109,9 +109,7 @@ def _to_tokens(key, first, chain, noise, task, shallow, deep, out):  # type: ign
 
 
 @helper
-def _advance(  # type: ignore[no-untyped-def]
-    length, k, counted, check, propose, left, rounds, accepted, verify, draft
-):
+def _advance(length, k, counted, check, propose, left, rounds, accepted, verify, draft):
     """Play a tile at depth ``k``; lanes with no tokens ``left`` stand still."""
     for t in range(TILE):
         for lane in range(left.size):

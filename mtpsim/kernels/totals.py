@@ -9,7 +9,7 @@ column_of_accepted = helper(accepted_column)
 
 
 @helper
-def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out):  # type: ignore[no-untyped-def]
+def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out):
     """Rows of ``out`` from per-depth totals."""
     depths = task.times.shape[1]
     for lane in range(out.shape[0]):

@@ -33,14 +33,12 @@ def lognormal(cv: float) -> Law:
     """Lognormal of mean 1 and coefficient of variation ``cv``."""
     from scipy.special import ndtri
 
-    sigma = np.sqrt(np.log1p(cv**2))
-    shift = -(sigma**2) / 2
-    return Law(
-        lambda q: np.exp(shift + sigma * ndtri(q)),
-        lambda q: np.exp(shift - sigma * ndtri(q)),
-        1.0,
-        cv,
-    )
+    sigma = float(np.sqrt(np.log1p(cv**2)))
+
+    def at(score: Floats) -> Floats:
+        return np.asarray(np.exp(sigma * score - sigma**2 / 2), float)
+
+    return Law(lambda q: at(ndtri(q)), lambda q: at(-ndtri(q)), 1.0, cv)
 
 
 def gamma(cv: float) -> Law:
@@ -65,12 +63,11 @@ def pareto(alpha: float) -> Law:
     """Pareto of index ``alpha`` > 1, scaled to mean 1."""
     least = (alpha - 1) / alpha
     variance = 1 / (alpha * (alpha - 2)) if alpha > 2 else np.inf
-    return Law(
-        lambda q: least * (1 - q) ** (-1 / alpha),
-        lambda q: least * q ** (-1 / alpha),
-        1.0,
-        float(np.sqrt(variance)),
-    )
+
+    def exceeded(tail: Floats) -> Floats:
+        return np.asarray(least * tail ** (-1 / alpha), float)
+
+    return Law(lambda q: exceeded(1 - q), exceeded, 1.0, float(np.sqrt(variance)))
 
 
 def spike(base: Law | None, probability: float, factor: float) -> Law:

@@ -89,7 +89,7 @@ class CompiledLatency:
             return self.target * self.target_noise.quantile(u[0])
         check = self.verify_noise.quantile(u[0])
         propose = check if self.shared else self.draft_noise.quantile(u[1])
-        return self.verify[depth] * check + self.draft[depth] * propose
+        return np.asarray(self.verify[depth] * check + self.draft[depth] * propose)
 
 
 class Latency(Spec):
@@ -177,11 +177,20 @@ class Latency(Spec):
         """
         verify, draft = self.times(depth)
         if self.noise is not None:
-            tables = [self.noise.table()] * 3
+            one = self.noise.table()
+            target_noise, verify_noise, draft_noise = one, one, one
         else:
-            tables = [self._table(getattr(self, name)) for name in COMPONENTS]
+            parts = (self.target, self.verify, self.draft)
+            target_noise, verify_noise, draft_noise = (self._table(part) for part in parts)
         return CompiledLatency(
-            verify, draft, self.noise is not None, *tables, self.correlation, self.persistence
+            verify,
+            draft,
+            self.noise is not None,
+            target_noise,
+            verify_noise,
+            draft_noise,
+            self.correlation,
+            self.persistence,
         )
 
     @staticmethod

@@ -146,13 +146,15 @@ class ParetoNoise(_Lawful):
             raise ValueError("give either `alpha` (the tail index) or `cv`, and not both")
         if self._index() <= 1:
             raise ValueError(
-                f"`alpha` is {self._index():g}: at 1 and below the mean is infinite, so there is no "
-                "long-run speedup to estimate; it must be above 1"
+                f"`alpha` is {self._index():g}: at 1 and below the mean is infinite, so there is "
+                "no long-run speedup to estimate; it must be above 1"
             )
         return self
 
     def _index(self) -> float:
-        return self.alpha if self.cv is None else 1 + float(np.sqrt(1 + self.cv**-2))
+        if self.alpha is not None:
+            return self.alpha
+        return 1 + float(np.sqrt(1 + (self.cv or 1.0) ** -2))
 
     def law(self) -> Law:
         """Pareto law of mean 1."""
@@ -249,7 +251,7 @@ class ScipyNoise(_Lawful):
 
     def natural_mean(self) -> float:
         """The law's own mean."""
-        return self.law().mean
+        return float(self.law().mean)
 
     def describe(self) -> str:
         """Name and parameters."""

@@ -57,10 +57,10 @@ class QuantileTable:
             return np.full(words.shape, self.values[0, 0])
         if self.kind == "samples":
             index = (words.view(np.uint32).astype(np.uint64) * np.uint64(len(self.values))) >> 32
-            return self.values[index.astype(np.intp), 0]
+            return np.asarray(self.values[index.astype(np.intp), 0])
         bits = words.astype(np.float32).view(np.uint32)
         cell = (bits >> 16).astype(np.intp)
-        return self.values[cell, 0] + self.values[cell, 1] * (bits & 0xFFFF)
+        return np.asarray(self.values[cell, 0] + self.values[cell, 1] * (bits & 0xFFFF))
 
     def quantile(self, u: Floats) -> Floats:
         """Quantiles of probabilities ``u`` in (0, 1)."""

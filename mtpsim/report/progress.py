@@ -70,7 +70,7 @@ class Lines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = self._start = time.monotonic()
-        self._label = ""
+        self._label: str | None = None
         self._fraction = 0.0
 
     def update(

@@ -128,6 +128,8 @@ def _marginal_heading(result: Document) -> str:
     if pays == total:
         return f"Every step pays, up to the deepest one simulated ({total})"
     change = 100 * (column(point, "marginal")[pays + 1] - 1)
+    if not np.isfinite(change):
+        return "Nothing was simulated"
     kind = step_kinds(point)[pays]
     verb = {COSTS: f"costs {-change:.1f} %", PAYS: f"brings {change:.1f} %"}.get(
         kind, f"can't be told from no gain ({change:+.1f} %)"

@@ -214,6 +214,7 @@ def _list_of_points(result: Document) -> Figure:
     axes.set_yticks(range(len(order)), names, fontsize=8.5)
     axes.invert_yaxis()
     axes.margins(x=0.15)
+    axes.locator_params(axis="x", nbins=6)
     frame.name_axes(Y_NAME, "")
     if len(points) > len(order):
         frame.note(f"The fastest {len(order)} of {len(points)} points.")

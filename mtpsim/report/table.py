@@ -112,7 +112,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     if advice.get("sentence"):
         _say(console, advice["sentence"], "bold")
     if advice.get("why"):
-        _say(console, advice["why"])
+        _say(console, f"Why: {advice['why']}")
     _print_warnings(point.get("warnings") or [], console)
 
 
@@ -230,9 +230,10 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
     console.print()
     _say(console, f"All {len(result['points'])} points", "bold")
     console.print(_summary_table(result, console))
-    if not tables_above:
-        for text in _warnings_of_points(result):
-            _say(console, f"warning: {text}", "yellow")
+    warnings = [] if tables_above else _warnings_of_points(result)
+    if warnings:
+        console.print()
+    _print_warnings(warnings, console)
 
 
 def _summary_table(result: Document, console: Console) -> Table:
