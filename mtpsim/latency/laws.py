@@ -47,7 +47,10 @@ def gamma(cv: float) -> Law:
 
     shape = 1 / cv**2
     return Law(
-        lambda q: gammaincinv(shape, q) / shape, lambda q: gammainccinv(shape, q) / shape, 1.0, cv
+        lambda q: np.asarray(gammaincinv(shape, q) / shape, float),
+        lambda q: np.asarray(gammainccinv(shape, q) / shape, float),
+        1.0,
+        cv,
     )
 
 
