@@ -95,7 +95,7 @@ def advise(
         speedup: by depth 0..K.
         marginal: speedup(k) / speedup(k - 1) for k = 1..K.
         break_even: ``[K]`` the rate p_k at which step k stops paying.
-        rates: ``[K]`` conditional rates it is held against.
+        rates: ``[K]`` the rates p_k it is held against.
         confidence: of the candidates.
 
     """
@@ -157,10 +157,10 @@ def _next_step(depth: int, marginal: Estimates, break_even: Floats, rates: Float
 def _why(candidates: list[int], sure: float, confidence: float) -> str:
     if len(candidates) == 1:
         return (
-            f"paired on the same text and noise, every other depth is slower at "
+            f"Paired on the same text and noise, every other depth is slower at "
             f"{100 * confidence:g} % confidence over all depths together"
         )
     return (
-        f"at {100 * confidence:g} % confidence over all depths together the best is among "
+        f"At {100 * confidence:g} % confidence over all depths together the best is among "
         f"{candidates}; the one named is ahead with probability {sure:.2f}"
     )

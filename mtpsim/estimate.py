@@ -114,8 +114,39 @@ def survival(means: Numbers, layout: Layout) -> Numbers:
 
 def conditional(means: Numbers, layout: Layout) -> Numbers:
     """P(draft j accepted | 1..j-1 accepted) at the greatest depth, over rounds, ``[..., K]``."""
-    reach = survival(means, layout)
+    return _conditional(survival(means, layout))
+
+
+def _conditional(reach: Numbers) -> Numbers:
     return _ratio(reach, np.concatenate([np.ones_like(reach[..., :1]), reach[..., :-1]], -1))
+
+
+def last_rate(means: Numbers, layout: Layout) -> Numbers:
+    """The rate p_k of the deepest draft at each depth k = 1..K, measured there, ``[..., K]``."""
+    return np.stack([_rates_at(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1)
+
+
+def break_even_rate(means: Numbers, layout: Layout) -> Numbers:
+    """The rate p_k at which depth k would be as fast as depth k - 1, ``[..., K]``.
+
+    All else as measured at the two depths; so p_k is above it just where the step gains. Infinite
+    where position k is never reached.
+    """
+    length, time = accept_length(means, layout), round_time(means, layout)
+    spare = length[..., 1:] - length[..., :-1] * time[..., 1:] / time[..., :-1]
+    rate = last_rate(means, layout)
+    rounds = means[..., layout.rounds]
+    reached = [np.ones_like(rate[..., 0])]
+    for k in range(2, layout.depth + 1):
+        reached.append(means[..., layout.accepted(k)][..., k - 2] / rounds[..., k])
+    chance = np.stack(reached, -1)
+    never = np.full_like(rate, np.inf)
+    return np.where(chance == 0, never, rate - _ratio(spare, chance))
+
+
+def _rates_at(means: Numbers, layout: Layout, depth: int) -> Numbers:
+    rounds = means[..., layout.rounds][..., depth : depth + 1]
+    return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
 
 
 def exactly_accepted(means: Numbers, layout: Layout) -> Numbers:

@@ -82,6 +82,7 @@ class Exact:
         rounds: rounds a request.
         slow_rounds: rounds weighted by the slowdown of the state that they start in.
         accepted: ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
+        starts: ``[S]`` share of rounds that start in each state.
 
     """
 
@@ -89,6 +90,7 @@ class Exact:
     rounds: float
     slow_rounds: float
     accepted: Floats
+    starts: Floats
 
     @property
     def accept_length(self) -> float:
@@ -127,6 +129,7 @@ def solve(chain: AcceptanceChain, depth: int, *, rounds: int = 0, tokens: int = 
         float(starts.sum()),
         float(starts @ chain.slowdown),
         accepted / starts.sum(),
+        starts / starts.sum(),
     )
 
 

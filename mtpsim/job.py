@@ -11,13 +11,14 @@ import numpy as np
 
 from mtpsim import __version__, estimate
 from mtpsim.compile import FLOOR_BLOCKS
+from mtpsim.exact import solve
 from mtpsim.experiment import Experiment, Point, content_hash
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.options import ExecutorChoice
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Document, Measured, Result, point_document
 from mtpsim.simulate import Submit, plan_experiment, simulate, workers
-from mtpsim.tally import Tally
+from mtpsim.tally import Floats, Tally
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
 SAMPLE = 20_000  # round times drawn for the latency plot
@@ -155,13 +156,24 @@ def _result(
         "points": [point_document(m) for m in measured],
     }
     times = [
-        [
-            m.latency.sample_round_times(k, SAMPLE, experiment.simulation.seed)
-            for k in range(m.plan.layout.depth + 1)
-        ]
+        [_round_times(m, k, experiment.simulation.seed) for k in range(m.plan.layout.depth + 1)]
         for m in measured
     ]
     return Result(document, times)
+
+
+def _round_times(measured: Measured, depth: int, seed: int) -> Floats:
+    """A sample of single rounds' times in ms, the slowdown of their states included."""
+    times = measured.latency.sample_round_times(depth, SAMPLE, seed)
+    slowdown = measured.chain.slowdown
+    if (slowdown == 1).all():
+        return times
+    simulation = measured.experiment.simulation
+    starts = solve(
+        measured.chain, depth, rounds=simulation.rounds or 0, tokens=simulation.tokens or 0
+    ).starts
+    rng = np.random.default_rng((seed, depth))
+    return times * rng.choice(slowdown, SAMPLE, p=starts)
 
 
 def _provenance(

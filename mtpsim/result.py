@@ -150,11 +150,12 @@ def point_document(measured: Measured) -> Document:
     closed = estimate.Theory(measured.latency.round_time, stated)
     reach = measured.estimates(estimate.survival)
     depths = _depths(measured, solved, closed, plugged)
+    break_even, last = _break_even(measured, stated)
     advice = advise(
         measured.estimates(estimate.speedup),
         measured.estimates(estimate.marginal),
-        theory.break_even_rate(plugged, closed.times),
-        plugged,
+        break_even,
+        last,
         simulation.confidence,
     )
     return {
@@ -188,7 +189,7 @@ def _depths(
     gain = measured.estimates(estimate.speedup)
     step = measured.estimates(estimate.marginal)
     error = measured.estimates(closed.error)
-    break_even = theory.break_even_rate(plugged, times)
+    break_even, _ = _break_even(measured, closed.rates)
     documents: list[Document] = []
     for k in range(len(times)):
         document: Document = {
@@ -211,6 +212,17 @@ def _depths(
             document["break_even_rate"] = _number(break_even[k - 1])
         documents.append(document)
     return documents
+
+
+def _break_even(measured: Measured, stated: Floats | None) -> tuple[Floats, Floats]:
+    """For each step, the rate at which it stops paying, and the rate to hold against it."""
+    if stated is not None:
+        return theory.break_even_rate(stated, measured.latency.round_time), stated
+    means, layout = measured.tally.mean.astype(np.complex128), measured.plan.layout
+    return (
+        estimate.break_even_rate(means, layout).real,
+        estimate.last_rate(means, layout).real,
+    )
 
 
 def _error_document(error: Estimates, k: int, epsilon: float, requests: int) -> Document:

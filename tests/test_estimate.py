@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim import estimate
+from mtpsim import estimate, theory
 from mtpsim.advise import advise, may_be_best, step_verdict
 from mtpsim.compile import Layout
 from mtpsim.estimate import Estimates, Theory, delta, requests_to_settle, verdict
@@ -59,6 +59,22 @@ def test_quantities_from_totals():
     never = MEANS.copy()
     never[0, -2:] = 0
     assert estimate.conditional(never, LAYOUT)[0].real == pytest.approx([0, 0])
+
+
+def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain():
+    rates = theory.conditional_from(np.array([0.8, 0.6]), "survival")
+    closed = theory.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
+    assert estimate.break_even_rate(MEANS, LAYOUT)[0].real == pytest.approx(closed)
+    assert estimate.last_rate(MEANS, LAYOUT)[0].real == pytest.approx(rates)
+    every = Layout(2, every=True)  # p1 moved with depth: only the depth's own rates tell
+    means = np.array([[10, 18, 23, 760, 980, 1270, 10, 10, 10, 8, 7.4, 5.6]], complex)
+    needed = estimate.break_even_rate(means, every)[0].real
+    have = estimate.last_rate(means, every)[0].real
+    gains = estimate.marginal(means, every)[0].real
+    assert ((have > needed) == (gains > 1)).all()
+    assert gains[1] < 1
+    reach = 0.74
+    assert (1 + reach + reach * needed[1]) / 127 == pytest.approx(1.8 / 98)
 
 
 def test_theory_error_is_predicted_over_simulated():
