@@ -136,10 +136,8 @@ def break_even_rate(means: Numbers, layout: Layout) -> Numbers:
     spare = length[..., 1:] - length[..., :-1] * time[..., 1:] / time[..., :-1]
     rate = last_rate(means, layout)
     rounds = means[..., layout.rounds]
-    reached = [np.ones_like(rate[..., 0])]
-    for k in range(2, layout.depth + 1):
-        reached.append(means[..., layout.accepted(k)][..., k - 2] / rounds[..., k])
-    chance = np.stack(reached, -1)
+    reached = [means[..., layout.accepted(k)][..., k - 2] for k in range(2, layout.depth + 1)]
+    chance = np.stack([rounds[..., 1], *reached], -1) / rounds[..., 1:]
     never = np.full_like(rate, np.inf)
     return np.where(chance == 0, never, rate - _ratio(spare, chance))
 

@@ -173,7 +173,7 @@ def _round_times(measured: Measured, depth: int, seed: int) -> Floats:
         measured.chain, depth, rounds=simulation.rounds or 0, tokens=simulation.tokens or 0
     ).starts
     rng = np.random.default_rng((seed, depth))
-    return times * rng.choice(slowdown, SAMPLE, p=starts)
+    return np.asarray(times * rng.choice(slowdown, SAMPLE, p=starts))
 
 
 def _provenance(

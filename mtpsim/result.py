@@ -220,7 +220,7 @@ def _break_even(measured: Measured, stated: Floats | None) -> tuple[Floats, Floa
         return theory.break_even_rate(stated, measured.latency.round_time), stated
     means, layout = measured.tally.mean.astype(np.complex128), measured.plan.layout
     return (
-        estimate.break_even_rate(means, layout).real,
+        np.maximum(estimate.break_even_rate(means, layout).real, 0),  # below 0 any rate pays
         estimate.last_rate(means, layout).real,
     )
 

@@ -16,7 +16,7 @@ from mtpsim.result import Document, Result
 if TYPE_CHECKING:
     from types import FrameType
 
-PIPE_WIDTH = 150
+PIPE_WIDTH = 170
 DONE, NOT_PRECISE, INTERRUPTED = 0, 3, 130
 
 

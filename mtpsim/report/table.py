@@ -43,7 +43,7 @@ HEADERS = {
     "gain": "marginal\ngain",
     "break-even": "break-\neven p",
     "error": "theory\nerror, %",
-    "verdict": "theory",
+    "verdict": "theory\nverdict",
     "advice": "advice",
 }
 LAYOUTS: tuple[tuple[str, ...], ...] = (

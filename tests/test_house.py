@@ -1,0 +1,63 @@
+"""Rules of the house that a reader relies on: one way of imports, small files and functions."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FILES = sorted(Path("mtpsim").rglob("*.py"))
+# Each room may import from rooms above it in this list, and from its own.
+ORDER = [
+    ("problems", "spec", "options", "toml_lines", "theory"),
+    ("kernels",),
+    ("tally",),
+    ("acceptance", "latency"),
+    ("complaints", "exact"),
+    ("compile",),
+    ("experiment",),
+    ("explain",),
+    ("simulate",),
+    ("estimate",),
+    ("advise",),
+    ("report",),
+    ("result",),
+    ("job",),
+    ("store",),
+    ("run_verb",),
+    ("cli",),
+    ("__main__",),
+]
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path):
+    """Modules that a file imports at run time (type-checking blocks aside)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mtpsim"):
+            if node.module == "mtpsim":
+                yield from (f"mtpsim.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_go_one_way(path):
+    room = path.parts[1].removesuffix(".py")
+    if room in ("__init__", "policy"):
+        return
+    for module in imports(path):
+        if room_of(module) in RANK:
+            assert RANK[room_of(module)] <= RANK[room], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_files_and_functions_are_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
