@@ -125,8 +125,8 @@ def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
             s = _find_state(word, r, upto, guide)
             accepted = 0
-            while accepted < deep and word <= cut[r, s, accepted]:
-                accepted += 1
+            for j in range(deep):  # accepts are nested: a count without a branch to mispredict
+                accepted += np.int32(word <= cut[r, s, j])
             state[t, lane] = s
             length[t, lane] = accepted
             row[lane] = s + states if outcomes == 2 and accepted == deep else s

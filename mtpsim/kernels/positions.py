@@ -18,7 +18,7 @@ from mtpsim.kernels.totals import write_depths
 
 # Where the lanes of a depth stand. `at` [K+1, lanes]: drafts accepted so far in the round under
 # way; `begin` [TILE, lanes] of the depth walked last; the rest are running totals by depth.
-Walk = namedtuple("Walk", "at begin active hit rejected rounds tokens accepted verify draft")
+Walk = namedtuple("Walk", "at begin active hit rejected rounds accepted verify draft")
 
 
 @helper
@@ -29,7 +29,6 @@ def _new_walk(deep, n):
         np.ones(n, np.int32),
         np.zeros(n, np.int32),
         np.zeros(n, np.int32),
-        np.zeros((deep + 1, n), np.int32),
         np.zeros((deep + 1, n), np.int32),
         np.zeros((deep + 1, deep, n), np.int32),
         np.zeros((deep + 1, n)),
@@ -65,7 +64,7 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
             if not own_noise and chain.slow and t + stride == TILE:
                 slow_down(noise, chain.slowdown, path.state, TILE, s)
             for k in range(shallow, deep + 1):
-                live |= _walk_depth(task, tick, t, t + stride, k, levels, walk)
+                live |= _walk_depth(task, tick, t, t + stride, k, levels, steered, walk)
                 if t + stride < TILE:
                     continue
                 if own_noise:
@@ -76,13 +75,25 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
             if steered:
                 note_outcomes(chain, walk.rejected, path)
         tick += TILE
-    write_depths(
-        task, shallow, deep, walk.tokens, walk.rounds, walk.accepted, walk.verify, walk.draft, out
-    )
+    tokens = _tokens(task, walk)
+    draft = walk.verify if noise.shared else walk.draft
+    write_depths(task, shallow, deep, tokens, walk.rounds, walk.accepted, walk.verify, draft, out)
 
 
 @helper
-def _walk_depth(task, tick, first, last, k, levels, walk):
+def _tokens(task, walk):
+    """Tokens by depth ``[K+1, lanes]``: all of a finite request, else a bonus and the accepted."""
+    if task.tokens > 0:
+        return np.full(walk.rounds.shape, np.int32(task.tokens))
+    tokens = walk.rounds.copy()
+    for k in range(tokens.shape[0]):
+        for j in range(k):
+            tokens[k] += walk.accepted[k, j]
+    return tokens
+
+
+@helper
+def _walk_depth(task, tick, first, last, k, levels, steered, walk):
     """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
     live = np.int32(0)
     for t in range(first, last):
@@ -94,8 +105,9 @@ def _walk_depth(task, tick, first, last, k, levels, walk):
             _judge(
                 levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j]
             )
-        _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
-        live |= _emit(np.int32(inside), walk.active, walk.hit, walk.at[k], walk.tokens[k])
+        if steered:
+            _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
+        live |= _step_on(walk.active, walk.hit, walk.at[k])
     return live > 0
 
 
@@ -125,12 +137,11 @@ def _reject(depth, at, active, hit, rejected):
 
 
 @helper
-def _emit(inside, active, hit, at, tokens):
-    """Each position of a live round is a token, up to the limit; 1 while any lane is live."""
+def _step_on(active, hit, at):
+    """Go on to the next position; 1 while any lane is live."""
     live = np.int32(0)
     for lane in range(at.size):
         live |= active[lane]
-        tokens[lane] += active[lane] & inside
         at[lane] = (at[lane] + np.int32(1)) * hit[lane]
     return live
 
@@ -139,8 +150,13 @@ def _emit(inside, active, hit, at, tokens):
 def _charge(noise, begin, k, s, verify, draft):
     """Add the factors of the rounds that begin in the tile."""
     check = s.target if k == 0 and not noise.shared else s.verify
-    propose = s.verify if noise.shared else s.draft
+    _charge_rounds(begin, check, verify)
+    if not noise.shared:
+        _charge_rounds(begin, s.draft, draft)
+
+
+@helper
+def _charge_rounds(begin, factors, total):
     for t in range(TILE):
-        for lane in range(verify.size):
-            verify[lane] += check[t, lane] if begin[t, lane] != 0 else 0.0
-            draft[lane] += propose[t, lane] if begin[t, lane] != 0 else 0.0
+        for lane in range(total.size):
+            total[lane] += factors[t, lane] if begin[t, lane] != 0 else 0.0
