@@ -37,14 +37,17 @@ def test_philox_known_answers(counter, key, output):
 def test_words_equal_an_independent_implementation_at_their_address():
     from randomgen import Philox
 
-    key, first, tile, purpose = 0x1234_5678_9ABC_DEF0, 2**32 - 2, 7, 2
-    words = np.empty((4, 4), np.int32)
-    words_at(np.uint64(key), first, tile, purpose, words)
+    key, first, tick, purpose = 0x1234_5678_9ABC_DEF0, 2**32 - 2, 28, 2
+    words = np.empty((8, 4), np.int32)
+    words_at(np.uint64(key), first, tick, purpose, words)
     for lane in range(4):  # the request's number crosses 2^32 on the way
-        counter = (first + lane) | (tile << 64) | (purpose << 96)
-        # randomgen steps its counter before the first block
-        theirs = Philox(counter=(counter - 1) % 2**128, key=key, number=4, width=32)
-        raw = theirs.random_raw(4)
+        raw = []
+        for call in (tick // 4, tick // 4 + 1):
+            counter = (first + lane) | (call << 64) | (purpose << 96)
+            # randomgen steps its counter before the first block
+            theirs = Philox(counter=(counter - 1) % 2**128, key=key, number=4, width=32)
+            raw.append(theirs.random_raw(4))
+        raw = np.concatenate(raw)
         assert words[:, lane].view(np.uint32).tolist() == raw.astype(np.uint32).tolist()
 
 

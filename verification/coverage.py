@@ -144,8 +144,8 @@ def write(lines: list[str], runs: int) -> None:
         "",
         f"Share of {runs:,} runs of m requests ({ROUNDS} rounds each) whose {CONFIDENCE:.0%}",
         "interval of the speedup at depth 3 holds the exact value. Last column: the same data,",
-        "rounds taken as independent (the negative control). `python verification/coverage.py` makes",
-        "this page.",
+        "rounds taken as independent (the negative control).",
+        "`python verification/coverage.py` makes this page.",
         "",
     ]
     Path(__file__).with_name("results.md").write_text("\n".join([*head, *lines]) + "\n")

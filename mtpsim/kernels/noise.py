@@ -41,12 +41,12 @@ def new_scratch(lanes):
 
 
 @helper
-def fill_noise_words(key, first, tile, noise, s):
+def fill_noise_words(key, first, tick, ticks, noise, s):
     """Words for a tile of the components that have noise."""
     if noise.kinds[0] != CONSTANT or noise.kinds[1] != CONSTANT:
-        fill_words(key, first, tile, VERIFY, s.verify_words)
+        fill_words(key, first, tick, ticks, VERIFY, s.verify_words)
     if noise.kinds[2] != CONSTANT and not noise.shared:
-        fill_words(key, first, tile, DRAFT, s.draft_words)
+        fill_words(key, first, tick, ticks, DRAFT, s.draft_words)
 
 
 @helper

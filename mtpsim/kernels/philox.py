@@ -12,7 +12,8 @@ import numpy as np
 from mtpsim.kernels.jit import helper, inlined, kernel
 
 PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
-TILE = 4  # ticks served by one call of the generator
+CALL = 4  # words that one call of the generator gives: four ticks of a purpose
+TILE = 8  # ticks that the stages of a kernel handle at once, a multiple of CALL
 LANES = 1024  # requests in lockstep: their scratch stays in the nearest caches
 
 MULTIPLY_0, MULTIPLY_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -36,13 +37,13 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @helper
-def _fill(key, first, tile, purpose, w0, w1, w2, w3):
+def _fill(key, first, call, purpose, w0, w1, w2, w3):
     # Rows as separate arrays: with one 2-d array LLVM can't prove that they don't overlap.
     k0 = key & LOW
     k1 = key >> HALF
     for lane in range(w0.size):
         request = first + np.uint64(lane)
-        a, b, c, d = philox(request & LOW, request >> HALF, tile, purpose, k0, k1)
+        a, b, c, d = philox(request & LOW, request >> HALF, call, purpose, k0, k1)
         w0[lane] = np.int32(np.uint32(a))
         w1[lane] = np.int32(np.uint32(b))
         w2[lane] = np.int32(np.uint32(c))
@@ -50,27 +51,22 @@ def _fill(key, first, tile, purpose, w0, w1, w2, w3):
 
 
 @helper
-def fill_words(key, first, tile, purpose, words):
-    """Words of ``purpose`` for ticks 4 tile .. 4 tile + 3 of requests first .. first + lanes - 1.
+def fill_words(key, first, tick, ticks, purpose, words):
+    """Words of ``purpose`` for ``ticks`` ticks from ``tick``, a multiple of 4, on.
 
-    Writes ``words`` ``[4, lanes]`` int32 (the same bits as the generator's uint32).
+    Writes ``words`` ``[TILE, lanes]`` int32 (the same bits as the generator's uint32) for requests
+    ``first`` .. ``first + lanes - 1``, in fours.
     """
-    _fill(
-        key,
-        np.uint64(first),
-        np.uint64(tile),
-        np.uint64(purpose),
-        words[0],
-        words[1],
-        words[2],
-        words[3],
-    )
+    for row in range(0, ticks, CALL):
+        call = np.uint64((tick + row) // CALL)
+        a, b, c, d = words[row], words[row + 1], words[row + 2], words[row + 3]
+        _fill(key, np.uint64(first), call, np.uint64(purpose), a, b, c, d)
 
 
 @kernel
-def words_at(key, first, tile, purpose, words):
-    """:func:`fill_words` for callers outside the kernels."""
-    fill_words(key, first, tile, purpose, words)
+def words_at(key, first, tick, purpose, words):
+    """:func:`fill_words` of a whole tile, for callers outside the kernels."""
+    fill_words(key, first, tick, words.shape[0], purpose, words)
 
 
 @kernel

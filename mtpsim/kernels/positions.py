@@ -54,8 +54,8 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
     stride = 1 if steered else TILE
     tick, live = 0, True
     while live:
-        fill_words(key, first, tick // TILE, PATH, words)
-        fill_noise_words(key, first, tick // TILE, noise, s)
+        fill_words(key, first, tick, TILE, PATH, words)
+        fill_noise_words(key, first, tick, TILE, noise, s)
         if not own_noise:
             draw_factors(noise, everywhere, tick == 0, TILE, memory[0], s)
         live = False

@@ -39,9 +39,9 @@ def _to_rounds(key, first, chain, noise, task, shallow, deep, out):
     target, verify, draft = np.zeros(n), np.zeros(n), np.zeros(n)
     for tick in range(0, task.rounds, TILE):
         ticks = min(TILE, task.rounds - tick)
-        fill_words(key, first, tick // TILE, PATH, words)
+        fill_words(key, first, tick, ticks, PATH, words)
         count_reached(chain, words, tick == 0, ticks, path, length, reached)
-        fill_noise_words(key, first, tick // TILE, noise, s)
+        fill_noise_words(key, first, tick, ticks, noise, s)
         draw_factors(noise, begin, tick == 0, ticks, memory, s)
         if chain.slow:
             slow_down(noise, chain.slowdown, path.state, ticks, s)
@@ -91,9 +91,9 @@ def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
     verify, draft = np.zeros((deep + 1, n)), np.zeros((deep + 1, n))
     tick = 0
     while (left[shallow:] > 0).any():
-        fill_words(key, first, tick // TILE, PATH, words)
+        fill_words(key, first, tick, TILE, PATH, words)
         find_lengths(chain, words, tick == 0, TILE, deep, path, length)
-        fill_noise_words(key, first, tick // TILE, noise, s)
+        fill_noise_words(key, first, tick, TILE, noise, s)
         draw_factors(noise, begin, tick == 0, TILE, memory, s)
         if chain.slow:
             slow_down(noise, chain.slowdown, path.state, TILE, s)
