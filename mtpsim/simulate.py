@@ -23,6 +23,7 @@ from mtpsim.kernels.moments import moments
 from mtpsim.kernels.positions import simulate_positions
 from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.options import ExecutorChoice
+from mtpsim.problems import InputError, Problem
 from mtpsim.tally import Floats, Tally
 
 CHECK_GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... blocks
@@ -57,12 +58,20 @@ def tally_block(plan: Plan, first: int, count: int) -> Tally:
 
 
 def plan_experiment(experiment: Experiment) -> Plan:
-    """Compile an experiment without a sweep."""
+    """Compile an experiment without a sweep.
+
+    Raises:
+        InputError: a law of the latency can't be tabulated.
+    """
     chain = experiment.acceptance.chain()
     simulation = experiment.simulation
+    try:
+        latency = experiment.latency.compile(chain.depth)
+    except ValueError as error:
+        raise InputError([Problem("", "latency", None, str(error))]) from None
     return plan_of(
         chain,
-        experiment.latency.compile(chain.depth),
+        latency,
         seed=simulation.seed,
         rounds=simulation.rounds or 0,
         tokens=simulation.tokens or 0,

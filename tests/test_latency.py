@@ -5,7 +5,7 @@ from scipy import stats
 
 from mtpsim.latency import Latency
 from mtpsim.latency import table as tables
-from mtpsim.latency.laws import exponential, gamma, lognormal, pareto, spike
+from mtpsim.latency.laws import exponential, gamma, lognormal, pareto
 from mtpsim.latency.table import normal_table, samples_table, table_of
 
 U = np.concatenate([[0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999], np.linspace(0.0013, 0.9987, 997)])
@@ -75,22 +75,29 @@ def test_normal_scores():
     assert table.quantile(U) == pytest.approx(stats.norm.ppf(U), abs=1e-4)
 
 
-@pytest.mark.parametrize("base", [None, lognormal(0.3)])
-def test_spike_is_the_mixture(base):
-    law = spike(base, 0.02, 8.0)
-    table = table_of(law, law.mean, law.sd)
-    rng = np.random.default_rng(2)
-    n = 1_000_000
-    fast = np.ones(n) if base is None else base.ppf(rng.random(n))
-    drawn = fast * np.where(rng.random(n) < 0.02, 8.0, 1.0)
-    drawn /= 1 + 0.02 * 7
+@pytest.mark.parametrize("base_cv", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize(("probability", "factor"), [(0.02, 8.0), (0.3, 1.5), (0.001, 30.0)])
+def test_spike_is_the_mixture(base_cv, probability, factor):
+    """From a base that is constant, narrow (parts lie apart) or wide (they overlap)."""
+    noise = {"distribution": "spike", "probability": probability, "factor": factor}
+    if base_cv:
+        noise["base"] = {"distribution": "lognormal", "cv": base_cv}
+    table = latency(noise=noise).compile(2).verify_noise
+    mean = 1 + probability * (factor - 1)
+    square = (1 + base_cv**2) * (1 + probability * (factor**2 - 1))
     assert table.mean == pytest.approx(1, rel=1e-6)
-    error = np.sqrt(((drawn - 1) ** 2).var() / n) / (2 * drawn.std())
-    assert table.sd == pytest.approx(drawn.std(), abs=4 * error)
-    for u in (0.2, 0.5, 0.9, 0.97, 0.99):  # P(drawn <= quantile) = u, up to its atoms
-        below = (drawn <= table.quantile(np.array([u]))[0] * (1 + 1e-4)).mean()
-        strictly = (drawn < table.quantile(np.array([u]))[0] * (1 - 1e-4)).mean()
-        assert strictly - 4 * np.sqrt(u * (1 - u) / n) <= u <= below + 4 * np.sqrt(u * (1 - u) / n)
+    assert table.sd == pytest.approx(np.sqrt(square / mean**2 - 1), rel=1e-4)
+    base = lognorm(base_cv) if base_cv else None
+    for u in (0.001, 0.2, 0.5, 0.9, 0.97, 0.99, 0.9985):
+        low, high = table.quantile(np.array([u]))[0] * mean * np.array([1 - 1e-4, 1 + 1e-4])
+
+        def below(x):
+            fast, slow = (
+                (base.cdf(x), base.cdf(x / factor)) if base else (x >= 1.0, x / factor >= 1.0)
+            )
+            return (1 - probability) * fast + probability * slow
+
+        assert below(low) - 1e-6 <= u <= below(high) + 1e-6
 
 
 def test_samples_are_resampled_as_they_are():

@@ -124,7 +124,7 @@ def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
             s = _find_state(word, r, upto, guide)
-            accepted = 0
+            accepted = np.int32(0)
             for j in range(deep):  # accepts are nested: a count without a branch to mispredict
                 accepted += np.int32(word <= cut[r, s, j])
             state[t, lane] = s

@@ -11,6 +11,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
+STEEP = 0.08  # standard deviation of the base over the log of the factor
+
+
 @dataclass(frozen=True)
 class Law:
     """Quantiles from either end, with mean and standard deviation."""
@@ -73,33 +76,24 @@ def pareto(alpha: float) -> Law:
     return Law(lambda q: exceeded(1 - q), exceeded, 1.0, float(np.sqrt(variance)))
 
 
-def spike(base: Law | None, probability: float, factor: float) -> Law:
-    """``base`` (None: constant), but ``factor`` times slower with ``probability``; mean 1.
+def spike(base: Law, probability: float, factor: float) -> Law:
+    """``base``, but ``factor`` times slower with ``probability``; scaled to mean 1.
 
-    A mixture has no quantile in closed form. It lies between those of its parts, and bisection of
-    the mixture's own tail finds it.
+    A mixture has no quantile in closed form: bisection of its tail finds it.
     """
     mean = 1 - probability + probability * factor
-    if base is None:
-        variance = probability * (1 - probability) * (factor - 1) ** 2
-
-        def above(q: Floats) -> Floats:
-            return np.where(q < probability, factor, 1.0) / mean
-
-        def below(q: Floats) -> Floats:
-            return np.where(q <= 1 - probability, 1.0, factor) / mean
-
-        return Law(below, above, 1.0, float(np.sqrt(variance)) / mean)
     second = (base.sd**2 + base.mean**2) * (1 - probability + probability * factor**2)
-    inner = base
 
     def quantile(q: Floats, upper: bool) -> Floats:
-        # In terms of v, the tail probability of the slow part at the value sought: the value is
-        # factor * base(v), and the fast part's tail there follows by inverting its quantile.
-        return _mixture_quantile(inner, probability, factor, q, upper) / mean
+        return _mixture_quantile(base, probability, factor, q, upper) / mean
 
     sd = float(np.sqrt(second - mean**2)) / mean
     return Law(lambda q: quantile(q, False), lambda q: quantile(q, True), 1.0, sd)
+
+
+def lie_apart(base: Law | None, factor: float) -> bool:
+    """Whether a gap opens between ``base`` and the same ``factor`` times slower."""
+    return base is None or base.sd < STEEP * np.log(factor)
 
 
 def _mixture_quantile(base: Law, p: float, factor: float, q: Floats, upper: bool) -> Floats:
@@ -107,7 +101,7 @@ def _mixture_quantile(base: Law, p: float, factor: float, q: Floats, upper: bool
     score = np.linspace(-9.0, 9.0, 60_001)
     from scipy.special import log_ndtr
 
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore"):
         values = np.where(
             score < 0, base.ppf(np.exp(log_ndtr(score))), base.isf(np.exp(log_ndtr(-score)))
         )

@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from mtpsim.latency.laws import Law, exponential, gamma, lognormal, pareto, spike
+from mtpsim.latency.laws import Law, exponential, gamma, lie_apart, lognormal, pareto, spike
 from mtpsim.latency.samples import read_samples
-from mtpsim.latency.table import CONSTANT, QuantileTable, samples_table, table_of
+from mtpsim.latency.table import CONSTANT, QuantileTable, samples_table, stepped_table, table_of
 from mtpsim.latency.times import Times
 from mtpsim.spec import NonNegative, Positive, Spec
 
@@ -57,7 +57,9 @@ class NoiseSpec(Spec):
 class _Lawful(NoiseSpec):
     def table(self) -> QuantileTable:
         law = self.law()
-        return CONSTANT if law is None else table_of(law, law.mean, law.sd)
+        if law is None:
+            return CONSTANT
+        return table_of(law, law.mean, law.sd)
 
 
 class ConstantNoise(NoiseSpec):
@@ -179,7 +181,16 @@ class SpikeNoise(_Lawful):
 
     def law(self) -> Law:
         """Law of the mixture, of mean 1."""
-        return spike(self.base.law() if self.base else None, self.probability, self.factor)
+        base = self.base.law() if self.base else None
+        return spike(base or lognormal(0.0), self.probability, self.factor)
+
+    def table(self) -> QuantileTable:
+        """The table; of single values where fast and slow lie apart."""
+        base = self.base.law() if self.base else None
+        if base is None or lie_apart(base, self.factor):
+            sd = base.sd if base else 0.0
+            return stepped_table(base, sd, self.probability, self.factor)
+        return super().table()
 
     @model_validator(mode="after")
     def _base_has_a_law(self) -> SpikeNoise:

@@ -8,6 +8,7 @@ cells an octave into both tails, down to a probability of 2^-32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Literal, Protocol
 
@@ -23,6 +24,8 @@ OCTAVES = 32  # |w| from 1 to 2^31
 SUBCELLS = 128
 TOTAL = 2.0**32
 TOLERANCE = 1e-4  # relative, of mean and standard deviation; else the table is refused
+NEGLIGIBLE = 1e-6  # share of the variance that need not be accounted for
+STEPS = 1 << 20  # values of a mixture whose parts lie apart
 ROUNDING = 5e-5  # a mean error below this is scaled away, a larger one goes to the far tail
 
 
@@ -131,11 +134,6 @@ def _half(law: Distribution, lower_half: bool) -> Floats:
     node, weight = np.polynomial.legendre.leggauss(4)
     inner = _quantile_at(law, lower_half, lower[:, None] + width[:, None] * (node + 1) / 2)
     mean = inner @ weight / 2
-    jump = np.abs(np.diff(ends)) > 0.02 * np.abs(ends[:-1] + ends[1:])
-    if jump.any():  # a gap between two parts of a mixture: nodes enough to see where it is
-        fine = (np.arange(512) + 0.5) / 512
-        inner = _quantile_at(law, lower_half, lower[jump, None] + width[jump, None] * fine)
-        mean[jump] = inner.mean(1)
     slope = np.diff(ends)
     value = mean - slope / 2
     # Where words are sparser than cells a word sees the cell's edge, not its mean.
@@ -170,14 +168,18 @@ def table_of(law: Distribution, mean: float, sd: float) -> QuantileTable:
     np.maximum(values[:, 0], 0, out=values[:, 0])
     _match(values, sd / mean)
     table = QuantileTable("cells", values)
-    off = abs(table.mean - 1)
-    spread = abs(table.sd * mean / sd - 1) if np.isfinite(sd) and sd > 0 else 0.0
+    _refuse_if_off(table, table.mean - 1, sd / mean)
+    return table
+
+
+def _refuse_if_off(table: QuantileTable, off: float, cv: float) -> None:
+    off = abs(off)
+    spread = abs(table.sd / cv - 1) if np.isfinite(cv) and cv > 0 else 0.0
     if not max(off, spread) < TOLERANCE:
         raise ValueError(
             f"the law can't be tabulated: its mean would be off by {off:.1e} and its standard "
             f"deviation by {spread:.1e}, relative; {TOLERANCE:g} is allowed"
         )
-    return table
 
 
 def _match(values: Floats, cv: float) -> None:
@@ -190,8 +192,9 @@ def _match(values: Floats, cv: float) -> None:
         if np.isinf(cv):
             values[extreme, 0] += max(1 - first, 0) * TOTAL
         else:
-            missing = max(1 + cv**2 - second, 0) * TOTAL
-            values[extreme, 0] = np.sqrt(values[extreme, 0] ** 2 + missing)
+            missing = 1 + cv**2 - second
+            if missing > NEGLIGIBLE * cv**2:  # else it is rounding, not a tail
+                values[extreme, 0] = np.sqrt(values[extreme, 0] ** 2 + missing * TOTAL)
         first, _ = _cell_moments(values)
         if abs(first - 1) < ROUNDING:
             values /= first
@@ -200,6 +203,34 @@ def _match(values: Floats, cv: float) -> None:
 
 
 CONSTANT = QuantileTable("constant", np.array([[1.0, 0.0]]))
+
+
+def stepped_table(
+    base: Distribution | None, base_sd: float, probability: float, factor: float
+) -> QuantileTable:
+    """Compile a mixture whose parts lie apart, which no smooth cell can follow.
+
+    Equally likely values, so many that a whole number of them is slow; each part is cut into equal
+    shares of its law and then given its exact mean and standard deviation.
+
+    Args:
+        base: law of mean 1 of the fast part; None where it is constant.
+        base_sd: its standard deviation.
+        probability: of the slow part, which is the same law ``factor`` times slower.
+        factor: above 1.
+    """
+    whole = Fraction(probability).limit_denominator(STEPS).denominator
+    count = whole * max(1, STEPS // whole)
+    slow = round(count * probability)
+    parts = []
+    for size, times in ((count - slow, 1.0), (slow, factor)):
+        u = (np.arange(size) + 0.5) / size
+        part = np.ones(size)
+        if base is not None and size > 1:
+            part = np.where(u < 0.5, base.ppf(u), base.isf(1 - u))
+            part = 1 + (part - part.mean()) * (base_sd / part.std())
+        parts.append(times * part)
+    return samples_table(np.maximum(np.concatenate(parts), 0))
 
 
 def samples_table(samples: Floats) -> QuantileTable:
