@@ -90,6 +90,7 @@ def problems_of(
         named = re.match(r"`(\w+)`", message)
         if kind == "value_error" and named and isinstance(inner, dict) and named[1] in inner:
             path = (*path, named[1])
+            message = message.removeprefix(f"`{named[1]}`: ")
         found[path, message] = Problem(file, dotted(path), line_of(lines, path), message)
     return sorted(found.values(), key=lambda p: (p.line is None, p.line or 0))
 

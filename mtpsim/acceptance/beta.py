@@ -13,6 +13,7 @@ from mtpsim.spec import Depth, Positive
 
 InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
+NARROW = 1e4  # concentration beyond which Gauss-Jacobi weights overflow
 
 
 class Beta(AcceptanceModel):
@@ -44,9 +45,9 @@ class Beta(AcceptanceModel):
         from scipy.special import betaincinv, roots_jacobi, roots_legendre
 
         c = self.concentration
-        if isinstance(self.mean, list):
+        if isinstance(self.mean, list) or c > NARROW:
             x, weight = roots_legendre(NODES)
-            mean = np.array(self.mean)
+            mean = np.broadcast_to(self.mean, self.depth or len(np.atleast_1d(self.mean)))
             rates = betaincinv(mean * c, (1 - mean) * c, ((x + 1) / 2)[:, None])
         else:
             x, weight = roots_jacobi(NODES, (1 - self.mean) * c - 1, self.mean * c - 1)

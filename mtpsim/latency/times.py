@@ -6,18 +6,19 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Field, Tag
 
-from mtpsim.spec import NonNegative, Spec
+from mtpsim.spec import Spec
 
 Floats = npt.NDArray[np.float64]
+Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Slope(Spec):
     """A time that grows with the depth: base + per_token * depth, in ms."""
 
-    base: NonNegative
-    per_token: NonNegative
+    base: Milliseconds
+    per_token: Milliseconds
 
 
 def _form(value: Any) -> str:
@@ -27,8 +28,8 @@ def _form(value: Any) -> str:
 
 
 Times = Annotated[
-    Annotated[NonNegative, Tag("number")]
-    | Annotated[list[NonNegative], Tag("list")]
+    Annotated[Milliseconds, Tag("number")]
+    | Annotated[list[Milliseconds], Tag("list")]
     | Annotated[Slope, Tag("slope")],
     Discriminator(_form),
 ]
