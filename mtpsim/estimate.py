@@ -84,9 +84,14 @@ def _ratio(top: Numbers, bottom: Numbers) -> Numbers:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
+def _from_one(values: Numbers) -> Numbers:
+    """Depth 0 is 1 by definition: division of complex numbers may leave a last bit."""
+    return np.concatenate([np.ones_like(values[..., :1]), values[..., 1:]], -1)
+
+
 def accept_length(means: Numbers, layout: Layout) -> Numbers:
     """Tokens a round by depth, ``[..., K + 1]``."""
-    return means[..., layout.tokens] / means[..., layout.rounds]
+    return _from_one(means[..., layout.tokens] / means[..., layout.rounds])
 
 
 def round_time(means: Numbers, layout: Layout) -> Numbers:
@@ -97,7 +102,7 @@ def round_time(means: Numbers, layout: Layout) -> Numbers:
 def speedup(means: Numbers, layout: Layout) -> Numbers:
     """Throughput over that of depth 0, a ratio of means, ``[..., K + 1]``."""
     pace = means[..., layout.tokens] / means[..., layout.seconds]
-    return pace / pace[..., :1]
+    return _from_one(pace / pace[..., :1])
 
 
 def marginal(means: Numbers, layout: Layout) -> Numbers:
