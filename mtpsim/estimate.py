@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mtpsim.compile import Layout
 from mtpsim.tally import Floats, Tally
 
 Verdict = Literal["holds", "fails", "undecided"]
-Numbers = npt.NDArray[np.complex128]
-STEP = 1e-20  # of the complex step, relative: the derivative has no cancellation, so tiny is exact
+STEP = 1e-5  # of the central difference, relative: slopes are right to about 1e-10
 
 
 @dataclass(frozen=True)
@@ -57,81 +55,73 @@ class Estimates:
         return Estimates(change @ self.values, change @ self.covariance @ change.T, self.quantile)
 
 
-def delta(function: Callable[[Numbers], Numbers], tally: Tally, confidence: float) -> Estimates:
+def delta(function: Callable[[Floats], Floats], tally: Tally, confidence: float) -> Estimates:
     """Delta method: estimates of a smooth function of the mean totals.
 
     Args:
-        function: maps means ``[..., C]`` to quantities ``[..., Q]``; analytic, since its derivative
-            is taken by a complex step (Squire and Trapp 1998), exact to rounding.
+        function: maps means ``[..., C]`` to quantities ``[..., Q]``; differentiated by central
+            differences, in real arithmetic, whose every bit is the same on any machine.
         tally: of at least two requests.
         confidence: of the intervals, two-sided.
-
     """
     from scipy.special import stdtrit
 
     mean = tally.mean
     step = STEP * np.maximum(np.abs(mean), 1e-9)
-    points = np.tile(mean.astype(np.complex128), (len(mean) + 1, 1))
-    points[1:] += 1j * np.diag(step)
-    results = function(points)
-    slope = results[1:].imag / step[:, None]
+    up, down = mean + np.diag(step), mean - np.diag(step)
+    slope = (function(up) - function(down)) / (2 * step[:, None])
     covariance = slope.T @ tally.covariance_of_mean @ slope
     quantile = float(stdtrit(tally.count - 1, (1 + confidence) / 2))
-    return Estimates(results[0].real, covariance, quantile)
+    return Estimates(function(mean), covariance, quantile)
 
 
-def _ratio(top: Numbers, bottom: Numbers) -> Numbers:
+def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
-def _from_one(values: Numbers) -> Numbers:
-    """Depth 0 is 1 by definition: division of complex numbers may leave a last bit."""
-    return np.concatenate([np.ones_like(values[..., :1]), values[..., 1:]], -1)
-
-
-def accept_length(means: Numbers, layout: Layout) -> Numbers:
+def accept_length(means: Floats, layout: Layout) -> Floats:
     """Tokens a round by depth, ``[..., K + 1]``."""
-    return _from_one(means[..., layout.tokens] / means[..., layout.rounds])
+    return means[..., layout.tokens] / means[..., layout.rounds]
 
 
-def round_time(means: Numbers, layout: Layout) -> Numbers:
+def round_time(means: Floats, layout: Layout) -> Floats:
     """Time of a round by depth in ms, ``[..., K + 1]``."""
     return means[..., layout.seconds] / means[..., layout.rounds]
 
 
-def speedup(means: Numbers, layout: Layout) -> Numbers:
+def speedup(means: Floats, layout: Layout) -> Floats:
     """Throughput over that of depth 0, a ratio of means, ``[..., K + 1]``."""
     pace = means[..., layout.tokens] / means[..., layout.seconds]
-    return _from_one(pace / pace[..., :1])
+    return pace / pace[..., :1]
 
 
-def marginal(means: Numbers, layout: Layout) -> Numbers:
+def marginal(means: Floats, layout: Layout) -> Floats:
     """speedup(k) / speedup(k - 1) for k = 1..K, ``[..., K]``."""
     values = speedup(means, layout)
     return values[..., 1:] / values[..., :-1]
 
 
-def survival(means: Numbers, layout: Layout) -> Numbers:
+def survival(means: Floats, layout: Layout) -> Floats:
     """P(drafts 1..j accepted) at the greatest depth, pooled over rounds, ``[..., K]``."""
     rounds = means[..., layout.rounds][..., -1:]
     return np.asarray(means[..., layout.accepted(layout.depth)] / rounds)
 
 
-def conditional(means: Numbers, layout: Layout) -> Numbers:
+def conditional(means: Floats, layout: Layout) -> Floats:
     """P(draft j accepted | 1..j-1 accepted) at the greatest depth, over rounds, ``[..., K]``."""
     return _conditional(survival(means, layout))
 
 
-def _conditional(reach: Numbers) -> Numbers:
+def _conditional(reach: Floats) -> Floats:
     return _ratio(reach, np.concatenate([np.ones_like(reach[..., :1]), reach[..., :-1]], -1))
 
 
-def last_rate(means: Numbers, layout: Layout) -> Numbers:
+def last_rate(means: Floats, layout: Layout) -> Floats:
     """The rate p_k of the deepest draft at each depth k = 1..K, measured there, ``[..., K]``."""
     return np.stack([_rates_at(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1)
 
 
-def break_even_rate(means: Numbers, layout: Layout) -> Numbers:
+def break_even_rate(means: Floats, layout: Layout) -> Floats:
     """The rate p_k at which depth k would be as fast as depth k - 1, ``[..., K]``.
 
     All else as measured at the two depths; so p_k is above it just where the step gains. Infinite
@@ -147,12 +137,12 @@ def break_even_rate(means: Numbers, layout: Layout) -> Numbers:
     return np.where(chance == 0, never, rate - _ratio(spare, chance))
 
 
-def _rates_at(means: Numbers, layout: Layout, depth: int) -> Numbers:
+def _rates_at(means: Floats, layout: Layout, depth: int) -> Floats:
     rounds = means[..., layout.rounds][..., depth : depth + 1]
     return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
 
 
-def exactly_accepted(means: Numbers, layout: Layout) -> Numbers:
+def exactly_accepted(means: Floats, layout: Layout) -> Floats:
     """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)
     edge = np.ones_like(reach[..., :1])
@@ -173,21 +163,21 @@ class Theory:
     times: Floats
     rates: Floats | None
 
-    def accept_length(self, means: Numbers, layout: Layout) -> Numbers:
+    def accept_length(self, means: Floats, layout: Layout) -> Floats:
         """1 + p1 + p1 p2 + ... by depth, ``[..., K + 1]``."""
         if self.rates is None:
             reach = survival(means, layout)
         else:
             shape = (*means.shape[:-1], layout.depth)
-            reach = np.broadcast_to(np.cumprod(self.rates), shape).astype(np.complex128)
+            reach = np.broadcast_to(np.cumprod(self.rates), shape)
         one = np.ones_like(reach[..., :1])
         return np.concatenate([one, 1 + np.cumsum(reach, -1)], -1)
 
-    def speedup(self, means: Numbers, layout: Layout) -> Numbers:
+    def speedup(self, means: Floats, layout: Layout) -> Floats:
         """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
         return np.asarray(self.accept_length(means, layout) * self.times[0] / self.times)
 
-    def error(self, means: Numbers, layout: Layout) -> Numbers:
+    def error(self, means: Floats, layout: Layout) -> Floats:
         """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1
 

@@ -11,7 +11,7 @@ from mtpsim import estimate, theory
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.advise import advise
 from mtpsim.compile import Plan
-from mtpsim.estimate import Estimates, Numbers
+from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
 from mtpsim.experiment import Experiment, Point
 from mtpsim.latency import CompiledLatency
@@ -112,8 +112,8 @@ class Measured:
     def estimates(self, function: Any) -> Estimates:
         """Estimates of one of the functions of :mod:`mtpsim.estimate`."""
 
-        def of_means(means: Numbers) -> Numbers:
-            quantities: Numbers = function(means, self.plan.layout)
+        def of_means(means: Floats) -> Floats:
+            quantities: Floats = function(means, self.plan.layout)
             return quantities
 
         return estimate.delta(of_means, self.tally, self.experiment.simulation.confidence)
@@ -218,10 +218,10 @@ def _break_even(measured: Measured, stated: Floats | None) -> tuple[Floats, Floa
     """For each step, the rate at which it stops paying, and the rate to hold against it."""
     if stated is not None:
         return theory.break_even_rate(stated, measured.latency.round_time), stated
-    means, layout = measured.tally.mean.astype(np.complex128), measured.plan.layout
+    means, layout = measured.tally.mean, measured.plan.layout
     return (
-        np.maximum(estimate.break_even_rate(means, layout).real, 0),  # below 0 any rate pays
-        estimate.last_rate(means, layout).real,
+        np.maximum(estimate.break_even_rate(means, layout), 0),  # below 0 any rate pays
+        estimate.last_rate(means, layout),
     )
 
 

@@ -101,7 +101,7 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
 
 def naive_half_width(tally, layout, time, case, requests):  # type: ignore[no-untyped-def]
     """Relative half-width from the spread of single rounds, as if they were independent."""
-    share = estimate.exactly_accepted(tally.mean.astype(complex), layout).real
+    share = estimate.exactly_accepted(tally.mean, layout)
     length = np.arange(1, layout.depth + 2)
     mean = share @ length
     variance = (share @ length**2 - mean**2) / mean**2
