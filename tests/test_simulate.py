@@ -20,7 +20,7 @@ sojourn = [10, 10]
 [latency]
 target = 20
 verify = {{ distribution = "lognormal", mean = [22, 24], cv = 0.2 }}
-draft = {{ distribution = "gamma", mean = [2, 4], cv = 0.3 }}
+draft = {{ distribution = "gamma", mean = [12, 16], cv = 0.3 }}
 correlation = 0.4
 persistence = {persistence}
 [simulation]
@@ -156,13 +156,13 @@ def test_noise_has_the_moments_and_the_dependence_that_were_asked_for(clock):
     lag = np.abs(np.subtract.outer(np.arange(rounds), np.arange(rounds)))
     carried = 0.6**lag
     cross = np.sqrt(variances[0] * variances[1]) * 0.4
-    verify, draft = 22.0, 2.0
+    verify, draft = 22.0, 12.0
     variance = (
         verify**2 * np.expm1(variances[0] * carried)
         + draft**2 * np.expm1(variances[1] * carried)
         + 2 * verify * draft * np.expm1(cross * carried)
     ).sum()
-    assert seconds.mean() == pytest.approx(24 * rounds, abs=4 * seconds.std() / np.sqrt(n))
+    assert seconds.mean() == pytest.approx(34 * rounds, abs=4 * seconds.std() / np.sqrt(n))
     fourth = ((seconds - seconds.mean()) ** 4).mean()
     error = np.sqrt((fourth - seconds.var() ** 2) / n)
     assert seconds.var() == pytest.approx(variance, abs=4 * error)
