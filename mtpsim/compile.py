@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance import AcceptanceChain
-from mtpsim.kernels.arguments import ChainArrays, Floats, NoiseArrays, Task, accepted_column
+from mtpsim.acceptance import AcceptanceChain, Recording, Source
+from mtpsim.kernels.arguments import ChainArrays, Floats, NoiseArrays, RecordingArrays, Task
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.table import normal_table
+from mtpsim.layout import Layout
 
 WORDS = 2.0**31
 KINDS = {"constant": 0, "cells": 1, "samples": 2}
@@ -21,56 +22,13 @@ BLOCK_ROWS = 16384  # bounds the memory of a block where requests are short
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the totals of a request stand in its row, for depths 0..K.
-
-    Attributes:
-        depth: greatest depth K.
-        every: accepted drafts are counted at every depth (else at K only, which serves all:
-            under the round clock shallower depths accept the same drafts up to their limit).
-
-    """
-
-    depth: int
-    every: bool
-
-    @property
-    def columns(self) -> int:
-        """Length of a row."""
-        return accepted_column(self.depth, self.depth, self.every) + self.depth
-
-    @property
-    def tokens(self) -> slice:
-        """Tokens by depth, ``[K + 1]``."""
-        return slice(0, self.depth + 1)
-
-    @property
-    def seconds(self) -> slice:
-        """Time in ms by depth, ``[K + 1]``."""
-        return slice(self.depth + 1, 2 * (self.depth + 1))
-
-    @property
-    def rounds(self) -> slice:
-        """Rounds by depth, ``[K + 1]``."""
-        return slice(2 * (self.depth + 1), 3 * (self.depth + 1))
-
-    def accepted(self, depth: int) -> slice:
-        """Rounds that accepted drafts 1..j at ``depth``, by j, ``[depth]``."""
-        if not self.every:
-            first = accepted_column(self.depth, self.depth, False)
-        else:
-            first = accepted_column(self.depth, depth, True)
-        return slice(first, first + depth)
-
-
-@dataclass(frozen=True)
 class Plan:
     """One point of an experiment, ready for the kernel."""
 
     key: int
     clock: str
     outcomes: int
-    chain: ChainArrays
+    source: ChainArrays | RecordingArrays
     noise: NoiseArrays
     task: Task
     layout: Layout
@@ -138,35 +96,55 @@ def random_key(seed: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"mtpsim {seed}".encode(), digest_size=8).digest(), "big")
 
 
-def block_of(chain: AcceptanceChain, rounds: int, tokens: int, lanes: int = 64) -> int:
+def source_arrays(source: Source) -> ChainArrays | RecordingArrays:
+    """What the kernel reads of a model."""
+    if isinstance(source, Recording):
+        by_position = source.clock == "token"
+        return RecordingArrays(source.accepted, source.begins, by_position)
+    return chain_arrays(source)
+
+
+def block_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
     """Requests in a block: a multiple of 64, about ``BLOCK_TICKS`` ticks of work."""
-    positions = chain.depth + 1 if chain.clock == "token" else 1
+    positions = source.depth + 1 if source.clock == "token" else 1
     ticks = tokens or rounds * positions
+    if isinstance(source, Recording) and not ticks:
+        ticks = max(1, round(source.accepted.size / source.requests))
     return int(np.clip(BLOCK_TICKS // ticks // lanes * lanes, lanes, BLOCK_ROWS))
 
 
 def plan_of(
-    chain: AcceptanceChain, latency: CompiledLatency, *, seed: int, rounds: int = 0, tokens: int = 0
+    source: Source,
+    latency: CompiledLatency,
+    *,
+    seed: int,
+    rounds: int = 0,
+    tokens: int = 0,
+    measured_at: int | None = None,
 ) -> Plan:
     """Compile one point.
 
     Args:
-        chain: which drafts are accepted.
-        latency: how long rounds take; compiled for the chain's depth.
+        source: which drafts are accepted.
+        latency: how long rounds take; compiled for the same depth.
         seed: of all randomness.
         rounds: rounds a request, or 0.
-        tokens: tokens a request, or 0; just one of the two is given.
+        tokens: tokens a request, or 0; just one of the two is given, or none of them where
+            recorded requests end by themselves.
+        measured_at: depth at which rates are measured, by default the greatest.
 
     """
-    every = chain.clock == "token" or chain.step.shape[0] == 2
+    outcomes = 1 if isinstance(source, Recording) else source.step.shape[0]
+    every = source.clock == "token" or outcomes == 2 or tokens > 0
+    measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
     return Plan(
         random_key(seed),
-        chain.clock,
-        chain.step.shape[0],
-        chain_arrays(chain),
+        source.clock,
+        outcomes,
+        source_arrays(source),
         noise_arrays(latency),
-        Task(rounds, tokens, times, every),
-        Layout(chain.depth, every),
-        block_of(chain, rounds, tokens),
+        Task(rounds, tokens, measured, times, every),
+        Layout(source.depth, every, measured),
+        block_of(source, rounds, tokens),
     )

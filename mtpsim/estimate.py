@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from mtpsim.compile import Layout
+from mtpsim.layout import Layout
+from mtpsim.measure import Definition, Weighting, plug_in
 from mtpsim.tally import Floats, Tally
 
-Verdict = Literal["holds", "fails", "undecided"]
 STEP = 1e-5  # of the central difference, relative: slopes are right to about 1e-10
 
 
@@ -118,7 +117,9 @@ def _conditional(reach: Floats) -> Floats:
 
 def last_rate(means: Floats, layout: Layout) -> Floats:
     """The rate p_k of the deepest draft at each depth k = 1..K, measured there, ``[..., K]``."""
-    return np.stack([_rates_at(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1)
+    return np.stack(
+        [rates_by_depth(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1
+    )
 
 
 def break_even_rate(means: Floats, layout: Layout) -> Floats:
@@ -137,16 +138,60 @@ def break_even_rate(means: Floats, layout: Layout) -> Floats:
     return np.where(chance == 0, never, rate - _ratio(spare, chance))
 
 
-def _rates_at(means: Floats, layout: Layout, depth: int) -> Floats:
-    rounds = means[..., layout.rounds][..., depth : depth + 1]
-    return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
-
-
 def exactly_accepted(means: Floats, layout: Layout) -> Floats:
     """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)
     edge = np.ones_like(reach[..., :1])
     return np.asarray(np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1))
+
+
+def rates_by_depth(means: Floats, layout: Layout, depth: int) -> Floats:
+    """Conditional rates as they are at ``depth``, over its rounds, ``[..., depth]``."""
+    rounds = means[..., layout.rounds][..., depth : depth + 1]
+    return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
+
+
+def survivorship(means: Floats, layout: Layout) -> Floats:
+    """p_K - p_1 at the greatest depth, ``[..., 1]``: above 0 where survivors are the easy cases."""
+    rates = conditional(means, layout)
+    return rates[..., -1:] - rates[..., :1]
+
+
+def design_effect(means: Floats, layout: Layout) -> Floats:
+    """Variance of the accept length over what it were with independent rounds, ``[..., 1]``.
+
+    At depth M. Between requests E (A - a N)^2, with a = E A / E N accepted drafts a round, over
+    E N times the variance of a single round (the design effect of cluster sampling, Kish 1965).
+    """
+    at = layout.measured_at
+    rounds = means[..., layout.rounds][..., at]
+    reached = means[..., layout.accepted(at)]
+    mean = reached.sum(-1) / rounds
+    # a^2 = sum over j <= a of 2 j - 1, so that counts of rounds that reach j are enough
+    square = (reached * (2 * np.arange(1, at + 1) - 1)).sum(-1) / rounds
+    aa, an, nn = np.moveaxis(means[..., layout.squares], -1, 0)
+    between = aa - 2 * mean * an + mean**2 * nn
+    return np.asarray(_ratio(between, rounds * (square - mean**2))[..., None])
+
+
+def measured(means: Floats, layout: Layout, weighting: Weighting) -> tuple[Floats, Floats]:
+    """Survival and conditional rates at depth M, each ``[..., M]``, as an engineer measures them.
+
+    ``round-pooled``: over all rounds. ``request-mean``: of each request, then averaged over
+    requests. ``every-position``: over all positions of the text that depth M decoded, as if each
+    began a round; under the round clock that is over rounds.
+    """
+    at = layout.measured_at
+    if weighting == "request-mean":
+        rates = _ratio(means[..., layout.own_conditional], means[..., layout.came_so_far])
+        return means[..., layout.own_survival], rates
+    tried = means[..., layout.windows]
+    if weighting == "every-position" and (tried[..., 0] > 0).all():
+        reach = tried[..., 1:] / tried[..., :1]
+    else:
+        rounds = means[..., layout.rounds][..., at : at + 1]
+        reach = np.asarray(means[..., layout.accepted(at)] / rounds)
+    return reach, _conditional(reach)
 
 
 @dataclass(frozen=True)
@@ -155,21 +200,28 @@ class Theory:
 
     Attributes:
         times: ``[K + 1]`` mean time of a round in ms; entry 0 is the plain step.
-        rates: ``[K]`` conditional rates where the file states them; None to plug in those
-            measured in the simulation, whose uncertainty then counts too.
+        rates: ``[K]`` where the file states them; None to plug in what is measured in the
+            simulation, whose uncertainty then counts too.
+        definition: of what is measured and plugged in.
+        weighting: of what is measured.
 
     """
 
     times: Floats
-    rates: Floats | None
+    rates: Floats | None = None
+    definition: Definition = "conditional"
+    weighting: Weighting = "round-pooled"
+
+    def plugged(self, means: Floats, layout: Layout) -> Floats:
+        """What stands for p1..pK, ``[..., K]``."""
+        if self.rates is not None:
+            return np.broadcast_to(self.rates, (*means.shape[:-1], layout.depth))
+        found = measured(means, layout, self.weighting)
+        return plug_in(self.definition, *found, layout.depth)
 
     def accept_length(self, means: Floats, layout: Layout) -> Floats:
         """1 + p1 + p1 p2 + ... by depth, ``[..., K + 1]``."""
-        if self.rates is None:
-            reach = survival(means, layout)
-        else:
-            shape = (*means.shape[:-1], layout.depth)
-            reach = np.broadcast_to(np.cumprod(self.rates), shape)
+        reach = np.cumprod(self.plugged(means, layout), axis=-1)
         one = np.ones_like(reach[..., :1])
         return np.concatenate([one, 1 + np.cumsum(reach, -1)], -1)
 
@@ -177,26 +229,10 @@ class Theory:
         """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
         return np.asarray(self.accept_length(means, layout) * self.times[0] / self.times)
 
+    def length_error(self, means: Floats, layout: Layout) -> Floats:
+        """Relative error of the accept length, predicted / simulated - 1, ``[..., K + 1]``."""
+        return self.accept_length(means, layout) / accept_length(means, layout) - 1
+
     def error(self, means: Floats, layout: Layout) -> Floats:
         """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1
-
-
-def verdict(mean: float, half_width: float, epsilon: float) -> Verdict:
-    """Equivalence test of a relative error: the whole interval within +-epsilon, or outside it."""
-    if abs(mean) + half_width <= epsilon:
-        return "holds"
-    if abs(mean) - half_width > epsilon:
-        return "fails"
-    return "undecided"
-
-
-def requests_to_settle(mean: float, half_width: float, epsilon: float, requests: int) -> int | None:
-    """Further requests after which an undecided verdict should settle, were ``mean`` the truth.
-
-    None where it never would: the error is at the tolerance itself.
-    """
-    room = abs(epsilon - abs(mean))
-    if room == 0 or not np.isfinite(half_width / room):
-        return None
-    return max(0, int(np.ceil(requests * ((half_width / room) ** 2 - 1))))

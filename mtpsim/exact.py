@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtpsim.acceptance.chain import AcceptanceChain, Floats, stationary
+from mtpsim.acceptance import AcceptanceChain, Recording, Source
+from mtpsim.acceptance.chain import Floats, stationary
+from mtpsim.replay import play
+
+CHUNK = 4096  # recorded requests played at once
 
 
 def round_law(chain: AcceptanceChain, depth: int) -> Floats:
@@ -104,17 +108,20 @@ class Exact:
         return np.divide(reach[1:], reach[:-1], out=np.zeros(len(reach) - 1), where=reach[:-1] > 0)
 
 
-def solve(chain: AcceptanceChain, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
-    """Solve the chain at ``depth``.
+def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
+    """Solve the model at ``depth``.
 
     Args:
-        chain: the model.
+        chain: the model; of a recording, each request is played once.
         depth: 0..K.
         rounds: horizon of a request in rounds, or
         tokens: in tokens, where the last round's tokens past the limit are dropped (its time and
-            its accepted drafts count in full). With neither: the steady state, per round.
+            its accepted drafts count in full). With neither: the steady state, per round; of a
+            recording, the requests as long as they were.
 
     """
+    if isinstance(chain, Recording):
+        return _play_all(chain, depth, rounds, tokens)
     law = round_law(chain, depth)
     if tokens:
         starts = _starts_by_tokens(law, chain.start, tokens)
@@ -133,7 +140,23 @@ def solve(chain: AcceptanceChain, depth: int, *, rounds: int = 0, tokens: int = 
     )
 
 
-def speedups(chain: AcceptanceChain, times: Floats, *, rounds: int = 0, tokens: int = 0) -> Floats:
+def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exact:
+    """Mean totals over the recorded requests, which are drawn alike."""
+    counts, produced = np.zeros(depth + 1), 0.0
+    for at in range(0, recording.requests, CHUNK):
+        some = slice(at, min(at + CHUNK, recording.requests))
+        played = play(recording, some, depth, rounds=rounds, tokens=tokens)
+        counts += np.bincount(played[played >= 0], minlength=depth + 1)
+        made = (played + 1).sum(1)
+        if recording.clock == "token" and not rounds and not tokens:
+            made = np.minimum(made, recording.lengths[some])
+        produced += float(np.minimum(made, tokens).sum() if tokens else made.sum())
+    n = counts.sum()
+    per_request = n / recording.requests
+    return Exact(produced / recording.requests, per_request, per_request, counts / n, np.ones(1))
+
+
+def speedups(chain: Source, times: Floats, *, rounds: int = 0, tokens: int = 0) -> Floats:
     """Exact speedup ``[K + 1]`` as the ratio of means; ``times`` ``[K + 1]`` mean ms a round.
 
     Noise of mean one that does not depend on the path leaves it unchanged.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import json
 import tomllib
 from collections.abc import Sequence
@@ -13,20 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    BeforeValidator,
-    Discriminator,
     Field,
     PrivateAttr,
-    SerializeAsAny,
     ValidationError,
     model_validator,
 )
 
-from mtpsim.acceptance import MODELS, Beta, Independent, Regime
+from mtpsim.acceptance import Acceptance, Recording
 from mtpsim.complaints import problems_of
 from mtpsim.latency import Latency
+from mtpsim.measure import TheorySpec
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.spec import Spec
+from mtpsim.sweep import Sweep, combinations, put
 from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
@@ -42,6 +40,9 @@ class Simulation(Spec):
     )
     tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         None, description="tokens a request, the last round cut at the limit; instead of rounds"
+    )
+    as_recorded: bool = Field(
+        False, description='each request as long as it was recorded (model = "trace")'
     )
     precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
@@ -73,6 +74,8 @@ class Simulation(Spec):
         ):
             if one not in given and other not in given:
                 given[one] = default
+        if given.get("as_recorded") is True and not {"rounds", "tokens"} & data.keys():
+            given.pop("rounds")
         return given
 
     @model_validator(mode="after")
@@ -80,23 +83,9 @@ class Simulation(Spec):
         for one, other in (("rounds", "tokens"), ("precision", "requests")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"`{one}` and `{other}` are both given; give one of them")
+        if self.as_recorded and (self.rounds or self.tokens):
+            raise ValueError("`as_recorded` leaves no room for `rounds` or `tokens`")
         return self
-
-
-def _known_model(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    name = value.get("model")
-    if name in MODELS if isinstance(name, str) else False:
-        return value
-    given = f"`model` is {name!r}" if name is not None else "`model` is missing"
-    hint = nearest(str(name), MODELS)
-    raise ValueError(f"{given}; it must be one of {', '.join(MODELS)}{hint}")
-
-
-Acceptance = Annotated[
-    Annotated[Independent | Regime | Beta, Discriminator("model")], BeforeValidator(_known_model)
-]
 
 
 @dataclass(frozen=True)
@@ -114,10 +103,21 @@ class Experiment(Spec):
     acceptance: Acceptance
     latency: Latency
     simulation: Simulation = Field(default_factory=lambda: Simulation.model_validate({}))
-    sweep: dict[str, Annotated[list[SerializeAsAny[Any]], Field(min_length=1)]] | None = Field(
+    theory: TheorySpec | None = Field(
+        None,
+        description="how the rates for the closed form were obtained; without it they are those "
+        "of the file, or else measured at the greatest depth",
+    )
+    sweep: Sweep | None = Field(
         None, description="dotted keys and their values; every combination is a point"
     )
     _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def measured_at(self) -> int:
+        """Depth M at which the rates for the closed form are measured."""
+        greatest = self.acceptance.chain().depth
+        return (self.theory.measured_at if self.theory else None) or greatest
 
     def raw(self) -> Raw:
         """The experiment as its file would state it, defaults written out."""
@@ -130,14 +130,12 @@ class Experiment(Spec):
             InputError: a swept key or value is not allowed.
 
         """
-        axes = self.sweep or {}
         points, problems = [], []
-        for values in itertools.product(*axes.values()):
-            chosen = dict(zip(axes, values, strict=True))
+        for chosen in combinations(self.sweep or {}):
             raw = self.raw()
             raw.pop("sweep", None)
             for key, value in chosen.items():
-                _put(raw, key.split("."), copy.deepcopy(value))
+                put(raw, key.split("."), copy.deepcopy(value))
             try:
                 points.append(Point(chosen, validate(raw, self._folder)))
             except InputError as error:
@@ -152,7 +150,7 @@ class Experiment(Spec):
 
     def warnings(self) -> list[str]:
         """What a reader of the results should know."""
-        found = self.latency.warnings()
+        found = self.acceptance.warnings() + self.latency.warnings()
         chain = self.acceptance.chain()
         if self.simulation.rounds and chain.requests_differ:
             found.append(
@@ -160,15 +158,6 @@ class Experiment(Spec):
                 "the same, while a server gives hard ones more rounds; `tokens` shows what it sees"
             )
         return found
-
-
-def _put(raw: Raw, path: Sequence[str], value: Any) -> None:
-    for name in path[:-1]:
-        inner = raw.get(name)
-        if not isinstance(inner, dict):
-            inner = raw[name] = {}
-        raw = inner
-    raw[path[-1]] = value
 
 
 def validate(
@@ -192,17 +181,33 @@ def validate(
     except ValidationError as error:
         raise InputError(problems_of(error, raw, file, lines, Experiment)) from None
     experiment._folder = folder
-    wrong = experiment.latency.wrong_lengths(experiment.acceptance.chain().depth)
+    wrong = _disagreements(experiment)
     if wrong:
         raise InputError(
             [
-                Problem(file, f"latency.{key}", line_of(lines, ("latency", key)), message)
-                for key, message in wrong.items()
+                Problem(file, ".".join(path), line_of(lines, path), message)
+                for path, message in wrong.items()
             ]
         )
     if experiment.sweep is not None:
         _check_sweep(experiment, file, lines)
     return experiment
+
+
+def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
+    """What is wrong between sections, by section and key."""
+    source = experiment.acceptance.chain()
+    lengths = experiment.latency.wrong_lengths(source.depth)
+    wrong = {("latency", key): message for key, message in lengths.items()}
+    if experiment.measured_at > source.depth:
+        wrong["theory", "measured_at"] = (
+            f"{experiment.measured_at} is given, but the acceptance model has depth {source.depth}"
+        )
+    if experiment.simulation.as_recorded and not isinstance(source, Recording):
+        wrong["simulation", "as_recorded"] = (
+            f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
+        )
+    return wrong
 
 
 def _check_sweep(
@@ -246,7 +251,7 @@ def _apply(raw: Raw, override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is text: --set acceptance.model=beta
-    _put(raw, path, value)
+    put(raw, path, value)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -280,17 +285,18 @@ def _near_file(path: Path) -> str:
     return nearest(path.name, known)
 
 
-def _with_samples(value: Any, folder: Path, digest: bool) -> Any:
-    """Sample files made absolute, or replaced by a hash of what they hold."""
+def _with_files(value: Any, folder: Path, digest: bool) -> Any:
+    """Files of samples and traces made absolute, or replaced by a hash of what they hold."""
     if isinstance(value, list):
-        return [_with_samples(part, folder, digest) for part in value]
+        return [_with_files(part, folder, digest) for part in value]
     if not isinstance(value, dict):
         return value
-    out = {key: _with_samples(part, folder, digest) for key, part in value.items()}
-    if isinstance(out.get("samples"), str):
-        path = (folder / out["samples"]).resolve()
-        held = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() if digest else ""
-        out["samples"] = held or str(path)
+    out = {key: _with_files(part, folder, digest) for key, part in value.items()}
+    for key in ("samples", "file"):
+        if isinstance(out.get(key), str):
+            path = (folder / out[key]).resolve()
+            held = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() if digest else ""
+            out[key] = held or str(path)
     return out
 
 
@@ -298,12 +304,12 @@ def to_toml(experiment: Experiment) -> str:
     """The resolved file: defaults written out, sample files by absolute path; loads back equal."""
     import tomli_w
 
-    return tomli_w.dumps(_with_samples(experiment.raw(), experiment._folder, digest=False))
+    return tomli_w.dumps(_with_files(experiment.raw(), experiment._folder, digest=False))
 
 
 def content_hash(experiment: Experiment) -> str:
     """Hash of all that the numbers depend on: not the title, but what sample files hold."""
-    raw = _with_samples(experiment.raw(), experiment._folder, digest=True)
+    raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     raw.pop("title", None)
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.acceptance import AcceptanceChain
+from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
 from mtpsim.compile import FLOOR_BLOCKS, block_of
 from mtpsim.experiment import Experiment
+from mtpsim.sweep import axes
 
 TICKS = {"round": "once a round", "token": "once a text position"}
 
@@ -21,8 +22,9 @@ def explain(experiment: Experiment) -> str:
     lines += _acceptance(first, chain)
     lines += ["", "Latency"] + [f"  {line}" for line in first.latency.describe()]
     lines += ["", "Simulation"] + [f"  {line}" for line in _simulation(first, chain, len(points))]
-    for key, values in (experiment.sweep or {}).items():
+    for key, values in axes(experiment.sweep or {}).items():
         lines.append(f"  sweep over {key}: {', '.join(map(str, values))}")
+    lines += ["", "Theory", f"  plugged into the closed form: {_plugged(first)}"]
     lines += ["", "Reported, for each depth 0.." + str(chain.depth)]
     lines.append("  accept length, round time, speedup, marginal gain: closed form, exact,")
     lines.append("  simulated with interval; error of the theory with a verdict; break-even rates;")
@@ -31,14 +33,29 @@ def explain(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
+def _plugged(experiment: Experiment) -> str:
+    """Where the rates of the closed form come from."""
+    given = experiment.theory
+    if given is None and experiment.acceptance.stated_rates() is not None:
+        return "the rates of the file, at every depth"
+    definition, weighting = ("conditional", "round-pooled")
+    if given is not None:
+        definition, weighting = given.definition, given.weighting
+    return f"{definition} rates measured at depth {experiment.measured_at} ({weighting})"
+
+
 def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _acceptance(experiment: Experiment, chain: AcceptanceChain) -> list[str]:
+def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
     lines = [
         f"Acceptance: {experiment.acceptance.model}, depth {chain.depth}",
     ]
+    if isinstance(chain, Recording):
+        entries = "text positions" if chain.clock == "token" else "rounds"
+        total = f"{chain.requests:,} recorded requests, {chain.accepted.size:,} {entries}"
+        return [*lines, f"  {total}, drawn with replacement"]
     if chain.states == 1:
         return [*lines, f"  conditional rates {_rates(chain.accept[0])}"]
     lines.append(f"  {chain.states} hidden states; the state moves {TICKS[chain.clock]}")
@@ -55,10 +72,11 @@ def _acceptance(experiment: Experiment, chain: AcceptanceChain) -> list[str]:
     return lines
 
 
-def _simulation(experiment: Experiment, chain: AcceptanceChain, points: int) -> list[str]:
+def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]:
     s = experiment.simulation
-    horizon = f"{s.rounds} rounds" if s.rounds else f"{s.tokens} tokens"
-    lines = [f"{points} point{'s' * (points > 1)}, requests of {horizon}, seed {s.seed}"]
+    horizon = f"of {s.rounds} rounds" if s.rounds else f"of {s.tokens} tokens"
+    horizon = "as long as they were" if s.as_recorded else horizon
+    lines = [f"{points} point{'s' * (points > 1)}, requests {horizon}, seed {s.seed}"]
     block = block_of(chain, s.rounds or 0, s.tokens or 0)
     if s.requests:
         lines.append(f"{s.requests:,} requests a point")

@@ -10,14 +10,18 @@ from importlib.metadata import version
 import numpy as np
 
 from mtpsim import __version__, estimate
+from mtpsim.acceptance import Recording, Source
 from mtpsim.compile import FLOOR_BLOCKS
+from mtpsim.dependence import dependence, sample_size
 from mtpsim.exact import solve
 from mtpsim.experiment import Experiment, Point, content_hash
 from mtpsim.kernels.jit import kernel_hash
+from mtpsim.measured import Document, Measured
 from mtpsim.options import ExecutorChoice
+from mtpsim.replay import play
 from mtpsim.report.progress import Reporter, Silent
-from mtpsim.result import Document, Measured, Result, point_document
-from mtpsim.simulate import Submit, plan_experiment, simulate, workers
+from mtpsim.result import Result, documents
+from mtpsim.simulate import Counts, Submit, plan_experiment, record_requests, simulate, workers
 from mtpsim.tally import Floats, Tally
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
@@ -90,10 +94,24 @@ class _Point:
 
     def measured(self, interrupted: bool) -> Measured:
         experiment = self.point.experiment
-        chain = experiment.acceptance.chain()
-        latency = experiment.latency.compile(chain.depth)
+        source = experiment.acceptance.chain()
+        latency = experiment.latency.compile(source.depth)
         reached = self.reached if experiment.simulation.precision else None
-        return Measured(self.point, self.plan, chain, latency, self.tally, reached, interrupted)
+        found = dependence(self._rounds(source), experiment.simulation.confidence)
+        return Measured(
+            self.point, self.plan, source, latency, self.tally, reached, interrupted, found
+        )
+
+    def _rounds(self, source: Source) -> Counts:
+        """A sample of requests round by round; of recorded ones, each as it was."""
+        simulation, depth = self.point.experiment.simulation, self.plan.layout.measured_at
+        horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+        if isinstance(source, Recording):
+            longest = max(horizon.values()) or int(source.lengths.max())
+            most, _ = sample_size(source.requests, longest)
+            return play(source, slice(0, most), depth, **horizon)
+        count, rounds = sample_size(self.tally.count, max(horizon.values()))
+        return record_requests(self.plan, count, rounds)
 
 
 def run(
@@ -153,7 +171,7 @@ def _result(
         "experiment": experiment.model_dump(mode="json"),
         "provenance": provenance,
         "complete": len(measured) == points and not any(m.interrupted for m in measured),
-        "points": [point_document(m) for m in measured],
+        "points": documents(measured),
     }
     times = [
         [_round_times(m, k, experiment.simulation.seed) for k in range(m.plan.layout.depth + 1)]
@@ -165,15 +183,12 @@ def _result(
 def _round_times(measured: Measured, depth: int, seed: int) -> Floats:
     """A sample of single rounds' times in ms, the slowdown of their states included."""
     times = measured.latency.sample_round_times(depth, SAMPLE, seed)
-    slowdown = measured.chain.slowdown
-    if (slowdown == 1).all():
+    source = measured.source
+    if isinstance(source, Recording) or (source.slowdown == 1).all():
         return times
-    simulation = measured.experiment.simulation
-    starts = solve(
-        measured.chain, depth, rounds=simulation.rounds or 0, tokens=simulation.tokens or 0
-    ).starts
+    starts = solve(source, depth, **measured.horizon).starts
     rng = np.random.default_rng((seed, depth))
-    return np.asarray(times * rng.choice(slowdown, SAMPLE, p=starts))
+    return np.asarray(times * rng.choice(source.slowdown, SAMPLE, p=starts))
 
 
 def _provenance(

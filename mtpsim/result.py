@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtpsim import estimate, theory
-from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.advise import advise
-from mtpsim.compile import Plan
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
-from mtpsim.experiment import Experiment, Point
-from mtpsim.latency import CompiledLatency
-from mtpsim.tally import Floats, Tally
+from mtpsim.measured import Document, Measured, interval, number
+from mtpsim.on_trial import diagnostics, trial
+from mtpsim.tally import Floats
+from mtpsim.verdicts import judge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -92,65 +89,38 @@ class Result:
         return text.rstrip()
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A simulated point before it is written down."""
-
-    point: Point
-    plan: Plan
-    chain: AcceptanceChain
-    latency: CompiledLatency
-    tally: Tally
-    precision_reached: bool | None
-    interrupted: bool
-
-    @property
-    def experiment(self) -> Experiment:
-        """The point's own experiment."""
-        return self.point.experiment
-
-    def estimates(self, function: Any) -> Estimates:
-        """Estimates of one of the functions of :mod:`mtpsim.estimate`."""
-
-        def of_means(means: Floats) -> Floats:
-            quantities: Floats = function(means, self.plan.layout)
-            return quantities
-
-        return estimate.delta(of_means, self.tally, self.experiment.simulation.confidence)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _interval(estimates: Estimates, index: int) -> Document:
-    return {
-        "mean": _number(estimates.values[index]),
-        "low": _number(estimates.low[index]),
-        "high": _number(estimates.high[index]),
-    }
-
-
 def _against(theory: Floats, exact: Floats, estimates: Estimates, index: int) -> Document:
     return {
-        "theory": _number(theory[index]),
-        "exact": _number(exact[index]),
-        **_interval(estimates, index),
+        "theory": number(theory[index]),
+        "exact": number(exact[index]),
+        **interval(estimates, index),
     }
 
 
-def point_document(measured: Measured) -> Document:
+def documents(points: list[Measured]) -> list[Document]:
+    """The documents of all points of a run; verdicts of a sweep are judged together."""
+    found = [_document(measured) for measured in points]
+    cells, errors = [], []
+    for measured, document in zip(points, found, strict=True):
+        error = measured.estimates(measured.theory.error)
+        for depth in document["depths"][1:]:
+            cells.append(depth["theory_error"])
+            errors.append(measured.error(error, depth["depth"]))
+    judged = judge(errors) if len(points) > 1 else [judge([error])[0] for error in errors]
+    for cell, (verdict, needed) in zip(cells, judged, strict=True):
+        cell.update(verdict=verdict, requests_needed=needed)
+    return found
+
+
+def _document(measured: Measured) -> Document:
     """The document of one point; every number that is reported of it."""
-    layout, simulation = measured.plan.layout, measured.experiment.simulation
-    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
-    solved = [solve(measured.chain, k, **horizon) for k in range(layout.depth + 1)]
+    layout, simulation = measured.layout, measured.experiment.simulation
+    solved = [solve(measured.source, k, **measured.horizon) for k in range(layout.depth + 1)]
     rates = measured.estimates(estimate.conditional)
-    stated = measured.experiment.acceptance.stated_rates()
-    plugged = rates.values if stated is None else stated
-    closed = estimate.Theory(measured.latency.round_time, stated)
+    plugged = measured.theory.plugged(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
-    depths = _depths(measured, solved, closed, plugged)
-    break_even, last = _break_even(measured, stated)
+    depths = _depths(measured, solved, plugged)
+    break_even, last = _break_even(measured)
     advice = advise(
         measured.estimates(estimate.speedup),
         measured.estimates(estimate.marginal),
@@ -166,20 +136,20 @@ def point_document(measured: Measured) -> Document:
         "interrupted": measured.interrupted,
         "warnings": _warnings(measured),
         "measured": {
-            "conditional": [_number(v) for v in rates.values],
-            "survival": [_number(v) for v in reach.values],
+            "conditional": [number(v) for v in rates.values],
+            "survival": [number(v) for v in reach.values],
             "pooled": float(reach.values.mean()),
         },
         "accepted": _accepted(measured, solved[-1], plugged),
         "depths": depths,
+        "trial": trial(measured),
+        "diagnostics": diagnostics(measured),
         "advice": vars(advice),
     }
 
 
-def _depths(
-    measured: Measured, solved: list[Exact], closed: estimate.Theory, plugged: Floats
-) -> list[Document]:
-    times, epsilon = closed.times, measured.experiment.simulation.epsilon
+def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Document]:
+    times = measured.theory.times
     exact_length = np.array([s.accept_length for s in solved])
     exact_time = times * np.array([s.slow_rounds / s.rounds for s in solved])
     exact_speedup = exact_length / exact_time * exact_time[0] / exact_length[0]
@@ -188,8 +158,9 @@ def _depths(
     time = measured.estimates(estimate.round_time)
     gain = measured.estimates(estimate.speedup)
     step = measured.estimates(estimate.marginal)
-    error = measured.estimates(closed.error)
-    break_even, _ = _break_even(measured, closed.rates)
+    error = measured.estimates(measured.theory.error)
+    length_error = measured.estimates(measured.theory.length_error)
+    break_even, _ = _break_even(measured)
     documents: list[Document] = []
     for k in range(len(times)):
         document: Document = {
@@ -199,6 +170,7 @@ def _depths(
             "speedup": _against(theory_speedup, exact_speedup, gain, k),
             "marginal": None,
             "theory_error": None,
+            "accept_length_error": None,
             "break_even_rate": None,
         }
         if k:
@@ -208,30 +180,23 @@ def _depths(
                 step,
                 k - 1,
             )
-            document["theory_error"] = _error_document(error, k, epsilon, measured.tally.count)
-            document["break_even_rate"] = _number(break_even[k - 1])
+            document["theory_error"] = interval(error, k)
+            document["accept_length_error"] = interval(length_error, k)
+            document["break_even_rate"] = number(break_even[k - 1])
         documents.append(document)
     return documents
 
 
-def _break_even(measured: Measured, stated: Floats | None) -> tuple[Floats, Floats]:
+def _break_even(measured: Measured) -> tuple[Floats, Floats]:
     """For each step, the rate at which it stops paying, and the rate to hold against it."""
+    stated = measured.theory.rates
     if stated is not None:
-        return theory.break_even_rate(stated, measured.latency.round_time), stated
-    means, layout = measured.tally.mean, measured.plan.layout
+        return theory.break_even_rate(stated, measured.theory.times), stated
+    means, layout = measured.tally.mean, measured.layout
     return (
         np.maximum(estimate.break_even_rate(means, layout), 0),  # below 0 any rate pays
         estimate.last_rate(means, layout),
     )
-
-
-def _error_document(error: Estimates, k: int, epsilon: float, requests: int) -> Document:
-    mean, half = float(error.values[k]), float(error.half_width[k])
-    verdict = estimate.verdict(mean, half, epsilon)
-    needed = None
-    if verdict == "undecided":
-        needed = estimate.requests_to_settle(mean, half, epsilon, requests)
-    return {**_interval(error, k), "verdict": verdict, "requests_needed": needed}
 
 
 def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:

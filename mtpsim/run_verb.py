@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from mtpsim import store
 from mtpsim.experiment import Experiment, content_hash
+from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
-from mtpsim.result import Document, Result
+from mtpsim.result import Result
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -16,15 +16,21 @@ from functools import lru_cache
 from multiprocessing import get_context
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.compile import FLOOR_BLOCKS, Plan, plan_of
 from mtpsim.experiment import Experiment
+from mtpsim.kernels.arguments import RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.positions import simulate_positions
+from mtpsim.kernels.record import record_rounds
+from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.options import ExecutorChoice
 from mtpsim.problems import InputError, Problem
 from mtpsim.tally import Floats, Tally
+
+Counts = npt.NDArray[np.int32]
 
 CHECK_GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... blocks
 IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
@@ -36,7 +42,9 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     A request's row depends on the plan and its number alone.
     """
     rows = np.zeros((count, plan.layout.columns))
-    if plan.clock == "token":
+    if isinstance(plan.source, RecordingArrays):
+        kernel = simulate_recording
+    elif plan.clock == "token":
         kernel = simulate_positions
     else:
         kernel = simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
@@ -44,8 +52,28 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     # Where outcomes steer the chain each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
-        kernel(key, first, plan.chain, plan.noise, plan.task, shallow, deep, rows)
+        kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
+    plan.layout.complete(rows)
     return rows
+
+
+def record_requests(plan: Plan, count: int, rounds: int) -> Counts:
+    """Accepted drafts of the first requests at depth M, round by round.
+
+    Args:
+        plan: the compiled point, of a chain.
+        count: number of requests.
+        rounds: most rounds of a request.
+
+    Returns:
+        ``[count, rounds]``, -1 after a request's last round.
+
+    """
+    counts = np.empty((count, rounds), np.int32)
+    by_token = plan.clock == "token"
+    key, depth = np.uint64(plan.key), plan.layout.measured_at
+    record_rounds(key, 0, plan.source, plan.task, by_token, depth, counts)
+    return counts
 
 
 def tally_block(plan: Plan, first: int, count: int) -> Tally:
@@ -63,18 +91,19 @@ def plan_experiment(experiment: Experiment) -> Plan:
     Raises:
         InputError: a law of the latency can't be tabulated.
     """
-    chain = experiment.acceptance.chain()
+    source = experiment.acceptance.chain()
     simulation = experiment.simulation
     try:
-        latency = experiment.latency.compile(chain.depth)
+        latency = experiment.latency.compile(source.depth)
     except ValueError as error:
         raise InputError([Problem("", "latency", None, str(error))]) from None
     return plan_of(
-        chain,
+        source,
         latency,
         seed=simulation.seed,
         rounds=simulation.rounds or 0,
         tokens=simulation.tokens or 0,
+        measured_at=experiment.measured_at,
     )
 
 

@@ -1,7 +1,5 @@
 """What every section of an experiment file is made of: strict, frozen, nothing unknown."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Spec(BaseModel):
     """A section of the experiment file; unknown keys, NaN and silent conversions are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]

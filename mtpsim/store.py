@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.experiment import Experiment, to_toml
+from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem
-from mtpsim.result import Document, Result
+from mtpsim.result import Result
 
 RESULT = "result.json"
 

@@ -65,12 +65,13 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: is no key here; allowed are title, "
-     "acceptance, latency, simulation, sweep; did you mean 'acceptance'?",
+     "acceptance, latency, simulation, theory, sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing"]),
-    ("rates =", "rats =", ["bad.toml:4: acceptance.rats: is no key here; allowed are model, rates, "
-     "rate, depth, rates_are, clock; did you mean 'rates'?"]),
+    ("rates =", "rats =", ["bad.toml:4: acceptance.rats: is no key here; allowed are rates, rate, "
+     "depth, model, rates_are, clock; did you mean 'rates'?"]),
     ('"independent"', '"indepndent"', ["bad.toml:3: acceptance.model: `model` is 'indepndent'; it "
-     "must be one of independent, regime, beta; did you mean 'independent'?"]),
+     "must be one of independent, decay, histogram, bounds, copula, regime, difficulty, contagion, "
+     "beta, tokens, mixture, trace; did you mean 'independent'?"]),
     ("target = 76", 'target = "fast"', ["bad.toml:7: latency.target: 'fast' is given; it must be "
      "a number"]),
     ("[0.8, 0.7]", "[0.8, 1.2]", ["bad.toml:4: acceptance.rates[1]: 1.2 is given; it must be at "
@@ -273,11 +274,12 @@ def refused_well(raw_or_text, read):
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, JUNK, max_size=4))
 def test_any_tables_give_an_experiment_or_problems(changes):
-    from mtpsim.experiment import _put, validate
+    from mtpsim.experiment import validate
+    from mtpsim.sweep import put
 
     raw = tomllib.loads(GOOD)
     for path, value in changes.items():
-        _put(raw, path.split("."), value)
+        put(raw, path.split("."), value)
     problems_found = refused_well(raw, validate)
     assert problems_found is None or (problems_found and "pydantic" not in problems_found)
 

@@ -1,15 +1,64 @@
 """Acceptance models: one file a model, each compiles to an :class:`AcceptanceChain`."""
 
-from mtpsim.acceptance.base import AcceptanceModel
+from typing import Annotated
+
+from pydantic import Discriminator
+
+from mtpsim.acceptance.base import AcceptanceModel, Source
 from mtpsim.acceptance.beta import Beta
+from mtpsim.acceptance.bounds import Bounds
 from mtpsim.acceptance.chain import AcceptanceChain
+from mtpsim.acceptance.contagion import Contagion
+from mtpsim.acceptance.copula import Copula
+from mtpsim.acceptance.decay import Decay
+from mtpsim.acceptance.difficulty import Difficulty
+from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.mixture import Mixture
+from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.regime import Regime
+from mtpsim.acceptance.simple import SIMPLE, named
+from mtpsim.acceptance.tokens import Tokens
+from mtpsim.acceptance.trace import Trace
 
-MODELS: dict[str, type[AcceptanceModel]] = {
-    "independent": Independent,
-    "regime": Regime,
-    "beta": Beta,
-}
+MODELS: dict[str, type[AcceptanceModel]] = {**SIMPLE, "mixture": Mixture, "trace": Trace}
 
-__all__ = ["MODELS", "AcceptanceChain", "AcceptanceModel", "Beta", "Independent", "Regime"]
+Acceptance = Annotated[
+    Annotated[
+        Independent
+        | Decay
+        | Histogram
+        | Bounds
+        | Copula
+        | Regime
+        | Difficulty
+        | Contagion
+        | Beta
+        | Tokens
+        | Mixture
+        | Trace,
+        Discriminator("model"),
+    ],
+    named(list(MODELS)),
+]
+
+__all__ = [
+    "MODELS",
+    "Acceptance",
+    "AcceptanceChain",
+    "AcceptanceModel",
+    "Beta",
+    "Bounds",
+    "Contagion",
+    "Copula",
+    "Decay",
+    "Difficulty",
+    "Histogram",
+    "Independent",
+    "Mixture",
+    "Recording",
+    "Regime",
+    "Source",
+    "Tokens",
+    "Trace",
+]

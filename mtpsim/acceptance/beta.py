@@ -1,13 +1,11 @@
 """``beta``: the acceptance rate itself varies, by request or by round, as a Beta variable."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
 from mtpsim.spec import Depth, Positive
 
@@ -28,9 +26,12 @@ class Beta(AcceptanceModel):
     concentration: Positive = Field(description="a + b of the Beta law; small means spread out")
     depth: Depth | None = Field(None, description="number of positions, where `mean` is a number")
     level: Literal["request", "round"] = Field("request", description="what draws a new rate")
+    slowdown: Positive = Field(
+        1.0, description="factor on the round time for each standard deviation that is harder"
+    )
 
     @model_validator(mode="after")
-    def _depth_known(self) -> Beta:
+    def _depth_known(self) -> Self:
         if isinstance(self.mean, list):
             if not self.mean:
                 raise ValueError("`mean` is an empty list; give a rate for each position")
@@ -55,11 +56,17 @@ class Beta(AcceptanceModel):
         return weight / weight.sum(), np.clip(rates, 0, 1)
 
     def chain(self) -> AcceptanceChain:
-        """By request: Gauss nodes that never move. By round: the conditional rates implied."""
+        """Gauss nodes: by request they never move, by round they are drawn anew each time.
+
+        Where rounds are alike but for the draw and time ignores it, the implied conditional rates
+        say all: one state.
+        """
         weight, rates = self._nodes()
-        if self.level == "round":
+        by_round = self.level == "round"
+        if by_round and self.slowdown == 1:
             survival = weight @ np.cumprod(rates, axis=1)
-            conditional = survival / np.concatenate([[1.0], survival[:-1]])
-            one = np.ones(1)
-            return AcceptanceChain(one, np.ones((1, 1, 1)), conditional[None], "round", one)
-        return AcceptanceChain(weight, np.eye(NODES)[None], rates, "round", np.ones(NODES))
+            return within_round(survival / np.concatenate([[1.0], survival[:-1]]))
+        step = np.repeat(weight[None], NODES, axis=0) if by_round else np.eye(NODES)
+        easier = rates.mean(1) - weight @ rates.mean(1)
+        harder = -easier / np.sqrt(weight @ easier**2)
+        return AcceptanceChain(weight, step[None], rates, "round", self.slowdown**harder)

@@ -1,7 +1,5 @@
 """The one form that every acceptance model compiles to: a small hidden chain."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

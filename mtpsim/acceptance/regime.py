@@ -1,13 +1,11 @@
 """``regime``: easy and hard stretches, each with its own acceptance rates."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, RatesAre
+from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
 from mtpsim.spec import Positive, Probability
 from mtpsim.theory import conditional_from
@@ -27,7 +25,7 @@ class Regime(AcceptanceModel):
     slowdown: list[Positive] | None = Field(None, description="factor on the round time, by state")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Regime:
+    def _consistent(self) -> Self:
         states = len(self.rates)
         if len({len(row) for row in self.rates}) != 1 or not self.rates[0]:
             lengths = [len(row) for row in self.rates]
@@ -38,18 +36,10 @@ class Regime(AcceptanceModel):
             if given is not None and len(given) != states:
                 raise ValueError(f"`{name}` has {len(given)} entries but `rates` has {states} rows")
         if self.step is not None:
-            self._check_step(self.step, states)
+            check_rows("step", self.step, states, "state of `rates`")
         for row in self.rates:
             conditional_from(np.array(row, float), self.rates_are)
         return self
-
-    @staticmethod
-    def _check_step(step: list[list[float]], states: int) -> None:
-        if len(step) != states or any(len(row) != states for row in step):
-            raise ValueError(f"`step` must be {states} rows of {states}, one a state of `rates`")
-        for number, row in enumerate(step, 1):
-            if abs(sum(row) - 1) > 1e-9:
-                raise ValueError(f"row {number} of `step` sums to {sum(row):.9g}, not to 1")
 
     def _step(self) -> Floats:
         if self.step is not None:

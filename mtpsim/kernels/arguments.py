@@ -35,11 +35,20 @@ class NoiseArrays(NamedTuple):
     persistence: float
 
 
+class RecordingArrays(NamedTuple):
+    """Recorded requests in a row, instead of a chain."""
+
+    accepted: Ints  # [N] accepted drafts by entry
+    begins: npt.NDArray[np.int64]  # [R + 1] where each request begins
+    by_position: bool  # an entry is a text position, not a round
+
+
 class Task(NamedTuple):
-    """What to simulate: the horizon (one of the two is 0) and mean times in ms by depth."""
+    """What to simulate: the horizon (at most one is not 0) and mean times in ms by depth."""
 
     rounds: int
-    tokens: int
+    tokens: int  # with both 0: recorded requests, each as long as it was
+    measured_at: int  # depth M that walks the positions which are all tried as starts
     times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
     every: bool  # accepted drafts counted at every depth, not only at the deepest
 
@@ -47,3 +56,8 @@ class Task(NamedTuple):
 def accepted_column(depths: int, depth: int, every: bool) -> int:
     """Column where the accepted counts of ``depth`` begin; ``depths`` is the greatest, K."""
     return 3 * (depths + 1) + (depth * (depth - 1) // 2 if every else 0)
+
+
+def window_column(depths: int, every: bool) -> int:
+    """Column where the counts of positions tried as starts begin."""
+    return 3 * (depths + 1) + (depths * (depths + 1) // 2 if every else depths)

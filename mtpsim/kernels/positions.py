@@ -14,7 +14,7 @@ from mtpsim.kernels.jit import helper, kernel
 from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
 from mtpsim.kernels.path import find_levels, new_path, note_outcomes
 from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
-from mtpsim.kernels.totals import write_depths
+from mtpsim.kernels.totals import write_depths, write_windows
 
 # Where the lanes of a depth stand. `at` [K+1, lanes]: drafts accepted so far in the round under
 # way; `begin` [TILE, lanes] of the depth walked last; the rest are running totals by depth.
@@ -48,6 +48,8 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
     n = out.shape[0]
     path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
     levels, walk = np.empty((deep, TILE, n), np.int32), _new_walk(deep, n)
+    measured = task.measured_at
+    trying, windows = np.zeros((measured, n), np.int32), np.zeros((1 + measured, n), np.int32)
     everywhere, memory = np.ones((TILE, n), np.int32), np.zeros((deep + 1, 2, n))
     own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
     steered = chain.upto.shape[0] > chain.upto.shape[1] + 1  # by outcomes: tick by tick
@@ -64,7 +66,9 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
             if not own_noise and chain.slow and t + stride == TILE:
                 slow_down(noise, chain.slowdown, path.state, TILE, s)
             for k in range(shallow, deep + 1):
-                live |= _walk_depth(task, tick, t, t + stride, k, levels, steered, walk)
+                live |= _walk_depth(
+                    task, tick, t, t + stride, k, levels, steered, walk, trying, windows
+                )
                 if t + stride < TILE:
                     continue
                 if own_noise:
@@ -78,6 +82,8 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
     tokens = _tokens(task, walk)
     draft = walk.verify if noise.shared else walk.draft
     write_depths(task, shallow, deep, tokens, walk.rounds, walk.accepted, walk.verify, draft, out)
+    if shallow <= measured <= deep:
+        write_windows(task, windows, out)
 
 
 @helper
@@ -93,7 +99,7 @@ def _tokens(task, walk):
 
 
 @helper
-def _walk_depth(task, tick, first, last, k, levels, steered, walk):
+def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windows):
     """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
     live = np.int32(0)
     for t in range(first, last):
@@ -105,6 +111,8 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk):
             _judge(
                 levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j]
             )
+        if k == task.measured_at:
+            _try_as_start(levels, t, walk.active, trying, tick + t + 1 >= k, windows)
         if steered:
             _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _step_on(walk.active, walk.hit, walk.at[k])
@@ -127,6 +135,27 @@ def _judge(level, j, at, active, hit, accepted):
         good = active[lane] & level[lane] & np.int32(at[lane] == j)
         hit[lane] |= good
         accepted[lane] += good
+
+
+@helper
+def _try_as_start(levels, t, active, trying, whole, windows):
+    """Try every position as the start of a round, as if the draft were asked there too.
+
+    ``trying`` [M, lanes]: drafts accepted so far from the position i before this one. A start
+    counts once its M positions are all decoded: ``whole`` where there are so many.
+    """
+    last = trying.shape[0] - 1
+    for i in range(last, -1, -1):
+        level = levels[i, t]
+        for lane in range(active.size):
+            before = trying[i - 1, lane] if i > 0 else np.int32(0)
+            trying[i, lane] = before + (level[lane] & np.int32(before == i))
+    if whole:
+        for lane in range(active.size):
+            windows[0, lane] += active[lane]
+        for j in range(last + 1):
+            for lane in range(active.size):
+                windows[j + 1, lane] += active[lane] & np.int32(trying[last, lane] > j)
 
 
 @helper

@@ -1,11 +1,12 @@
-"""The row of totals that each request leaves."""
+"""The row of totals that each request leaves (mtpsim/layout.py names the columns)."""
 
 from __future__ import annotations
 
-from mtpsim.kernels.arguments import accepted_column
+from mtpsim.kernels.arguments import accepted_column, window_column
 from mtpsim.kernels.jit import helper
 
 column_of_accepted = helper(accepted_column)
+column_of_windows = helper(window_column)
 
 
 @helper
@@ -23,3 +24,12 @@ def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, o
                 column = column_of_accepted(depths - 1, k, task.every)
                 for j in range(k):
                     out[lane, column + j] = accepted[k, j, lane]
+
+
+@helper
+def write_windows(task, windows, out):
+    """Counts ``windows`` [1 + M, lanes] of positions tried as starts."""
+    column = column_of_windows(task.times.shape[1] - 1, task.every)
+    for lane in range(out.shape[0]):
+        for j in range(windows.shape[0]):
+            out[lane, column + j] = windows[j, lane]

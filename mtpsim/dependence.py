@@ -1,0 +1,116 @@
+"""How the rounds of a request hang together: correlation by lag, and what stays for good.
+
+Totals of a request can't show this, so a sample of requests is recorded round by round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.estimate import Estimates, delta
+from mtpsim.tally import Floats, Tally
+
+LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
+MOST_ENTRIES = 400_000  # rounds recorded of a point
+MOST_ROUNDS = 2_000  # of a request
+
+Counts = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Correlations of accepted counts between rounds of a request.
+
+    Attributes:
+        requests: recorded.
+        lags: ``[L]`` rounds apart.
+        autocorrelation: by lag, over all requests together: differences between requests count.
+        lasting: share of the variance of accepted counts that lasts from the first third of a
+            request to its last one: how far requests differ from each other for good. One value.
+
+    """
+
+    requests: int
+    lags: list[int]
+    autocorrelation: Estimates
+    lasting: Estimates
+
+
+def sample_size(requests: int, rounds: int) -> tuple[int, int]:
+    """How many requests to record, and how many rounds of each at most."""
+    rounds = min(rounds, MOST_ROUNDS)
+    return min(requests, max(64, MOST_ENTRIES // rounds)), rounds
+
+
+def dependence(counts: Counts, confidence: float) -> Dependence | None:
+    """Measure dependence on recorded rounds.
+
+    Args:
+        counts: ``[n, rounds]`` accepted drafts, -1 after the last round of a request.
+        confidence: of the intervals, clustered by request.
+
+    Returns:
+        None where requests have fewer than two rounds or counts never vary.
+
+    """
+    typical = int(np.median((counts >= 0).sum(1)))
+    lags = [lag for lag in LAGS if lag <= typical // 2] or ([1] if typical > 1 else [])
+    inside = counts[counts >= 0]
+    if not lags or len(counts) < 2 or (inside == inside[0]).all():
+        return None
+    columns = [_moments(counts)]
+    columns += [_pairs(counts, lag) for lag in lags]
+    columns.append(_thirds(counts))
+    tally = Tally.of(np.concatenate(columns, axis=1))
+    return Dependence(
+        len(counts),
+        lags,
+        delta(lambda means: _correlations(means, len(lags)), tally, confidence),
+        delta(_lasting, tally, confidence),
+    )
+
+
+def _moments(counts: Counts) -> Floats:
+    """Rounds, accepted drafts and their squares, by request, ``[n, 3]``."""
+    live = counts >= 0
+    value = np.where(live, counts, 0).astype(float)
+    return np.stack([live.sum(1), value.sum(1), (value * value).sum(1)], axis=1)
+
+
+def _pairs(counts: Counts, lag: int) -> Floats:
+    """Pairs of rounds ``lag`` apart: their number, sums of both and of products, ``[n, 4]``."""
+    early, late = counts[:, :-lag], counts[:, lag:]
+    live = late >= 0
+    x, y = np.where(live, early, 0).astype(float), np.where(live, late, 0).astype(float)
+    return np.stack([live.sum(1), x.sum(1), y.sum(1), (x * y).sum(1)], axis=1)
+
+
+def _thirds(counts: Counts) -> Floats:
+    """Mean count in the first and in the last third of a request, and their product, ``[n, 3]``."""
+    rounds = (counts >= 0).sum(1)
+    third = np.maximum(rounds // 3, 1)
+    place = np.arange(counts.shape[1])
+    first = place < third[:, None]
+    last = (place >= (rounds - third)[:, None]) & (place < rounds[:, None])
+    x, y = ((counts * part).sum(1) / third for part in (first, last))
+    return np.stack([x, y, x * y], axis=1)
+
+
+def _variance(means: Floats) -> Floats:
+    rounds, total, squares = np.moveaxis(means[..., :3], -1, 0)
+    return np.asarray(squares / rounds - (total / rounds) ** 2)
+
+
+def _correlations(means: Floats, lags: int) -> Floats:
+    pairs = means[..., 3 : 3 + 4 * lags].reshape(*means.shape[:-1], lags, 4)
+    number, x, y, product = np.moveaxis(pairs, -1, 0)
+    covariance = product / number - (x / number) * (y / number)
+    return np.asarray(covariance / _variance(means)[..., None])
+
+
+def _lasting(means: Floats) -> Floats:
+    x, y, product = np.moveaxis(means[..., -3:], -1, 0)
+    return np.asarray((product - x * y) / _variance(means))[..., None]

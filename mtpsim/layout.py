@@ -1,0 +1,106 @@
+"""The row of totals that a request leaves: which column holds what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.kernels.arguments import accepted_column, window_column
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the totals of a request stand in its row, for depths 0..K.
+
+    Attributes:
+        depth: greatest depth K.
+        every: accepted drafts are counted at every depth (else at K only, which serves all where
+            each depth plays the same rounds and accepts the same drafts up to its limit).
+        measured_at: depth M at which rates are measured to be plugged into the closed form.
+
+    """
+
+    depth: int
+    every: bool
+    measured_at: int
+
+    @property
+    def columns(self) -> int:
+        """Length of a row."""
+        return int(self.squares.stop)
+
+    @property
+    def tokens(self) -> slice:
+        """Tokens by depth, ``[K + 1]``."""
+        return slice(0, self.depth + 1)
+
+    @property
+    def seconds(self) -> slice:
+        """Time in ms by depth, ``[K + 1]``."""
+        return slice(self.depth + 1, 2 * (self.depth + 1))
+
+    @property
+    def rounds(self) -> slice:
+        """Rounds by depth, ``[K + 1]``."""
+        return slice(2 * (self.depth + 1), 3 * (self.depth + 1))
+
+    def accepted(self, depth: int) -> slice:
+        """Rounds that accepted drafts 1..j at ``depth``, by j, ``[depth]``."""
+        first = accepted_column(self.depth, depth if self.every else self.depth, self.every)
+        return slice(first, first + depth)
+
+    @property
+    def windows(self) -> slice:
+        """Text positions tried as the start of a round; then those that accept 1..j; ``[1 + M]``.
+
+        All 0 under the round clock, where a text position is nothing of its own.
+        """
+        first = window_column(self.depth, self.every)
+        return slice(first, first + 1 + self.measured_at)
+
+    @property
+    def own_survival(self) -> slice:
+        """The request's own share of rounds that accepted 1..j at depth M, ``[M]``."""
+        first = self.windows.stop
+        return slice(first, first + self.measured_at)
+
+    @property
+    def own_conditional(self) -> slice:
+        """The request's own conditional rates, 0 where it never came so far, ``[M]``."""
+        first = self.own_survival.stop
+        return slice(first, first + self.measured_at)
+
+    @property
+    def came_so_far(self) -> slice:
+        """1 where the request has such a conditional rate, ``[M]``."""
+        first = self.own_conditional.stop
+        return slice(first, first + self.measured_at)
+
+    @property
+    def squares(self) -> slice:
+        """A^2, A N and N^2 for A accepted drafts in N rounds at depth M, ``[3]``."""
+        first = self.came_so_far.stop
+        return slice(first, first + 3)
+
+    def complete(self, rows: Floats) -> None:
+        """Fill in the columns that follow from the others of the same request.
+
+        Args:
+            rows: ``[n, columns]``, changed in place.
+
+        """
+        rounds = rows[:, self.rounds][:, [self.measured_at]]
+        reached = rows[:, self.accepted(self.measured_at)]
+        before = np.concatenate([rounds, reached[:, :-1]], axis=1)
+        rows[:, self.own_survival] = reached / rounds
+        came = before > 0
+        np.divide(reached, before, out=rows[:, self.own_conditional], where=came)
+        rows[:, self.came_so_far] = came
+        accepted, count = reached.sum(1), rounds[:, 0]
+        rows[:, self.squares] = np.stack(
+            [accepted * accepted, accepted * count, count * count], axis=1
+        )

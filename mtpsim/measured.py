@@ -1,0 +1,104 @@
+"""A simulated point before it is written down, and how its numbers become a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mtpsim import estimate
+from mtpsim.acceptance import Source
+from mtpsim.compile import Plan
+from mtpsim.dependence import Dependence
+from mtpsim.estimate import Estimates, Theory
+from mtpsim.experiment import Experiment, Point
+from mtpsim.latency import CompiledLatency
+from mtpsim.layout import Layout
+from mtpsim.tally import Floats, Tally
+from mtpsim.verdicts import Error
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A simulated point."""
+
+    point: Point
+    plan: Plan
+    source: Source
+    latency: CompiledLatency
+    tally: Tally
+    precision_reached: bool | None
+    interrupted: bool
+    dependence: Dependence | None
+
+    @property
+    def experiment(self) -> Experiment:
+        """The point's own experiment."""
+        return self.point.experiment
+
+    @property
+    def layout(self) -> Layout:
+        """Which column of the tally holds what."""
+        return self.plan.layout
+
+    @property
+    def horizon(self) -> dict[str, int]:
+        """Length of a request, as :func:`mtpsim.exact.solve` takes it."""
+        simulation = self.experiment.simulation
+        return {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+
+    @cached_property
+    def theory(self) -> Theory:
+        """The closed form as the experiment wants it: what is plugged in."""
+        times, given = self.latency.round_time, self.experiment.theory
+        if given is None:
+            return Theory(times, self.experiment.acceptance.stated_rates())
+        return Theory(times, None, given.definition, given.weighting)
+
+    def estimates(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+        """Estimates of one of the functions of :mod:`mtpsim.estimate`."""
+        return estimate.delta(
+            lambda means: function(means, self.layout),
+            self.tally,
+            self.experiment.simulation.confidence,
+        )
+
+    def error(self, estimates: Estimates, index: int) -> Error:
+        """A relative error to be judged."""
+        simulation = self.experiment.simulation
+        return Error(
+            float(estimates.values[index]),
+            float(estimates.half_width[index]),
+            estimates.quantile,
+            self.tally.count,
+            simulation.epsilon,
+            simulation.confidence,
+        )
+
+
+def number(value: float) -> float | None:
+    """A number for JSON: None where it is none."""
+    return float(value) if np.isfinite(value) else None
+
+
+def interval(estimates: Estimates, index: int = 0) -> Document:
+    """An estimate and its interval."""
+    return {
+        "mean": number(estimates.values[index]),
+        "low": number(estimates.low[index]),
+        "high": number(estimates.high[index]),
+    }
+
+
+def intervals(estimates: Estimates) -> Document:
+    """Several estimates and their intervals, a list each."""
+    return {
+        "mean": [number(v) for v in estimates.values],
+        "low": [number(v) for v in estimates.low],
+        "high": [number(v) for v in estimates.high],
+    }

@@ -1,0 +1,93 @@
+"""The theory on trial: every way to measure rates side by side, and how rounds depend."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from mtpsim import estimate
+from mtpsim.estimate import Theory
+from mtpsim.measure import DEFINITIONS, WEIGHTINGS, Weighting
+from mtpsim.measured import Document, Measured, interval, intervals
+
+
+def trial(measured: Measured) -> Document:
+    """Every definition and weighting, plugged into the closed form at every depth."""
+    chosen, times = measured.theory, measured.theory.times
+    rows = [
+        Theory(times, None, definition, weighting)
+        for weighting, definition in product(_weightings(measured), DEFINITIONS)
+    ]
+    stated = measured.experiment.acceptance.stated_rates()
+    if stated is not None:
+        rows.insert(0, Theory(times, stated))
+    return {
+        "measured_at": measured.layout.measured_at,
+        "rows": [_row(measured, theory, _same(theory, chosen)) for theory in rows],
+    }
+
+
+def _weightings(measured: Measured) -> list[Weighting]:
+    """Those that differ: without text positions, every position is every round."""
+    by_position = measured.plan.clock == "token"
+    return [w for w in WEIGHTINGS if by_position or w != "every-position"]
+
+
+def _same(theory: Theory, chosen: Theory) -> bool:
+    if chosen.rates is not None or theory.rates is not None:
+        return (chosen.rates is None) == (theory.rates is None)
+    return (theory.definition, theory.weighting) == (chosen.definition, chosen.weighting)
+
+
+def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:
+    stated = theory.rates is not None
+    errors = {
+        "accept_length_error": measured.estimates(theory.length_error),
+        "speedup_error": measured.estimates(theory.error),
+    }
+    depths: list[Document] = []
+    for k in range(1, measured.layout.depth + 1):
+        entry: Document = {"depth": k}
+        for name, found in errors.items():
+            entry[name] = {**interval(found, k), "verdict": measured.error(found, k).verdict}
+        depths.append(entry)
+    return {
+        "definition": "stated" if stated else theory.definition,
+        "weighting": None if stated else theory.weighting,
+        "chosen": chosen,
+        "rates": intervals(measured.estimates(theory.plugged)),
+        "depths": depths,
+    }
+
+
+def diagnostics(measured: Measured) -> Document:
+    """How far rounds are from independent, and how rates move with position and depth."""
+    layout, found = measured.layout, measured.dependence
+    effect = measured.estimates(estimate.design_effect)
+    spread = bool(np.isfinite(effect.values[0]) and effect.values[0] > 0)
+    rising = measured.estimates(estimate.survivorship)
+    return {
+        "measured_at": layout.measured_at,
+        "design_effect": interval(effect) if spread else None,
+        "too_narrow": _roots(interval(effect)) if spread else None,
+        "autocorrelation": None
+        if found is None
+        else {
+            "requests": found.requests,
+            "lag": found.lags,
+            **intervals(found.autocorrelation),
+        },
+        "lasting_share": None if found is None else interval(found.lasting),
+        "survivorship": interval(rising) if layout.depth > 1 else None,
+        "rates_by_depth": [_rates_at(measured, k) for k in range(1, layout.depth + 1)],
+    }
+
+
+def _roots(squares: Document) -> Document:
+    return {name: max(value, 0) ** 0.5 for name, value in squares.items()}
+
+
+def _rates_at(measured: Measured, depth: int) -> Document:
+    found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
+    return {"depth": depth, **intervals(found)}
