@@ -76,3 +76,32 @@ def simulate(rng, chain, depth, draw: Draw, requests, **horizon):
     return np.array(
         [request(rng, chain, depth, draw, **horizon).row() for _ in range(requests)], float
     )
+
+
+def windows(rng, chain, depth, *, rounds):
+    """One request under the token clock, every position it decodes tried as a start.
+
+    Returns ``[1 + depth]``: windows, and those that accept 1..j. A window is judged on the fates
+    of its positions: each has one uniform number, whichever draft meets it.
+    """
+    state, fates = pick(rng, chain.start), []
+    done = 0
+    while done < rounds:
+        for accepted in range(depth + 1):
+            fates.append((state, rng.random()))
+            judged = accepted < depth
+            good = judged and fates[-1][1] < chain.accept[state, accepted]
+            rejected = judged and not good
+            state = pick(rng, chain.step[0 if rejected else -1][state])
+            if not good:
+                break
+        done += 1
+    found = [0] * (1 + depth)
+    for start in range(len(fates) - depth + 1):
+        found[0] += 1
+        for j in range(depth):
+            at, u = fates[start + j]
+            if u >= chain.accept[at, j]:
+                break
+            found[1 + j] += 1
+    return found

@@ -156,7 +156,11 @@ draft = 8
     [
         ("sojourn = [20, 20]", "sojourn = [20, 0.5]", "sojourn[1]: 0.5 is given; it must be at "),
         ("sojourn = [20, 20]", "sojourn = [20]", "`sojourn` has 1 entries but `rates` has 2 rows"),
-        ("sojourn = [20, 20]", "step = [[0.5, 0.4], [0, 1]]", "row 1 of `step` sums to 0.9, not"),
+        (
+            "sojourn = [20, 20]",
+            "step = [[0.5, 0.4], [0, 1]]",
+            "step: row 1 sums to 0.9, not",
+        ),
         ("sojourn = [20, 20]", "step = [[1, 0]]", "`step` must be 2 rows of 2"),
         ("sojourn = [20, 20]", "", "give either `sojourn` or `step`, and not both"),
         ("[0.5, 0.4]", "[0.5]", "`rates` needs rows of one length, at least 1; given [2, 1]"),

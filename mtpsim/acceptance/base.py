@@ -61,7 +61,7 @@ def check_rows(name: str, rows: list[list[float]], size: int, one_a: str) -> Non
         raise ValueError(f"`{name}` must be {size} rows of {size}, one a {one_a}")
     for number, row in enumerate(rows, 1):
         if abs(sum(row) - 1) > 1e-9:
-            raise ValueError(f"row {number} of `{name}` sums to {sum(row):.9g}, not to 1")
+            raise ValueError(f"`{name}`: row {number} sums to {sum(row):.9g}, not to 1")
 
 
 def within_round(conditional: Floats) -> AcceptanceChain:

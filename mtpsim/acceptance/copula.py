@@ -7,8 +7,10 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import Rated, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
-from mtpsim.acceptance.orthant import nested_orthants
+from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.theory import conditional_from
+
+SHARP = 0.99  # beyond it quadrature on an even grid is too coarse
 
 
 class Copula(Rated):
@@ -84,7 +86,16 @@ class Copula(Rated):
 
     def chain(self) -> AcceptanceChain:
         """One state with the conditional rates that the orthant probabilities imply."""
+        survival = np.minimum.accumulate(self._orthants())
+        return within_round(conditional_from(np.clip(survival, 0, 1), "survival"))
+
+    def _orthants(self) -> Floats:
+        """P(drafts 1..k would all be accepted), ``[K]``."""
         from scipy.special import ndtri
 
-        survival = nested_orthants(ndtri(self.given()), self._matrix())
-        return within_round(conditional_from(np.minimum.accumulate(survival), "survival"))
+        z, number = ndtri(self.given()), self.correlation
+        if isinstance(number, list) or abs(number) > SHARP:
+            return matrix_orthants(z, self._matrix())
+        if self.structure == "ar1":
+            return ar1_orthants(z, number)
+        return equal_orthants(z, number) if number >= 0 else matrix_orthants(z, self._matrix())

@@ -1,0 +1,103 @@
+"""What each acceptance model claims to be, played out draft by draft: no chain, no formula."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+
+def count_until_rejection(good):
+    """Accepted drafts of rounds whose drafts would be accepted where ``good`` ``[n, K]``."""
+    return np.cumprod(good, axis=1).sum(1)
+
+
+def copula(rng, rates, correlation, rounds):
+    """Rounds of drafts that share joint normal scores."""
+    scores = rng.multivariate_normal(np.zeros(len(rates)), correlation, rounds)
+    return count_until_rejection(scores <= stats.norm.ppf(rates))
+
+
+def comonotone(rng, rates, rounds):
+    """One uniform number decides all drafts of a round."""
+    return count_until_rejection(rng.random((rounds, 1)) < np.array(rates))
+
+
+def countermonotone(rng, rates, rounds):
+    """Rejections lie end to end on a circle, so that they avoid each other while they can."""
+    u, edge = rng.random(rounds), 0.0
+    good = np.empty((rounds, len(rates)), bool)
+    for j, rate in enumerate(rates):
+        good[:, j] = (u - edge) % 1 >= 1 - rate
+        edge += 1 - rate
+    return count_until_rejection(good)
+
+
+def contagion(rng, rates, drop, duration, rounds, clock):
+    """One request: a flag that a rejection sets, and that goes out by chance."""
+    shaken, counts = False, []
+    for _ in range(rounds):
+        accepted, rejected = 0, False
+        while accepted < len(rates):
+            rate = rates[accepted] * (1 - drop if shaken else 1)
+            if rng.random() >= rate:
+                rejected = True
+                break
+            accepted += 1
+            if clock == "token":
+                shaken = shaken and rng.random() >= 1 / duration
+        counts.append(accepted)
+        # The tick that ends the round: its rejection, or the bonus token or the round as a whole.
+        shaken = rejected or (shaken and rng.random() >= 1 / duration)
+    return counts
+
+
+def difficulty(rng, intercepts, sd, length, rounds, clock, link):
+    """One request: a Gaussian AR(1) difficulty, on the line and not on a grid."""
+    rho = np.exp(-1 / length)
+    state, counts = rng.normal(0, sd), []
+
+    def drift(now):
+        return rho * now + np.sqrt(1 - rho**2) * rng.normal(0, sd)
+
+    for _ in range(rounds):
+        accepted = 0
+        while accepted < len(intercepts):
+            if rng.random() >= link(intercepts[accepted] - state):
+                break
+            accepted += 1
+            if clock == "token":
+                state = drift(state)
+        counts.append(accepted)
+        state = drift(state)
+    return counts
+
+
+def speculative_sampling(rng, target, drafts, tokens):
+    """Leviathan et al. 2023, algorithm 1: draft, accept or draw from the residual, add a bonus.
+
+    Args:
+        rng: random numbers.
+        target: ``[V, V]`` p(next | letter).
+        drafts: ``[K, V, V]`` what the draft proposes at each position.
+        tokens: letters to emit.
+
+    Returns:
+        The emitted text, and accepted drafts by round.
+
+    """
+    letters = np.arange(len(target))
+    text, counts = [0], []
+    while len(text) <= tokens:
+        x, accepted = text[-1], 0
+        for q in drafts:
+            y = rng.choice(letters, p=q[x])
+            if rng.random() >= min(1.0, target[x, y] / q[x, y]):
+                residual = np.maximum(target[x] - q[x], 0)
+                text.append(rng.choice(letters, p=residual / residual.sum()))
+                break
+            text.append(y)
+            x, accepted = y, accepted + 1
+        else:
+            text.append(rng.choice(letters, p=target[x]))
+        counts.append(accepted)
+    return np.array(text), np.array(counts)
