@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from importlib.metadata import version
+from typing import Protocol
 
 import numpy as np
 
@@ -18,14 +19,33 @@ from mtpsim.experiment import Experiment, Point, content_hash
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.measured import Document, Measured
 from mtpsim.options import ExecutorChoice
+from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Result, documents
-from mtpsim.simulate import Counts, Submit, plan_experiment, record_requests, simulate, workers
+from mtpsim.simulate import Submit, plan_experiment, simulate, workers
 from mtpsim.tally import Floats, Tally
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
 SAMPLE = 20_000  # round times drawn for the latency plot
+
+
+class Saved(Protocol):
+    """Where finished points are kept."""
+
+    def find(self, point: str) -> tuple[Tally, bool] | None:
+        """A finished point's tally, and whether its precision was reached."""
+
+    def add(self, point: str, tally: Tally, reached: bool) -> None:
+        """Keep a finished point."""
+
+
+class _Nowhere:
+    def find(self, point: str) -> tuple[Tally, bool] | None:
+        return None
+
+    def add(self, point: str, tally: Tally, reached: bool) -> None:
+        pass
 
 
 class _Point:
@@ -78,7 +98,21 @@ class _Point:
             self.label, min(share, 1.0), tally.count, half_width, simulation.precision
         )
 
-    def run(self, submit: Submit, worker_count: int) -> None:
+    @property
+    def name(self) -> str:
+        """All that the tally depends on, in short."""
+        return f"{content_hash(self.point.experiment)}-{kernel_hash()}-{__version__}"
+
+    def run(self, submit: Submit, worker_count: int, saved: Saved) -> None:
+        """Simulate the point, or take what an earlier run finished."""
+        before = saved.find(self.name)
+        if before is not None and before[0].mean.size == self.plan.layout.columns:
+            self.tally, self.reached = before
+            return
+        self._simulate(submit, worker_count)
+        saved.add(self.name, self.tally, self.reached)
+
+    def _simulate(self, submit: Submit, worker_count: int) -> None:
         simulation = self.point.experiment.simulation
         simulate(
             self.number,
@@ -120,6 +154,7 @@ def run(
     executor: ExecutorChoice | None = None,
     watcher: Reporter | None = None,
     command: list[str] | None = None,
+    saved: Saved | None = None,
 ) -> Result:
     """Simulate every point of an experiment.
 
@@ -131,6 +166,7 @@ def run(
             this under ``if __name__ == "__main__":``, since they are spawned.
         watcher: told of progress.
         command: kept in the provenance.
+        saved: where finished points are kept, and found again.
 
     Returns:
         The result. On KeyboardInterrupt it holds what was done until then, the point under way
@@ -149,7 +185,7 @@ def run(
         for number, point in enumerate(points):
             job = _Point(number, len(points), point, watcher or Silent())
             try:
-                job.run(submit, worker_count)
+                job.run(submit, worker_count, saved or _Nowhere())
             except KeyboardInterrupt:
                 interrupted = True
             if job.tally.count > 1:

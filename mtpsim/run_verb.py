@@ -33,6 +33,8 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
     """
     folder = options.out
     store.prepare(folder)
+    if options.fresh:
+        store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
         _refuse_another(folder, before, experiment)
@@ -58,7 +60,13 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
 
     signal.signal(signal.SIGTERM, _as_interrupt)
     with progress(options.quiet) as watcher:
-        return run(experiment, executor=options.executor, watcher=watcher, command=options.command)
+        return run(
+            experiment,
+            executor=options.executor,
+            watcher=watcher,
+            command=options.command,
+            saved=store.Tallies(options.out / store.TALLIES),
+        )
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

@@ -16,21 +16,17 @@ from functools import lru_cache
 from multiprocessing import get_context
 
 import numpy as np
-import numpy.typing as npt
 
 from mtpsim.compile import FLOOR_BLOCKS, Plan, plan_of
 from mtpsim.experiment import Experiment
 from mtpsim.kernels.arguments import RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.positions import simulate_positions
-from mtpsim.kernels.record import record_rounds
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.options import ExecutorChoice
 from mtpsim.problems import InputError, Problem
 from mtpsim.tally import Floats, Tally
-
-Counts = npt.NDArray[np.int32]
 
 CHECK_GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... blocks
 IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
@@ -55,25 +51,6 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
         kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
     plan.layout.complete(rows)
     return rows
-
-
-def record_requests(plan: Plan, count: int, rounds: int) -> Counts:
-    """Accepted drafts of the first requests at depth M, round by round.
-
-    Args:
-        plan: the compiled point, of a chain.
-        count: number of requests.
-        rounds: most rounds of a request.
-
-    Returns:
-        ``[count, rounds]``, -1 after a request's last round.
-
-    """
-    counts = np.empty((count, rounds), np.int32)
-    by_token = plan.clock == "token"
-    key, depth = np.uint64(plan.key), plan.layout.measured_at
-    record_rounds(key, 0, plan.source, plan.task, by_token, depth, counts)
-    return counts
 
 
 def tally_block(plan: Plan, first: int, count: int) -> Tally:

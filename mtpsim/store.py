@@ -6,15 +6,61 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mtpsim.experiment import Experiment, to_toml
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
+from mtpsim.tally import Tally
 
-RESULT = "result.json"
+RESULT, TALLIES = "result.json", "tallies.jsonl"
+
+
+class Tallies:
+    """Finished points of a run, appended as they finish: a sweep goes on where it was stopped.
+
+    A point is known by all that its numbers depend on, so that one which a changed sweep still has
+    is not simulated again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, Document] = {}
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        self._whole = not text or text.endswith("\n")
+        for line in text.splitlines():
+            try:
+                entry: Document = json.loads(line)
+                self._known[str(entry["point"])] = entry
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a crash: that point is simulated again
+
+    def find(self, point: str) -> tuple[Tally, bool] | None:
+        """The tally of a finished point, and whether its precision was reached."""
+        entry = self._known.get(point)
+        if entry is None:
+            return None
+        mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
+        return Tally(int(entry["count"]), mean, comoment), bool(entry["reached"])
+
+    def add(self, point: str, tally: Tally, reached: bool) -> None:
+        """Append a finished point; floats are written so that they read back the same."""
+        entry = {
+            "point": point,
+            "count": tally.count,
+            "reached": reached,
+            "mean": tally.mean.tolist(),
+            "comoment": tally.comoment.tolist(),
+        }
+        # A disk that is full now is told of at the end, when the answer has been shown.
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+            file.write(("" if self._whole else "\n") + json.dumps(entry, allow_nan=False) + "\n")
+            self._whole = True
 
 
 def to_json(document: Document) -> str:
@@ -40,6 +86,11 @@ def prepare(folder: Path) -> None:
 def _cannot_write(folder: Path, error: OSError) -> InputError:
     reason = error.strerror or str(error)
     return InputError([Problem(str(folder), "--out", None, f"can't write the run there: {reason}")])
+
+
+def forget(folder: Path) -> None:
+    """Drop the points that an earlier run finished."""
+    (folder / TALLIES).unlink(missing_ok=True)
 
 
 def finished(folder: Path) -> Document | None:

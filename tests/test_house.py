@@ -17,7 +17,7 @@ ORDER = [
     ("compile",),
     ("experiment",),
     ("explain",),
-    ("simulate",),
+    ("simulate", "record"),
     ("estimate", "verdicts"),
     ("advise", "dependence"),
     ("measured",),

@@ -9,7 +9,8 @@ from mtpsim.acceptance import AcceptanceChain, Independent, Regime
 from mtpsim.compile import plan_of
 from mtpsim.estimate import measured
 from mtpsim.exact import solve
-from mtpsim.simulate import record_requests, simulate_requests
+from mtpsim.record import record_requests
+from mtpsim.simulate import simulate_requests
 
 
 def window_rows(chain, measured_at, seed, requests=20_000, **horizon):

@@ -24,6 +24,8 @@ from mtpsim.report.document import (
     title,
     value_text,
 )
+from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
+from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,31 +90,27 @@ def render(result: Document, console: Console) -> None:
     _print_warnings(result.get("warnings") or [], console)
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
-    """Print a sentence as it is: wrapped at words, no markup, no colours of its own."""
-    console.print(_plain(text, console), style=style or None, markup=False, highlight=False)
-
-
-def _plain(text: str, console: Console) -> str:
-    """The text in the characters that the console's encoding has."""
-    return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
-
-
 def _print_point(result: Document, point: Document, console: Console) -> None:
+    alone = len(result["points"]) == 1
     label = point_label(result, point)
     console.print()
     if label:
-        _say(console, label, "bold")
-    _say(console, _sample_sentence(result, point), "dim")
-    console.print(_widest_that_fits(point, console))
+        say(console, label, "bold")
+    say(console, _sample_sentence(result, point), "dim")
+    table = widest_that_fits(console, LAYOUTS, lambda layout: _depth_table(point, layout, console))
+    console.print(table)
     console.print()
-    if _undecided(point):
-        _say(console, _undecided(point))
     advice = point.get("advice") or {}
     if advice.get("sentence"):
-        _say(console, advice["sentence"], "bold")
+        say(console, advice["sentence"], "bold")
     if advice.get("why"):
-        _say(console, f"Why: {advice['why']}")
+        say(console, f"Why: {advice['why']}")
+    if alone and point.get("trial"):
+        console.print()
+        print_trial(point, console)
+    for sentence in [*findings(point), _undecided(point)]:
+        if sentence:
+            say(console, sentence)
     _print_warnings(point.get("warnings") or [], console)
 
 
@@ -143,30 +141,11 @@ def _undecided(point: Document) -> str:
 
 def _print_warnings(warnings: Sequence[str], console: Console) -> None:
     for warning in warnings:
-        _say(console, f"warning: {warning}", "yellow")
-
-
-def _widest_that_fits(point: Document, console: Console) -> Table:
-    """The first layout whose natural width the console has; the barest where none has."""
-    from rich.measure import Measurement
-
-    unbounded = console.options.update(max_width=10_000)
-    for layout in LAYOUTS:
-        table = _depth_table(point, layout, console)
-        if Measurement.get(console, unbounded, table).maximum <= console.width:
-            return table
-    return table
-
-
-def _new_table() -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+        say(console, f"warning: {warning}", "yellow")
 
 
 def _depth_table(point: Document, layout: Sequence[str], console: Console) -> Table:
-    table = _new_table()
+    table = new_table()
     best = best_depth(point)
     table.add_column("\ndepth", justify="right", no_wrap=True)
     columns = [_cells(point, name) for name in layout]
@@ -178,7 +157,7 @@ def _depth_table(point: Document, layout: Sequence[str], console: Console) -> Ta
         mark = f"▸ {number}" if number == best else str(number)
         cells = [mark, *(column[row] for column in columns)]
         style = "bold green" if number == best else None
-        table.add_row(*(_plain(cell, console) for cell in cells), style=style)
+        table.add_row(*(plain(cell, console) for cell in cells), style=style)
     return table
 
 
@@ -221,15 +200,21 @@ def _percent_cells(errors: Sequence[Document | None], name: str) -> Cells:
     scaled: list[dict[str, Any] | None] = [
         {f: 100 * e[f] if known(e.get(f)) else None for f in fields} if e else None for e in errors
     ]
-    decimals = shared_decimals(scaled)
+    decimals = min(shared_decimals(scaled), 3)  # an identity has an error of 1e-14
     return [_interval(name)(cell, decimals) for cell in scaled]
 
 
 def _print_summary(result: Document, console: Console, tables_above: bool) -> None:
     """One row a point: what it sets, its best depth, how fast, and whether the theory holds."""
     console.print()
-    _say(console, f"All {len(result['points'])} points", "bold")
+    say(console, f"All {len(result['points'])} points", "bold")
     console.print(_summary_table(result, console))
+    console.print()
+    if any(point.get("trial") for point in result["points"]):
+        print_sweep_trial(result, console)
+        console.print()
+    judged = sum(len(point["depths"]) - 1 for point in result["points"])
+    say(console, f"Verdicts on the theory are judged together, {judged} of them (Holm).", "dim")
     warnings = [] if tables_above else _warnings_of_points(result)
     if warnings:
         console.print()
@@ -238,7 +223,7 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
 
 def _summary_table(result: Document, console: Console) -> Table:
     names = short_names(swept_keys(result))
-    table = _new_table()
+    table = new_table()
     for name in names.values():
         table.add_column(name, justify="right", overflow="fold")
     for header in ("best depth", "speedup", "theory error, %", "theory"):
@@ -252,7 +237,7 @@ def _summary_table(result: Document, console: Console) -> Table:
         row = [value_text(values.get(key)) for key in names]
         row += [str(entry.get("depth", MISSING)), bracketed(speedup, decimals), error]
         verdict = (entry.get("theory_error") or {}).get("verdict") or MISSING
-        table.add_row(*(_plain(cell, console) for cell in row), verdict)
+        table.add_row(*(plain(cell, console) for cell in row), verdict)
     return table
 
 
