@@ -145,6 +145,6 @@ def plan_of(
         source_arrays(source),
         noise_arrays(latency),
         Task(rounds, tokens, measured, times, every),
-        Layout(source.depth, every, measured),
+        Layout(source.depth, every, measured, source.clock == "token"),
         block_of(source, rounds, tokens),
     )

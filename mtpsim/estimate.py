@@ -185,9 +185,9 @@ def measured(means: Floats, layout: Layout, weighting: Weighting) -> tuple[Float
     if weighting == "request-mean":
         rates = _ratio(means[..., layout.own_conditional], means[..., layout.came_so_far])
         return means[..., layout.own_survival], rates
-    tried = means[..., layout.windows]
-    if weighting == "every-position" and (tried[..., 0] > 0).all():
-        reach = tried[..., 1:] / tried[..., :1]
+    if weighting == "every-position" and layout.positions:
+        tried = means[..., layout.windows]
+        reach = _ratio(tried[..., 1:], tried[..., :1])
     else:
         rounds = means[..., layout.rounds][..., at : at + 1]
         reach = np.asarray(means[..., layout.accepted(at)] / rounds)

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from mtpsim.kernels.arguments import accepted_column, window_column
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -21,12 +16,14 @@ class Layout:
         every: accepted drafts are counted at every depth (else at K only, which serves all where
             each depth plays the same rounds and accepts the same drafts up to its limit).
         measured_at: depth M at which rates are measured to be plugged into the closed form.
+        positions: text positions are tried as starts of rounds, under the token clock.
 
     """
 
     depth: int
     every: bool
     measured_at: int
+    positions: bool
 
     @property
     def columns(self) -> int:
@@ -57,10 +54,10 @@ class Layout:
     def windows(self) -> slice:
         """Text positions tried as the start of a round; then those that accept 1..j; ``[1 + M]``.
 
-        All 0 under the round clock, where a text position is nothing of its own.
+        Empty under the round clock, where a text position is nothing of its own.
         """
         first = window_column(self.depth, self.every)
-        return slice(first, first + 1 + self.measured_at)
+        return slice(first, first + (1 + self.measured_at if self.positions else 0))
 
     @property
     def own_survival(self) -> slice:
@@ -85,22 +82,3 @@ class Layout:
         """A^2, A N and N^2 for A accepted drafts in N rounds at depth M, ``[3]``."""
         first = self.came_so_far.stop
         return slice(first, first + 3)
-
-    def complete(self, rows: Floats) -> None:
-        """Fill in the columns that follow from the others of the same request.
-
-        Args:
-            rows: ``[n, columns]``, changed in place.
-
-        """
-        rounds = rows[:, self.rounds][:, [self.measured_at]]
-        reached = rows[:, self.accepted(self.measured_at)]
-        before = np.concatenate([rounds, reached[:, :-1]], axis=1)
-        rows[:, self.own_survival] = reached / rounds
-        came = before > 0
-        np.divide(reached, before, out=rows[:, self.own_conditional], where=came)
-        rows[:, self.came_so_far] = came
-        accepted, count = reached.sum(1), rounds[:, 0]
-        rows[:, self.squares] = np.stack(
-            [accepted * accepted, accepted * count, count * count], axis=1
-        )

@@ -20,10 +20,11 @@ import numpy as np
 from mtpsim.compile import FLOOR_BLOCKS, Plan, plan_of
 from mtpsim.experiment import Experiment
 from mtpsim.kernels.arguments import RecordingArrays
-from mtpsim.kernels.moments import moments
+from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.positions import simulate_positions
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
+from mtpsim.layout import Layout
 from mtpsim.options import ExecutorChoice
 from mtpsim.problems import InputError, Problem
 from mtpsim.tally import Floats, Tally
@@ -49,8 +50,15 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
         kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
-    plan.layout.complete(rows)
+    complete(rows, plan.layout)
     return rows
+
+
+def complete(rows: Floats, layout: Layout) -> None:
+    """Fill in the derived columns of ``rows`` ``[n, columns]``, in place."""
+    at = layout.measured_at
+    derived = layout.own_survival.start
+    complete_rows(rows, layout.rounds.start + at, layout.accepted(at).start, derived, at)
 
 
 def tally_block(plan: Plan, first: int, count: int) -> Tally:

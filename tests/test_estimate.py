@@ -6,6 +6,7 @@ from mtpsim import estimate, theory
 from mtpsim.advise import advise, may_be_best, step_verdict
 from mtpsim.estimate import Estimates, Theory, delta
 from mtpsim.layout import Layout
+from mtpsim.simulate import complete
 from mtpsim.tally import Tally
 
 
@@ -42,7 +43,7 @@ def test_intervals_cover_where_requests_are_the_unit_and_fail_where_rounds_are()
     assert coverage(cluster=False) < 0.6  # negative control: rounds taken as independent
 
 
-LAYOUT = Layout(2, every=False, measured_at=2)  # tokens, seconds, rounds by depth, accepted
+LAYOUT = Layout(2, False, 2, positions=False)  # tokens, seconds, rounds by depth, accepted
 GIVEN = [10, 18, 24, 760, 980, 1180, 10, 10, 10, 8, 6]
 
 
@@ -50,7 +51,7 @@ def row(layout, given):
     """A request's row, its derived columns filled in."""
     filled = np.zeros((1, layout.columns))
     filled[0, : len(given)] = given
-    layout.complete(filled)
+    complete(filled, layout)
     return filled
 
 
@@ -77,7 +78,7 @@ def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain(
     closed = theory.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
     assert estimate.break_even_rate(MEANS, LAYOUT)[0] == pytest.approx(closed)
     assert estimate.last_rate(MEANS, LAYOUT)[0] == pytest.approx(rates)
-    every = Layout(2, every=True, measured_at=2)  # p1 moved with depth: only its own rates tell
+    every = Layout(2, True, 2, positions=False)  # p1 moved with depth: only its own rates tell
     means = row(every, [10, 18, 23, 760, 980, 1270, 10, 10, 10, 8, 7.4, 5.6])
     needed = estimate.break_even_rate(means, every)[0]
     have = estimate.last_rate(means, every)[0]

@@ -83,7 +83,16 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
     draft = walk.verify if noise.shared else walk.draft
     write_depths(task, shallow, deep, tokens, walk.rounds, walk.accepted, walk.verify, draft, out)
     if shallow <= measured <= deep:
+        _count_windows(measured, walk, windows)
         write_windows(task, windows, out)
+
+
+@helper
+def _count_windows(measured, walk, windows):
+    """Starts that had all their positions decoded: each but the last M - 1."""
+    for lane in range(windows.shape[1]):
+        positions = walk.rounds[measured, lane] + walk.accepted[measured, :, lane].sum()
+        windows[0, lane] = max(positions - measured + 1, 0)
 
 
 @helper
@@ -145,17 +154,24 @@ def _try_as_start(levels, t, active, trying, whole, windows):
     counts once its M positions are all decoded: ``whole`` where there are so many.
     """
     last = trying.shape[0] - 1
-    for i in range(last, -1, -1):
-        level = levels[i, t]
-        for lane in range(active.size):
-            before = trying[i - 1, lane] if i > 0 else np.int32(0)
-            trying[i, lane] = before + (level[lane] & np.int32(before == i))
+    for i in range(last, 0, -1):
+        _pass_on(trying[i - 1], levels[i, t], np.int32(i), trying[i])
+    trying[0] = levels[0, t]
     if whole:
-        for lane in range(active.size):
-            windows[0, lane] += active[lane]
         for j in range(last + 1):
-            for lane in range(active.size):
-                windows[j + 1, lane] += active[lane] & np.int32(trying[last, lane] > j)
+            _count_over(trying[last], active, np.int32(j), windows[j + 1])
+
+
+@helper
+def _pass_on(before, level, i, after):
+    for lane in range(after.size):
+        after[lane] = before[lane] + (level[lane] & np.int32(before[lane] == i))
+
+
+@helper
+def _count_over(accepted, active, j, total):
+    for lane in range(total.size):
+        total[lane] += active[lane] & np.int32(accepted[lane] > j)
 
 
 @helper
