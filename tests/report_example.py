@@ -77,6 +77,8 @@ def example_point(
             "high": (count * (1 + 1.5 * relative_half_width)).tolist(),
         },
         "depths": depths,
+        "trial": _trial(depths, np.asarray(rates, float), times),
+        "diagnostics": _diagnostics(len(depths) - 1, rates),
         "advice": _advice(depths),
     }
 
@@ -97,6 +99,68 @@ def _step(k: int, speedup: np.ndarray, scale: np.ndarray, half: float) -> dict[s
 def _needed(k: int, length: np.ndarray, survival: np.ndarray, times: np.ndarray) -> float:
     reached = 1.0 if k == 1 else survival[k - 2]
     return float(length[k - 1] * (times[k] / times[k - 1] - 1) / reached)
+
+
+def _trial(depths: list[dict[str, Any]], rates: np.ndarray, times: np.ndarray) -> dict[str, Any]:
+    """Every definition plugged into the closed form, over the simulated speedups of ``depths``."""
+    reach = np.cumsum(np.log(rates))
+    plugged = {
+        "stated": rates,
+        "conditional": rates,
+        "survival": np.exp(reach),
+        "pooled": np.full(rates.size, np.exp(reach).mean()),
+        "first": np.full(rates.size, rates[0]),
+    }
+    rows = []
+    for weighting, shift in (("round-pooled", 0.0), ("request-mean", 0.01), ("every-position", 0)):
+        for name, values in plugged.items():
+            if name == "stated" and weighting != "round-pooled":
+                continue
+            length = 1 + np.cumsum(np.cumprod(values))
+            speedups = TARGET * length / times[1:] * (1 + shift)
+            rows.append(
+                {
+                    "definition": name,
+                    "weighting": None if name == "stated" else weighting,
+                    "chosen": name == "stated",
+                    "rates": {field: values.tolist() for field in ("mean", "low", "high")},
+                    "depths": [
+                        {"depth": d["depth"], "speedup_error": _error(predicted, d["speedup"])}
+                        for d, predicted in zip(depths[1:], speedups, strict=True)
+                    ],
+                }
+            )
+    return {"measured_at": rates.size, "rows": rows}
+
+
+def _error(predicted: float, cell: dict[str, Any]) -> dict[str, Any]:
+    mean, half = predicted / cell["mean"] - 1, (cell["high"] - cell["low"]) / 2 / cell["mean"]
+    verdict = "holds" if abs(mean) + half < 0.005 else "fails"
+    return {"mean": mean, "low": mean - half, "high": mean + half, "verdict": verdict}
+
+
+def _diagnostics(depth: int, rates: Sequence[float]) -> dict[str, Any]:
+    lags = [1, 2, 3, 5, 10, 20]
+    mean = [0.3 * 0.8**lag + 0.1 for lag in lags]
+    by_depth = [[rate - 0.01 * k for rate in rates[:k]] for k in range(1, depth + 1)]
+    return {
+        "measured_at": depth,
+        "design_effect": {"mean": 9.0, "low": 8.4, "high": 9.6},
+        "too_narrow": {"mean": 3.0, "low": 2.9, "high": 3.1},
+        "autocorrelation": {
+            "requests": 2000,
+            "lag": lags,
+            "mean": mean,
+            "low": [m - 0.01 for m in mean],
+            "high": [m + 0.01 for m in mean],
+        },
+        "lasting_share": {"mean": 0.1, "low": 0.09, "high": 0.11},
+        "survivorship": {"mean": 0.02, "low": 0.01, "high": 0.03} if depth > 1 else None,
+        "rates_by_depth": [
+            {"depth": k, "mean": r, "low": [v - 0.001 for v in r], "high": [v + 0.001 for v in r]}
+            for k, r in enumerate(by_depth, 1)
+        ],
+    }
 
 
 def _advice(depths: list[dict[str, Any]]) -> dict[str, Any]:
@@ -187,6 +251,13 @@ def without_numbers(result: dict[str, Any]) -> dict[str, Any]:
             for name in ("accept_length", "round_time", "speedup", "marginal"):
                 if depth[name]:
                     depth[name].update(exact=None, mean=None, low=None, high=None)
+        nothing = {"mean": None, "low": None, "high": None}
+        for row in point["trial"]["rows"]:
+            for entry in row["depths"]:
+                entry["speedup_error"] = {**nothing, "verdict": None}
+        point["diagnostics"].update(autocorrelation=None, lasting_share=None, too_narrow=None)
+        for entry in point["diagnostics"]["rates_by_depth"]:
+            entry.update({name: [None] * entry["depth"] for name in nothing})
     return bare
 
 

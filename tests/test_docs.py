@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import mtpsim
+from mtpsim.acceptance import MODELS
+from mtpsim.acceptance.base import Rated
 from mtpsim.experiment import Simulation, parse
+from mtpsim.measure import TheorySpec
+from mtpsim.sweep import combinations
 
 README = Path("README.md").read_text()
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
@@ -47,7 +51,21 @@ def test_reference_names_every_key_of_simulation_with_its_default():
 def test_reference_sweep_is_toml():
     text = Path("docs/experiment.md").read_text()
     block = text[text.index("    [sweep]") :].replace("\n    ", "\n")
-    assert len(tomllib.loads(block.strip())["sweep"]) == 2
+    sweep = tomllib.loads(block.partition("\n\nFinished")[0].strip())["sweep"]
+    assert len(list(combinations(sweep))) == 4
+
+
+def test_reference_names_every_model_with_its_keys():
+    text = Path("docs/experiment.md").read_text()
+    for name, model in MODELS.items():
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
+        shared = {"model", *Rated.model_fields} if "` R |" in line else {"model"}
+        for key in model.model_fields.keys() - shared:
+            fixed = key == "rates_are" and key not in line  # one value alone
+            free = name == "independent" and key == "clock"  # makes no difference
+            assert fixed or free or f"`{key}`" in line or f"`{key} =" in line, f"{name}: {key}"
+    for key in TheorySpec.model_fields:
+        assert f"| `{key}` |" in text
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)

@@ -49,7 +49,9 @@ class TestTable:
         body = re.findall(r"─\n((?:.+\n)+)", text)
         assert body
         for table in body:
-            assert all(re.match(r" *(▸ )?[\d.]+ ", line) for line in table.splitlines())
+            for line in table.splitlines():
+                plugged = re.match(r" (▸|  ?)? *(as the|cond|surv|pool|p1 alone)", line)
+                assert plugged or re.match(r" *(▸ )?[\d.]+ ", line), line
 
     def test_plain_text_has_the_numbers_the_mark_and_the_advice(self):
         result = example_result()
@@ -105,6 +107,27 @@ class TestTable:
         assert "even p" not in text
         assert "warning: the round time varies by 40 %" in text
         assert "(noise.cv = 1.2)" in " ".join(text.split())
+
+    def test_definitions_stand_side_by_side(self):
+        result = example_result()
+        text = printed(result)
+        rows = result["points"][0]["trial"]["rows"]
+        survival = next(r for r in rows if r["definition"] == "survival")
+        line = next(x for x in text.splitlines() if "survival as if conditional  " in x)
+        for entry in survival["depths"][1:]:
+            assert f"{100 * entry['speedup_error']['mean']:+.1f}" in line
+        assert "▸ as the file states" in text
+        assert "mean of requests" in text
+        assert "every position" not in text  # the same here as over rounds
+        assert "3x too narrow" in text
+        assert "10 % of the variance" in text
+        assert "Conditional rates rise by 0.020" in text
+        assert "p1 falls from 0.790 at depth 1 to 0.770 at depth 3" in text
+
+    def test_sweep_shows_what_each_definition_would_have_cost(self):
+        text = printed(example_sweep()).partition("Closed form's speedup off by")[2]
+        assert "survival  pooled" in text
+        assert "judged together, 9 of them (Holm)" in text
 
     def test_state_of_the_run_is_told(self):
         point = example_point(relative_half_width=0.05)

@@ -19,10 +19,12 @@ from mtpsim.report import style
 from mtpsim.report.latency_plot import density
 from mtpsim.report.plots import (
     accepted_figure,
+    dependence_figure,
     latency_figure,
     marginal_figure,
     save_plots,
     speedup_figure,
+    theory_figure,
 )
 
 
@@ -124,13 +126,15 @@ class TestFigures:
         assert places == [[t, t] for t in (76, 98, 118, 139)]
 
     @pytest.mark.parametrize("name", EXAMPLES)
-    def test_every_kind_of_result_becomes_four_pictures(self, name, tmp_path):
+    def test_every_kind_of_result_becomes_six_pictures(self, name, tmp_path):
         result = EXAMPLES[name]
         paths = save_plots(result, example_round_times(result), tmp_path / "plots")
         assert [path.name for path in paths] == [
             "speedup.png",
             "marginal.png",
             "accepted.png",
+            "theory.png",
+            "dependence.png",
             "latency.png",
         ]
         for path in paths:
@@ -138,11 +142,17 @@ class TestFigures:
 
     def test_nothing_simulated_still_draws(self, tmp_path):
         bare = without_numbers(example_result())
-        assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 4
+        assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 6
         assert "nan" not in texts(speedup_figure(bare)) + texts(marginal_figure(bare))
 
     def test_without_samples_there_is_no_latency_plot(self, tmp_path):
-        assert len(save_plots(example_result(), [], tmp_path)) == 3
+        assert len(save_plots(example_result(), [], tmp_path)) == 5
+
+    def test_documents_of_earlier_versions_still_draw(self, tmp_path):
+        old = example_result()
+        for point in old["points"]:
+            del point["trial"], point["diagnostics"]
+        assert len(save_plots(old, [], tmp_path)) == 3
 
     def test_titles_are_not_mathematics(self, tmp_path):
         result = example_result()
@@ -167,3 +177,75 @@ class TestDrawing:
         # Four standard errors.
         assert np.abs(found - wanted).max() < 0.07
         assert found.max() == 1
+
+
+class TestTheory:
+    def test_one_point_shows_every_definition_and_weightings_that_differ(self):
+        result = example_result()
+        figure = theory_figure(result)
+        rows = result["points"][0]["trial"]["rows"]
+        lines = drawn_lines(figure.axes[0])
+        for row in rows:
+            errors = [100 * entry["speedup_error"]["mean"] for entry in row["depths"]]
+            drawn = any(line == pytest.approx(errors) for line in lines)
+            assert drawn or row["weighting"] == "every-position"  # here the same as round-pooled
+        written = texts(figure)
+        for name in ("as the file states", "pooled A / D", "p1 alone", "mean of requests"):
+            assert name in written
+        assert "every position" not in written
+        assert "holds at every depth" in written
+        assert "within 0.5 %" in written
+
+    def test_a_failure_is_the_heading(self):
+        result = example_result()
+        error = result["points"][0]["depths"][3]["theory_error"]
+        error.update(mean=-0.0691, verdict="fails")
+        assert "promises 6.91 % too little at depth 3" in texts(theory_figure(result))
+
+    def test_a_sweep_of_one_key_has_a_line_a_depth_of_two_a_map_of_more_a_list(self):
+        sweep = example_sweep()
+        figure = theory_figure(sweep)
+        at_2 = [100 * point["depths"][2]["theory_error"]["mean"] for point in sweep["points"]]
+        assert any(line == pytest.approx(at_2) for line in drawn_lines(figure.axes[0]))
+        assert "depth 2" in texts(figure)
+        grid = theory_figure(example_grid())
+        (image,) = grid.axes[0].images
+        assert image.get_array().shape == (3, 4)
+        in_step = example_grid()
+        in_step["points"] = in_step["points"][:5]  # no grid any more: a list
+        assert not theory_figure(in_step).axes[0].images
+        assert "depth" in texts(theory_figure(in_step))
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("figure", [theory_figure, dependence_figure])
+    def test_every_example_is_drawn_with_numbers_and_without(self, name, figure):
+        for result in (EXAMPLES[name], without_numbers(EXAMPLES[name])):
+            assert figure(result).axes
+
+
+class TestDependence:
+    def test_autocorrelation_with_intervals_and_what_lasts(self):
+        result = example_result()
+        figure = dependence_figure(result)
+        found = result["points"][0]["diagnostics"]
+        lines = drawn_lines(figure.axes[0])
+        assert any(line == pytest.approx(found["autocorrelation"]["mean"]) for line in lines)
+        assert any(line == pytest.approx([0.1, 0.1]) for line in lines)
+        (bars,) = figure.axes[0].containers
+        low = [s[0, 1] for s in bars[2][0].get_segments()]
+        assert low == pytest.approx(found["autocorrelation"]["low"])
+        assert "would be 3 times too narrow" in texts(figure)
+        assert "lasts for good" in texts(figure)
+
+    def test_rates_by_position_for_each_depth_or_p1_for_each_point(self):
+        figure = dependence_figure(example_result())
+        lines = drawn_lines(figure.axes[1])
+        assert [len(line) for line in lines] == [1, 2, 3]
+        sweep = dependence_figure(example_sweep())
+        assert [len(line) for line in drawn_lines(sweep.axes[1])] == [3, 3, 3]
+        assert "noise.cv = 0.4" in texts(sweep)
+
+    def test_counts_that_never_vary_are_said(self):
+        figure = dependence_figure(without_numbers(example_result()))
+        assert "counts never vary" in texts(figure)
+        assert "as good as independent" in texts(figure)

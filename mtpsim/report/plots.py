@@ -6,24 +6,28 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mtpsim.report.dependence_plot import dependence_figure
 from mtpsim.report.document import Document
 from mtpsim.report.latency_plot import RoundTimes, latency_figure
 from mtpsim.report.speedup_plot import speedup_figure
 from mtpsim.report.step_plots import accepted_figure, marginal_figure
+from mtpsim.report.theory_plot import theory_figure
 
 DPI = 150
 
 __all__ = [
     "accepted_figure",
+    "dependence_figure",
     "latency_figure",
     "marginal_figure",
     "save_plots",
     "speedup_figure",
+    "theory_figure",
 ]
 
 
 def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) -> list[Path]:
-    """Write ``speedup.png``, ``marginal.png``, ``accepted.png`` and ``latency.png``.
+    """Write ``speedup.png``, ``theory.png``, ``dependence.png`` and the others as PNG files.
 
     Args:
         result: the result document.
@@ -42,6 +46,9 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
         "marginal": marginal_figure(result),
         "accepted": accepted_figure(result),
     }
+    if all("trial" in point for point in result["points"]):
+        figures["theory"] = theory_figure(result)
+        figures["dependence"] = dependence_figure(result)
     if len(round_times):
         figures["latency"] = latency_figure(result, round_times)
     return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]

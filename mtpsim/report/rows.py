@@ -9,7 +9,10 @@ from typing import Any
 
 from mtpsim.report.document import FIELDS, Document, swept_keys
 
-QUANTITIES = ("accept_length", "round_time", "speedup", "marginal", "theory_error")
+QUANTITIES = (
+    *("accept_length", "round_time", "speedup", "marginal"),
+    *("theory_error", "accept_length_error"),
+)
 SINGLE = "break_even_rate"
 Row = dict[str, Any]
 

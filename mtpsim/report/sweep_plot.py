@@ -54,13 +54,14 @@ def many_points(result: Document) -> Figure:
     return _list_of_points(result)
 
 
-def _values(result: Document, key: str) -> list[Any]:
+def values_of(result: Document, key: str) -> list[Any]:
+    """Value of a swept key at every point."""
     return [(point.get("set") or {}).get(key) for point in result["points"]]
 
 
 def _against_one_key(result: Document, key: str) -> Figure:
     """Draw a line a depth: coloured where the depth is the best somewhere, else pale."""
-    values, name = _values(result, key), short_names([key])[key]
+    values, name = values_of(result, key), short_names([key])[key]
     numeric = all(known(v) and not isinstance(v, bool) for v in values)
     x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
     order = np.argsort(x)
@@ -83,7 +84,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
         if depth in colors or deepest <= MOST_WRITTEN[1]:
             text = f"depth {depth}" if depth else "plain"
             labels.append((mean[order[-1]], text, color if depth in colors else GREY))
-    _ticks(axes, x, values, numeric)
+    ticks_at(axes, x, values, numeric)
     label_ends(axes, labels)
     frame.name_axes(name, Y_NAME)
     frame.note(interval_note(result, axes, np.concatenate(all_arms, axis=1)))
@@ -115,7 +116,7 @@ def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
     }
 
 
-def _ticks(axes: Axes, x: Floats, values: list[Any], numeric: bool) -> None:
+def ticks_at(axes: Axes, x: Floats, values: list[Any], numeric: bool) -> None:
     """Ticks at the swept values; a logarithmic axis where they span two decades."""
     if numeric and x.min() > 0 and x.max() / x.min() >= 100:
         axes.set_xscale("log")
@@ -126,11 +127,11 @@ def _ticks(axes: Axes, x: Floats, values: list[Any], numeric: bool) -> None:
 
 def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
-    rows = list(dict.fromkeys(value_text(v) for v in _values(result, down)))
-    columns = list(dict.fromkeys(value_text(v) for v in _values(result, across)))
+    rows = list(dict.fromkeys(value_text(v) for v in values_of(result, down)))
+    columns = list(dict.fromkeys(value_text(v) for v in values_of(result, across)))
     depth, speed = np.full((len(rows), len(columns)), np.nan), {}
     for point in result["points"]:
-        place = _place(point, down, across, rows, columns)
+        place = place_of(point, down, across, rows, columns)
         best = best_depth(point)
         if best is not None:
             depth[place] = best
@@ -150,7 +151,7 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     axes.set_yticks(range(len(rows)), [shorten(r, 14) for r in rows])
     if len(rows) <= MOST_WRITTEN[0] and len(columns) <= MOST_WRITTEN[1]:
         for (row, col), value in speed.items():
-            ink = _ink_on(colors(norm(depth[row, col])))
+            ink = ink_on(colors(norm(depth[row, col])))
             text = f"d{int(depth[row, col])}  {value:.2f}x" if depth[row, col] else "plain"
             write(axes, col, row, text, color=ink, ha="center", va="center")
     else:
@@ -161,9 +162,10 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     return frame.figure
 
 
-def _place(
+def place_of(
     point: Document, down: str, across: str, rows: list[str], columns: list[str]
 ) -> tuple[int, int]:
+    """Row and column of a point in a map of two keys."""
     values = point.get("set") or {}
     return rows.index(value_text(values.get(down))), columns.index(value_text(values.get(across)))
 
@@ -177,7 +179,7 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     return ListedColormap(shades), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
-def _ink_on(color: tuple[float, ...]) -> str:
+def ink_on(color: tuple[float, ...]) -> str:
     """Black or white, whichever reads better on the colour."""
     brightness = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     return INK if brightness > 0.5 else "white"

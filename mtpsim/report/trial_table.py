@@ -199,7 +199,7 @@ def print_sweep_trial(result: Document, console: Console) -> None:
     points = [point for point in result["points"] if point.get("trial")]
     if not points:
         return
-    say(console, "Closed form's speedup off by, in %, at the best depth of each point:")
+    say(console, "Closed form's speedup off by, in %, where each point is fastest:")
     names = _columns(points)
     choices = [names[:n] for n in range(len(names), 0, -1)]
     console.print(

@@ -1,0 +1,283 @@
+"""How far the closed form is off: by what was plugged in, by depth, over what was swept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from mtpsim.report.document import (
+    Document,
+    Floats,
+    best_depth,
+    fixed,
+    known,
+    numbers,
+    short_names,
+    swept_keys,
+    value_text,
+)
+from mtpsim.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    MARKER,
+    PALE,
+    PURPLE,
+    VERMILION,
+    Frame,
+    depth_ticks,
+    error_arms,
+    interval_note,
+    label_ends,
+    label_of,
+    shorten,
+    subtitle_of,
+    write,
+)
+from mtpsim.report.sweep_plot import MOST_ROWS, ink_on, place_of, ticks_at, values_of
+from mtpsim.report.trial_table import NAMES, row_name, worth_showing
+
+COLORS = {
+    "stated": INK,
+    "conditional": BLUE,
+    "survival": VERMILION,
+    "pooled": PURPLE,
+    "first": GREEN,
+}
+DASHES: dict[str | None, Any] = {
+    None: "-",
+    "round-pooled": "-",
+    "request-mean": (0, (5, 2)),
+    "every-position": (0, (1, 1.5)),
+}
+Y_NAME = "error of the predicted speedup (%)"
+
+
+def theory_figure(result: Document) -> Figure:
+    """Draw the relative error of the closed form with its intervals and the tolerance.
+
+    One point shows every way to measure the rates, by depth. A sweep shows the way that was chosen
+    against what was swept.
+    """
+    if len(result["points"]) == 1:
+        return _one_point(result)
+    keys = swept_keys(result)
+    if len(keys) == 1:
+        return _against_one_key(result, keys[0])
+    if len(keys) == 2 and _fills_a_grid(result, keys):
+        return _map_of_two_keys(result, keys[0], keys[1])
+    return _list_of_points(result)
+
+
+def _epsilon(result: Document) -> float:
+    return float(result["experiment"]["simulation"].get("epsilon") or 0.005)
+
+
+def chosen_row(point: Document) -> Document:
+    """The row of the trial that the experiment asks for."""
+    rows: list[Document] = point["trial"]["rows"]
+    return next(row for row in rows if row["chosen"])
+
+
+def _errors(row: Document) -> tuple[Floats, Floats]:
+    """Errors in percent ``[K]`` and their arms ``[2, K]``."""
+    cells = [entry["speedup_error"] for entry in row["depths"]]
+    mean, low, high = (100 * numbers(c[f] for c in cells) for f in ("mean", "low", "high"))
+    return mean, error_arms(mean, low, high)
+
+
+def _heading(points: list[Document]) -> str:
+    """State the worst error of what was plugged in."""
+    cells = [(d["theory_error"], d["depth"]) for p in points for d in p["depths"][1:]]
+    failed = [(c["mean"], k) for c, k in cells if c and c.get("verdict") == "fails"]
+    if failed:
+        error, depth = max(failed, key=lambda pair: abs(pair[0]))
+        much = "too much" if error > 0 else "too little"
+        return f"The closed form promises {100 * abs(error):.3g} % {much} at depth {depth}"
+    if any(c and c.get("verdict") == "undecided" for c, _ in cells):
+        return "No error of the closed form is sure, but not all are sure to be small"
+    return "The closed form holds at every depth" + (", at every point" if len(points) > 1 else "")
+
+
+def _plugged(point: Document) -> str:
+    row = chosen_row(point)
+    if row["definition"] == "stated":
+        return "plugged in: the rates of the file"
+    weighting = row["weighting"].replace("-", " ")
+    at = point["trial"]["measured_at"]
+    return f"plugged in: {NAMES[row['definition']]} rates of depth {at}, {weighting}"
+
+
+def _tolerance(axes: Axes, result: Document) -> None:
+    """Shade where the theory holds."""
+    epsilon = 100 * _epsilon(result)
+    axes.axhspan(-epsilon, epsilon, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+
+
+def _one_point(result: Document) -> Figure:
+    point = result["points"][0]
+    rows = worth_showing(point["trial"])
+    lines = sum(row_name(row).count(",") + 1 for row in rows)
+    frame = Frame(
+        _heading([point]),
+        subtitle_of(result, _plugged(point)),
+        size=(8.0, max(4.5, 1.9 + 0.185 * lines)),
+        right=2.15,
+    )
+    axes = frame.axes[0]
+    labels, arms = [], []
+    for row in rows:
+        mean, arm = _errors(row)
+        depths = [entry["depth"] for entry in row["depths"]]
+        color = COLORS[row["definition"]]
+        axes.errorbar(
+            depths,
+            mean,
+            arm,
+            color=color,
+            linestyle=DASHES[row["weighting"]],
+            linewidth=2.6 if row["chosen"] else 1.2,
+            marker="o",
+            markersize=MARKER if row["chosen"] else 3.5,
+            capsize=2,
+            zorder=3 if row["chosen"] else 2,
+        )
+        labels.append((mean[-1], row_name(row).replace(", ", ",\n"), color))
+        arms.append(arm)
+    _tolerance(axes, result)
+    depth_ticks(axes, 1, len(point["depths"]) - 1)
+    axes.margins(y=0.08)
+    label_ends(axes, labels)
+    frame.name_axes("depth (drafts a round)", Y_NAME)
+    frame.note(
+        f"Thick: what was plugged in. Grey: within {100 * _epsilon(result):g} %, where the theory "
+        f"holds. {interval_note(result, axes, np.concatenate(arms, axis=1))}"
+    )
+    return frame.figure
+
+
+def _against_one_key(result: Document, key: str) -> Figure:
+    points, values = result["points"], values_of(result, key)
+    numeric = all(known(v) and not isinstance(v, bool) for v in values)
+    x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
+    order = np.argsort(x, kind="stable")
+    subtitle = subtitle_of(result, "the chosen way to measure rates, a line a depth")
+    frame = Frame(_heading(points), subtitle, right=0.95)
+    axes = frame.axes[0]
+    deepest = max(len(point["depths"]) for point in points) - 1
+    shades = colormaps["viridis"](np.linspace(0, 0.85, deepest))
+    labels, all_arms = [], []
+    for depth in range(1, deepest + 1):
+        cells = [_theory_error(point, depth) for point in points]
+        mean, low, high = (100 * numbers(c.get(f) for c in cells) for f in ("mean", "low", "high"))
+        arms = error_arms(mean, low, high)
+        color = "#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in shades[depth - 1][:3]))
+        axes.errorbar(
+            x[order], mean[order], arms[:, order], color=color, marker="o", markersize=4, capsize=2
+        )
+        labels.append((mean[order[-1]], f"depth {depth}", color))
+        all_arms.append(arms)
+    _tolerance(axes, result)
+    ticks_at(axes, x, values, numeric)
+    label_ends(axes, labels)
+    frame.name_axes(short_names([key])[key], Y_NAME)
+    frame.note(
+        f"Grey: within {100 * _epsilon(result):g} %, where the theory holds. "
+        f"{interval_note(result, axes, np.concatenate(all_arms, axis=1))}"
+    )
+    return frame.figure
+
+
+def _theory_error(point: Document, depth: int) -> Document:
+    if depth >= len(point["depths"]):
+        return {}
+    found: Document = point["depths"][depth]["theory_error"] or {}
+    return found
+
+
+def _shown_depth(point: Document) -> int:
+    """The best depth; where MTP is off, the closed form has no say but at depth 1."""
+    return max(best_depth(point) or 1, 1)
+
+
+def _fills_a_grid(result: Document, keys: list[str]) -> bool:
+    """Whether the two keys cross (those that go in step are a list of points)."""
+    sizes = [len({value_text(v) for v in values_of(result, key)}) for key in keys]
+    return len(result["points"]) == sizes[0] * sizes[1]
+
+
+def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
+    rows = list(dict.fromkeys(value_text(v) for v in values_of(result, down)))
+    columns = list(dict.fromkeys(value_text(v) for v in values_of(result, across)))
+    error, marks = np.full((len(rows), len(columns)), np.nan), {}
+    for point in result["points"]:
+        place = place_of(point, down, across, rows, columns)
+        depth = _shown_depth(point)
+        cell = _theory_error(point, depth)
+        error[place] = numbers([cell.get("mean")])[0] * 100
+        marks[place] = f"{fixed(error[place], 2)}\n{cell.get('verdict') or ''}, d{depth}"
+    size = (min(2.6 + 1.0 * len(columns), 11), min(2.3 + 0.62 * len(rows), 9))
+    left = 0.7 + 0.08 * max(len(shorten(row, 14)) for row in rows)
+    frame = Frame(
+        _heading(result["points"]),
+        subtitle_of(result, "error of the closed form at the best depth (%)"),
+        size=(max(size[0], 7.2), max(size[1], 3.6)),
+        left=left,
+    )
+    axes = frame.axes[0]
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    least = 400 * _epsilon(result)  # what is within the tolerance stays pale
+    reach = max(float(np.nanmax(np.abs(error), initial=0)), least)
+    colors, norm = colormaps["RdBu_r"], Normalize(-1.3 * reach, 1.3 * reach)
+    axes.imshow(error, cmap=colors, norm=norm, aspect="auto")
+    axes.set_xticks(range(len(columns)), [shorten(c, 14) for c in columns])
+    axes.set_yticks(range(len(rows)), [shorten(r, 14) for r in rows])
+    if len(rows) <= 12 and len(columns) <= 9:
+        for (row, col), text in marks.items():
+            ink = ink_on(colors(norm(error[row, col])))
+            write(axes, col, row, text, color=ink, ha="center", va="center", fontsize=8.5)
+    frame.note("Red: promises too much; blue: too little. d2: at depth 2.")
+    names = short_names([down, across])
+    frame.name_axes(names[across], names[down])
+    return frame.figure
+
+
+def _list_of_points(result: Document) -> Figure:
+    points = result["points"][:MOST_ROWS]
+    names = [shorten(label_of(result, n), 48) for n in range(len(points))]
+    left = 0.4 + 0.075 * max(len(name) for name in names)
+    frame = Frame(
+        _heading(result["points"]),
+        subtitle_of(result, "error of the closed form at the best depth of each point"),
+        size=(left + 5, 1.9 + 0.26 * len(points)),
+        left=left,
+    )
+    axes = frame.axes[0]
+    axes.grid(visible=False)
+    epsilon = 100 * _epsilon(result)
+    axes.axvspan(-epsilon, epsilon, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+    for row, point in enumerate(points):
+        depth = _shown_depth(point)
+        cell = _theory_error(point, depth)
+        if not known(cell.get("mean")):
+            continue
+        mean, low, high = (100 * float(cell[field]) for field in ("mean", "low", "high"))
+        arms = error_arms(np.array([mean]), np.array([low]), np.array([high]))
+        axes.errorbar(mean, row, xerr=arms, fmt="o", color=BLUE, markersize=MARKER)
+        note = f"  depth {depth}, {cell.get('verdict') or ''}"
+        write(axes, high, row, note, va="center", fontsize=8)
+    axes.set_yticks(range(len(points)), names, fontsize=8.5)
+    axes.invert_yaxis()
+    axes.margins(x=0.25)
+    frame.name_axes(Y_NAME, "")
+    if len(points) < len(result["points"]):
+        frame.note(f"The first {len(points)} of {len(result['points'])} points.")
+    return frame.figure
