@@ -140,6 +140,64 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
     )
 
 
+@dataclass(frozen=True)
+class CountMoments:
+    """Moments of the accepted drafts a_1 .. a_N of the rounds of a request.
+
+    Attributes:
+        mean: ``[N]`` E a_t.
+        square: ``[N]`` E a_t^2.
+        covariance: ``[N, N]`` of a_t and a_u.
+
+    """
+
+    mean: Floats
+    square: Floats
+    covariance: Floats
+
+    @property
+    def variance(self) -> float:
+        """Of the accepted drafts of a round drawn at random."""
+        return float(self.square.mean() - self.mean.mean() ** 2)
+
+    @property
+    def design_effect(self) -> float:
+        """Variance of the sum over what it were with independent rounds."""
+        return float(self.covariance.sum() / (len(self.mean) * self.variance))
+
+    def autocorrelation(self, lag: int) -> float:
+        """Correlation of rounds ``lag`` apart, all such pairs together."""
+        early, late = self.mean[:-lag], self.mean[lag:]
+        product = np.diag(self.covariance, lag) + early * late
+        return float((product.mean() - early.mean() * late.mean()) / self.variance)
+
+    @property
+    def lasting_share(self) -> float:
+        """Covariance of the mean in the first and in the last third, over the variance."""
+        third = max(len(self.mean) // 3, 1)
+        return float(self.covariance[:third, -third:].mean() / self.variance)
+
+
+def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMoments:
+    """How the rounds of a request of ``rounds`` rounds hang together, solved exactly."""
+    law = round_law(chain, depth)
+    count = np.arange(depth + 1)
+    step, weighted = law.sum(0), np.einsum("a,ast->st", count, law)
+    here, ahead = np.empty((rounds, chain.states)), np.empty((chain.states, rounds))
+    start, later = chain.start, weighted.sum(1)
+    for t in range(rounds):
+        here[t], ahead[:, t] = start, later
+        start, later = start @ step, step @ later
+    mean = here @ weighted.sum(1)
+    square = here @ (count**2 @ law.sum(2))
+    product = here @ weighted @ ahead  # E a_t a_(t + 1 + lag), by t and lag
+    covariance = np.zeros((rounds, rounds))
+    for lag in range(1, rounds):
+        line = product[: rounds - lag, lag - 1] - mean[: rounds - lag] * mean[lag:]
+        covariance += np.diag(line, lag) + np.diag(line, -lag)
+    return CountMoments(mean, square, covariance + np.diag(square - mean**2))
+
+
 def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exact:
     """Mean totals over the recorded requests, which are drawn alike."""
     counts, produced = np.zeros(depth + 1), 0.0

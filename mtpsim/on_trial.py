@@ -7,7 +7,10 @@ from itertools import product
 import numpy as np
 
 from mtpsim import estimate
+from mtpsim.acceptance import Recording
+from mtpsim.dependence import MOST_ROUNDS
 from mtpsim.estimate import Theory
+from mtpsim.exact import CountMoments, count_moments
 from mtpsim.measure import DEFINITIONS, WEIGHTINGS, Weighting
 from mtpsim.measured import Document, Measured, interval, intervals
 
@@ -63,25 +66,47 @@ def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:
 
 def diagnostics(measured: Measured) -> Document:
     """How far rounds are from independent, and how rates move with position and depth."""
-    layout, found = measured.layout, measured.dependence
+    layout, found, exact = measured.layout, measured.dependence, _exact_counts(measured)
     effect = measured.estimates(estimate.design_effect)
     spread = bool(np.isfinite(effect.values[0]) and effect.values[0] > 0)
     rising = measured.estimates(estimate.survivorship)
-    return {
+    document: Document = {
         "measured_at": layout.measured_at,
-        "design_effect": interval(effect) if spread else None,
-        "too_narrow": _roots(interval(effect)) if spread else None,
-        "autocorrelation": None
-        if found is None
-        else {
+        "design_effect": None,
+        "too_narrow": None,
+        "autocorrelation": None,
+        "lasting_share": None,
+    }
+    if spread:
+        document["design_effect"] = {
+            "exact": exact.design_effect if exact else None,
+            **interval(effect),
+        }
+        document["too_narrow"] = _roots(interval(effect))
+    if found is not None:
+        document["autocorrelation"] = {
             "requests": found.requests,
             "lag": found.lags,
+            "exact": [exact.autocorrelation(lag) for lag in found.lags] if exact else None,
             **intervals(found.autocorrelation),
-        },
-        "lasting_share": None if found is None else interval(found.lasting),
+        }
+        document["lasting_share"] = {
+            "exact": exact.lasting_share if exact else None,
+            **interval(found.lasting),
+        }
+    return {
+        **document,
         "survivorship": interval(rising) if layout.depth > 1 else None,
         "rates_by_depth": [_rates_at(measured, k) for k in range(1, layout.depth + 1)],
     }
+
+
+def _exact_counts(measured: Measured) -> CountMoments | None:
+    """Exact moments, where requests have a number of rounds and it is no great one."""
+    rounds = measured.experiment.simulation.rounds or 0
+    if isinstance(measured.source, Recording) or not 1 < rounds <= MOST_ROUNDS:
+        return None
+    return count_moments(measured.source, measured.layout.measured_at, rounds)
 
 
 def _roots(squares: Document) -> Document:

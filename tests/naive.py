@@ -105,3 +105,13 @@ def windows(rng, chain, depth, *, rounds):
                 break
             found[1 + j] += 1
     return found
+
+
+def counts(rng, chain, depth, rounds):
+    """Accepted drafts of each of the first rounds of a request."""
+    play = round_under_round_clock if chain.clock == "round" else round_under_token_clock
+    state, found = pick(rng, chain.start), []
+    for _ in range(rounds):
+        accepted, state = play(rng, chain, depth, state)
+        found.append(accepted)
+    return found
