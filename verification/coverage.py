@@ -221,8 +221,8 @@ def write(lines: list[str], second: list[str], runs: int) -> None:
     middle = [
         "",
         "Share of 2,000 runs whose interval holds the exact value: the error of the closed form at",
-        "depth 3 with rates measured at depth 1, and the diagnostics of dependence, whose intervals",
-        "rest on second moments and so hold a little less often in small runs.",
+        "depth 3 with rates measured at depth 1, and the diagnostics of dependence, whose",
+        "intervals rest on second moments and so hold a little less often in small runs.",
         "",
     ]
     Path(__file__).with_name("results.md").write_text(
