@@ -89,14 +89,18 @@ def _pairs(counts: Counts, lag: int) -> Floats:
 
 
 def _thirds(counts: Counts) -> Floats:
-    """Mean count in the first and in the last third of a request, and their product, ``[n, 3]``."""
+    """Mean count in the first and in the last third of a request, and their product, ``[n, 4]``.
+
+    Each is weighted by the length of the third, which comes first: longer requests have more
+    rounds, as they have in the variance of a round.
+    """
     rounds = (counts >= 0).sum(1)
     third = np.maximum(rounds // 3, 1)
     place = np.arange(counts.shape[1])
     first = place < third[:, None]
     last = (place >= (rounds - third)[:, None]) & (place < rounds[:, None])
     x, y = ((counts * part).sum(1) / third for part in (first, last))
-    return np.stack([x, y, x * y], axis=1)
+    return np.stack([third, third * x, third * y, third * x * y], axis=1).astype(float)
 
 
 def _variance(means: Floats) -> Floats:
@@ -112,5 +116,6 @@ def _correlations(means: Floats, lags: int) -> Floats:
 
 
 def _lasting(means: Floats) -> Floats:
-    x, y, product = np.moveaxis(means[..., -3:], -1, 0)
-    return np.asarray((product - x * y) / _variance(means))[..., None]
+    weight, x, y, product = np.moveaxis(means[..., -4:], -1, 0)
+    covariance = product / weight - (x / weight) * (y / weight)
+    return np.asarray(covariance / _variance(means))[..., None]

@@ -66,7 +66,8 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
             for s in range(chain.states)
         ]
     reach = law @ chain.survival
-    rates = reach / np.concatenate([[1.0], reach[:-1]])
+    before = np.concatenate([[1.0], reach[:-1]])
+    rates = np.divide(reach, before, out=0 * reach, where=before > 0)
     if chain.clock == "round":
         lines.append(f"  pooled over rounds: conditional rates {_rates(rates)}")
     return lines

@@ -27,7 +27,7 @@ def trial(measured: Measured) -> Document:
         rows.insert(0, Theory(times, stated))
     return {
         "measured_at": measured.layout.measured_at,
-        "rows": [_row(measured, theory, _same(theory, chosen)) for theory in rows],
+        "rows": [_row(measured, theory, _same(theory, chosen, measured)) for theory in rows],
     }
 
 
@@ -37,10 +37,11 @@ def _weightings(measured: Measured) -> list[Weighting]:
     return [w for w in WEIGHTINGS if by_position or w != "every-position"]
 
 
-def _same(theory: Theory, chosen: Theory) -> bool:
+def _same(theory: Theory, chosen: Theory, measured: Measured) -> bool:
     if chosen.rates is not None or theory.rates is not None:
         return (chosen.rates is None) == (theory.rates is None)
-    return (theory.definition, theory.weighting) == (chosen.definition, chosen.weighting)
+    weighting = chosen.weighting if chosen.weighting in _weightings(measured) else "round-pooled"
+    return (theory.definition, theory.weighting) == (chosen.definition, weighting)
 
 
 def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:

@@ -103,12 +103,14 @@ def documents(points: list[Measured]) -> list[Document]:
     cells, errors = [], []
     for measured, document in zip(points, found, strict=True):
         error = measured.estimates(measured.theory.error)
-        for depth in document["depths"][1:]:
-            cells.append(depth["theory_error"])
+        chosen = next(row for row in document["trial"]["rows"] if row["chosen"])
+        for depth, same in zip(document["depths"][1:], chosen["depths"], strict=True):
+            cells.append((depth["theory_error"], same["speedup_error"]))
             errors.append(measured.error(error, depth["depth"]))
     judged = judge(errors) if len(points) > 1 else [judge([error])[0] for error in errors]
-    for cell, (verdict, needed) in zip(cells, judged, strict=True):
+    for (cell, same), (verdict, needed) in zip(cells, judged, strict=True):
         cell.update(verdict=verdict, requests_needed=needed)
+        same.update(verdict=verdict)
     return found
 
 

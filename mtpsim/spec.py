@@ -15,5 +15,6 @@ class Spec(BaseModel):
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Slowdown = Annotated[float, Field(ge=1e-3, le=1e3)]
 NonNegative = Annotated[float, Field(ge=0)]
 Depth = Annotated[int, Field(ge=1, le=64)]

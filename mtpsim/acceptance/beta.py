@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
-from mtpsim.spec import Depth, Positive
+from mtpsim.spec import Depth, Positive, Slowdown
 
 InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
@@ -26,7 +26,7 @@ class Beta(AcceptanceModel):
     concentration: Positive = Field(description="a + b of the Beta law; small means spread out")
     depth: Depth | None = Field(None, description="number of positions, where `mean` is a number")
     level: Literal["request", "round"] = Field("request", description="what draws a new rate")
-    slowdown: Positive = Field(
+    slowdown: Slowdown = Field(
         1.0, description="factor on the round time for each standard deviation that is harder"
     )
 

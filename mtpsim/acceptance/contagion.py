@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import Rated, RatesAre
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
-from mtpsim.spec import Positive, Probability
+from mtpsim.spec import Probability, Slowdown
 from mtpsim.theory import conditional_from
 
 
@@ -25,7 +25,7 @@ class Contagion(Rated):
     duration: Annotated[float, Field(ge=1)] = Field(
         description="mean number of ticks without a rejection until it has recovered"
     )
-    slowdown: Positive = Field(1.0, description="factor on the round time while shaken")
+    slowdown: Slowdown = Field(1.0, description="factor on the round time while shaken")
 
     @model_validator(mode="after")
     def _rates_convert(self) -> Self:

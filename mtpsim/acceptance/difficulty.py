@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mtpsim.acceptance.base import Rated
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
-from mtpsim.spec import NonNegative, Positive
+from mtpsim.spec import NonNegative, Positive, Slowdown
 
 
 def rouwenhorst(states: int, persistence: float) -> Floats:
@@ -43,7 +43,7 @@ class Difficulty(Rated):
     sd: NonNegative = Field(description="standard deviation of the difficulty")
     length: Positive = Field(description="correlation length in ticks")
     scale: Literal["probit", "logit"] = Field("probit", description="unit of the difficulty")
-    slowdown: Positive = Field(
+    slowdown: Slowdown = Field(
         1.0, description="factor on the round time for each standard deviation of difficulty"
     )
     states: Annotated[int, Field(ge=2, le=64)] = Field(

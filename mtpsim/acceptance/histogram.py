@@ -23,13 +23,14 @@ class Histogram(AcceptanceModel):
 
     @model_validator(mode="after")
     def _some_rounds(self) -> Self:
-        if sum(self.rounds) <= 0:
+        if max(self.rounds) <= 0:
             raise ValueError("`rounds` are all 0; at least one round is needed")
         return self
 
     def stated_rates(self) -> Floats:
         """Conditional rates ``[K]``; 0 after a position that was never reached."""
-        reached = np.cumsum(np.array(self.rounds, float)[::-1])[::-1]
+        share = np.array(self.rounds, float) / max(self.rounds)
+        reached = np.cumsum(share[::-1])[::-1]
         before = reached[:-1]
         return np.asarray(np.divide(reached[1:], before, out=0 * before, where=before > 0))
 

@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
 from mtpsim.acceptance.simple import SimpleModel
-from mtpsim.spec import Positive, Spec
+from mtpsim.spec import Positive, Slowdown, Spec
 
 
 class Part(Spec):
     """One kind of requests."""
 
     weight: Positive = Field(description="share of the requests, relative to the other parts")
-    slowdown: Positive = Field(1.0, description="factor on the round time of these requests")
+    slowdown: Slowdown = Field(1.0, description="factor on the round time of these requests")
     of: SimpleModel = Field(description="the acceptance model of these requests")
 
 

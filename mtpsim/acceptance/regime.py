@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
-from mtpsim.spec import Positive, Probability
+from mtpsim.spec import Probability, Slowdown
 from mtpsim.theory import conditional_from
 
 Sojourn = Annotated[float, Field(ge=1)]
@@ -22,7 +22,7 @@ class Regime(AcceptanceModel):
     rates_are: RatesAre = Field("conditional", description="which definition the rates follow")
     sojourn: list[Sojourn] | None = Field(None, description="mean stay in each state, in ticks")
     step: list[list[Probability]] | None = Field(None, description="transition matrix, by rows")
-    slowdown: list[Positive] | None = Field(None, description="factor on the round time, by state")
+    slowdown: list[Slowdown] | None = Field(None, description="factor on the round time, by state")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
