@@ -71,7 +71,7 @@ def with_mtpsim(clock: str, requests: int, shallow: int = 0):
 
     def run() -> float:
         start = time.perf_counter()
-        arguments = (compiled.chain, compiled.noise, compiled.task, shallow, DEPTH, rows)
+        arguments = (compiled.source, compiled.noise, compiled.task, shallow, DEPTH, rows)
         kernel(np.uint64(compiled.key), 0, *arguments)
         return (time.perf_counter() - start) / (requests * ROUNDS)
 

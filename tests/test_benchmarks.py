@@ -27,3 +27,10 @@ def test_numpy_baselines_are_right(clock, way):
     truth = solve(chain, 3, rounds=50).tokens
     assert abs(tokens.mean() - truth) < 5 * tokens.std() / np.sqrt(4000)
     assert seconds.mean() == pytest.approx(50, abs=5 * seconds.std() / np.sqrt(4000))
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_the_measured_kernel_is_the_one_that_is_right(clock):
+    import run
+
+    assert run.with_mtpsim(clock, 512)() > 0  # exits where the accept length is off
