@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from mtpsim.choice import Choice
 from mtpsim.estimate import Estimates
 from mtpsim.tally import Floats
 
 StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]
 ESSENTIAL = 1.1  # a step that surely gains a tenth
-DRAWS = 20_000  # of the joint normal law of the estimates; fixed seed: the same advice each time
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Advice:
             estimated log speedups. Among depths that tie it means little: look at the candidates.
         candidates: depths that may be the fastest; the set holds a true best one with the
             experiment's confidence (max-t over paired differences).
+        within: depths that may be within the indifference of the best: any of them will do, as
+            far as the simulation can tell.
         verdicts: of the steps to depth 1..K.
         sentence: the advice in plain words, with its numbers.
         why: what it rests on.
@@ -34,9 +36,26 @@ class Advice:
     depth: int
     confidence: float
     candidates: list[int]
+    within: list[int]
     verdicts: list[StepVerdict]
     sentence: str
     why: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps from each depth to the next, all ``[K]``.
+
+    Attributes:
+        marginal: speedup(k) / speedup(k - 1).
+        break_even: the rate p_k at which step k stops paying.
+        rates: the rates p_k that it is held against.
+
+    """
+
+    marginal: Estimates
+    break_even: Floats
+    rates: Floats
 
 
 def step_verdict(low: float, high: float) -> StepVerdict:
@@ -52,68 +71,31 @@ def step_verdict(low: float, high: float) -> StepVerdict:
     return "worthwhile" if low > 1 else "marginal"
 
 
-def _normal_draws(covariance: Floats) -> Floats:
-    size, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.clip(size, 0, None))
-    rng = np.random.default_rng(0)
-    return np.asarray(rng.standard_normal((DRAWS, len(size))) @ factor.T)
-
-
-def may_be_best(log_speedup: Estimates, confidence: float) -> list[int]:
-    """Depths that no other one beats significantly, multiplicity handled.
-
-    For each depth, the paired differences of all others to it are held against the max-t quantile
-    of their joint normal law.
-    """
-    values, draws = log_speedup.values, _normal_draws(log_speedup.covariance)
-    kept = []
-    for depth in range(len(values)):
-        others = np.delete(np.arange(len(values)), depth)
-        gain = values[others] - values[depth]
-        noise = draws[:, others] - draws[:, [depth]]
-        error = noise.std(0)
-        certain = error <= 1e-12  # a difference without any noise
-        if (gain[certain] > 1e-12).any():
-            continue
-        t, law = gain[~certain] / error[~certain], noise[:, ~certain] / error[~certain]
-        if not t.size or t.max() <= np.quantile(law.max(1), confidence):
-            kept.append(depth)
-    return kept
-
-
-def _probability_best(log_speedup: Estimates, depth: int) -> float:
-    drawn = log_speedup.values + _normal_draws(log_speedup.covariance)
-    return float((drawn[:, depth] >= drawn.max(1)).mean())
-
-
 def advise(
-    speedup: Estimates, marginal: Estimates, break_even: Floats, rates: Floats, confidence: float
+    speedup: Estimates, steps: Steps, choice: Choice, confidence: float, indifference: float
 ) -> Advice:
     """Advice from the estimates of one point.
 
     Args:
         speedup: by depth 0..K.
-        marginal: speedup(k) / speedup(k - 1) for k = 1..K.
-        break_even: ``[K]`` the rate p_k at which step k stops paying.
-        rates: ``[K]`` the rates p_k it is held against.
+        steps: what each step of depth brings.
+        choice: how the depths compare.
         confidence: of the candidates.
+        indifference: share of the best speedup that does not matter.
 
     """
-    scale = np.diag(1 / speedup.values)
-    log_speedup = Estimates(
-        np.log(speedup.values), scale @ speedup.covariance @ scale, speedup.quantile
-    )
-    best = int(np.argmax(speedup.values))
-    candidates = may_be_best(log_speedup, confidence)
-    steps = [step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)]
-    sure = _probability_best(log_speedup, best)
+    best, marginal = choice.best, steps.marginal
+    depths = range(len(speedup.values))
+    within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
+    sure = float(choice.probability[best])
     return Advice(
         best,
         sure,
-        candidates,
-        steps,
-        _sentence(best, speedup, marginal, break_even, rates, candidates),
-        _why(candidates, sure, confidence),
+        choice.candidates,
+        within,
+        [step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
+        _sentence(best, speedup, steps, choice.candidates, within, indifference),
+        _why(choice.candidates, sure, confidence),
     )
 
 
@@ -127,28 +109,41 @@ def _figure(value: float, low: float, high: float, unit: str = "x", least: int =
 def _sentence(
     best: int,
     speedup: Estimates,
-    marginal: Estimates,
-    break_even: Floats,
-    rates: Floats,
+    steps: Steps,
     candidates: list[int],
+    within: list[int],
+    indifference: float,
 ) -> str:
     figure = _figure(speedup.values[best], speedup.low[best], speedup.high[best])
     parts = [f"Run depth {best}: {figure}." if best else "Turn MTP off: no depth is faster."]
     if len(candidates) > 1:
-        names = ", ".join(map(str, candidates[:-1])) + f" and {candidates[-1]}"
-        parts.append(f"Depths {names} can't be told apart; any of them may be the fastest.")
+        parts.append(
+            f"Depths {_listed(candidates)} can't be told apart; any of them may be the fastest."
+        )
+    alike = [k for k in within if k != best]
+    if alike and within != candidates:
+        parts.append(
+            f"Depth{'s' * (len(alike) > 1)} {_listed(alike)} may be within "
+            f"{100 * indifference:g} % of it."
+        )
     if best < len(speedup.values) - 1:
-        parts.append(_next_step(best + 1, marginal, break_even, rates))
+        parts.append(_next_step(best + 1, steps))
     else:
         parts.append("No deeper draft was simulated; one may be faster still.")
     return " ".join(parts)
 
 
-def _next_step(depth: int, marginal: Estimates, break_even: Floats, rates: Floats) -> str:
+def _listed(depths: list[int]) -> str:
+    *most, last = map(str, depths)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _next_step(depth: int, steps: Steps) -> str:
+    marginal = steps.marginal
     gain = marginal.values[depth - 1], marginal.high[depth - 1], marginal.low[depth - 1]
     loss, low, high = (100 * (1 - value) for value in gain)
     text = f"Depth {depth} gives back {_figure(loss, low, high, ' %', 1)}; "
-    needed, have = break_even[depth - 1], rates[depth - 1]
+    needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]
     if needed > 1:
         return text + f"no rate p{depth} would make it pay at these times."
     return text + f"it would pay if p{depth} were above {needed:.3g}, yours is {have:.3g}."

@@ -13,7 +13,8 @@ from typing import NoReturn
 from mtpsim import __version__
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
-VERBS = ("run", "check", "schema")
+VERBS = ("run", "check", "schema", "export")
+ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,6 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="simulate an experiment and write a run directory")
     check = verbs.add_parser("check", help="validate an experiment and explain it")
     verbs.add_parser("schema", help="print the JSON Schema of experiment.toml")
+    export = verbs.add_parser("export", help="write what a run found for an inference engine")
+    export.add_argument("run", metavar="RUN", help="a run directory")
+    export.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(ENGINES))
+    export.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="choose from a sweep by what a point sets; repeatable",
+    )
     for verb in (run, check):
         verb.add_argument("file", metavar="FILE", help="an experiment.toml")
         verb.add_argument("--seed", metavar="N", help="instead of simulation.seed")
@@ -79,6 +90,8 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
     try:
         if options.verb == "schema":
             return _schema()
+        if options.verb == "export":
+            return _export(options)
         return _check(options) if options.verb == "check" else _run(options, given)
     except InputError as error:
         for problem in error.problems:
@@ -101,6 +114,13 @@ def _schema() -> int:
     from mtpsim.experiment import schema
 
     print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mtpsim.export import export
+
+    sys.stdout.write(export(Path(options.run), options.to, options.set))
     return DONE
 
 

@@ -138,6 +138,27 @@ def break_even_rate(means: Floats, layout: Layout) -> Floats:
     return np.where(chance == 0, never, rate - _ratio(spare, chance))
 
 
+def break_even_verify(means: Floats, layout: Layout, verify: Floats, draft: Floats) -> Floats:
+    """The mean verify time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``.
+
+    Args:
+        means: mean totals.
+        layout: of the means.
+        verify: ``[K + 1]`` mean ms as they are.
+        draft: ``[K + 1]`` mean ms as they are.
+
+    """
+    length, time = accept_length(means, layout), round_time(means, layout)
+    allowed = length[..., 1:] / length[..., :-1] * time[..., :-1]
+    slower = time[..., 1:] / (verify + draft)[1:]  # slowdown of the states, if any
+    return np.asarray(allowed / slower - draft[1:])
+
+
+def break_even_draft(means: Floats, layout: Layout, verify: Floats, draft: Floats) -> Floats:
+    """The mean draft time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``."""
+    return break_even_verify(means, layout, draft, verify)
+
+
 def exactly_accepted(means: Floats, layout: Layout) -> Floats:
     """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)

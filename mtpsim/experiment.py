@@ -20,11 +20,12 @@ from pydantic import (
 
 from mtpsim.acceptance import Acceptance, Recording
 from mtpsim.complaints import problems_of
-from mtpsim.latency import Latency
+from mtpsim.decision import Decision
+from mtpsim.latency import AnyLatency
 from mtpsim.measure import TheorySpec
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.spec import Spec
-from mtpsim.sweep import Sweep, combinations, put
+from mtpsim.sweep import Sweep, combinations, parse_value, put
 from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
@@ -101,13 +102,14 @@ class Experiment(Spec):
 
     title: str = ""
     acceptance: Acceptance
-    latency: Latency
+    latency: AnyLatency
     simulation: Simulation = Field(default_factory=lambda: Simulation.model_validate({}))
     theory: TheorySpec | None = Field(
         None,
         description="how the rates for the closed form were obtained; without it they are those "
         "of the file, or else measured at the greatest depth",
     )
+    decision: Decision = Field(default_factory=lambda: Decision.model_validate({}))
     sweep: Sweep | None = Field(
         None, description="dotted keys and their values; every combination is a point"
     )
@@ -247,11 +249,7 @@ def _apply(raw: Raw, override: str) -> None:
     if not equals or not all(path):
         message = f"{override!r} is given; it must be SECTION.KEY=VALUE, as latency.noise.cv=0.2"
         raise InputError([Problem("", "--set", None, message)])
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a bare word is text: --set acceptance.model=beta
-    put(raw, path, value)
+    put(raw, path, parse_value(text))  # a bare word is text: --set acceptance.model=beta
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mtpsim import __version__, estimate
 from mtpsim.acceptance import Recording, Source
+from mtpsim.by_batch import by_batch
 from mtpsim.compile import FLOOR_BLOCKS
 from mtpsim.dependence import dependence, sample_size
 from mtpsim.exact import solve
@@ -208,6 +209,7 @@ def _result(
         "provenance": provenance,
         "complete": len(measured) == points and not any(m.interrupted for m in measured),
         "points": documents(measured),
+        "by_batch": by_batch(measured),
     }
     times = [
         [_round_times(m, k, experiment.simulation.seed) for k in range(m.plan.layout.depth + 1)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtpsim import estimate, theory
-from mtpsim.advise import advise
+from mtpsim.advise import Steps, advise
+from mtpsim.choice import choose, log_of
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
 from mtpsim.measured import Document, Measured, interval, number
@@ -122,14 +124,20 @@ def _document(measured: Measured) -> Document:
     plugged = measured.theory.plugged(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
     depths = _depths(measured, solved, plugged)
-    break_even, last = _break_even(measured)
-    advice = advise(
-        measured.estimates(estimate.speedup),
-        measured.estimates(estimate.marginal),
-        break_even,
-        last,
-        simulation.confidence,
-    )
+    speedup = measured.estimates(estimate.speedup)
+    choice = choose(log_of(speedup), simulation.confidence)
+    steps = Steps(measured.estimates(estimate.marginal), *_break_even(measured))
+    indifference = measured.experiment.decision.indifference
+    for k, depth in enumerate(depths):
+        depth["loss"] = {
+            "mean": float(-np.expm1(-choice.loss[k])),
+            "low": float(-np.expm1(-choice.low[k])),
+            "high": float(-np.expm1(-choice.high[k])),
+            "verdict": choice.verdict(k, indifference),
+            "best": float(choice.probability[k]),
+            "regret": float(choice.regret[k]),
+        }
+    advice = advise(speedup, steps, choice, simulation.confidence, indifference)
     return {
         "set": measured.point.set,
         "requests": measured.tally.count,
@@ -162,7 +170,12 @@ def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Do
     step = measured.estimates(estimate.marginal)
     error = measured.estimates(measured.theory.error)
     length_error = measured.estimates(measured.theory.length_error)
-    break_even, _ = _break_even(measured)
+    break_even, have = _break_even(measured)
+    mean_times = measured.latency.verify, measured.latency.draft
+    allowed = [
+        measured.estimates(partial(function, verify=mean_times[0], draft=mean_times[1]))
+        for function in (estimate.break_even_verify, estimate.break_even_draft)
+    ]
     documents: list[Document] = []
     for k in range(len(times)):
         document: Document = {
@@ -174,6 +187,7 @@ def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Do
             "theory_error": None,
             "accept_length_error": None,
             "break_even_rate": None,
+            "break_even": None,
         }
         if k:
             document["marginal"] = _against(
@@ -185,8 +199,19 @@ def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Do
             document["theory_error"] = interval(error, k)
             document["accept_length_error"] = interval(length_error, k)
             document["break_even_rate"] = number(break_even[k - 1])
+            document["break_even"] = {
+                "rate": {"at": number(break_even[k - 1]), "now": number(have[k - 1])},
+                "verify": {"now": float(measured.latency.verify[k]), **_at(allowed[0], k)},
+                "draft": {"now": float(measured.latency.draft[k]), **_at(allowed[1], k)},
+            }
         documents.append(document)
     return documents
+
+
+def _at(allowed: Estimates, depth: int) -> Document:
+    """The time at which the step to ``depth`` stops paying, and its interval."""
+    found = interval(allowed, depth - 1)
+    return {"at": found["mean"], "low": found["low"], "high": found["high"]}
 
 
 def _break_even(measured: Measured) -> tuple[Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -61,6 +62,14 @@ def combinations(sweep: Mapping[str, list[Any]]) -> Iterator[Raw]:
         for part in parts:
             chosen |= part
         yield {key: chosen[key] for key in known}
+
+
+def parse_value(text: str) -> Any:
+    """A value as on a command line: TOML, or else a bare word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def put(raw: Raw, path: Sequence[str], value: Any) -> None:

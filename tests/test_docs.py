@@ -11,6 +11,7 @@ import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import Rated
 from mtpsim.experiment import Simulation, parse
+from mtpsim.latency import COSTS
 from mtpsim.measure import TheorySpec
 from mtpsim.sweep import combinations
 
@@ -66,6 +67,15 @@ def test_reference_names_every_model_with_its_keys():
             assert fixed or free or f"`{key}`" in line or f"`{key} =" in line, f"{name}: {key}"
     for key in TheorySpec.model_fields:
         assert f"| `{key}` |" in text
+
+
+def test_reference_names_every_cost_model_with_its_keys():
+    text = Path("docs/experiment.md").read_text()
+    section = text[text.index("## [latency]") : text.index("## [simulation]")]
+    for name, model in COSTS.items():
+        assert f"| `{name}` |" in section
+        for key in model.model_fields:
+            assert f"`{key}`" in section, f"{name}: {key}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)

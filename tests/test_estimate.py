@@ -3,7 +3,8 @@ import pytest
 from scipy import stats
 
 from mtpsim import estimate, theory
-from mtpsim.advise import advise, may_be_best, step_verdict
+from mtpsim.advise import Steps, advise, step_verdict
+from mtpsim.choice import choose, log_of
 from mtpsim.estimate import Estimates, Theory, delta
 from mtpsim.layout import Layout
 from mtpsim.simulate import complete
@@ -120,24 +121,53 @@ def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
     rng, hits, runs = np.random.default_rng(3), 0, 400
     for _ in range(runs):
         drawn = rng.normal(0, 0.01, 5)
-        hits += 2 in may_be_best(estimates(drawn, 0.01), 0.95)
+        hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
     assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
 
 
 def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
-    assert may_be_best(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95) == [2]
-    assert may_be_best(estimates([0, 0.3, 0.31], 0.0), 0.95) == [2]
-    assert may_be_best(estimates([0, 0.31, 0.31], 0.0), 0.95) == [1, 2]
+    assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
 
 
-def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67)):
-    return advise(
-        estimates(speedups, error),
-        estimates(marginals, error),
-        np.array([0.29, 0.46, 0.719]),
-        np.array(rates),
-        0.95,
-    )
+@pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
+def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
+    truth = np.array(truth)
+    rng, runs = np.random.default_rng(5), 400
+    mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
+    hits = 0
+    for _ in range(runs):
+        drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
+        found = choose(drawn, 0.95)
+        loss = truth.max() - truth
+        hits += bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_verdicts_and_regret_of_a_loss():
+    found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
+    assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]
+    assert found.regret == pytest.approx(-np.expm1([-0.305, -0.005, 0, -0.105]), abs=2e-4)
+    assert choose(estimates([0, 0.3, 0.305], 0.01), 0.95).verdict(1, 0.01) == "open"
+    assert found.probability.sum() == pytest.approx(1)
+
+
+def test_break_even_times_make_two_depths_equal():
+    verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
+    at = estimate.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
+    length = [1, 1.8, 2.4]
+    for k in (1, 2):
+        before = verify[k - 1] + draft[k - 1]
+        assert length[k] / (at[k - 1] + draft[k]) == pytest.approx(length[k - 1] / before)
+    at = estimate.break_even_draft(MEANS, LAYOUT, verify, draft)[0]
+    assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
+
+
+def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67), indifference=0.0):
+    speedup = estimates(speedups, error)
+    steps = Steps(estimates(marginals, error), np.array([0.29, 0.46, 0.719]), np.array(rates))
+    return advise(speedup, steps, choose(log_of(speedup), 0.95), 0.95, indifference)
 
 
 def test_sentence_of_the_founding_case():
@@ -158,3 +188,6 @@ def test_sentences_of_other_outcomes():
     tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)
     assert "Depths 2 and 3 can't be told apart" in tie.sentence
     assert tie.candidates == [2, 3]
+    flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
+    assert "Depth 3 may be within 1 % of it." in flat.sentence
+    assert (flat.candidates, flat.within) == ([2], [2, 3])

@@ -65,7 +65,7 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: is no key here; allowed are title, "
-     "acceptance, latency, simulation, theory, sweep; did you mean 'acceptance'?",
+     "acceptance, latency, simulation, theory, decision, sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: is no key here; allowed are rates, rate, "
      "depth, model, rates_are, clock; did you mean 'rates'?"]),
@@ -113,7 +113,7 @@ CASES = [
      "least 0"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.noize.cv" = [0.1]', [
      "bad.toml:13: sweep (latency.noize.cv = 0.1): latency.noize: is no key here; allowed are "
-     "target, verify, draft, noise, correlation, persistence; did you mean 'noise'?"]),
+     "noise, persistence, model, target, verify, draft, correlation; did you mean 'noise'?"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.target" = [70, -1]', [
      "bad.toml:13: sweep (latency.target = -1): latency.target: -1 is given; it must be at least "
      "0"]),

@@ -10,12 +10,16 @@ SHIPPED = sorted(path.stem for path in Path("experiments").glob("*.toml"))
 
 
 def run(name, requests=4000, **changes):
+    points = document(name, requests, **changes)["points"]
+    return {tuple(point["set"].values()): point for point in points}
+
+
+def document(name, requests, **changes):
     overrides = [f"{key}={value}" for key, value in changes.items()]
     text = Path(f"experiments/{name}.toml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith(("precision", "requests"))]
     text = "\n".join(lines).replace("[simulation]", f"[simulation]\nrequests = {requests}")
-    points = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
-    return {tuple(point["set"].values()): point for point in points}
+    return mtpsim.run(mtpsim.parse(text, overrides=overrides)).document
 
 
 def at(point, quantity, depth):
@@ -158,11 +162,31 @@ def workload():
     assert point["advice"]["depth"] == 4
 
 
+def batch():
+    short, long = document("batch", 4000)["by_batch"]
+    assert [entry["depth"] for entry in short["schedule"]] == [2, 1, 0]
+    assert short["schedule"][0]["to"] == pytest.approx(92, abs=3)
+    assert short["turns"][0]["batch"] == pytest.approx(600.7, abs=6)
+    assert (long["turns"], long["schedule"][0]["depth"]) == ([], 2)
+
+
+def throughput():
+    found = document("throughput", 4000)
+    published = [4, 4, 4, 4, 3, 3, 3]  # fastest depth in the table
+    assert [point["advice"]["depth"] for point in found["points"]] == published
+    (group,) = found["by_batch"]
+    assert [entry["depth"] for entry in group["schedule"]] == [4, 3]
+    assert group["schedule"][0]["to"] == pytest.approx(11, abs=1)
+    for point in found["points"]:
+        assert max(depth["loss"]["mean"] for depth in point["depths"][3:]) < 0.1
+
+
 CHECKS = {
     check.__name__: check
     for check in (
         *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
         *(carried_rates, finite_requests, requests_differ, tokens, workload),
+        *(batch, throughput),
     )
 }
 

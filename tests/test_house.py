@@ -8,7 +8,7 @@ import pytest
 FILES = sorted(Path("mtpsim").rglob("*.py"))
 # Each room may import from rooms above it in this list, and from its own.
 ORDER = [
-    ("problems", "spec", "options", "toml_lines", "theory", "measure", "sweep"),
+    ("problems", "spec", "options", "toml_lines", "theory", "measure", "sweep", "decision"),
     ("kernels",),
     ("tally",),
     ("acceptance", "latency"),
@@ -19,14 +19,15 @@ ORDER = [
     ("explain",),
     ("simulate", "record"),
     ("estimate", "verdicts"),
-    ("advise", "dependence"),
+    ("choice", "dependence"),
+    ("advise",),
     ("measured",),
-    ("on_trial",),
+    ("on_trial", "by_batch"),
     ("report",),
     ("result",),
     ("job",),
     ("store",),
-    ("run_verb",),
+    ("run_verb", "export"),
     ("cli",),
     ("__main__",),
 ]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from mtpsim.latency.base import CompiledLatency, Floats, LatencySpec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.table import CONSTANT, QuantileTable
 from mtpsim.latency.times import Slope, Times, by_depth, describe
-from mtpsim.spec import Spec
 
-Floats = npt.NDArray[np.float64]
 COMPONENTS = ("target", "verify", "draft")
 
 
@@ -42,68 +39,15 @@ def _describe(component: Component) -> str:
     return f"{times}; {component.describe()}" if isinstance(component, NoiseSpec) else times
 
 
-@dataclass(frozen=True)
-class CompiledLatency:
-    """Mean times by depth and noise tables of mean 1.
+class Latency(LatencySpec):
+    """Times in milliseconds, as they were measured."""
 
-    Attributes:
-        verify: ``[K + 1]`` ms; entry 0 is a plain decoding step of the target.
-        draft: ``[K + 1]`` ms; entry 0 is 0.
-        shared: one factor multiplies all of a round; the three tables are then the same.
-        target_noise: of the plain step; it reads the same words as the verify.
-        verify_noise: of the verify.
-        draft_noise: of the draft.
-        correlation: of verify and draft within a round, between their normal scores.
-        persistence: of each from round to round: AR(1) of its normal scores.
-
-    """
-
-    verify: Floats
-    draft: Floats
-    shared: bool
-    target_noise: QuantileTable
-    verify_noise: QuantileTable
-    draft_noise: QuantileTable
-    correlation: float = 0.0
-    persistence: float = 0.0
-
-    @property
-    def target(self) -> float:
-        """Mean time in ms of a plain step."""
-        return float(self.verify[0])
-
-    @property
-    def round_time(self) -> Floats:
-        """``[K + 1]`` mean time of a round in ms."""
-        return self.verify + self.draft
-
-    def sample_round_times(self, depth: int, count: int, seed: int) -> Floats:
-        """``[count]`` round times in ms at ``depth``: single rounds, for pictures."""
-        from scipy.special import ndtr
-
-        scores = np.random.default_rng(seed).standard_normal((2, count))
-        rest = np.sqrt(1 - self.correlation**2)
-        scores[1] = self.correlation * scores[0] + rest * scores[1]
-        u = ndtr(scores)
-        if depth == 0:
-            return self.target * self.target_noise.quantile(u[0])
-        check = self.verify_noise.quantile(u[0])
-        propose = check if self.shared else self.draft_noise.quantile(u[1])
-        return np.asarray(self.verify[depth] * check + self.draft[depth] * propose)
-
-
-class Latency(Spec):
-    """Times in milliseconds."""
-
+    model: Literal["times"] = "times"
     target: Component = Field(description="a plain decoding step of the target model")
     verify: Component = Field(description="the target's pass over the drafts, by depth")
     draft: Component = Field(description="drafting, by depth")
-    noise: Noise | None = Field(None, description="one factor on all of a round's time")
     correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.0, description="of verify and draft noise within a round (Gaussian copula)"
-    )
-    persistence: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="of the noise from round to round (AR(1) of normal scores)"
     )
 
     @field_validator("target", "verify", "draft")
@@ -118,15 +62,6 @@ class Latency(Spec):
         for number in least if isinstance(least, list) else [least]:
             if number <= 0 and info.field_name != "draft":
                 raise ValueError(f"{number:g} ms is given; it must be positive")
-        return value
-
-    @field_validator("noise")
-    @classmethod
-    def _no_mean(cls, value: NoiseSpec | None) -> NoiseSpec | None:
-        if value is not None and value.mean is not None:
-            raise ValueError(
-                "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
-            )
         return value
 
     @model_validator(mode="after")
@@ -146,7 +81,7 @@ class Latency(Spec):
         return self
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
-        """What is wrong with lists of times, by key, for an acceptance model of ``depth``."""
+        """What is wrong with lists of times, by key."""
         wrong = {}
         for name in ("verify", "draft"):
             try:
@@ -156,12 +91,7 @@ class Latency(Spec):
         return wrong
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
-        """Mean ms of verify and draft, each ``[depth + 1]``; entry 0 is the plain step, and 0.
-
-        Raises:
-            ValueError: a list has another length.
-
-        """
+        """Mean ms of verify and draft, each ``[depth + 1]``."""
         target, verify, draft = (mean_of(getattr(self, name)) or 0.0 for name in COMPONENTS)
         return (
             np.append(by_depth(target, 1), by_depth(verify, depth)),
@@ -169,23 +99,16 @@ class Latency(Spec):
         )
 
     def compile(self, depth: int) -> CompiledLatency:
-        """Tables and times for an acceptance model of ``depth``.
-
-        Raises:
-            ValueError: a list of times has another length.
-
-        """
-        verify, draft = self.times(depth)
+        """Tables and times for an acceptance model of ``depth``."""
         if self.noise is not None:
-            one = self.noise.table()
-            target_noise, verify_noise, draft_noise = one, one, one
-        else:
-            parts = (self.target, self.verify, self.draft)
-            target_noise, verify_noise, draft_noise = (self._table(part) for part in parts)
+            return super().compile(depth)
+        verify, draft = self.times(depth)
+        parts = (self.target, self.verify, self.draft)
+        target_noise, verify_noise, draft_noise = (self._table(part) for part in parts)
         return CompiledLatency(
             verify,
             draft,
-            self.noise is not None,
+            False,
             target_noise,
             verify_noise,
             draft_noise,
@@ -202,17 +125,9 @@ class Latency(Spec):
         parts = [self.noise, self.target, self.verify, self.draft]
         return [part for part in parts if isinstance(part, NoiseSpec)]
 
-    def warnings(self) -> list[str]:
-        """What a reader of the results should know, each once."""
-        return list(dict.fromkeys(text for noise in self.noises() for text in noise.warnings()))
-
     def describe(self) -> list[str]:
         """A line for each part."""
         lines = [f"{name}: {_describe(getattr(self, name))}" for name in COMPONENTS]
-        if self.noise:
-            lines.append(f"noise: {self.noise.describe()}; one factor for all of a round")
         if self.correlation:
             lines.append(f"correlation of verify and draft: {self.correlation:g}")
-        if self.persistence:
-            lines.append(f"persistence from round to round: {self.persistence:g}")
-        return lines
+        return lines + self.describe_noise()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mtpsim.report.batch_plot import batch_figure
 from mtpsim.report.dependence_plot import dependence_figure
 from mtpsim.report.document import Document
 from mtpsim.report.latency_plot import RoundTimes, latency_figure
@@ -17,6 +18,7 @@ DPI = 150
 
 __all__ = [
     "accepted_figure",
+    "batch_figure",
     "dependence_figure",
     "latency_figure",
     "marginal_figure",
@@ -49,6 +51,8 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
     if all("trial" in point for point in result["points"]):
         figures["theory"] = theory_figure(result)
         figures["dependence"] = dependence_figure(result)
+    if result.get("by_batch"):
+        figures["batch"] = batch_figure(result)
     if len(round_times):
         figures["latency"] = latency_figure(result, round_times)
     return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]

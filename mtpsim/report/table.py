@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mtpsim.report.batches import batch_sentences
 from mtpsim.report.document import (
     MISSING,
     Document,
@@ -24,6 +25,7 @@ from mtpsim.report.document import (
     title,
     value_text,
 )
+from mtpsim.report.margins import margins
 from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 
@@ -105,6 +107,8 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
         say(console, advice["sentence"], "bold")
     if advice.get("why"):
         say(console, f"Why: {advice['why']}")
+    if alone and margins(point):
+        say(console, " ".join(margins(point)))
     if alone and point.get("trial"):
         console.print()
         print_trial(point, console)
@@ -212,6 +216,10 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
     console.print()
     if any(point.get("trial") for point in result["points"]):
         print_sweep_trial(result, console)
+        console.print()
+    for sentence in batch_sentences(result):
+        say(console, sentence, "bold")
+    if result.get("by_batch"):
         console.print()
     judged = sum(len(point["depths"]) - 1 for point in result["points"])
     say(console, f"Verdicts on the theory are judged together, {judged} of them (Holm).", "dim")

@@ -1,0 +1,117 @@
+"""Which depths may be the best, how much each may lose, and what a wrong choice costs.
+
+All comparisons are paired: depths of a run play the same text, and the covariance of their
+estimates says how far that helps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.estimate import Estimates
+from mtpsim.tally import Floats
+
+DRAWS = 20_000  # of the joint normal law of the estimates; fixed seed: the same advice each time
+CERTAIN = 1e-12  # a difference with a smaller error has no noise at all
+
+
+def normal_draws(covariance: Floats) -> Floats:
+    """``[DRAWS, Q]`` of a normal law with mean 0."""
+    size, vectors = np.linalg.eigh(covariance)
+    factor = vectors * np.sqrt(np.clip(size, 0, None))
+    rng = np.random.default_rng(0)
+    return np.asarray(rng.standard_normal((DRAWS, len(size))) @ factor.T)
+
+
+def log_of(speedup: Estimates) -> Estimates:
+    """Estimates of the logarithms."""
+    scale = np.diag(1 / speedup.values)
+    return Estimates(np.log(speedup.values), scale @ speedup.covariance @ scale, speedup.quantile)
+
+
+@dataclass(frozen=True)
+class _Against:
+    """One option held against all others: differences (other - it) and how they vary."""
+
+    gain: Floats
+    error: Floats
+    one_sided: float  # max-t quantile
+    two_sided: float  # max-|t| quantile
+
+    @property
+    def may_be_best(self) -> bool:
+        return bool((self.gain <= self.one_sided * self.error + CERTAIN).all())
+
+
+def _against(values: Floats, draws: Floats, option: int, confidence: float) -> _Against:
+    gain, noise = values - values[option], draws - draws[:, [option]]
+    error = noise.std(0)
+    moves = error > CERTAIN
+    error = np.where(moves, error, 0.0)
+    if not moves.any():
+        return _Against(gain, error, 0.0, 0.0)
+    t = noise[:, moves] / error[moves]
+    return _Against(
+        gain,
+        error,
+        float(np.quantile(t.max(1), confidence)),
+        float(np.quantile(np.abs(t).max(1), confidence)),
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a set of options (depths, policies) compares.
+
+    Attributes:
+        best: the option of the greatest estimate.
+        probability: ``[Q]`` that each is the best one, under the joint normal law of the estimates.
+            Among options that tie it means little: look at the candidates.
+        candidates: options that may be the best; the set holds a true best one with the stated
+            confidence (max-t over paired differences).
+        loss: ``[Q]`` log of the best over each; with ``low`` and ``high``, which hold for all
+            options together with the stated confidence (multiple comparisons with the best,
+            Edwards and Hsu 1983, over paired differences).
+        low: ``[Q]``, see ``loss``.
+        high: ``[Q]``, see ``loss``.
+        regret: ``[Q]`` expected loss of each as a share of the best, under the joint normal law.
+
+    """
+
+    best: int
+    probability: Floats
+    candidates: list[int]
+    loss: Floats
+    low: Floats
+    high: Floats
+    regret: Floats
+
+    def verdict(self, option: int, indifference: float) -> str:
+        """``as good`` as the best within the indifference, ``worse``, or ``open``."""
+        if self.high[option] <= np.log1p(indifference):
+            return "as good"
+        return "worse" if self.low[option] > np.log1p(indifference) else "open"
+
+
+def choose(log_speedup: Estimates, confidence: float) -> Choice:
+    """Compare options by their log speedups."""
+    values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
+    held = [_against(values, draws, option, confidence) for option in range(len(values))]
+    candidates = [option for option, against in enumerate(held) if against.may_be_best]
+    # One of the candidates is the best: the loss of the others lies within the bounds that the
+    # differences to one of them give.
+    behind = np.array([-held[c].gain for c in candidates])
+    half = np.array([held[c].two_sided * held[c].error for c in candidates])
+    drawn = values + draws
+    top = drawn.max(1, keepdims=True)
+    return Choice(
+        int(np.argmax(values)),
+        (drawn >= top).mean(0),
+        candidates,
+        values.max() - values,
+        np.maximum(behind - half, 0).min(0),
+        np.maximum(behind + half, 0).max(0),
+        -np.expm1(drawn - top).mean(0),
+    )

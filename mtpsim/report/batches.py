@@ -1,0 +1,42 @@
+"""The fastest depth by batch, in words."""
+
+from __future__ import annotations
+
+from mtpsim.report.document import Document, fixed, known, short_names, value_text
+
+
+def batch_sentences(result: Document) -> list[str]:
+    """For each group of points that differ in the batch: which depth when, and when MTP is off."""
+    return [_sentence(group) for group in result.get("by_batch") or []]
+
+
+def group_label(group: Document) -> str:
+    """What the points of a group have in common, or nothing."""
+    names = short_names(list(group["set"]))
+    return ", ".join(f"{names[key]} = {value_text(v)}" for key, v in group["set"].items())
+
+
+def _sentence(group: Document) -> str:
+    label = group_label(group)
+    text = f"By batch, {label}: " if label else "By batch: "
+    text += ", ".join(_run(entry) for entry in group["schedule"]) + "."
+    for turn in group["turns"]:
+        text += f" {turn_text(turn)}."
+    if not group["turns"] and group["schedule"][-1]["depth"]:
+        text += " Drafting pays at every batch of the sweep."
+    return text
+
+
+def _run(entry: Document) -> str:
+    first, last = entry["from"], entry["to"]
+    where = f"{first:,} to {last:,}" if last > first else f"{first:,}"
+    return f"{where} " + (f"depth {entry['depth']}" if entry["depth"] else "off")
+
+
+def turn_text(turn: Document) -> str:
+    """``Turn MTP off above a batch of 600.7 [599.9, 601.4]``."""
+    digits = 1 if turn["batch"] < 1000 else 0
+    text = f"Turn MTP {turn['to']} above a batch of {fixed(turn['batch'], digits)}"
+    if known(turn["low"]) and known(turn["high"]):
+        return text + f" [{fixed(turn['low'], digits)}, {fixed(turn['high'], digits)}]"
+    return text + " (one end of its interval is beyond the sweep)"
