@@ -25,11 +25,13 @@ from mtpsim.latency import AnyLatency
 from mtpsim.measure import TheorySpec
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.spec import Spec
+from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
 from mtpsim.sweep import Sweep, combinations, parse_value, put
 from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
 ROUNDS, PRECISION = 200, 0.001
+EXTRA = ("sweep", "uncertainty", "robust")  # sections that make variants of an experiment
 
 
 class Simulation(Spec):
@@ -110,6 +112,12 @@ class Experiment(Spec):
         "of the file, or else measured at the greatest depth",
     )
     decision: Decision = Field(default_factory=lambda: Decision.model_validate({}))
+    uncertainty: Uncertainty | None = Field(
+        None, description="what is known of the inputs; carried through to the choice of depth"
+    )
+    robust: Robust | None = Field(
+        None, description="dotted keys and values that may be: the depth that loses least anywhere"
+    )
     sweep: Sweep | None = Field(
         None, description="dotted keys and their values; every combination is a point"
     )
@@ -150,6 +158,18 @@ class Experiment(Spec):
             raise InputError(problems)
         return points
 
+    def changed(self, changes: Raw) -> Experiment:
+        """The same experiment, one point of it, with some dotted keys changed.
+
+        Raises:
+            InputError: it is not valid so.
+
+        """
+        raw = {key: part for key, part in self.raw().items() if key not in EXTRA}
+        for key, value in changes.items():
+            put(raw, key.split("."), copy.deepcopy(value))
+        return validate(raw, self._folder)
+
     def warnings(self) -> list[str]:
         """What a reader of the results should know."""
         found = self.acceptance.warnings() + self.latency.warnings()
@@ -187,7 +207,7 @@ def validate(
     if wrong:
         raise InputError(
             [
-                Problem(file, ".".join(path), line_of(lines, path), message)
+                Problem(file, ".".join(filter(None, path)), line_of(lines, path), message)
                 for path, message in wrong.items()
             ]
         )
@@ -209,6 +229,28 @@ def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
         wrong["simulation", "as_recorded"] = (
             f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
         )
+    return wrong | _wrong_variants(experiment)
+
+
+def _wrong_variants(experiment: Experiment) -> dict[tuple[str, str], str]:
+    """What is wrong with uncertain inputs and declared sets."""
+    wrong: dict[tuple[str, str], str] = {}
+    raw, simulation = experiment.raw(), experiment.simulation
+    try:
+        if experiment.uncertainty:
+            draws_of(raw, experiment.uncertainty, simulation.seed, simulation.confidence)
+    except ValueError as error:
+        wrong["uncertainty", "inputs"] = str(error)
+    robust = experiment.robust or {}
+    try:
+        for key in robust:
+            value_at(raw, key)
+        for changes in scenarios(raw, robust) if robust else ():
+            experiment.changed(changes)
+    except ValueError as error:
+        wrong["robust", ""] = str(error)
+    except InputError as error:
+        wrong["robust", ""] = "; ".join(f"{p.key}: {p.message}" for p in error.problems)
     return wrong
 
 

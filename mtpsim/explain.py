@@ -8,6 +8,7 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
 from mtpsim.compile import FLOOR_BLOCKS, block_of
 from mtpsim.experiment import Experiment
+from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
 
 TICKS = {"round": "once a round", "token": "once a text position"}
@@ -24,6 +25,12 @@ def explain(experiment: Experiment) -> str:
     lines += ["", "Simulation"] + [f"  {line}" for line in _simulation(first, chain, len(points))]
     for key, values in axes(experiment.sweep or {}).items():
         lines.append(f"  sweep over {key}: {', '.join(map(str, values))}")
+    if first.uncertainty:
+        keys = ", ".join(first.uncertainty.inputs)
+        lines.append(f"  uncertain inputs: {keys}; {first.uncertainty.draws:,} draws a point")
+    if first.robust:
+        count = sum(1 for _ in scenarios(first.raw(), first.robust))
+        lines.append(f"  scenarios over {', '.join(first.robust)}: {count:,} a point")
     lines += ["", "Theory", f"  plugged into the closed form: {_plugged(first)}"]
     lines += ["", "Reported, for each depth 0.." + str(chain.depth)]
     lines.append("  accept length, round time, speedup, marginal gain: closed form, exact,")

@@ -26,6 +26,7 @@ from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Result, documents
 from mtpsim.simulate import Submit, plan_experiment, simulate, workers
 from mtpsim.tally import Floats, Tally
+from mtpsim.variants import Outcomes, Variants, simulate_variants, variants_of
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
 SAMPLE = 20_000  # round times drawn for the latency plot
@@ -57,6 +58,7 @@ class _Point:
         self.plan = plan_experiment(point.experiment)
         self.tally = Tally.empty(self.plan.layout.columns)
         self.reached = False
+        self.outcomes: Outcomes | None = None
         self._looked = 0.0
 
     @property
@@ -127,6 +129,16 @@ class _Point:
         if simulation.precision and not self.reached:
             self.enough(self.tally)  # the limit came between two checks
 
+    def vary(self, variants: Variants, first: int, submit: Submit, worker_count: int) -> None:
+        """Simulate the variants of the point; the first is number ``first`` for workers."""
+
+        def told(share: float) -> None:
+            self.watcher.update(
+                f"{self.label} variants".strip(), share, self.tally.count, None, None
+            )
+
+        self.outcomes = simulate_variants(variants, first, submit, worker_count, told)
+
     def measured(self, interrupted: bool) -> Measured:
         experiment = self.point.experiment
         source = experiment.acceptance.chain()
@@ -134,7 +146,8 @@ class _Point:
         reached = self.reached if experiment.simulation.precision else None
         found = dependence(self._rounds(source), experiment.simulation.confidence)
         return Measured(
-            self.point, self.plan, source, latency, self.tally, reached, interrupted, found
+            *(self.point, self.plan, source, latency, self.tally, reached, interrupted, found),
+            self.outcomes,
         )
 
     def _rounds(self, source: Source) -> Counts:
@@ -182,11 +195,17 @@ def run(
     began, started = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     measured: list[Measured] = []
     interrupted = False
-    with workers(choice, [point.experiment for point in points]) as (submit, worker_count):
-        for number, point in enumerate(points):
+    variants = [variants_of(point.experiment) for point in points]
+    everything = [point.experiment for point in points]
+    everything += [experiment for some in variants for experiment in some.experiments]
+    first = len(points)
+    with workers(choice, everything) as (submit, worker_count):
+        for number, (point, some) in enumerate(zip(points, variants, strict=True)):
             job = _Point(number, len(points), point, watcher or Silent())
             try:
                 job.run(submit, worker_count, saved or _Nowhere())
+                job.vary(some, first, submit, worker_count)
+                first += len(some.experiments)
             except KeyboardInterrupt:
                 interrupted = True
             if job.tally.count > 1:

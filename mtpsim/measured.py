@@ -18,6 +18,7 @@ from mtpsim.experiment import Experiment, Point
 from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
 from mtpsim.tally import Floats, Tally
+from mtpsim.variants import Outcomes
 from mtpsim.verdicts import Error
 
 Document = dict[str, Any]
@@ -35,6 +36,7 @@ class Measured:
     precision_reached: bool | None
     interrupted: bool
     dependence: Dependence | None
+    outcomes: Outcomes | None = None
 
     @property
     def experiment(self) -> Experiment:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtpsim import estimate, theory
+from mtpsim import estimate, theory, uncertain
 from mtpsim.advise import Steps, advise
 from mtpsim.choice import choose, log_of
 from mtpsim.estimate import Estimates
@@ -155,6 +155,8 @@ def _document(measured: Measured) -> Document:
         "trial": trial(measured),
         "diagnostics": diagnostics(measured),
         "advice": vars(advice),
+        "uncertainty": uncertain.uncertainty(measured.experiment, measured.outcomes),
+        "robust": uncertain.robust(measured.experiment, measured.outcomes),
     }
 
 

@@ -13,6 +13,7 @@ from mtpsim.acceptance.base import Rated
 from mtpsim.experiment import Simulation, parse
 from mtpsim.latency import COSTS
 from mtpsim.measure import TheorySpec
+from mtpsim.spread import Spread
 from mtpsim.sweep import combinations
 
 README = Path("README.md").read_text()
@@ -76,6 +77,18 @@ def test_reference_names_every_cost_model_with_its_keys():
         assert f"| `{name}` |" in section
         for key in model.model_fields:
             assert f"`{key}`" in section, f"{name}: {key}"
+
+
+def test_reference_names_every_key_of_uncertain_inputs():
+    text = Path("docs/experiment.md").read_text()
+    section = text[text.index("## [uncertainty]") : text.index("## [sweep]")]
+    for key in ("draws", *Spread.model_fields):
+        assert f"`{key}`" in section
+    blocks = section.replace("\n    ", "\n").split("\n\n")
+    examples = [tomllib.loads(block) for block in blocks if block.startswith("[")]
+    assert [list(example) for example in examples] == [["uncertainty"], ["robust"]]
+    for spread in examples[0]["uncertainty"]["inputs"].values():
+        Spread.model_validate(spread)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)

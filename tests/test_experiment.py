@@ -65,7 +65,8 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: is no key here; allowed are title, "
-     "acceptance, latency, simulation, theory, decision, sweep; did you mean 'acceptance'?",
+     "acceptance, latency, simulation, theory, decision, uncertainty, robust, "
+     "sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: is no key here; allowed are rates, rate, "
      "depth, model, rates_are, clock; did you mean 'rates'?"]),

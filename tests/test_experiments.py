@@ -181,12 +181,23 @@ def throughput():
         assert max(depth["loss"]["mean"] for depth in point["depths"][3:]) < 0.1
 
 
+def uncertain():
+    (point,) = run("uncertain").values()
+    found = point["uncertainty"]
+    assert found["depth"] == 2
+    assert found["depths"][2]["best"] == pytest.approx(2 / 3, abs=0.1)
+    assert found["depths"][2]["regret"] == pytest.approx(0.007, abs=0.003)
+    assert found["inputs"][0]["key"] == "latency.verify"
+    assert found["inputs"][-1]["key"] == "latency.target"
+    assert point["robust"]["depth"] == 2
+
+
 CHECKS = {
     check.__name__: check
     for check in (
         *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
         *(carried_rates, finite_requests, requests_differ, tokens, workload),
-        *(batch, throughput),
+        *(batch, throughput, uncertain),
     )
 }
 

@@ -8,7 +8,17 @@ import pytest
 FILES = sorted(Path("mtpsim").rglob("*.py"))
 # Each room may import from rooms above it in this list, and from its own.
 ORDER = [
-    ("problems", "spec", "options", "toml_lines", "theory", "measure", "sweep", "decision"),
+    (
+        "problems",
+        "spec",
+        "options",
+        "toml_lines",
+        "theory",
+        "measure",
+        "sweep",
+        "decision",
+        "spread",
+    ),
     ("kernels",),
     ("tally",),
     ("acceptance", "latency"),
@@ -19,10 +29,10 @@ ORDER = [
     ("explain",),
     ("simulate", "record"),
     ("estimate", "verdicts"),
-    ("choice", "dependence"),
+    ("choice", "dependence", "variants"),
     ("advise",),
     ("measured",),
-    ("on_trial", "by_batch"),
+    ("on_trial", "by_batch", "uncertain"),
     ("report",),
     ("result",),
     ("job",),

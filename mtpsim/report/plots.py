@@ -13,6 +13,7 @@ from mtpsim.report.latency_plot import RoundTimes, latency_figure
 from mtpsim.report.speedup_plot import speedup_figure
 from mtpsim.report.step_plots import accepted_figure, marginal_figure
 from mtpsim.report.theory_plot import theory_figure
+from mtpsim.report.uncertain_plot import uncertainty_figure
 
 DPI = 150
 
@@ -25,6 +26,7 @@ __all__ = [
     "save_plots",
     "speedup_figure",
     "theory_figure",
+    "uncertainty_figure",
 ]
 
 
@@ -53,6 +55,8 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
         figures["dependence"] = dependence_figure(result)
     if result.get("by_batch"):
         figures["batch"] = batch_figure(result)
+    if any(point.get("uncertainty") for point in result["points"]):
+        figures["uncertainty"] = uncertainty_figure(result)
     if len(round_times):
         figures["latency"] = latency_figure(result, round_times)
     return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]

@@ -28,6 +28,7 @@ from mtpsim.report.document import (
 from mtpsim.report.margins import margins
 from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
+from mtpsim.report.uncertain_table import print_uncertain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,6 +110,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
         say(console, f"Why: {advice['why']}")
     if alone and margins(point):
         say(console, " ".join(margins(point)))
+    print_uncertain(point, console)
     if alone and point.get("trial"):
         console.print()
         print_trial(point, console)

@@ -1,0 +1,201 @@
+"""``[uncertainty]`` and ``[robust]``: inputs that are not known for sure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, SerializeAsAny, model_validator
+
+from mtpsim.problems import nearest
+from mtpsim.spec import Spec
+
+Floats = npt.NDArray[np.float64]
+Raw = dict[str, Any]
+Numbers = float | list[float]
+
+
+class Spread(Spec):
+    """What is known of a number of the file, or of each number of a list.
+
+    One of three: ``tried``, ``se``, or ``low`` and ``high``.
+    """
+
+    tried: Numbers | None = Field(
+        None, description="on how many trials a rate was measured (for p_j: rounds that reached j)"
+    )
+    design_effect: Annotated[float, Field(ge=1)] = Field(
+        1.0, description="how many dependent trials are worth one independent one"
+    )
+    se: Numbers | None = Field(None, description="standard error")
+    low: Numbers | None = Field(None, description="lower end of an interval, with `high`")
+    high: Numbers | None = Field(None, description="upper end, at simulation.confidence")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Spread:
+        kinds = [self.tried is not None, self.se is not None, self.low is not None]
+        if sum(kinds) != 1 or (self.low is None) != (self.high is None):
+            raise ValueError("give one of `tried`, `se`, or `low` with `high`")
+        for name in ("tried", "se"):
+            given = getattr(self, name)
+            if given is not None and not (np.asarray(given) > 0).all():
+                raise ValueError(f"`{name}`: {given} is given; it must be above 0")
+        if self.low is not None and not (np.asarray(self.low) < np.asarray(self.high)).all():
+            raise ValueError("`low` must be below `high`")
+        return self
+
+    def quantiles(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
+        """Inputs at probabilities ``u`` ``[D, n]``, for the ``values`` ``[n]`` of the file.
+
+        A rate with a count has its Beta posterior (Jeffreys prior). Otherwise numbers of
+        ``acceptance`` that lie within 0 and 1 stay there (Beta, or normal on the logit scale), and
+        others stay positive (gamma, or normal on the log scale); mean and standard error, or the
+        ends of the interval, are as given.
+
+        Raises:
+            ValueError: what is given does not fit the values.
+
+        """
+        share = key.startswith("acceptance.") and bool(((values > 0) & (values < 1)).all())
+        if self.tried is not None:
+            return self._posterior(key, values, u)
+        if self.se is not None:
+            return _by_moments(values, self._each(self.se, values), u, share)
+        low, high = self._each(self.low, values), self._each(self.high, values)
+        if ((values < low) | (values > high)).any():
+            raise ValueError(f"{values.tolist()} of the file lies outside of low and high")
+        return _by_ends(low, high, u, confidence, share)
+
+    def _posterior(self, key: str, values: Floats, u: Floats) -> Floats:
+        from scipy.special import betaincinv
+
+        if not key.startswith("acceptance.") or ((values < 0) | (values > 1)).any():
+            raise ValueError("`tried` is for acceptance rates, from 0 to 1")
+        tried = self._each(self.tried, values) / self.design_effect
+        return np.asarray(betaincinv(values * tried + 0.5, (1 - values) * tried + 0.5, u))
+
+    def _each(self, given: Numbers | None, values: Floats) -> Floats:
+        numbers = np.asarray(given, float)
+        if numbers.ndim and numbers.shape != values.shape:
+            raise ValueError(f"{numbers.size} numbers are given for {values.size} of the file")
+        return np.broadcast_to(numbers, values.shape)
+
+
+def _by_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
+    from scipy.special import betaincinv, gammaincinv
+
+    if not share:
+        if (mean <= 0).any():
+            raise ValueError(f"{mean.tolist()} of the file; a standard error needs values above 0")
+        shape = (mean / se) ** 2
+        return np.asarray(gammaincinv(shape, u) * mean / shape)
+    total = mean * (1 - mean) / se**2 - 1
+    if (total <= 0).any():
+        raise ValueError("`se` is too large for a number between 0 and 1")
+    return np.asarray(betaincinv(mean * total, (1 - mean) * total, u))
+
+
+def _by_ends(low: Floats, high: Floats, u: Floats, confidence: float, share: bool) -> Floats:
+    from scipy.special import expit, logit, ndtri
+
+    inside = (low > 0).all() and (not share or (high < 1).all())
+    if not inside:
+        room = "0 and 1" if share else "0 and infinity"
+        raise ValueError(f"`low` and `high` must lie between {room}")
+    to, back = (logit, expit) if share else (np.log, np.exp)
+    middle, half = (to(low) + to(high)) / 2, (to(high) - to(low)) / 2
+    return np.asarray(back(middle + half * ndtri(u) / ndtri((1 + confidence) / 2)))
+
+
+class Uncertainty(Spec):
+    """Inputs known from measurements; their uncertainty is carried through to the decision."""
+
+    draws: Annotated[int, Field(ge=20, le=100_000)] = Field(
+        200, description="sets of inputs drawn from what is known of them"
+    )
+    inputs: dict[str, Spread] = Field(min_length=1, description="dotted keys, and what is known")
+
+
+class PlusMinus(Spec):
+    """Values around that of the file: less, as it is, more."""
+
+    plus_minus: Annotated[float, Field(gt=0)]
+
+
+Robust = Annotated[
+    dict[str, PlusMinus | Annotated[list[SerializeAsAny[Any]], Field(min_length=1)]],
+    Field(min_length=1),
+]
+
+
+def value_at(raw: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key of a file.
+
+    Raises:
+        ValueError: there is none.
+
+    """
+    here: Any = raw
+    for part in key.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            known = list(here) if isinstance(here, Mapping) else []
+            raise ValueError(f"{key} is not in the file{nearest(part, known)}")
+        here = here[part]
+    return here
+
+
+def _numbers(raw: Raw, key: str) -> Floats:
+    value = value_at(raw, key)
+    values = np.atleast_1d(np.asarray(value, object))
+    if values.ndim != 1 or not all(type(v) in (int, float) for v in values):
+        raise ValueError(f"{key} is {value!r}; a number or a list of numbers can be uncertain")
+    return values.astype(float)
+
+
+def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -> dict[str, Floats]:
+    """Drawn inputs by key, ``[draws, n]``: a Latin hypercube, each key from its own stream.
+
+    Raises:
+        ValueError: a key is not in the file, or what is known of it does not fit.
+
+    """
+    found = {}
+    for key, spread in uncertainty.inputs.items():
+        values = _numbers(raw, key)
+        name = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+        rng = np.random.default_rng((seed, name))
+        cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
+        u = (cells + rng.random(cells.shape)) / uncertainty.draws
+        found[key] = spread.quantiles(key, values, u, confidence)
+    return found
+
+
+def ends_of(raw: Raw, uncertainty: Uncertainty, confidence: float) -> dict[str, Floats]:
+    """Each key's inputs at both ends of its interval, ``[2, n]``."""
+    tails = np.array([[(1 - confidence) / 2], [(1 + confidence) / 2]])
+    found = {}
+    for key, spread in uncertainty.inputs.items():
+        values = _numbers(raw, key)
+        u = np.broadcast_to(tails, (2, values.size))
+        found[key] = spread.quantiles(key, values, u, confidence)
+    return found
+
+
+def scenarios(raw: Raw, robust: Mapping[str, Any]) -> Iterator[Raw]:
+    """What each scenario of a declared set sets: every combination."""
+    columns = [_choices(raw, key, given) for key, given in robust.items()]
+    for row in product(*columns):
+        yield dict(zip(robust, row, strict=True))
+
+
+def _choices(raw: Raw, key: str, given: Any) -> list[Any]:
+    if not isinstance(given, PlusMinus):
+        return list(given)
+    values, step = _numbers(raw, key), given.plus_minus
+    top = 1.0 if key.startswith("acceptance.") and (values <= 1).all() else np.inf
+    moved = [np.clip(values + sign * step, 0, top).round(12).tolist() for sign in (-1, 0, 1)]
+    return moved if isinstance(value_at(raw, key), list) else [row[0] for row in moved]

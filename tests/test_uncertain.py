@@ -1,0 +1,181 @@
+"""Uncertain inputs and declared scenarios, against posteriors drawn and solved independently."""
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim import theory
+from mtpsim.options import ExecutorChoice
+from mtpsim.problems import InputError
+from mtpsim.report.plots import uncertainty_figure
+from mtpsim.report.uncertain_table import robust_sentence, uncertain_sentence, worth_sentence
+from mtpsim.spread import Spread
+
+HEAD = """
+[acceptance]
+model = "independent"
+rates = [0.80, 0.74, 0.67]
+[latency]
+target = 76
+verify = [90, 104, 117]
+draft = [8, 14, 22]
+[simulation]
+requests = 2000
+"""
+KNOWN = """
+[uncertainty]
+draws = 400
+[uncertainty.inputs]
+"acceptance.rates" = { tried = [150, 120, 89] }
+"latency.target" = { se = 3 }
+"latency.verify" = { se = [2, 2, 3] }
+"""
+SETS = """
+[robust]
+"acceptance.rates" = { plus_minus = 0.05 }
+"latency.draft" = [[6, 11, 17], [10, 18, 28]]
+"""
+VERIFY, DRAFT = np.array([90, 104, 117.0]), np.array([8, 14, 22.0])
+
+
+@pytest.fixture(scope="module")
+def point():
+    return mtpsim.run(mtpsim.parse(HEAD + KNOWN + SETS)).points[0]
+
+
+def closed(rates, target=76.0, verify=VERIFY, draft=DRAFT):
+    return theory.speedup(np.asarray(rates), target, np.append(target, verify + draft))
+
+
+U = (np.arange(20_000)[:, None] + 0.5) / 20_000
+
+
+def test_spreads_have_the_moments_and_quantiles_that_they_state():
+    def law(key, value, **given):
+        return Spread(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
+
+    counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
+    assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)
+    for key, value, se in (("latency.target", 76.0, 3.0), ("acceptance.rates", 0.8, 0.05)):
+        drawn = law(key, value, se=se)
+        assert (drawn.mean(), drawn.std()) == pytest.approx((value, se), rel=2e-3)
+        assert drawn.min() > 0
+    for key, low, value, high in (
+        ("latency.target", 60.0, 76.0, 90.0),
+        ("acceptance.correlation", 0.1, 0.3, 0.6),
+    ):
+        drawn = law(key, value, low=low, high=high)
+        assert np.quantile(drawn, [0.05, 0.95]) == pytest.approx([low, high], rel=1e-3)
+
+
+def reference(draws=40_000):
+    """The same posterior, drawn plainly and put into the closed form."""
+    rng = np.random.default_rng(3)
+    tried, rates = np.array([150, 120, 89]), np.array([0.80, 0.74, 0.67])
+    p = rng.beta(rates * tried + 0.5, (1 - rates) * tried + 0.5, (draws, 3))
+    shape = (np.array([76, *VERIFY]) / np.array([3, 2, 2, 3])) ** 2
+    times = rng.gamma(shape, np.array([76, *VERIFY]) / shape, (draws, 4))
+    return np.array([closed(r, t[0], t[1:]) for r, t in zip(p, times, strict=True)])
+
+
+def test_chances_and_regrets_are_those_of_the_posterior(point):
+    found, truth = point["uncertainty"], reference()
+    best = (truth >= truth.max(1, keepdims=True)).mean(0)
+    regret = 1 - truth / truth.max(1, keepdims=True)
+    for k, entry in enumerate(found["depths"]):
+        error = np.sqrt(best[k] * (1 - best[k]) / 400)
+        assert abs(entry["best"] - best[k]) < 4 * error + 1e-9
+        assert abs(entry["regret"] - regret[:, k].mean()) < 4 * regret[:, k].std() / 20 + 1e-9
+        if k:
+            spread = truth[:, k].std()
+            assert abs(entry["speedup"]["mean"] - truth[:, k].mean()) < 4 * spread / 20
+            width = entry["speedup"]["high"] - entry["speedup"]["low"]
+            assert width == pytest.approx(3.92 * spread, rel=0.2)
+            assert entry["simulation"] < 0.1 * width  # the draws tell, not the noise of simulation
+    assert found["depth"] == int(np.argmin(regret.mean(0)))
+    perfect = (truth.max(1).mean() - truth.mean(0).max()) / truth.mean(0).max()
+    assert found["perfect"] == pytest.approx(perfect, rel=0.35)
+
+
+def test_the_target_moves_the_speedup_and_not_the_choice(point):
+    inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
+    target, verify = inputs["latency.target"], inputs["latency.verify"]
+    assert target["speedup"]["high"] - target["speedup"]["low"] > 0.1
+    assert target["worth"] < 1e-9
+    assert verify["worth"] > 1e-3
+    assert point["uncertainty"]["perfect"] >= max(entry["worth"] for entry in inputs.values())
+    ends = closed([0.8, 0.74, 0.67], 76 + 1.96 * 3)[point["uncertainty"]["depth"]]
+    assert target["speedup"]["high"] == pytest.approx(ends, rel=0.01)
+
+
+def test_minimax_regret_is_that_of_the_closed_form(point):
+    scenarios = np.array(
+        [
+            closed(np.array([0.80, 0.74, 0.67]) + move, draft=np.array(draft, float))
+            for move in (-0.05, 0, 0.05)
+            for draft in ([6, 11, 17], [10, 18, 28])
+        ]
+    )
+    regret = 1 - scenarios / scenarios.max(1, keepdims=True)
+    found = point["robust"]
+    assert found["scenarios"] == 6
+    assert found["depth"] == int(np.argmin(regret.max(0)))
+    for k, entry in enumerate(found["depths"]):
+        assert entry["regret"]["mean"] == pytest.approx(regret[:, k].max(), abs=0.004)
+        assert entry["regret"]["high"] >= entry["regret"]["mean"]
+        assert entry["least_speedup"] == pytest.approx(scenarios[:, k].min(), abs=0.006)
+    assert found["depths"][3]["where"]["latency.draft"] == [10, 18, 28]
+
+
+def test_workers_of_any_kind_give_the_same_and_another_input_changes_no_draw(point):
+    again = mtpsim.run(
+        mtpsim.parse(HEAD + KNOWN + SETS), executor=ExecutorChoice("processes", 2)
+    ).points[0]
+    assert again["uncertainty"] == point["uncertainty"]
+    assert again["robust"] == point["robust"]
+    more = mtpsim.parse(
+        HEAD + KNOWN + '"latency.draft" = { low = [7, 12, 20], high = [9, 16, 24] }'
+    )
+    means = {e["key"]: e["mean"] for e in mtpsim.run(more).points[0]["uncertainty"]["inputs"]}
+    for entry in point["uncertainty"]["inputs"]:
+        assert means[entry["key"]] == entry["mean"]
+
+
+def test_words_and_picture(point):
+    assert uncertain_sentence(point["uncertainty"]).startswith("With inputs as uncertain as stated")
+    assert "one alone: verify" in worth_sentence(point["uncertainty"])
+    assert "Over 6 scenarios depth" in robust_sentence(point["robust"])
+    result = {"points": [point], "experiment": {"title": ""}}
+    assert "loses least" in uncertainty_figure(result).texts[0].get_text()
+
+
+def test_without_the_sections_there_is_nothing():
+    (plain,) = mtpsim.run(mtpsim.parse(HEAD)).points
+    assert plain["uncertainty"] is None
+    assert plain["robust"] is None
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ('[uncertainty.inputs]\n"latency.target" = { tried = 10 }', "for acceptance rates"),
+        ('[uncertainty.inputs]\n"latency.taget" = { se = 1 }', "did you mean 'target'"),
+        ('[uncertainty.inputs]\n"latency.verify" = { se = [1, 2] }', "2 numbers are given for 3"),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 0 }', "must be above 0"),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 1, low = 1, high = 2 }', "give one of"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 3 }', "give one of"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "lies outside"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
+        ('[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }', "too large"),
+        ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "a number or a list of numbers"),
+        ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
+        ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
+        ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
+        ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
+        ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "a number or a list of numbers"),
+    ],
+)
+def test_what_makes_no_sense_is_said(section, message):
+    with pytest.raises(InputError) as error:
+        mtpsim.parse(HEAD + section)
+    assert message in str(error.value)
