@@ -13,7 +13,7 @@ from typing import NoReturn
 from mtpsim import __version__
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
-VERBS = ("run", "check", "schema", "export")
+VERBS = ("run", "check", "schema", "fit", "export")
 ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
 
 
@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="simulate an experiment and write a run directory")
     check = verbs.add_parser("check", help="validate an experiment and explain it")
     verbs.add_parser("schema", help="print the JSON Schema of experiment.toml")
+    fit = verbs.add_parser("fit", help="fit a cost model to measured step times")
+    fit.add_argument("file", metavar="CSV", help="columns batch, depth, verify; draft, cached (ms)")
+    fit.add_argument("-o", "--out", metavar="FILE", help="write TOML here (default: stdout)")
+    fit.add_argument("--like", metavar="FILE", help="an experiment that gets the fitted times")
+    fit.add_argument("--experts", type=int, default=0, help="of a mixture of experts, with")
+    fit.add_argument("--active", type=int, default=0, help="experts that a token uses")
     export = verbs.add_parser("export", help="write what a run found for an inference engine")
     export.add_argument("run", metavar="RUN", help="a run directory")
     export.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(ENGINES))
@@ -90,6 +96,8 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
     try:
         if options.verb == "schema":
             return _schema()
+        if options.verb == "fit":
+            return _fit(options)
         if options.verb == "export":
             return _export(options)
         return _check(options) if options.verb == "check" else _run(options, given)
@@ -115,6 +123,13 @@ def _schema() -> int:
 
     print(json.dumps(schema(), indent=2, ensure_ascii=False))
     return DONE
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from mtpsim.fit_verb import fit_command
+
+    out, like = (Path(name) if name else None for name in (options.out, options.like))
+    return fit_command(Path(options.file), out, like, options.experts, options.active)
 
 
 def _export(options: argparse.Namespace) -> int:

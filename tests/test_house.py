@@ -23,7 +23,7 @@ ORDER = [
     ("tally",),
     ("acceptance", "latency"),
     ("complaints", "replay", "layout"),
-    ("exact",),
+    ("exact", "fit_steps"),
     ("compile",),
     ("experiment",),
     ("explain",),
@@ -37,7 +37,7 @@ ORDER = [
     ("result",),
     ("job",),
     ("store",),
-    ("run_verb", "export"),
+    ("run_verb", "export", "fit_verb"),
     ("cli",),
     ("__main__",),
 ]
