@@ -26,7 +26,7 @@ LOOKS = 512  # batches looked at for the schedule; where the depth changes, all 
 
 def by_batch(points: list[Measured]) -> list[Document]:
     """A document for each group of points that differ in nothing but the batch."""
-    return [_document(group) for group in _groups(points) if len(group) > 1]
+    return [_document(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
 
 
 def _groups(points: list[Measured]) -> Iterable[list[Measured]]:
@@ -35,6 +35,10 @@ def _groups(points: list[Measured]) -> Iterable[list[Measured]]:
         if KEY in point.point.set:
             groups.setdefault(json.dumps(_others(point), sort_keys=True), []).append(point)
     return groups.values()
+
+
+def _batch(point: Measured) -> float:
+    return float(point.point.set[KEY])
 
 
 def _others(point: Measured) -> dict[str, Any]:
@@ -72,7 +76,7 @@ class _Curves:
 
 def _document(group: list[Measured]) -> Document:
     curves = _Curves(group)
-    swept = [float(point.point.set[KEY]) for point in group]
+    swept = [_batch(point) for point in group]
     batches = np.geomspace(min(swept), max(swept), GRID)
     rows = np.array([curves.at(batch) for batch in batches])
     return {
@@ -110,6 +114,8 @@ def _crossing(curves: _Curves, batches: Floats, near: int, off: bool, end: str) 
 
 def _schedule(curves: _Curves, first: int, last: int) -> Iterator[Document]:
     """The fastest depth by whole batches: ``from`` .. ``to``, all included."""
+    if first > last:  # no whole batch between the swept ones
+        return
     looked = np.unique(np.rint(np.geomspace(first, last, LOOKS)).astype(int)).tolist()
     start, depth = first, curves.best(first)
     for before, after in pairwise(looked):

@@ -245,8 +245,10 @@ def _wrong_variants(experiment: Experiment) -> dict[tuple[str, str], str]:
     try:
         for key in robust:
             value_at(raw, key)
+        depth = experiment.acceptance.chain().depth
         for changes in scenarios(raw, robust) if robust else ():
-            experiment.changed(changes)
+            if experiment.changed(changes).acceptance.chain().depth != depth:
+                raise ValueError(f"a scenario has another depth than {depth}: {changes}")
     except ValueError as error:
         wrong["robust", ""] = str(error)
     except InputError as error:

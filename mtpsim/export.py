@@ -73,8 +73,8 @@ def _schedule(document: Document, chosen: Document) -> list[Document]:
             "--to", "needs a run whose sweep goes over `latency.batch` (a cost model has a batch)"
         )
     schedule: list[Document] = _one(groups, chosen, "groups of batches")["schedule"]
-    if schedule[0]["from"] > 1:
-        first = schedule[0]["from"]
+    first = schedule[0]["from"] if schedule else "no whole number"
+    if first != 1:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
     return schedule
 

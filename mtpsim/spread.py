@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
 
 from mtpsim.problems import nearest
 from mtpsim.spec import Spec
@@ -126,10 +126,16 @@ class PlusMinus(Spec):
     plus_minus: Annotated[float, Field(gt=0)]
 
 
-Robust = Annotated[
-    dict[str, PlusMinus | Annotated[list[SerializeAsAny[Any]], Field(min_length=1)]],
-    Field(min_length=1),
+def _form(value: Any) -> str:
+    return "around" if isinstance(value, dict | PlusMinus) else "values"
+
+
+Possible = Annotated[
+    Annotated[PlusMinus, Tag("around")]
+    | Annotated[list[SerializeAsAny[Any]], Field(min_length=1), Tag("values")],
+    Discriminator(_form),
 ]
+Robust = Annotated[dict[str, Possible], Field(min_length=1)]
 
 
 def value_at(raw: Mapping[str, Any], key: str) -> Any:
@@ -149,6 +155,8 @@ def value_at(raw: Mapping[str, Any], key: str) -> Any:
 
 
 def _numbers(raw: Raw, key: str) -> Floats:
+    if not key.startswith(("acceptance.", "latency.")):
+        raise ValueError(f"{key} is no input; keys of acceptance and latency can be uncertain")
     value = value_at(raw, key)
     values = np.atleast_1d(np.asarray(value, object))
     if values.ndim != 1 or not all(type(v) in (int, float) for v in values):

@@ -15,6 +15,7 @@ from mtpsim import estimate
 from mtpsim.compile import Plan
 from mtpsim.estimate import Estimates
 from mtpsim.experiment import Experiment, Raw
+from mtpsim.problems import InputError, Problem
 from mtpsim.simulate import IN_FLIGHT, Submit, plan_experiment
 from mtpsim.spread import draws_of, ends_of, scenarios, value_at
 from mtpsim.tally import Floats, Tally
@@ -76,10 +77,17 @@ def variants_of(experiment: Experiment) -> Variants:
     def changed(values: dict[str, Floats]) -> Experiment:
         return experiment.changed({key: _like(raw, key, v) for key, v in values.items()})
 
+    try:
+        drawn = [changed({key: rows[i] for key, rows in inputs.items()}) for i in range(count)]
+        moved = [changed({key: end}) for key, both in ends.items() for end in both]
+    except InputError as error:
+        first = error.problems[0]
+        message = f"an input as uncertain as stated leads to {first.key}: {first.message}"
+        raise InputError([Problem("", "uncertainty.inputs", None, message)]) from None
     return Variants(
         inputs,
-        [changed({key: drawn[i] for key, drawn in inputs.items()}) for i in range(count)],
-        [changed({key: end}) for key, both in ends.items() for end in both],
+        drawn,
+        moved,
         sets,
         [experiment.changed(chosen) for chosen in sets],
     )

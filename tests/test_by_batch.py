@@ -114,6 +114,15 @@ def test_moe_may_turn_off_in_the_middle_and_on_again():
         assert turn["low"] < turn["batch"] < turn["high"]
 
 
+@pytest.mark.parametrize(("batches", "groups"), [("[1, 1]", 0), ("[1.2, 1.7]", 1)])
+def test_batches_that_are_one_or_not_whole_have_no_schedule(batches, groups):
+    found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).document
+    assert [group["schedule"] for group in found["by_batch"]] == [[]] * groups
+    for sentence in batch_sentences(found):
+        assert "no whole one" in sentence
+        batch_figure(found)
+
+
 def test_without_a_sweep_over_the_batch_there_is_nothing_to_say():
     text = TEXT[: TEXT.index("[sweep]")]
     assert mtpsim.run(mtpsim.parse(text)).document["by_batch"] == []

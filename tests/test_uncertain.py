@@ -149,6 +149,12 @@ def test_words_and_picture(point):
     assert "loses least" in uncertainty_figure(result).texts[0].get_text()
 
 
+def test_a_draw_that_is_not_valid_is_told_as_such():
+    wild = HEAD + '[uncertainty.inputs]\n"latency.target" = { se = 7600 }'
+    with pytest.raises(InputError, match=r"uncertainty.inputs: an input as uncertain"):
+        mtpsim.run(mtpsim.parse(wild))
+
+
 def test_without_the_sections_there_is_nothing():
     (plain,) = mtpsim.run(mtpsim.parse(HEAD)).points
     assert plain["uncertainty"] is None
@@ -172,6 +178,13 @@ def test_without_the_sections_there_is_nothing():
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
         ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
         ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
+        ('[uncertainty.inputs]\n"simulation.seed" = { se = 1 }', "is no input"),
+        ('[robust]\n"latency.target" = 3', "must be a list"),
+        (
+            '[robust]\n"acceptance.rates" = [[0.8]]\n"latency.verify" = [90]\n'
+            '"latency.draft" = [8]',
+            "another depth than 3",
+        ),
         ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "a number or a list of numbers"),
     ],
 )

@@ -52,7 +52,7 @@ def _heading(groups: list[Document]) -> str:
         return turn_text(groups[0]["turns"][-1])
     turned = [group for group in groups if group["turns"]]
     if not turned:
-        off = groups[0]["schedule"][0]["depth"] == 0
+        off = max(speedup[0] for speedup in groups[0]["curves"]["speedup"][1:]) < 1
         return "Drafting pays at no batch" if off else "Drafting pays at every batch of the sweep"
     return f"{turn_text(turned[0]['turns'][-1])} ({group_label(turned[0])})"
 

@@ -19,10 +19,10 @@ def group_label(group: Document) -> str:
 def _sentence(group: Document) -> str:
     label = group_label(group)
     text = f"By batch, {label}: " if label else "By batch: "
-    text += ", ".join(_run(entry) for entry in group["schedule"]) + "."
+    text += (", ".join(_run(entry) for entry in group["schedule"]) or "no whole one") + "."
     for turn in group["turns"]:
         text += f" {turn_text(turn)}."
-    if not group["turns"] and group["schedule"][-1]["depth"]:
+    if not group["turns"] and group["schedule"] and group["schedule"][-1]["depth"]:
         text += " Drafting pays at every batch of the sweep."
     return text
 
