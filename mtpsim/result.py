@@ -219,13 +219,19 @@ def _at(allowed: Estimates, depth: int) -> Document:
 def _break_even(measured: Measured) -> tuple[Floats, Floats]:
     """For each step, the rate at which it stops paying, and the rate to hold against it."""
     stated = measured.theory.rates
-    if stated is not None:
+    if stated is not None and _followed(stated, measured):
         return theory.break_even_rate(stated, measured.theory.times), stated
     means, layout = measured.tally.mean, measured.layout
     return (
         np.maximum(estimate.break_even_rate(means, layout), 0),  # below 0 any rate pays
         estimate.last_rate(means, layout),
     )
+
+
+def _followed(rates: Floats, measured: Measured) -> bool:
+    """Whether rounds have these very rates, however they depend on each other."""
+    exact = solve(measured.source, measured.layout.depth, **measured.horizon)
+    return bool(np.allclose(exact.conditional, rates, rtol=0, atol=1e-9))
 
 
 def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:

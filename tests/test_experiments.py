@@ -192,12 +192,22 @@ def uncertain():
     assert point["robust"]["depth"] == 2
 
 
+def robust():
+    (point,) = run("robust").values()
+    found = point["robust"]
+    assert (found["scenarios"], found["depth"]) == (27, 3)
+    worst = [depth["regret"]["mean"] for depth in found["depths"]]
+    assert worst[3] == pytest.approx(0.0997, abs=0.005)
+    assert min(worst[:3] + worst[4:]) > 0.15
+    assert found["depths"][3]["where"]["latency.batch"] == 192
+
+
 CHECKS = {
     check.__name__: check
     for check in (
         *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
         *(carried_rates, finite_requests, requests_differ, tokens, workload),
-        *(batch, throughput, uncertain),
+        *(batch, throughput, uncertain, robust),
     )
 }
 

@@ -1,0 +1,32 @@
+"""Numbers of the document that must not contradict each other."""
+
+import pytest
+
+import mtpsim
+
+TEXT = """
+[acceptance]
+model = "copula"
+rates = [0.75, 0.72, 0.69]
+structure = "equal"
+correlation = {correlation}
+[latency]
+target = 10
+verify = [10, 10, 10]
+draft = [3, 6, 9]
+[simulation]
+requests = 4000
+"""
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_a_step_pays_just_where_its_rate_is_above_the_break_even(correlation):
+    (point,) = mtpsim.run(mtpsim.parse(TEXT.format(correlation=correlation))).points
+    for depth in point["depths"][1:]:
+        rate = depth["break_even"]["rate"]
+        assert (rate["now"] > rate["at"]) == (depth["marginal"]["mean"] > 1)
+        verify, draft = depth["break_even"]["verify"], depth["break_even"]["draft"]
+        assert (verify["at"] > verify["now"]) == (depth["marginal"]["mean"] > 1)
+        assert (draft["at"] > draft["now"]) == (depth["marginal"]["mean"] > 1)
+    stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
+    assert stated == (correlation == 0)  # dependent drafts have other rates than those stated
