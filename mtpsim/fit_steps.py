@@ -198,7 +198,7 @@ def _draft(steps: Steps) -> Keys:
     return {"draft": {"base": base, "per_token": per_token}, "draft_per_request": per_request}
 
 
-def _predict(keys: Keys, steps: Steps) -> Floats:
+def predict(keys: Keys, steps: Steps) -> Floats:
     """Ms of the steps by a fitted model."""
     times = []
     for batch, depth, cached in zip(steps.batch, steps.depth, steps.cached, strict=True):
@@ -229,7 +229,7 @@ def _fitted(make: Callable[[Steps], Keys], steps: Steps) -> Fit:
     keys, drafting = make(steps), _draft(steps)
     count = len(steps.batch)
     left_out = [make(steps.without(row)) for row in range(count)]
-    ahead = np.array([_predict(left_out[row], steps)[row] for row in range(count)])
+    ahead = np.array([predict(left_out[row], steps)[row] for row in range(count)])
     found = {
         key: np.array([other[key] for other in left_out])
         for key, value in keys.items()
@@ -241,7 +241,7 @@ def _fitted(make: Callable[[Steps], Keys], steps: Steps) -> Fit:
         {**numbers, **_plain(drafting)},
         {key: error for key, error in spread.items() if error > 1e-9 * keys[key] > 0},
         float(np.sqrt(((ahead / steps.verify - 1) ** 2).mean())),
-        float(np.abs(_predict(keys, steps) / steps.verify - 1).max()),
+        float(np.abs(predict(keys, steps) / steps.verify - 1).max()),
     )
 
 

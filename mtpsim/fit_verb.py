@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mtpsim.experiment import Raw, parse
-from mtpsim.fit_steps import Fit, fit_steps, read_steps
+from mtpsim.fit_steps import Fit, Steps, fit_steps, predict, read_steps
 from mtpsim.problems import InputError, Problem
 
 
@@ -23,7 +26,8 @@ def fit_command(file: Path, out: Path | None, like: Path | None, experts: int, a
             f"{active} active of {experts} experts is given; give both, active at most experts"
         )
         raise InputError([Problem("", "--experts", None, message)])
-    fits = fit_steps(read_steps(file), experts, active)
+    steps = read_steps(file)
+    fits = fit_steps(steps, experts, active)
     for number, fit in enumerate(fits):
         mark = "▸" if not number else " "
         print(
@@ -40,8 +44,23 @@ def fit_command(file: Path, out: Path | None, like: Path | None, experts: int, a
     except OSError as error:
         message = f"can't be written: {error.strerror}"
         raise InputError([Problem(str(out), "--out", None, message)]) from None
-    print(f"wrote {out}", file=sys.stderr)
+    picture = out.with_suffix(".png")
+    _draw(fits[0], steps, picture)
+    print(f"wrote {out} and {picture}", file=sys.stderr)
     return 0
+
+
+def _draw(fit: Fit, steps: Steps, path: Path) -> None:
+    """The measured steps over the fitted model, each at its own context."""
+    from mtpsim.report.fit_plot import fit_figure
+
+    depths = sorted({int(depth) for depth in steps.depth})
+    measured = {k: np.where(steps.depth == k, steps.verify, np.nan) for k in depths}
+    fitted = {k: predict(fit.keys, replace(steps, depth=0 * steps.depth + k)) for k in depths}
+    heading = (
+        f"A {fit.keys['model']} cost model predicts steps left out to {100 * fit.predicted:.2g} %"
+    )
+    fit_figure(heading, steps.batch, measured, fitted).savefig(path, dpi=150)
 
 
 def _toml(fit: Fit, like: Path | None, source: Path) -> str:

@@ -86,6 +86,7 @@ def test_a_file_becomes_an_experiment_that_runs(tmp_path, capsys):
     arguments = [str(tmp_path / "steps.csv"), "-o", str(out), "--like", str(tmp_path / "like.toml")]
     assert cli.main(["fit", *arguments]) == 0
     assert "linear: left-out steps predicted to" in capsys.readouterr().err
+    assert (tmp_path / "fitted.png").read_bytes().startswith(b"\x89PNG")
     experiment = mtpsim.load(out)
     assert experiment.latency.times(2)[0] == pytest.approx([6.02, 6.04, 6.06], abs=1e-3)
     assert experiment.latency.noise is not None
