@@ -123,10 +123,10 @@ def _document(measured: Measured) -> Document:
     rates = measured.estimates(estimate.conditional)
     plugged = measured.theory.plugged(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
-    depths = _depths(measured, solved, plugged)
+    steps = Steps(measured.estimates(estimate.marginal), *_break_even(measured, solved[-1]))
+    depths = _depths(measured, solved, plugged, steps)
     speedup = measured.estimates(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
-    steps = Steps(measured.estimates(estimate.marginal), *_break_even(measured))
     indifference = measured.experiment.decision.indifference
     for k, depth in enumerate(depths):
         depth["loss"] = {
@@ -160,7 +160,9 @@ def _document(measured: Measured) -> Document:
     }
 
 
-def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Document]:
+def _depths(
+    measured: Measured, solved: list[Exact], plugged: Floats, steps: Steps
+) -> list[Document]:
     times = measured.theory.times
     exact_length = np.array([s.accept_length for s in solved])
     exact_time = times * np.array([s.slow_rounds / s.rounds for s in solved])
@@ -169,10 +171,8 @@ def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Do
     length = measured.estimates(estimate.accept_length)
     time = measured.estimates(estimate.round_time)
     gain = measured.estimates(estimate.speedup)
-    step = measured.estimates(estimate.marginal)
     error = measured.estimates(measured.theory.error)
     length_error = measured.estimates(measured.theory.length_error)
-    break_even, have = _break_even(measured)
     mean_times = measured.latency.verify, measured.latency.draft
     allowed = [
         measured.estimates(partial(function, verify=mean_times[0], draft=mean_times[1]))
@@ -195,14 +195,14 @@ def _depths(measured: Measured, solved: list[Exact], plugged: Floats) -> list[Do
             document["marginal"] = _against(
                 theory.marginal_gain(theory_speedup)[1:],
                 theory.marginal_gain(exact_speedup)[1:],
-                step,
+                steps.marginal,
                 k - 1,
             )
             document["theory_error"] = interval(error, k)
             document["accept_length_error"] = interval(length_error, k)
-            document["break_even_rate"] = number(break_even[k - 1])
+            document["break_even_rate"] = number(steps.break_even[k - 1])
             document["break_even"] = {
-                "rate": {"at": number(break_even[k - 1]), "now": number(have[k - 1])},
+                "rate": {"at": number(steps.break_even[k - 1]), "now": number(steps.rates[k - 1])},
                 "verify": {"now": float(measured.latency.verify[k]), **_at(allowed[0], k)},
                 "draft": {"now": float(measured.latency.draft[k]), **_at(allowed[1], k)},
             }
@@ -216,22 +216,16 @@ def _at(allowed: Estimates, depth: int) -> Document:
     return {"at": found["mean"], "low": found["low"], "high": found["high"]}
 
 
-def _break_even(measured: Measured) -> tuple[Floats, Floats]:
+def _break_even(measured: Measured, deepest: Exact) -> tuple[Floats, Floats]:
     """For each step, the rate at which it stops paying, and the rate to hold against it."""
     stated = measured.theory.rates
-    if stated is not None and _followed(stated, measured):
+    if stated is not None and np.allclose(deepest.conditional, stated, rtol=0, atol=1e-9):
         return theory.break_even_rate(stated, measured.theory.times), stated
     means, layout = measured.tally.mean, measured.layout
     return (
         np.maximum(estimate.break_even_rate(means, layout), 0),  # below 0 any rate pays
         estimate.last_rate(means, layout),
     )
-
-
-def _followed(rates: Floats, measured: Measured) -> bool:
-    """Whether rounds have these very rates, however they depend on each other."""
-    exact = solve(measured.source, measured.layout.depth, **measured.horizon)
-    return bool(np.allclose(exact.conditional, rates, rtol=0, atol=1e-9))
 
 
 def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:

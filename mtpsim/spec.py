@@ -1,8 +1,10 @@
 """What every section of an experiment file is made of: strict, frozen, nothing unknown."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from mtpsim.problems import nearest
 
 
 class Spec(BaseModel):
@@ -18,3 +20,23 @@ Positive = Annotated[float, Field(gt=0)]
 Slowdown = Annotated[float, Field(ge=1e-3, le=1e3)]
 NonNegative = Annotated[float, Field(ge=0)]
 Depth = Annotated[int, Field(ge=1, le=64)]
+
+
+def named(names: list[str], default: str | None = None) -> BeforeValidator:
+    """Refuse a table whose ``model`` is none of ``names``, with the nearest one.
+
+    Args:
+        names: allowed.
+        default: what a table without ``model`` stands for; None where it must be given.
+
+    """
+
+    def check(value: Any) -> Any:
+        name = value.get("model", default) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or (isinstance(name, str) and name in names):
+            return value
+        given = f"`model` is {name!r}" if name is not None else "`model` is missing"
+        hint = nearest(str(name), names)
+        raise ValueError(f"{given}; it must be one of {', '.join(names)}{hint}")
+
+    return BeforeValidator(check)

@@ -93,6 +93,10 @@ TABLE = {"model": "table", "batches": [1, 4], "verify": [[10, 12], [16, 20]]}
             "3 of 2 experts",
         ),
         ({"model": "linear", "per_token": 1, "draft": 1, "batch": 0}, "greater than or equal to 1"),
+        (
+            {"model": "linear", "per_token": 1, "draft": 1, "persistence": 0.5},
+            "needs some noise that can persist",
+        ),
         ({"model": "rooflin"}, "did you mean 'roofline'"),
     ],
 )

@@ -17,29 +17,15 @@ from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.mixture import Mixture
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.regime import Regime
-from mtpsim.acceptance.simple import SIMPLE, named
+from mtpsim.acceptance.simple import SIMPLE, Simple
 from mtpsim.acceptance.tokens import Tokens
 from mtpsim.acceptance.trace import Trace
+from mtpsim.spec import named
 
 MODELS: dict[str, type[AcceptanceModel]] = {**SIMPLE, "mixture": Mixture, "trace": Trace}
 
 Acceptance = Annotated[
-    Annotated[
-        Independent
-        | Decay
-        | Histogram
-        | Bounds
-        | Copula
-        | Regime
-        | Difficulty
-        | Contagion
-        | Beta
-        | Tokens
-        | Mixture
-        | Trace,
-        Discriminator("model"),
-    ],
-    named(list(MODELS)),
+    Annotated[Simple | Mixture | Trace, Discriminator("model")], named(list(MODELS))
 ]
 
 __all__ = [

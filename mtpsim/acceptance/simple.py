@@ -1,8 +1,8 @@
 """The models that compile to a chain by themselves, by name: what a mixture can be made of."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import Discriminator
 
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.beta import Beta
@@ -15,7 +15,7 @@ from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.regime import Regime
 from mtpsim.acceptance.tokens import Tokens
-from mtpsim.problems import nearest
+from mtpsim.spec import named
 
 SIMPLE: dict[str, type[AcceptanceModel]] = {
     "independent": Independent,
@@ -31,33 +31,16 @@ SIMPLE: dict[str, type[AcceptanceModel]] = {
 }
 
 
-def named(names: list[str]) -> BeforeValidator:
-    """Refuse a table whose ``model`` is none of ``names``, with the nearest one."""
-
-    def check(value: Any) -> Any:
-        name = value.get("model") if isinstance(value, dict) else None
-        if not isinstance(value, dict) or (isinstance(name, str) and name in names):
-            return value
-        given = f"`model` is {name!r}" if name is not None else "`model` is missing"
-        hint = nearest(str(name), names)
-        raise ValueError(f"{given}; it must be one of {', '.join(names)}{hint}")
-
-    return BeforeValidator(check)
-
-
-SimpleModel = Annotated[
-    Annotated[
-        Independent
-        | Decay
-        | Histogram
-        | Bounds
-        | Copula
-        | Regime
-        | Difficulty
-        | Contagion
-        | Beta
-        | Tokens,
-        Discriminator("model"),
-    ],
-    named(list(SIMPLE)),
-]
+Simple = (
+    Independent
+    | Decay
+    | Histogram
+    | Bounds
+    | Copula
+    | Regime
+    | Difficulty
+    | Contagion
+    | Beta
+    | Tokens
+)
+SimpleModel = Annotated[Annotated[Simple, Discriminator("model")], named(list(SIMPLE))]

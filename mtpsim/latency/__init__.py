@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Tag
+from pydantic import Discriminator, Tag
 
 from mtpsim.latency.base import CompiledLatency, LatencySpec
 from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline
 from mtpsim.latency.measured import Table
 from mtpsim.latency.model import Latency
 from mtpsim.latency.table import QuantileTable
-from mtpsim.problems import nearest
+from mtpsim.spec import named
 
 COSTS: dict[str, type[LatencySpec]] = {
     "times": Latency,
@@ -21,18 +21,9 @@ COSTS: dict[str, type[LatencySpec]] = {
 
 
 def _model_of(value: Any) -> str:
-    model = value.get("model", "times") if isinstance(value, dict) else value.model
-    return str(model)
-
-
-def _known(value: Any) -> Any:
-    name = value.get("model", "times") if isinstance(value, dict) else "times"
-    if name not in list(COSTS):
-        hint = nearest(str(name), list(COSTS))
-        raise ValueError(f"`model` is {name!r}; it must be one of {', '.join(COSTS)}{hint}")
-    if isinstance(value, dict | LatencySpec):
-        return value
-    raise ValueError(f"{value!r} is given; it must be a table")
+    if isinstance(value, dict):
+        return str(value.get("model", "times"))
+    return str(getattr(value, "model", "times"))
 
 
 AnyLatency = Annotated[
@@ -44,7 +35,7 @@ AnyLatency = Annotated[
         | Annotated[Moe, Tag("moe")],
         Discriminator(_model_of),
     ],
-    BeforeValidator(_known),
+    named(list(COSTS), "times"),
 ]
 
 __all__ = [

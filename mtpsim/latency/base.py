@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.table import CONSTANT, QuantileTable
@@ -83,6 +83,12 @@ class LatencySpec(Spec, ABC):
                 "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
             )
         return value
+
+    @model_validator(mode="after")
+    def _something_persists(self) -> Self:
+        if self.persistence and not self.noises():
+            raise ValueError("`persistence` needs some noise that can persist")
+        return self
 
     @abstractmethod
     def times(self, depth: int) -> tuple[Floats, Floats]:

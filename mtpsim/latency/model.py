@@ -76,8 +76,6 @@ class Latency(LatencySpec):
             raise ValueError(
                 "`correlation` is between the noise of `verify` and of `draft`; both need their own"
             )
-        if self.persistence and not (self.noise or own):
-            raise ValueError("`persistence` needs some noise that can persist")
         return self
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
