@@ -115,3 +115,13 @@ def choose(log_speedup: Estimates, confidence: float) -> Choice:
         np.maximum(behind + half, 0).max(0),
         -np.expm1(drawn - top).mean(0),
     )
+
+
+def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floats, Floats]:
+    """Differences of all options to one of them, and half-widths that hold for all together.
+
+    By the max-|t| quantile of the joint normal law of the paired differences (Dunnett's comparisons
+    with a control, with the correlations as they were estimated).
+    """
+    held = _against(values.values, normal_draws(values.covariance), option, confidence)
+    return held.gain, held.two_sided * held.error

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
+from mtpsim.contest import Contest
 from mtpsim.kernels.arguments import ChainArrays, Floats, NoiseArrays, RecordingArrays, Task
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.table import normal_table
@@ -33,6 +34,7 @@ class Plan:
     task: Task
     layout: Layout
     block: int
+    contest: Contest | None = None
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
@@ -121,6 +123,7 @@ def plan_of(
     rounds: int = 0,
     tokens: int = 0,
     measured_at: int | None = None,
+    contest: Contest | None = None,
 ) -> Plan:
     """Compile one point.
 
@@ -132,6 +135,7 @@ def plan_of(
         tokens: tokens a request, or 0; just one of the two is given, or none of them where
             recorded requests end by themselves.
         measured_at: depth at which rates are measured, by default the greatest.
+        contest: adaptive policies.
 
     """
     outcomes = 1 if isinstance(source, Recording) else source.step.shape[0]
@@ -145,6 +149,10 @@ def plan_of(
         source_arrays(source),
         noise_arrays(latency),
         Task(rounds, tokens, measured, times, every),
-        Layout(source.depth, every, measured, source.clock == "token"),
+        Layout(
+            *(source.depth, every, measured, source.clock == "token"),
+            len(contest.players) if contest else 0,
+        ),
         block_of(source, rounds, tokens),
+        contest,
     )

@@ -94,6 +94,23 @@ def speedup(means: Floats, layout: Layout) -> Floats:
     return pace / pace[..., :1]
 
 
+def with_policies(means: Floats, layout: Layout) -> Floats:
+    """Speedup by depth, then by policy, ``[..., K + 1 + P]``."""
+    fixed = means[..., layout.tokens] / means[..., layout.seconds]
+    chosen = means[..., layout.policy_tokens] / means[..., layout.policy_times]
+    return np.concatenate([fixed, chosen], -1) / fixed[..., :1]
+
+
+def policy_length(means: Floats, layout: Layout) -> Floats:
+    """Tokens a round by policy, ``[..., P]``."""
+    return np.asarray(means[..., layout.policy_tokens] / means[..., layout.policy_rounds])
+
+
+def policy_time(means: Floats, layout: Layout) -> Floats:
+    """Time of a round by policy in ms, ``[..., P]``."""
+    return np.asarray(means[..., layout.policy_times] / means[..., layout.policy_rounds])
+
+
 def marginal(means: Floats, layout: Layout) -> Floats:
     """speedup(k) / speedup(k - 1) for k = 1..K, ``[..., K]``."""
     values = speedup(means, layout)

@@ -63,7 +63,7 @@ def visits(step: Floats, start: Floats, ticks: int) -> Floats:
     return total
 
 
-def _starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
+def starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
     """Expected round starts in each state at positions below ``tokens``."""
     lengths, states = law.shape[:2]
     # Companion form: the tick is a position, the state "a round starts in s after i more".
@@ -124,7 +124,7 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
         return _play_all(chain, depth, rounds, tokens)
     law = round_law(chain, depth)
     if tokens:
-        starts = _starts_by_tokens(law, chain.start, tokens)
+        starts = starts_by_tokens(law, chain.start, tokens)
     elif rounds:
         starts = visits(law.sum(0), chain.start, rounds)
     else:

@@ -18,10 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from mtpsim.acceptance import Acceptance, Recording
+from mtpsim.acceptance import Acceptance, Recording, Source
+from mtpsim.adaptive import Adaptive
 from mtpsim.complaints import problems_of
 from mtpsim.decision import Decision
-from mtpsim.latency import AnyLatency
+from mtpsim.latency import AnyLatency, CostModel
 from mtpsim.measure import TheorySpec
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.spec import Spec
@@ -31,7 +32,8 @@ from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
 ROUNDS, PRECISION = 200, 0.001
-EXTRA = ("sweep", "uncertainty", "robust")  # sections that make variants of an experiment
+EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
+BOUNDS_NEED = "a model of hidden states; recorded requests have none that could be known"
 
 
 class Simulation(Spec):
@@ -112,6 +114,9 @@ class Experiment(Spec):
         "of the file, or else measured at the greatest depth",
     )
     decision: Decision = Field(default_factory=lambda: Decision.model_validate({}))
+    adaptive: Adaptive | None = Field(
+        None, description="policies that choose the depth of each round anew"
+    )
     uncertainty: Uncertainty | None = Field(
         None, description="what is known of the inputs; carried through to the choice of depth"
     )
@@ -128,6 +133,11 @@ class Experiment(Spec):
         """Depth M at which the rates for the closed form are measured."""
         greatest = self.acceptance.chain().depth
         return (self.theory.measured_at if self.theory else None) or greatest
+
+    @property
+    def batch(self) -> float | None:
+        """Requests that decode together; None where the latency has no batch."""
+        return self.latency.batch if isinstance(self.latency, CostModel) else None
 
     def raw(self) -> Raw:
         """The experiment as its file would state it, defaults written out."""
@@ -229,7 +239,18 @@ def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
         wrong["simulation", "as_recorded"] = (
             f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
         )
-    return wrong | _wrong_variants(experiment)
+    return wrong | _wrong_policies(experiment, source) | _wrong_variants(experiment)
+
+
+def _wrong_policies(experiment: Experiment, source: Source) -> dict[tuple[str, str], str]:
+    """What is wrong with policies for this acceptance model and this latency."""
+    for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else ()):
+        wrong = policy.wrong(source.depth, experiment.batch)
+        if policy.knows and isinstance(source, Recording):
+            wrong = f"it knows {policy.knows}: it needs {BOUNDS_NEED}"
+        if wrong:
+            return {("adaptive", "policies"): f"{policy.label} (number {number + 1}): {wrong}"}
+    return {}
 
 
 def _wrong_variants(experiment: Experiment) -> dict[tuple[str, str], str]:

@@ -31,6 +31,9 @@ def explain(experiment: Experiment) -> str:
     if first.robust:
         count = sum(1 for _ in scenarios(first.raw(), first.robust))
         lines.append(f"  scenarios over {', '.join(first.robust)}: {count:,} a point")
+    if first.adaptive:
+        lines += ["", "Adaptive depth"]
+        lines += [f"  {policy.describe()}" for policy in first.adaptive.policies]
     lines += ["", "Theory", f"  plugged into the closed form: {_plugged(first)}"]
     lines += ["", "Reported, for each depth 0.." + str(chain.depth)]
     lines.append("  accept length, round time, speedup, marginal gain: closed form, exact,")

@@ -14,6 +14,7 @@ from mtpsim import __version__, estimate
 from mtpsim.acceptance import Recording, Source
 from mtpsim.by_batch import by_batch
 from mtpsim.compile import FLOOR_BLOCKS
+from mtpsim.contest import Log
 from mtpsim.dependence import dependence, sample_size
 from mtpsim.exact import solve
 from mtpsim.experiment import Experiment, Point, content_hash
@@ -24,11 +25,12 @@ from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Result, documents
-from mtpsim.simulate import Submit, plan_experiment, simulate, workers
+from mtpsim.simulate import Submit, plan_experiment, play_policies, simulate, workers
 from mtpsim.tally import Floats, Tally
 from mtpsim.variants import Outcomes, Variants, simulate_variants, variants_of
 
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
+LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds that policies are watched in
 SAMPLE = 20_000  # round times drawn for the latency plot
 
 
@@ -71,7 +73,7 @@ class _Point:
         """Greatest relative half-width of the speedup over all depths."""
         layout = self.plan.layout
         gain = estimate.delta(
-            lambda means: estimate.speedup(means, layout),
+            lambda means: estimate.with_policies(means, layout),
             tally,
             self.point.experiment.simulation.confidence,
         )
@@ -147,8 +149,16 @@ class _Point:
         found = dependence(self._rounds(source), experiment.simulation.confidence)
         return Measured(
             *(self.point, self.plan, source, latency, self.tally, reached, interrupted, found),
-            self.outcomes,
+            *(self.outcomes, self._log()),
         )
+
+    def _log(self) -> Log | None:
+        """Some requests under every policy, round by round."""
+        if self.plan.contest is None:
+            return None
+        longest = self.plan.task.rounds or self.plan.task.tokens or LOGGED_ROUNDS
+        count, rounds = min(self.tally.count, LOGGED), min(longest, LOGGED_ROUNDS)
+        return play_policies(self.plan, 0, count, rounds)[1]
 
     def _rounds(self, source: Source) -> Counts:
         """A sample of requests round by round; of recorded ones, each as it was."""

@@ -17,6 +17,7 @@ class Layout:
             each depth plays the same rounds and accepts the same drafts up to its limit).
         measured_at: depth M at which rates are measured to be plugged into the closed form.
         positions: text positions are tried as starts of rounds, under the token clock.
+        policies: number of policies that are played.
 
     """
 
@@ -24,11 +25,36 @@ class Layout:
     every: bool
     measured_at: int
     positions: bool
+    policies: int = 0
 
     @property
     def columns(self) -> int:
         """Length of a row."""
-        return int(self.squares.stop)
+        return int(self.squares.stop) + self.policies * self._policy_columns
+
+    @property
+    def _policy_columns(self) -> int:
+        return 4 + self.depth
+
+    def policy(self, number: int) -> slice:
+        """Of a policy: tokens, ms, rounds, and rounds at each depth, ``[4 + K]``."""
+        first = self.squares.stop + number * self._policy_columns
+        return slice(first, first + self._policy_columns)
+
+    @property
+    def policy_tokens(self) -> slice:
+        """Tokens by policy; :attr:`policy_times` and :attr:`policy_rounds` are alike."""
+        return slice(self.squares.stop, None, self._policy_columns)
+
+    @property
+    def policy_times(self) -> slice:
+        """Time in ms by policy."""
+        return slice(self.squares.stop + 1, None, self._policy_columns)
+
+    @property
+    def policy_rounds(self) -> slice:
+        """Rounds by policy."""
+        return slice(self.squares.stop + 2, None, self._policy_columns)
 
     @property
     def tokens(self) -> slice:

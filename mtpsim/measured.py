@@ -12,6 +12,7 @@ import numpy as np
 from mtpsim import estimate
 from mtpsim.acceptance import Source
 from mtpsim.compile import Plan
+from mtpsim.contest import Log
 from mtpsim.dependence import Dependence
 from mtpsim.estimate import Estimates, Theory
 from mtpsim.experiment import Experiment, Point
@@ -37,6 +38,7 @@ class Measured:
     interrupted: bool
     dependence: Dependence | None
     outcomes: Outcomes | None = None
+    log: Log | None = None
 
     @property
     def experiment(self) -> Experiment:

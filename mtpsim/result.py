@@ -10,6 +10,7 @@ import numpy as np
 
 from mtpsim import estimate, theory, uncertain
 from mtpsim.advise import Steps, advise
+from mtpsim.by_policy import adaptive
 from mtpsim.choice import choose, log_of
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
@@ -155,6 +156,7 @@ def _document(measured: Measured) -> Document:
         "trial": trial(measured),
         "diagnostics": diagnostics(measured),
         "advice": vars(advice),
+        "adaptive": adaptive(measured, choice.best),
         "uncertainty": uncertain.uncertainty(measured.experiment, measured.outcomes),
         "robust": uncertain.robust(measured.experiment, measured.outcomes),
     }

@@ -17,13 +17,16 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from mtpsim.acceptance import Source
 from mtpsim.compile import FLOOR_BLOCKS, Plan, plan_of
+from mtpsim.contest import Contest, Log, contest_of, limits_of, play
 from mtpsim.experiment import Experiment
 from mtpsim.kernels.arguments import RecordingArrays
 from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.positions import simulate_positions
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.rounds import simulate_rounds, simulate_rounds_to_tokens
+from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
 from mtpsim.options import ExecutorChoice
 from mtpsim.problems import InputError, Problem
@@ -51,7 +54,24 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     for shallow, deep in passes:
         kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
     complete(rows, plan.layout)
+    if plan.contest:
+        totals, _ = play_policies(plan, first, count)
+        rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
+
+
+def play_policies(plan: Plan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
+    """What :func:`mtpsim.contest.play` finds of requests ``first`` .. ``first + count - 1``.
+
+    Raises:
+        ValueError: the experiment has no policies.
+
+    """
+    if plan.contest is None:
+        raise ValueError("the experiment has no policies to play")
+    horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
+    limits = limits_of(plan.key, plan.source, first, count, **horizon)
+    return play(plan.contest, plan.key, plan.source, plan.noise, limits, first, logged=logged)
 
 
 def complete(rows: Floats, layout: Layout) -> None:
@@ -82,14 +102,26 @@ def plan_experiment(experiment: Experiment) -> Plan:
         latency = experiment.latency.compile(source.depth)
     except ValueError as error:
         raise InputError([Problem("", "latency", None, str(error))]) from None
+    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
     return plan_of(
         source,
         latency,
         seed=simulation.seed,
-        rounds=simulation.rounds or 0,
-        tokens=simulation.tokens or 0,
+        **horizon,
         measured_at=experiment.measured_at,
+        contest=_contest(experiment, source, latency, **horizon),
     )
+
+
+def _contest(
+    experiment: Experiment, source: Source, latency: CompiledLatency, **horizon: int
+) -> Contest | None:
+    if experiment.adaptive is None:
+        return None
+    try:
+        return contest_of(experiment.adaptive, source, latency, batch=experiment.batch, **horizon)
+    except ValueError as error:
+        raise InputError([Problem("", "adaptive.policies", None, str(error))]) from None
 
 
 # What a worker process keeps: the points that it was started with, compiled when first needed.

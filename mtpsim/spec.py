@@ -22,20 +22,21 @@ NonNegative = Annotated[float, Field(ge=0)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
-def named(names: list[str], default: str | None = None) -> BeforeValidator:
-    """Refuse a table whose ``model`` is none of ``names``, with the nearest one.
+def named(names: list[str], default: str | None = None, key: str = "model") -> BeforeValidator:
+    """Refuse a table whose ``key`` is none of ``names``, with the nearest one.
 
     Args:
         names: allowed.
-        default: what a table without ``model`` stands for; None where it must be given.
+        default: what a table without the key stands for; None where it must be given.
+        key: of the table.
 
     """
 
     def check(value: Any) -> Any:
-        name = value.get("model", default) if isinstance(value, dict) else None
+        name = value.get(key, default) if isinstance(value, dict) else None
         if not isinstance(value, dict) or (isinstance(name, str) and name in names):
             return value
-        given = f"`model` is {name!r}" if name is not None else "`model` is missing"
+        given = f"`{key}` is {name!r}" if name is not None else f"`{key}` is missing"
         hint = nearest(str(name), names)
         raise ValueError(f"{given}; it must be one of {', '.join(names)}{hint}")
 

@@ -65,7 +65,7 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: is no key here; allowed are title, "
-     "acceptance, latency, simulation, theory, decision, uncertainty, robust, "
+     "acceptance, latency, simulation, theory, decision, adaptive, uncertainty, robust, "
      "sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: is no key here; allowed are rates, rate, "

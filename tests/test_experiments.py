@@ -202,12 +202,51 @@ def robust():
     assert found["depths"][3]["where"]["latency.batch"] == 192
 
 
+def gains(point):
+    return {p["name"]: 100 * (p["gain"]["mean"] - 1) for p in point["adaptive"]["policies"]}
+
+
+def policies():
+    (point,) = run("policies").values()
+    gain = gains(point)
+    assert point["adaptive"]["best_fixed"] == 3
+    for name, expected in {
+        "oracle": 15.5,
+        "filter": 9.4,
+        "heuristic": 5.8,
+        "threshold": 2.6,
+        "goodput": -6,
+        "adaptive_k": -20,
+        "adaptive_k, probes": 1.3,
+        "bandit ucb": -2.7,
+    }.items():
+        assert gain[name] == pytest.approx(expected, abs=0.6), name
+    harder = {p["name"]: p["learning"]["harder"] for p in point["adaptive"]["policies"]}
+    assert harder["heuristic"]["half"] <= 2
+    assert 15 <= harder["ema"]["half"] <= 30
+
+
+def adapting():
+    points = run("adapting", requests=300)
+    oracle = {place: gains(point)["oracle"] for place, point in points.items()}
+    for sd, room in ((0.0, 0), (0.5, 8.8), (1.0, 15), (2.0, 17.5), (3.0, 17.5)):
+        for length in (1, 4, 16):
+            assert oracle[sd, length] == pytest.approx(room, abs=1.5)
+    own = ("heuristic", "ema", "goodput", "adaptive_k", "bandit ucb")
+    best = {place: max(gains(p)[name] for name in own) for place, p in points.items()}
+    assert all(best[0.0, length] < 0 for length in (1, 4, 16, 64, 256))
+    for sd in (1.0, 2.0, 3.0):
+        got = [best[sd, length] / oracle[sd, length] for length in (1, 4, 16, 256)]
+        assert got[0] < 0.1 < got[1] < got[2] < got[3]
+        assert got[3] > 0.7
+
+
 CHECKS = {
     check.__name__: check
     for check in (
         *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
         *(carried_rates, finite_requests, requests_differ, tokens, workload),
-        *(batch, throughput, uncertain, robust),
+        *(batch, throughput, uncertain, robust, policies, adapting),
     )
 }
 

@@ -53,6 +53,50 @@ class Task(NamedTuple):
     every: bool  # accepted drafts counted at every depth, not only at the deepest
 
 
+class TapeArrays(NamedTuple):
+    """The text of some requests, W ticks of it, for policies to play: all ``[n, W]`` and more."""
+
+    accepts: npt.NDArray[np.int64]  # drafts accepted from here; or bit j: accepted as draft j
+    state: Ints
+    words: Ints  # of the path, where outcomes steer the chain; else [n, 0]
+    target: Floats  # noise factors; normal scores where each policy has its own noise
+    verify: Floats
+    draft: Floats
+    spare: Ints  # words that decide whether a rested draft is stale; [n, 0] where none is
+    scores: Floats  # [n, W, Z] standard normal; Z is K under the round clock, else 1; 0: not wanted
+    doubts: Floats  # [n, W, Z] likelihood ratio that a good draft shows, lognormal of mean 1
+    fates: Ints  # [n, W, Z] words that decide what a draft beyond a rejection looks like
+
+
+class EngineArrays(NamedTuple):
+    """Where policies run."""
+
+    kind: int  # what the tape holds: LENGTHS, LEVELS, or words that steer by round or by position
+    by_position: bool  # a tick is a text position, not a round
+    verify: Floats  # [K + 1] mean ms; entry 0 is the plain step
+    draft: Floats  # [K + 1]
+    switch_cost: float
+    catch_up: float
+    stale: float
+    full_feedback: bool
+    rates: Floats  # [K] conditional rates, which the draft's confidence starts from
+    against: Floats  # [K] their odds against acceptance
+    apart: float  # standard deviations between the scores of accepted and rejected drafts
+    contrast: float  # how much more a bad draft doubts: exp(apart^2)
+
+
+class Wants(NamedTuple):
+    """What a policy needs to be told."""
+
+    confidence: bool
+    scores: bool
+    full: bool  # the outcome at the greatest depth
+    drops: bool  # its memory begins with the number of drafts that it throws away
+
+
+LENGTHS, LEVELS, STEERED_ROUNDS, STEERED_POSITIONS = range(4)
+
+
 def accepted_column(depths: int, depth: int, every: bool) -> int:
     """Column where the accepted counts of ``depth`` begin; ``depths`` is the greatest, K."""
     return 3 * (depths + 1) + (depth * (depth - 1) // 2 if every else 0)

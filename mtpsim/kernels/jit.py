@@ -19,9 +19,13 @@ Function = Callable[..., Any]
 
 
 def kernel_hash() -> str:
-    """Hash of the source of all kernels; results of two runs may be merged only if it agrees."""
+    """Hash of the source of all kernels; results of two runs may be merged only if it agrees.
+
+    The rules of the policies are compiled too.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for path in [*sorted(here.glob("*.py")), *sorted((here.parent / "policy").glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -64,3 +68,18 @@ def inlined(function: Function) -> Function:
     """Jit for scalars within a loop over lanes: a call would keep it from vectorising."""
     jitted: Function = numba.njit(nogil=True, error_model="numpy", inline="always")(function)
     return jitted
+
+
+def bare(function: Function, inline: str = "never") -> Function:
+    """Jit for what goes round by round with many arrays at hand, and makes none.
+
+    Counting references to them would cost ten times the work. The option has no public name.
+    """
+    njit: Any = numba.njit
+    jitted: Function = njit(nogil=True, error_model="numpy", _nrt=False, inline=inline)(function)
+    return jitted
+
+
+def bare_inlined(function: Function) -> Function:
+    """The same for what is called each round: handing over all the arrays costs more than it."""
+    return bare(function, "always")

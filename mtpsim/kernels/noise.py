@@ -63,7 +63,7 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):
     look_up(CELLS, noise.normal, s.draft_words, ticks, s.floats, s.bits, s.z_draft)
     for t in range(ticks):
         first = fresh and t == 0
-        _correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
+        correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
         _persist(s.z_verify[t], begin[t], first, noise.persistence, memory[0], s.copy_verify[t])
         _persist(s.z_draft[t], begin[t], first, noise.persistence, memory[1], s.copy_draft[t])
     _factors(noise, s.copy_verify, s.copy_draft, ticks, s)
@@ -114,7 +114,8 @@ def slow_down(noise, slowdown, state, ticks, s):
 
 
 @helper
-def _correlate(scores, partner, correlation):
+def correlate(scores, partner, correlation):
+    """Correlate normal ``scores`` [lanes] with those of their ``partner``, in place."""
     rest = math.sqrt(1.0 - correlation * correlation)
     for lane in range(scores.size):
         scores[lane] = correlation * partner[lane] + rest * scores[lane]
@@ -130,11 +131,11 @@ def _persist(scores, begin, fresh, persistence, memory, words):
             if not fresh:
                 z = persistence * memory[lane] + innovation * z
             memory[lane] = z
-            words[lane] = _to_word(z)
+            words[lane] = to_word(z)
 
 
 @inlined
-def _to_word(z):
+def to_word(z):
     """The word whose normal quantile is ``z``: counted from the nearer end, so tails stay exact."""
     tail = 0.5 * math.erfc(abs(z) / math.sqrt(2.0)) * 4294967296.0
     index = np.int64(min(tail, 2147483647.0))

@@ -108,7 +108,8 @@ def _judge_two(words, t, first, cut, draft, pair, total, row):
 
 
 @helper
-def _find_state(word, r, upto, guide):
+def find_state(word, r, upto, guide):
+    """The state that a 31-bit ``word`` leads to from row ``r`` of the thresholds."""
     # The guide names the least state that the top byte admits: a search of about one step.
     s = np.intp(guide[r, np.intp(word >> 23)])
     while word > upto[r, s]:
@@ -123,7 +124,7 @@ def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):
     for t in range(ticks):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = _find_state(word, r, upto, guide)
+            s = find_state(word, r, upto, guide)
             accepted = np.int32(0)
             for j in range(deep):  # accepts are nested: a count without a branch to mispredict
                 accepted += np.int32(word <= cut[r, s, j])
@@ -137,7 +138,7 @@ def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):
     for t in range(first, ticks):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = _find_state(word, r, upto, guide)
+            s = find_state(word, r, upto, guide)
             for j in range(levels.shape[0]):
                 levels[j, t, lane] = np.int32(word <= cut[r, s, j])
             state[t, lane] = s

@@ -29,7 +29,7 @@ def simulate_recording(key, first, recording, noise, task, shallow, deep, out):
 @helper
 def _play(key, first, recording, noise, task, shallow, deep, out):
     n = out.shape[0]
-    drawn = _draw(key, first, recording, n)
+    drawn = draw_requests(key, first, recording, n)
     most_rounds, most_tokens = _horizon(recording, task, drawn)
     play, s = _new_play(deep, n), new_scratch(n)
     windows, begin = np.zeros((1 + task.measured_at, n), np.int32), np.ones((TILE, n), np.int32)
@@ -54,7 +54,7 @@ def _play(key, first, recording, noise, task, shallow, deep, out):
 
 
 @helper
-def _draw(key, first, recording, n):
+def draw_requests(key, first, recording, n):
     """A recorded request for each lane, by the word that would choose a chain's first state."""
     words = np.empty((TILE, n), np.int32)
     fill_words(key, first, 0, TILE, PATH, words)

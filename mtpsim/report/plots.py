@@ -10,6 +10,7 @@ from mtpsim.report.batch_plot import batch_figure
 from mtpsim.report.dependence_plot import dependence_figure
 from mtpsim.report.document import Document
 from mtpsim.report.latency_plot import RoundTimes, latency_figure
+from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.speedup_plot import speedup_figure
 from mtpsim.report.step_plots import accepted_figure, marginal_figure
 from mtpsim.report.theory_plot import theory_figure
@@ -22,10 +23,13 @@ __all__ = [
     "batch_figure",
     "dependence_figure",
     "latency_figure",
+    "learning_figure",
     "marginal_figure",
+    "policies_figure",
     "save_plots",
     "speedup_figure",
     "theory_figure",
+    "timeline_figure",
     "uncertainty_figure",
 ]
 
@@ -55,6 +59,12 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
         figures["dependence"] = dependence_figure(result)
     if result.get("by_batch"):
         figures["batch"] = batch_figure(result)
+    if any(point.get("adaptive") for point in result["points"]):
+        figures["policies"] = policies_figure(result)
+        figures["timeline"] = timeline_figure(result)
+        curves = learning_figure(result)
+        if curves is not None:
+            figures["learning"] = curves
     if any(point.get("uncertainty") for point in result["points"]):
         figures["uncertainty"] = uncertainty_figure(result)
     if len(round_times):

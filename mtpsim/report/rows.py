@@ -13,13 +13,15 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 SINGLE = "break_even_rate"
 Row = dict[str, Any]
 
 
 def columns(result: Document) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
-    return ["point", *swept_keys(result), "depth", "quantity", *FIELDS, "verdict"]
+    policy = ["policy"] if any(point.get("adaptive") for point in result["points"]) else []
+    return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
 
 
 def rows(result: Document) -> list[Row]:
@@ -38,6 +40,11 @@ def rows(result: Document) -> list[Row]:
         for depth in point["depths"]:
             for quantity, cell in _cells(depth):
                 row = {**place, "depth": depth["depth"], "quantity": quantity, **cell}
+                tidy.append({name: row.get(name) for name in names})
+        for policy in (point.get("adaptive") or {}).get("policies", []):
+            for quantity in POLICY_QUANTITIES:
+                row = {**place, "policy": policy["name"], "quantity": quantity}
+                row.update(policy[quantity] or {})
                 tidy.append({name: row.get(name) for name in names})
     return tidy
 

@@ -58,8 +58,8 @@ class Frame:
         default = (WIDTH, HEIGHT) if panels == 1 else (3.6 * columns + 0.6, 2.75 * rows + 1.2)
         width, height = size or default
         self.figure = Figure((width, height), facecolor="white")
-        lines = textwrap.wrap(heading, int(width * 9))
-        below = textwrap.wrap(subtitle, int(width * 14))
+        lines = _wrap(heading, int(width * 9))
+        below = _wrap(subtitle, int(width * 14))
         top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
         self._write(0.16, height - 0.16, "\n".join(lines), 13, INK, "bold")
         self._write(0.16, height - 0.24 - 0.25 * len(lines), "\n".join(below), 9.5, GREY)
@@ -110,6 +110,12 @@ class Frame:
             beside = number % self._columns
             axes.set_xlabel("" if below else x, fontsize=10, color=INK, parse_math=False)
             axes.set_ylabel("" if beside else y, fontsize=10, color=INK, parse_math=False)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Lines that leave a number together with its percent sign."""
+    lines = textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), width)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def plain_axes(axes: Axes) -> None:

@@ -26,6 +26,7 @@ from mtpsim.report.document import (
     value_text,
 )
 from mtpsim.report.margins import margins
+from mtpsim.report.policies import print_policies, print_sweep_policies
 from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 from mtpsim.report.uncertain_table import print_uncertain
@@ -111,6 +112,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     if alone and margins(point):
         say(console, " ".join(margins(point)))
     print_uncertain(point, console)
+    print_policies(point, console)
     if alone and point.get("trial"):
         console.print()
         print_trial(point, console)
@@ -219,6 +221,7 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
     if any(point.get("trial") for point in result["points"]):
         print_sweep_trial(result, console)
         console.print()
+    print_sweep_policies(result, console)
     for sentence in batch_sentences(result):
         say(console, sentence, "bold")
     if result.get("by_batch"):

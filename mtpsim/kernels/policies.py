@@ -1,0 +1,240 @@
+"""Policies play the tape: lane by lane, a round at a time, by the rule of the policy's own file.
+
+Each rule gets a kernel of its own from one template. Numba can't cache a kernel that is handed a
+jitted function, nor a closure over one; it can cache a function whose globals are jitted functions.
+So the template is copied with the rule's functions among its globals.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from types import FunctionType
+
+import numpy as np
+
+from mtpsim.kernels.arguments import LENGTHS, LEVELS, STEERED_ROUNDS, TapeArrays
+from mtpsim.kernels.jit import bare, bare_inlined, kernel
+from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
+from mtpsim.kernels.path import BITS, find_state
+from mtpsim.policy.base import Now, Round
+from mtpsim.policy.fixed import choose, learn, start  # the template's rule, to be replaced
+
+TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
+TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
+DEPTH, ACCEPTED, STATE = range(3)  # columns of its log
+
+
+def play_lane(
+    text, base, stop, chain, noise, engine, limits, wants, p, m, place, scores, out, log, hints
+):
+    """Play the rounds of one lane; arguments as for :func:`_play`, but of this lane."""
+    # Arrays under names of their own: taking them from their tuple anew each round costs more than
+    # the round does, since references are counted.
+    kind, accepts, states, plains, checks, proposals = (
+        engine.kind, text.accepts, text.state, text.target, text.verify, text.draft
+    )  # fmt: skip
+    verify, draft, slowdown = engine.verify, engine.draft, chain.slowdown
+    tick, previous, row = place[TICK], place[PREVIOUS], place[ROW]
+    rounds, tokens, ms = np.int64(out[ROUNDS]), np.int64(out[TOKENS]), 0.0
+    most_rounds, most_tokens = limits[0], limits[1]
+    own_noise = engine.by_position and noise.persistence != 0
+    while tick < stop and rounds < most_rounds and tokens < most_tokens:
+        at = tick - base
+        state = np.int64(states[at])
+        if kind >= STEERED_ROUNDS:
+            state = state_by_words(text, chain, at, row)
+        stale = engine.stale > 0 and previous == 0 and is_stale(text, engine, at)
+        full = np.int64(0)
+        if wants.full:
+            full, _ = judge(kind, accepts, text, chain, at, hints.size, row, stale)
+        if wants.confidence:
+            fill_confidence(text, engine, at, full, hints)
+        if wants.scores:
+            fill_scores(text, engine, at, hints)
+        depth = choose(p, m, Now(state, previous, full), hints)
+        accepted, row = judge(kind, accepts, text, chain, at, depth, row, stale)
+        plain, check, propose = plains[at], checks[at], proposals[at]
+        if own_noise:
+            plain, check, propose = own_factors(noise, check, propose, rounds, scores)
+        if noise.shared:
+            plain, propose = check, check
+        drafted = depth + np.int64(m[0]) if wants.drops else depth
+        time = verify[depth] * (plain if depth == 0 else check) + draft[drafted] * propose
+        time *= slowdown[state]
+        if previous != depth and previous >= 0:
+            time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
+        seen, reached = (hints.size, full) if engine.full_feedback else (depth, accepted)
+        learn(p, m, Round(depth, accepted, seen, reached, time))
+        if rounds < log.shape[0]:
+            log[rounds, DEPTH], log[rounds, ACCEPTED], log[rounds, STATE] = depth, accepted, state
+        rounds += 1
+        tokens += accepted + 1
+        ms += time
+        out[DEPTHS + depth] += 1
+        tick += accepted + 1 if engine.by_position else 1
+        previous = depth
+    place[TICK], place[PREVIOUS], place[ROW] = tick, previous, row
+    out[ROUNDS], out[TOKENS], out[TIME] = rounds, min(tokens, most_tokens), out[TIME] + ms
+
+
+def _play(tape, base, stop, chain, noise, engine, limits, wants, p, m, place, scores, out, log):
+    """Play the rounds that begin before tick ``stop``.
+
+    Args:
+        tape: arrays of the tape; its first column is tick ``base``.
+        base: tick of the first column.
+        stop: where no more rounds begin for now.
+        chain: arrays of the chain.
+        noise: arrays of the noise.
+        engine: arrays of the engine.
+        limits: [n, 2] most rounds and most tokens.
+        wants: what the policy has to be told.
+        p: parameters of the policy.
+        m: [n, M] its memory.
+        place: [n, 3] tick, depth before and row of the thresholds; updated.
+        scores: [n, 2] of noise that persists from round to round; updated.
+        out: [n, 3 + K + 1] totals: tokens, ms, rounds, rounds by depth; updated.
+        log: [n, R, 3] depth, accepted drafts and state of the first rounds.
+
+    """
+    hints = np.zeros(engine.rates.size)
+    for lane in range(out.shape[0]):
+        text = TapeArrays(
+            tape.accepts[lane],
+            tape.state[lane],
+            tape.words[lane],
+            tape.target[lane],
+            tape.verify[lane],
+            tape.draft[lane],
+            tape.spare[lane],
+            tape.scores[lane],
+            tape.doubts[lane],
+            tape.fates[lane],
+        )
+        if out[lane, ROUNDS] == 0:
+            start(p, m[lane])
+        play_lane(
+            text, base, stop, chain, noise, engine, limits[lane], wants, p, m[lane],
+            place[lane], scores[lane], out[lane], log[lane], hints,
+        )  # fmt: skip
+
+
+@lru_cache
+def player(name, rule):
+    """The kernel of a rule; ``name`` keeps the cached ones apart."""
+    functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
+    lane = bare(_copy(play_lane, f"play_lane_{name}", functions))
+    return kernel(_copy(_play, f"play_{name}", {**functions, "play_lane": lane}))
+
+
+def _copy(function, name, more):
+    copy = FunctionType(function.__code__, {**globals(), **more}, name)
+    copy.__qualname__ = name
+    return copy
+
+
+@bare
+def state_by_words(text, chain, at, row):
+    """Hidden state in which a round begins, where outcomes steer the chain."""
+    return np.int64(find_state(text.words[at] & BITS, row, chain.upto, chain.guide))
+
+
+@bare
+def is_stale(text, engine, at):
+    """Whether the first draft after a rest would be rejected for that alone."""
+    return np.uint32(text.spare[at]) < engine.stale * 4294967296.0
+
+
+@bare_inlined
+def judge(kind, accepts, text, chain, at, depth, row, stale):
+    """Drafts accepted of ``depth``, and the row of the thresholds for the next round."""
+    accepted = np.int64(0)
+    if kind == LENGTHS:
+        accepted = min(accepts[at], depth)
+    elif kind == LEVELS:
+        while accepted < depth and (accepts[at + accepted] >> accepted) & 1 != 0:
+            accepted += 1
+    elif kind == STEERED_ROUNDS:
+        accepted, row = judge_steered_round(text, chain, at, depth, row, stale)
+    else:
+        accepted, row = judge_steered_positions(text, chain, at, depth, row, stale)
+    if stale:
+        accepted = np.int64(0)
+    return accepted, row
+
+
+@bare
+def judge_steered_round(text, chain, at, depth, row, stale):
+    """The same where outcomes steer the chain from round to round."""
+    states, word, accepted = chain.upto.shape[1], text.words[at] & BITS, np.int64(0)
+    s = find_state(word, row, chain.upto, chain.guide)
+    while accepted < depth and not stale and word <= chain.cut[row, s, accepted]:
+        accepted += 1
+    return accepted, np.int64(s + states if accepted == depth else s)
+
+
+@bare
+def judge_steered_positions(text, chain, at, depth, row, stale):
+    """The same where they steer it from position to position."""
+    states = chain.upto.shape[1]
+    for j in range(depth + 1):
+        word = text.words[at + j] & BITS
+        s = find_state(word, row, chain.upto, chain.guide)
+        if j < depth and (stale or word > chain.cut[row, s, j]):
+            return np.int64(j), np.int64(s)
+        row = np.int64(s + states)
+    return np.int64(depth), row
+
+
+@bare_inlined
+def fill_confidence(text, engine, at, full, sure):
+    """The draft's probability that it is accepted, by position: Bayes' on its odds.
+
+    A draft beyond the first rejection goes on from a text that will not be; it looks like one that
+    is accepted as often as drafts there are.
+    """
+    for j in range(sure.size):
+        i, c = (at + j, 0) if engine.by_position else (at, j)
+        good = (
+            np.uint32(text.fates[i, c]) < engine.rates[j] * 4294967296.0 if j > full else j < full
+        )
+        against = engine.against[j] * text.doubts[i, c]
+        sure[j] = 1 / (1 + (against if good else against * engine.contrast))
+
+
+@bare_inlined
+def fill_scores(text, engine, at, scores):
+    """Standard normal random numbers of the round."""
+    for j in range(scores.size):
+        i, c = (at + j, 0) if engine.by_position else (at, j)
+        scores[j] = text.scores[i, c]
+
+
+@bare
+def own_factors(noise, check, propose, rounds, memory):
+    """Noise factors from the tape's normal scores, AR(1) from the policy's own round before."""
+    if rounds > 0:
+        rest = math.sqrt(1 - noise.persistence * noise.persistence)
+        check = noise.persistence * memory[0] + rest * check
+        propose = noise.persistence * memory[1] + rest * propose
+    memory[0], memory[1] = check, propose
+    return (
+        _factor(noise.kinds[0], noise.target, check),
+        _factor(noise.kinds[1], noise.verify, check),
+        _factor(noise.kinds[2], noise.draft, propose),
+    )
+
+
+@bare
+def _factor(kind, values, score):
+    """The quantile of a normal score: the scalar twin of the noise stage's look-up."""
+    if kind == CONSTANT:
+        return 1.0
+    word = to_word(score)
+    if kind == CELLS:
+        bits = np.uint32(np.float32(word).view(np.int32))
+        cell, fraction = bits >> np.uint32(16), bits & np.uint32(0xFFFF)
+        return values[cell, 0] + values[cell, 1] * np.float64(np.int32(fraction))
+    count = np.uint64(values.shape[0])
+    return values[np.intp((np.uint64(np.uint32(word)) * count) >> np.uint64(32)), 0]

@@ -1,0 +1,240 @@
+"""The rules of the policies, each on a short sequence that was worked by hand."""
+
+import numpy as np
+import pytest
+
+from mtpsim.policy import RULES, Now, Round, Setting
+
+TIMES = np.array([10.0, 12.0, 14.0, 16.0])
+
+
+def setting(times=TIMES, batch=None):
+    return Setting(np.array(times, float), np.full(len(times) - 1, 0.7), batch)
+
+
+class Player:
+    """A policy in one request: its depth, and what it makes of each round."""
+
+    def __init__(self, rule, where=None, **parameters):
+        self.where = where or setting()
+        self.spec = RULES[rule].model_validate({"rule": rule, **parameters})
+        self.p = self.spec.parameters(self.where)
+        self.m = np.zeros(max(self.spec.memory(self.where), 1))
+        self.rule = self.spec.functions()
+        self.rule.start(self.p, self.m)
+
+    def depth(self, hints=()):
+        return self.rule.choose(self.p, self.m, Now(0, -1, 0), np.array(hints, float))
+
+    def play(self, *accepted, hints=(), time=None, seen=None):
+        """Depths of rounds that would accept so many drafts, whatever their depth."""
+        depths = []
+        for would in accepted:
+            depth = self.depth(hints)
+            got = min(would, depth)
+            shown = seen or depth
+            took = time if time is not None else self.where.times[depth]
+            round = Round(depth, got, shown, min(would, shown), took)
+            self.rule.learn(self.p, self.m, round)
+            depths.append(depth)
+        return depths
+
+
+def test_fixed_and_off_never_move():
+    assert Player("fixed", depth=2).play(0, 3, 1) == [2, 2, 2]
+    assert Player("off").play(3, 3) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("batch", "depth"), [(1, 3), (64, 3), (64.5, 3), (65, 1), (128, 1), (129, 0), (500, 0)]
+)
+def test_schedule_looks_its_batch_up(batch, depth):
+    where = setting(batch=batch)
+    player = Player("schedule", where, by_batch=[[1, 64, 3], [65, 128, 1], [200, 300, 0]])
+    assert player.depth() == depth
+
+
+def test_heuristic_goes_two_up_and_one_down():
+    # Start 20 is cut to the model's 8. Full rounds add 2, others take 1; never over 8 or under 1.
+    where = setting(np.arange(10.0, 19.0))
+    assert Player("heuristic", where).play(8, 3, 3, 9, 9, 0, 0) == [8, 8, 7, 6, 8, 8, 7]
+    assert Player("heuristic", where, start=2).play(0, 0, 0, 1, 3, 5) == [2, 1, 1, 1, 3, 5]
+
+
+def test_heuristic_of_depth_0_counts_as_fully_accepted():
+    # Nothing was drafted, so nothing was rejected: 0 + 2.
+    assert Player("heuristic", start=1, least=0).play(0, 0, 1) == [1, 0, 2]
+
+
+def test_ema_by_hand():
+    # Ladder 1, 3, 5, 7 in a model of depth 7; starts at 7 with an average of 7 - 1 = 6.
+    # After 10 rounds of 2 accepted: 2 + 4 x 0.8^10 = 2.4295. First look: down while the average is
+    # at most (rung below) - 0.5 - 0.25: 5 -> 4.25 yes; 3 -> 2.25 no. So depth 5.
+    where = setting(np.arange(10.0, 18.0))
+    player = Player("ema", where)
+    assert player.play(*[2] * 11) == [7] * 10 + [5]
+    # 11th to 15th round: 2 + 4 x 0.8^15 = 2.1407 <= 2.25: down to 3; 1 -> 0.25 no.
+    assert player.play(*[2] * 5) == [5] * 4 + [3]
+    assert player.m[0] == pytest.approx(2 + 4 * 0.8**16)
+    # Up needs more than 3 - 0.5 at a look (rounds 20, 25, ..): four rounds of 3 accepted give
+    # 3 - (1 - 4 x 0.8^16) x 0.8^4 = 2.6365 at round 20.
+    assert player.play(3, 3, 3, 3, 3) == [3, 3, 3, 3, 5]
+
+
+def test_ema_falls_several_rungs_at_once_and_rises_no_further_than_it_sees():
+    # Ten rounds of nothing: 6 x 0.8^10 = 0.644 is under 5 - .75 and under 3 - .75, but not under
+    # 1 - .75: two rungs down in one look, from 7 to 3.
+    where = setting(np.arange(10.0, 18.0))
+    player = Player("ema", where)
+    assert player.play(*[0] * 11) == [7] * 10 + [3]
+    # The text turns easy, but depth 3 shows no more than 3 accepted drafts: however long it lasts,
+    # a look can raise the depth by one rung only.
+    assert player.play(*[7] * 5)[-1] == 3
+    assert player.m[0] < 3
+    assert player.play(*[7] * 5)[-1] <= 5
+
+
+def test_ema_climbs_several_rungs_at_once_with_full_feedback():
+    where = setting(np.arange(10.0, 18.0))
+    player = Player("ema", where, start=1)
+    # Starts at an average of 0; ten rounds of 7 seen: 7 (1 - 0.8^10) = 6.248, over 5 - .5.
+    assert player.play(*[7] * 11, seen=7) == [1] * 10 + [7]
+
+
+def test_goodput_by_hand():
+    # Three rounds at the greatest depth with 1, 0, 3 accepted: q = 2/3, 1/3, 1/3.
+    # (1 + sum q) / T: 1/10; 1.667/12 = .1389; 2/14 = .1429; 2.333/16 = .1458.
+    player = Player("goodput", warm_up=3)
+    assert player.play(1, 0, 3, 0) == [3, 3, 3, 3]
+    # q = 2/4, 1/4, 1/4: .1; 1.5/12 = .125; 1.75/14 = .125; 2/16 = .125: a tie, so the shallowest.
+    assert player.play(0) == [1]
+    # Only position 1 is counted now: q = 2/5, 1/4, 1/4.
+    # 1.4/12 = .11667; 1.65/14 = .11786; 1.9/16 = .11875.
+    assert player.depth() == 3
+
+
+def test_goodput_that_is_off_sees_nothing_and_stays_off_unless_it_probes():
+    assert Player("goodput", warm_up=1).play(0, 3, 3, 3) == [3, 0, 0, 0]
+    # After 2 rounds of rest depth 1 is tried: q1 = 1/2, the others 0: 1.5/12 = .125 > .1.
+    assert Player("goodput", warm_up=1, probe=2).play(0, 3, 3, 3, 3) == [3, 0, 0, 1, 1]
+    assert Player("goodput", warm_up=1, least=1).play(0, 3) == [3, 1]
+
+
+def test_goodput_that_forgets_weighs_the_last_rounds_more():
+    # Two rounds, none and then one accepted, old counts halved: q1 = 1 / 1.5.
+    player = Player("goodput", warm_up=9, keep=0.5)
+    player.play(0, 1)
+    assert player.m[2] == pytest.approx(2 / 3)
+    assert player.m[3] == 0
+
+
+def test_adaptive_k_by_hand():
+    # Rates start at .85: 1.85/12 = .1542; 2.5725/14 = .1838; 3.1866/16 = .1992.
+    player = Player("adaptive_k")
+    assert player.play(0) == [3]
+    # Rejected at once: .85 - .3 x .85 = .595; the others were not judged.
+    assert player.m[3:].tolist() == pytest.approx([0.595, 0.85, 0.85])
+    # 1.595/12 = .1329; 2.1008/14 = .1501; 2.5306/16 = .1582: still 3, also by the cooldown.
+    # .4165: 1.4165/12 = .1180; 1.7705/14 = .12647; 2.0714/16 = .12946: 3.
+    # .29155: 1.29155/12 = .10763; 1.5394/14 = .10996; 1.7500/16 = .10938: 2.
+    assert player.play(0, 0, 0) == [3, 3, 2]
+    # .2041: 1.2041/12 = .10034; 1.3776/14 = .0984: 1, but the cooldown keeps 2 for this round.
+    assert player.play(0) == [2]
+    # .1429: 1.1429/12 = .0952 < .1: below plain decoding, so off; and there it stays.
+    assert player.play(3, 3, 3, 3) == [0, 0, 0, 0]
+
+
+def test_adaptive_k_that_probes_comes_back():
+    player = Player("adaptive_k", probe=2, cooldown=0)
+    player.m[3:] = 0.1
+    # Off for two rounds; then a try that is accepted: .1 + .3 x .9 = .37: 1.37/12 = .1142 pays.
+    assert player.play(0, 0, 1, 0) == [0, 0, 1, 1]
+    assert player.m[3] == pytest.approx(0.37 * 0.7)
+
+
+def test_threshold_stops_at_the_first_draft_below_it():
+    player = Player("threshold", theta=0.5)
+    assert player.depth([0.9, 0.4, 0.9]) == 2  # the draft below is verified too
+    assert player.depth([0.5, 0.5, 0.5]) == 3  # at the threshold is not below it
+    assert player.depth([0.1, 0.9, 0.9]) == 1
+
+
+def test_threshold_that_drops_pays_for_the_draft_below():
+    player = Player("threshold", theta=0.5, drop=True)
+    assert (player.depth([0.9, 0.4, 0.9]), player.m[0]) == (1, 1)
+    assert (player.depth([0.4, 0.9, 0.9]), player.m[0]) == (0, 1)
+    assert (player.depth([0.9, 0.9, 0.9]), player.m[0]) == (3, 0)
+
+
+def test_specdecpp_stops_once_a_rejection_is_too_likely():
+    where = setting(np.arange(10.0, 15.0))
+    player = Player("specdecpp", where)
+    # 1 - .6 = .4; 1 - .36 = .64; 1 - .216 = .784 > .7: three drafts.
+    assert player.depth([0.6, 0.6, 0.6, 0.6]) == 3
+    assert player.depth([0.1, 0.9, 0.9, 0.9]) == 2  # never fewer than 2
+    assert player.depth([0.99] * 4) == 4  # the model's depth, below 20
+
+
+def test_controller_by_hand():
+    player = Player("controller")
+    # 3 of 3 accepted: rate .5 x .9 + .5 = .95 > .9, so the threshold goes down:
+    # .9 x .6 + .1 x (.6 - .01) = .599.
+    assert player.play(3, hints=[0.9] * 3) == [3]
+    assert player.m.tolist() == pytest.approx([0.599, 0.95])
+    # 1 of 2 (the second is not confident): rate .725 <= .9, up: .599 + .1 x .01 = .6.
+    assert player.play(1, hints=[0.9, 0.2, 0.9]) == [2]
+    assert player.m.tolist() == pytest.approx([0.6, 0.725])
+
+
+def test_bandit_pulls_every_arm_once_and_then_the_greatest_bound():
+    # Rewards (accepted + 1) / time x 10 of arms 3, 2, 1: 2 x 10/16, 1 x 10/14, 2 x 10/12.
+    player = Player("bandit", width=0.0)
+    assert player.play(1, 0, 1, 1) == [3, 2, 1, 1]
+    # The fifth round: arm 1 has 1.667 over two pulls, arm 3 has 1.25.
+    assert player.depth() == 1
+    player = Player("bandit", width=1.0)
+    player.play(1, 0, 1, 1)
+    # sqrt(2 ln 4) = 1.6651: arm 1: 1.667 + 1.6651/sqrt(2) = 2.844; arm 2: .714 + 1.665 = 2.379;
+    # arm 3: 1.25 + 1.665 = 2.915.
+    assert player.depth() == 3
+
+
+def test_bandit_by_thompson_adds_a_random_number_for_each_arm():
+    player = Player("bandit", method="thompson", width=1.0)
+    player.play(1, 0, 1, hints=[0.0, 0.0, 0.0])
+    # Means 1.667, .714, 1.25; one pull each.
+    assert player.depth([0.0, 0.0, 0.0]) == 1
+    assert player.depth([0.0, 1.0, 0.0]) == 2
+    assert player.depth([-1.0, 0.0, 0.0]) == 3
+
+
+def test_bandit_rewards_are_tokens_a_ms_over_plain_decoding():
+    player = Player("bandit", least=0)
+    player.play(2, 2, 0, 0, time=5.0)
+    # 3/5 x 10, 3/5 x 10, 1/5 x 10, 1/5 x 10 of arms 3, 2, 1, 0; arm 0 first here.
+    assert player.m[1:5].tolist() == pytest.approx([2.0, 2.0, 6.0, 6.0])
+
+
+def test_bandit_knows_bounds_beyond_its_table():
+    player = Player("bandit")
+    assert player.play(*[3] * 1500)[-1] == 3
+    assert player.m[0] == 1500
+    assert player.m[-1] == pytest.approx(player.m[-5] ** -0.5)
+
+
+def test_gate_shuts_for_good_after_a_full_window():
+    # Requests of 2 rounds, windows of 2 requests, limit 1. Means: .5; then (.5 + 1.5) / 2 = 1, not
+    # below 1; then (1.5 + 0) / 2 = .75: shut.
+    player = Player("gate", window=2, request_rounds=2, limit=1.0)
+    assert player.play(0, 1, 1, 2, 0, 0, 3, 3, 3) == [3] * 6 + [0] * 3
+
+
+def test_gate_waits_for_a_full_window():
+    assert Player("gate", depth=1, window=3, request_rounds=1).play(0, 0, 0, 0) == [1, 1, 1, 0]
+
+
+def test_full_feedback_shows_what_a_deeper_draft_would_have_done():
+    # Depth 1 is run, but the fate of three drafts is known: all positions are counted.
+    player = Player("goodput", warm_up=1)
+    player.rule.learn(player.p, player.m, Round(1, 1, 3, 2, 12.0))
+    assert player.m[2:].tolist() == [1, 1, 0, 1, 1, 1]
