@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numba
@@ -28,13 +29,16 @@ import numpy as np
 from numpy_baseline import positions_plain, positions_tuned, rounds_plain, rounds_tuned
 
 from mtpsim.acceptance import Regime
+from mtpsim.adaptive import Adaptive
 from mtpsim.compile import plan_of
+from mtpsim.contest import contest_of
 from mtpsim.exact import solve
 from mtpsim.kernels.philox import LANES, PATH, TILE, VERIFY, words_at
 from mtpsim.kernels.positions import simulate_positions
 from mtpsim.kernels.rounds import simulate_rounds
 from mtpsim.latency import Latency
-from mtpsim.simulate import tally_block
+from mtpsim.policy import RULES
+from mtpsim.simulate import play_policies, tally_block
 
 HERE = Path(__file__).parent
 ACCEPT = np.array([[0.90, 0.85, 0.80], [0.50, 0.40, 0.30]])
@@ -136,6 +140,63 @@ def with_words_alone(requests: int):
 
     run()
     return run
+
+
+POLICIES = [
+    {"rule": "fixed", "depth": DEPTH},
+    {"rule": "heuristic"},
+    {"rule": "ema"},
+    {"rule": "goodput"},
+    {"rule": "adaptive_k"},
+    {"rule": "gate"},
+    {"rule": "bandit"},
+    {"rule": "bandit", "method": "thompson"},
+    {"rule": "threshold"},
+    {"rule": "specdecpp"},
+    {"rule": "controller"},
+]
+
+
+def with_policy(policy: dict, requests: int, copies: int):
+    """One policy so many times on one tape: what a further one costs is a difference of these."""
+    entries = [{**policy, "name": str(copy)} for copy in range(copies)]
+    adaptive = Adaptive.model_validate({"policies": entries})
+    latency, horizon = Latency.model_validate(LATENCY).compile(DEPTH), {"tokens": 0}
+    contest = contest_of(adaptive, model("round"), latency, rounds=ROUNDS, batch=None, **horizon)
+    contest = replace(contest, players=contest.players[:copies])  # without the oracle
+    compiled = plan_of(model("round"), latency, seed=1, rounds=ROUNDS, contest=contest)
+
+    def run() -> float:
+        start = time.perf_counter()
+        play_policies(compiled, 0, requests)
+        return (time.perf_counter() - start) / (requests * ROUNDS)
+
+    run()
+    return run
+
+
+def policies(requests: int, turns: int) -> list[tuple[str, str, str]]:
+    """A round of each policy over a round of a fixed depth; and the tape that all of them share."""
+    contenders = {"fixed": with_mtpsim("round", requests, DEPTH)}
+    for policy in POLICIES:
+        label = RULES[policy["rule"]].model_validate(policy).label
+        for copies in (1, 3):
+            contenders[f"{label} {copies}"] = with_policy(policy, requests, copies)
+    taken = medians(contenders, turns)
+    fixed, labels = taken.pop("fixed"), [name[:-2] for name in taken if name.endswith("1")]
+    cost = {label: (taken[f"{label} 3"] - taken[f"{label} 1"]) / 2 for label in labels}
+    first = labels[0]
+    tape = taken[f"{first} 1"] - cost[first]
+    found = [("tape of a round, shared by all policies", tape, "-")]
+    found += [(f"policy {label}", cost[label], "3") for label in labels]
+    return [
+        (
+            f"{what} over a fixed depth",
+            f"{ns / fixed:.1f} ({ns * 1e9:.1f} / {fixed * 1e9:.2f} ns)",
+            goal,
+        )
+        for what, ns, goal in found
+    ]
 
 
 def medians(contenders: dict, turns: int) -> dict[str, float]:
@@ -248,6 +309,7 @@ def measure(quick: bool) -> list[tuple[str, str, str]]:
             text = f"{taken[name] / own:.1f} ({taken[name] * 1e9:.1f} / {own * 1e9:.1f} ns)"
             goal = "15" if name == "NumPy" else "-"
             rows.append((f"token clock: {name} over mtpsim, {what}", text, goal))
+    rows += policies(requests, turns)
     rows.append(("two threads over one", f"{threads(0.5 if quick else 3):.2f}", "1.85"))
     sizes = (10**7, 10**8) if quick else (10**7, 10**8, 10**9)
     peaks = [peak_memory(size) for size in sizes]

@@ -8,6 +8,7 @@ import pytest
 
 from mtpsim.acceptance import Regime
 from mtpsim.exact import solve
+from mtpsim.policy import RULES
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import numpy_baseline
@@ -34,3 +35,10 @@ def test_the_measured_kernel_is_the_one_that_is_right(clock):
     import run
 
     assert run.with_mtpsim(clock, 512)() > 0  # exits where the accept length is off
+
+
+def test_a_policy_is_measured_without_the_oracle():
+    import run
+
+    assert run.with_policy({"rule": "fixed", "depth": 3}, 64, 2)() > 0
+    assert {policy["rule"] for policy in run.POLICIES} < set(RULES)

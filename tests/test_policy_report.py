@@ -1,0 +1,179 @@
+"""What a reader sees of adaptive depth: tables, sentences, pictures, rows."""
+
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+from test_report_figures import texts
+
+import mtpsim
+from mtpsim.report.policies import best_policy, verdict
+from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
+from mtpsim.report.table import render
+
+FILE = """
+title = "two stretches"
+[acceptance]
+model = "regime"
+clock = "round"
+rates = [[0.95, 0.93], [0.3, 0.2]]
+sojourn = [30, 20]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+[simulation]
+requests = 200
+[adaptive]
+policies = ["heuristic", "goodput", "off", "filter"]
+"""
+
+
+def run(more=""):
+    return mtpsim.run(mtpsim.parse(FILE + more))
+
+
+@pytest.fixture(scope="module")
+def one():
+    return run()
+
+
+@pytest.fixture(scope="module")
+def swept():
+    return run('[sweep]\n"acceptance.sojourn" = [[30, 20], [2, 2]]\n"latency.target" = [76, 60]')
+
+
+def printed(result, width=120):
+    console = Console(file=StringIO(), width=width, no_color=True)
+    render(result.document, console)
+    return console.file.getvalue()
+
+
+def policy(result, name, point=0):
+    entries = result.points[point]["adaptive"]["policies"]
+    return next(entry for entry in entries if entry["name"] == name)
+
+
+def test_the_oracle_is_always_there_and_has_all_of_its_gain(one):
+    oracle = policy(one, "oracle")
+    assert oracle["captured"]["mean"] == 1
+    assert oracle["speedup"]["low"] < oracle["speedup"]["exact"] < oracle["speedup"]["high"]
+
+
+def test_a_policy_that_never_drafts_is_plain_decoding(one):
+    off = policy(one, "off")
+    assert off["speedup"]["mean"] == pytest.approx(1, abs=1e-12)
+    assert off["speedup"]["exact"] == pytest.approx(1, abs=1e-12)
+    best = one.points[0]["depths"][one.points[0]["adaptive"]["best_fixed"]]["speedup"]["mean"]
+    assert off["gain"]["mean"] == pytest.approx(1 / best)
+    assert off["gain"]["verdict"] == "slower"
+
+
+def test_gain_and_share_are_what_the_speedups_say(one):
+    best = one.points[0]["depths"][one.points[0]["adaptive"]["best_fixed"]]["speedup"]["mean"]
+    oracle = policy(one, "oracle")["speedup"]["mean"]
+    for entry in one.points[0]["adaptive"]["policies"]:
+        mean = entry["speedup"]["mean"]
+        assert entry["gain"]["mean"] == pytest.approx(mean / best)
+        assert entry["captured"]["mean"] == pytest.approx((mean - best) / (oracle - best))
+        assert sum(entry["depths"]) == pytest.approx(1)
+        length, time = entry["accept_length"]["mean"], entry["round_time"]["mean"]
+        assert mean == pytest.approx(length / time * 76)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
+def test_tables_fit_and_have_a_line_for_each_policy(one, swept, width):
+    for result in (one, swept):
+        assert max(map(len, printed(result, width).splitlines())) <= width
+    lines = printed(one, width).splitlines()
+    for entry in one.points[0]["adaptive"]["policies"]:
+        assert sum(line.startswith(f" {entry['name']} ") for line in lines) == 1
+
+
+def test_the_answer_is_in_words(one, swept):
+    said = " ".join(printed(one).split())
+    assert "Adapting pays: heuristic is" in said
+    assert "Knowing the hidden state would gain" in said
+    assert "Adapting" in printed(swept)
+
+
+def test_bounds_and_policies_that_stand_still_are_no_candidates(one):
+    adaptive = one.points[0]["adaptive"]
+    assert best_policy(adaptive)["name"] == "heuristic"
+    bare = {**adaptive, "policies": [p for p in adaptive["policies"] if p["name"] != "heuristic"]}
+    assert best_policy(bare)["name"] == "goodput"
+    still = {**adaptive, "policies": [policy(one, "off"), policy(one, "oracle")]}
+    assert best_policy(still) is None
+    assert verdict(still).startswith("Knowing the hidden state would gain")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(1.01, 1.03, "Adapting pays"), (0.9, 0.95, "does not pay"), (0.99, 1.01, "is open")],
+)
+def test_the_sentence_follows_the_interval(one, low, high, says):
+    found = "faster" if low > 1 else "slower" if high < 1 else "open"
+    gain = {"mean": (low + high) / 2, "low": low, "high": high, "verdict": found}
+    heuristic = {**policy(one, "heuristic"), "gain": gain}
+    adaptive = {**one.points[0]["adaptive"], "policies": [heuristic, policy(one, "oracle")]}
+    assert says in verdict(adaptive)
+
+
+def test_bars_are_the_gains(one):
+    figure = policies_figure(one.document)
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    gains = [100 * (p["gain"]["mean"] - 1) for p in one.points[0]["adaptive"]["policies"]]
+    assert sorted(widths) == pytest.approx(sorted(gains))
+    assert "Adapting pays" in texts(figure)
+
+
+def test_the_map_has_both_panels(swept):
+    figure = policies_figure(swept.document)
+    room, got = (axes.images[0].get_array() for axes in figure.axes)
+    for point in range(4):
+        oracle = 100 * (policy(swept, "oracle", point)["gain"]["mean"] - 1)
+        assert np.isclose(room, oracle).any()
+        assert (np.asarray(got) <= np.asarray(room) + 1e-9).all()
+
+
+def test_a_sweep_of_one_key_has_a_line_a_policy():
+    result = run('[sweep]\n"latency.target" = [70, 76, 82]')
+    figure = policies_figure(result.document)
+    names = {entry["name"] for entry in result.points[0]["adaptive"]["policies"]}
+    assert names <= set(texts(figure).splitlines())
+
+
+def test_the_timeline_is_the_replayed_request(one):
+    line = one.points[0]["adaptive"]["timeline"]
+    assert line["hardness"] == [0, 1]
+    oracle = line["policies"]["oracle"]
+    states = np.array(oracle["state"])
+    assert (np.diff(states) != 0).any()
+    by_state = {s: set(np.array(oracle["depth"])[states == s]) for s in (0, 1)}
+    assert by_state == {0: {2}, 1: {0}}
+    assert all(p["state"] == oracle["state"] for p in line["policies"].values())
+    assert "heuristic" in texts(timeline_figure(one.document))
+
+
+def test_learning_is_drawn_where_the_text_changes(one):
+    assert "the text gets harder" in texts(learning_figure(one.document))
+    still = mtpsim.run(
+        mtpsim.parse(
+            FILE.replace('"regime"\nclock = "round"', '"independent"')
+            .replace("[[0.95, 0.93], [0.3, 0.2]]", "[0.8, 0.7]")
+            .replace("sojourn = [30, 20]", "")
+        )
+    )
+    assert learning_figure(still.document) is None
+    assert policy(still, "heuristic")["learning"] is None
+
+
+def test_rows_have_a_line_a_policy_and_quantity(one):
+    rows = [row for row in one.rows() if row.get("policy") == "heuristic"]
+    assert [row["quantity"] for row in rows] == [
+        *("speedup", "gain", "captured", "accept_length", "round_time")
+    ]
+    assert rows[1]["mean"] == policy(one, "heuristic")["gain"]["mean"]
+    assert rows[1]["verdict"] == "faster"
+    assert rows[0]["depth"] is None
