@@ -62,7 +62,7 @@ class Player:
         """The kernel of its rule."""
         from mtpsim.kernels.policies import player  # numba: not for `check`
 
-        kernel: Callable[..., None] = player(self.spec.kind(), self.spec.functions())
+        kernel: Callable[..., None] = player(self.spec.kind(), self.spec.functions(), self.wants)
         return kernel
 
 
@@ -120,7 +120,6 @@ def contest_of(
     )
     optimal = Optimal(problem) if problem else None
     setting = Setting(latency.round_time, rates, batch, lambda: _known(optimal))
-    full = adaptive.feedback == "full"
     odds = np.clip(rates, SURE, 1 - SURE)
     apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
     engine = EngineArrays(
@@ -131,13 +130,15 @@ def contest_of(
         adaptive.switch_cost,
         adaptive.catch_up,
         adaptive.stale,
-        full,
+        adaptive.feedback == "full",
         rates,
         (1 - odds) / odds,
         apart,
         float(np.exp(apart**2)),
     )
-    players = [_player(spec, setting, full) for spec in policies_of(adaptive, source)]
+    own_noise = engine.by_position and latency.persistence != 0
+    general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
+    players = [_player(spec, setting, general) for spec in policies_of(adaptive, source)]
     return Contest(players, engine, optimal, setting)
 
 
@@ -155,12 +156,13 @@ def _kind(source: Source) -> int:
     return LEVELS if source.clock == "token" else LENGTHS
 
 
-def _player(spec: PolicySpec, setting: Setting, full_feedback: bool) -> Player:
+def _player(spec: PolicySpec, setting: Setting, general: bool) -> Player:
     wants = Wants(
         spec.reads_confidence,
         spec.draws,
-        full_feedback or spec.reads_confidence or spec.sees_outcome,
+        spec.reads_confidence or spec.sees_outcome,
         spec.drops,
+        general,
     )
     return Player(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
 
@@ -221,7 +223,7 @@ class _Stage:
             for i, player in enumerate(self.contest.players):
                 player.kernel(
                     *(self.tape, base, stop, self.chain, self.noise, self.contest.engine),
-                    *(limits, player.wants, player.p, m[i], place[i], scores[i]),
+                    *(limits, player.p, m[i], place[i], scores[i]),
                     *(totals[i], logs[i]),
                 )
             if ((totals[..., 2] >= limits[:, 0]) | (totals[..., 0] >= limits[:, 1])).all():

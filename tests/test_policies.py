@@ -301,7 +301,7 @@ def test_what_is_seen_can_be_worth_a_deeper_draft():
 
 def test_a_request_depends_on_its_number_alone():
     simulated = plan(
-        two_states("token"), EXAMPLES[:12], "own, lasting, correlated", options=ENGINES["costly"],
+        two_states("token"), EXAMPLES[:3], "own, lasting, correlated", options=ENGINES["costly"],
         tokens=90,
     )  # fmt: skip
     together, logs = play_policies(simulated, 0, 700, logged=30)

@@ -86,12 +86,13 @@ class EngineArrays(NamedTuple):
 
 
 class Wants(NamedTuple):
-    """What a policy needs to be told."""
+    """What a policy needs to be told; its kernel is made for just that."""
 
     confidence: bool
     scores: bool
-    full: bool  # the outcome at the greatest depth
+    outcome: bool  # at the greatest depth
     drops: bool  # its memory begins with the number of drafts that it throws away
+    general: bool  # outcomes steer the chain, or each policy has noise of its own
 
 
 LENGTHS, LEVELS, STEERED_ROUNDS, STEERED_POSITIONS = range(4)

@@ -2,7 +2,8 @@
 
 Each rule gets a kernel of its own from one template. Numba can't cache a kernel that is handed a
 jitted function, nor a closure over one; it can cache a function whose globals are jitted functions.
-So the template is copied with the rule's functions among its globals.
+So the template is copied with the rule's functions among its globals, and with what it wants as
+constants: what it doesn't want is not even asked for each round.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from mtpsim.kernels.path import BITS, find_state
 from mtpsim.policy.base import Now, Round
 from mtpsim.policy.fixed import choose, learn, start  # the template's rule, to be replaced
 
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # what the template wants: see `Wants`
+
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
 DEPTH, ACCEPTED, STATE = range(3)  # columns of its log
 
 
-def play_lane(
-    text, base, stop, chain, noise, engine, limits, wants, p, m, place, scores, out, log, hints
-):
+def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log, hints):
     """Play the rounds of one lane; arguments as for :func:`_play`, but of this lane."""
     # Arrays under names of their own: taking them from their tuple anew each round costs more than
     # the round does, since references are counted.
@@ -38,28 +39,28 @@ def play_lane(
     tick, previous, row = place[TICK], place[PREVIOUS], place[ROW]
     rounds, tokens, ms = np.int64(out[ROUNDS]), np.int64(out[TOKENS]), 0.0
     most_rounds, most_tokens = limits[0], limits[1]
-    own_noise = engine.by_position and noise.persistence != 0
+    own_noise = GENERAL and engine.by_position and noise.persistence != 0
     while tick < stop and rounds < most_rounds and tokens < most_tokens:
         at = tick - base
         state = np.int64(states[at])
-        if kind >= STEERED_ROUNDS:
+        if GENERAL and kind >= STEERED_ROUNDS:
             state = state_by_words(text, chain, at, row)
         stale = engine.stale > 0 and previous == 0 and is_stale(text, engine, at)
         full = np.int64(0)
-        if wants.full:
+        if OUTCOME or engine.full_feedback:
             full, _ = judge(kind, accepts, text, chain, at, hints.size, row, stale)
-        if wants.confidence:
+        if CONFIDENCE:
             fill_confidence(text, engine, at, full, hints)
-        if wants.scores:
+        if SCORES:
             fill_scores(text, engine, at, hints)
         depth = choose(p, m, Now(state, previous, full), hints)
         accepted, row = judge(kind, accepts, text, chain, at, depth, row, stale)
         plain, check, propose = plains[at], checks[at], proposals[at]
-        if own_noise:
+        if GENERAL and own_noise:
             plain, check, propose = own_factors(noise, check, propose, rounds, scores)
         if noise.shared:
             plain, propose = check, check
-        drafted = depth + np.int64(m[0]) if wants.drops else depth
+        drafted = depth + np.int64(m[0]) if DROPS else depth
         time = verify[depth] * (plain if depth == 0 else check) + draft[drafted] * propose
         time *= slowdown[state]
         if previous != depth and previous >= 0:
@@ -78,7 +79,7 @@ def play_lane(
     out[ROUNDS], out[TOKENS], out[TIME] = rounds, min(tokens, most_tokens), out[TIME] + ms
 
 
-def _play(tape, base, stop, chain, noise, engine, limits, wants, p, m, place, scores, out, log):
+def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log):
     """Play the rounds that begin before tick ``stop``.
 
     Args:
@@ -89,7 +90,6 @@ def _play(tape, base, stop, chain, noise, engine, limits, wants, p, m, place, sc
         noise: arrays of the noise.
         engine: arrays of the engine.
         limits: [n, 2] most rounds and most tokens.
-        wants: what the policy has to be told.
         p: parameters of the policy.
         m: [n, M] its memory.
         place: [n, 3] tick, depth before and row of the thresholds; updated.
@@ -115,16 +115,19 @@ def _play(tape, base, stop, chain, noise, engine, limits, wants, p, m, place, sc
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])
         play_lane(
-            text, base, stop, chain, noise, engine, limits[lane], wants, p, m[lane],
+            text, base, stop, chain, noise, engine, limits[lane], p, m[lane],
             place[lane], scores[lane], out[lane], log[lane], hints,
         )  # fmt: skip
 
 
 @lru_cache
-def player(name, rule):
-    """The kernel of a rule; ``name`` keeps the cached ones apart."""
+def player(name, rule, wants):
+    """The kernel of a rule; ``name`` and ``wants`` keep the cached ones apart."""
+    name += "".join(str(int(want)) for want in wants)
+    constants = {want.upper(): value for want, value in wants._asdict().items()}
     functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    lane = bare(_copy(play_lane, f"play_lane_{name}", functions))
+    functions["judge"] = bare_inlined(_copy(judge, f"judge_{name}", constants))
+    lane = bare(_copy(play_lane, f"play_lane_{name}", {**functions, **constants}))
     return kernel(_copy(_play, f"play_{name}", {**functions, "play_lane": lane}))
 
 
@@ -146,13 +149,12 @@ def is_stale(text, engine, at):
     return np.uint32(text.spare[at]) < engine.stale * 4294967296.0
 
 
-@bare_inlined
 def judge(kind, accepts, text, chain, at, depth, row, stale):
     """Drafts accepted of ``depth``, and the row of the thresholds for the next round."""
     accepted = np.int64(0)
     if kind == LENGTHS:
         accepted = min(accepts[at], depth)
-    elif kind == LEVELS:
+    elif not GENERAL or kind == LEVELS:
         while accepted < depth and (accepts[at + accepted] >> accepted) & 1 != 0:
             accepted += 1
     elif kind == STEERED_ROUNDS:
