@@ -10,13 +10,18 @@ import pytest
 import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import Rated
+from mtpsim.adaptive import Adaptive
 from mtpsim.experiment import Simulation, parse
 from mtpsim.latency import COSTS
 from mtpsim.measure import TheorySpec
+from mtpsim.policy import RULES
 from mtpsim.spread import Spread
 from mtpsim.sweep import combinations
 
 README = Path("README.md").read_text()
+(README_EXPERIMENT,) = re.findall(r"```toml\n(.*?)```", README, re.S)
+ADAPTIVE = '\n[adaptive]\npolicies = ["heuristic"]\n'
+REDUCED = ["simulation.precision=0.05"]
 DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
 
 
@@ -38,8 +43,7 @@ def test_readme_table_is_what_the_run_prints():
 
 
 def test_readme_experiment_is_valid():
-    (block,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-    assert parse(block).acceptance.chain().clock == "token"
+    assert parse(README_EXPERIMENT).acceptance.chain().clock == "token"
 
 
 def test_reference_names_every_key_of_simulation_with_its_default():
@@ -89,6 +93,36 @@ def test_reference_names_every_key_of_uncertain_inputs():
     assert [list(example) for example in examples] == [["uncertainty"], ["robust"]]
     for spread in examples[0]["uncertainty"]["inputs"].values():
         Spread.model_validate(spread)
+
+
+def test_reference_names_every_policy_with_its_keys():
+    text = Path("docs/experiment.md").read_text()
+    section = text[text.index("## [adaptive]") : text.index("## [uncertainty]")]
+    for name, policy in RULES.items():
+        (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
+        for key, field in policy.model_fields.items():
+            assert key in ("rule", "name") or f"`{key}`" in line or f"`{key} =" in line, key
+            if type(field.default) in (int, float):
+                assert f"({field.default:g}" in line, f"{name}: {key}"
+    for key, field in Adaptive.model_fields.items():
+        assert f"| `{key}` |" in section
+        if isinstance(field.default, float):
+            assert f"| `{key}` | {field.default:g} |" in section
+    example = section[section.rindex("    [adaptive]") :].replace("\n    ", "\n").strip()
+    Adaptive.model_validate(tomllib.loads(example)["adaptive"])
+
+
+def test_result_page_names_what_the_document_has_of_policies():
+    text = Path("docs/result.md").read_text()
+    section = text[text.index("### `adaptive`") : text.index("## By batch")]
+    found = mtpsim.run(parse(README_EXPERIMENT + ADAPTIVE, overrides=REDUCED))
+    (point,) = found.points
+    for key in (
+        *point["adaptive"],
+        *point["adaptive"]["policies"][0],
+        *point["adaptive"]["timeline"],
+    ):
+        assert f"`{key}`" in section, key
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
