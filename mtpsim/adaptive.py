@@ -35,6 +35,9 @@ class Adaptive(Spec):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Adaptive:
+        for policy in self.policies:
+            if policy.label == "oracle" and policy.kind() != "oracle":
+                raise ValueError("`policies`: the name 'oracle' belongs to the bound; give another")
         for label, count in Counter(policy.label for policy in self.policies).items():
             if count > 1:
                 raise ValueError(

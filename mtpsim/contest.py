@@ -93,13 +93,6 @@ class Contest:
         return [player.spec.label for player in self.players]
 
 
-def policies_of(adaptive: Adaptive, source: Source) -> list[PolicySpec]:
-    """The policies of the file, and the oracle as the bound to hold them against."""
-    known = any(isinstance(policy, Oracle) for policy in adaptive.policies)
-    extra = [] if known or isinstance(source, Recording) else [Oracle(name=None)]
-    return [*adaptive.policies, *extra]
-
-
 def contest_of(
     adaptive: Adaptive,
     source: Source,
@@ -138,8 +131,19 @@ def contest_of(
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
-    players = [_player(spec, setting, general) for spec in policies_of(adaptive, source)]
+    players = [_player(spec, setting, general) for spec in adaptive.policies]
+    players += _bound(adaptive, setting, general) if optimal else []
     return Contest(players, engine, optimal, setting)
+
+
+def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[Player]:
+    """The oracle, to hold the policies against, where nobody asked for it and it can be solved."""
+    if any(isinstance(policy, Oracle) for policy in adaptive.policies):
+        return []
+    try:
+        return [_player(Oracle(name=None), setting, general)]
+    except ValueError:  # too large
+        return []
 
 
 def _known(optimal: Optimal | None) -> Optimal:

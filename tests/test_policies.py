@@ -321,5 +321,21 @@ def test_the_log_is_what_the_totals_count():
         assert (totals[:, :, 3 + k] == (depth == k).sum(-1)).all()
 
 
+def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr("mtpsim.optimal.LARGEST", 1)
+    chain, more = two_states("round"), {"options": ENGINES["costly"], "rounds": 5}
+    assert plan(chain, ["heuristic"], **more).contest.labels == ["heuristic"]
+    with pytest.raises(ValueError, match="10 unknowns are too many"):
+        plan(chain, ["oracle"], **more)
+
+
+def test_names_are_told_apart():
+    twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
+    with pytest.raises(ValueError, match="2 of them are called 'ema'"):
+        Adaptive.model_validate({"policies": twice})
+    with pytest.raises(ValueError, match="'oracle' belongs to the bound"):
+        Adaptive.model_validate({"policies": [{"rule": "ema", "name": "oracle"}]})
+
+
 def test_every_rule_is_in_the_kernel_tests():
     assert {entry["rule"] for entry in EXAMPLES} | {"fixed", "off", "schedule"} == set(RULES)
