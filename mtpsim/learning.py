@@ -57,18 +57,16 @@ def _around(
     change = same[:, 1:] & ~same[:, :-1] & played[:, :-1]
     request, at = np.nonzero(change)
     at = at + 1
-    curve, rounds = [], []
-    for lag in range(-BEFORE, AFTER):
-        now = at + lag
-        inside = (now >= 0) & (now < depth.shape[1])
-        steps = np.arange(min(lag, 0), max(lag + 1, 0))
-        for step in steps:  # the old stretch before the change, the new one since
-            there = np.clip(at + step, 0, depth.shape[1] - 1)
-            kept = same[request, there] if step >= 0 else ~same[request, there]
-            inside &= kept & played[request, there]
-        if inside.sum() >= FEWEST:
-            rounds.append(lag)
-            curve.append(float(depth[request[inside], now[inside]].mean()))
+    found: dict[int, float] = {}
+    for lags in (range(-1, -BEFORE - 1, -1), range(AFTER)):  # away from the change, both ways
+        inside = np.ones(len(at), bool)
+        for lag in lags:
+            now = np.clip(at + lag, 0, depth.shape[1] - 1)
+            there = same if lag >= 0 else ~same  # the old stretch before, the new one since
+            inside = inside & (now == at + lag) & there[request, now] & played[request, now]
+            if inside.sum() >= FEWEST:
+                found[lag] = float(depth[request[inside], now[inside]].mean())
+    rounds, curve = sorted(found), [found[lag] for lag in sorted(found)]
     lags, means = np.array(rounds, np.int64), np.array(curve)
     if not (lags < 0).any() or (lags >= 0).sum() < 3:
         return None
