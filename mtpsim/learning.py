@@ -58,9 +58,9 @@ def _around(
     request, at = np.nonzero(change)
     at = at + 1
     found: dict[int, float] = {}
-    for lags in (range(-1, -BEFORE - 1, -1), range(AFTER)):  # away from the change, both ways
+    for way in (range(-1, -BEFORE - 1, -1), range(AFTER)):  # away from the change, both ways
         inside = np.ones(len(at), bool)
-        for lag in lags:
+        for lag in way:
             now = np.clip(at + lag, 0, depth.shape[1] - 1)
             there = same if lag >= 0 else ~same  # the old stretch before, the new one since
             inside = inside & (now == at + lag) & there[request, now] & played[request, now]
