@@ -13,7 +13,7 @@ from typing import NoReturn
 from mtpsim import __version__
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
-VERBS = ("run", "check", "schema", "fit", "export")
+VERBS = ("run", "check", "schema", "fit", "sample", "export")
 ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
 
 
@@ -53,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="choose from a sweep by what a point sets; repeatable",
     )
-    for verb in (run, check):
+    sample = verbs.add_parser("sample", help="write the log that an engine would have written")
+    sample.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="of the log")
+    sample.add_argument("--requests", type=int, default=200, metavar="N", help="default: 200")
+    sample.add_argument("--depth", metavar="K[,K]", help="drafts a round (default: the model's)")
+    sample.add_argument("-o", "--out", metavar="FILE", help="write here (default: stdout)")
+    for verb in (run, check, sample):
         verb.add_argument("file", metavar="FILE", help="an experiment.toml")
         verb.add_argument("--seed", metavar="N", help="instead of simulation.seed")
         verb.add_argument(
@@ -100,6 +105,8 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
             return _fit(options)
         if options.verb == "export":
             return _export(options)
+        if options.verb == "sample":
+            return _sample(options)
         return _check(options) if options.verb == "check" else _run(options, given)
     except InputError as error:
         for problem in error.problems:
@@ -137,6 +144,19 @@ def _export(options: argparse.Namespace) -> int:
 
     sys.stdout.write(export(Path(options.run), options.to, options.set))
     return DONE
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from mtpsim.experiment import load
+    from mtpsim.problems import InputError, Problem
+    from mtpsim.sample_verb import sample_command
+
+    if options.requests < 1:
+        message = f"{options.requests} is given; at least 1 is needed"
+        raise InputError([Problem("", "--requests", None, message)])
+    experiment = load(options.file, _overrides(options))
+    out = Path(options.out) if options.out else None
+    return sample_command(experiment, options.form, options.requests, options.depth, out)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -19,13 +19,14 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-def record_requests(plan: Plan, count: int, rounds: int) -> Counts:
-    """Accepted drafts of the first requests at depth M, round by round.
+def record_requests(plan: Plan, count: int, rounds: int, first: int = 0) -> Counts:
+    """Accepted drafts of some requests at depth M, round by round.
 
     Args:
         plan: the compiled point, of a chain.
         count: number of requests.
         rounds: most rounds of a request.
+        first: number of the first request.
 
     Returns:
         ``[count, rounds]``, -1 after a request's last round.
@@ -41,7 +42,7 @@ def record_requests(plan: Plan, count: int, rounds: int) -> Counts:
     limit, tick = plan.task.tokens or np.inf, 0
     while (live := (done < rounds) & (tokens < limit)).any():
         if tick % TILE == 0:
-            words_at(np.uint64(plan.key), 0, tick, PATH, words)
+            words_at(np.uint64(plan.key), first, tick, PATH, words)
         word = words[tick % TILE] & BITS
         state = (word[:, None] > chain.upto[row]).sum(1)
         accepts = word[:, None] <= chain.cut[row, state]

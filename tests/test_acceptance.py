@@ -356,17 +356,17 @@ def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
 
 def test_problems_of_traces(tmp_path):
     good = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
-    assert "request 1 accepts 4 drafts in entry 2, but the depth is 3" in trace(
-        tmp_path, '{"accepted": [1, 4]}'
-    )
-    assert "t.jsonl:2: entry 1 accepted 4 of 3 drafts" in trace(
+    assert "t.jsonl:1: round 2 accepts 4 of 3 drafts" in trace(tmp_path, '{"accepted": [1, 4]}')
+    assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
         tmp_path, good + '\n{"accepted": [4], "drafted": [3]}'
     )
-    assert "t.jsonl:1: not valid JSON" in trace(tmp_path, '{"accepted": [1, 2')
-    assert "\"accepted\" is missing; did you mean 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
-    assert "-1 is given in 'accepted'" in trace(tmp_path, '{"accepted": [-1]}')
-    assert "True is given in 'accepted'" in trace(tmp_path, '{"accepted": [true]}')
-    assert "1 entries accepted but 2 drafted" in trace(
+    assert "t.jsonl: is of no known format: its JSON is cut off" in trace(
+        tmp_path, '{"accepted": [1, 2'
+    )
+    assert "\"accepted\" is not there, but 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
+    assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
+    assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
+    assert "1 rounds are accepted but 2 are drafted" in trace(
         tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
     )
     assert "rounds of 2 to 3 drafts are recorded" in trace(
@@ -375,9 +375,9 @@ def test_problems_of_traces(tmp_path):
     assert "acceptance.depth: 5 is given, but the file has 3 drafts a round" in trace(
         tmp_path, good, keys="depth = 5"
     )
-    assert "`depth` is missing" in trace(tmp_path, '{"accepted": [1]}', keys="")
-    assert "holds no requests" in trace(tmp_path, "request,accepted\n", name="t.csv")
-    assert "no column 'accepted' (columns: request, acepted); did you mean 'acepted'?" in trace(
+    assert "give `depth`" in trace(tmp_path, '{"accepted": [1]}', keys="")
+    assert "no entry has a round in it" in trace(tmp_path, "request,accepted\n", name="t.csv")
+    assert "no column 'accepted'; did you mean 'acepted'?" in trace(
         tmp_path, "request,acepted\na,1\n", name="t.csv"
     )
     assert "t.csv:3: 'x' is given for 'accepted'" in trace(

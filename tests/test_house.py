@@ -22,7 +22,7 @@ ORDER = [
     ("policy",),
     ("adaptive",),
     ("kernels",),
-    ("tally",),
+    ("tally", "logs"),
     ("acceptance", "latency"),
     ("complaints", "replay", "layout"),
     ("exact", "fit_steps"),
@@ -41,7 +41,7 @@ ORDER = [
     ("result",),
     ("job",),
     ("store",),
-    ("run_verb", "export", "fit_verb"),
+    ("run_verb", "export", "fit_verb", "sample_verb"),
     ("cli",),
     ("__main__",),
 ]

@@ -1,0 +1,143 @@
+"""Engine logs in: any of the formats, known by its content, reduced to the richest it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mtpsim.logs import aiperf, llamacpp, neutral, sglang, trtllm, vllm
+from mtpsim.logs.entry import Entry, EntryError, QuestionError
+from mtpsim.logs.format import Answers, Format, Place
+from mtpsim.logs.log import KEPT, Log, Reducer, Rounds, Source
+from mtpsim.logs.source import Start
+from mtpsim.problems import InputError, Problem, nearest
+
+__all__ = ["FORMATS", "Answers", "Entry", "Log", "Rounds", "detect", "read_logs"]
+
+# In this order they are asked whether a file is theirs: the particular before the general.
+FORMATS: dict[str, Format] = {
+    found.name: found
+    for found in (
+        *(aiperf.SUMMARY, aiperf.RECORDS, sglang.STEPS, sglang.REQUESTS, trtllm.REQUESTS),
+        *(vllm.REQUESTS, vllm.BENCH, llamacpp.TIMINGS, neutral.ROUNDS, neutral.BARE),
+        *(vllm.LOG, sglang.LOG, llamacpp.LOG, vllm.METRICS, neutral.CSV),
+    )
+}
+STOP = 10  # problems told before reading is given up
+Told = Callable[[str, float, int], None]
+
+
+def detect(path: Path) -> Format:
+    """The format of a file, by its content.
+
+    Raises:
+        InputError: it is none of them.
+
+    """
+    start = Start(path)
+    for found in FORMATS.values():
+        if found.claims(start):
+            return found
+    known = ", ".join(sorted(FORMATS))
+    message = (
+        f"is of no known format{neutral.hint(start)}; known are {known} (force one with --format)"
+    )
+    raise InputError([Problem(str(path), "", None, message)])
+
+
+def forced(name: str) -> Format:
+    """The format of a name.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    if name not in FORMATS:
+        message = f"{name!r} is none of {', '.join(sorted(FORMATS))}{nearest(name, FORMATS)}"
+        raise InputError([Problem("", "--format", None, message)])
+    return FORMATS[name]
+
+
+def read_logs(
+    paths: Sequence[Path],
+    answers: Answers | None = None,
+    *,
+    format: str | None = None,
+    skip_bad: bool = False,
+    keep: int = KEPT,
+    told: Told = lambda label, share, entries: None,
+) -> Log:
+    """Read logs of one engine, and reduce them.
+
+    Args:
+        paths: files, plain or compressed (gzip, zstandard).
+        answers: what the user said that the logs leave open.
+        format: of all files; by default each one's own, by its content.
+        skip_bad: go on after a broken entry, and count it.
+        keep: most requests kept round by round.
+        told: of progress: file, share of it that is read, entries.
+
+    Raises:
+        InputError: what is wrong, with file and line; or what has to be said first.
+
+    """
+    given = answers or Answers()
+    formats = {path: forced(format) if format else detect(path) for path in paths}
+    _check_engines(formats)
+    reducer, sources = Reducer(given.depth, keep), []
+    problems: list[Problem] = []
+    for kind, group in groupby(paths, key=formats.__getitem__):
+        sources += _read(kind, list(group), given, reducer, skip_bad, problems, told)
+    if problems:
+        raise InputError(problems)
+    try:
+        found = {kind.engine for kind in formats.values()}
+        return reducer.finish(" and ".join(sorted(found)), sources)
+    except (EntryError, QuestionError) as error:
+        raise InputError([Problem(str(paths[0]), "", None, str(error))]) from None
+
+
+def _check_engines(formats: dict[Path, Format]) -> None:
+    engines = {kind.engine: path for path, kind in formats.items() if kind is not sglang.STEPS}
+    if len(engines) > 1:
+        told = ", ".join(f"{path} is of {engine}" for engine, path in engines.items())
+        message = f"logs of several engines can't be fitted together: {told}"
+        raise InputError([Problem("", "LOG", None, message)])
+
+
+def _read(
+    kind: Format,
+    paths: list[Path],
+    answers: Answers,
+    reducer: Reducer,
+    skip_bad: bool,
+    problems: list[Problem],
+    told: Told,
+) -> list[Source]:
+    """Read files of a format into ``reducer``, and what is wrong with them into ``problems``."""
+    good, bad = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0)
+    place = Place(paths[0], None)
+
+    def heard(path: Path, share: float) -> None:
+        told(f"reading {path.name}", share, sum(good.values()))
+
+    try:
+        for place, entry in kind.read(paths, answers, heard):
+            try:
+                if isinstance(entry, EntryError):
+                    raise entry
+                reducer.add(entry)
+                good[place.path] += 1
+            except EntryError as broken:
+                bad[place.path] += 1
+                if not skip_bad:
+                    problems.append(Problem(str(place.path), "", place.line, str(broken)))
+                if len(problems) == STOP:
+                    more = "; these are the first problems, --skip-bad goes on without such entries"
+                    problems[-1] = Problem(str(place.path), "", place.line, str(broken) + more)
+                    raise InputError(problems) from None
+    except QuestionError as question:
+        where = place.path if place.line else paths[0]
+        raise InputError([Problem(str(where), "", place.line, str(question))]) from None
+    return [Source(path, kind.name, good[path], bad[path]) for path in paths]

@@ -1,0 +1,77 @@
+"""AIPerf: the record of each request, and the summary of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mtpsim.logs.entry import Entry, EntryError, Json, of_request
+from mtpsim.logs.format import Answers, json_format
+
+_NAMES = {
+    "rounds": ["num_spec_steps"],
+    "accepted": ["num_accepted_draft_tokens"],
+    "drafted": ["num_draft_tokens"],
+    "depth": ["num_spec_tokens"],
+    "histogram": ["acceptance_histogram"],
+    "by_length": [],
+    "steps_accepted": ["per_step_accepted"],
+    "steps_drafted": ["per_step_drafted"],
+    "length": ["mean_acceptance_length"],
+}
+_MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3}
+
+
+def _metric(document: Json, name: str) -> Any:
+    """A metric's value in ms, a number or a list; None where it is not there."""
+    metrics = document.get("metrics")
+    found = metrics.get(name) if isinstance(metrics, dict) else None
+    if not isinstance(found, dict) or found.get("unit") not in _MS:
+        return None
+    scale, value = _MS[found["unit"]], found.get("value", 0)
+    if isinstance(value, list):
+        return [scale * v for v in value if type(v) in (int, float) and v > 0]
+    return scale * value if type(value) in (int, float) else None
+
+
+def _record(table: Json, document: Json, answers: Answers) -> Entry:
+    found = table["spec_decode_acceptance"]
+    if not isinstance(found, dict):
+        raise EntryError("'spec_decode_acceptance' is null: this answer did without drafts")
+    latency, first = (_metric(document, n) for n in ("request_latency", "time_to_first_token"))
+    chunks = _metric(document, "inter_chunk_latency")
+    known = isinstance(latency, float) and isinstance(first, float)
+    return of_request(
+        found,
+        _NAMES.__getitem__,
+        tokens=found.get("completion_tokens"),
+        round_times=chunks if isinstance(chunks, list) else [],
+        time=latency - first if known else None,
+    )
+
+
+RECORDS = json_format(
+    "aiperf-requests",
+    "AIPerf",
+    "record with spec_decode_acceptance",
+    lambda table: "spec_decode_acceptance" in table,
+    _record,
+)
+
+
+def _summary(table: Json, document: Json, answers: Answers) -> Entry:
+    pooled: Any = table["pooled_spec_decode_acceptance_histogram"]
+    if isinstance(pooled, dict) and "histogram" in pooled:
+        pooled = pooled["histogram"]
+    entry = of_request({"histogram": pooled}, lambda what: [what], unit="total")
+    if not entry.rounds:
+        raise EntryError("the pooled histogram has no rounds")
+    return entry
+
+
+SUMMARY = json_format(
+    "aiperf-summary",
+    "AIPerf",
+    "summary with a pooled histogram",
+    lambda table: "pooled_spec_decode_acceptance_histogram" in table,
+    _summary,
+)

@@ -1,0 +1,105 @@
+"""``mtpsim sample``: the log that an engine would have written, from an experiment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mtpsim.acceptance import Recording, Source
+from mtpsim.compile import plan_of
+from mtpsim.experiment import Experiment
+from mtpsim.latency import CompiledLatency
+from mtpsim.logs.write import WRITERS, Told
+from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.record import Counts, record_requests
+from mtpsim.replay import play
+
+BLOCK = 256  # requests made at a time
+
+
+def sample_requests(experiment: Experiment, depths: list[int], count: int) -> Iterator[Told]:
+    """Requests of an experiment, round by round, the same ones that a run simulates.
+
+    Args:
+        experiment: its model, its times and the length of a request.
+        depths: drafts a round; with several, requests take them in turn.
+        count: number of requests.
+
+    """
+    source = experiment.acceptance.chain()
+    latency = experiment.latency.compile(source.depth)
+    for first in range(0, count, BLOCK):
+        size = min(BLOCK, count - first)
+        made = {k: _played(experiment, source, latency, k, first, size) for k in depths}
+        for number in range(size):
+            depth = depths[(first + number) % len(depths)]
+            accepted = made[depth][number]
+            yield _told(experiment, latency, accepted[accepted >= 0], depth, first + number)
+
+
+def _played(
+    experiment: Experiment,
+    source: Source,
+    latency: CompiledLatency,
+    depth: int,
+    first: int,
+    size: int,
+) -> Counts:
+    simulation = experiment.simulation
+    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+    if isinstance(source, Recording):
+        return play(source, slice(first, first + size), depth, **horizon)
+    seed = simulation.seed
+    plan = plan_of(source, latency, seed=seed, measured_at=depth, contest=None, **horizon)
+    return record_requests(plan, size, max(horizon.values()), first)
+
+
+def _told(
+    experiment: Experiment, latency: CompiledLatency, accepted: Counts, depth: int, number: int
+) -> Told:
+    times = latency.sample_round_times(depth, accepted.size, experiment.simulation.seed + number)
+    made = int(accepted.sum()) + accepted.size
+    tokens = min(made, experiment.simulation.tokens or made)
+    return Told(accepted.tolist(), depth, times.tolist(), tokens)
+
+
+def sample_command(
+    experiment: Experiment, form: str, requests: int, depths: str | None, out: Path | None
+) -> int:
+    """Write a log to ``out`` or to stdout.
+
+    Raises:
+        InputError: there is no such form, or the depths are not those of the model.
+
+    """
+    if form not in WRITERS:
+        message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
+        raise InputError([Problem("", "--as", None, message)])
+    source = experiment.acceptance.chain()
+    chosen = _depths(depths, source.depth)
+    if isinstance(source, Recording) and requests > source.requests:
+        message = f"{requests} is given, but {source.requests} requests are recorded"
+        raise InputError([Problem("", "--requests", None, message)])
+    try:
+        text = WRITERS[form](sample_requests(experiment, chosen, requests))
+        if out is None:
+            sys.stdout.writelines(text)
+        else:
+            with out.open("w", encoding="utf-8") as file:
+                file.writelines(text)
+            print(f"wrote {requests} requests to {out}", file=sys.stderr)
+    except ValueError as error:
+        raise InputError([Problem("", "--depth", None, str(error))]) from None
+    except OSError as error:
+        message = f"can't be written: {error.strerror}"
+        raise InputError([Problem(str(out or "stdout"), "--out", None, message)]) from None
+    return 0
+
+
+def _depths(given: str | None, greatest: int) -> list[int]:
+    parts = (given or str(greatest)).split(",")
+    if not all(part.strip().isdecimal() and 1 <= int(part) <= greatest for part in parts):
+        message = f"{given!r} is given; depths are 1 to {greatest}, as 2 or 1,3"
+        raise InputError([Problem("", "--depth", None, message)])
+    return [int(part) for part in parts]
