@@ -37,12 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="simulate an experiment and write a run directory")
     check = verbs.add_parser("check", help="validate an experiment and explain it")
     verbs.add_parser("schema", help="print the JSON Schema of experiment.toml")
-    fit = verbs.add_parser("fit", help="fit a cost model to measured step times")
-    fit.add_argument("file", metavar="CSV", help="columns batch, depth, verify; draft, cached (ms)")
-    fit.add_argument("-o", "--out", metavar="FILE", help="write TOML here (default: stdout)")
-    fit.add_argument("--like", metavar="FILE", help="an experiment that gets the fitted times")
-    fit.add_argument("--experts", type=int, default=0, help="of a mixture of experts, with")
-    fit.add_argument("--active", type=int, default=0, help="experts that a token uses")
+    _fit_options(verbs.add_parser("fit", help="fit models to engine logs and step times"))
     export = verbs.add_parser("export", help="write what a run found for an inference engine")
     export.add_argument("run", metavar="RUN", help="a run directory")
     export.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(ENGINES))
@@ -79,6 +74,28 @@ def _parser() -> argparse.ArgumentParser:
         help="threads or processes, and how many (default: threads, one a core)",
     )
     return parser
+
+
+def _fit_options(fit: argparse.ArgumentParser) -> None:
+    say = fit.add_argument
+    say("files", metavar="LOG", nargs="+", help="logs of one engine (.gz and .zst too); step times")
+    say("-o", "--out", metavar="FILE", help="write the experiment here (default: stdout)")
+    say("--like", metavar="FILE", help="an experiment whose times and other sections are kept")
+    say("--target", type=float, metavar="MS", help="time of a step without drafts")
+    say("--format", metavar="NAME", help="of the logs (default: each one's own, by content)")
+    say("--skip-bad", action="store_true", help="go on after broken entries, and count them")
+    say("--depth", type=int, metavar="K", help="drafts a round, where the log does not tell")
+    say("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    say("--rounds", type=int, metavar="N", help="on which bare rates were measured")
+    say("--model", metavar="NAME", help="whose counters, where a scrape has several models")
+    say("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default: 0.3)")
+    say("--candidates", metavar="NAME[,NAME]", help="to try (default: all that the log can tell)")
+    say("--keep-samples", action="store_true", help="resample round times, fit no law to them")
+    say("--design-effect", type=float, default=1.0, metavar="X", help="of a log of totals")
+    say("--experts", type=int, default=0, help="of a mixture of experts, for step times, with")
+    say("--active", type=int, default=0, help="experts that a token uses")
+    say("--json", action="store_true", help="print the report alone")
+    say("--quiet", action="store_true", help="no progress, no tables")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,10 +150,21 @@ def _schema() -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from mtpsim.fit_verb import fit_command
+    from mtpsim.fit_verb import FitOptions, fit_command
+    from mtpsim.logs import Answers
 
     out, like = (Path(name) if name else None for name in (options.out, options.like))
-    return fit_command(Path(options.file), out, like, options.experts, options.active)
+    answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
+    return fit_command(
+        FitOptions(
+            [Path(name) for name in options.files],
+            *(out, like, answers, options.format, options.skip_bad, options.target),
+            options.holdout,
+            [n.strip() for n in options.candidates.split(",")] if options.candidates else None,
+            *(options.keep_samples, options.design_effect, options.experts, options.active),
+            *(options.json, options.quiet),
+        )
+    )
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -1,96 +1,292 @@
-"""``mtpsim fit``: step times from a CSV file to a ``[latency]`` section, or a whole experiment."""
+"""``mtpsim fit``: engine logs and step times to an experiment, with how sure it is."""
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from mtpsim.experiment import Raw, parse
-from mtpsim.fit_steps import Fit, Steps, fit_steps, predict, read_steps
+from mtpsim.fit.document import acceptance_keys, document, samples_csv, uncertainty_keys
+from mtpsim.fit.model import Fitted, fit_log
+from mtpsim.fit.steps import Fit, fit_steps, is_steps, read_steps
+from mtpsim.fit.times import latency_keys
+from mtpsim.fit_steps_verb import described, draw_steps, latency_of
+from mtpsim.logs import Answers, read_logs
 from mtpsim.problems import InputError, Problem
+from mtpsim.report.fit_table import print_fit
+from mtpsim.report.progress import progress
+
+SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
-def fit_command(file: Path, out: Path | None, like: Path | None, experts: int, active: int) -> int:
-    """Fit, say how well, and write TOML to ``out`` or to stdout.
+@dataclass(frozen=True)
+class FitOptions:
+    """What the command line asks of a fit.
 
-    Raises:
-        InputError: the steps can't be read, or the experiment to complete is not valid with them.
+    Attributes:
+        files: logs of one engine, and maybe a CSV file of step times.
+        out: the experiment to write; beside it stand the report, pictures and samples.
+        like: an experiment whose other sections, and whose times, are kept.
+        answers: what the user said that logs leave open.
+        format: of the logs.
+        skip_bad: go on after broken entries.
+        target: ms of a step without drafts.
+        holdout: share of the requests to judge candidates by.
+        only: candidates to try.
+        keep_samples: take measured round times as they are, whatever law describes them.
+        design_effect: of totals, whose intervals would take rounds for independent.
+        experts: of a mixture of experts, for step times.
+        active: experts a token.
+        as_json: print the report as JSON.
+        quiet: no progress and no tables.
 
     """
-    if bool(experts) != bool(active) or active > experts:
+
+    files: list[Path]
+    out: Path | None = None
+    like: Path | None = None
+    answers: Answers = field(default_factory=Answers)
+    format: str | None = None
+    skip_bad: bool = False
+    target: float | None = None
+    holdout: float = 0.3
+    only: list[str] | None = None
+    keep_samples: bool = False
+    design_effect: float = 1.0
+    experts: int = 0
+    active: int = 0
+    as_json: bool = False
+    quiet: bool = False
+
+
+def fit_command(options: FitOptions) -> int:
+    """Fit, say how well, and write an experiment to ``out``, or to stdout.
+
+    Raises:
+        InputError: the files can't be read, or the experiment to complete is not valid with them.
+
+    """
+    _check(options)
+    steps = [path for path in options.files if is_steps(path)]
+    logs = [path for path in options.files if path not in steps]
+    if len(steps) > 1:
+        message = f"{len(steps)} files of step times are given; one cost model is fitted to one"
+        raise InputError([Problem(str(steps[1]), "", None, message)])
+    cost = _cost_model(steps[0], options) if steps else None
+    like = _tables(options.like)
+    if not logs:
+        assert cost is not None
+        return _write_steps(steps[0], cost, like, options)
+    with progress(options.quiet) as watcher:
+        log = read_logs(
+            logs,
+            options.answers,
+            format=options.format,
+            skip_bad=options.skip_bad,
+            told=lambda label, share, entries: watcher.update(label, share, entries, None, None),
+        )
+        if not log.count:
+            message = "has step times but no rounds; give a log of requests too"
+            raise InputError([Problem(str(logs[0]), "", None, message)])
+        fitted = fit_log(
+            log,
+            holdout=options.holdout,
+            only=options.only,
+            told=lambda label, share: watcher.update(label, share, log.count, None, None),
+        )
+    return _write(fitted, cost, like, options)
+
+
+def _check(options: FitOptions) -> None:
+    problems = []
+    if bool(options.experts) != bool(options.active) or options.active > options.experts:
         message = (
-            f"{active} active of {experts} experts is given; give both, active at most experts"
+            f"{options.active} active of {options.experts} experts is given; give both, active at "
+            "most experts"
         )
-        raise InputError([Problem("", "--experts", None, message)])
-    steps = read_steps(file)
-    fits = fit_steps(steps, experts, active)
-    for number, fit in enumerate(fits):
-        mark = "▸" if not number else " "
-        print(
-            f"{mark} {fit.keys['model']}: left-out steps predicted to {100 * fit.predicted:.2g} %, "
-            f"worst fitted step off by {100 * fit.worst:.2g} %",
-            file=sys.stderr,
-        )
-    text = _toml(fits[0], like, file)
-    if out is None:
-        sys.stdout.write(text)
-        return 0
+        problems.append(Problem("", "--experts", None, message))
+    if not 0 <= options.holdout <= 0.9:
+        message = f"{options.holdout:g} is given; a share from 0 to 0.9 is needed"
+        problems.append(Problem("", "--holdout", None, message))
+    if options.design_effect < 1:
+        message = f"{options.design_effect:g} is given; it must be at least 1"
+        problems.append(Problem("", "--design-effect", None, message))
+    if options.out is not None and not options.out.parent.is_dir():
+        message = f"can't be written: there is no folder {options.out.parent}"
+        problems.append(Problem(str(options.out), "--out", None, message))
+    if options.target is not None and not 0 < options.target < float("inf"):
+        message = f"{options.target:g} is given; a time above 0 ms is needed"
+        problems.append(Problem("", "--target", None, message))
+    if problems:
+        raise InputError(problems)
+
+
+def _cost_model(path: Path, options: FitOptions) -> Fit:
+    steps = read_steps(path)
+    fits = fit_steps(steps, options.experts, options.active)
+    if not options.quiet:
+        print(described(fits), file=sys.stderr)
+    if options.out is not None:
+        beside_logs = len(options.files) > 1
+        picture = options.out.with_suffix(".steps.png" if beside_logs else ".png")
+        draw_steps(fits[0], steps, picture)
+    return fits[0]
+
+
+def _tables(like: Path | None) -> Raw:
+    if like is None:
+        return {}
     try:
+        return tomllib.loads(like.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError([Problem(str(like), "--like", None, str(error))]) from None
+
+
+def _write_steps(path: Path, cost: Fit, like: Raw, options: FitOptions) -> int:
+    tables = {**like, "latency": latency_of(cost, like.get("latency", {}))}
+    inputs = _cost_inputs(cost)
+    if inputs:
+        known = tables.get("uncertainty", {})
+        tables["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
+    head = f"# {cost.keys['model']} cost model of {path.name}; set batch and cached as you serve\n"
+    _deliver(head, tables, {}, options, whole=options.like is not None)
+    return 0
+
+
+def _cost_inputs(cost: Fit | None) -> Raw:
+    errors = cost.errors if cost else {}
+    return {f"latency.{key}": {"se": short(error)} for key, error in errors.items()}
+
+
+def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> int:
+    name = (options.out or Path("fitted.toml")).stem
+    read = ", ".join(source.path.name for source in fitted.log.sources)
+    latency, said = _latency(fitted, cost, like, options, name)
+    fitted.notes.extend(said)
+    uncertain: Raw = uncertainty_keys(fitted, name + SAMPLES, options.design_effect)
+    if inputs := _cost_inputs(cost):
+        uncertain["inputs"] = {**uncertain.get("inputs", {}), **inputs}
+    tables = {
+        "title": f"Fitted to {read}",
+        **like,
+        "acceptance": acceptance_keys(fitted),
+        "latency": latency,
+        "simulation": like.get("simulation", {"tokens": fitted.tokens, "precision": 0.002}),
+        "uncertainty": uncertain,
+    }
+    beside = {}
+    if fitted.chosen is not None:
+        beside[name + SAMPLES] = samples_csv(fitted.chosen.candidate, fitted.sampled)
+    if latency.get("noise", {}).get("samples") == name + TIMES:
+        beside[name + TIMES] = "".join(f"{time:.9g}\n" for time in fitted.times.samples)
+    if options.out is None:  # without files beside it the experiment stands by itself
+        tables = _alone(tables, fitted)
+        beside = {}
+    head = "".join(f"# {note}\n" for note in fitted.notes)
+    found = document(fitted)
+    _deliver(head, tables, beside, options, whole=True)
+    if options.out is not None:
+        _report(fitted, found, options.out, options.quiet)
+    if options.as_json:
+        print(json.dumps(found, indent=2))
+    if not options.quiet:
+        print_fit(found, to_stdout=options.out is not None and not options.as_json)
+    return 0
+
+
+def _alone(tables: Raw, fitted: Fitted) -> Raw:
+    """Without its files: counts for what was drawn, a law for what was sampled."""
+    inputs = tables["uncertainty"].get("inputs")
+    tables = {key: part for key, part in tables.items() if key != "uncertainty"}
+    if inputs:
+        tables["uncertainty"] = {"inputs": inputs}
+    noise = tables["latency"].get("noise", {})
+    if "samples" in noise:
+        best = fitted.times.laws[0].keys
+        tables["latency"] = {**tables["latency"], "noise": best}
+    return tables
+
+
+def _latency(
+    fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions, name: str
+) -> tuple[Raw, list[str]]:
+    times = fitted.times
+    noise: Raw = {}
+    said: list[str] = []
+    if times.samples.size and (options.keep_samples or (times.laws and not times.described)):
+        noise = {"samples": name + TIMES}
+    elif times.laws:
+        noise = dict(times.laws[0].keys)
+    if cost is not None:
+        keys = latency_of(cost, like.get("latency", {}))
+    elif "latency" in like:
+        keys = dict(like["latency"])
+    else:
+        keys, said = latency_keys(times, fitted.log.depth, options.target)
+    if noise and "noise" not in keys and not _own_noise(keys):
+        keys["noise"] = noise
+    return _rounded(keys), said
+
+
+def _own_noise(keys: Raw) -> bool:
+    """Whether a component of the latency brings noise of its own."""
+    return any(isinstance(part, dict) and "base" not in part for part in keys.values())
+
+
+def _deliver(
+    head: str, tables: Raw, beside: dict[str, str], options: FitOptions, *, whole: bool
+) -> None:
+    """Write the experiment and its files, or the experiment alone to stdout."""
+    import tomli_w
+
+    text = head + tomli_w.dumps(_rounded(tables))
+    out = options.out
+    if out is None:
+        if whole:
+            parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
+        if options.as_json:
+            return
+        sys.stdout.write(text)
+        return
+    try:
+        for name, content in beside.items():
+            (out.parent / name).write_text(content, encoding="utf-8")
+        if whole:
+            parse(text, folder=out.parent, file=f"{out}")
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"can't be written: {error.strerror}"
         raise InputError([Problem(str(out), "--out", None, message)]) from None
-    picture = out.with_suffix(".png")
-    _draw(fits[0], steps, picture)
-    print(f"wrote {out} and {picture}", file=sys.stderr)
-    return 0
 
 
-def _draw(fit: Fit, steps: Steps, path: Path) -> None:
-    """The measured steps over the fitted model, each at its own context."""
-    from mtpsim.report.fit_plot import fit_figure
+def _report(fitted: Fitted, found: Raw, out: Path, quiet: bool) -> None:
+    """The report and the pictures beside the experiment."""
+    from mtpsim.report.fit_page import fit_page, times_figure
 
-    depths = sorted({int(depth) for depth in steps.depth})
-    measured = {k: np.where(steps.depth == k, steps.verify, np.nan) for k in depths}
-    fitted = {k: predict(fit.keys, replace(steps, depth=0 * steps.depth + k)) for k in depths}
-    heading = (
-        f"A {fit.keys['model']} cost model predicts steps left out to {100 * fit.predicted:.2g} %"
-    )
-    fit_figure(heading, steps.batch, measured, fitted).savefig(path, dpi=150)
-
-
-def _toml(fit: Fit, like: Path | None, source: Path) -> str:
-    import tomli_w
-
-    tables: Raw = {}
-    if like is not None:
-        try:
-            tables = tomllib.loads(like.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError) as error:
-            raise InputError([Problem(str(like), "--like", None, str(error))]) from None
-    kept = {key: value for key, value in tables.get("latency", {}).items() if key == "noise"}
-    tables["latency"] = {**_rounded(fit.keys), **kept}
-    inputs = {f"latency.{key}": {"se": _short(error)} for key, error in fit.errors.items()}
-    if inputs:
-        known = tables.get("uncertainty", {})
-        tables["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
-    head = f"# {fit.keys['model']} cost model of {source.name}; set batch and cached as you serve\n"
-    text = head + tomli_w.dumps(tables)
-    if like is not None:
-        parse(text, folder=like.parent, file=f"{like} with the fitted times")
-    return text
+    report, page = out.with_suffix(".json"), out.with_suffix(".png")
+    report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    written = [out, report]
+    if fitted.contest is not None:
+        fit_page(fitted).savefig(page, dpi=150)
+        written.append(page)
+    if fitted.times.laws:
+        picture = out.with_suffix(".times.png")
+        times_figure(fitted.times).savefig(picture, dpi=150)
+        written.append(picture)
+    if not quiet:
+        print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
 
 
-def _rounded(keys: Raw) -> Raw:
-    return {
-        key: _rounded(value) if isinstance(value, dict) else _short(value)
-        for key, value in keys.items()
-    }
-
-
-def _short(value: object) -> object:
+def short(value: Any) -> Any:
+    """A number with six digits, which is more than any fit knows."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else short(value)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Discriminator, Field, SerializeAsAny, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 from mtpsim.problems import nearest
 from mtpsim.spec import Spec
@@ -117,7 +128,33 @@ class Uncertainty(Spec):
     draws: Annotated[int, Field(ge=20, le=100_000)] = Field(
         200, description="sets of inputs drawn from what is known of them"
     )
-    inputs: dict[str, Spread] = Field(min_length=1, description="dotted keys, and what is known")
+    inputs: dict[str, Spread] = Field(
+        default_factory=dict, description="dotted keys, and what is known"
+    )
+    samples: str | None = Field(
+        None, description="CSV of inputs drawn together, a column a number: acceptance.rates[0]"
+    )
+    _sampled: dict[str, Floats] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _something_known(self, info: ValidationInfo) -> Uncertainty:
+        if not self.inputs and self.samples is None:
+            raise ValueError("give `inputs`, `samples` or both")
+        if self.samples is not None:
+            path = Path((info.context or {}).get("folder", Path()), self.samples)
+            self._sampled = read_inputs(path)
+            rows = len(next(iter(self._sampled.values())))
+            if rows < self.draws:
+                raise ValueError(f"`draws` is {self.draws}, but `samples` has {rows} rows")
+        both = sorted(set(self._sampled) & set(self.inputs))
+        if both:
+            raise ValueError(f"{both[0]} is in `inputs` and in `samples`; once is enough")
+        return self
+
+    @property
+    def sampled(self) -> dict[str, Floats]:
+        """Inputs of the file of samples by key, ``[rows, n]``."""
+        return self._sampled
 
 
 class PlusMinus(Spec):
@@ -158,10 +195,19 @@ def _numbers(raw: Raw, key: str) -> Floats:
     if not key.startswith(("acceptance.", "latency.")):
         raise ValueError(f"{key} is no input; keys of acceptance and latency can be uncertain")
     value = value_at(raw, key)
-    values = np.atleast_1d(np.asarray(value, object))
-    if values.ndim != 1 or not all(type(v) in (int, float) for v in values):
-        raise ValueError(f"{key} is {value!r}; a number or a list of numbers can be uncertain")
-    return values.astype(float)
+    values = list(_flat(value))
+    if not values or not all(type(v) in (int, float) for v in values):
+        raise ValueError(f"{key} is {value!r}; numbers and lists of numbers can be uncertain")
+    return np.array(values, float)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """Entries of a list of lists, row by row."""
+    if not isinstance(value, list):
+        yield value
+        return
+    for part in value:
+        yield from _flat(part)
 
 
 def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -> dict[str, Floats]:
@@ -179,7 +225,16 @@ def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
         u = (cells + rng.random(cells.shape)) / uncertainty.draws
         found[key] = spread.quantiles(key, values, u, confidence)
+    for key, rows in uncertainty.sampled.items():
+        _check_width(raw, key, rows)
+        found[key] = rows[: uncertainty.draws]
     return found
+
+
+def _check_width(raw: Raw, key: str, rows: Floats) -> None:
+    size = _numbers(raw, key).size
+    if rows.shape[1] != size:
+        raise ValueError(f"`samples` has {rows.shape[1]} columns of {key}, the file {size} numbers")
 
 
 def ends_of(raw: Raw, uncertainty: Uncertainty, confidence: float) -> dict[str, Floats]:
@@ -190,7 +245,40 @@ def ends_of(raw: Raw, uncertainty: Uncertainty, confidence: float) -> dict[str, 
         values = _numbers(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
         found[key] = spread.quantiles(key, values, u, confidence)
+    for key, rows in uncertainty.sampled.items():
+        found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found
+
+
+@lru_cache(maxsize=8)
+def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = [row for row in csv.reader(file) if row]
+    try:
+        rows = np.array(table[1:], float)
+    except ValueError:
+        raise ValueError(f"{path}: every cell below the header must be a number") from None
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError(f"{path} needs a header and rows of finite numbers")
+    keys = [name.split("[")[0].strip() for name in table[0]]
+    return {key: rows[:, [k == key for k in keys]] for key in dict.fromkeys(keys)}
+
+
+def read_inputs(path: Path) -> dict[str, Floats]:
+    """Inputs drawn together, by key ``[rows, n]``.
+
+    Args:
+        path: CSV; the header has a column a number, as ``acceptance.rates[0][1]``, the numbers of
+            a key in the order of the file.
+
+    Raises:
+        ValueError: what is wrong with it.
+
+    """
+    try:
+        return _read_inputs(path, path.stat().st_mtime_ns)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"can't read {path}: {getattr(error, 'strerror', error)}") from None
 
 
 def scenarios(raw: Raw, robust: Mapping[str, Any]) -> Iterator[Raw]:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from mtpsim import estimate
 from mtpsim.compile import Plan
@@ -93,10 +94,14 @@ def variants_of(experiment: Experiment) -> Variants:
     )
 
 
-def _like(raw: Raw, key: str, values: Floats) -> float | list[float]:
-    """Values in the form that the file has: a list or a number."""
-    whole = isinstance(value_at(raw, key), list)
-    return [float(v) for v in values] if whole else float(values[0])
+def _like(raw: Raw, key: str, values: Floats) -> Any:
+    """Values in the form that the file has: a number, a list, or a list of lists."""
+    left = iter(values.tolist())
+
+    def fill(given: Any) -> Any:
+        return [fill(part) for part in given] if isinstance(given, list) else next(left)
+
+    return fill(value_at(raw, key))
 
 
 def simulate_variants(

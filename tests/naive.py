@@ -115,3 +115,34 @@ def counts(rng, chain, depth, rounds):
         accepted, state = play(rng, chain, depth, state)
         found.append(accepted)
     return found
+
+
+def log_likelihood(chain, drafted, accepted):
+    """Log probability of a request's rounds: every path of hidden states, position by position."""
+    steer = len(chain.step) - 1
+
+    def rounds(number, state):
+        """P(rounds from this one on | the state it starts in)."""
+        if number == len(drafted):
+            return 1.0
+        return inside(number, 0, state)
+
+    def inside(number, so_far, state):
+        """P(rest | so_far drafts of the round accepted, state here)."""
+        limit, hits = drafted[number], accepted[number]
+        if so_far == limit:  # nothing left to judge: the bonus token
+            chance, rejected, ends = 1.0, False, True
+        elif so_far < hits:
+            chance, rejected, ends = chain.accept[state, so_far], False, False
+        else:
+            chance, rejected, ends = 1 - chain.accept[state, so_far], True, True
+        moves = ends or chain.clock == "token"
+        total = 0.0
+        for to in range(chain.states) if moves else [state]:
+            law = chain.step[0 if rejected else steer][state, to] if moves else 1.0
+            if law:
+                ahead = rounds(number + 1, to) if ends else inside(number, so_far + 1, to)
+                total += law * ahead
+        return chance * total
+
+    return np.log(sum(chain.start[s] * rounds(0, s) for s in range(chain.states)))

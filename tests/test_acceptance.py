@@ -394,3 +394,11 @@ def test_recorded_length_is_for_recordings_only():
         'bad.toml:10: simulation.as_recorded: needs recorded requests (model = "trace"), not '
         "'independent'"
     )
+
+
+def test_a_narrow_beta_far_from_a_half_has_no_overflow():
+    for mean, concentration in ((0.99, 2000), (0.05, 5000), (0.7, 9999)):
+        keys = {"mean": mean, "concentration": float(concentration), "depth": 2}
+        chain = models.Beta.model_validate({"model": "beta", **keys}).chain()
+        law = chain.start @ chain.accept
+        assert law == pytest.approx([mean, mean], rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 
 import mtpsim
 from mtpsim import cli
-from mtpsim.fit_steps import Steps, fit_steps, read_steps
+from mtpsim.fit.steps import Steps, fit_steps, read_steps
 from mtpsim.problems import InputError
 
 BATCH = np.repeat([1.0, 4, 16, 64, 256], 4)
@@ -126,7 +126,7 @@ def test_what_is_no_table_of_steps_is_said(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.csv"], "none.csv: No such file"),
+        (["none.csv"], "none.csv: can't be read: No such file"),
         (["steps.csv", "--experts", "4"], "give both"),
         (["steps.csv", "--experts", "2", "--active", "3"], "active at most experts"),
         (["steps.csv", "--like", "none.toml"], "none.toml"),

@@ -11,7 +11,8 @@ from mtpsim.spec import Depth, Positive, Slowdown
 
 InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
-NARROW = 1e4  # concentration beyond which Gauss-Jacobi weights overflow
+NARROW = 1e4  # concentration beyond which Gauss-Jacobi nodes lose their digits
+LARGE = 700  # log of weights that a float can't hold
 
 
 class Beta(AcceptanceModel):
@@ -46,7 +47,7 @@ class Beta(AcceptanceModel):
         from scipy.special import betaincinv, roots_jacobi, roots_legendre
 
         c = self.concentration
-        if isinstance(self.mean, list) or c > NARROW:
+        if isinstance(self.mean, list) or not self._gauss_jacobi(self.mean):
             x, weight = roots_legendre(NODES)
             mean = np.broadcast_to(self.mean, self.depth or len(np.atleast_1d(self.mean)))
             rates = betaincinv(mean * c, (1 - mean) * c, ((x + 1) / 2)[:, None])
@@ -54,6 +55,13 @@ class Beta(AcceptanceModel):
             x, weight = roots_jacobi(NODES, (1 - self.mean) * c - 1, self.mean * c - 1)
             rates = np.repeat((x[:, None] + 1) / 2, self.depth or 0, axis=1)
         return weight / weight.sum(), np.clip(rates, 0, 1)
+
+    def _gauss_jacobi(self, mean: float) -> bool:
+        """Whether the weights of that quadrature, which are exact, can be had."""
+        from scipy.special import betaln
+
+        c = self.concentration
+        return bool(c <= NARROW and c * np.log(2) + betaln((1 - mean) * c, mean * c) < LARGE)
 
     def chain(self) -> AcceptanceChain:
         """Gauss nodes: by request they never move, by round they are drawn anew each time.

@@ -82,6 +82,7 @@ class Log:
         level: the poorest form of counts among the rows.
         depth: K, most drafts of a round.
         short: whether some rounds draft fewer than K.
+        drafts: mean drafts of a round; K where that is not told.
         rounds: ``[R]``.
         accepted: ``[R]`` drafts.
         tokens: ``[R]``, NaN where not told.
@@ -104,6 +105,7 @@ class Log:
     level: Level
     depth: int
     short: bool
+    drafts: float
     rounds: Ints
     accepted: Ints
     tokens: Floats
@@ -266,6 +268,7 @@ class Reducer:
         return Log(
             *(engine, sources, unit, level, depth),
             self._is_short(depth, reached, hit),
+            self._drafted / self._told if self._told else float(depth),
             np.array(self.rows["rounds"], np.int64),
             np.array(self.rows["accepted"], np.int64),
             np.where(tokens < 0, np.nan, tokens),
@@ -280,7 +283,7 @@ class Reducer:
     def _times_alone(self, engine: str, sources: list[Source]) -> Log:
         none, nothing = np.zeros(0, np.int64), np.zeros(0)
         return Log(
-            *(engine, sources, "total", "totals", self.depth or 0, False),
+            *(engine, sources, "total", "totals", self.depth or 0, False, 0.0),
             *(none, none, nothing, nothing, none.reshape(0, 0), none.reshape(0, 0)),
             *(None, none, {}, self._steps(), None, []),
         )

@@ -62,7 +62,7 @@ def _entry(
 
 ROUNDS = json_format(
     "rounds",
-    "neutral",
+    "neutral form",
     'request with "accepted" by round',
     lambda table: isinstance(table.get("accepted"), list),
     _rounds,
@@ -134,7 +134,7 @@ def _number(text: str) -> float:
         raise EntryError(f"{text!r} is given for 'seconds'; it must be a number") from None
 
 
-CSV = Format("csv", "neutral", "row of a round", _claims_csv, _read_csv)
+CSV = Format("csv", "neutral form", "row of a round", _claims_csv, _read_csv)
 
 _SURVIVAL = ("synthetic_acceptance_rates",)
 _CONDITIONAL = ("nextn_accept_rates", "aic_nextn_accept_rates")
@@ -171,7 +171,7 @@ def _bare(table: Json, document: Json, answers: Answers) -> Entry:
 
 BARE = json_format(
     "rates",
-    "neutral",
+    "neutral form",
     "table with rates by position",
     lambda table: any(isinstance(table.get(name), list) for name in RATES),
     _bare,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.latency import COSTS, CostModel
+from mtpsim.logs.source import Start
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.tally import Floats
 
@@ -61,6 +62,17 @@ class Fit:
     errors: dict[str, float]
     predicted: float
     worst: float
+
+
+def is_steps(path: Path) -> bool:
+    """Whether a file is a table of step times rather than a log.
+
+    Raises:
+        InputError: it can't be read, or is empty.
+
+    """
+    header = {name.strip() for name in Start(path).text.lstrip().splitlines()[0].split(",")}
+    return len(header) > 1 and bool(header & {"batch", "verify"})
 
 
 def read_steps(path: Path) -> Steps:

@@ -1,0 +1,121 @@
+"""How likely recorded rounds are under a hidden chain, what the states were, and rounds anew.
+
+A round is a symbol: its number of drafts and how many of them were accepted. ``law[symbol]`` is
+the matrix of probabilities that a round which starts in state s shows it and that the next one
+starts in state s' (:func:`mtpsim.exact.round_law`).
+"""
+
+import numpy as np
+
+from mtpsim.kernels.jit import kernel
+
+# One forward pass, or forward and backward for the expected counts, in scaled probabilities: each
+# row sums to one, and the logarithms of the scales add up to the likelihood.
+
+
+@kernel
+def log_likelihood(law, start, symbols, begins, out):
+    """Write the log likelihood of each request to ``out`` ``[R]``.
+
+    Args:
+        law: ``[Y, S, S]`` by symbol.
+        start: ``[S]`` law of the state at a request's first round.
+        symbols: ``[N]`` of all rounds, request by request.
+        begins: ``[R + 1]`` where each request begins.
+        out: ``[R]``, written.
+
+    """
+    states = start.size
+    here, ahead = np.empty(states), np.empty(states)
+    for request in range(begins.size - 1):
+        here[:] = start
+        total = 0.0
+        for t in range(begins[request], begins[request + 1]):
+            matrix, scale = law[symbols[t]], 0.0
+            for to in range(states):
+                ahead[to] = 0.0
+                for s in range(states):
+                    ahead[to] += here[s] * matrix[s, to]
+                scale += ahead[to]
+            total += np.log(scale)
+            for s in range(states):
+                here[s] = ahead[s] / scale
+        out[request] = total
+
+
+@kernel
+def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
+    """Add how often each move was made, given the rounds.
+
+    Args:
+        law: see :func:`log_likelihood`, as
+        start: and
+        symbols: and
+        begins: are.
+        longest: rounds of the longest request.
+        out: ``[R]`` log likelihoods, written.
+        moves: ``[Y, S, S]`` expected number of rounds with a symbol that go from s to s', added.
+        starts: ``[S]`` expected number of requests that start in s, added.
+
+    """
+    states = start.size
+    forward = np.empty((longest + 1, states))
+    scales = np.empty(longest)
+    back, before = np.empty(states), np.empty(states)
+    for request in range(begins.size - 1):
+        first, rounds = begins[request], begins[request + 1] - begins[request]
+        forward[0] = start
+        total = 0.0
+        for t in range(rounds):
+            matrix, scale = law[symbols[first + t]], 0.0
+            for to in range(states):
+                ahead = 0.0
+                for s in range(states):
+                    ahead += forward[t, s] * matrix[s, to]
+                forward[t + 1, to] = ahead
+                scale += ahead
+            for s in range(states):
+                forward[t + 1, s] /= scale
+            scales[t] = scale
+            total += np.log(scale)
+        out[request] = total
+        back[:] = 1.0
+        for t in range(rounds - 1, -1, -1):
+            symbol = symbols[first + t]
+            for s in range(states):
+                before[s] = 0.0
+                for to in range(states):
+                    weight = law[symbol, s, to] * back[to] / scales[t]
+                    before[s] += weight
+                    moves[symbol, s, to] += forward[t, s] * weight
+            back[:] = before
+        for s in range(states):
+            starts[s] += start[s] * back[s]
+
+
+@kernel
+def play_rounds(upto, start_upto, drafted, begins, chance, first_chance, accepted):
+    """Play rounds of given numbers of drafts through a chain.
+
+    Args:
+        upto: ``[K + 1, S, (K + 1) S]`` cumulated law of (accepted, next state).
+        start_upto: ``[S]`` cumulated law of the first state.
+        drafted: ``[N]`` drafts of each round.
+        begins: ``[R + 1]`` where each request begins.
+        chance: ``[N]`` uniform numbers, one a round.
+        first_chance: ``[R]`` uniform numbers, one a request.
+        accepted: ``[N]``, written.
+
+    """
+    states = start_upto.size
+    for request in range(begins.size - 1):
+        state = 0
+        while state < states - 1 and first_chance[request] >= start_upto[state]:
+            state += 1
+        for t in range(begins[request], begins[request + 1]):
+            row = upto[drafted[t], state]
+            at = 0
+            while at < row.size - 1 and chance[t] >= row[at]:
+                at += 1
+            accepted[t] = at // states
+            state = at % states
