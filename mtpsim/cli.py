@@ -13,7 +13,7 @@ from typing import NoReturn
 from mtpsim import __version__
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
-VERBS = ("run", "check", "schema", "fit", "sample", "export")
+VERBS = ("run", "check", "schema", "fit", "plan", "sample", "export")
 ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
 
 
@@ -53,7 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--requests", type=int, default=200, metavar="N", help="default: 200")
     sample.add_argument("--depth", metavar="K[,K]", help="drafts a round (default: the model's)")
     sample.add_argument("-o", "--out", metavar="FILE", help="write here (default: stdout)")
-    for verb in (run, check, sample):
+    plan = verbs.add_parser("plan", help="how many requests a benchmark needs")
+    plan.add_argument("--delta", type=float, default=0.01, metavar="X", help="to tell (0.01)")
+    plan.add_argument("--power", type=float, default=0.9, metavar="P", help="to tell it with (0.9)")
+    plan.add_argument("--depths", metavar="K,K", help="to compare (default: around the best)")
+    plan.add_argument("--picture", metavar="PNG", help="draw the power by requests")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.add_argument("--quiet", action="store_true", help="no progress")
+    for verb in (run, check, sample, plan):
         verb.add_argument("file", metavar="FILE", help="an experiment.toml")
         verb.add_argument("--seed", metavar="N", help="instead of simulation.seed")
         verb.add_argument(
@@ -122,6 +129,8 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
             return _fit(options)
         if options.verb == "export":
             return _export(options)
+        if options.verb == "plan":
+            return _plan(options)
         if options.verb == "sample":
             return _sample(options)
         return _check(options) if options.verb == "check" else _run(options, given)
@@ -172,6 +181,16 @@ def _export(options: argparse.Namespace) -> int:
 
     sys.stdout.write(export(Path(options.run), options.to, options.set))
     return DONE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from mtpsim.experiment import load
+    from mtpsim.plan_verb import PlanOptions, plan_command
+
+    experiment = load(options.file, _overrides(options))
+    picture = Path(options.picture) if options.picture else None
+    asked = (options.delta, options.power, options.depths)
+    return plan_command(experiment, PlanOptions(*asked, picture, options.json, options.quiet))
 
 
 def _sample(options: argparse.Namespace) -> int:

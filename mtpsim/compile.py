@@ -86,6 +86,7 @@ def noise_arrays(latency: CompiledLatency) -> NoiseArrays:
         latency.shared,
         float(latency.correlation),
         float(latency.persistence),
+        0,
     )
 
 

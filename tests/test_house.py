@@ -33,7 +33,7 @@ ORDER = [
     ("explain",),
     ("simulate", "record"),
     ("estimate", "verdicts"),
-    ("choice", "dependence", "learning", "variants", "fit"),
+    ("choice", "dependence", "learning", "variants", "fit", "plan"),
     ("advise",),
     ("measured",),
     ("on_trial", "by_batch", "by_policy", "uncertain"),
@@ -41,7 +41,7 @@ ORDER = [
     ("result",),
     ("job",),
     ("store",),
-    ("run_verb", "export", "fit_verb", "fit_steps_verb", "sample_verb"),
+    ("run_verb", "export", "fit_verb", "fit_steps_verb", "sample_verb", "plan_verb"),
     ("cli",),
     ("__main__",),
 ]

@@ -173,7 +173,7 @@ def test_without_the_sections_there_is_nothing():
         ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "lies outside"),
         ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
         ('[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }', "too large"),
-        ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "a number or a list of numbers"),
+        ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
         ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
         ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
@@ -185,7 +185,7 @@ def test_without_the_sections_there_is_nothing():
             '"latency.draft" = [8]',
             "another depth than 3",
         ),
-        ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "a number or a list of numbers"),
+        ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
     ],
 )
 def test_what_makes_no_sense_is_said(section, message):

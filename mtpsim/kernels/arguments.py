@@ -33,6 +33,7 @@ class NoiseArrays(NamedTuple):
     shared: bool  # one factor for all of a round
     correlation: float
     persistence: float
+    arm: int  # runs of other numbers have other noise on the same text
 
 
 class RecordingArrays(NamedTuple):

@@ -8,7 +8,7 @@ from collections import namedtuple
 import numpy as np
 
 from mtpsim.kernels.jit import helper, inlined
-from mtpsim.kernels.philox import DRAFT, TILE, VERIFY, fill_words
+from mtpsim.kernels.philox import ARMS, DRAFT, TILE, VERIFY, fill_words
 
 CONSTANT, CELLS, SAMPLES = 0, 1, 2  # kinds of quantile table
 
@@ -44,9 +44,9 @@ def new_scratch(lanes):
 def fill_noise_words(key, first, tick, ticks, noise, s):
     """Words for a tile of the components that have noise."""
     if noise.kinds[0] != CONSTANT or noise.kinds[1] != CONSTANT:
-        fill_words(key, first, tick, ticks, VERIFY, s.verify_words)
+        fill_words(key, first, tick, ticks, VERIFY + ARMS * noise.arm, s.verify_words)
     if noise.kinds[2] != CONSTANT and not noise.shared:
-        fill_words(key, first, tick, ticks, DRAFT, s.draft_words)
+        fill_words(key, first, tick, ticks, DRAFT + ARMS * noise.arm, s.draft_words)
 
 
 @helper

@@ -44,9 +44,10 @@ class Reporter(Protocol):
 
 def status(requests: int, half_width: float | None, target: float | None) -> str:
     """``12,000 requests, ±0.31 % (target ±0.1 %)``."""
-    text = f"{requests:,} requests"
+    parts = [f"{requests:,} requests"] if requests else []
     if half_width is not None and half_width < float("inf"):
-        text += f", ±{100 * half_width:.2g} %"
+        parts.append(f"±{100 * half_width:.2g} %")
+    text = ", ".join(parts)
     return text if target is None else f"{text} (target ±{100 * target:.2g} %)"
 
 
@@ -87,7 +88,8 @@ class Lines:
                 return
             self._last, self._label, self._fraction = time.monotonic(), point_label, done_fraction
             name = f"{point_label}: " if point_label else ""
-            line = f"{name}{done_fraction:.0%}, {status(requests, half_width, target)}"
+            told = status(requests, half_width, target)
+            line = f"{name}{done_fraction:.0%}{', ' * bool(told)}{told}"
             print(line, file=sys.stderr, flush=True)
 
     def _due(self, label: str, fraction: float) -> bool:

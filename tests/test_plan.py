@@ -1,0 +1,161 @@
+"""How many requests a benchmark needs, and whether that many do."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mtpsim
+from mtpsim import plan
+from mtpsim.cli import main
+from mtpsim.plan import Planner, Totals, requests_to_pin, requests_to_tell
+
+TEXT = """
+[acceptance]
+model = "independent"
+rates = [0.8, 0.7]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+noise = { distribution = "lognormal", cv = 0.3 }
+[simulation]
+rounds = 50
+"""
+REGIME = TEXT.replace(
+    'model = "independent"\nrates = [0.8, 0.7]',
+    'model = "regime"\nclock = "token"\nrates = [[0.95, 0.9], [0.4, 0.3]]\nsojourn = [40, 40]',
+).replace("rounds = 50", "tokens = 100")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(plan, "POOL", 6000)
+    monkeypatch.setattr(plan, "TRIES", 600)
+
+
+def power_of(requests, shift, confidence=0.95):
+    """By the noncentral t law: the exact power of a t test."""
+    critical = stats.t.ppf((1 + confidence) / 2, requests - 1)
+    return stats.nct.sf(critical, requests - 1, shift * np.sqrt(requests))
+
+
+@pytest.mark.parametrize("power", [0.8, 0.9, 0.99])
+@pytest.mark.parametrize("delta", [0.01, 0.05, 0.3])
+def test_size_of_a_test(delta, power):
+    variance = 0.04
+    requests = requests_to_tell(variance, delta, power, 0.95)
+    shift = np.log1p(delta) / np.sqrt(variance)
+    if requests > plan.LEAST:
+        assert power_of(requests, shift) == pytest.approx(power, abs=0.01)
+        assert power_of(requests // 2, shift) < power - 0.05
+    else:
+        assert power_of(requests, shift) >= power
+
+
+def test_size_of_an_interval():
+    requests = requests_to_pin(0.04, 0.02, 0.9, 0.95)
+    rng = np.random.default_rng(0)
+    sd = rng.normal(0, 0.2, (4000, requests)).std(1, ddof=1)
+    half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
+    assert (half <= np.log1p(0.02)).mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_two_runs_have_one_text_and_each_its_own_noise():
+    totals = Totals(mtpsim.parse(REGIME), 2000)
+    assert (totals.tokens[0] == totals.tokens[1]).all()
+    assert (totals.rounds[0] == totals.rounds[1]).all()
+    pace = totals.times / totals.rounds
+    assert np.corrcoef(pace[0, :, 2], pace[1, :, 2])[0, 1] == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(pace[0, :, 2], pace[0, :, 1])[0, 1] > 0.5  # one run: common noise
+    still = Totals(mtpsim.parse(REGIME.replace("cv = 0.3", "cv = 0.0")), 100)
+    assert (still.times[0] == still.times[1]).all()
+
+
+def test_variance_of_independent_rounds_by_hand():
+    """Rounds of 1 + a tokens and a time with cv .3, 50 a request, in two runs."""
+    planner = Planner(mtpsim.parse(TEXT), 0.01, 0.9)
+    rows = planner.pool.compared((1, 2), paired=False)
+    by_hand = 0.0
+    for law in ([0.2, 0.8], [0.2, 0.24, 0.56]):
+        made = np.arange(1, len(law) + 1)
+        mean = made @ law
+        by_hand += ((made**2 @ law - mean**2) / mean**2 + 0.09) / 50
+    assert plan._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
+    alone = planner._if_rounds((1, 2))
+    assert alone.requests == pytest.approx(requests_to_tell(by_hand, 0.01, 0.9, 0.95), rel=0.03)
+
+
+def test_a_plan_decides_as_often_as_it_says(small):
+    found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).question((1, 2))
+    for design in found.designs:
+        error = np.sqrt(0.9 * 0.1 / design.tries)
+        assert design.power == pytest.approx(0.9, abs=4 * error + 0.01)
+        assert design.false == pytest.approx(0.05, abs=4 * error)
+    independent, paired = found.designs
+    assert paired.requests < 0.6 * independent.requests
+    assert found.if_rounds.requests < 0.4 * independent.requests
+    assert found.if_rounds.power < 0.7  # the negative control: rounds are no requests
+
+
+def test_longer_requests_do_not_help_where_requests_differ(small):
+    text = REGIME.replace('model = "regime"\nclock = "token"', 'model = "beta"')
+    text = text.replace(
+        "rates = [[0.95, 0.9], [0.4, 0.3]]\nsojourn = [40, 40]",
+        "mean = 0.7\ndepth = 2\nconcentration = 4",
+    )
+    rows = Planner(mtpsim.parse(text), 0.02, 0.9).by_length((1, 2))
+    assert [row.length for row in rows] == [25, 100, 400]
+    assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
+    rows = Planner(mtpsim.parse(TEXT), 0.02, 0.9).by_length((1, 2))
+    assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
+
+
+def test_the_command(small, tmp_path, capsys):
+    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
+    path.write_text(REGIME)
+    command = ["plan", str(path), "--delta", "0.03", "--depths", "1,2", "--picture", str(picture)]
+    assert main(command) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "To find a difference of 3 % with probability 0.9" in shown
+    assert "depth 2 over 1" in shown
+    assert "takes rounds for independent" in shown
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["plan", str(path), "--delta", "0.03", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["horizon"] == {"tokens": 100}
+    assert [question["depths"] for question in found["questions"]] == [[1, 2], [0, 1], [0, 2]]
+
+
+def test_a_recorded_log_can_be_planned_with(small, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    (tmp_path / "log.jsonl").write_text(
+        "".join(
+            json.dumps({"accepted": rng.binomial(2, rng.beta(4, 2), 40).tolist(), "depth": 2})
+            + "\n"
+            for _ in range(60)
+        )
+    )
+    text = TEXT.replace('"independent"\nrates = [0.8, 0.7]', '"trace"\nfile = "log.jsonl"')
+    (tmp_path / "e.toml").write_text(text.replace("rounds = 50", "as_recorded = true"))
+    command = ["plan", str(tmp_path / "e.toml"), "--depths", "1,2", "--delta", "0.05"]
+    assert main(command) == 0
+    assert "requests of recorded length" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--delta", "0"], "--delta: 0 is given"),
+        (["--power", "1"], "--power: 1 is given"),
+        (["--depths", "3"], "depths are 1 to 2"),
+        (["--depths", "a"], "depths are 1 to 2"),
+        (["--set", "sweep.simulation.rounds=[5, 9]"], "sweep"),
+        (["--picture", "/nowhere/plan.png"], "can't be written"),
+    ],
+)
+def test_wrong_options(small, options, message, tmp_path, capsys):
+    (tmp_path / "e.toml").write_text(TEXT)
+    assert main(["plan", str(tmp_path / "e.toml"), "--delta", "0.2", *options]) == 2
+    assert message in capsys.readouterr().err
