@@ -416,3 +416,35 @@ def test_sample_command(tmp_path, capsys):
     ):
         assert main(["sample", str(experiment), *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", sorted(WRITERS))
+def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
+    """Lines cut, doubled and swapped, digits and letters changed: no traceback, and no nonsense."""
+    rng = np.random.default_rng(len(form))
+    whole = "".join(WRITERS[form](requests[:6]))
+    path = tmp_path / "log"
+    alphabet = list('0123456789-.,:"{}[]enul \n')
+    for _ in range(60):
+        text = list(whole)
+        for _ in range(rng.integers(1, 5)):
+            at = int(rng.integers(len(text)))
+            kind = rng.integers(4)
+            if kind == 0:
+                text[at] = str(rng.choice(alphabet))
+            elif kind == 1:
+                del text[at : at + int(rng.integers(1, 40))]
+            elif kind == 2:
+                text[at:at] = text[: int(rng.integers(1, 60))]
+            else:
+                text[at:at] = [str(rng.choice(["-1", "null", "1e999", "NaN", "[]", "{}"]))]
+            text = text or ["x"]
+        path.write_text("".join(text))
+        for skip in (False, True):
+            try:
+                log = read_logs([path], Answers(depth=3, rounds=5), skip_bad=skip)
+            except InputError:
+                continue
+            assert np.isfinite(log.accept_length)
+            assert (log.hit <= log.reached).all()
+            assert (log.reached >= 0).all()

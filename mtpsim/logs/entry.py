@@ -112,6 +112,8 @@ class Entry:
         accepted, drafted = self.per_round
         _agree("rounds listed one by one", len(accepted), "rounds", self.rounds)
         _agree("their accepted drafts", sum(accepted), "accepted drafts", self.accepted)
+        if drafted:
+            _agree("rounds with their drafts listed", len(drafted), "rounds", self.rounds)
         most = self.depth if self.depth is not None else max(accepted, default=0)
         for number, a in enumerate(accepted):
             limit = drafted[number] if drafted else most
@@ -137,6 +139,11 @@ class Entry:
 def _agree(one: str, value: int, other: str, stated: int) -> None:
     if value != stated:
         raise EntryError(f"{one} is {value}, but {other} is {stated}")
+
+
+def read_error(error: ValueError) -> EntryError:
+    """What went wrong with numbers of an entry, in words."""
+    return error if isinstance(error, EntryError) else EntryError(f"has a broken number: {error}")
 
 
 def whole(values: Json, *names: str) -> int:

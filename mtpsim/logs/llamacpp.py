@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mtpsim.logs.by_position import counts_of
-from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, maybe_whole, whole
+from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, maybe_whole, read_error, whole
 from mtpsim.logs.format import Answers, json_format, line_format
 
 
@@ -53,8 +53,8 @@ def _log_entries(
                 waiting = None
             try:
                 waiting = number, _request(found, answers)
-            except EntryError as broken:
-                yield number, broken
+            except ValueError as error:
+                yield number, read_error(error)
         elif not times:
             yield number, EntryError("is cut off or of an unknown form")
         if times and waiting:

@@ -184,7 +184,7 @@ class Reducer:
             self._without += not entry.step_times
             return
         table, level = _table(entry)
-        self._check_depth(entry, level)
+        self._check_depth(entry, table, level)
         self._add_row(entry, table, level)
         self._add_times(entry)
         self.notes.update(dict.fromkeys(entry.notes))
@@ -193,20 +193,23 @@ class Reducer:
         if level == "rounds" and entry.per_round:
             self._keep(entry.per_round)
 
-    def _check_depth(self, entry: Entry, level: Level) -> None:
-        depth = self.depth or entry.depth
-        most = max(entry.per_round[0]) if entry.per_round else len(entry.survived)
-        if depth is not None and not max(most, 1) <= depth <= DEEPEST:
-            raise EntryError(
-                f"{depth} drafts a round can't be: {most} are accepted; 1 to {DEEPEST}"
-            )
-        told = level in LEVELS[:2] and UNTOLD not in (entry.histogram or {})
-        if depth is not None and not told and self.depths and depth not in self.depths:
+    def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
+        by_length = level in LEVELS[:2] and UNTOLD not in table
+        accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
+        deepest = max(table, default=0) if by_length else entry.depth or 0
+        depth = self.depth or deepest
+        if depth and not 1 <= max(accepted, deepest * by_length) <= depth <= DEEPEST:
+            most = max(accepted, deepest * by_length)
+            if most or depth > DEEPEST:
+                raise EntryError(
+                    f"{depth} drafts a round can't be: here are {most}; 1 to {DEEPEST} are possible"
+                )
+        if depth and not by_length and self.depths and depth not in self.depths:
             raise EntryError(
                 f"drafts {depth} a round, but entries before it {min(self.depths)}: rates of two "
                 "depths can't be mixed; fit each by itself"
             )
-        if depth is not None:
+        if depth:
             self.depths.add(depth)
 
     def _add_row(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
@@ -359,8 +362,15 @@ def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
         return table, "rounds"
     if entry.histogram:
         told = UNTOLD not in entry.histogram
-        return entry.histogram, "histogram by draft length" if told else "histogram"
+        trimmed = {length: _trimmed(row) for length, row in entry.histogram.items()}
+        return trimmed, "histogram by draft length" if told else "histogram"
     return {}, "positions" if entry.survived else "totals"
+
+
+def _trimmed(row: Counts) -> Counts:
+    """Without the zeros at its end."""
+    last = max((j for j, n in enumerate(row) if n), default=0)
+    return row[: last + 1]
 
 
 def _by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:

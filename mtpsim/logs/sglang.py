@@ -14,6 +14,7 @@ from mtpsim.logs.entry import (
     maybe_number,
     maybe_whole,
     of_request,
+    read_error,
 )
 from mtpsim.logs.format import Answers, json_format, line_format
 
@@ -79,28 +80,29 @@ def _log_entries(
     marked: Iterator[tuple[int, str]], answers: Answers
 ) -> Iterator[tuple[int, Entry | EntryError]]:
     for number, line in marked:
-        found = _LINE.search(line)
-        if not found:
-            yield number, EntryError("is cut off or of an unknown form")
-            continue
-        running, length = int(found[1]), float(found[2])
-        if length < 1:
-            yield number, EntryError(f"accept len is {length:g}; with the bonus it is at least 1")
-            continue
-        rounds = STEPS_A_LINE * running
-        speed = float(found[4] or 0)
-        yield (
-            number,
-            Entry(
-                *("window", rounds, round((length - 1) * rounds)),
-                depth=answers.depth or _depth_of(length, float(found[3] or 0)),
-                time=1000.0 * length * rounds / speed * running if speed else None,
-                notes=(
-                    f"log lines have no counts: each is taken for {STEPS_A_LINE} steps of its "
-                    "running requests, the engine's default",
-                ),
-            ),
-        )
+        try:
+            found = _LINE.search(line)
+            if not found:
+                raise EntryError("is cut off or of an unknown form")
+            yield number, _window(found, answers)
+        except ValueError as error:
+            yield number, read_error(error)
+
+
+def _window(found: re.Match[str], answers: Answers) -> Entry:
+    running, length, speed = int(found[1]), float(found[2]), float(found[4] or 0)
+    if not 1 <= length < 1000:
+        raise EntryError(f"accept len is {length:g}; with the bonus it is at least 1")
+    rounds = STEPS_A_LINE * running
+    return Entry(
+        *("window", rounds, round((length - 1) * rounds)),
+        depth=answers.depth or _depth_of(length, float(found[3] or 0)),
+        time=1000.0 * length * rounds / speed * running if speed else None,
+        notes=(
+            f"log lines have no counts: each is taken for {STEPS_A_LINE} steps of its running "
+            "requests, the engine's default",
+        ),
+    )
 
 
 def _depth_of(length: float, rate: float) -> int | None:

@@ -16,6 +16,7 @@ from mtpsim.logs.entry import (
     maybe_number,
     maybe_whole,
     of_request,
+    read_error,
     whole,
 )
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format, line_format
@@ -48,8 +49,8 @@ def _log_entries(
                 before = now
             else:
                 yield number, EntryError("is cut off or of an unknown form")
-        except EntryError as broken:
-            yield number, broken
+        except ValueError as error:
+            yield number, read_error(error)
 
 
 def _window(found: re.Match[str]) -> Entry:
@@ -166,8 +167,10 @@ def _read_scrapes(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
     for path in paths:
         try:
             scrapes.append((Place(path, None), _scrape(path, answers, told)))
-        except EntryError as broken:
-            yield Place(path, None), broken
+        except QuestionError:
+            raise
+        except ValueError as error:
+            yield Place(path, None), read_error(error)
     if len(scrapes) == 1:
         yield scrapes[0]
     for (_, before), (place, now) in pairwise(scrapes):
