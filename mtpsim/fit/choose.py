@@ -14,6 +14,7 @@ from mtpsim.tally import Floats
 
 ENOUGH = 20  # requests, to hold some of them out
 TOLD_APART = 2.0  # standard errors of the paired difference
+NOTHING = 1e-3  # of log likelihood a request: no difference at all
 Told = Callable[[str, float], None]
 
 
@@ -44,7 +45,7 @@ class Trial:
     @property
     def as_good(self) -> bool:
         """Whether the held-out requests can't tell it from the best."""
-        return self.behind <= TOLD_APART * self.error
+        return self.behind <= TOLD_APART * self.error + NOTHING
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Sequence:
         return Sequence(self.rounds.some(which), self.depth)
 
     def _law(self, chain: AcceptanceChain) -> Floats:
-        laws = {depth: round_law(chain, depth) for depth, _ in self._pairs}
+        laws = {depth: round_law(chain, depth) for depth in {d for d, _ in self._pairs}}
         found = np.stack([laws[depth][accepted] for depth, accepted in self._pairs])
         return np.asarray(np.maximum(found, TINY))
 

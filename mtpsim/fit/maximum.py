@@ -12,6 +12,7 @@ from mtpsim.fit.evidence import Evidence
 from mtpsim.tally import Floats
 
 STEP = 1e-5  # of the differences, in numbers of the order of one
+OPTIONS = {"maxiter": 200, "ftol": 1e-8}  # relative to the log likelihood
 WIDE = 6.0  # standard errors beyond this are no information
 
 
@@ -76,8 +77,7 @@ def maximise(candidate: Candidate, evidence: Evidence, starts: list[Floats]) -> 
         return -value / evidence.requests, -slope / evidence.requests
 
     found = [
-        minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
-        for start in starts
+        minimize(loss, start, jac=True, method="L-BFGS-B", options=OPTIONS) for start in starts
     ]
     best = min(found, key=lambda result: float(result.fun))
     numbers = np.asarray(best.x, float)
