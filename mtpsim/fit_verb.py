@@ -186,7 +186,7 @@ def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> 
     if options.out is None:  # without files beside it the experiment stands by itself
         tables = _alone(tables, fitted)
         beside = {}
-    head = "".join(f"# {note}\n" for note in fitted.notes)
+    head = "".join(f"# {note}\n" for note in [_made_by(options), *fitted.notes])
     found = document(fitted)
     _deliver(head, tables, beside, options, whole=True)
     if options.out is not None:
@@ -196,6 +196,11 @@ def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> 
     if not options.quiet:
         print_fit(found, to_stdout=options.out is not None and not options.as_json)
     return 0
+
+
+def _made_by(options: FitOptions) -> str:
+    names = " ".join(path.name for path in options.files)
+    return f"mtpsim fit {names}; set the batch and the length of a request as you serve"
 
 
 def _alone(tables: Raw, fitted: Fitted) -> Raw:

@@ -10,6 +10,7 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.compile import plan_of
 from mtpsim.experiment import Experiment
 from mtpsim.latency import CompiledLatency
+from mtpsim.logs.source import written
 from mtpsim.logs.write import WRITERS, Told
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.record import Counts, record_requests
@@ -86,7 +87,7 @@ def sample_command(
         if out is None:
             sys.stdout.writelines(text)
         else:
-            with out.open("w", encoding="utf-8") as file:
+            with written(out) as file:
                 file.writelines(text)
             print(f"wrote {requests} requests to {out}", file=sys.stderr)
     except ValueError as error:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 import mtpsim
+from mtpsim.exact import solve
+from mtpsim.logs import read_logs
 
 SHIPPED = sorted(path.stem for path in Path("experiments").glob("*.toml"))
 
@@ -19,7 +21,8 @@ def document(name, requests, **changes):
     text = Path(f"experiments/{name}.toml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith(("precision", "requests"))]
     text = "\n".join(lines).replace("[simulation]", f"[simulation]\nrequests = {requests}")
-    return mtpsim.run(mtpsim.parse(text, overrides=overrides)).document
+    folder = Path("experiments")
+    return mtpsim.run(mtpsim.parse(text, folder=folder, overrides=overrides)).document
 
 
 def at(point, quantity, depth):
@@ -162,6 +165,33 @@ def workload():
     assert point["advice"]["depth"] == 4
 
 
+def from_log():
+    (point,) = run("from_log", requests=6000).values()
+    assert point["advice"]["depth"] == 2
+    assert point["uncertainty"]["depth"] == 2
+    assert point["uncertainty"]["depths"][2]["best"] > 0.99
+    truth = solve(mtpsim.load("experiments/logs/truth.toml").acceptance.chain(), 1, tokens=300)
+    assert truth.accept_length == pytest.approx(1.721, abs=0.001)
+    length = point["depths"][1]["accept_length"]
+    assert length["exact"] == pytest.approx(truth.accept_length, abs=0.004)
+    assert length["theory"] == pytest.approx(1.685, abs=0.002)
+    assert at(point, "theory_error", 1) == pytest.approx(-0.02, abs=0.004)
+    assert p1(point)[0] == pytest.approx(0.72, abs=0.005)
+    assert p1(point)[-1] == pytest.approx(0.685, abs=0.005)
+
+
+def replay():
+    (point,) = run("replay", requests=3000).values()
+    log = read_logs([Path("experiments/logs/chat.jsonl.zst")])
+    lengths = [depth["accept_length"]["exact"] for depth in point["depths"]]
+    assert lengths[4] == pytest.approx(log.accept_length, rel=1e-12)
+    assert lengths[4] == pytest.approx(2.6992, abs=1e-4)
+    assert lengths[1] == pytest.approx(1.685, abs=1e-3)
+    assert point["advice"]["depth"] == 2
+    gains = {p["name"]: p["gain"]["mean"] for p in point["adaptive"]["policies"]}
+    assert gains["heuristic"] == pytest.approx(1.006, abs=0.004)
+
+
 def batch():
     short, long = document("batch", 4000)["by_batch"]
     assert [entry["depth"] for entry in short["schedule"]] == [2, 1, 0]
@@ -246,7 +276,7 @@ CHECKS = {
     for check in (
         *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
         *(carried_rates, finite_requests, requests_differ, tokens, workload),
-        *(batch, throughput, uncertain, robust, policies, adapting),
+        *(batch, throughput, uncertain, robust, policies, adapting, from_log, replay),
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from mtpsim.fit.evidence import Evidence
 from mtpsim.tally import Floats
 
 STEP = 1e-5  # of the differences, in numbers of the order of one
-OPTIONS = {"maxiter": 200, "ftol": 1e-8}  # relative to the log likelihood
+OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log likelihood
 WIDE = 6.0  # standard errors beyond this are no information
 
 

@@ -98,6 +98,21 @@ def _text(raw: IO[bytes], path: Path) -> IO[str]:
     return io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None)
 
 
+@contextmanager
+def written(path: Path) -> Iterator[IO[str]]:
+    """A text file to write, compressed as its name ends (.gz, .zst)."""
+    with path.open("wb") as raw:
+        stream: Any = raw
+        if path.suffix == ".gz":
+            stream = gzip.GzipFile("", "wb", fileobj=raw, mtime=0)  # the same bytes at any time
+        elif path.suffix == ".zst":
+            import zstandard
+
+            stream = zstandard.ZstdCompressor(level=19).stream_writer(raw)
+        with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+            yield text
+
+
 class Start:
     """How a file begins, which tells its format.
 
