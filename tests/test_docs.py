@@ -12,7 +12,9 @@ from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import Rated
 from mtpsim.adaptive import Adaptive
 from mtpsim.experiment import Simulation, parse
+from mtpsim.fit.candidates import candidates
 from mtpsim.latency import COSTS
+from mtpsim.logs import FORMATS
 from mtpsim.measure import TheorySpec
 from mtpsim.policy import RULES
 from mtpsim.spread import Spread
@@ -130,3 +132,14 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_page_of_logs_names_every_format_and_candidate():
+    text = Path("docs/logs.md").read_text()
+    for name in [*FORMATS, *(candidate.name for candidate in candidates(3))]:
+        assert f"`{name}`" in text, name
+    assert f"[{_number(len(FORMATS))} formats]" in README
+
+
+def _number(value):
+    return {15: "fifteen", 16: "sixteen"}[value]

@@ -487,3 +487,25 @@ def test_counts_hold_no_more_than_they_should():
     chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})
     expected = np.log([0.75**3 * 0.25 * (1 / 3) * (2 / 3) ** 2])
     assert counts.log_likelihood(chain) == pytest.approx(expected)
+
+
+def test_the_example_of_the_readme(tmp_path, capsys):
+    """The shipped log gives the shipped experiment, as the README tells it."""
+    out = tmp_path / "chat.toml"
+    logs = [f"experiments/logs/{name}" for name in ("chat.jsonl.zst", "steps.csv")]
+    assert main(["fit", *logs, "-o", str(out), "--json", "--quiet"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["candidates"]) == 11
+    assert report["chosen"] == "regime2-token"
+    shipped = mtpsim.load("experiments/from_log.toml")
+    found = mtpsim.load(out)
+    for key in ("rates", "sojourn"):
+        one, two = (np.array(getattr(e.acceptance, key)) for e in (found, shipped))
+        assert one == pytest.approx(two, rel=0.01)
+    assert found.latency.base == pytest.approx(shipped.latency.base)
+    truth = mtpsim.load("experiments/logs/truth.toml").acceptance
+    sampled = found.uncertainty.sampled
+    off = (np.ravel(truth.rates) - np.ravel(found.acceptance.rates)) / sampled[
+        "acceptance.rates"
+    ].std(0)
+    assert abs(off).max() < 3

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -448,3 +449,23 @@ def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
             assert np.isfinite(log.accept_length)
             assert (log.hit <= log.reached).all()
             assert (log.reached >= 0).all()
+
+
+SAMPLES = sorted(Path("experiments/logs/samples").iterdir())
+
+
+def test_a_sample_of_every_form_is_shipped():
+    assert {path.stem for path in SAMPLES} == set(WRITERS)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_shipped_samples_are_what_is_written_now(path, tmp_path):
+    truth = mtpsim.load("experiments/logs/truth.toml", ["simulation.tokens=60"])
+    count = 24 if path.suffix == ".log" else 6
+    again = written(tmp_path, path.stem, list(sample_requests(truth, [4], count)))
+    assert detect(path).name == READ_BY.get(path.stem, path.stem)
+    one, two = (read_logs([p], Answers(depth=4)) for p in (path, again))
+    assert one.rounds.tolist() == two.rounds.tolist()
+    assert one.hit.tolist() == two.hit.tolist()
+    for batch, times in one.step_times.items():
+        assert times == pytest.approx(two.step_times[batch])

@@ -1,10 +1,15 @@
 """Recorded requests from a file, for a trace: any log that tells rounds one by one."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mtpsim.logs import Answers, Rounds, read_logs
 from mtpsim.problems import InputError, nearest
+
+if TYPE_CHECKING:
+    from mtpsim.logs import Rounds
 
 EVERY = 2**62  # requests to keep: all
 
@@ -31,6 +36,8 @@ def read_requests(path: Path, depth: int | None) -> Rounds:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, depth: int | None, modified: int, size: int) -> Rounds:
+    from mtpsim.logs import Answers, read_logs  # only who replays a log pays for its readers
+
     try:
         log = read_logs([path], Answers(depth=depth), keep=EVERY)
     except InputError as error:

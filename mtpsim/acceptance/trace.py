@@ -9,7 +9,6 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.records import read_requests
-from mtpsim.logs import Rounds
 from mtpsim.spec import Depth
 
 
@@ -31,12 +30,12 @@ class Trace(AcceptanceModel):
     depth: Depth | None = Field(
         None, description="drafts a round as recorded; needed where the file doesn't say"
     )
-    _requests: Rounds | None = PrivateAttr(default=None)
+    _recording: Recording | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _readable(self, info: ValidationInfo) -> Self:
         folder = (info.context or {}).get("folder", Path())
-        found = self._requests = read_requests(Path(folder, self.file), self.depth)
+        found = read_requests(Path(folder, self.file), self.depth)
         shortest, longest = int(found.drafted.min()), int(found.drafted.max())
         if shortest != longest:
             raise ValueError(
@@ -48,26 +47,22 @@ class Trace(AcceptanceModel):
             raise ValueError(
                 f"`depth`: {self.depth} is given, but the file has {longest} drafts a round"
             )
+        self._recording = Recording(
+            found.accepted.astype(np.int32),
+            found.begins,
+            longest,
+            "token" if self.by == "position" else "round",
+        )
         return self
-
-    @property
-    def _recorded(self) -> Rounds:
-        assert self._requests is not None  # validation has read it
-        return self._requests
 
     def chain(self) -> Recording:
         """The requests as they were recorded."""
-        found = self._recorded
-        return Recording(
-            found.accepted.astype(np.int32),
-            found.begins,
-            int(found.drafted[0]),
-            "token" if self.by == "position" else "round",
-        )
+        assert self._recording is not None  # validation has read it
+        return self._recording
 
     def warnings(self) -> list[str]:
         """Few recorded requests say little, however many are simulated."""
-        count = self._recorded.requests
+        count = self.chain().requests
         if count >= 30:
             return []
         return [
