@@ -6,18 +6,9 @@ from typing import Any
 
 from mtpsim.logs.entry import Entry, EntryError, Json, of_request
 from mtpsim.logs.format import Answers, json_format
+from mtpsim.logs.vllm import NAMES
 
-_NAMES = {
-    "rounds": ["num_spec_steps"],
-    "accepted": ["num_accepted_draft_tokens"],
-    "drafted": ["num_draft_tokens"],
-    "depth": ["num_spec_tokens"],
-    "histogram": ["acceptance_histogram"],
-    "by_length": [],
-    "steps_accepted": ["per_step_accepted"],
-    "steps_drafted": ["per_step_drafted"],
-    "length": ["mean_acceptance_length"],
-}
+_NAMES = {**NAMES, "by_length": []}  # AIPerf took over vLLM's
 _MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import gt
 from typing import Any, Literal
 
 Unit = Literal["request", "window", "total"]
@@ -115,10 +116,11 @@ class Entry:
         if drafted:
             _agree("rounds with their drafts listed", len(drafted), "rounds", self.rounds)
         most = self.depth if self.depth is not None else max(accepted, default=0)
-        for number, a in enumerate(accepted):
-            limit = drafted[number] if drafted else most
-            if not 0 <= a <= limit:
-                raise EntryError(f"round {number + 1} accepts {a} of {limit} drafts")
+        limits = drafted or [most] * len(accepted)
+        if min(accepted, default=0) < 0 or any(map(gt, accepted, limits)):
+            rounds = enumerate(zip(accepted, limits, strict=True), 1)
+            number, (a, limit) = next((n, r) for n, r in rounds if not 0 <= r[0] <= r[1])
+            raise EntryError(f"round {number} accepts {a} of {limit} drafts")
         if drafted and self.drafted is not None:
             _agree("their drafts", sum(drafted), "drafted", self.drafted)
 
@@ -195,9 +197,11 @@ def counts(values: Json, *names: str) -> Counts:
             found = _filled(name, found)
         if not isinstance(found, list):
             raise EntryError(f"{name!r} is {found!r}; it must be a list of whole numbers")
-        for value in found:
-            if type(value) is not int or not -(2**53) < value < 2**53:
-                raise EntryError(f"{name!r} has {value!r}; counts must be whole numbers")
+        if not set(map(type, found)) <= {int}:
+            wrong = next(value for value in found if type(value) is not int)
+            raise EntryError(f"{name!r} has {wrong!r}; counts must be whole numbers")
+        if found and not -(2**53) < min(found) <= max(found) < 2**53:
+            raise EntryError(f"{name!r} has counts beyond any log: {max(found)}")
         return found
     return []
 

@@ -190,7 +190,7 @@ METRICS = Format(
     _read_scrapes,
 )
 
-_NAMES = {
+NAMES = {
     "rounds": ["num_spec_steps"],
     "accepted": ["num_accepted_draft_tokens"],
     "drafted": ["num_draft_tokens"],
@@ -206,7 +206,7 @@ _NAMES = {
 def _request(table: Json, document: Json, answers: Answers) -> Entry:
     usage = document.get("usage")
     tokens = maybe_whole(usage, "completion_tokens") if isinstance(usage, dict) else None
-    return of_request(table, _NAMES.__getitem__, tokens=tokens)
+    return of_request(table, NAMES.__getitem__, tokens=tokens)
 
 
 REQUESTS = json_format(
