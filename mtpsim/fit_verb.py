@@ -112,6 +112,13 @@ def _check(options: FitOptions) -> None:
     if not 0 <= options.holdout <= 0.9:
         message = f"{options.holdout:g} is given; a share from 0 to 0.9 is needed"
         problems.append(Problem("", "--holdout", None, message))
+    for name, value, most in (
+        ("--depth", options.answers.depth, 64),
+        ("--rounds", options.answers.rounds, 2**53),
+    ):
+        if value is not None and not 1 <= value <= most:
+            message = f"{value} is given; a whole number from 1 to {most} is needed"
+            problems.append(Problem("", name, None, message))
     if options.design_effect < 1:
         message = f"{options.design_effect:g} is given; it must be at least 1"
         problems.append(Problem("", "--design-effect", None, message))

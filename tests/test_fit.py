@@ -265,6 +265,17 @@ def test_two_depths_tell_the_clocks_apart():
     assert accept_lengths(by_token.chain, 400) == pytest.approx(truth, rel=0.01)
 
 
+def test_only_rounds_of_a_depth_are_foretold_for_it():
+    """Half of the rounds draft one token: they say nothing of depth 3."""
+    rounds = made(TRUTH["independent"], 200, 50, [1, 3], seed=6)
+    found, _ = fit("independent", rounds)
+    rows = forecasts(found.chain, rounds, rounds, 3, 0.95)
+    deep = rounds.drafted == 3
+    assert rows[2].seen == pytest.approx(1 + rounds.accepted[deep].mean())
+    assert rows[2].closed["conditional"] == pytest.approx(rows[2].model, abs=0.02)
+    assert rows[0].seen == pytest.approx(1 + (rounds.accepted > 0).mean())
+
+
 def test_held_out_requests_are_foretold():
     rounds = made(TRUTH["regime2-round"], 400, 60, seed=8)
     train, test = rounds.some(np.arange(280)), rounds.some(np.arange(280, 400))
@@ -440,6 +451,8 @@ def test_totals_say_what_they_can_not(requests, tmp_path, capsys):
         (["--holdout", "1"], "a share from 0 to 0.9"),
         (["--design-effect", "0.5"], "at least 1"),
         (["--target", "0"], "above 0 ms"),
+        (["--depth", "0"], "a whole number from 1 to 64"),
+        (["--rounds", "-5"], "a whole number from 1"),
         (["--format", "vllm"], "'vllm' is none of"),
         (["--out", "/nowhere/fitted.toml"], "can't be written"),
         (["--like", "/nowhere/like.toml"], "No such file"),

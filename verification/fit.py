@@ -50,8 +50,8 @@ INDEPENDENT = {"model": "independent", "rates": [0.8, 0.7, 0.75]}
 BETA = {"model": "beta", "mean": [0.8, 0.65, 0.7], "concentration": 10.0}
 REGIME = {"model": "regime", "rates": [[0.9, 0.85, 0.8], [0.5, 0.4, 0.3]]}
 DRIFT = {"model": "difficulty", "rates": [0.8, 0.7, 0.65], "sd": 0.8, "length": 15.0, "states": 9}
-BY_ROUND = {**REGIME, "clock": "round", "sojourn": [8.0, 5.0]}
-BY_TOKEN = {**REGIME, "clock": "token", "sojourn": [20.0, 10.0]}
+BY_ROUND = {**REGIME, "clock": "round", "sojourn": [20.0, 12.0]}
+BY_TOKEN = {**REGIME, "clock": "token", "sojourn": [60.0, 30.0]}
 CASES = [
     Case("independent", INDEPENDENT, 30, depends=False),
     Case("independent", INDEPENDENT, 30, (1, 3, 2), depends=False),
@@ -120,7 +120,7 @@ def _control_held(case: Case, reached: np.ndarray, hit: np.ndarray) -> list[bool
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--smoke", action="store_true")
-    repeats = 12 if parser.parse_args().smoke else 300
+    repeats = 12 if parser.parse_args().smoke else 200
     rows, alarms = [], 0
     with ProcessPoolExecutor() as pool:
         for number, case in enumerate(CASES):

@@ -53,7 +53,8 @@ def forecasts(
 ) -> list[Forecast]:
     """Hold a model that was fitted to ``train`` against ``test``, at every depth up to K.
 
-    Depths below the recorded one are those rounds with their drafts cut short.
+    Depths below the recorded one are those rounds with their drafts cut short; rounds that drafted
+    less than a depth say nothing of it.
     """
     rng = np.random.default_rng(1)
     made = [replica(chain, test, rng) for _ in range(REPLICAS)]
@@ -63,8 +64,11 @@ def forecasts(
     survival = np.cumprod(conditional)
     found = []
     for k in range(1, depth + 1):
+        deep = test.drafted >= k
+        if not deep.any():
+            continue
         seen = _length(test, k, confidence)
-        foretold = float(np.mean([1 + np.minimum(r.accepted, k).mean() for r in made]))
+        foretold = float(np.mean([1 + np.minimum(r.accepted[deep], k).mean() for r in made]))
         closed: dict[str, float] = {
             name: float(accept_length(plug_in(name, survival, conditional, k))[k])
             for name in DEFINITIONS
@@ -74,9 +78,10 @@ def forecasts(
 
 
 def _length(rounds: Rounds, depth: int, confidence: float) -> tuple[float, float, float]:
-    """Accept length of the first drafts, and its interval."""
-    cut = np.minimum(rounds.accepted, depth).astype(float)
-    total = np.concatenate([[0.0], np.cumsum(cut)])[rounds.begins]
-    rows = np.stack([np.diff(rounds.begins), np.diff(total)], axis=1)
+    """Accept length of the first drafts of rounds that have so many, and its interval."""
+    deep = rounds.drafted >= depth
+    cut = np.where(deep, np.minimum(rounds.accepted, depth), 0)
+    columns = [np.concatenate([[0], np.cumsum(part)])[rounds.begins] for part in (deep, cut)]
+    rows = np.stack([np.diff(column) for column in columns], axis=1)
     found = delta(lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(rows.astype(float)), confidence)
     return float(found.values[0]), float(found.low[0]), float(found.high[0])
