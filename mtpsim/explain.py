@@ -26,7 +26,7 @@ def explain(experiment: Experiment) -> str:
     for key, values in axes(experiment.sweep or {}).items():
         lines.append(f"  sweep over {key}: {', '.join(map(str, values))}")
     if first.uncertainty:
-        keys = ", ".join(first.uncertainty.inputs)
+        keys = ", ".join([*first.uncertainty.inputs, *first.uncertainty.sampled])
         lines.append(f"  uncertain inputs: {keys}; {first.uncertainty.draws:,} draws a point")
     if first.robust:
         count = sum(1 for _ in scenarios(first.raw(), first.robust))

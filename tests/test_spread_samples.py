@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mtpsim
+from mtpsim.explain import explain
 from mtpsim.problems import InputError
 
 TEXT = """
@@ -50,6 +51,10 @@ def test_draws_are_the_rows_of_the_file(tmp_path):
     deepest = found["depths"][2]["speedup"]
     assert deepest["high"] / deepest["low"] > 1.08  # all four rates rise and fall as one
     assert entry["speedup"]["low"] < deepest["mean"] < entry["speedup"]["high"]
+
+
+def test_check_names_sampled_inputs(tmp_path):
+    assert "uncertain inputs: acceptance.rates; 40 draws" in explain(parsed(tmp_path))
 
 
 def test_what_is_wrong_with_samples(tmp_path):
