@@ -443,6 +443,20 @@ def test_totals_say_what_they_can_not(requests, tmp_path, capsys):
     assert spread_of.tried[0] == sum(r.rounds for r in requests)
 
 
+def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, capsys):
+    path, out = logged(tmp_path, "llamacpp-timings", requests), tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), "--depth", "3", "--quiet"]) == 0
+    known = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
+    hits, rounds = (np.array([getattr(r, n) for r in requests]) for n in ("hits", "rounds"))
+    off = hits - hits.sum() / rounds.sum() * rounds
+    error = np.sqrt((off**2).sum() * 120 / 119) / rounds.sum()  # of A / N, by hand
+    low, high = (sum(np.cumprod([rate] * 3)) for rate in (known.low[0], known.high[0]))
+    assert high - low == pytest.approx(2 * 1.98 * error, rel=0.03)
+    few = logged(tmp_path, "rounds", requests[:3])
+    assert main(["fit", str(few)]) == 0
+    assert "3 requests tell little" in " ".join(capsys.readouterr().err.split()).lower()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

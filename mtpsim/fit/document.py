@@ -130,8 +130,12 @@ def uncertainty_keys(fitted: Fitted, samples: str, design_effect: float) -> Keys
     """The section ``[uncertainty]``: inputs drawn together, or counts of trials."""
     if fitted.chosen is not None:
         return {"samples": samples}
-    tried = np.maximum(fitted.rates.tried, 1.0)
-    known = {"tried": tried.tolist(), "design_effect": design_effect}
+    rates = fitted.rates
+    known: Keys = {"low": rates.low.tolist(), "high": rates.high.tolist()}
+    inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
+    if not rates.clustered or not inside.all():
+        tried = np.maximum(rates.tried, 1.0)
+        known = {"tried": tried.tolist(), "design_effect": design_effect}
     return {"inputs": {"acceptance.rates": known}}
 
 

@@ -122,9 +122,11 @@ def _can_not_tell(log: Log) -> list[str]:
         found.append(
             "windows pool many requests: how requests differ, and rounds depend, is not seen"
         )
-    elif log.unit == "total" or log.count < LEAST:
+    elif 2 <= log.count < LEAST:
+        found.append(f"{log.count} {log.unit}s tell little of how they differ: no model is chosen")
+    elif log.count == 1:
         found.append(
-            "a total has no spread between requests: the intervals take rounds for independent, "
+            "one entry has no spread between requests: the intervals take rounds for independent, "
             "and published logs show them too narrow by 1.4 to 26 times; log by request, or state "
             "--design-effect"
         )
