@@ -509,6 +509,15 @@ def test_counts_of_requests_beyond_those_kept_serve_too(tmp_path):
     assert found.chosen.keys["concentration"] == pytest.approx(8, rel=0.25)
 
 
+def test_a_histogram_is_foretold_too(requests, tmp_path):
+    found = fit_log(read_logs([logged(tmp_path, "sglang-requests", requests)]), holdout=0.4)
+    assert [row.depth for row in found.forecasts] == [1, 2, 3]
+    assert len(found.contest.test) == 48
+    for row in found.forecasts:
+        assert row.model == pytest.approx(row.seen, rel=0.06)
+    assert not any(name.startswith("regime") for name in found.goodness)
+
+
 def test_counts_hold_no_more_than_they_should():
     counts = Counts(np.array([[4, 3]]), np.array([[3, 1]]))
     chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})

@@ -98,7 +98,7 @@ def fit_log(
         for trial in found.trials
     }
     ahead = []
-    if found.test.size and ordered:
+    if found.test.size:
         parts = rounds.some(found.train), rounds.some(found.test)
         ahead = forecasts(found.chosen.trained.chain, *parts, log.depth, confidence)
     return plain(
