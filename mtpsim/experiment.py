@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -346,36 +344,6 @@ def _near_file(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     return nearest(path.name, known)
-
-
-def _with_files(value: Any, folder: Path, digest: bool) -> Any:
-    """Files of samples and traces made absolute, or replaced by a hash of what they hold."""
-    if isinstance(value, list):
-        return [_with_files(part, folder, digest) for part in value]
-    if not isinstance(value, dict):
-        return value
-    out = {key: _with_files(part, folder, digest) for key, part in value.items()}
-    for key in ("samples", "file"):
-        if isinstance(out.get(key), str):
-            path = (folder / out[key]).resolve()
-            held = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() if digest else ""
-            out[key] = held or str(path)
-    return out
-
-
-def to_toml(experiment: Experiment) -> str:
-    """The resolved file: defaults written out, sample files by absolute path; loads back equal."""
-    import tomli_w
-
-    return tomli_w.dumps(_with_files(experiment.raw(), experiment._folder, digest=False))
-
-
-def content_hash(experiment: Experiment) -> str:
-    """Hash of all that the numbers depend on: not the title, but what sample files hold."""
-    raw = _with_files(experiment.raw(), experiment._folder, digest=True)
-    raw.pop("title", None)
-    text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def schema() -> Raw:

@@ -17,7 +17,8 @@ from mtpsim.compile import FLOOR_BLOCKS
 from mtpsim.contest import Log
 from mtpsim.dependence import dependence, sample_size
 from mtpsim.exact import solve
-from mtpsim.experiment import Experiment, Point, content_hash
+from mtpsim.experiment import Experiment, Point
+from mtpsim.identity import content_hash, work_hash
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.measured import Document, Measured
 from mtpsim.options import ExecutorChoice
@@ -25,30 +26,45 @@ from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Result, documents
-from mtpsim.simulate import Submit, plan_experiment, play_policies, simulate, workers
+from mtpsim.simulate import (
+    Prefix,
+    Submit,
+    asked_at,
+    plan_experiment,
+    play_policies,
+    simulate,
+    workers,
+)
 from mtpsim.tally import Floats, Tally
 from mtpsim.variants import Outcomes, Variants, simulate_variants, variants_of
 
+HOLD = 1.0  # seconds between two times that blocks under way are kept
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds that policies are watched in
 SAMPLE = 20_000  # round times drawn for the latency plot
 
 
 class Saved(Protocol):
-    """Where finished points are kept."""
+    """Where blocks of points are kept, and found again."""
 
-    def find(self, point: str) -> tuple[Tally, bool] | None:
-        """A finished point's tally, and whether its precision was reached."""
+    def prefixes(self, point: str) -> list[Prefix]:
+        """What is kept of a point, the fewest blocks first."""
 
-    def add(self, point: str, tally: Tally, reached: bool) -> None:
-        """Keep a finished point."""
+    def keep(self, point: str, prefix: Prefix) -> None:
+        """Keep blocks of a point for good."""
+
+    def hold(self, point: str, prefix: Prefix) -> None:
+        """Keep blocks of the point that is under way, instead of those held before."""
 
 
 class _Nowhere:
-    def find(self, point: str) -> tuple[Tally, bool] | None:
-        return None
+    def prefixes(self, point: str) -> list[Prefix]:
+        return []
 
-    def add(self, point: str, tally: Tally, reached: bool) -> None:
+    def keep(self, point: str, prefix: Prefix) -> None:
+        pass
+
+    def hold(self, point: str, prefix: Prefix) -> None:
         pass
 
 
@@ -61,7 +77,8 @@ class _Point:
         self.tally = Tally.empty(self.plan.layout.columns)
         self.reached = False
         self.outcomes: Outcomes | None = None
-        self._looked = 0.0
+        self._last: Prefix | None = None
+        self._looked = self._held = 0.0
 
     @property
     def label(self) -> str:
@@ -84,9 +101,15 @@ class _Point:
         self.reached = precision is not None and self.half_width(tally) <= precision
         return self.reached
 
-    def finished(self, tally: Tally) -> None:
-        self.tally = tally
-        now = time.monotonic()
+    def finished(self, prefix: Prefix, saved: Saved) -> None:
+        """A block is done: keep what is worth keeping, and tell."""
+        tally = self.tally = prefix.tally
+        self._last, now = prefix, time.monotonic()
+        if prefix.blocks == asked_at(prefix.blocks):
+            saved.keep(self.name, prefix)
+        elif now - self._held > HOLD:
+            self._held = now
+            saved.hold(self.name, prefix)
         if now - self._looked < GLANCE or tally.count < 2:
             return
         self._looked = now
@@ -105,31 +128,58 @@ class _Point:
 
     @property
     def name(self) -> str:
-        """All that the tally depends on, in short."""
-        return f"{content_hash(self.point.experiment)}-{kernel_hash()}-{__version__}"
+        """All that the blocks depend on, in short."""
+        return f"{work_hash(self.point.experiment)}-{kernel_hash()}-{__version__}"
+
+    @property
+    def most(self) -> int:
+        """Requests that are simulated at most."""
+        simulation = self.point.experiment.simulation
+        return simulation.requests or simulation.max_requests
 
     def run(self, submit: Submit, worker_count: int, saved: Saved) -> None:
-        """Simulate the point, or take what an earlier run finished."""
-        before = saved.find(self.name)
-        if before is not None and before[0].mean.size == self.plan.layout.columns:
-            self.tally, self.reached = before
+        """Simulate the point, from where an earlier run left it."""
+        begin = self._found(saved)
+        if begin is not None:
+            self.tally = begin.tally
+        if begin is not None and (self.reached or self.tally.count == self.most):
+            saved.keep(self.name, begin)  # it may have been held only
             return
-        self._simulate(submit, worker_count)
-        saved.add(self.name, self.tally, self.reached)
-
-    def _simulate(self, submit: Submit, worker_count: int) -> None:
-        simulation = self.point.experiment.simulation
-        simulate(
-            self.number,
-            self.plan,
-            submit,
-            worker_count,
-            requests=simulation.requests or simulation.max_requests,
-            enough=self.enough,
-            finished=self.finished,
-        )
-        if simulation.precision and not self.reached:
+        try:
+            simulate(
+                self.number,
+                self.plan,
+                submit,
+                worker_count,
+                requests=self.most,
+                enough=self.enough,
+                finished=lambda prefix: self.finished(prefix, saved),
+                begin=begin,
+            )
+        except BaseException:
+            if self._last is not None:
+                saved.hold(self.name, self._last)
+            raise
+        if self._last is not None:
+            saved.keep(self.name, self._last)
+        if self.point.experiment.simulation.precision and not self.reached:
             self.enough(self.tally)  # the limit came between two checks
+
+    def _found(self, saved: Saved) -> Prefix | None:
+        """Blocks to go on from: the first that are enough, as if there had been no break, or all.
+
+        The stopping rule is asked where it would have been asked.
+        """
+        found = None
+        for prefix in saved.prefixes(self.name):
+            count, fits = prefix.tally.count, prefix.tally.mean.size == self.plan.layout.columns
+            whole = count == prefix.blocks * self.plan.block  # else its last block was cut short
+            if not fits or count > self.most or not (whole or count == self.most):
+                continue
+            found = prefix
+            if prefix.blocks == asked_at(prefix.blocks) and self.enough(prefix.tally):
+                break
+        return found
 
     def vary(self, variants: Variants, first: int, submit: Submit, worker_count: int) -> None:
         """Simulate the variants of the point; the first is number ``first`` for workers."""
@@ -190,7 +240,7 @@ def run(
             this under ``if __name__ == "__main__":``, since they are spawned.
         watcher: told of progress.
         command: kept in the provenance.
-        saved: where finished points are kept, and found again.
+        saved: where blocks are kept, and found again.
 
     Returns:
         The result. On KeyboardInterrupt it holds what was done until then, the point under way
@@ -268,6 +318,7 @@ def _provenance(
 ) -> Document:
     return {
         "hash": content_hash(experiment),
+        "work": work_hash(experiment),
         "seed": experiment.simulation.seed,
         "kernels": kernel_hash(),
         "command": command or [],

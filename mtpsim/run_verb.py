@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtpsim import store
-from mtpsim.experiment import Experiment, content_hash
+from mtpsim.experiment import Experiment
+from mtpsim.identity import content_hash, work_hash
 from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
@@ -37,8 +38,10 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        _refuse_another(folder, before, experiment)
-        if before.get("complete"):
+        same = _same(folder, before, experiment)
+        if not same:
+            _say(options, f"{folder} holds this run to another precision: its blocks are used")
+        if same and before.get("complete"):
             _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
             return _show(before, options)
     result = _simulate(experiment, options)
@@ -48,10 +51,19 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
     return code
 
 
-def _refuse_another(folder: Path, before: Document, experiment: Experiment) -> None:
-    if before["provenance"].get("hash") != content_hash(experiment):
+def _same(folder: Path, before: Document, experiment: Experiment) -> bool:
+    """Whether a run is of this very experiment; False: it differs only in how much is asked of it.
+
+    Raises:
+        InputError: it is of another experiment.
+
+    """
+    if before["provenance"].get("hash") == content_hash(experiment):
+        return True
+    if before["provenance"].get("work") != work_hash(experiment):
         message = "holds a run of another experiment; --fresh replaces it, --out writes elsewhere"
         raise InputError([Problem(str(folder), "--out", None, message)])
+    return False
 
 
 def _simulate(experiment: Experiment, options: RunOptions) -> Result:
@@ -59,14 +71,20 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     from mtpsim.report.progress import progress
 
     signal.signal(signal.SIGTERM, _as_interrupt)
+    saved = store.Tallies(options.out / store.TALLIES)
+    if saved.torn:
+        _say(options, f"{saved.torn} records of an earlier run are torn: their blocks run again")
     with progress(options.quiet) as watcher:
-        return run(
+        result = run(
             experiment,
             executor=options.executor,
             watcher=watcher,
             command=options.command,
-            saved=store.Tallies(options.out / store.TALLIES),
+            saved=saved,
         )
+    if result.document["complete"]:
+        saved.close()
+    return result
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

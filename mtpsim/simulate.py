@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 
@@ -169,6 +170,22 @@ def workers(choice: ExecutorChoice, points: list[Experiment]) -> Iterator[tuple[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """The first blocks of a point, all of them whole, and their tally."""
+
+    blocks: int
+    tally: Tally
+
+
+def asked_at(blocks: int) -> int:
+    """The least number of blocks, ``blocks`` or more, at which the stopping rule is asked."""
+    ask = FLOOR_BLOCKS
+    while ask < blocks:
+        ask = int(np.ceil(ask * CHECK_GROWTH))
+    return ask
+
+
 def simulate(
     number: int,
     plan: Plan,
@@ -177,7 +194,8 @@ def simulate(
     *,
     requests: int,
     enough: Callable[[Tally], bool],
-    finished: Callable[[Tally], None],
+    finished: Callable[[Prefix], None],
+    begin: Prefix | None = None,
 ) -> Tally:
     """Simulate up to ``requests`` requests of one point, in blocks.
 
@@ -188,15 +206,16 @@ def simulate(
         worker_count: from :func:`workers`.
         requests: never more than these.
         enough: asked at the floor of 30 blocks and then each time there are 1.2 times more.
-        finished: told the tally so far after each block; on KeyboardInterrupt the caller has from
-            it all that was done.
+        finished: told the blocks so far after each one; on KeyboardInterrupt the caller has from
+            it all that was done. The last block may have fewer requests than others.
+        begin: blocks that are done already, of no more than ``requests`` requests.
 
     """
+    start = begin or Prefix(0, Tally.empty(plan.layout.columns))
     blocks = -(-requests // plan.block)
-    sizes = (min(plan.block, requests - b * plan.block) for b in range(blocks))
-    todo = enumerate(sizes)
+    todo = ((b, min(plan.block, requests - b * plan.block)) for b in range(start.blocks, blocks))
     under_way: list[Future[Tally]] = []
-    tally, done, ask_at = Tally.empty(plan.layout.columns), 0, FLOOR_BLOCKS
+    tally, done, ask_at = start.tally, start.blocks, asked_at(start.blocks + 1)
     try:
         while done < blocks:
             while len(under_way) < IN_FLIGHT * worker_count and (job := next(todo, None)):
@@ -204,11 +223,11 @@ def simulate(
                 under_way.append(submit(number, plan, block * plan.block, size))
             tally = tally + under_way.pop(0).result()
             done += 1
-            finished(tally)
+            finished(Prefix(done, tally))
             if done == ask_at:
                 if enough(tally):
                     break
-                ask_at = int(np.ceil(ask_at * CHECK_GROWTH))
+                ask_at = asked_at(done + 1)
     finally:
         for future in under_way:
             future.cancel()

@@ -12,55 +12,102 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.experiment import Experiment, to_toml
+from mtpsim.experiment import Experiment
+from mtpsim.identity import to_toml
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
+from mtpsim.simulate import Prefix
 from mtpsim.tally import Tally
 
-RESULT, TALLIES = "result.json", "tallies.jsonl"
+RESULT, TALLIES, HELD = "result.json", "tallies.jsonl", "under_way.json"
 
 
 class Tallies:
-    """Finished points of a run, appended as they finish: a sweep goes on where it was stopped.
+    """Blocks of a run's points: those at which the stopping rule was asked, and those under way.
 
-    A point is known by all that its numbers depend on, so that one which a changed sweep still has
-    is not simulated again.
+    The first are appended to ``tallies.jsonl``; the last are written whole to ``under_way.json``,
+    aside and then moved in, about once a second. So a crash loses a second of work, and a run that
+    goes on gives the numbers of one that was never stopped.
+
+    Attributes:
+        torn: records that a crash left broken; they were dropped.
+
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._known: dict[str, Document] = {}
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        self._path, self._held = path, path.with_name(HELD)
+        self._known: dict[str, dict[int, Prefix]] = {}
+        self.torn = 0
+        text = _text(path)
         self._whole = not text or text.endswith("\n")
+        self._kept = self._read(text)
+        self._read(_text(self._held))
+
+    def _read(self, text: str) -> set[tuple[str, int]]:
+        """Take the records of a file; returns the points and requests of those that are whole."""
+        found = set()
         for line in text.splitlines():
             try:
                 entry: Document = json.loads(line)
-                self._known[str(entry["point"])] = entry
+                point, tally = str(entry["point"]), _tally(entry)
+                prefix = Prefix(int(entry["blocks"]), tally)
             except (ValueError, KeyError, TypeError):
-                continue  # torn by a crash: that point is simulated again
+                self.torn += 1
+                continue
+            self._known.setdefault(point, {})[tally.count] = prefix
+            found.add((point, tally.count))
+        return found
 
-    def find(self, point: str) -> tuple[Tally, bool] | None:
-        """The tally of a finished point, and whether its precision was reached."""
-        entry = self._known.get(point)
-        if entry is None:
-            return None
-        mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
-        return Tally(int(entry["count"]), mean, comoment), bool(entry["reached"])
+    def prefixes(self, point: str) -> list[Prefix]:
+        """What is kept of a point, the fewest blocks first."""
+        known = self._known.get(point, {})
+        return [known[count] for count in sorted(known)]
 
-    def add(self, point: str, tally: Tally, reached: bool) -> None:
-        """Append a finished point; floats are written so that they read back the same."""
-        entry = {
-            "point": point,
-            "count": tally.count,
-            "reached": reached,
-            "mean": tally.mean.tolist(),
-            "comoment": tally.comoment.tolist(),
-        }
+    def keep(self, point: str, prefix: Prefix) -> None:
+        """Append blocks of a point; floats are written so that they read back the same."""
+        count = prefix.tally.count
+        if (point, count) in self._kept:
+            return
+        self._kept.add((point, count))
+        self._known.setdefault(point, {})[count] = prefix
         # A disk that is full now is told of at the end, when the answer has been shown.
         with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(("" if self._whole else "\n") + json.dumps(entry, allow_nan=False) + "\n")
+            file.write(("" if self._whole else "\n") + _line(point, prefix))
             self._whole = True
+
+    def hold(self, point: str, prefix: Prefix) -> None:
+        """Write blocks of the point under way, instead of those before."""
+        aside = self._held.with_suffix(".writing")
+        with suppress(OSError):
+            aside.write_text(_line(point, prefix), encoding="utf-8")
+            os.replace(aside, self._held)
+
+    def close(self) -> None:
+        """Drop what was held; for a run that is complete."""
+        self._held.unlink(missing_ok=True)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _tally(entry: Document) -> Tally:
+    mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
+    if comoment.shape != (mean.size, mean.size):
+        raise ValueError("the moments are of different sizes")
+    return Tally(int(entry["count"]), mean, comoment)
+
+
+def _line(point: str, prefix: Prefix) -> str:
+    entry = {
+        "point": point,
+        "blocks": prefix.blocks,
+        "count": prefix.tally.count,
+        "mean": prefix.tally.mean.tolist(),
+        "comoment": prefix.tally.comoment.tolist(),
+    }
+    return json.dumps(entry, allow_nan=False) + "\n"
 
 
 def to_json(document: Document) -> str:
@@ -89,8 +136,9 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 
 
 def forget(folder: Path) -> None:
-    """Drop the points that an earlier run finished."""
-    (folder / TALLIES).unlink(missing_ok=True)
+    """Drop the blocks that an earlier run left."""
+    for name in (TALLIES, HELD):
+        (folder / name).unlink(missing_ok=True)
 
 
 def finished(folder: Path) -> Document | None:

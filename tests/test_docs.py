@@ -59,7 +59,7 @@ def test_reference_names_every_key_of_simulation_with_its_default():
 def test_reference_sweep_is_toml():
     text = Path("docs/experiment.md").read_text()
     block = text[text.index("    [sweep]") :].replace("\n    ", "\n")
-    sweep = tomllib.loads(block.partition("\n\nFinished")[0].strip())["sweep"]
+    sweep = tomllib.loads(block.partition("\n\nBlocks")[0].strip())["sweep"]
     assert len(list(combinations(sweep))) == 4
 
 

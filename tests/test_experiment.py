@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mtpsim.experiment import content_hash, load, parse, schema, to_toml
+from mtpsim.experiment import load, parse, schema
+from mtpsim.identity import content_hash, to_toml
 from mtpsim.problems import InputError
 
 FILES = sorted(Path("experiments").glob("*.toml"))

@@ -30,7 +30,7 @@ ORDER = [
     ("contest",),
     ("compile",),
     ("experiment",),
-    ("explain",),
+    ("explain", "identity"),
     ("simulate", "record"),
     ("estimate", "verdicts"),
     ("choice", "dependence", "learning", "variants", "fit", "plan"),

@@ -8,7 +8,14 @@ import pytest
 import mtpsim
 from mtpsim.compile import FLOOR_BLOCKS
 from mtpsim.options import ExecutorChoice
-from mtpsim.simulate import plan_experiment, simulate, simulate_requests, tally_block
+from mtpsim.simulate import (
+    Prefix,
+    asked_at,
+    plan_experiment,
+    simulate,
+    simulate_requests,
+    tally_block,
+)
 from mtpsim.tally import Tally
 
 TEXT = """\
@@ -81,6 +88,14 @@ def test_any_order_of_blocks_gives_the_same_tally(seed):
     assert got.count == expected.count == requests
     assert (got.mean == expected.mean).all()
     assert (got.comoment == expected.comoment).all()
+    begin = Prefix(6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
+    again = simulate(0, plan, Shuffled(seed).submit, 2, **run, begin=begin)
+    assert (again.comoment == expected.comoment).all()
+
+
+def test_the_stopping_rule_is_asked_on_a_fixed_schedule():
+    asked = [blocks for blocks in range(1, 70) if asked_at(blocks) == blocks]
+    assert asked == [30, 36, 44, 53, 64]
 
 
 def test_tally_of_blocks_is_that_of_all_rows():
