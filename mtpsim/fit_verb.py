@@ -191,7 +191,7 @@ def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> 
     if latency.get("noise", {}).get("samples") == name + TIMES:
         beside[name + TIMES] = "".join(f"{time:.9g}\n" for time in fitted.times.samples)
     if options.out is None:  # without files beside it the experiment stands by itself
-        tables = _alone(tables, fitted)
+        tables = _alone(tables, fitted, name + TIMES)
         beside = {}
     head = "".join(f"# {note}\n" for note in [_made_by(options), *fitted.notes])
     found = document(fitted)
@@ -210,17 +210,18 @@ def _made_by(options: FitOptions) -> str:
     return f"mtpsim fit {names}; set the batch and the length of a request as you serve"
 
 
-def _alone(tables: Raw, fitted: Fitted) -> Raw:
-    """Without its files: counts for what was drawn, a law for what was sampled."""
+def _alone(tables: Raw, fitted: Fitted, samples: str) -> Raw:
+    """Without its files: counts for what was drawn, a law (if there is one) for ``samples``."""
     inputs = tables["uncertainty"].get("inputs")
     tables = {key: part for key, part in tables.items() if key != "uncertainty"}
     if inputs:
         tables["uncertainty"] = {"inputs": inputs}
-    noise = tables["latency"].get("noise", {})
-    if "samples" in noise:
-        best = fitted.times.laws[0].keys
-        tables["latency"] = {**tables["latency"], "noise": best}
-    return tables
+    latency = dict(tables["latency"])
+    if latency.get("noise", {}).get("samples") == samples:
+        latency.pop("noise")
+        if fitted.times.laws:
+            latency["noise"] = fitted.times.laws[0].keys
+    return {**tables, "latency": latency}
 
 
 def _latency(

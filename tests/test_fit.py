@@ -413,6 +413,13 @@ def test_a_fit_without_a_file_stands_alone(requests, tmp_path, capsys):
     assert "can't show correlation from round to round" in text
 
 
+def test_few_samples_that_are_kept_need_a_file_beside_them(tmp_path, capsys):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)
+    assert main(["fit", str(path), "--keep-samples", "--quiet", "--target", "50"]) == 0
+    assert mtpsim.parse(capsys.readouterr().out).latency.noise is None
+
+
 def test_logs_with_step_times_and_with_an_experiment(requests, tmp_path, capsys):
     steps = tmp_path / "steps.csv"
     steps.write_text(

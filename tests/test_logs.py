@@ -110,6 +110,17 @@ def test_times_of_rounds(form, requests, tmp_path):
     assert times == pytest.approx([t for r in requests for t in r.times], rel=1e-6)
 
 
+def test_times_without_a_told_depth_are_of_the_depth_of_the_log(tmp_path):
+    """Seven drafts in four rounds: no round of them is a plain step."""
+    found = {"num_accepted_draft_tokens": 3, "num_draft_tokens": 7, "num_spec_steps": 4}
+    record = {**found, "acceptance_histogram": {"0": 2, "1": 1, "2": 1}}
+    chunks = {"inter_chunk_latency": {"value": [9.0, 10.0, 11.0, 12.0], "unit": "ms"}}
+    (tmp_path / "log").write_text(json.dumps({"metrics": chunks, "spec_decode_acceptance": record}))
+    log = read_logs([tmp_path / "log"])
+    assert log.depth == 2
+    assert {k: v.tolist() for k, v in log.round_times.items()} == {2: [9.0, 10.0, 11.0, 12.0]}
+
+
 def test_times_of_steps_by_batch(requests, tmp_path):
     log = read_logs([written(tmp_path, "sglang-steps", requests)])
     assert log.step_times[1] == pytest.approx([t for r in requests for t in r.times])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
+import numpy as np
+
 from mtpsim.logs.entry import Counts, EntryError, QuestionError
+from mtpsim.theory import survival
 
 ROUNDED = 6e-4  # what rounding to three digits does, and a little
 
@@ -34,7 +36,7 @@ def counts_of(rates: list[float], rounds: int, accepted: int) -> Counts:
 
 def products(rates: list[float]) -> list[float]:
     """Survival rates from conditional ones."""
-    return [math.prod(rates[: j + 1]) for j in range(len(rates))]
+    return [float(rate) for rate in survival(np.asarray(rates, float))]
 
 
 def _whole(rates: list[float], rounds: int, accepted: int) -> Counts:

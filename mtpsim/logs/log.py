@@ -27,6 +27,7 @@ LEVELS: tuple[Level, ...] = (
 KEPT = 5_000  # requests kept round by round, drawn at random where there are more
 TIMES = 200_000  # times kept, the same way
 DEEPEST = 64
+NOT_TOLD = -1  # under which times of rounds stand until the depth of the log is known
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Reducer:
         drafted = entry.per_round[1] if entry.per_round else []
         aligned = len(drafted) == len(entry.round_times)
         for number, time in enumerate(entry.round_times):
-            depth = drafted[number] if aligned else entry.depth or 0
+            depth = drafted[number] if aligned else entry.depth or NOT_TOLD
             at = self._time_places.setdefault(depth, Reservoir(TIMES)).place()
             times = self._round_times.setdefault(depth, [])
             if at is not None:
@@ -277,7 +278,7 @@ class Reducer:
             np.where(tokens < 0, np.nan, tokens),
             np.array(self._time, float),
             *(reached, hit, sequence, rows),
-            {k: np.array(times) for k, times in sorted(self._round_times.items())},
+            self._times_by_depth(depth),
             self._steps(),
             self._draft_times[0] / self._draft_times[1] if self._draft_times[1] else None,
             list(self.notes),
@@ -290,6 +291,13 @@ class Reducer:
             *(none, none, nothing, nothing, none.reshape(0, 0), none.reshape(0, 0)),
             *(None, none, {}, self._steps(), None, []),
         )
+
+    def _times_by_depth(self, depth: int) -> dict[int, Floats]:
+        """Times of rounds; those whose drafts were not told are of the depth of the log."""
+        found: dict[int, list[float]] = {}
+        for drafts, times in sorted(self._round_times.items()):
+            found.setdefault(depth if drafts == NOT_TOLD else drafts, []).extend(times)
+        return {drafts: np.array(times) for drafts, times in sorted(found.items())}
 
     def _steps(self) -> dict[int, Floats]:
         return {batch: np.array(times) for batch, times in sorted(self._step_times.items())}
