@@ -49,7 +49,6 @@ class Format:
     Attributes:
         name: as ``--format`` takes it.
         engine: who writes it; logs of different engines are not fitted together.
-        holds: what an entry is, for the messages.
         claims: whether a file that begins so is of this format.
         read: all files of the format, entry by entry.
 
@@ -57,7 +56,6 @@ class Format:
 
     name: str
     engine: str
-    holds: str
     claims: Callable[[Start], bool]
     read: Callable[[Sequence[Path], Answers, Told], Found]
 
@@ -85,8 +83,8 @@ def json_format(
 
     Args:
         name: see :class:`Format`, as
-        engine: and
-        holds: are.
+        engine: is.
+        holds: what an entry is, for the messages.
         test: whether a table is an entry.
         entry: from that table, its document and what the user said.
 
@@ -111,13 +109,12 @@ def json_format(
                     except EntryError as broken:
                         yield place, broken
 
-    return Format(name, engine, holds, claims, read)
+    return Format(name, engine, claims, read)
 
 
 def line_format(
     name: str,
     engine: str,
-    holds: str,
     mark: Callable[[str], object],
     entries: Callable[
         [Iterator[tuple[int, str]], Answers], Iterator[tuple[int, Entry | EntryError]]
@@ -127,8 +124,7 @@ def line_format(
 
     Args:
         name: see :class:`Format`, as
-        engine: and
-        holds: are.
+        engine: is.
         mark: finds something in a line that is an entry.
         entries: from numbered lines that have the mark.
 
@@ -143,4 +139,4 @@ def line_format(
             for number, entry in entries(marked, answers):
                 yield Place(path, number), entry
 
-    return Format(name, engine, holds, claims, read)
+    return Format(name, engine, claims, read)

@@ -81,7 +81,6 @@ def _request(found: re.Match[str], answers: Answers) -> Entry:
 LOG = line_format(
     "llamacpp-log",
     "llama.cpp",
-    "line with the draft acceptance of a request",
     lambda line: "draft acceptance" in line or "dur(b,g,a)" in line,
     _log_entries,
 )

@@ -134,7 +134,7 @@ def _number(text: str) -> float:
         raise EntryError(f"{text!r} is given for 'seconds'; it must be a number") from None
 
 
-CSV = Format("csv", "neutral form", "row of a round", _claims_csv, _read_csv)
+CSV = Format("csv", "neutral form", _claims_csv, _read_csv)
 
 _SURVIVAL = ("synthetic_acceptance_rates",)
 _CONDITIONAL = ("nextn_accept_rates", "aic_nextn_accept_rates")

@@ -121,7 +121,6 @@ def _depth_of(length: float, rate: float) -> int | None:
 LOG = line_format(
     "sglang-log",
     "SGLang",
-    "line of a decode batch with its accept len",
     lambda line: "Decode batch" in line and "accept len" in line,
     _log_entries,
 )

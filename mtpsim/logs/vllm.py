@@ -106,7 +106,6 @@ def _difference(before: Entry | None, now: Entry) -> Entry:
 LOG = line_format(
     "vllm-log",
     "vLLM",
-    "line with metrics of speculative decoding",
     lambda line: any(mark in line for mark in _MARK),
     _log_entries,
 )
@@ -183,7 +182,6 @@ def _read_scrapes(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
 METRICS = Format(
     "vllm-metrics",
     "vLLM",
-    "counters of speculative decoding",
     lambda start: (
         "vllm:spec_decode_num_" in start.text or start.text.startswith(("# HELP", "# TYPE"))
     ),
