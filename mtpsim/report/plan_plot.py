@@ -24,7 +24,7 @@ def plan_figure(planned: Planned) -> Figure:
     frame = Frame(
         heading,
         f"to find a difference of {100 * planned.effect:g} % at {100 * planned.confidence:g} % "
-        "confidence · dots: verified by simulated benchmarks; lines: the normal law",
+        "confidence · dots: tried on simulated benchmarks; lines: planned",
         panels=min(len(asked), 6),
     )
     for axes, question in zip(frame.axes, asked, strict=False):

@@ -51,8 +51,8 @@ def heading(planned: Planned) -> str:
 def _table(planned: Planned, console: Console) -> Table:
     table = new_table()
     for name in (
-        *("question", "in the\nmodel, %", "requests,\nindependent", "verified\nright / misses"),
-        *("requests,\npaired", "verified\nright / misses"),
+        *("question", "in the\nmodel, %", "requests,\nindependent", "verified\nright/miss"),
+        *("requests,\npaired", "verified\nright/miss"),
     ):
         table.add_column(name, justify="right" if name != "question" else "left", no_wrap=True)
     for question in planned.questions:
@@ -73,7 +73,7 @@ def _begin(question: Question) -> str:
 
 
 def _verified(design: Design) -> str:
-    return f"{design.power:.3f} / {design.false:.3f}"
+    return f"{design.power:.3f}/{design.false:.3f}"
 
 
 def warning(question: Question) -> str:
