@@ -211,15 +211,15 @@ def medians(contenders: dict, turns: int) -> dict[str, float]:
 def threads(seconds: float) -> float:
     """Blocks a second of two threads over those of one."""
     compiled = plan("round")
-    tally_block(compiled, 0, compiled.block)
+    tally_block(compiled, 0, compiled.unit)
     start = time.perf_counter()
-    tally_block(compiled, 0, compiled.block)
+    tally_block(compiled, 0, compiled.unit)
     blocks = max(int(seconds / (time.perf_counter() - start)), 8)
 
     def rate(workers: int) -> float:
         with ThreadPoolExecutor(workers) as pool:
             start = time.perf_counter()
-            list(pool.map(lambda b: tally_block(compiled, b * compiled.block, compiled.block),
+            list(pool.map(lambda b: tally_block(compiled, b * compiled.unit, compiled.unit),
                           range(blocks)))  # fmt: skip
             return blocks / (time.perf_counter() - start)
 

@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mtpsim import __version__
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
-VERBS = ("run", "check", "schema", "fit", "plan", "sample", "export")
+VERBS = ("run", "show", "merge", "check", "schema", "fit", "plan", "sample", "export")
 ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
 
 
@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
             default=[],
             help="override a key of the file, as latency.noise.cv=0.2; repeatable",
         )
+    _run_options(run)
+    _run_verbs(verbs)
+    return parser
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--out", metavar="DIR", help="run directory (default: runs/FILE's name)")
     run.add_argument("--json", action="store_true", help="print the result document alone")
     run.add_argument("--quiet", action="store_true", help="no progress and no messages")
@@ -78,9 +84,27 @@ def _parser() -> argparse.ArgumentParser:
         "--executor",
         metavar="KIND[:N]",
         default="threads",
-        help="threads or processes, and how many (default: threads, one a core)",
+        help="threads, processes or dask, and how many (default: threads, one a core)",
     )
-    return parser
+    run.add_argument(
+        "--patience",
+        type=float,
+        metavar="S",
+        help="seconds without a block after which workers are taken to hang (default: 600)",
+    )
+    run.add_argument("--part", metavar="I/N", default="1/1", help="one of N parts, to be merged")
+
+
+def _run_verbs(verbs: Any) -> None:
+    show = verbs.add_parser("show", help="print and draw again what a run found, finished or not")
+    show.add_argument("run", metavar="RUN", help="a run directory")
+    show.add_argument("--json", action="store_true", help="print the result document alone")
+    show.add_argument("--out", metavar="DIR", help="draw there (default: into RUN)")
+    merge = verbs.add_parser("merge", help="add runs of several machines, parts or seeds")
+    merge.add_argument("runs", metavar="RUN", nargs="+", help="run directories")
+    merge.add_argument("-o", "--out", metavar="RUN", required=True, help="the merged run")
+    merge.add_argument("--json", action="store_true", help="print the result document alone")
+    merge.add_argument("--quiet", action="store_true", help="no messages")
 
 
 def _fit_options(fit: argparse.ArgumentParser) -> None:
@@ -133,6 +157,8 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
             return _plan(options)
         if options.verb == "sample":
             return _sample(options)
+        if options.verb in ("show", "merge"):
+            return _kept(options, given)
         return _check(options) if options.verb == "check" else _run(options, given)
     except InputError as error:
         for problem in error.problems:
@@ -193,6 +219,18 @@ def _plan(options: argparse.Namespace) -> int:
     return plan_command(experiment, PlanOptions(*asked, picture, options.json, options.quiet))
 
 
+def _kept(options: argparse.Namespace, given: list[str]) -> int:
+    from mtpsim.merge_verb import merge_command, show_command
+
+    if options.verb == "show":
+        out = Path(options.out) if options.out else None
+        return show_command(Path(options.run), out, options.json)
+    from mtpsim.options import RunOptions
+
+    chosen = RunOptions(Path(options.out), options.json, options.quiet, command=["mtpsim", *given])
+    return merge_command([Path(run) for run in options.runs], chosen)
+
+
 def _sample(options: argparse.Namespace) -> int:
     from mtpsim.experiment import load
     from mtpsim.problems import InputError, Problem
@@ -216,18 +254,38 @@ def _check(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
     from mtpsim.experiment import load
-    from mtpsim.options import ExecutorChoice, RunOptions
+    from mtpsim.options import PATIENCE, ExecutorChoice, RunOptions
     from mtpsim.problems import InputError, Problem
 
     try:
         executor = ExecutorChoice.parse(options.executor)
     except ValueError as error:
         raise InputError([Problem("", "--executor", None, str(error))]) from None
+    patience = PATIENCE if options.patience is None else options.patience
+    if not patience > 0:
+        message = f"{patience:g} is given; it must be a number of seconds above 0"
+        raise InputError([Problem("", "--patience", None, message)])
     experiment = load(options.file, _overrides(options))
     out = Path(options.out) if options.out else Path("runs", Path(options.file).stem)
     chosen = RunOptions(
-        out, options.json, options.quiet, options.fresh, executor, ["mtpsim", *given]
+        *(out, options.json, options.quiet, options.fresh, executor, ["mtpsim", *given]),
+        *(patience, _part(options.part, experiment.simulation.requests)),
     )
     from mtpsim.run_verb import run_command
 
     return run_command(experiment, chosen)
+
+
+def _part(text: str, requests: int | None) -> tuple[int, int]:
+    from mtpsim.problems import InputError, Problem
+
+    one, slash, all_ = text.partition("/")
+    given = one.isdecimal() and all_.isdecimal() and bool(slash)
+    part = (int(one), int(all_)) if given else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        message = f"{text!r} is given; it must be I/N with I from 1 to N, as 2/4"
+    elif part != (1, 1) and requests is None:
+        message = "a part needs simulation.requests: a precision is of the whole"
+    else:
+        return part
+    raise InputError([Problem("", "--part", None, message)])

@@ -17,9 +17,8 @@ from mtpsim.layout import Layout
 
 WORDS = 2.0**31
 KINDS = {"constant": 0, "cells": 1, "samples": 2}
-BLOCK_TICKS = 2**20  # work of a block, about 4 ms: fixed by the experiment, never by the machine
-FLOOR_BLOCKS = 30  # a precision stop on fewer blocks has poor coverage (docs/statistics.md)
-BLOCK_ROWS = 16384  # bounds the memory of a block where requests are short
+UNIT_TICKS = 2**20  # work of a unit, about 4 ms: fixed by the experiment, never by the machine
+UNIT_ROWS = 16384  # bounds the memory of a unit where requests are short
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Plan:
     noise: NoiseArrays
     task: Task
     layout: Layout
-    block: int
+    unit: int
     contest: Contest | None = None
 
 
@@ -107,13 +106,13 @@ def source_arrays(source: Source) -> ChainArrays | RecordingArrays:
     return chain_arrays(source)
 
 
-def block_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
-    """Requests in a block: a multiple of 64, about ``BLOCK_TICKS`` ticks of work."""
+def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
+    """Requests in a unit, of which blocks are made: a multiple of 64, ``UNIT_TICKS`` ticks."""
     positions = source.depth + 1 if source.clock == "token" else 1
     ticks = tokens or rounds * positions
     if isinstance(source, Recording) and not ticks:
         ticks = max(1, round(source.accepted.size / source.requests))
-    return int(np.clip(BLOCK_TICKS // ticks // lanes * lanes, lanes, BLOCK_ROWS))
+    return int(np.clip(UNIT_TICKS // ticks // lanes * lanes, lanes, UNIT_ROWS))
 
 
 def plan_of(
@@ -154,6 +153,6 @@ def plan_of(
             *(source.depth, every, measured, source.clock == "token"),
             len(contest.players) if contest else 0,
         ),
-        block_of(source, rounds, tokens),
+        unit_of(source, rounds, tokens),
         contest,
     )

@@ -6,7 +6,8 @@ import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
-from mtpsim.compile import FLOOR_BLOCKS, block_of
+from mtpsim.blocks import FLOOR
+from mtpsim.compile import unit_of
 from mtpsim.experiment import Experiment
 from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
@@ -88,13 +89,13 @@ def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]
     horizon = f"of {s.rounds} rounds" if s.rounds else f"of {s.tokens} tokens"
     horizon = "as long as they were" if s.as_recorded else horizon
     lines = [f"{points} point{'s' * (points > 1)}, requests {horizon}, seed {s.seed}"]
-    block = block_of(chain, s.rounds or 0, s.tokens or 0)
+    block = unit_of(chain, s.rounds or 0, s.tokens or 0)
     if s.requests:
         lines.append(f"{s.requests:,} requests a point")
     else:
         lines.append(
             f"until the speedup is known to +-{100 * (s.precision or 0):g} % at every depth: at "
-            f"least {min(FLOOR_BLOCKS * block, s.max_requests):,} requests, at most "
+            f"least {min(FLOOR * block, s.max_requests):,} requests, at most "
             f"{s.max_requests:,}"
         )
     lines.append(

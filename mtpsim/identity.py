@@ -47,14 +47,15 @@ def content_hash(experiment: Experiment) -> str:
 
 
 def work_hash(experiment: Experiment) -> str:
-    """Hash of all that a simulated request depends on: not how many there are, nor what is asked.
+    """Hash of all that a simulated request depends on, but for the seed.
 
-    Runs that agree in it share their blocks: one that needs more precision goes on from another.
+    Not how many requests there are, nor what is asked of them. Runs that agree in it share their
+    blocks where the seed is the same, and may be merged where it is not.
     """
     raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     for section in ("title", "decision", "uncertainty", "robust"):
         raw.pop(section, None)
-    for key in STOPPING:
+    for key in ("seed", *STOPPING):
         raw["simulation"].pop(key, None)
     raw["theory"] = experiment.measured_at
     return _hash(raw)

@@ -39,6 +39,7 @@ class Measured:
     dependence: Dependence | None
     outcomes: Outcomes | None = None
     log: Log | None = None
+    failure: str | None = None
 
     @property
     def experiment(self) -> Experiment:

@@ -4,30 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+Kind = Literal["threads", "processes", "dask"]
+FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
+PATIENCE = 600.0  # seconds without a block, after which workers are taken to hang
 
 
 @dataclass(frozen=True)
 class ExecutorChoice:
-    """Where blocks are simulated; ``workers`` None: one for each core."""
+    """Where blocks are simulated.
 
-    kind: Literal["threads", "processes"] = "threads"
+    Attributes:
+        kind: threads of this process, other processes, or workers of a dask cluster.
+        workers: how many; None: one for each core, or all that the cluster has.
+        address: of a dask scheduler, or its file; None: a cluster on this machine.
+
+    """
+
+    kind: Kind = "threads"
     workers: int | None = None
+    address: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ExecutorChoice:
-        """Read ``threads``, ``threads:4``, ``processes`` or ``processes:4``.
+        """Read ``threads``, ``threads:4``, ``processes:4``, ``dask`` or ``dask:tcp://HOST:8786``.
 
         Raises:
-            ValueError: it is neither.
+            ValueError: it is none of them.
 
         """
-        kind, _, count = text.partition(":")
-        if kind not in ("threads", "processes") or (":" in text and not count.isdecimal()):
-            raise ValueError(f"{text!r} is given; it must be threads[:N] or processes[:N]")
-        if count and not 1 <= int(count) <= 1024:
-            raise ValueError(f"{count} workers are given; it must be 1 to 1024")
-        return cls("threads" if kind == "threads" else "processes", int(count) if count else None)
+        given, colon, rest = text.partition(":")
+        kind: Kind | None = next((k for k in get_args(Kind) if k == given), None)
+        if kind is None or (colon and not rest):
+            raise ValueError(f"{text!r} is given; it must be {FORMS}")
+        if not rest:
+            return cls(kind)
+        if rest.isdecimal():
+            if not 1 <= int(rest) <= 1024:
+                raise ValueError(f"{rest} workers are given; it must be 1 to 1024")
+            return cls(kind, int(rest))
+        if kind != "dask":
+            raise ValueError(f"{text!r} is given; it must be {FORMS}")
+        return cls(kind, None, rest)
 
 
 @dataclass(frozen=True)
@@ -40,3 +59,5 @@ class RunOptions:
     fresh: bool = False
     executor: ExecutorChoice = ExecutorChoice()
     command: list[str] = field(default_factory=list)
+    patience: float = PATIENCE
+    part: tuple[int, int] = (1, 1)

@@ -129,10 +129,10 @@ class Totals:
         for arm in (0, 1):
             noisy = replace(plan, noise=plan.noise._replace(arm=arm), contest=None)
             parts = [
-                simulate_requests(noisy, first + at, min(plan.block, count - at))[
+                simulate_requests(noisy, first + at, min(plan.unit, count - at))[
                     :, : layout.rounds.stop
                 ]
-                for at in range(0, count, plan.block)
+                for at in range(0, count, plan.unit)
             ]
             runs.append(np.concatenate(parts))
         rows = np.stack(runs)

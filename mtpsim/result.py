@@ -245,6 +245,8 @@ def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:
 
 def _warnings(measured: Measured) -> list[str]:
     found = list(measured.experiment.warnings())
+    if measured.failure:
+        found.append(f"incomplete: {measured.failure}")
     if measured.tally.count < 30:
         found.append(
             f"only {measured.tally.count} requests: intervals over fewer than 30 may cover the "

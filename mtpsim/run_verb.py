@@ -12,6 +12,7 @@ from mtpsim.experiment import Experiment
 from mtpsim.identity import content_hash, work_hash
 from mtpsim.measured import Document
 from mtpsim.options import RunOptions
+from mtpsim.point import name_of
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
 
@@ -19,54 +20,73 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PIPE_WIDTH = 170
-DONE, NOT_PRECISE, INTERRUPTED = 0, 3, 130
+DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
 
 
 def run_command(experiment: Experiment, options: RunOptions) -> int:
     """Run, write the run directory, print; or say that it is all there already.
 
     Returns:
-        The exit code: 0 done, 3 precision not reached within the limit, 130 interrupted.
+        The exit code: 0 done, 3 precision not reached within the limit, 4 workers failed,
+        130 interrupted.
 
     Raises:
-        InputError: the directory can't be written or holds another experiment.
+        InputError: the directory can't be written, holds another experiment or is in use.
 
     """
     folder = options.out
     store.prepare(folder)
+    with store.locked(folder):
+        return _run(experiment, options)
+
+
+def _run(experiment: Experiment, options: RunOptions) -> int:
+    folder = options.out
     if options.fresh:
         store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        same = _same(folder, before, experiment)
-        if not same:
-            _say(options, f"{folder} holds this run to another precision: its blocks are used")
+        same = _same(before, experiment)
         if same and before.get("complete"):
             _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
-            return _show(before, options)
+            return show(before, options)
+        if not same:
+            _say(options, _used(folder, before, experiment))
+    store.begin(folder, experiment)
     result = _simulate(experiment, options)
-    code = _show(result.document, options)  # first: a full disk must not cost the answer
+    code = show(result.document, options)  # first: a full disk must not cost the answer
     paths = store.write(folder, experiment, result)
     _say(options, f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths))
     return code
 
 
-def _same(folder: Path, before: Document, experiment: Experiment) -> bool:
-    """Whether a run is of this very experiment; False: it differs only in how much is asked of it.
+def _same(before: Document, experiment: Experiment) -> bool:
+    return bool(before["provenance"].get("hash") == content_hash(experiment))
+
+
+def _used(folder: Path, before: Document, experiment: Experiment) -> str:
+    """What of another run is used: one of another precision, or of other points.
 
     Raises:
-        InputError: it is of another experiment.
+        InputError: nothing of it is: it is of another experiment.
 
     """
-    if before["provenance"].get("hash") == content_hash(experiment):
-        return True
-    if before["provenance"].get("work") != work_hash(experiment):
+    made, now = before["provenance"], experiment.simulation.seed
+    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
+        return f"{folder} holds this run to another precision: its blocks are used"
+    kept = set(store.Tallies(folder / store.TALLIES).names())
+    points = experiment.points()
+    known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
+    if not any(known) or not (experiment.sweep and before["experiment"].get("sweep")):
         message = "holds a run of another experiment; --fresh replaces it, --out writes elsewhere"
         raise InputError([Problem(str(folder), "--out", None, message)])
-    return False
+    new = [str(n + 1) for n, old in enumerate(known) if not old]
+    told = f"{sum(known)} of {len(points)} points are unchanged: their blocks are used"
+    return f"{folder} holds another sweep: {told}" + f"; new: {', '.join(new)}" * bool(new)
 
 
 def _simulate(experiment: Experiment, options: RunOptions) -> Result:
+    from mtpsim.crew import LostWorkersError
     from mtpsim.job import run
     from mtpsim.report.progress import progress
 
@@ -74,14 +94,20 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         _say(options, f"{saved.torn} records of an earlier run are torn: their blocks run again")
-    with progress(options.quiet) as watcher:
-        result = run(
-            experiment,
-            executor=options.executor,
-            watcher=watcher,
-            command=options.command,
-            saved=saved,
-        )
+    try:
+        with progress(options.quiet) as watcher:
+            result = run(
+                experiment,
+                executor=options.executor,
+                watcher=watcher,
+                command=options.command,
+                saved=saved,
+                patience=options.patience,
+                part=options.part,
+            )
+    except LostWorkersError as error:
+        message = f"nothing could be simulated: {error}"
+        raise InputError([Problem("", "--executor", None, message)]) from None
     if result.document["complete"]:
         saved.close()
     return result
@@ -92,7 +118,8 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _show(document: Document, options: RunOptions) -> int:
+def show(document: Document, options: RunOptions) -> int:
+    """Print the table, or JSON; returns the exit code that the run deserves."""
     if options.json:
         sys.stdout.write(store.to_json(document))
     else:
@@ -102,6 +129,11 @@ def _show(document: Document, options: RunOptions) -> int:
 
         # A pipe has no width; a log is better off with the whole table than with a folded one.
         render(document, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+    for failure in document.get("failures", []):
+        print(f"error: {failure}", file=sys.stderr)
+    if document.get("failures"):
+        _say(options, "workers failed: what was done is kept; the same command goes on")
+        return FAILED
     if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
         _say(options, "interrupted: what was done is kept; the same command completes it")
         return INTERRUPTED

@@ -6,21 +6,27 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from mtpsim.experiment import Experiment
 from mtpsim.identity import to_toml
+from mtpsim.in_order import Stretch
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
-from mtpsim.simulate import Prefix
 from mtpsim.tally import Tally
 
-RESULT, TALLIES, HELD = "result.json", "tallies.jsonl", "under_way.json"
+RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
+EXPERIMENT = "experiment.toml"
+
+
+Key = tuple[str, int]  # a point, as mtpsim.point names it, and its seed
 
 
 class Tallies:
@@ -37,55 +43,63 @@ class Tallies:
 
     def __init__(self, path: Path) -> None:
         self._path, self._held = path, path.with_name(HELD)
-        self._known: dict[str, dict[int, Prefix]] = {}
+        self._known: dict[Key, dict[tuple[int, int, int], Stretch]] = {}
         self.torn = 0
         text = _text(path)
         self._whole = not text or text.endswith("\n")
         self._kept = self._read(text)
         self._read(_text(self._held))
 
-    def _read(self, text: str) -> set[tuple[str, int]]:
-        """Take the records of a file; returns the points and requests of those that are whole."""
+    def _read(self, text: str) -> set[tuple[Key, tuple[int, int, int]]]:
+        """Take the records of a file; returns those that are whole."""
         found = set()
         for line in text.splitlines():
             try:
                 entry: Document = json.loads(line)
-                point, tally = str(entry["point"]), _tally(entry)
-                prefix = Prefix(int(entry["blocks"]), tally)
+                key = str(entry["point"]), int(entry["seed"])
+                stretch = Stretch(int(entry["first"]), int(entry["end"]), _tally(entry))
             except (ValueError, KeyError, TypeError):
                 self.torn += 1
                 continue
-            self._known.setdefault(point, {})[tally.count] = prefix
-            found.add((point, tally.count))
+            self._known.setdefault(key, {})[_range(stretch)] = stretch
+            found.add((key, _range(stretch)))
         return found
 
-    def prefixes(self, point: str) -> list[Prefix]:
-        """What is kept of a point, the fewest blocks first."""
-        known = self._known.get(point, {})
-        return [known[count] for count in sorted(known)]
+    def names(self) -> list[Key]:
+        """The points and seeds of which anything is kept."""
+        return list(self._known)
 
-    def keep(self, point: str, prefix: Prefix) -> None:
+    def stretches(self, point: str, seed: int) -> list[Stretch]:
+        """What is kept of a point, the fewest requests first."""
+        known = self._known.get((point, seed), {})
+        return sorted(known.values(), key=lambda stretch: stretch.tally.count)
+
+    def keep(self, point: str, seed: int, stretch: Stretch) -> None:
         """Append blocks of a point; floats are written so that they read back the same."""
-        count = prefix.tally.count
-        if (point, count) in self._kept:
+        key = point, seed
+        if (key, _range(stretch)) in self._kept:
             return
-        self._kept.add((point, count))
-        self._known.setdefault(point, {})[count] = prefix
+        self._kept.add((key, _range(stretch)))
+        self._known.setdefault(key, {})[_range(stretch)] = stretch
         # A disk that is full now is told of at the end, when the answer has been shown.
         with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(("" if self._whole else "\n") + _line(point, prefix))
+            file.write(("" if self._whole else "\n") + _line(key, stretch))
             self._whole = True
 
-    def hold(self, point: str, prefix: Prefix) -> None:
+    def hold(self, point: str, seed: int, stretch: Stretch) -> None:
         """Write blocks of the point under way, instead of those before."""
         aside = self._held.with_suffix(".writing")
         with suppress(OSError):
-            aside.write_text(_line(point, prefix), encoding="utf-8")
+            aside.write_text(_line((point, seed), stretch), encoding="utf-8")
             os.replace(aside, self._held)
 
     def close(self) -> None:
         """Drop what was held; for a run that is complete."""
         self._held.unlink(missing_ok=True)
+
+
+def _range(stretch: Stretch) -> tuple[int, int, int]:
+    return stretch.first, stretch.end, stretch.tally.count
 
 
 def _text(path: Path) -> str:
@@ -99,13 +113,12 @@ def _tally(entry: Document) -> Tally:
     return Tally(int(entry["count"]), mean, comoment)
 
 
-def _line(point: str, prefix: Prefix) -> str:
+def _line(key: Key, stretch: Stretch) -> str:
     entry = {
-        "point": point,
-        "blocks": prefix.blocks,
-        "count": prefix.tally.count,
-        "mean": prefix.tally.mean.tolist(),
-        "comoment": prefix.tally.comoment.tolist(),
+        **dict(zip(("point", "seed"), key, strict=True)),
+        **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},
+        "mean": stretch.tally.mean.tolist(),
+        "comoment": stretch.tally.comoment.tolist(),
     }
     return json.dumps(entry, allow_nan=False) + "\n"
 
@@ -135,10 +148,38 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
     return InputError([Problem(str(folder), "--out", None, f"can't write the run there: {reason}")])
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the lock of a killed process is gone with it.
+
+    Raises:
+        InputError: another run is under way there.
+
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        message = "another run is under way there: wait for it, or write elsewhere"
+        raise InputError([Problem(str(folder), "--out", None, message)]) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def forget(folder: Path) -> None:
     """Drop the blocks that an earlier run left."""
     for name in (TALLIES, HELD):
         (folder / name).unlink(missing_ok=True)
+
+
+def begin(folder: Path, experiment: Experiment) -> None:
+    """Say what is being run there, for whoever finds blocks and no result."""
+    aside = folder / (EXPERIMENT + ".writing")
+    with suppress(OSError):
+        aside.write_text(to_toml(experiment), encoding="utf-8")
+        os.replace(aside, folder / EXPERIMENT)
 
 
 def finished(folder: Path) -> Document | None:
@@ -175,7 +216,7 @@ def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     try:
         result.save_plots(aside)
         write_csv(result.document, aside / "result.csv")
-        (aside / "experiment.toml").write_text(to_toml(experiment), encoding="utf-8")
+        (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
         names = sorted((path.name for path in aside.iterdir()), key=lambda n: (n == RESULT, n))
         for name in names:

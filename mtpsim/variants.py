@@ -6,20 +6,20 @@ their inputs alone.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from mtpsim import estimate
 from mtpsim.compile import Plan
+from mtpsim.crew import Crew
 from mtpsim.estimate import Estimates
 from mtpsim.experiment import Experiment, Raw
+from mtpsim.in_order import Queue
 from mtpsim.problems import InputError, Problem
-from mtpsim.simulate import IN_FLIGHT, Submit, plan_experiment
 from mtpsim.spread import draws_of, ends_of, scenarios, value_at
 from mtpsim.tally import Floats, Tally
+from mtpsim.work import Work
 
 
 @dataclass(frozen=True)
@@ -105,43 +105,37 @@ def _like(raw: Raw, key: str, values: Floats) -> Any:
 
 
 def simulate_variants(
-    variants: Variants,
-    first: int,
-    submit: Submit,
-    worker_count: int,
-    told: Callable[[float], None],
+    variants: Variants, crew: Crew, told: Callable[[float], None]
 ) -> Outcomes | None:
-    """Simulate a block of requests of each variant; None where there is no variant.
+    """Simulate a unit of requests of each variant; None where there is no variant.
 
     Args:
         variants: of a point.
-        first: number of the first one, for worker processes.
-        submit: from :func:`mtpsim.simulate.workers`.
-        worker_count: from :func:`mtpsim.simulate.workers`.
+        crew: who simulates.
         told: of the share that is done.
 
     """
     experiments = variants.experiments
     if not experiments:
         return None
+    works: dict[int, Work] = {}
+
+    def block(number: int) -> tuple[Work, int, int]:
+        experiment = experiments[number]
+        work = works[number] = works.get(number) or Work.of(experiment)
+        unit = work.plan.unit
+        return work, 0, min(unit, experiment.simulation.requests or unit)
+
     found: list[Estimates] = []
-    under_way: deque[tuple[Plan, Future[Tally]]] = deque()
-    requests, todo = 0, iter(enumerate(experiments))
+    requests, queue = 0, Queue(crew, block, 0, len(experiments))
     try:
-        while len(found) < len(experiments):
-            while len(under_way) < IN_FLIGHT * worker_count and (job := next(todo, None)):
-                number, experiment = job
-                plan = plan_experiment(experiment)
-                block = min(plan.block, experiment.simulation.requests or plan.block)
-                under_way.append((plan, submit(first + number, plan, 0, block)))
-            plan, future = under_way.popleft()
-            tally = future.result()
+        for number, experiment in enumerate(experiments):
+            tally = queue.take(number)
             requests = tally.count
-            found.append(_speedup(plan, tally, experiments[len(found)]))
+            found.append(_speedup(works.pop(number).plan, tally, experiment))
             told(len(found) / len(experiments))
     finally:
-        for _, future in under_way:
-            future.cancel()
+        queue.cancel()
     one, two = len(variants.draws), len(variants.draws) + len(variants.ends)
     return Outcomes(variants, requests, found[:one], found[one:two], found[two:])
 

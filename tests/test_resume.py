@@ -10,7 +10,7 @@ import time
 import pytest
 
 import mtpsim
-from mtpsim import job
+from mtpsim import point
 from mtpsim.cli import main
 from mtpsim.store import HELD, TALLIES, Tallies
 
@@ -59,13 +59,13 @@ class Dying:
 def test_an_interrupted_point_goes_on_from_its_last_block(looks, saved, monkeypatch):
     experiment = parsed("precision = 0.0003")
     whole = mtpsim.run(experiment)
-    monkeypatch.setattr(job, "GLANCE", 0.0)
+    monkeypatch.setattr(point, "GLANCE", 0.0)
     cut = mtpsim.run(experiment, watcher=Dying(looks), saved=Tallies(saved))
     assert cut.points[0]["interrupted"]
     before = []
-    inner = job.simulate
+    inner = point.simulate
     monkeypatch.setattr(
-        job, "simulate", lambda *a, **k: before.append(k["begin"]) or inner(*a, **k)
+        point, "simulate", lambda *a, **k: before.append(k["begin"]) or inner(*a, **k)
     )
     again = mtpsim.run(experiment, saved=Tallies(saved))
     assert before[0].tally.count == cut.points[0]["requests"]
@@ -95,7 +95,7 @@ def test_a_finished_point_is_not_simulated_again(saved, monkeypatch):
         experiment = parsed(stop)
         whole = mtpsim.run(experiment, saved=Tallies(saved))
         with monkeypatch.context() as patch:
-            patch.setattr(job, "simulate", None)
+            patch.setattr(point, "simulate", None)
             assert points(mtpsim.run(experiment, saved=Tallies(saved))) == points(whole)
 
 
@@ -143,8 +143,9 @@ def test_a_killed_run_goes_on(executor, tmp_path, capsys):
 
 def test_records_of_another_shape_are_dropped(saved):
     saved.write_text(
-        '{"point": "a", "blocks": 1, "count": 64, "mean": [1.0], "comoment": [[1.0, 2.0]]}\n'
-        '{"point": "a", "blocks": 1}\n[]\nnull\n'
+        '{"point": "a", "seed": 1, "first": 0, "end": 1, "count": 64, "mean": [1.0], '
+        '"comoment": [[1.0, 2.0]]}\n'
+        '{"point": "a", "seed": 1, "end": 1}\n[]\nnull\n'
     )
     assert Tallies(saved).torn == 4
-    assert Tallies(saved).prefixes("a") == []
+    assert Tallies(saved).stretches("a", 1) == []

@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.compile import FLOOR_BLOCKS
+from mtpsim.blocks import FLOOR, asked_at, blocks_for, edge
+from mtpsim.in_order import Stretch, simulate
 from mtpsim.options import ExecutorChoice
-from mtpsim.simulate import (
-    Prefix,
-    asked_at,
-    plan_experiment,
-    simulate,
-    simulate_requests,
-    tally_block,
-)
+from mtpsim.simulate import plan_experiment, simulate_requests, tally_block
 from mtpsim.tally import Tally
+from mtpsim.work import Work
 
 TEXT = """\
 [acceptance]
@@ -63,12 +58,14 @@ def test_other_seeds_give_other_numbers(one_thread):
 class Shuffled:
     """An executor that finishes blocks in another order than they were submitted."""
 
+    count, patience = 2, None
+
     def __init__(self, seed):
         self.rng, self.waiting = np.random.default_rng(seed), []
 
-    def submit(self, number, plan, first, size):
+    def submit(self, work, first, size):
         future = Future()
-        self.waiting.append((future, plan, first, size))
+        self.waiting.append((future, work.plan, first, size))
         if len(self.waiting) == 6:
             for index in self.rng.permutation(6):
                 done, *job = self.waiting[index]
@@ -79,23 +76,37 @@ class Shuffled:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_order_of_blocks_gives_the_same_tally(seed):
-    plan = plan_experiment(experiment())
-    requests = 12 * plan.block
+    work = Work.of(experiment())
+    plan = work.plan
+    requests = 12 * plan.unit
     run = {"requests": requests, "enough": lambda _: False, "finished": lambda _: None}
-    got = simulate(0, plan, Shuffled(seed).submit, 2, **run)
-    blocks = [tally_block(plan, b * plan.block, plan.block) for b in range(12)]
+    got = simulate(work, Shuffled(seed), **run)
+    blocks = [tally_block(plan, b * plan.unit, plan.unit) for b in range(12)]
     expected = sum(blocks, Tally.empty(plan.layout.columns))
     assert got.count == expected.count == requests
     assert (got.mean == expected.mean).all()
     assert (got.comoment == expected.comoment).all()
-    begin = Prefix(6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
-    again = simulate(0, plan, Shuffled(seed).submit, 2, **run, begin=begin)
+    begin = Stretch(0, 6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
+    again = simulate(work, Shuffled(seed), **run, begin=begin)
     assert (again.comoment == expected.comoment).all()
 
 
 def test_the_stopping_rule_is_asked_on_a_fixed_schedule():
-    asked = [blocks for blocks in range(1, 70) if asked_at(blocks) == blocks]
-    assert asked == [30, 36, 44, 53, 64]
+    asked = [blocks for blocks in range(1, 90) if asked_at(blocks) == blocks]
+    assert asked == [30, 36, 44, 53, 64, 71, 79, 89]
+    assert [edge(blocks) for blocks in asked] == [30, 36, 44, 53, 64, 78, 94, 114]
+
+
+def test_blocks_grow_with_what_is_before_them_and_then_stay():
+    sizes = np.diff([edge(block) for block in range(600)])
+    assert edge(0) == 0
+    assert sizes[:64].max() == sizes[63] == 1
+    assert (np.diff(sizes) >= 0).all()
+    assert sizes.max() == sizes[-1] == 64
+    assert all(size <= max(edge(block) / 32, 1) for block, size in enumerate(sizes))
+    for units in [0, 1, 63, 64, 65, 66, 1000, 4095, 4096, 4097, 10**9]:
+        assert edge(blocks_for(units)) >= units
+        assert units == 0 or edge(blocks_for(units) - 1) < units
 
 
 def test_tally_of_blocks_is_that_of_all_rows():
@@ -120,7 +131,7 @@ def test_precision_stop_waits_for_the_floor_and_then_stops_early():
     result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
     (point,) = result.points
     plan = plan_experiment(experiment(simulation="rounds = 20\nprecision = 0.9"))
-    assert point["requests"] == FLOOR_BLOCKS * plan.block
+    assert point["requests"] == FLOOR * plan.unit
     assert point["precision_reached"] is True
 
 
@@ -144,7 +155,7 @@ class Interrupting:
 
 
 def test_an_interrupt_keeps_what_was_done(monkeypatch):
-    monkeypatch.setattr("mtpsim.job.GLANCE", 0.0)
+    monkeypatch.setattr("mtpsim.point.GLANCE", 0.0)
     slow = experiment(simulation="rounds = 50\nrequests = 1000000")
     result = mtpsim.run(slow, watcher=Interrupting(3))
     (point,) = result.points
@@ -153,7 +164,7 @@ def test_an_interrupt_keeps_what_was_done(monkeypatch):
     assert not result.document["complete"]
     plan = plan_experiment(slow)
     same = mtpsim.run(experiment(simulation=f"rounds = 50\nrequests = {point['requests']}"))
-    assert point["requests"] % plan.block == 0
+    assert point["requests"] % plan.unit == 0
     assert same.points[0]["depths"] == point["depths"]
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import mtpsim
-from mtpsim import job
+from mtpsim import point
 from mtpsim.cli import main
 from mtpsim.problems import InputError
 from mtpsim.store import Tallies
@@ -117,25 +117,28 @@ def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, m
     experiment, saved = mtpsim.load(file), tmp_path / "run" / "tallies.jsonl"
     whole = mtpsim.run(experiment).points
     saved.parent.mkdir()
-    monkeypatch.setattr("mtpsim.job.GLANCE", 0.0)
+    monkeypatch.setattr("mtpsim.point.GLANCE", 0.0)
     cut = mtpsim.run(experiment, watcher=Dying(), saved=Tallies(saved))
     assert not cut.document["complete"]
     assert len(saved.read_text().splitlines()) == 1
     with saved.open("a") as torn:
         torn.write('{"point": "abc", "mean": [1.0, ')  # a crash while writing
     simulated = []
-    inner = job.simulate
-    monkeypatch.setattr(
-        job, "simulate", lambda n, *a, **k: simulated.append(n) or inner(n, *a, **k)
-    )
+    inner = point.simulate
+
+    def watched(work, *rest, **options):
+        simulated.append(work.experiment.simulation.seed)
+        return inner(work, *rest, **options)
+
+    monkeypatch.setattr(point, "simulate", watched)
     assert main(["run", str(file), "--out", str(saved.parent)]) == 0
-    assert simulated == [2]  # the second one was just done when it was stopped
+    assert simulated == [3]  # the second one was just done when it was stopped
     document = json.loads((saved.parent / "result.json").read_text())
     assert document["points"] == json.loads(json.dumps(whole))
     assert len(Tallies(saved)._known) == 3
     simulated.clear()
     assert main(["run", str(file), "--out", str(saved.parent), "--fresh", "--quiet"]) == 0
-    assert simulated == [0, 1, 2]
+    assert simulated == [1, 2, 3]
 
 
 def test_a_point_of_other_numbers_is_not_taken(file, tmp_path):

@@ -1,0 +1,86 @@
+"""``mtpsim merge`` and ``mtpsim show``: what kept blocks say, without simulating."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mtpsim import store
+from mtpsim.experiment import Experiment
+from mtpsim.measured import Document
+from mtpsim.merge import experiment_of, merge
+from mtpsim.options import RunOptions
+from mtpsim.problems import InputError, Problem
+from mtpsim.result import Result
+from mtpsim.run_verb import DONE, show
+
+
+def merge_command(runs: list[Path], options: RunOptions) -> int:
+    """Merge runs into a new run directory and print what they say together.
+
+    Returns:
+        The exit code, as of ``run``.
+
+    Raises:
+        InputError: runs can't be merged, or the directory can't be written or holds a run.
+
+    """
+    folder = options.out
+    if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
+        message = "holds a run already; give an empty directory"
+        raise InputError([Problem(str(folder), "--out", None, message)])
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise InputError([Problem("", "RUN", None, "the same run is given twice")])
+    store.prepare(folder)
+    with store.locked(folder):
+        merged = merge(runs, options.command)
+        for text in merged.overlaps:
+            _say(text, options.quiet)
+        kept = store.Tallies(folder / store.TALLIES)
+        for name, pieces in merged.used.items():
+            for piece in pieces:
+                kept.keep(name, piece.seed, piece.stretch)
+        code = show(merged.result.document, options)
+        paths = store.write(folder, experiment_of(runs[0]), merged.result)
+    _say(f"\n{len(paths)} files in {folder}", options.quiet)
+    return code
+
+
+def show_command(run: Path, out: Path | None, json: bool) -> int:
+    """Print and draw a run again; an unfinished one from the blocks that it has kept.
+
+    Returns:
+        The exit code, as of ``run``.
+
+    Raises:
+        InputError: it is no run directory, or its files can't be read.
+
+    """
+    experiment = experiment_of(run)
+    document = store.finished(run)
+    result = merge([run]).result if document is None else _again(experiment, document)
+    if document is None:
+        _say(f"{run} is unfinished: this is what its blocks say so far")
+    show(result.document, RunOptions(run, json))
+    folder = out or run
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = result.save_plots(folder)
+    except OSError as error:
+        _say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
+    else:
+        _say(f"{len(paths)} plots in {folder}")
+    return DONE
+
+
+def _again(experiment: Experiment, document: Document) -> Result:
+    """A finished run with what its plots need besides the document: round times, drawn anew."""
+    from mtpsim.job import drawn_times
+
+    seed, points = experiment.simulation.seed, experiment.points()[: len(document["points"])]
+    return Result(document, [drawn_times(point.experiment, seed) for point in points])
+
+
+def _say(text: str, quiet: bool = False) -> None:
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
