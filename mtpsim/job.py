@@ -49,8 +49,8 @@ def run(
     Args:
         experiment: from :func:`mtpsim.load`.
         executor: threads, processes or dask, as ``"dask:tcp://HOST:8786"`` too; by default a thread
-            for each core. Or any executor of ``concurrent.futures``, which stays open. With processes,
-            call this under ``if __name__ == "__main__":``, since they are spawned.
+            for each core. Or any executor of ``concurrent.futures``, which stays open. With
+            processes, call this under ``if __name__ == "__main__":``, since they are spawned.
         watcher: told of progress.
         command: kept in the provenance.
         saved: where blocks are kept, and found again.
