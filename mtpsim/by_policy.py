@@ -27,7 +27,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
     contest = measured.plan.contest
     if contest is None or measured.log is None:
         return None
-    speedup = measured.estimates(estimate.with_policies)
+    speedup = measured.sharp(estimate.with_policies)
     depths = measured.layout.depth + 1
     chosen = [best, *range(depths, len(speedup.values))]
     gain, half = against_one(

@@ -7,13 +7,12 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    model_validator,
 )
 
 from mtpsim.acceptance import Acceptance, Recording, Source
@@ -23,72 +22,15 @@ from mtpsim.decision import Decision
 from mtpsim.latency import AnyLatency, CostModel
 from mtpsim.measure import TheorySpec
 from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.simulation import Simulation
 from mtpsim.spec import Spec
 from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
 from mtpsim.sweep import Sweep, combinations, parse_value, put
 from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
-ROUNDS, PRECISION = 200, 0.001
 EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
 BOUNDS_NEED = "a model of hidden states; recorded requests have none that could be known"
-
-
-class Simulation(Spec):
-    """How long requests are, and how many of them are simulated."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="of all randomness")
-    rounds: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None, description=f"rounds a request; {ROUNDS} where neither it nor tokens is given"
-    )
-    tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None, description="tokens a request, the last round cut at the limit; instead of rounds"
-    )
-    as_recorded: bool = Field(
-        False, description='each request as long as it was recorded (model = "trace")'
-    )
-    precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        description="relative half-width to reach for the speedup at every depth; "
-        f"{PRECISION} where neither it nor requests is given",
-    )
-    requests: Annotated[int, Field(ge=2, le=10**12)] | None = Field(
-        None, description="number of requests, instead of a precision"
-    )
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.95, description="of all intervals, two-sided"
-    )
-    epsilon: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.005, description="the theory holds where its relative error is surely within this"
-    )
-    max_requests: Annotated[int, Field(ge=2, le=10**12)] = Field(
-        10_000_000, description="where a run to a precision gives up"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        given = {key: value for key, value in data.items() if value is not None}
-        for one, other, default in (
-            ("rounds", "tokens", ROUNDS),
-            ("precision", "requests", PRECISION),
-        ):
-            if one not in given and other not in given:
-                given[one] = default
-        if given.get("as_recorded") is True and not {"rounds", "tokens"} & data.keys():
-            given.pop("rounds")
-        return given
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Simulation:
-        for one, other in (("rounds", "tokens"), ("precision", "requests")):
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"`{one}` and `{other}` are both given; give one of them")
-        if self.as_recorded and (self.rounds or self.tokens):
-            raise ValueError("`as_recorded` leaves no room for `rounds` or `tokens`")
-        return self
 
 
 @dataclass(frozen=True)
@@ -236,6 +178,11 @@ def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
     if experiment.simulation.as_recorded and not isinstance(source, Recording):
         wrong["simulation", "as_recorded"] = (
             f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
+        )
+    if max(experiment.simulation.between or (0,)) > source.depth:
+        wrong["simulation", "between"] = (
+            f"{list(experiment.simulation.between or ())} is given, but the acceptance model has "
+            f"depth {source.depth}"
         )
     return wrong | _wrong_policies(experiment, source) | _wrong_variants(experiment)
 

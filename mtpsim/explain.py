@@ -9,6 +9,7 @@ from mtpsim.acceptance.chain import stationary
 from mtpsim.blocks import FLOOR
 from mtpsim.compile import unit_of
 from mtpsim.experiment import Experiment
+from mtpsim.simulation import Simulation
 from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
 
@@ -84,6 +85,15 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
     return lines
 
 
+def _aim(s: Simulation) -> str:
+    """What a run to a precision waits for."""
+    target = s.precision or 0
+    close = f"+-{100 * target:g} %" if s.scale == "relative" else f"+-{target:g}"
+    if s.between:
+        return f"the difference in speedup of depths {s.between[0]} and {s.between[1]} is {close}"
+    return f"the {s.precision_of.replace('_', ' ')} is known to {close} at every depth"
+
+
 def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]:
     s = experiment.simulation
     horizon = f"of {s.rounds} rounds" if s.rounds else f"of {s.tokens} tokens"
@@ -94,8 +104,7 @@ def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]
         lines.append(f"{s.requests:,} requests a point")
     else:
         lines.append(
-            f"until the speedup is known to +-{100 * (s.precision or 0):g} % at every depth: at "
-            f"least {min(FLOOR * block, s.max_requests):,} requests, at most "
+            f"until {_aim(s)}: at least {min(FLOOR * block, s.max_requests):,} requests, at most "
             f"{s.max_requests:,}"
         )
     lines.append(

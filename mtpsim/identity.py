@@ -10,6 +10,7 @@ from typing import Any
 from mtpsim.experiment import Experiment, Raw
 
 STOPPING = ("precision", "requests", "max_requests", "confidence", "epsilon")
+ASKED = ("precision_of", "precision_is", "between", "control_variates")
 
 
 def _with_files(value: Any, folder: Path, digest: bool) -> Any:
@@ -55,7 +56,7 @@ def work_hash(experiment: Experiment) -> str:
     raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     for section in ("title", "decision", "uncertainty", "robust"):
         raw.pop(section, None)
-    for key in ("seed", *STOPPING):
+    for key in ("seed", *STOPPING, *ASKED):
         raw["simulation"].pop(key, None)
     raw["theory"] = experiment.measured_at
     return _hash(raw)

@@ -13,6 +13,7 @@ from mtpsim import estimate
 from mtpsim.acceptance import Source
 from mtpsim.compile import Plan
 from mtpsim.contest import Log
+from mtpsim.control import Controls, controlled, controls_of
 from mtpsim.dependence import Dependence
 from mtpsim.estimate import Estimates, Theory
 from mtpsim.experiment import Experiment, Point
@@ -40,6 +41,7 @@ class Measured:
     outcomes: Outcomes | None = None
     log: Log | None = None
     failure: str | None = None
+    rows: Floats | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -60,10 +62,12 @@ class Measured:
     @cached_property
     def theory(self) -> Theory:
         """The closed form as the experiment wants it: what is plugged in."""
-        times, given = self.latency.round_time, self.experiment.theory
-        if given is None:
-            return Theory(times, self.experiment.acceptance.stated_rates())
-        return Theory(times, None, given.definition, given.weighting)
+        return theory_of(self.experiment, self.latency)
+
+    @cached_property
+    def controls(self) -> Controls:
+        """Totals whose means are known."""
+        return controls_of(self.source, self.latency, self.layout, self.horizon)
 
     def estimates(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
         """Estimates of one of the functions of :mod:`mtpsim.estimate`."""
@@ -71,6 +75,15 @@ class Measured:
             lambda means: function(means, self.layout),
             self.tally,
             self.experiment.simulation.confidence,
+        )
+
+    def sharp(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+        """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
+        simulation, tally = self.experiment.simulation, self.tally
+        if simulation.control_variates:
+            tally = controlled(tally, self.controls)
+        return estimate.delta(
+            lambda means: function(means, self.layout), tally, simulation.confidence
         )
 
     def error(self, estimates: Estimates, index: int) -> Error:
@@ -84,6 +97,14 @@ class Measured:
             simulation.epsilon,
             simulation.confidence,
         )
+
+
+def theory_of(experiment: Experiment, latency: CompiledLatency) -> Theory:
+    """The closed form as an experiment wants it."""
+    times, given = latency.round_time, experiment.theory
+    if given is None:
+        return Theory(times, experiment.acceptance.stated_rates())
+    return Theory(times, None, given.definition, given.weighting)
 
 
 def number(value: float) -> float | None:

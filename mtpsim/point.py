@@ -5,27 +5,32 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from mtpsim import __version__, estimate
+from mtpsim import __version__
 from mtpsim.acceptance import Recording, Source
+from mtpsim.aim import half_width
 from mtpsim.blocks import FLOOR, asked_at, edge
 from mtpsim.contest import Log
+from mtpsim.control import Controls, controlled, controls_of
 from mtpsim.crew import Crew
 from mtpsim.dependence import dependence, sample_size
+from mtpsim.estimate import Theory
 from mtpsim.experiment import Point
 from mtpsim.identity import work_hash
 from mtpsim.in_order import Stretch, last_block, simulate
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.measured import Measured
+from mtpsim.measured import Measured, theory_of
 from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter
 from mtpsim.simulate import play_policies
+from mtpsim.tails import sample_rows
 from mtpsim.tally import Tally
 from mtpsim.variants import Outcomes, Variants, simulate_variants
 from mtpsim.work import Work
 
 HOLD = 1.0  # seconds between two times that blocks under way are kept
 GLANCE = 0.2  # seconds between two looks at the half-width for the progress display
+SHARP = ("speedup", "marginal", "difference")  # may be narrowed by control variates
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds that policies are watched in
 
 
@@ -75,6 +80,7 @@ class PointJob:
         self.simulation = point.experiment.simulation
         self.work = Work.of(point.experiment)
         self.plan = self.work.plan
+        self._theory, self._controls = self._judged()
         self.tally = Tally.empty(self.plan.layout.columns)
         self.reached = False
         self.failure: str | None = None
@@ -101,12 +107,21 @@ class PointJob:
         return self.simulation.requests or self.simulation.max_requests
 
     def half_width(self, tally: Tally) -> float:
-        """Greatest relative half-width of the speedup over all depths."""
-        layout = self.plan.layout
-        gain = estimate.delta(
-            lambda means: estimate.with_policies(means, layout), tally, self.simulation.confidence
-        )
-        return float((gain.half_width / gain.values).max())
+        """Greatest half-width over all depths of the quantity whose precision is asked for."""
+        if self._controls is not None:
+            tally = controlled(tally, self._controls)
+        return half_width(self.simulation, self._theory, self.plan.layout, tally)
+
+    def _judged(self) -> tuple[Theory, Controls | None]:
+        """The closed form, and the controls where they are wanted and may be used."""
+        experiment, simulation = self.point.experiment, self.simulation
+        source = experiment.acceptance.chain()
+        latency = experiment.latency.compile(source.depth)
+        theory = theory_of(experiment, latency)
+        if not simulation.control_variates or simulation.precision_of not in SHARP:
+            return theory, None
+        horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+        return theory, controls_of(source, latency, self.plan.layout, horizon)
 
     def enough(self, tally: Tally) -> bool:
         """Whether the precision is reached."""
@@ -191,7 +206,10 @@ class PointJob:
         if precision is not None:
             reached = min(1.0, (precision / half_width) ** 2) if half_width > 0 else 1.0
             share = max(min(edge(stretch.end) / FLOOR, reached), share)
-        self.watcher.update(self.label, min(share, 1.0), count, half_width, precision)
+        # A width in ms or in units of the speedup is no percentage: the bar alone moves.
+        relative = self.simulation.scale == "relative"
+        told = (half_width, precision) if relative else (None, None)
+        self.watcher.update(self.label, min(share, 1.0), count, *told)
 
     def vary(self, variants: Variants, crew: Crew) -> None:
         """Simulate the variants of the point."""
@@ -213,6 +231,7 @@ class PointJob:
         return Measured(
             *(self.point, self.plan, source, latency, self.tally, reached, interrupted, found),
             *(self.outcomes, self._log(), self.failure),
+            rows=sample_rows(self.plan, self.tally.count),
         )
 
     def _log(self) -> Log | None:

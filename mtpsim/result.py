@@ -12,10 +12,12 @@ from mtpsim import estimate, theory, uncertain
 from mtpsim.advise import Steps, advise
 from mtpsim.by_policy import adaptive
 from mtpsim.choice import choose, log_of
+from mtpsim.control import factors
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
 from mtpsim.measured import Document, Measured, interval, number
 from mtpsim.on_trial import diagnostics, trial
+from mtpsim.tails import SHARES, tails
 from mtpsim.tally import Floats
 from mtpsim.verdicts import judge
 
@@ -124,9 +126,9 @@ def _document(measured: Measured) -> Document:
     rates = measured.estimates(estimate.conditional)
     plugged = measured.theory.plugged(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
-    steps = Steps(measured.estimates(estimate.marginal), *_break_even(measured, solved[-1]))
+    steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, solved[-1]))
     depths = _depths(measured, solved, plugged, steps)
-    speedup = measured.estimates(estimate.speedup)
+    speedup = measured.sharp(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
     indifference = measured.experiment.decision.indifference
     for k, depth in enumerate(depths):
@@ -138,6 +140,7 @@ def _document(measured: Measured) -> Document:
             "best": float(choice.probability[k]),
             "regret": float(choice.regret[k]),
         }
+    _add_tails(depths, measured)
     advice = advise(speedup, steps, choice, simulation.confidence, indifference)
     return {
         "set": measured.point.set,
@@ -155,6 +158,7 @@ def _document(measured: Measured) -> Document:
         "depths": depths,
         "trial": trial(measured),
         "diagnostics": diagnostics(measured),
+        "variance": _variance(measured),
         "advice": vars(advice),
         "adaptive": adaptive(measured, choice.best),
         "uncertainty": uncertain.uncertainty(measured.experiment, measured.outcomes),
@@ -172,7 +176,7 @@ def _depths(
     theory_speedup = theory.speedup(plugged, times[0], times)
     length = measured.estimates(estimate.accept_length)
     time = measured.estimates(estimate.round_time)
-    gain = measured.estimates(estimate.speedup)
+    gain = measured.sharp(estimate.speedup)
     error = measured.estimates(measured.theory.error)
     length_error = measured.estimates(measured.theory.length_error)
     mean_times = measured.latency.verify, measured.latency.draft
@@ -210,6 +214,31 @@ def _depths(
             }
         documents.append(document)
     return documents
+
+
+def _add_tails(depths: list[Document], measured: Measured) -> None:
+    """Enter quantiles of requests at each depth."""
+    if measured.rows is None:
+        return
+    found = tails(measured.rows, measured.plan, measured.experiment.simulation.confidence)
+    for name, table in zip(("request_time", "request_speed"), found, strict=True):
+        for depth, cells in zip(depths, table, strict=True):
+            depth[name] = {
+                f"p{100 * share:g}": dict(
+                    zip(("mean", "low", "high"), map(number, cell), strict=True)
+                )
+                for share, cell in zip(SHARES, cells, strict=True)
+            }
+
+
+def _variance(measured: Measured) -> Document:
+    """What the ways to less variance gain, step by step."""
+    shared, controls = factors(measured.tally, measured.controls, measured.layout)
+    return {
+        "shared_random_numbers": shared,
+        "control_variates": controls,
+        "used": measured.experiment.simulation.control_variates,
+    }
 
 
 def _at(allowed: Estimates, depth: int) -> Document:

@@ -13,6 +13,7 @@ from mtpsim.report.latency_plot import RoundTimes, latency_figure
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.speedup_plot import speedup_figure
 from mtpsim.report.step_plots import accepted_figure, marginal_figure
+from mtpsim.report.tail_plot import requests_figure
 from mtpsim.report.theory_plot import theory_figure
 from mtpsim.report.uncertain_plot import uncertainty_figure
 
@@ -26,6 +27,7 @@ __all__ = [
     "learning_figure",
     "marginal_figure",
     "policies_figure",
+    "requests_figure",
     "save_plots",
     "speedup_figure",
     "theory_figure",
@@ -57,6 +59,8 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
     if all("trial" in point for point in result["points"]):
         figures["theory"] = theory_figure(result)
         figures["dependence"] = dependence_figure(result)
+    if all(point["depths"][0].get("request_speed") for point in result["points"]):
+        figures["requests"] = requests_figure(result)
     if result.get("by_batch"):
         figures["batch"] = batch_figure(result)
     if any(point.get("adaptive") for point in result["points"]):

@@ -13,6 +13,7 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+TAILS = ("request_time", "request_speed")
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 SINGLE = "break_even_rate"
 Row = dict[str, Any]
@@ -56,6 +57,11 @@ def _cells(depth: Document) -> list[tuple[str, Row]]:
         (quantity, {field: depth[quantity].get(field) for field in kept})
         for quantity in QUANTITIES
         if depth.get(quantity)
+    ]
+    cells += [
+        (f"{name}_{share}", dict(cell))
+        for name in TAILS
+        for share, cell in (depth.get(name) or {}).items()
     ]
     if depth.get(SINGLE) is not None:
         cells.append((SINGLE, {"theory": depth[SINGLE]}))

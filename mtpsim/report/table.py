@@ -27,6 +27,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.report.margins import margins
 from mtpsim.report.policies import print_policies, print_sweep_policies
+from mtpsim.report.requests import tail_sentence, variance_sentence
 from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 from mtpsim.report.uncertain_table import print_uncertain
@@ -116,7 +117,12 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     if alone and point.get("trial"):
         console.print()
         print_trial(point, console)
-    for sentence in [*findings(point), _undecided(point)]:
+    for sentence in [
+        *findings(point),
+        tail_sentence(point),
+        variance_sentence(point),
+        _undecided(point),
+    ]:
         if sentence:
             say(console, sentence)
     _print_warnings(point.get("warnings") or [], console)

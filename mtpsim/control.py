@@ -1,0 +1,102 @@
+"""Less variance for the same rounds: what shared random numbers gain, and control variates.
+
+The controls are totals whose means are known exactly: the time of plain steps from the latency
+table, tokens and rounds at depth M from the solved chain. The closed form under test is never one
+of them, and what is said of its errors never uses them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim import estimate
+from mtpsim.acceptance import Source
+from mtpsim.exact import solve
+from mtpsim.latency import CompiledLatency
+from mtpsim.layout import Layout
+from mtpsim.tally import Floats, Tally
+
+Factors = list[float | None]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Totals of a request with means that are known.
+
+    Attributes:
+        columns: ``[q]`` of a row.
+        means: ``[q]``.
+
+    """
+
+    columns: list[int]
+    means: Floats
+
+
+def controls_of(
+    source: Source, latency: CompiledLatency, layout: Layout, horizon: dict[str, int]
+) -> Controls:
+    """The controls of a point; ``horizon`` as :func:`mtpsim.exact.solve` takes it."""
+    at = layout.measured_at
+    plain, deep = solve(source, 0, **horizon), solve(source, at, **horizon)
+    columns = [layout.seconds.start, layout.tokens.start + at, layout.rounds.start + at]
+    means = [plain.slow_rounds * latency.round_time[0], deep.tokens, deep.rounds]
+    return Controls(columns, np.array(means))
+
+
+def controlled(tally: Tally, controls: Controls) -> Tally:
+    """The tally of what a regression on the controls leaves, at the controls' known means.
+
+    Linear regression with estimated slopes (Lavenberg and Welch 1981): a bias of order 1/n, and a
+    degree of freedom for each control.
+    """
+    varies = np.diag(tally.comoment)[controls.columns] > 0
+    columns = [c for c, some in zip(controls.columns, varies, strict=True) if some]
+    left = tally.count - 1 - len(columns)
+    if not columns or left < 1:
+        return tally
+    cross = tally.comoment[columns]
+    scale = np.sqrt(np.diag(cross[:, columns]))
+    inverse = np.linalg.pinv(cross[:, columns] / np.outer(scale, scale), rcond=1e-10)
+    slopes = (inverse / np.outer(scale, scale)) @ cross
+    mean = tally.mean - (tally.mean[columns] - controls.means[varies]) @ slopes
+    rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / left
+    return Tally(tally.count, mean, rest)
+
+
+def log_pace(means: Floats, layout: Layout) -> Floats:
+    """Logarithm of tokens a ms by depth, ``[..., K + 1]``."""
+    return np.log(means[..., layout.tokens] / means[..., layout.seconds])
+
+
+def _of_steps(covariance: Floats) -> tuple[Floats, Floats]:
+    """For each step of depth: the variance of its gain, and what it were without covariance."""
+    alone = np.diag(covariance)
+    apart = alone[1:] + alone[:-1]
+    return apart - 2 * np.diag(covariance, 1), apart
+
+
+def factors(tally: Tally, controls: Controls, layout: Layout) -> tuple[Factors, Factors]:
+    """How many times fewer rounds the gain of each step needs for the same half-width.
+
+    Returns:
+        From shared random numbers, against depths simulated apart from each other; and from the
+        controls on top of that. None where nothing is left that varies.
+
+    """
+    plain = estimate.delta(lambda means: log_pace(means, layout), tally, 0.95).covariance
+    better = controlled(tally, controls)
+    rest = estimate.delta(lambda means: log_pace(means, layout), better, 0.95).covariance
+    together, apart = _of_steps(plain)
+    left, _ = _of_steps(rest)
+    return _ratios(apart, together), _ratios(together, left)
+
+
+def _ratios(top: Floats, bottom: Floats) -> Factors:
+    nothing = 1e-9 * np.abs(top)  # rounding, not variance
+    return [
+        float(a / b) if b > limit else None
+        for a, b, limit in zip(top, bottom, nothing, strict=True)
+    ]

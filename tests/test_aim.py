@@ -1,0 +1,108 @@
+"""A precision of any reported quantity: reached where it is said to be, and as it is said."""
+
+import json
+
+import pytest
+
+import mtpsim
+from mtpsim.cli import main
+
+TEXT = """
+[acceptance]
+model = "regime"
+rates = [[0.9, 0.8], [0.5, 0.4]]
+sojourn = [20, 20]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+noise = { distribution = "lognormal", cv = 0.1 }
+[theory]
+measured_at = 1
+[simulation]
+rounds = 3000
+max_requests = 2000000
+"""
+
+
+def width(cell):
+    return (cell["high"] - cell["low"]) / 2
+
+
+def greatest(point, quantity, scale):
+    cells = [depth[quantity] for depth in point["depths"] if depth[quantity]]
+    return max(width(c) / (abs(c["mean"]) if scale == "relative" else 1) for c in cells)
+
+
+@pytest.fixture(scope="module")
+def soonest():
+    """A run that stops where the rule is first asked."""
+    return mtpsim.run(mtpsim.parse(TEXT + "precision = 0.5")).points[0]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "scale"),
+    [
+        ("speedup", "relative"),
+        ("accept_length", "absolute"),
+        ("round_time", "relative"),
+        ("marginal", "absolute"),
+        ("theory_error", "absolute"),
+    ],
+)
+def test_the_precision_is_of_what_it_says(quantity, scale, soonest):
+    target = 0.7 * greatest(soonest, quantity, scale)
+    text = TEXT + f'precision = {target}\nprecision_of = "{quantity}"\nprecision_is = "{scale}"'
+    point = mtpsim.run(mtpsim.parse(text)).points[0]
+    assert point["precision_reached"]
+    assert point["requests"] > soonest["requests"]
+    reached = greatest(point, quantity, scale)
+    assert target / 1.3 < reached <= target  # the rule is asked at each 1.2 times more requests
+
+
+def test_a_difference_of_two_depths_is_absolute_and_paired():
+    text = TEXT + 'precision = 0.0003\nprecision_of = "difference"\nbetween = [1, 2]'
+    experiment = mtpsim.parse(text)
+    assert experiment.simulation.scale == "absolute"
+    point = mtpsim.run(experiment).points[0]
+    assert point["precision_reached"]
+    alone = max(width(d["speedup"]) for d in point["depths"])
+    whole = mtpsim.run(mtpsim.parse(TEXT + f"precision = {alone / 2:.5f}")).points[0]
+    assert whole["requests"] > point["requests"]  # the difference is surer than its parts
+
+
+def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT + "precision = 0.002")
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    assert "holds this run to another precision: its blocks are used" in capsys.readouterr().err
+    found = json.loads((out / "result.json").read_text())["points"]
+    assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('precision_of = "speed"', "did you mean 'speedup'"),
+        ('precision_of = "difference"', "go together"),
+        ("between = [1, 2]", "go together"),
+        ('precision_of = "difference"\nbetween = [1, 1]', "two different depths"),
+        ('precision_of = "difference"\nbetween = [1, 5]', "the acceptance model has depth 2"),
+        ('precision_of = "difference"\nbetween = [1]', "at least 2 are needed"),
+        ('precision_of = "theory_error"\nprecision_is = "relative"', "an error may be 0"),
+        ('precision_is = "percent"', "must be one of relative, absolute"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(line, told):
+    with pytest.raises(mtpsim.InputError, match=told):
+        mtpsim.parse(TEXT + line)
+
+
+def test_check_says_what_is_waited_for(tmp_path, capsys):
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
+    assert main(["check", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in told
