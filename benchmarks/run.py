@@ -96,7 +96,7 @@ def measure(quick: bool) -> Iterator[Table]:
         scaling.draw(found, "docs/performance.png", machine())
         yield policies.table(policies.POLICIES, requests, turns)
     yield whole_runs(quick)
-    yield startup.table(*((1, 0) if quick else (5, 2)))
+    yield startup.table(*((1, 0) if quick else (4, 1)))
 
 
 def machine() -> str:
