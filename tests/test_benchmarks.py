@@ -77,6 +77,12 @@ def test_variance_of_an_estimate_tells_its_error():
     assert spread == pytest.approx(np.mean([each.error for each in found]), rel=0.2)
 
 
+@EACH_MODEL
+def test_peers_have_the_variance_of_a_depth_alone(name):
+    alone = peers.Own("mtpsim", name, 3000, models.DEPTH).found.variance
+    assert peers.with_numba(name, 3000).found.variance == pytest.approx(alone, rel=0.2)
+
+
 def test_scaling_measures_chains_of_the_stated_size():
     for clock in scaling.CLOCKS:
         for states in scaling.AXES["states"][1]:
@@ -93,6 +99,14 @@ def test_a_policy_is_measured_without_the_oracle():
 def test_best_is_the_least_of_the_turns():
     turns = iter([3.0, 1.0, 2.0])
     assert tables.best({"one": lambda: next(turns)}, 3) == {"one": 1.0}
+
+
+def test_page_shows_the_tables_as_measured():
+    measured = Path("benchmarks/results.md").read_text().splitlines()
+    shown = Path("docs/performance.md").read_text().splitlines()
+    rows = [line for line in shown if line.startswith("|")]
+    assert len(rows) > 30
+    assert not [row for row in rows if row not in measured]
 
 
 def test_help_says_what_it_writes():
