@@ -1,30 +1,66 @@
-// The same simulation, round clock, in straightforward C++ with the standard library.
-#include <chrono>
+// The same simulations in straightforward C++ with the standard library.
+// baseline independent|round|token REQUESTS ROUNDS: CPU seconds, then tokens and noise by request.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <random>
+#include <string>
+#include <vector>
 
-int main(int, char** argv) {
-  const long requests = std::atol(argv[1]), rounds = std::atol(argv[2]);
-  const double accept[2][3] = {{0.90, 0.85, 0.80}, {0.50, 0.40, 0.30}}, leave[2] = {0.05, 0.05};
+enum class Model { independent, round, token };
+struct Request {
+  long tokens;
+  double factors;
+};
+
+constexpr int depth = 3;
+constexpr double rates[depth] = {0.80, 0.74, 0.67};
+constexpr double accept[2][depth] = {{0.90, 0.85, 0.80}, {0.50, 0.40, 0.30}};
+constexpr double leave[2] = {0.05, 0.05};
+
+std::mt19937_64 generator(1);
+std::uniform_real_distribution<double> uniform(0, 1);
+
+template <Model model>
+int play_round(int& state) {
+  int accepted = 0;
+  for (;;) {
+    bool good = false;
+    if (accepted < depth)
+      good = uniform(generator) <
+             (model == Model::independent ? rates[accepted] : accept[state][accepted]);
+    if (model == Model::token && uniform(generator) < leave[state]) state = 1 - state;
+    if (!good) break;
+    ++accepted;
+  }
+  if (model == Model::round && uniform(generator) < leave[state]) state = 1 - state;
+  return accepted + 1;
+}
+
+template <Model model>
+std::vector<Request> play(long requests, long rounds) {
   const double sigma = std::sqrt(std::log1p(0.01));
-  std::mt19937_64 generator(1);
-  std::uniform_real_distribution<double> uniform(0, 1);
   std::lognormal_distribution<double> noise(-sigma * sigma / 2, sigma);
-  const auto start = std::chrono::steady_clock::now();
-  long tokens = 0;
-  double seconds = 0;
-  for (long r = 0; r < requests; ++r) {
-    int state = uniform(generator) < 0.5;
+  std::vector<Request> played(requests);
+  for (Request& request : played) {
+    int state = model == Model::independent ? 0 : uniform(generator) < 0.5;
+    request = {0, 0.0};
     for (long i = 0; i < rounds; ++i) {
-      int accepted = 0;
-      while (accepted < 3 && uniform(generator) < accept[state][accepted]) ++accepted;
-      tokens += accepted + 1;
-      seconds += noise(generator);
-      if (uniform(generator) < leave[state]) state = 1 - state;
+      request.tokens += play_round<model>(state);
+      request.factors += noise(generator);
     }
   }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  std::printf("%.9g %.9g %.9g\n", taken.count(), double(tokens) / (requests * rounds), seconds);
+  return played;
+}
+
+int main(int, char** argv) {
+  const std::string model = argv[1];
+  const long requests = std::atol(argv[2]), rounds = std::atol(argv[3]);
+  const std::clock_t start = std::clock();
+  const auto played = model == "independent" ? play<Model::independent>(requests, rounds)
+                      : model == "round"     ? play<Model::round>(requests, rounds)
+                                             : play<Model::token>(requests, rounds);
+  std::printf("%.9g 0\n", double(std::clock() - start) / CLOCKS_PER_SEC);
+  for (const Request& request : played) std::printf("%ld %.9g\n", request.tokens, request.factors);
 }

@@ -75,3 +75,26 @@ def positions_tuned(rng, requests, rounds, leave, accept, sigma):
         np.exp(z, out=z)
         seconds += z
     return tokens, seconds
+
+
+def independent_plain(rng, requests, rounds, _leave, survival, sigma):
+    """Independent drafts, as it is usually written: all rounds of all requests in one array."""
+    u = rng.random((requests, rounds))
+    tokens = (u[:, :, None] < survival[0]).sum((1, 2)) + rounds
+    return tokens, rng.lognormal(-(sigma**2) / 2, sigma, (requests, rounds)).sum(1)
+
+
+def independent_tuned(rng, requests, rounds, _leave, survival, sigma):
+    """Independent drafts, tuned: a round of all requests at a time, in place and in cache."""
+    tokens, seconds = np.full(requests, rounds), np.zeros(requests)
+    u, z = np.empty(requests), np.empty(requests)
+    for _ in range(rounds):
+        rng.random(out=u)
+        for reach in survival[0]:
+            tokens += u < reach
+        rng.standard_normal(out=z)
+        z *= sigma
+        z -= sigma**2 / 2
+        np.exp(z, out=z)
+        seconds += z
+    return tokens, seconds

@@ -1,0 +1,110 @@
+"""What all contenders simulate, and the check that what they find is right."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.acceptance import AcceptanceChain, Independent, Regime
+from mtpsim.compile import Plan, plan_of
+from mtpsim.exact import solve
+from mtpsim.kernels.positions import simulate_positions
+from mtpsim.kernels.rounds import simulate_rounds
+from mtpsim.latency import Latency
+
+RATES = np.array([[0.80, 0.74, 0.67]])
+ACCEPT = np.array([[0.90, 0.85, 0.80], [0.50, 0.40, 0.30]])
+LEAVE, ROUNDS, DEPTH, CV = np.array([0.05, 0.05]), 200, 3, 0.1
+SIGMA = float(np.sqrt(np.log1p(CV**2)))
+LATENCY = {
+    "target": 76,
+    "verify": [90, 104, 117],
+    "draft": [8, 14, 22],
+    "noise": {"distribution": "lognormal", "cv": CV},
+}
+SPEED = 76 / (117 + 22)  # speedup at depth 3 over tokens a round and unit of noise
+MODELS = {
+    "independent": "independent drafts",
+    "round": "two states, round clock",
+    "token": "two states, token clock",
+}
+
+
+def accept_of(name: str) -> np.ndarray:
+    """Acceptance rates by state and draft, ``[S, 3]``."""
+    return RATES if name == "independent" else ACCEPT
+
+
+def chain_of(name: str) -> AcceptanceChain:
+    if name == "independent":
+        return Independent(model="independent", rates=RATES[0].tolist()).chain()
+    return Regime(model="regime", clock=name, rates=ACCEPT.tolist(), sojourn=[20, 20]).chain()
+
+
+def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> Plan:
+    depth = chain.depth
+    latency = {
+        **LATENCY,
+        "verify": [90 + 14 * k for k in range(depth)],
+        "draft": [8 + 7 * k for k in range(depth)],
+    }
+    if depth == DEPTH:
+        latency = LATENCY
+    return plan_of(chain, Latency.model_validate(latency).compile(depth), seed=1, rounds=rounds)
+
+
+def kernel_run(chain: AcceptanceChain, requests: int, rounds: int = ROUNDS, shallow: int = 0):
+    """What the kernel takes a round, in seconds of CPU; and the rows that it last wrote."""
+    kernel = simulate_rounds if chain.clock == "round" else simulate_positions
+    compiled = plan(chain, rounds)
+    rows = np.zeros((requests, compiled.layout.columns))
+
+    def run() -> float:
+        start = time.process_time()
+        arguments = (compiled.source, compiled.noise, compiled.task, shallow, chain.depth, rows)
+        kernel(np.uint64(compiled.key), 0, *arguments)
+        return (time.process_time() - start) / (requests * rounds)
+
+    run()
+    return run, rows, compiled.layout
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A speedup at depth 3, and its relative variance times the rounds that it took."""
+
+    speedup: float
+    variance: float
+    rounds: int
+
+    @property
+    def error(self) -> float:
+        return self.speedup * float(np.sqrt(self.variance / self.rounds))
+
+
+def estimate(tokens, times, plain_tokens=None, plain_times=None, scale=SPEED) -> Estimate:
+    """Ratio of sums over requests; paired with depth 0 on the same noise where that is given."""
+    parts = [(tokens, 1), (times, -1)]
+    if plain_tokens is not None:
+        parts += [(plain_tokens, -1), (plain_times, 1)]
+    value, residual = scale, np.zeros(len(tokens))
+    for totals, sign in parts:
+        mean = np.mean(totals)
+        value *= mean**sign
+        residual += sign * (totals / mean)
+    return Estimate(float(value), float(residual.var(ddof=1)) * ROUNDS, len(tokens) * ROUNDS)
+
+
+def exact_speedup(name: str) -> float:
+    return SPEED * float(solve(chain_of(name), DEPTH, rounds=ROUNDS).accept_length)
+
+
+def check(name: str, found: Estimate, who: str) -> None:
+    """A fast wrong answer is no contender."""
+    truth = exact_speedup(name)
+    if not abs(found.speedup - truth) < 5 * found.error:
+        raise SystemExit(
+            f"{who}, {MODELS[name]}: speedup {found.speedup} ±{found.error}, exactly {truth}"
+        )

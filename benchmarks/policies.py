@@ -1,0 +1,66 @@
+"""What a round of an adaptive policy costs over one of a fixed depth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from models import DEPTH, LATENCY, ROUNDS, chain_of, kernel_run
+from tables import Table, best
+
+from mtpsim.adaptive import Adaptive
+from mtpsim.compile import plan_of
+from mtpsim.contest import contest_of
+from mtpsim.latency import Latency
+from mtpsim.policy import RULES
+from mtpsim.simulate import play_policies
+
+POLICIES = [
+    {"rule": "fixed", "depth": DEPTH},
+    {"rule": "heuristic"},
+    {"rule": "ema"},
+    {"rule": "goodput"},
+    {"rule": "adaptive_k"},
+    {"rule": "gate"},
+    {"rule": "bandit"},
+    {"rule": "bandit", "method": "thompson"},
+    {"rule": "threshold"},
+    {"rule": "specdecpp"},
+    {"rule": "controller"},
+]
+
+
+def with_policy(policy: dict, requests: int, copies: int):
+    """One policy so many times on one tape: what a further one costs is a difference of these."""
+    entries = [{**policy, "name": str(copy)} for copy in range(copies)]
+    adaptive = Adaptive.model_validate({"policies": entries})
+    latency, horizon = Latency.model_validate(LATENCY).compile(DEPTH), {"tokens": 0}
+    chain = chain_of("round")
+    contest = contest_of(adaptive, chain, latency, rounds=ROUNDS, batch=None, **horizon)
+    contest = replace(contest, players=contest.players[:copies])  # without the oracle
+    compiled = plan_of(chain, latency, seed=1, rounds=ROUNDS, contest=contest)
+
+    def run() -> float:
+        start = time.process_time()
+        play_policies(compiled, 0, requests)
+        return (time.process_time() - start) / (requests * ROUNDS)
+
+    run()
+    return run
+
+
+def table(measured: list[dict], requests: int, turns: int) -> Table:
+    """A round of each policy over a round of a fixed depth; and the tape that all of them share."""
+    contenders = {"fixed": kernel_run(chain_of("round"), requests, shallow=DEPTH)[0]}
+    for policy in measured:
+        label = RULES[policy["rule"]].model_validate(policy).label
+        for copies in (1, 3):
+            contenders[f"{label} {copies}"] = with_policy(policy, requests, copies)
+    taken = best(contenders, turns)
+    fixed, labels = taken.pop("fixed"), [name[:-2] for name in taken if name.endswith(" 1")]
+    cost = {label: (taken[f"{label} 3"] - taken[f"{label} 1"]) / 2 for label in labels}
+    tape = taken[f"{labels[0]} 1"] - cost[labels[0]]
+    found = [("tape, shared by all policies", tape, "-")]
+    found += [(f"policy {label}", cost[label], "at most 3") for label in labels]
+    rows = [(what, f"{ns * 1e9:.1f}", f"{ns / fixed:.1f}", goal) for what, ns, goal in found]
+    return Table("Adaptive policies", ("what", "ns a round", "over a fixed depth", "goal"), rows)

@@ -1,0 +1,40 @@
+"""Tables for the terminal and for the page; the best of several turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table as Rich
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under a title."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        lines = [self.head, ("---",) + ("---:",) * (len(self.head) - 1), *self.rows]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"## {self.title}\n\n{text}\n"
+
+    def rich(self) -> Rich:
+        shown = Rich(title=self.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for number, name in enumerate(self.head):
+            shown.add_column(name, justify="right" if number else "left")
+        for row in self.rows:
+            shown.add_row(*row)
+        return shown
+
+
+def best(contenders: Mapping[str, Callable[[], float]], turns: int) -> dict[str, float]:
+    """The least of each contender's turns: whatever else the machine does can only add to it."""
+    taken = {name: float("inf") for name in contenders}
+    for _ in range(turns):
+        for name, run in contenders.items():
+            taken[name] = min(taken[name], run())
+    return taken
