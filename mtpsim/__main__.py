@@ -1,5 +1,6 @@
 """``python -m mtpsim``."""
 
+import atexit
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Python may end in peace
     if code == 130:
         # Python would end by SIGINT itself where it was interrupted inside of an `exec`.
+        atexit._run_exitfuncs()  # semaphores of processes are given back
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
