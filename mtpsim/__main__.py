@@ -1,8 +1,22 @@
 """``python -m mtpsim``."""
 
+import atexit
+import os
+import signal
 import sys
 
-from mtpsim.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from mtpsim.cli import main
+
+        code = main()
+    except KeyboardInterrupt:  # while there is nothing to say yet
+        code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Python may end in peace
+    if code == 130:
+        # Python would end by SIGINT itself where it was interrupted inside of an `exec`.
+        atexit._run_exitfuncs()  # semaphores of processes are given back
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -168,8 +168,17 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
         print("interrupted before there was anything to save", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left: no traceback for that
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return DONE
+    except OSError as error:  # as where the output goes to a full disk
+        _drop_output()
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere: it would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overrides(options: argparse.Namespace) -> list[str]:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -88,6 +88,11 @@ class Processes(Crew):
     def __init__(self, count: int, patience: float) -> None:
         super().__init__("processes", count, patience, _processes(count))
 
+    def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
+        """Simulate there; this may start a process, which Ctrl-C is not for even while it loads."""
+        with _interrupts_held():
+            return super().submit(work, first, size)
+
     def renew(self) -> None:
         """Kill what is left and start anew: hanging processes would be waited for for ever."""
         for process in list((getattr(self._pool, "_processes", None) or {}).values()):
@@ -99,6 +104,20 @@ class Processes(Crew):
 def _processes(count: int) -> ProcessPoolExecutor:
     context = get_context("spawn")
     return ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupts)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Interrupts wait until the end; processes that are started meanwhile never see one."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start lets them through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ignore_interrupts() -> None:

@@ -35,7 +35,7 @@ class Merged:
     Attributes:
         result: of all blocks together.
         used: for each point's name, the pieces that were added.
-        overlaps: sentences on blocks that several runs have; they count once.
+        overlaps: sentences on blocks that several runs have, and on broken ones: what is left out.
 
     """
 
@@ -75,8 +75,13 @@ def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
         if work_hash(other) != work_hash(first):
             _refuse(run, f"is of another experiment than {runs[0]}: {_difference(first, other)}")
     kept = [Tallies(run / TALLIES) for run in runs]
+    told = [
+        f"{run}: {t.torn} torn records are left out"
+        for run, t in zip(runs, kept, strict=True)
+        if t.torn
+    ]
     points = [experiment.points() for experiment in experiments]
-    measured, used, overlaps = [], {}, []
+    measured, used, overlaps = [], {}, told
     for number, point in enumerate(points[0]):
         pieces = [
             Piece(run, seed, stretch)
@@ -91,7 +96,7 @@ def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
         if job.tally.count > 1:
             measured.append(job.measured(interrupted=False))
     if not measured:
-        _refuse(runs[0], "has kept no blocks")
+        _refuse(runs[0], _nothing(kept))
     provenance = started.provenance("merge")
     provenance["merged"] = [
         {"run": str(run), "seed": e.simulation.seed}
@@ -99,6 +104,17 @@ def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
     ]
     result = result_of(first, measured, provenance, len(points[0]), [])
     return Merged(result, used, overlaps)
+
+
+def _nothing(kept: list[Tallies]) -> str:
+    """Why a merge has nothing to add."""
+    if any(tallies.names() for tallies in kept):
+        return (
+            f"has kept no blocks of its {EXPERIMENT}: it, or a file it reads, was changed after "
+            "the run; put it back"
+        )
+    torn = sum(tallies.torn for tallies in kept)
+    return "has kept no blocks" + f": its {torn} records are torn" * bool(torn)
 
 
 def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, Stretch]]:

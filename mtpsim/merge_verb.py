@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mtpsim import store
 from mtpsim.experiment import Experiment
+from mtpsim.identity import content_hash
 from mtpsim.measured import Document
-from mtpsim.merge import experiment_of, merge
+from mtpsim.merge import Merged, experiment_of, merge
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
@@ -36,14 +37,22 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
         merged = merge(runs, options.command)
         for text in merged.overlaps:
             _say(text, options.quiet)
-        kept = store.Tallies(folder / store.TALLIES)
-        for name, pieces in merged.used.items():
-            for piece in pieces:
-                kept.keep(name, piece.seed, piece.stretch)
-        code = show(merged.result.document, options)
-        paths = store.write(folder, experiment_of(runs[0]), merged.result)
+        try:
+            code, paths = _write(merged, experiment_of(runs[0]), options)
+        except BaseException:  # a half of a merge looks like a run, and would be refused next time
+            store.forget(folder)
+            raise
     _say(f"\n{len(paths)} files in {folder}", options.quiet)
     return code
+
+
+def _write(merged: Merged, experiment: Experiment, options: RunOptions) -> tuple[int, list[Path]]:
+    kept = store.Tallies(options.out / store.TALLIES)
+    for name, pieces in merged.used.items():
+        for piece in pieces:
+            kept.keep(name, piece.seed, piece.stretch)
+    code = show(merged.result.document, options)
+    return code, store.write(options.out, experiment, merged.result)
 
 
 def show_command(run: Path, out: Path | None, json: bool) -> int:
@@ -58,9 +67,15 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     """
     experiment = experiment_of(run)
     document = store.finished(run)
-    result = merge([run]).result if document is None else _again(experiment, document)
     if document is None:
+        merged = merge([run])
+        result = merged.result
+        for text in merged.overlaps:
+            _say(text)
         _say(f"{run} is unfinished: this is what its blocks say so far")
+    else:
+        _check_same(run, experiment, document)
+        result = _again(experiment, document)
     show(result.document, RunOptions(run, json))
     folder = out or run
     try:
@@ -71,6 +86,21 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     else:
         _say(f"{len(paths)} plots in {folder}")
     return DONE
+
+
+def _check_same(run: Path, experiment: Experiment, document: Document) -> None:
+    """Refuse a result whose experiment is another one by now: its plots would be of both.
+
+    Raises:
+        InputError: it is.
+
+    """
+    if document["provenance"].get("hash") != content_hash(experiment):
+        message = (
+            f"is not what {store.RESULT} is of: it, or a file it reads, was changed after the run; "
+            "put it back, or run it again elsewhere"
+        )
+        raise InputError([Problem(str(run / store.EXPERIMENT), "", None, message)])
 
 
 def _again(experiment: Experiment, document: Document) -> Result:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 170
 DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
+GOES_ON = "interrupted: what was done is kept; the same command completes it"
 
 
 def run_command(experiment: Experiment, options: RunOptions) -> int:
@@ -32,12 +33,17 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
 
     Raises:
         InputError: the directory can't be written, holds another experiment or is in use.
+        OSError: the result is written, but can't be printed.
 
     """
     folder = options.out
     store.prepare(folder)
     with store.locked(folder):
-        return _run(experiment, options)
+        try:
+            return _run(experiment, options)
+        except KeyboardInterrupt:  # between two points, or while tables and plots are made
+            _say(options, GOES_ON)
+            return INTERRUPTED
 
 
 def _run(experiment: Experiment, options: RunOptions) -> int:
@@ -46,22 +52,57 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        same = _same(before, experiment)
+        same = _same(before, experiment, options)
         if same and before.get("complete"):
             _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
             return show(before, options)
         if not same:
             _say(options, _used(folder, before, experiment))
+    _check_part(experiment, options)
     store.begin(folder, experiment)
     result = _simulate(experiment, options)
-    code = show(result.document, options)  # first: a full disk must not cost the answer
+    code, untold = DONE, None
+    try:
+        code = show(result.document, options)  # first: a full disk must not cost the answer
+    except OSError as error:  # nor a reader that has left, or a full disk there, the result
+        untold = error
     paths = store.write(folder, experiment, result)
+    if untold:
+        raise untold
     _say(options, f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths))
     return code
 
 
-def _same(before: Document, experiment: Experiment) -> bool:
-    return bool(before["provenance"].get("hash") == content_hash(experiment))
+def _same(before: Document, experiment: Experiment, options: RunOptions) -> bool:
+    """Whether it is this run, and this part of it or the whole."""
+    made, requests = before["provenance"], experiment.simulation.requests
+    if made.get("hash") != content_hash(experiment):
+        return False
+    whole = all(point.get("requests") == requests for point in before["points"])
+    return whole or requests is None or made.get("part") == _part(options)
+
+
+def _part(options: RunOptions) -> str:
+    return "{}/{}".format(*options.part)
+
+
+def _check_part(experiment: Experiment, options: RunOptions) -> None:
+    """Refuse parts of which some would have no block.
+
+    Raises:
+        InputError: there are more parts than blocks at a point.
+
+    """
+    from mtpsim.in_order import last_block
+    from mtpsim.work import Work
+
+    if options.part == (1, 1):
+        return
+    units = [Work.of(point.experiment).plan.unit for point in experiment.points()]
+    blocks = min(last_block(experiment.simulation.requests or 0, unit) for unit in units)
+    if options.part[1] > blocks:
+        message = f"{_part(options)} is given; so few requests have {blocks} parts at most"
+        raise InputError([Problem("", "--part", None, message)])
 
 
 def _used(folder: Path, before: Document, experiment: Experiment) -> str:
@@ -73,7 +114,7 @@ def _used(folder: Path, before: Document, experiment: Experiment) -> str:
     """
     made, now = before["provenance"], experiment.simulation.seed
     if made.get("work") == work_hash(experiment) and made.get("seed") == now:
-        return f"{folder} holds this run to another precision: its blocks are used"
+        return f"{folder} holds this run to another precision or part: its blocks are used"
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
@@ -110,6 +151,8 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
         raise InputError([Problem("", "--executor", None, message)]) from None
     if result.document["complete"]:
         saved.close()
+    if options.part != (1, 1):
+        result.document["provenance"]["part"] = _part(options)
     return result
 
 
@@ -122,6 +165,7 @@ def show(document: Document, options: RunOptions) -> int:
     """Print the table, or JSON; returns the exit code that the run deserves."""
     if options.json:
         sys.stdout.write(store.to_json(document))
+        sys.stdout.flush()
     else:
         from rich.console import Console
 
@@ -135,7 +179,7 @@ def show(document: Document, options: RunOptions) -> int:
         _say(options, "workers failed: what was done is kept; the same command goes on")
         return FAILED
     if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
-        _say(options, "interrupted: what was done is kept; the same command completes it")
+        _say(options, GOES_ON)
         return INTERRUPTED
     short = [point for point in document["points"] if point["precision_reached"] is False]
     if short:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,7 +25,10 @@ from mtpsim.tally import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
-
+NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
+PARTS = {"experiment": dict, "provenance": dict, "complete": bool, "points": list}  # of a result
+ASIDE = ".writing"  # what is written aside, before it is moved in
+BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # of text that is no JSON
 
 Key = tuple[str, int]  # a point, as mtpsim.point names it, and its seed
 
@@ -37,7 +41,7 @@ class Tallies:
     goes on gives the numbers of one that was never stopped.
 
     Attributes:
-        torn: records that a crash left broken; they were dropped.
+        torn: records that a crash, a disk or a hand left broken; they were dropped.
 
     """
 
@@ -57,8 +61,8 @@ class Tallies:
             try:
                 entry: Document = json.loads(line)
                 key = str(entry["point"]), int(entry["seed"])
-                stretch = Stretch(int(entry["first"]), int(entry["end"]), _tally(entry))
-            except (ValueError, KeyError, TypeError):
+                stretch = _stretch(entry)
+            except BROKEN:
                 self.torn += 1
                 continue
             self._known.setdefault(key, {})[_range(stretch)] = stretch
@@ -77,25 +81,29 @@ class Tallies:
     def keep(self, point: str, seed: int, stretch: Stretch) -> None:
         """Append blocks of a point; floats are written so that they read back the same."""
         key = point, seed
+        self._known.setdefault(key, {})[_range(stretch)] = stretch
         if (key, _range(stretch)) in self._kept:
             return
-        self._kept.add((key, _range(stretch)))
-        self._known.setdefault(key, {})[_range(stretch)] = stretch
+        line = ("" if self._whole else "\n") + _line(key, stretch)
+        self._whole = False  # a disk that fills up in the middle leaves a torn line
         # A disk that is full now is told of at the end, when the answer has been shown.
-        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(("" if self._whole else "\n") + _line(key, stretch))
+        with suppress(OSError):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
             self._whole = True
+            self._kept.add((key, _range(stretch)))
 
     def hold(self, point: str, seed: int, stretch: Stretch) -> None:
         """Write blocks of the point under way, instead of those before."""
-        aside = self._held.with_suffix(".writing")
+        aside = self._held.with_suffix(ASIDE)
         with suppress(OSError):
             aside.write_text(_line((point, seed), stretch), encoding="utf-8")
             os.replace(aside, self._held)
 
     def close(self) -> None:
         """Drop what was held; for a run that is complete."""
-        self._held.unlink(missing_ok=True)
+        with suppress(OSError):  # left there it does no harm
+            self._held.unlink(missing_ok=True)
 
 
 def _range(stretch: Stretch) -> tuple[int, int, int]:
@@ -103,24 +111,44 @@ def _range(stretch: Stretch) -> tuple[int, int, int]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    """What a file of records holds.
+
+    Raises:
+        InputError: it can't be read, or is no file.
+
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        message = f"can't be read: {error.strerror or error}; move it away"
+        raise InputError([Problem(str(path), "", None, message)]) from None
 
 
-def _tally(entry: Document) -> Tally:
+def _stretch(entry: Document) -> Stretch:
+    if entry["check"] != _check(entry):
+        raise ValueError("the record is not as it was written")
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
-    if comoment.shape != (mean.size, mean.size):
+    if comoment.shape != (len(mean), len(mean)):
         raise ValueError("the moments are of different sizes")
-    return Tally(int(entry["count"]), mean, comoment)
+    return Stretch(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
+
+
+def _check(entry: Document) -> int:
+    """A checksum of the numbers: a wrong digit would be believed, else."""
+    numbers = {name: entry[name] for name in NUMBERS}
+    return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
 
 
 def _line(key: Key, stretch: Stretch) -> str:
-    entry = {
+    entry: Document = {
         **dict(zip(("point", "seed"), key, strict=True)),
         **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},
         "mean": stretch.tally.mean.tolist(),
         "comoment": stretch.tally.comoment.tolist(),
     }
-    return json.dumps(entry, allow_nan=False) + "\n"
+    return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
 
 
 def to_json(document: Document) -> str:
@@ -139,6 +167,9 @@ def prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for name in (RESULT, TALLIES, HELD, LOCK, EXPERIMENT):
+            if (folder / name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
     except OSError as error:
         raise _cannot_write(folder, error) from None
 
@@ -162,6 +193,8 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         message = "another run is under way there: wait for it, or write elsewhere"
         raise InputError([Problem(str(folder), "--out", None, message)]) from None
+    except OSError as error:  # as on a full disk, or a file system without locks
+        raise _cannot_write(folder, error) from None
     try:
         yield
     finally:
@@ -169,14 +202,27 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def forget(folder: Path) -> None:
-    """Drop the blocks that an earlier run left."""
-    for name in (TALLIES, HELD):
-        (folder / name).unlink(missing_ok=True)
+    """Drop the blocks that an earlier run left.
+
+    Raises:
+        InputError: they can't be removed.
+
+    """
+    try:
+        for name in (TALLIES, HELD):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
-    """Say what is being run there, for whoever finds blocks and no result."""
-    aside = folder / (EXPERIMENT + ".writing")
+    """Say what is being run there, for whoever finds blocks and no result.
+
+    What a killed run had written aside goes: nobody else writes there, the folder is locked.
+    """
+    for left in folder.glob(f"{ASIDE}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = folder / (EXPERIMENT + ASIDE)
     with suppress(OSError):
         aside.write_text(to_toml(experiment), encoding="utf-8")
         os.replace(aside, folder / EXPERIMENT)
@@ -193,10 +239,14 @@ def finished(folder: Path) -> Document | None:
     if not path.is_file():
         return None
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-        return {**document, "points": document["points"], "provenance": document["provenance"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"is no result document ({type(error).__name__}); --fresh replaces it"
+        document: Document = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in PARTS.items():
+            if not isinstance(document[name], kind):
+                raise TypeError(f"{name} is wrong")
+        return document
+    except (OSError, *BROKEN) as error:
+        why = f"is no result document ({type(error).__name__})"
+        message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
         raise InputError([Problem(str(path), "", None, message)]) from None
 
 
@@ -211,8 +261,11 @@ def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     """
     from mtpsim.report.rows import write_csv
 
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
     try:
         result.save_plots(aside)
         write_csv(result.document, aside / "result.csv")
