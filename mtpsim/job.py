@@ -90,7 +90,7 @@ def run(
                 break
         name = crew.name
     if not measured:
-        raise stop or LostWorkersError("; ".join(failures))
+        raise stop or LostWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, measured, started.provenance(name), len(points), failures)
 
 
