@@ -77,7 +77,10 @@ def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
     assert main(["run", str(file), "--out", str(out)]) == 0
     file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
     assert main(["run", str(file), "--out", str(out)]) == 0
-    assert "holds this run to another precision or part: its blocks are used" in capsys.readouterr().err
+    assert (
+        "holds this run to another precision or part: its blocks are used"
+        in capsys.readouterr().err
+    )
     found = json.loads((out / "result.json").read_text())["points"]
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
 
