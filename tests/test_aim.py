@@ -2,10 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 import mtpsim
+from mtpsim import estimate
+from mtpsim.aim import half_width
 from mtpsim.cli import main
+from mtpsim.estimate import Theory
+from mtpsim.simulate import tally_block
+from mtpsim.work import Work
 
 TEXT = """
 [acceptance]
@@ -109,3 +115,15 @@ def test_check_says_what_is_waited_for(tmp_path, capsys):
     assert main(["check", str(file)]) == 0
     told = capsys.readouterr().out
     assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in told
+
+
+def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
+    text = TEXT + 'precision = 0.1\nprecision_of = "difference"\nbetween = [1, 2]'
+    experiment = mtpsim.parse(text)
+    plan = Work.of(experiment).plan
+    tally = tally_block(plan, 0, plan.unit)
+    gains = estimate.delta(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
+    expected = gains.apply(np.array([[0.0, -1.0, 1.0]])).half_width[0]
+    theory = Theory(np.ones(3))  # plays no part here
+    found = half_width(experiment.simulation, theory, plan.layout, tally)
+    assert found == pytest.approx(expected, rel=1e-6)
