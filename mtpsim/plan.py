@@ -187,10 +187,10 @@ def requests_to_tell(variance: float, delta: float, power: float, confidence: fl
 
 def requests_to_pin(variance: float, delta: float, power: float, confidence: float) -> int:
     """Requests so that the half-width is ``delta`` or less with probability ``power``."""
-    from scipy.stats import chi2
+    from scipy.special import chdtri
 
     def quantile(m: int) -> float:
-        return _t((1 + confidence) / 2, m) * float(np.sqrt(chi2.ppf(power, m - 1) / (m - 1)))
+        return _t((1 + confidence) / 2, m) * float(np.sqrt(chdtri(m - 1, 1 - power) / (m - 1)))
 
     return _least(variance, np.log1p(delta), quantile)
 

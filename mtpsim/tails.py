@@ -52,19 +52,25 @@ def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> F
         sample is too small to have one.
 
     """
-    from scipy.stats import binom
-
     ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
     found = np.full((len(shares), 3), np.nan)
     for row, share in zip(found, shares, strict=True):
         row[0] = ordered[min(int(np.ceil(share * count)), count) - 1]
-        low = int(binom.ppf(tail, count, share))  # P(B < low) <= tail
-        high = int(binom.ppf(1 - tail, count, share)) + 1  # P(B >= high) <= tail
+        low = _binomial(tail, count, share)  # P(B < low) <= tail
+        high = _binomial(1 - tail, count, share) + 1  # P(B >= high) <= tail
         if low >= 1:
             row[1] = ordered[low - 1]
         if high <= count:
             row[2] = ordered[high - 1]
     return found
+
+
+def _binomial(share: float, count: int, p: float) -> int:
+    """The least k with P(B <= k) >= share; scipy.stats has it too, and takes a second to load."""
+    from scipy.special import bdtr, bdtrik
+
+    found = int(np.ceil(bdtrik(share, count, p)))
+    return found - 1 if found and bdtr(found - 1, count, p) >= share else found
 
 
 def tails(rows: Floats, plan: Plan, confidence: float) -> tuple[Floats, Floats]:
