@@ -40,11 +40,12 @@ from mtpsim.simulate import tally_block
 HERE = Path(__file__).parent
 
 MEMORY = """
-import resource, sys, mtpsim
+import sys, mtpsim
 text = open("experiments/article.toml").read()
 text = text.replace("precision = 0.001", "requests = " + sys.argv[1])
 mtpsim.run(mtpsim.parse(text))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+status = open("/proc/self/status").read()  # ru_maxrss would start at the parent's
+print(status.split("VmHWM:")[1].split()[0])
 """
 
 
