@@ -191,11 +191,11 @@ def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMomen
     mean = here @ weighted.sum(1)
     square = here @ (count**2 @ law.sum(2))
     product = here @ weighted @ ahead  # E a_t a_(t + 1 + lag), by t and lag
-    covariance = np.zeros((rounds, rounds))
-    for lag in range(1, rounds):
-        line = product[: rounds - lag, lag - 1] - mean[: rounds - lag] * mean[lag:]
-        covariance += np.diag(line, lag) + np.diag(line, -lag)
-    return CountMoments(mean, square, covariance + np.diag(square - mean**2))
+    first, second = np.triu_indices(rounds, 1)
+    covariance = np.diag(square - mean**2)
+    line = product[first, second - first - 1] - mean[first] * mean[second]
+    covariance[first, second] = covariance[second, first] = line
+    return CountMoments(mean, square, covariance)
 
 
 def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exact:

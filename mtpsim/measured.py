@@ -71,20 +71,17 @@ class Measured:
 
     def estimates(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
         """Estimates of one of the functions of :mod:`mtpsim.estimate`."""
-        return estimate.delta(
-            lambda means: function(means, self.layout),
-            self.tally,
-            self.experiment.simulation.confidence,
-        )
+        return self._delta(function, self.tally)
 
     def sharp(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
         """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
-        simulation, tally = self.experiment.simulation, self.tally
-        if simulation.control_variates:
-            tally = controlled(tally, self.controls)
-        return estimate.delta(
-            lambda means: function(means, self.layout), tally, simulation.confidence
-        )
+        if not self.experiment.simulation.control_variates:
+            return self.estimates(function)
+        return self._delta(function, controlled(self.tally, self.controls))
+
+    def _delta(self, function: Callable[[Floats, Layout], Floats], tally: Tally) -> Estimates:
+        confidence = self.experiment.simulation.confidence
+        return estimate.delta(lambda means: function(means, self.layout), tally, confidence)
 
     def error(self, estimates: Estimates, index: int) -> Error:
         """A relative error to be judged."""
