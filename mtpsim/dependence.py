@@ -61,9 +61,7 @@ def dependence(counts: Counts, confidence: float) -> Dependence | None:
     inside = counts[counts >= 0]
     if not lags or len(counts) < 2 or (inside == inside[0]).all():
         return None
-    columns = [_moments(counts)]
-    columns += [_pairs(counts, lag) for lag in lags]
-    columns.append(_thirds(counts))
+    columns = [_moments(counts), *_pairs(counts, lags), _thirds(counts)]
     tally = Tally.of(np.concatenate(columns, axis=1))
     return Dependence(
         len(counts),
@@ -80,12 +78,21 @@ def _moments(counts: Counts) -> Floats:
     return np.stack([live.sum(1), value.sum(1), (value * value).sum(1)], axis=1)
 
 
-def _pairs(counts: Counts, lag: int) -> Floats:
-    """Pairs of rounds ``lag`` apart: their number, sums of both and of products, ``[n, 4]``."""
-    early, late = counts[:, :-lag], counts[:, lag:]
-    live = late >= 0
-    x, y = np.where(live, early, 0).astype(float), np.where(live, late, 0).astype(float)
-    return np.stack([live.sum(1), x.sum(1), y.sum(1), (x * y).sum(1)], axis=1)
+def _pairs(counts: Counts, lags: list[int]) -> list[Floats]:
+    """Pairs of rounds some lag apart: their number, sums of both and of products, ``[n, 4]`` each.
+
+    A request's rounds come without a gap, so the sums are differences of its running total.
+    """
+    value = np.where(counts >= 0, counts, 0).astype(float)
+    rounds, place = (counts >= 0).sum(1), np.arange(len(counts))
+    running = np.concatenate([np.zeros((len(counts), 1)), value.cumsum(1)], axis=1)
+    found = []
+    for lag in lags:
+        number = np.maximum(rounds - lag, 0)
+        late = running[:, -1] - running[place, np.minimum(lag, rounds)]
+        product = np.einsum("nt,nt->n", value[:, :-lag], value[:, lag:])
+        found.append(np.stack([number, running[place, number], late, product], axis=1))
+    return found
 
 
 def _thirds(counts: Counts) -> Floats:

@@ -8,13 +8,9 @@ import time
 from concurrent.futures import Executor
 from importlib.metadata import version
 
-import numpy as np
-
 from mtpsim import __version__
-from mtpsim.acceptance import Recording
 from mtpsim.by_batch import by_batch
 from mtpsim.crew import Crew, LostWorkersError, crew_of
-from mtpsim.exact import solve
 from mtpsim.experiment import Experiment
 from mtpsim.identity import content_hash, work_hash
 from mtpsim.in_order import PoisonBlockError
@@ -25,11 +21,9 @@ from mtpsim.point import Nowhere, PointJob, Saved
 from mtpsim.problems import InputError, Problem
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.result import Result, documents
-from mtpsim.tally import Floats
+from mtpsim.round_times import RoundTimes
 from mtpsim.variants import Variants, variants_of
 from mtpsim.work import WorkerMismatchError
-
-SAMPLE = 20_000  # round times drawn for the latency plot
 
 
 def run(
@@ -132,8 +126,7 @@ class Started:
             "executor": executor,
             "python": sys.version.split()[0],
             "platform": f"{platform.system()} {platform.machine()}",
-            "numpy": np.__version__,
-            **{name: version(name) for name in ("numba", "scipy")},
+            **{name: version(name) for name in ("numpy", "numba", "scipy")},
         }
 
 
@@ -155,25 +148,4 @@ def result_of(
         "points": documents(measured),
         "by_batch": by_batch(measured),
     }
-    seed = experiment.simulation.seed
-    return Result(document, [drawn_times(m.experiment, seed) for m in measured])
-
-
-def drawn_times(experiment: Experiment, seed: int) -> list[Floats]:
-    """A sample of single rounds' times in ms at each depth of a point, for the plots.
-
-    The slowdown of the states is included.
-    """
-    source = experiment.acceptance.chain()
-    latency = experiment.latency.compile(source.depth)
-    depths = range(source.depth + 1)
-    times = [latency.sample_round_times(depth, SAMPLE, seed) for depth in depths]
-    if isinstance(source, Recording) or (source.slowdown == 1).all():
-        return times
-    simulation = experiment.simulation
-    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
-    for depth in depths:
-        starts = solve(source, depth, **horizon).starts
-        rng = np.random.default_rng((seed, depth))
-        times[depth] = times[depth] * rng.choice(source.slowdown, SAMPLE, p=starts)
-    return times
+    return Result(document, RoundTimes([m.experiment for m in measured]))

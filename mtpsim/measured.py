@@ -19,6 +19,7 @@ from mtpsim.estimate import Estimates, Theory
 from mtpsim.experiment import Experiment, Point
 from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
+from mtpsim.tails import Tails
 from mtpsim.tally import Floats, Tally
 from mtpsim.variants import Outcomes
 from mtpsim.verdicts import Error
@@ -38,10 +39,10 @@ class Measured:
     precision_reached: bool | None
     interrupted: bool
     dependence: Dependence | None
+    tails: Tails
     outcomes: Outcomes | None = None
     log: Log | None = None
     failure: str | None = None
-    rows: Floats | None = None
 
     @property
     def experiment(self) -> Experiment:
@@ -56,8 +57,7 @@ class Measured:
     @property
     def horizon(self) -> dict[str, int]:
         """Length of a request, as :func:`mtpsim.exact.solve` takes it."""
-        simulation = self.experiment.simulation
-        return {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+        return self.experiment.simulation.horizon
 
     @cached_property
     def theory(self) -> Theory:

@@ -105,10 +105,10 @@ def _check_same(run: Path, experiment: Experiment, document: Document) -> None:
 
 def _again(experiment: Experiment, document: Document) -> Result:
     """A finished run with what its plots need besides the document: round times, drawn anew."""
-    from mtpsim.job import drawn_times
+    from mtpsim.round_times import RoundTimes
 
-    seed, points = experiment.simulation.seed, experiment.points()[: len(document["points"])]
-    return Result(document, [drawn_times(point.experiment, seed) for point in points])
+    points = experiment.points()[: len(document["points"])]
+    return Result(document, RoundTimes([point.experiment for point in points]))
 
 
 def _say(text: str, quiet: bool = False) -> None:

@@ -93,8 +93,7 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
             message = f"{given!r} is given; depths are 1 to {greatest}, as 2,3"
             raise InputError([Problem("", "--depths", None, message)])
         return sorted({int(part) for part in parts})
-    simulation = experiment.simulation
-    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+    horizon = experiment.simulation.horizon
     times = experiment.latency.compile(greatest).round_time
     best = max(1, int(np.argmax(speedups(source, times, **horizon))))
     return [k for k in (best - 1, best, best + 1) if 1 <= k <= greatest]

@@ -23,7 +23,7 @@ from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter
 from mtpsim.simulate import play_policies
-from mtpsim.tails import sample_rows
+from mtpsim.tails import sample_rows, tails
 from mtpsim.tally import Tally
 from mtpsim.variants import Outcomes, Variants, simulate_variants
 from mtpsim.work import Work
@@ -114,14 +114,11 @@ class PointJob:
 
     def _judged(self) -> tuple[Theory, Controls | None]:
         """The closed form, and the controls where they are wanted and may be used."""
-        experiment, simulation = self.point.experiment, self.simulation
-        source = experiment.acceptance.chain()
-        latency = experiment.latency.compile(source.depth)
-        theory = theory_of(experiment, latency)
+        simulation, work = self.simulation, self.work
+        theory = theory_of(work.experiment, work.latency)
         if not simulation.control_variates or simulation.precision_of not in SHARP:
             return theory, None
-        horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
-        return theory, controls_of(source, latency, self.plan.layout, horizon)
+        return theory, controls_of(work.source, work.latency, self.plan.layout, simulation.horizon)
 
     def enough(self, tally: Tally) -> bool:
         """Whether the precision is reached."""
@@ -223,15 +220,14 @@ class PointJob:
 
     def measured(self, interrupted: bool) -> Measured:
         """The point as it was measured."""
-        experiment = self.point.experiment
-        source = experiment.acceptance.chain()
-        latency = experiment.latency.compile(source.depth)
-        reached = self.reached if experiment.simulation.precision else None
-        found = dependence(self._rounds(source), experiment.simulation.confidence)
+        work, confidence = self.work, self.simulation.confidence
+        reached = self.reached if self.simulation.precision else None
+        found = dependence(self._rounds(work.source), confidence)
+        rows = sample_rows(self.plan, self.tally.count)
         return Measured(
-            *(self.point, self.plan, source, latency, self.tally, reached, interrupted, found),
+            *(self.point, self.plan, work.source, work.latency, self.tally),
+            *(reached, interrupted, found, tails(rows, self.plan, confidence)),
             *(self.outcomes, self._log(), self.failure),
-            rows=sample_rows(self.plan, self.tally.count),
         )
 
     def _log(self) -> Log | None:
@@ -244,8 +240,7 @@ class PointJob:
 
     def _rounds(self, source: Source) -> Counts:
         """A sample of requests round by round; of recorded ones, each as it was."""
-        simulation, depth = self.simulation, self.plan.layout.measured_at
-        horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+        horizon, depth = self.simulation.horizon, self.plan.layout.measured_at
         if isinstance(source, Recording):
             longest = max(horizon.values()) or int(source.lengths.max())
             most, _ = sample_size(source.requests, longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
 from mtpsim.measured import Document, Measured, interval, number
 from mtpsim.on_trial import diagnostics, trial
-from mtpsim.tails import SHARES, tails
+from mtpsim.tails import SHARES
 from mtpsim.tally import Floats
 from mtpsim.verdicts import judge
 
@@ -38,7 +39,7 @@ class Result:
     """
 
     document: Document
-    round_times: list[list[Floats]] = field(default_factory=list, repr=False)
+    round_times: Sequence[list[Floats]] = field(default=(), repr=False)
 
     @property
     def points(self) -> list[Document]:
@@ -218,10 +219,7 @@ def _depths(
 
 def _add_tails(depths: list[Document], measured: Measured) -> None:
     """Enter quantiles of requests at each depth."""
-    if measured.rows is None:
-        return
-    found = tails(measured.rows, measured.plan, measured.experiment.simulation.confidence)
-    for name, table in zip(("request_time", "request_speed"), found, strict=True):
+    for name, table in zip(("request_time", "request_speed"), measured.tails, strict=True):
         for depth, cells in zip(depths, table, strict=True):
             depth[name] = {
                 f"p{100 * share:g}": dict(

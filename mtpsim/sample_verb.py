@@ -47,11 +47,10 @@ def _played(
     first: int,
     size: int,
 ) -> Counts:
-    simulation = experiment.simulation
-    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
+    horizon = experiment.simulation.horizon
     if isinstance(source, Recording):
         return play(source, slice(first, first + size), depth, **horizon)
-    seed = simulation.seed
+    seed = experiment.simulation.seed
     plan = plan_of(source, latency, seed=seed, measured_at=depth, contest=None, **horizon)
     return record_requests(plan, size, max(horizon.values()), first)
 

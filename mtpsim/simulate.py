@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mtpsim.acceptance import Source
@@ -76,11 +78,25 @@ def tally_block(plan: Plan, first: int, count: int) -> Tally:
     return tally
 
 
+class Compiled(NamedTuple):
+    """An experiment without a sweep: which drafts are accepted, how long rounds take, the plan."""
+
+    source: Source
+    latency: CompiledLatency
+    plan: Plan
+
+
 def plan_experiment(experiment: Experiment) -> Plan:
+    """What the kernels read of an experiment; raises like :func:`compiled`."""
+    return compiled(experiment).plan
+
+
+def compiled(experiment: Experiment) -> Compiled:
     """Compile an experiment without a sweep.
 
     Raises:
         InputError: a law of the latency can't be tabulated.
+
     """
     source = experiment.acceptance.chain()
     simulation = experiment.simulation
@@ -88,15 +104,15 @@ def plan_experiment(experiment: Experiment) -> Plan:
         latency = experiment.latency.compile(source.depth)
     except ValueError as error:
         raise InputError([Problem("", "latency", None, str(error))]) from None
-    horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
-    return plan_of(
+    plan = plan_of(
         source,
         latency,
         seed=simulation.seed,
-        **horizon,
+        **simulation.horizon,
         measured_at=experiment.measured_at,
-        contest=_contest(experiment, source, latency, **horizon),
+        contest=_contest(experiment, source, latency, **simulation.horizon),
     )
+    return Compiled(source, latency, plan)
 
 
 def _contest(

@@ -99,6 +99,11 @@ class Simulation(Spec):
         return self
 
     @property
+    def horizon(self) -> dict[str, int]:
+        """Length of a request, as :func:`mtpsim.exact.solve` takes it: 0 for what is not given."""
+        return {"rounds": self.rounds or 0, "tokens": self.tokens or 0}
+
+    @property
     def scale(self) -> Scale:
         """Whether the precision is relative or absolute."""
         return self.precision_is or ("absolute" if self.precision_of in NEAR_ZERO else "relative")

@@ -7,6 +7,7 @@ way: the first requests of a run are played once more, and their order statistic
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,13 @@ SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 MOST = 50_000  # requests: p99 then rests on 500 beyond it
 MOST_TICKS = 2**26  # rounds or tokens that are played again at most, some tenths of a second
 LEAST = 100  # requests, however long they are
+
+
+class Tails(NamedTuple):
+    """Quantiles of a request's time in ms and of its tokens a second, ``[K + 1, SHARES, 3]``."""
+
+    time: Floats
+    speed: Floats
 
 
 def sample_rows(plan: Plan, requests: int) -> Floats:
@@ -73,16 +81,10 @@ def _binomial(share: float, count: int, p: float) -> int:
     return found - 1 if found and bdtr(found - 1, count, p) >= share else found
 
 
-def tails(rows: Floats, plan: Plan, confidence: float) -> tuple[Floats, Floats]:
-    """Quantiles of a request's time in ms and of its tokens a second, by depth.
-
-    Returns:
-        Two arrays ``[K + 1, len(SHARES), 3]``.
-
-    """
-    layout = plan.layout
-    times, tokens = rows[:, layout.seconds], rows[:, layout.tokens]
-    return tuple(  # type: ignore[return-value]
-        np.stack([quantiles(column, SHARES, confidence) for column in table.T])
-        for table in (times, 1000 * tokens / times)
+def tails(rows: Floats, plan: Plan, confidence: float) -> Tails:
+    """Quantiles of requests by depth, with their intervals; ``rows`` as of :func:`sample_rows`."""
+    times, tokens = rows[:, plan.layout.seconds], rows[:, plan.layout.tokens]
+    tables = (times, 1000 * tokens / times)
+    return Tails(
+        *(np.stack([quantiles(c, SHARES, confidence) for c in table.T]) for table in tables)
     )

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from mtpsim import __version__
+from mtpsim.acceptance import Source
 from mtpsim.compile import Plan
 from mtpsim.experiment import Experiment
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.simulate import plan_experiment, tally_block
+from mtpsim.latency import CompiledLatency
+from mtpsim.simulate import compiled, plan_experiment, tally_block
 from mtpsim.tally import Tally
 
 
@@ -48,12 +50,14 @@ class Work:
     """A point, compiled here; and the order by which others compile it."""
 
     experiment: Experiment
+    source: Source
+    latency: CompiledLatency
     plan: Plan
 
     @classmethod
     def of(cls, experiment: Experiment) -> Work:
         """Compile an experiment without a sweep."""
-        return cls(experiment, plan_experiment(experiment))
+        return cls(experiment, *compiled(experiment))
 
     @cached_property
     def order(self) -> Order:

@@ -33,7 +33,7 @@ ORDER = [
     ("experiment",),
     ("explain", "identity"),
     ("simulate", "record"),
-    ("work",),
+    ("work", "round_times"),
     ("crew",),
     ("in_order",),
     ("estimate", "verdicts"),

@@ -110,7 +110,7 @@ def row(experiment: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> t
         watched = Watched(plan, function, target)
         finished = watched.finished if unit == 1 else lambda _: None
         how = {"requests": 1000 * unit, "enough": watched.enough, "finished": finished}
-        simulate(Work(experiment, plan), crew, **how)
+        simulate(replace(work, plan=plan), crew, **how)
         hits += holds(watched.stopped, truth), holds(watched.hasty or watched.stopped, truth)
     crew.close()
     return hits[0] / runs, hits[1] / runs
