@@ -102,6 +102,26 @@ def look_up(kind, values, words, ticks, floats, bits, out):
 
 
 @helper
+def sums_alone(noise):
+    """Whether factors are wanted for their sums only: one a round, independent, of a law."""
+    free = noise.correlation == 0 and noise.persistence == 0
+    return noise.shared and free and noise.kinds[1] == CELLS
+
+
+@helper
+def add_cells(values, words, ticks, floats, bits, total):
+    """Add quantiles of ``words`` to ``total`` [lanes]: :func:`look_up`, with no row of them."""
+    for t in range(ticks):
+        for lane in range(floats.size):
+            floats[lane] = np.float32(words[t, lane])
+        for lane in range(floats.size):
+            b = np.uint32(bits[lane])
+            cell = np.intp(b >> np.uint32(16))
+            fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
+            total[lane] += values[cell, 0] + values[cell, 1] * fraction
+
+
+@helper
 def slow_down(noise, slowdown, state, ticks, s):
     """Multiply the factors by the ``slowdown`` [S] of each lane's ``state`` [TILE, lanes]."""
     for t in range(ticks):

@@ -34,11 +34,16 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):
     ``length`` [TILE, lanes] is scratch; ``fresh`` marks a request's first tile.
     """
     deep = reached.shape[0]
-    if chain.two:
+    if chain.two and deep > 0:
         for t in range(ticks):
-            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
-            for j in range(deep):
-                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, reached, j)
+            first = fresh and t == 0
+            _move_and_judge(words, t, first, chain.upto, chain.cut, path.pair, reached[0])
+            if chain.slow:
+                _note_two(path.pair, path.state, t)
+            for j in range(1, deep - 1, 2):
+                _judge_both(words, t, first, chain.cut, j, path.pair, reached[j], reached[j + 1])
+            if deep % 2 == 0:
+                _judge_two(words, t, first, chain.cut, deep - 1, path.pair, reached, deep - 1)
         return
     find_lengths(chain, words, fresh, ticks, deep, path, length)
     for j in range(deep):
@@ -52,7 +57,8 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
     """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
     if chain.two:
         for t in range(ticks):
-            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
+            _move_two(words, t, fresh and t == 0, chain.upto, path.pair)
+            _note_two(path.pair, path.state, t)
             length[t] = 0
             for j in range(deep):
                 _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, length, t)
@@ -71,7 +77,8 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
     levels[:, first:ticks] = 0
     if chain.two:
         for t in range(first, ticks):
-            _move_two(words, t, fresh and t == 0, chain.upto, path.pair, path.state)
+            _move_two(words, t, fresh and t == 0, chain.upto, path.pair)
+            _note_two(path.pair, path.state, t)
             for j in range(levels.shape[0]):
                 _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, levels[j], t)
     else:
@@ -81,7 +88,7 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
 
 
 @helper
-def _move_two(words, t, first, upto, pair, state):
+def _move_two(words, t, first, upto, pair):
     """Move two states: ``pair`` [lanes] becomes 2 old + new. Blends, not loads: it vectorises."""
     after_0, after_1 = upto[0, 0], upto[1, 0]
     if first:
@@ -91,7 +98,12 @@ def _move_two(words, t, first, upto, pair, state):
         last = after_1 if old != 0 else after_0
         new = np.int32((words[t, lane] & BITS) > last)
         pair[lane] = np.int32(2) * old + new
-        state[t, lane] = new
+
+
+@helper
+def _note_two(pair, state, t):
+    for lane in range(pair.size):
+        state[t, lane] = pair[lane] & np.int32(1)
 
 
 @helper
@@ -105,6 +117,40 @@ def _judge_two(words, t, first, cut, draft, pair, total, row):
         into_1 = c11 if pair[lane] > 1 else c01
         last = into_1 if pair[lane] & np.int32(1) else into_0
         total[row, lane] += np.int32((words[t, lane] & BITS) <= last)
+
+
+@helper
+def _move_and_judge(words, t, first, upto, cut, pair, reached):
+    """Move two states and judge the first draft, in one pass over the lanes."""
+    row_0, row_1 = (2, 2) if first else (0, 1)
+    after_0, after_1 = upto[row_0, 0], upto[row_1, 0]
+    c00, c01, c10, c11 = cut[row_0, 0, 0], cut[row_0, 1, 0], cut[row_1, 0, 0], cut[row_1, 1, 0]
+    for lane in range(pair.size):
+        word = words[t, lane] & BITS
+        old = (pair[lane] & np.int32(1)) != 0
+        new = word > (after_1 if old else after_0)
+        into_0 = c10 if old else c00
+        into_1 = c11 if old else c01
+        reached[lane] += np.int32(word <= (into_1 if new else into_0))
+        pair[lane] = np.int32(2) * np.int32(old) + np.int32(new)
+
+
+@helper
+def _judge_both(words, t, first, cut, draft, pair, here, next_):
+    """Judge ``draft`` and the one after it: words and states are read once for both."""
+    row_0, row_1, d = 2 if first else 0, 2 if first else 1, draft + 1
+    a00, a01 = cut[row_0, 0, draft], cut[row_0, 1, draft]
+    a10, a11 = cut[row_1, 0, draft], cut[row_1, 1, draft]
+    b00, b01, b10, b11 = cut[row_0, 0, d], cut[row_0, 1, d], cut[row_1, 0, d], cut[row_1, 1, d]
+    for lane in range(pair.size):
+        word, old = words[t, lane] & BITS, pair[lane] > 1
+        new = (pair[lane] & np.int32(1)) != 0
+        a0 = a10 if old else a00
+        a1 = a11 if old else a01
+        b0 = b10 if old else b00
+        b1 = b11 if old else b01
+        here[lane] += np.int32(word <= (a1 if new else a0))
+        next_[lane] += np.int32(word <= (b1 if new else b0))
 
 
 @helper

@@ -9,7 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from mtpsim.kernels.jit import helper, kernel
-from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
+from mtpsim.kernels.noise import (
+    add_cells,
+    draw_factors,
+    fill_noise_words,
+    new_scratch,
+    slow_down,
+    sums_alone,
+)
 from mtpsim.kernels.path import count_reached, find_lengths, new_path
 from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
 from mtpsim.kernels.totals import column_of_accepted, write_depths
@@ -37,11 +44,15 @@ def _to_rounds(key, first, chain, noise, task, shallow, deep, out):
     begin, memory = np.ones((TILE, n), np.int32), np.zeros((2, n))
     length, reached = np.empty((TILE, n), np.int32), np.zeros((deep, n), np.int32)
     target, verify, draft = np.zeros(n), np.zeros(n), np.zeros(n)
+    alone = sums_alone(noise) and not chain.slow
     for tick in range(0, task.rounds, TILE):
         ticks = min(TILE, task.rounds - tick)
         fill_words(key, first, tick, ticks, PATH, words)
         count_reached(chain, words, tick == 0, ticks, path, length, reached)
         fill_noise_words(key, first, tick, ticks, noise, s)
+        if alone:
+            add_cells(noise.verify, s.verify_words, ticks, s.floats, s.bits, verify)
+            continue
         draw_factors(noise, begin, tick == 0, ticks, memory, s)
         if chain.slow:
             slow_down(noise, chain.slowdown, path.state, ticks, s)
