@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, followed: a toy of each kind is entered where they say, and works."""
+"""The recipes of CONTRIBUTING.md, followed: a toy of each kind, entered where they say, works."""
 
 import ast
 import os
@@ -33,7 +33,10 @@ TABLES = {
 # What the toys enter: file, registry, an entry that is there, and what to put in its place.
 ENTERED = {
     "acceptance model": [
-        ("mtpsim/acceptance/simple.py", "SIMPLE", '"tokens": Tokens', '"tokens": Tokens, "toy": Toy'),
+        (
+            *("mtpsim/acceptance/simple.py", "SIMPLE", '"tokens": Tokens'),
+            '"tokens": Tokens, "toy": Toy',
+        ),
         ("mtpsim/acceptance/simple.py", "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
