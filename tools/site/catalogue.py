@@ -130,11 +130,12 @@ def _matrix(name: str, rows: np.ndarray | None) -> list[str]:
 
 MODELS_HEAD = """# Acceptance models
 
-A model says which drafts are accepted. Each is a file of `mtpsim/acceptance/` that compiles to one small form, a hidden
-chain: where a request starts, how the state moves, and how likely each draft is accepted in each state. The kernel, the
-exact answer and the fits read the chain and don't know which model made it. The pictures are exact, in the steady
-state: rates by position at the greatest depth, and tokens a round by depth over what one would promise who measures p1
-at depth 1 and takes it for every position.
+A model says which drafts are accepted. Each is a file of `mtpsim/acceptance/` that compiles to
+one small form, a hidden chain: where a request starts, how the state moves, and how likely each
+draft is accepted in each state. The kernel, the exact answer and the fits read the chain and
+don't know which model made it. The pictures are exact, in the steady state: rates by position at
+the greatest depth, and tokens a round by depth over what one would promise who measures p1 at
+depth 1 and takes it for every position.
 """
 
 
@@ -154,16 +155,18 @@ def models(root: Path) -> Pages:
 
 LATENCY_HEAD = """# Times and cost models
 
-`[latency]` says how long a plain step, a verify and a draft take: as they were measured (`times`), or by a cost model
-that knows what a step costs when `batch` requests decode together. Any of them takes `noise`, one factor of mean 1 on
-all of a round's time. In the pictures of cost models, dotted lines at the right are the most that a depth can yield: k
-+ 1 tokens a round. Where a line crosses its own dotted line, no acceptance rate makes that depth pay.
+`[latency]` says how long a plain step, a verify and a draft take: as they were measured
+(`times`), or by a cost model that knows what a step costs when `batch` requests decode together.
+Any of them takes `noise`, one factor of mean 1 on all of a round's time. In the pictures of cost
+models, dotted lines at the right are the most that a depth can yield: k + 1 tokens a round. Where
+a line crosses its own dotted line, no acceptance rate makes that depth pay.
 """
 NOISE_HEAD = """
 # Noise { #noise }
 
-A factor of mean 1 on the time of a round, or on a part of it. Every law compiles to one table of quantiles, which the
-kernel looks up. Noise moves no long-run speedup; it decides how many requests it takes to see one.
+A factor of mean 1 on the time of a round, or on a part of it. Every law compiles to one table of
+quantiles, which the kernel looks up. Noise moves no long-run speedup; it decides how many
+requests it takes to see one.
 """
 
 
@@ -190,10 +193,11 @@ def latency(root: Path) -> Pages:
 
 POLICIES_HEAD = """# Policies
 
-A policy chooses the depth of each round from what it has seen. Each is a file of `mtpsim/policy/` with three small
-functions, `start`, `choose` and `learn`, in plain Python, which the kernel compiles. All pictures show the same text,
-40 easy rounds, 40 hard ones and 40 easy ones, read by a model of depth 5; rejections differ only where depths do.
-Bounds know what no engine can know. Every policy also takes a `name` for the report.
+A policy chooses the depth of each round from what it has seen. Each is a file of `mtpsim/policy/`
+with three small functions, `start`, `choose` and `learn`, in plain Python, which the kernel
+compiles. All pictures show the same text, 40 easy rounds, 40 hard ones and 40 easy ones, read by
+a model of depth 5; rejections differ only where depths do. Bounds know what no engine can know.
+Every policy also takes a `name` for the report.
 """
 
 

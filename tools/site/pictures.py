@@ -45,6 +45,7 @@ DARK = {
     SKY: SKY,
 }
 MANY = 3  # states that are told apart by colour; of more, each has a faint line
+TICKS = [1, 4, 16, 64, 256, 1024]
 BATCHES = np.geomspace(1, 1024, 61)
 
 
@@ -76,7 +77,9 @@ def _svg(figure: Figure) -> str:
 
 def chain_picture(source: Source) -> str:
     """Conditional rates by position, and accept length by depth against the closed form."""
-    figure, (rates, lengths) = _figure(2, ("Conditional rate by position", "Accept length by depth"))
+    figure, (rates, lengths) = _figure(
+        2, ("Conditional rate by position", "Accept length by depth")
+    )
     depths, positions = np.arange(source.depth + 1), np.arange(1, source.depth + 1)
     solved = [solve(source, int(k)) for k in depths]
     if isinstance(source, AcceptanceChain) and source.states > 1:
@@ -116,7 +119,9 @@ def noise_picture(noise: NoiseSpec) -> str:
     axes.stairs(share, bins, fill=True, color=BLUE, alpha=0.85)
     axes.axvline(1, color=GREY, lw=1, ls="--")
     tail = np.interp(0.999, u, values)
-    axes.set_xlabel(f"time / mean; 99.9 % of rounds take less than {tail:.2f}", color=INK, fontsize=9)
+    axes.set_xlabel(
+        f"time / mean; 99.9 % of rounds take less than {tail:.2f}", color=INK, fontsize=9
+    )
     return _svg(figure)
 
 
@@ -127,7 +132,7 @@ def latency_picture(latency: LatencySpec, batched: bool, depth: int = 3) -> str:
     titles = "Time of a round, ms", "Accept length from which drafting pays"
     figure, (times, pays) = _figure(2, titles)
     known = getattr(latency, "batches", None)
-    batches = BATCHES[BATCHES <= known[-1]] if known else BATCHES
+    batches = BATCHES[known[-1] >= BATCHES] if known else BATCHES
     rounds = np.array([np.add(*latency.at_batch(float(b), depth)) for b in batches])
     for k in range(depth + 1):
         color = INK if k == 0 else LINES[k - 1]
@@ -136,8 +141,11 @@ def latency_picture(latency: LatencySpec, batched: bool, depth: int = 3) -> str:
             pays.plot(batches, rounds[:, k] / rounds[:, 0], color=color, lw=1.5)
             pays.axhline(k + 1, color=color, lw=0.8, ls=":")
     times.set_yscale("log")
+    times.yaxis.set_major_formatter("{x:g}")
     for axes in (times, pays):
         axes.set_xscale("log", base=2)
+        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+        axes.minorticks_off()
         axes.set_xlabel("requests that decode together", color=INK, fontsize=9)
     pays.set_ylim(1, None)
     times.legend(fontsize=8, frameon=False, loc="upper left", labelcolor=INK)

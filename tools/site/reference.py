@@ -19,12 +19,13 @@ Json = dict[str, Any]
 TABLE = "| key | type | default | meaning |\n|---|---|---|---|\n"
 HEAD = """# Every key of experiment.toml
 
-Made from the code: what a section takes, of which type, and what it is without. How keys play together is told in
-[experiment.toml](../experiment.md). `python -m mtpsim schema` prints the same as JSON Schema, for editors.
+Made from the code: what a section takes, of which type, and what it is without. How keys play
+together is told in [experiment.toml](../experiment.md). `python -m mtpsim schema` prints the same
+as JSON Schema, for editors.
 
 """
 SHORT = {
-        "PlusMinus": "`{ plus_minus }`",
+    "PlusMinus": "`{ plus_minus }`",
     "Part": "tables of `weight`, `slowdown` and `of`",
 }
 KINDS = {
@@ -34,6 +35,7 @@ KINDS = {
     "boolean": "true or false",
 }
 MANY = {"number": "numbers", "whole number": "whole numbers", "text": "texts", "list": "lists"}
+EACH = "Each has its own keys.\n"
 BY_DEPTH = "number, list by depth or `{ base, per_token }`"
 ENDLESS = 10**9  # a bound from here on is there for the machine's sake
 
@@ -129,7 +131,9 @@ def keys() -> str:
     parts = [HEAD]
     for name, field in Experiment.model_fields.items():
         if name == "title":
-            parts.append("`title` (text) stands at the top of the file, and over tables and plots.\n")
+            parts.append(
+                "`title` (text) stands at the top of the file, and over tables and plots.\n"
+            )
             continue
         parts.append(f"\n## [{name}] {{ #{name} }}\n\n{_section(name, field.annotation)}")
     return "".join(parts)
@@ -137,10 +141,10 @@ def keys() -> str:
 
 def _section(name: str, annotation: Any) -> str:
     if name == "acceptance":
-        return f"`model` says which: {_links(MODELS, '../catalogue/models.md')}. Each has its own keys.\n"
+        return f"`model` says which: {_links(MODELS, '../catalogue/models.md')}. {EACH}"
     if name == "latency":
         where = "../catalogue/latency.md"
-        return f"`model` says which, `times` without it: {_links(COSTS, where)}. Each has its own keys.\n"
+        return f"`model` says which, `times` without it: {_links(COSTS, where)}. {EACH}"
     field = Experiment.model_fields[name]
     found = [part for part in _parts(annotation) if hasattr(part, "model_fields")]
     said = f"{_sentence(field.description or inspect.getdoc(found[0]) or '')}\n\n"
@@ -174,15 +178,17 @@ def command() -> str:
     parser = _parser()
     (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     summaries = {choice.dest: choice.help for choice in verbs._choices_actions}
-    parts = ["# The command\n\n`python -m mtpsim VERB`, or `mtpsim VERB`. Exit codes: 0 done, 2 the input is wrong, "
-             "3 precision not reached within the limit, 4 workers failed, 130 interrupted.\n"]
+    parts = [
+        "# The command\n\n`python -m mtpsim VERB`, or `mtpsim VERB`. Exit codes: 0 done, 2 the input "
+        "is wrong, 3 precision not reached within the limit, 4 workers failed, 130 interrupted.\n"
+    ]
     for verb, sub in verbs.choices.items():
         usage = re.sub(r"\n +", " ", sub.format_usage().removeprefix("usage: ")).strip()
         parts.append(f"\n## {verb}\n\n{_sentence(summaries[verb])}\n\n```text\n{usage}\n```\n\n")
-        parts.append("| argument | meaning |\n|---|---|\n")
-        for action in sub._actions:
-            if "-h" not in action.option_strings:
-                parts.append(f"| {_argument(action)} | {(action.help or '').replace('%%', '%')} |\n")
+        given = [action for action in sub._actions if "-h" not in action.option_strings]
+        if given:
+            parts.append("| argument | meaning |\n|---|---|\n")
+        parts += [f"| {_argument(action)} | {action.help or ''} |\n" for action in given]
     return "".join(parts)
 
 
@@ -212,8 +218,13 @@ API = {
 
 def api() -> str:
     """The page of the Python API, which mkdocstrings fills from the docstrings."""
-    parts = ["# Python\n\n`import mtpsim` offers ", _names(), " A result is what\n"
-             "[result.json](../result.md) holds; what a section of the file takes is told in [every key](keys.md).\n"]
+    parts = [
+        "# Python\n\n`import mtpsim` offers ",
+        _names(),
+        " A result is what\n"
+        "[result.json](../result.md) holds; what a section of the file takes is told in "
+        "[every key](keys.md).\n",
+    ]
     for title, names in API.items():
         parts.append(f"\n## {title}\n")
         parts += [f"\n::: {name}\n" for name in names]
