@@ -96,9 +96,9 @@ def _about(kind: type[Any]) -> str:
 
 def _section(kind: type[Any], name: str, section: str, text: str, picture: str) -> str:
     keys = table(kind, frozenset({"name"} if issubclass(kind, PolicySpec) else ()))
-    shown = text if section.startswith("noise") else f"[{section}]\n{text}"
+    shown, mark = (text, "###") if section == "noise" else (f"[{section}]\n{text}", "##")
     code = f"```toml\n{shown}\n```\n"
-    return f"\n## `{name}` {{ #{name} }}\n\n{_about(kind)}\n\n{keys}\n{code}\n{picture}"
+    return f"\n{mark} `{name}` {{ #{name} }}\n\n{_about(kind)}\n\n{keys}\n{code}\n{picture}"
 
 
 def chain_text(source: Source) -> str:
@@ -162,7 +162,7 @@ models, dotted lines at the right are the most that a depth can yield: k + 1 tok
 a line crosses its own dotted line, no acceptance rate makes that depth pay.
 """
 NOISE_HEAD = """
-# Noise { #noise }
+## Noise { #noise }
 
 A factor of mean 1 on the time of a round, or on a part of it. Every law compiles to one table of
 quantiles, which the kernel looks up. Noise moves no long-run speedup; it decides how many

@@ -16,6 +16,7 @@ from mtpsim.latency import COSTS
 from mtpsim.policy import RULES
 
 Json = dict[str, Any]
+NAMING = {"model", "rule", "distribution"}  # these say which section it is
 TABLE = "| key | type | default | meaning |\n|---|---|---|---|\n"
 HEAD = """# Every key of experiment.toml
 
@@ -48,7 +49,7 @@ def table(model: type[Any], hidden: frozenset[str] = frozenset()) -> str:
         schema = defs[schema["$ref"].rsplit("/", 1)[-1]]
     rows = []
     for key, prop in schema["properties"].items():
-        if key in hidden or "const" in prop:
+        if key in hidden | NAMING:
             continue
         required = key in schema.get("required", ())
         rows.append(_row(key, prop, defs, required))
@@ -179,8 +180,9 @@ def command() -> str:
     (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     summaries = {choice.dest: choice.help for choice in verbs._choices_actions}
     parts = [
-        "# The command\n\n`python -m mtpsim VERB`, or `mtpsim VERB`. Exit codes: 0 done, 2 the input "
-        "is wrong, 3 precision not reached within the limit, 4 workers failed, 130 interrupted.\n"
+        "# The command\n\n`python -m mtpsim VERB`, or `mtpsim VERB`. Exit codes: 0 done, 2 the "
+        "input is wrong, 3 precision not reached within the limit, 4 workers failed, 130 "
+        "interrupted.\n"
     ]
     for verb, sub in verbs.choices.items():
         usage = re.sub(r"\n +", " ", sub.format_usage().removeprefix("usage: ")).strip()
