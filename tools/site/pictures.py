@@ -133,18 +133,19 @@ def latency_picture(latency: LatencySpec, batched: bool, depth: int = 3) -> str:
     figure, (times, pays) = _figure(2, titles)
     known = getattr(latency, "batches", None)
     batches = BATCHES[known[-1] >= BATCHES] if known else BATCHES
+    ticks = [tick for tick in TICKS if tick <= batches[-1]]
     rounds = np.array([np.add(*latency.at_batch(float(b), depth)) for b in batches])
     for k in range(depth + 1):
         color = INK if k == 0 else LINES[k - 1]
         times.plot(batches, rounds[:, k], color=color, lw=1.5, label=f"depth {k}")
         if k:
             pays.plot(batches, rounds[:, k] / rounds[:, 0], color=color, lw=1.5)
-            pays.axhline(k + 1, color=color, lw=0.8, ls=":")
+            pays.axhline(k + 1, color=color, lw=1.2, ls=(0, (1, 2)))
     times.set_yscale("log")
     times.yaxis.set_major_formatter("{x:g}")
     for axes in (times, pays):
         axes.set_xscale("log", base=2)
-        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("requests that decode together", color=INK, fontsize=9)
     pays.set_ylim(1, None)

@@ -117,7 +117,7 @@ def _bounds(prop: Json) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
 def _length(prop: Json) -> str:
