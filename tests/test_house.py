@@ -35,3 +35,27 @@ def test_files_and_functions_are_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
+
+
+def undocumented(node, name):
+    """Public names without a docstring: ruff's rules pass over what ``__all__`` leaves out."""
+    if not ast.get_docstring(node):
+        yield name
+    if isinstance(node, ast.FunctionDef):
+        return  # what is inside of a function is its own matter
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and not inner.name.startswith("_"):
+            yield from undocumented(inner, f"{name}.{inner.name}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_public_names_have_docstrings(path):
+    assert not list(undocumented(ast.parse(path.read_text()), str(path)))
+
+
+def test_a_name_without_a_docstring_is_found():
+    """Negative control."""
+    source = (
+        '"""A file."""\n__all__ = []\nclass A:\n  "A."\n  def b(self): ...\n  def _c(self): ...\n'
+    )
+    assert list(undocumented(ast.parse(source), "file")) == ["file.A.b"]
