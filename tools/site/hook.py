@@ -23,7 +23,7 @@ from pictures import darker
 
 ROOT = Path(__file__).parents[2]
 FROM_CODE = ("catalogue/", "reference/", "experiments.md")
-ELSEWHERE = ("verification/*.md", "benchmarks/*.md")
+ELSEWHERE = ("verification/*.md", "benchmarks/*.md", "CITATION.cff", "LICENSE")
 ROLE = re.compile(r":(?:class|func|meth|mod|attr):(?=<code>)")
 FETCHED = re.compile(r'<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)="(https?:[^"]+)"')
 log = logging.getLogger("mkdocs.hooks.mtpsim")
