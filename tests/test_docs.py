@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import Rated
 from mtpsim.adaptive import Adaptive
+from mtpsim.cli import _parser
 from mtpsim.experiment import Simulation, parse
 from mtpsim.fit.candidates import candidates
 from mtpsim.latency import COSTS
@@ -24,7 +26,10 @@ README = Path("README.md").read_text()
 (README_EXPERIMENT,) = re.findall(r"```toml\n(.*?)```", README, re.S)
 ADAPTIVE = '\n[adaptive]\npolicies = ["heuristic"]\n'
 REDUCED = ["simulation.precision=0.05"]
-DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").glob("*.md"))]
+DOCUMENTS = [
+    *(Path(name) for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")),
+    *sorted(Path("docs").rglob("*.md")),
+]
 
 
 def test_readme_python_examples():
@@ -132,6 +137,31 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+COMMAND = re.compile(r"^    (?:.*&& )?\S*python -m mtpsim ([a-z].*?)(?: +#.*)?$", re.M)
+FORM = re.compile(r"[\[\]|]| \.\.\.|[A-Z]+\.\.\.| (?:FILE|RUN|VERB|LOG)\b")  # not to be typed so
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_commands_are_those_that_there_are(path):
+    for command in COMMAND.findall(path.read_text()):
+        if FORM.search(command):
+            continue
+        given = shlex.split(command.partition(" > ")[0])
+        _parser().parse_args(given)  # else it exits
+        for word in given:
+            if word.startswith("experiments/"):
+                assert Path(word).exists(), word
+
+
+def test_a_command_that_there_is_not_is_found():
+    """Negative control."""
+    (command,) = COMMAND.findall(
+        "    python -m mtpsim run experiments/article.toml --seeds=1  # so\n"
+    )
+    with pytest.raises(SystemExit):
+        _parser().parse_args(shlex.split(command))
 
 
 def test_page_of_logs_names_every_format_and_candidate():

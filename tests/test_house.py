@@ -4,79 +4,28 @@ import ast
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 
 FILES = sorted(Path("mtpsim").rglob("*.py"))
-# Each room may import from rooms above it in this list, and from its own.
-ORDER = [
-    (
-        "problems",
-        "spec",
-        "options",
-        "toml_lines",
-        "theory",
-        "measure",
-        "sweep",
-        "decision",
-        "spread",
-        "simulation",
-    ),
-    ("policy",),
-    ("adaptive",),
-    ("kernels",),
-    ("tally", "logs"),
-    ("acceptance", "latency"),
-    ("complaints", "replay", "layout"),
-    ("exact",),
-    ("belief", "optimal"),
-    ("contest",),
-    ("compile", "blocks"),
-    ("experiment",),
-    ("explain", "identity"),
-    ("simulate", "record"),
-    ("work", "round_times"),
-    ("crew",),
-    ("in_order",),
-    ("estimate", "verdicts"),
-    ("choice", "dependence", "learning", "variants", "fit", "plan", "aim", "control", "tails"),
-    ("advise",),
-    ("measured",),
-    ("on_trial", "by_batch", "by_policy", "uncertain"),
-    ("report",),
-    ("result",),
-    ("point",),
-    ("job",),
-    ("store",),
-    ("merge",),
-    ("run_verb", "export", "fit_verb", "fit_steps_verb", "sample_verb", "plan_verb"),
-    ("merge_verb",),
-    ("cli",),
-    ("__main__",),
-]
-RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 
-def room_of(module):
-    return module.split(".")[1] if "." in module else ""
+def test_imports_go_one_way():
+    """By the layers of pyproject.toml, which must name every module."""
+    assert lint_imports(no_cache=True) == 0
 
 
-def imports(path):
-    """Modules that a file imports at run time (type-checking blocks aside)."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mtpsim"):
-            if node.module == "mtpsim":
-                yield from (f"mtpsim.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
-
-
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_go_one_way(path):
-    room = path.parts[1].removesuffix(".py")
-    if room == "__init__":
-        return
-    for module in imports(path):
-        if room_of(module) in RANK:
-            assert RANK[room_of(module)] <= RANK[room], f"{path} imports {module}"
+@pytest.mark.parametrize(
+    ("layer", "place"), [('"exact",', '"cli",'), ('"kernels",', "")], ids=["moved", "left out"]
+)
+def test_the_layers_notice(layer, place, tmp_path):
+    """Negative controls: exact above those who import it, kernels in no layer at all."""
+    text = Path("pyproject.toml").read_text()
+    text = text.replace(f"    {layer}\n", "")
+    if place:
+        text = text.replace(f"    {place}\n", f"    {place}\n    {layer}\n")
+    (tmp_path / "pyproject.toml").write_text(text)
+    found = lint_imports(str(tmp_path / "pyproject.toml"), no_cache=True)
+    assert found == 1
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -86,3 +35,27 @@ def test_files_and_functions_are_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{path}: {node.name}"
+
+
+def undocumented(node, name):
+    """Public names without a docstring: ruff's rules pass over what ``__all__`` leaves out."""
+    if not ast.get_docstring(node):
+        yield name
+    if isinstance(node, ast.FunctionDef):
+        return  # what is inside of a function is its own matter
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and not inner.name.startswith("_"):
+            yield from undocumented(inner, f"{name}.{inner.name}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_public_names_have_docstrings(path):
+    assert not list(undocumented(ast.parse(path.read_text()), str(path)))
+
+
+def test_a_name_without_a_docstring_is_found():
+    """Negative control."""
+    source = (
+        '"""A file."""\n__all__ = []\nclass A:\n  "A."\n  def b(self): ...\n  def _c(self): ...\n'
+    )
+    assert list(undocumented(ast.parse(source), "file")) == ["file.A.b"]

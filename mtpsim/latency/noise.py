@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,10 +57,14 @@ class NoiseSpec(Spec):
 
 class _Lawful(NoiseSpec):
     def table(self) -> QuantileTable:
-        law = self.law()
-        if law is None:
-            return CONSTANT
-        return table_of(law, law.mean, law.sd)
+        return _tabulated(type(self), self.model_dump_json())
+
+
+@lru_cache(maxsize=16)
+def _tabulated(kind: type[_Lawful], keys: str) -> QuantileTable:
+    """One table of a megabyte for all points of a sweep that have the same noise."""
+    law = kind.model_validate_json(keys).law()
+    return CONSTANT if law is None else table_of(law, law.mean, law.sd)
 
 
 class ConstantNoise(NoiseSpec):
