@@ -118,7 +118,7 @@ def estimates(values, error, correlation=0.0):
 
 
 def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
-    rng, hits, runs = np.random.default_rng(3), 0, 400
+    rng, hits, runs = np.random.default_rng(3), 0, 200
     for _ in range(runs):
         drawn = rng.normal(0, 0.01, 5)
         hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
@@ -134,7 +134,7 @@ def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
 @pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
 def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
     truth = np.array(truth)
-    rng, runs = np.random.default_rng(5), 400
+    rng, runs = np.random.default_rng(5), 200
     mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
     hits = 0
     for _ in range(runs):
