@@ -11,7 +11,7 @@ from mtpsim.experiment import Experiment
 from mtpsim.explain import chapters
 from mtpsim.identity import to_toml
 from mtpsim.report.document import Document, confidence, legible, title
-from mtpsim.report.sections import Section, sections
+from mtpsim.report.sections import sections
 from mtpsim.report.sheet import MARK, Sheet
 from mtpsim.report.svg import picture
 
@@ -59,9 +59,11 @@ def write_page(
 
 def render_page(result: Document, experiment: Experiment, figures: Mapping[str, Figure]) -> str:
     """The page as HTML; it depends on its arguments alone."""
-    pictures = {name: picture(f"picture-{name}", figure) for name, figure in figures.items()}
+    pictures = {
+        name: picture(f"picture-{name}", figure, title(result)) for name, figure in figures.items()
+    }
     parts = sections(result, pictures)
-    toml = to_toml(experiment)
+    toml, made = to_toml(experiment), result.get("provenance") or {}
     return (
         _environment()
         .get_template(TEMPLATE)
@@ -69,17 +71,24 @@ def render_page(result: Document, experiment: Experiment, figures: Mapping[str, 
             title=title(result) or "An experiment without a title",
             sections=parts,
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
-            chapters=chapters(experiment)[:-1],
+            chapters=_simulated(experiment),
             level=f"{100 * confidence(result):g}",
             epsilon=f"{100 * experiment.simulation.epsilon:g}",
             sweep=len(result["points"]) > 1,
             version=result.get("mtpsim", ""),
             provenance=_provenance(result),
-            command=shlex.join((result.get("provenance") or {}).get("command") or []),
+            command=shlex.join(made.get("command") or []),
+            merged=made.get("merged") or [],
             reads_files='samples = "' in toml or 'file = "' in toml,
             toml=toml,
         )
     )
+
+
+def _simulated(experiment: Experiment) -> list[tuple[str, list[str]]]:
+    """What was simulated; what is reported of it, the page itself shows."""
+    *told, _ = chapters(experiment)
+    return [(heading, [line.replace("+-", "±") for line in lines]) for heading, lines in told]
 
 
 def _provenance(result: Document) -> list[tuple[str, str]]:
@@ -101,13 +110,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(cells=_cells, headers=_headers, tone=_tone)
+    environment.filters.update(prose=_prose, cells=_cells, headers=_headers, tone=_tone)
     environment.globals.update(MARK=MARK, look=(room / LOOK).read_text(encoding="utf-8"))
     return environment
 
 
 def _clean(value: Any) -> Any:
     return legible(value) if type(value) is str else value
+
+
+def _prose(text: str) -> str:
+    """The text with numbers kept together with their percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _headers(sheet: Sheet) -> list[tuple[str, bool]]:
@@ -133,6 +147,3 @@ def _tone(word: str) -> str:
         if word in words:
             return name
     return ""
-
-
-__all__ = ["PAGE", "Section", "render_page", "write_page"]

@@ -266,9 +266,7 @@ def _batches(result: Document, drawn: Pictures) -> Section:
 def _each_point(result: Document) -> Section:
     points, heading = result["points"], "Point by point"
     if len(points) > MOST_TABLES:
-        text = (
-            f"More than {MOST_TABLES} points: result.csv has the numbers of each depth."
-        )
+        text = f"More than {MOST_TABLES} points: result.csv has the numbers of each depth."
         return Section("each", heading, text=[text])
     inner = []
     for number, point in enumerate(points):

@@ -36,6 +36,8 @@ MOST_PANELS = 6
 WIDTH, HEIGHT = 7.2, 4.5
 WORDS = ("heading", "subtitle", "note")
 """Texts around the axes, by the name that they carry in the figure."""
+AT_END = ("axes fraction", "data")
+"""Where labels at the ends of lines stand, which may reach beyond the axes."""
 NOTE_ROOM = 0.3
 """Height in inches at the foot of a figure where a note of a line or two stands."""
 
@@ -68,8 +70,8 @@ class Frame:
         lines = _wrap(heading, int(width * 9))
         below = _wrap(subtitle, int(width * 14))
         top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
-        self._write("heading", height - 0.16, lines, 13, INK)
-        self._write("subtitle", height - 0.24 - 0.25 * len(lines), below, 9.5, GREY)
+        self._write("heading", heading, height - 0.16, lines, 13, INK)
+        self._write("subtitle", subtitle, height - 0.24 - 0.25 * len(lines), below, 9.5, GREY)
         grid = self.figure.subplots(
             rows,
             columns,
@@ -90,7 +92,9 @@ class Frame:
         for axes in self.axes:
             plain_axes(axes)
 
-    def _write(self, name: str, y: float, lines: list[str], size: float, color: str) -> None:
+    def _write(
+        self, name: str, text: str, y: float, lines: list[str], size: float, color: str
+    ) -> None:
         width, height = self.figure.get_size_inches()
         self.figure.text(
             *(0.16 / width, y / height, "\n".join(lines)),
@@ -101,13 +105,14 @@ class Frame:
             linespacing=1.15,
             parse_math=False,
             gid=name,
+            label=text,  # as it was before it was broken into lines
         )
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
         width = self.figure.get_size_inches()[0]
         lines = textwrap.wrap(text, int(width * 16.5))
-        self._write("note", 0.11 + 0.13 * len(lines), lines, 8, GREY)
+        self._write("note", text, 0.11 + 0.13 * len(lines), lines, 8, GREY)
 
     def name_axes(self, x: str, y: str) -> None:
         """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
@@ -195,7 +200,7 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         axes.annotate(
             text,
             (1, place),
-            xycoords=("axes fraction", "data"),
+            xycoords=AT_END,
             xytext=(5, 0),
             textcoords="offset points",
             va="center",

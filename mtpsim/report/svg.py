@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from mtpsim.report import style
@@ -60,9 +61,10 @@ class Picture:
     width: int
 
 
-def picture(name: str, figure: Figure) -> Picture:
-    """Draw a figure for a page; the figure loses its heading, subtitle and note."""
+def picture(name: str, figure: Figure, title: str = "") -> Picture:
+    """Draw a figure for a page that bears a title; the figure loses its heading and the like."""
     words = {kind: _take(figure, kind) for kind in style.WORDS}
+    words["subtitle"] = words["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
     _spare_marks(figure)
     text = _drawn(figure)
     root = ElementTree.fromstring(legible(text))
@@ -78,7 +80,7 @@ def _take(figure: Figure, kind: str) -> str:
     found = [text for text in figure.texts if text.get_gid() == kind]
     for text in found:
         text.set_visible(False)
-    return " ".join(" ".join(text.get_text() for text in found).split())
+    return " ".join(" ".join(str(text.get_label()) for text in found).split())
 
 
 def _drawn(figure: Figure) -> str:
@@ -99,7 +101,11 @@ def _plots_alone(figure: Figure) -> Bbox:
     """The part of a figure that is left without its words, in inches."""
     width, height = figure.get_size_inches()
     top = max(axes.get_position().y1 for axes in figure.axes) * height
-    return Bbox([[0, style.NOTE_ROOM], [width, min(top + 0.3, height)]])
+    top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
+    labels = [text for axes in figure.axes for text in axes.texts if isinstance(text, Annotation)]
+    beyond = [text for text in labels if text.xycoords == style.AT_END]
+    reach = [text.get_window_extent().y1 / figure.dpi + 0.05 for text in beyond]
+    return Bbox([[0, style.NOTE_ROOM], [width, min(max([top, *reach]), height)]])
 
 
 def _spare_marks(figure: Figure) -> None:
