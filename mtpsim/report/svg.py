@@ -140,7 +140,7 @@ def _describe(root: ElementTree.Element, name: str, sentences: list[str]) -> Non
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.set("role", "img")
-    root.set("aria-label", text)
+    root.set("aria-label", legible(text))
     root.set("class", "plot")
     root.set("id", name)
 
