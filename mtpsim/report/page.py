@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
+LONG = 40
+"""A table of more rows scrolls in a box of its own, so that what is below stays near."""
 TEMPLATE, LOOK = "page.html.j2", "page.css"
 GOOD = ("holds", "faster", "essential", "worthwhile")
 BAD = ("fails", "slower", "harmful")
@@ -111,7 +113,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(prose=_prose, cells=_cells, headers=_headers, tone=_tone)
-    environment.globals.update(MARK=MARK, look=(room / LOOK).read_text(encoding="utf-8"))
+    environment.globals.update(MARK=MARK, LONG=LONG, look=(room / LOOK).read_text(encoding="utf-8"))
     return environment
 
 
