@@ -18,31 +18,46 @@ TICKS = {"round": "once a round", "token": "once a text position"}
 
 def explain(experiment: Experiment) -> str:
     """Explain an experiment; the first point of a sweep stands for all."""
+    lines = [experiment.title or "(no title)"]
+    for heading, told in chapters(experiment):
+        lines += ["", heading, *(f"  {line}" for line in told)]
+    warnings = dict.fromkeys(experiment.points()[0].experiment.warnings())
+    lines += [f"\nwarning: {text}" for text in warnings]
+    return "\n".join(lines)
+
+
+def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
+    """What an experiment simulates, as headings with their lines."""
     points = experiment.points()
     first = points[0].experiment
     chain = first.acceptance.chain()
-    lines = [experiment.title or "(no title)", ""]
-    lines += _acceptance(first, chain)
-    lines += ["", "Latency"] + [f"  {line}" for line in first.latency.describe()]
-    lines += ["", "Simulation"] + [f"  {line}" for line in _simulation(first, chain, len(points))]
-    for key, values in axes(experiment.sweep or {}).items():
-        lines.append(f"  sweep over {key}: {', '.join(map(str, values))}")
+    found = [
+        (f"Acceptance: {first.acceptance.model}, depth {chain.depth}", _acceptance(first, chain)),
+        ("Latency", list(first.latency.describe())),
+        ("Simulation", _simulation(first, chain, len(points)) + _variations(experiment, first)),
+    ]
+    if first.adaptive:
+        found.append(("Adaptive depth", [policy.describe() for policy in first.adaptive.policies]))
+    found.append(("Theory", [f"plugged into the closed form: {_plugged(first)}"]))
+    reported = [
+        "accept length, round time, speedup, marginal gain: closed form, exact,",
+        "simulated with interval; error of the theory with a verdict; break-even rates;",
+        "and the depth to run",
+    ]
+    return [*found, (f"Reported, for each depth 0..{chain.depth}", reported)]
+
+
+def _variations(experiment: Experiment, first: Experiment) -> list[str]:
+    """What is swept, what is uncertain, and what is declared as a scenario."""
+    swept = axes(experiment.sweep or {}).items()
+    lines = [f"sweep over {key}: {', '.join(map(str, values))}" for key, values in swept]
     if first.uncertainty:
         keys = ", ".join([*first.uncertainty.inputs, *first.uncertainty.sampled])
-        lines.append(f"  uncertain inputs: {keys}; {first.uncertainty.draws:,} draws a point")
+        lines.append(f"uncertain inputs: {keys}; {first.uncertainty.draws:,} draws a point")
     if first.robust:
         count = sum(1 for _ in scenarios(first.raw(), first.robust))
-        lines.append(f"  scenarios over {', '.join(first.robust)}: {count:,} a point")
-    if first.adaptive:
-        lines += ["", "Adaptive depth"]
-        lines += [f"  {policy.describe()}" for policy in first.adaptive.policies]
-    lines += ["", "Theory", f"  plugged into the closed form: {_plugged(first)}"]
-    lines += ["", "Reported, for each depth 0.." + str(chain.depth)]
-    lines.append("  accept length, round time, speedup, marginal gain: closed form, exact,")
-    lines.append("  simulated with interval; error of the theory with a verdict; break-even rates;")
-    lines.append("  and the depth to run")
-    lines += [f"\nwarning: {text}" for text in dict.fromkeys(first.warnings())]
-    return "\n".join(lines)
+        lines.append(f"scenarios over {', '.join(first.robust)}: {count:,} a point")
+    return lines
 
 
 def _plugged(experiment: Experiment) -> str:
@@ -61,27 +76,24 @@ def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
 
 
 def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
-    lines = [
-        f"Acceptance: {experiment.acceptance.model}, depth {chain.depth}",
-    ]
     if isinstance(chain, Recording):
         entries = "text positions" if chain.clock == "token" else "rounds"
         total = f"{chain.requests:,} recorded requests, {chain.accepted.size:,} {entries}"
-        return [*lines, f"  {total}, drawn with replacement"]
+        return [f"{total}, drawn with replacement"]
     if chain.states == 1:
-        return [*lines, f"  conditional rates {_rates(chain.accept[0])}"]
-    lines.append(f"  {chain.states} hidden states; the state moves {TICKS[chain.clock]}")
+        return [f"conditional rates {_rates(chain.accept[0])}"]
+    lines = [f"{chain.states} hidden states; the state moves {TICKS[chain.clock]}"]
     law = stationary(chain.step[0], chain.start)
     if chain.states <= 8:
         lines += [
-            f"  state {s}: {law[s]:.3g} of ticks, conditional rates {_rates(chain.accept[s])}"
+            f"state {s}: {law[s]:.3g} of ticks, conditional rates {_rates(chain.accept[s])}"
             for s in range(chain.states)
         ]
     reach = law @ chain.survival
     before = np.concatenate([[1.0], reach[:-1]])
     rates = np.divide(reach, before, out=0 * reach, where=before > 0)
     if chain.clock == "round":
-        lines.append(f"  pooled over rounds: conditional rates {_rates(rates)}")
+        lines.append(f"pooled over rounds: conditional rates {_rates(rates)}")
     return lines
 
 

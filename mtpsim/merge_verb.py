@@ -80,11 +80,11 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     folder = out or run
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = result.save_plots(folder)
+        *plots, page = result.save_report(experiment, folder)
     except OSError as error:
         _say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
     else:
-        _say(f"{len(paths)} plots in {folder}")
+        _say(f"{len(plots)} plots and {page.name} in {folder}")
     return DONE
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from mtpsim.experiment import Experiment
+
 
 @dataclass(frozen=True)
 class Result:
@@ -80,6 +82,21 @@ class Result:
         from mtpsim.report.plots import save_plots
 
         return save_plots(self.document, self.round_times, folder)
+
+    def save_report(self, experiment: Experiment, folder: Path) -> list[Path]:
+        """Write every plot and ``report.html``, which shows all of the result; returns the paths.
+
+        Args:
+            experiment: that the result is of.
+            folder: made where it is missing.
+
+        """
+        from mtpsim.report.page import write_page
+        from mtpsim.report.plots import figures, save_figures
+
+        drawn = figures(self.document, self.round_times)
+        paths = save_figures(drawn, folder)  # first: the page takes the headings off the figures
+        return [*paths, write_page(self.document, experiment, drawn, folder)]
 
     def __str__(self) -> str:
         """The tables and the advice, as the command prints them."""

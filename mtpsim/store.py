@@ -251,7 +251,7 @@ def finished(folder: Path) -> Document | None:
 
 
 def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
-    """Write ``result.json``, ``result.csv``, ``experiment.toml`` and the plots.
+    """Write ``result.json``, ``result.csv``, ``experiment.toml``, the plots and their page.
 
     All files are written aside and then moved in, ``result.json`` last, so that a reader never
     finds a result without the files that belong to it.
@@ -267,7 +267,7 @@ def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
     except OSError as error:
         raise _cannot_write(folder, error) from None
     try:
-        result.save_plots(aside)
+        result.save_report(experiment, aside)
         write_csv(result.document, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")

@@ -33,11 +33,11 @@ def test_run_writes_the_whole_directory(no_precision, tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == {
         *("result.json", "result.csv", "experiment.toml", "tallies.jsonl"),
         *("speedup.png", "marginal.png", "accepted.png", "latency.png"),
-        *("theory.png", "dependence.png", "requests.png", ".lock"),
+        *("theory.png", "dependence.png", "requests.png", "report.html", ".lock"),
     }
     printed = capsys.readouterr()
     assert "Run depth 2: 1.54" in printed.out
-    assert "10 files in" in printed.err
+    assert "11 files in" in printed.err
     document = json.loads((out / "result.json").read_text())
     speedups = [depth["speedup"]["theory"] for depth in document["points"][0]["depths"]]
     assert speedups == pytest.approx([1, 1.395918, 1.540610, 1.524724], abs=5e-7)

@@ -283,7 +283,8 @@ def test_importing_the_package_is_cheap():
     """Neither the package nor what a run needs of it loads rich or matplotlib."""
     code = (
         "import sys, mtpsim.report, mtpsim.report.progress, mtpsim.report.rows, "
-        "mtpsim.report.table; print({'rich', 'matplotlib', 'numba', 'scipy'} & set(sys.modules))"
+        "mtpsim.report.table; "
+        "print({'rich', 'jinja2', 'matplotlib', 'numba', 'scipy'} & set(sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -7,6 +7,7 @@ The document is plain JSON data, so a missing number is None; here it becomes Na
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ Document = Mapping[str, Any]
 FIELDS = ("theory", "exact", "mean", "low", "high")
 MISSING = "-"
 MOST_DECIMALS = 6
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def known(value: Any) -> bool:
@@ -142,3 +144,8 @@ def plus_minus(cell: Document | None, decimals: int) -> str:
     if not known(cell.get("low")) or not known(cell.get("high")) or cell["low"] == cell["high"]:
         return mean
     return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"
+
+
+def legible(text: str) -> str:
+    """The text without characters that neither HTML nor XML can hold; each becomes a sign."""
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -13,6 +13,7 @@ from mtpsim.report.document import Document, Floats, best_depth, column, fixed
 from mtpsim.report.style import (
     BLUE,
     INK,
+    PAPER,
     SKY,
     Frame,
     label_of,
@@ -104,7 +105,7 @@ def _draw_ridges(
     depths, best = _shown(samples), best_depth(point)
     means = column(point, "round_time")
     texts = _milliseconds(means)
-    grid = np.linspace(*limits, GRID)
+    grid = np.linspace(*limits, GRID if alone else GRID // 2)
     for row, depth in enumerate(depths):
         sample = np.asarray(samples[depth], float)
         if not sample.size:
@@ -133,7 +134,7 @@ def _draw_ridge(axes: Axes, grid: Floats, sample: Floats, base: float, color: st
         return
     height = base + RIDGE * density(sample, grid)
     axes.fill_between(grid, base, height, color=color, alpha=0.8, linewidth=0, zorder=5 - base)
-    axes.plot(grid, height, color="white", linewidth=0.8, zorder=5 - base)
+    axes.plot(grid, height, color=PAPER, linewidth=0.8, zorder=5 - base)
 
 
 def _range(samples: list[Floats]) -> tuple[float, float]:

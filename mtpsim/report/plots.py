@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -23,11 +24,13 @@ __all__ = [
     "accepted_figure",
     "batch_figure",
     "dependence_figure",
+    "figures",
     "latency_figure",
     "learning_figure",
     "marginal_figure",
     "policies_figure",
     "requests_figure",
+    "save_figures",
     "save_plots",
     "speedup_figure",
     "theory_figure",
@@ -49,31 +52,41 @@ def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) ->
         The files written.
 
     """
+    return save_figures(figures(result, round_times), folder)
+
+
+def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
+    """Write figures as PNG files; ``folder`` is made where it is missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {
+    return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def figures(result: Document, round_times: RoundTimes) -> dict[str, Figure]:
+    """Every figure that the result has numbers for, by name."""
+    found = {
         "speedup": speedup_figure(result),
         "marginal": marginal_figure(result),
         "accepted": accepted_figure(result),
     }
     if all("trial" in point for point in result["points"]):
-        figures["theory"] = theory_figure(result)
-        figures["dependence"] = dependence_figure(result)
+        found["theory"] = theory_figure(result)
+        found["dependence"] = dependence_figure(result)
     if all(point["depths"][0].get("request_speed") for point in result["points"]):
-        figures["requests"] = requests_figure(result)
+        found["requests"] = requests_figure(result)
     if result.get("by_batch"):
-        figures["batch"] = batch_figure(result)
+        found["batch"] = batch_figure(result)
     if any(point.get("adaptive") for point in result["points"]):
-        figures["policies"] = policies_figure(result)
-        figures["timeline"] = timeline_figure(result)
+        found["policies"] = policies_figure(result)
+        found["timeline"] = timeline_figure(result)
         curves = learning_figure(result)
         if curves is not None:
-            figures["learning"] = curves
+            found["learning"] = curves
     if any(point.get("uncertainty") for point in result["points"]):
-        figures["uncertainty"] = uncertainty_figure(result)
+        found["uncertainty"] = uncertainty_figure(result)
     if len(round_times):
-        figures["latency"] = latency_figure(result, round_times)
-    return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        found["latency"] = latency_figure(result, round_times)
+    return found
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -17,11 +17,11 @@ from mtpsim.report.document import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
+from mtpsim.report.sheet import Column, Row, Sheet
+from mtpsim.report.terminal import drawn, say, widest_that_fits
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 LAYOUTS: tuple[tuple[str, ...], ...] = (
     ("speedup[]", "exact", "gain[]", "captured[]", "length", "depths", "harder", "easier"),
@@ -42,6 +42,11 @@ HEADERS = {
     "harder": "rounds to\nharder",
     "easier": "react\neasier",
 }
+FULL = {
+    "exact": "speedup, exact",
+    "harder": "rounds to react to harder text",
+    "easier": "rounds to react to easier text",
+}
 FIELDS = ("mean", "low", "high")
 
 
@@ -52,11 +57,13 @@ def print_policies(point: Document, console: Console) -> None:
         return
     console.print()
     console.print(
-        widest_that_fits(console, LAYOUTS, lambda layout: _table(adaptive, layout, console))
+        widest_that_fits(
+            console, LAYOUTS, lambda layout: drawn(policy_sheet(adaptive, layout), console)
+        )
     )
     console.print()
     say(console, verdict(adaptive), "bold")
-    say(console, _reading(adaptive), "dim")
+    say(console, reading(adaptive), "dim")
 
 
 def candidates(adaptive: Document) -> list[Document]:
@@ -114,27 +121,29 @@ def _pays(policy: Document, adaptive: Document) -> str:
     return f"Whether {policy['name']}, the fastest policy, beats {against} is open."
 
 
-def _reading(adaptive: Document) -> str:
+def reading(adaptive: Document) -> str:
+    """How the table of policies is to be read."""
     text = "Gains are paired, on the same text and noise, and their intervals hold together."
     knowing = [f"{p['name']} knows {p['knows']}" for p in adaptive["policies"] if p["knows"]]
     return text + (f" Bounds: {', '.join(knowing)}." if knowing else "")
 
 
-def _table(adaptive: Document, layout: Sequence[str], console: Console) -> Table:
-    table, policies = new_table(), adaptive["policies"]
-    table.add_column("\npolicy", no_wrap=True)
+def policy_sheet(adaptive: Document, layout: Sequence[str]) -> Sheet:
+    """A row a policy; the fastest that an engine could run stands out."""
+    policies = adaptive["policies"]
     depths = [k for k, _ in enumerate(policies[0]["depths"])]
     shown = f"0..{depths[-1]}" if len(depths) > 5 else " ".join(map(str, depths))
+    columns = [Column("\npolicy", left=True)]
     for name in layout:
         header = HEADERS[name.rstrip("[]±")].format(best=adaptive["best_fixed"], depths=shown)
-        table.add_column(header, justify="right", no_wrap=True)
-    columns = [_column(policies, name) for name in layout]
+        columns.append(Column(header, FULL.get(name, "")))
+    texts = [_column(policies, name) for name in layout]
     best = best_policy(adaptive)
+    rows = []
     for row, policy in enumerate(policies):
-        style = "bold green" if policy is best else "dim" if policy["knows"] else None
-        cells = [policy["name"], *(column[row] for column in columns)]
-        table.add_row(*(plain(cell, console) for cell in cells), style=style)
-    return table
+        tone = "best" if policy is best else "faint" if policy["knows"] else ""
+        rows.append(Row([policy["name"], *(column[row] for column in texts)], tone))
+    return Sheet(columns, rows)
 
 
 def _column(policies: Sequence[Document], name: str) -> list[str]:
@@ -172,26 +181,28 @@ def _half(policy: Document, direction: str) -> str:
 
 def print_sweep_policies(result: Document, console: Console) -> None:
     """One row a point: what the best policy and the oracle gain over the best fixed depth."""
-    points = [point for point in result["points"] if point.get("adaptive")]
-    if not points:
+    if not any(point.get("adaptive") for point in result["points"]):
         return
+    say(console, "Adapting", "bold")
+    console.print(drawn(sweep_policy_sheet(result), console))
+    console.print()
+
+
+def sweep_policy_sheet(result: Document) -> Sheet:
+    """A row a point: the fastest policy, what it gains and what the oracle does."""
+    points = [point for point in result["points"] if point.get("adaptive")]
     names = short_names(swept_keys(result))
-    table = new_table()
-    for name in names.values():
-        table.add_column(name, justify="right", overflow="fold")
-    headers = "best fixed", "fastest policy", "its gain, %", "oracle's gain, %"
-    for header, side in zip(headers, ("right", "left", "right", "right"), strict=True):
-        table.add_column(header, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    columns = [Column(name, folds=True) for name in names.values()]
+    columns += [Column("best fixed"), Column("fastest policy", left=True)]
+    columns += [Column("its gain, %"), Column("oracle's gain, %")]
     best = [best_policy(point["adaptive"]) for point in points]
     oracles = [bound(point["adaptive"]) for point in points]
     gains = [_percent(policy and policy["gain"], 1) for policy in best]
     rooms = [_percent(oracle and oracle["gain"], 1) for oracle in oracles]
     digits = min(shared_decimals([*gains, *rooms]), 2)
+    rows = []
     for point, policy, gain, room in zip(points, best, gains, rooms, strict=True):
         values = [value_text((point.get("set") or {}).get(key)) for key in names]
         cells = [str(point["adaptive"]["best_fixed"]), policy["name"] if policy else MISSING]
-        cells += [bracketed(gain, digits), bracketed(room, digits)]
-        table.add_row(*(plain(cell, console) for cell in [*values, *cells]))
-    say(console, "Adapting", "bold")
-    console.print(table)
-    console.print()
+        rows.append(Row([*values, *cells, bracketed(gain, digits), bracketed(room, digits)]))
+    return Sheet(columns, rows)

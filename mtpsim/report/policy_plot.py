@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -258,7 +259,9 @@ def _draw_request(
     hard = hardness[np.minimum(request["state"], len(hardness) - 1)]
     length = accepted + 1 if unit == "text position" else np.ones_like(accepted)
     edges = np.concatenate([[0], np.cumsum(length)])
-    for start, end, shade in zip(edges[:-1], edges[1:], hard, strict=True):
+    turns = np.concatenate([[0], np.flatnonzero(np.diff(hard)) + 1, [hard.size]])
+    for first, last in pairwise(turns):
+        start, end, shade = edges[first], edges[last], hard[first]
         if shade:
             axes.fill_between(
                 [start, end], foot - 0.3, foot + depths - 0.7,

@@ -1,8 +1,11 @@
-"""Sentences on single requests: how long they take; and on how rounds were saved."""
+"""Single requests and how long they take; and how rounds were saved: sentences and tables."""
 
 from __future__ import annotations
 
-from mtpsim.report.document import Document, best_depth, known
+from mtpsim.report.document import MISSING, Document, best_depth, known
+from mtpsim.report.sheet import Column, Row, Sheet
+
+TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
 
 
 def tail_sentence(point: Document) -> str:
@@ -50,3 +53,29 @@ def variance_sentence(point: Document) -> str:
     if found["used"] or not known(controls) or controls < 1.2:
         return text + "."
     return text + f"; with control_variates = true, {shared * controls:.3g} times."
+
+
+def variance_sheet(found: Document) -> Sheet:
+    """A row a step of depth: how many times the rounds it would take without each means."""
+    headers = "step", "rounds saved by shared text and noise, times"
+    columns = [*map(Column, headers), Column("more by control variates, times")]
+    pairs = zip(found["shared_random_numbers"], found["control_variates"], strict=True)
+    rows = [
+        Row([f"{k} to {k + 1}", *(f"{v:.3g}" if known(v) else MISSING for v in pair)])
+        for k, pair in enumerate(pairs)
+    ]
+    return Sheet(columns, rows)
+
+
+def tail_sheet(point: Document) -> Sheet:
+    """A row a depth: quantiles of the time and the speed of single requests."""
+    times = [f"{share} of time" for share in TIMES]
+    speeds = [f"{share} of tokens/s" for share in SPEEDS]
+    best, rows = best_depth(point), []
+    for depth in point["depths"]:
+        cells = [str(depth["depth"])]
+        cells += [_duration(depth["request_time"][share]) for share in TIMES]
+        cells += [_speed(depth["request_speed"][share]["mean"]) for share in SPEEDS]
+        found = depth["depth"] == best
+        rows.append(Row(cells, "best" if found else "", found))
+    return Sheet([Column(name) for name in ("depth", *times, *speeds)], rows)

@@ -18,6 +18,7 @@ from mtpsim.report.style import (
     MARKER,
     MOST_PANELS,
     ORANGE,
+    PAPER,
     Frame,
     depth_ticks,
     error_arms,
@@ -155,7 +156,7 @@ def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats, theor
             fontsize=10.5 if bold else 9,
             fontweight="bold" if bold else "normal",
             color=BLUE,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            path_effects=[withStroke(linewidth=3, foreground=PAPER)],
             zorder=6,
             parse_math=False,
         )

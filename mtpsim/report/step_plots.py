@@ -13,6 +13,7 @@ from mtpsim.report.style import (
     INK,
     MARKER,
     ORANGE,
+    PAPER,
     VERMILION,
     Frame,
     depth_ticks,
@@ -70,7 +71,7 @@ def _draw_steps(axes: Axes, point: Document, large: bool) -> None:
     )
     for bar, kind in zip(bars, kinds, strict=True):
         if kind == UNSURE:
-            bar.set(facecolor="white", edgecolor=GREY, hatch="////")
+            bar.set(facecolor=PAPER, edgecolor=GREY, hatch="////")
     axes.errorbar(depths, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
     theory = column(point, "marginal", "theory")[1:]
     axes.hlines(theory, depths - 0.38, depths + 0.38, INK, (0, (3, 2)), linewidth=1.2, zorder=3)
@@ -183,7 +184,7 @@ def _draw_accepted(axes: Axes, accepted: Document) -> bool:
             share["theory"],
             "D",
             markersize=MARKER,
-            markerfacecolor="white",
+            markerfacecolor=PAPER,
             markeredgecolor=INK,
             zorder=4,
         )

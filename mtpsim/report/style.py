@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
@@ -26,11 +27,19 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#56B4E9",
     "#CC79A7",
 )
-INK, GREY, PALE = "#222222", "#6B6B6B", "#D9D9D9"
+INK, GREY, PALE, PAPER = "#222222", "#6B6B6B", "#D9D9D9", "#FFFFFF"
+DARK_WORD, LIGHT_WORD = "#1A1A1A", "#FDFDFD"
+"""Ink on a coloured cell, which keeps its colour where a page turns dark."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 MARKER = 6.0
 MOST_PANELS = 6
 WIDTH, HEIGHT = 7.2, 4.5
+WORDS = ("heading", "subtitle", "note")
+"""Texts around the axes, by the name that they carry in the figure."""
+AT_END = ("axes fraction", "data")
+"""Where labels at the ends of lines stand, which may reach beyond the axes."""
+NOTE_ROOM = 0.3
+"""Height in inches at the foot of a figure where a note of a line or two stands."""
 
 
 class Frame:
@@ -57,12 +66,12 @@ class Frame:
         rows = -(-panels // columns)
         default = (WIDTH, HEIGHT) if panels == 1 else (3.6 * columns + 0.6, 2.75 * rows + 1.2)
         width, height = size or default
-        self.figure = Figure((width, height), facecolor="white")
+        self.figure = Figure((width, height), facecolor=PAPER)
         lines = _wrap(heading, int(width * 9))
         below = _wrap(subtitle, int(width * 14))
         top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
-        self._write(0.16, height - 0.16, "\n".join(lines), 13, INK, "bold")
-        self._write(0.16, height - 0.24 - 0.25 * len(lines), "\n".join(below), 9.5, GREY)
+        self._write("heading", heading, height - 0.16, lines, 13, INK)
+        self._write("subtitle", subtitle, height - 0.24 - 0.25 * len(lines), below, 9.5, GREY)
         grid = self.figure.subplots(
             rows,
             columns,
@@ -84,24 +93,26 @@ class Frame:
             plain_axes(axes)
 
     def _write(
-        self, x: float, y: float, text: str, size: float, color: str, weight: str = "normal"
+        self, name: str, text: str, y: float, lines: list[str], size: float, color: str
     ) -> None:
         width, height = self.figure.get_size_inches()
         self.figure.text(
-            *(x / width, y / height, text),
+            *(0.16 / width, y / height, "\n".join(lines)),
             fontsize=size,
             color=color,
-            fontweight=weight,
+            fontweight="bold" if name == "heading" else "normal",
             va="top",
             linespacing=1.15,
             parse_math=False,
+            gid=name,
+            label=text,  # as it was before it was broken into lines
         )
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
         width = self.figure.get_size_inches()[0]
         lines = textwrap.wrap(text, int(width * 16.5))
-        self._write(0.16, 0.11 + 0.13 * len(lines), "\n".join(lines), 8, GREY)
+        self._write("note", text, 0.11 + 0.13 * len(lines), lines, 8, GREY)
 
     def name_axes(self, x: str, y: str) -> None:
         """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
@@ -116,6 +127,12 @@ def _wrap(text: str, width: int) -> list[str]:
     """Lines that leave a number together with its percent sign."""
     lines = textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), width)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def shades(count: int) -> list[str]:
+    """So many colours in order, none too faint for white paper nor for black."""
+    found = colormaps["viridis"](np.linspace(0.35, 0.68, count))
+    return ["#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in c[:3])) for c in found]
 
 
 def plain_axes(axes: Axes) -> None:
@@ -183,7 +200,7 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         axes.annotate(
             text,
             (1, place),
-            xycoords=("axes fraction", "data"),
+            xycoords=AT_END,
             xytext=(5, 0),
             textcoords="offset points",
             va="center",

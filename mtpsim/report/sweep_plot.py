@@ -23,8 +23,9 @@ from mtpsim.report.document import (
 from mtpsim.report.speedup_plot import Y_NAME, sweep_heading
 from mtpsim.report.style import (
     BLUE,
+    DARK_WORD,
     GREY,
-    INK,
+    LIGHT_WORD,
     LINES,
     MARKER,
     PALE,
@@ -34,6 +35,7 @@ from mtpsim.report.style import (
     interval_note,
     label_ends,
     label_of,
+    shades,
     shorten,
     subtitle_of,
     write,
@@ -109,11 +111,7 @@ def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
     winners = sorted({depth for depth in best if depth is not None})
     if len(winners) <= len(LINES):
         return dict(zip(winners, LINES, strict=False))
-    shades = colormaps["viridis"](np.linspace(0, 0.9, len(winners)))
-    return {
-        depth: "#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in shade[:3]))
-        for depth, shade in zip(winners, shades, strict=True)
-    }
+    return dict(zip(winners, shades(len(winners)), strict=True))
 
 
 def ticks_at(axes: Axes, x: Floats, values: list[Any], numeric: bool) -> None:
@@ -175,14 +173,14 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     found = depth[np.isfinite(depth)]
     low, high = (int(found.min()), int(found.max())) if found.size else (0, 0)
     count = high - low + 1
-    shades = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
-    return ListedColormap(shades), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
+    blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
+    return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
 def ink_on(color: tuple[float, ...]) -> str:
-    """Black or white, whichever reads better on the colour."""
+    """Dark or light, whichever reads better on the colour."""
     brightness = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
-    return INK if brightness > 0.5 else "white"
+    return DARK_WORD if brightness > 0.5 else LIGHT_WORD
 
 
 def _list_of_points(result: Document) -> Figure:

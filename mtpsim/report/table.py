@@ -28,13 +28,13 @@ from mtpsim.report.document import (
 from mtpsim.report.margins import margins
 from mtpsim.report.policies import print_policies, print_sweep_policies
 from mtpsim.report.requests import tail_sentence, variance_sentence
-from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
+from mtpsim.report.sheet import Column, Row, Sheet
+from mtpsim.report.terminal import drawn, say, widest_that_fits
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 from mtpsim.report.uncertain_table import print_uncertain
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 Cells = list[str]
 Interval = Callable[[Document | None, int], str]
@@ -101,8 +101,10 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     console.print()
     if label:
         say(console, label, "bold")
-    say(console, _sample_sentence(result, point), "dim")
-    table = widest_that_fits(console, LAYOUTS, lambda layout: _depth_table(point, layout, console))
+    say(console, sample_sentence(result, point), "dim")
+    table = widest_that_fits(
+        console, LAYOUTS, lambda layout: drawn(depth_sheet(point, layout), console)
+    )
     console.print(table)
     console.print()
     advice = point.get("advice") or {}
@@ -121,14 +123,14 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
         *findings(point),
         tail_sentence(point),
         variance_sentence(point),
-        _undecided(point),
+        undecided_sentence(point),
     ]:
         if sentence:
             say(console, sentence)
     _print_warnings(point.get("warnings") or [], console)
 
 
-def _sample_sentence(result: Document, point: Document) -> str:
+def sample_sentence(result: Document, point: Document) -> str:
     """What the numbers rest on."""
     text = f"{point['requests']:,} requests, {point['rounds']:,} rounds, "
     text += f"{100 * confidence(result):g} % intervals"
@@ -139,7 +141,7 @@ def _sample_sentence(result: Document, point: Document) -> str:
     return text + "; precision not reached" if missed else text
 
 
-def _undecided(point: Document) -> str:
+def undecided_sentence(point: Document) -> str:
     """A sentence on the depths whose verdict is open, with what would settle them all."""
     errors = {depth["depth"]: depth.get("theory_error") or {} for depth in point["depths"]}
     undecided = {k: e for k, e in errors.items() if e.get("verdict") == "undecided"}
@@ -158,28 +160,27 @@ def _print_warnings(warnings: Sequence[str], console: Console) -> None:
         say(console, f"warning: {warning}", "yellow")
 
 
-def _depth_table(point: Document, layout: Sequence[str], console: Console) -> Table:
-    table = new_table()
+def depth_sheet(point: Document, layout: Sequence[str]) -> Sheet:
+    """A row a depth, with the columns of a layout; the depth to run is marked."""
     best = best_depth(point)
-    table.add_column("\ndepth", justify="right", no_wrap=True)
-    columns = [_cells(point, name) for name in layout]
-    for name in layout:
-        style = "dim" if name.endswith((".theory", ".exact")) else None
-        table.add_column(_header(name), justify="right", no_wrap=True, style=style)
+    columns = [Column("\ndepth"), *(_column(name) for name in layout)]
+    cells = [_cells(point, name) for name in layout]
+    rows = []
     for row, depth in enumerate(point["depths"]):
         number = depth["depth"]
-        mark = f"▸ {number}" if number == best else str(number)
-        cells = [mark, *(column[row] for column in columns)]
-        style = "bold green" if number == best else None
-        table.add_row(*(plain(cell, console) for cell in cells), style=style)
-    return table
+        texts = [str(number), *(column[row] for column in cells)]
+        rows.append(Row(texts, "best" if number == best else "", number == best))
+    return Sheet(columns, rows)
 
 
-def _header(name: str) -> str:
+def _column(name: str) -> Column:
     """A theory or exact column stands behind the simulated one that carries the group's name."""
     group, _, field = name.partition(".")
-    header = field or HEADERS[group.rstrip("[]±")]
-    return header if "\n" in header else f"\n{header}"
+    plain = HEADERS[group.rstrip("[]±")]
+    header = field or plain
+    header = header if "\n" in header else f"\n{header}"
+    full = f"{Column(plain).name}, {field}" if field else ""
+    return Column(header, full, faint=bool(field))
 
 
 def _cells(point: Document, name: str) -> Cells:
@@ -222,7 +223,7 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
     """One row a point: what it sets, its best depth, how fast, and whether the theory holds."""
     console.print()
     say(console, f"All {len(result['points'])} points", "bold")
-    console.print(_summary_table(result, console))
+    console.print(drawn(summary_sheet(result), console))
     console.print()
     if any(point.get("trial") for point in result["points"]):
         print_sweep_trial(result, console)
@@ -232,32 +233,35 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
         say(console, sentence, "bold")
     if result.get("by_batch"):
         console.print()
-    judged = sum(len(point["depths"]) - 1 for point in result["points"])
-    say(console, f"Verdicts on the theory are judged together, {judged} of them (Holm).", "dim")
-    warnings = [] if tables_above else _warnings_of_points(result)
+    say(console, judged_together(result), "dim")
+    warnings = [] if tables_above else warnings_of_points(result)
     if warnings:
         console.print()
     _print_warnings(warnings, console)
 
 
-def _summary_table(result: Document, console: Console) -> Table:
+def judged_together(result: Document) -> str:
+    """How many verdicts on the theory a sweep gives at once."""
+    judged = sum(len(point["depths"]) - 1 for point in result["points"])
+    return f"Verdicts on the theory are judged together, {judged} of them (Holm)."
+
+
+def summary_sheet(result: Document) -> Sheet:
+    """A row a point of a sweep: its best depth, how fast, and whether the theory holds there."""
     names = short_names(swept_keys(result))
-    table = new_table()
-    for name in names.values():
-        table.add_column(name, justify="right", overflow="fold")
-    for header in ("best depth", "speedup", "theory error, %", "theory"):
-        table.add_column(header, justify="right", no_wrap=True)
+    headers = "best depth", "speedup", "theory error, %", "theory"
+    columns = [*(Column(name, folds=True) for name in names.values()), *map(Column, headers)]
     best = [_best_entry(point) for point in result["points"]]
     speedups = [entry.get("speedup") for entry in best]
     decimals = shared_decimals(speedups)
     errors = _percent_cells([entry.get("theory_error") for entry in best], "error[]")
+    rows = []
     for point, entry, speedup, error in zip(result["points"], best, speedups, errors, strict=True):
         values = point.get("set") or {}
         row = [value_text(values.get(key)) for key in names]
         row += [str(entry.get("depth", MISSING)), bracketed(speedup, decimals), error]
-        verdict = (entry.get("theory_error") or {}).get("verdict") or MISSING
-        table.add_row(*(plain(cell, console) for cell in row), verdict)
-    return table
+        rows.append(Row([*row, (entry.get("theory_error") or {}).get("verdict") or MISSING]))
+    return Sheet(columns, rows)
 
 
 def _best_entry(point: Document) -> Document:
@@ -266,7 +270,7 @@ def _best_entry(point: Document) -> Document:
     return next((depth for depth in point["depths"] if depth["depth"] == best), {})
 
 
-def _warnings_of_points(result: Document) -> list[str]:
+def warnings_of_points(result: Document) -> list[str]:
     """Each warning once, with the points that it belongs to."""
     labels: dict[str, list[str]] = {}
     for point in result["points"]:

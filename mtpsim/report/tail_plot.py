@@ -10,6 +10,7 @@ from mtpsim.report.document import Document, Floats, best_depth, numbers
 from mtpsim.report.style import (
     BLUE,
     INK,
+    PAPER,
     Frame,
     depth_ticks,
     label_of,
@@ -48,7 +49,7 @@ def _draw(axes: Axes, point: Document) -> None:
     for low, high, width in (("p1", "p99", 1.6), ("p5", "p95", 7.0)):
         axes.vlines(depths, _quantile(point, low), _quantile(point, high), BLUE, linewidth=width)
     middle = _quantile(point, "p50")
-    axes.plot(depths, middle, "o", color="white", markeredgecolor=INK, markersize=6, zorder=3)
+    axes.plot(depths, middle, "o", color=PAPER, markeredgecolor=INK, markersize=6, zorder=3)
     for depth, value in zip(depths, middle, strict=True):
         axes.annotate(
             f"{value:.3g}",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from mtpsim.report.sheet import MARK, Sheet
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 Choice = TypeVar("Choice")
+STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -28,6 +31,26 @@ def new_table() -> Table:
     from rich.table import Table
 
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+
+
+def drawn(sheet: Sheet, console: Console) -> Table:
+    """A sheet as a table; marks stand before the first cell."""
+    table = new_table()
+    for column in sheet.columns:
+        table.add_column(
+            column.header,
+            justify="left" if column.left else "right",
+            no_wrap=not column.folds,
+            overflow="fold" if column.folds else "ellipsis",
+            style="dim" if column.faint else None,
+        )
+    # Cells on the right line up as they are; those on the left need room where the mark is not.
+    blank = "  " if sheet.columns[0].left and any(row.marked for row in sheet.rows) else ""
+    for row in sheet.rows:
+        first = (f"{MARK} " if row.marked else blank) + row.cells[0]
+        cells = (plain(cell, console) for cell in (first, *row.cells[1:]))
+        table.add_row(*cells, style=STYLES.get(row.tone))
+    return table
 
 
 def widest_that_fits(

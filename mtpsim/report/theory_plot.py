@@ -36,6 +36,7 @@ from mtpsim.report.style import (
     interval_note,
     label_ends,
     label_of,
+    shades,
     shorten,
     subtitle_of,
     write,
@@ -172,13 +173,11 @@ def _against_one_key(result: Document, key: str) -> Figure:
     frame = Frame(_heading(points), subtitle, right=0.95)
     axes = frame.axes[0]
     deepest = max(len(point["depths"]) for point in points) - 1
-    shades = colormaps["viridis"](np.linspace(0, 0.85, deepest))
     labels, all_arms = [], []
-    for depth in range(1, deepest + 1):
+    for depth, color in enumerate(shades(deepest), 1):
         cells = [_theory_error(point, depth) for point in points]
         mean, low, high = (100 * numbers(c.get(f) for c in cells) for f in ("mean", "low", "high"))
         arms = error_arms(mean, low, high)
-        color = "#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in shades[depth - 1][:3]))
         axes.errorbar(
             x[order], mean[order], arms[:, order], color=color, marker="o", markersize=4, capsize=2
         )

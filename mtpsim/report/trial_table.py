@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.report.document import (
@@ -15,11 +15,11 @@ from mtpsim.report.document import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.terminal import new_table, plain, say, widest_that_fits
+from mtpsim.report.sheet import Column, Row, Sheet
+from mtpsim.report.terminal import drawn, say, widest_that_fits
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 NAMES = {
     "stated": "as the file states",
@@ -34,6 +34,7 @@ WEIGHTINGS = {
 }
 SHORT = {**NAMES, "stated": "stated", "survival": "survival", "pooled": "pooled", "first": "p1"}
 FIRST = ("stated", "conditional")
+SWEEP_SENTENCE = "Closed form's speedup off by, in %, where each point is fastest"
 DIFFERENT = 0.003
 """Relative error by which another weighting must differ to be worth a line."""
 
@@ -43,17 +44,26 @@ def print_trial(point: Document, console: Console) -> None:
     trial = point.get("trial")
     if not trial:
         return
-    depths = [entry["depth"] for entry in trial["rows"][0]["depths"]]
-    at = trial["measured_at"]
-    say(
-        console,
-        f"Had you plugged in rates measured at depth {at}, the closed form's speedup would be "
-        "off by, in %:",
-    )
-    rows = worth_showing(trial)
+    depths = depths_of(trial)
+    say(console, trial_sentence(trial))
     choices = [_some(depths, best_depth(point), most) for most in (len(depths), 8, 6, 4, 3, 2, 1)]
-    console.print(widest_that_fits(console, choices, lambda some: _table(rows, some, console)))
+    console.print(
+        widest_that_fits(console, choices, lambda some: drawn(trial_sheet(trial, some), console))
+    )
     console.print()
+
+
+def depths_of(trial: Document) -> list[int]:
+    """The depths that the closed form was asked about."""
+    return [entry["depth"] for entry in trial["rows"][0]["depths"]]
+
+
+def trial_sentence(trial: Document) -> str:
+    """What the table of definitions shows."""
+    return (
+        f"Had you plugged in rates measured at depth {trial['measured_at']}, the closed form's "
+        "speedup would be off by, in %:"
+    )
 
 
 def worth_showing(trial: Document) -> list[Document]:
@@ -99,22 +109,22 @@ def row_name(row: Document) -> str:
     return NAMES[row["definition"]] + WEIGHTINGS.get(row["weighting"] or "", "")
 
 
-def _table(rows: list[Document], depths: list[int], console: Console) -> Table:
-    table = new_table()
-    table.add_column("plugged in", no_wrap=True)
+def trial_sheet(trial: Document, depths: Sequence[int]) -> Sheet:
+    """A row a definition: its error and verdict at some depths."""
+    columns = [Column("plugged in", left=True)]
     for depth in depths:
-        table.add_column(f"depth {depth}", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-    digits = digits_of(entry["speedup_error"] for row in rows for entry in row["depths"])
-    for row in rows:
-        mark = "▸ " if row["chosen"] else "  "
-        cells = [plain(mark, console) + row_name(row)]
+        columns += [Column(f"depth {depth}"), Column("", left=True, joins=True)]
+    shown = worth_showing(trial)
+    digits = digits_of(entry["speedup_error"] for row in shown for entry in row["depths"])
+    rows = []
+    for row in shown:
+        cells = [row_name(row)]
         for entry in row["depths"]:
             if entry["depth"] in depths:
                 error = entry["speedup_error"]
                 cells += [percent(error, digits), error.get("verdict") or MISSING]
-        table.add_row(*cells, style="bold" if row["chosen"] else None)
-    return table
+        rows.append(Row(cells, "chosen" if row["chosen"] else "", row["chosen"]))
+    return Sheet(columns, rows)
 
 
 def digits_of(errors: Iterable[Document]) -> int:
@@ -196,44 +206,47 @@ def _moving(found: Document) -> str:
 
 def print_sweep_trial(result: Document, console: Console) -> None:
     """Print, for every point of a sweep, what each definition would have cost at its best depth."""
-    points = [point for point in result["points"] if point.get("trial")]
-    if not points:
+    names = definitions(result)
+    if not names:
         return
-    say(console, "Closed form's speedup off by, in %, where each point is fastest:")
-    names = _columns(points)
+    say(console, f"{SWEEP_SENTENCE}:")
     choices = [names[:n] for n in range(len(names), 0, -1)]
     console.print(
-        widest_that_fits(console, choices, lambda some: _sweep_table(result, points, some))
+        widest_that_fits(
+            console, choices, lambda some: drawn(sweep_trial_sheet(result, some), console)
+        )
     )
 
 
-def _columns(points: list[Document]) -> list[tuple[str, str | None]]:
+def definitions(result: Document) -> list[tuple[str, str | None]]:
     """Definition and weighting of every column: what is chosen anywhere comes first."""
-    rows = [row for point in points for row in point["trial"]["rows"]]
+    rows = [row for point in _tried(result) for row in point["trial"]["rows"]]
     keys = [(row["definition"], row["weighting"]) for row in rows if row["chosen"]]
     keys += [(row["definition"], row["weighting"]) for row in rows if _plainly(row)]
     return list(dict.fromkeys(keys))
 
 
-def _sweep_table(
-    result: Document, points: list[Document], columns: list[tuple[str, str | None]]
-) -> Table:
+def _tried(result: Document) -> list[Document]:
+    return [point for point in result["points"] if point.get("trial")]
+
+
+def sweep_trial_sheet(result: Document, shown: Sequence[tuple[str, str | None]]) -> Sheet:
+    """A row a point: what some definitions would have cost where it is fastest."""
     keys = short_names(swept_keys(result))
-    table = new_table()
-    for name in keys.values():
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("depth", justify="right", no_wrap=True)
-    for definition, weighting in columns:
-        name = SHORT[definition] + WEIGHTINGS.get(weighting or "", "").replace(", ", "\n")
-        table.add_column(name, justify="right", no_wrap=True)
-    for point in points:
+    columns = [Column(name, folds=True) for name in keys.values()] + [Column("depth")]
+    for definition, weighting in shown:
+        more = WEIGHTINGS.get(weighting or "", "")
+        full = NAMES[definition] + more
+        columns.append(Column(SHORT[definition] + more.replace(", ", "\n"), full))
+    rows = []
+    for point in _tried(result):
         values = point.get("set") or {}
         # The closed form has no say at depth 0: where MTP is off, show what it says of depth 1.
         depth = max(best_depth(point) or 1, 1)
         cells = [value_text(values.get(key)) for key in keys]
-        errors = [_error_at(point, column, depth) for column in columns]
-        table.add_row(*cells, str(depth), *(percent(error, 2) for error in errors))
-    return table
+        errors = [_error_at(point, column, depth) for column in shown]
+        rows.append(Row([*cells, str(depth), *(percent(error, 2) for error in errors)]))
+    return Sheet(columns, rows)
 
 
 def _error_at(point: Document, column: tuple[str, str | None], depth: int) -> Document | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtpsim.report.document import Document, fixed, short_names, value_text
-from mtpsim.report.terminal import new_table, say
+from mtpsim.report.sheet import Column, Row, Sheet
+from mtpsim.report.terminal import drawn, say
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 WORTH_SAYING = 1e-4
 """Relative gain below which knowing an input better would not move the choice."""
@@ -21,7 +21,7 @@ def print_uncertain(point: Document, console: Console) -> None:
     if found:
         console.print()
         say(console, uncertain_sentence(found), "bold")
-        console.print(_table(found))
+        console.print(drawn(uncertain_sheet(found), console))
         console.print()
         say(console, worth_sentence(found))
     if declared:
@@ -38,23 +38,55 @@ def uncertain_sentence(found: Document) -> str:
     )
 
 
-def _table(found: Document) -> Table:
-    table = new_table()
-    for name in ("depth", "speedup, inputs uncertain", "± simulation", "P(best)", "regret, %"):
-        table.add_column(name, justify="right", no_wrap=True)
+def uncertain_sheet(found: Document) -> Sheet:
+    """A row a depth: its speedup over uncertain inputs, and its expected loss."""
+    names = "depth", "speedup, inputs uncertain", "± simulation", "P(best)", "regret, %"
+    rows = []
     for entry in found["depths"]:
         gain = entry["speedup"]
         certain = gain["low"] == gain["high"]
         interval = "" if certain else f" [{gain['low']:.3f}, {gain['high']:.3f}]"
-        table.add_row(
+        cells = [
             str(entry["depth"]),
             f"{gain['mean']:.3f}{interval}",
             fixed(entry["simulation"], 4),
             fixed(entry["best"], 2),
             fixed(100 * entry["regret"], 2),
-            style="bold green" if entry["depth"] == found["depth"] else None,
-        )
-    return table
+        ]
+        rows.append(Row(cells, "best" if entry["depth"] == found["depth"] else ""))
+    return Sheet([Column(name) for name in names], rows)
+
+
+def input_sheet(found: Document) -> Sheet:
+    """A row an input, the most worth knowing first."""
+    names = short_names([entry["key"] for entry in found["inputs"]])
+    at = f"speedup at depth {found['depth']}"
+    headers = f"{at}, input low", f"{at}, input high", "best depth there", "worth, %"
+    rows = []
+    for entry in found["inputs"]:
+        ends = [f"{entry['speedup'][end]:.3f}" for end in ("low", "high")]
+        best = [str(entry["depth"][end]) for end in ("low", "high")]
+        depths = best[0] if best[0] == best[1] else f"{best[0]} to {best[1]}"
+        rows.append(Row([names[entry["key"]], *ends, depths, fixed(100 * entry["worth"], 2)]))
+    return Sheet([Column("input", left=True), *map(Column, headers)], rows)
+
+
+def robust_sheet(declared: Document) -> Sheet:
+    """A row a depth: what it loses in its worst scenario."""
+    headers = "depth", "worst loss, %", "surely below, %", "least speedup"
+    rows = []
+    for entry in declared["depths"]:
+        regret, safest = entry["regret"], entry["depth"] == declared["depth"]
+        cells = [str(entry["depth"]), *(fixed(100 * regret[f], 2) for f in ("mean", "high"))]
+        cells += [fixed(entry["least_speedup"], 3), where_text(entry["where"])]
+        rows.append(Row(cells, "best" if safest else "", safest))
+    return Sheet([*map(Column, headers), Column("where", left=True)], rows)
+
+
+def where_text(where: Document) -> str:
+    """What a scenario sets."""
+    names = short_names(list(where))
+    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in where.items())
 
 
 def worth_sentence(found: Document) -> str:
@@ -76,8 +108,7 @@ def worth_sentence(found: Document) -> str:
 def robust_sentence(declared: Document) -> str:
     """The depth that loses least in its worst scenario, and where that is."""
     depth = declared["depths"][declared["depth"]]
-    names = short_names(list(depth["where"]))
-    where = ", ".join(f"{names[key]} = {value_text(v)}" for key, v in depth["where"].items())
+    where = where_text(depth["where"])
     return (
         f"Over {declared['scenarios']:,} scenarios depth {declared['depth']} is safest: it loses "
         f"at most {100 * depth['regret']['mean']:.2f} % (surely below "
