@@ -224,9 +224,8 @@ def dieharder(stream: str) -> Check:
         ) as process:
             pipe(stream, process)
             assert process.stdout is not None
-            for line in process.stdout.read().decode().splitlines():
-                if "|" in line:
-                    ps.append(float(line.split("|")[-1]))
+            lines = process.stdout.read().decode().splitlines()
+            ps += [float(line.split("|")[-1]) for line in lines if "|" in line]
     limit = ALPHA / max(len(ps), 1)
     return Check(
         f"dieharder, {stream}",
@@ -281,10 +280,11 @@ a p-value is below {ALPHA:g} divided by all tests of all streams.
 
 {table.markdown()}
 
-Philox with seven rounds is known to pass BigCrush (Salmon et al. 2011), and so does it pass here, as
-does one whose key stays the same from round to round: no statistics tells them from the right one, but
-the known answers do. Faults of the addresses leave the mixer right, so only the battery sees them, and
-only where neighbours in the stream are those that got confused: this is why there are nine streams.
+Philox with seven rounds is known to pass BigCrush (Salmon et al. 2011), and so does it pass here,
+as does one whose key stays the same from round to round: no statistics tells them from the right
+one, but the known answers do. Faults of the addresses leave the mixer right, so only the battery
+sees them, and only where neighbours in the stream are those that got confused: this is why there
+are nine streams.
 
 ![p-values of the engine's words and of faulty ones](random_numbers.png)
 
@@ -328,7 +328,8 @@ def picture(found: dict[str, dict[str, list[float]]]) -> None:
     axes.set_ylim(len(rows) - 0.4, -1.4)
     axes.set_xlabel("-log10 p of a test (24: beyond drawing)")
     axes.set_title(
-        "Random words as the kernels read them (blue) pass a battery\nthat sees faults (red): a dot a test"
+        "Random words as the kernels read them (blue) pass a battery\n"
+        "that sees faults (red): a dot a test"
     )
     figure.savefig(Path(__file__).with_name("random_numbers.png"), dpi=110)
     plt.close(figure)
