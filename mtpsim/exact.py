@@ -192,9 +192,9 @@ def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMomen
     square = here @ (count**2 @ law.sum(2))
     product = here @ weighted @ ahead  # E a_t a_(t + 1 + lag), by t and lag
     covariance = np.zeros((rounds, rounds))
-    for lag in range(1, rounds):
-        line = product[: rounds - lag, lag - 1] - mean[: rounds - lag] * mean[lag:]
-        covariance += np.diag(line, lag) + np.diag(line, -lag)
+    early, late = np.triu_indices(rounds, 1)
+    line = product[early, late - early - 1] - mean[early] * mean[late]
+    covariance[early, late] = covariance[late, early] = line
     return CountMoments(mean, square, covariance + np.diag(square - mean**2))
 
 
