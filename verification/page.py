@@ -58,10 +58,8 @@ def _rows(suite: Any, kept: Any, rates: list[float | None]) -> list[str]:
         if not pages:
             return ["No full run by this command yet."]
         rates.append(suite.false_alarm)
-        alarm = rate_in_words(suite.false_alarm)
-        return [
-            f"No full run by this command yet; its page is of {_date(pages[0])}. False alarm: {alarm}."
-        ]
+        told = f"No full run by this command yet; its page is of {_date(pages[0])}."
+        return [f"{told} False alarm: {rate_in_words(suite.false_alarm)}."]
     checks = [Check(**row) for row in kept["checks"]]
     rates += [check.false_alarm for check in checks]
     table = Table("check", "statement", "found", "false alarm", "s", "")

@@ -179,17 +179,16 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
 
 
-def record(done: dict[str, list[Check]]) -> None:
-    """Keep the full run's rows, and write the page from all that were ever kept."""
+def record(name: str, checks: list[Check]) -> None:
+    """Keep the rows of a full run, and write the page from all that were ever kept."""
     from verification.page import write
 
     kept = json.loads(LAST.read_text()) if LAST.exists() else {}
-    for name, checks in done.items():
-        kept[name] = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": machine(),
-            "checks": [asdict(check) for check in checks],
-        }
+    kept[name] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "checks": [asdict(check) for check in checks],
+    }
     LAST.write_text(json.dumps(kept, indent=1) + "\n")
     write(present(), kept)
 
@@ -213,9 +212,9 @@ def main() -> int:
             done[suite.name].append(check)
             line = f"{suite.name}: {check.name}: {verdict(check)} ({check.seconds:.1f} s)"
             print(line, file=sys.stderr, flush=True)
+        if not asked.smoke:
+            record(suite.name, done[suite.name])
     show(done)
-    if not asked.smoke:
-        record(done)
     return int(any(not check.ok for checks in done.values() for check in checks))
 
 

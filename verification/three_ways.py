@@ -1,8 +1,8 @@
 """Kernel = slow twins = exact, over thousands of random chains, judged as a whole.
 
 A comparison of two means is a z-score. Over thousands of chains right code gives z-scores that are
-normal: their p-values are tested for uniformity (Kolmogorov-Smirnov), and the greatest |z| against
-Bonferroni's limit. A comparison by z enters only where some thousands of the events that it counts
+normal, which Kolmogorov's and Smirnov's test asks, and the greatest |z| is held to Bonferroni's
+limit. A comparison by z enters only where some thousands of the events that it counts
 are expected (of the exact solution, not of what was drawn), so that means are near normal; what has
 no spread must be exact. Faults put in on purpose must be found by the same judgement.
 """
@@ -77,9 +77,9 @@ class Scores:
 
     @property
     def uniformity(self) -> dict[str, float]:
-        """p of Kolmogorov-Smirnov by kind."""
+        """p of Kolmogorov-Smirnov by kind: the scores, with their signs, are standard normal."""
         return {
-            kind: float(stats.kstest(2 * stats.norm.sf(np.abs(zs)), "uniform").pvalue)
+            kind: float(stats.kstest(zs, "norm").pvalue)
             for kind, zs in self.drawn.items()
             if len(zs) >= 20
         }
@@ -203,7 +203,7 @@ def kernel_against_exact(
 
 
 def told(scores: Scores, name: str, statement: str) -> Iterator[Check]:
-    """Two checks: the greatest |z|, and uniform p-values."""
+    """Two checks: the greatest |z|, and the law of all."""
     count = len(scores.drawn.get("any", []))
     result = f"{len(scores.every):,} z-scores, greatest |z| {scores.worst:.2f}, limit "
     result += f"{scores.limit:.2f}; {scores.sure:,} numbers without spread, {scores.unequal} wrong"
@@ -214,7 +214,7 @@ def told(scores: Scores, name: str, statement: str) -> Iterator[Check]:
         return  # too few chains to ask
     least = min(p, key=lambda kind: p[kind])
     result = f"KS over {len(p)} kinds: least p {p[least]:.3g} ({least}), limit {ALPHA / len(p):.0e}"
-    statement = f"{statement}: p-values are uniform"
+    statement = f"{statement}: z-scores are normal"
     yield Check(f"{name}, as a whole", statement, result, scores.uniform, ALPHA)
 
 
