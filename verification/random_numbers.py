@@ -262,7 +262,7 @@ def write(found: dict[str, dict[str, list[float]]], table: Table) -> None:
     """The page and its picture."""
     streams = Table("words", *battery.TESTS)
     for name, tests in found.items():
-        streams.add(name, *(f"{min(ps):.3f}" for ps in tests.values()))
+        streams.add(name, *(f"{min(ps):.2g}" for ps in tests.values()))
     text = f"""# Random numbers
 
 {SEEDS} seeds of {WORDS:,} words for each stream; least of {SEEDS} p-values by test:
