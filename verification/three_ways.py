@@ -30,6 +30,7 @@ from verification.check import Check, Table
 
 ALPHA = 1e-4  # false alarms of each check
 REQUESTS, EVENTS = 10_000, 2_000  # by the kernel; least expected events and non-events
+LONG = 500  # rounds or tokens of a request that the oracle's table is made for
 SLOW, SLOW_EVENTS = 120, 100  # the same by a slow twin
 KINDS = ("any", "tokens", "time", "rounds", "accepted", "spread")
 RULES = [
@@ -175,9 +176,9 @@ def by_kernel(case: Case, played: Case, seed: int, scores: Scores) -> None:
             expected = REQUESTS * events(exact, kind)
             # At depth 0 nothing is accepted, and times vary by noise and slowdown alone.
             use = (expected >= EVENTS) | (depth == 0)
-            must_equal = (
-                (sure & use) | fixed(case, depth, kind) | (expected <= 1e-6) & (kind == "accepted")
-            )
+            # What never happens; and what always does, where the number of rounds is fixed.
+            certain = (exact[kind] <= 1e-9) | (expected <= 1e-6) & (case.rounds > 0)
+            must_equal = (sure & use) | fixed(case, depth, kind) | certain & (kind == "accepted")
             off = np.abs(totals.mean(0) - exact[kind]) > 1e-9 * np.maximum(exact[kind], 1)
             scores.unequal += int((off & must_equal).sum())
             scores.sure += int((sure | must_equal).sum())
@@ -385,6 +386,20 @@ def contested(case: Case, policies: list[object], engine: dict[str, object], see
     return plan_of(case.chain, case.latency, seed=seed, contest=contest, **case.horizon)
 
 
+def beaten_by(case: Case) -> tuple[int, int]:
+    """Choices of depth by state that are faster than the oracle, and all that there are.
+
+    Over long requests: the oracle's table is made for rounds far from the end, and over a few
+    rounds another one may be better (by up to 2 % in requests of 10 tokens).
+    """
+    case = replace(case, rounds=case.rounds and LONG, tokens=case.tokens and LONG)
+    optimal = contested(case, ["oracle"], {}, 1).contest.optimal
+    best, arms = optimal.pace(optimal.oracle), case.chain.depth + 1
+    choices = list(np.ndindex(*[arms] * case.chain.states))
+    paces = [optimal.pace(np.array([choice])) for choice in choices]
+    return sum(pace > best * (1 + 1e-9) for pace in paces), len(choices)
+
+
 def policies_as_solved(cases: int) -> Iterator[Check]:
     """Bounds played by the kernel against the dynamic program that they come from."""
     scores, beaten, tried = Scores(), 0, 0
@@ -407,12 +422,12 @@ def policies_as_solved(cases: int) -> Iterator[Check]:
             zs[str(name)] = z[~sure].tolist()
         scores.add(zs, rng)
         if len(optimal._costs) == 1:
-            best, arms = optimal.pace(optimal.oracle), case.chain.depth + 1
-            for choice in np.ndindex(*[arms] * case.chain.states):
-                beaten += optimal.pace(np.array([choice])) > best * (1 + 1e-9)
-            tried += arms**case.chain.states
+            lost, choices = beaten_by(case)
+            beaten, tried = beaten + lost, tried + choices
     yield from told(scores, "policies = dynamic program", "oracle and clairvoyant as solved")
-    statement = "no choice of depth by state is faster than the oracle (long horizons aside)"
+    statement = (
+        f"no choice of depth by state is faster than the oracle, over {LONG} rounds or tokens"
+    )
     yield Check("oracle is the best", statement, f"{beaten} of {tried:,} are", beaten == 0)
 
 
@@ -482,6 +497,12 @@ The numbers of a chain hang together. So one of each kind was drawn for each cha
 The kernel is given a chain with a fault, and is judged by the same rules:
 
 {table.markdown()}
+
+## What it brought to light
+
+The oracle's table of depths is made for rounds far from the end of a request. Over requests of a
+few rounds another table may be better, by up to 1.8 % in a request of 6 tokens: 8 of 1,698 random
+choices were, in requests of up to 30 rounds or 60 tokens; over {LONG} none is.
 
 `python verification/run.py three_ways` makes this page.
 """
