@@ -50,6 +50,7 @@ def executed(path: Path) -> Any:
             timeout=TIMEOUT,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,
             extra_arguments=["--log-level=ERROR"],  # it warns of TCP, which stays on this machine
             resources={"metadata": {"path": str(folder)}},
         ).execute(env=env)
@@ -57,7 +58,7 @@ def executed(path: Path) -> Any:
 
 
 def normalised(notebook: Any) -> Any:
-    """Leave out what differs from run to run: versions, timings, and where streams were cut."""
+    """Leave out what differs from run to run, as versions and timings do."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
