@@ -111,7 +111,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument("notebook", nargs="*", type=Path, help="default: all of this folder")
     options = parser.parse_args()
-    paths = options.notebook or sorted(HERE.glob("*.ipynb"))
+    paths = options.notebook or sorted(HERE.glob("*.ipynb"), reverse=True)  # the long ones first
     failed = False
     with ProcessPoolExecutor(AT_ONCE) as pool:
         for name, seconds, wrong in pool.map(play, paths, [options.check] * len(paths)):
