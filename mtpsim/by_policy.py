@@ -20,6 +20,7 @@ SHOWN = 150  # rounds of the request that is shown
 LOOKED_AT = 64  # requests among which one is chosen to be shown
 
 Verdict = Literal["faster", "slower", "open"]
+ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
 
 
 def adaptive(measured: Measured, best: int) -> Document | None:
@@ -76,7 +77,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
 
 
 def _verdict(low: float, high: float) -> Verdict:
-    return "faster" if low > 0 else "slower" if high < 0 else "open"
+    return "faster" if low > ROUNDING else "slower" if high < -ROUNDING else "open"
 
 
 def _oracle(contest: Contest) -> int | None:

@@ -106,7 +106,10 @@ class Result:
 
         from mtpsim.report.table import render
 
-        console = Console(file=StringIO(), width=100, no_color=True)
+        # In a notebook rich would display HTML instead, and Jupyter asks for colours.
+        console = Console(
+            file=StringIO(), width=100, no_color=True, force_jupyter=False, force_terminal=False
+        )
         render(self.document, console)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
         return text.rstrip()

@@ -61,6 +61,16 @@ def test_the_oracle_is_always_there_and_has_all_of_its_gain(one):
     assert oracle["speedup"]["low"] < oracle["speedup"]["exact"] < oracle["speedup"]["high"]
 
 
+def test_an_oracle_that_runs_the_best_fixed_depth_is_neither_faster_nor_slower():
+    alike = ["acceptance.sd=0.0", 'sweep={ "acceptance.length" = [16] }']
+    few = ["simulation={ rounds = 400, requests = 300 }"]
+    (point,) = mtpsim.run(mtpsim.load("experiments/adapting.toml", alike + few)).points
+    gains = {p["name"]: p["gain"] for p in point["adaptive"]["policies"]}
+    assert gains["oracle"]["mean"] == pytest.approx(1, abs=1e-12)
+    assert gains["oracle"]["verdict"] == "open"
+    assert gains["ema"]["verdict"] == "slower"
+
+
 def test_a_policy_that_never_drafts_is_plain_decoding(one):
     off = policy(one, "off")
     assert off["speedup"]["mean"] == pytest.approx(1, abs=1e-12)

@@ -30,3 +30,13 @@ def test_a_step_pays_just_where_its_rate_is_above_the_break_even(correlation):
         assert (draft["at"] > draft["now"]) == (depth["marginal"]["mean"] > 1)
     stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
     assert stated == (correlation == 0)  # dependent drafts have other rates than those stated
+
+
+def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
+    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    outside = str(result)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter's kernels do
+    assert str(result) == outside
+    assert "Run depth" in outside
+    assert capsys.readouterr().out == ""

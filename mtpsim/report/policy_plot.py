@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from mtpsim.report.document import (
     Document,
     Floats,
+    confidence,
     point_label,
     short_names,
     swept_keys,
@@ -75,7 +76,8 @@ def _bars(result: Document, point: Document) -> Figure:
     """A row a policy: its gain with interval, and the depths it ran at."""
     adaptive = point["adaptive"]
     policies = sorted(adaptive["policies"], key=lambda p: p["speedup"]["mean"])
-    what = "gain over the best fixed depth with intervals that hold together"
+    level = f"{100 * confidence(result):g} %"
+    what = f"gain over the best fixed depth with {level} intervals that hold together"
     left = 0.35 + 0.085 * max(len(p["name"]) for p in policies)
     frame = Frame(
         verdict(adaptive),
@@ -151,7 +153,8 @@ def _against_one_key(result: Document, key: str) -> Figure:
     ticks_at(axes, x, values, numeric)
     label_ends(axes, labels)
     frame.name_axes(name, GAIN)
-    frame.note("Dashed: bounds that know what no engine knows. Bands: intervals.")
+    bands = f"Bands: {100 * confidence(result):g} % intervals that hold together."
+    frame.note(f"Dashed: bounds that know what no engine knows. {bands}")
     return frame.figure
 
 

@@ -1,0 +1,163 @@
+"""The notebooks as they are committed: complete, in order, and true to their own outputs.
+
+That they still run to these outputs is what ``python notebooks/run.py --check`` says.
+"""
+
+import base64
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path("notebooks")
+FILES = sorted(FOLDER.glob("*.ipynb"))
+README = (FOLDER / "README.md").read_text()
+MOST_BYTES = 600_000
+NUMBER = re.compile(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?(?![\w,]*\d)")
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def prose(notebook):
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code(notebook) for output in cell.outputs]
+
+
+def said(notebook):
+    """What the code cells say, and what they print."""
+    printed = [
+        o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs(notebook)
+    ]
+    return "\n".join([*(cell.source for cell in code(notebook)), *printed])
+
+
+def opening(notebook, word):
+    """The paragraph of the first cell that begins with a bold word."""
+    (found,) = re.findall(rf"^\*\*{word}\.\*\* (.+)$", notebook.cells[0].source, re.M)
+    return found
+
+
+def unfounded(text, evidence):
+    """Numbers with a point or a percent sign that nothing in the evidence shows."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|^    .*$", "", text, flags=re.M)
+    shown = {number.replace(",", "") for number in NUMBER.findall(evidence)}
+    marked = re.findall(rf"({NUMBER.pattern})(\s*%|x\b)?", text)
+    exact = [number.replace(",", "") for number, unit in marked if unit or "." in number]
+    return [number for number in exact if number not in shown]
+
+
+def test_there_are_notebooks():
+    assert len(FILES) >= 6
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_outputs_are_committed_in_order_and_without_errors(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in code(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    kinds = {output.output_type for output in outputs(notebook)}
+    assert "error" not in kinds
+    assert "stderr" not in {output.get("name") for output in outputs(notebook)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_it_opens_with_a_question_and_ends_with_what_to_take_away(path):
+    notebook = read(path)
+    assert re.match(r"# \d\. \w", notebook.cells[0].source)
+    assert opening(notebook, "Question").endswith("?")
+    assert opening(notebook, "Answer").endswith(".")
+    last = notebook.cells[-1].source
+    assert last.index("## What to take away") < last.index("## Where next")
+    assert 10 <= len(notebook.cells) <= 30
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_pictures_are_there_and_small(path):
+    pictures = [
+        o.data["image/png"] for o in outputs(read(path)) if "image/png" in o.get("data", {})
+    ]
+    assert pictures
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+    assert path.stat().st_size < MOST_BYTES
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_nothing_of_a_machine_is_in_it(path):
+    notebook = read(path)
+    text = "\n".join([*prose(notebook), said(notebook)])
+    assert not re.search(r"/(tmp|home|work|root|usr|Users)/", text)
+    assert not re.search(r"[Ww]arning|\x1b\[", text)
+    assert notebook.metadata == run_module().METADATA
+    assert not any(cell.metadata for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_files_that_it_names_exist(path):
+    notebook = read(path)
+    for source in prose(notebook):
+        for target in re.findall(r"\]\(([^)#]+)", source):
+            assert (FOLDER / target).exists(), target
+    for target in re.findall(r"\.\./[\w./-]+", "\n".join(cell.source for cell in code(notebook))):
+        assert (FOLDER / target).exists(), target
+    for name in re.findall(r"`(\w+\.toml)`", "\n".join(prose(notebook))):
+        places = [Path("experiments", name), Path("experiments/logs", name)]
+        assert any(p.exists() for p in places) or name in said(notebook), name
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_numbers_of_the_prose_are_those_of_the_outputs(path):
+    notebook = read(path)
+    for source in prose(notebook):
+        assert unfounded(source, said(notebook)) == [], source
+
+
+def test_a_number_that_nothing_shows_is_noticed():
+    evidence = "speedup 1.5406\nloss 3.2 and 2,000 requests, 12.50"
+    assert unfounded("It is 1.5406 times, 3.2 % of 2,000, in 7 steps.", evidence) == []
+    assert unfounded("It is 1.54 times, or 32 %.", evidence) == ["1.54", "32"]
+    assert unfounded("It is 12.5 of them.", evidence) == ["12.5"]  # as it is printed
+
+
+def test_readme_lists_every_notebook_with_its_question_and_answer():
+    listed = re.findall(r"^## \[.+\]\((\w+\.ipynb)\)$", README, re.M)
+    assert listed == [path.name for path in FILES]
+    flat = " ".join(README.split())
+    for path in FILES:
+        notebook = read(path)
+        title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+        assert f"[{title}]({path.name})" in README
+        assert f"*{opening(notebook, 'Question')}*" in flat
+        assert opening(notebook, "Answer") in flat
+
+
+def run_module():
+    spec = importlib.util.spec_from_file_location("run_notebooks", FOLDER / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_check_complains_of_other_text_and_of_stderr_and_of_nothing_else(tmp_path):
+    module, path = run_module(), tmp_path / "one.ipynb"
+    cell = nbformat.v4.new_code_cell("print(1)")
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="1\n")]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.write(notebook, path)
+    assert module.complaints(path, notebook) == []
+    cell.outputs[0].text = "2\n"
+    assert module.complaints(path, notebook)[-2:] == ["-cell 0: 1", "+cell 0: 2"]
+    cell.outputs[0].text = "1\n"
+    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text="watch out\n"))
+    assert "cell 0 writes to stderr: watch out" in module.complaints(path, notebook)
