@@ -1,11 +1,13 @@
-"""``python -m mtpsim``."""
+"""``python -m mtpsim``, and the command ``mtpsim``."""
 
 import atexit
 import os
 import signal
 import sys
 
-if __name__ == "__main__":
+
+def entry() -> None:
+    """Run the command line and leave with its exit code, in peace also where it is interrupted."""
     try:
         from mtpsim.cli import main
 
@@ -20,3 +22,7 @@ if __name__ == "__main__":
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -110,3 +110,14 @@ def test_what_can_not_be_exported_is_said(runs, capsys, name, arguments, message
 
 def test_help_names_every_format():
     assert tuple(FORMATS) == cli.ENGINES
+
+
+@pytest.mark.parametrize("lost", ["advice", "diagnostics"])
+def test_a_result_that_was_edited_is_named(capsys, runs, tmp_path, lost):
+    document = store.finished(runs / "plain")
+    del document["points"][0][lost]
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert cli.main(["export", str(tmp_path), "--to", "sglang"]) == 2
+    said = capsys.readouterr().err
+    assert "result.json" in said
+    assert lost in said

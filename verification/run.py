@@ -86,6 +86,7 @@ SUITES = [
     Suite("random_numbers", "Are the random words right, and independent?", ("random_numbers.md",)),
     Suite("three_ways", "Kernel = slow twin = exact, on random chains", ("three_ways.md",)),
     Suite("published", "Does the engine give what was published?", ("published.md",)),
+    Suite("grid", "Coverage over models, tails, lengths and quantities", ("grid.md",)),
     # A row of the scripts alarms once in 15,000 (coverage, fit) or 10,000 (stopping).
     Suite("coverage", "Do intervals hold the truth as often as they say?", ("results.md",), 3e-3),
     Suite("stopping", "Also of runs that stop at a precision?", ("stopping.md",), 8e-4),
