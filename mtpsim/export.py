@@ -15,7 +15,7 @@ from typing import Any
 
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem, nearest
-from mtpsim.store import finished
+from mtpsim.store import as_written, finished
 from mtpsim.sweep import parse_value
 
 
@@ -37,7 +37,9 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
     document = finished(run)
     if document is None:
         raise InputError([Problem(str(run), "", None, "holds no finished run (result.json)")])
-    return FORMATS[to](document, dict(_pair(text) for text in chosen))
+    wanted = dict(_pair(text) for text in chosen)
+    with as_written(run):
+        return FORMATS[to](document, wanted)
 
 
 def _wrong(key: str, message: str) -> InputError:

@@ -69,15 +69,17 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     document = store.finished(run)
     if document is None:
         merged = merge([run])
-        result = merged.result
         for text in merged.overlaps:
             _say(text)
         _say(f"{run} is unfinished: this is what its blocks say so far")
-    else:
+        return _show(merged.result, run, out or run, json)
+    with store.as_written(run):
         _check_same(run, experiment, document)
-        result = _again(experiment, document)
+        return _show(_again(experiment, document), run, out or run, json)
+
+
+def _show(result: Result, run: Path, folder: Path, json: bool) -> int:
     show(result.document, RunOptions(run, json))
-    folder = out or run
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = result.save_plots(folder)

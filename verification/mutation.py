@@ -1,0 +1,340 @@
+"""Mutation: would a test notice if a sign, a bound, an index or a constant were wrong?
+
+    python verification/mutation.py                    # all; writes mutation.md
+    python verification/mutation.py --smoke            # a dozen that have to be killed; a control
+    python verification/mutation.py exact --share 0.2  # of one module, a fifth of them
+
+Each mutant is one change in one function. Tests are imported once; each mutant then gets a fork of
+that process, where the code of the function is exchanged and the tests of its module run. Kernels
+run as plain Python (NUMBA_DISABLE_JIT), against a twin that reads the same random words
+(tests/test_by_word.py). Constants of modules, messages of errors and annotations stay as they are.
+A mutant that fails a test, or takes five times as long, is killed. Survivors are listed in the
+page; those that can't be told from the right code have their reason in EQUIVALENT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import importlib
+import inspect
+import io
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
+
+
+PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
+ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
+MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
+    "theory": ("tests/test_theory.py", PROPERTIES, "-k", "rate or closed or break or conversions"),
+    "tally": (PROPERTIES, "-k", "tallies or intervals"),
+    "exact": ("tests/test_exact.py", PROPERTIES, "-k", "not columns_of_a_depth"),
+    "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
+    "kernels.rounds": (WORDS, "-k", "round or beyond"),
+    "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
+    "kernels.path": (WORDS,),
+    "kernels.philox": (WORDS, "-k", "every_count or beyond"),
+    "kernels.moments": (WORDS, "-k", "moments or derived"),
+    "kernels.totals": (WORDS, "-k", "every_count or positions"),
+    "kernels.noise": (WORDS, "-k", "noise"),
+}
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+# What can't be told from the right code: module, a part of the mutant, why.
+EQUIVALENT: tuple[tuple[str, str, str], ...] = ()
+# (module, line as it stands, what it becomes): each has to be killed.
+SMOKE: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        module: within mtpsim.
+        line: of the file.
+        change: ``before -> after``.
+        code: of the module with the change.
+
+    """
+
+    module: str
+    line: int
+    change: str
+    code: CodeType
+
+
+Edit = tuple[ast.AST, Callable[[], None]]
+
+
+def _sites(tree: ast.Module) -> Iterator[Edit]:
+    """Places of a tree, each with a change to it, in an order that only the source decides."""
+    for function in _functions(tree):
+        for node in _inside(function):
+            yield from _edits(node)
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node)
+
+
+def _inside(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """Statements and expressions of a function; no docstrings, annotations or raised errors."""
+    queue: list[ast.AST] = list(function.body)
+    while queue:
+        node = queue.pop(0)
+        if isinstance(node, ast.Raise | ast.ImportFrom | ast.Import | ast.JoinedStr):
+            continue
+        yield node
+        skipped = [node.annotation] if isinstance(node, ast.AnnAssign) else []
+        queue[:0] = [child for child in ast.iter_child_nodes(node) if child not in skipped]
+
+
+def _edits(node: ast.AST) -> Iterator[Edit]:
+    def put(name: str, value: object) -> Edit:
+        return node, lambda: setattr(node, name, value)
+
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
+        yield put("op", SWAPS[type(node.op)]())
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield put("ops", [SWAPS[type(node.ops[0])](), *node.ops[1:]])
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        yield put("op", ast.UAdd() if isinstance(node.op, ast.USub) else _Same())
+    elif isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
+        if type(node.value) is bool:
+            yield put("value", not node.value)
+        else:
+            yield put("value", node.value + 1)
+            yield put("value", node.value - 1)
+    elif isinstance(node, ast.Slice):
+        yield from _slices(node, put)
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield put("value", ast.Constant(None))
+    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(
+        node.test, ast.Compare | ast.UnaryOp
+    ):
+        yield put("test", ast.UnaryOp(ast.Not(), node.test))
+
+
+class _Same(ast.Not):
+    """Marks a `not` that is to go."""
+
+
+def _slices(node: ast.Slice, put: Callable[[str, object], Edit]) -> Iterator[Edit]:
+    if node.lower is None and node.upper is None:
+        return
+    if node.lower is None:
+        yield put("lower", ast.Constant(1))
+    elif not isinstance(node.lower, ast.Constant):
+        yield put("lower", ast.BinOp(node.lower, ast.Add(), ast.Constant(1)))
+    if node.upper is None:
+        yield put("upper", ast.Constant(-1))
+    elif not isinstance(node.upper, ast.Constant):
+        yield put("upper", ast.BinOp(node.upper, ast.Add(), ast.Constant(1)))
+
+
+class _DropNot(ast.NodeTransformer):
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        return node.operand if isinstance(node.op, _Same) else node
+
+
+def file_of(module: str) -> Path:
+    return ROOT / "mtpsim" / (module.replace(".", "/") + ".py")
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a module."""
+    path = file_of(module)
+    source = path.read_text(encoding="utf-8")
+    count = sum(1 for _ in _sites(ast.parse(source)))
+    for number in range(count):
+        tree = ast.parse(source)
+        node, edit = list(_sites(tree))[number]
+        before = ast.unparse(node).splitlines()[0]
+        edit()
+        shown = copy.deepcopy(node)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, _Same):
+            shown = node.operand
+        after = ast.unparse(shown).splitlines()[0]
+        tree = ast.fix_missing_locations(_DropNot().visit(tree))
+        yield Mutant(module, node.lineno, f"{before} -> {after}", compile(tree, path, "exec"))
+
+
+def unchanged(module: str) -> Mutant:
+    """The control: the module as it is."""
+    path = file_of(module)
+    return Mutant(module, 0, "nothing", compile(path.read_text(encoding="utf-8"), path, "exec"))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield part
+            yield from _codes(part)
+
+
+def _known_functions(part: ModuleType | type, module: str) -> Iterator[FunctionType]:
+    for value in vars(part).values():
+        value = getattr(value, "fget", getattr(value, "__func__", value))
+        if isinstance(value, FunctionType) and value.__module__ == module:
+            yield value
+        elif inspect.isclass(value) and value.__module__ == module and value is not part:
+            yield from _known_functions(value, module)
+
+
+def exchange(mutant: Mutant) -> None:
+    """Give the functions of a module, wherever they were imported to, the mutant's code."""
+    name = f"mtpsim.{mutant.module}"
+    new = {code.co_qualname: code for code in _codes(mutant.code)}
+    for function in _known_functions(importlib.import_module(name), name):
+        if function.__code__.co_qualname in new:
+            function.__code__ = new[function.__code__.co_qualname]
+
+
+class Runner:
+    """Tests of a module, imported once and seen to pass."""
+
+    def __init__(self, tests: tuple[str, ...]) -> None:
+        self.arguments = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
+        begun = time.perf_counter()
+        if self._play():
+            raise SystemExit(f"{' '.join(tests)} fail before anything is changed")
+        self.limit = 5 * (time.perf_counter() - begun) + 10
+
+    def _play(self) -> int:
+        import pytest
+
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return int(pytest.main(self.arguments))
+
+    def survives(self, mutant: Mutant) -> bool:
+        """Whether all tests pass with the mutant."""
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                quiet = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(quiet, 1)
+                os.dup2(quiet, 2)
+                exchange(mutant)
+                code = self._play()
+            finally:
+                os._exit(int(bool(code)))
+        return _ended(child, time.perf_counter() + self.limit) == 0
+
+
+def _ended(child: int, end: float) -> int:
+    """Exit status of a child process; it is killed at ``end``."""
+    while time.perf_counter() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def reason(mutant: Mutant) -> str:
+    """Why a mutant can't be told from the right code, where that is known."""
+    line = file_of(mutant.module).read_text(encoding="utf-8").splitlines()[mutant.line - 1]
+    told = f"{line.strip()} | {mutant.change}"
+    found = (why for module, part, why in EQUIVALENT if module == mutant.module and part in told)
+    return next(found, "")
+
+
+def chosen(module: str, share: float) -> list[Mutant]:
+    """A share of the mutants of a module, drawn by a fixed seed."""
+    known = list(mutants(module))
+    some = random.Random(module).sample(range(len(known)), round(share * len(known)))
+    return [known[number] for number in sorted(some)]
+
+
+def run(module: str, share: float, tests: tuple[str, ...]) -> tuple[int, list[Mutant]]:
+    """How many mutants were tried, and the survivors."""
+    runner, left = Runner(tests), []
+    some = chosen(module, share)
+    for number, mutant in enumerate(some, 1):
+        if runner.survives(mutant):
+            left.append(mutant)
+            print(f"{module}:{mutant.line}: {mutant.change}  {reason(mutant)}", flush=True)
+        if number % 50 == 0:
+            print(f"{module}: {number} of {len(some)}", file=sys.stderr, flush=True)
+    return len(some), left
+
+
+def prepare() -> None:
+    """Nothing is compiled, and linear algebra makes no threads: a fork would lose them."""
+    if "numba" in sys.modules or "numpy" in sys.modules:
+        raise SystemExit("mutation runs in a process of its own")
+    for name, value in (("NUMBA_DISABLE_JIT", "1"), ("OPENBLAS_NUM_THREADS", "1")):
+        os.environ[name] = value
+    sys.path.append(str(ROOT / "tests"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--tests", help="arguments for pytest instead of the module's own")
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    prepare()
+    for module in options.modules or MODULES:
+        begun = time.perf_counter()
+        tests = tuple(options.tests.split()) if options.tests else MODULES[module]
+        tried, left = run(module, options.share, tests)
+        explained = sum(bool(reason(mutant)) for mutant in left)
+        took = time.perf_counter() - begun
+        print(
+            f"{module}: {tried} mutants, {tried - len(left)} killed, {explained} explained, "
+            f"{len(left) - explained} left ({took:.0f} s)",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())
