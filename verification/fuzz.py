@@ -21,6 +21,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -475,9 +476,8 @@ def main() -> int:
     parser.add_argument("--guided", type=int, metavar="SECONDS")
     options = parser.parse_args()
     if options.guided:
-        from verification.guided import guided
-
-        return guided(options.guided, options.seed)
+        script = Path(__file__).with_name("guided.py")
+        return subprocess.call([sys.executable, str(script), str(options.guided)])
     failed = False
     for check in checks(options.smoke, options.seed, options.seconds):
         mark = "ok  " if check.ok else "FAIL"
