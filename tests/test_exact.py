@@ -109,3 +109,45 @@ def test_law_of_a_round_is_a_law():
             chain = AcceptanceChain(step[0, 0], step, rng.random((3, 4)), clock, np.ones(3))
             for k in range(5):
                 assert round_law(chain, k).sum((0, 2)) == pytest.approx(np.ones(3))
+
+
+def paths(chain, depth, state):
+    """(accepted drafts, next round's start, probability) of a round from a state, path by path."""
+    found = []
+
+    def go(state, accepted, chance):
+        last = accepted == depth
+        good = 0.0 if last else chain.accept[state, accepted]
+        for to in range(chain.states):
+            if chain.clock == "token" and not last:
+                go(to, accepted + 1, chance * good * chain.step[-1, state, to])
+            ends = chain.step[-1 if last else 0, state, to]
+            found.append((accepted, to, chance * (1 - good) * ends))
+        if chain.clock == "round" and not last:
+            go(state, accepted + 1, chance * good)
+
+    go(state, 0, 1.0)
+    return found
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("outcomes", [1, 2])
+def test_law_of_a_round_adds_up_all_its_paths(clock, outcomes):
+    rng = np.random.default_rng(outcomes)
+    step = rng.dirichlet(np.ones(3), (outcomes, 3))
+    chain = AcceptanceChain(step[0, 0], step, rng.random((3, 3)), clock, np.ones(3))
+    for depth in range(4):
+        law = np.zeros((depth + 1, 3, 3))
+        for state in range(3):
+            for accepted, to, chance in paths(chain, depth, state):
+                law[accepted, state, to] += chance
+        assert round_law(chain, depth) == pytest.approx(law)
+
+
+def test_shares_and_rates_where_a_draft_is_never_reached():
+    chain = Independent(model="independent", rates=[0.5, 0.0, 0.7]).chain()
+    solved = solve(chain, 3, rounds=4)
+    assert solved.conditional.tolist() == [0.5, 0, 0]
+    two = solve(regime("token"), 2, rounds=9)
+    assert two.starts.sum() == pytest.approx(1)
+    assert two.rounds == pytest.approx(9)

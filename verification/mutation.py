@@ -37,11 +37,12 @@ if __name__ == "__main__":
 
 
 PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
+REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
 MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "theory": ("tests/test_theory.py", PROPERTIES, "-k", "rate or closed or break or conversions"),
     "tally": (PROPERTIES, "-k", "tallies or intervals"),
-    "exact": ("tests/test_exact.py", PROPERTIES, "-k", "not columns_of_a_depth"),
+    "exact": ("tests/test_exact.py", REPLAY, PROPERTIES, "-k", "not columns_of_a_depth"),
     "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
