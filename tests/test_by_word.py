@@ -250,9 +250,10 @@ def test_requests_beyond_a_batch_of_lanes_are_their_own(monkeypatch):
             _, _, plan = plan_for(model, horizon)
             many = philox.LANES + 2
             if numba.config.DISABLE_JIT:  # plain Python: fewer lanes, for speed
-                many = 5
+                lanes = plan.layout.columns + 3  # more than columns, lest one pass for the other
+                many = lanes + 2
                 for room in (rounds, positions):
-                    monkeypatch.setattr(room, "LANES", 3)
+                    monkeypatch.setattr(room, "LANES", lanes)
             last = simulate_requests(plan, FIRST + 2 - many, many)[-2:]
             assert (last == simulate_requests(plan, FIRST, 2)).all()
 

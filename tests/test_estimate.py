@@ -319,3 +319,40 @@ def test_a_total_that_is_always_zero_moves_nothing():
     rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
     found = delta(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
     assert found.values.tolist() == found.half_width.tolist() == [0]
+
+
+def test_quantities_where_depths_play_other_numbers_of_rounds():
+    every = Layout(2, True, 2, positions=False)
+    given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
+    means = row(every, given)
+    assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
+    rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
+    length, time = [1, 27 / 15, 32 / 12], [38, 800 / 15, 75]
+    for k, reach in ((1, 1.0), (2, 11 / 12)):
+        at_par = length[k - 1] * time[k] / time[k - 1]  # tokens a round that depth k would need
+        assert length[k] - reach * (rates[k - 1] - needed[k - 1]) == pytest.approx(at_par)
+
+
+def test_many_means_at_once_are_each_its_own():
+    layout = Layout(3, True, 2, positions=True, policies=2)
+    rows, _ = requests_of(layout)
+    names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
+    for function in (getattr(estimate, name) for name in names):
+        together = function(rows[1:3], layout)
+        apart = [function(row, layout) for row in rows[1:3]]
+        assert together == pytest.approx(np.stack(apart))
+
+
+def test_small_totals_are_as_sure_as_great_ones():
+    rows = np.random.default_rng(2).gamma(5, size=(40, 2))
+    one, other = (
+        delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9) for scale in (1, 1e-6)
+    )
+    assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
+
+
+def test_a_spread_needs_two_requests():
+    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
+        _ = Tally.of(np.ones((1, 2))).covariance_of_mean
+    two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean
+    assert two.tolist() == [[1]]

@@ -292,14 +292,20 @@ def chosen(module: str, share: float) -> list[Mutant]:
     return [known[number] for number in sorted(some)]
 
 
-def run(module: str, share: float, tests: tuple[str, ...]) -> tuple[int, list[Mutant]]:
+def again(module: str, report: str) -> list[Mutant]:
+    """The mutants that an earlier report calls survivors."""
+    told = [line.rstrip() for line in Path(report).read_text(encoding="utf-8").splitlines()]
+    return [m for m in mutants(module) if f"{module}:{m.line}: {m.change}" in told]
+
+
+def run(some: list[Mutant], tests: tuple[str, ...]) -> tuple[int, list[Mutant]]:
     """How many mutants were tried, and the survivors."""
     runner, left = Runner(tests), []
-    some = chosen(module, share)
+    module = some[0].module
     for number, mutant in enumerate(some, 1):
         if runner.survives(mutant):
             left.append(mutant)
-            print(f"{module}:{mutant.line}: {mutant.change}  {reason(mutant)}", flush=True)
+            print(f"{module}:{mutant.line}: {mutant.change}", flush=True)
         if number % 50 == 0:
             print(f"{module}: {number} of {len(some)}", file=sys.stderr, flush=True)
     return len(some), left
@@ -318,6 +324,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--again", metavar="REPORT", help="only the survivors of an earlier run")
     parser.add_argument("--tests", help="arguments for pytest instead of the module's own")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
@@ -325,7 +332,8 @@ def main() -> int:
     for module in options.modules or MODULES:
         begun = time.perf_counter()
         tests = tuple(options.tests.split()) if options.tests else MODULES[module]
-        tried, left = run(module, options.share, tests)
+        some = again(module, options.again) if options.again else chosen(module, options.share)
+        tried, left = run(some, tests)
         explained = sum(bool(reason(mutant)) for mutant in left)
         took = time.perf_counter() - begun
         print(
