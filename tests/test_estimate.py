@@ -281,6 +281,7 @@ def test_what_is_measured_is_plugged_in(definition):
     fast = estimate.speedup(means, layout)
     assert form.error(means, layout) == pytest.approx(76 * length / times / fast - 1)
     stated = Theory(times, np.array([0.5, 0.4, 0.3]))
+    assert stated.plugged(means, layout).tolist() == [0.5, 0.4, 0.3]
     both = np.stack([means, 2 * means])
     assert stated.plugged(both, layout).tolist() == [[0.5, 0.4, 0.3]] * 2
 
@@ -326,6 +327,9 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
     given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
     means = row(every, given)
     assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
+    deeper = Layout(3, True, 2, positions=False)
+    longer = row(deeper, [0] * 8 + [20, 15, 12, 6, 12, 10, 8, 5, 4, 3])
+    assert measured(longer, deeper, "round-pooled")[0][0] == pytest.approx([10 / 12, 8 / 12])
     rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
     length, time = [1, 27 / 15, 32 / 12], [38, 800 / 15, 75]
     for k, reach in ((1, 1.0), (2, 11 / 12)):
