@@ -15,7 +15,7 @@ from typing import Any
 
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem, nearest
-from mtpsim.store import RESULT, finished
+from mtpsim.store import as_written, finished
 from mtpsim.sweep import parse_value
 
 
@@ -37,12 +37,9 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
     document = finished(run)
     if document is None:
         raise InputError([Problem(str(run), "", None, "holds no finished run (result.json)")])
-    pairs = dict(_pair(text) for text in chosen)
-    try:
-        return FORMATS[to](document, pairs)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        message = f"is not as a run writes it ({type(error).__name__}: {error}); run it again"
-        raise InputError([Problem(str(run / RESULT), "", None, message)]) from None
+    wanted = dict(_pair(text) for text in chosen)
+    with as_written(run):
+        return FORMATS[to](document, wanted)
 
 
 def _wrong(key: str, message: str) -> InputError:

@@ -69,15 +69,17 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     document = store.finished(run)
     if document is None:
         merged = merge([run])
-        result = merged.result
         for text in merged.overlaps:
             _say(text)
         _say(f"{run} is unfinished: this is what its blocks say so far")
-    else:
+        return _show(experiment, merged.result, out or run, json)
+    with store.as_written(run):
         _check_same(run, experiment, document)
-        result = _again(experiment, document)
-    show(result.document, RunOptions(run, json))
-    folder = out or run
+        return _show(experiment, _again(experiment, document), out or run, json)
+
+
+def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
+    show(result.document, RunOptions(folder, json))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         *plots, page = result.save_report(experiment, folder)

@@ -52,12 +52,13 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        same = _same(before, experiment, options)
-        if same and before.get("complete"):
-            _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
-            return show(before, options)
-        if not same:
-            _say(options, _used(folder, before, experiment))
+        with store.as_written(folder):
+            same = _same(before, experiment, options)
+            if same and before.get("complete"):
+                _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
+                return show(before, options)
+            if not same:
+                _say(options, _used(folder, before, experiment))
     _check_part(experiment, options)
     store.begin(folder, experiment)
     result = _simulate(experiment, options)

@@ -239,15 +239,38 @@ def finished(folder: Path) -> Document | None:
     if not path.is_file():
         return None
     try:
-        document: Document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document: Document = json.loads(text, parse_constant=_refuse)
         for name, kind in PARTS.items():
             if not isinstance(document[name], kind):
                 raise TypeError(f"{name} is wrong")
         return document
     except (OSError, *BROKEN) as error:
-        why = f"is no result document ({type(error).__name__})"
-        message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
-        raise InputError([Problem(str(path), "", None, message)]) from None
+        raise _no_result(path, error) from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _no_result(path: Path, error: Exception) -> InputError:
+    why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
+    message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
+    return InputError([Problem(str(path), "", None, message)])
+
+
+@contextmanager
+def as_written(folder: Path) -> Iterator[None]:
+    """Use a document that :func:`finished` gave: some part deep in it may have been changed.
+
+    Raises:
+        InputError: a part is not what a run writes.
+
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, ArithmeticError, *BROKEN) as error:
+        raise _no_result(folder / RESULT, error) from None
 
 
 def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:

@@ -5,7 +5,7 @@ from scipy import stats
 from mtpsim import estimate, theory
 from mtpsim.advise import Steps, advise, step_verdict
 from mtpsim.choice import choose, log_of
-from mtpsim.estimate import Estimates, Theory, delta
+from mtpsim.estimate import Estimates, Theory, delta, measured
 from mtpsim.layout import Layout
 from mtpsim.simulate import complete
 from mtpsim.tally import Tally
@@ -191,3 +191,172 @@ def test_sentences_of_other_outcomes():
     flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
     assert "Depth 3 may be within 1 % of it." in flat.sentence
     assert (flat.candidates, flat.within) == ([2], [2, 3])
+
+
+layout_depths = range(4)
+
+
+def requests_of(layout, seed=4, requests=7):
+    """Rows of whole requests: rounds drawn one by one, at every depth the layout counts."""
+    rng = np.random.default_rng(seed)
+    rows, counts = np.zeros((requests, layout.columns)), []
+    for row in rows:
+        played = rng.integers(0, layout.depth + 1, rng.integers(3, 9))
+        counts.append(played)
+        row[layout.rounds] = len(played)
+        row[layout.tokens] = [len(played) + np.minimum(played, k).sum() for k in layout_depths]
+        row[layout.seconds] = rng.uniform(50, 90, layout.depth + 1) * len(played)
+        for k in layout_depths[1:]:
+            row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
+        row[layout.squares.stop :] = rng.uniform(5, 9, layout.columns - layout.squares.stop)
+    rows[0, layout.accepted(layout.measured_at)] = 0  # a request that never comes to draft 2
+    counts[0][:] = 0
+    if layout.positions:
+        rows[:, layout.windows] = np.sort(rng.integers(1, 30, (requests, 3)), 1)[:, ::-1]
+    complete(rows, layout)
+    return rows, counts
+
+
+def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds():
+    layout = Layout(3, True, 2, positions=False)
+    rows, counts = requests_of(layout)
+    pooled = np.minimum(np.concatenate(counts), 2)
+    sums = np.array([np.minimum(c, 2).sum() - pooled.mean() * len(c) for c in counts])
+    expected = np.mean(sums**2) / (pooled.var() * len(pooled) / len(counts))
+    assert estimate.design_effect(rows.mean(0), layout) == pytest.approx([expected])
+
+
+def test_survivorship_is_the_last_rate_less_the_first():
+    layout = Layout(3, True, 2, positions=False)
+    rows, _ = requests_of(layout)
+    rates = estimate.conditional(rows.mean(0), layout)
+    assert estimate.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
+
+
+def test_rates_as_they_are_measured():
+    layout = Layout(3, True, 2, positions=True)
+    rows, _ = requests_of(layout)
+    means = rows.mean(0)
+    rounds, reached = rows[:, layout.rounds][:, 2], rows[:, layout.accepted(2)]
+    reach, rates = measured(means, layout, "round-pooled")
+    assert reach == pytest.approx(reached.sum(0) / rounds.sum())
+    assert rates == pytest.approx([reach[0], reach[1] / reach[0]])
+    reach, rates = measured(means, layout, "request-mean")
+    own = reached / rounds[:, None]
+    assert reach == pytest.approx(own.mean(0))
+    came = own[:, 0] > 0
+    assert rates == pytest.approx([reach[0], (own[came, 1] / own[came, 0]).mean()])
+    tried = means[layout.windows]
+    reach, rates = measured(means, layout, "every-position")
+    assert reach == pytest.approx(tried[1:] / tried[0])
+    assert rates == pytest.approx([tried[1] / tried[0], tried[2] / tried[1]])
+    by_round = Layout(3, True, 2, positions=False)
+    means = requests_of(by_round)[0].mean(0)
+    for one, two in zip(
+        *(measured(means, by_round, w) for w in ("every-position", "round-pooled")), strict=True
+    ):
+        assert one.tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
+def test_what_is_measured_is_plugged_in(definition):
+    """At depth 2, into a form of depth 3: what is known is used, the last rate carried on."""
+    layout = Layout(3, True, 2, positions=False)
+    means = requests_of(layout)[0].mean(0)
+    reach, rates = measured(means, layout, "request-mean")
+    plugged = {
+        "conditional": [*rates, rates[1]],
+        "survival": [*reach, reach[1]],
+        "pooled": [reach.mean()] * 3,
+        "first": [reach[0]] * 3,
+    }[definition]
+    times = np.array([76.0, 98.0, 118.0, 139.0])
+    form = Theory(times, None, definition, "request-mean")
+    assert form.plugged(means, layout) == pytest.approx(plugged)
+    length = theory.accept_length(np.array(plugged))
+    assert form.accept_length(means, layout) == pytest.approx(length)
+    assert form.speedup(means, layout) == pytest.approx(76 * length / times)
+    simulated = estimate.accept_length(means, layout)
+    assert form.length_error(means, layout) == pytest.approx(length / simulated - 1)
+    fast = estimate.speedup(means, layout)
+    assert form.error(means, layout) == pytest.approx(76 * length / times / fast - 1)
+    stated = Theory(times, np.array([0.5, 0.4, 0.3]))
+    assert stated.plugged(means, layout).tolist() == [0.5, 0.4, 0.3]
+    both = np.stack([means, 2 * means])
+    assert stated.plugged(both, layout).tolist() == [[0.5, 0.4, 0.3]] * 2
+
+
+def test_quantities_of_policies():
+    layout = Layout(3, True, 2, positions=False, policies=2)
+    means = requests_of(layout)[0].mean(0)
+    tokens, ms, rounds = np.stack([means[layout.policy(p)][:3] for p in (0, 1)]).T
+    assert estimate.policy_length(means, layout) == pytest.approx(tokens / rounds)
+    assert estimate.policy_time(means, layout) == pytest.approx(ms / rounds)
+    plain = means[layout.tokens][0] / means[layout.seconds][0]
+    speedups = estimate.with_policies(means, layout)
+    assert speedups[:4] == pytest.approx(estimate.speedup(means, layout))
+    assert speedups[4:] == pytest.approx(tokens / ms / plain)
+
+
+def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
+    never = MEANS.copy()
+    never[0, LAYOUT.accepted(2)] = 0
+    assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
+    slow = MEANS.copy()
+    slow[0, LAYOUT.seconds] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
+    verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
+    at = estimate.break_even_verify(slow, LAYOUT, verify, draft)[0]
+    for k, (factor, before) in enumerate([(1.5, 76 / 1), (2, 98 * 1.5 / 1.8)]):
+        length = [1.8, 2.4][k]
+        assert factor * (at[k] + draft[k + 1]) / length == pytest.approx(before)
+
+
+def test_no_half_width_where_rounding_makes_a_variance_negative():
+    found = Estimates(np.ones(2), np.array([[-1e-30, 0], [0, 4.0]]), 3.0)
+    assert found.half_width.tolist() == [0, 6]
+
+
+def test_a_total_that_is_always_zero_moves_nothing():
+    rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
+    found = delta(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
+    assert found.values.tolist() == found.half_width.tolist() == [0]
+
+
+def test_quantities_where_depths_play_other_numbers_of_rounds():
+    every = Layout(2, True, 2, positions=False)
+    given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
+    means = row(every, given)
+    assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
+    deeper = Layout(3, True, 2, positions=False)
+    longer = row(deeper, [0] * 8 + [20, 15, 12, 6, 12, 10, 8, 5, 4, 3])
+    assert measured(longer, deeper, "round-pooled")[0][0] == pytest.approx([10 / 12, 8 / 12])
+    rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
+    length, time = [1, 27 / 15, 32 / 12], [38, 800 / 15, 75]
+    for k, reach in ((1, 1.0), (2, 11 / 12)):
+        at_par = length[k - 1] * time[k] / time[k - 1]  # tokens a round that depth k would need
+        assert length[k] - reach * (rates[k - 1] - needed[k - 1]) == pytest.approx(at_par)
+
+
+def test_many_means_at_once_are_each_its_own():
+    layout = Layout(3, True, 2, positions=True, policies=2)
+    rows, _ = requests_of(layout)
+    names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
+    for function in (getattr(estimate, name) for name in names):
+        together = function(rows[1:3], layout)
+        apart = [function(row, layout) for row in rows[1:3]]
+        assert together == pytest.approx(np.stack(apart))
+
+
+def test_small_totals_are_as_sure_as_great_ones():
+    rows = np.random.default_rng(2).gamma(5, size=(40, 2))
+    one, other = (
+        delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9) for scale in (1, 1e-6)
+    )
+    assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
+
+
+def test_a_spread_needs_two_requests():
+    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
+        _ = Tally.of(np.ones((1, 2))).covariance_of_mean
+    two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean
+    assert two.tolist() == [[1]]

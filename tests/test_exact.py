@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Regime
+from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Regime
 from mtpsim.acceptance.chain import stationary
-from mtpsim.exact import round_law, solve, speedups, visits
+from mtpsim.exact import count_moments, round_law, solve, speedups, visits
 from mtpsim.theory import accept_length
 
 
@@ -99,6 +99,7 @@ def test_slowdown_weighs_time_by_the_state_of_the_round():
     slow = Regime(model="regime", rates=rates, sojourn=[4, 4], slowdown=[1, 3]).chain()
     assert solve(slow, 1).slow_rounds == pytest.approx(2)
     assert speedups(slow, np.array([10.0, 10.0])) == pytest.approx([1, 1.55])
+    assert speedups(slow, np.array([10.0, 15.5])) == pytest.approx([1, 1])
 
 
 def test_law_of_a_round_is_a_law():
@@ -109,3 +110,68 @@ def test_law_of_a_round_is_a_law():
             chain = AcceptanceChain(step[0, 0], step, rng.random((3, 4)), clock, np.ones(3))
             for k in range(5):
                 assert round_law(chain, k).sum((0, 2)) == pytest.approx(np.ones(3))
+
+
+def paths(chain, depth, state):
+    """(accepted drafts, next round's start, probability) of a round from a state, path by path."""
+    found = []
+
+    def go(state, accepted, chance):
+        last = accepted == depth
+        good = 0.0 if last else chain.accept[state, accepted]
+        for to in range(chain.states):
+            if chain.clock == "token" and not last:
+                go(to, accepted + 1, chance * good * chain.step[-1, state, to])
+            ends = chain.step[-1 if last else 0, state, to]
+            found.append((accepted, to, chance * (1 - good) * ends))
+        if chain.clock == "round" and not last:
+            go(state, accepted + 1, chance * good)
+
+    go(state, 0, 1.0)
+    return found
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("outcomes", [1, 2])
+def test_law_of_a_round_adds_up_all_its_paths(clock, outcomes):
+    rng = np.random.default_rng(outcomes)
+    step = rng.dirichlet(np.ones(3), (outcomes, 3))
+    chain = AcceptanceChain(step[0, 0], step, rng.random((3, 3)), clock, np.ones(3))
+    for depth in range(4):
+        law = np.zeros((depth + 1, 3, 3))
+        for state in range(3):
+            for accepted, to, chance in paths(chain, depth, state):
+                law[accepted, state, to] += chance
+        assert round_law(chain, depth) == pytest.approx(law)
+
+
+def test_shares_and_rates_where_a_draft_is_never_reached():
+    chain = Independent(model="independent", rates=[0.5, 0.0, 0.7]).chain()
+    solved = solve(chain, 3, rounds=4)
+    assert solved.conditional.tolist() == [0.5, 0, 0]
+    two = solve(regime("token"), 2, rounds=9)
+    assert two.starts.sum() == pytest.approx(1)
+    assert two.rounds == pytest.approx(9)
+
+
+def test_shapes_of_the_dependence_between_rounds():
+    chain = regime("token")
+    long, short = count_moments(chain, 3, 7), count_moments(chain, 3, 2)
+    pooled = long.square.mean() - long.mean.mean() ** 2
+    assert long.lasting_share == pytest.approx(long.covariance[:2, 5:].mean() / pooled)
+    assert short.lasting_share == pytest.approx(short.covariance[0, 1] / short.variance)
+    pairs = [long.covariance[t, t + 1] + long.mean[t] * long.mean[t + 1] for t in range(6)]
+    apart = np.mean(pairs) - long.mean[:6].mean() * long.mean[1:].mean()
+    assert long.autocorrelation(1) == pytest.approx(apart / pooled)
+
+
+def test_a_recording_that_never_accepts_all_drafts():
+    recorded = Recording(np.array([0, 1, 0], np.int32), np.array([0, 1, 3]), 3, "round")
+    solved = solve(recorded, 3)
+    assert solved.accepted == pytest.approx([2 / 3, 1 / 3, 0, 0])
+    assert (solved.tokens, solved.rounds, solved.starts.tolist()) == (2, 1.5, [1])
+
+
+def test_times_of_another_depth_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        speedups(regime("round"), np.ones(3))

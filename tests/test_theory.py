@@ -29,6 +29,8 @@ def test_break_even_where_a_position_is_never_reached_or_costs_nothing():
     assert np.isinf(never[1])
     free = theory.break_even_rate(np.array([0.5, 0.5]), np.array([10.0, 10.0, 9.0]))
     assert free == pytest.approx([0, 0])
+    both = theory.break_even_rate(np.array([0.0, 0.5, 0.5]), np.array([10.0, 10.0, 10.0, 9.0]))
+    assert both.tolist() == [0, 0, 0]
 
 
 def test_conversions_round_trip():

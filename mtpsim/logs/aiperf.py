@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtpsim.logs.entry import Entry, EntryError, Json, of_request
+from mtpsim.logs.entry import Entry, EntryError, Json, maybe_whole, of_request
 from mtpsim.logs.format import Answers, json_format
 from mtpsim.logs.vllm import NAMES
 
@@ -34,7 +34,7 @@ def _record(table: Json, document: Json, answers: Answers) -> Entry:
     return of_request(
         found,
         _NAMES.__getitem__,
-        tokens=found.get("completion_tokens"),
+        tokens=maybe_whole(found, "completion_tokens"),
         round_times=chunks if isinstance(chunks, list) else [],
         time=latency - first if known else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any, Literal
 Unit = Literal["request", "window", "total"]
 Counts = list[int]
 UNTOLD = 0  # draft length under which rounds stand whose own length was not recorded
+MOST = 2**53  # rounds, drafts or tokens: no log counts so far
 DIGITS = 0.006  # rates are printed with two digits and more
 Json = dict[str, Any]
 
@@ -71,8 +73,8 @@ class Entry:
 
         """
         for name in ("rounds", "accepted", "drafted", "tokens"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise EntryError(f"{name} is {value}; a count can't be negative")
+            if (value := getattr(self, name)) is not None:
+                check_count(name, value)
         if self.drafted is not None and self.accepted > self.drafted:
             raise EntryError(f"{self.accepted} drafts are accepted of {self.drafted} drafted")
         if not self.rounds and self.accepted:
@@ -143,6 +145,19 @@ def _agree(one: str, value: int, other: str, stated: int) -> None:
         raise EntryError(f"{one} is {value}, but {other} is {stated}")
 
 
+def check_count(name: str, value: int) -> None:
+    """Refuse what counts nothing.
+
+    Raises:
+        EntryError: it is negative, or more than any log has.
+
+    """
+    if value < 0:
+        raise EntryError(f"{name} is {value}; a count can't be negative")
+    if value >= MOST:
+        raise EntryError(f"{name} is a count beyond any log, of {math.log10(value):.0f} digits")
+
+
 def read_error(error: ValueError) -> EntryError:
     """What went wrong with numbers of an entry, in words."""
     return error if isinstance(error, EntryError) else EntryError(f"has a broken number: {error}")
@@ -169,8 +184,7 @@ def maybe_whole(values: Json, *names: str) -> int | None:
                 value = int(value)
             if type(value) is not int:
                 raise EntryError(f"{name!r} is {value!r}; it must be a whole number")
-            if value < 0:
-                raise EntryError(f"{name!r} is {value}; a count can't be negative")
+            check_count(repr(name), value)
             return value
     return None
 
@@ -200,7 +214,7 @@ def counts(values: Json, *names: str) -> Counts:
         if not set(map(type, found)) <= {int}:
             wrong = next(value for value in found if type(value) is not int)
             raise EntryError(f"{name!r} has {wrong!r}; counts must be whole numbers")
-        if found and not -(2**53) < min(found) <= max(found) < 2**53:
+        if found and not -MOST < min(found) <= max(found) < MOST:
             raise EntryError(f"{name!r} has counts beyond any log: {max(found)}")
         return found
     return []

@@ -88,11 +88,15 @@ def _read_csv(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
     for path in paths:
         requests: dict[str, _Request] = {}
         numbered = lines(path, told)
-        header = [name.strip() for name in next(csv.reader([next(numbered)[1]]))]
+        try:
+            header = _header(next(numbered, (1, ""))[1])
+        except EntryError as broken:
+            yield Place(path, 1), broken
+            continue
         for number, line in numbered:
             try:
                 if line.strip():
-                    _add_row(requests, number, header, next(csv.reader([line])))
+                    _add_row(requests, number, header, _cells(line))
             except EntryError as broken:
                 yield Place(path, number), broken
         for request in requests.values():
@@ -104,12 +108,27 @@ def _read_csv(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
                 yield place, broken
 
 
+def _header(line: str) -> list[str]:
+    header = _cells(line)
+    missing = [name for name in CSV_NEEDS if name not in header]
+    if missing:
+        raise EntryError(f"has no column {missing[0]!r}{nearest(missing[0], header)}")
+    return header
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line]), [])]
+    except csv.Error as error:  # as a cell of more than 131072 characters
+        raise EntryError(f"is no line of a CSV file: {error}") from None
+
+
 def _add_row(
     requests: dict[str, _Request], number: int, header: list[str], cells: list[str]
 ) -> None:
     if len(cells) != len(header):
         raise EntryError(f"has {len(cells)} cells, but the header has {len(header)}")
-    row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+    row = dict(zip(header, cells, strict=True))
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
     seconds = [_number(row["seconds"])] if "seconds" in row else []

@@ -1,0 +1,90 @@
+"""What verification/fuzz.py found: each once ended in a traceback."""
+
+import json
+
+import pytest
+
+from mtpsim.cli import main
+from mtpsim.logs import Answers, read_logs
+from mtpsim.problems import InputError
+
+TIMINGS = '{"timings": {"predicted_n": %s, "draft_n": 12, "draft_n_accepted": 4}}'
+AIPERF = (
+    '{"metrics": {}, "spec_decode_acceptance": {"num_accepted_draft_tokens": 45, '
+    '"num_draft_tokens": 60, "num_spec_steps": 15, "num_spec_tokens": 4, "completion_tokens": %s}}'
+)
+SCRAPE = """\
+vllm:spec_decode_num_drafts_total{engine="0"} 129.0
+vllm:spec_decode_num_draft_tokens_total{engine="0"} 258.0
+vllm:spec_decode_num_accepted_tokens_total{engine="0"} 99.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="0"} 99.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"} %s
+"""
+LOGS = [
+    (TIMINGS % 2**64, None, "beyond any log"),
+    (TIMINGS % ("1" + "0" * 400), None, "beyond any log, of 400 digits"),
+    (AIPERF % 10**30, None, "beyond any log"),
+    (AIPERF % 60.5, None, "'completion_tokens' is 60.5; it must be a whole number"),
+    (SCRAPE % "1e999", None, "'accepted_tokens_per_pos' is inf; it must be a whole number"),
+    (SCRAPE % "0.5", None, "'accepted_tokens_per_pos' is 0.5"),
+    ("a line of text\n", "csv", "log:1: has no column 'request'"),
+    ("", "csv", "log:1: has no column 'request'"),
+    ("request,accepted\na," + "1" * 200_000, "csv", "log:2: is no line of a CSV file: field"),
+]
+
+
+@pytest.mark.parametrize(("text", "form", "message"), LOGS, ids=range(len(LOGS)))
+def test_a_log(text, form, message, tmp_path):
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs([path], Answers(depth=3), format=form)
+    assert message in str(caught.value)
+
+
+TINY = """\
+[acceptance]
+model = "independent"
+rates = [0.9, 0.7]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+[simulation]
+rounds = 20
+requests = 100
+"""
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run, its experiment beside it."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "e.toml").write_text(TINY)
+    assert main(["run", str(folder / "e.toml"), "--out", str(folder / "run"), "--quiet"]) == 0
+    return folder, json.loads((folder / "run/result.json").read_text())
+
+
+CHANGES = [
+    lambda point: point["depths"][1].__setitem__("speedup", "fast"),
+    lambda point: point["depths"][1]["speedup"].__setitem__("mean", float("nan")),
+    lambda point: point.__setitem__("depths", {}),
+    lambda point: point["advice"].__setitem__("depth", 10**9),
+    lambda point: point["advice"].__setitem__("depth", "two"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+def test_a_result_changed_deep_inside(change, done, capsys):
+    folder, document = done
+    document = json.loads(json.dumps(document))
+    change(document["points"][0])
+    (folder / "run/result.json").write_text(json.dumps(document))
+    run, file = str(folder / "run"), str(folder / "e.toml")
+    commands = (["show", run], ["run", file, "--out", run], ["export", run, "--to", "sglang"])
+    told = []
+    for command in commands:
+        assert main(command) in (0, 2)  # what it does not use, it does not miss
+        told.append(capsys.readouterr().err)
+    assert any("result.json: is no result document (" in text for text in told)
+    assert "Traceback" not in "".join(told)

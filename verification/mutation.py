@@ -1,0 +1,418 @@
+"""Mutation: would a test notice if a sign, a bound, an index or a constant were wrong?
+
+    python verification/mutation.py                    # all of them: hours
+    python verification/mutation.py --smoke            # a dozen that have to be killed; a control
+    python verification/mutation.py exact --share 0.2  # of one module, a fifth of them
+
+Each mutant is one change in one function. Tests are imported once; each mutant then gets a fork of
+that process, where the code of the function is exchanged and the tests of its module run. Kernels
+run as plain Python (NUMBA_DISABLE_JIT), against a twin that reads the same random words
+(tests/test_by_word.py). Constants of modules, messages of errors and annotations stay as they are.
+A mutant that fails a test, or takes five times as long, is killed. Survivors are printed;
+those that can't be told from the right code have their reason in EQUIVALENT. The figures of the
+last run are in verification/mutation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import importlib
+import inspect
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)
+
+from verification.check import Check  # noqa: E402
+
+PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
+REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
+ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
+MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
+    "theory": ("tests/test_theory.py", PROPERTIES, "-k", "rate or closed or break or conversions"),
+    "tally": (PROPERTIES, "-k", "tallies or intervals"),
+    "exact": ("tests/test_exact.py", REPLAY, PROPERTIES, "-k", "not columns_of_a_depth"),
+    "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
+    "kernels.rounds": (WORDS, "-k", "round or beyond"),
+    "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
+    "kernels.path": (WORDS,),
+    "kernels.philox": (WORDS, "-k", "every_count or beyond"),
+    "kernels.moments": (WORDS, "-k", "moments or derived"),
+    "kernels.totals": (WORDS, "-k", "every_count or positions"),
+    "kernels.noise": (WORDS, "-k", "noise"),
+}
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+# What can't be told from the right code: module, a part of `line | change`, why.
+EQUIVALENT: tuple[tuple[str, str, str], ...] = (
+    ("tally", "rows - mean -> rows + mean", "deviations add up to 0, so the other factor is free"),
+    ("exact", "reshape(states, -1) | 1 -> 2", "NumPy takes any negative size for the unknown one"),
+    ("estimate", "0 * edge -> 0 / edge", "edge is 1 everywhere"),
+    ("kernels.rounds", "n = out.shape[0] | 0 -> 1", "more lanes than are written, where it is run"),
+    ("kernels.rounds", "| 1 -> 2", "scratch with a row more than is read"),
+    (
+        "kernels.positions",
+        "everywhere, memory = np.ones((TILE, n), np.int32), np.zeros",
+        "scratch with a row more than is read",
+    ),
+    ("kernels.positions", "tick == 0", "noise that does not persist has no first tile"),
+    ("kernels.positions", "memory[0], s) | 0 -> 1", "the same; any memory of it is unused"),
+    ("kernels.rounds", "k == deep -> k != deep", "`every` is set wherever tokens end a request"),
+)
+# (module, change): each of these has to be killed by SMOKE_TESTS.
+SMOKE_TESTS = {
+    "theory": ("tests/test_theory.py",),
+    "tally": (f"{PROPERTIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
+}
+SMOKE: tuple[tuple[str, str], ...] = (
+    ("theory", "before > 0 -> before >= 0"),
+    ("theory", "1 + np.cumsum(survival(conditional)) -> 1 - np.cumsum(survival(conditional))"),
+    ("theory", "rates > before -> rates >= before"),
+    ("theory", "speedups[1:] / speedups[:-1] -> speedups[1:] * speedups[:-1]"),
+    ("theory", "needed > 0 -> needed >= 0"),
+    ("theory", "round_time[1:] / round_time[:-1] - 1 -> round_time[1:] / round_time[:-1] + 1"),
+    ("theory", "return int(np.argmax(speedups)) -> return None"),
+    ("tally", "other.mean - self.mean -> other.mean + self.mean"),
+    ("tally", "self.count + other.count -> self.count - other.count"),
+    ("tally", "other.count / count -> other.count * count"),
+    ("tally", "self.count - 1 -> self.count + 1"),
+    ("tally", "self.count * other.count / count -> self.count * other.count * count"),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        module: within mtpsim.
+        line: of the file.
+        change: ``before -> after``.
+        code: of the module with the change.
+
+    """
+
+    module: str
+    line: int
+    change: str
+    code: CodeType
+
+
+Edit = tuple[ast.AST, Callable[[], None]]
+
+
+def _sites(tree: ast.Module) -> Iterator[Edit]:
+    """Places of a tree, each with a change to it, in an order that only the source decides."""
+    for function in _functions(tree):
+        for node in _inside(function):
+            yield from _edits(node)
+
+
+def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node)
+
+
+def _inside(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """Statements and expressions of a function; no docstrings, annotations or raised errors."""
+    queue: list[ast.AST] = list(function.body)
+    while queue:
+        node = queue.pop(0)
+        if isinstance(node, ast.Raise | ast.ImportFrom | ast.Import | ast.JoinedStr):
+            continue
+        yield node
+        skipped = [node.annotation] if isinstance(node, ast.AnnAssign) else []
+        queue[:0] = [child for child in ast.iter_child_nodes(node) if child not in skipped]
+
+
+def _edits(node: ast.AST) -> Iterator[Edit]:
+    def put(name: str, value: object) -> Edit:
+        return node, lambda: setattr(node, name, value)
+
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
+        yield put("op", SWAPS[type(node.op)]())
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield put("ops", [SWAPS[type(node.ops[0])](), *node.ops[1:]])
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        yield put("op", ast.UAdd() if isinstance(node.op, ast.USub) else _Same())
+    elif isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
+        if type(node.value) is bool:
+            yield put("value", not node.value)
+        else:
+            yield put("value", node.value + 1)
+            yield put("value", node.value - 1)
+    elif isinstance(node, ast.Slice):
+        yield from _slices(node, put)
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield put("value", ast.Constant(None))
+    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(
+        node.test, ast.Compare | ast.UnaryOp
+    ):
+        yield put("test", ast.UnaryOp(ast.Not(), node.test))
+
+
+class _Same(ast.Not):
+    """Marks a `not` that is to go."""
+
+
+def _slices(node: ast.Slice, put: Callable[[str, object], Edit]) -> Iterator[Edit]:
+    if node.lower is None and node.upper is None:
+        return
+    if node.lower is None:
+        yield put("lower", ast.Constant(1))
+    elif not isinstance(node.lower, ast.Constant):
+        yield put("lower", ast.BinOp(node.lower, ast.Add(), ast.Constant(1)))
+    if node.upper is None:
+        yield put("upper", ast.Constant(-1))
+    elif not isinstance(node.upper, ast.Constant):
+        yield put("upper", ast.BinOp(node.upper, ast.Add(), ast.Constant(1)))
+
+
+class _DropNot(ast.NodeTransformer):
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        return node.operand if isinstance(node.op, _Same) else node
+
+
+def file_of(module: str) -> Path:
+    return ROOT / "mtpsim" / (module.replace(".", "/") + ".py")
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a module."""
+    path = file_of(module)
+    source = path.read_text(encoding="utf-8")
+    count = sum(1 for _ in _sites(ast.parse(source)))
+    for number in range(count):
+        tree = ast.parse(source)
+        node, edit = list(_sites(tree))[number]
+        before = ast.unparse(node).splitlines()[0]
+        edit()
+        shown = copy.deepcopy(node)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, _Same):
+            shown = node.operand
+        after = ast.unparse(shown).splitlines()[0]
+        tree = ast.fix_missing_locations(_DropNot().visit(tree))
+        yield Mutant(module, node.lineno, f"{before} -> {after}", compile(tree, path, "exec"))
+
+
+def unchanged(module: str) -> Mutant:
+    """The control: the module as it is."""
+    path = file_of(module)
+    return Mutant(module, 0, "nothing", compile(path.read_text(encoding="utf-8"), path, "exec"))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for part in code.co_consts:
+        if isinstance(part, CodeType):
+            yield part
+            yield from _codes(part)
+
+
+def _known_functions(part: ModuleType | type, module: str) -> Iterator[FunctionType]:
+    for value in vars(part).values():
+        value = getattr(value, "fget", getattr(value, "__func__", value))
+        if isinstance(value, FunctionType) and value.__module__ == module:
+            yield value
+        elif inspect.isclass(value) and value.__module__ == module and value is not part:
+            yield from _known_functions(value, module)
+
+
+def exchange(mutant: Mutant) -> None:
+    """Give the functions of a module, wherever they were imported to, the mutant's code."""
+    name = f"mtpsim.{mutant.module}"
+    new = {code.co_qualname: code for code in _codes(mutant.code)}
+    for function in _known_functions(importlib.import_module(name), name):
+        if function.__code__.co_qualname in new:
+            function.__code__ = new[function.__code__.co_qualname]
+
+
+class Runner:
+    """Tests of a module, imported once and seen to pass."""
+
+    def __init__(self, tests: tuple[str, ...]) -> None:
+        self.arguments = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
+        begun = time.perf_counter()
+        if self._play():
+            raise SystemExit(f"{' '.join(tests)} fail before anything is changed")
+        self.limit = 5 * (time.perf_counter() - begun) + 10
+
+    def _play(self) -> int:
+        import pytest
+
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return int(pytest.main(self.arguments))
+
+    def survives(self, mutant: Mutant) -> bool:
+        """Whether all tests pass with the mutant."""
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                quiet = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(quiet, 1)
+                os.dup2(quiet, 2)
+                exchange(mutant)
+                code = self._play()
+            finally:
+                os._exit(int(bool(code)))
+        return _ended(child, time.perf_counter() + self.limit) == 0
+
+
+def _ended(child: int, end: float) -> int:
+    """Exit status of a child process; it is killed at ``end``."""
+    while time.perf_counter() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def reason(mutant: Mutant) -> str:
+    """Why a mutant can't be told from the right code, where that is known."""
+    line = file_of(mutant.module).read_text(encoding="utf-8").splitlines()[mutant.line - 1]
+    told = f"{line.strip()} | {mutant.change}"
+    found = (why for module, part, why in EQUIVALENT if module == mutant.module and part in told)
+    return next(found, "")
+
+
+def chosen(module: str, share: float) -> list[Mutant]:
+    """A share of the mutants of a module, drawn by a fixed seed."""
+    known = list(mutants(module))
+    some = random.Random(module).sample(range(len(known)), round(share * len(known)))
+    return [known[number] for number in sorted(some)]
+
+
+def again(module: str, report: str) -> list[Mutant]:
+    """The mutants that an earlier report calls survivors."""
+    told = [line.rstrip() for line in Path(report).read_text(encoding="utf-8").splitlines()]
+    return [m for m in mutants(module) if f"{module}:{m.line}: {m.change}" in told]
+
+
+def run(some: list[Mutant], tests: tuple[str, ...]) -> tuple[int, list[Mutant]]:
+    """How many mutants were tried, and the survivors."""
+    runner, left = Runner(tests), []
+    module = some[0].module
+    for number, mutant in enumerate(some, 1):
+        if runner.survives(mutant):
+            left.append(mutant)
+            print(f"{module}:{mutant.line}: {mutant.change}", flush=True)
+        if number % 50 == 0:
+            print(f"{module}: {number} of {len(some)}", file=sys.stderr, flush=True)
+    return len(some), left
+
+
+def prepare() -> None:
+    """Nothing is compiled, and linear algebra makes no threads: a fork would lose them."""
+    if "numba" in sys.modules or "numpy" in sys.modules:
+        raise SystemExit("mutation runs in a process of its own")
+    for name, value in (("NUMBA_DISABLE_JIT", "1"), ("OPENBLAS_NUM_THREADS", "1")):
+        os.environ[name] = value
+    sys.path.append(str(ROOT / "tests"))
+
+
+def checks(smoke: bool) -> Iterator[Check]:
+    """A control that must survive, mutants that must be killed; in full, every module."""
+    begun = time.perf_counter()
+    script = [sys.executable, __file__, *(["--smoke"] if smoke else [])]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    said = done.stdout.strip().splitlines()[-1:] or [done.stderr[-200:]]
+    seconds = time.perf_counter() - begun
+    statement = "each mutant is killed by a test or explained; the code as it is survives"
+    yield Check("mutation", statement, said[0], not done.returncode, None, seconds=seconds)
+
+
+def smoke_run() -> int:
+    """A dozen fixed mutants, and the control."""
+    killed, wrong = 0, []
+    for module, tests in SMOKE_TESTS.items():
+        runner = Runner(tests)
+        known = {mutant.change: mutant for mutant in mutants(module)}
+        for change in (change for name, change in SMOKE if name == module):
+            if change not in known:
+                wrong.append(f"no such mutant any more: {change}")
+            elif runner.survives(known[change]):
+                wrong.append(f"survives: {change}")
+            else:
+                killed += 1
+        if not runner.survives(unchanged(module)):
+            wrong.append(f"{module} as it is fails")
+    told = "; ".join(wrong) or "the code as it is survives"
+    print(f"{killed} of {len(SMOKE)} killed; {told}")
+    return int(bool(wrong))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--again", metavar="REPORT", help="only the survivors of an earlier run")
+    parser.add_argument("--tests", help="arguments for pytest instead of the module's own")
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    prepare()
+    if options.smoke:
+        return smoke_run()
+    unexplained = 0
+    for module in options.modules or MODULES:
+        begun = time.perf_counter()
+        tests = tuple(options.tests.split()) if options.tests else MODULES[module]
+        some = again(module, options.again) if options.again else chosen(module, options.share)
+        tried, left = run(some, tests)
+        explained = sum(bool(reason(mutant)) for mutant in left)
+        took = time.perf_counter() - begun
+        print(
+            f"{module}: {tried} mutants, {tried - len(left)} killed, {explained} explained, "
+            f"{len(left) - explained} left ({took:.0f} s)",
+            flush=True,
+        )
+        unexplained += len(left) - explained
+    return int(bool(unexplained))
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())
