@@ -3,6 +3,24 @@
 import os
 import tempfile
 
+import pytest
+
 if "NUMBA_CACHE_DIR" not in os.environ:
     _cache = tempfile.TemporaryDirectory(prefix="mtpsim-tests-")
     os.environ["NUMBA_CACHE_DIR"] = _cache.name
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Runs write numbers alone; pictures take longer than the small runs of tests."""
+
+    def nothing(self, experiment, folder):
+        return [folder / "report.html"]
+
+    monkeypatch.setattr("mtpsim.result.Result.save_report", nothing)
+
+
+@pytest.fixture
+def pictures(no_pictures, monkeypatch):
+    """Runs write pictures after all."""
+    monkeypatch.undo()

@@ -13,6 +13,8 @@ from mtpsim.estimate import Theory
 from mtpsim.simulate import tally_block
 from mtpsim.work import Work
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """
 [acceptance]
 model = "regime"

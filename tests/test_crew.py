@@ -23,6 +23,8 @@ from mtpsim.problems import InputError
 from mtpsim.simulate import tally_block
 from mtpsim.work import Work, WorkerMismatchError, fingerprint, work_block
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """
 [acceptance]
 model = "regime"

@@ -13,6 +13,8 @@ from mtpsim.in_order import Stretch
 from mtpsim.store import RESULT, TALLIES, Tallies
 from mtpsim.tally import Tally
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """
 [acceptance]
 model = "independent"

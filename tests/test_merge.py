@@ -13,6 +13,8 @@ from mtpsim.merge import Piece, disjoint, merge
 from mtpsim.store import RESULT, TALLIES, Tallies
 from mtpsim.tally import Tally
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """
 [acceptance]
 model = "regime"
@@ -138,7 +140,7 @@ def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
     assert "a part needs simulation.requests" in capsys.readouterr().err
 
 
-def test_show_prints_and_draws_a_run_again(file, tmp_path, capsys):
+def test_show_prints_and_draws_a_run_again(pictures, file, tmp_path, capsys):
     out = tmp_path / "a"
     assert main(["run", str(file), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
@@ -150,7 +152,7 @@ def test_show_prints_and_draws_a_run_again(file, tmp_path, capsys):
     assert {p.name: p.read_bytes() for p in out.glob("*.png")} == pictures
 
 
-def test_show_of_an_unfinished_run_says_what_its_blocks_say(file, tmp_path, capsys):
+def test_show_of_an_unfinished_run_says_what_its_blocks_say(pictures, file, tmp_path, capsys):
     out = tmp_path / "a"
     assert run(file, out) == 0
     whole = point(out)

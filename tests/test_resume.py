@@ -14,6 +14,8 @@ from mtpsim import point
 from mtpsim.cli import main
 from mtpsim.store import HELD, TALLIES, Tallies
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """
 [acceptance]
 model = "regime"

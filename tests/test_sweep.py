@@ -11,6 +11,8 @@ from mtpsim.problems import InputError
 from mtpsim.store import Tallies
 from mtpsim.sweep import combinations
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 TEXT = """\
 [acceptance]
 model = "decay"

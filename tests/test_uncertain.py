@@ -11,6 +11,8 @@ from mtpsim.report.plots import uncertainty_figure
 from mtpsim.report.uncertain_table import robust_sentence, uncertain_sentence, worth_sentence
 from mtpsim.spread import Spread
 
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
 HEAD = """
 [acceptance]
 model = "independent"
