@@ -107,7 +107,7 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
     change -= share[:, None] * edge
     slope = change / room.values[0]
     covariance = slope @ speedup.covariance @ slope.T
-    return Estimates(share, covariance, speedup.quantile)
+    return Estimates(share, covariance, speedup.quantile, speedup.freedom)
 
 
 def _exact(contest: Contest, number: int) -> float | None:

@@ -28,7 +28,16 @@ def normal_draws(covariance: Floats) -> Floats:
 def log_of(speedup: Estimates) -> Estimates:
     """Estimates of the logarithms."""
     scale = np.diag(1 / speedup.values)
-    return Estimates(np.log(speedup.values), scale @ speedup.covariance @ scale, speedup.quantile)
+    covariance = scale @ speedup.covariance @ scale
+    return Estimates(np.log(speedup.values), covariance, speedup.quantile, speedup.freedom)
+
+
+def studentize(draws: Floats, freedom: float) -> Floats:
+    """Normal draws ``[DRAWS, Q]`` as a joint Student law: the covariance is an estimate."""
+    if np.isinf(freedom):
+        return draws
+    square = np.random.default_rng(1).chisquare(freedom, (len(draws), 1)) / freedom
+    return np.asarray(draws / np.sqrt(square))
 
 
 @dataclass(frozen=True)
@@ -45,14 +54,15 @@ class _Against:
         return bool((self.gain <= self.one_sided * self.error + CERTAIN).all())
 
 
-def _against(values: Floats, draws: Floats, option: int, confidence: float) -> _Against:
+def _against(estimates: Estimates, draws: Floats, option: int, confidence: float) -> _Against:
+    values = estimates.values
     gain, noise = values - values[option], draws - draws[:, [option]]
     error = noise.std(0)
     moves = error > CERTAIN
     error = np.where(moves, error, 0.0)
     if not moves.any():
         return _Against(gain, error, 0.0, 0.0)
-    t = noise[:, moves] / error[moves]
+    t = studentize(noise[:, moves] / error[moves], estimates.freedom)
     return _Against(
         gain,
         error,
@@ -67,16 +77,16 @@ class Choice:
 
     Attributes:
         best: the option of the greatest estimate.
-        probability: ``[Q]`` that each is the best one, under the joint normal law of the estimates.
-            Among options that tie it means little: look at the candidates.
+        probability: ``[Q]`` that each is the best one, under the joint Student law of the
+            estimates. Among options that tie it means little: look at the candidates.
         candidates: options that may be the best; the set holds a true best one with the stated
             confidence (max-t over paired differences).
         loss: ``[Q]`` log of the best over each; with ``low`` and ``high``, which hold for all
-            options together with the stated confidence (multiple comparisons with the best,
-            Edwards and Hsu 1983, over paired differences).
+            options together with the stated confidence (multiple comparisons with the best, Edwards
+            and Hsu 1983, over paired differences; Student's law).
         low: ``[Q]``, see ``loss``.
         high: ``[Q]``, see ``loss``.
-        regret: ``[Q]`` expected loss of each as a share of the best, under the joint normal law.
+        regret: ``[Q]`` expected loss of each as a share of the best, under the same law.
 
     """
 
@@ -98,13 +108,13 @@ class Choice:
 def choose(log_speedup: Estimates, confidence: float) -> Choice:
     """Compare options by their log speedups."""
     values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
-    held = [_against(values, draws, option, confidence) for option in range(len(values))]
+    held = [_against(log_speedup, draws, k, confidence) for k in range(len(values))]
     candidates = [option for option, against in enumerate(held) if against.may_be_best]
     # One of the candidates is the best: the loss of the others lies within the bounds that the
     # differences to one of them give.
     behind = np.array([-held[c].gain for c in candidates])
     half = np.array([held[c].two_sided * held[c].error for c in candidates])
-    drawn = values + draws
+    drawn = values + studentize(draws, log_speedup.freedom)
     top = drawn.max(1, keepdims=True)
     return Choice(
         int(np.argmax(values)),
@@ -123,5 +133,5 @@ def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floa
     By the max-|t| quantile of the joint normal law of the paired differences (Dunnett's comparisons
     with a control, with the correlations as they were estimated).
     """
-    held = _against(values.values, normal_draws(values.covariance), option, confidence)
+    held = _against(values, normal_draws(values.covariance), option, confidence)
     return held.gain, held.two_sided * held.error

@@ -19,6 +19,8 @@ from mtpsim.layout import Layout
 from mtpsim.tally import Floats, Tally
 
 Factors = list[float | None]
+DUST = 1e-24  # relative variance that is rounding
+STRANGE = 1e-6  # chance of controls further from their means, under a normal law
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,29 @@ def controls_of(
     return Controls(columns, np.array(means))
 
 
+@dataclass(frozen=True)
+class Controlled(Tally):
+    """A tally with some degrees of freedom spent on slopes."""
+
+    spent: int = 0
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of its covariance."""
+        return super().freedom - self.spent
+
+
 def controlled(tally: Tally, controls: Controls) -> Tally:
     """The tally of what a regression on the controls leaves, at the controls' known means.
 
     Linear regression with estimated slopes (Lavenberg and Welch 1981): a bias of order 1/n, and a
-    degree of freedom for each control.
+    degree of freedom for each control. Where the controls came out further from their means than
+    chance takes them, as in a sample that missed rare long rounds, the tally is returned as it is.
     """
-    varies = np.diag(tally.comoment)[controls.columns] > 0
+    from scipy.special import fdtrc
+
+    dust = DUST * tally.count * tally.mean**2
+    varies = (np.diag(tally.comoment) > dust)[controls.columns]
     columns = [c for c, some in zip(controls.columns, varies, strict=True) if some]
     left = tally.count - 1 - len(columns)
     if not columns or left < 1:
@@ -61,9 +79,13 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     scale = np.sqrt(np.diag(cross[:, columns]))
     inverse = np.linalg.pinv(cross[:, columns] / np.outer(scale, scale), rcond=1e-10)
     slopes = (inverse / np.outer(scale, scale)) @ cross
-    mean = tally.mean - (tally.mean[columns] - controls.means[varies]) @ slopes
+    off = tally.mean[columns] - controls.means[varies]
+    distance = float((off / scale) @ inverse @ (off / scale)) * tally.count  # T^2 / (n - 1)
+    if fdtrc(len(columns), left + 1, distance * (left + 1) / len(columns)) < STRANGE:
+        return tally
+    mean = tally.mean - off @ slopes
     rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / left
-    return Tally(tally.count, mean, rest)
+    return Controlled(tally.count, mean, rest * (1 + distance), len(columns))
 
 
 def log_pace(means: Floats, layout: Layout) -> Floats:

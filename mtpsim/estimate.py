@@ -26,13 +26,15 @@ class Estimates:
     Attributes:
         values: ``[Q]`` point estimates.
         covariance: ``[Q, Q]`` of the estimates.
-        quantile: half-widths are this many standard errors (Student t, requests - 1 degrees).
+        quantile: half-widths are this many standard errors (Student t).
+        freedom: its degrees of freedom, requests - 1 but for control variates.
 
     """
 
     values: Floats
     covariance: Floats
     quantile: float
+    freedom: float = np.inf
 
     @property
     def half_width(self) -> Floats:
@@ -51,7 +53,8 @@ class Estimates:
 
     def apply(self, change: Floats) -> Estimates:
         """Estimates of linear combinations: ``change`` ``[Q', Q]``."""
-        return Estimates(change @ self.values, change @ self.covariance @ change.T, self.quantile)
+        covariance = change @ self.covariance @ change.T
+        return Estimates(change @ self.values, covariance, self.quantile, self.freedom)
 
 
 def delta(function: Callable[[Floats], Floats], tally: Tally, confidence: float) -> Estimates:
@@ -70,8 +73,8 @@ def delta(function: Callable[[Floats], Floats], tally: Tally, confidence: float)
     up, down = mean + np.diag(step), mean - np.diag(step)
     slope = (function(up) - function(down)) / (2 * step[:, None])
     covariance = slope.T @ tally.covariance_of_mean @ slope
-    quantile = float(stdtrit(tally.count - 1, (1 + confidence) / 2))
-    return Estimates(function(mean), covariance, quantile)
+    quantile = float(stdtrit(tally.freedom, (1 + confidence) / 2))
+    return Estimates(function(mean), covariance, quantile, tally.freedom)
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:

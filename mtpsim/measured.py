@@ -75,9 +75,14 @@ class Measured:
 
     def sharp(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
         """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
+        return self._delta(function, self.controlled)
+
+    @cached_property
+    def controlled(self) -> Tally:
+        """The tally narrowed by control variates where they are wanted and can be used."""
         if not self.experiment.simulation.control_variates:
-            return self.estimates(function)
-        return self._delta(function, controlled(self.tally, self.controls))
+            return self.tally
+        return controlled(self.tally, self.controls)
 
     def _delta(self, function: Callable[[Floats, Layout], Floats], tally: Tally) -> Estimates:
         confidence = self.experiment.simulation.confidence

@@ -223,7 +223,8 @@ class PointJob:
         work, confidence = self.work, self.simulation.confidence
         reached = self.reached if self.simulation.precision else None
         found = dependence(self._rounds(work.source), confidence)
-        rows = sample_rows(self.plan, self.tally.count)
+        first = edge(self._first) * self.plan.unit
+        rows = sample_rows(self.plan, self.tally.count, first)
         return Measured(
             *(self.point, self.plan, work.source, work.latency, self.tally),
             *(reached, interrupted, found, tails(rows, self.plan, confidence)),
@@ -246,7 +247,8 @@ class PointJob:
             most, _ = sample_size(source.requests, longest)
             return play(source, slice(0, most), depth, **horizon)
         count, rounds = sample_size(self.tally.count, max(horizon.values()))
-        return record_requests(self.plan, count, rounds)
+        first = edge(self._first) * self.plan.unit
+        return record_requests(self.plan, count, rounds, first)
 
 
 def name_of(point: Point) -> str:

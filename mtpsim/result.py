@@ -294,6 +294,11 @@ def _warnings(measured: Measured) -> list[str]:
     found = list(measured.experiment.warnings())
     if measured.failure:
         found.append(f"incomplete: {measured.failure}")
+    if measured.experiment.simulation.control_variates and measured.controlled is measured.tally:
+        found.append(
+            "control variates are not used: they never vary in these requests, or came out further "
+            "from their known means than chance takes them; more requests may be needed"
+        )
     if measured.tally.count < 30:
         found.append(
             f"only {measured.tally.count} requests: intervals over fewer than 30 may cover the "

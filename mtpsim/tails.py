@@ -28,19 +28,22 @@ class Tails(NamedTuple):
     speed: Floats
 
 
-def sample_rows(plan: Plan, requests: int) -> Floats:
+def sample_rows(plan: Plan, requests: int, first: int = 0) -> Floats:
     """Totals of the first requests of a point, ``[n, columns]``.
 
     Args:
         plan: the point.
         requests: that the point has.
+        first: number of its first request, a multiple of the unit.
 
     """
     plain, unit = replace(plan, contest=None), plan.unit
     ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // unit
     most = min(requests, MOST, max(MOST_TICKS // ticks, LEAST))
     firsts = range(0, most, unit)
-    return np.concatenate([simulate_requests(plain, f, min(unit, most - f)) for f in firsts])
+    return np.concatenate(
+        [simulate_requests(plain, first + f, min(unit, most - f)) for f in firsts]
+    )
 
 
 def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:

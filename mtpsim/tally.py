@@ -51,6 +51,11 @@ class Tally:
         )
 
     @property
+    def freedom(self) -> int:
+        """Degrees of freedom of ``covariance_of_mean``."""
+        return self.count - 1
+
+    @property
     def covariance_of_mean(self) -> Floats:
         """``[C, C]`` estimated covariance of ``mean``; needs two requests.
 

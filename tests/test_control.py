@@ -7,9 +7,10 @@ import pytest
 
 import mtpsim
 from mtpsim import estimate
-from mtpsim.control import controlled, controls_of, factors, log_pace
+from mtpsim.control import Controls, controlled, controls_of, factors, log_pace
 from mtpsim.exact import solve
 from mtpsim.simulate import tally_block
+from mtpsim.tally import Tally
 from mtpsim.work import Work
 
 LATENCY = """
@@ -121,3 +122,37 @@ def test_controls_that_do_not_vary_are_left_out():
     assert controlled(few, controls) is few
     none = replace(controls, columns=[plan.layout.rounds.start], means=np.array([100.0]))
     assert controlled(tally, none) is tally
+
+
+def regression(rows, known=(5.0, 7.0)):
+    """Estimate of the mean of the last column, with the first two as controls."""
+    tally = controlled(Tally.of(rows), Controls([0, 1], np.array(known)))
+    return estimate.delta(lambda means: means[..., 2:], tally, 0.95), tally
+
+
+@pytest.mark.parametrize("requests", [5, 8, 20])
+def test_few_requests_pay_for_the_slopes(requests):
+    rng, runs, held, bare = np.random.default_rng(7), 2000, 0, 0
+    mix = np.array([[1, 0.3, 0.8], [0, 1, -0.6], [0, 0, 0.5]])
+    for _ in range(runs):
+        found, tally = regression(rng.normal(size=(requests, 3)) @ mix + [5, 7, 9])
+        held += bool(found.low[0] <= 9 <= found.high[0])
+        plain = Tally(tally.count, tally.mean, tally.comoment)  # the same, no freedom spent
+        found = estimate.delta(lambda means: means[..., 2:], plain, 0.95)
+        bare += bool(found.low[0] <= 9 <= found.high[0])
+    room = 3.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert abs(held / runs - 0.95) < room
+    assert requests > 5 or bare / runs < 0.95 - room  # negative control
+
+
+def test_controls_that_are_rounding_or_strange_are_left_alone():
+    rng = np.random.default_rng(1)
+    rows = rng.normal([5, 7, 9], size=(50, 3))
+    constant = rows.copy()
+    constant[:, 0] = 0.1 + 0.2 + 1e-16 * rng.integers(0, 2, 50)
+    found, _ = regression(constant, known=(9.0, 7.0))
+    same, _ = regression(constant, known=(-9.0, 7.0))
+    assert found.values == same.values
+    _, tally = regression(rows, known=(50.0, 7.0))
+    assert type(tally) is Tally
+    assert type(regression(rows)[1]) is not Tally

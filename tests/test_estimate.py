@@ -145,6 +145,23 @@ def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
     assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
 
 
+@pytest.mark.parametrize("requests", [3, 6, 15])
+def test_losses_hold_with_few_requests(requests):
+    rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
+    truth = np.array([0, 0.01, 0.02, 0.02])
+    mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
+    for _ in range(runs):
+        rows = truth + rng.normal(size=(requests, 3)) @ mixed.T
+        covariance = np.cov(rows.T) / requests
+        for freedom in (requests - 1, np.inf):
+            found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
+            loss = truth.max() - truth
+            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
+
+
 def test_verdicts_and_regret_of_a_loss():
     found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
     assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]

@@ -32,7 +32,8 @@ QUANTITIES = (
     *("accept length", "round time", "speedup", "marginal gain", "depth 3 less 2"),
     "theory error",
 )
-DEPTH, RUNS, REQUESTS = 3, 4000, 30
+DEPTH, RUNS, REQUESTS = 3, 2000, 30
+SKEWED = "beta by request"  # its theory error is judged from 100 requests on: below it is weak
 HARD = [[0.95, 0.9, 0.85], [0.4, 0.3, 0.2]]
 MODELS: dict[str, AcceptanceModel] = {
     "independent": Independent(model="independent", rates=[0.8, 0.7, 0.6]),
@@ -76,6 +77,7 @@ class Cell:
 
 CELLS = [
     *(Cell(m, t, n) for m in MODELS for t in TAILS for n in LENGTHS),
+    *(Cell(SKEWED, "lognormal, cv .1", n, 100) for n in LENGTHS),
     *(Cell(m, "lognormal, cv .1", "200 rounds", 4, False) for m in MODELS),
     *(Cell("regime", t, n, judged=False) for t in WEAK_TAILS for n in LENGTHS),
 ]
@@ -164,6 +166,8 @@ def alarms(found: Found, runs: int) -> list[str]:
     for level, shares in zip(LEVELS, found.coverage, strict=True):
         far = 4 * np.sqrt(level * (1 - level) / runs) + LEVELS[level]
         for name, share in zip(QUANTITIES, shares, strict=True):
+            if found.cell.model == SKEWED and name == "theory error" and found.cell.requests < 100:
+                continue
             if abs(share - level) > far:
                 wrong.append(f"{found.cell.name}: {level:.0%} of the {name} hold in {share:.3f}")
     return wrong
@@ -214,6 +218,8 @@ def write(found: list[Found], runs: int) -> None:
         f"{runs:,} runs a cell, of m requests each: the share whose interval holds the truth.",
         "Rates are measured at depth 1, all else is of depth 3. Weak cells are shown, not judged:",
         "4 requests are too few, and a tail whose variance is hardly finite has no normal mean.",
+        "Weak too, and a finding of this page: the error of carried rates where requests differ",
+        "for good. Its totals are skewed, and 30 requests are too few; it is judged with 100.",
         "The last column is the control: the accept length with rounds taken as independent.",
         "`python verification/run.py grid` makes this page.",
         "",
@@ -239,6 +245,7 @@ def draw(found: list[Found], runs: int) -> None:
         panels=3,
         size=(9.6, 4.2),
     )
+    frame.figure.subplots_adjust(left=0.14)
     for at, (axes, level) in enumerate(zip(frame.axes, LEVELS, strict=True)):
         far = 4 * np.sqrt(level * (1 - level) / runs) + LEVELS[level]
         axes.axvspan(level - far, level + far, color="0.92")
