@@ -42,6 +42,23 @@ def test_a_log(text, form, message, tmp_path):
     assert message in str(caught.value)
 
 
+def test_a_metric_of_a_strange_unit_is_no_metric(tmp_path):
+    path = tmp_path / "log"
+    path.write_text(AIPERF.replace("{}", '{"request_latency": {"value": 5, "unit": {}}}', 1) % 60)
+    assert read_logs([path], Answers(depth=4)).accepted.tolist() == [45]
+
+
+def test_a_number_of_thousands_of_digits(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    path.write_text(TINY.replace("100", "1" * 5000))
+    assert main(["check", str(path)]) == 2
+    assert "e.toml: not valid TOML: Exceeds the limit (4300 digits)" in capsys.readouterr().err
+    path.write_text(TINY)
+    for value in ("1" * 5000, "[" * 5000):
+        assert main(["check", str(path), "--set", "latency.target=" + value]) == 2
+        assert "latency.target" in capsys.readouterr().err
+
+
 TINY = """\
 [acceptance]
 model = "independent"

@@ -43,8 +43,18 @@ PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
 REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
 MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
-    "theory": ("tests/test_theory.py", PROPERTIES, "-k", "rate or closed or break or conversions"),
-    "tally": (PROPERTIES, "-k", "tallies or intervals"),
+    "theory": (
+        "tests/test_theory.py",
+        PROPERTIES,
+        "-k",
+        "test_theory or closed or break or conversions",
+    ),
+    "tally": (
+        PROPERTIES,
+        "tests/test_estimate.py",
+        "-k",
+        "tallies or intervals_go or spread_needs",
+    ),
     "exact": ("tests/test_exact.py", REPLAY, PROPERTIES, "-k", "not columns_of_a_depth"),
     "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
@@ -97,6 +107,7 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("kernels.positions", "memory[0], s) | 0 -> 1", "noise that does not last has no first tile"),
     ("kernels.path", "upto[2, 0], upto[2, 0] | 2 -> 1", BEGINS),
     ("kernels.path", "cut[2, 0, draft], cut[2, 1, draft], cut[2", BEGINS),
+    ("kernels.path", "into_0 = c10 if pair[lane] > 1", "into_0 is read where the new state is 0"),
     ("kernels.totals", "k == depths - 1: | 1 -> 0", EVERY),
     ("kernels.noise", "4294967296.0 | 4294967296.0 ->", "a word less: within the table's rounding"),
     ("kernels.noise", "2147483647.0", "the middle of the law: one word more or less"),
