@@ -23,6 +23,7 @@ vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"} %s
 LOGS = [
     (TIMINGS % 2**64, None, "beyond any log"),
     (TIMINGS % ("1" + "0" * 400), None, "beyond any log, of 400 digits"),
+    (TIMINGS.replace("12", str(10**12)) % 60, None, "over 64 a round, more than any"),
     (AIPERF % 10**30, None, "beyond any log"),
     (AIPERF % 60.5, None, "'completion_tokens' is 60.5; it must be a whole number"),
     (SCRAPE % "1e999", None, "'accepted_tokens_per_pos' is inf; it must be a whole number"),
