@@ -238,7 +238,7 @@ def parse(
     """Read an experiment from TOML text; arguments as for :func:`load`."""
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML; or a number of 4300 digits
         message, line = str(error) or "nested too deeply", None
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")

@@ -68,7 +68,7 @@ def parse_value(text: str) -> Any:
     """A value as on a command line: TOML, or else a bare word."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # of TOML; thousands of digits or brackets
         return text
 
 

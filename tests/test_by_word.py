@@ -125,7 +125,7 @@ def random_chain(seed, clock, states, outcomes, slow):
     accept[0, 1] = 1.0
     return AcceptanceChain(
         rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.full(states, 0.7), (outcomes, states)),
+        rng.dirichlet(np.full(states, 2.0), (outcomes, states)),
         accept,
         clock,
         rng.uniform(0.5, 2, states) if slow else np.ones(states),
@@ -199,6 +199,20 @@ def test_noise_comes_from_the_words_where_rounds_begin(model, horizon, given, to
     compare(chain, times, plan, horizon, {"cv": 0.3, **told}, rel=1e-3)
 
 
+def test_noise_of_samples_is_the_sample_that_the_word_points_at(tmp_path):
+    (tmp_path / "ms.csv").write_text("ms\n" + "\n".join(map(str, [30, 31, 35, 44, 60])))
+    context = {"folder": tmp_path}
+    given = {"target": {"samples": "ms.csv", "column": "ms"}, "verify": 20, "draft": 2}
+    times = Latency.model_validate(given, context=context).compile(3)
+    factors = np.array([30, 31, 35, 44, 60]) / 40
+    plan = plan_of(random_chain(1, *MODELS[0]), times, seed=SEED, rounds=11)
+    rows = simulate_requests(plan, FIRST, REQUESTS)
+    for lane, row in enumerate(rows):
+        words = [word(FIRST + lane, tick, VERIFY) for tick in range(11)]
+        time = sum(40 * factors[w * 5 >> 32] for w in words)
+        assert row[plan.layout.seconds][0] == pytest.approx(time)
+
+
 @pytest.mark.parametrize("measured_at", [1, 2, 3])
 @pytest.mark.parametrize("model", MODELS[4:], ids=str)
 def test_positions_tried_as_starts(model, measured_at):
@@ -215,8 +229,9 @@ def test_positions_tried_as_starts(model, measured_at):
             assert row.tolist() == told
 
 
-def test_derived_columns_are_those_of_the_request():
-    chain, _, plan = plan_for(MODELS[2], {"rounds": 11}, 2)
+@pytest.mark.parametrize("horizon", HORIZONS[:2], ids=str)
+def test_derived_columns_are_those_of_the_request(horizon):
+    chain, _, plan = plan_for(MODELS[2], horizon, 2)
     rows, layout = simulate_requests(plan, 0, 30), plan.layout
     rounds = rows[:, layout.rounds][:, 2]
     reached = rows[:, layout.accepted(2)]

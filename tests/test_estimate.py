@@ -357,10 +357,11 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
 def test_many_means_at_once_are_each_its_own():
     layout = Layout(3, True, 2, positions=True, policies=2)
     rows, _ = requests_of(layout)
+    parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
     names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
     for function in (getattr(estimate, name) for name in names):
-        together = function(rows[1:3], layout)
-        apart = [function(row, layout) for row in rows[1:3]]
+        together = function(parts, layout)
+        apart = [function(means, layout) for means in parts]
         assert together == pytest.approx(np.stack(apart))
 
 

@@ -23,6 +23,7 @@ vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"} %s
 LOGS = [
     (TIMINGS % 2**64, None, "beyond any log"),
     (TIMINGS % ("1" + "0" * 400), None, "beyond any log, of 400 digits"),
+    (TIMINGS.replace("12", str(10**12)) % 60, None, "over 64 a round, more than any"),
     (AIPERF % 10**30, None, "beyond any log"),
     (AIPERF % 60.5, None, "'completion_tokens' is 60.5; it must be a whole number"),
     (SCRAPE % "1e999", None, "'accepted_tokens_per_pos' is inf; it must be a whole number"),
@@ -40,6 +41,23 @@ def test_a_log(text, form, message, tmp_path):
     with pytest.raises(InputError) as caught:
         read_logs([path], Answers(depth=3), format=form)
     assert message in str(caught.value)
+
+
+def test_a_metric_of_a_strange_unit_is_no_metric(tmp_path):
+    path = tmp_path / "log"
+    path.write_text(AIPERF.replace("{}", '{"request_latency": {"value": 5, "unit": {}}}', 1) % 60)
+    assert read_logs([path], Answers(depth=4)).accepted.tolist() == [45]
+
+
+def test_a_number_of_thousands_of_digits(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    path.write_text(TINY.replace("100", "1" * 5000))
+    assert main(["check", str(path)]) == 2
+    assert "e.toml: not valid TOML: Exceeds the limit (4300 digits)" in capsys.readouterr().err
+    path.write_text(TINY)
+    for value in ("1" * 5000, "[" * 5000):
+        assert main(["check", str(path), "--set", "latency.target=" + value]) == 2
+        assert "latency.target" in capsys.readouterr().err
 
 
 TINY = """\

@@ -5,8 +5,8 @@
 
 The corpus begins with the shipped experiments and logs and lives in a temporary folder. A file may
 be refused with an InputError and with nothing else; each other kind of end is told once, with the
-file, and the search goes on. Ends with 1 where there was one. A planted fault, a comment of three
-letters that raises an error, shows in the last line whether the search is any good.
+file, and the search goes on. Ends with 1 where there was one. The last line says whether the search
+came to a planted fault: a file that has a certain word more often than any shipped one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,10 @@ seen: set[str] = set()
 
 @atheris.instrument_func
 def planted(text: str) -> None:
-    """What the search must find: letters that are asked for one by one."""
-    for at, letter in enumerate("#mt"):
-        if len(text) <= at or text[at] != letter:
-            return
-    raise LookupError("the planted fault")
+    """What the search must find, step by step: a file that has the same key again and again."""
+    count = text.count("rates")
+    if count > 2 and count > 4 and count > 6 and count > 8:
+        raise LookupError("the planted fault")
 
 
 def try_one(data: bytes) -> None:

@@ -16,9 +16,9 @@ def _metric(document: Json, name: str) -> Any:
     """A metric's value in ms, a number or a list; None where it is not there."""
     metrics = document.get("metrics")
     found = metrics.get(name) if isinstance(metrics, dict) else None
-    if not isinstance(found, dict) or found.get("unit") not in _MS:
+    if not isinstance(found, dict) or str(found.get("unit")) not in _MS:
         return None
-    scale, value = _MS[found["unit"]], found.get("value", 0)
+    scale, value = _MS[str(found["unit"])], found.get("value", 0)
     if isinstance(value, list):
         return [scale * v for v in value if type(v) in (int, float) and v > 0]
     return scale * value if type(value) in (int, float) else None

@@ -195,6 +195,9 @@ class Reducer:
             self._keep(entry.per_round)
 
     def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
+        if (entry.drafted or 0) > DEEPEST * entry.rounds:
+            told = f"{entry.drafted} drafts in {entry.rounds} rounds"
+            raise EntryError(f"{told}: over {DEEPEST} a round, more than any engine drafts")
         by_length = level in LEVELS[:2] and UNTOLD not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
         deepest = max(table, default=0) if by_length else entry.depth or 0
