@@ -84,8 +84,8 @@ def test_a_change_of_one_is_told(was, changed, told):
 
 
 def test_the_chinese_one_is_chinese():
-    """Every sentence and every row of it; and its commas are."""
+    """Every sentence and every row of words in it; and its commas are."""
     for line in re.sub(r"`[^`\n]*`|\]\([^)]*\)", "", prose(CHINESE)).splitlines():
-        if len(line) > 40:
+        if len(line) > 40 and not re.fullmatch(r"[\d.| ]+", line):
             assert len(re.findall(r"[\u4e00-\u9fff]", line)) > 8, line
         assert not re.search(r"[\u4e00-\u9fff][,;:?]", line), line
