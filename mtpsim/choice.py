@@ -32,12 +32,12 @@ def log_of(speedup: Estimates) -> Estimates:
     return Estimates(np.log(speedup.values), covariance, speedup.quantile, speedup.freedom)
 
 
-def studentize(draws: Floats, freedom: float) -> Floats:
-    """Normal draws ``[DRAWS, Q]`` as a joint Student law: the covariance is an estimate."""
+def student_roots(freedom: float) -> Floats:
+    """``[DRAWS, 1]``: normal draws over these follow the Student law of an estimated covariance."""
     if np.isinf(freedom):
-        return draws
-    square = np.random.default_rng(1).chisquare(freedom, (len(draws), 1)) / freedom
-    return np.asarray(draws / np.sqrt(square))
+        return np.ones((DRAWS, 1))
+    square = np.random.default_rng(1).chisquare(freedom, (DRAWS, 1)) / freedom
+    return np.asarray(np.sqrt(square))
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,16 @@ class _Against:
         return bool((self.gain <= self.one_sided * self.error + CERTAIN).all())
 
 
-def _against(estimates: Estimates, draws: Floats, option: int, confidence: float) -> _Against:
-    values = estimates.values
+def _against(
+    values: Floats, draws: Floats, roots: Floats, option: int, confidence: float
+) -> _Against:
     gain, noise = values - values[option], draws - draws[:, [option]]
     error = noise.std(0)
     moves = error > CERTAIN
     error = np.where(moves, error, 0.0)
     if not moves.any():
         return _Against(gain, error, 0.0, 0.0)
-    t = studentize(noise[:, moves] / error[moves], estimates.freedom)
+    t = noise[:, moves] / error[moves] / roots
     return _Against(
         gain,
         error,
@@ -108,13 +109,14 @@ class Choice:
 def choose(log_speedup: Estimates, confidence: float) -> Choice:
     """Compare options by their log speedups."""
     values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
-    held = [_against(log_speedup, draws, k, confidence) for k in range(len(values))]
+    roots = student_roots(log_speedup.freedom)
+    held = [_against(values, draws, roots, option, confidence) for option in range(len(values))]
     candidates = [option for option, against in enumerate(held) if against.may_be_best]
     # One of the candidates is the best: the loss of the others lies within the bounds that the
     # differences to one of them give.
     behind = np.array([-held[c].gain for c in candidates])
     half = np.array([held[c].two_sided * held[c].error for c in candidates])
-    drawn = values + studentize(draws, log_speedup.freedom)
+    drawn = values + draws / roots
     top = drawn.max(1, keepdims=True)
     return Choice(
         int(np.argmax(values)),
@@ -130,8 +132,9 @@ def choose(log_speedup: Estimates, confidence: float) -> Choice:
 def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floats, Floats]:
     """Differences of all options to one of them, and half-widths that hold for all together.
 
-    By the max-|t| quantile of the joint normal law of the paired differences (Dunnett's comparisons
-    with a control, with the correlations as they were estimated).
+    By the max-|t| quantile of the joint Student law of the paired differences (Dunnett's
+    comparisons with a control, with the correlations as they were estimated).
     """
-    held = _against(values, normal_draws(values.covariance), option, confidence)
+    draws, roots = normal_draws(values.covariance), student_roots(values.freedom)
+    held = _against(values.values, draws, roots, option, confidence)
     return held.gain, held.two_sided * held.error

@@ -106,6 +106,11 @@ class PointJob:
         """Requests that are simulated at most."""
         return self.simulation.requests or self.simulation.max_requests
 
+    @property
+    def _first_request(self) -> int:
+        """Number of the first request of the part that is simulated here."""
+        return edge(self._first) * self.plan.unit
+
     def half_width(self, tally: Tally) -> float:
         """Greatest half-width over all depths of the quantity whose precision is asked for."""
         if self._controls is not None:
@@ -223,8 +228,7 @@ class PointJob:
         work, confidence = self.work, self.simulation.confidence
         reached = self.reached if self.simulation.precision else None
         found = dependence(self._rounds(work.source), confidence)
-        first = edge(self._first) * self.plan.unit
-        rows = sample_rows(self.plan, self.tally.count, first)
+        rows = sample_rows(self.plan, self.tally.count, self._first_request)
         return Measured(
             *(self.point, self.plan, work.source, work.latency, self.tally),
             *(reached, interrupted, found, tails(rows, self.plan, confidence)),
@@ -237,7 +241,7 @@ class PointJob:
             return None
         longest = self.plan.task.rounds or self.plan.task.tokens or LOGGED_ROUNDS
         count, rounds = min(self.tally.count, LOGGED), min(longest, LOGGED_ROUNDS)
-        return play_policies(self.plan, 0, count, rounds)[1]
+        return play_policies(self.plan, self._first_request, count, rounds)[1]
 
     def _rounds(self, source: Source) -> Counts:
         """A sample of requests round by round; of recorded ones, each as it was."""
@@ -247,8 +251,7 @@ class PointJob:
             most, _ = sample_size(source.requests, longest)
             return play(source, slice(0, most), depth, **horizon)
         count, rounds = sample_size(self.tally.count, max(horizon.values()))
-        first = edge(self._first) * self.plan.unit
-        return record_requests(self.plan, count, rounds, first)
+        return record_requests(self.plan, count, rounds, self._first_request)
 
 
 def name_of(point: Point) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from mtpsim.acceptance import Recording
 from mtpsim.exact import solve
 from mtpsim.experiment import Experiment
-from mtpsim.simulate import compiled
 from mtpsim.tally import Floats
 
 SAMPLE = 20_000
@@ -49,7 +48,8 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
 
     The slowdown of the states is included.
     """
-    source, latency, _ = compiled(experiment)
+    source = experiment.acceptance.chain()
+    latency = experiment.latency.compile(source.depth)
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [latency.sample_round_times(depth, SAMPLE, seed) for depth in depths]
     if isinstance(source, Recording) or (source.slowdown == 1).all():

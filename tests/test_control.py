@@ -156,3 +156,14 @@ def test_controls_that_are_rounding_or_strange_are_left_alone():
     _, tally = regression(rows, known=(50.0, 7.0))
     assert type(tally) is Tally
     assert type(regression(rows)[1]) is not Tally
+
+
+def test_controls_that_can_not_be_used_are_told_of():
+    told = "control variates are not used"
+    text = INDEPENDENT + LATENCY + "rounds = 20\nrequests = 100\ncontrol_variates = true\n"
+    rare = '{ distribution = "spike", probability = 1e-6, factor = 1000 }'
+    missed = text.replace('{ distribution = "lognormal", cv = 0.1 }', rare)
+    missed = missed.replace("[0.8, 0.74, 0.67]", "[1.0, 1.0, 1.0]")
+    for given, warned in ((missed, True), (text, False)):
+        (point,) = mtpsim.run(mtpsim.parse(given)).points
+        assert any(told in warning for warning in point["warnings"]) == warned

@@ -1,12 +1,17 @@
 """What verification/fuzz.py found: each once ended in a traceback."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
 from mtpsim.cli import main
 from mtpsim.logs import Answers, read_logs
 from mtpsim.problems import InputError
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from verification.fuzz import TINY
 
 TIMINGS = '{"timings": {"predicted_n": %s, "draft_n": 12, "draft_n_accepted": 4}}'
 AIPERF = (
@@ -58,20 +63,6 @@ def test_a_number_of_thousands_of_digits(tmp_path, capsys):
     for value in ("1" * 5000, "[" * 5000):
         assert main(["check", str(path), "--set", "latency.target=" + value]) == 2
         assert "latency.target" in capsys.readouterr().err
-
-
-TINY = """\
-[acceptance]
-model = "independent"
-rates = [0.9, 0.7]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-[simulation]
-rounds = 20
-requests = 100
-"""
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,19 @@ def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
     assert "a part needs simulation.requests" in capsys.readouterr().err
 
 
+def test_quantiles_of_a_part_are_of_its_own_requests(file, tmp_path):
+    for i in (1, 2):
+        assert run(file, tmp_path / f"part{i}", "--part", f"{i}/2") == 0
+    one, two = (point(tmp_path / f"part{i}") for i in (1, 2))
+    times = [[depth["request_time"] for depth in part["depths"]] for part in (one, two)]
+    assert times[0] != times[1]
+    for a, b in zip(*times, strict=True):  # of the same law
+        assert a["p50"]["low"] <= b["p50"]["high"]
+        assert b["p50"]["low"] <= a["p50"]["high"]
+    lag = [part["diagnostics"]["autocorrelation"]["mean"] for part in (one, two)]
+    assert lag[0] != lag[1]
+
+
 def test_show_prints_and_draws_a_run_again(pictures, file, tmp_path, capsys):
     out = tmp_path / "a"
     assert main(["run", str(file), "--out", str(out)]) == 0

@@ -19,28 +19,27 @@ from scipy.special import stdtrit
 
 from mtpsim import estimate
 from mtpsim import theory as closed
-from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent, Regime
+from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent
 from mtpsim.compile import Plan, plan_of
 from mtpsim.exact import solve
-from mtpsim.latency import CompiledLatency, Latency
 from mtpsim.simulate import simulate_requests
 from mtpsim.tally import Tally
 from verification.check import Check, Table
+from verification.coverage import RATES, latency, regime
 
 LEVELS = {0.90: 0.015, 0.95: 0.012, 0.99: 0.007}  # and what the smallness of m may take
 QUANTITIES = (
     *("accept length", "round time", "speedup", "marginal gain", "depth 3 less 2"),
     "theory error",
 )
-DEPTH, RUNS, REQUESTS = 3, 2000, 30
-SKEWED = "beta by request"  # its theory error is judged from 100 requests on: below it is weak
-HARD = [[0.95, 0.9, 0.85], [0.4, 0.3, 0.2]]
+DEPTH, RUNS, REQUESTS = 3, 4000, 30
+SKEWED = "beta by request"  # its theory error in 30 long requests was found to be weak
 MODELS: dict[str, AcceptanceModel] = {
     "independent": Independent(model="independent", rates=[0.8, 0.7, 0.6]),
-    "regime": Regime(model="regime", clock="round", rates=HARD, sojourn=[50, 50]),
-    "regime, tokens": Regime(model="regime", clock="token", rates=HARD, sojourn=[50, 50]),
+    "regime": regime(50),
+    "regime, tokens": regime(50, "token"),
     "beta by request": Beta(model="beta", mean=0.75, concentration=5, depth=3),
-    "contagion": Contagion(model="contagion", rates=HARD[0], drop=0.4, duration=4),
+    "contagion": Contagion(model="contagion", rates=RATES[0], drop=0.4, duration=4),
 }
 DEPENDENT = ("regime", "regime, tokens", "beta by request")  # enough so that the control fails
 TAILS: dict[str, dict[str, Any]] = {
@@ -91,15 +90,16 @@ class Found:
     coverage: np.ndarray
     control: float
 
+    @property
+    def judged(self) -> np.ndarray:
+        """Which quantities are, ``[6]``: in a weak cell none, in skewed ones no theory error."""
+        cell = self.cell
+        skewed = (cell.model, cell.length) == (SKEWED, "200 rounds") and cell.requests < 100
+        weak = np.array([skewed and name == "theory error" for name in QUANTITIES])
+        return cell.judged & ~weak
 
-def latency(noise: dict[str, Any]) -> CompiledLatency:
-    """Verify and draft have noise of their own, so that times do not cancel in the speedup."""
-    parts = {"target": 76, "verify": [90, 104, 117], "draft": [8, 14, 22]}
-    noisy = {name: {**noise, "mean": parts[name]} for name in ("verify", "draft")}
-    return Latency.model_validate({**parts, **noisy}).compile(DEPTH)
 
-
-def truths(plan: Plan, cell: Cell, times: np.ndarray) -> np.ndarray:
+def truths(cell: Cell, times: np.ndarray) -> np.ndarray:
     """Exact values of ``QUANTITIES``."""
     chain = MODELS[cell.model].chain()
     solved = [solve(chain, k, **LENGTHS[cell.length]) for k in range(DEPTH + 1)]
@@ -133,10 +133,10 @@ def measured(plan: Plan, times: np.ndarray) -> Any:
 def measure(cell: Cell, runs: int, seed: int) -> Found:
     """Simulate a cell and count."""
     noise = {**TAILS, **WEAK_TAILS}[cell.tail]
-    times = latency(noise)
+    times = latency(noise).compile(DEPTH)
     chain = MODELS[cell.model].chain()
     plan = plan_of(chain, times, seed=seed, measured_at=1, **LENGTHS[cell.length])
-    truth, function = truths(plan, cell, times.round_time), measured(plan, times.round_time)
+    truth, function = truths(cell, times.round_time), measured(plan, times.round_time)
     m, hits, control = cell.requests, np.zeros((len(LEVELS), len(QUANTITIES))), 0
     for first in range(0, runs, 200):
         rows = simulate_requests(plan, first * m, 200 * m)
@@ -161,14 +161,12 @@ def _held_by_rounds(tally: Tally, plan: Plan, truth: float) -> bool:
 
 
 def alarms(found: Found, runs: int) -> list[str]:
-    """Coverages of a judged cell that are too far off."""
+    """Coverages that are judged, and too far off."""
     wrong = []
     for level, shares in zip(LEVELS, found.coverage, strict=True):
         far = 4 * np.sqrt(level * (1 - level) / runs) + LEVELS[level]
-        for name, share in zip(QUANTITIES, shares, strict=True):
-            if found.cell.model == SKEWED and name == "theory error" and found.cell.requests < 100:
-                continue
-            if abs(share - level) > far:
+        for name, share, judged in zip(QUANTITIES, shares, found.judged, strict=True):
+            if judged and abs(share - level) > far:
                 wrong.append(f"{found.cell.name}: {level:.0%} of the {name} hold in {share:.3f}")
     return wrong
 
@@ -178,17 +176,16 @@ def checks(smoke: bool) -> Iterator[Check]:
     cells = [CELLS[0], Cell("regime", "lognormal, cv .1", "200 rounds")] if smoke else CELLS
     runs = 400 if smoke else RUNS
     found = [measure(cell, runs, 9000 + number) for number, cell in enumerate(cells)]
-    judged = [one for one in found if one.cell.judged]
-    wrong = [text for one in judged for text in alarms(one, runs)]
-    shares = np.stack([one.coverage for one in judged])
+    wrong = [text for one in found for text in alarms(one, runs)]
     for at, level in enumerate(LEVELS):
-        ends = f"{shares[:, at].min():.3f} to {shares[:, at].max():.3f}"
+        shares = judged_shares(found, at)
+        ends = f"{shares.min():.3f} to {shares.max():.3f}"
         mine = [text for text in wrong if f": {level:.0%} of" in text]
-        result = "; ".join([f"{shares[:, at].size} coverages, {ends}", *mine])
+        result = "; ".join([f"{shares.size} coverages, {ends}", *mine])
         yield Check(
             f"{level:.0%} intervals",
             f"of {len(QUANTITIES)} quantities hold the exact value as often as they say",
-            *(result, not mine, 6e-5 * shares[:, at].size),
+            *(result, not mine, 6e-5 * shares.size),
         )
     bad = [one for one in found if one.cell.model in DEPENDENT and one.cell.requests == REQUESTS]
     worst = max(one.control for one in bad)
@@ -196,6 +193,11 @@ def checks(smoke: bool) -> Iterator[Check]:
     yield Check("rounds as independent", "must fail", text, worst < 0.88, 0.0, control=True)
     if not smoke:
         write(found, runs)
+
+
+def judged_shares(found: list[Found], at: int, judged: bool = True) -> np.ndarray:
+    """Coverages at level ``at`` that are judged, or those that are not, ``[N]``."""
+    return np.concatenate([one.coverage[at][one.judged == judged] for one in found])
 
 
 def write(found: list[Found], runs: int) -> None:
@@ -206,10 +208,9 @@ def write(found: list[Found], runs: int) -> None:
         model = cell.model if cell.judged else f"{cell.model} (weak)"
         cells = [f"{share:.3f}" for share in one.coverage[1]]
         table.add(model, cell.tail, cell.length, str(cell.requests), *cells, f"{one.control:.3f}")
-    ends = Table("nominal", "judged cells", "least", "mean", "greatest", "weak cells, least")
+    ends = Table("nominal", "judged coverages", "least", "mean", "greatest", "weak ones, least")
     for at, level in enumerate(LEVELS):
-        strong = np.stack([one.coverage[at] for one in found if one.cell.judged])
-        weak = np.stack([one.coverage[at] for one in found if not one.cell.judged])
+        strong, weak = judged_shares(found, at), judged_shares(found, at, judged=False)
         numbers = [f"{f(strong):.3f}" for f in (np.min, np.mean, np.max)]
         ends.add(f"{level:.2f}", str(strong.size), *numbers, f"{weak.min():.3f}")
     text = [
@@ -218,8 +219,10 @@ def write(found: list[Found], runs: int) -> None:
         f"{runs:,} runs a cell, of m requests each: the share whose interval holds the truth.",
         "Rates are measured at depth 1, all else is of depth 3. Weak cells are shown, not judged:",
         "4 requests are too few, and a tail whose variance is hardly finite has no normal mean.",
-        "Weak too, and a finding of this page: the error of carried rates where requests differ",
-        "for good. Its totals are skewed, and 30 requests are too few; it is judged with 100.",
+        "Weak too is the error of carried rates in 30 long requests that differ: its totals",
+        "are skewed. It was found by the first full run, which failed there at every level (90 %:",
+        ".863, 95 %: .916, 99 %: .965) and nowhere else; only then was it taken out of the",
+        "judgement, and cells of 100 requests were added, which are judged.",
         "The last column is the control: the accept length with rounds taken as independent.",
         "`python verification/run.py grid` makes this page.",
         "",
@@ -241,19 +244,19 @@ def draw(found: list[Found], runs: int) -> None:
 
     frame = Frame(
         "Intervals hold the exact value as often as they say",
-        f"{runs:,} runs a dot, {REQUESTS} requests a run; orange: known weak settings",
+        f"{runs:,} runs a dot, mostly of {REQUESTS} requests; orange: known weak, not judged",
         panels=3,
-        size=(9.6, 4.2),
+        size=(10.2, 4.2),
+        left=1.35,
     )
-    frame.figure.subplots_adjust(left=0.14)
     for at, (axes, level) in enumerate(zip(frame.axes, LEVELS, strict=True)):
         far = 4 * np.sqrt(level * (1 - level) / runs) + LEVELS[level]
         axes.axvspan(level - far, level + far, color="0.92")
         axes.axvline(level, color="0.5", lw=0.8)
         for one in found:
-            color = BLUE if one.cell.judged else VERMILION
-            row = np.arange(len(QUANTITIES)) + (0.12 if one.cell.judged else -0.12)
-            axes.plot(one.coverage[at], row, "o", ms=3, color=color, alpha=0.5)
+            rows = np.arange(len(QUANTITIES)) + np.where(one.judged, 0.12, -0.12)
+            for part, color in ((one.judged, BLUE), (~one.judged, VERMILION)):
+                axes.plot(one.coverage[at][part], rows[part], "o", ms=3, color=color, alpha=0.5)
         axes.set_yticks(range(len(QUANTITIES)), QUANTITIES if at == 0 else [])
         axes.set_xlabel("coverage")
         panel_title(axes, f"nominal {level:.0%}")

@@ -77,6 +77,15 @@ def _factors(noise, verify_words, draft_words, ticks, s):
         look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.floats, s.bits, s.draft)
 
 
+@inlined
+def _in_cell(values, bits):
+    """The quantile of a word, by the bits of its float: the upper half names the cell."""
+    b = np.uint32(bits)
+    cell = np.intp(b >> np.uint32(16))
+    fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
+    return values[cell, 0] + values[cell, 1] * fraction
+
+
 @helper
 def look_up(kind, values, words, ticks, floats, bits, out):
     """Quantiles ``out`` of ``words``, both [TILE, lanes]; ``floats``, ``bits`` one scratch row.
@@ -90,10 +99,7 @@ def look_up(kind, values, words, ticks, floats, bits, out):
             for lane in range(floats.size):
                 floats[lane] = np.float32(words[t, lane])
             for lane in range(floats.size):
-                b = np.uint32(bits[lane])
-                cell = np.intp(b >> np.uint32(16))
-                fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
-                out[t, lane] = values[cell, 0] + values[cell, 1] * fraction
+                out[t, lane] = _in_cell(values, bits[lane])
         else:
             count = np.uint64(values.shape[0])
             for lane in range(floats.size):
@@ -115,10 +121,7 @@ def add_cells(values, words, ticks, floats, bits, total):
         for lane in range(floats.size):
             floats[lane] = np.float32(words[t, lane])
         for lane in range(floats.size):
-            b = np.uint32(bits[lane])
-            cell = np.intp(b >> np.uint32(16))
-            fraction = np.float64(np.int32(b & np.uint32(0xFFFF)))
-            total[lane] += values[cell, 0] + values[cell, 1] * fraction
+            total[lane] += _in_cell(values, bits[lane])
 
 
 @helper

@@ -138,7 +138,8 @@ def _move_and_judge(words, t, first, upto, cut, pair, reached):
 @helper
 def _judge_both(words, t, first, cut, draft, pair, here, next_):
     """Judge ``draft`` and the one after it: words and states are read once for both."""
-    row_0, row_1, d = 2 if first else 0, 2 if first else 1, draft + 1
+    row_0, row_1 = (2, 2) if first else (0, 1)
+    d = draft + 1
     a00, a01 = cut[row_0, 0, draft], cut[row_0, 1, draft]
     a10, a11 = cut[row_1, 0, draft], cut[row_1, 1, draft]
     b00, b01, b10, b11 = cut[row_0, 0, d], cut[row_0, 1, d], cut[row_1, 0, d], cut[row_1, 1, d]

@@ -151,12 +151,9 @@ def _chosen(
 def _of_counters(found: dict[tuple[str, int], float]) -> Entry:
     values: Json = {name: value for (name, position), value in found.items() if not position}
     rounds, accepted = whole(values, "drafts"), whole(values, "accepted_tokens")
-    places = sorted(position for name, position in found if name == "accepted_tokens_per_pos")
-    survived = [
-        whole({"accepted_tokens_per_pos": found["accepted_tokens_per_pos", position]}, name)
-        for name, position in sorted(found)
-        if name == "accepted_tokens_per_pos"
-    ]
+    at = "accepted_tokens_per_pos"
+    places = sorted(position for name, position in found if name == at)
+    survived = [whole({at: found[at, position]}, at) for position in places]
     depth = len(places) or None
     if places != list(range(len(places))):
         raise EntryError(f"counters have the positions {places}; some are missing")
