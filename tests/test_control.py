@@ -153,6 +153,8 @@ def test_controls_that_are_rounding_or_strange_are_left_alone():
     found, _ = regression(constant, known=(9.0, 7.0))
     same, _ = regression(constant, known=(-9.0, 7.0))
     assert found.values == same.values
+    _, tally = regression(constant, known=(constant[:, 0].mean(), 7.0))
+    assert tally.spent == 1  # rounding costs no degree of freedom either
     _, tally = regression(rows, known=(50.0, 7.0))
     assert type(tally) is Tally
     assert type(regression(rows)[1]) is not Tally

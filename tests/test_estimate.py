@@ -4,7 +4,7 @@ from scipy import stats
 
 from mtpsim import estimate, theory
 from mtpsim.advise import Steps, advise, step_verdict
-from mtpsim.choice import choose, log_of
+from mtpsim.choice import DRAWS, choose, log_of
 from mtpsim.estimate import Estimates, Theory, delta, measured
 from mtpsim.layout import Layout
 from mtpsim.simulate import complete
@@ -160,6 +160,17 @@ def test_losses_hold_with_few_requests(requests):
             hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
     assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
     assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
+
+
+@pytest.mark.parametrize("freedom", [2, 10, np.inf])
+def test_the_chance_to_be_best_follows_students_law(freedom):
+    gap, error = 0.1, 0.05
+    covariance = np.diag([error**2 / 2, error**2 / 2])
+    choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
+    chance = stats.t.sf(gap / error, freedom)
+    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
+    assert abs(choice.probability[0] - chance) < room
+    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
 
 
 def test_verdicts_and_regret_of_a_loss():

@@ -39,6 +39,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say(share):
     assert coverage(0.8, share) < 0.95 - 3 * error  # the control: narrower ones do not
 
 
+@pytest.mark.parametrize(("count", "confidence"), [(2, 0.5), (4, 0.875), (6, 0.96875)])
+def test_ends_are_the_narrowest_even_where_a_chance_is_met_exactly(count, confidence):
+    tail = (1 - confidence) / 2
+    (found,) = quantiles(np.arange(float(count)), (0.5,), confidence)
+    low, high = stats.binom.ppf([tail, 1 - tail], count, 0.5).astype(int)
+    assert found[1:] == pytest.approx([low - 1 if low else np.nan, high], nan_ok=True)
+
+
 def test_ends_that_a_small_sample_does_not_have_are_missing():
     low, middle, high = quantiles(np.arange(50.0), (0.01, 0.5, 0.99), 0.95)
     assert np.isnan(low[1])
