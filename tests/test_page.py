@@ -12,6 +12,7 @@ from pathlib import Path
 
 import html5lib
 import pytest
+from examples import independent, linear
 from report_example import (
     EXAMPLES,
     document,
@@ -33,16 +34,10 @@ from mtpsim.report.svg import VARIABLES, picture
 
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
-BATCH = """
+BATCH = f"""
 title = "by batch"
-[acceptance]
-model = "independent"
-rates = [0.75, 0.7]
-[latency]
-model = "linear"
-base = 6
-per_token = 0.02
-draft = { base = 0, per_token = 2 }
+{independent(0.75, 0.7)}
+{linear(6, 0.02, 2)}
 [simulation]
 requests = 100
 [sweep]

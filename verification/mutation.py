@@ -37,24 +37,25 @@ if __name__ == "__main__":
 from verification.check import Check  # noqa: E402
 from verification.mutants import Mutant, file_of, mutants, unchanged  # noqa: E402
 
-PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
+TALLIES, WORDS = "tests/test_tally_properties.py", "tests/test_by_word.py"
+PROPERTIES = ("tests/test_formula_properties.py", "tests/test_chain_properties.py", TALLIES)
 REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
 MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "theory": (
         "tests/test_theory.py",
-        PROPERTIES,
+        *PROPERTIES,
         "-k",
         "test_theory or closed or break or conversions",
     ),
     "tally": (
-        PROPERTIES,
+        *PROPERTIES,
         "tests/test_estimate.py",
         "-k",
         "tallies or intervals_go or spread_needs",
     ),
-    "exact": ("tests/test_exact.py", REPLAY, PROPERTIES, "-k", "not columns_of_a_depth"),
-    "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
+    "exact": ("tests/test_exact.py", REPLAY, *PROPERTIES, "-k", "not columns_of_a_depth"),
+    "estimate": ("tests/test_estimate.py", *PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
     "kernels.path": (WORDS,),
@@ -88,7 +89,7 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
 # (module, change): each of these has to be killed by SMOKE_TESTS.
 SMOKE_TESTS = {
     "theory": ("tests/test_theory.py",),
-    "tally": (f"{PROPERTIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
+    "tally": (f"{TALLIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
 }
 SMOKE: tuple[tuple[str, str], ...] = (
     ("theory", "before > 0 -> before >= 0"),
