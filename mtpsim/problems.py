@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,12 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing where no allowed name is near."""
     near = difflib.get_close_matches(given, list(allowed), 1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def nearest_file(path: Path) -> str:
+    """The same for a file that is not there: the nearest name in its folder."""
+    try:
+        known = [] if path.exists() else [beside.name for beside in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    return nearest(path.name, known)
