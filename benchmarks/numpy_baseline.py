@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 
+def _add_times(rng, sigma, z, seconds):
+    """Lognormal times of a round of each request, drawn in place."""
+    rng.standard_normal(out=z)
+    z *= sigma
+    z -= sigma**2 / 2
+    np.exp(z, out=z)
+    seconds += z
+
+
 def rounds_plain(rng, requests, rounds, leave, survival, sigma):
     """Round clock, as it is usually written: fancy indexing, a fresh array each step."""
     state = (rng.random(requests) < 0.5).astype(np.int64)
@@ -26,11 +35,7 @@ def rounds_tuned(rng, requests, rounds, leave, survival, sigma):
         rng.random(out=u)
         for column in survival.T:
             tokens += u < np.where(state, column[1], column[0])
-        rng.standard_normal(out=z)
-        z *= sigma
-        z -= sigma**2 / 2
-        np.exp(z, out=z)
-        seconds += z
+        _add_times(rng, sigma, z, seconds)
         rng.random(out=u)
         state ^= u < np.where(state, leave[1], leave[0])
     return tokens, seconds
@@ -69,11 +74,7 @@ def positions_tuned(rng, requests, rounds, leave, accept, sigma):
             rng.random(out=u)
             state ^= alive & (u < np.where(state, leave[1], leave[0]))
             alive &= good
-        rng.standard_normal(out=z)
-        z *= sigma
-        z -= sigma**2 / 2
-        np.exp(z, out=z)
-        seconds += z
+        _add_times(rng, sigma, z, seconds)
     return tokens, seconds
 
 
@@ -92,9 +93,5 @@ def independent_tuned(rng, requests, rounds, _leave, survival, sigma):
         rng.random(out=u)
         for reach in survival[0]:
             tokens += u < reach
-        rng.standard_normal(out=z)
-        z *= sigma
-        z -= sigma**2 / 2
-        np.exp(z, out=z)
-        seconds += z
+        _add_times(rng, sigma, z, seconds)
     return tokens, seconds

@@ -21,7 +21,7 @@ from mtpsim.complaints import problems_of
 from mtpsim.decision import Decision
 from mtpsim.latency import AnyLatency, CostModel
 from mtpsim.measure import TheorySpec
-from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.problems import InputError, Problem, nearest_file
 from mtpsim.simulation import Simulation
 from mtpsim.spec import Spec
 from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
@@ -281,16 +281,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         raise InputError([Problem(str(path), "", None, message)]) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError([Problem(str(path), "", None, f"{reason}{_near_file(path)}")]) from None
+        raise InputError([Problem(str(path), "", None, f"{reason}{nearest_file(path)}")]) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
-
-
-def _near_file(path: Path) -> str:
-    try:
-        known = [p.name for p in path.parent.iterdir()] if not path.exists() else []
-    except (OSError, ValueError):
-        return ""
-    return nearest(path.name, known)
 
 
 def schema() -> Raw:

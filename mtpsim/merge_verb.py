@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mtpsim import store
@@ -13,7 +12,7 @@ from mtpsim.merge import Merged, experiment_of, merge
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
-from mtpsim.run_verb import DONE, show
+from mtpsim.run_verb import DONE, say, show
 
 
 def merge_command(runs: list[Path], options: RunOptions) -> int:
@@ -36,13 +35,13 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
     with store.locked(folder):
         merged = merge(runs, options.command)
         for text in merged.overlaps:
-            _say(text, options.quiet)
+            say(text, options.quiet)
         try:
             code, paths = _write(merged, experiment_of(runs[0]), options)
         except BaseException:  # a half of a merge looks like a run, and would be refused next time
             store.forget(folder)
             raise
-    _say(f"\n{len(paths)} files in {folder}", options.quiet)
+    say(f"\n{len(paths)} files in {folder}", options.quiet)
     return code
 
 
@@ -70,8 +69,8 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
     if document is None:
         merged = merge([run])
         for text in merged.overlaps:
-            _say(text)
-        _say(f"{run} is unfinished: this is what its blocks say so far")
+            say(text)
+        say(f"{run} is unfinished: this is what its blocks say so far")
         return _show(experiment, merged.result, out or run, json)
     with store.as_written(run):
         _check_same(run, experiment, document)
@@ -84,9 +83,9 @@ def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> i
         folder.mkdir(parents=True, exist_ok=True)
         *plots, page = result.save_report(experiment, folder)
     except OSError as error:
-        _say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
+        say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
     else:
-        _say(f"{len(plots)} plots and {page.name} in {folder}")
+        say(f"{len(plots)} plots and {page.name} in {folder}")
     return DONE
 
 
@@ -111,8 +110,3 @@ def _again(experiment: Experiment, document: Document) -> Result:
 
     points = experiment.points()[: len(document["points"])]
     return Result(document, RoundTimes([point.experiment for point in points]))
-
-
-def _say(text: str, quiet: bool = False) -> None:
-    if not quiet:
-        print(text, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,16 @@ class InputError(Exception):
         self.problems = problems
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str:
+def nearest(given: str, allowed: Iterable[str], alike: float = 0.5) -> str:
     """``; did you mean 'x'?``, or nothing where no allowed name is near."""
-    near = difflib.get_close_matches(given, list(allowed), 1, cutoff=0.5)
+    near = difflib.get_close_matches(given, list(allowed), 1, cutoff=alike)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def nearest_file(path: Path) -> str:
+    """The same for a file that is not there; a folder holds names of all kinds, so nearer ones."""
+    try:
+        known = [] if path.exists() else [beside.name for beside in path.parent.iterdir()]
+    except (OSError, ValueError):
+        return ""
+    return nearest(path.name, known, alike=0.6)

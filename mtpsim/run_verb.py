@@ -42,7 +42,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         try:
             return _run(experiment, options)
         except KeyboardInterrupt:  # between two points, or while tables and plots are made
-            _say(options, GOES_ON)
+            say(GOES_ON, options.quiet)
             return INTERRUPTED
 
 
@@ -55,10 +55,10 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         with store.as_written(folder):
             same = _same(before, experiment, options)
             if same and before.get("complete"):
-                _say(options, f"{folder} holds this very run, finished; --fresh runs it again")
+                say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)
                 return show(before, options)
             if not same:
-                _say(options, _used(folder, before, experiment))
+                say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
     store.begin(folder, experiment)
     result = _simulate(experiment, options)
@@ -70,7 +70,7 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
     paths = store.write(folder, experiment, result)
     if untold:
         raise untold
-    _say(options, f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths))
+    say(f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths), options.quiet)
     return code
 
 
@@ -135,7 +135,8 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     signal.signal(signal.SIGTERM, _as_interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
-        _say(options, f"{saved.torn} records of an earlier run are torn: their blocks run again")
+        told = f"{saved.torn} records of an earlier run are torn: their blocks run again"
+        say(told, options.quiet)
     try:
         with progress(options.quiet) as watcher:
             result = run(
@@ -177,19 +178,19 @@ def show(document: Document, options: RunOptions) -> int:
     for failure in document.get("failures", []):
         print(f"error: {failure}", file=sys.stderr)
     if document.get("failures"):
-        _say(options, "workers failed: what was done is kept; the same command goes on")
+        say("workers failed: what was done is kept; the same command goes on", options.quiet)
         return FAILED
     if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
-        _say(options, GOES_ON)
+        say(GOES_ON, options.quiet)
         return INTERRUPTED
     short = [point for point in document["points"] if point["precision_reached"] is False]
     if short:
-        _say(
-            options, f"precision not reached at {len(short)} points: raise simulation.max_requests"
-        )
+        told = f"precision not reached at {len(short)} points: raise simulation.max_requests"
+        say(told, options.quiet)
     return NOT_PRECISE if short else DONE
 
 
-def _say(options: RunOptions, text: str) -> None:
-    if not options.quiet:
+def say(text: str, quiet: bool = False) -> None:
+    """A message, on stderr."""
+    if not quiet:
         print(text, file=sys.stderr, flush=True)

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from mtpsim.problems import nearest
+from mtpsim.problems import nearest, nearest_file
 from mtpsim.spec import Spec
 
 Floats = npt.NDArray[np.float64]
@@ -278,7 +278,8 @@ def read_inputs(path: Path) -> dict[str, Floats]:
     try:
         return _read_inputs(path, path.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"can't read {path}: {getattr(error, 'strerror', error)}") from None
+        why = getattr(error, "strerror", error)
+        raise ValueError(f"can't read {path}: {why}{nearest_file(path)}") from None
 
 
 def scenarios(raw: Raw, robust: Mapping[str, Any]) -> Iterator[Raw]:

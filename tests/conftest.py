@@ -24,3 +24,14 @@ def no_pictures(monkeypatch):
 def pictures(no_pictures, monkeypatch):
     """Runs write pictures after all."""
     monkeypatch.undo()
+
+
+@pytest.fixture(scope="session")
+def requests():
+    """Forty requests, as engines would log them."""
+    from engine_logs import EXPERIMENT
+
+    import mtpsim
+    from mtpsim.sample_verb import sample_requests
+
+    return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 40))

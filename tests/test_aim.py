@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, noise, regime
 
 import mtpsim
 from mtpsim import estimate
@@ -15,22 +16,12 @@ from mtpsim.work import Work
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = """
-[acceptance]
-model = "regime"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [20, 20]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-noise = { distribution = "lognormal", cv = 0.1 }
-[theory]
-measured_at = 1
-[simulation]
-rounds = 3000
-max_requests = 2000000
-"""
+TEXT = (
+    regime([0.9, 0.8], [0.5, 0.4], sojourn=[20, 20])
+    + TWO_DEEP
+    + noise(0.1)
+    + "[theory]\nmeasured_at = 1\n[simulation]\nrounds = 3000\nmax_requests = 2000000\n"
+)
 
 
 def width(cell):

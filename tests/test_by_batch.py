@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from examples import independent, linear, noise
 from scipy.optimize import brentq
 
 import mtpsim
@@ -11,16 +12,9 @@ from mtpsim.problems import InputError
 from mtpsim.report.batches import batch_sentences
 from mtpsim.report.plots import batch_figure
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.7, 0.6]
-[latency]
-model = "linear"
-base = 10
-per_token = 0.1
-draft = { base = 0, per_token = 1 }
-noise = { distribution = "gamma", cv = 0.3 }
+TEXT = f"""\
+{independent(0.7, 0.6)}
+{linear(10, 0.1, 1) + noise(0.3, "gamma")}
 [simulation]
 requests = 3000
 [sweep]

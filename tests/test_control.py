@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from examples import THREE_DEEP, independent, noise, regime
 
 import mtpsim
 from mtpsim import estimate
@@ -13,28 +14,20 @@ from mtpsim.simulate import tally_block
 from mtpsim.tally import Tally
 from mtpsim.work import Work
 
-LATENCY = """
-[latency]
-target = 76
-verify = [90, 104, 117]
-draft = [8, 14, 22]
-noise = { distribution = "lognormal", cv = 0.1 }
-[simulation]
-"""
-INDEPENDENT = '[acceptance]\nmodel = "independent"\nrates = [0.8, 0.74, 0.67]\n'
-REGIME = """
-[acceptance]
-model = "regime"
-clock = "CLOCK"
-rates = [[0.95, 0.9, 0.85], [0.5, 0.4, 0.3]]
-sojourn = [20, 30]
-slowdown = [1.0, 1.2]
-"""
+LATENCY = THREE_DEEP + noise(0.1) + "[simulation]\n"
+INDEPENDENT = independent(0.8, 0.74, 0.67)
+
+
+def slow_in_one_state(clock):
+    chain = regime([0.95, 0.9, 0.85], [0.5, 0.4, 0.3], sojourn=[20, 30], clock=clock)
+    return chain + "slowdown = [1.0, 1.2]\n"
+
+
 CASES = [
     INDEPENDENT + LATENCY + "rounds = 100",
-    REGIME.replace("CLOCK", "round") + LATENCY + "rounds = 100",
-    REGIME.replace("CLOCK", "token") + LATENCY + "rounds = 100",
-    REGIME.replace("CLOCK", "token") + LATENCY + "tokens = 128",
+    slow_in_one_state("round") + LATENCY + "rounds = 100",
+    slow_in_one_state("token") + LATENCY + "rounds = 100",
+    slow_in_one_state("token") + LATENCY + "tokens = 128",
     INDEPENDENT + LATENCY + "tokens = 128",
 ]
 

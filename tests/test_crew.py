@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from examples import LONG_RUN
 
 import mtpsim
 from mtpsim import crew as crews
@@ -25,20 +26,7 @@ from mtpsim.work import Work, WorkerMismatchError, fingerprint, work_block
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = """
-[acceptance]
-model = "regime"
-rates = [[0.95, 0.9], [0.4, 0.3]]
-sojourn = [20, 20]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-noise = { distribution = "lognormal", cv = 0.3 }
-[simulation]
-rounds = 40
-requests = 400000
-"""
+TEXT = LONG_RUN + "requests = 400000\n"
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,15 @@ import re
 from itertools import pairwise
 
 import pytest
+from examples import independent, linear
 
 import mtpsim
 from mtpsim import cli, store
 from mtpsim.export import FORMATS
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.7, 0.6]
-[latency]
-model = "linear"
-base = 10
-per_token = 0.1
-draft = { base = 0, per_token = 1 }
+TEXT = f"""\
+{independent(0.7, 0.6)}
+{linear(10, 0.1, 1)}
 [simulation]
 requests = 3000
 [sweep]

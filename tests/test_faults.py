@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, independent
 
 from mtpsim.cli import main
 from mtpsim.in_order import Stretch
@@ -15,18 +16,7 @@ from mtpsim.tally import Tally
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.9, 0.7]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-[simulation]
-rounds = 40
-requests = 400000
-"""
+TEXT = independent(0.9, 0.7) + TWO_DEEP + "[simulation]\nrounds = 40\nrequests = 400000\n"
 
 
 @pytest.fixture(scope="module")

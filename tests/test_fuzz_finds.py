@@ -1,17 +1,13 @@
 """What verification/fuzz.py found: each once ended in a traceback."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from mtpsim.cli import main
 from mtpsim.logs import Answers, read_logs
 from mtpsim.problems import InputError
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from verification.fuzz import TINY
+from verification.damaged_experiments import TINY
 
 TIMINGS = '{"timings": {"predicted_n": %s, "draft_n": 12, "draft_n_accepted": 4}}'
 AIPERF = (

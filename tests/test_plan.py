@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, independent, noise, regime
 from scipy import stats
 
 import mtpsim
@@ -11,22 +12,13 @@ from mtpsim import plan
 from mtpsim.cli import main
 from mtpsim.plan import Planner, Totals, requests_to_pin, requests_to_tell
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-noise = { distribution = "lognormal", cv = 0.3 }
-[simulation]
-rounds = 50
-"""
-REGIME = TEXT.replace(
-    'model = "independent"\nrates = [0.8, 0.7]',
-    'model = "regime"\nclock = "token"\nrates = [[0.95, 0.9], [0.4, 0.3]]\nsojourn = [40, 40]',
-).replace("rounds = 50", "tokens = 100")
+TIMES = TWO_DEEP + noise(0.3)
+TEXT = independent(0.8, 0.7) + TIMES + "[simulation]\nrounds = 50\n"
+REGIME = (
+    regime([0.95, 0.9], [0.4, 0.3], sojourn=[40, 40], clock="token")
+    + TIMES
+    + "[simulation]\ntokens = 100\n"
+)
 
 
 @pytest.fixture

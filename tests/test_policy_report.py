@@ -4,6 +4,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, regime
 from rich.console import Console
 from test_report_figures import texts
 
@@ -12,17 +13,10 @@ from mtpsim.report.policies import best_policy, verdict
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.table import render
 
-FILE = """
+FILE = f"""\
 title = "two stretches"
-[acceptance]
-model = "regime"
-clock = "round"
-rates = [[0.95, 0.93], [0.3, 0.2]]
-sojourn = [30, 20]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
+{regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])}
+{TWO_DEEP}
 [simulation]
 requests = 200
 [adaptive]

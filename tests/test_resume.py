@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from examples import LONG_RUN
 
 import mtpsim
 from mtpsim import point
@@ -16,24 +17,9 @@ from mtpsim.store import HELD, TALLIES, Tallies
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = """
-[acceptance]
-model = "regime"
-rates = [[0.95, 0.9], [0.4, 0.3]]
-sojourn = [20, 20]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-noise = { distribution = "lognormal", cv = 0.3 }
-[simulation]
-rounds = 40
-PRECISION
-"""
-
 
 def parsed(precision):
-    return mtpsim.parse(TEXT.replace("PRECISION", precision))
+    return mtpsim.parse(LONG_RUN + precision)
 
 
 def points(result):
@@ -103,7 +89,7 @@ def test_a_finished_point_is_not_simulated_again(saved, monkeypatch):
 
 def test_the_command_goes_on_with_more_precision(tmp_path, capsys):
     file, out = tmp_path / "e.toml", tmp_path / "out"
-    file.write_text(TEXT.replace("PRECISION", "precision = 0.002"))
+    file.write_text(LONG_RUN + "precision = 0.002")
     command = ["run", str(file), "--out", str(out)]
     assert main(command) == 0
     assert main([*command, "--set", "simulation.precision=0.0005"]) == 0
@@ -123,7 +109,7 @@ def parsed_run(precision):
 def test_a_killed_run_goes_on(executor, tmp_path, capsys):
     """kill -9 in the middle: what is left is at most a second old, and is gone on from."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
-    file.write_text(TEXT.replace("PRECISION", "requests = 3000000"))
+    file.write_text(LONG_RUN + "requests = 3000000")
     command = ["run", str(file), "--out", str(out), "--quiet", "--executor", executor]
     process = subprocess.Popen(
         [sys.executable, "-m", "mtpsim", *command], env=dict(os.environ), start_new_session=True

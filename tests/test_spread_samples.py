@@ -2,20 +2,15 @@
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, regime
 
 import mtpsim
 from mtpsim.explain import explain
 from mtpsim.problems import InputError
 
-TEXT = """
-[acceptance]
-model = "regime"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [8, 5]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
+TEXT = f"""\
+{regime([0.9, 0.8], [0.5, 0.4], sojourn=[8, 5])}
+{TWO_DEEP}
 [simulation]
 requests = 300
 rounds = 20

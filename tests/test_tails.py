@@ -2,26 +2,19 @@
 
 import numpy as np
 import pytest
+from examples import TWO_DEEP, independent, noise
 from scipy import stats
 
 import mtpsim
 from mtpsim.tails import SHARES, quantiles, sample_rows
 from mtpsim.work import Work
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-noise = { distribution = "lognormal", cv = 0.3 }
-[simulation]
-rounds = 1
-requests = 40000
-confidence = 0.999
-"""
+TEXT = (
+    independent(0.8, 0.7)
+    + TWO_DEEP
+    + noise(0.3)
+    + "[simulation]\nrounds = 1\nrequests = 40000\nconfidence = 0.999\n"
+)
 
 
 def coverage(confidence, share, runs=2000, n=200):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mtpsim import theory
+from verification.printed import TABLE_1
 
 RATES = np.array([0.80, 0.74, 0.67])
 TIMES = np.array([76.0, 98.0, 118.0, 139.0])
@@ -47,17 +48,6 @@ def test_survival_may_fall_to_zero_but_not_rise():
         theory.conditional_from(np.array([0.5, 0.6]), "survival")
     with pytest.raises(ValueError, match="not 'joint'"):
         theory.conditional_from(RATES, "joint")
-
-
-# Leviathan, Kalman, Matias 2023, table 1 (c = c' = 0): alpha, gamma, operations, speedup.
-TABLE_1 = [
-    (0.6, 2, 1.53, 1.96),
-    (0.7, 3, 1.58, 2.53),
-    (0.8, 2, 1.23, 2.44),
-    (0.8, 5, 1.63, 3.69),
-    (0.9, 2, 1.11, 2.71),
-    (0.9, 10, 1.60, 6.86),
-]
 
 
 @pytest.mark.parametrize(("alpha", "gamma", "operations", "speedup"), TABLE_1)

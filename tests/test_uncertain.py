@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from examples import THREE_DEEP, independent
 
 import mtpsim
 from mtpsim import theory
@@ -13,17 +14,7 @@ from mtpsim.spread import Spread
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-HEAD = """
-[acceptance]
-model = "independent"
-rates = [0.80, 0.74, 0.67]
-[latency]
-target = 76
-verify = [90, 104, 117]
-draft = [8, 14, 22]
-[simulation]
-requests = 2000
-"""
+HEAD = independent(0.80, 0.74, 0.67) + THREE_DEEP + "[simulation]\nrequests = 2000\n"
 KNOWN = """
 [uncertainty]
 draws = 400

@@ -2,15 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from verification import battery, mixers, page, three_ways
+from verification import battery, mixers, page
 from verification.check import Check, Table, overall, rate_in_words
 from verification.run import Suite, timed
+from verification.scores import Scores
 
 
 @pytest.mark.parametrize("name", battery.TESTS)
@@ -59,7 +58,7 @@ def test_faults_change_the_words_of_some_stream(name):
 
 def test_scores_notice_a_shift_and_one_that_is_far_off():
     rng = np.random.default_rng(1)
-    right, shifted, far = three_ways.Scores(), three_ways.Scores(), three_ways.Scores()
+    right, shifted, far = Scores(), Scores(), Scores()
     for z in rng.normal(size=400).tolist():
         right.add({"tokens": [z]}, rng)
         shifted.add({"tokens": [z + 0.8]}, rng)

@@ -27,7 +27,9 @@ with atheris.instrument_imports(include=["mtpsim", "tomllib"]):
     from mtpsim.logs import Answers, read_logs
     from mtpsim.problems import InputError
 
-from verification.fuzz import EXPERIMENTS, SAMPLES, where  # noqa: E402
+from verification.commands import where  # noqa: E402
+from verification.damaged_experiments import EXPERIMENTS  # noqa: E402
+from verification.damaged_logs import SAMPLES  # noqa: E402
 
 LONGEST = 4096
 seen: set[str] = set()

@@ -16,9 +16,7 @@ last run are in verification/mutation.md.
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import copy
 import importlib
 import inspect
 import io
@@ -28,8 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
@@ -38,25 +35,27 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
 from verification.check import Check  # noqa: E402
+from verification.mutants import Mutant, file_of, mutants, unchanged  # noqa: E402
 
-PROPERTIES, WORDS = "tests/test_properties.py", "tests/test_by_word.py"
+TALLIES, WORDS = "tests/test_tally_properties.py", "tests/test_by_word.py"
+PROPERTIES = ("tests/test_formula_properties.py", "tests/test_chain_properties.py", TALLIES)
 REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
 MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "theory": (
         "tests/test_theory.py",
-        PROPERTIES,
+        *PROPERTIES,
         "-k",
         "test_theory or closed or break or conversions",
     ),
     "tally": (
-        PROPERTIES,
+        *PROPERTIES,
         "tests/test_estimate.py",
         "-k",
         "tallies or intervals_go or spread_needs",
     ),
-    "exact": ("tests/test_exact.py", REPLAY, PROPERTIES, "-k", "not columns_of_a_depth"),
-    "estimate": ("tests/test_estimate.py", PROPERTIES, "-k", ESTIMATE),
+    "exact": ("tests/test_exact.py", REPLAY, *PROPERTIES, "-k", "not columns_of_a_depth"),
+    "estimate": ("tests/test_estimate.py", *PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
     "kernels.path": (WORDS,),
@@ -64,32 +63,6 @@ MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "kernels.moments": (WORDS, "-k", "moments or derived"),
     "kernels.totals": (WORDS, "-k", "every_count or positions"),
     "kernels.noise": (WORDS, "-k", "noise or every_count"),
-}
-SWAPS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-    ast.Mod: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd,
-    ast.BitXor: ast.BitOr,
-    ast.LShift: ast.RShift,
-    ast.RShift: ast.LShift,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
 }
 LARGER = "scratch with more room than is read"
 EVERY = "`every` is set wherever this is run"
@@ -116,7 +89,7 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
 # (module, change): each of these has to be killed by SMOKE_TESTS.
 SMOKE_TESTS = {
     "theory": ("tests/test_theory.py",),
-    "tally": (f"{PROPERTIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
+    "tally": (f"{TALLIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
 }
 SMOKE: tuple[tuple[str, str], ...] = (
     ("theory", "before > 0 -> before >= 0"),
@@ -132,131 +105,6 @@ SMOKE: tuple[tuple[str, str], ...] = (
     ("tally", "self.count - 1 -> self.count + 1"),
     ("tally", "self.count * other.count / count -> self.count * other.count * count"),
 )
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change.
-
-    Attributes:
-        module: within mtpsim.
-        line: of the file.
-        change: ``before -> after``.
-        code: of the module with the change.
-
-    """
-
-    module: str
-    line: int
-    change: str
-    code: CodeType
-
-
-Edit = tuple[ast.AST, Callable[[], None]]
-
-
-def _sites(tree: ast.Module) -> Iterator[Edit]:
-    """Places of a tree, each with a change to it, in an order that only the source decides."""
-    for function in _functions(tree):
-        for node in _inside(function):
-            yield from _edits(node)
-
-
-def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef):
-            yield node
-        elif isinstance(node, ast.ClassDef):
-            yield from _functions(node)
-
-
-def _inside(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Statements and expressions of a function; no docstrings, annotations or raised errors."""
-    queue: list[ast.AST] = list(function.body)
-    while queue:
-        node = queue.pop(0)
-        if isinstance(node, ast.Raise | ast.ImportFrom | ast.Import | ast.JoinedStr):
-            continue
-        yield node
-        skipped = [node.annotation] if isinstance(node, ast.AnnAssign) else []
-        queue[:0] = [child for child in ast.iter_child_nodes(node) if child not in skipped]
-
-
-def _edits(node: ast.AST) -> Iterator[Edit]:
-    def put(name: str, value: object) -> Edit:
-        return node, lambda: setattr(node, name, value)
-
-    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
-        yield put("op", SWAPS[type(node.op)]())
-    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
-        yield put("ops", [SWAPS[type(node.ops[0])](), *node.ops[1:]])
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-        yield put("op", ast.UAdd() if isinstance(node.op, ast.USub) else _Same())
-    elif isinstance(node, ast.Constant) and type(node.value) in (bool, int, float):
-        if type(node.value) is bool:
-            yield put("value", not node.value)
-        else:
-            yield put("value", node.value + 1)
-            yield put("value", node.value - 1)
-    elif isinstance(node, ast.Slice):
-        yield from _slices(node, put)
-    elif isinstance(node, ast.Return) and node.value is not None:
-        yield put("value", ast.Constant(None))
-    elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(
-        node.test, ast.Compare | ast.UnaryOp
-    ):
-        yield put("test", ast.UnaryOp(ast.Not(), node.test))
-
-
-class _Same(ast.Not):
-    """Marks a `not` that is to go."""
-
-
-def _slices(node: ast.Slice, put: Callable[[str, object], Edit]) -> Iterator[Edit]:
-    if node.lower is None and node.upper is None:
-        return
-    if node.lower is None:
-        yield put("lower", ast.Constant(1))
-    elif not isinstance(node.lower, ast.Constant):
-        yield put("lower", ast.BinOp(node.lower, ast.Add(), ast.Constant(1)))
-    if node.upper is None:
-        yield put("upper", ast.Constant(-1))
-    elif not isinstance(node.upper, ast.Constant):
-        yield put("upper", ast.BinOp(node.upper, ast.Add(), ast.Constant(1)))
-
-
-class _DropNot(ast.NodeTransformer):
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        self.generic_visit(node)
-        return node.operand if isinstance(node.op, _Same) else node
-
-
-def file_of(module: str) -> Path:
-    return ROOT / "mtpsim" / (module.replace(".", "/") + ".py")
-
-
-def mutants(module: str) -> Iterator[Mutant]:
-    """Every mutant of a module."""
-    path = file_of(module)
-    source = path.read_text(encoding="utf-8")
-    count = sum(1 for _ in _sites(ast.parse(source)))
-    for number in range(count):
-        tree = ast.parse(source)
-        node, edit = list(_sites(tree))[number]
-        before = ast.unparse(node).splitlines()[0]
-        edit()
-        shown = copy.deepcopy(node)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, _Same):
-            shown = node.operand
-        after = ast.unparse(shown).splitlines()[0]
-        tree = ast.fix_missing_locations(_DropNot().visit(tree))
-        yield Mutant(module, node.lineno, f"{before} -> {after}", compile(tree, path, "exec"))
-
-
-def unchanged(module: str) -> Mutant:
-    """The control: the module as it is."""
-    path = file_of(module)
-    return Mutant(module, 0, "nothing", compile(path.read_text(encoding="utf-8"), path, "exec"))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

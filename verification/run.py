@@ -26,7 +26,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path[0] = str(ROOT)  # not this folder: its coverage.py would hide the library of that name
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this folder: its coverage.py would hide the library of that name
 sys.path.append(str(ROOT / "tests"))  # the slow twins
 
 from verification.check import Check, overall, rate_in_words  # noqa: E402

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtpsim.problems import InputError, nearest
+from mtpsim.problems import InputError, nearest_file
 
 if TYPE_CHECKING:
     from mtpsim.logs import Rounds
@@ -29,9 +29,7 @@ def read_requests(path: Path, depth: int | None) -> Rounds:
         stamp = path.stat()
         return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
-        known = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = "" if path.exists() else nearest(path.name, known)
-        raise ValueError(f"can't read {path}: {error.strerror}{hint}") from None
+        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
 
 
 @lru_cache(maxsize=8)

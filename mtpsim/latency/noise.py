@@ -5,7 +5,6 @@ Each compiles to a quantile table of mean 1; a component multiplies it by its me
 
 from __future__ import annotations
 
-import difflib
 from abc import abstractmethod
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from mtpsim.latency.laws import Law, exponential, gamma, lie_apart, lognormal, p
 from mtpsim.latency.samples import read_samples
 from mtpsim.latency.table import CONSTANT, QuantileTable, samples_table, stepped_table, table_of
 from mtpsim.latency.times import Times
+from mtpsim.problems import nearest
 from mtpsim.spec import NonNegative, Positive, Spec
 
 
@@ -227,8 +227,7 @@ class ScipyNoise(_Lawful):
 
         known = [n for n in dir(stats) if isinstance(getattr(stats, n), stats.rv_continuous)]
         if self.name not in known:
-            near = difflib.get_close_matches(self.name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(self.name, known)
             raise ValueError(f"`name`: scipy.stats has no continuous law {self.name!r}{hint}")
         family = getattr(stats, self.name)
         shapes = [s.strip() for s in (family.shapes or "").split(",") if s.strip()]
@@ -341,8 +340,7 @@ def _known_kind(value: Any) -> Any:
     kind = value.get("distribution")
     if "samples" in value or kind in KINDS:
         return value
-    near = difflib.get_close_matches(str(kind), KINDS, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(str(kind), KINDS)
     given = f"`distribution` is {kind!r}" if kind is not None else "`distribution` is missing"
     raise ValueError(f"{given}; it must be one of {', '.join(KINDS)} (or give `samples`){hint}")
 

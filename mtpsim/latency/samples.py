@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from mtpsim.problems import nearest, nearest_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,8 +32,7 @@ def read_samples(path: Path, column: str | None = None) -> Floats:
         stamp = path.stat()
         return _read(path, column, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
-        near = _near(path)
-        raise ValueError(f"can't read {path}: {error.strerror}{near}") from None
+        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
 
 
 @lru_cache(maxsize=64)
@@ -64,8 +64,7 @@ def _find_column(
             )
         return 0, lines[1:] if has_header and len(lines) > 1 else lines
     if not has_header or column not in first:
-        near = difflib.get_close_matches(column, first, 1)
-        hint = f"; did you mean {near[0]!r}?" if near and has_header else ""
+        hint = nearest(column, first) if has_header else ""
         known = ", ".join(first) if has_header else "none: the file has no header"
         raise ValueError(f"{path} has no column {column!r} (columns: {known}){hint}")
     return first.index(column), lines[1:]
@@ -87,10 +86,3 @@ def _time(path: Path, number: int, row: list[str], index: int) -> float:
     if not np.isfinite(value) or value <= 0:
         raise ValueError(f"{path}:{number}: {text} is given; a time must be positive and finite")
     return value
-
-
-def _near(path: Path) -> str:
-    if path.exists() or not path.parent.is_dir():
-        return ""
-    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

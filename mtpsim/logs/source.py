@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mtpsim.logs.entry import EntryError
-from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.problems import InputError, Problem, nearest_file
 
 Line = tuple[int, str]
 SAMPLE = 1 << 16  # characters that tell a format
@@ -44,9 +44,8 @@ def opened(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
             path, f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})"
         ) from None
     except OSError as error:
-        known = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = "" if path.exists() else nearest(path.name, known)
-        raise _problem(path, f"can't be read: {error.strerror or error}{hint}") from None
+        told = f"can't be read: {error.strerror or error}{nearest_file(path)}"
+        raise _problem(path, told) from None
 
 
 class DamagedError(Exception):

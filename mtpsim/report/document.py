@@ -131,7 +131,7 @@ def bracketed(cell: Document | None, decimals: int) -> str:
     if not cell or not known(cell.get("mean")):
         return MISSING
     mean = fixed(cell["mean"], decimals)
-    if not known(cell.get("low")) or not known(cell.get("high")) or cell["low"] == cell["high"]:
+    if not _has_width(cell):
         return mean
     return f"{mean} [{fixed(cell['low'], decimals)}, {fixed(cell['high'], decimals)}]"
 
@@ -141,9 +141,13 @@ def plus_minus(cell: Document | None, decimals: int) -> str:
     if not cell or not known(cell.get("mean")):
         return MISSING
     mean = fixed(cell["mean"], decimals)
-    if not known(cell.get("low")) or not known(cell.get("high")) or cell["low"] == cell["high"]:
+    if not _has_width(cell):
         return mean
     return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"
+
+
+def _has_width(cell: Document) -> bool:
+    return known(cell.get("low")) and known(cell.get("high")) and cell["low"] != cell["high"]
 
 
 def legible(text: str) -> str:

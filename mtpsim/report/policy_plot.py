@@ -17,9 +17,7 @@ from mtpsim.report.document import (
     Floats,
     confidence,
     point_label,
-    short_names,
     swept_keys,
-    value_text,
 )
 from mtpsim.report.policies import best_policy, bound, candidates, fixed_name, verdict
 from mtpsim.report.style import (
@@ -38,7 +36,7 @@ from mtpsim.report.style import (
     subtitle_of,
     write,
 )
-from mtpsim.report.sweep_plot import ink_on, place_of, ticks_at, values_of
+from mtpsim.report.swept import Along, Grid, ink_on
 
 GAIN = "gain over the best fixed depth, %"
 
@@ -131,10 +129,8 @@ def _depth_legend(axes: Axes, depths: int) -> None:
 
 def _against_one_key(result: Document, key: str) -> Figure:
     """A line a policy: its gain over the best fixed depth, by the swept value."""
-    values, name = values_of(result, key), short_names([key])[key]
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
-    order = np.argsort(x)
+    along = Along.of(result, key)
+    x, order = along.x, along.order
     frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN), right=1.35)
     axes = frame.axes[0]
     policies = [p["name"] for p in _adaptive_points(result)[0]["adaptive"]["policies"]]
@@ -150,9 +146,9 @@ def _against_one_key(result: Document, key: str) -> Figure:
         axes.fill_between(x[order], *ends[:, order], color=color, alpha=0.15, linewidth=0)
         labels.append((mean[order[-1]], policy, color))
     axes.axhline(0, color=INK, linewidth=1)
-    ticks_at(axes, x, values, numeric)
+    along.tick(axes)
     label_ends(axes, labels)
-    frame.name_axes(name, GAIN)
+    frame.name_axes(along.name, GAIN)
     bands = f"Bands: {100 * confidence(result):g} % intervals that hold together."
     frame.note(f"Dashed: bounds that know what no engine knows. {bands}")
     return frame.figure
@@ -175,16 +171,15 @@ def _sweep_heading(result: Document) -> str:
 
 def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     """Two maps over the swept keys: the room that the oracle has, and what is got of it."""
-    rows = list(dict.fromkeys(value_text(v) for v in values_of(result, down)))
-    columns = list(dict.fromkeys(value_text(v) for v in values_of(result, across)))
-    names = short_names([down, across])
-    left = 0.7 + 0.08 * max(len(shorten(row, 14)) for row in rows)
+    grid = Grid.of(result, down, across)
+    rows, columns = grid.rows, grid.columns
     size = (max(2.2 + 1.25 * len(columns), 8.0), max(2.4 + 0.42 * len(rows), 3.8))
-    frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN), panels=2, size=size, left=left)
-    maps = [np.full((len(rows), len(columns)), np.nan) for _ in range(2)]
+    subtitle = subtitle_of(result, GAIN)
+    frame = Frame(_sweep_heading(result), subtitle, panels=2, size=size, left=grid.left)
+    maps = [grid.empty() for _ in range(2)]
     labels: dict[tuple[int, int], str] = {}
     for point in _adaptive_points(result):
-        place = place_of(point, down, across, rows, columns)
+        place = grid.place(point)
         policy = best_policy(point["adaptive"])
         maps[0][place], maps[1][place] = _gain(bound(point["adaptive"])), _gain(policy)
         labels[place] = policy["name"] if policy else ""
@@ -192,11 +187,8 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     norm, colors = TwoSlopeNorm(0, -top, top), colormaps["RdBu"]
     titles = "an oracle that knows the state", "the fastest policy of those compared"
     for axes, values, text in zip(frame.axes, maps, titles, strict=True):
-        axes.grid(visible=False)
-        axes.tick_params(length=0)
-        axes.imshow(values, cmap=colors, norm=norm, aspect="auto")
+        grid.paint(axes, values, colors, norm)
         panel_title(axes, text)
-        axes.set_xticks(range(len(columns)), [shorten(c, 14) for c in columns])
         for place in labels:
             value = values[place]
             cell = f"{value:+.1f}" if np.isfinite(value) else ""
@@ -204,9 +196,8 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
                 cell += f"\n{shorten(labels[place], 12)}"
             ink = ink_on(colors(norm(value))) if np.isfinite(value) else INK
             write(axes, place[1], place[0], cell, color=ink, ha="center", va="center", fontsize=7.5)
-    frame.axes[0].set_yticks(range(len(rows)), [shorten(r, 14) for r in rows])
     frame.axes[1].set_yticks([])
-    frame.name_axes(names[across], names[down])
+    grid.name_axes(frame)
     return frame.figure
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
@@ -15,17 +12,12 @@ from mtpsim.report.document import (
     Floats,
     best_depth,
     column,
-    known,
-    short_names,
     swept_keys,
-    value_text,
 )
 from mtpsim.report.speedup_plot import Y_NAME, sweep_heading
 from mtpsim.report.style import (
     BLUE,
-    DARK_WORD,
     GREY,
-    LIGHT_WORD,
     LINES,
     MARKER,
     PALE,
@@ -40,6 +32,7 @@ from mtpsim.report.style import (
     subtitle_of,
     write,
 )
+from mtpsim.report.swept import Along, Grid, ink_on
 
 MOST_ROWS = 40
 MOST_WRITTEN = (13, 9)
@@ -56,17 +49,10 @@ def many_points(result: Document) -> Figure:
     return _list_of_points(result)
 
 
-def values_of(result: Document, key: str) -> list[Any]:
-    """Value of a swept key at every point."""
-    return [(point.get("set") or {}).get(key) for point in result["points"]]
-
-
 def _against_one_key(result: Document, key: str) -> Figure:
     """Draw a line a depth: coloured where the depth is the best somewhere, else pale."""
-    values, name = values_of(result, key), short_names([key])[key]
-    numeric = all(known(v) and not isinstance(v, bool) for v in values)
-    x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
-    order = np.argsort(x)
+    along = Along.of(result, key)
+    x, order = along.x, along.order
     what = "speedup of each depth; markers show the best"
     frame = Frame(sweep_heading(result), subtitle_of(result, what), right=1.0)
     axes = frame.axes[0]
@@ -86,9 +72,9 @@ def _against_one_key(result: Document, key: str) -> Figure:
         if depth in colors or deepest <= MOST_WRITTEN[1]:
             text = f"depth {depth}" if depth else "plain"
             labels.append((mean[order[-1]], text, color if depth in colors else GREY))
-    ticks_at(axes, x, values, numeric)
+    along.tick(axes)
     label_ends(axes, labels)
-    frame.name_axes(name, Y_NAME)
+    frame.name_axes(along.name, Y_NAME)
     frame.note(interval_note(result, axes, np.concatenate(all_arms, axis=1)))
     return frame.figure
 
@@ -114,22 +100,13 @@ def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
     return dict(zip(winners, shades(len(winners)), strict=True))
 
 
-def ticks_at(axes: Axes, x: Floats, values: list[Any], numeric: bool) -> None:
-    """Ticks at the swept values; a logarithmic axis where they span two decades."""
-    if numeric and x.min() > 0 and x.max() / x.min() >= 100:
-        axes.set_xscale("log")
-        axes.minorticks_off()
-    if not numeric or len(values) <= 12:
-        axes.set_xticks(x, [shorten(value_text(v), 14) for v in values], fontsize=9)
-
-
 def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
-    rows = list(dict.fromkeys(value_text(v) for v in values_of(result, down)))
-    columns = list(dict.fromkeys(value_text(v) for v in values_of(result, across)))
-    depth, speed = np.full((len(rows), len(columns)), np.nan), {}
+    grid = Grid.of(result, down, across)
+    rows, columns = grid.rows, grid.columns
+    depth, speed = grid.empty(), {}
     for point in result["points"]:
-        place = place_of(point, down, across, rows, columns)
+        place = grid.place(point)
         best = best_depth(point)
         if best is not None:
             depth[place] = best
@@ -137,16 +114,10 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     size = (min(2.4 + 0.85 * len(columns), 11), min(2.2 + 0.5 * len(rows), 9))
     size = (max(size[0], 7.2), max(size[1], 3.6))
     subtitle = subtitle_of(result, "best depth (colour, d) and its speedup (x)")
-    names = short_names([down, across])
-    left = 0.7 + 0.08 * max(len(shorten(row, 14)) for row in rows)
-    frame = Frame(sweep_heading(result), subtitle, size=size, left=left)
+    frame = Frame(sweep_heading(result), subtitle, size=size, left=grid.left)
     axes = frame.axes[0]
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
     colors, norm = _depth_colors(depth)
-    axes.imshow(depth, cmap=colors, norm=norm, aspect="auto")
-    axes.set_xticks(range(len(columns)), [shorten(c, 14) for c in columns])
-    axes.set_yticks(range(len(rows)), [shorten(r, 14) for r in rows])
+    grid.paint(axes, depth, colors, norm)
     if len(rows) <= MOST_WRITTEN[0] and len(columns) <= MOST_WRITTEN[1]:
         for (row, col), value in speed.items():
             ink = ink_on(colors(norm(depth[row, col])))
@@ -156,16 +127,8 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
         bar = frame.figure.colorbar(axes.images[0], ax=axes, label="best depth")
         bar.set_ticks(np.unique(depth[np.isfinite(depth)]).tolist())
     frame.note("plain: no depth pays; d2: depth 2 is the fastest.")
-    frame.name_axes(names[across], names[down])
+    grid.name_axes(frame)
     return frame.figure
-
-
-def place_of(
-    point: Document, down: str, across: str, rows: list[str], columns: list[str]
-) -> tuple[int, int]:
-    """Row and column of a point in a map of two keys."""
-    values = point.get("set") or {}
-    return rows.index(value_text(values.get(down))), columns.index(value_text(values.get(across)))
 
 
 def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
@@ -175,12 +138,6 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     count = high - low + 1
     blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
-
-
-def ink_on(color: tuple[float, ...]) -> str:
-    """Dark or light, whichever reads better on the colour."""
-    brightness = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
-    return DARK_WORD if brightness > 0.5 else LIGHT_WORD
 
 
 def _list_of_points(result: Document) -> Figure:

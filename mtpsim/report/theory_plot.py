@@ -17,7 +17,6 @@ from mtpsim.report.document import (
     fixed,
     known,
     numbers,
-    short_names,
     swept_keys,
     value_text,
 )
@@ -41,7 +40,8 @@ from mtpsim.report.style import (
     subtitle_of,
     write,
 )
-from mtpsim.report.sweep_plot import MOST_ROWS, ink_on, place_of, ticks_at, values_of
+from mtpsim.report.sweep_plot import MOST_ROWS
+from mtpsim.report.swept import Along, Grid, ink_on, values_of
 from mtpsim.report.trial_table import NAMES, row_name, worth_showing
 
 COLORS = {
@@ -165,10 +165,8 @@ def _one_point(result: Document) -> Figure:
 
 
 def _against_one_key(result: Document, key: str) -> Figure:
-    points, values = result["points"], values_of(result, key)
-    numeric = all(known(v) and not isinstance(v, bool) for v in values)
-    x = np.array(values, float) if numeric else np.arange(len(values), dtype=float)
-    order = np.argsort(x, kind="stable")
+    points, along = result["points"], Along.of(result, key)
+    x, order = along.x, along.order
     subtitle = subtitle_of(result, "the chosen way to measure rates, a line a depth")
     frame = Frame(_heading(points), subtitle, right=0.95)
     axes = frame.axes[0]
@@ -184,9 +182,9 @@ def _against_one_key(result: Document, key: str) -> Figure:
         labels.append((mean[order[-1]], f"depth {depth}", color))
         all_arms.append(arms)
     _tolerance(axes, result)
-    ticks_at(axes, x, values, numeric)
+    along.tick(axes)
     label_ends(axes, labels)
-    frame.name_axes(short_names([key])[key], Y_NAME)
+    frame.name_axes(along.name, Y_NAME)
     frame.note(
         f"Grey: within {100 * _epsilon(result):g} %, where the theory holds. "
         f"{interval_note(result, axes, np.concatenate(all_arms, axis=1))}"
@@ -213,39 +211,33 @@ def _fills_a_grid(result: Document, keys: list[str]) -> bool:
 
 
 def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
-    rows = list(dict.fromkeys(value_text(v) for v in values_of(result, down)))
-    columns = list(dict.fromkeys(value_text(v) for v in values_of(result, across)))
-    error, marks = np.full((len(rows), len(columns)), np.nan), {}
+    grid = Grid.of(result, down, across)
+    rows, columns = grid.rows, grid.columns
+    error, marks = grid.empty(), {}
     for point in result["points"]:
-        place = place_of(point, down, across, rows, columns)
+        place = grid.place(point)
         depth = _shown_depth(point)
         cell = _theory_error(point, depth)
         error[place] = numbers([cell.get("mean")])[0] * 100
         marks[place] = f"{fixed(error[place], 2)}\n{cell.get('verdict') or ''}, d{depth}"
     size = (min(2.6 + 1.0 * len(columns), 11), min(2.3 + 0.62 * len(rows), 9))
-    left = 0.7 + 0.08 * max(len(shorten(row, 14)) for row in rows)
     frame = Frame(
         _heading(result["points"]),
         subtitle_of(result, "error of the closed form at the best depth (%)"),
         size=(max(size[0], 7.2), max(size[1], 3.6)),
-        left=left,
+        left=grid.left,
     )
     axes = frame.axes[0]
-    axes.grid(visible=False)
-    axes.tick_params(length=0)
     least = 400 * _epsilon(result)  # what is within the tolerance stays pale
     reach = max(float(np.nanmax(np.abs(error), initial=0)), least)
     colors, norm = colormaps["RdBu_r"], Normalize(-1.3 * reach, 1.3 * reach)
-    axes.imshow(error, cmap=colors, norm=norm, aspect="auto")
-    axes.set_xticks(range(len(columns)), [shorten(c, 14) for c in columns])
-    axes.set_yticks(range(len(rows)), [shorten(r, 14) for r in rows])
+    grid.paint(axes, error, colors, norm)
     if len(rows) <= 12 and len(columns) <= 9:
         for (row, col), text in marks.items():
             ink = ink_on(colors(norm(error[row, col])))
             write(axes, col, row, text, color=ink, ha="center", va="center", fontsize=8.5)
     frame.note("Red: promises too much; blue: too little. d2: at depth 2.")
-    names = short_names([down, across])
-    frame.name_axes(names[across], names[down])
+    grid.name_axes(frame)
     return frame.figure
 
 

@@ -1,0 +1,105 @@
+"""Totals of requests by the kernel against the chain solved by linear algebra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mtpsim.exact import count_moments, solve
+from mtpsim.simulate import simulate_requests
+from verification.chains import Case, Floats, random_case
+from verification.scores import Scores, score
+
+REQUESTS, EVENTS = 10_000, 2_000  # by the kernel; least expected events and non-events
+KINDS = ("any", "tokens", "time", "rounds", "accepted", "spread")
+
+
+def columns(case: Case, depth: int, rows: Floats, layout) -> dict[str, Floats]:  # type: ignore[no-untyped-def]
+    """Totals of requests at a depth, by kind, ``[n, c]``."""
+    found = {
+        "tokens": rows[:, layout.tokens][:, depth : depth + 1],
+        "time": rows[:, layout.seconds][:, depth : depth + 1],
+        "rounds": rows[:, layout.rounds][:, depth : depth + 1],
+    }
+    if layout.every or depth == layout.depth:
+        found["accepted"] = rows[:, layout.accepted(depth)]
+    return found
+
+
+def truth(case: Case, depth: int) -> dict[str, Floats]:
+    """The same, exact means."""
+    solved = solve(case.chain, depth, **case.horizon)
+    reached = np.cumsum(solved.accepted[::-1])[::-1][1:] * solved.rounds
+    return {
+        "tokens": np.array([solved.tokens]),
+        "time": np.array([solved.slow_rounds * case.latency.round_time[depth]]),
+        "rounds": np.array([solved.rounds]),
+        "accepted": reached,
+    }
+
+
+def events(exact: dict[str, Floats], kind: str) -> Floats:
+    """Expected rounds of a request in which a number goes one way, or the other if that is rarer.
+
+    Of tokens, times and rounds: over all positions together, since accepts make their spread.
+    """
+    rounds, reached = exact["rounds"][0], exact["accepted"]
+    rarer = np.minimum(reached, rounds - reached)
+    return rarer if kind == "accepted" else rarer.sum(keepdims=True)
+
+
+def spread(case: Case, accepted: Floats) -> list[float]:
+    """z of the variance over requests of the accepted drafts, which knows how rounds depend."""
+    depth = accepted.shape[1]
+    total = accepted.sum(1)
+    exact = count_moments(case.chain, depth, case.rounds).covariance.sum()
+    centred = (total - total.mean()) ** 2
+    error = centred.std() / np.sqrt(len(total))
+    return [float((centred.mean() - exact) / error)] if error > 1e-9 else []
+
+
+def fixed(case: Case, depth: int, kind: str) -> bool:
+    """Whether a number is the same for all requests by its very meaning."""
+    if kind == ("rounds" if case.rounds else "tokens"):
+        return True
+    return depth == 0 and kind in ("tokens", "rounds")
+
+
+def by_kernel(case: Case, played: Case, seed: int, scores: Scores) -> None:
+    """Score a chain: ``played`` by the kernel against ``case`` solved exactly."""
+    plan = played.plan(seed)
+    rows, rng = simulate_requests(plan, 0, REQUESTS), np.random.default_rng([7, seed])
+    kinds: dict[str, list[float]] = {kind: [] for kind in KINDS[1:]}
+    for depth in range(case.chain.depth + 1):
+        exact = truth(case, depth)
+        for kind, totals in columns(case, depth, rows, plan.layout).items():
+            z, sure = score(totals, exact[kind])
+            expected = REQUESTS * events(exact, kind)
+            # At depth 0 nothing is accepted, and times vary by noise and slowdown alone.
+            use = (expected >= EVENTS) | (depth == 0)
+            # What never happens; and what always does, where the number of rounds is fixed.
+            certain = (exact[kind] <= 1e-9) | (expected <= 1e-6) & (case.rounds > 0)
+            must_equal = (sure & use) | fixed(case, depth, kind) | certain & (kind == "accepted")
+            off = np.abs(totals.mean(0) - exact[kind]) > 1e-9 * np.maximum(exact[kind], 1)
+            scores.unequal += int((off & must_equal).sum())
+            scores.sure += int((sure | must_equal).sum())
+            scores.rare += int((~use & ~sure & ~must_equal).sum())
+            kinds[kind] += z[use & ~sure].tolist()
+    if case.rounds > 1 and REQUESTS * events(exact, "tokens")[0] >= EVENTS:
+        last = columns(case, case.chain.depth, rows, plan.layout)["accepted"]
+        kinds["spread"] += spread(case, last)
+    scores.add(kinds, rng)
+
+
+def kernel_against_exact(
+    cases: int, faulty: Callable[[int, Case], Case | None] | None = None
+) -> Scores:
+    """Score ``cases`` chains; ``faulty`` makes the chain that the kernel is given instead."""
+    scores = Scores()
+    for seed in range(cases):
+        case = random_case(seed)
+        played = faulty(seed, case) if faulty else case
+        if played is not None:
+            by_kernel(case, played, seed, scores)
+    return scores

@@ -1,0 +1,54 @@
+"""Numbers as they were published, for the suites and tests that ask them of the engine."""
+
+from __future__ import annotations
+
+# Random123's kat_vectors for philox4x32, 10 rounds: counter, key, output.
+PHILOX = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    (
+        (0xFFFFFFFF,) * 4,
+        (0xFFFFFFFF,) * 2,
+        (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD),
+    ),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+# Leviathan, Kalman, Matias 2023, table 1 (c = c' = 0): rate, drafts, operations, speedup.
+TABLE_1 = [
+    (0.6, 2, 1.53, 1.96),
+    (0.7, 3, 1.58, 2.53),
+    (0.8, 2, 1.23, 2.44),
+    (0.8, 5, 1.63, 3.69),
+    (0.9, 2, 1.11, 2.71),
+    (0.9, 10, 1.60, 6.86),
+]
+# The same, table 4: rate, drafts, cost of a draft, speedup.
+TABLE_4 = [
+    *((0.75, 7, 0.02, 3.2), (0.80, 7, 0.04, 3.3), (0.82, 7, 0.11, 2.5), (0.62, 7, 0.02, 2.3)),
+    *((0.65, 5, 0.02, 2.4), (0.73, 5, 0.04, 2.6), (0.74, 3, 0.11, 2.0), (0.53, 5, 0.02, 1.9)),
+    *((0.55, 3, 0.04, 1.8), (0.68, 5, 0.04, 2.4), (0.71, 3, 0.11, 2.0), (0.56, 3, 0.11, 1.6)),
+]
+# vLLM, one model and data set at depth 8: survival rates.
+VLLM_8 = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
+# Accept length at depths 1 to 8.
+CURVES = {
+    "DeepSeek-V4-Pro MTP": [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],
+    "GLM-5.2 MTP": [1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06],
+    "Kimi-K2.5 EAGLE3": [1.83, 2.43, 2.88, 3.24, 3.46, 3.62, 3.71, 3.77],
+}
+# GLM-4.7-FP8: tokens a second, by depth, at batches 1, 2, 4, .. 64.
+THROUGHPUT = {
+    1: [130, 236, 469, 795, 1265, 2090, 3391],
+    2: [167, 286, 581, 972, 1540, 2497, 3836],
+    3: [195, 350, 648, 1075, 1766, 2761, 4106],
+    4: [204, 371, 709, 1113, 1704, 2707, 3954],
+}
+# Real traces: conditional rates at positions 1 to 5.
+TASKS = {
+    "first rising task": [0.605, 0.596, 0.647, 0.695, 0.729],
+    "second rising task": [0.608, 0.641, 0.692, 0.749, 0.769],
+}
+CONSTANT = [0.667, 0.646, 0.636, 0.659, 0.629]
