@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mtpsim import __version__
+
+if TYPE_CHECKING:
+    from mtpsim.experiment import Experiment
 
 DONE, WRONG, INTERRUPTED = 0, 2, 130
 VERBS = ("run", "show", "merge", "check", "schema", "fit", "plan", "sample", "export")
@@ -68,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             action="append",
             default=[],
-            help="override a key of the file, as latency.noise.cv=0.2; repeatable",
+            help="instead of what the file says, as latency.noise.cv=0.2; takes the place of a key "
+            "that excludes it, and of a sweep over it; repeatable",
         )
     _run_options(run)
     _run_verbs(verbs)
@@ -181,9 +185,22 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _overrides(options: argparse.Namespace) -> list[str]:
+def _experiment(options: argparse.Namespace) -> Experiment:
+    """The file, with what the command says instead."""
+    from dataclasses import replace
+
+    from mtpsim.experiment import load
+    from mtpsim.problems import InputError
+
     seed = [] if options.seed is None else [f"simulation.seed={options.seed}"]
-    return [*options.set, *seed]
+    try:
+        return load(options.file, [*options.set, *seed])
+    except InputError as error:
+        typed = [
+            replace(p, key=p.key.replace(f"--set simulation.seed={options.seed}", "--seed"))
+            for p in error.problems
+        ]
+        raise InputError(typed) from None
 
 
 def _schema() -> int:
@@ -219,10 +236,9 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from mtpsim.experiment import load
     from mtpsim.plan_verb import PlanOptions, plan_command
 
-    experiment = load(options.file, _overrides(options))
+    experiment = _experiment(options)
     picture = Path(options.picture) if options.picture else None
     asked = (options.delta, options.power, options.depths)
     return plan_command(experiment, PlanOptions(*asked, picture, options.json, options.quiet))
@@ -241,28 +257,25 @@ def _kept(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    from mtpsim.experiment import load
     from mtpsim.problems import InputError, Problem
     from mtpsim.sample_verb import sample_command
 
     if options.requests < 1:
         message = f"{options.requests} is given; at least 1 is needed"
         raise InputError([Problem("", "--requests", None, message)])
-    experiment = load(options.file, _overrides(options))
+    experiment = _experiment(options)
     out = Path(options.out) if options.out else None
     return sample_command(experiment, options.form, options.requests, options.depth, out)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from mtpsim.experiment import load
     from mtpsim.explain import explain
 
-    print(explain(load(options.file, _overrides(options))))
+    print(explain(_experiment(options)))
     return DONE
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
-    from mtpsim.experiment import load
     from mtpsim.options import PATIENCE, ExecutorChoice, RunOptions
     from mtpsim.problems import InputError, Problem
 
@@ -274,7 +287,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     if not patience > 0:
         message = f"{patience:g} is given; it must be a number of seconds above 0"
         raise InputError([Problem("", "--patience", None, message)])
-    experiment = load(options.file, _overrides(options))
+    experiment = _experiment(options)
     out = Path(options.out) if options.out else Path("runs", Path(options.file).stem)
     chosen = RunOptions(
         *(out, options.json, options.quiet, options.fresh, executor, ["mtpsim", *given]),
@@ -294,7 +307,10 @@ def _part(text: str, requests: int | None) -> tuple[int, int]:
     if not 1 <= part[0] <= part[1]:
         message = f"{text!r} is given; it must be I/N with I from 1 to N, as 2/4"
     elif part != (1, 1) and requests is None:
-        message = "a part needs simulation.requests: a precision is of the whole"
+        message = (
+            "a part needs a number of requests, since a precision is of the whole: "
+            "add --set simulation.requests=100000, or as many as you want of all parts together"
+        )
     else:
         return part
     raise InputError([Problem("", "--part", None, message)])

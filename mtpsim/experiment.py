@@ -21,11 +21,12 @@ from mtpsim.complaints import problems_of
 from mtpsim.decision import Decision
 from mtpsim.latency import AnyLatency, CostModel
 from mtpsim.measure import TheorySpec
+from mtpsim.overrides import Override, apply, blamed
 from mtpsim.problems import InputError, Problem, nearest_file
 from mtpsim.simulation import Simulation
 from mtpsim.spec import Spec
 from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
-from mtpsim.sweep import Sweep, combinations, parse_value, put
+from mtpsim.sweep import Sweep, combinations, put
 from mtpsim.toml_lines import key_lines, line_of
 
 Raw = dict[str, Any]
@@ -248,18 +249,24 @@ def parse(
         raise InputError(
             [Problem(file, "", None, "is empty; it needs at least [acceptance] and [latency]")]
         )
-    for override in overrides:
-        _apply(raw, override)
-    return validate(raw, folder, file, text)
+    given = [Override.read(override) for override in overrides]
+    apply(raw, given)
+    try:
+        return validate(raw, folder, file, text)
+    except InputError as error:
+        if not given:
+            raise
+        alone = _problems(text, folder, file)
+        raise InputError(blamed(error.problems, given, alone)) from None
 
 
-def _apply(raw: Raw, override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not equals or not all(path):
-        message = f"{override!r} is given; it must be SECTION.KEY=VALUE, as latency.noise.cv=0.2"
-        raise InputError([Problem("", "--set", None, message)])
-    put(raw, path, parse_value(text))  # a bare word is text: --set acceptance.model=beta
+def _problems(text: str, folder: Path, file: str) -> list[Problem]:
+    """What is wrong with a file by itself."""
+    try:
+        validate(tomllib.loads(text), folder, file, text)
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -267,7 +274,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Args:
         path: of the TOML file; sample files in it are found from its folder.
-        overrides: ``section.key=value`` each, applied before the file is checked.
+        overrides: ``section.key=value`` each, applied before the file is checked; each takes the
+            place of a key that excludes it, and of the sweep over its own key.
 
     Raises:
         InputError: with every problem of the file.

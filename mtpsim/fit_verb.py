@@ -12,7 +12,7 @@ from typing import Any
 from mtpsim.experiment import Raw, parse
 from mtpsim.fit.document import acceptance_keys, document, samples_csv, uncertainty_keys
 from mtpsim.fit.model import Fitted, fit_log
-from mtpsim.fit.steps import Fit, fit_steps, is_steps, read_steps
+from mtpsim.fit.steps import Fit, Steps, fit_steps, is_steps, read_steps
 from mtpsim.fit.times import latency_keys
 from mtpsim.fit_steps_verb import described, draw_steps, latency_of
 from mtpsim.logs import Answers, read_logs
@@ -76,11 +76,24 @@ def fit_command(options: FitOptions) -> int:
     if len(steps) > 1:
         message = f"{len(steps)} files of step times are given; one cost model is fitted to one"
         raise InputError([Problem(str(steps[1]), "", None, message)])
-    cost = _cost_model(steps[0], options) if steps else None
+    if steps and not logs:
+        _check_alone(options)
     like = _tables(options.like)
-    if not logs:
-        assert cost is not None
-        return _write_steps(steps[0], cost, like, options)
+    measured = read_steps(steps[0]) if steps else None
+    cost = _cost_model(measured, options) if measured else None
+    if cost and not logs:
+        written = _write_steps(steps[0], cost, like, options)
+    else:
+        written = _write(_fitted(logs, options), cost, like, options)
+    if cost and measured and options.out is not None:
+        written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
+        draw_steps(cost, measured, written[-1])
+    if written and not options.quiet:
+        print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+    return 0
+
+
+def _fitted(logs: list[Path], options: FitOptions) -> Fitted:
     with progress(options.quiet) as watcher:
         log = read_logs(
             logs,
@@ -92,13 +105,28 @@ def fit_command(options: FitOptions) -> int:
         if not log.count:
             message = "has step times but no rounds; give a log of requests too"
             raise InputError([Problem(str(logs[0]), "", None, message)])
-        fitted = fit_log(
+        return fit_log(
             log,
             holdout=options.holdout,
             only=options.only,
             told=lambda label, share: watcher.update(label, share, log.count, None, None),
         )
-    return _write(fitted, cost, like, options)
+
+
+def _check_alone(options: FitOptions) -> None:
+    """Refuse to write step times alone: they would be no experiment.
+
+    Raises:
+        InputError: there is a file to write, and no experiment to put them in.
+
+    """
+    if options.out is not None and options.like is None:
+        message = (
+            "step times alone are no experiment, since they say nothing of acceptance: give --like "
+            "FILE, an experiment to put them in, or a log of requests too; without --out the "
+            "section [latency] is printed"
+        )
+        raise InputError([Problem(str(options.out), "--out", None, message)])
 
 
 def _check(options: FitOptions) -> None:
@@ -132,15 +160,10 @@ def _check(options: FitOptions) -> None:
         raise InputError(problems)
 
 
-def _cost_model(path: Path, options: FitOptions) -> Fit:
-    steps = read_steps(path)
+def _cost_model(steps: Steps, options: FitOptions) -> Fit:
     fits = fit_steps(steps, options.experts, options.active)
     if not options.quiet:
         print(described(fits), file=sys.stderr)
-    if options.out is not None:
-        beside_logs = len(options.files) > 1
-        picture = options.out.with_suffix(".steps.png" if beside_logs else ".png")
-        draw_steps(fits[0], steps, picture)
     return fits[0]
 
 
@@ -153,15 +176,18 @@ def _tables(like: Path | None) -> Raw:
         raise InputError([Problem(str(like), "--like", None, str(error))]) from None
 
 
-def _write_steps(path: Path, cost: Fit, like: Raw, options: FitOptions) -> int:
+def _write_steps(path: Path, cost: Fit, like: Raw, options: FitOptions) -> list[Path]:
     tables = {**like, "latency": latency_of(cost, like.get("latency", {}))}
     inputs = _cost_inputs(cost)
     if inputs:
         known = tables.get("uncertainty", {})
         tables["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
     head = f"# {cost.keys['model']} cost model of {path.name}; set batch and cached as you serve\n"
-    _deliver(head, tables, {}, options, whole=options.like is not None)
-    return 0
+    written = _deliver(head, tables, {}, options, whole=options.like is not None)
+    if options.like is None and not options.quiet:
+        message = "these are times and their errors alone: --like FILE makes an experiment of it"
+        print(message, file=sys.stderr)
+    return written
 
 
 def _cost_inputs(cost: Fit | None) -> Raw:
@@ -169,7 +195,7 @@ def _cost_inputs(cost: Fit | None) -> Raw:
     return {f"latency.{key}": {"se": short(error)} for key, error in errors.items()}
 
 
-def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> int:
+def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
     read = ", ".join(source.path.name for source in fitted.log.sources)
     latency, said = _latency(fitted, cost, like, options, name)
@@ -195,14 +221,14 @@ def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> 
         beside = {}
     head = "".join(f"# {note}\n" for note in [_made_by(options), *fitted.notes])
     found = document(fitted)
-    _deliver(head, tables, beside, options, whole=True)
+    written = _deliver(head, tables, beside, options, whole=True)
     if options.out is not None:
-        _report(fitted, found, options.out, options.quiet)
+        written += _report(fitted, found, options.out)
     if options.as_json:
         print(json.dumps(found, indent=2))
     if not options.quiet:
         print_fit(found, to_stdout=options.out is not None and not options.as_json)
-    return 0
+    return written
 
 
 def _made_by(options: FitOptions) -> str:
@@ -252,8 +278,8 @@ def _own_noise(keys: Raw) -> bool:
 
 def _deliver(
     head: str, tables: Raw, beside: dict[str, str], options: FitOptions, *, whole: bool
-) -> None:
-    """Write the experiment and its files, or the experiment alone to stdout."""
+) -> list[Path]:
+    """Write the experiment and its files, or the experiment alone to stdout; what was written."""
     import tomli_w
 
     text = head + tomli_w.dumps(_rounded(tables))
@@ -261,10 +287,9 @@ def _deliver(
     if out is None:
         if whole:
             parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
-        if options.as_json:
-            return
-        sys.stdout.write(text)
-        return
+        if not options.as_json:
+            sys.stdout.write(text)
+        return []
     try:
         for name, content in beside.items():
             (out.parent / name).write_text(content, encoding="utf-8")
@@ -274,15 +299,16 @@ def _deliver(
     except OSError as error:
         message = f"can't be written: {error.strerror}"
         raise InputError([Problem(str(out), "--out", None, message)]) from None
+    return [out, *(out.parent / name for name in beside)]
 
 
-def _report(fitted: Fitted, found: Raw, out: Path, quiet: bool) -> None:
-    """The report and the pictures beside the experiment."""
+def _report(fitted: Fitted, found: Raw, out: Path) -> list[Path]:
+    """Write the report and the pictures beside the experiment."""
     from mtpsim.report.fit_page import fit_page, times_figure
 
     report, page = out.with_suffix(".json"), out.with_suffix(".png")
     report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    written = [out, report]
+    written = [report]
     if fitted.contest is not None:
         fit_page(fitted).savefig(page, dpi=150)
         written.append(page)
@@ -290,8 +316,7 @@ def _report(fitted: Fitted, found: Raw, out: Path, quiet: bool) -> None:
         picture = out.with_suffix(".times.png")
         times_figure(fitted.times).savefig(picture, dpi=150)
         written.append(picture)
-    if not quiet:
-        print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
+    return written
 
 
 def short(value: Any) -> Any:

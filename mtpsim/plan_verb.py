@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -64,6 +65,8 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
         )
     if options.picture is not None:
         _draw(planned, options.picture)
+        if not options.quiet:
+            print(f"wrote {options.picture}", file=sys.stderr)
     if options.as_json:
         print(json.dumps(asdict(planned), indent=2))
     else:

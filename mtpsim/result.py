@@ -61,14 +61,22 @@ class Result:
         return rows(self.document)
 
     def to_frame(self) -> Any:
-        """:meth:`rows` as a ``pandas.DataFrame``; needs pandas, which mtpsim does not install.
+        """:meth:`rows` as a ``pandas.DataFrame``; the extra ``pandas`` installs what it needs.
 
         Raises:
-            ModuleNotFoundError: pandas is not installed.
+            ImportError: pandas is not installed.
 
         """
-        import pandas
-
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            if error.name != "pandas":  # a pandas that is broken says itself what it lacks
+                raise
+            message = (
+                "to_frame() needs pandas, which is not installed: pip install pandas, or mtpsim "
+                "with its extra, pip install 'mtpsim[pandas]'; rows() gives the same without it"
+            )
+            raise ImportError(message, name="pandas") from None
         return pandas.DataFrame(self.rows())
 
     def plot(self) -> Figure:

@@ -13,6 +13,8 @@ Quantity = Literal[
     "speedup", "marginal", "accept_length", "round_time", "theory_error", "difference"
 ]
 Scale = Literal["relative", "absolute"]
+ONE_OF = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
+"""Keys of which one is given, and the others are not."""
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # by default absolute
 
 

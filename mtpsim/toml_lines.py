@@ -13,8 +13,8 @@ _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 _HEADER = re.compile(rf"\s*\[\[?\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]\]?\s*(?:#.*)?$")
 
 
-def _split(dotted: str) -> Path:
-    """The parts of a dotted key; tomllib itself reads the quotes."""
+def split_key(dotted: str) -> Path:
+    """The parts of a dotted key; tomllib itself reads the quotes, and refuses what is no key."""
     parts: list[str | int] = []
     table: Any = tomllib.loads(f"{dotted} = 0")
     while isinstance(table, dict):
@@ -29,10 +29,10 @@ def key_lines(text: str) -> dict[Path, int]:
     section: Path = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            section = _split(header[1])
+            section = split_key(header[1])
             lines.setdefault(section, number)
         elif key := _KEY.match(line):
-            lines.setdefault(section + _split(key[1]), number)
+            lines.setdefault(section + split_key(key[1]), number)
     return lines
 
 

@@ -96,7 +96,7 @@ def test_precision_not_reached_is_exit_3(tmp_path, capsys):
         (["run", ARTICLE, "--executor", "gpu"], "--executor: 'gpu' is given; it must be threads"),
         (["run", ARTICLE, "--executor", "threads:0"], "0 workers are given; it must be 1 to 1024"),
         (["run", ARTICLE, "--set", "latency.target"], "it must be SECTION.KEY=VALUE"),
-        (["run", ARTICLE, "--seed", "x"], "simulation.seed: 'x' is given; it must be a whole"),
+        (["run", ARTICLE, "--seed", "x"], "error: --seed: 'x' is given; it must be a whole"),
         (["check", "experiments"], "Is a directory"),
         (["chek", ARTICLE], "did you mean 'check'?"),
         (["run"], "the following arguments are required: FILE"),

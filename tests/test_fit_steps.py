@@ -85,7 +85,10 @@ def test_a_file_becomes_an_experiment_that_runs(tmp_path, capsys):
     out = tmp_path / "fitted.toml"
     arguments = [str(tmp_path / "steps.csv"), "-o", str(out), "--like", str(tmp_path / "like.toml")]
     assert cli.main(["fit", *arguments]) == 0
-    assert "linear: left-out steps predicted to" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "linear: left-out steps predicted to" in told
+    assert f"wrote {out}, {tmp_path / 'fitted.png'}\n" in told
+    assert cli.main(["check", str(out)]) == 0
     assert (tmp_path / "fitted.png").read_bytes().startswith(b"\x89PNG")
     experiment = mtpsim.load(out)
     assert experiment.latency.times(2)[0] == pytest.approx([6.02, 6.04, 6.06], abs=1e-3)
@@ -97,7 +100,25 @@ def test_a_file_becomes_an_experiment_that_runs(tmp_path, capsys):
 def test_without_an_experiment_the_section_goes_to_stdout(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     assert cli.main(["fit", str(tmp_path / "steps.csv")]) == 0
-    assert tomllib.loads(capsys.readouterr().out)["latency"]["model"] == "linear"
+    printed = capsys.readouterr()
+    assert tomllib.loads(printed.out)["latency"]["model"] == "linear"
+    assert "--like FILE makes an experiment of it" in printed.err
+
+
+def test_step_times_alone_are_not_written_as_an_experiment(tmp_path, capsys):
+    (tmp_path / "steps.csv").write_text(CSV)
+    assert cli.main(["fit", str(tmp_path / "steps.csv"), "-o", str(tmp_path / "y.toml")]) == 2
+    assert "give --like FILE, an experiment to put them in" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["steps.csv"]
+
+
+def test_nothing_is_left_where_the_experiment_is_not_valid(tmp_path, capsys):
+    (tmp_path / "steps.csv").write_text(CSV)
+    (tmp_path / "like.toml").write_text("[acceptance]\nmodel = 'none'\n")
+    like = ["--like", str(tmp_path / "like.toml"), "-o", str(tmp_path / "y.toml")]
+    assert cli.main(["fit", str(tmp_path / "steps.csv"), *like]) == 2
+    assert "'none'; it must be one of" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"steps.csv", "like.toml"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command `fit`: logs of every engine become experiments that run."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -93,7 +94,10 @@ def test_logs_with_step_times_and_with_an_experiment(requests, tmp_path, capsys)
         + "".join(f"{b},{k},{6 + 0.1 * b * (k + 1)}\n" for b in (1, 8, 64) for k in range(4))
     )
     path, out = written(tmp_path, "trtllm-requests", requests), tmp_path / "fitted.toml"
+    before = set(tmp_path.iterdir())
     assert main(["fit", str(path), str(steps), "-o", str(out)]) == 0
+    (wrote,) = re.findall("^wrote (.*)$", capsys.readouterr().err, re.M)
+    assert set(wrote.split(", ")) == {str(new) for new in set(tmp_path.iterdir()) - before}
     experiment = mtpsim.load(out)
     assert experiment.latency.times(3)[0] == pytest.approx([6.1, 6.2, 6.3, 6.4], abs=1e-3)
     assert (tmp_path / "fitted.steps.png").exists()

@@ -125,7 +125,7 @@ def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
     file = tmp_path / "e.toml"
     file.write_text(TEXT.replace("requests = 400000", "precision = 0.01"))
     assert run(file, tmp_path / "a", "--part", "1/2") == 2
-    assert "a part needs simulation.requests" in capsys.readouterr().err
+    assert "a part needs a number of requests" in capsys.readouterr().err
 
 
 def test_quantiles_of_a_part_are_of_its_own_requests(file, tmp_path):

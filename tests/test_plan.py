@@ -109,7 +109,9 @@ def test_the_command(small, tmp_path, capsys):
     path.write_text(REGIME)
     command = ["plan", str(path), "--delta", "0.03", "--depths", "1,2", "--picture", str(picture)]
     assert main(command) == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr()
+    shown = " ".join(printed.out.split())
+    assert f"wrote {picture}\n" in printed.err
     assert "To find a difference of 3 % with probability 0.9" in shown
     assert "depth 2 over 1" in shown
     assert "takes rounds for independent" in shown

@@ -129,6 +129,15 @@ class TestTable:
         assert "survival  pooled" in text
         assert "judged together, 9 of them (Holm)" in text
 
+    def test_sweep_names_depth_0_where_it_wins(self):
+        on = example_point({"latency.batch": 1})
+        off = example_point({"latency.batch": 1024}, round_time=[76, 200, 300, 400])
+        assert (on["advice"]["depth"], off["advice"]["depth"]) == (2, 0)
+        text = printed(document([on, off])).partition("Closed form's speedup off by")[2]
+        first, last = re.findall(r"^ +(?:1|1024)  .*$", text, re.M)
+        assert first.split()[1] == "2"
+        assert last.split()[1:] == ["0", "(off)", *(len(first.split()) - 2) * ["-"]]
+
     def test_state_of_the_run_is_told(self):
         point = example_point(relative_half_width=0.05)
         assert "precision not reached" in printed(document([{**point, "precision_reached": False}]))

@@ -8,7 +8,9 @@ from matplotlib.image import imread
 from report_example import (
     EXAMPLES,
     RATES,
+    document,
     example_grid,
+    example_point,
     example_result,
     example_round_times,
     example_sweep,
@@ -215,6 +217,19 @@ class TestTheory:
         in_step["points"] = in_step["points"][:5]  # no grid any more: a list
         assert not theory_figure(in_step).axes[0].images
         assert "depth" in texts(theory_figure(in_step))
+
+    def test_theory_says_off_where_plain_decoding_is_fastest(self):
+        slow = {"round_time": [76, 200, 300, 400]}
+        points = [
+            example_point({"latency.batch": batch, "latency.cached": cached}, **more)
+            for cached, more in ((0, {}), (9, slow))
+            for batch in (1, 64)
+        ]
+        crossed = texts(theory_figure(document(points)))
+        assert crossed.count("off") == 2 + 1  # two cells, and the note
+        assert crossed.count(", d2") == 2
+        in_step = texts(theory_figure(document([points[0], points[3]])))
+        assert (in_step.count("off"), in_step.count("depth 2, ")) == (1, 1)
 
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("figure", [theory_figure, dependence_figure])

@@ -1,8 +1,15 @@
 """Numbers of the document that must not contradict each other."""
 
+import builtins
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 import mtpsim
+from mtpsim.result import Result
 
 TEXT = """
 [acceptance]
@@ -40,3 +47,32 @@ def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
     assert str(result) == outside
     assert "Run depth" in outside
     assert capsys.readouterr().out == ""
+
+
+def test_rows_become_a_frame(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("of", rows)))
+    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    assert result.to_frame() == ("of", result.rows())
+
+
+@pytest.mark.parametrize("missing", ["pandas", "dateutil"])
+def test_without_pandas_it_is_said_how_to_get_it(monkeypatch, missing):
+    real = builtins.__import__
+
+    def lacking(name, *arguments, **named):
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named '{missing}'", name=missing)
+        return real(name, *arguments, **named)
+
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ImportError) as caught:
+        Result({"points": []}).to_frame()
+    told = r"pip install 'mtpsim[pandas]'" in str(caught.value)
+    assert told == (missing == "pandas")  # what a broken pandas lacks, it says itself
+
+
+def test_the_extra_that_is_named_is_there():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert any(need.startswith("pandas") for need in project["optional-dependencies"]["pandas"])
+    assert "'.[pandas]'" in Path("README.md").read_text()

@@ -57,6 +57,7 @@ DASHES: dict[str | None, Any] = {
     "request-mean": (0, (5, 2)),
     "every-position": (0, (1, 1.5)),
 }
+OFF = {0: "off", None: ""}  # the closed form has no say there
 Y_NAME = "error of the predicted speedup (%)"
 
 
@@ -192,16 +193,11 @@ def _against_one_key(result: Document, key: str) -> Figure:
     return frame.figure
 
 
-def _theory_error(point: Document, depth: int) -> Document:
-    if depth >= len(point["depths"]):
+def _theory_error(point: Document, depth: int | None) -> Document:
+    if depth is None or depth >= len(point["depths"]):
         return {}
     found: Document = point["depths"][depth]["theory_error"] or {}
     return found
-
-
-def _shown_depth(point: Document) -> int:
-    """The best depth; where MTP is off, the closed form has no say but at depth 1."""
-    return max(best_depth(point) or 1, 1)
 
 
 def _fills_a_grid(result: Document, keys: list[str]) -> bool:
@@ -216,10 +212,11 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     error, marks = grid.empty(), {}
     for point in result["points"]:
         place = grid.place(point)
-        depth = _shown_depth(point)
+        depth = best_depth(point)
         cell = _theory_error(point, depth)
         error[place] = numbers([cell.get("mean")])[0] * 100
-        marks[place] = f"{fixed(error[place], 2)}\n{cell.get('verdict') or ''}, d{depth}"
+        told = f"{fixed(error[place], 2)}\n{cell.get('verdict') or ''}, d{depth}"
+        marks[place] = told if depth else OFF[depth]
     size = (min(2.6 + 1.0 * len(columns), 11), min(2.3 + 0.62 * len(rows), 9))
     frame = Frame(
         _heading(result["points"]),
@@ -234,9 +231,10 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
     grid.paint(axes, error, colors, norm)
     if len(rows) <= 12 and len(columns) <= 9:
         for (row, col), text in marks.items():
-            ink = ink_on(colors(norm(error[row, col])))
+            ink = ink_on(colors(norm(np.nan_to_num(error[row, col]))))
             write(axes, col, row, text, color=ink, ha="center", va="center", fontsize=8.5)
-    frame.note("Red: promises too much; blue: too little. d2: at depth 2.")
+    off = "; off: plain decoding is" * (OFF[0] in marks.values())
+    frame.note(f"Red: promises too much; blue: too little. d2: depth 2 is the fastest{off}.")
     grid.name_axes(frame)
     return frame.figure
 
@@ -256,8 +254,10 @@ def _list_of_points(result: Document) -> Figure:
     epsilon = 100 * _epsilon(result)
     axes.axvspan(-epsilon, epsilon, color=PALE, alpha=0.6, zorder=0, linewidth=0)
     for row, point in enumerate(points):
-        depth = _shown_depth(point)
+        depth = best_depth(point)
         cell = _theory_error(point, depth)
+        if not depth:
+            write(axes, 0, row, OFF[depth], va="center", ha="center", fontsize=8)
         if not known(cell.get("mean")):
             continue
         mean, low, high = (100 * float(cell[field]) for field in ("mean", "low", "high"))

@@ -35,6 +35,7 @@ WEIGHTINGS = {
 SHORT = {**NAMES, "stated": "stated", "survival": "survival", "pooled": "pooled", "first": "p1"}
 FIRST = ("stated", "conditional")
 SWEEP_SENTENCE = "Closed form's speedup off by, in %, where each point is fastest"
+OFF = "0 (off)"
 DIFFERENT = 0.003
 """Relative error by which another weighting must differ to be worth a line."""
 
@@ -241,15 +242,21 @@ def sweep_trial_sheet(result: Document, shown: Sequence[tuple[str, str | None]])
     rows = []
     for point in _tried(result):
         values = point.get("set") or {}
-        # The closed form has no say at depth 0: where MTP is off, show what it says of depth 1.
-        depth = max(best_depth(point) or 1, 1)
+        best = best_depth(point)
+        # The closed form can't be off at depth 0, where every rate gives a speedup of 1.
+        depth, name = (best, str(best)) if best else (None, OFF if best == 0 else MISSING)
         cells = [value_text(values.get(key)) for key in keys]
         errors = [_error_at(point, column, depth) for column in shown]
-        rows.append(Row([*cells, str(depth), *(percent(error, 2) for error in errors)]))
+        rows.append(Row([*cells, name, *(percent(error, 2) for error in errors)]))
     return Sheet(columns, rows)
 
 
-def _error_at(point: Document, column: tuple[str, str | None], depth: int) -> Document | None:
+def _error_at(
+    point: Document, column: tuple[str, str | None], depth: int | None
+) -> Document | None:
+    """The error of a definition at a depth; None where there is none."""
+    if depth is None:
+        return None
     for row in point["trial"]["rows"]:
         if (row["definition"], row["weighting"]) == column:
             found: Document = next(e for e in row["depths"] if e["depth"] == depth)["speedup_error"]
