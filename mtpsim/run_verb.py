@@ -19,7 +19,6 @@ from mtpsim.result import Result
 if TYPE_CHECKING:
     from types import FrameType
 
-PIPE_WIDTH = 170
 DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
 GOES_ON = "interrupted: what was done is kept; the same command completes it"
 
@@ -169,12 +168,10 @@ def show(document: Document, options: RunOptions) -> int:
         sys.stdout.write(store.to_json(document))
         sys.stdout.flush()
     else:
-        from rich.console import Console
-
         from mtpsim.report.table import render
+        from mtpsim.report.terminal import console_on
 
-        # A pipe has no width; a log is better off with the whole table than with a folded one.
-        render(document, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+        render(document, console_on(sys.stdout))
     for failure in document.get("failures", []):
         print(f"error: {failure}", file=sys.stderr)
     if document.get("failures"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,10 +24,12 @@ from report_example import (
 )
 from rich.console import Console
 
+from mtpsim.cli import main
 from mtpsim.report import progress as progress_room
 from mtpsim.report.document import bracketed, fixed, plus_minus, shared_decimals, short_names
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.table import render
+from mtpsim.report.terminal import console_on
 
 
 def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
@@ -38,8 +41,30 @@ def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
 class TestTable:
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
-    def test_no_line_is_wider_than_the_console(self, name, width):
-        assert max(map(len, printed(EXAMPLES[name], width).splitlines())) <= width
+    def test_no_line_is_wider_than_the_terminal(self, name, width):
+        text = printed(EXAMPLES[name], width, force_terminal=True, color_system=None)
+        assert max(map(len, text.splitlines())) <= width
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 170])
+    def test_beyond_a_terminal_no_value_is_cut_off(self, name, width):
+        text = printed(EXAMPLES[name], width)
+        assert "…" not in text
+        if width >= 80:
+            assert max(map(len, text.splitlines())) <= width
+
+    @pytest.mark.parametrize("width", [60, 80, 100])
+    def test_a_wide_sweep_keeps_its_values_whole(self, width):
+        keys = "latency.noise.persistence", "acceptance.correlation", "theory.measured_at"
+        points = [
+            example_point(dict.fromkeys(keys, value), relative_half_width=0.002)
+            for value in (0.125, 0.625)
+        ]
+        text = printed(document(points), width).partition("All 2 points")[2]
+        assert max(map(len, text.splitlines())) <= max(width, 84)  # what long names of keys take
+        row = next(x for x in text.splitlines() if x.count("0.625") == 3)
+        best = points[1]["depths"][2]["speedup"]
+        assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
 
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("width", [60, 80, 100, 140])
@@ -103,7 +128,7 @@ class TestTable:
 
     def test_long_sweep_is_summed_up_and_keeps_its_warnings(self):
         text = printed(EXAMPLES["long sweep"])
-        assert text.count("best depth") == 1
+        assert len(re.findall(r"^ +best +theory *$", text, re.M)) == 1
         assert "even p" not in text
         assert "warning: the round time varies by 40 %" in text
         assert "(noise.cv = 1.2)" in " ".join(text.split())
@@ -297,3 +322,51 @@ def test_importing_the_package_is_cheap():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+class TestWidth:
+    """How wide tables are: COLUMNS, else the terminal, else enough for all of them."""
+
+    @staticmethod
+    def console(monkeypatch, columns, terminal):
+        file = io.StringIO()
+        monkeypatch.setattr(file, "isatty", lambda: terminal, raising=False)
+        monkeypatch.setattr(file, "fileno", lambda: 1, raising=False)
+        monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((93, 20)))
+        if columns is None:
+            monkeypatch.delenv("COLUMNS", raising=False)
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        return console_on(file)
+
+    @pytest.mark.parametrize(
+        ("columns", "in_a_pipe", "on_a_terminal"),
+        [
+            (None, 170, 93),
+            ("80", 80, 80),
+            ("120", 120, 120),
+            ("1", 40, 40),
+            ("0", 170, 93),
+            ("wide", 170, 93),
+            ("", 170, 93),
+        ],
+    )
+    def test_columns_is_respected(self, monkeypatch, columns, in_a_pipe, on_a_terminal):
+        assert self.console(monkeypatch, columns, False).width == in_a_pipe
+        assert self.console(monkeypatch, columns, True).width == on_a_terminal
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_the_command_respects_columns(columns, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    path = tmp_path / "e.toml"
+    path.write_text(
+        '[acceptance]\nmodel = "independent"\nrates = [0.8, 0.7]\n[latency]\ntarget = 76\n'
+        "verify = [90, 104]\ndraft = [8, 14]\n[simulation]\nrequests = 200\nrounds = 20\n"
+    )
+    widths = {}
+    for name, value in (("set", str(columns)), ("unset", "")):
+        monkeypatch.setenv("COLUMNS", value)
+        assert main(["run", str(path), "--out", str(run), "--quiet"]) == 0
+        widths[name] = max(map(len, capsys.readouterr().out.splitlines()))
+    assert widths["set"] <= columns < widths["unset"]

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mtpsim.report.document import Document, fixed
-from mtpsim.report.terminal import new_table, plain, say
+from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +22,7 @@ KINDS = {
 
 def print_fit(found: Document, to_stdout: bool = True) -> None:
     """Print the report of a fit."""
-    from rich.console import Console
-
-    console = Console(file=sys.stdout if to_stdout else sys.stderr, soft_wrap=False)
+    console = console_on(sys.stdout if to_stdout else sys.stderr)
     for text in log_sentences(found):
         say(console, text)
     console.print()
@@ -73,7 +71,7 @@ def _print_rates(found: Document, console: Console) -> None:
             f"[{rates['low'][j]:.4f}, {rates['high'][j]:.4f}]",
             f"{rates['tried'][j]:,.0f}",
         )
-    console.print(table)
+    show_table(console, table)
 
 
 def _print_candidates(found: Document, console: Console) -> None:
@@ -96,7 +94,7 @@ def _print_candidates(found: Document, console: Console) -> None:
             _misfits(entry),
             style="bold green" if entry["chosen"] else None,
         )
-    console.print(table)
+    show_table(console, table)
 
 
 def _misfits(entry: Document) -> str:
@@ -160,7 +158,7 @@ def _print_held_out(found: Document, console: Console) -> None:
             f"{100 * row['model_error']:+.2f}",
             *(f"{100 * row['closed_form_error'][name]:+.2f}" for name in closed),
         )
-    console.print(table)
+    show_table(console, table)
     say(
         console,
         "Depths below the recorded one are its rounds with their drafts cut short; at equal times "

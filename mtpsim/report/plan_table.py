@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from mtpsim.plan import Design, Planned, Question
-from mtpsim.report.terminal import new_table, plain, say
+from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
 
 def print_plan(planned: Planned) -> None:
     """Print what to run, how sure it is, and what other lengths of requests would take."""
-    from rich.console import Console
-
-    console = Console()
+    console = console_on(sys.stdout)
     say(console, heading(planned), "bold")
     console.print()
-    console.print(_table(planned, console))
+    show_table(console, _table(planned, console))
     console.print()
     for question in planned.questions:
         if text := warning(question):
@@ -102,4 +101,4 @@ def _print_lengths(planned: Planned, console: Console) -> None:
             *(f"{row.independent:,}", f"{row.independent * row.tokens:,.0f}"),
             *(f"{row.paired:,}", f"{row.paired * row.tokens:,.0f}"),
         )
-    console.print(table)
+    show_table(console, table)

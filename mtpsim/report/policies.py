@@ -18,7 +18,7 @@ from mtpsim.report.document import (
     value_text,
 )
 from mtpsim.report.sheet import Column, Row, Sheet
-from mtpsim.report.terminal import drawn, say, widest_that_fits
+from mtpsim.report.terminal import drawn, say, show_table, show_widest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,11 +56,7 @@ def print_policies(point: Document, console: Console) -> None:
     if not adaptive:
         return
     console.print()
-    console.print(
-        widest_that_fits(
-            console, LAYOUTS, lambda layout: drawn(policy_sheet(adaptive, layout), console)
-        )
-    )
+    show_widest(console, LAYOUTS, lambda layout: drawn(policy_sheet(adaptive, layout), console))
     console.print()
     say(console, verdict(adaptive), "bold")
     say(console, reading(adaptive), "dim")
@@ -184,7 +180,7 @@ def print_sweep_policies(result: Document, console: Console) -> None:
     if not any(point.get("adaptive") for point in result["points"]):
         return
     say(console, "Adapting", "bold")
-    console.print(drawn(sweep_policy_sheet(result), console))
+    show_table(console, drawn(sweep_policy_sheet(result), console))
     console.print()
 
 
@@ -192,9 +188,9 @@ def sweep_policy_sheet(result: Document) -> Sheet:
     """A row a point: the fastest policy, what it gains and what the oracle does."""
     points = [point for point in result["points"] if point.get("adaptive")]
     names = short_names(swept_keys(result))
-    columns = [Column(name, folds=True) for name in names.values()]
-    columns += [Column("best fixed"), Column("fastest policy", left=True)]
-    columns += [Column("its gain, %"), Column("oracle's gain, %")]
+    columns = [Column(f"\n{name}", folds=True) for name in names.values()]
+    columns += [Column("best\nfixed"), Column("fastest\npolicy", left=True)]
+    columns += [Column("its\ngain, %"), Column("oracle's\ngain, %")]
     best = [best_policy(point["adaptive"]) for point in points]
     oracles = [bound(point["adaptive"]) for point in points]
     gains = [_percent(policy and policy["gain"], 1) for policy in best]

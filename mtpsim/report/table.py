@@ -29,7 +29,7 @@ from mtpsim.report.margins import margins
 from mtpsim.report.policies import print_policies, print_sweep_policies
 from mtpsim.report.requests import tail_sentence, variance_sentence
 from mtpsim.report.sheet import Column, Row, Sheet
-from mtpsim.report.terminal import drawn, say, widest_that_fits
+from mtpsim.report.terminal import drawn, say, show_widest
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 from mtpsim.report.uncertain_table import print_uncertain
 
@@ -102,10 +102,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     if label:
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    table = widest_that_fits(
-        console, LAYOUTS, lambda layout: drawn(depth_sheet(point, layout), console)
-    )
-    console.print(table)
+    show_widest(console, LAYOUTS, lambda layout: drawn(depth_sheet(point, layout), console))
     console.print()
     advice = point.get("advice") or {}
     if advice.get("sentence"):
@@ -223,7 +220,7 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
     """One row a point: what it sets, its best depth, how fast, and whether the theory holds."""
     console.print()
     say(console, f"All {len(result['points'])} points", "bold")
-    console.print(drawn(summary_sheet(result), console))
+    show_widest(console, ("[]", "±"), lambda kind: drawn(summary_sheet(result, kind), console))
     console.print()
     if any(point.get("trial") for point in result["points"]):
         print_sweep_trial(result, console)
@@ -246,20 +243,27 @@ def judged_together(result: Document) -> str:
     return f"Verdicts on the theory are judged together, {judged} of them (Holm)."
 
 
-def summary_sheet(result: Document) -> Sheet:
-    """A row a point of a sweep: its best depth, how fast, and whether the theory holds there."""
+def summary_sheet(result: Document, kind: str = "[]") -> Sheet:
+    """A row a point of a sweep: its best depth, how fast, and whether the theory holds there.
+
+    Args:
+        result: of a sweep.
+        kind: how intervals are written, ``[]`` or ``±``.
+
+    """
     names = short_names(swept_keys(result))
-    headers = "best depth", "speedup", "theory error, %", "theory"
-    columns = [*(Column(name, folds=True) for name in names.values()), *map(Column, headers)]
+    headers = "best\ndepth", "\nspeedup", "theory\nerror, %", "\ntheory"
+    columns = [Column(f"\n{name}", folds=True) for name in names.values()]
+    columns += map(Column, headers)
     best = [_best_entry(point) for point in result["points"]]
     speedups = [entry.get("speedup") for entry in best]
     decimals = shared_decimals(speedups)
-    errors = _percent_cells([entry.get("theory_error") for entry in best], "error[]")
+    errors = _percent_cells([entry.get("theory_error") for entry in best], f"error{kind}")
     rows = []
     for point, entry, speedup, error in zip(result["points"], best, speedups, errors, strict=True):
         values = point.get("set") or {}
         row = [value_text(values.get(key)) for key in names]
-        row += [str(entry.get("depth", MISSING)), bracketed(speedup, decimals), error]
+        row += [str(entry.get("depth", MISSING)), _interval(kind)(speedup, decimals), error]
         rows.append(Row([*row, (entry.get("theory_error") or {}).get("verdict") or MISSING]))
     return Sheet(columns, rows)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from mtpsim.report.sheet import MARK, Sheet
 
@@ -12,7 +13,47 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Choice = TypeVar("Choice")
+PIPE_WIDTH, USUAL_WIDTH, LEAST_WIDTH = 170, 80, 40
 STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
+
+
+def console_on(file: TextIO) -> Console:
+    """A console as wide as COLUMNS says, or else the terminal.
+
+    A pipe has no width: a log is better off with the whole table than with a folded one.
+    """
+    from rich.console import Console
+
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return Console(file=file, width=max(int(asked), LEAST_WIDTH))
+    try:
+        width = os.get_terminal_size(file.fileno()).columns if file.isatty() else PIPE_WIDTH
+    except (OSError, ValueError):  # a terminal that does not tell
+        width = 0
+    return Console(file=file, width=width or USUAL_WIDTH)
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table; beyond a terminal, which has no more room, no value of it is cut off."""
+    width = console.width
+    if not console.is_terminal:
+        console.width = max(width, _width(table, console, folded=True))
+    console.print(table)
+    console.width = width
+
+
+def _width(table: Table, console: Console, folded: bool = False) -> int:
+    """What a table needs; with its columns ``folded`` as far as whole words allow."""
+    from rich.measure import Measurement
+
+    unbounded = console.options.update(max_width=10_000)
+    width = Measurement.get(console, unbounded, table).maximum
+    for column in table.columns:
+        if folded and not column.no_wrap:
+            parts = [Measurement.get(console, unbounded, c) for c in (column.header, *column.cells)]
+            width -= max(part.maximum for part in parts) - max(part.minimum for part in parts)
+    return width
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -53,15 +94,12 @@ def drawn(sheet: Sheet, console: Console) -> Table:
     return table
 
 
-def widest_that_fits(
+def show_widest(
     console: Console, choices: Sequence[Choice], build: Callable[[Choice], Table]
-) -> Table:
-    """The table of the first choice whose natural width the console has; the last where none."""
-    from rich.measure import Measurement
-
-    unbounded = console.options.update(max_width=10_000)
+) -> None:
+    """Print the table of the first choice that the console has room for; the last where none."""
     for choice in choices:
         table = build(choice)
-        if Measurement.get(console, unbounded, table).maximum <= console.width:
+        if _width(table, console) <= console.width:
             break
-    return table
+    show_table(console, table)

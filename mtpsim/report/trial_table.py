@@ -16,7 +16,7 @@ from mtpsim.report.document import (
     value_text,
 )
 from mtpsim.report.sheet import Column, Row, Sheet
-from mtpsim.report.terminal import drawn, say, widest_that_fits
+from mtpsim.report.terminal import drawn, say, show_widest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,9 +48,7 @@ def print_trial(point: Document, console: Console) -> None:
     depths = depths_of(trial)
     say(console, trial_sentence(trial))
     choices = [_some(depths, best_depth(point), most) for most in (len(depths), 8, 6, 4, 3, 2, 1)]
-    console.print(
-        widest_that_fits(console, choices, lambda some: drawn(trial_sheet(trial, some), console))
-    )
+    show_widest(console, choices, lambda some: drawn(trial_sheet(trial, some), console))
     console.print()
 
 
@@ -212,11 +210,7 @@ def print_sweep_trial(result: Document, console: Console) -> None:
         return
     say(console, f"{SWEEP_SENTENCE}:")
     choices = [names[:n] for n in range(len(names), 0, -1)]
-    console.print(
-        widest_that_fits(
-            console, choices, lambda some: drawn(sweep_trial_sheet(result, some), console)
-        )
-    )
+    show_widest(console, choices, lambda some: drawn(sweep_trial_sheet(result, some), console))
 
 
 def definitions(result: Document) -> list[tuple[str, str | None]]:

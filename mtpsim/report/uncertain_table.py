@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.report.document import Document, fixed, short_names, value_text
 from mtpsim.report.sheet import Column, Row, Sheet
-from mtpsim.report.terminal import drawn, say
+from mtpsim.report.terminal import drawn, say, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ def print_uncertain(point: Document, console: Console) -> None:
     if found:
         console.print()
         say(console, uncertain_sentence(found), "bold")
-        console.print(drawn(uncertain_sheet(found), console))
+        show_table(console, drawn(uncertain_sheet(found), console))
         console.print()
         say(console, worth_sentence(found))
     if declared:
