@@ -12,7 +12,7 @@ from mtpsim.choice import against_one, log_of
 from mtpsim.contest import Contest, Log
 from mtpsim.estimate import Estimates
 from mtpsim.learning import Learning, learning
-from mtpsim.measured import Document, Measured, interval
+from mtpsim.measured import Document, Measured, interval, of_requests
 from mtpsim.policy import Oracle
 from mtpsim.tally import Floats
 
@@ -26,7 +26,7 @@ ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not
 def adaptive(measured: Measured, best: int) -> Document | None:
     """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
     contest = measured.plan.contest
-    if contest is None or measured.log is None:
+    if contest is None or measured.log is None or measured.policy_tails is None:
         return None
     speedup = measured.sharp(estimate.with_policies)
     depths = measured.layout.depth + 1
@@ -41,7 +41,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
     length, time = (
         measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
     )
-    ease = _ease(measured)
+    ease, single = _ease(measured), of_requests(measured.policy_tails)
     policies = []
     for i, player in enumerate(contest.players):
         low, high = gain[i + 1] - half[i + 1], gain[i + 1] + half[i + 1]
@@ -65,6 +65,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
                 "captured": interval(captured, i) if captured else None,
                 "accept_length": interval(length, i),
                 "round_time": interval(time, i),
+                **single[i],
                 "depths": [float(share) for share in totals[3:] / totals[2]],
                 "learning": _learning(measured.log[i], ease),
             }

@@ -19,7 +19,7 @@ from mtpsim.estimate import Estimates, Theory
 from mtpsim.experiment import Experiment, Point
 from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
-from mtpsim.tails import Tails
+from mtpsim.tails import SHARES, Tails
 from mtpsim.tally import Floats, Tally
 from mtpsim.variants import Outcomes
 from mtpsim.verdicts import Error
@@ -42,6 +42,7 @@ class Measured:
     tails: Tails
     outcomes: Outcomes | None = None
     log: Log | None = None
+    policy_tails: Tails | None = None
     failure: str | None = None
 
     @property
@@ -129,4 +130,20 @@ def intervals(estimates: Estimates) -> Document:
         "mean": [number(v) for v in estimates.values],
         "low": [number(v) for v in estimates.low],
         "high": [number(v) for v in estimates.high],
+    }
+
+
+def of_requests(tails: Tails) -> list[Document]:
+    """``request_time`` and ``request_speed`` by depth or policy: quantiles and their intervals."""
+    return [
+        {"request_time": _quantiles(time), "request_speed": _quantiles(speed)}
+        for time, speed in zip(*tails, strict=True)
+    ]
+
+
+def _quantiles(cells: Floats) -> Document:
+    """By share of the requests; ``cells`` ``[SHARES, 3]``."""
+    return {
+        f"p{100 * share:g}": dict(zip(("mean", "low", "high"), map(number, cell), strict=True))
+        for share, cell in zip(SHARES, cells, strict=True)
     }

@@ -23,7 +23,7 @@ from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.report.progress import Reporter
 from mtpsim.simulate import play_policies
-from mtpsim.tails import sample_rows, tails
+from mtpsim.tails import Tails, policy_tails, sample_policies, sample_rows, tails
 from mtpsim.tally import Tally
 from mtpsim.variants import Outcomes, Variants, simulate_variants
 from mtpsim.work import Work
@@ -232,8 +232,15 @@ class PointJob:
         return Measured(
             *(self.point, self.plan, work.source, work.latency, self.tally),
             *(reached, interrupted, found, tails(rows, self.plan, confidence)),
-            *(self.outcomes, self._log(), self.failure),
+            *(self.outcomes, self._log(), self._policy_tails(), self.failure),
         )
+
+    def _policy_tails(self) -> Tails | None:
+        """Quantiles of requests under every policy."""
+        if self.plan.contest is None:
+            return None
+        totals = sample_policies(self.plan, self.tally.count, self._first_request)
+        return policy_tails(totals, self.simulation.confidence)
 
     def _log(self) -> Log | None:
         """Some requests under every policy, round by round."""

@@ -16,9 +16,8 @@ from mtpsim.choice import choose, log_of
 from mtpsim.control import factors
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
-from mtpsim.measured import Document, Measured, interval, number
+from mtpsim.measured import Document, Measured, interval, number, of_requests
 from mtpsim.on_trial import diagnostics, trial
-from mtpsim.tails import SHARES
 from mtpsim.tally import Floats
 from mtpsim.verdicts import judge
 
@@ -169,7 +168,8 @@ def _document(measured: Measured) -> Document:
             "best": float(choice.probability[k]),
             "regret": float(choice.regret[k]),
         }
-    _add_tails(depths, measured)
+    for depth, found in zip(depths, of_requests(measured.tails), strict=True):
+        depth.update(found)
     advice = advise(speedup, steps, choice, simulation.confidence, indifference)
     return {
         "set": measured.point.set,
@@ -243,18 +243,6 @@ def _depths(
             }
         documents.append(document)
     return documents
-
-
-def _add_tails(depths: list[Document], measured: Measured) -> None:
-    """Enter quantiles of requests at each depth."""
-    for name, table in zip(("request_time", "request_speed"), measured.tails, strict=True):
-        for depth, cells in zip(depths, table, strict=True):
-            depth[name] = {
-                f"p{100 * share:g}": dict(
-                    zip(("mean", "low", "high"), map(number, cell), strict=True)
-                )
-                for share, cell in zip(SHARES, cells, strict=True)
-            }
 
 
 def _variance(measured: Measured) -> Document:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mtpsim.spec import Spec
 
@@ -65,6 +66,17 @@ class Simulation(Spec):
     max_requests: Annotated[int, Field(ge=2, le=10**12)] = Field(
         10_000_000, description="where a run to a precision gives up"
     )
+
+    @field_validator("rounds", "tokens", mode="before")
+    @classmethod
+    def _one_length(cls, given: Any) -> Any:
+        if isinstance(given, list | dict | str):
+            raise ValueError(
+                f"{reprlib.repr(given)} is given; it must be a whole number, one length for all "
+                'requests. Mixed lengths are those of a log: model = "trace" with as_recorded = '
+                "true; [sweep] tries lengths one after the other"
+            )
+        return given
 
     @model_validator(mode="before")
     @classmethod

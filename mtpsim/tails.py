@@ -12,17 +12,21 @@ from typing import NamedTuple
 import numpy as np
 
 from mtpsim.compile import UNIT_TICKS, Plan
-from mtpsim.simulate import simulate_requests
+from mtpsim.simulate import play_policies, simulate_requests
 from mtpsim.tally import Floats
 
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 MOST = 50_000  # requests: p99 then rests on 500 beyond it
 MOST_TICKS = 2**26  # rounds or tokens that are played again at most, some tenths of a second
+MOST_PLAYED = 2**23  # rounds or tokens of all policies together: they cost some 20 times as much
 LEAST = 100  # requests, however long they are
 
 
 class Tails(NamedTuple):
-    """Quantiles of a request's time in ms and of its tokens a second, ``[K + 1, SHARES, 3]``."""
+    """Quantiles of a request's time in ms and of its tokens a second, ``[D, SHARES, 3]``.
+
+    A row is a depth, 0 to K, or a policy.
+    """
 
     time: Floats
     speed: Floats
@@ -37,21 +41,38 @@ def sample_rows(plan: Plan, requests: int, first: int = 0) -> Floats:
         first: number of its first request, a multiple of the unit.
 
     """
-    plain, unit = replace(plan, contest=None), plan.unit
-    ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // unit
-    most = min(requests, MOST, max(MOST_TICKS // ticks, LEAST))
-    firsts = range(0, most, unit)
-    return np.concatenate(
-        [simulate_requests(plain, first + f, min(unit, most - f)) for f in firsts]
-    )
+    plain = replace(plan, contest=None)
+    pieces = _pieces(plan, requests, MOST_TICKS, first)
+    return np.concatenate([simulate_requests(plain, *piece) for piece in pieces])
+
+
+def sample_policies(plan: Plan, requests: int, first: int = 0) -> Floats:
+    """Tokens and ms of the first requests under every policy, ``[policies, n, 2]``.
+
+    Args:
+        plan: the point; it has policies.
+        requests: and
+        first: as for :func:`sample_rows`. Each policy plays the same requests, as long as they
+            are under the fixed depths.
+
+    """
+    pieces = _pieces(plan, requests, MOST_PLAYED // plan.layout.policies, first)
+    return np.concatenate([play_policies(plan, *piece)[0][..., :2] for piece in pieces], axis=1)
+
+
+def _pieces(plan: Plan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
+    """First request and number of requests of each unit that is played again."""
+    ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // plan.unit
+    most = min(requests, MOST, max(most_ticks // ticks, LEAST))
+    return [(first + at, min(plan.unit, most - at)) for at in range(0, most, plan.unit)]
 
 
 def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:
     """Quantiles of independent values, and their intervals between order statistics.
 
     The number of values below the true quantile is binomial, whatever their law; so the ends are
-    the order statistics of its tails (Conover 1999, section 3.2), at least at ``confidence`` where
-    the law is continuous.
+    the order statistics of its tails (Conover 1999, section 3.2). They hold at least at
+    ``confidence``, and more often where values may be equal.
 
     Args:
         values: ``[n]``.
@@ -86,8 +107,17 @@ def _binomial(share: float, count: int, p: float) -> int:
 
 def tails(rows: Floats, plan: Plan, confidence: float) -> Tails:
     """Quantiles of requests by depth, with their intervals; ``rows`` as of :func:`sample_rows`."""
-    times, tokens = rows[:, plan.layout.seconds], rows[:, plan.layout.tokens]
+    return _tails(rows[:, plan.layout.tokens].T, rows[:, plan.layout.seconds].T, confidence)
+
+
+def policy_tails(totals: Floats, confidence: float) -> Tails:
+    """The same by policy; ``totals`` as of :func:`sample_policies`."""
+    return _tails(totals[..., 0], totals[..., 1], confidence)
+
+
+def _tails(tokens: Floats, times: Floats, confidence: float) -> Tails:
+    """Of tokens and ms by depth or policy, and by request, ``[D, n]``."""
     tables = (times, 1000 * tokens / times)
     return Tails(
-        *(np.stack([quantiles(c, SHARES, confidence) for c in table.T]) for table in tables)
+        *(np.stack([quantiles(row, SHARES, confidence) for row in table]) for table in tables)
     )

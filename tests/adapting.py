@@ -72,10 +72,13 @@ def confidences(rng, engine, full, scores):
     return np.array(found)
 
 
-def request(rng, chain, spec, setting, engine, *, rounds=None, tokens=None):
-    """One request under a policy: tokens, ms, rounds, rounds at each depth."""
+def request(rng, chain, spec, setting, engine, *, text=None, rounds=None, tokens=None):
+    """One request under a policy: tokens, ms, rounds, rounds at each depth.
+
+    Its text is drawn by ``rng``, or is one with the words of the kernel.
+    """
     p, m = spec.parameters(setting), np.zeros(max(spec.memory(setting), 1))
-    rule, text, deep = spec.functions(), Text(rng, chain), setting.depth
+    rule, text, deep = spec.functions(), text or Text(rng, chain), setting.depth
     rule.start(p, m)
     made, ms, tick, previous, played = 0, 0.0, 0, -1, []
     rejected = None

@@ -6,6 +6,7 @@ no addressed words, no quantile tables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -146,3 +147,18 @@ def log_likelihood(chain, drafted, accepted):
         return chance * total
 
     return np.log(sum(chain.start[s] * rounds(0, s) for s in range(chain.states)))
+
+
+def quantile(values, share, confidence):
+    """A quantile and its interval: values counted one by one, ends by sums of binomial chances."""
+    values, n = sorted(values), len(values)
+    middle = next(v for i, v in enumerate(values) if (i + 1) / n >= share - 1e-12)
+    chances = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+    spare = (1 - confidence) / 2
+    low, high = math.nan, math.nan
+    for rank in range(1, n + 1):  # the value of this rank is too high where fewer lie below
+        if sum(chances[:rank]) <= spare:
+            low = values[rank - 1]
+        if math.isnan(high) and sum(chances[rank:]) <= spare:
+            high = values[rank - 1]
+    return middle, low, high

@@ -11,6 +11,7 @@ from test_report_figures import texts
 import mtpsim
 from mtpsim.report.policies import best_policy, verdict
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
+from mtpsim.report.requests import policy_tail_sentence, policy_tail_sheet
 from mtpsim.report.table import render
 
 FILE = f"""\
@@ -177,9 +178,26 @@ def test_learning_is_drawn_where_the_text_changes(one):
 
 def test_rows_have_a_line_a_policy_and_quantity(one):
     rows = [row for row in one.rows() if row.get("policy") == "heuristic"]
-    assert [row["quantity"] for row in rows] == [
-        *("speedup", "gain", "captured", "accept_length", "round_time")
-    ]
+    names = [row["quantity"] for row in rows]
+    assert names[:5] == ["speedup", "gain", "captured", "accept_length", "round_time"]
+    shares = ("p1", "p5", "p50", "p95", "p99")
+    assert names[5:] == [f"request_{kind}_{s}" for kind in ("time", "speed") for s in shares]
     assert rows[1]["mean"] == policy(one, "heuristic")["gain"]["mean"]
     assert rows[1]["verdict"] == "faster"
     assert rows[0]["depth"] is None
+
+
+def test_single_requests_of_policies_have_a_sentence_and_a_table(one):
+    point = one.points[0]
+    told = policy(one, "heuristic")["request_time"]["p99"]["mean"]
+    assert "Under heuristic it takes p50" in policy_tail_sentence(point)
+    assert f"p99 {told / 1000:,.2f} s" in policy_tail_sentence(point)
+    assert policy_tail_sentence(point) in " ".join(str(one).split())
+    sheet = policy_tail_sheet(point["adaptive"])
+    names = [entry["name"] for entry in point["adaptive"]["policies"]]
+    assert [row.cells[0] for row in sheet.rows] == names
+    assert sheet.rows[names.index("heuristic")].tone == "best"
+    assert all(len(row.cells) == len(sheet.columns) for row in sheet.rows)
+    assert policy_tail_sentence({"adaptive": None}) == ""
+    bare = [{**entry, "request_time": None} for entry in point["adaptive"]["policies"]]
+    assert policy_tail_sentence({"adaptive": {**point["adaptive"], "policies": bare}}) == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mtpsim.report.document import MISSING, Document, best_depth, known
+from mtpsim.report.policies import best_policy
 from mtpsim.report.sheet import Column, Row, Sheet
 
 TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
@@ -12,13 +13,24 @@ def tail_sentence(point: Document) -> str:
     """How long a request takes at the best depth, in the middle and for the slowest."""
     best = best_depth(point)
     depth: Document = next((d for d in point["depths"] if d["depth"] == best), {})
-    time, speed = depth.get("request_time"), depth.get("request_speed")
+    return _takes(f"A request at depth {best}", depth)
+
+
+def policy_tail_sentence(point: Document) -> str:
+    """The same under the fastest policy that an engine could run."""
+    policy = best_policy(point["adaptive"]) if point.get("adaptive") else None
+    return _takes(f"Under {policy['name']} it", policy) if policy else ""
+
+
+def _takes(subject: str, found: Document) -> str:
+    """How long a request takes at a depth or under a policy; empty where that is not known."""
+    time, speed = found.get("request_time"), found.get("request_speed")
     if not time or not speed:
         return ""
-    texts = [f"p{share} {_duration(time[f'p{share}'])}" for share in (50, 95, 99)]
-    middle, slow = (_speed(speed[key]["mean"]) for key in ("p50", "p1"))
+    texts = [f"{share} {_duration(time[share])}" for share in TIMES]
+    middle, slow = (_speed(speed[share]["mean"]) for share in ("p50", "p1"))
     return (
-        f"A request at depth {best} takes {', '.join(texts)}; {middle} tokens/s in the middle, "
+        f"{subject} takes {', '.join(texts)}; {middle} tokens/s in the middle, "
         f"{slow} for the slowest 1 %."
     )
 
@@ -69,13 +81,28 @@ def variance_sheet(found: Document) -> Sheet:
 
 def tail_sheet(point: Document) -> Sheet:
     """A row a depth: quantiles of the time and the speed of single requests."""
-    times = [f"{share} of time" for share in TIMES]
-    speeds = [f"{share} of tokens/s" for share in SPEEDS]
     best, rows = best_depth(point), []
     for depth in point["depths"]:
-        cells = [str(depth["depth"])]
-        cells += [_duration(depth["request_time"][share]) for share in TIMES]
-        cells += [_speed(depth["request_speed"][share]["mean"]) for share in SPEEDS]
         found = depth["depth"] == best
-        rows.append(Row(cells, "best" if found else "", found))
-    return Sheet([Column(name) for name in ("depth", *times, *speeds)], rows)
+        rows.append(Row([str(depth["depth"]), *_cells(depth)], "best" if found else "", found))
+    return Sheet([Column("depth"), *_columns()], rows)
+
+
+def policy_tail_sheet(adaptive: Document) -> Sheet:
+    """The same, a row a policy; tones as in the table of what they gain."""
+    best, rows = best_policy(adaptive), []
+    for policy in adaptive["policies"]:
+        tone = "best" if policy is best else "faint" if policy["knows"] else ""
+        rows.append(Row([policy["name"], *_cells(policy)], tone))
+    return Sheet([Column("policy", left=True), *_columns()], rows)
+
+
+def _columns() -> list[Column]:
+    times = [f"{share} of time" for share in TIMES]
+    return [Column(name) for name in (*times, *(f"{share} of tokens/s" for share in SPEEDS))]
+
+
+def _cells(found: Document) -> list[str]:
+    """Of a depth or a policy."""
+    times = [_duration(found["request_time"][share]) for share in TIMES]
+    return times + [_speed(found["request_speed"][share]["mean"]) for share in SPEEDS]

@@ -47,6 +47,9 @@ def rows(result: Document) -> list[Row]:
                 row = {**place, "policy": policy["name"], "quantity": quantity}
                 row.update(policy[quantity] or {})
                 tidy.append({name: row.get(name) for name in names})
+            for quantity, cell in _of_requests(policy):
+                row = {**place, "policy": policy["name"], "quantity": quantity, **cell}
+                tidy.append({name: row.get(name) for name in names})
     return tidy
 
 
@@ -58,14 +61,19 @@ def _cells(depth: Document) -> list[tuple[str, Row]]:
         for quantity in QUANTITIES
         if depth.get(quantity)
     ]
-    cells += [
-        (f"{name}_{share}", dict(cell))
-        for name in TAILS
-        for share, cell in (depth.get(name) or {}).items()
-    ]
+    cells += _of_requests(depth)
     if depth.get(SINGLE) is not None:
         cells.append((SINGLE, {"theory": depth[SINGLE]}))
     return cells
+
+
+def _of_requests(found: Document) -> list[tuple[str, Row]]:
+    """Quantiles of single requests of a depth or a policy, under names of their own."""
+    return [
+        (f"{name}_{share}", dict(cell))
+        for name in TAILS
+        for share, cell in (found.get(name) or {}).items()
+    ]
 
 
 def write_csv(result: Document, path: Path | str) -> Path:

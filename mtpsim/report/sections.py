@@ -175,14 +175,16 @@ def _robust(point: Document) -> Section:
 
 
 def _requests(point: Document, drawn: Pictures) -> Section:
-    sentence, heading = requests.tail_sentence(point), "Single requests"
+    heading = "Single requests"
     if not all(depth.get("request_time") for depth in point["depths"]):
         return Section("requests", heading)
-    table = Table("Quantiles of requests by depth", requests.tail_sheet(point))
-    text = [sentence] if sentence else []
-    return Section(
-        "requests", heading, text=text, tables=[table], pictures=_some(drawn, "requests")
-    )
+    tables = [Table("Quantiles of requests by depth", requests.tail_sheet(point))]
+    played: Document = point.get("adaptive") or {"policies": []}
+    if any(policy.get("request_time") for policy in played["policies"]):
+        tables.append(Table("Quantiles by policy", requests.policy_tail_sheet(played)))
+    told = requests.tail_sentence(point), requests.policy_tail_sentence(point)
+    text = [sentence for sentence in told if sentence]
+    return Section("requests", heading, text=text, tables=tables, pictures=_some(drawn, "requests"))
 
 
 def _diagnostics(point: Document, drawn: Pictures) -> Section:

@@ -27,7 +27,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.report.margins import margins
 from mtpsim.report.policies import print_policies, print_sweep_policies
-from mtpsim.report.requests import tail_sentence, variance_sentence
+from mtpsim.report.requests import policy_tail_sentence, tail_sentence, variance_sentence
 from mtpsim.report.sheet import Column, Row, Sheet
 from mtpsim.report.terminal import drawn, say, show_widest
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
@@ -119,6 +119,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     for sentence in [
         *findings(point),
         tail_sentence(point),
+        policy_tail_sentence(point),
         variance_sentence(point),
         undecided_sentence(point),
     ]:

@@ -34,9 +34,16 @@ def requests_figure(result: Document) -> Figure:
     frame.name_axes("depth", "tokens a second")
     frame.note(
         f"{remark}Dot: the median request; thick: from p5 to p95; thin: from p1 to p99. Of up "
-        "to 50,000 requests of the length simulated: longer ones would differ less."
+        f"to 50,000 requests{_length(result)}."
     )
     return frame.figure
+
+
+def _length(result: Document) -> str:
+    """Which length the quantiles are of, in words."""
+    if result.get("experiment", {}).get("simulation", {}).get("as_recorded"):
+        return ", each as long as it was recorded"
+    return " of the length simulated: longer ones would differ less"
 
 
 def _quantile(point: Document, share: str) -> Floats:
