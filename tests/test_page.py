@@ -26,7 +26,7 @@ from test_policy_report import FILE as POLICIES
 from test_uncertain import HEAD, KNOWN, SETS
 
 import mtpsim
-from mtpsim.report.document import bracketed, fixed, plus_minus, shared_decimals
+from mtpsim.report.document import fixed, plus_minus, shared_decimals
 from mtpsim.report.page import LOOK, render_page
 from mtpsim.report.plots import figures, speedup_figure
 from mtpsim.report.style import PALE
@@ -47,6 +47,7 @@ SIMULATED = {"policies": POLICIES, "uncertain": UNCERTAIN, "batch": BATCH}
 WRITTEN = ("one", "deep", "sweep", "long sweep", "grid", "no exact solution")
 SVG = "{http://www.w3.org/2000/svg}svg"
 HOSTILE = "</script></title><img src=x onerror=alert(1)> {{7*7}} {% raw %} & \x00\x1b"
+DEPTHS = "Depths, the one to run marked"
 KEYS = {
     "policies": {"policies", "requests", "variance", "diagnostics"},
     "uncertain": {"uncertainty", "robust", "requests"},
@@ -170,24 +171,35 @@ def test_advice_stands_first_with_its_why():
 @pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])
 def test_depth_table_has_the_documents_numbers(which):
     point = made(which)[1]["points"][0]
-    rows = rows_of(captioned(tree(which), "Depths, the one to run marked"))
+    table = captioned(tree(which), DEPTHS)
+    heads, rows = [text_of(th) for th in table.iterfind("thead/tr/th")], rows_of(table)
     assert len(rows) == len(point["depths"])
     digits = shared_decimals([depth["speedup"] for depth in point["depths"]])
     lengths = shared_decimals([depth["accept_length"] for depth in point["depths"]])
     for row, depth in zip(rows, point["depths"], strict=True):
         assert row[0] == str(depth["depth"])
-        assert row[1] == plus_minus(depth["accept_length"], lengths)
-        assert row[3] == bracketed(depth["speedup"], digits)
-        assert float(row[3].split()[0]) == pytest.approx(
+        row = dict(zip(heads, row, strict=True))
+        assert row["accept length"] == plus_minus(depth["accept_length"], lengths)
+        assert row["speedup"] == plus_minus(depth["speedup"], digits)
+        assert float(row["speedup"].split()[0]) == pytest.approx(
             depth["speedup"]["mean"], abs=0.51 * 10**-digits
         )
-        assert row[4] == fixed(depth["speedup"]["exact"], digits)
-        assert row[5] == fixed(depth["speedup"]["theory"], digits)
-        assert row[-1] == ((depth["theory_error"] or {}).get("verdict") or "-")
+        assert row["speedup, exact"] == fixed(depth["speedup"]["exact"], digits)
+        assert row["speedup, theory"] == fixed(depth["speedup"]["theory"], digits)
+        assert row["theory verdict"] == ((depth["theory_error"] or {}).get("verdict") or "-")
+
+
+def test_a_narrow_window_shows_what_decides():
+    """The rest of a table may need to be scrolled to."""
+    heads = [text_of(th) for th in captioned(tree("one"), DEPTHS).iterfind("thead/tr/th")]
+    assert heads[:4] == ["depth", "speedup", "advice", "theory verdict"]
+    rows = rows_of(captioned(tree("one"), DEPTHS))
+    assert max(sum(map(len, row[:4])) for row in rows) <= 40
+    assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
 
 
 def test_the_depth_to_run_is_marked():
-    table = captioned(tree("one"), "Depths, the one to run marked")
+    table = captioned(tree("one"), DEPTHS)
     marked = [row for row in table.findall("tbody/tr") if "marked" in text_of(row)]
     assert [row.get("class") for row in marked] == ["best"]
     assert text_of(marked[0]).startswith("▸marked: 2")

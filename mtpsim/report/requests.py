@@ -38,8 +38,9 @@ def _takes(subject: str, found: Document) -> str:
 def _duration(cell: Document) -> str:
     """A time with its interval, in the unit that reads best."""
     scale, unit = (1000.0, "s") if cell["mean"] >= 10_000 else (1.0, "ms")
+    digits = 0 if 1000 <= cell["mean"] < 10_000 else 2
     mean, low, high = (
-        f"{cell[field] / scale:,.2f}" if known(cell[field]) else "?"
+        f"{cell[field] / scale:,.{digits}f}" if known(cell[field]) else "?"
         for field in ("mean", "low", "high")
     )
     return f"{mean} {unit} [{low}, {high}]"

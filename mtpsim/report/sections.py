@@ -35,9 +35,10 @@ from mtpsim.report.trial_table import (
 )
 
 LAYOUT = (
-    *("length±", "time±", "speedup[]", "speedup.exact", "speedup.theory"),
-    *("gain±", "break-even", "advice", "verdict"),
+    *("speedup±", "advice", "verdict", "speedup.theory", "speedup.exact"),
+    *("gain±", "break-even", "length±", "time±"),
 )
+"""What decides stands first: a narrow window shows the columns on the left."""
 MAIN = ("speedup", "marginal", "accepted", "theory", "latency")
 TRIAL = "Had you plugged in other rates"
 Pictures = Mapping[str, Picture]
@@ -228,7 +229,7 @@ def _sweep(result: Document) -> list[Section]:
 
 def _with_advice(result: Document) -> Sheet:
     """The summary of a sweep, and the advice of each point in words."""
-    sheet = summary_sheet(result)
+    sheet = summary_sheet(result, "±")
     told = [(point.get("advice") or {}).get("sentence") or "" for point in result["points"]]
     rows = [Row([*row.cells, text]) for row, text in zip(sheet.rows, told, strict=True)]
     return Sheet([*sheet.columns, Column("advice", left=True, folds=True)], rows)
