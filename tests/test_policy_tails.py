@@ -61,9 +61,10 @@ TWINS = [
     (steered, "round", {"tokens": 30}),
     (steered, "token", {"rounds": 12}),
 ]
+NAMES = ["two states, round", "two states, token", "steered, round", "steered, token"]
 
 
-@pytest.mark.parametrize(("chain", "clock", "horizon"), TWINS, ids=str)
+@pytest.mark.parametrize(("chain", "clock", "horizon"), TWINS, ids=NAMES)
 def test_every_request_and_every_quantile_is_that_of_the_twin(chain, clock, horizon):
     options = {"switch_cost": 1.5, "catch_up": 4.0}
     simulated = plan(chain(clock), RULES, seed=SEED, options=options, **horizon)
