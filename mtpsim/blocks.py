@@ -9,9 +9,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from mtpsim.acceptance import Recording, Source
+
+UNIT_TICKS = 2**20  # work of a unit, about 4 ms: fixed by the experiment, never by the machine
+UNIT_ROWS = 16384  # bounds the memory of a unit where requests are short
 FIRST, OCTAVE, LARGEST = 64, 32, 6  # blocks of one unit; then 32 of each size; up to 2^6 units
 FLOOR = 30  # units: a precision stop on fewer has poor coverage (docs/statistics.md)
 GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... units
+
+
+def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
+    """Requests in a unit, of which blocks are made: a multiple of 64, ``UNIT_TICKS`` ticks."""
+    positions = source.depth + 1 if source.clock == "token" else 1
+    ticks = tokens or rounds * positions
+    if isinstance(source, Recording) and not ticks:
+        ticks = max(1, round(source.accepted.size / source.requests))
+    return int(np.clip(UNIT_TICKS // ticks // lanes * lanes, lanes, UNIT_ROWS))
 
 
 def edge(block: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
+from mtpsim.blocks import unit_of
 from mtpsim.contest import Contest
 from mtpsim.kernels.arguments import ChainArrays, Floats, NoiseArrays, RecordingArrays, Task
 from mtpsim.latency import CompiledLatency
@@ -17,8 +18,6 @@ from mtpsim.layout import Layout
 
 WORDS = 2.0**31
 KINDS = {"constant": 0, "cells": 1, "samples": 2}
-UNIT_TICKS = 2**20  # work of a unit, about 4 ms: fixed by the experiment, never by the machine
-UNIT_ROWS = 16384  # bounds the memory of a unit where requests are short
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,6 @@ def source_arrays(source: Source) -> ChainArrays | RecordingArrays:
         by_position = source.clock == "token"
         return RecordingArrays(source.accepted, source.begins, by_position)
     return chain_arrays(source)
-
-
-def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
-    """Requests in a unit, of which blocks are made: a multiple of 64, ``UNIT_TICKS`` ticks."""
-    positions = source.depth + 1 if source.clock == "token" else 1
-    ticks = tokens or rounds * positions
-    if isinstance(source, Recording) and not ticks:
-        ticks = max(1, round(source.accepted.size / source.requests))
-    return int(np.clip(UNIT_TICKS // ticks // lanes * lanes, lanes, UNIT_ROWS))
 
 
 def plan_of(

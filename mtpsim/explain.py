@@ -6,8 +6,7 @@ import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
-from mtpsim.blocks import FLOOR
-from mtpsim.compile import unit_of
+from mtpsim.blocks import FLOOR, unit_of
 from mtpsim.experiment import Experiment
 from mtpsim.simulation import Simulation
 from mtpsim.spread import scenarios

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtpsim.compile import UNIT_TICKS, Plan
+from mtpsim.blocks import UNIT_TICKS
+from mtpsim.compile import Plan
 from mtpsim.simulate import play_policies, simulate_requests
 from mtpsim.tally import Floats
 

@@ -151,17 +151,6 @@ def test_schema_prints_json(capsys):
     assert json.loads(capsys.readouterr().out)["title"] == "mtpsim experiment"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
-def test_light_verbs_load_no_heavy_library(arguments):
-    code = (
-        "import sys; from mtpsim.cli import main; main(sys.argv[1:]); "
-        "heavy = {'numba', 'scipy.stats', 'matplotlib', 'rich'} & sys.modules.keys(); "
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_what_was_done(number, tmp_path):
     out = tmp_path / "out"

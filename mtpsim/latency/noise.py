@@ -358,4 +358,3 @@ Noise = Annotated[
     Discriminator(_kind),
     BeforeValidator(_known_kind),
 ]
-SpikeNoise.model_rebuild()

@@ -1,0 +1,50 @@
+"""What a command loads before it can do its work; no time is asserted."""
+
+import subprocess
+import sys
+
+import pytest
+
+ARTICLE = "experiments/article.toml"
+HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
+
+
+def loaded(*arguments):
+    """The modules that a process has after a command that went well."""
+    code = (
+        "import sys; from mtpsim.cli import main; code = main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
+def test_light_verbs_load_no_heavy_library(arguments):
+    assert not loaded(*arguments) & HEAVY
+
+
+def test_help_loads_no_library_at_all():
+    assert not loaded("--help") & {"numpy", "pydantic"}
+
+
+def test_check_loads_nothing_that_solves_or_compiles():
+    ours = {name for name in loaded("check", ARTICLE) if name.startswith("mtpsim.")}
+    assert "mtpsim.explain" in ours
+    assert not ours & {"mtpsim.compile", "mtpsim.exact", "mtpsim.contest", "mtpsim.optimal"}
+
+
+def test_models_are_built_when_a_file_is_read_and_not_before():
+    code = """
+import mtpsim.experiment
+from mtpsim.spec import Spec
+kinds = [Spec]
+for kind in kinds:
+    kinds += kind.__subclasses__()
+assert len(kinds) > 50
+print([kind.__name__ for kind in kinds if kind.__pydantic_complete__])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
