@@ -8,16 +8,32 @@ long one hands its workers pieces that are worth the way.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.tally import Tally
 
 UNIT_TICKS = 2**20  # work of a unit, about 4 ms: fixed by the experiment, never by the machine
 UNIT_ROWS = 16384  # bounds the memory of a unit where requests are short
 FIRST, OCTAVE, LARGEST = 64, 32, 6  # blocks of one unit; then 32 of each size; up to 2^6 units
 FLOOR = 30  # units: a precision stop on fewer has poor coverage (docs/statistics.md)
 GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... units
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Blocks ``first`` .. ``end - 1`` of a point, and their tally."""
+
+    first: int
+    end: int
+    tally: Tally
+
+    @classmethod
+    def empty(cls, columns: int, first: int = 0) -> Stretch:
+        """No block yet."""
+        return cls(first, first, Tally.empty(columns))
 
 
 def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:

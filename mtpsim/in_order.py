@@ -12,9 +12,8 @@ from concurrent.futures import (
     Future,
     wait,
 )
-from dataclasses import dataclass
 
-from mtpsim.blocks import asked_at, blocks_for, edge
+from mtpsim.blocks import Stretch, asked_at, blocks_for, edge
 from mtpsim.crew import Crew, LostWorkersError
 from mtpsim.tally import Tally
 from mtpsim.work import Work, WorkerMismatchError
@@ -27,20 +26,6 @@ LOST = (BrokenExecutor, CancelledError, TimeoutError, LostWorkersError, Connecti
 
 class PoisonBlockError(RuntimeError):
     """A block that fails wherever it is tried."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Blocks ``first`` .. ``end - 1`` of a point, and their tally."""
-
-    first: int
-    end: int
-    tally: Tally
-
-    @classmethod
-    def empty(cls, columns: int, first: int = 0) -> Stretch:
-        """No block yet."""
-        return cls(first, first, Tally.empty(columns))
 
 
 class Queue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
 from mtpsim.tails import SHARES, Tails
 from mtpsim.tally import Floats, Tally
-from mtpsim.variants import Outcomes
 from mtpsim.verdicts import Error
+
+if TYPE_CHECKING:
+    from mtpsim.variants import Outcomes
 
 Document = dict[str, Any]
 

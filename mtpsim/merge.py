@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtpsim import __version__
-from mtpsim.experiment import Experiment, Point, load
+from mtpsim.blocks import Stretch
+from mtpsim.experiment import Experiment, Point
 from mtpsim.identity import work_hash
-from mtpsim.in_order import Stretch
 from mtpsim.job import Started, result_of
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.point import PointJob, name_of
 from mtpsim.problems import InputError, Problem
 from mtpsim.report.progress import Silent
 from mtpsim.result import Result
-from mtpsim.store import EXPERIMENT, TALLIES, Tallies
+from mtpsim.store import EXPERIMENT, TALLIES, Tallies, experiment_of
 from mtpsim.tally import Tally
 
 
@@ -42,19 +42,6 @@ class Merged:
     result: Result
     used: dict[str, list[Piece]]
     overlaps: list[str]
-
-
-def experiment_of(run: Path) -> Experiment:
-    """The experiment of a run directory, finished or not.
-
-    Raises:
-        InputError: it is none.
-
-    """
-    if not (run / EXPERIMENT).is_file():
-        message = f"is no run directory: it has no {EXPERIMENT}"
-        raise InputError([Problem(str(run), "", None, message)])
-    return load(run / EXPERIMENT)
 
 
 def merge(runs: list[Path], command: list[str] | None = None) -> Merged:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtpsim import store
 from mtpsim.experiment import Experiment
 from mtpsim.identity import content_hash
 from mtpsim.measured import Document
-from mtpsim.merge import Merged, experiment_of, merge
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
 from mtpsim.run_verb import DONE, say, show
+
+if TYPE_CHECKING:
+    from mtpsim.merge import Merged
 
 
 def merge_command(runs: list[Path], options: RunOptions) -> int:
@@ -25,6 +28,8 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
         InputError: runs can't be merged, or the directory can't be written or holds a run.
 
     """
+    from mtpsim.merge import merge  # numba: `show` may do without
+
     folder = options.out
     if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
         message = "holds a run already; give an empty directory"
@@ -37,7 +42,7 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
         for text in merged.overlaps:
             say(text, options.quiet)
         try:
-            code, paths = _write(merged, experiment_of(runs[0]), options)
+            code, paths = _write(merged, store.experiment_of(runs[0]), options)
         except BaseException:  # a half of a merge looks like a run, and would be refused next time
             store.forget(folder)
             raise
@@ -64,9 +69,11 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
         InputError: it is no run directory, or its files can't be read.
 
     """
-    experiment = experiment_of(run)
+    experiment = store.experiment_of(run)
     document = store.finished(run)
     if document is None:
+        from mtpsim.merge import merge  # numba: not for a run that is finished
+
         merged = merge([run])
         for text in merged.overlaps:
             say(text)

@@ -8,7 +8,7 @@ from typing import Protocol
 from mtpsim import __version__
 from mtpsim.acceptance import Recording, Source
 from mtpsim.aim import half_width
-from mtpsim.blocks import FLOOR, asked_at, edge
+from mtpsim.blocks import FLOOR, Stretch, asked_at, edge
 from mtpsim.contest import Log
 from mtpsim.control import Controls, controlled, controls_of
 from mtpsim.crew import Crew
@@ -16,7 +16,7 @@ from mtpsim.dependence import dependence, sample_size
 from mtpsim.estimate import Theory
 from mtpsim.experiment import Point
 from mtpsim.identity import work_hash
-from mtpsim.in_order import Stretch, last_block, simulate
+from mtpsim.in_order import last_block, simulate
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.measured import Measured, theory_of
 from mtpsim.record import Counts, record_requests

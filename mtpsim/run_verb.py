@@ -12,7 +12,6 @@ from mtpsim.experiment import Experiment
 from mtpsim.identity import content_hash, work_hash
 from mtpsim.measured import Document
 from mtpsim.options import RunOptions
-from mtpsim.point import name_of
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
 
@@ -112,6 +111,8 @@ def _used(folder: Path, before: Document, experiment: Experiment) -> str:
         InputError: nothing of it is: it is of another experiment.
 
     """
+    from mtpsim.point import name_of  # numba: not where a run is there already
+
     made, now = before["provenance"], experiment.simulation.seed
     if made.get("work") == work_hash(experiment) and made.get("seed") == now:
         return f"{folder} holds this run to another precision or part: its blocks are used"

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from mtpsim.experiment import Experiment
+from mtpsim.blocks import Stretch
+from mtpsim.experiment import Experiment, load
 from mtpsim.identity import to_toml
-from mtpsim.in_order import Stretch
 from mtpsim.measured import Document
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
@@ -226,6 +226,19 @@ def begin(folder: Path, experiment: Experiment) -> None:
     with suppress(OSError):
         aside.write_text(to_toml(experiment), encoding="utf-8")
         os.replace(aside, folder / EXPERIMENT)
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment of a run directory, finished or not.
+
+    Raises:
+        InputError: it is none.
+
+    """
+    if not (folder / EXPERIMENT).is_file():
+        message = f"is no run directory: it has no {EXPERIMENT}"
+        raise InputError([Problem(str(folder), "", None, message)])
+    return load(folder / EXPERIMENT)
 
 
 def finished(folder: Path) -> Document | None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from mtpsim.blocks import UNIT_TICKS
 from mtpsim.compile import Plan
-from mtpsim.simulate import play_policies, simulate_requests
 from mtpsim.tally import Floats
 
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -42,6 +41,8 @@ def sample_rows(plan: Plan, requests: int, first: int = 0) -> Floats:
         first: number of its first request, a multiple of the unit.
 
     """
+    from mtpsim.simulate import simulate_requests  # numba: not for `show`
+
     plain = replace(plan, contest=None)
     pieces = _pieces(plan, requests, MOST_TICKS, first)
     return np.concatenate([simulate_requests(plain, *piece) for piece in pieces])
@@ -57,6 +58,8 @@ def sample_policies(plan: Plan, requests: int, first: int = 0) -> Floats:
             are under the fixed depths.
 
     """
+    from mtpsim.simulate import play_policies  # numba: not for `show`
+
     pieces = _pieces(plan, requests, MOST_PLAYED // plan.layout.policies, first)
     return np.concatenate([play_policies(plan, *piece)[0][..., :2] for piece in pieces], axis=1)
 

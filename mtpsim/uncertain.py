@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mtpsim.choice import choose, log_of
 from mtpsim.experiment import Experiment
 from mtpsim.measured import Document
 from mtpsim.tally import Floats
-from mtpsim.variants import Outcomes
+
+if TYPE_CHECKING:
+    from mtpsim.variants import Outcomes
 
 
 def uncertainty(experiment: Experiment, outcomes: Outcomes | None) -> Document | None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from examples import TWO_DEEP, independent
 
+from mtpsim.blocks import Stretch
 from mtpsim.cli import main
-from mtpsim.in_order import Stretch
 from mtpsim.store import RESULT, TALLIES, Tallies
 from mtpsim.tally import Tally
 

@@ -8,8 +8,8 @@ import pytest
 from examples import LONG_RUN
 
 import mtpsim
+from mtpsim.blocks import Stretch
 from mtpsim.cli import main
-from mtpsim.in_order import Stretch
 from mtpsim.merge import Piece, disjoint, merge
 from mtpsim.store import RESULT, TALLIES, Tallies
 from mtpsim.tally import Tally

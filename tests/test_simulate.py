@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.blocks import FLOOR, asked_at, blocks_for, edge
-from mtpsim.in_order import Stretch, simulate
+from mtpsim.blocks import FLOOR, Stretch, asked_at, blocks_for, edge
+from mtpsim.in_order import simulate
 from mtpsim.options import ExecutorChoice
 from mtpsim.simulate import plan_experiment, simulate_requests, tally_block
 from mtpsim.tally import Tally

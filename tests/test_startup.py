@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from mtpsim.cli import main
 
 ARTICLE = "experiments/article.toml"
 HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
@@ -19,6 +22,18 @@ def loaded(*arguments):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The founding case at reduced size, finished, without its pictures; its file and directory."""
+    folder = tmp_path_factory.mktemp("finished")
+    file, out = folder / "small.toml", folder / "run"
+    file.write_text(Path(ARTICLE).read_text().replace("precision = 0.001", "requests = 2000"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtpsim.result.Result.save_report", lambda *_: [])
+        assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0
+    return file, out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
@@ -48,3 +63,18 @@ print([kind.__name__ for kind in kinds if kind.__pydantic_complete__])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_finished_run_is_told_of_without_numba_or_scipy(finished):
+    file, out = finished
+    for arguments in (
+        ["run", file, "--out", out, "--json"],
+        ["export", out, "--to", "sglang"],
+    ):
+        assert not loaded(*arguments) & HEAVY
+
+
+def test_a_finished_run_is_shown_without_numba(finished, tmp_path):
+    found = loaded("show", finished[1], "--out", tmp_path)
+    assert "matplotlib" in found
+    assert not found & {"numba", "matplotlib.pyplot", "scipy.stats", "scipy.linalg"}

@@ -22,11 +22,12 @@ import numpy as np
 
 import mtpsim
 from mtpsim import estimate
+from mtpsim.blocks import Stretch
 from mtpsim.compile import Plan, random_key
 from mtpsim.crew import Threads
 from mtpsim.estimate import Estimates
 from mtpsim.exact import solve
-from mtpsim.in_order import Stretch, simulate
+from mtpsim.in_order import simulate
 from mtpsim.simulate import tally_block
 from mtpsim.tally import Floats, Tally
 from mtpsim.work import Work
