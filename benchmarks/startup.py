@@ -1,4 +1,8 @@
-"""Seconds of whole commands, from a shell's point of view."""
+"""Seconds of whole commands, from a shell's point of view.
+
+Modules are compiled to bytecode once, as where the package is installed. An environment may forbid
+that (PYTHONDONTWRITEBYTECODE): each command would then compile all of mtpsim anew.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,20 @@ from collections.abc import Callable
 from tables import Table, best
 
 FILE = "experiments/article.toml"
+LIBRARIES = "import numba, scipy.stats, matplotlib.pyplot"
 
 
-def command(arguments: list[str]) -> Callable[[], float]:
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-        return time.perf_counter() - start
+def seconds(arguments: list[str], **changes: str) -> float:
+    """Of one command, with some variables of its environment changed."""
+    kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    line = [sys.executable, *arguments]
+    start = time.perf_counter()
+    subprocess.run(line, check=True, capture_output=True, env=kept | changes)
+    return time.perf_counter() - start
 
-    return once
+
+def command(*arguments: str) -> Callable[[], float]:
+    return lambda: seconds([*arguments])
 
 
 def run_of(cold: bool = False) -> Callable[[], float]:
@@ -28,11 +37,8 @@ def run_of(cold: bool = False) -> Callable[[], float]:
 
     def once() -> float:
         with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as empty:
-            environment = os.environ | ({"NUMBA_CACHE_DIR": empty} if cold else {})
-            line = [sys.executable, "-m", "mtpsim", "run", FILE, "--quiet", "--out", out]
-            start = time.perf_counter()
-            subprocess.run(line, check=True, capture_output=True, env=environment)
-            return time.perf_counter() - start
+            line = ["-m", "mtpsim", "run", FILE, "--quiet", "--out", out]
+            return seconds(line, **({"NUMBA_CACHE_DIR": empty} if cold else {}))
 
     return once
 
@@ -40,13 +46,13 @@ def run_of(cold: bool = False) -> Callable[[], float]:
 def table(turns: int, cold: int) -> Table:
     """``cold`` is the number of first runs, which compile for many seconds; with 0, none."""
     commands = {
-        'python -c "import numpy"': command(["-c", "import numpy"]),
-        "import numba, scipy.stats, matplotlib.pyplot": command(
-            ["-c", "import numba, scipy.stats, matplotlib.pyplot"]
-        ),
-        "mtpsim --help": command(["-m", "mtpsim", "--help"]),
-        "mtpsim check": command(["-m", "mtpsim", "check", FILE]),
+        'python -c "import numpy"': command("-c", "import numpy"),
+        "import numpy, pydantic.main": command("-c", "import numpy, pydantic.main"),
+        LIBRARIES: command("-c", LIBRARIES),
+        "mtpsim --help": command("-m", "mtpsim", "--help"),
+        "mtpsim check": command("-m", "mtpsim", "check", FILE),
     }
+    commands["mtpsim check"]()  # compiles to bytecode what is not yet
     if cold:
         commands["mtpsim run, kernels compiled before"] = run_of()
         run_of()()
@@ -59,7 +65,7 @@ def table(turns: int, cold: int) -> Table:
         taken |= best({"mtpsim run, the very first": run_of(cold=True)}, cold)
     numpy = taken['python -c "import numpy"']
     rows = [
-        (name, f"{seconds:.2f}", f"{seconds / numpy:.1f}", goals.get(name, "-"))
-        for name, seconds in taken.items()
+        (name, f"{took:.2f}", f"{took / numpy:.1f}", goals.get(name, "-"))
+        for name, took in taken.items()
     ]
     return Table("Start-up", ("command", "seconds", "over import numpy", "goal"), rows)

@@ -14,6 +14,7 @@ import models
 import peers
 import policies
 import scaling
+import startup
 import tables
 
 EACH_MODEL = pytest.mark.parametrize("name", models.MODELS)
@@ -99,6 +100,12 @@ def test_a_policy_is_measured_without_the_oracle():
 def test_best_is_the_least_of_the_turns():
     turns = iter([3.0, 1.0, 2.0])
     assert tables.best({"one": lambda: next(turns)}, 3) == {"one": 1.0}
+
+
+def test_commands_are_timed_with_bytecode_that_is_kept(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert startup.command("-c", "import sys; sys.exit(sys.dont_write_bytecode)")() > 0
+    assert startup.seconds(["-c", "import os; os.environ['ANY']"], ANY="thing") > 0
 
 
 def test_page_shows_the_tables_as_measured():
