@@ -41,9 +41,7 @@ HERE = Path(__file__).parent
 
 MEMORY = """
 import sys, mtpsim
-text = open("experiments/article.toml").read()
-text = text.replace("precision = 0.001", "requests = " + sys.argv[1])
-mtpsim.run(mtpsim.parse(text))
+mtpsim.run(mtpsim.load("experiments/article.toml", ["simulation.requests=" + sys.argv[1]]))
 status = open("/proc/self/status").read()  # ru_maxrss would start at the parent's
 print(status.split("VmHWM:")[1].split()[0])
 """

@@ -11,18 +11,14 @@ from mtpsim.logs import read_logs
 SHIPPED = sorted(path.stem for path in Path("experiments").glob("*.toml"))
 
 
-def run(name, requests=4000, **changes):
-    points = document(name, requests, **changes)["points"]
+def run(name, requests=4000):
+    points = document(name, requests)["points"]
     return {tuple(point["set"].values()): point for point in points}
 
 
-def document(name, requests, **changes):
-    overrides = [f"{key}={value}" for key, value in changes.items()]
-    text = Path(f"experiments/{name}.toml").read_text()
-    lines = [line for line in text.splitlines() if not line.startswith(("precision", "requests"))]
-    text = "\n".join(lines).replace("[simulation]", f"[simulation]\nrequests = {requests}")
-    folder = Path("experiments")
-    return mtpsim.run(mtpsim.parse(text, folder=folder, overrides=overrides)).document
+def document(name, requests):
+    fewer = [f"simulation.requests={requests}"]
+    return mtpsim.run(mtpsim.load(f"experiments/{name}.toml", fewer)).document
 
 
 def at(point, quantity, depth):

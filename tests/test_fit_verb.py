@@ -60,8 +60,7 @@ def test_the_fitted_experiment_carries_its_uncertainty(requests, tmp_path, capsy
     for picture in ("fitted.png", "fitted.times.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     settings = ["simulation.requests=400", "uncertainty.draws=20"]
-    text = out.read_text().replace("precision = 0.002\n", "")
-    (point,) = mtpsim.run(mtpsim.parse(text, folder=tmp_path, overrides=settings)).points
+    (point,) = mtpsim.run(mtpsim.load(out, settings)).points
     inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
     assert set(inputs) == {"acceptance.rates", "acceptance.sojourn"}
     assert len(inputs["acceptance.rates"]["sd"]) == 6

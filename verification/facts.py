@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -66,11 +65,8 @@ def simulated(acceptance: dict[str, Any], latency: dict[str, Any], requests: int
 
 def shipped(name: str, requests: int) -> list[dict[str, Any]]:
     """Points of a shipped experiment, with fewer requests."""
-    path = Path("experiments") / f"{name}.toml"
-    lines = path.read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.startswith(("precision", "requests")))
-    text = text.replace("[simulation]", f"[simulation]\nrequests = {requests}")
-    found = mtpsim.run(mtpsim.parse(text, folder=path.parent))
+    fewer = [f"simulation.requests={requests}"]
+    found = mtpsim.run(mtpsim.load(f"experiments/{name}.toml", fewer))
     points: list[dict[str, Any]] = found.document["points"]
     return points
 
