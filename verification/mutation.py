@@ -215,6 +215,7 @@ def prepare() -> None:
         raise SystemExit("mutation runs in a process of its own")
     for name, value in (("NUMBA_DISABLE_JIT", "1"), ("OPENBLAS_NUM_THREADS", "1")):
         os.environ[name] = value
+    os.environ.pop("PYTEST_ADDOPTS", None)  # with -n, workers would test the code as it is
     sys.path.append(str(ROOT / "tests"))
 
 
