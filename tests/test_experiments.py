@@ -1,10 +1,13 @@
-"""Every shipped experiment, reduced, shows what its first lines promise."""
+"""Every shipped experiment, reduced, by the command: it shows what its first lines promise."""
 
+import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
 import mtpsim
+from mtpsim.cli import main
 from mtpsim.exact import solve
 from mtpsim.logs import read_logs
 
@@ -17,8 +20,12 @@ def run(name, requests=4000):
 
 
 def document(name, requests):
-    fewer = [f"simulation.requests={requests}"]
-    return mtpsim.run(mtpsim.load(f"experiments/{name}.toml", fewer)).document
+    path, fewer = f"experiments/{name}.toml", ["--set", f"simulation.requests={requests}"]
+    with tempfile.TemporaryDirectory() as out:
+        assert main(["check", path, *fewer]) == 0
+        assert main(["run", path, *fewer, "--out", out, "--quiet"]) == 0
+        assert (Path(out) / "report.html").stat().st_size > 10_000
+        return json.loads((Path(out) / "result.json").read_text())
 
 
 def at(point, quantity, depth):

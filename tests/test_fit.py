@@ -37,7 +37,7 @@ def test_the_truth_is_recovered_within_its_errors(name):
 def test_intervals_cover_the_truth_as_often_as_they_say():
     """Regimes from 32 short logs; errors that take requests for rounds would cover less."""
     truth, hits, narrow = TRUTH["regime2-round"], [], []
-    for seed in range(32):
+    for seed in range(12):  # verification/fit.py takes hundreds
         found, evidence = fit("regime2-round", made(truth, 60, 40, 3, seed))
         covariance = spread(found, evidence)
         sampled = np.array(
@@ -48,8 +48,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         middle, half = (low + high) / 2, (high - low) / 12
         narrow.append(abs(middle - truth["rates"]) <= half)
     covered = np.mean(hits, axis=0)
-    assert 0.90 < covered.mean() < 0.985
-    assert (covered > 0.75).all()
+    assert 0.85 < covered.mean() < 1  # 72 intervals: .95, less 3.8 standard errors
+    assert (covered > 0.6).all()
     assert np.mean(narrow) < 0.6  # negative control: intervals of a sixth of the width
 
 

@@ -29,10 +29,14 @@ def requests():
     return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 120))
 
 
+# Forms with the very rounds that "rounds" has: all candidates try them there, once.
+TELL_ROUNDS = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
+
+
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "sglang-steps"])
 def test_every_log_becomes_an_experiment_that_runs(form, requests, tmp_path, capsys):
     path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
-    fast = ["--candidates", "independent"] if form in ("vllm-requests", "csv") else []
+    fast = ["--candidates", "independent"] if form in TELL_ROUNDS else []
     depth = ["--depth", "3"] if form == "llamacpp-timings" else []
     command = ["fit", str(path), "-o", str(out), "--target", "76", *fast, *depth]
     assert main([*command, "--json"]) == 0

@@ -357,7 +357,7 @@ class TestWidth:
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
-def test_the_command_respects_columns(columns, tmp_path, monkeypatch, capsys):
+def test_the_command_respects_columns(columns, tmp_path, monkeypatch, capsys, no_pictures):
     run = tmp_path / "run"
     path = tmp_path / "e.toml"
     path.write_text(
