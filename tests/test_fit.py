@@ -35,7 +35,7 @@ def test_the_truth_is_recovered_within_its_errors(name):
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    """Regimes from 32 short logs; errors that take requests for rounds would cover less."""
+    """Regimes from twelve short logs; errors that take requests for rounds would cover less."""
     truth, hits, narrow = TRUTH["regime2-round"], [], []
     for seed in range(12):  # verification/fit.py takes hundreds
         found, evidence = fit("regime2-round", made(truth, 60, 40, 3, seed))
