@@ -10,7 +10,9 @@ def entry() -> None:
     """Run the command line and leave with its exit code, in peace also where it is interrupted."""
     try:
         from mtpsim.cli import main
+        from mtpsim.streams import outlive_readers
 
+        outlive_readers()
         code = main()
     except KeyboardInterrupt:  # while there is nothing to say yet
         code = 130

@@ -151,19 +151,9 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
     from mtpsim.problems import InputError
 
     try:
-        if options.verb == "schema":
-            return _schema()
-        if options.verb == "fit":
-            return _fit(options)
-        if options.verb == "export":
-            return _export(options)
-        if options.verb == "plan":
-            return _plan(options)
-        if options.verb == "sample":
-            return _sample(options)
-        if options.verb in ("show", "merge"):
-            return _kept(options, given)
-        return _check(options) if options.verb == "check" else _run(options, given)
+        code = _do(options, given)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
@@ -171,13 +161,26 @@ def _guarded(options: argparse.Namespace, given: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted before there was anything to save", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left: no traceback for that
-        _drop_output()
-        return DONE
     except OSError as error:  # as where the output goes to a full disk
         _drop_output()
         print(f"error: {error}", file=sys.stderr)
         return WRONG
+
+
+def _do(options: argparse.Namespace, given: list[str]) -> int:
+    if options.verb == "schema":
+        return _schema()
+    if options.verb == "fit":
+        return _fit(options)
+    if options.verb == "export":
+        return _export(options)
+    if options.verb == "plan":
+        return _plan(options)
+    if options.verb == "sample":
+        return _sample(options)
+    if options.verb in ("show", "merge"):
+        return _kept(options, given)
+    return _check(options) if options.verb == "check" else _run(options, given)
 
 
 def _drop_output() -> None:

@@ -12,7 +12,7 @@ from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
-from mtpsim.run_verb import DONE, say, show
+from mtpsim.run_verb import DONE, say, show, show_and_write
 
 if TYPE_CHECKING:
     from mtpsim.merge import Merged
@@ -26,6 +26,7 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
 
     Raises:
         InputError: runs can't be merged, or the directory can't be written or holds a run.
+        OSError: the result is written, but can't be printed.
 
     """
     from mtpsim.merge import merge  # numba: `show` may do without
@@ -42,21 +43,19 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
         for text in merged.overlaps:
             say(text, options.quiet)
         try:
-            code, paths = _write(merged, store.experiment_of(runs[0]), options)
-        except BaseException:  # a half of a merge looks like a run, and would be refused next time
-            store.forget(folder)
+            _keep(merged, folder)
+            return show_and_write(store.experiment_of(runs[0]), merged.result, options)
+        except BaseException:
+            if not (folder / store.RESULT).exists():  # half a merge would be refused next time
+                store.forget(folder)
             raise
-    say(f"\n{len(paths)} files in {folder}", options.quiet)
-    return code
 
 
-def _write(merged: Merged, experiment: Experiment, options: RunOptions) -> tuple[int, list[Path]]:
-    kept = store.Tallies(options.out / store.TALLIES)
+def _keep(merged: Merged, folder: Path) -> None:
+    kept = store.Tallies(folder / store.TALLIES)
     for name, pieces in merged.used.items():
         for piece in pieces:
             kept.keep(name, piece.seed, piece.stretch)
-    code = show(merged.result.document, options)
-    return code, store.write(options.out, experiment, merged.result)
 
 
 def show_command(run: Path, out: Path | None, json: bool) -> int:

@@ -59,16 +59,27 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
                 say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
     store.begin(folder, experiment)
-    result = _simulate(experiment, options)
+    return show_and_write(experiment, _simulate(experiment, options), options)
+
+
+def show_and_write(experiment: Experiment, result: Result, options: RunOptions) -> int:
+    """Print a result and write its directory; returns the exit code that the run deserves.
+
+    Raises:
+        InputError: the directory can't be written.
+        OSError: the result is written, but can't be printed.
+
+    """
     code, untold = DONE, None
     try:
         code = show(result.document, options)  # first: a full disk must not cost the answer
-    except OSError as error:  # nor a reader that has left, or a full disk there, the result
+    except OSError as error:  # nor a full disk there the result
         untold = error
-    paths = store.write(folder, experiment, result)
+    paths = store.write(options.out, experiment, result)
     if untold:
         raise untold
-    say(f"\n{len(paths)} files in {folder}: " + ", ".join(p.name for p in paths), options.quiet)
+    names = ", ".join(path.name for path in paths)
+    say(f"\n{len(paths)} files in {options.out}: {names}", options.quiet)
     return code
 
 

@@ -15,6 +15,7 @@ from mtpsim.logs.write import WRITERS, Told
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
+from mtpsim.streams import write_while_read
 
 BLOCK = 256  # requests made at a time
 
@@ -84,7 +85,7 @@ def sample_command(
     try:
         text = WRITERS[form](sample_requests(experiment, chosen, requests))
         if out is None:
-            sys.stdout.writelines(text)
+            write_while_read(text, sys.stdout)
         else:
             with written(out) as file:
                 file.writelines(text)

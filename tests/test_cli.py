@@ -167,9 +167,3 @@ def test_ctrl_c_saves_what_was_done(number, tmp_path):
     document = json.loads((out / "result.json").read_text())
     assert document["complete"] is False
     assert document["points"][0]["requests"] > 0
-
-
-def test_output_to_a_closed_pipe_is_no_traceback():
-    command = f"{sys.executable} -m mtpsim schema | head -c 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    assert "Traceback" not in done.stderr
