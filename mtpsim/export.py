@@ -38,7 +38,7 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
     if document is None:
         raise InputError([Problem(str(run), "", None, "holds no finished run (result.json)")])
     wanted = dict(_pair(text) for text in chosen)
-    with as_written(run):
+    with as_written(run, document):
         return FORMATS[to](document, wanted)
 
 

@@ -78,8 +78,10 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
             say(text)
         say(f"{run} is unfinished: this is what its blocks say so far")
         return _show(experiment, merged.result, out or run, json)
-    with store.as_written(run):
+    with store.as_written(run, document):
         _check_same(run, experiment, document)
+        if "check" in document and not store.untouched(document):
+            say(f"{run / store.RESULT} was edited after the run: this is what it says now")
         return _show(experiment, _again(experiment, document), out or run, json)
 
 

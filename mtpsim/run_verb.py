@@ -50,7 +50,7 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        with store.as_written(folder):
+        with store.as_written(folder, before):
             same = _same(before, experiment, options)
             if same and before.get("complete"):
                 say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)

@@ -152,8 +152,15 @@ def _line(key: Key, stretch: Stretch) -> str:
 
 
 def to_json(document: Document) -> str:
-    """The result document as JSON text; NaN and infinity can't occur in it."""
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    """The result document as JSON text, sealed; NaN and infinity can't occur in it."""
+    sealed = document if "check" in document else {**document, "check": _seal(document)}
+    return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _seal(document: Document) -> int:
+    """A checksum of all that a document says."""
+    told = {name: value for name, value in document.items() if name != "check"}
+    return zlib.crc32(json.dumps(told, allow_nan=False).encode())
 
 
 def prepare(folder: Path) -> None:
@@ -266,6 +273,11 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
+def untouched(document: Document) -> bool:
+    """Whether a document is as a run wrote it; those of versions that had no seal are not known."""
+    return bool(document.get("check") == _seal(document))
+
+
 def _no_result(path: Path, error: Exception) -> InputError:
     why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
     message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
@@ -273,16 +285,18 @@ def _no_result(path: Path, error: Exception) -> InputError:
 
 
 @contextmanager
-def as_written(folder: Path) -> Iterator[None]:
+def as_written(folder: Path, document: Document) -> Iterator[None]:
     """Use a document that :func:`finished` gave: some part deep in it may have been changed.
 
     Raises:
-        InputError: a part is not what a run writes.
+        InputError: it was changed, and a part is not what a run writes.
 
     """
     try:
         yield
     except (AttributeError, LookupError, ArithmeticError, *BROKEN) as error:
+        if untouched(document):  # the fault is ours, and has to be seen
+            raise
         raise _no_result(folder / RESULT, error) from None
 
 

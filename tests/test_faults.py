@@ -122,6 +122,30 @@ def test_a_broken_result_is_told_of(text, folder, capsys):
     assert capsys.readouterr().err.count("is no result document") == 2
 
 
+def test_an_edited_result_is_shown_and_told_of(folder, capsys):
+    path, show = folder / "out" / RESULT, ["show", str(folder / "out")]
+    assert main(show) == 0
+    assert "was edited" not in capsys.readouterr().err
+    document = json.loads(path.read_text())
+    document["points"][0]["requests"] += 1
+    path.write_text(json.dumps(document))
+    assert main(show) == 0
+    assert "result.json was edited after the run" in capsys.readouterr().err
+    del document["points"][0]["depths"]
+    path.write_text(json.dumps(document))
+    assert main(show) == 2
+    assert "is no result document (KeyError" in capsys.readouterr().err
+
+
+def test_a_fault_in_drawing_is_not_laid_on_the_document(folder, monkeypatch):
+    def draws(document, console):
+        raise KeyError("of the drawing")
+
+    monkeypatch.setattr("mtpsim.report.table.render", draws)
+    with pytest.raises(KeyError, match="of the drawing"):
+        main(["show", str(folder / "out")])
+
+
 def test_an_edited_experiment_is_not_taken_for_that_of_the_run(folder, capsys):
     path = folder / "out" / "experiment.toml"
     path.write_text(path.read_text().replace("76", "77"))
