@@ -111,7 +111,10 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     units = [Work.of(point.experiment).plan.unit for point in experiment.points()]
     blocks = min(last_block(experiment.simulation.requests or 0, unit) for unit in units)
     if options.part[1] > blocks:
-        message = f"{_part(options)} is given; so few requests have {blocks} parts at most"
+        message = (
+            f"{_part(options)} is given, but {experiment.simulation.requests} requests can be "
+            f"divided into {blocks} at most"
+        )
         raise InputError([Problem("", "--part", None, message)])
 
 

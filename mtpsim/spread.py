@@ -28,6 +28,8 @@ from mtpsim.spec import Spec
 Floats = npt.NDArray[np.float64]
 Raw = dict[str, Any]
 Numbers = float | list[float]
+MOST_TRIED = 1e12
+LEAST_SE = 1e-6  # of the value
 
 
 class Spread(Spec):
@@ -51,13 +53,20 @@ class Spread(Spec):
         kinds = [self.tried is not None, self.se is not None, self.low is not None]
         if sum(kinds) != 1 or (self.low is None) != (self.high is None):
             raise ValueError("give one of `tried`, `se`, or `low` with `high`")
-        for name in ("tried", "se"):
-            given = getattr(self, name)
-            if given is not None and not (np.asarray(given) > 0).all():
-                raise ValueError(f"`{name}`: {given} is given; it must be above 0")
+        if self.tried is not None and not _within(self.tried, 1, MOST_TRIED):
+            raise ValueError(f"`tried`: {self.tried} is given; it must be from 1 to {MOST_TRIED:g}")
+        if self.se is not None and not (np.asarray(self.se) > 0).all():
+            raise ValueError(f"`se`: {self.se} is given; it must be above 0")
         if self.low is not None and not (np.asarray(self.low) < np.asarray(self.high)).all():
             raise ValueError("`low` must be below `high`")
         return self
+
+    def told(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
+        """:meth:`quantiles`, with the key in what it says of input that does not fit."""
+        try:
+            return self.quantiles(key, values, u, confidence)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
 
     def quantiles(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
         """Inputs at probabilities ``u`` ``[D, n]``, for the ``values`` ``[n]`` of the file.
@@ -96,17 +105,28 @@ class Spread(Spec):
         return np.broadcast_to(numbers, values.shape)
 
 
+def _within(given: Numbers, low: float, high: float) -> bool:
+    return bool(((np.asarray(given) >= low) & (np.asarray(given) <= high)).all())
+
+
 def _by_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
     from scipy.special import betaincinv, gammaincinv
 
+    if not share and (mean <= 0).any():
+        raise ValueError(f"{mean.tolist()} of the file; a standard error needs values above 0")
+    # No Beta law has more; and scipy's quantiles of narrower ones are off.
+    most = np.sqrt(mean * (1 - mean)) if share else np.full(mean.shape, np.inf)
+    for value, error, limit in zip(mean, se, most, strict=True):
+        if not LEAST_SE * value <= error < limit:
+            above = f" and below {limit:.4g}" if share else ""
+            raise ValueError(
+                f"`se`: {error:g} is given; for {value:g} it must be at least "
+                f"{LEAST_SE * value:.4g}{above}"
+            )
     if not share:
-        if (mean <= 0).any():
-            raise ValueError(f"{mean.tolist()} of the file; a standard error needs values above 0")
         shape = (mean / se) ** 2
         return np.asarray(gammaincinv(shape, u) * mean / shape)
     total = mean * (1 - mean) / se**2 - 1
-    if (total <= 0).any():
-        raise ValueError("`se` is too large for a number between 0 and 1")
     return np.asarray(betaincinv(mean * total, (1 - mean) * total, u))
 
 
@@ -224,7 +244,7 @@ def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -
         rng = np.random.default_rng((seed, name))
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
         u = (cells + rng.random(cells.shape)) / uncertainty.draws
-        found[key] = spread.quantiles(key, values, u, confidence)
+        found[key] = spread.told(key, values, u, confidence)
     for key, rows in uncertainty.sampled.items():
         _check_width(raw, key, rows)
         found[key] = rows[: uncertainty.draws]
@@ -244,7 +264,7 @@ def ends_of(raw: Raw, uncertainty: Uncertainty, confidence: float) -> dict[str, 
     for key, spread in uncertainty.inputs.items():
         values = _numbers(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
-        found[key] = spread.quantiles(key, values, u, confidence)
+        found[key] = spread.told(key, values, u, confidence)
     for key, rows in uncertainty.sampled.items():
         found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found

@@ -169,7 +169,7 @@ def test_a_part_is_not_taken_for_another_or_the_whole(folder, done, capsys):
 
 def test_more_parts_than_blocks_are_refused(folder, capsys):
     assert run(folder, "--fresh", "--part", "1/5000") == 2
-    assert "parts at most" in capsys.readouterr().err
+    assert "can be divided into" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["show", "store.write"])

@@ -165,7 +165,17 @@ def test_without_the_sections_there_is_nothing():
         ('[uncertainty.inputs]\n"latency.target" = { low = 3 }', "give one of"),
         ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "lies outside"),
         ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
-        ('[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }', "too large"),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }',
+            "acceptance.rates: `se`: 0.9 is given; for 0.8 it must be at least 8e-07 and below 0.4",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { se = [0.1, 0.1, 1e-9] }',
+            "1e-09 is given; for",
+        ),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 1e-9 }', "it must be at least 7.6e-05"),
+        ('[uncertainty.inputs]\n"acceptance.rates" = { tried = 0.5 }', "from 1 to 1e+12"),
+        ('[uncertainty.inputs]\n"acceptance.rates" = { tried = 1e300 }', "from 1 to 1e+12"),
         ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
         ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
