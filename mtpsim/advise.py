@@ -114,7 +114,7 @@ def _sentence(
     within: list[int],
     indifference: float,
 ) -> str:
-    figure = _figure(speedup.values[best], speedup.low[best], speedup.high[best])
+    figure = _figure(speedup.values[best], max(speedup.low[best], 0), speedup.high[best])
     parts = [f"Run depth {best}: {figure}." if best else "Turn MTP off: no depth is faster."]
     if len(candidates) > 1:
         parts.append(
@@ -140,7 +140,7 @@ def _listed(depths: list[int]) -> str:
 
 def _next_step(depth: int, steps: Steps) -> str:
     marginal = steps.marginal
-    gain = marginal.values[depth - 1], marginal.high[depth - 1], marginal.low[depth - 1]
+    gain = marginal.values[depth - 1], marginal.high[depth - 1], max(marginal.low[depth - 1], 0)
     loss, low, high = (100 * (1 - value) for value in gain)
     text = f"Depth {depth} gives back {_figure(loss, low, high, ' %', 1)}; "
     needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]

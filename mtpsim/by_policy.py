@@ -12,7 +12,7 @@ from mtpsim.choice import against_one, log_of
 from mtpsim.contest import Contest, Log
 from mtpsim.estimate import Estimates
 from mtpsim.learning import Learning, learning
-from mtpsim.measured import Document, Measured, interval, of_requests
+from mtpsim.measured import POSITIVE, Document, Measured, interval, of_requests
 from mtpsim.policy import Oracle
 from mtpsim.tally import Floats
 
@@ -54,7 +54,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
                 "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
                 "speedup": {
                     "exact": _exact(contest, i),
-                    **interval(speedup, depths + i),
+                    **interval(speedup, depths + i, POSITIVE),
                 },
                 "gain": {
                     "mean": float(np.exp(gain[i + 1])),
@@ -63,8 +63,8 @@ def adaptive(measured: Measured, best: int) -> Document | None:
                     "verdict": _verdict(low, high),
                 },
                 "captured": interval(captured, i) if captured else None,
-                "accept_length": interval(length, i),
-                "round_time": interval(time, i),
+                "accept_length": interval(length, i, (1, depths)),
+                "round_time": interval(time, i, POSITIVE),
                 **single[i],
                 "depths": [float(share) for share in totals[3:] / totals[2]],
                 "learning": _learning(measured.log[i], ease),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mtpsim.variants import Outcomes
 
 Document = dict[str, Any]
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,29 @@ def number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def interval(estimates: Estimates, index: int = 0) -> Document:
-    """An estimate and its interval."""
+ANY: Span = (-np.inf, np.inf)
+POSITIVE: Span = (0.0, np.inf)
+SHARE: Span = (0.0, 1.0)
+
+
+def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Document:
+    """An estimate and its interval, which ends where the quantity can't go on: ``within``.
+
+    Of few requests an interval may be wider than that. Cut, it holds the truth as often.
+    """
     return {
         "mean": number(estimates.values[index]),
-        "low": number(estimates.low[index]),
-        "high": number(estimates.high[index]),
+        "low": number(np.clip(estimates.low[index], *within)),
+        "high": number(np.clip(estimates.high[index], *within)),
     }
 
 
-def intervals(estimates: Estimates) -> Document:
+def intervals(estimates: Estimates, within: Span = ANY) -> Document:
     """Several estimates and their intervals, a list each."""
     return {
         "mean": [number(v) for v in estimates.values],
-        "low": [number(v) for v in estimates.low],
-        "high": [number(v) for v in estimates.high],
+        "low": [number(v) for v in np.clip(estimates.low, *within)],
+        "high": [number(v) for v in np.clip(estimates.high, *within)],
     }
 
 

@@ -12,7 +12,7 @@ from mtpsim.dependence import MOST_ROUNDS
 from mtpsim.estimate import Theory
 from mtpsim.exact import CountMoments, count_moments
 from mtpsim.measure import DEFINITIONS, WEIGHTINGS, Weighting
-from mtpsim.measured import Document, Measured, interval, intervals
+from mtpsim.measured import SHARE, Document, Measured, interval, intervals
 
 
 def trial(measured: Measured) -> Document:
@@ -60,7 +60,7 @@ def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:
         "definition": "stated" if stated else theory.definition,
         "weighting": None if stated else theory.weighting,
         "chosen": chosen,
-        "rates": intervals(measured.estimates(theory.plugged)),
+        "rates": intervals(measured.estimates(theory.plugged), SHARE),
         "depths": depths,
     }
 
@@ -89,7 +89,7 @@ def diagnostics(measured: Measured) -> Document:
             "requests": found.requests,
             "lag": found.lags,
             "exact": [exact.autocorrelation(lag) for lag in found.lags] if exact else None,
-            **intervals(found.autocorrelation),
+            **intervals(found.autocorrelation, (-1, 1)),
         }
         document["lasting_share"] = {
             "exact": exact.lasting_share if exact else None,
@@ -116,4 +116,4 @@ def _roots(squares: Document) -> Document:
 
 def _rates_at(measured: Measured, depth: int) -> Document:
     found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
-    return {"depth": depth, **intervals(found)}
+    return {"depth": depth, **intervals(found, SHARE)}

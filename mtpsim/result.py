@@ -16,7 +16,15 @@ from mtpsim.choice import choose, log_of
 from mtpsim.control import factors
 from mtpsim.estimate import Estimates
 from mtpsim.exact import Exact, solve
-from mtpsim.measured import Document, Measured, interval, number, of_requests
+from mtpsim.measured import (
+    POSITIVE,
+    Document,
+    Measured,
+    Span,
+    interval,
+    number,
+    of_requests,
+)
 from mtpsim.on_trial import diagnostics, trial
 from mtpsim.tally import Floats
 from mtpsim.verdicts import judge
@@ -122,11 +130,13 @@ class Result:
         return text.rstrip()
 
 
-def _against(theory: Floats, exact: Floats, estimates: Estimates, index: int) -> Document:
+def _against(
+    theory: Floats, exact: Floats, estimates: Estimates, index: int, within: Span = POSITIVE
+) -> Document:
     return {
         "theory": number(theory[index]),
         "exact": number(exact[index]),
-        **interval(estimates, index),
+        **interval(estimates, index, within),
     }
 
 
@@ -217,7 +227,9 @@ def _depths(
     for k in range(len(times)):
         document: Document = {
             "depth": k,
-            "accept_length": _against(theory.accept_length(plugged), exact_length, length, k),
+            "accept_length": _against(
+                *(theory.accept_length(plugged), exact_length, length, k), within=(1, k + 1)
+            ),
             "round_time": _against(times, exact_time, time, k),
             "speedup": _against(theory_speedup, exact_speedup, gain, k),
             "marginal": None,

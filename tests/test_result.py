@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from examples import TWO_DEEP, noise, regime
 
 import mtpsim
 from mtpsim.result import Result
@@ -76,3 +77,29 @@ def test_the_extra_that_is_named_is_there():
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert any(need.startswith("pandas") for need in project["optional-dependencies"]["pandas"])
     assert "'.[pandas]'" in Path("README.md").read_text()
+
+
+def test_intervals_of_two_requests_end_where_the_quantity_does():
+    """Student's quantile with one degree of freedom is 12.7: they tell next to nothing."""
+    text = (
+        regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])
+        + TWO_DEEP
+        + noise(0.3)
+        + "[simulation]\nrequests = 2\nrounds = 3\n"
+        + '[adaptive]\npolicies = ["heuristic"]\n'
+    )
+    cut = 0
+    for seed in range(12):
+        (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
+        rows = [*point["depths"], *point["adaptive"]["policies"]]
+        for k, row in enumerate(rows):
+            most = min(k, 2) + 1
+            for name, low, high in (("accept_length", 1, most), ("speedup", 0, 1e9)):
+                cell = row[name]
+                assert low <= cell["low"] <= cell["mean"] <= cell["high"] <= high
+                cut += cell["low"] == low < cell["mean"]
+        for rates in point["diagnostics"]["rates_by_depth"]:
+            assert min(rates["low"]) >= 0
+            assert max(rates["high"]) <= 1
+        assert "[-" not in point["advice"]["sentence"].partition("Depth")[0]
+    assert cut > 12  # they would end beyond
