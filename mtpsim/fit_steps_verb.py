@@ -22,6 +22,7 @@ def described(fits: list[Fit]) -> str:
 
 def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
     """The measured steps over the fitted model, each at its own context."""
+    from mtpsim.report.draw import save
     from mtpsim.report.fit_plot import fit_figure
 
     depths = sorted({int(depth) for depth in steps.depth})
@@ -30,7 +31,7 @@ def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
     heading = (
         f"A {fit.keys['model']} cost model predicts steps left out to {100 * fit.predicted:.2g} %"
     )
-    fit_figure(heading, steps.batch, measured, fitted).savefig(path, dpi=150)
+    save(fit_figure(heading, steps.batch, measured, fitted), path, dpi=150)
 
 
 def latency_of(fit: Fit, before: Raw) -> Raw:

@@ -304,17 +304,18 @@ def _deliver(
 
 def _report(fitted: Fitted, found: Raw, out: Path) -> list[Path]:
     """Write the report and the pictures beside the experiment."""
+    from mtpsim.report.draw import save
     from mtpsim.report.fit_page import fit_page, times_figure
 
     report, page = out.with_suffix(".json"), out.with_suffix(".png")
     report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     written = [report]
     if fitted.contest is not None:
-        fit_page(fitted).savefig(page, dpi=150)
+        save(fit_page(fitted), page, dpi=150)
         written.append(page)
     if fitted.times.laws:
         picture = out.with_suffix(".times.png")
-        times_figure(fitted.times).savefig(picture, dpi=150)
+        save(times_figure(fitted.times), picture, dpi=150)
         written.append(picture)
     return written
 

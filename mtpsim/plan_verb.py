@@ -103,10 +103,11 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
 
 
 def _draw(planned: Planned, path: Path) -> None:
+    from mtpsim.report.draw import save
     from mtpsim.report.plan_plot import plan_figure
 
     try:
-        plan_figure(planned).savefig(path, dpi=150)
+        save(plan_figure(planned), path, dpi=150)
     except (OSError, ValueError) as error:
         message = f"can't be written: {error}"
         raise InputError([Problem(str(path), "--picture", None, message)]) from None

@@ -93,3 +93,19 @@ def test_a_result_changed_deep_inside(change, done, capsys):
         told.append(capsys.readouterr().err)
     assert any("result.json: is no result document (" in text for text in told)
     assert "Traceback" not in "".join(told)
+
+
+@pytest.mark.parametrize("title", ["\\u007f", "难易段落中的自适应深度", "\\U0010FFFD"])
+def test_a_title_in_letters_that_the_font_lacks(title, tmp_path, capsys, caplog):
+    path = tmp_path / "e.toml"
+    path.write_text(f'title = "{title}"\n' + TINY, encoding="utf-8")
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "Glyph" not in capsys.readouterr().err
+    assert not caplog.records  # nor a word of the font's weight
+
+
+def test_a_law_so_narrow_that_its_variance_rounds_to_nothing(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    beta = 'model = "beta"\nmean = 0.999999999999\nconcentration = 1e5\ndepth = 2\nslowdown = 1.5'
+    path.write_text(f"[acceptance]\n{beta}\n" + TINY[TINY.index("[latency]") :])
+    assert main(["check", str(path)]) == 0  # warnings are errors here

@@ -76,5 +76,6 @@ class Beta(AcceptanceModel):
             return within_round(survival / np.concatenate([[1.0], survival[:-1]]))
         step = np.repeat(weight[None], NODES, axis=0) if by_round else np.eye(NODES)
         easier = rates.mean(1) - weight @ rates.mean(1)
-        harder = -easier / np.sqrt(weight @ easier**2)
+        spread = np.sqrt(weight @ easier**2)
+        harder = -easier / spread if spread > 0 else easier  # a law so narrow has one rate
         return AcceptanceChain(weight, step[None], rates, "round", self.slowdown**harder)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mtpsim.report.batch_plot import batch_figure
 from mtpsim.report.dependence_plot import dependence_figure
 from mtpsim.report.document import Document
+from mtpsim.report.draw import save
 from mtpsim.report.latency_plot import RoundTimes, latency_figure
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.speedup_plot import speedup_figure
@@ -91,5 +92,5 @@ def figures(result: Document, round_times: RoundTimes) -> dict[str, Figure]:
 
 def _save(figure: Figure, path: Path) -> Path:
     # Weak compression: half the time, and the files are small anyhow.
-    figure.savefig(path, dpi=DPI, pil_kwargs={"compress_level": 2})
+    save(figure, path, dpi=DPI, pil_kwargs={"compress_level": 2})
     return path

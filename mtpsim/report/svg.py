@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox
 
 from mtpsim.report import style
 from mtpsim.report.document import legible
+from mtpsim.report.draw import save
 
 SALT = "mtpsim"
 MOST_MARKS = 2500
@@ -86,7 +87,8 @@ def _take(figure: Figure, kind: str) -> str:
 def _drawn(figure: Figure) -> str:
     file = io.StringIO()
     with rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
-        figure.savefig(
+        save(
+            figure,
             file,
             format="svg",
             bbox_inches=_plots_alone(figure),
