@@ -14,6 +14,14 @@ AIPERF = (
     '{"metrics": {}, "spec_decode_acceptance": {"num_accepted_draft_tokens": 45, '
     '"num_draft_tokens": 60, "num_spec_steps": 15, "num_spec_tokens": 4, "completion_tokens": %s}}'
 )
+CHUNKS = AIPERF.replace(
+    "{}", '{"inter_chunk_latency": {"value": [20.5, %s], "unit": "ms"}}'
+).replace('": %s}}', '": 60}}')
+SUMMARY = (
+    '{"id": "a", "usage": {"completion_tokens": 60}, "metrics": {"speculative_decoding": '
+    '{"mean_acceptance_length": 2.0, "draft_acceptance_rate": 0.25, '
+    '"acceptance_histogram_by_draft_length": {"%s": [30, 30]}}}}'
+)
 SCRAPE = """\
 vllm:spec_decode_num_drafts_total{engine="0"} 129.0
 vllm:spec_decode_num_draft_tokens_total{engine="0"} 258.0
@@ -29,6 +37,17 @@ LOGS = [
     (AIPERF % 60.5, None, "'completion_tokens' is 60.5; it must be a whole number"),
     (SCRAPE % "1e999", None, "'accepted_tokens_per_pos' is inf; it must be a whole number"),
     (SCRAPE % "0.5", None, "'accepted_tokens_per_pos' is 0.5"),
+    (
+        SUMMARY % ("9" * 5000),
+        "vllm-requests",
+        "the histogram by draft length must be a table of lengths",
+    ),
+    (
+        SUMMARY.replace("_by_draft_length", "") % ("9" * 5000),
+        "vllm-requests",
+        "entries are 0, 1, 2",
+    ),
+    (CHUNKS % 1e300, None, "a time of 1e+300 ms is beyond any log"),
     ("a line of text\n", "csv", "log:1: has no column 'request'"),
     ("", "csv", "log:1: has no column 'request'"),
     ("request,accepted\na," + "1" * 200_000, "csv", "log:2: is no line of a CSV file: field"),

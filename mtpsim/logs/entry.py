@@ -13,6 +13,7 @@ Unit = Literal["request", "window", "total"]
 Counts = list[int]
 UNTOLD = 0  # draft length under which rounds stand whose own length was not recorded
 MOST = 2**53  # rounds, drafts or tokens: no log counts so far
+LONGEST = 1e12  # ms, thirty years
 DIGITS = 0.006  # rates are printed with two digits and more
 Json = dict[str, Any]
 
@@ -79,6 +80,7 @@ class Entry:
             raise EntryError(f"{self.accepted} drafts are accepted of {self.drafted} drafted")
         if not self.rounds and self.accepted:
             raise EntryError(f"{self.accepted} drafts are accepted in no round")
+        self._check_times()
         self._check_histogram()
         self._check_rounds()
         self._check_survived()
@@ -88,6 +90,13 @@ class Entry:
                 f"the mean accept length is stated as {self.printed:g}, but 1 + {self.accepted} / "
                 f"{self.rounds} is {length:.4g}"
             )
+
+    def _check_times(self) -> None:
+        told = [t for t in (self.time, self.draft_time) if t is not None]
+        steps = [t for times in self.step_times.values() for t in times]
+        longest = max([*self.round_times, *steps, *told], default=0.0)
+        if not longest <= LONGEST:
+            raise EntryError(f"a time of {longest:g} ms is beyond any log")
 
     def _check_histogram(self) -> None:
         if not self.histogram:
@@ -222,10 +231,15 @@ def counts(values: Json, *names: str) -> Counts:
 
 def _filled(name: str, sparse: Json) -> Counts:
     for key in sparse:
-        if not key.isdecimal() or int(key) > 1024:
+        if not _small(key):
             raise EntryError(f"{name!r} has the entry {key!r}; entries are 0, 1, 2, ...")
     by_number = {int(key): value for key, value in sparse.items()}
     return [by_number.get(j, 0) for j in range(max(by_number, default=-1) + 1)]
+
+
+def _small(key: str) -> bool:
+    """Whether a key is a number of drafts; Python refuses to read the longest of numbers."""
+    return key.isdecimal() and len(key) <= 4 and int(key) <= 1024
 
 
 def of_request(values: Json, names: Callable[[str], Iterable[str]], **more: Any) -> Entry:
@@ -271,7 +285,7 @@ def _histogram(values: Json, names: Callable[[str], Iterable[str]]) -> dict[int,
     plain = counts(values, *names("histogram"))
     if by_length is None:
         return {UNTOLD: plain} if plain else {}
-    if not isinstance(by_length, dict) or not all(key.isdecimal() for key in by_length):
+    if not isinstance(by_length, dict) or not all(map(_small, by_length)):
         raise EntryError("the histogram by draft length must be a table of lengths")
     rows = {int(length): counts(by_length, length) for length in by_length}
     if plain:
