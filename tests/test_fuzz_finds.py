@@ -19,8 +19,8 @@ CHUNKS = AIPERF.replace(
 ).replace('": %s}}', '": 60}}')
 SUMMARY = (
     '{"id": "a", "usage": {"completion_tokens": 60}, "metrics": {"speculative_decoding": '
-    '{"mean_acceptance_length": 2.0, "draft_acceptance_rate": 0.25, '
-    '"acceptance_histogram_by_draft_length": {"%s": [30, 30]}}}}'
+    '{"acceptance_histogram_by_draft_length": {"%s": [14, 11, 1, 4, 1]}, "num_spec_steps": 31, '
+    '"mean_acceptance_length": 1.9355, "num_accepted_draft_tokens": 29, "num_draft_tokens": 124}}}'
 )
 SCRAPE = """\
 vllm:spec_decode_num_drafts_total{engine="0"} 129.0
