@@ -59,7 +59,7 @@ MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "estimate": ("tests/test_estimate.py", *PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
-    "kernels.path": (WORDS,),
+    "kernels.path": ("tests/test_path.py", WORDS),
     "kernels.philox": ("tests/test_kernels.py", WORDS, "-k", "philox or words or beyond"),
     "kernels.moments": (WORDS, "-k", "moments or derived"),
     "kernels.totals": (WORDS, "-k", "every_count or positions"),
