@@ -20,7 +20,7 @@ def chain_of(states, outcomes, seed):
     rows = rng.dirichlet(np.full(states, 2.0), outcomes * states + 1)
     rows[0] = np.eye(states)[0]  # a certain step
     accept = np.cumprod(rng.beta(6, 2, (states, DEEPEST)), axis=1)
-    accept[0, :2], accept[1, -1] = 1, 0
+    accept[0, 0], accept[1, -1] = 1, 0
     upto, cut, guide = thresholds(rows, accept)
     slowdown = np.linspace(1, 2, states)
     return ChainArrays(upto, cut, guide, slowdown, (states, outcomes) == (2, 1), True)

@@ -39,6 +39,7 @@ from verification.check import Check, Table  # noqa: E402
 from verification.mutants import Mutant, file_of, mutants, unchanged  # noqa: E402
 
 TALLIES, WORDS = "tests/test_tally_properties.py", "tests/test_by_word.py"
+PATHS, NOISE = "tests/test_path.py", "tests/test_noise_words.py"
 PROPERTIES = ("tests/test_formula_properties.py", "tests/test_chain_properties.py", TALLIES)
 REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
@@ -59,33 +60,47 @@ MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "estimate": ("tests/test_estimate.py", *PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
-    "kernels.path": ("tests/test_path.py", WORDS),
+    "kernels.path": (PATHS, WORDS),
     "kernels.philox": ("tests/test_kernels.py", WORDS, "-k", "philox or words or beyond"),
     "kernels.moments": (WORDS, "-k", "moments or derived"),
-    "kernels.totals": (WORDS, "-k", "every_count or positions"),
-    "kernels.noise": (WORDS, "-k", "noise or every_count"),
+    "kernels.totals": (NOISE, "-k", "totals"),
+    "kernels.noise": (NOISE, WORDS, "-k", "not totals and (noise or every_count)"),
 }
 LARGER = "scratch with more room than is read"
-EVERY = "`every` is set wherever this is run"
 BEGINS = "a request begins with the pair 0: the old state is never 1"
 # What can't be told from the right code: module, a part of `line | change`, why.
 EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ("tally", "rows - mean -> rows + mean", "deviations add up to 0, so the other factor is free"),
     ("exact", "reshape(states, -1) | 1 -> 2", "NumPy takes any negative size for the unknown one"),
     ("estimate", "0 * edge -> 0 / edge", "edge is 1 everywhere"),
-    ("kernels.rounds", "n = out.shape[0] | 0 -> 1", LARGER),
+    (
+        "kernels.rounds",
+        "+ LANES -> at:at + LANES + 1",
+        "the request after is written again, the same",
+    ),
     ("kernels.rounds", "| 1 -> 2", LARGER),
-    ("kernels.rounds", "k == deep -> k != deep", EVERY),
+    ("kernels.rounds", "np.zeros((2, n)) | 2 -> 3", LARGER),
     ("kernels.positions", "np.zeros((deep + 1, 2, n)) | 1 -> 2", LARGER),
     ("kernels.positions", "tick == 0", "noise that does not last has no first tile"),
     ("kernels.positions", "memory[0], s) | 0 -> 1", "noise that does not last has no first tile"),
-    ("kernels.path", "upto[2, 0], upto[2, 0] | 2 -> 1", BEGINS),
-    ("kernels.path", "cut[2, 0, draft], cut[2, 1, draft], cut[2", BEGINS),
+    ("kernels.path", "= upto[2, 0], upto[2, 0] |", BEGINS),
+    ("kernels.path", "= cut[2, 0, draft], cut[2, 1, draft], cut[2", BEGINS),
+    ("kernels.path", "row_0, row_1 = (2, 2) if first else (0, 1) | 2 -> 1", BEGINS),
     ("kernels.path", "into_0 = c10 if pair[lane] > 1", "into_0 is read where the new state is 0"),
-    ("kernels.totals", "k == depths - 1: | 1 -> 0", EVERY),
+    ("kernels.path", "into_1 = c11 if pair[lane] > 1", "into_1 is read where the new state is 1"),
+    (
+        "kernels.path",
+        "word >> 23)]) | 23 -> 24",
+        "a search that begins earlier ends at the same state",
+    ),
+    (
+        "kernels.path",
+        "(upto.shape[0] - 1) // states | 1 -> 0",
+        "the rows are outcomes x states + 1",
+    ),
     ("kernels.noise", "4294967296.0 | 4294967296.0 ->", "a word less: within the table's rounding"),
     ("kernels.noise", "2147483647.0", "the middle of the law: one word more or less"),
-    ("kernels.noise", "-1 - index", "a word more: within the table's rounding"),
+    ("kernels.noise", "z > 0 -> z >= 0", "the middle of the law: one word more or less"),
 )
 # (module, change): each of these has to be killed by SMOKE_TESTS.
 SMOKE_TESTS = {

@@ -111,8 +111,7 @@ def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
         plain = s.verify if noise.shared else s.target
         propose = s.verify if noise.shared else s.draft
         for k in range(shallow, deep + 1):
-            counted = k if task.every or k == deep else 0
-            _advance(length, k, counted, plain if k == 0 else s.verify, propose,
+            _advance(length, k, plain if k == 0 else s.verify, propose,
                      left[k], rounds[k], accepted[k], verify[k], draft[k])  # fmt: skip
         tick += TILE
     tokens = np.int32(task.tokens) - left
@@ -120,14 +119,14 @@ def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
 
 
 @helper
-def _advance(length, k, counted, check, propose, left, rounds, accepted, verify, draft):
+def _advance(length, k, check, propose, left, rounds, accepted, verify, draft):
     """Play a tile at depth ``k``; lanes with no tokens ``left`` stand still."""
     for t in range(TILE):
         for lane in range(left.size):
             live = left[lane] > 0
             verify[lane] += check[t, lane] if live else 0.0
             draft[lane] += propose[t, lane] if live else 0.0
-        for j in range(counted):
+        for j in range(k):
             for lane in range(left.size):
                 accepted[j, lane] += np.int32((left[lane] > 0) & (length[t, lane] > j))
         for lane in range(left.size):
