@@ -114,7 +114,7 @@ def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
             _advance(length, k, plain if k == 0 else s.verify, propose,
                      left[k], rounds[k], accepted[k], verify[k], draft[k])  # fmt: skip
         tick += TILE
-    tokens = np.int32(task.tokens) - left
+    tokens = np.full(left.shape, np.int32(task.tokens))
     write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out)
 
 
