@@ -14,8 +14,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from mtpsim.experiment import Experiment, load, parse
+    from mtpsim.fit.model import fit_log
     from mtpsim.job import run
+    from mtpsim.logs import read_logs
     from mtpsim.options import ExecutorChoice
+    from mtpsim.plan import plan_benchmark
     from mtpsim.problems import InputError
     from mtpsim.result import Result
 
@@ -23,8 +26,11 @@ _HOMES = {
     "Experiment": "experiment",
     "load": "experiment",
     "parse": "experiment",
+    "fit_log": "fit.model",
     "run": "job",
+    "read_logs": "logs",
     "ExecutorChoice": "options",
+    "plan_benchmark": "plan",
     "InputError": "problems",
     "Result": "result",
 }
@@ -35,8 +41,11 @@ __all__ = [
     "InputError",
     "Result",
     "__version__",
+    "fit_log",
     "load",
     "parse",
+    "plan_benchmark",
+    "read_logs",
     "run",
 ]
 

@@ -78,3 +78,15 @@ def test_a_finished_run_is_shown_without_numba(finished, tmp_path):
     found = loaded("show", finished[1], "--out", tmp_path)
     assert "matplotlib" in found
     assert not found & {"numba", "matplotlib.pyplot", "scipy.stats", "scipy.linalg"}
+
+
+def test_public_names_are_at_the_root():
+    import mtpsim
+    from mtpsim.fit.model import fit_log
+    from mtpsim.logs import read_logs
+    from mtpsim.plan import plan_benchmark
+
+    assert set(mtpsim._HOMES) == set(mtpsim.__all__) - {"__version__"}
+    assert all(hasattr(mtpsim, name) for name in mtpsim.__all__)
+    found = mtpsim.fit_log, mtpsim.read_logs, mtpsim.plan_benchmark
+    assert found == (fit_log, read_logs, plan_benchmark)
