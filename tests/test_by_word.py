@@ -229,6 +229,20 @@ def test_positions_tried_as_starts(model, measured_at):
             assert row.tolist() == told
 
 
+@pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_derived_columns_are_left_to_others(model, horizon):
+    _, _, plan = plan_for(model, horizon, 2)
+    of_rounds = rounds.simulate_rounds_to_tokens if "tokens" in horizon else rounds.simulate_rounds
+    kernel = positions.simulate_positions if model[0] == "token" else of_rounds
+    rows = np.full((REQUESTS, plan.layout.columns), -1.0)
+    shallow, deep = (2, 2) if model[2] == 2 else (0, 3)
+    where = np.uint64(plan.key), FIRST
+    kernel(*where, plan.source, plan.noise, plan.task, shallow, deep, rows)
+    assert (rows[:, plan.layout.windows.stop :] == -1).all()
+    assert (rows[:, plan.layout.tokens][:, deep] > 0).all()
+
+
 @pytest.mark.parametrize("horizon", HORIZONS[:2], ids=str)
 def test_derived_columns_are_those_of_the_request(horizon):
     chain, _, plan = plan_for(MODELS[2], horizon, 2)

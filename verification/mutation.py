@@ -1,6 +1,6 @@
 """Mutation: would a test notice if a sign, a bound, an index or a constant were wrong?
 
-    python verification/mutation.py                    # all of them: hours
+    python verification/mutation.py                    # all of them: half an hour
     python verification/mutation.py --smoke            # a dozen that have to be killed; a control
     python verification/mutation.py exact --share 0.2  # of one module, a fifth of them
 
@@ -80,9 +80,34 @@ EQUIVALENT: tuple[tuple[str, str, str], ...] = (
     ),
     ("kernels.rounds", "| 1 -> 2", LARGER),
     ("kernels.rounds", "np.zeros((2, n)) | 2 -> 3", LARGER),
-    ("kernels.positions", "np.zeros((deep + 1, 2, n)) | 1 -> 2", LARGER),
+    ("kernels.positions", "np.zeros((deep + 1, n), np.int32), | 1 -> 2", LARGER),
+    ("kernels.positions", "np.zeros((deep + 1, deep, n), np.int32), | 1 -> 2", LARGER),
+    ("kernels.positions", "np.zeros((deep + 1, n)), | 1 -> 2", LARGER),
+    ("kernels.positions", "np.zeros((deep + 1, 2, n)) |", LARGER),
+    (
+        "kernels.positions",
+        "+ LANES -> at:at + LANES + 1",
+        "the request after is written again, the same",
+    ),
+    (
+        "kernels.positions",
+        "persistence != 0  # then",
+        "noise of each depth's own comes out the same",
+    ),
+    ("kernels.positions", "upto.shape[1] + 1  # by outcomes", "outcomes double the rows"),
+    (
+        "kernels.positions",
+        "if inside else np.int32(0)",
+        "no lane has so many, or so few, rounds by then",
+    ),
+    ("kernels.positions", "range(last, 0, -1): | 0 -> -1", "the first is set anew right after"),
     ("kernels.positions", "tick == 0", "noise that does not last has no first tile"),
     ("kernels.positions", "memory[0], s) | 0 -> 1", "noise that does not last has no first tile"),
+    (
+        "kernels.path",
+        "deep > 0: | 0 -> 1",
+        "one draft alone goes the general way, to the same counts",
+    ),
     ("kernels.path", "= upto[2, 0], upto[2, 0] |", BEGINS),
     ("kernels.path", "= cut[2, 0, draft], cut[2, 1, draft], cut[2", BEGINS),
     ("kernels.path", "row_0, row_1 = (2, 2) if first else (0, 1) | 2 -> 1", BEGINS),
@@ -260,7 +285,7 @@ def checks(smoke: bool) -> Iterator[Check]:
     """A control that must survive and mutants that must be killed; in full, every module."""
     if smoke:
         done = _script("--smoke")
-        yield Check("mutation", STATEMENT, _last(done), not done.returncode, None)
+        yield Check("mutation", STATEMENT, _last(done), not done.returncode, 0.0)
         return
     rows = []
     for module in MODULES:
@@ -268,7 +293,7 @@ def checks(smoke: bool) -> Iterator[Check]:
         done = _script(module)
         seconds = time.perf_counter() - begun
         rows.append(_last(done))
-        yield Check(module, STATEMENT, rows[-1], not done.returncode, None, seconds=seconds)
+        yield Check(module, STATEMENT, rows[-1], not done.returncode, 0.0, seconds=seconds)
     PAGE.write_text(page(rows), encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from verification.check import Check, Table, overall, rate_in_words
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Verification
 
-    python verification/run.py                       # everything in full: hours
+    python verification/run.py                       # everything in full: 90 minutes
     python verification/run.py --smoke               # a small part of everything, as CI does
     python verification/run.py three_ways published  # some of it, in full
 

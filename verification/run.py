@@ -1,6 +1,6 @@
 """All of the verification: one command, one table.
 
-    python verification/run.py                       # everything in full: hours; writes the page
+    python verification/run.py                       # everything in full: 90 minutes; the page
     python verification/run.py --smoke               # a small part of everything, for CI
     python verification/run.py three_ways published  # some of it
 

@@ -121,7 +121,7 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windo
                 levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j]
             )
         if k == task.measured_at:
-            _try_as_start(levels, t, walk.active, trying, tick + t + 1 >= k, windows)
+            _try_as_start(levels, t, walk.active, trying, windows)
         if steered:
             _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _step_on(walk.active, walk.hit, walk.at[k])
@@ -147,19 +147,18 @@ def _judge(level, j, at, active, hit, accepted):
 
 
 @helper
-def _try_as_start(levels, t, active, trying, whole, windows):
+def _try_as_start(levels, t, active, trying, windows):
     """Try every position as the start of a round, as if the draft were asked there too.
 
-    ``trying`` [M, lanes]: drafts accepted so far from the position i before this one. A start
-    counts once its M positions are all decoded: ``whole`` where there are so many.
+    ``trying`` [M, lanes]: drafts accepted so far from the position i before this one; none where
+    the request has no such position. A start counts once its M positions are all decoded.
     """
     last = trying.shape[0] - 1
     for i in range(last, 0, -1):
         _pass_on(trying[i - 1], levels[i, t], np.int32(i), trying[i])
     trying[0] = levels[0, t]
-    if whole:
-        for j in range(last + 1):
-            _count_over(trying[last], active, np.int32(j), windows[j + 1])
+    for j in range(last + 1):
+        _count_over(trying[last], active, np.int32(j), windows[j + 1])
 
 
 @helper
