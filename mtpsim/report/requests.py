@@ -47,7 +47,8 @@ def _duration(cell: Document) -> str:
 
 
 def _speed(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    """Three digits, zeros among them, so that a column is of one kind."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def variance_sentence(point: Document) -> str:
