@@ -79,6 +79,8 @@ def fit_command(options: FitOptions) -> int:
     if steps and not logs:
         _check_alone(options)
     like = _tables(options.like)
+    if steps or "latency" in like:
+        _check_target(options, steps[0] if steps else options.like)
     measured = read_steps(steps[0]) if steps else None
     cost = _cost_model(measured, options) if measured else None
     if cost and not logs:
@@ -158,6 +160,18 @@ def _check(options: FitOptions) -> None:
         problems.append(Problem("", "--target", None, message))
     if problems:
         raise InputError(problems)
+
+
+def _check_target(options: FitOptions, source: Path | None) -> None:
+    """Refuse a plain step beside times that have their own.
+
+    Raises:
+        InputError: it would not be used.
+
+    """
+    if options.target is not None:
+        message = f"{options.target:g} is given, but the times are those of {source}; give either"
+        raise InputError([Problem("", "--target", None, message)])
 
 
 def _cost_model(steps: Steps, options: FitOptions) -> Fit:

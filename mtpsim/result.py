@@ -220,7 +220,7 @@ def _depths(
     length_error = measured.estimates(measured.theory.length_error)
     mean_times = measured.latency.verify, measured.latency.draft
     allowed = [
-        measured.estimates(partial(function, verify=mean_times[0], draft=mean_times[1]))
+        measured.sharp(partial(function, verify=mean_times[0], draft=mean_times[1]))
         for function in (estimate.break_even_verify, estimate.break_even_draft)
     ]
     documents: list[Document] = []
@@ -274,15 +274,19 @@ def _at(allowed: Estimates, depth: int) -> Document:
 
 
 def _break_even(measured: Measured, deepest: Exact) -> tuple[Floats, Floats]:
-    """For each step, the rate at which it stops paying, and the rate to hold against it."""
-    stated = measured.theory.rates
-    if stated is not None and np.allclose(deepest.conditional, stated, rtol=0, atol=1e-9):
-        return theory.break_even_rate(stated, measured.theory.times), stated
-    means, layout = measured.tally.mean, measured.layout
-    return (
-        np.maximum(estimate.break_even_rate(means, layout), 0),  # below 0 any rate pays
-        estimate.last_rate(means, layout),
-    )
+    """For each step, the rate at which it stops paying, and the rate to hold against it.
+
+    Step by step the closed form, if it says of the step what the simulation says; else what was
+    measured: no step may be said to lose because its rate is too low, when it is not.
+    """
+    means, layout = measured.controlled.mean, measured.layout
+    needed = np.maximum(estimate.break_even_rate(means, layout), 0)  # below 0 any rate pays
+    rates, stated = estimate.last_rate(means, layout), measured.theory.rates
+    if stated is None or not np.allclose(deepest.conditional, stated, rtol=0, atol=1e-9):
+        return needed, rates
+    on_paper = theory.break_even_rate(stated, measured.theory.times)
+    alike = (stated > on_paper) == (estimate.marginal(means, layout) > 1)
+    return np.where(alike, on_paper, needed), np.where(alike, stated, rates)
 
 
 def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtpsim.fit.times import fit_laws, latency_keys, times_of
+from mtpsim.fit.times import Times, fit_laws, latency_keys, times_of
 from mtpsim.logs import read_logs
 
 
@@ -50,4 +50,17 @@ def test_latency_as_far_as_it_is_known(tmp_path):
     assert keys["target"] == 40.0
     keys, said = latency_keys(times, 4, None)
     assert keys == {"target": 1.0, "verify": 1.0, "draft": 0.0}
-    assert "NO TIMES were measured" in said[0]
+    assert "NO TIMES were measured of rounds at depth 4" in said[0]
+
+
+def test_what_is_missing_is_told_and_a_stated_step_is_used():
+    nothing = Times({}, None, np.zeros(0), [])
+    keys, said = latency_keys(nothing, 3, 30.0)
+    assert keys == {"target": 30.0, "verify": 30.0, "draft": 0.0}
+    assert "of rounds at depth 3: 30 ms is written" in said[0]
+    assert "--target" not in said[0]
+    assert "NO TIMES were measured: 1 ms" in latency_keys(nothing, 3, None)[1][0]
+    deep = Times({3: 90.0}, None, np.zeros(0), [])
+    (text,) = latency_keys(deep, 3, None)[1]
+    assert "of plain steps" in text
+    assert "state times with --target MS" in text

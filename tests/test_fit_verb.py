@@ -145,6 +145,7 @@ def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, ca
         (["--holdout", "1"], "a share from 0 to 0.9"),
         (["--design-effect", "0.5"], "at least 1"),
         (["--target", "0"], "above 0 ms"),
+        (["--target", "9", "--like", "experiments/article.toml"], "9 is given, but the times"),
         (["--depth", "0"], "a whole number from 1 to 64"),
         (["--rounds", "-5"], "a whole number from 1"),
         (["--format", "vllm"], "'vllm' is none of"),

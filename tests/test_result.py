@@ -30,14 +30,28 @@ requests = 4000
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 def test_a_step_pays_just_where_its_rate_is_above_the_break_even(correlation):
     (point,) = mtpsim.run(mtpsim.parse(TEXT.format(correlation=correlation))).points
-    for depth in point["depths"][1:]:
-        rate = depth["break_even"]["rate"]
-        assert (rate["now"] > rate["at"]) == (depth["marginal"]["mean"] > 1)
-        verify, draft = depth["break_even"]["verify"], depth["break_even"]["draft"]
-        assert (verify["at"] > verify["now"]) == (depth["marginal"]["mean"] > 1)
-        assert (draft["at"] > draft["now"]) == (depth["marginal"]["mean"] > 1)
+    _agree(point)
     stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
     assert stated == (correlation == 0)  # dependent drafts have other rates than those stated
+
+
+@pytest.mark.parametrize("changes", [("tokens=2",), ("rounds=20", "control_variates=true")])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_break_even_and_gain_agree_where_the_closed_form_does_not(changes, seed):
+    text = TEXT.format(correlation=0).replace("0.69", "0.793")  # the third step pays above 0.795
+    changes = (*changes, "requests=30", f"seed={seed}")
+    overrides = [f"simulation.{change}" for change in changes]
+    (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
+    _agree(point)
+
+
+def _agree(point):
+    for depth in point["depths"][1:]:
+        rate, verify, draft = (depth["break_even"][name] for name in ("rate", "verify", "draft"))
+        pays = depth["marginal"]["mean"] > 1
+        assert (rate["now"] > rate["at"]) == pays
+        assert (verify["at"] > verify["now"]) == pays
+        assert (draft["at"] > draft["now"]) == pays
 
 
 def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):

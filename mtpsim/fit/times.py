@@ -14,11 +14,6 @@ from mtpsim.tally import Floats
 
 FEW = 30  # samples below which no law is told from another
 FAR = 0.04  # distance of two distribution functions beyond which a law is no good description
-NOTHING_MEASURED = (
-    "NO TIMES were measured: 1 ms is written for every round, so that the speedup is the accept "
-    "length, the limit of a draft that costs nothing; state times with --like FILE, --target MS "
-    "or a CSV file of step times"
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,9 @@ def latency_keys(times: Times, depth: int, target: float | None) -> tuple[Keys, 
     if target is not None:
         known[0] = target
     if 0 not in known or max(known) < depth:
-        return {"target": 1.0, "verify": 1.0, "draft": 0.0}, [NOTHING_MEASURED]
+        same = 1.0 if target is None else target
+        keys = {"target": same, "verify": same, "draft": 0.0}
+        return keys, [_not_measured(known, depth, same)]
     between = [k for k in range(1, depth + 1) if k not in known]
     said = []
     if between:
@@ -146,3 +143,14 @@ def latency_keys(times: Times, depth: int, target: float | None) -> tuple[Keys, 
     drafting = times.draft / depth * each
     verify = np.maximum(rounds - drafting, 1e-6)
     return {"target": known[0], "verify": verify.tolist(), "draft": drafting.tolist()}, said
+
+
+def _not_measured(known: dict[int, float], depth: int, same: float) -> str:
+    """What is missing, what is written instead, and how to state it."""
+    plain, deep = 0 in known, max(known, default=0) >= depth
+    of = f" of rounds at depth {depth}" if plain else " of plain steps" if deep else ""
+    state = "--target MS" if deep else "--like FILE or a CSV file of step times"
+    return (
+        f"NO TIMES were measured{of}: {same:g} ms is written for every round, so that the speedup "
+        "is the accept length, the limit of a draft that costs nothing; state times with " + state
+    )
