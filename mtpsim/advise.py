@@ -118,7 +118,8 @@ def _sentence(
     parts = [f"Run depth {best}: {figure}." if best else "Turn MTP off: no depth is faster."]
     if len(candidates) > 1:
         parts.append(
-            f"Depths {_listed(candidates)} can't be told apart; any of them may be the fastest."
+            f"Depths {_listed(candidates)} can't be told apart; "
+            f"{'either' if len(candidates) == 2 else 'any of them'} may be the fastest."
         )
     alike = [k for k in within if k != best]
     if alike and within != candidates:
@@ -153,9 +154,9 @@ def _why(candidates: list[int], sure: float, confidence: float) -> str:
     if len(candidates) == 1:
         return (
             f"Paired on the same text and noise, every other depth is slower at "
-            f"{100 * confidence:g} % confidence over all depths together"
+            f"{100 * confidence:g} % confidence over all depths together."
         )
     return (
         f"At {100 * confidence:g} % confidence over all depths together the best is among "
-        f"{candidates}; the one named is ahead with probability {sure:.2f}"
+        f"{candidates}; the one named is ahead with probability {sure:.2f}."
     )

@@ -109,7 +109,9 @@ def _sentence(details: ErrorDetails, spec: type[Spec]) -> str:
         return f"{_shown(given)} is given; it must be {_KINDS[kind]}"
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"{_shown(given)} is given; it must be {words} {context[bound]:g}"
+        percent = kind == "less_than_equal" and context[bound] == 1 and 2 <= given <= 100
+        hint = f"; {given:g} % is {given / 100:g}" if percent else ""
+        return f"{_shown(given)} is given; it must be {words} {context[bound]:g}{hint}"
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", str(context["expected"]))
         hint = nearest(given, options) if isinstance(given, str) else ""

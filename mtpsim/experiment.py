@@ -27,7 +27,10 @@ from mtpsim.simulation import Simulation
 from mtpsim.spec import Spec
 from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
 from mtpsim.sweep import Sweep, combinations, put
+from mtpsim.tally import Floats
 from mtpsim.toml_lines import key_lines, line_of
+
+SHORT_STEP, APART = 0.2, 10.0  # ms of a plain step, and times a verify over it, that look odd
 
 Raw = dict[str, Any]
 EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
@@ -123,14 +126,34 @@ class Experiment(Spec):
 
     def warnings(self) -> list[str]:
         """What a reader of the results should know."""
-        found = self.acceptance.warnings() + self.latency.warnings()
         chain = self.acceptance.chain()
+        found = self.acceptance.warnings() + self.latency.warnings()
+        found += strange_times(*self.latency.times(chain.depth))
         if self.simulation.rounds and chain.requests_differ:
             found.append(
                 "requests differ from each other for good: with `rounds` easy and hard ones weigh "
                 "the same, while a server gives hard ones more rounds; `tokens` shows what it sees"
             )
         return found
+
+
+def strange_times(verify: Floats, draft: Floats) -> list[str]:
+    """Times in ms ``[K + 1]`` by depth that were hardly measured, or in another unit."""
+    found = []
+    if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
+        found.append(
+            "drafting costs no time here: a verify takes as long as a plain step, so the deepest "
+            "draft always wins; measure both before you trust the depth"
+        )
+    if verify[0] < SHORT_STEP:
+        found.append(f"a plain step takes {verify[0]:g} ms; were seconds meant?")
+    off = [k for k in range(1, len(verify)) if not 1 / APART < verify[k] / verify[0] < APART]
+    if off:
+        found.append(
+            f"a verify at depth {off[0]} takes {verify[off[0]]:g} ms, a plain step "
+            f"{verify[0]:g} ms; is one of them in seconds?"
+        )
+    return found
 
 
 def validate(
@@ -244,7 +267,8 @@ def parse(
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")
             line = int(place.split(",")[0])
-        raise InputError([Problem(file, "", line, f"not valid TOML: {message}")]) from None
+        json = "; it looks like JSON" if text.lstrip().startswith("{") else ""
+        raise InputError([Problem(file, "", line, f"not valid TOML: {message}{json}")]) from None
     if not raw and not overrides:
         raise InputError(
             [Problem(file, "", None, "is empty; it needs at least [acceptance] and [latency]")]

@@ -6,11 +6,13 @@ import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
+from mtpsim.acceptance.independent import Independent
 from mtpsim.blocks import FLOOR, unit_of
 from mtpsim.experiment import Experiment
 from mtpsim.simulation import Simulation
 from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
+from mtpsim.theory import conditional_from
 
 TICKS = {"round": "once a round", "token": "once a text position"}
 
@@ -31,7 +33,10 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     first = points[0].experiment
     chain = first.acceptance.chain()
     found = [
-        (f"Acceptance: {first.acceptance.model}, depth {chain.depth}", _acceptance(first, chain)),
+        (
+            f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
+            _acceptance(first, chain) + _definition(experiment),
+        ),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(first, chain, len(points)) + _variations(experiment, first)),
     ]
@@ -94,6 +99,18 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
     if chain.clock == "round":
         lines.append(f"pooled over rounds: conditional rates {_rates(rates)}")
     return lines
+
+
+def _definition(experiment: Experiment) -> list[str]:
+    """What the rates would be by the other definition, where the file does not say which."""
+    model = experiment.acceptance
+    if not isinstance(model, Independent) or "rates_are" in model.model_fields_set:
+        return []
+    rates = model.stated_rates()
+    if len(rates) < 2 or (np.diff(rates) > 0).any():
+        return []
+    other = conditional_from(rates, "survival")
+    return [f"rates_are is not given; as survival rates they would be conditional {_rates(other)}"]
 
 
 def _aim(s: Simulation) -> str:

@@ -63,7 +63,7 @@ def _one(entries: list[Document], chosen: Document, what: str) -> Document:
         return found[0]
     known = "; ".join(
         ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
-        for entry in entries
+        for entry in found or entries
     )
     raise _wrong("--set", f"{len(found)} {what} fit; choose one of: {known or 'the only one'}")
 

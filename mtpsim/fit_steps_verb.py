@@ -9,6 +9,9 @@ import numpy as np
 
 from mtpsim.experiment import Raw
 from mtpsim.fit.steps import Fit, Steps, predict
+from mtpsim.sweep import axes
+
+POOR = 0.03  # worst relative error of a fitted step above which a fit is called poor
 
 
 def described(fits: list[Fit]) -> str:
@@ -35,5 +38,28 @@ def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
 
 
 def latency_of(fit: Fit, before: Raw) -> Raw:
-    """The section ``[latency]`` of a cost model; noise that was stated before is kept."""
-    return {**fit.keys, **{key: value for key, value in before.items() if key == "noise"}}
+    """The section ``[latency]`` of a cost model; what else was stated before is kept."""
+    kept: Raw = {key: before[key] for key in ("batch", "cached", "noise") if key in before}
+    return {"model": fit.keys["model"], "batch": 1, **fit.keys, **kept}
+
+
+def doubts(fit: Fit, steps: Steps, like: Raw) -> list[str]:
+    """What a user of the fitted times should know before a depth is chosen by them."""
+    found = []
+    if fit.worst > POOR:
+        found.append(
+            f"no cost model describes these times: the best is off by {100 * fit.worst:.2g} % at a "
+            "step, and a choice of depth by less than that is not to be trusted; a latency model "
+            "'table' takes the times as they are"
+        )
+    sweep = axes(like.get("sweep", {}))
+    batches = [b for b in sweep.get("latency.batch", []) if isinstance(b, int | float)]
+    low, high = steps.batch.min(), steps.batch.max()
+    if batches and (min(batches) < low or max(batches) > high):
+        found.append(
+            f"batches from {low:g} to {high:g} were measured, and the sweep goes from "
+            f"{min(batches):g} to {max(batches):g}: what it says beyond is extrapolated"
+        )
+    if not steps.cached.any() and "latency.cached" in sweep:
+        found.append("no `cached` was measured: the sweep over latency.cached will show no effect")
+    return found

@@ -14,7 +14,7 @@ from mtpsim.fit.document import acceptance_keys, document, samples_csv, uncertai
 from mtpsim.fit.model import Fitted, fit_log
 from mtpsim.fit.steps import Fit, Steps, fit_steps, is_steps, read_steps
 from mtpsim.fit.times import latency_keys
-from mtpsim.fit_steps_verb import described, draw_steps, latency_of
+from mtpsim.fit_steps_verb import described, doubts, draw_steps, latency_of
 from mtpsim.logs import Answers, read_logs
 from mtpsim.problems import InputError, Problem
 from mtpsim.report.fit_table import print_fit
@@ -178,6 +178,8 @@ def _cost_model(steps: Steps, options: FitOptions) -> Fit:
     fits = fit_steps(steps, options.experts, options.active)
     if not options.quiet:
         print(described(fits), file=sys.stderr)
+        for doubt in doubts(fits[0], steps, _tables(options.like)):
+            print(f"warning: {doubt}", file=sys.stderr)
     return fits[0]
 
 

@@ -185,6 +185,7 @@ def _document(measured: Measured) -> Document:
         "set": measured.point.set,
         "requests": measured.tally.count,
         "rounds": round(measured.tally.mean[layout.rounds][-1] * measured.tally.count),
+        "horizon": {"rounds": simulation.rounds or None, "tokens": simulation.tokens or None},
         "precision_reached": measured.precision_reached,
         "interrupted": measured.interrupted,
         "warnings": _warnings(measured),

@@ -190,7 +190,7 @@ def test_rows_have_a_line_a_policy_and_quantity(one):
 def test_single_requests_of_policies_have_a_sentence_and_a_table(one):
     point = one.points[0]
     told = policy(one, "heuristic")["request_time"]["p99"]["mean"]
-    assert "Under heuristic it takes p50" in policy_tail_sentence(point)
+    assert "Under heuristic they take p50" in policy_tail_sentence(point)
     assert f"p99 {told / 1000:,.2f} s" in policy_tail_sentence(point)
     assert policy_tail_sentence(point) in " ".join(str(one).split())
     sheet = policy_tail_sheet(point["adaptive"])

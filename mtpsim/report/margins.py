@@ -14,8 +14,8 @@ def margins(point: Document) -> list[str]:
     here, beyond = steps.get(best), steps.get(best + 1)
     sentences = []
     if best and here:
-        limits = _limits(best, here, paying=True)
-        sentences.append(f"Depth {best} beats depth {best - 1} while {limits}.")
+        limits, alone = _limits(best, here, paying=True), ", each with the rest as it is"
+        sentences.append(f"Depth {best} beats depth {best - 1} until {limits}{alone}.")
     if beyond:
         limits = _limits(best + 1, beyond, paying=False)
         if limits:
@@ -24,14 +24,14 @@ def margins(point: Document) -> list[str]:
 
 
 def _limits(depth: int, steps: Document, *, paying: bool) -> str:
-    """``p2 is above 0.459 (now 0.74), its verify under 116 ms (now 104) and ...``."""
+    """``p2 falls to 0.459 (now 0.74), its verify grows to 116 ms (now 104) or ...``."""
     rate, verify, draft = (steps[name] for name in ("rate", "verify", "draft"))
-    verb = "is " if paying else ""
+    less, more = ("falls to", "grows to") if paying else ("above", "under")
     parts = []
     if known(rate["at"]) and rate["at"] <= 1:
-        parts.append(f"p{depth} {verb}above {rate['at']:.3g} (now {rate['now']:.3g})")
+        parts.append(f"p{depth} {less} {rate['at']:.3g} (now {rate['now']:.3g})")
     for name, times in (("verify", verify), ("draft", draft)):
         if known(times["at"]) and times["at"] > 0:
-            parts.append(f"its {name} under {times['at']:.4g} ms (now {times['now']:.4g})")
+            parts.append(f"its {name} {more} {times['at']:.4g} ms (now {times['now']:.4g})")
     *most, last = parts or [""]
-    return f"{', '.join(most)} {'and' if paying else 'or'} {last}" if most else last
+    return f"{', '.join(most)} or {last}" if most else last

@@ -86,6 +86,8 @@ def fixed_name(adaptive: Document) -> str:
 def verdict(adaptive: Document) -> str:
     """One or two sentences: does adapting pay, how much, and how much could it?"""
     best, oracle = best_policy(adaptive), bound(adaptive)
+    if oracle is not None and all(abs(oracle["gain"][e] - 1) < 1e-9 for e in FIELDS):
+        return f"There is nothing to adapt to: even an oracle plays {fixed_name(adaptive)}."
     text = []
     if best is not None:
         text.append(_pays(best, adaptive))

@@ -11,15 +11,35 @@ TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
 
 def tail_sentence(point: Document) -> str:
     """How long a request takes at the best depth, in the middle and for the slowest."""
-    best = best_depth(point)
+    best, rounds = best_depth(point), _rounds(point)
     depth: Document = next((d for d in point["depths"] if d["depth"] == best), {})
-    return _takes(f"A request at depth {best}", depth)
+    if rounds:
+        return _takes(f"{rounds:,} rounds of a request at depth {best} take", depth)
+    return _takes(f"A request at depth {best} takes", depth)
+
+
+def _rounds(point: Document) -> int | None:
+    """Rounds that each request has, where these are stated and not its tokens."""
+    found: int | None = (point.get("horizon") or {}).get("rounds")
+    return found
+
+
+def length_sentence(point: Document) -> str:
+    """What to mind where depths have made texts of other lengths; else empty."""
+    rounds = _rounds(point)
+    if not rounds:
+        return ""
+    return (
+        f"Each request is {rounds:,} rounds long, which make more text at some depths than at "
+        "others: compare speeds, not times; or state `tokens`."
+    )
 
 
 def policy_tail_sentence(point: Document) -> str:
     """The same under the fastest policy that an engine could run."""
     policy = best_policy(point["adaptive"]) if point.get("adaptive") else None
-    return _takes(f"Under {policy['name']} it", policy) if policy else ""
+    subject = "they take" if _rounds(point) else "it takes"
+    return _takes(f"Under {policy['name']} {subject}", policy) if policy else ""
 
 
 def _takes(subject: str, found: Document) -> str:
@@ -30,7 +50,7 @@ def _takes(subject: str, found: Document) -> str:
     texts = [f"{share} {_duration(time[share])}" for share in TIMES]
     middle, slow = (_speed(speed[share]["mean"]) for share in ("p50", "p1"))
     return (
-        f"{subject} takes {', '.join(texts)}; {middle} tokens/s in the middle, "
+        f"{subject} {', '.join(texts)}; {middle} tokens/s in the middle, "
         f"{slow} for the slowest 1 %."
     )
 

@@ -183,7 +183,8 @@ def _requests(point: Document, drawn: Pictures) -> Section:
     played: Document = point.get("adaptive") or {"policies": []}
     if any(policy.get("request_time") for policy in played["policies"]):
         tables.append(Table("Quantiles by policy", requests.policy_tail_sheet(played)))
-    told = requests.tail_sentence(point), requests.policy_tail_sentence(point)
+    told = [requests.tail_sentence(point), requests.policy_tail_sentence(point)]
+    told.append(requests.length_sentence(point))
     text = [sentence for sentence in told if sentence]
     return Section("requests", heading, text=text, tables=tables, pictures=_some(drawn, "requests"))
 

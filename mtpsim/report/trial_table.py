@@ -156,8 +156,8 @@ def _neighbours(found: Document) -> str:
     mean, low, high = (lags[field][0] for field in ("mean", "low", "high"))
     if low <= 0 <= high:
         return (
-            f"Neighbouring rounds are independent as far as {lags['requests']:,} recorded requests "
-            f"can tell (correlation {mean:.3f} [{low:.3f}, {high:.3f}])."
+            f"Neighbouring rounds are independent as far as {lags['requests']:,} simulated "
+            f"requests can tell (correlation {mean:.3f} [{low:.3f}, {high:.3f}])."
         )
     text = f"Accepted drafts of neighbouring rounds correlate by {mean:.3f} [{low:.3f}, {high:.3f}]"
     if narrow and known(narrow.get("mean")) and narrow["low"] > 1:
@@ -182,8 +182,8 @@ def _survivors(found: Document) -> str:
         return ""
     last = found["rates_by_depth"][-1]["depth"]
     return (
-        f"Conditional rates rise by {rise['mean']:.3f} from p1 to p{last}: rounds that come so far "
-        "are the easy ones."
+        f"Conditional rates rise by {rise['mean']:.3f} from p1 to p{last}, as they do where the "
+        "rounds that come so far are the easy ones."
     )
 
 
