@@ -14,9 +14,9 @@ from mtpsim.report.document import (
     Document,
     best_depth,
     bracketed,
-    confidence,
     fixed,
     known,
+    level,
     plus_minus,
     point_label,
     shared_decimals,
@@ -131,7 +131,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
 def sample_sentence(result: Document, point: Document) -> str:
     """What the numbers rest on."""
     text = f"{point['requests']:,} requests, {point['rounds']:,} rounds, "
-    text += f"{100 * confidence(result):g} % intervals"
+    text += f"{level(result, [point])} intervals"
     if point.get("interrupted"):
         return text + "; interrupted before the end"
     # None means that no precision was asked for.
