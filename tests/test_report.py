@@ -73,6 +73,11 @@ class TestTable:
         best = points[1]["depths"][2]["speedup"]
         assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
 
+    def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
+        text = printed(example_result(relative_half_width=2.0), 200)
+        row = next(x for x in text.splitlines() if x.startswith("     2"))
+        assert " 1.54 " in row
+
     def test_a_swept_confidence_is_that_of_its_point(self):
         whole = {"simulation": {"confidence": 0.9}}
         points = [example_point(p) for p in ({"simulation.confidence": 0.6}, whole, {})]
