@@ -51,8 +51,11 @@ def uncertainty(experiment: Experiment, outcomes: Outcomes | None) -> Document |
 
 
 def _inputs(outcomes: Outcomes, speedups: Floats, depth: int) -> list[Document]:
-    """What each input does by itself, the one that is worth most to measure first."""
-    found = []
+    """What each input does by itself, the one that is worth most to measure first.
+
+    None is worth more than all: a regression of few draws on many numbers can say otherwise.
+    """
+    found, most = [], _perfect(speedups, speedups)
     for number, (key, drawn) in enumerate(outcomes.variants.inputs.items()):
         low, high = outcomes.ends[2 * number], outcomes.ends[2 * number + 1]
         found.append(
@@ -62,7 +65,7 @@ def _inputs(outcomes: Outcomes, speedups: Floats, depth: int) -> list[Document]:
                 "sd": drawn.std(0, ddof=1).tolist(),
                 "speedup": {"low": float(low.values[depth]), "high": float(high.values[depth])},
                 "depth": {"low": int(np.argmax(low.values)), "high": int(np.argmax(high.values))},
-                "worth": _perfect(speedups, _explained(drawn, speedups)),
+                "worth": min(_perfect(speedups, _explained(drawn, speedups)), most),
             }
         )
     wide = {

@@ -115,6 +115,16 @@ def test_bounds_and_policies_that_stand_still_are_no_candidates(one):
     assert verdict(still).startswith("Knowing the hidden state would gain")
 
 
+@pytest.mark.parametrize(("still", "says"), [(9.0, " that changes its depth"), (0.1, "")])
+def test_a_policy_that_stands_still_may_be_faster_than_the_fastest_that_moves(one, still, says):
+    adaptive = dict(one.points[0]["adaptive"])
+    moving = best_policy(adaptive)
+    moving = {**moving, "gain": {**moving["gain"], "low": 0.9, "high": 1.1, "verdict": "open"}}
+    stands = {**moving, "name": "still", "depths": [0.0, 0.0, 1.0], "speedup": {"mean": still}}
+    adaptive["policies"] = [moving, stands]
+    assert f"{moving['name']}, the fastest policy{says}, beats" in verdict(adaptive)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "says"),
     [(1.01, 1.03, "Adapting pays"), (0.9, 0.95, "does not pay"), (0.99, 1.01, "is open")],

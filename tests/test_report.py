@@ -26,7 +26,14 @@ from rich.console import Console
 
 from mtpsim.cli import main
 from mtpsim.report import progress as progress_room
-from mtpsim.report.document import bracketed, fixed, plus_minus, shared_decimals, short_names
+from mtpsim.report.document import (
+    bracketed,
+    fixed,
+    level,
+    plus_minus,
+    shared_decimals,
+    short_names,
+)
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.table import render
 from mtpsim.report.terminal import console_on
@@ -65,6 +72,18 @@ class TestTable:
         row = next(x for x in text.splitlines() if x.count("0.625") == 3)
         best = points[1]["depths"][2]["speedup"]
         assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
+
+    def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
+        text = printed(example_result(relative_half_width=2.0), 200)
+        row = next(x for x in text.splitlines() if x.startswith("     2"))
+        assert " 1.54 " in row
+
+    def test_a_swept_confidence_is_that_of_its_point(self):
+        whole = {"simulation": {"confidence": 0.9}}
+        points = [example_point(p) for p in ({"simulation.confidence": 0.6}, whole, {})]
+        text = printed(document(points))
+        assert re.findall(r"(\d+ %) intervals", text) == ["60 %", "90 %", "95 %"]
+        assert level(document(points)) == "60 % to 95 %"
 
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("width", [60, 80, 100, 140])

@@ -101,6 +101,20 @@ def test_the_target_moves_the_speedup_and_not_the_choice(point):
     assert target["speedup"]["high"] == pytest.approx(ends, rel=0.01)
 
 
+def test_no_input_is_worth_more_than_all():
+    section = """
+[uncertainty]
+draws = 30
+[uncertainty.inputs]
+"acceptance.rates" = { tried = [1, 1, 1] }
+"latency.verify" = { se = [200, 200, 200] }
+"""
+    few = HEAD.replace("2000", "100\nrounds = 20")
+    (point,) = mtpsim.run(mtpsim.parse(few + section)).points
+    found = point["uncertainty"]
+    assert 0 < max(entry["worth"] for entry in found["inputs"]) <= found["perfect"]
+
+
 def test_minimax_regret_is_that_of_the_closed_form(point):
     scenarios = np.array(
         [

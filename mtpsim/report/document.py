@@ -53,10 +53,23 @@ def best_depth(point: Document) -> int | None:
     return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
 
 
-def confidence(result: Document) -> float:
-    """The level of every interval, 0.95 where the document doesn't say."""
+def confidence(result: Document, point: Document | None = None) -> float:
+    """The level of the intervals of a point, 0.95 where the document doesn't say.
+
+    A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
+    """
     simulation = result.get("experiment", {}).get("simulation", {})
-    return float(simulation.get("confidence") or 0.95)
+    swept = (point or {}).get("set") or {}
+    section = swept.get("simulation")
+    own = section.get("confidence") if isinstance(section, Mapping) else None
+    return float(swept.get("simulation.confidence") or own or simulation.get("confidence") or 0.95)
+
+
+def level(result: Document, points: Iterable[Document] | None = None) -> str:
+    """The level of the intervals of points, of all by default: ``95 %``, ``90 % to 95 %``."""
+    shown = result["points"] if points is None else points
+    found = sorted({confidence(result, point) for point in shown}) or [confidence(result)]
+    return " to ".join(f"{100 * end:g} %" for end in dict.fromkeys([found[0], found[-1]]))
 
 
 def title(result: Document) -> str:

@@ -113,10 +113,17 @@ def _pays(policy: Document, adaptive: Document) -> str:
         return text + (f", {100 * share:.0f} % of the oracle's gain." if known(share) else ".")
     if gain["verdict"] == "slower":
         return (
-            f"Adapting does not pay here: even the fastest policy, {policy['name']}, is {span} "
+            f"Adapting does not pay here: even {_fastest(adaptive)}, {policy['name']}, is {span} "
             f"slower than {against}."
         )
-    return f"Whether {policy['name']}, the fastest policy, beats {against} is open."
+    return f"Whether {policy['name']}, {_fastest(adaptive)}, beats {against} is open."
+
+
+def _fastest(adaptive: Document) -> str:
+    """What the best policy is, where one that stays at a depth may be faster."""
+    top = max(p["speedup"]["mean"] for p in adaptive["policies"] if not p["knows"])
+    best = max(p["speedup"]["mean"] for p in candidates(adaptive))
+    return "the fastest policy" + (" that changes its depth" if top > best else "")
 
 
 def reading(adaptive: Document) -> str:

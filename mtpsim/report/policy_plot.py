@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mtpsim.report.document import (
     Document,
     Floats,
-    confidence,
+    level,
     point_label,
     swept_keys,
 )
@@ -74,8 +74,9 @@ def _bars(result: Document, point: Document) -> Figure:
     """A row a policy: its gain with interval, and the depths it ran at."""
     adaptive = point["adaptive"]
     policies = sorted(adaptive["policies"], key=lambda p: p["speedup"]["mean"])
-    level = f"{100 * confidence(result):g} %"
-    what = f"gain over the best fixed depth with {level} intervals that hold together"
+    what = (
+        f"gain over the best fixed depth with {level(result, [point])} intervals that hold together"
+    )
     left = 0.35 + 0.085 * max(len(p["name"]) for p in policies)
     frame = Frame(
         verdict(adaptive),
@@ -149,7 +150,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
     along.tick(axes)
     label_ends(axes, labels)
     frame.name_axes(along.name, GAIN)
-    bands = f"Bands: {100 * confidence(result):g} % intervals that hold together."
+    bands = f"Bands: {level(result)} intervals that hold together."
     frame.note(f"Dashed: bounds that know what no engine knows. {bands}")
     return frame.figure
 

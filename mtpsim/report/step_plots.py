@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.report.document import Document, Floats, column, confidence, greatest_depth, numbers
+from mtpsim.report.document import Document, Floats, column, greatest_depth, level, numbers
 from mtpsim.report.style import (
     BLUE,
     GREY,
@@ -45,10 +45,9 @@ def marginal_figure(result: Document) -> Figure:
     share_limits(frame.axes, "y")
     _make_room(frame.axes)
     frame.name_axes("step to depth k", "gain over depth k - 1 (x)")
-    level = f"{100 * confidence(result):g} %"
     frame.note(
         f"{remark}Blue pays, vermilion costs, hatched: the interval holds 1. "
-        f"Error bars are {level} intervals, dashes the closed form."
+        f"Error bars are {level(result)} intervals, dashes the closed form."
     )
     return frame.figure
 
@@ -161,10 +160,10 @@ def accepted_figure(result: Document) -> Figure:
             panel_title(axes, label_of(result, number))
     share_limits(frame.axes, "y")
     frame.name_axes("drafts accepted", "share of rounds (%)")
-    level = f"{100 * confidence(result):g} %"
     also = ", orange dots the exact solution" if exact else ""
     frame.note(
-        f"{remark}Bars are simulated, with {level} intervals; diamonds are the closed form{also}."
+        f"{remark}Bars are simulated, with {level(result)} intervals; "
+        f"diamonds are the closed form{also}."
     )
     return frame.figure
 

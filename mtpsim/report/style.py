@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from mtpsim.report.document import Document, Floats, confidence, point_label, title
+from mtpsim.report.document import Document, Floats, level, point_label, title
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -231,8 +231,8 @@ def spread(ends: Floats, heights: Floats) -> Floats:
         while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
             last = pools.pop()
             pools[-1] += last
-    level = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
-    return np.asarray(level + offset)
+    flat = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
+    return np.asarray(flat + offset)
 
 
 def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
@@ -244,12 +244,11 @@ def interval_note(result: Document, axes: Axes, arms: Floats) -> str:
     """Say what the error bars are, if any, and when they hide behind the markers."""
     low, high = axes.get_ylim()
     points = _height_in_points(axes) * arms / (high - low)
-    level = f"{100 * confidence(result):g} %"
     if not points.any():
         return ""
     if points.max() < MARKER / 2:
-        return f"The {level} intervals are smaller than the markers."
-    return f"Error bars are {level} intervals."
+        return f"The {level(result)} intervals are smaller than the markers."
+    return f"Error bars are {level(result)} intervals."
 
 
 def subtitle_of(result: Document, what: str) -> str:

@@ -14,9 +14,9 @@ from mtpsim.report.document import (
     Document,
     best_depth,
     bracketed,
-    confidence,
     fixed,
     known,
+    level,
     plus_minus,
     point_label,
     shared_decimals,
@@ -43,6 +43,8 @@ MOST_TABLES = 12
 """A sweep of more points shows its summary alone."""
 
 GROUPS = {"length": "accept_length", "time": "round_time", "speedup": "speedup", "gain": "marginal"}
+LEAST = {"speedup": 2, "gain": 2}
+"""Decimals, however wide the intervals: the closed form beside them has its own."""
 HEADERS = {
     "length": "accept\nlength",
     "time": "round\ntime, ms",
@@ -131,7 +133,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
 def sample_sentence(result: Document, point: Document) -> str:
     """What the numbers rest on."""
     text = f"{point['requests']:,} requests, {point['rounds']:,} rounds, "
-    text += f"{100 * confidence(result):g} % intervals"
+    text += f"{level(result, [point])} intervals"
     if point.get("interrupted"):
         return text + "; interrupted before the end"
     # None means that no precision was asked for.
@@ -197,7 +199,7 @@ def _cells(point: Document, name: str) -> Cells:
         return _percent_cells([depth.get("theory_error") for depth in depths], name)
     group, _, field = name.partition(".")
     quantity = [depth.get(GROUPS[group.rstrip("[]±")]) for depth in depths]
-    decimals = shared_decimals(quantity)
+    decimals = max(shared_decimals(quantity), LEAST.get(group.rstrip("[]±"), 0))
     if field:
         return [fixed((cell or {}).get(field), decimals) for cell in quantity]
     return [_interval(name)(cell, decimals) for cell in quantity]
