@@ -95,6 +95,7 @@ CHANGES = [
     lambda point: point.__setitem__("depths", {}),
     lambda point: point["advice"].__setitem__("depth", 10**9),
     lambda point: point["advice"].__setitem__("depth", "two"),
+    lambda point: point["trial"]["rows"][0]["depths"].clear(),
 ]
 
 
