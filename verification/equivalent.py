@@ -29,8 +29,9 @@ class Equivalent:
 
     def covers(self, mutant: Mutant) -> bool:
         """Whether a mutant is of this line and change."""
-        line = source(self.module)[mutant.line - 1]
-        return (mutant.module, mutant.change) == (self.module, self.change) and self.code in line
+        if (mutant.module, mutant.change) != (self.module, self.change):
+            return False
+        return self.code in source(self.module)[mutant.line - 1]
 
     @property
     def lines(self) -> dict[int, str]:
@@ -132,5 +133,5 @@ EQUIVALENT = (
         "into_1 is read where the new state is 1",
     ),
     Equivalent(PATH, GUIDE, "23 -> 24", "a search that begins earlier ends at the same state"),
-    Equivalent(PATH, "(upto.shape[0] - 1) // states", "1 -> 0", ROWS, 1),
+    Equivalent(PATH, "(upto.shape[0] - 1) // states", "1 -> 0", ROWS),
 )
