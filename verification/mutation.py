@@ -77,11 +77,12 @@ HEAD = ("module", "mutants", "killed", "explained", "left")
 STATEMENT = "each mutant is killed by a test or explained; the code as it is survives"
 METHOD = """\
 One change in one function at a time (a sign, a comparison, a bound, an index, a constant by one, a
-result dropped), and the tests of its module: how many changes does a test notice? Every mutant of
-every module was tried. The kernels run as plain Python for it, held to a twin that reads the same
-random words (`tests/test_by_word.py`); the tests that compile them and draw many thousand requests
-are too slow to run once a mutant, and are not counted. `python verification/run.py mutation` makes
-this page."""
+result dropped), and the tests of its module: how many changes does a test notice? A row is of all
+mutants of a module. The kernels run as plain Python for it, held to a twin that reads the same
+random words (`tests/test_by_word.py`) and to their definitions (`test_path.py`,
+`test_noise_words.py`); the tests that compile them and draw many thousand requests are too slow to
+run once a mutant, and are not counted. `python verification/mutation.py` makes this page; of one
+module, its row."""
 SMOKE: tuple[tuple[str, str], ...] = (
     ("theory", "before > 0 -> before >= 0"),
     ("theory", "1 + np.cumsum(survival(conditional)) -> 1 - np.cumsum(survival(conditional))"),
