@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import special
 from test_by_word import DRAFT, SEED, VERIFY, word
 
 from mtpsim.compile import normal_table, random_key
@@ -130,6 +131,13 @@ def test_words_of_scores_are_counted_from_the_nearer_end():
         assert found < 0 <= stage.to_word(-z)
         assert stage.to_word(-z) == -1 - found
         assert in_cell(table, found) == pytest.approx(z, rel=1e-2, abs=1e-6)
+
+
+def test_words_of_scores_are_those_of_the_normal_law_to_the_last():
+    assert stage.to_word(0.0) == 2**31 - 1  # the middle, which has no word, counts as below
+    for z in np.linspace(0.01, 2, 20):
+        index = math.floor(special.ndtr(-z) * 2**32)
+        assert (stage.to_word(-z), stage.to_word(z)) == (index, -1 - index)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from verification import battery, mixers, page
+from verification import battery, equivalent, mixers, mutation, page
 from verification.check import Check, Table, overall, rate_in_words
+from verification.mutants import mutants
 from verification.run import Suite, timed
 from verification.scores import Scores
 
@@ -106,3 +107,37 @@ def test_unknown_suites_are_refused():
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "there is no 'fuss'" in ended.stderr
+
+
+def test_explained_mutants_are_of_code_that_is_there():
+    for same in equivalent.EQUIVALENT:
+        assert same.lines, same
+        assert "|" not in same.code + same.change + same.why, same
+
+
+def test_explanations_of_more_or_fewer_than_survive_are_wrong():
+    known = [m for m in mutants("tally") if m.change == "rows - mean -> rows + mean"]
+    assert len(known) == 2
+    assert all(map(equivalent.explained, known))
+    assert equivalent.wrong("tally", known) == []
+    for left, count in ((known[:1], 1), ([*known, known[0]], 3), ([], 0)):
+        assert [error.split(", ")[-1] for error in equivalent.wrong("tally", left)] == [
+            f"{count} survive"
+        ]
+
+
+def test_a_module_that_is_run_alone_keeps_the_rows_of_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutation, "PAGE", tmp_path / "mutation.md")
+    known = [m for m in mutants("tally") if m.change == "rows - mean -> rows + mean"]
+    assert mutation.finish("theory", 9, [], True) == (
+        "9 mutants, 9 killed, 0 explained, 0 left",
+        True,
+    )
+    assert mutation.finish("tally", 8, known, True)[1]
+    assert not mutation.finish("exact", 7, known[:1], False)[0].endswith("explanations")
+    text = mutation.PAGE.read_text()
+    assert "| theory | 9 | 9 | 0 | 0 |" in text
+    assert "| tally | 8 | 6 | 2 | 0 |" in text
+    assert "| exact | not run |" in text
+    assert not mutation.finish("tally", 8, known[:1], True)[1]
+    assert "| tally | 8 | 7 | 1 | 0 |" in mutation.PAGE.read_text()

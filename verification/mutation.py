@@ -9,8 +9,9 @@ that process, where the code of the function is exchanged and the tests of its m
 run as plain Python (NUMBA_DISABLE_JIT), against a twin that reads the same random words
 (tests/test_by_word.py). Constants of modules, messages of errors and annotations stay as they are.
 A mutant that fails a test, or takes five times as long, is killed. Survivors are printed;
-those that can't be told from the right code have their reason in EQUIVALENT; a reason of what no
-longer survives is an error. The page of the last full run is verification/mutation.md.
+those that can't be told from the right code have their reason in verification/equivalent.py, which
+says of how many; a reason of more or fewer is an error. A module that is run whole puts its row,
+and today's reasons, on the page verification/mutation.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)
 
 from verification.check import Check, Table  # noqa: E402
-from verification.mutants import Mutant, file_of, mutants, unchanged  # noqa: E402
+from verification.equivalent import EQUIVALENT, explained, wrong  # noqa: E402
+from verification.mutants import Mutant, mutants, unchanged  # noqa: E402
 
 TALLIES, WORDS = "tests/test_tally_properties.py", "tests/test_by_word.py"
 PATHS, NOISE = "tests/test_path.py", "tests/test_noise_words.py"
@@ -66,80 +68,21 @@ MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "kernels.totals": (NOISE, "-k", "totals"),
     "kernels.noise": (NOISE, WORDS, "-k", "not totals and (noise or every_count)"),
 }
-LARGER = "scratch with more room than is read"
-BEGINS = "a request begins with the pair 0: the old state is never 1"
-# What can't be told from the right code: module, a part of `line | change`, why.
-EQUIVALENT: tuple[tuple[str, str, str], ...] = (
-    ("tally", "rows - mean -> rows + mean", "deviations add up to 0, so the other factor is free"),
-    ("exact", "reshape(states, -1) | 1 -> 2", "NumPy takes any negative size for the unknown one"),
-    ("estimate", "0 * edge -> 0 / edge", "edge is 1 everywhere"),
-    (
-        "kernels.rounds",
-        "+ LANES -> at:at + LANES + 1",
-        "the request after is written again, the same",
-    ),
-    ("kernels.rounds", "| 1 -> 2", LARGER),
-    ("kernels.rounds", "np.zeros((2, n)) | 2 -> 3", LARGER),
-    ("kernels.positions", "np.zeros((deep + 1, n), np.int32), | 1 -> 2", LARGER),
-    ("kernels.positions", "np.zeros((deep + 1, deep, n), np.int32), | 1 -> 2", LARGER),
-    ("kernels.positions", "np.zeros((deep + 1, n)), | 1 -> 2", LARGER),
-    ("kernels.positions", "np.zeros((deep + 1, 2, n)) |", LARGER),
-    (
-        "kernels.positions",
-        "+ LANES -> at:at + LANES + 1",
-        "the request after is written again, the same",
-    ),
-    (
-        "kernels.positions",
-        "persistence != 0  # then",
-        "noise of each depth's own comes out the same",
-    ),
-    ("kernels.positions", "upto.shape[1] + 1  # by outcomes", "outcomes double the rows"),
-    (
-        "kernels.positions",
-        "if inside else np.int32(0)",
-        "no lane has so many, or so few, rounds by then",
-    ),
-    ("kernels.positions", "range(last, 0, -1): | 0 -> -1", "the first is set anew right after"),
-    ("kernels.positions", "tick == 0", "noise that does not last has no first tile"),
-    ("kernels.positions", "memory[0], s) | 0 -> 1", "noise that does not last has no first tile"),
-    (
-        "kernels.path",
-        "deep > 0: | 0 -> 1",
-        "one draft alone goes the general way, to the same counts",
-    ),
-    ("kernels.path", "= upto[2, 0], upto[2, 0] |", BEGINS),
-    ("kernels.path", "= cut[2, 0, draft], cut[2, 1, draft], cut[2", BEGINS),
-    ("kernels.path", "row_0, row_1 = (2, 2) if first else (0, 1) | 2 -> 1", BEGINS),
-    ("kernels.path", "into_0 = c10 if pair[lane] > 1", "into_0 is read where the new state is 0"),
-    ("kernels.path", "into_1 = c11 if pair[lane] > 1", "into_1 is read where the new state is 1"),
-    (
-        "kernels.path",
-        "word >> 23)]) | 23 -> 24",
-        "a search that begins earlier ends at the same state",
-    ),
-    (
-        "kernels.path",
-        "(upto.shape[0] - 1) // states | 1 -> 0",
-        "the rows are outcomes x states + 1",
-    ),
-    ("kernels.noise", "4294967296.0 | 4294967296.0 ->", "a word less: within the table's rounding"),
-    ("kernels.noise", "2147483647.0", "the middle of the law: one word more or less"),
-    ("kernels.noise", "z > 0 -> z >= 0", "the middle of the law: one word more or less"),
-)
 # (module, change): each of these has to be killed by SMOKE_TESTS.
 SMOKE_TESTS = {
     "theory": ("tests/test_theory.py",),
     "tally": (f"{TALLIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
 }
+HEAD = ("module", "mutants", "killed", "explained", "left")
 STATEMENT = "each mutant is killed by a test or explained; the code as it is survives"
 METHOD = """\
 One change in one function at a time (a sign, a comparison, a bound, an index, a constant by one, a
-result dropped), and the tests of its module: how many changes does a test notice? Every mutant of
-every module was tried. The kernels run as plain Python for it, held to a twin that reads the same
-random words (`tests/test_by_word.py`); the tests that compile them and draw many thousand requests
-are too slow to run once a mutant, and are not counted. `python verification/run.py mutation` makes
-this page."""
+result dropped), and the tests of its module: how many changes does a test notice? A row is of all
+mutants of a module. The kernels run as plain Python for it, held to a twin that reads the same
+random words (`tests/test_by_word.py`) and to their definitions (`test_path.py`,
+`test_noise_words.py`); the tests that compile them and draw many thousand requests are too slow to
+run once a mutant, and are not counted. `python verification/mutation.py` makes this page; of one
+module, its row."""
 SMOKE: tuple[tuple[str, str], ...] = (
     ("theory", "before > 0 -> before >= 0"),
     ("theory", "1 + np.cumsum(survival(conditional)) -> 1 - np.cumsum(survival(conditional))"),
@@ -224,27 +167,6 @@ def _ended(child: int, end: float) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def told(mutant: Mutant) -> str:
-    """A mutant's line and its change."""
-    line = file_of(mutant.module).read_text(encoding="utf-8").splitlines()[mutant.line - 1]
-    return f"{line.strip()} | {mutant.change}"
-
-
-def reason(mutant: Mutant) -> str:
-    """Why a mutant can't be told from the right code, where that is known."""
-    return next((why for part, why in _explained(mutant.module) if part in told(mutant)), "")
-
-
-def _explained(module: str) -> list[tuple[str, str]]:
-    return [(part, why) for name, part, why in EQUIVALENT if name == module]
-
-
-def stale(module: str, left: list[Mutant]) -> list[str]:
-    """Explanations of what no longer survives."""
-    lines = [told(mutant) for mutant in left]
-    return [part for part, _ in _explained(module) if not any(part in line for line in lines)]
-
-
 def chosen(module: str, share: float) -> list[Mutant]:
     """A share of the mutants of a module, drawn by a fixed seed."""
     known = list(mutants(module))
@@ -287,14 +209,11 @@ def checks(smoke: bool) -> Iterator[Check]:
         done = _script("--smoke")
         yield Check("mutation", STATEMENT, _last(done), not done.returncode, 0.0)
         return
-    rows = []
     for module in MODULES:
         begun = time.perf_counter()
         done = _script(module)
         seconds = time.perf_counter() - begun
-        rows.append(_last(done))
-        yield Check(module, STATEMENT, rows[-1], not done.returncode, 0.0, seconds=seconds)
-    PAGE.write_text(page(rows), encoding="utf-8")
+        yield Check(module, STATEMENT, _last(done), not done.returncode, 0.0, seconds=seconds)
 
 
 def _script(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -308,17 +227,41 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     return said[0].partition(": ")[2] or said[0]
 
 
-def page(rows: list[str]) -> str:
+def kept() -> dict[str, tuple[str, ...]]:
+    """Rows of the page as it is, by module."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
+    told = [tuple(line.strip("| ").split(" | ")) for line in lines if line.startswith("| ")]
+    return {row[0]: row for row in told if row[0] in MODULES and len(row) == len(HEAD)}
+
+
+def page(rows: dict[str, tuple[str, ...]]) -> str:
     """The method, what became of each module's mutants, and what can't be told apart."""
-    found = Table("module", "mutants", "killed", "explained", "left")
-    for module, row in zip(MODULES, rows, strict=True):
-        found.add(module, *(word for word in row.split() if word.isdecimal()))
-    same = Table("module", "line and change", "why")
-    for module, part, why in EQUIVALENT:
-        same.add(module, f"`{part.replace('|', chr(92) + '|')}`", why)
-    head = (__doc__ or "").partition("\n\n")
-    parts = [head[0], METHOD, found.markdown(), "## What can't be told from the right code"]
+    found, same = Table(*HEAD), Table("module", "line", "code", "change", "mutants", "why")
+    for module in MODULES:
+        found.add(*rows.get(module, (module, *("not run",) * 4)))
+    for entry in EQUIVALENT:
+        numbers = ", ".join(str(number) for number in entry.lines)
+        cells = numbers, f"`{entry.code}`", f"`{entry.change}`", str(entry.times), entry.why
+        same.add(entry.module, *cells)
+    head = (__doc__ or "").partition("\n\n")[0]
+    parts = [head, METHOD, found.markdown(), "## What can't be told from the right code"]
     return "# Mutation\n\n" + "\n\n".join([*parts, same.markdown()]) + "\n"
+
+
+def finish(module: str, tried: int, left: list[Mutant], whole: bool) -> tuple[str, bool]:
+    """A sentence on a module's mutants, and whether all is well; a whole run goes on the page."""
+    errors = wrong(module, left) if whole else []
+    for error in errors:
+        print(f"{module}: {error}", flush=True)
+    known = sum(map(explained, left))
+    counts = tried, tried - len(left), known, len(left) - known
+    if whole:
+        rows = kept() | {module: (module, *map(str, counts))}
+        PAGE.write_text(page(rows), encoding="utf-8")
+    told = "{} mutants, {} killed, {} explained, {} left".format(*counts)
+    return told + (f", {len(errors)} wrong explanations" if errors else ""), not (
+        errors or counts[-1]
+    )
 
 
 def smoke_run() -> int:
@@ -352,25 +295,17 @@ def main() -> int:
     prepare()
     if options.smoke:
         return smoke_run()
-    unexplained = 0
+    well = True
     for module in options.modules or MODULES:
         begun = time.perf_counter()
         tests = tuple(options.tests.split()) if options.tests else MODULES[module]
         some = again(module, options.again) if options.again else chosen(module, options.share)
         tried, left = run(some, tests)
-        whole = options.share == 1 and not options.again
-        for part in stale(module, left) if whole else []:
-            print(f"{module}: explained, but killed or gone: {part}", flush=True)
-            unexplained += 1
-        explained = sum(bool(reason(mutant)) for mutant in left)
-        took = time.perf_counter() - begun
-        print(
-            f"{module}: {tried} mutants, {tried - len(left)} killed, {explained} explained, "
-            f"{len(left) - explained} left ({took:.0f} s)",
-            flush=True,
-        )
-        unexplained += len(left) - explained
-    return int(bool(unexplained))
+        whole = options.share == 1 and not options.again and not options.tests
+        told, good = finish(module, tried, left, whole)
+        print(f"{module}: {told} ({time.perf_counter() - begun:.0f} s)", flush=True)
+        well &= good
+    return int(not well)
 
 
 if __name__ == "__main__":
