@@ -12,6 +12,7 @@ from mtpsim.estimate import Estimates
 from mtpsim.tally import Floats
 
 StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]
+EXACT = 1e-6  # half-widths below are rounding: slopes are differences
 ESSENTIAL = 1.1  # a step that surely gains a tenth
 
 
@@ -100,8 +101,13 @@ def advise(
 
 
 def _figure(value: float, low: float, high: float, unit: str = "x", least: int = 2) -> str:
-    """``1.541x [1.539, 1.542]``, with the digits that the interval has earned."""
-    half = max((high - low) / 2, 1e-6)
+    """``1.541x [1.539, 1.542]``, with the digits that the interval has earned.
+
+    A number that is known for sure, up to rounding, has no interval and four digits.
+    """
+    half = (high - low) / 2
+    if half < EXACT:
+        return f"{value:z.4f}{unit}"
     digits = int(np.clip(np.ceil(-np.log10(half)), least, 6))
     return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"
 

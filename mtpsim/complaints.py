@@ -83,6 +83,7 @@ def problems_of(
 ) -> list[Problem]:
     """Every error of a validation, each once, in the order of the file."""
     found: dict[tuple[Path, str], Problem] = {}
+    other = set()
     for details in error.errors(include_url=False):
         kind = details["type"]
         path, inner = _path_in(raw, details["loc"], kind in ("missing", "extra_forbidden"))
@@ -92,7 +93,12 @@ def problems_of(
             path = (*path, named[1])
             message = message.removeprefix(f"`{named[1]}`: ")
         found[path, message] = Problem(file, dotted(path), line_of(lines, path), message)
-    return sorted(found.values(), key=lambda p: (p.line is None, p.line or 0))
+        if not kind.endswith("_type"):
+            other.add((path, message))
+    # A number that is too great is no list either: of what may be both, the nearer is told.
+    judged = {path for path, _ in other}
+    kept = [found[key] for key in found if key in other or key[0] not in judged]
+    return sorted(kept, key=lambda p: (p.line is None, p.line or 0))
 
 
 def _sentence(details: ErrorDetails, spec: type[Spec]) -> str:

@@ -129,7 +129,7 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Docume
     Of few requests an interval may be wider than that. Cut, it holds the truth as often.
     """
     return {
-        "mean": number(estimates.values[index]),
+        "mean": number(np.clip(estimates.values[index], *within)),
         "low": number(np.clip(estimates.low[index], *within)),
         "high": number(np.clip(estimates.high[index], *within)),
     }
@@ -138,7 +138,7 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Docume
 def intervals(estimates: Estimates, within: Span = ANY) -> Document:
     """Several estimates and their intervals, a list each."""
     return {
-        "mean": [number(v) for v in estimates.values],
+        "mean": [number(v) for v in np.clip(estimates.values, *within)],
         "low": [number(v) for v in np.clip(estimates.low, *within)],
         "high": [number(v) for v in np.clip(estimates.high, *within)],
     }

@@ -12,7 +12,7 @@ from mtpsim.dependence import MOST_ROUNDS
 from mtpsim.estimate import Theory
 from mtpsim.exact import CountMoments, count_moments
 from mtpsim.measure import DEFINITIONS, WEIGHTINGS, Weighting
-from mtpsim.measured import SHARE, Document, Measured, interval, intervals
+from mtpsim.measured import POSITIVE, SHARE, Document, Measured, interval, intervals
 
 
 def trial(measured: Measured) -> Document:
@@ -81,9 +81,9 @@ def diagnostics(measured: Measured) -> Document:
     if spread:
         document["design_effect"] = {
             "exact": exact.design_effect if exact else None,
-            **interval(effect),
+            **interval(effect, within=POSITIVE),
         }
-        document["too_narrow"] = _roots(interval(effect))
+        document["too_narrow"] = _roots(interval(effect, within=POSITIVE))
     if found is not None:
         document["autocorrelation"] = {
             "requests": found.requests,
@@ -111,7 +111,7 @@ def _exact_counts(measured: Measured) -> CountMoments | None:
 
 
 def _roots(squares: Document) -> Document:
-    return {name: max(value, 0) ** 0.5 for name, value in squares.items()}
+    return {name: value**0.5 for name, value in squares.items()}
 
 
 def _rates_at(measured: Measured, depth: int) -> Document:

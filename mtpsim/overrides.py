@@ -61,7 +61,11 @@ def apply(raw: Raw, overrides: Sequence[Override]) -> None:
     """Set keys in the tables of a file: a new value is the last word on what it is about.
 
     So it takes the place of a key that excludes it (``simulation.requests`` of a precision), and
-    of the sweep over its own key.
+    of the sweep over its own key, or over a key of the section that it sets.
+
+    Raises:
+        InputError: two of them speak of the same key, or a sweep over a section would undo one.
+
     """
     for one in overrides:
         put(raw, one.path, one.value)
@@ -70,7 +74,9 @@ def apply(raw: Raw, overrides: Sequence[Override]) -> None:
         for rival in _rivals(one):
             if ("simulation", rival) not in given:
                 raw["simulation"].pop(rival, None)
-    _leave_sweep(raw, {one.key for one in overrides})
+    swept = {one.path[1] for one in overrides if one.path[0] == "sweep" and len(one.path) > 1}
+    for one in overrides:
+        _leave_sweep(raw, one, swept)
 
 
 def _rivals(one: Override) -> list[str]:
@@ -81,9 +87,13 @@ def _rivals(one: Override) -> list[str]:
     return [rival for group in ONE_OF if rest[0] in group for rival in group if rival != rest[0]]
 
 
-def _leave_sweep(raw: Raw, keys: set[str]) -> None:
+def _leave_sweep(raw: Raw, one: Override, swept: set[str]) -> None:
     sweep = raw.get("sweep")
-    if not isinstance(sweep, dict) or not keys & sweep.keys():
+    if not isinstance(sweep, dict) or one.path[0] in DOTTED:
+        return
+    keys = {key for key in axes(sweep) if _inside(key, one.key)}
+    _undone(one, [key for key in axes(sweep) if key in keys & swept or _within(one.key, key)])
+    if not keys:
         return
     together = sweep.get(ZIP)
     left = {key: values for key, values in axes(sweep).items() if key not in keys}
@@ -92,6 +102,13 @@ def _leave_sweep(raw: Raw, keys: set[str]) -> None:
     raw["sweep"] = left
     if not left:
         del raw["sweep"]
+
+
+def _undone(one: Override, axes: list[str]) -> None:
+    """Refuse what a sweep would take the place of, whatever it says."""
+    if axes:
+        message = f"the sweep over {axes[0]} gives the same key other values; set either"
+        raise InputError([Problem("", f"--set {one.text}", None, message)])
 
 
 def blamed(
@@ -130,3 +147,7 @@ def _cause(problem: Problem, overrides: Sequence[Override], new: bool) -> Overri
 
 def _inside(key: str, outer: str) -> bool:
     return (key + ".").startswith((outer + ".", outer + "["))
+
+
+def _within(key: str, outer: str) -> bool:
+    return key != outer and _inside(key, outer)

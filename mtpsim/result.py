@@ -317,4 +317,19 @@ def _warnings(measured: Measured) -> list[str]:
             f"only {measured.tally.count} requests: intervals over fewer than 30 may cover the "
             "truth less often than they say"
         )
-    return found
+    return found + _too_skewed(measured)
+
+
+def _too_skewed(measured: Measured) -> list[str]:
+    """A warning where rounds are too few for the rare long ones: Cochran's rule (1977, 2.15)."""
+    latency = measured.experiment.latency
+    skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
+    needed = 25 * skewness**2
+    rounds = measured.tally.mean[measured.layout.rounds].min() * measured.tally.count
+    if rounds >= needed or latency.warnings():
+        return []
+    return [
+        f"rare long rounds: the noise is so skewed ({skewness:.3g}) that intervals of times need "
+        f"about {needed:,.0f} rounds, and {rounds:,.0f} were simulated; they may cover the truth "
+        "less often than they say"
+    ]

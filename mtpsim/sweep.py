@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -34,7 +35,19 @@ def _zip_fits(sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
         raise ValueError(f"`zip`: keys that go in step need as many values each: {counts}")
     if len(set(together)) < len(together):
         raise ValueError("`zip`: a key is named twice")
+    _differ(known, together)
     return sweep
+
+
+def _differ(known: Mapping[str, list[Any]], together: Sequence[str]) -> None:
+    """Refuse a point that is there twice: it would be simulated, and judged, as two."""
+    columns = {key: values for key, values in known.items() if key not in together}
+    if together:
+        columns[", ".join(together)] = list(zip(*(known[key] for key in together), strict=True))
+    for key, values in columns.items():
+        for shown, times in Counter(map(repr, values)).items():
+            if times > 1:
+                raise ValueError(f"`{key}`: {shown} is given {times} times")
 
 
 Sweep = Annotated[

@@ -8,6 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+QUANTILES = (
+    6  # that are tried, by turns too narrow and too wide: each follows from the total before
+)
 Verdict = Literal["holds", "fails", "undecided"]
 
 
@@ -69,12 +72,20 @@ class Error:
     def requests_needed(self) -> int | None:
         """Further requests that should settle an open verdict, were ``mean`` the truth.
 
-        None where no number would: the error is at the tolerance itself.
+        Student's quantile narrows with them too, which counts where requests are few. None where
+        no number would: the error is at the tolerance itself.
         """
+        from scipy.special import ndtri, stdtrit
+
         room = abs(self.epsilon - abs(self.mean))
         if room == 0 or not np.isfinite(self.half_width / room):
             return None
-        return max(0, int(np.ceil(self.requests * ((self.half_width / room) ** 2 - 1))))
+        level, deviation = (1 + self.confidence) / 2, self.half_width / self.quantile / room
+        quantile = float(ndtri(level))
+        for _ in range(QUANTILES):
+            total = max(self.requests * (quantile * deviation) ** 2, self.requests)
+            quantile = float(stdtrit(total - 1, level))
+        return int(np.ceil(total)) - self.requests
 
 
 def judge(errors: Sequence[Error]) -> list[tuple[Verdict, int | None]]:

@@ -66,6 +66,12 @@ def test_problems_of_models(acceptance, message):
     assert message in found
 
 
+def test_a_number_out_of_bounds_is_not_told_to_be_a_list():
+    found = refused('model = "beta"\nmean = 1.0\nconcentration = 2\ndepth = 3')
+    assert "acceptance.mean: 1.0 is given; it must be below 1" in found
+    assert "brackets" not in found
+
+
 def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
     (tmp_path / name).write_text(text)
     return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path, **options)

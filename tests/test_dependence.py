@@ -48,6 +48,30 @@ def test_moments_of_counts_agree_with_the_naive_twin(seed, clock):
     assert (np.abs(products.mean(0) - exact.covariance) <= LIMIT * error + 1e-9).all()
 
 
+def test_no_correlation_is_beyond_1_and_no_design_effect_below_0():
+    text = """
+[acceptance]
+model = "beta"
+mean = 0.75
+concentration = 0.01
+depth = 3
+[latency]
+target = 10
+verify = 11
+draft = 1
+[simulation]
+rounds = 7
+requests = 40
+"""
+    for seed in (1, 2, 3):
+        (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
+        found = point["diagnostics"]["autocorrelation"]
+        assert max(found["mean"] + found["high"]) <= 1
+        ends = zip(found["low"], found["mean"], found["high"], strict=True)
+        assert all(low <= mean <= high for low, mean, high in ends)
+        assert point["diagnostics"]["design_effect"]["low"] >= 0
+
+
 @pytest.mark.parametrize("name", CHAINS)
 def test_diagnostics_agree_with_the_exact_ones(name):
     chain, rounds = CHAINS[name].chain(), 40

@@ -211,6 +211,8 @@ def test_sentence_of_the_founding_case():
 def test_sentences_of_other_outcomes():
     off = advice([1, 0.9, 0.85, 0.8], [0.9, 0.94, 0.94], rates=(0.2, 0.2, 0.2))
     assert off.sentence.startswith("Turn MTP off: no depth is faster. Depth 1 gives back 10.00 %")
+    sure = advice([1, 1.5, 1.4, 1.3], [1.5, 0.9333, 0.92857], error=1e-9).sentence
+    assert sure.startswith("Run depth 1: 1.5000x. Depth 2 gives back 6.6700 %; it would pay")
     deep = advice([1, 1.2, 1.3, 1.4], [1.2, 1.08, 1.08])
     assert deep.sentence.endswith("No deeper draft was simulated; one may be faster still.")
     tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)

@@ -100,6 +100,17 @@ def test_short_drafts_do_not_bias_rates(tmp_path):
     assert any("drafts differ in length" in note for note in notes)
 
 
+def test_rates_without_spread_are_not_taken_for_sure(tmp_path):
+    """50 drafts at position 1, all accepted, none at 2, so that none came to 3."""
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 1], "drafted": [3, 3]}\n' * 25)
+    found = rates_of(read_logs([path]), 0.95)
+    assert found.clustered
+    assert found.values[:2].tolist() == [1, 0]
+    assert found.low == pytest.approx([0.9512, 0, 0], abs=1e-4)  # Jeffreys, of 50
+    assert found.high == pytest.approx([1, 1 - 0.9512, 1], abs=1e-4)
+
+
 def test_two_depths_tell_the_clocks_apart():
     """Rounds at depth 1 and at depth 3 of the same text: only the token clock has both p1."""
     rounds = made(TRUTH["regime2-token"], 600, 80, np.repeat([1, 3], 80))

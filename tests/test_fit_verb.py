@@ -83,6 +83,16 @@ def test_a_fit_without_a_file_stands_alone(requests, tmp_path, capsys):
     assert "can't show correlation from round to round" in text
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("accepted", ["[3, 3]", "[0, 0]"])
+def test_logs_of_all_or_nothing_are_fitted_and_drawn(accepted, tmp_path, capsys):
+    path, out = tmp_path / "log", tmp_path / "fitted.toml"
+    path.write_text(f'{{"accepted": {accepted}, "drafted": [3, 3]}}\n' * 40)
+    assert main(["fit", str(path), "-o", str(out), "--candidates", "geometric"]) == 0
+    never = re.findall(r"^ *\d +- +\[0.0000, 1.0000\] +0$", capsys.readouterr().out, re.MULTILINE)
+    assert len(never) == (2 if accepted == "[0, 0]" else 0)
+
+
 def test_few_samples_that_are_kept_need_a_file_beside_them(tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)

@@ -55,6 +55,22 @@ def test_moments_in_closed_form_are_those_of_the_words():
         assert drawn.std() == pytest.approx(table.sd, abs=4 * error)
 
 
+@pytest.mark.parametrize(
+    ("law", "skewness"),
+    [
+        (lognormal(0.0), 0.0),
+        (lognormal(0.3), 3 * 0.3 + 0.3**3),
+        (lognormal(1.0), 4.0),
+        (gamma(0.5), 2 * 0.5),
+        (exponential(0.5), 2.0),
+    ],
+)
+def test_skewness_is_that_of_the_law(law, skewness):
+    table = table_of(law, law.mean, law.sd) if skewness else tables.CONSTANT
+    assert table.skewness == pytest.approx(skewness, rel=1e-3)
+    assert samples_table(np.array([1.0, 1.0, 4.0])).skewness == pytest.approx(2**-0.5)
+
+
 def test_heavy_tail_needs_the_extreme_word(monkeypatch):
     """Negative control: without it, the table of a Pareto law misses a third of the variance."""
     law = pareto(2.1)

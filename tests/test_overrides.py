@@ -87,6 +87,24 @@ def test_a_swept_key_that_is_set_is_swept_no_more():
     assert len(none.points()) == 1
 
 
+def test_a_section_that_is_set_has_no_swept_keys():
+    plain = read("latency={target = 10, verify = 12, draft = 1}")
+    assert plain.sweep == {"acceptance.first": [0.7, 0.8], "zip": ["acceptance.first"]}
+    assert [point.experiment.latency.model for point in plain.points()] == ["times", "times"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("latency.batch=2", "sweep.latency.batch=[1,64]"),
+        ("acceptance.first=0.5", "sweep.acceptance=[{model='independent', rates=[0.5]}]"),
+    ],
+)
+def test_a_set_that_a_sweep_would_undo_is_refused(overrides):
+    with pytest.raises(InputError, match=rf"--set {overrides[0]}: the sweep over .* set either"):
+        read(*overrides, text=TEXT.partition("[sweep]")[0])
+
+
 @pytest.mark.parametrize("key", ["sweep.latency.batch", 'sweep."latency.batch"'])
 def test_a_sweep_can_be_set(key):
     points = read(f"{key}=[2, 3]").points()

@@ -54,6 +54,21 @@ def _agree(point):
         assert (draft["at"] > draft["now"]) == pays
 
 
+@pytest.mark.parametrize(
+    ("law", "warned"),
+    [
+        ('distribution = "lognormal", cv = 0.4', False),
+        ('distribution = "spike", probability = 0.001, factor = 200', True),
+        ('distribution = "pareto", alpha = 1.5', False),  # has a warning of its own
+    ],
+)
+def test_rare_long_rounds_are_warned_of(law, warned):
+    text = TEXT.format(correlation=0).replace("[simulation]", f"noise = {{ {law} }}\n[simulation]")
+    overrides = "simulation.requests=100", "simulation.rounds=10"
+    (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
+    assert any("rare long rounds" in warning for warning in point["warnings"]) == warned
+
+
 def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
     result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
     outside = str(result)

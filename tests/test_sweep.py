@@ -75,6 +75,28 @@ def test_problems_of_zip(sweep, message):
     assert f"sweep.zip: {message}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ('"acceptance.first" = [0.7, 0.8, 0.7]', "sweep: `acceptance.first`: 0.7 is given 2 times"),
+        (
+            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
+            '"acceptance.factor" = [1, 1]',
+            "(0.7, 1) is given 2 times",
+        ),
+    ],
+)
+def test_a_point_that_is_there_twice_would_be_judged_as_two(sweep, message):
+    with pytest.raises(InputError) as caught:
+        mtpsim.parse(TEXT + sweep, file="bad.toml")
+    assert message in str(caught.value)
+
+
+def test_keys_in_step_may_have_equal_values():
+    sweep = 'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
+    assert points(sweep + '"acceptance.factor" = [1, 0.9]') == [(0.7, 1), (0.7, 0.9)]
+
+
 def test_whole_models_can_be_swept():
     sweep = (
         'acceptance = [{ model = "decay", first = 0.8, factor = 1.0, depth = 2 }, '

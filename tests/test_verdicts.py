@@ -32,9 +32,18 @@ def test_verdict_is_an_equivalence_test(mean, half, expected):
 
 def test_requests_needed_shrink_the_interval_to_the_room_there_is():
     more = error(0.004, 0.003, 1000).requests_needed
-    assert more == 8000
-    assert error(0.004, 0.003 * np.sqrt(1000 / (1000 + more))).verdict == "holds"
+    assert more == pytest.approx(8000, rel=0.005)
     assert error(0.005, 0.003).requests_needed is None
+
+
+@pytest.mark.parametrize("requests", [2, 3, 10])
+def test_requests_needed_from_a_few_count_on_a_narrower_quantile(requests):
+    level, deviation = 0.975, 0.02  # of a request: 0.001 is known by 1,537 + 1 at 95 %
+    half = deviation / np.sqrt(requests) * stats.t.ppf(level, requests - 1)
+    few = Error(0.004, half, stats.t.ppf(level, requests - 1), requests, 0.005, 0.95)
+    total = requests + few.requests_needed
+    assert stats.t.ppf(level, total - 1) * deviation / np.sqrt(total) <= 0.001
+    assert total <= 1540
 
 
 def test_together_each_needs_a_smaller_p_value():

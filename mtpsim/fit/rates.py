@@ -55,31 +55,39 @@ def rates_of(log: Log, confidence: float) -> Rates:
         return np.asarray(1 + means[..., 1:2] / means[..., :1])
 
     tally = Tally.of(columns.astype(float))
+    values, tried = by_position(tally.mean), np.resize(reached.sum(0), log.depth)
+    ends, one = _posterior(values, tried, confidence), (log.accept_length,) * 3
     if many:
         found, whole = (delta(f, tally, confidence) for f in (by_position, length))
-        ends = _within(found)
+        ends = _within(found, ends)
         one = whole.values[0], whole.low[0], whole.high[0]
-    else:
-        values = by_position(tally.mean)
-        ends = _posterior(values, reached.sum(0), confidence)
-        one = (log.accept_length,) * 3
     return Rates(
-        *(by_position(tally.mean), *ends, np.resize(reached.sum(0), log.depth)),
+        *(values, *ends, tried),
         *(many, (float(one[0]), float(one[1]), float(one[2]))),
     )
 
 
-def _within(found: Estimates) -> tuple[Floats, Floats]:
-    return np.clip(found.low, 0, 1), np.clip(found.high, 0, 1)
+def _within(found: Estimates, single: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Where all drafts were accepted, or none, requests show no spread: as of ``single`` rounds."""
+    alike = (found.values <= 0) | (found.values >= 1)
+    low, high = (
+        np.where(alike, other, np.clip(end, 0, 1))
+        for end, other in zip((found.low, found.high), single, strict=True)
+    )
+    return low, high
 
 
 def _posterior(values: Floats, tried: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Beta posterior of each rate (Jeffreys prior), rounds taken for independent."""
+    """Beta posterior of each rate (Jeffreys prior), rounds taken for independent.
+
+    It goes to the end where all were accepted, or none (Brown, Cai and DasGupta 2001), and both
+    ways where none was tried.
+    """
     from scipy.special import betaincinv
 
     hit, tail = values * tried, (1 - confidence) / 2
     low, high = (betaincinv(hit + 0.5, tried - hit + 0.5, u) for u in (tail, 1 - tail))
-    return np.asarray(low), np.asarray(high)
+    return np.where(hit > 0, low, 0.0), np.where(hit < tried, high, 1.0)
 
 
 def _geometric(length: Floats, drafts: float) -> Floats:

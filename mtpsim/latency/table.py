@@ -71,22 +71,30 @@ class QuantileTable:
         return self.lookup(index.view(np.int32))
 
     @cached_property
-    def _moments(self) -> tuple[float, float]:
+    def _moments(self) -> Floats:
+        """Mean, mean square and mean cube."""
         if self.kind != "cells":
-            return float(self.values[:, 0].mean()), float((self.values[:, 0] ** 2).mean())
-        first, second = _cell_moments(self.values)
-        return float(first), float(second)
+            return np.array([(self.values[:, 0] ** power).mean() for power in (1, 2, 3)])
+        return np.array(_cell_moments(self.values))
 
     @property
     def mean(self) -> float:
         """Mean over all 2^32 words, in closed form."""
-        return self._moments[0]
+        return float(self._moments[0])
 
     @property
     def sd(self) -> float:
         """Standard deviation over all 2^32 words, in closed form."""
-        first, second = self._moments
+        first, second, _ = self._moments
         return float(np.sqrt(max(second - first**2, 0.0)))
+
+    @property
+    def skewness(self) -> float:
+        """Third central moment over the cube of the standard deviation; 0 of a constant."""
+        first, second, third = self._moments
+        if self.sd <= 1e-9 * first:
+            return 0.0
+        return float((third - 3 * first * second + 2 * first**3) / self.sd**3)
 
 
 @lru_cache(maxsize=1)
@@ -100,9 +108,9 @@ def _grid() -> tuple[npt.NDArray[np.intp], Floats, Floats, Floats]:
     return index.astype(np.intp), lower, width, inside
 
 
-def _cell_moments(values: Floats) -> tuple[float, float]:
+def _cell_moments(values: Floats) -> tuple[float, float, float]:
     index, lower, width, inside = _grid()
-    first = second = 0.0
+    first = second = third = 0.0
     for sign, extra in ((0, 0), (1 << 15, 1)):
         start = np.ceil(lower)
         at, slope = values[index + sign, 0], values[index + sign, 1] * FRACTIONS
@@ -111,13 +119,15 @@ def _cell_moments(values: Floats) -> tuple[float, float]:
         spread = phase + (inside - 1) / (2 * width)
         variance = (inside**2 - 1) / (12 * width**2)
         mean = at + slope * spread
+        spread_out = np.where(inside > 0, slope**2 * variance, 0)
         first += (inside * mean).sum()
-        second += (inside * (mean**2 + np.where(inside > 0, slope**2 * variance, 0))).sum()
+        second += (inside * (mean**2 + spread_out)).sum()
+        third += (inside * (mean**3 + 3 * mean * spread_out)).sum()
         if extra:  # w = -2^31, whose float begins one more octave
             last = values[((OCTAVES - 1 + 127) << 7) + sign, 0]
-            first, second = first + last, second + last**2
+            first, second, third = first + last, second + last**2, third + last**3
     zero = values[0, 0]
-    return (first + zero) / TOTAL, (second + zero**2) / TOTAL
+    return (first + zero) / TOTAL, (second + zero**2) / TOTAL, (third + zero**3) / TOTAL
 
 
 def _quantile_at(law: Distribution, lower_half: bool, word: Floats) -> Floats:
@@ -189,14 +199,14 @@ def _match(values: Floats, cv: float) -> None:
     index, lower, _, _ = _grid()
     far = index[(lower < 2.0**22)] + (1 << 15)  # beyond the 99.9 % quantile
     for _ in range(4):
-        first, second = _cell_moments(values)
+        first, second, _ = _cell_moments(values)
         if np.isinf(cv):
             values[extreme, 0] += max(1 - first, 0) * TOTAL
         else:
             missing = 1 + cv**2 - second
             if missing > NEGLIGIBLE * cv**2:  # else it is rounding, not a tail
                 values[extreme, 0] = np.sqrt(values[extreme, 0] ** 2 + missing * TOTAL)
-        first, _ = _cell_moments(values)
+        first, *_ = _cell_moments(values)
         if abs(first - 1) < ROUNDING:
             values /= first
         else:

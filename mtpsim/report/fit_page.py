@@ -94,7 +94,7 @@ def _spread(axes: Axes, fitted: Fitted, colors: dict[str, str]) -> None:
         write(axes, check.mean, row - 0.17, name, color=colors[name], ha="center", va="bottom")
     axes.set_yticks([])
     axes.set_ylim(len(checks) - 0.4, -0.6)
-    axes.set_xlim(0, 1.12 * max(max(c.high, c.log) for c in checks.values()))
+    axes.set_xlim(0, 1.12 * max(max(c.high, c.log) for c in checks.values()) or 1)
     axes.grid(visible=False)
     axes.set_xlabel("dashed: the log; bars: range of the replicas", fontsize=9, color=INK)
 

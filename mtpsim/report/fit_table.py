@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.report.document import Document, fixed
+from mtpsim.report.document import MISSING, Document, fixed
 from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _print_rates(found: Document, console: Console) -> None:
     for j, mean in enumerate(rates["mean"]):
         table.add_row(
             str(j + 1),
-            f"{mean:.4f}",
+            f"{mean:.4f}" if rates["tried"][j] else MISSING,
             f"[{rates['low'][j]:.4f}, {rates['high'][j]:.4f}]",
             f"{rates['tried'][j]:,.0f}",
         )
