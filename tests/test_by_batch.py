@@ -108,7 +108,7 @@ def test_moe_may_turn_off_in_the_middle_and_on_again():
         assert turn["low"] < turn["batch"] < turn["high"]
 
 
-@pytest.mark.parametrize(("batches", "groups"), [("[1, 1]", 0), ("[1.2, 1.7]", 1)])
+@pytest.mark.parametrize(("batches", "groups"), [("[1]", 0), ("[1.2, 1.7]", 1)])
 def test_batches_that_are_one_or_not_whole_have_no_schedule(batches, groups):
     found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).document
     assert [group["schedule"] for group in found["by_batch"]] == [[]] * groups
