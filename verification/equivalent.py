@@ -75,6 +75,12 @@ CUTS, LIMIT = "= cut[2, 0, draft], cut[2, 1, draft], cut[2", "if inside else np.
 OWN, GUIDE = "own_noise = noise.persistence != 0", "guide[r, np.intp(word >> 23)]"
 EQUIVALENT = (
     Equivalent(
+        ROUNDS,
+        "max(np.int32(left[lane] - gain), np.int32(0))",
+        "0 -> -1",
+        "no tokens left or fewer: the lane stands still",
+    ),
+    Equivalent(
         "tally",
         "(rows - mean).T @ (rows - mean)",
         "rows - mean -> rows + mean",
