@@ -23,7 +23,9 @@ _KINDS = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "finite_number": "a finite number",
+    "multiple_of": "a whole number",
 }
+_OTHER_FORMS: dict[str, Any] = {"list_type": (int, float), "float_type": list}
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "above"),
@@ -78,27 +80,44 @@ def dotted(path: Path) -> str:
     return text
 
 
+def _placed(error: ValidationError, raw: Any) -> list[tuple[ErrorDetails, Path, Any]]:
+    """Every error with its path in the file, and what stands there.
+
+    Where a number or a list may stand, pydantic complains of both: that a number is no list, and a
+    list no number, says nothing beside what is wrong with it in its own form.
+    """
+    found = []
+    for details in error.errors(include_url=False):
+        keep_last = details["type"] in ("missing", "extra_forbidden")
+        found.append((details, *_path_in(raw, details["loc"], keep_last)))
+    paths = [path for _, path, _ in found]
+
+    def tells(details: ErrorDetails, path: Path) -> bool:
+        form = _OTHER_FORMS.get(details["type"])
+        alone = sum(other[: len(path)] == path for other in paths) == 1
+        return alone or form is None or not isinstance(details["input"], form)
+
+    return [entry for entry in found if tells(*entry[:2])]
+
+
 def problems_of(
     error: ValidationError, raw: Any, file: str, lines: dict[Path, int], spec: type[Spec]
 ) -> list[Problem]:
     """Every error of a validation, each once, in the order of the file."""
     found: dict[tuple[Path, str], Problem] = {}
-    other = set()
-    for details in error.errors(include_url=False):
-        kind = details["type"]
-        path, inner = _path_in(raw, details["loc"], kind in ("missing", "extra_forbidden"))
+    for details, path, inner in _placed(error, raw):
         message = _sentence(details, spec)
         named = re.match(r"`(\w+)`", message)
-        if kind == "value_error" and named and isinstance(inner, dict) and named[1] in inner:
+        if (
+            details["type"] == "value_error"
+            and named
+            and isinstance(inner, dict)
+            and named[1] in inner
+        ):
             path = (*path, named[1])
             message = message.removeprefix(f"`{named[1]}`: ")
         found[path, message] = Problem(file, dotted(path), line_of(lines, path), message)
-        if not kind.endswith("_type"):
-            other.add((path, message))
-    # A number that is too great is no list either: of what may be both, the nearer is told.
-    judged = {path for path, _ in other}
-    kept = [found[key] for key in found if key in other or key[0] not in judged]
-    return sorted(kept, key=lambda p: (p.line is None, p.line or 0))
+    return sorted(found.values(), key=lambda p: (p.line is None, p.line or 0))
 
 
 def _sentence(details: ErrorDetails, spec: type[Spec]) -> str:

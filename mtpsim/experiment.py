@@ -313,7 +313,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         raise InputError([Problem(str(path), "", None, message)]) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError([Problem(str(path), "", None, f"{reason}{nearest_file(path)}")]) from None
+        hint = nearest_file(path, ".toml")
+        raise InputError([Problem(str(path), "", None, f"{reason}{hint}")]) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
 
 

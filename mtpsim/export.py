@@ -71,14 +71,21 @@ def _one(entries: list[Document], chosen: Document, what: str) -> Document:
 def _schedule(document: Document, chosen: Document) -> list[Document]:
     groups: list[Document] = document.get("by_batch") or []
     if not groups:
-        raise _wrong(
-            "--to", "needs a run whose sweep goes over `latency.batch` (a cost model has a batch)"
-        )
+        raise _wrong("--to", f"needs a run whose sweep goes over `latency.batch`: {_how(document)}")
     schedule: list[Document] = _one(groups, chosen, "groups of batches")["schedule"]
     first = schedule[0]["from"] if schedule else "no whole number"
     if first != 1:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
     return schedule
+
+
+def _how(document: Document) -> str:
+    """How to make of an experiment one that is swept over the batch."""
+    sweep = 'add `[sweep]` with `"latency.batch" = [1, 16, 64, 256]`, from 1 to the greatest batch'
+    again = "to the experiment, and run it again"
+    if "batch" in document["experiment"]["latency"]:
+        return f"{sweep}, {again}"
+    return f"give [latency] a cost model, which `mtpsim fit` makes of step times; {sweep}, {again}"
 
 
 def _depth_and_survival(document: Document, chosen: Document) -> tuple[int, list[float]]:

@@ -45,10 +45,23 @@ def nearest(given: str, allowed: Iterable[str], alike: float = 0.5) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def nearest_file(path: Path) -> str:
-    """The same for a file that is not there; a folder holds names of all kinds, so nearer ones."""
+def nearest_file(path: Path, kind: str = "") -> str:
+    """The same for a file that is not there; a folder holds names of all kinds, so nearer ones.
+
+    Args:
+        path: as given.
+        kind: ending of the names that may be meant. What such names have in common makes none of
+            them nearer, so that they are told apart by what stands before it.
+
+    """
     try:
-        known = [] if path.exists() else [beside.name for beside in path.parent.iterdir()]
+        beside = [] if path.exists() else sorted(path.parent.iterdir())
+        known = {file.name.removesuffix(kind): file.name for file in beside if _is_a(file, kind)}
     except (OSError, ValueError):
         return ""
-    return nearest(path.name, known, alike=0.6)
+    near = difflib.get_close_matches(path.name.removesuffix(kind), known, 1, cutoff=0.6)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
+
+
+def _is_a(path: Path, kind: str) -> bool:
+    return path.name.endswith(kind) and path.is_file()

@@ -97,23 +97,28 @@ def _part(options: RunOptions) -> str:
 
 
 def _check_part(experiment: Experiment, options: RunOptions) -> None:
-    """Refuse parts of which some would have no block.
+    """Refuse parts of which some would have no block, or the last one a single request.
 
     Raises:
-        InputError: there are more parts than blocks at a point.
+        InputError: there are more parts than such blocks at a point.
 
     """
+    from mtpsim.blocks import edge
     from mtpsim.in_order import last_block
     from mtpsim.work import Work
 
     if options.part == (1, 1):
         return
-    units = [Work.of(point.experiment).plan.unit for point in experiment.points()]
-    blocks = min(last_block(experiment.simulation.requests or 0, unit) for unit in units)
+    points = [point.experiment for point in experiment.points()]
+    units = [Work.of(point).plan.unit for point in points]
+    requests = [point.simulation.requests or 0 for point in points]
+    blocks = min(last_block(n - 1, unit) for n, unit in zip(requests, units, strict=True))
     if options.part[1] > blocks:
+        few, enough = min(requests), edge(options.part[1] - 1) * max(units) + 2
+        most = f"they make {blocks} parts at most" if blocks > 1 else "they can't be divided"
         message = (
-            f"{_part(options)} is given, but {experiment.simulation.requests} requests can be "
-            f"divided into {blocks} at most"
+            f"{_part(options)} is given, but of {few:,} requests a point {most}: {options.part[1]} "
+            f"parts need {enough:,} requests or more (simulation.requests)"
         )
         raise InputError([Problem("", "--part", None, message)])
 

@@ -23,13 +23,15 @@ from pydantic import (
 )
 
 from mtpsim.problems import nearest, nearest_file
-from mtpsim.spec import Spec
+from mtpsim.spec import Positive, Spec
 
 Floats = npt.NDArray[np.float64]
 Raw = dict[str, Any]
 Numbers = float | list[float]
-MOST_TRIED = 1e12
-LEAST_SE = 1e-6  # of the value
+Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
+LEAST_SE, MOST_SE = 1e-6, 10.0  # of the value; what is less sure is not known at all
+FARTHEST = 1e6  # ends of an interval from each other; draws beyond the ends must not overflow
+RATES = ("rates", "rate", "first", "factor", "drop", "blur")  # keys of what may be 0 or 1
 
 
 class Spread(Spec):
@@ -38,13 +40,17 @@ class Spread(Spec):
     One of three: ``tried``, ``se``, or ``low`` and ``high``.
     """
 
-    tried: Numbers | None = Field(
+    tried: Count | list[Count] | None = Field(
         None, description="on how many trials a rate was measured (for p_j: rounds that reached j)"
     )
     design_effect: Annotated[float, Field(ge=1)] = Field(
         1.0, description="how many dependent trials are worth one independent one"
     )
-    se: Numbers | None = Field(None, description="standard error")
+    se: Positive | list[Positive] | None = Field(
+        None,
+        description="standard error; of a rate p below sqrt(p (1 - p)), of other numbers at most "
+        "10 times the number",
+    )
     low: Numbers | None = Field(None, description="lower end of an interval, with `high`")
     high: Numbers | None = Field(None, description="upper end, at simulation.confidence")
 
@@ -53,10 +59,6 @@ class Spread(Spec):
         kinds = [self.tried is not None, self.se is not None, self.low is not None]
         if sum(kinds) != 1 or (self.low is None) != (self.high is None):
             raise ValueError("give one of `tried`, `se`, or `low` with `high`")
-        if self.tried is not None and not _within(self.tried, 1, MOST_TRIED):
-            raise ValueError(f"`tried`: {self.tried} is given; it must be from 1 to {MOST_TRIED:g}")
-        if self.se is not None and not (np.asarray(self.se) > 0).all():
-            raise ValueError(f"`se`: {self.se} is given; it must be above 0")
         if self.low is not None and not (np.asarray(self.low) < np.asarray(self.high)).all():
             raise ValueError("`low` must be below `high`")
         return self
@@ -83,6 +85,10 @@ class Spread(Spec):
         share = key.startswith("acceptance.") and bool(((values > 0) & (values < 1)).all())
         if self.tried is not None:
             return self._posterior(key, values, u)
+        if not share and key.split(".")[-1] in RATES:
+            raise ValueError(
+                f"{values.tolist()} of the file; how sure a rate of 0 or 1 is, `tried` alone tells"
+            )
         if self.se is not None:
             return _by_moments(values, self._each(self.se, values), u, share)
         low, high = self._each(self.low, values), self._each(self.high, values)
@@ -105,23 +111,18 @@ class Spread(Spec):
         return np.broadcast_to(numbers, values.shape)
 
 
-def _within(given: Numbers, low: float, high: float) -> bool:
-    return bool(((np.asarray(given) >= low) & (np.asarray(given) <= high)).all())
-
-
 def _by_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
     from scipy.special import betaincinv, gammaincinv
 
     if not share and (mean <= 0).any():
         raise ValueError(f"{mean.tolist()} of the file; a standard error needs values above 0")
-    # No Beta law has more; and scipy's quantiles of narrower ones are off.
-    most = np.sqrt(mean * (1 - mean)) if share else np.full(mean.shape, np.inf)
+    # No Beta law has more; and scipy's quantiles of narrower ones, and of far wider ones, are off.
+    most = np.sqrt(mean * (1 - mean)) if share else np.nextafter(MOST_SE * mean, np.inf)
     for value, error, limit in zip(mean, se, most, strict=True):
         if not LEAST_SE * value <= error < limit:
-            above = f" and below {limit:.4g}" if share else ""
             raise ValueError(
                 f"`se`: {error:g} is given; for {value:g} it must be at least "
-                f"{LEAST_SE * value:.4g}{above}"
+                f"{LEAST_SE * value:.4g} and {'below' if share else 'at most'} {limit:.4g}"
             )
     if not share:
         shape = (mean / se) ** 2
@@ -137,6 +138,10 @@ def _by_ends(low: Floats, high: Floats, u: Floats, confidence: float, share: boo
     if not inside:
         room = "0 and 1" if share else "0 and infinity"
         raise ValueError(f"`low` and `high` must lie between {room}")
+    if not share and (high > FARTHEST * low).any():
+        raise ValueError(
+            f"`high`: {high.tolist()} is given; it must be at most {FARTHEST:g} times `low`"
+        )
     to, back = (logit, expit) if share else (np.log, np.exp)
     middle, half = (to(low) + to(high)) / 2, (to(high) - to(low)) / 2
     return np.asarray(back(middle + half * ndtri(u) / ndtri((1 + confidence) / 2)))

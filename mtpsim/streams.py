@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -22,12 +23,25 @@ class _Outliving(io.FileIO):
 
 
 def outlive_readers() -> None:
-    """Let stdout and stderr of this process outlive their readers."""
+    """Let stdout and stderr of this process outlive their readers, and be there in any case."""
+    _fill()
     sys.stdout, sys.stderr = _outliving(sys.stdout), _outliving(sys.stderr)
 
 
+def _fill() -> None:
+    """Put /dev/null where a stream was closed from the start, as ``>&-`` does.
+
+    Files take the lowest free number: a result would be opened as stdout, else, and printed into.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def _outliving(stream: Any) -> Any:
-    if not isinstance(stream, io.TextIOWrapper):  # closed, or somebody's own
+    if not isinstance(stream, io.TextIOWrapper):  # somebody's own
         return stream
     raw = _Outliving(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(

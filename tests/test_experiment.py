@@ -210,6 +210,10 @@ def test_files_that_are_none(tmp_path):
     assert message(tmp_path / "emty.toml").endswith(
         "No such file or directory; did you mean 'empty.toml'?"
     )
+    (tmp_path / "emty.csv").write_text("")
+    (tmp_path / "emty2.toml").mkdir()
+    assert message(tmp_path / "emty").endswith("did you mean 'empty.toml'?")
+    assert message(tmp_path / "nope.toml").endswith("No such file or directory")
     assert "null" in message("nul\0l.toml")
 
 

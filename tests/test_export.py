@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from examples import independent, linear
+from examples import TWO_DEEP, independent, linear
 
 import mtpsim
 from mtpsim import cli, store
@@ -27,6 +27,7 @@ def runs(tmp_path_factory):
     texts = {
         "batch": TEXT,
         "plain": TEXT[: TEXT.index("[sweep]")],
+        "timed": independent(0.7, 0.6) + TWO_DEEP + "[simulation]\nrequests = 100\n",
         "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
         "two": TEXT + '"latency.base" = [10, 20]\n',
@@ -87,7 +88,8 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
     [
         ("batch", ["--to", "vlm-schedule"], "did you mean 'vllm-schedule'"),
         ("none", ["--to", "sglang"], "holds no finished run"),
-        ("plain", ["--to", "trtllm"], "needs a run whose sweep goes over `latency.batch`"),
+        ("plain", ["--to", "trtllm"], 'over `latency.batch`: add `[sweep]` with `"latency.batch"'),
+        ("timed", ["--to", "vllm-schedule"], "over `latency.batch`: give [latency] a cost model"),
         ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
         ("off", ["--to", "trtllm"], "MTP is off at every batch"),
         ("off", ["--to", "sglang", "--set", "latency.batch=1"], "the advice is depth 0"),

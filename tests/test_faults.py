@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +170,22 @@ def test_a_part_is_not_taken_for_another_or_the_whole(folder, done, capsys):
 
 def test_more_parts_than_blocks_are_refused(folder, capsys):
     assert run(folder, "--fresh", "--part", "1/5000") == 2
-    assert "can be divided into" in capsys.readouterr().err
+    assert "parts at most: 5000 parts need " in capsys.readouterr().err
+
+
+def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
+    """And one fewer is not; in a sweep over them, those of the point that has the fewest."""
+    few = ["--fresh", "--set", "simulation.requests=2"]
+    assert run(folder, *few, "--part", "1/3") == 2
+    told = capsys.readouterr().err
+    assert "--part: 1/3 is given, but of 2 requests a point they can't be divided" in told
+    enough = int(re.search(r"3 parts need ([\d,]+) requests", told)[1].replace(",", ""))
+    for requests, code in ((enough - 1, 2), (enough, 0)):
+        few[-1] = f"simulation.requests={requests}"
+        assert run(folder, *few, "--part", "3/3") == code
+    swept = ["--fresh", "--set", f'sweep={{"simulation.requests"=[{enough}, 2]}}']
+    assert run(folder, *swept, "--part", "1/3") == 2
+    assert "of 2 requests a point" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["show", "store.write"])

@@ -1,8 +1,10 @@
 """Readers that leave, and disks that are full: nothing but what they would have read is lost."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from examples import LONG_RUN
@@ -43,6 +45,45 @@ def test_a_reader_that_leaves_is_no_error(verb, buffers, nobody, experiment):
     rest = {"check": [experiment], "sample": [experiment, "--as", "csv", "--requests", "30"]}
     done = command(verb, *rest.get(verb, []), buffers=buffers, stdout=nobody)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", ["export", "fit", "plan"])
+def test_what_is_simulated_and_fitted_ends_in_peace_too(
+    verb, nobody, experiment, tmp_path, no_pictures
+):
+    run, log = tmp_path / "run", tmp_path / "log.csv"
+    few = ["--set", "simulation.requests=200"]
+    if verb == "export":
+        assert main(["run", experiment, "--out", str(run), "--quiet", *few]) == 0
+    if verb == "fit":
+        assert main(["sample", experiment, "--as", "csv", "--requests", "20", "-o", str(log)]) == 0
+    rest = {
+        "export": [str(run), "--to", "sglang"],
+        "fit": [str(log), "--candidates", "independent", "--quiet"],
+        "plan": [experiment, "--json", "--quiet", *few],
+    }
+    done = command(verb, *rest[verb], stdout=nobody)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not shutil.which("sh"), reason="this system has no shell that closes a stream")
+def test_streams_that_were_closed_from_the_start_cost_nothing(experiment, tmp_path, no_pictures):
+    """Files must not take their place either, and be printed into."""
+    out = str(tmp_path / "run")
+    asked = ["run", experiment, "--out", out, "--set", "simulation.requests=200"]
+
+    def closed(*arguments):
+        line = [sys.executable, "-m", "mtpsim", *arguments]
+        return subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *line]).returncode
+
+    assert closed("schema") == 0
+    assert closed("check", str(tmp_path / "nope.toml")) == 2
+    assert main(asked) == 0
+    written = {path.name: path.read_bytes() for path in Path(out).iterdir()}
+    again = str(tmp_path / "again")
+    assert closed("run", experiment, "--out", again, *asked[4:]) == 0
+    for name in ("result.csv", "experiment.toml", "tallies.jsonl"):
+        assert (tmp_path / "again" / name).read_bytes() == written[name]
 
 
 @pytest.mark.parametrize("buffers", BUFFERS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from examples import THREE_DEEP, independent
+from examples import THREE_DEEP, TWO_DEEP, independent, noise
 
 import mtpsim
 from mtpsim import theory
@@ -157,7 +157,9 @@ def test_words_and_picture(point):
 
 
 def test_a_draw_that_is_not_valid_is_told_as_such():
-    wild = HEAD + '[uncertainty.inputs]\n"latency.target" = { se = 7600 }'
+    times = THREE_DEEP + noise(0.1) + "persistence = 0.9\n"
+    wild = HEAD.replace(THREE_DEEP, times)
+    wild += '[uncertainty.inputs]\n"latency.persistence" = { se = 0.3 }'
     with pytest.raises(InputError, match=r"uncertainty.inputs: an input as uncertain"):
         mtpsim.run(mtpsim.parse(wild))
 
@@ -188,8 +190,30 @@ def test_without_the_sections_there_is_nothing():
             "1e-09 is given; for",
         ),
         ('[uncertainty.inputs]\n"latency.target" = { se = 1e-9 }', "it must be at least 7.6e-05"),
-        ('[uncertainty.inputs]\n"acceptance.rates" = { tried = 0.5 }', "from 1 to 1e+12"),
-        ('[uncertainty.inputs]\n"acceptance.rates" = { tried = 1e300 }', "from 1 to 1e+12"),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 0 }',
+            "tried: 0 is given; it must be at least 1",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 1e300 }',
+            "it must be at most 1e+12",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 9.5 }',
+            "9.5 is given; it must be a wh",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = [9, 9, -1] }',
+            "tried[2]: -1 is given; it must be at least 1",
+        ),
+        (
+            '[uncertainty.inputs]\n"latency.target" = { se = 761 }',
+            "latency.target: `se`: 761 is given; for 76 it must be at least 7.6e-05 and at most 7",
+        ),
+        (
+            '[uncertainty.inputs]\n"latency.target" = { low = 1e-9, high = 1e300 }',
+            "[1e+300] is given; it must be at most 1e+06 times `low`",
+        ),
         ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
         ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
@@ -209,3 +233,22 @@ def test_what_makes_no_sense_is_said(section, message):
     with pytest.raises(InputError) as error:
         mtpsim.parse(HEAD + section)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("known", ["se = 0.1", "low = 0.5, high = 1.0"])
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_how_sure_a_rate_of_0_or_1_is_counts_alone_tell(known, end):
+    """A law with a standard error would leave the rates that there are."""
+    head = independent(end, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
+    section = '[uncertainty.inputs]\n"acceptance.rates" = {{ {} }}'
+    with pytest.raises(InputError, match="a rate of 0 or 1 is, `tried` alone tells"):
+        mtpsim.parse(head + section.format(known))
+    mtpsim.parse(head + section.format("tried = 100"))
+
+
+@pytest.mark.parametrize("given", ["inf", "-1", "[2, 2, -1]", "[2, 2, inf]"])
+def test_what_is_wrong_with_a_number_or_a_list_is_said_once(given):
+    with pytest.raises(InputError) as error:
+        mtpsim.parse(HEAD + f'[uncertainty.inputs]\n"latency.verify" = {{ se = {given} }}')
+    (problem,) = error.value.problems
+    assert problem.key == "uncertainty.inputs.latency.verify.se" + "[2]" * given.startswith("[")
