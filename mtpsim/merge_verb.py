@@ -12,7 +12,7 @@ from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
-from mtpsim.run_verb import DONE, say, show, show_and_write
+from mtpsim.run_verb import DONE, EDITED, say, show, show_and_write
 
 if TYPE_CHECKING:
     from mtpsim.merge import Merged
@@ -80,8 +80,8 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
         return _show(experiment, merged.result, out or run, json)
     with store.as_written(run, document):
         _check_same(run, experiment, document)
-        if "check" in document and not store.untouched(document):
-            say(f"{run / store.RESULT} was edited after the run: this is what it says now")
+        if store.edited(document):
+            say(f"{run / store.RESULT} {EDITED}")
         return _show(experiment, _again(experiment, document), out or run, json)
 
 

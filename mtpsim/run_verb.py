@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
+EDITED = "was edited after the run: this is what it says now"
 GOES_ON = "interrupted: what was done is kept; the same command completes it"
 
 
@@ -54,6 +55,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
             same = _same(before, experiment, options)
             if same and before.get("complete"):
                 say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)
+                if store.edited(before):
+                    say(f"{folder / store.RESULT} {EDITED}", options.quiet)
                 return show(before, options)
             if not same:
                 say(_used(folder, before, experiment), options.quiet)

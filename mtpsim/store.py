@@ -278,6 +278,11 @@ def untouched(document: Document) -> bool:
     return bool(document.get("check") == _seal(document))
 
 
+def edited(document: Document) -> bool:
+    """Whether a document has a seal that does not fit it."""
+    return "check" in document and not untouched(document)
+
+
 def _no_result(path: Path, error: Exception) -> InputError:
     why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
     message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"

@@ -128,9 +128,11 @@ def test_an_edited_result_is_shown_and_told_of(folder, capsys):
     assert main(show) == 0
     assert "was edited" not in capsys.readouterr().err
     document = json.loads(path.read_text())
-    document["points"][0]["requests"] += 1
+    document["points"][0]["rounds"] += 1
     path.write_text(json.dumps(document))
     assert main(show) == 0
+    assert "result.json was edited after the run" in capsys.readouterr().err
+    assert run(folder) == 0
     assert "result.json was edited after the run" in capsys.readouterr().err
     del document["points"][0]["depths"]
     path.write_text(json.dumps(document))
