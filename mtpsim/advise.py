@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,7 +74,12 @@ def step_verdict(low: float, high: float) -> StepVerdict:
 
 
 def advise(
-    speedup: Estimates, steps: Steps, choice: Choice, confidence: float, indifference: float
+    speedup: Estimates,
+    steps: Steps,
+    choice: Choice,
+    confidence: float,
+    indifference: float,
+    over_inputs: Sequence[tuple[float, float]] = (),
 ) -> Advice:
     """Advice from the estimates of one point.
 
@@ -83,6 +89,8 @@ def advise(
         choice: how the depths compare.
         confidence: of the candidates.
         indifference: share of the best speedup that does not matter.
+        over_inputs: interval of the speedup by depth with inputs as uncertain as stated; empty
+            where they are certain.
 
     """
     best, marginal = choice.best, steps.marginal
@@ -95,7 +103,7 @@ def advise(
         choice.candidates,
         within,
         [step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
-        _sentence(best, speedup, steps, choice.candidates, within, indifference),
+        _sentence(best, speedup, steps, choice.candidates, within, indifference, over_inputs),
         _why(choice.candidates, sure, confidence),
     )
 
@@ -119,8 +127,14 @@ def _sentence(
     candidates: list[int],
     within: list[int],
     indifference: float,
+    over_inputs: Sequence[tuple[float, float]],
 ) -> str:
     figure = _figure(speedup.values[best], max(speedup.low[best], 0), speedup.high[best])
+    if over_inputs:
+        low, high = over_inputs[best]
+        figure += (
+            f" for these very inputs, [{low:.3f}, {high:.3f}] over inputs as uncertain as stated"
+        )
     parts = [f"Run depth {best}: {figure}." if best else "Turn MTP off: no depth is faster."]
     if len(candidates) > 1:
         parts.append(

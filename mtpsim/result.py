@@ -180,7 +180,11 @@ def _document(measured: Measured) -> Document:
         }
     for depth, found in zip(depths, of_requests(measured.tails), strict=True):
         depth.update(found)
-    advice = advise(speedup, steps, choice, simulation.confidence, indifference)
+    varied = uncertain.uncertainty(measured.experiment, measured.outcomes)
+    advice = advise(
+        *(speedup, steps, choice, simulation.confidence, indifference),
+        uncertain.intervals(varied),
+    )
     return {
         "set": measured.point.set,
         "requests": measured.tally.count,
@@ -201,7 +205,7 @@ def _document(measured: Measured) -> Document:
         "variance": _variance(measured),
         "advice": vars(advice),
         "adaptive": adaptive(measured, choice.best),
-        "uncertainty": uncertain.uncertainty(measured.experiment, measured.outcomes),
+        "uncertainty": varied,
         "robust": uncertain.robust(measured.experiment, measured.outcomes),
     }
 

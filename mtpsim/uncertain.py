@@ -50,6 +50,12 @@ def uncertainty(experiment: Experiment, outcomes: Outcomes | None) -> Document |
     }
 
 
+def intervals(found: Document | None) -> list[tuple[float, float]]:
+    """Of the speedup by depth, over uncertain inputs; none where all inputs are certain."""
+    gains = [depth["speedup"] for depth in found["depths"]] if found else []
+    return [(gain["low"], gain["high"]) for gain in gains]
+
+
 def _inputs(outcomes: Outcomes, speedups: Floats, depth: int) -> list[Document]:
     """What each input does by itself, the one that is worth most to measure first.
 

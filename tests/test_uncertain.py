@@ -90,6 +90,18 @@ def test_chances_and_regrets_are_those_of_the_posterior(point):
     assert found["perfect"] == pytest.approx(perfect, rel=0.35)
 
 
+def test_the_advice_gives_the_interval_over_inputs_beside_its_own(point):
+    """The first number that is read must not look surer than its inputs are."""
+    depth = point["advice"]["depth"]
+    gain = point["uncertainty"]["depths"][depth]["speedup"]
+    told = f"[{gain['low']:.3f}, {gain['high']:.3f}] over inputs as uncertain as stated."
+    assert f" for these very inputs, {told}" in point["advice"]["sentence"]
+    own = point["depths"][depth]["speedup"]
+    assert gain["high"] - gain["low"] > 10 * (own["high"] - own["low"])
+    sure = mtpsim.run(mtpsim.parse(HEAD)).points[0]["advice"]["sentence"]
+    assert "inputs" not in sure
+
+
 def test_the_target_moves_the_speedup_and_not_the_choice(point):
     inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
     target, verify = inputs["latency.target"], inputs["latency.verify"]
