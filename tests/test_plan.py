@@ -54,6 +54,46 @@ def test_size_of_an_interval():
     assert (half <= np.log1p(0.02)).mean() == pytest.approx(0.9, abs=0.02)
 
 
+def narrow_enough(requests, delta, scale=0.2):
+    """Share of 4,000 benchmarks of long-tailed requests whose interval is narrow enough."""
+    rng = np.random.default_rng(1)
+    sd = rng.exponential(scale, (4000, requests)).std(1, ddof=1)
+    half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
+    return (half <= np.log1p(delta)).mean()
+
+
+def test_size_of_an_interval_of_requests_with_long_tails():
+    spread = 9 - 1  # kurtosis of the exponential law, less 1
+    requests = requests_to_pin(0.04, 0.03, 0.9, 0.95, spread)
+    error = np.sqrt(0.9 * 0.1 / 4000)
+    assert narrow_enough(requests, 0.03) == pytest.approx(0.9, abs=4 * error + 0.01)
+    as_normal = requests_to_pin(0.04, 0.03, 0.9, 0.95)
+    assert narrow_enough(as_normal, 0.03) < 0.85  # the negative control
+
+
+def test_size_of_an_interval_of_a_variance_that_is_known_from_a_few():
+    rng, pool = np.random.default_rng(2), 400
+    variances = rng.normal(0, 0.2, (300, pool)).var(1, ddof=1)
+
+    def reached(known):
+        """Share of pools and benchmarks; the half-width has the chi-squared law."""
+        sizes = np.array([requests_to_pin(v, 0.02, 0.9, 0.95, 2.0, known) for v in variances])
+        most = np.log1p(0.02) ** 2 * sizes / stats.t.ppf(0.975, sizes - 1) ** 2
+        return stats.chi2.cdf(most * (sizes - 1) / 0.04, sizes - 1).mean()
+
+    assert reached(pool) == pytest.approx(0.9, abs=0.03)
+    assert reached(np.inf) < 0.87  # the negative control
+
+
+def test_spread_of_what_a_request_adds():
+    rng = np.random.default_rng(3)
+    rows = np.exp(rng.normal(0, 0.01, (100_000, 4)))
+    assert plan._spread(rows) == pytest.approx(2, abs=0.1)
+    rows[:, 1] = 1 + rng.exponential(0.1, 100_000)  # a little less, cut at one in a thousand
+    assert 5 < plan._spread(rows) < 8
+    assert plan._spread(np.ones((10, 4))) == 2
+
+
 def test_two_runs_have_one_text_and_each_its_own_noise():
     totals = Totals(mtpsim.parse(REGIME), 2000)
     assert (totals.tokens[0] == totals.tokens[1]).all()
