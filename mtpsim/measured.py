@@ -16,6 +16,7 @@ from mtpsim.contest import Log
 from mtpsim.control import Controls, controlled, controls_of
 from mtpsim.dependence import Dependence
 from mtpsim.estimate import Estimates, Theory
+from mtpsim.exact import Exact, solve
 from mtpsim.experiment import Experiment, Point
 from mtpsim.latency import CompiledLatency
 from mtpsim.layout import Layout
@@ -25,6 +26,9 @@ from mtpsim.verdicts import Error
 
 if TYPE_CHECKING:
     from mtpsim.variants import Outcomes
+
+ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
+COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
 
 Document = dict[str, Any]
 Span = tuple[float, float]
@@ -69,6 +73,22 @@ class Measured:
         return theory_of(self.experiment, self.latency)
 
     @cached_property
+    def solved(self) -> list[Exact]:
+        """The exact answer at each depth 0..K."""
+        depths = range(self.layout.depth + 1)
+        return [solve(self.source, k, **self.horizon) for k in depths]
+
+    @cached_property
+    def rounds(self) -> Floats:
+        """``[K + 1]`` rounds that were simulated at each depth."""
+        return self.tally.mean[self.layout.rounds] * self.tally.count
+
+    @cached_property
+    def rounds_needed(self) -> Floats:
+        """``[K + 1]`` rounds below which rejections, or accepted drafts, are too rare."""
+        return COCHRAN * np.array([skewness_of(found.accepted) for found in self.solved]) ** 2
+
+    @cached_property
     def controls(self) -> Controls:
         """Totals whose means are known."""
         return controls_of(self.source, self.latency, self.layout, self.horizon)
@@ -93,11 +113,15 @@ class Measured:
         return estimate.delta(lambda means: function(means, self.layout), tally, confidence)
 
     def error(self, estimates: Estimates, index: int) -> Error:
-        """A relative error to be judged."""
-        simulation = self.experiment.simulation
+        """A relative error of a depth, to be judged.
+
+        Of rounds too few to show how they differ, an interval of no width knows nothing.
+        """
+        simulation, half = self.experiment.simulation, float(estimates.half_width[index])
+        unknown = half < ROUNDING and self.rounds[index] < self.rounds_needed[index]
         return Error(
             float(estimates.values[index]),
-            float(estimates.half_width[index]),
+            np.inf if unknown else half,
             estimates.quantile,
             self.tally.count,
             simulation.epsilon,
@@ -111,6 +135,13 @@ def theory_of(experiment: Experiment, latency: CompiledLatency) -> Theory:
     if given is None:
         return Theory(times, experiment.acceptance.stated_rates())
     return Theory(times, None, given.definition, given.weighting)
+
+
+def skewness_of(law: Floats) -> float:
+    """Of the number 0, 1, ... that has this law; 0 where it is always the same."""
+    apart = np.arange(len(law)) - law @ np.arange(len(law))
+    variance = law @ apart**2
+    return float(law @ apart**3 / variance**1.5) if variance > 1e-12 else 0.0
 
 
 def number(value: float) -> float | None:

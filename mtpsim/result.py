@@ -15,8 +15,9 @@ from mtpsim.by_policy import adaptive
 from mtpsim.choice import choose, log_of
 from mtpsim.control import factors
 from mtpsim.estimate import Estimates
-from mtpsim.exact import Exact, solve
+from mtpsim.exact import Exact
 from mtpsim.measured import (
+    COCHRAN,
     POSITIVE,
     Document,
     Measured,
@@ -24,6 +25,7 @@ from mtpsim.measured import (
     interval,
     number,
     of_requests,
+    skewness_of,
 )
 from mtpsim.on_trial import diagnostics, trial
 from mtpsim.tally import Floats
@@ -160,7 +162,7 @@ def documents(points: list[Measured]) -> list[Document]:
 def _document(measured: Measured) -> Document:
     """The document of one point; every number that is reported of it."""
     layout, simulation = measured.layout, measured.experiment.simulation
-    solved = [solve(measured.source, k, **measured.horizon) for k in range(layout.depth + 1)]
+    solved = measured.solved
     rates = measured.estimates(estimate.conditional)
     plugged = measured.theory.plugged(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
@@ -321,14 +323,14 @@ def _warnings(measured: Measured) -> list[str]:
             f"only {measured.tally.count} requests: intervals over fewer than 30 may cover the "
             "truth less often than they say"
         )
-    return found + _too_skewed(measured)
+    return found + _too_skewed(measured) + _too_alike(measured)
 
 
 def _too_skewed(measured: Measured) -> list[str]:
-    """A warning where rounds are too few for the rare long ones: Cochran's rule (1977, 2.15)."""
+    """A warning where rounds are too few for the rare long ones."""
     latency = measured.experiment.latency
     skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
-    needed = 25 * skewness**2
+    needed = COCHRAN * skewness**2
     rounds = measured.tally.mean[measured.layout.rounds].min() * measured.tally.count
     if rounds >= needed or latency.warnings():
         return []
@@ -336,4 +338,19 @@ def _too_skewed(measured: Measured) -> list[str]:
         f"rare long rounds: the noise is so skewed ({skewness:.3g}) that intervals of times need "
         f"about {needed:,.0f} rounds, and {rounds:,.0f} were simulated; they may cover the truth "
         "less often than they say"
+    ]
+
+
+def _too_alike(measured: Measured) -> list[str]:
+    """A warning where rounds are too few for the rare rejections, or the rare accepted drafts."""
+    made, needed = measured.rounds, measured.rounds_needed
+    depth = int(np.argmax(needed / made))
+    if made[depth] >= needed[depth]:
+        return []
+    skewness = skewness_of(measured.solved[depth].accepted)
+    rare = "rejections" if skewness < 0 else "accepted drafts"
+    return [
+        f"rare {rare}: the drafts accepted in a round of depth {depth} are so skewed "
+        f"({skewness:.3g}) that intervals need about {needed[depth]:,.0f} rounds, and "
+        f"{made[depth]:,.0f} were simulated; they may cover the truth less often than they say"
     ]

@@ -6,10 +6,13 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from examples import TWO_DEEP, noise, regime
+from scipy import stats
 
 import mtpsim
+from mtpsim.measured import COCHRAN, skewness_of
 from mtpsim.result import Result
 
 TEXT = """
@@ -132,3 +135,61 @@ def test_intervals_of_two_requests_end_where_the_quantity_does():
             assert max(rates["high"]) <= 1
         assert "[-" not in point["advice"]["sentence"].partition("Depth")[0]
     assert cut > 12  # they would end beyond
+
+
+FEW = """
+[acceptance]
+model = "independent"
+rates = [0.99, 0.98]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+[simulation]
+requests = 4
+rounds = 3
+"""
+
+
+def test_requests_that_came_out_alike_by_chance_prove_nothing():
+    (point,) = mtpsim.run(mtpsim.parse(FEW)).points
+    gain = point["depths"][2]["speedup"]
+    assert gain["low"] == gain["mean"] == gain["high"] != pytest.approx(gain["exact"], rel=0.01)
+    assert point["depths"][2]["theory_error"]["verdict"] == "undecided"
+    assert any("rare rejections" in warning for warning in point["warnings"])
+    sure = FEW.replace("[0.99, 0.98]", "[1.0, 1.0]")  # the negative control: they never differ
+    (point,) = mtpsim.run(mtpsim.parse(sure)).points
+    assert point["depths"][2]["theory_error"]["verdict"] == "holds"
+    assert not any("rare" in warning for warning in point["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("rates", "rounds", "warned"),
+    [
+        ("[0.99, 0.98]", 600, "rare rejections"),  # skewness -9.85 at depth 1: 2,426 rounds
+        ("[0.99, 0.98]", 610, ""),
+        ("[0.02, 0.5]", 200, "rare accepted drafts"),
+        ("[0.8, 0.7]", 20, ""),
+    ],
+)
+def test_rare_rejections_are_warned_of(rates, rounds, warned):
+    text = FEW.replace("[0.99, 0.98]", rates).replace("rounds = 3", f"rounds = {rounds}")
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
+    told = [warning for warning in point["warnings"] if "rare" in warning]
+    assert [warned in warning for warning in told] == [True] * bool(warned)
+
+
+@pytest.mark.parametrize("p", [0.9, 0.99])
+def test_cochrans_rule_is_where_intervals_of_the_accept_length_begin_to_hold(p):
+    """It promises 94 of 100 for 95. Rounds by themselves, 4,000 times; the control: a twentieth."""
+    law, repeats = np.array([1 - p, p * (1 - p), p * p]), 4_000
+    rng, error = np.random.default_rng(5), np.sqrt(0.95 * 0.05 / 4_000)
+
+    def coverage(rounds):
+        found = rng.choice(3, size=(repeats, rounds), p=law)
+        half = stats.t.ppf(0.975, rounds - 1) * found.std(1, ddof=1) / np.sqrt(rounds)
+        return (abs(found.mean(1) - law @ np.arange(3)) <= half).mean()
+
+    needed = round(COCHRAN * skewness_of(law) ** 2)
+    assert 0.94 - 4 * error < coverage(needed) < 0.95 + 4 * error
+    assert coverage(needed // 20) < 0.85
