@@ -6,6 +6,7 @@ round which starts in state s accepts a drafts and that the next one starts in s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,42 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
         accepted / starts.sum(),
         starts / starts.sum(),
     )
+
+
+def break_even_rate(conditional: Floats, round_time: Floats, tokens: int) -> Floats:
+    """The rate p_k above which depth k beats depth k - 1 in requests of ``tokens``, ``[K]``.
+
+    Like :func:`mtpsim.theory.break_even_rate`, of rounds that are independent, but the last round
+    of a request is cut at its end: deep drafts lose more there, so that the rate is higher.
+    """
+    found, shallower = [], 1.0
+    for k, rate in enumerate(conditional):
+
+        def length(p: float, first: Floats = conditional[:k]) -> float:
+            return _length(np.append(first, p), tokens)
+
+        found.append(_rate_of(shallower * float(round_time[k + 1] / round_time[k]), length))
+        shallower = length(rate)
+    return np.array(found)
+
+
+def _rate_of(wanted: float, length: Callable[[float], float]) -> float:
+    """The rate that gives the accept length; beyond 1 on a straight line; at least 0."""
+    from scipy.optimize import brentq
+
+    least, most = length(0.0), length(1.0)
+    if least >= wanted:
+        return 0.0
+    if most <= wanted:
+        return 1 + (wanted - most) / (most - least) if most > least else np.inf
+    return float(brentq(lambda p: length(p) - wanted, 0.0, 1.0))
+
+
+def _length(conditional: Floats, tokens: int) -> float:
+    """Accept length of independent rounds in requests of ``tokens``."""
+    one = np.ones(1)
+    chain = AcceptanceChain(one, np.ones((1, 1, 1)), conditional[None, :], "round", one)
+    return solve(chain, len(conditional), tokens=tokens).accept_length
 
 
 @dataclass(frozen=True)

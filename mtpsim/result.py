@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtpsim import estimate, theory, uncertain
+from mtpsim import estimate, exact, theory, uncertain
 from mtpsim.advise import Steps, advise
 from mtpsim.by_policy import adaptive
 from mtpsim.choice import choose, log_of
@@ -283,15 +283,20 @@ def _at(allowed: Estimates, depth: int) -> Document:
 def _break_even(measured: Measured, deepest: Exact) -> tuple[Floats, Floats]:
     """For each step, the rate at which it stops paying, and the rate to hold against it.
 
-    Step by step the closed form, if it says of the step what the simulation says; else what was
-    measured: no step may be said to lose because its rate is too low, when it is not.
+    Step by step the closed form (with the end of a request of so many tokens), if it says of the
+    step what the simulation says; else what was measured: no step may be said to lose because its
+    rate is too low, when it is not.
     """
     means, layout = measured.controlled.mean, measured.layout
     needed = np.maximum(estimate.break_even_rate(means, layout), 0)  # below 0 any rate pays
     rates, stated = estimate.last_rate(means, layout), measured.theory.rates
     if stated is None or not np.allclose(deepest.conditional, stated, rtol=0, atol=1e-9):
         return needed, rates
-    on_paper = theory.break_even_rate(stated, measured.theory.times)
+    times, tokens = measured.theory.times, measured.horizon.get("tokens", 0)
+    if tokens:
+        on_paper = exact.break_even_rate(stated, times, tokens)
+    else:
+        on_paper = theory.break_even_rate(stated, times)
     alike = (stated > on_paper) == (estimate.marginal(means, layout) > 1)
     return np.where(alike, on_paper, needed), np.where(alike, stated, rates)
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mtpsim import exact, theory
 from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Regime
 from mtpsim.acceptance.chain import stationary
 from mtpsim.exact import count_moments, round_law, solve, speedups, visits
@@ -175,3 +176,33 @@ def test_a_recording_that_never_accepts_all_drafts():
 def test_times_of_another_depth_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         speedups(regime("round"), np.ones(3))
+
+
+@pytest.mark.parametrize("tokens", [4, 8, 16, 64, 1000])
+def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
+    """At that rate both depths are equally fast; the closed form's rate is lower (the control)."""
+    rates, times = np.array([0.8, 0.74, 0.67]), np.array([76.0, 98.0, 118.0, 139.0])
+    needed = exact.break_even_rate(rates, times, tokens)
+    on_paper = theory.break_even_rate(rates, times)
+
+    def gain(k, rate):
+        one = np.ones(1)
+        accept = np.append(rates[: k - 1], rate)[None, :]
+        chain = AcceptanceChain(one, np.ones((1, 1, 1)), accept, "round", one)
+        deep, shallow = (exact.solve(chain, d, tokens=tokens).accept_length for d in (k, k - 1))
+        return deep / times[k] / (shallow / times[k - 1]) - 1
+
+    for k in (1, 2, 3):
+        if needed[k - 1] <= 1:
+            assert gain(k, needed[k - 1]) == pytest.approx(0, abs=1e-9)
+            assert abs(gain(k, on_paper[k - 1])) > 0.01 / tokens
+        else:
+            assert gain(k, 1.0) < 0
+    if tokens == 1000:
+        assert needed == pytest.approx(on_paper, abs=0.003)
+
+
+def test_break_even_rates_where_a_position_gives_nothing():
+    times = np.array([76.0, 60.0, 118.0, 139.0])  # depth 1 is faster at once; 2 tokens need no more
+    needed = exact.break_even_rate(np.array([0.8, 0.74, 0.67]), times, 2)
+    assert needed.tolist() == [0, np.inf, np.inf]

@@ -213,7 +213,9 @@ class TestNumbers:
 
     def test_a_column_shares_the_digits_of_its_narrowest_interval(self):
         cells = [{"mean": 1, "low": 0.9, "high": 1.1}, {"mean": 1, "low": 0.99, "high": 1.01}]
-        assert shared_decimals([*cells, {"mean": 1, "low": 1, "high": 1 + 1e-15}]) == 2
+        rounding = {"mean": 118, "low": 118 - 2e-7, "high": 118 + 2e-7}  # slopes by differences
+        assert shared_decimals([*cells, {"mean": 1, "low": 1, "high": 1 + 1e-15}, rounding]) == 2
+        assert plus_minus(rounding, 2) == "118.00"
 
     def test_missing_and_negative_zero(self):
         assert bracketed(None, 2) == plus_minus({"mean": None}, 2) == fixed(float("nan"), 1) == "-"

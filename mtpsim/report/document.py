@@ -20,6 +20,7 @@ Document = Mapping[str, Any]
 FIELDS = ("theory", "exact", "mean", "low", "high")
 MISSING = "-"
 MOST_DECIMALS = 6
+ROUNDING = 1e-7  # of a number: half-widths of less are none
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -119,10 +120,7 @@ def shared_decimals(cells: Iterable[Document | None]) -> int:
     fewer where the numbers need no more.
     """
     given = [c for c in cells if c and known(c.get("low")) and known(c.get("high"))]
-    widths = [(c["high"] - c["low"]) / 2 for c in given]
-    # Rounding in a mean of equal numbers leaves widths of 1e-16: those are no widths.
-    floor = [1e-9 * max(abs(c["high"]), abs(c["low"])) for c in given]
-    real = [w for w, least in zip(widths, floor, strict=True) if w > least]
+    real = [(c["high"] - c["low"]) / 2 for c in given if _has_width(c)]
     if real:
         return decimals_for(min(real))
     return needed_decimals([c["high"] for c in given], 4)
@@ -160,7 +158,11 @@ def plus_minus(cell: Document | None, decimals: int) -> str:
 
 
 def _has_width(cell: Document) -> bool:
-    return known(cell.get("low")) and known(cell.get("high")) and cell["low"] != cell["high"]
+    """Whether there is an interval, and more of it than slopes by differences leave of none."""
+    low, high = cell.get("low"), cell.get("high")
+    if low is None or high is None or not (known(low) and known(high)):
+        return False
+    return bool((high - low) / 2 > ROUNDING * max(abs(low), abs(high)))
 
 
 def legible(text: str) -> str:
