@@ -178,18 +178,21 @@ def test_times_of_another_depth_are_refused():
         speedups(regime("round"), np.ones(3))
 
 
-@pytest.mark.parametrize("tokens", [4, 8, 16, 64, 1000])
+@pytest.mark.parametrize("tokens", [4, 6, 8, 16, 64, 1000])
 def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
     """At that rate both depths are equally fast; the closed form's rate is lower (the control)."""
     rates, times = np.array([0.8, 0.74, 0.67]), np.array([76.0, 98.0, 118.0, 139.0])
     needed = exact.break_even_rate(rates, times, tokens)
     on_paper = theory.break_even_rate(rates, times)
 
-    def gain(k, rate):
+    def lengths(k, rate):
         one = np.ones(1)
         accept = np.append(rates[: k - 1], rate)[None, :]
         chain = AcceptanceChain(one, np.ones((1, 1, 1)), accept, "round", one)
-        deep, shallow = (exact.solve(chain, d, tokens=tokens).accept_length for d in (k, k - 1))
+        return [exact.solve(chain, d, tokens=tokens).accept_length for d in (k - 1, k)]
+
+    def gain(k, rate):
+        shallow, deep = lengths(k, rate)
         return deep / times[k] / (shallow / times[k - 1]) - 1
 
     for k in (1, 2, 3):
@@ -197,7 +200,10 @@ def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
             assert gain(k, needed[k - 1]) == pytest.approx(0, abs=1e-9)
             assert abs(gain(k, on_paper[k - 1])) > 0.01 / tokens
         else:
-            assert gain(k, 1.0) < 0
+            (shallow, most), (_, least) = lengths(k, 1.0), lengths(k, 0.0)
+            wanted = shallow * times[k] / times[k - 1]
+            assert least < most < wanted
+            assert least + needed[k - 1] * (most - least) == pytest.approx(wanted)  # a line
     if tokens == 1000:
         assert needed == pytest.approx(on_paper, abs=0.003)
 

@@ -65,6 +65,7 @@ BEGINS = "a request begins with the pair 0: the old state is never 1"
 AGAIN = "the request after is written again, the same"
 LASTS = "this noise does not last: nothing is kept that a first tile would lack"
 ROWS = "rows are outcomes x states + 1, of two states or more"
+END = "the root that is looked for is at the end then, and found there"
 HORIZON = "by then each lane has had its first round"
 AT, WIDER = "out[at : at + LANES])", "at:at + LANES -> at:at + LANES + 1"
 ROUNDS, POSITIONS, PATH = "kernels.rounds", "kernels.positions", "kernels.path"
@@ -89,6 +90,11 @@ EQUIVALENT = (
     ),
     Equivalent(
         "exact", "reshape(states, -1)", "1 -> 2", "NumPy takes any negative size for the unknown"
+    ),
+    Equivalent("exact", "if least >= wanted:", "least >= wanted -> least > wanted", END),
+    Equivalent("exact", "if most <= wanted:", "most <= wanted -> most < wanted", END),
+    Equivalent(
+        "exact", "np.ones((1, 1, 1)), conditional", "1 -> 2", "a step a draft more, the same one"
     ),
     Equivalent("estimate", "0 * edge", "0 * edge -> 0 / edge", "edge is 1 everywhere"),
     Equivalent(ROUNDS, AT, WIDER, AGAIN, 2),
