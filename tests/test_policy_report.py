@@ -12,6 +12,7 @@ import mtpsim
 from mtpsim.report.policies import best_policy, verdict
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.requests import policy_tail_sentence, policy_tail_sheet
+from mtpsim.report.style import GREY
 from mtpsim.report.table import render
 
 FILE = f"""\
@@ -174,7 +175,14 @@ def test_the_timeline_is_the_replayed_request(one):
 
 
 def test_learning_is_drawn_where_the_text_changes(one):
-    assert "the text gets harder" in texts(learning_figure(one.document))
+    figure = learning_figure(one.document)
+    assert "the text gets harder" in texts(figure)
+    lines = figure.axes[0].get_lines()
+    grey = [line._dash_pattern for line in lines if line.get_color() == GREY]
+    bounds = [p["name"] for p in one.points[0]["adaptive"]["policies"] if p["knows"]]
+    told = [name for name in bounds if f"{name} " in texts(figure).rpartition("Grey: ")[2]]
+    assert told  # each bound that is drawn is named by its dashes, and no two have the same
+    assert len({str(dashes) for dashes in grey}) == len(grey) == len(told)
     still = mtpsim.run(
         mtpsim.parse(
             FILE.replace('"regime"\nclock = "round"', '"independent"')

@@ -76,6 +76,7 @@ class TestFigures:
         assert len(figure.axes) == 1
         assert "noise.cv = 0.4" in texts(figure)
         assert "closed form" in texts(figure)
+        assert "plain decoding" in texts(figure)
 
     def test_many_points_lie_along_the_swept_key(self):
         result = EXAMPLES["long sweep"]
@@ -170,6 +171,13 @@ class TestDrawing:
         assert places[3] == 5
         assert places[:3].mean() == pytest.approx(ends[:3].mean())
 
+    def test_a_heap_of_labels_stays_below_the_top_and_leaves_the_others(self):
+        heights = np.full(4, 1.0)
+        places = style.below(6.0, style.spread(np.array([0.0, 5.6, 5.8, 5.9]), heights), heights)
+        assert places == pytest.approx([0, 3.5, 4.5, 5.5])
+        far = np.array([0.0, 1.5])
+        assert style.below(6.0, far, heights[:2]) == pytest.approx(far)
+
     def test_density_peaks_where_the_sample_does(self):
         sample = np.random.default_rng(3).normal(100, 5, 20_000)
         grid = np.linspace(70, 130, 400)
@@ -256,6 +264,11 @@ class TestDependence:
         figure = dependence_figure(example_result())
         lines = drawn_lines(figure.axes[1])
         assert [len(line) for line in lines] == [1, 2, 3]
+        assert "Right: the fainter, the smaller the depth." in texts(figure)
+        alike = example_result()
+        for entry in alike["points"][0]["diagnostics"]["rates_by_depth"]:
+            entry["mean"] = [0.8, 0.7, 0.6][: entry["depth"]]
+        assert "Right: all depths measure the same rates." in texts(dependence_figure(alike))
         sweep = dependence_figure(example_sweep())
         assert [len(line) for line in drawn_lines(sweep.axes[1])] == [3, 3, 3]
         assert "noise.cv = 0.4" in texts(sweep)

@@ -26,6 +26,7 @@ from mtpsim.report.style import (
     write,
 )
 
+ALIKE = 0.005  # rates closer than this are one line
 UNNAMED = (3, 4, 7, 14, 28, 56)
 """Lags without a tick, which would crowd the others."""
 
@@ -59,8 +60,21 @@ def dependence_figure(result: Document) -> Figure:
     left.set_xlabel("rounds apart", fontsize=10, color=INK)
     right.set_xlabel("draft position" if single else "depth", fontsize=10, color=INK)
     note = interval_note(result, left, arms) if arms.size else ""
+    if single:
+        note = f"{_of_depths(points[0]['diagnostics']['rates_by_depth'])}{note}"
     frame.note(f"{remark}{note}")
     return frame.figure
+
+
+def _of_depths(rates: list[Document]) -> str:
+    """What the lines at the right are, where they are more than one."""
+    if len(rates) < 2:
+        return ""
+    deepest = numbers(rates[-1]["mean"])
+    apart = [np.abs(numbers(r["mean"]) - deepest[: r["depth"]]).max() for r in rates]
+    if max(apart) <= ALIKE:
+        return "Right: all depths measure the same rates. "
+    return "Right: the fainter, the smaller the depth. "
 
 
 def _heading(points: list[Document]) -> str:
@@ -128,7 +142,7 @@ def _draw_rates(axes: Axes, point: Document) -> None:
         )
         if last:
             labels.append((rates[-1], f"depth {depth}", BLUE))
-        elif depth == 1 and abs(rates[0] - numbers(by_depth[-1]["mean"])[0]) > 0.005:
+        elif depth == 1 and abs(rates[0] - numbers(by_depth[-1]["mean"])[0]) > ALIKE:
             axes.annotate(
                 "depth 1",
                 (1, rates[0]),

@@ -39,6 +39,12 @@ from mtpsim.report.style import (
 from mtpsim.report.swept import Along, Grid, ink_on
 
 GAIN = "gain over the best fixed depth, %"
+DASHES: dict[str, tuple[str, Any]] = {
+    "oracle": ("dashed", (0, (5, 2))),
+    "filter": ("dotted", (0, (1, 1.3))),
+    "clairvoyant": ("dash and dot", (0, (5, 1.5, 1, 1.5))),
+}
+"""Bounds by rule: what their line is called, and its style."""
 
 
 def policies_figure(result: Document) -> Figure:
@@ -140,9 +146,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
         found = [_named(point, policy) for point in result["points"]]
         mean = np.array([_gain(entry) for entry in found])
         ends = np.array([[_gain(entry, end) for entry in found] for end in ("low", "high")])
-        knows = any(entry and entry["knows"] for entry in found)
-        color = GREY if knows else LINES[number % len(LINES)]
-        style = (0, (4, 2)) if knows else "-"
+        color, style = _line(next(entry for entry in found if entry), number)
         axes.plot(x[order], mean[order], color=color, linestyle=style, linewidth=1.6)
         axes.fill_between(x[order], *ends[:, order], color=color, alpha=0.15, linewidth=0)
         labels.append((mean[order[-1]], policy, color))
@@ -151,8 +155,25 @@ def _against_one_key(result: Document, key: str) -> Figure:
     label_ends(axes, labels)
     frame.name_axes(along.name, GAIN)
     bands = f"Bands: {level(result)} intervals that hold together."
-    frame.note(f"Dashed: bounds that know what no engine knows. {bands}")
+    frame.note(f"{_bounds(_adaptive_points(result)[0]['adaptive'])}{bands}")
     return frame.figure
+
+
+def _line(policy: Document, number: int) -> tuple[str, Any]:
+    """Colour and style: policies by colour, bounds that know too much grey and by their dashes."""
+    if policy["knows"]:
+        return GREY, DASHES.get(policy["rule"], DASHES["oracle"])[1]
+    return LINES[number % len(LINES)], "-"
+
+
+def _bounds(adaptive: Document, shown: Sequence[str] | None = None) -> str:
+    """What the grey lines are; nothing where there are none."""
+    told = [
+        f"{policy['name']} {DASHES[policy['rule']][0]}"
+        for policy in adaptive["policies"]
+        if policy["rule"] in DASHES and (shown is None or policy["name"] in shown)
+    ]
+    return f"Grey: bounds that know what no engine knows ({', '.join(told)}). " if told else ""
 
 
 def _named(point: Document, policy: str) -> Document | None:
@@ -284,8 +305,7 @@ def learning_figure(result: Document) -> Figure | None:
             curve = ((entry or {}).get("learning") or {}).get(direction)
             if not entry or not curve:
                 continue
-            color = GREY if entry["knows"] else LINES[number % len(LINES)]
-            style = (0, (4, 2)) if entry["knows"] else "-"
+            color, style = _line(entry, number)
             axes.plot(curve["rounds"], curve["depth"], color=color, linestyle=style, linewidth=1.4)
             labels.append((curve["depth"][-1], name, color))
         axes.axvline(0, color=INK, linewidth=1)
@@ -293,7 +313,7 @@ def learning_figure(result: Document) -> Figure | None:
     share_limits(frame.axes, "y")
     label_ends(frame.axes[-1], labels)
     frame.name_axes("rounds since the change", "mean depth")
-    frame.note("Dashed: bounds that know what no engine knows.")
+    frame.note(_bounds(point["adaptive"], shown))
     return frame.figure
 
 

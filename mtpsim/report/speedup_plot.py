@@ -165,7 +165,7 @@ def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats, theor
 def _few_points(result: Document) -> Figure:
     points = result["points"]
     names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
-    widest = max(len(line) for name in names for line in name.split("\n"))
+    widest = max(len(line) for name in ["plain decoding", *names] for line in name.split("\n"))
     frame = Frame(
         sweep_heading(result),
         subtitle_of(result, "simulated speedup by depth; the best depth is ringed"),
@@ -179,14 +179,15 @@ def _few_points(result: Document) -> Figure:
     labels = [
         (mean[-1], name, color) for name, color, (mean, _) in zip(names, LINES, drawn, strict=False)
     ]
-    labels += _closed_forms(axes, points)
+    theory = _closed_forms(axes, points)
+    labels += [*theory, (1.0, "plain decoding", GREY)]
     _baseline(axes)
     depth_ticks(axes, 0, max(len(mean) for mean, _ in drawn) - 1)
     axes.margins(y=0.1)
     label_ends(axes, labels)
     frame.name_axes("depth (drafts a round)", Y_NAME)
     note = interval_note(result, axes, np.concatenate([arms for _, arms in drawn], axis=1))
-    frame.note(note if len(labels) > len(points) else f"Dashed: the closed form. {note}")
+    frame.note(note if theory else f"Dashed: the closed form. {note}")
     return frame.figure
 
 

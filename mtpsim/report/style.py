@@ -196,6 +196,8 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     per_inch = (high - low) / (_height_in_points(axes) / 72)
     heights = [0.165 * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
     places = spread(np.array([end for end, _, _ in shown]), np.array(heights))
+    if sum(heights) <= high - low:
+        places = below(high, places, np.array(heights))
     for (_, text, color), place in zip(shown, places, strict=True):
         axes.annotate(
             text,
@@ -233,6 +235,12 @@ def spread(ends: Floats, heights: Floats) -> Floats:
             pools[-1] += last
     flat = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
     return np.asarray(flat + offset)
+
+
+def below(top: float, places: Floats, heights: Floats) -> Floats:
+    """Push the sorted label centres down, as little as needed, until none reaches above ``top``."""
+    edges = top - np.cumsum(heights[::-1])[::-1]  # least reach of each, were all heaped at the top
+    return np.minimum(places, edges + heights / 2)
 
 
 def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
