@@ -35,7 +35,7 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _acceptance(first, chain) + _definition(experiment),
+            _acceptance(first, chain) + definition(experiment),
         ),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(first, chain, len(points)) + _variations(experiment, first)),
@@ -101,16 +101,19 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
     return lines
 
 
-def _definition(experiment: Experiment) -> list[str]:
+def definition(experiment: Experiment) -> list[str]:
     """What the rates would be by the other definition, where the file does not say which."""
     model = experiment.acceptance
     if not isinstance(model, Independent) or "rates_are" in model.model_fields_set:
         return []
     rates = model.stated_rates()
-    if len(rates) < 2 or (np.diff(rates) > 0).any():
+    if not model.rates or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
     other = conditional_from(rates, "survival")
-    return [f"rates_are is not given; as survival rates they would be conditional {_rates(other)}"]
+    return [
+        "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, "
+        f"they would be conditional {_rates(other)}"
+    ]
 
 
 def _aim(s: Simulation) -> str:

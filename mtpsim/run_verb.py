@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim import store
 from mtpsim.experiment import Experiment
+from mtpsim.explain import definition
 from mtpsim.identity import content_hash, work_hash
 from mtpsim.measured import Document
 from mtpsim.options import RunOptions
@@ -61,6 +62,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
             if not same:
                 say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
+    for line in definition(experiment):
+        say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
     return show_and_write(experiment, _simulate(experiment, options), options)
 

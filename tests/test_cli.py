@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from examples import TWO_DEEP, independent
 
+import mtpsim
 from mtpsim.cli import main
+from mtpsim.explain import definition
 
 ARTICLE = "experiments/article.toml"
 
@@ -167,3 +170,15 @@ def test_ctrl_c_saves_what_was_done(number, tmp_path):
     document = json.loads((out / "result.json").read_text())
     assert document["complete"] is False
     assert document["points"][0]["requests"] > 0
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_run_says_which_definition_it_took(tmp_path, capsys):
+    path, text = tmp_path / "e.toml", independent(0.8, 0.7) + TWO_DEEP
+    (other,) = definition(mtpsim.parse(text))
+    command = ["run", str(path), "--out", str(tmp_path / "out"), "--set", "simulation.requests=50"]
+    for line, told in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
+        path.write_text(text.replace("[latency]", line or "[latency]"))
+        assert main([*command, "--fresh"]) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if "rates_are" in line] == told

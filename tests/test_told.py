@@ -29,13 +29,19 @@ def test_times_that_were_hardly_measured_are_told_of(change, told):
     assert told in " ".join(mtpsim.parse(text.replace(*change)).warnings())
 
 
+OTHER = (
+    "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, they "
+    "would be conditional 0.8 0.875"
+)
+
+
 def test_check_says_what_rates_would_be_by_the_other_definition():
     text = independent(0.8, 0.7) + TWO_DEEP
-    other = "rates_are is not given; as survival rates they would be conditional 0.8 0.875"
-    assert other in explain(mtpsim.parse(text))
+    assert OTHER in explain(mtpsim.parse(text))
     stated = text.replace("[latency]", 'rates_are = "conditional"\n[latency]')
     rising = text.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
-    for said in (stated, rising):
+    single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")  # alike
+    for said in (stated, rising, single):
         assert "rates_are" not in explain(mtpsim.parse(said))
 
 
