@@ -26,6 +26,7 @@ from rich.console import Console
 
 from mtpsim.cli import main
 from mtpsim.report import progress as progress_room
+from mtpsim.report.batches import sweep_heading
 from mtpsim.report.document import (
     bracketed,
     fixed,
@@ -144,6 +145,12 @@ class TestTable:
             "0.4",
         ]
         assert summary.count("fails") == 2
+
+    def test_a_sweep_says_its_answer_and_leaves_quantiles_to_the_page(self, monkeypatch):
+        monkeypatch.setattr("mtpsim.report.table.tail_sentence", lambda _: "1 s in the middle.")
+        text, alone = printed(example_sweep()), printed(example_result())
+        assert f"{sweep_heading(example_sweep())}." in text
+        assert ("in the middle" in alone, "in the middle" in text) == (True, False)
 
     def test_long_sweep_is_summed_up_and_keeps_its_warnings(self):
         text = printed(EXAMPLES["long sweep"])

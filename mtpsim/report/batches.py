@@ -1,8 +1,34 @@
-"""The fastest depth by batch, in words."""
+"""The fastest depth over a sweep, and by batch, in words."""
 
 from __future__ import annotations
 
-from mtpsim.report.document import Document, fixed, known, short_names, value_text
+from mtpsim.report.document import (
+    Document,
+    best_depth,
+    column,
+    fixed,
+    known,
+    short_names,
+    swept_keys,
+    value_text,
+)
+
+
+def sweep_heading(result: Document) -> str:
+    """State how the best depth and its speedup move over a sweep."""
+    best = [(best_depth(point), column(point, "speedup")) for point in result["points"]]
+    found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
+    if not found:
+        return "Nothing was simulated"
+    depths = sorted({depth for depth, _ in found})
+    low, high = min(speed for _, speed in found), max(speed for _, speed in found)
+    reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
+    if depths == [0]:
+        return f"No depth pays at any of the {len(found)} points"
+    if len(depths) == 1:
+        return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
+    over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
+    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"
 
 
 def batch_sentences(result: Document) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mtpsim.report import policies, requests, uncertain_table
-from mtpsim.report.batches import batch_sentences, group_label
+from mtpsim.report.batches import batch_sentences, group_label, sweep_heading
 from mtpsim.report.dependence_table import dependence_sheet, rates_sheet
 from mtpsim.report.document import Document, greatest_depth, point_label
 from mtpsim.report.margins import margins
@@ -213,8 +213,6 @@ def _variance(point: Document) -> Section:
 
 def _sweep(result: Document) -> list[Section]:
     """What stands above the pictures of a sweep: advice, all points, the theory at each."""
-    from mtpsim.report.speedup_plot import sweep_heading
-
     advice = Section("advice", "Advice", [f"{sweep_heading(result)}."], batch_sentences(result))
     total = len(result["points"])
     table = Table("Best depth of every point", _with_advice(result))

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from mtpsim.report.document import Document, Floats, best_depth, column, swept_keys
+from mtpsim.report.batches import sweep_heading
+from mtpsim.report.document import Document, Floats, best_depth, column
 from mtpsim.report.style import (
     BLUE,
     GREY,
@@ -202,20 +203,3 @@ def _closed_forms(axes: Axes, points: list[Document]) -> list[tuple[float, str, 
     for theory, color in zip(theories, LINES, strict=False):
         axes.plot(theory, color=color, **style)
     return []
-
-
-def sweep_heading(result: Document) -> str:
-    """State how the best depth and its speedup move over a sweep."""
-    best = [(best_depth(point), column(point, "speedup")) for point in result["points"]]
-    found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
-    if not found:
-        return "Nothing was simulated"
-    depths = sorted({depth for depth, _ in found})
-    low, high = min(speed for _, speed in found), max(speed for _, speed in found)
-    reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
-    if depths == [0]:
-        return f"No depth pays at any of the {len(found)} points"
-    if len(depths) == 1:
-        return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
-    over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
-    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"

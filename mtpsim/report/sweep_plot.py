@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
+from mtpsim.report.batches import sweep_heading
 from mtpsim.report.document import (
     Document,
     Floats,
@@ -14,7 +15,7 @@ from mtpsim.report.document import (
     column,
     swept_keys,
 )
-from mtpsim.report.speedup_plot import Y_NAME, sweep_heading
+from mtpsim.report.speedup_plot import Y_NAME
 from mtpsim.report.style import (
     BLUE,
     GREY,

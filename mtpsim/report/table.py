@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtpsim.report.batches import batch_sentences
+from mtpsim.report.batches import batch_sentences, sweep_heading
 from mtpsim.report.document import (
     MISSING,
     Document,
@@ -118,13 +118,8 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
     if alone and point.get("trial"):
         console.print()
         print_trial(point, console)
-    for sentence in [
-        *findings(point),
-        tail_sentence(point),
-        policy_tail_sentence(point),
-        variance_sentence(point),
-        undecided_sentence(point),
-    ]:
+    of_one = tail_sentence(point), policy_tail_sentence(point), variance_sentence(point)
+    for sentence in [*findings(point), *(of_one if alone else ()), undecided_sentence(point)]:
         if sentence:
             say(console, sentence)
     _print_warnings(point.get("warnings") or [], console)
@@ -229,7 +224,7 @@ def _print_summary(result: Document, console: Console, tables_above: bool) -> No
         print_sweep_trial(result, console)
         console.print()
     print_sweep_policies(result, console)
-    for sentence in batch_sentences(result):
+    for sentence in [f"{sweep_heading(result)}.", *batch_sentences(result)]:
         say(console, sentence, "bold")
     if result.get("by_batch"):
         console.print()
