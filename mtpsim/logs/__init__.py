@@ -24,6 +24,12 @@ FORMATS: dict[str, Format] = {
         *(vllm.LOG, sglang.LOG, llamacpp.LOG, vllm.METRICS, neutral.CSV),
     )
 }
+# What engines print without drafts: whose it is, the option that lets them draft, what tells of it.
+SILENT = {
+    "Avg generation throughput": ("vLLM", "--speculative-config", "SpecDecoding metrics"),
+    "vllm:": ("vLLM", "--speculative-config", "vllm:spec_decode_num_drafts"),
+    "Decode batch": ("SGLang", "--speculative-algorithm", "accept len"),
+}
 STOP = 10  # problems told before reading is given up
 Told = Callable[[str, float, int], None]
 
@@ -40,10 +46,20 @@ def detect(path: Path) -> Format:
         if found.claims(start):
             return found
     known = ", ".join(sorted(FORMATS))
-    message = (
-        f"is of no known format{neutral.hint(start)}; known are {known} (force one with --format)"
-    )
+    hint = neutral.hint(start) or _without_drafts(start)
+    message = f"is of no known format{hint}; known are {known} (force one with --format)"
     raise InputError([Problem(str(path), "", None, message)])
+
+
+def _without_drafts(start: Start) -> str:
+    """Say of a log of an engine that nothing at its beginning is about drafts; else nothing."""
+    for mark, (engine, option, told) in SILENT.items():
+        if mark in start.text:
+            return (
+                f": it looks like {engine}'s, but nothing at its beginning tells of drafts; "
+                f"{engine} writes `{told}` where it runs with {option}"
+            )
+    return ""
 
 
 def forced(name: str) -> Format:

@@ -205,7 +205,11 @@ def hint(start: Start) -> str:
             return f": its JSON {document}" if str(document) else ""
         names = list(document) if isinstance(document, dict) else []
         return nearest("accepted", names).replace("did you mean", '"accepted" is not there, but')
-    header = [name.strip() for name in start.text.splitlines()[0].split(",")]
+    first = start.text.splitlines()[0]
+    for sign, called in ((";", "';'"), ("\t", "tabs")):
+        if set(CSV_NEEDS) <= {name.strip() for name in first.split(sign)}:
+            return f": its columns are parted by {called}, csv has ','"
+    header = [name.strip() for name in first.split(",")]
     missing = [name for name in CSV_NEEDS if name not in header]
     if len(header) < 2 or len(missing) == len(CSV_NEEDS):
         return ""
