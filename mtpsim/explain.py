@@ -127,7 +127,8 @@ def _aim(s: Simulation) -> str:
 
 def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]:
     s = experiment.simulation
-    horizon = f"of {s.rounds} rounds" if s.rounds else f"of {s.tokens} tokens"
+    length, unit = (s.rounds, "round") if s.rounds else (s.tokens or 0, "token")
+    horizon = f"of {length} {unit}{'s' * (length > 1)}"
     horizon = "as long as they were" if s.as_recorded else horizon
     lines = [f"{points} point{'s' * (points > 1)}, requests {horizon}, seed {s.seed}"]
     block = unit_of(chain, s.rounds or 0, s.tokens or 0)

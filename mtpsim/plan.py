@@ -333,8 +333,10 @@ class Planner:
         found = []
         for name, length in self.horizon.items():
             for stretched in sorted({max(1, round(length * s)) for s in STRETCH}):
-                changed = self.experiment.changed({f"simulation.{name}": stretched})
-                pool = Totals(changed, POOL // 3)
+                pool = self.pool  # of the length itself: the very requests of the plan
+                if stretched != length:
+                    changed = self.experiment.changed({f"simulation.{name}": stretched})
+                    pool = Totals(changed, POOL // 3)
                 alone, paired = (
                     self._to_tell(_variance(pool.compared(depths, p), p)) for p in (False, True)
                 )

@@ -208,8 +208,9 @@ def show(document: Document, options: RunOptions) -> int:
         return INTERRUPTED
     short = [point for point in document["points"] if point["precision_reached"] is False]
     if short:
-        told = f"precision not reached at {len(short)} points: raise simulation.max_requests"
-        say(told, options.quiet)
+        many = len(document["points"])
+        where = f" at {len(short)} of {many} points" if many > 1 else ""
+        say(f"precision not reached{where}: raise simulation.max_requests", options.quiet)
     return NOT_PRECISE if short else DONE
 
 

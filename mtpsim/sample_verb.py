@@ -89,7 +89,7 @@ def sample_command(
         else:
             with written(out) as file:
                 file.writelines(text)
-            print(f"wrote {requests} requests to {out}", file=sys.stderr)
+            print(f"wrote {requests} request{'s' * (requests > 1)} to {out}", file=sys.stderr)
     except ValueError as error:
         raise InputError([Problem("", "--depth", None, str(error))]) from None
     except OSError as error:

@@ -140,7 +140,10 @@ def test_longer_requests_do_not_help_where_requests_differ(small):
     rows = Planner(mtpsim.parse(text), 0.02, 0.9).by_length((1, 2))
     assert [row.length for row in rows] == [25, 100, 400]
     assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
-    rows = Planner(mtpsim.parse(TEXT), 0.02, 0.9).by_length((1, 2))
+    planner = Planner(mtpsim.parse(TEXT), 0.02, 0.9)
+    rows = planner.by_length((1, 2))
+    sizes = [design.requests for design in planner.question((1, 2)).designs]
+    assert [rows[1].independent, rows[1].paired] == sizes  # one length, one number
     assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
 
 

@@ -19,19 +19,22 @@ def print_plan(planned: Planned) -> None:
     say(console, heading(planned), "bold")
     console.print()
     show_table(console, _table(planned, console))
-    console.print()
-    for question in planned.questions:
-        if text := warning(question):
-            say(console, text)
+    warned = [text for text in map(warning, planned.questions) if text]
+    if warned:
+        console.print()
+    for text in warned:
+        say(console, text)
     if planned.by_length:
         console.print()
         _print_lengths(planned, console)
     console.print()
     say(
         console,
-        "Independent: each run has requests of its own. Paired: both runs answer the same prompts "
-        "greedily, so that the text is the same; compare request by request. Verified: share of "
-        "simulated benchmarks of that size that decide right, and whose interval misses the truth.",
+        f"Requests are those for {100 * planned.effect:g} % (--delta), whatever the difference in "
+        "the model is. Independent: each run has requests of its own. Paired: both runs answer the "
+        "same prompts greedily, so that the text is the same; compare request by request. "
+        "Verified: share of simulated benchmarks of that size that decide right, and whose "
+        "interval misses the truth.",
     )
 
 

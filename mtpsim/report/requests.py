@@ -14,7 +14,9 @@ def tail_sentence(point: Document) -> str:
     best, rounds = best_depth(point), _rounds(point)
     depth: Document = next((d for d in point["depths"] if d["depth"] == best), {})
     if rounds:
-        return _takes(f"{rounds:,} rounds of a request at depth {best} take", depth)
+        text = f"{rounds:,} rounds of a request at depth {best} take"
+        text = text if rounds > 1 else f"A request of one round at depth {best} takes"
+        return _takes(text, depth)
     return _takes(f"A request at depth {best} takes", depth)
 
 
