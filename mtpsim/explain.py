@@ -135,10 +135,12 @@ def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]
     if s.requests:
         lines.append(f"{s.requests:,} requests a point")
     else:
-        lines.append(
-            f"until {_aim(s)}: at least {min(FLOOR * block, s.max_requests):,} requests, at most "
-            f"{s.max_requests:,}"
-        )
+        least = min(FLOOR * block, s.max_requests)
+        lines += [
+            f"until {_aim(s)}: at least {least:,} requests, at most {s.max_requests:,}",
+            f"(asked from {FLOOR} blocks of {block:,} requests on: earlier, chance would stop runs "
+            "whose intervals came out too narrow)",
+        ]
     lines.append(
         f"intervals at {100 * s.confidence:g} %; theory holds within +-{100 * s.epsilon:g} %"
     )

@@ -109,5 +109,5 @@ def _draw(planned: Planned, path: Path) -> None:
     try:
         save(plan_figure(planned), path, dpi=150)
     except (OSError, ValueError) as error:
-        message = f"can't be written: {error}"
+        message = f"can't be written: {getattr(error, 'strerror', None) or error}"
         raise InputError([Problem(str(path), "--picture", None, message)]) from None

@@ -1,6 +1,7 @@
 """How many requests a benchmark needs, and whether that many do."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -196,3 +197,12 @@ def test_wrong_options(small, options, message, tmp_path, capsys):
     (tmp_path / "e.toml").write_text(TEXT)
     assert main(["plan", str(tmp_path / "e.toml"), "--delta", "0.2", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")
+def test_a_full_disk_is_told_of_in_words(small, tmp_path, capsys):
+    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
+    path.write_text(TEXT)
+    picture.symlink_to("/dev/full")
+    assert main(["plan", str(path), "--depths", "1,2", "--picture", str(picture)]) == 2
+    assert "--picture: can't be written: No space left on device" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pytest
 from examples import TWO_DEEP, independent
 
 import mtpsim
+from mtpsim.blocks import unit_of
 from mtpsim.explain import explain
 from mtpsim.fit.steps import Steps, fit_steps
 from mtpsim.fit_steps_verb import doubts, latency_of
@@ -94,3 +95,11 @@ def test_where_rounds_are_alike_there_is_nothing_to_adapt_to():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
     assert "There is nothing to adapt to: even an oracle plays depth 2 held fixed." in shown
+
+
+def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
+    block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
+    told = explain(mtpsim.parse(text))
+    assert f"at least {30 * block:,} requests" in told
+    assert f"asked from 30 blocks of {block:,} requests on" in told
