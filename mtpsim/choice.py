@@ -7,6 +7,7 @@ estimates says how far that helps.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,8 +22,12 @@ def normal_draws(covariance: Floats) -> Floats:
     """``[DRAWS, Q]`` of a normal law with mean 0."""
     size, vectors = np.linalg.eigh(covariance)
     factor = vectors * np.sqrt(np.clip(size, 0, None))
-    rng = np.random.default_rng(0)
-    return np.asarray(rng.standard_normal((DRAWS, len(size))) @ factor.T)
+    return np.asarray(_standard(len(size)) @ factor.T)
+
+
+@lru_cache(4)  # each point of a sweep asks for the same ones
+def _standard(size: int) -> Floats:
+    return np.random.default_rng(0).standard_normal((DRAWS, size))
 
 
 def log_of(speedup: Estimates) -> Estimates:
@@ -32,6 +37,7 @@ def log_of(speedup: Estimates) -> Estimates:
     return Estimates(np.log(speedup.values), covariance, speedup.quantile, speedup.freedom)
 
 
+@lru_cache(4)
 def student_roots(freedom: float) -> Floats:
     """``[DRAWS, 1]``: normal draws over these follow the Student law of an estimated covariance."""
     if np.isinf(freedom):

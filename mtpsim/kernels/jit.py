@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numba
 Function = Callable[..., Any]
 
 
+@cache
 def kernel_hash() -> str:
     """Hash of the source of all kernels; results of two runs may be merged only if it agrees.
 
