@@ -1,5 +1,6 @@
 """What a command loads before it can do its work; no time is asserted."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,20 @@ def test_public_names_are_at_the_root():
     assert all(hasattr(mtpsim, name) for name in mtpsim.__all__)
     found = mtpsim.fit_log, mtpsim.read_logs, mtpsim.plan_benchmark
     assert found == (fit_log, read_logs, plan_benchmark)
+
+
+@pytest.mark.parametrize(("wanted", "seen"), [(None, False), ("", True)])
+def test_the_command_looks_for_no_plugins_of_pydantic(tmp_path, wanted, seen):
+    """Looking reads the metadata of every installed package; a user's own word counts for more."""
+    there = tmp_path / "plugged-1.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1\n")
+    (there / "entry_points.txt").write_text("[pydantic]\nplugged = plugged:plugin\n")
+    (tmp_path / "plugged.py").write_text("print('a plugin of pydantic')\nplugin = None\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYDANTIC_DISABLE_PLUGINS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    if wanted is not None:
+        environment["PYDANTIC_DISABLE_PLUGINS"] = wanted
+    command = [sys.executable, "-m", "mtpsim", "check", ARTICLE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ("a plugin of pydantic" in done.stdout) == seen
