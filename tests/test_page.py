@@ -359,3 +359,21 @@ def test_a_break_even_rate_above_1_is_none():
     file = io.StringIO()
     render(result, Console(file=file, width=140))
     assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [1, 0]
+
+
+def test_what_a_narrow_window_cuts_has_a_shadow_there():
+    """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
+    look = (Path(mtpsim.__file__).parent / "report" / LOOK).read_text()
+    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
+    assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
+        ("over", "local"),
+        ("past", "local"),
+        ("before", "scroll"),
+        ("after", "scroll"),
+    ]
+    assert len(re.findall(r"--shade: #0\w+;", look)) == 2  # light and dark
+    for name in WRITTEN:
+        tables = [
+            div.find("table") for div in tree(name).iter("div") if "scroll" in div.get("class", "")
+        ]
+        assert sum(found is not None for found in tables) == len(list(tree(name).iter("table")))

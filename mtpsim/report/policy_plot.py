@@ -42,6 +42,8 @@ from mtpsim.report.style import (
 )
 from mtpsim.report.swept import Along, Grid, ink_on
 
+SECOND = (0, (8, 2))
+"""Dashes of policies for which no colour is left."""
 NAME_ROOM = 2.0
 """Inches for the name of a policy."""
 GAIN = "gain over the best fixed depth, %"
@@ -147,7 +149,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
     x, order = along.x, along.order
     policies = [p["name"] for p in _adaptive_points(result)[0]["adaptive"]["policies"]]
     names = [fit(policy, NAME_ROOM, 9) for policy in policies]
-    right = 0.3 + longest(names)
+    right = 0.3 + longest([*names, f"{names[-1]} (dashed)"])
     size = max(WIDTH, right + 5.1), height_for(names)
     frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN), size=size, right=right)
     axes = frame.axes[0]
@@ -159,7 +161,8 @@ def _against_one_key(result: Document, key: str) -> Figure:
         color, style = _line(next(entry for entry in found if entry), number)
         axes.plot(x[order], mean[order], color=color, linestyle=style, linewidth=1.6)
         axes.fill_between(x[order], *ends[:, order], color=color, alpha=0.15, linewidth=0)
-        labels.append((mean[order[-1]], names[number], color))
+        name = names[number] if style != SECOND else f"{names[number]} (dashed)"
+        labels.append((mean[order[-1]], name, color))
     axes.axhline(0, color=INK, linewidth=1)
     along.tick(axes)
     label_ends(axes, labels)
@@ -173,7 +176,7 @@ def _line(policy: Document, number: int) -> tuple[str, Any]:
     """Colour and style: policies by colour, bounds that know too much grey and by their dashes."""
     if policy["knows"]:
         return GREY, DASHES.get(policy["rule"], DASHES["oracle"])[1]
-    return LINES[number % len(LINES)], "-"
+    return LINES[number % len(LINES)], "-" if number < len(LINES) else SECOND
 
 
 def _bounds(adaptive: Document, shown: Sequence[str] | None = None) -> str:
@@ -244,7 +247,7 @@ def timeline_figure(result: Document) -> Figure:
     what += _where(result, point)
     height = 1.75 + 0.72 * len(names)
     frame = Frame(
-        "What each policy made of the same text",
+        _busiest(point["adaptive"], names),
         subtitle_of(result, what),
         size=(9.2, height),
         right=0.2,
@@ -268,8 +271,30 @@ def timeline_figure(result: Document) -> Figure:
     host.margins(x=0)
     host.set_xlabel(unit, fontsize=10, color=INK)
     shade = "Shaded: states in which drafts are rejected more often. " if hardness.max() else ""
-    frame.note(f"{shade}Each strip runs from depth 0 at its foot to depth {depths - 1}.")
+    strip = f"Each strip runs from depth 0 at its foot to depth {depths - 1}, the fastest on top."
+    frame.note(f"{shade}{strip}")
     return frame.figure
+
+
+def _busiest(adaptive: Document, names: Sequence[str]) -> str:
+    """Who changes its depth most in the request that is drawn, and who least."""
+    drawn = adaptive["timeline"]["policies"]
+    knows = {policy["name"] for policy in adaptive["policies"] if policy["knows"]}
+    turns = {
+        name: int(np.count_nonzero(np.diff(drawn[name]["depth"])))
+        for name in names
+        if name not in knows
+    }
+    if not any(turns.values()):
+        return "No policy changes its depth in this request"
+    most, least = max(turns, key=turns.__getitem__), min(turns, key=turns.__getitem__)
+    rounds = len(drawn[most]["depth"])
+    text = f"{most} changes its depth {_times(turns[most])} in {rounds} rounds"
+    return text if turns[least] == turns[most] else f"{text}, {least} {_times(turns[least])}"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _worth_showing(adaptive: Document) -> list[str]:
