@@ -78,7 +78,9 @@ def test_words_and_picture(result):
     first, second = batch_sentences(result)
     assert first.startswith("By batch, base = 10: 1 to ")
     assert "Turn MTP off above a batch of" in first
-    assert "off above" in batch_figure(result).texts[0].get_text() or "pays" in second
+    heading, *_, note = (text.get_label() for text in batch_figure(result).texts)
+    assert "off above" in heading or "pays" in second
+    assert "Dashed: where drafting starts or stops to pay" in note
 
 
 MOE = """

@@ -22,6 +22,7 @@ from report_example import (
     example_sweep,
     without_numbers,
 )
+from rich.console import Console
 from test_policy_report import FILE as POLICIES
 from test_uncertain import HEAD, KNOWN, SETS
 
@@ -31,6 +32,7 @@ from mtpsim.report.page import LOOK, render_page
 from mtpsim.report.plots import figures, speedup_figure
 from mtpsim.report.style import PALE
 from mtpsim.report.svg import VARIABLES, picture
+from mtpsim.report.table import render
 
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
@@ -344,3 +346,34 @@ def test_a_merged_run_says_of_which_seeds_it_is():
     assert "interrupted before it was complete" in shown
     assert "failed: a worker died" in shown
     assert json.dumps(result["provenance"]["merged"]) not in shown
+
+
+def test_a_break_even_rate_above_1_is_none():
+    result = example_result()
+    for depth, rate in enumerate((0.2894, 1.0, 1.45), 1):
+        result["points"][0]["depths"][depth]["break_even_rate"] = rate
+    table = captioned(html5lib.parse(page(result), namespaceHTMLElements=False), DEPTHS)
+    heads = [text_of(head) for head in table.findall("thead/tr/th")]
+    found = [row[heads.index("break-even p")] for row in rows_of(table)]
+    assert found == ["-", "0.289", "1.000", "none"]
+    file = io.StringIO()
+    render(result, Console(file=file, width=140))
+    assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [1, 0]
+
+
+def test_what_a_narrow_window_cuts_has_a_shadow_there():
+    """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
+    look = (Path(mtpsim.__file__).parent / "report" / LOOK).read_text()
+    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
+    assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
+        ("over", "local"),
+        ("past", "local"),
+        ("before", "scroll"),
+        ("after", "scroll"),
+    ]
+    assert len(re.findall(r"--shade: #0\w+;", look)) == 2  # light and dark
+    for name in WRITTEN:
+        tables = [
+            div.find("table") for div in tree(name).iter("div") if "scroll" in div.get("class", "")
+        ]
+        assert sum(found is not None for found in tables) == len(list(tree(name).iter("table")))

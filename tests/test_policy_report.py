@@ -160,6 +160,13 @@ def test_a_sweep_of_one_key_has_a_line_a_policy():
     figure = policies_figure(result.document)
     names = {entry["name"] for entry in result.points[0]["adaptive"]["policies"]}
     assert names <= set(texts(figure).splitlines())
+    entry = result.document["points"][0]["adaptive"]["policies"][0]
+    for point in result.document["points"]:
+        point["adaptive"]["policies"] = [{**entry, "name": f"policy {n}"} for n in range(8)]
+    many = policies_figure(result.document)
+    assert "policy 5\npolicy 6 (dashed)\npolicy 7 (dashed)" in texts(many)
+    styles = [(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()[:8]]
+    assert len(set(styles)) == 8
 
 
 def test_the_timeline_is_the_replayed_request(one):
@@ -171,7 +178,13 @@ def test_the_timeline_is_the_replayed_request(one):
     by_state = {s: set(np.array(oracle["depth"])[states == s]) for s in (0, 1)}
     assert by_state == {0: {2}, 1: {0}}
     assert all(p["state"] == oracle["state"] for p in line["policies"].values())
-    assert "heuristic" in texts(timeline_figure(one.document))
+    figure = timeline_figure(one.document)
+    turns = {
+        n: int((np.diff(line["policies"][n]["depth"]) != 0).sum()) for n in ("heuristic", "goodput")
+    }
+    told = f"heuristic changes its depth {turns['heuristic']} times in 150 rounds, goodput once"
+    assert turns["goodput"] == 1
+    assert told in texts(figure)
 
 
 def test_learning_is_drawn_where_the_text_changes(one):

@@ -125,7 +125,7 @@ class TestTable:
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_missing_numbers_are_dashes(self, name):
         text = printed(without_numbers(EXAMPLES[name]))
-        assert not re.search(r"\bnan\b|None|inf\b", text, re.IGNORECASE)
+        assert not re.search(r"(?i:\bnan\b|inf\b)|None", text)
         assert re.search(r" - ", text)
 
     def test_ascii_console_gets_ascii(self):

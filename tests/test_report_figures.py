@@ -9,6 +9,7 @@ from report_example import (
     EXAMPLES,
     RATES,
     document,
+    example_deep,
     example_grid,
     example_point,
     example_result,
@@ -24,6 +25,7 @@ from mtpsim.report.plots import (
     dependence_figure,
     latency_figure,
     marginal_figure,
+    requests_figure,
     save_plots,
     speedup_figure,
     theory_figure,
@@ -244,6 +246,43 @@ class TestTheory:
     def test_every_example_is_drawn_with_numbers_and_without(self, name, figure):
         for result in (EXAMPLES[name], without_numbers(EXAMPLES[name])):
             assert figure(result).axes
+
+
+def speeds(p1, p50, p99):
+    """A point whose requests go at these speeds, at every depth."""
+    cells = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
+    point = example_point()
+    for depth in point["depths"]:
+        depth["request_speed"] = {share: {"mean": mean} for share, mean in cells.items()}
+    return point
+
+
+class TestRequests:
+    @pytest.mark.parametrize(
+        ("points", "heading"),
+        [
+            ([(8, 10, 12)], "At depth 2, 1 % of requests go 20 % slower than the median"),
+            ([(10, 10, 10)], "At depth 2, requests go as fast as each other"),
+            (
+                [(8, 10, 12), (6, 10, 12)],
+                "At each point's best depth, 1 % of requests go 20 to 40 % slower than the median",
+            ),
+            ([(None, None, None)], "How fast single requests go"),
+        ],
+    )
+    def test_the_heading_is_how_far_the_slowest_are_behind(self, points, heading):
+        figure = requests_figure(document([speeds(*point) for point in points]))
+        (found,) = (text for text in figure.texts if text.get_gid() == "heading")
+        assert found.get_label() == heading
+
+    def test_many_depths_have_their_numbers_above_the_bars(self):
+        deep = example_deep()
+        for depth in deep["points"][0]["depths"]:
+            depth["request_speed"] = speeds(8, 100, 120)["depths"][0]["request_speed"]
+        beside = requests_figure(document([speeds(8, 100, 120)])).axes[0].texts
+        above = requests_figure(deep).axes[0].texts
+        assert [{text.xy[1] for text in texts} for texts in (beside, above)] == [{100}, {120}]
+        assert len(above) == 17
 
 
 class TestDependence:

@@ -43,6 +43,8 @@ def batch_figure(result: Document) -> Figure:
     frame.name_axes("requests that decode together (batch)", Y_NAME)
     rest = len(result["by_batch"]) - len(groups)
     note = "The bar at the foot is the fastest depth; grey: off. "
+    if any(group["turns"] for group in groups):
+        note += "Dashed: where drafting starts or stops to pay, with its interval. "
     frame.note(note + (f"{rest} more groups are not shown." if rest else ""))
     return frame.figure
 

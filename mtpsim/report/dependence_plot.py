@@ -16,9 +16,11 @@ from mtpsim.report.style import (
     Frame,
     depth_ticks,
     error_arms,
+    height_for,
     interval_note,
     label_ends,
     label_of,
+    longest,
     panel_title,
     shorten,
     some_points,
@@ -40,13 +42,14 @@ def dependence_figure(result: Document) -> Figure:
     shown, remark = some_points(result)
     single = len(points) == 1
     labels = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in shown]
-    widest = 0 if single else max(len(line) for label in labels for line in label.split("\n"))
+    ends = [f"depth {len(points[0]['depths']) - 1}"] if single else labels
+    beside = 0.3 + longest(ends)
     frame = Frame(
         _heading([points[n] for n in shown]),
         subtitle_of(result, "accepted drafts of a round"),
         panels=2,
-        size=(9.4 + 0.06 * widest, 4.3),
-        right=0.85 + 0.075 * widest,
+        size=(8.55 + beside, height_for(ends, 4.3)),
+        right=beside,
     )
     left, right = frame.axes
     arms = _draw_autocorrelation(left, [points[n] for n in shown])

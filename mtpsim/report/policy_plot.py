@@ -28,16 +28,24 @@ from mtpsim.report.style import (
     MOST_PANELS,
     PALE,
     VERMILION,
+    WIDTH,
     Frame,
+    fit,
+    height_for,
     label_ends,
+    longest,
     panel_title,
+    pitch,
     share_limits,
-    shorten,
     subtitle_of,
     write,
 )
 from mtpsim.report.swept import Along, Grid, ink_on
 
+SECOND = (0, (8, 2))
+"""Dashes of policies for which no colour is left."""
+NAME_ROOM = 2.0
+"""Inches for the name of a policy."""
 GAIN = "gain over the best fixed depth, %"
 DASHES: dict[str, tuple[str, Any]] = {
     "oracle": ("dashed", (0, (5, 2))),
@@ -83,13 +91,13 @@ def _bars(result: Document, point: Document) -> Figure:
     what = (
         f"gain over the best fixed depth with {level(result, [point])} intervals that hold together"
     )
-    left = 0.35 + 0.085 * max(len(p["name"]) for p in policies)
+    names = [fit(p["name"], NAME_ROOM, 9) for p in policies]
     frame = Frame(
         verdict(adaptive),
         subtitle_of(result, what),
         panels=2,
         size=(8.6, 2.4 + 0.28 * len(policies)),
-        left=left,
+        left=0.4 + longest(names),
     )
     gains, shares = frame.axes
     rows = range(len(policies))
@@ -100,7 +108,7 @@ def _bars(result: Document, point: Document) -> Figure:
         gains.plot([low, high], [row, row], color=INK, linewidth=1.2)
         _share_bar(shares, row, policy["depths"])
     gains.axvline(0, color=INK, linewidth=1)
-    gains.set_yticks(rows, [p["name"] for p in policies], fontsize=9)
+    gains.set_yticks(rows, names, fontsize=9, parse_math=False)
     gains.set_xlabel(f"gain over {fixed_name(adaptive)}, %", fontsize=10, color=INK)
     gains.locator_params(axis="x", nbins=6)
     shares.set_yticks([])
@@ -110,7 +118,8 @@ def _bars(result: Document, point: Document) -> Figure:
         axes.grid(visible=False)
         axes.set_ylim(-0.6, len(policies) - 0.4)
     _depth_legend(shares, len(policies[0]["depths"]))
-    frame.note("Grey bars are bounds: they know what no engine knows.")
+    if any(p["knows"] for p in policies):
+        frame.note("Grey bars are bounds: they know what no engine knows.")
     return frame.figure
 
 
@@ -138,9 +147,12 @@ def _against_one_key(result: Document, key: str) -> Figure:
     """A line a policy: its gain over the best fixed depth, by the swept value."""
     along = Along.of(result, key)
     x, order = along.x, along.order
-    frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN), right=1.35)
-    axes = frame.axes[0]
     policies = [p["name"] for p in _adaptive_points(result)[0]["adaptive"]["policies"]]
+    names = [fit(policy, NAME_ROOM, 9) for policy in policies]
+    right = 0.3 + longest([*names, f"{names[-1]} (dashed)"])
+    size = max(WIDTH, right + 5.1), height_for(names)
+    frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN), size=size, right=right)
+    axes = frame.axes[0]
     labels = []
     for number, policy in enumerate(policies):
         found = [_named(point, policy) for point in result["points"]]
@@ -149,7 +161,8 @@ def _against_one_key(result: Document, key: str) -> Figure:
         color, style = _line(next(entry for entry in found if entry), number)
         axes.plot(x[order], mean[order], color=color, linestyle=style, linewidth=1.6)
         axes.fill_between(x[order], *ends[:, order], color=color, alpha=0.15, linewidth=0)
-        labels.append((mean[order[-1]], policy, color))
+        name = names[number] if style != SECOND else f"{names[number]} (dashed)"
+        labels.append((mean[order[-1]], name, color))
     axes.axhline(0, color=INK, linewidth=1)
     along.tick(axes)
     label_ends(axes, labels)
@@ -163,7 +176,7 @@ def _line(policy: Document, number: int) -> tuple[str, Any]:
     """Colour and style: policies by colour, bounds that know too much grey and by their dashes."""
     if policy["knows"]:
         return GREY, DASHES.get(policy["rule"], DASHES["oracle"])[1]
-    return LINES[number % len(LINES)], "-"
+    return LINES[number % len(LINES)], "-" if number < len(LINES) else SECOND
 
 
 def _bounds(adaptive: Document, shown: Sequence[str] | None = None) -> str:
@@ -215,7 +228,7 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
             value = values[place]
             cell = f"{value:+.1f}" if np.isfinite(value) else ""
             if axes is frame.axes[1] and len(columns) <= 6:
-                cell += f"\n{shorten(labels[place], 12)}"
+                cell += f"\n{fit(labels[place], pitch(axes) - 0.06, 7.5)}"
             ink = ink_on(colors(norm(value))) if np.isfinite(value) else INK
             write(axes, place[1], place[0], cell, color=ink, ha="center", va="center", fontsize=7.5)
     frame.axes[1].set_yticks([])
@@ -228,26 +241,27 @@ def timeline_figure(result: Document) -> Figure:
     point = _most_worth(result)
     line = point["adaptive"]["timeline"]
     names = _worth_showing(point["adaptive"])
+    told = [fit(name, NAME_ROOM, 9, bold=True) for name in names]
     unit = "text position" if line["clock"] == "token" else "round"
     what = f"request {line['request']}: depth (line), accepted drafts (dots), by {unit}"
     what += _where(result, point)
     height = 1.75 + 0.72 * len(names)
     frame = Frame(
-        "What each policy made of the same text",
+        _busiest(point["adaptive"], names),
         subtitle_of(result, what),
         size=(9.2, height),
         right=0.2,
-        left=1.45,
+        left=max(1.45, 0.35 + longest(told)),
     )
     host = frame.axes[0]
     depths = len(point["depths"])
     hardness = np.array(line["hardness"])
     lift = depths + 0.6  # rows of the picture, one above the other
-    for row, name in enumerate(reversed(names)):
+    for row, (name, label) in enumerate(zip(names[::-1], told[::-1], strict=True)):
         _draw_request(host, line["policies"][name], row * lift, unit, hardness, depths)
         bold = "bold" if name == names[0] else "normal"
         host.text(
-            *(-0.012, row * lift + (depths - 1) / 2, shorten(name, 18)),
+            *(-0.012, row * lift + (depths - 1) / 2, label),
             transform=host.get_yaxis_transform(),
             ha="right", va="center", fontsize=9, color=INK, fontweight=bold, parse_math=False,
         )  # fmt: skip
@@ -257,8 +271,30 @@ def timeline_figure(result: Document) -> Figure:
     host.margins(x=0)
     host.set_xlabel(unit, fontsize=10, color=INK)
     shade = "Shaded: states in which drafts are rejected more often. " if hardness.max() else ""
-    frame.note(f"{shade}Each strip runs from depth 0 at its foot to depth {depths - 1}.")
+    strip = f"Each strip runs from depth 0 at its foot to depth {depths - 1}, the fastest on top."
+    frame.note(f"{shade}{strip}")
     return frame.figure
+
+
+def _busiest(adaptive: Document, names: Sequence[str]) -> str:
+    """Who changes its depth most in the request that is drawn, and who least."""
+    drawn = adaptive["timeline"]["policies"]
+    knows = {policy["name"] for policy in adaptive["policies"] if policy["knows"]}
+    turns = {
+        name: int(np.count_nonzero(np.diff(drawn[name]["depth"])))
+        for name in names
+        if name not in knows
+    }
+    if not any(turns.values()):
+        return "No policy changes its depth in this request"
+    most, least = max(turns, key=turns.__getitem__), min(turns, key=turns.__getitem__)
+    rounds = len(drawn[most]["depth"])
+    text = f"{most} changes its depth {_times(turns[most])} in {rounds} rounds"
+    return text if turns[least] == turns[most] else f"{text}, {least} {_times(turns[least])}"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _worth_showing(adaptive: Document) -> list[str]:
@@ -294,9 +330,14 @@ def learning_figure(result: Document) -> Figure | None:
     if not _learns(point):
         return None
     what = "mean depth of each policy by rounds since the change" + _where(result, point)
-    frame = Frame(_fastest_learner(point), subtitle_of(result, what), panels=2, right=1.3)
-    titles = {"harder": "the text gets harder", "easier": "the text gets easier"}
     shown = _learners(point["adaptive"])
+    names = [fit(name, NAME_ROOM, 9) for name in shown]
+    right = 0.3 + longest(names)
+    size = 6.6 + right, height_for(names, 3.95)
+    frame = Frame(
+        _fastest_learner(point), subtitle_of(result, what), panels=2, size=size, right=right
+    )
+    titles = {"harder": "the text gets harder", "easier": "the text gets easier"}
     for axes, (direction, text) in zip(frame.axes, titles.items(), strict=True):
         panel_title(axes, text)
         labels = []
@@ -307,7 +348,7 @@ def learning_figure(result: Document) -> Figure | None:
                 continue
             color, style = _line(entry, number)
             axes.plot(curve["rounds"], curve["depth"], color=color, linestyle=style, linewidth=1.4)
-            labels.append((curve["depth"][-1], name, color))
+            labels.append((curve["depth"][-1], names[number], color))
         axes.axvline(0, color=INK, linewidth=1)
         axes.locator_params(axis="x", nbins=6)
     share_limits(frame.axes, "y")

@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from mtpsim.report.batches import sweep_heading
 from mtpsim.report.document import Document, Floats, best_depth, column
+from mtpsim.report.places import ABOVE, AROUND, BELOW, Room
 from mtpsim.report.style import (
     BLUE,
     GREY,
@@ -20,12 +21,16 @@ from mtpsim.report.style import (
     MOST_PANELS,
     ORANGE,
     PAPER,
+    WIDTH,
     Frame,
     depth_ticks,
     error_arms,
+    height_for,
+    in_points,
     interval_note,
     label_ends,
     label_of,
+    longest,
     shorten,
     subtitle_of,
 )
@@ -80,7 +85,7 @@ def _one_point(result: Document) -> Figure:
     _ring(axes, point, mean, BLUE)
     depth_ticks(axes, 0, depths[-1])
     axes.margins(y=0.14)
-    _value_labels(axes, point, mean, arms, theory)
+    _value_labels(axes, point, mean, arms, [theory, exact, np.ones_like(mean)])
     labels = [(1.0, "plain decoding", GREY), (mean[-1], "simulated", BLUE)]
     if np.isnan(exact / theory).all():
         labels.append((theory[-1], "closed form", INK))
@@ -132,29 +137,35 @@ def _ring(axes: Axes, point: Document, mean: Floats, color: str) -> None:
         )
 
 
-def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats, theory: Floats) -> None:
+def _value_labels(
+    axes: Axes, point: Document, mean: Floats, arms: Floats, lines: list[Floats]
+) -> None:
     """Write the values beside their markers, where no line passes."""
     best, last = best_depth(point), len(mean) - 1
+    depths = np.arange(last + 1)
+    drawn = [np.column_stack([depths, values]) for values in lines]
+    drawn += [np.array([(k, mean[k] - arms[0, k]), (k, mean[k] + arms[1, k])]) for k in depths]
+    room = Room(axes, drawn, np.column_stack([depths, mean]))
     for depth in range(1, last + 1):
         bold = depth == best
         if not np.isfinite(mean[depth]) or (last >= MOST_VALUES and not bold):
             continue
         rises = mean[depth] >= mean[depth - 1]
-        crowded = theory[depth] > mean[depth] * (1 + SAME)
+        places = [*AROUND] if rises else [*AROUND[1::-1], *AROUND[2:]]
         if bold or depth == last:
-            up = rises and not crowded
-            end = mean[depth] + (arms[1, depth] if up else -arms[0, depth])
-            offset, align = (0, 10 if up else -10), ("center", "bottom" if up else "top")
-        else:
-            end, offset, align = mean[depth], (8, -3 if rises else 3), ("left", "top")
+            down, up = in_points(axes, arms[:, depth])
+            beyond = ABOVE._replace(y=ABOVE.y + up), BELOW._replace(y=BELOW.y - down)
+            places = [*(beyond if rises else beyond[::-1]), *places]
+        text, size = f"{mean[depth]:.3f}x", 10.5 if bold else 9.0
+        place = room.find((depth, mean[depth]), text, size, places)
         axes.annotate(
-            f"{mean[depth]:.3f}x",
-            (depth, end),
-            xytext=offset,
+            text,
+            (depth, mean[depth]),
+            xytext=place[:2],
             textcoords="offset points",
-            ha=align[0],
-            va=align[1],
-            fontsize=10.5 if bold else 9,
+            ha=place.ha,
+            va=place.va,
+            fontsize=size,
             fontweight="bold" if bold else "normal",
             color=BLUE,
             path_effects=[withStroke(linewidth=3, foreground=PAPER)],
@@ -166,11 +177,13 @@ def _value_labels(axes: Axes, point: Document, mean: Floats, arms: Floats, theor
 def _few_points(result: Document) -> Figure:
     points = result["points"]
     names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
-    widest = max(len(line) for name in ["plain decoding", *names] for line in name.split("\n"))
+    ends = [*names, "plain decoding", "closed form"]
+    right = 0.3 + longest(ends)
     frame = Frame(
         sweep_heading(result),
         subtitle_of(result, "simulated speedup by depth; the best depth is ringed"),
-        right=min(0.45 + 0.078 * widest, 2.8),
+        size=(max(WIDTH, right + 4.4), height_for(ends)),
+        right=right,
     )
     axes = frame.axes[0]
     drawn = [draw_simulated(axes, p, c) for p, c in zip(points, LINES, strict=False)]

@@ -18,14 +18,16 @@ from mtpsim.report.style import (
     Frame,
     depth_ticks,
     error_arms,
+    in_points,
     label_of,
     panel_title,
+    pitch,
     share_limits,
     some_points,
     subtitle_of,
+    width_of,
 )
 
-MOST_LABELS = 9
 PAYS, COSTS, UNSURE = "pays", "costs", "can't tell"
 COLORS = {PAYS: BLUE, COSTS: VERMILION, UNSURE: GREY}
 
@@ -38,15 +40,17 @@ def marginal_figure(result: Document) -> Figure:
         subtitle_of(result, "gain of a step, speedup(k) / speedup(k - 1)"),
         panels=len(chosen),
     )
+    short = False
     for axes, number in zip(frame.axes, chosen, strict=True):
-        _draw_steps(axes, result["points"][number], len(chosen) == 1)
+        short |= _draw_steps(axes, result["points"][number], len(chosen) == 1)
         if len(chosen) > 1:
             panel_title(axes, label_of(result, number))
     share_limits(frame.axes, "y")
     _make_room(frame.axes)
     frame.name_axes("step to depth k", "gain over depth k - 1 (x)")
+    unit = "Numbers: gain in %. " if short else ""
     frame.note(
-        f"{remark}Blue pays, vermilion costs, hatched: the interval holds 1. "
+        f"{remark}{unit}Blue pays, vermilion costs, hatched: the interval holds 1. "
         f"Error bars are {level(result)} intervals, dashes the closed form."
     )
     return frame.figure
@@ -58,7 +62,8 @@ def step_kinds(point: Document) -> list[str]:
     return [PAYS if a > 1 else COSTS if b < 1 else UNSURE for a, b in zip(low, high, strict=True)]
 
 
-def _draw_steps(axes: Axes, point: Document, large: bool) -> None:
+def _draw_steps(axes: Axes, point: Document, large: bool) -> bool:
+    """Draw the steps of a point; tell whether their gains are written short."""
     depths = np.arange(1, greatest_depth(point) + 1)
     mean = column(point, "marginal")[1:]
     arms = error_arms(
@@ -79,8 +84,7 @@ def _draw_steps(axes: Axes, point: Document, large: bool) -> None:
     tops = np.nanmax([mean + arms[1], theory, np.ones_like(mean)], 0)
     bottoms = np.nanmin([mean - arms[0], theory, np.ones_like(mean)], 0)
     axes.set_ylim(bottoms.min(), tops.max())
-    if len(depths) <= MOST_LABELS:
-        _label_steps(axes, mean, (bottoms, tops), kinds, large)
+    return _label_steps(axes, mean, (bottoms, tops), kinds, large)
 
 
 def _make_room(panels: list[Axes]) -> None:
@@ -93,25 +97,41 @@ def _make_room(panels: list[Axes]) -> None:
 
 def _label_steps(
     axes: Axes, mean: Floats, ends: tuple[Floats, Floats], kinds: list[str], large: bool
-) -> None:
-    """Write the gain beyond all that is drawn of a bar, which reaches between ``ends``."""
+) -> bool:
+    """Write the gain beyond all that is drawn of a bar; tell whether it was written short.
+
+    A bar, with its error bar and the closed form, reaches between ``ends``.
+    """
+    gains = 100 * (mean - 1)
+    texts, size = [f"{gain:+.1f} %" for gain in gains], 9.5 if large else 8.0
+    short = _too_wide(texts, size, axes)
+    if short:
+        texts, size = [f"{gain:+.{1 if abs(gain) < 10 else 0}f}" for gain in gains], 8.0
+    elif large:
+        texts = [f"{text}\n{kind}" for text, kind in zip(texts, kinds, strict=True)]
+    if short and _too_wide(texts, size, axes):
+        return False
     for depth, (value, kind) in enumerate(zip(mean, kinds, strict=True), 1):
         if not np.isfinite(value):
             continue
         up = value >= 1
-        reach = ends[1 if up else 0][depth - 1]
-        text = f"{100 * (value - 1):+.1f} %"
         axes.annotate(
-            f"{text}\n{kind}" if large else text,
-            (depth, reach),
+            texts[depth - 1],
+            (depth, ends[1 if up else 0][depth - 1]),
             xytext=(0, 5 if up else -5),
             textcoords="offset points",
             ha="center",
             va="bottom" if up else "top",
-            fontsize=9.5 if large else 8,
+            fontsize=size,
             color=INK if kind == UNSURE else COLORS[kind],
             parse_math=False,
         )
+    return short
+
+
+def _too_wide(texts: list[str], size: float, axes: Axes) -> bool:
+    """Whether labels at neighbouring whole numbers would touch."""
+    return max(width_of(text, size) for text in texts) + 0.04 > pitch(axes)
 
 
 def _marginal_heading(result: Document) -> str:
@@ -131,7 +151,8 @@ def _marginal_heading(result: Document) -> str:
     if not np.isfinite(change):
         return "Nothing was simulated"
     kind = step_kinds(point)[pays]
-    verb = {COSTS: f"costs {-change:.1f} %", PAYS: f"brings {change:.1f} %"}.get(
+    much = f"{abs(change):.1f} %" if abs(change) >= 0.05 else "less than 0.1 %"
+    verb = {COSTS: f"costs {much}", PAYS: f"brings {much}"}.get(
         kind, f"can't be told from no gain ({change:+.1f} %)"
     )
     start = f"Each step pays up to depth {pays}; " if pays else "No first step pays: "
@@ -159,6 +180,8 @@ def accepted_figure(result: Document) -> Figure:
         if len(chosen) > 1:
             panel_title(axes, label_of(result, number))
     share_limits(frame.axes, "y")
+    for axes, number in zip(frame.axes, chosen, strict=True):
+        _label_shares(axes, result["points"][number].get("accepted") or {})
     frame.name_axes("drafts accepted", "share of rounds (%)")
     also = ", orange dots the exact solution" if exact else ""
     frame.note(
@@ -193,20 +216,33 @@ def _draw_accepted(axes: Axes, accepted: Document) -> bool:
     depth_ticks(axes, 0, int(count[-1]), 0.6)
     axes.margins(y=0.14)
     axes.set_ylim(bottom=0)
-    if count.size <= MOST_LABELS + 1:
-        tops = np.nanmax(np.vstack([mean + arms[1], *(s for s in (share["theory"],) if s.size)]), 0)
-        for place, value, top in zip(count, mean, tops, strict=True):
+    return apart
+
+
+def _label_shares(axes: Axes, accepted: Document) -> None:
+    """Write each share above its bar, or above the diamond where that is in the way."""
+    mean, high = (100 * numbers(accepted.get(field)) for field in ("mean", "high"))
+    theory = 100 * numbers(accepted.get("theory"))
+    texts, size = [f"{value:.1f}" for value in mean], 8.5
+    if not texts or _too_wide(texts, size, axes):
+        return
+    tops = np.fmax(mean, high)
+    if theory.size:
+        above = in_points(axes, theory - tops)
+        blocked = (above > -1) & (above < 21)
+        tops = np.where(blocked, theory, tops)
+    for place, (text, top) in enumerate(zip(texts, tops, strict=True)):
+        if np.isfinite(top):
             axes.annotate(
-                f"{value:.1f}",
+                text,
                 (place, top),
                 xytext=(0, 6),
                 textcoords="offset points",
                 ha="center",
                 color=BLUE,
-                fontsize=8.5,
+                fontsize=size,
                 parse_math=False,
             )
-    return apart
 
 
 def _differ(exact: Floats, theory: Floats) -> bool:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FixedLocator
 
 from mtpsim.report.document import Document, Floats, level, point_label, title
+from mtpsim.report.draw import BEYOND
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -38,6 +41,8 @@ WORDS = ("heading", "subtitle", "note")
 """Texts around the axes, by the name that they carry in the figure."""
 AT_END = ("axes fraction", "data")
 """Where labels at the ends of lines stand, which may reach beyond the axes."""
+LABEL = 0.165
+"""Height in inches of a line of a label at the end of a line."""
 NOTE_ROOM = 0.3
 """Height in inches at the foot of a figure where a note of a line or two stands."""
 
@@ -67,8 +72,8 @@ class Frame:
         default = (WIDTH, HEIGHT) if panels == 1 else (3.6 * columns + 0.6, 2.75 * rows + 1.2)
         width, height = size or default
         self.figure = Figure((width, height), facecolor=PAPER)
-        lines = _wrap(heading, int(width * 9))
-        below = _wrap(subtitle, int(width * 14))
+        lines = _wrap(heading, width - 0.3, 13, bold=True)
+        below = _wrap(subtitle, width - 0.3, 9.5)
         top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
         self._write("heading", heading, height - 0.16, lines, 13, INK)
         self._write("subtitle", subtitle, height - 0.24 - 0.25 * len(lines), below, 9.5, GREY)
@@ -111,7 +116,7 @@ class Frame:
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
         width = self.figure.get_size_inches()[0]
-        lines = textwrap.wrap(text, int(width * 16.5))
+        lines = _wrap(text, width - 0.3, 8)
         self._write("note", text, 0.11 + 0.13 * len(lines), lines, 8, GREY)
 
     def name_axes(self, x: str, y: str) -> None:
@@ -123,9 +128,13 @@ class Frame:
             axes.set_ylabel("" if beside else y, fontsize=10, color=INK, parse_math=False)
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    """Lines that leave a number together with its percent sign."""
-    lines = textwrap.wrap(text.replace(" %", "\N{NO-BREAK SPACE}%"), width)
+def _wrap(text: str, room: float, size: float, *, bold: bool = False) -> list[str]:
+    """Lines as wide as there is room, that leave a number together with its percent sign."""
+    most, kept = int(room * 145 / size), text.replace(" %", "\N{NO-BREAK SPACE}%")
+    lines = textwrap.wrap(kept, most)
+    while most > 20 and longest(lines, size, bold=bold) > room:
+        most -= 1
+        lines = textwrap.wrap(kept, most)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
@@ -166,15 +175,52 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 
 
 def panel_title(axes: Axes, text: str) -> None:
-    """Head one of several panels."""
-    text = shorten(text, 44)
-    style = {"fontsize": 9.5, "color": INK, "fontweight": "bold"}
+    """Head one of several panels, in letters small enough for it."""
+    room = axes.bbox.width / axes.figure.dpi + 0.1
+    size = float(np.clip(9.5 * room / max(width_of(text, 9.5, bold=True), room), 7, 9.5))
+    text = fit(text, room, size, bold=True)
+    style = {"fontsize": size, "color": INK, "fontweight": "bold"}
     axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 
 def shorten(text: str, most: int) -> str:
     """Cut text that is too long, and show that it was."""
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def width_of(text: str, size: float, *, bold: bool = False) -> float:
+    """Inches that the widest line of a text takes in letters of so many points."""
+    widths = (sum(_advance(letter, bold) for letter in line) for line in text.split("\n"))
+    return max(widths) * size / 72
+
+
+@lru_cache(2048)
+def _advance(letter: str, bold: bool) -> float:
+    """Width of a letter, as a share of the size."""
+    if letter >= BEYOND or not letter.isprintable():
+        return 1.0  # of a font that has it, or of the box that stands for it
+    font = get_font(findfont(FontProperties(weight="bold" if bold else "normal")))
+    font.set_size(100, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)
+
+
+def fit(text: str, room: float, size: float, *, bold: bool = False) -> str:
+    """Cut a text of one line that is wider than so many inches, and show that it was."""
+    most = len(text)
+    while most > 1 and width_of(shorten(text, most), size, bold=bold) > room:
+        most -= 1
+    return shorten(text, most)
+
+
+def longest(names: Sequence[str], size: float = 9, *, bold: bool = False) -> float:
+    """Inches that the widest of some names takes."""
+    return max((width_of(name, size, bold=bold) for name in names), default=0.0)
+
+
+def pitch(axes: Axes) -> float:
+    """Inches from one whole number of the x axis to the next."""
+    low, high = axes.get_xlim()
+    return float(axes.bbox.width / axes.figure.dpi / (high - low))
 
 
 def _height_in_points(axes: Axes) -> float:
@@ -194,7 +240,7 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         return
     low, high = axes.get_ylim()
     per_inch = (high - low) / (_height_in_points(axes) / 72)
-    heights = [0.165 * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
+    heights = [LABEL * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
     places = spread(np.array([end for end, _, _ in shown]), np.array(heights))
     if sum(heights) <= high - low:
         places = below(high, places, np.array(heights))
@@ -211,6 +257,11 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
             parse_math=False,
             annotation_clip=False,
         )
+
+
+def height_for(names: Sequence[str], least: float = HEIGHT) -> float:
+    """Inches of a figure whose axes are as high as the heap of labels at their right."""
+    return max(least, 2.05 + LABEL * sum(1 + name.count("\n") for name in names))
 
 
 def spread(ends: Floats, heights: Floats) -> Floats:
@@ -248,10 +299,15 @@ def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
     return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))
 
 
+def in_points(axes: Axes, heights: Floats) -> Floats:
+    """Heights in data coordinates, of axes with final limits, as points."""
+    low, high = axes.get_ylim()
+    return np.asarray(_height_in_points(axes) * heights / (high - low))
+
+
 def interval_note(result: Document, axes: Axes, arms: Floats) -> str:
     """Say what the error bars are, if any, and when they hide behind the markers."""
-    low, high = axes.get_ylim()
-    points = _height_in_points(axes) * arms / (high - low)
+    points = in_points(axes, arms)
     if not points.any():
         return ""
     if points.max() < MARKER / 2:

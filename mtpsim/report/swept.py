@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 
 from mtpsim.report.document import Document, Floats, known, short_names, value_text
-from mtpsim.report.style import DARK_WORD, LIGHT_WORD, Frame, shorten
+from mtpsim.report.style import DARK_WORD, LIGHT_WORD, Frame, shorten, width_of
 
 
 def values_of(result: Document, key: str) -> list[Any]:
@@ -50,13 +50,31 @@ class Along:
         return np.argsort(self.x, kind="stable")
 
     def tick(self, axes: Axes) -> None:
-        """Ticks at the swept values; a logarithmic axis where they span two decades."""
-        x = self.x
-        if self.numeric and x.min() > 0 and x.max() / x.min() >= 100:
+        """Ticks at the swept values that have room; on a logarithmic axis where they need one."""
+        if self.numeric and self._by_factors:
             axes.set_xscale("log")
             axes.minorticks_off()
-        if not self.numeric or len(self.values) <= 12:
-            axes.set_xticks(x, [shorten(value_text(v), 14) for v in self.values], fontsize=9)
+        if self.numeric and len(self.values) > 12:
+            return
+        texts = {x: shorten(value_text(v), 14) for x, v in zip(self.x, self.values, strict=True)}
+        at, inches = axes.transData.transform, axes.figure.dpi
+        axes.get_xlim()  # matplotlib finds limits when they are asked for
+        kept: list[tuple[float, float]] = []  # a tick, and where its text ends
+        for x in sorted(texts):
+            center, half = at((x, 1))[0] / inches, width_of(texts[x], 9) / 2
+            if not kept or center - half > kept[-1][1] + 0.05:
+                kept.append((x, center + half))
+        shown = [x for x, _ in kept]
+        axes.set_xticks(shown, [texts[x] for x in shown], fontsize=9, parse_math=False)
+
+    @property
+    def _by_factors(self) -> bool:
+        """They span two decades, or so much that the smallest would crowd."""
+        x = np.unique(self.x)
+        if x.size < 2 or x[0] <= 0:
+            return False
+        crowded = np.diff(x).min() < 0.04 * (x[-1] - x[0])
+        return bool(x[-1] / x[0] >= (8 if crowded else 100))
 
 
 @dataclass(frozen=True)

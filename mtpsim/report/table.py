@@ -182,7 +182,7 @@ def _cells(point: Document, name: str) -> Cells:
     """Texts of a column, one a depth."""
     depths = point["depths"]
     if name == "break-even":
-        return [fixed(depth.get("break_even_rate"), 3) for depth in depths]
+        return [_rate_that_pays(depth.get("break_even_rate")) for depth in depths]
     if name == "verdict":
         return [(depth.get("theory_error") or {}).get("verdict") or MISSING for depth in depths]
     if name == "advice":
@@ -198,6 +198,11 @@ def _cells(point: Document, name: str) -> Cells:
     if field:
         return [fixed((cell or {}).get(field), decimals) for cell in quantity]
     return [_interval(name)(cell, decimals) for cell in quantity]
+
+
+def _rate_that_pays(rate: Any) -> str:
+    """A rate; ``none`` where it would have to be above 1, which no rate is."""
+    return "none" if known(rate) and rate > 1 else fixed(rate, 3)
 
 
 def _interval(name: str) -> Interval:

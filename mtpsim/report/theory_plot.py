@@ -35,6 +35,8 @@ from mtpsim.report.style import (
     interval_note,
     label_ends,
     label_of,
+    longest,
+    pitch,
     shades,
     shorten,
     subtitle_of,
@@ -116,6 +118,10 @@ def _plugged(point: Document) -> str:
     return f"plugged in: {NAMES[row['definition']]} rates of depth {at}, {weighting}"
 
 
+def _grey(result: Document) -> str:
+    return f"Grey: within {100 * _epsilon(result):g} %, where the theory holds."
+
+
 def _tolerance(axes: Axes, result: Document) -> None:
     """Shade where the theory holds."""
     epsilon = 100 * _epsilon(result)
@@ -159,8 +165,8 @@ def _one_point(result: Document) -> Figure:
     label_ends(axes, labels)
     frame.name_axes("depth (drafts a round)", Y_NAME)
     frame.note(
-        f"Thick: what was plugged in. Grey: within {100 * _epsilon(result):g} %, where the theory "
-        f"holds. {interval_note(result, axes, np.concatenate(arms, axis=1))}"
+        f"Thick: what was plugged in. {_grey(result)} "
+        f"{interval_note(result, axes, np.concatenate(arms, axis=1))}"
     )
     return frame.figure
 
@@ -186,10 +192,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
     along.tick(axes)
     label_ends(axes, labels)
     frame.name_axes(along.name, Y_NAME)
-    frame.note(
-        f"Grey: within {100 * _epsilon(result):g} %, where the theory holds. "
-        f"{interval_note(result, axes, np.concatenate(all_arms, axis=1))}"
-    )
+    frame.note(f"{_grey(result)} {interval_note(result, axes, np.concatenate(all_arms, axis=1))}")
     return frame.figure
 
 
@@ -267,8 +270,11 @@ def _list_of_points(result: Document) -> Figure:
         write(axes, high, row, note, va="center", fontsize=8)
     axes.set_yticks(range(len(points)), names, fontsize=8.5)
     axes.invert_yaxis()
-    axes.margins(x=0.25)
+    low, high = axes.get_xlim()
+    room = (0.1 + longest([text.get_text() for text in axes.texts], 8)) * pitch(axes) ** -1
+    axes.set_xlim(low, high + room * (high - low) / (high - low - room))
     frame.name_axes(Y_NAME, "")
-    if len(points) < len(result["points"]):
-        frame.note(f"The first {len(points)} of {len(result['points'])} points.")
+    rest = len(points) < len(result["points"])
+    part = f"The first {len(points)} of {len(result['points'])} points. " if rest else ""
+    frame.note(f"{part}{_grey(result)}")
     return frame.figure

@@ -1,0 +1,79 @@
+"""What is written on a figure, and what it lies on: boxes in pixels, as matplotlib draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.path import Path
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+SLACK = 1.5  # pixels by which boxes, which are wider than the letters, may touch
+
+
+def collisions(figure: Figure) -> list[str]:
+    """Texts that reach out of the figure, lie on each other, or on a line."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    boxes = [(text, _shrunk(text.get_window_extent(renderer))) for text in _written(figure)]
+    paper = figure.bbox.padded(2)
+    found = [
+        f"{_name(text)} reaches out of the figure"
+        for text, box in boxes
+        if not (paper.contains(*box.min) and paper.contains(*box.max))
+    ]
+    found += [
+        f"{_name(one)} lies on {_name(other)}"
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if a.overlaps(b)
+    ]
+    lines = [(axes, path) for axes in figure.axes for path in _lines(axes)]
+    for text, box in boxes:
+        if any(_crosses(path, box) for axes, path in lines if text.axes in (axes, None)):
+            found.append(f"a line crosses {_name(text)}")
+    return found
+
+
+def _written(figure: Figure) -> list[Text]:
+    found = [*figure.texts]
+    for axes in figure.axes:
+        found += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
+        found += [child for child in axes.get_children() if isinstance(child, Text)]  # titles
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+            found += [tick.label1 for tick in ticks]
+    shown = {id(text): text for text in found if text.get_visible() and text.get_text().strip()}
+    return list(shown.values())
+
+
+def _lines(axes: Axes) -> Iterator[np.ndarray]:
+    """Every line that is drawn over data, in pixels; rules across all of the axes are none."""
+    for line in axes.lines:
+        if line.get_linestyle() == "None" or line.get_transform() != axes.transData:
+            continue
+        yield axes.transData.transform(np.asarray(line.get_xydata(), float))
+    for collection in axes.collections:
+        if isinstance(collection, LineCollection):
+            for path in collection.get_paths():
+                yield collection.get_transform().transform(path.vertices)
+
+
+def _crosses(line: np.ndarray, box: Bbox) -> bool:
+    """Whether a line passes through a box."""
+    return bool(Path(line).intersects_bbox(box, filled=False))
+
+
+def _shrunk(box: Bbox) -> Bbox:
+    return Bbox([box.min + SLACK, np.maximum(box.max - SLACK, box.min + SLACK)])
+
+
+def _name(text: Text) -> str:
+    return repr(text.get_text())
