@@ -102,17 +102,23 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
 
 
 def definition(experiment: Experiment) -> list[str]:
-    """What the rates would be by the other definition, where the file does not say which."""
-    model = experiment.acceptance
-    if not isinstance(model, Independent) or "rates_are" in model.model_fields_set:
+    """What the rates would be by the other definition, where the file does not say which.
+
+    Rates that are swept are those of the first point.
+    """
+    swept = axes(experiment.sweep or {})
+    stated = "rates_are" in experiment.acceptance.model_fields_set
+    if stated or swept.keys() & {"acceptance", "acceptance.rates_are"}:
         return []
-    rates = model.stated_rates()
-    if not model.rates or len(rates) < 2 or (np.diff(rates) > 0).any():
+    model = experiment.points()[0].experiment.acceptance
+    rates = model.stated_rates() if isinstance(model, Independent) and model.rates else None
+    if rates is None or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
     other = conditional_from(rates, "survival")
+    place = " at the first point" if "acceptance.rates" in swept else ""
     return [
         "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, "
-        f"they would be conditional {_rates(other)}"
+        f"they would be conditional {_rates(other)}{place}"
     ]
 
 

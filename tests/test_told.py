@@ -6,7 +6,7 @@ from examples import TWO_DEEP, independent
 
 import mtpsim
 from mtpsim.blocks import unit_of
-from mtpsim.explain import explain
+from mtpsim.explain import definition, explain
 from mtpsim.fit.steps import Steps, fit_steps
 from mtpsim.fit_steps_verb import doubts, latency_of
 from mtpsim.problems import InputError
@@ -44,6 +44,15 @@ def test_check_says_what_rates_would_be_by_the_other_definition():
     single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")  # alike
     for said in (stated, rising, single):
         assert "rates_are" not in explain(mtpsim.parse(said))
+
+
+def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
+    swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
+    assert definition(swept) == []
+    rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
+    (told,) = definition(rates)
+    assert told.endswith("conditional 0.5 0.8 at the first point")
 
 
 def test_a_percentage_and_json_are_known_for_what_they_are():
