@@ -95,7 +95,7 @@ def test_what_can_not_be_mixed(requests, tmp_path):
         ("Decode batch. #running-req: 1", "looks like SGLang's, but nothing at its beginning"),
         ("request,accepted,drafted\na,4,3\n", "log:2: accepted 4 of 3 drafts"),
         ("request,accepted\na,x\n", "log:2: 'x' is given for 'accepted'"),
-        ("request,accepted\na\n", "log:2: has 1 cells, but the header has 2"),
+        ("request,accepted\na\n", "log:2: has 1 cell, but the header has 2"),
         ('{"accepted": [1, 2]}', "does not tell how many drafts a round proposes: say --depth"),
         ('{"accepted": [1], "seconds": [-1]}', "'seconds' must be above 0"),
         ('{"timings": {"predicted_n": 20, "draft_n_accepted": 5}}', "say --depth K"),

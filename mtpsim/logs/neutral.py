@@ -20,6 +20,7 @@ from mtpsim.logs.entry import (
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format
 from mtpsim.logs.source import Start, Told, lines
 from mtpsim.problems import nearest
+from mtpsim.words import counted
 
 COLUMNS = ("request", "accepted", "drafted", "seconds")
 CSV_NEEDS = ("request", "accepted")
@@ -47,7 +48,9 @@ def _entry(
 ) -> Entry:
     for name, found in (("drafted", drafted), ("seconds", seconds)):
         if found and len(found) != len(accepted):
-            raise EntryError(f"{len(accepted)} rounds are accepted but {len(found)} are {name}")
+            raise EntryError(
+                f"{counted(len(accepted), 'round', 'are')} accepted but {len(found)} are {name}"
+            )
     if any(type(s) not in (int, float) or not 0 < s < float("inf") for s in seconds):
         raise EntryError("'seconds' must be above 0, for each round")
     return Entry(
@@ -127,13 +130,13 @@ def _add_row(
     requests: dict[str, _Request], number: int, header: list[str], cells: list[str]
 ) -> None:
     if len(cells) != len(header):
-        raise EntryError(f"has {len(cells)} cells, but the header has {len(header)}")
+        raise EntryError(f"has {counted(len(cells), 'cell')}, but the header has {len(header)}")
     row = dict(zip(header, cells, strict=True))
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
     seconds = [_number(row["seconds"])] if "seconds" in row else []
     if drafted and accepted > drafted[0]:
-        raise EntryError(f"accepted {accepted} of {drafted[0]} drafts")
+        raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
     request = requests.setdefault(row["request"], _Request(number))
     request.accepted.append(accepted)
     request.drafted += drafted
