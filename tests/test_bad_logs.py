@@ -88,7 +88,8 @@ def test_what_can_not_be_mixed(requests, tmp_path):
         (" \n\n", "is empty"),
         ("hello\n", "is of no known format; known are aiperf-requests"),
         ("requests,accepted\na,1\n", "no column 'request'; did you mean 'requests'?"),
-        ("request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
+        ("request;accepted\na;1\n", "columns are parted by ';', csv has ',' (and a point"),
+        ("batch;depth;verify\n1;0;5\n", "its columns are parted by ';'"),
         ("request\taccepted\na\t1\n", "its columns are parted by tabs"),
         ("Engine 000: Avg generation throughput: 50.1 tokens/s", "runs with --speculative-config"),
         ('vllm:num_requests_running{engine="0"} 3', "`vllm:spec_decode_num_drafts` where"),
@@ -149,3 +150,22 @@ def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
             assert np.isfinite(log.accept_length)
             assert (log.hit <= log.reached).all()
             assert (log.reached >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("csv", "request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
+        (
+            "vllm-log",
+            "Avg generation throughput: 50.1 tokens/s",
+            "no entry has a round in it: it looks like vLLM's, but nothing at its beginning tells",
+        ),
+    ],
+)
+def test_a_forced_format_costs_no_hint(tmp_path, form, text, message):
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs([path], format=form)
+    assert message in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,8 @@ def _header(line: str) -> list[str]:
     header = _cells(line)
     missing = [name for name in CSV_NEEDS if name not in header]
     if missing:
-        raise EntryError(f"has no column {missing[0]!r}{nearest(missing[0], header)}")
+        told = _parted(line) or f"has no column {missing[0]!r}{nearest(missing[0], header)}"
+        raise EntryError(told)
     return header
 
 
@@ -209,11 +211,22 @@ def hint(start: Start) -> str:
         names = list(document) if isinstance(document, dict) else []
         return nearest("accepted", names).replace("did you mean", '"accepted" is not there, but')
     first = start.text.splitlines()[0]
-    for sign, called in ((";", "';'"), ("\t", "tabs")):
-        if set(CSV_NEEDS) <= {name.strip() for name in first.split(sign)}:
-            return f": its columns are parted by {called}, csv has ','"
+    if parted := _parted(first):
+        return f": {parted}"
     header = [name.strip() for name in first.split(",")]
     missing = [name for name in CSV_NEEDS if name not in header]
     if len(header) < 2 or len(missing) == len(CSV_NEEDS):
         return ""
     return f": no column {missing[0]!r}{nearest(missing[0], header)}"
+
+
+def _parted(header: str) -> str:
+    """By what else than commas the columns of a CSV file are parted; else nothing."""
+    for sign, called in ((";", "';'"), ("\t", "tabs")):
+        names = [name.strip() for name in header.split(sign)]
+        if len(names) > 1 and all(re.fullmatch(r'"?\w+"?', name) for name in names):
+            return (
+                f"its columns are parted by {called}, csv has ',' (and a point in its numbers: "
+                "0.25, not 0,25)"
+            )
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.plan import Design, Planned, Question
+from mtpsim.plan import EFFECT, Design, Planned, Question
 from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
 from mtpsim.words import counted
 
@@ -29,10 +29,11 @@ def print_plan(planned: Planned) -> None:
         console.print()
         _print_lengths(planned, console)
     console.print()
+    usual = " (the default of --delta)" if planned.effect == EFFECT else " (--delta)"
     say(
         console,
-        f"Requests are those for {100 * planned.effect:g} % (--delta), whatever the difference in "
-        "the model is. Independent: each run has requests of its own. Paired: both runs answer the "
+        f"Requests are those for {100 * planned.effect:g} %{usual}, whatever the difference in the "
+        "model is. Independent: each run has requests of its own. Paired: both runs answer the "
         "same prompts greedily, so that the text is the same; compare request by request. "
         "Verified: share of simulated benchmarks of that size that decide right, and whose "
         "interval misses the truth.",
