@@ -22,17 +22,19 @@ from mtpsim.decision import Decision
 from mtpsim.latency import AnyLatency, CostModel
 from mtpsim.measure import TheorySpec
 from mtpsim.overrides import Override, apply, blamed
+from mtpsim.partial import Faults
 from mtpsim.problems import InputError, Problem, nearest_file
 from mtpsim.simulation import Simulation
 from mtpsim.spec import Spec
 from mtpsim.spread import Robust, Uncertainty, draws_of, scenarios, value_at
-from mtpsim.sweep import Sweep, combinations, put
+from mtpsim.sweep import Sweep, axes, combinations, put
 from mtpsim.tally import Floats
 from mtpsim.toml_lines import key_lines, line_of
 
 SHORT_STEP, APART = 0.2, 10.0  # ms of a plain step, and times a verify over it, that look odd
 
 Raw = dict[str, Any]
+Lines = dict[tuple[str | int, ...], int]
 EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
 BOUNDS_NEED = "a model of hidden states; recorded requests have none that could be known"
 
@@ -94,6 +96,13 @@ class Experiment(Spec):
             InputError: a swept key or value is not allowed.
 
         """
+        points, problems = self._points()
+        if problems:
+            raise InputError([problem for problem, _ in problems])
+        return points
+
+    def _points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
+        """Points that are valid; problems of the others, as of the sweep and as of the point."""
         points, problems = [], []
         for chosen in combinations(self.sweep or {}):
             raw = self.raw()
@@ -105,12 +114,10 @@ class Experiment(Spec):
             except InputError as error:
                 where = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
                 problems += [
-                    Problem(p.file, f"sweep ({where}): {p.key}", None, p.message)
+                    (Problem(p.file, f"sweep ({where}): {p.key}", None, p.message), p)
                     for p in error.problems
                 ]
-        if problems:
-            raise InputError(problems)
-        return points
+        return points, problems
 
     def changed(self, changes: Raw) -> Experiment:
         """The same experiment, one point of it, with some dotted keys changed.
@@ -175,19 +182,49 @@ def validate(
     try:
         experiment = Experiment.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        raise InputError(problems_of(error, raw, file, lines, Experiment)) from None
+        found = problems_of(error, raw, file, lines, Experiment)
+        found += _besides(found, raw, folder, file, lines)
+        raise InputError(sorted(found, key=lambda p: (p.line is None, p.line or 0))) from None
     experiment._folder = folder
-    wrong = _disagreements(experiment)
-    if wrong:
-        raise InputError(
-            [
-                Problem(file, ".".join(filter(None, path)), line_of(lines, path), message)
-                for path, message in wrong.items()
-            ]
-        )
-    if experiment.sweep is not None:
-        _check_sweep(experiment, file, lines)
+    if wrong := _between(experiment, Faults({}), file, lines):
+        raise InputError(wrong)
     return experiment
+
+
+def _besides(told: list[Problem], raw: Raw, folder: Path, file: str, lines: Lines) -> list[Problem]:
+    """Further problems, which those that were told would hide, as far as these don't matter."""
+    context, faults, more = {"folder": folder}, Faults.of(told), []
+    left = faults.without_keys(raw)
+    try:
+        Experiment.model_validate(left, context=context)
+    except ValidationError as error:
+        found = problems_of(error, left, file, lines, Experiment)
+        more = [p for p in found if p not in told and not faults.follow(p)]
+    faults = Faults.of([*told, *more])
+    try:
+        rest = Experiment.model_validate(faults.without_sections(raw), context=context)
+    except ValidationError:
+        return more
+    rest._folder = folder
+    return more + _between(rest, faults, file, lines)
+
+
+def _between(experiment: Experiment, faults: Faults, file: str, lines: Lines) -> list[Problem]:
+    """Problems between sections, and of points of the sweep, that no known fault may cause."""
+    wrong = [
+        Problem(file, ".".join(filter(None, path)), line_of(lines, path), message)
+        for path, message in _disagreements(experiment).items()
+        if not faults.blur(path[0])
+    ]
+    if experiment.sweep is None or faults.blur_sweep(axes(experiment.sweep)):
+        return wrong
+    told = {(problem.key, problem.message) for problem in wrong}
+    line = line_of(lines, ("sweep",))
+    return wrong + [
+        Problem(file, swept.key, line, swept.message)
+        for swept, own in experiment._points()[1]
+        if (own.key, own.message) not in told
+    ]
 
 
 def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
@@ -208,52 +245,60 @@ def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
             f"{list(experiment.simulation.between or ())} is given, but the acceptance model has "
             f"depth {source.depth}"
         )
-    return wrong | _wrong_policies(experiment, source) | _wrong_variants(experiment)
+    wrong |= _wrong_policies(experiment, source)
+    return wrong | _wrong_inputs(experiment) | _wrong_scenarios(experiment, wrong)
 
 
 def _wrong_policies(experiment: Experiment, source: Source) -> dict[tuple[str, str], str]:
     """What is wrong with policies for this acceptance model and this latency."""
+    found = []
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else ()):
         wrong = policy.wrong(source.depth, experiment.batch)
         if policy.knows and isinstance(source, Recording):
             wrong = f"it knows {policy.knows}: it needs {BOUNDS_NEED}"
         if wrong:
-            return {("adaptive", "policies"): f"{policy.label} (number {number + 1}): {wrong}"}
+            found.append(f"{policy.label} (number {number + 1}): {wrong}")
+    return {("adaptive", "policies"): "; ".join(found)} if found else {}
+
+
+def _wrong_inputs(experiment: Experiment) -> dict[tuple[str, str], str]:
+    """What is wrong with uncertain inputs."""
+    known, simulation = experiment.uncertainty, experiment.simulation
+    try:
+        if known:
+            draws_of(experiment.raw(), known, simulation.seed, simulation.confidence)
+    except ValueError as error:
+        return {("uncertainty", "inputs"): str(error)}
     return {}
 
 
-def _wrong_variants(experiment: Experiment) -> dict[tuple[str, str], str]:
-    """What is wrong with uncertain inputs and declared sets."""
-    wrong: dict[tuple[str, str], str] = {}
-    raw, simulation = experiment.raw(), experiment.simulation
-    try:
-        if experiment.uncertainty:
-            draws_of(raw, experiment.uncertainty, simulation.seed, simulation.confidence)
-    except ValueError as error:
-        wrong["uncertainty", "inputs"] = str(error)
-    robust = experiment.robust or {}
+def _wrong_scenarios(
+    experiment: Experiment, told: dict[tuple[str, str], str]
+) -> dict[tuple[str, str], str]:
+    """What is wrong with declared sets, but for what was told of the file itself."""
+    raw, robust = experiment.raw(), experiment.robust or {}
+    depth = experiment.acceptance.chain().depth
+    own = {(".".join(filter(None, path)), message) for path, message in told.items()}
     try:
         for key in robust:
             value_at(raw, key)
-        depth = experiment.acceptance.chain().depth
         for changes in scenarios(raw, robust) if robust else ():
-            if experiment.changed(changes).acceptance.chain().depth != depth:
+            wrong, found = _problems_with(experiment, changes)
+            new = [f"{p.key}: {p.message}" for p in wrong if (p.key, p.message) not in own]
+            if new:
+                raise ValueError("; ".join(new))
+            if found and found.acceptance.chain().depth != depth:
                 raise ValueError(f"a scenario has another depth than {depth}: {changes}")
     except ValueError as error:
-        wrong["robust", ""] = str(error)
-    except InputError as error:
-        wrong["robust", ""] = "; ".join(f"{p.key}: {p.message}" for p in error.problems)
-    return wrong
+        return {("robust", ""): str(error)}
+    return {}
 
 
-def _check_sweep(
-    experiment: Experiment, file: str, lines: dict[tuple[str | int, ...], int]
-) -> None:
+def _problems_with(experiment: Experiment, changes: Raw) -> tuple[list[Problem], Experiment | None]:
     try:
-        experiment.points()
+        return [], experiment.changed(changes)
     except InputError as error:
-        line = line_of(lines, ("sweep",))
-        raise InputError([Problem(file, p.key, line, p.message) for p in error.problems]) from None
+        return error.problems, None
 
 
 def parse(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
 from mtpsim.acceptance.independent import Independent
 from mtpsim.blocks import FLOOR, unit_of
-from mtpsim.experiment import Experiment
+from mtpsim.experiment import Experiment, Point
 from mtpsim.simulation import Simulation
 from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
@@ -38,10 +40,10 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
             _acceptance(first, chain) + definition(experiment),
         ),
         ("Latency", list(first.latency.describe())),
-        ("Simulation", _simulation(first, chain, len(points)) + _variations(experiment, first)),
+        ("Simulation", _simulation(points, chain) + _variations(experiment, first)),
     ]
-    if first.adaptive:
-        found.append(("Adaptive depth", [policy.describe() for policy in first.adaptive.policies]))
+    if policies := _policies(points):
+        found.append(("Adaptive depth", policies))
     found.append(("Theory", [f"plugged into the closed form: {_plugged(first)}"]))
     reported = [
         "accept length, round time, speedup, marginal gain: closed form, exact,",
@@ -49,6 +51,13 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         "and the depth to run",
     ]
     return [*found, (f"Reported, for each depth 0..{chain.depth}", reported)]
+
+
+def _policies(points: list[Point]) -> list[str]:
+    """Every policy that any point plays, with its parameters, once."""
+    sections = [point.experiment.adaptive for point in points]
+    told = [policy.describe() for section in sections if section for policy in section.policies]
+    return list(dict.fromkeys(told))
 
 
 def _variations(experiment: Experiment, first: Experiment) -> list[str]:
@@ -102,17 +111,23 @@ def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
 
 
 def definition(experiment: Experiment) -> list[str]:
-    """What the rates would be by the other definition, where the file does not say which."""
-    model = experiment.acceptance
-    if not isinstance(model, Independent) or "rates_are" in model.model_fields_set:
+    """What the rates would be by the other definition, where the file does not say which.
+
+    Rates that are swept are those of the first point.
+    """
+    swept = axes(experiment.sweep or {})
+    stated = "rates_are" in experiment.acceptance.model_fields_set
+    if stated or swept.keys() & {"acceptance", "acceptance.rates_are"}:
         return []
-    rates = model.stated_rates()
-    if not model.rates or len(rates) < 2 or (np.diff(rates) > 0).any():
+    model = experiment.points()[0].experiment.acceptance
+    rates = model.stated_rates() if isinstance(model, Independent) and model.rates else None
+    if rates is None or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
     other = conditional_from(rates, "survival")
+    place = " at the first point" if "acceptance.rates" in swept else ""
     return [
         "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, "
-        f"they would be conditional {_rates(other)}"
+        f"they would be conditional {_rates(other)}{place}"
     ]
 
 
@@ -125,12 +140,19 @@ def _aim(s: Simulation) -> str:
     return f"the {s.precision_of.replace('_', ' ')} is known to {close} at every depth"
 
 
-def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]:
-    s = experiment.simulation
+def _percent(shares: Iterable[float]) -> str:
+    """``0.5 %``; ``0.1 to 2 %`` where a sweep moves it."""
+    found = sorted(set(shares))
+    return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
+
+
+def _simulation(points: list[Point], chain: Source) -> list[str]:
+    every = [point.experiment.simulation for point in points]
+    s, count = every[0], len(points)
     length, unit = (s.rounds, "round") if s.rounds else (s.tokens or 0, "token")
     horizon = f"of {length} {unit}{'s' * (length > 1)}"
     horizon = "as long as they were" if s.as_recorded else horizon
-    lines = [f"{points} point{'s' * (points > 1)}, requests {horizon}, seed {s.seed}"]
+    lines = [f"{count} point{'s' * (count > 1)}, requests {horizon}, seed {s.seed}"]
     block = unit_of(chain, s.rounds or 0, s.tokens or 0)
     if s.requests:
         lines.append(f"{s.requests:,} requests a point")
@@ -141,7 +163,6 @@ def _simulation(experiment: Experiment, chain: Source, points: int) -> list[str]
             f"(asked from {FLOOR} blocks of {block:,} requests on: earlier, chance would stop runs "
             "whose intervals came out too narrow)",
         ]
-    lines.append(
-        f"intervals at {100 * s.confidence:g} %; theory holds within +-{100 * s.epsilon:g} %"
-    )
+    level, within = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
+    lines.append(f"intervals at {level}; theory holds within +-{within}")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
 from report_example import (
     EXAMPLES,
@@ -227,6 +228,15 @@ class TestTheory:
         in_step["points"] = in_step["points"][:5]  # no grid any more: a list
         assert not theory_figure(in_step).axes[0].images
         assert "depth" in texts(theory_figure(in_step))
+
+    def test_a_swept_tolerance_is_that_of_each_point(self):
+        within = [0.001, 0.004, 0.02]
+        points = [example_point({"simulation.epsilon": e}, seed=n) for n, e in enumerate(within)]
+        figure = theory_figure(document(points))
+        assert "Grey: within 0.1 % to 2 %" in texts(figure)
+        (band,) = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
+        assert {(e, sign * 100 * e) for e in within for sign in (1, -1)} <= corners
 
     def test_theory_says_off_where_plain_decoding_is_fastest(self):
         slow = {"round_time": [76, 200, 300, 400]}

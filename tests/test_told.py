@@ -6,10 +6,11 @@ from examples import TWO_DEEP, independent
 
 import mtpsim
 from mtpsim.blocks import unit_of
-from mtpsim.explain import explain
+from mtpsim.explain import definition, explain
 from mtpsim.fit.steps import Steps, fit_steps
 from mtpsim.fit_steps_verb import doubts, latency_of
 from mtpsim.problems import InputError
+from mtpsim.report.page import render_page
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,15 @@ def test_check_says_what_rates_would_be_by_the_other_definition():
     single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")  # alike
     for said in (stated, rising, single):
         assert "rates_are" not in explain(mtpsim.parse(said))
+
+
+def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
+    swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
+    assert definition(swept) == []
+    rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
+    (told,) = definition(rates)
+    assert told.endswith("conditional 0.5 0.8 at the first point")
 
 
 def test_a_percentage_and_json_are_known_for_what_they_are():
@@ -103,3 +113,28 @@ def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
     told = explain(mtpsim.parse(text))
     assert f"at least {30 * block:,} requests" in told
     assert f"asked from 30 blocks of {block:,} requests on" in told
+
+
+SWEPT_POLICIES = """[simulation]
+requests = 20
+[adaptive]
+policies = ["bandit"]
+[sweep]
+"adaptive.policies" = [[{rule = "bandit", width = 0.1}], [{rule = "bandit", width = 0.5}]]
+"simulation.epsilon" = [0.001, 0.02]
+"""
+
+
+def test_what_a_sweep_moves_is_told_for_all_its_points():
+    told = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
+    assert [told.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
+    assert "theory holds within +-0.1 to 2 %" in told
+
+
+def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
+    experiment = mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES)
+    result = mtpsim.run(experiment)
+    for width in (0.1, 0.5):
+        assert f"policies = [bandit width={width}]" in str(result)
+    page = render_page(result.document, experiment, {})
+    assert "its error is surely within 0.1 % to 2 %, as its point says" in page

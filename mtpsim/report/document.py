@@ -19,6 +19,8 @@ Document = Mapping[str, Any]
 
 FIELDS = ("theory", "exact", "mean", "low", "high")
 MISSING = "-"
+KINDS = ("rule", "model", "distribution")
+"""Keys that say what a table is: their values speak for themselves."""
 MOST_DECIMALS = 6
 ROUNDING = 1e-7  # of a number: half-widths of less are none
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -54,22 +56,43 @@ def best_depth(point: Document) -> int | None:
     return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
 
 
-def confidence(result: Document, point: Document | None = None) -> float:
-    """The level of the intervals of a point, 0.95 where the document doesn't say.
+def _of_simulation(result: Document, point: Document | None, key: str, default: float) -> float:
+    """A number of ``[simulation]`` at a point; ``default`` where the document doesn't say.
 
     A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
     """
     simulation = result.get("experiment", {}).get("simulation", {})
     swept = (point or {}).get("set") or {}
     section = swept.get("simulation")
-    own = section.get("confidence") if isinstance(section, Mapping) else None
-    return float(swept.get("simulation.confidence") or own or simulation.get("confidence") or 0.95)
+    own = section.get(key) if isinstance(section, Mapping) else None
+    return float(swept.get(f"simulation.{key}") or own or simulation.get(key) or default)
+
+
+def confidence(result: Document, point: Document | None = None) -> float:
+    """The level of the intervals of a point, or of the experiment; 0.95 where it isn't said."""
+    return _of_simulation(result, point, "confidence", 0.95)
+
+
+def epsilon(result: Document, point: Document | None = None) -> float:
+    """The error within which the theory holds at a point, or by the experiment."""
+    return _of_simulation(result, point, "epsilon", 0.005)
 
 
 def level(result: Document, points: Iterable[Document] | None = None) -> str:
     """The level of the intervals of points, of all by default: ``95 %``, ``90 % to 95 %``."""
     shown = result["points"] if points is None else points
-    found = sorted({confidence(result, point) for point in shown}) or [confidence(result)]
+    return _percents([confidence(result, point) for point in shown] or [confidence(result)])
+
+
+def tolerance(result: Document) -> str:
+    """The errors within which the theory holds at the points: ``0.5 %``, ``0.1 % to 2 %``."""
+    found = [epsilon(result, point) for point in result["points"]] or [epsilon(result)]
+    return _percents(found)
+
+
+def _percents(shares: Iterable[float]) -> str:
+    """The least and the greatest of shares, as percentages."""
+    found = sorted(shares)
     return " to ".join(f"{100 * end:g} %" for end in dict.fromkeys([found[0], found[-1]]))
 
 
@@ -90,7 +113,15 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def value_text(value: Any) -> str:
-    """A swept value as text; numbers as short as they can be, long lists cut."""
+    """A swept value as text; numbers as short as they can be, long lists cut.
+
+    A table is its rule or model, and what it sets: ``bandit width=0.1``.
+    """
+    if isinstance(value, Mapping):
+        return " ".join(
+            text if key in KINDS else f"{key}={text}"
+            for key, text in ((key, value_text(inner)) for key, inner in value.items())
+        )
     if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
         return MISSING if value is None else str(value)
     if isinstance(value, int | float):

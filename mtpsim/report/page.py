@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mtpsim.experiment import Experiment
 from mtpsim.explain import chapters
 from mtpsim.identity import to_toml
-from mtpsim.report.document import Document, legible, level, title
+from mtpsim.report.document import Document, legible, level, title, tolerance
 from mtpsim.report.sections import sections
 from mtpsim.report.sheet import MARK, Sheet
 from mtpsim.report.svg import picture
@@ -75,7 +75,7 @@ def render_page(result: Document, experiment: Experiment, figures: Mapping[str, 
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
             chapters=_simulated(experiment),
             level=level(result),
-            epsilon=f"{100 * experiment.simulation.epsilon:g}",
+            tolerance=tolerance(result),
             sweep=len(result["points"]) > 1,
             version=result.get("mtpsim", ""),
             provenance=_provenance(result),

@@ -14,10 +14,12 @@ from mtpsim.report.document import (
     Document,
     Floats,
     best_depth,
+    epsilon,
     fixed,
     known,
     numbers,
     swept_keys,
+    tolerance,
     value_text,
 )
 from mtpsim.report.style import (
@@ -79,8 +81,9 @@ def theory_figure(result: Document) -> Figure:
     return _list_of_points(result)
 
 
-def _epsilon(result: Document) -> float:
-    return float(result["experiment"]["simulation"].get("epsilon") or 0.005)
+def _within(result: Document, points: list[Document]) -> Floats:
+    """Errors in percent within which the theory holds at points."""
+    return 100 * numbers(epsilon(result, point) for point in points)
 
 
 def chosen_row(point: Document) -> Document:
@@ -119,13 +122,18 @@ def _plugged(point: Document) -> str:
 
 
 def _grey(result: Document) -> str:
-    return f"Grey: within {100 * _epsilon(result):g} %, where the theory holds."
+    return f"Grey: within {tolerance(result)}, where the theory holds."
 
 
-def _tolerance(axes: Axes, result: Document) -> None:
-    """Shade where the theory holds."""
-    epsilon = 100 * _epsilon(result)
-    axes.axhspan(-epsilon, epsilon, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+def _shade(axes: Axes, result: Document, along: Along | None = None) -> None:
+    """Shade where the theory holds: at each point, where the sweep moves that."""
+    within = _within(result, result["points"])
+    shade: dict[str, Any] = {"color": PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
+    if along is None or (within == within[0]).all():
+        axes.axhspan(-within[0], within[0], **shade)
+    else:
+        x, ends = along.x[along.order], within[along.order]
+        axes.fill_between(x, -ends, ends, **shade)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
 
 
@@ -159,7 +167,7 @@ def _one_point(result: Document) -> Figure:
         )
         labels.append((mean[-1], row_name(row).replace(", ", ",\n"), color))
         arms.append(arm)
-    _tolerance(axes, result)
+    _shade(axes, result)
     depth_ticks(axes, 1, len(point["depths"]) - 1)
     axes.margins(y=0.08)
     label_ends(axes, labels)
@@ -188,7 +196,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
         )
         labels.append((mean[order[-1]], f"depth {depth}", color))
         all_arms.append(arms)
-    _tolerance(axes, result)
+    _shade(axes, result, along)
     along.tick(axes)
     label_ends(axes, labels)
     frame.name_axes(along.name, Y_NAME)
@@ -228,7 +236,7 @@ def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
         left=grid.left,
     )
     axes = frame.axes[0]
-    least = 400 * _epsilon(result)  # what is within the tolerance stays pale
+    least = 4 * _within(result, result["points"]).max()  # what is within the tolerance stays pale
     reach = max(float(np.nanmax(np.abs(error), initial=0)), least)
     colors, norm = colormaps["RdBu_r"], Normalize(-1.3 * reach, 1.3 * reach)
     grid.paint(axes, error, colors, norm)
@@ -254,8 +262,9 @@ def _list_of_points(result: Document) -> Figure:
     )
     axes = frame.axes[0]
     axes.grid(visible=False)
-    epsilon = 100 * _epsilon(result)
-    axes.axvspan(-epsilon, epsilon, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+    for row, within in enumerate(_within(result, points)):
+        band = [row - 0.5, row + 0.5]
+        axes.fill_betweenx(band, -within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
     for row, point in enumerate(points):
         depth = best_depth(point)
         cell = _theory_error(point, depth)
