@@ -145,8 +145,8 @@ def last_rate(means: Floats, layout: Layout) -> Floats:
 def break_even_rate(means: Floats, layout: Layout) -> Floats:
     """The rate p_k at which depth k would be as fast as depth k - 1, ``[..., K]``.
 
-    All else as measured at the two depths; so p_k is above it just where the step gains. Infinite
-    where position k is never reached.
+    All else as measured at the two depths; so p_k is above it just where the step gains. Where
+    position k is never reached: infinite, or below any rate where the step gains all the same.
     """
     length, time = accept_length(means, layout), round_time(means, layout)
     spare = length[..., 1:] - length[..., :-1] * time[..., 1:] / time[..., :-1]
@@ -154,8 +154,9 @@ def break_even_rate(means: Floats, layout: Layout) -> Floats:
     rounds = means[..., layout.rounds]
     reached = [means[..., layout.accepted(k)][..., k - 2] for k in range(2, layout.depth + 1)]
     chance = np.stack([rounds[..., 1], *reached], -1) / rounds[..., 1:]
-    never = np.full_like(rate, np.inf)
-    return np.where(chance == 0, never, rate - _ratio(spare, chance))
+    never = np.where(spare < 0, np.inf, -np.inf)
+    # Control variates may take a chance below 0, where it says as little as one of 0.
+    return np.where(chance <= 0, never, rate - _ratio(spare, chance))
 
 
 def break_even_verify(means: Floats, layout: Layout, verify: Floats, draft: Floats) -> Floats:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim import estimate
 from mtpsim.acceptance import Source
@@ -89,6 +90,15 @@ class Measured:
         return COCHRAN * np.array([skewness_of(found.accepted) for found in self.solved]) ** 2
 
     @cached_property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """``[K + 1]`` whether all rounds came out alike, and were too few to show how they differ.
+
+        Noise may give errors a width there, but not of what was never seen.
+        """
+        width = self.estimates(estimate.accept_length).half_width
+        return np.asarray((width < ROUNDING) & (self.rounds < self.rounds_needed))
+
+    @cached_property
     def controls(self) -> Controls:
         """Totals whose means are known."""
         return controls_of(self.source, self.latency, self.layout, self.horizon)
@@ -113,15 +123,11 @@ class Measured:
         return estimate.delta(lambda means: function(means, self.layout), tally, confidence)
 
     def error(self, estimates: Estimates, index: int) -> Error:
-        """A relative error of a depth, to be judged.
-
-        Of rounds too few to show how they differ, an interval of no width knows nothing.
-        """
-        simulation, half = self.experiment.simulation, float(estimates.half_width[index])
-        unknown = half < ROUNDING and self.rounds[index] < self.rounds_needed[index]
+        """A relative error of a depth, to be judged."""
+        simulation = self.experiment.simulation
         return Error(
             float(estimates.values[index]),
-            np.inf if unknown else half,
+            np.inf if self.unknown[index] else float(estimates.half_width[index]),
             estimates.quantile,
             self.tally.count,
             simulation.epsilon,

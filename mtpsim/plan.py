@@ -237,13 +237,17 @@ def _t(share: float, requests: int) -> float:
 
 def _least(variance: float, width: float, quantile: Callable[[int], float]) -> int:
     """The least number m of requests with quantile(m) x sqrt(variance / m) <= width."""
-    requests = LEAST
-    for _ in range(60):
-        needed = max(LEAST, int(np.ceil(variance * (quantile(requests) / width) ** 2)))
-        if needed == requests:
-            break
-        requests = needed if abs(needed - requests) > 1 else max(needed, requests)
-    return requests
+
+    def narrow(m: int) -> bool:
+        return variance * (quantile(m) / width) ** 2 <= m
+
+    few, many = LEAST - 1, LEAST
+    while not narrow(many):
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if narrow(middle) else (middle, many)
+    return many
 
 
 def _tried(rows: Floats, requests: int, effect: float, confidence: float) -> Floats:

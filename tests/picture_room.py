@@ -43,6 +43,8 @@ def collisions(figure: Figure) -> list[str]:
 
 def _written(figure: Figure) -> list[Text]:
     found = [*figure.texts]
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    found += [text for legend in legends if legend for text in legend.get_texts()]
     for axes in figure.axes:
         found += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
         found += [child for child in axes.get_children() if isinstance(child, Text)]  # titles

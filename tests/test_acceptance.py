@@ -286,6 +286,12 @@ def test_beta_slows_down_by_difficulty_at_either_level():
         )
 
 
+def test_a_beta_of_concentration_1_gives_no_warning():
+    model = models.Beta(model="beta", mean=0.7, concentration=1, depth=2)
+    chain = model.chain()  # the arcsine law at a mean of a half: its quadrature divides 0 by 0
+    assert chain.start @ chain.accept[:, 0] == pytest.approx(0.7)
+
+
 def test_a_narrow_beta_far_from_a_half_has_no_overflow():
     for mean, concentration in ((0.99, 2000), (0.05, 5000), (0.7, 9999)):
         keys = {"mean": mean, "concentration": float(concentration), "depth": 2}

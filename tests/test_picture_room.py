@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,9 +13,12 @@ from report_example import EXAMPLES, example_round_times
 from test_policy_report import FILE as POLICIES
 
 import mtpsim
+from mtpsim.plan import Design, Planned, Question
+from mtpsim.report.fit_page import _spread
+from mtpsim.report.plan_plot import plan_figure
 from mtpsim.report.plots import figures
 from mtpsim.report.policy_plot import learning_figure, policies_figure, timeline_figure
-from mtpsim.report.style import fit, width_of
+from mtpsim.report.style import LINES, Frame, fit, width_of
 from mtpsim.report.swept import Along
 
 SIMULATED = {
@@ -88,6 +92,38 @@ def test_widths_are_those_that_are_drawn():
     assert width_of("one\nfour", 9) == width_of("four", 9)
     assert fit("a text that is far too long", 0.6, 9) == "a text t…"
     assert width_of("\N{CJK UNIFIED IDEOGRAPH-6DF1}\x00", 36) == 1
+
+
+def words(figure):
+    return [text.get_label() for text in figure.texts]
+
+
+@pytest.mark.parametrize("pairs", [[(1, 2)], [(1, 2), (1, 3), (2, 3), (0, 1)]])
+def test_plans_name_their_depths_and_what_was_asked_for(pairs):
+    designs = [Design(False, 1200, 0.91, 0.05, 400), Design(True, 90, 0.9, 0.05, 400)]
+    questions = [Question(pair, (0.02, 0.001), designs, None) for pair in pairs]
+    figure = plan_figure(Planned(0.02, 0.9, 0.95, {}, 512, questions, []))
+    assert not collisions(figure)
+    _, subtitle, note = words(figure)
+    assert ("between depths 1 and 2" in subtitle) == (len(pairs) == 1)
+    assert note == "Dashed: the probability that was asked for, 0.9."
+
+
+@pytest.mark.parametrize(("log", "side"), [(0.28, "left"), (0.05, "right")])
+def test_names_of_fitted_models_stand_where_the_log_is_not(log, side):
+    def check(low, high):
+        found = {"low": low, "high": high, "mean": (low + high) / 2, "log": log}
+        return SimpleNamespace(checks=[SimpleNamespace(name="spread of requests", **found)])
+
+    models = {"regime2-token": check(0.25, 0.35), "beta": check(0.2, 0.3), "geometric": check(0, 0)}
+    fitted = SimpleNamespace(log=SimpleNamespace(unit="request"), goodness=models)
+    frame = Frame("A fit", "", panels=4)
+    _spread(frame.axes[2], fitted, dict(zip(models, LINES, strict=False)))
+    assert {text.get_ha() for text in frame.axes[2].texts} == {side}
+    assert not collisions(frame.figure)
+    dashed = frame.axes[2].lines[2].get_window_extent().x0
+    boxes = [text.get_window_extent() for text in frame.axes[2].texts]
+    assert not any(box.x0 < dashed < box.x1 for box in boxes)
 
 
 def test_collisions_are_found():

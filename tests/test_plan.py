@@ -47,6 +47,25 @@ def test_size_of_a_test(delta, power):
         assert power_of(requests, shift) >= power
 
 
+@pytest.mark.parametrize("size", [requests_to_tell, requests_to_pin])
+@pytest.mark.parametrize("variance", [1e-6, 1e-4, 0.001, 0.04])
+@pytest.mark.parametrize("delta", [0.003, 0.01, 0.1, 0.2])
+@pytest.mark.parametrize(("power", "confidence"), [(0.5, 0.95), (0.9, 0.95), (0.999, 0.9999)])
+def test_no_fewer_requests_would_do(size, variance, delta, power, confidence):
+    """Each normal benchmark's half-width, and how far its mean may fall short of delta."""
+    requests, width = size(variance, delta, power, confidence), np.log1p(delta)
+
+    def quantile(m):
+        half = stats.t.ppf((1 + confidence) / 2, m - 1)
+        if size is requests_to_pin:
+            return half * np.sqrt(stats.chi2.ppf(power, m - 1) / (m - 1))
+        return half + stats.t.ppf(power, m - 1)
+
+    assert quantile(requests) * np.sqrt(variance / requests) <= width * (1 + 1e-9)
+    if requests > plan.LEAST:
+        assert quantile(requests - 1) * np.sqrt(variance / (requests - 1)) > width * (1 - 1e-9)
+
+
 def test_size_of_an_interval():
     requests = requests_to_pin(0.04, 0.02, 0.9, 0.95)
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from scipy import stats
 
 import mtpsim
 from mtpsim.measured import COCHRAN, skewness_of
+from mtpsim.report.margins import margins
 from mtpsim.result import Result
 
 TEXT = """
@@ -152,6 +153,21 @@ rounds = 3
 """
 
 
+TEXT_FAST = """
+[acceptance]
+model = "independent"
+rates = [{rate}, 0.1]
+rates_are = "conditional"
+[latency]
+target = 76
+verify = [60, 90]
+draft = [8, 40]
+[simulation]
+requests = 40
+rounds = 30
+"""
+
+
 def test_requests_that_came_out_alike_by_chance_prove_nothing():
     (point,) = mtpsim.run(mtpsim.parse(FEW)).points
     gain = point["depths"][2]["speedup"]
@@ -162,6 +178,43 @@ def test_requests_that_came_out_alike_by_chance_prove_nothing():
     (point,) = mtpsim.run(mtpsim.parse(sure)).points
     assert point["depths"][2]["theory_error"]["verdict"] == "holds"
     assert not any("rare" in warning for warning in point["warnings"])
+
+
+def test_noise_lends_no_width_to_rejections_that_were_never_seen():
+    target = 'target = { distribution = "lognormal", mean = 76, cv = 5e-4 }'
+    noisy = FEW.replace("target = 76", target)
+    (point,) = mtpsim.run(mtpsim.parse(noisy + "epsilon = 0.001")).points
+    errors = [depth["theory_error"] for depth in point["depths"][1:]]
+    assert all(error["high"] > error["low"] for error in errors)
+    assert max(errors[0]["low"], -errors[0]["high"]) > 0.001  # all of it is outside
+    assert [error["verdict"] for error in errors] == ["undecided"] * 2
+    assert {
+        depth[name]["verdict"]
+        for row in point["trial"]["rows"]
+        for depth in row["depths"]
+        for name in ("accept_length_error", "speedup_error")
+    } == {"undecided"}
+
+
+def test_what_holds_by_its_definition_needs_no_rounds():
+    """Rates measured at a depth give its own accept length back, whatever they are."""
+    text = FEW.replace("requests = 4", "requests = 100") + "[theory]\nmeasured_at = 2"
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
+    assert any("rare rejections" in warning for warning in point["warnings"])
+    assert point["depths"][2]["accept_length"]["low"] < point["depths"][2]["accept_length"]["high"]
+    error = point["depths"][2]["theory_error"]
+    assert (error["verdict"], error["mean"]) == ("holds", pytest.approx(0, abs=1e-9))
+
+
+def test_a_step_that_pays_at_any_rate_is_not_said_to_fail_below_one():
+    fast = TEXT_FAST.format(rate=0.0)
+    (point,) = mtpsim.run(mtpsim.parse(fast)).points
+    assert point["depths"][1]["break_even"]["rate"]["at"] == 0
+    (sentence, _) = margins(point)
+    assert sentence.startswith("Depth 1 beats depth 0 until its verify grows to ")
+    dear = fast.replace("verify = [60", "verify = [100").replace("0.0, ", "0.8, ")  # the control
+    (point,) = mtpsim.run(mtpsim.parse(dear)).points
+    assert margins(point)[0].startswith("Depth 1 beats depth 0 until p1 falls to ")
 
 
 @pytest.mark.parametrize(

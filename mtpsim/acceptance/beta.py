@@ -55,7 +55,8 @@ class Beta(AcceptanceModel):
             mean = np.broadcast_to(self.mean, self.depth or len(np.atleast_1d(self.mean)))
             rates = betaincinv(mean * c, (1 - mean) * c, ((x + 1) / 2)[:, None])
         else:
-            x, weight = roots_jacobi(NODES, (1 - self.mean) * c - 1, self.mean * c - 1)
+            with np.errstate(invalid="ignore"):  # 0 / 0 at a concentration of 1, which goes unused
+                x, weight = roots_jacobi(NODES, (1 - self.mean) * c - 1, self.mean * c - 1)
             rates = np.repeat((x[:, None] + 1) / 2, self.depth or 0, axis=1)
         return weight / weight.sum(), np.clip(rates, 0, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,6 +40,7 @@ def fit_page(fitted: Fitted) -> Figure:
     _spread(frame.axes[2], fitted, colors)
     if fitted.ordered:
         _correlation(frame.axes[3], fitted.features, models, colors)
+    _name_lines(frame.figure, frame.axes[0])
     return frame.figure
 
 
@@ -65,7 +68,12 @@ def _rates(axes: Axes, fitted: Fitted, models: dict[str, Features], colors: dict
     axes.errorbar(j, rates.values, arms, fmt="o", color=INK, markersize=MARKER * 0.8, capsize=2)
     axes.set_xlabel("draft position j", fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, frameon=False, labelcolor="linecolor")
+
+
+def _name_lines(figure: Figure, axes: Axes) -> None:
+    """Name the models at the foot, where no line is; ``axes`` has one of each."""
+    style: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": "linecolor"}
+    figure.legend(*axes.get_legend_handles_labels(), loc="lower left", ncols=SHOWN, **style)
 
 
 def _histogram(
@@ -83,19 +91,22 @@ def _histogram(
 
 
 def _spread(axes: Axes, fitted: Fitted, colors: dict[str, str]) -> None:
-    panel_title(axes, f"spread of accept length over {fitted.log.unit}s (sd)")
+    panel_title(axes, f"sd of accept length over {fitted.log.unit}s")
     checks = {
         name: next(c for c in fitted.goodness[name].checks if c.name.startswith("spread"))
         for name in colors
     }
+    top = 1.12 * max(max(c.high, c.log) for c in checks.values()) or 1
     for row, (name, check) in enumerate(checks.items()):
         axes.plot([check.low, check.high], [row, row], color=colors[name], linewidth=4)
         axes.plot(check.mean, row, "|", color=colors[name], markersize=14, mew=2)
         axes.axvline(check.log, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        write(axes, check.mean, row - 0.17, name, color=colors[name], ha="center", va="bottom")
+        # Names stand where the dashed line isn't.
+        side, place = ("left", 0.02 * top) if check.log > top / 2 else ("right", 0.98 * top)
+        write(axes, place, row - 0.17, name, color=colors[name], ha=side, va="bottom")
     axes.set_yticks([])
     axes.set_ylim(len(checks) - 0.4, -0.6)
-    axes.set_xlim(0, 1.12 * max(max(c.high, c.log) for c in checks.values()) or 1)
+    axes.set_xlim(0, top)
     axes.grid(visible=False)
     axes.set_xlabel("dashed: the log; bars: range of the replicas", fontsize=9, color=INK)
 

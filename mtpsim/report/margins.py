@@ -28,7 +28,8 @@ def _limits(depth: int, steps: Document, *, paying: bool) -> str:
     rate, verify, draft = (steps[name] for name in ("rate", "verify", "draft"))
     less, more = ("falls to", "grows to") if paying else ("above", "under")
     parts = []
-    if known(rate["at"]) and rate["at"] <= 1:
+    any_pays = paying and rate["at"] == 0  # its rate can't fall so far that it would not
+    if known(rate["at"]) and rate["at"] <= 1 and not any_pays:
         parts.append(f"p{depth} {less} {rate['at']:.3g} (now {rate['now']:.3g})")
     for name, times in (("verify", verify), ("draft", draft)):
         if known(times["at"]) and times["at"] > 0:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import stdtr, stdtrit
 
-from mtpsim.plan import Planned
+from mtpsim.plan import Planned, Question
 from mtpsim.report.document import Floats
 from mtpsim.report.style import BLUE, GREY, INK, MARKER, VERMILION, Frame, panel_title
 
@@ -21,14 +21,17 @@ def plan_figure(planned: Planned) -> Figure:
     heading = f"The same prompts at both depths need {times:.3g}x fewer requests"
     if times < 1.05:
         heading = "The same prompts at both depths save no requests"
+    alone = f" between {_pair(asked[0])}" if len(asked) == 1 else ""
     frame = Frame(
         heading,
-        f"to find a difference of {100 * planned.effect:g} % at {100 * planned.confidence:g} % "
+        f"to find a difference of {100 * planned.effect:g} %{alone} at "
+        f"{100 * planned.confidence:g} % "
         "confidence · dots: tried on simulated benchmarks; lines: planned",
         panels=min(len(asked), 6),
     )
     for axes, question in zip(frame.axes, asked, strict=False):
-        panel_title(axes, f"depths {question.depths[0]} and {question.depths[1]}")
+        if len(asked) > 1:
+            panel_title(axes, _pair(question))
         for design in question.designs:
             name, color = NAMES[design.paired]
             requests = np.geomspace(max(4, design.requests / 30), design.requests * 6, 80)
@@ -42,7 +45,12 @@ def plan_figure(planned: Planned) -> Figure:
     frame.axes[0].legend(fontsize=8.5, frameon=False, labelcolor="linecolor", loc="lower right")
     frame.axes[0].xaxis.label.set_color(INK)
     frame.name_axes("requests of each run", "probability to decide right")
+    frame.note(f"Dashed: the probability that was asked for, {planned.power:g}.")
     return frame.figure
+
+
+def _pair(question: Question) -> str:
+    return f"depths {question.depths[0]} and {question.depths[1]}"
 
 
 def _power(requests: Floats, planned: int, wanted: Planned) -> Floats:
