@@ -142,7 +142,9 @@ def _sentence(details: ErrorDetails, spec: type[Spec]) -> str:
         hint = nearest(given, options) if isinstance(given, str) else ""
         return f"{_shown(given)} is given; it must be one of {', '.join(options)}{hint}"
     if kind == "too_short":
-        return f"{context['actual_length']} given; at least {context['min_length']} are needed"
+        least = context["min_length"]
+        verb = "is" if least == 1 else "are"
+        return f"{context['actual_length']} given; at least {least} {verb} needed"
     return f"{_shown(given)} is given: {details['msg'][0].lower()}{details['msg'][1:]}"
 
 

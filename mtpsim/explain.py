@@ -15,6 +15,7 @@ from mtpsim.simulation import Simulation
 from mtpsim.spread import scenarios
 from mtpsim.sweep import axes
 from mtpsim.theory import conditional_from
+from mtpsim.words import counted
 
 TICKS = {"round": "once a round", "token": "once a text position"}
 
@@ -90,8 +91,10 @@ def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
 
 def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
     if isinstance(chain, Recording):
-        entries = "text positions" if chain.clock == "token" else "rounds"
-        total = f"{chain.requests:,} recorded requests, {chain.accepted.size:,} {entries}"
+        entry = "text position" if chain.clock == "token" else "round"
+        total = (
+            f"{counted(chain.requests, 'recorded request')}, {counted(chain.accepted.size, entry)}"
+        )
         return [f"{total}, drawn with replacement"]
     if chain.states == 1:
         return [f"conditional rates {_rates(chain.accept[0])}"]
@@ -150,9 +153,9 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
     every = [point.experiment.simulation for point in points]
     s, count = every[0], len(points)
     length, unit = (s.rounds, "round") if s.rounds else (s.tokens or 0, "token")
-    horizon = f"of {length} {unit}{'s' * (length > 1)}"
+    horizon = f"of {counted(length, unit)}"
     horizon = "as long as they were" if s.as_recorded else horizon
-    lines = [f"{count} point{'s' * (count > 1)}, requests {horizon}, seed {s.seed}"]
+    lines = [f"{counted(count, 'point')}, requests {horizon}, seed {s.seed}"]
     block = unit_of(chain, s.rounds or 0, s.tokens or 0)
     if s.requests:
         lines.append(f"{s.requests:,} requests a point")
@@ -160,8 +163,8 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
         least = min(FLOOR * block, s.max_requests)
         lines += [
             f"until {_aim(s)}: at least {least:,} requests, at most {s.max_requests:,}",
-            f"(asked from {FLOOR} blocks of {block:,} requests on: earlier, chance would stop runs "
-            "whose intervals came out too narrow)",
+            f"(asked from {FLOOR} blocks of {counted(block, 'request')} on: earlier, chance would "
+            "stop runs whose intervals came out too narrow)",
         ]
     level, within = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
     lines.append(f"intervals at {level}; theory holds within +-{within}")

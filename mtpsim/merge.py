@@ -17,6 +17,7 @@ from mtpsim.report.progress import Silent
 from mtpsim.result import Result
 from mtpsim.store import EXPERIMENT, TALLIES, Tallies, experiment_of
 from mtpsim.tally import Tally
+from mtpsim.words import counted
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _nothing(kept: list[Tallies]) -> str:
             "the run; put it back"
         )
     torn = sum(tallies.torn for tallies in kept)
-    return "has kept no blocks" + f": its {torn} records are torn" * bool(torn)
+    return "has kept no blocks" + f": its {counted(torn, 'record', 'are')} torn" * bool(torn)
 
 
 def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, Stretch]]:

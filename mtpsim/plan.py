@@ -20,6 +20,7 @@ from mtpsim.experiment import Experiment
 from mtpsim.simulate import plan_experiment, simulate_requests
 from mtpsim.tally import Floats, Tally
 
+EFFECT = 0.01  # relative difference to tell where none is asked for
 POOL = 30_000  # requests that the spread is taken from; another pool tries the plan
 TRIES, LEAST_TRIES = 2_000, 300  # simulated benchmarks
 PICKS = 20_000_000  # requests of all of them together

@@ -30,6 +30,7 @@ from mtpsim.measured import (
 from mtpsim.on_trial import diagnostics, trial
 from mtpsim.tally import Floats
 from mtpsim.verdicts import judge
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -325,8 +326,8 @@ def _warnings(measured: Measured) -> list[str]:
         )
     if measured.tally.count < 30:
         found.append(
-            f"only {measured.tally.count} requests: intervals over fewer than 30 may cover the "
-            "truth less often than they say"
+            f"only {counted(measured.tally.count, 'request')}: intervals over fewer than 30 may "
+            "cover the truth less often than they say"
         )
     return found + _too_skewed(measured) + _too_alike(measured)
 

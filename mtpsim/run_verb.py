@@ -15,6 +15,7 @@ from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -160,7 +161,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     signal.signal(signal.SIGTERM, _as_interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
-        told = f"{saved.torn} records of an earlier run are torn: their blocks run again"
+        told = f"an earlier run left {counted(saved.torn, 'torn record')}: what was lost runs again"
         say(told, options.quiet)
     try:
         with progress(options.quiet) as watcher:

@@ -16,6 +16,7 @@ from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.record import Counts, record_requests
 from mtpsim.replay import play
 from mtpsim.streams import write_while_read
+from mtpsim.words import counted
 
 BLOCK = 256  # requests made at a time
 
@@ -80,7 +81,7 @@ def sample_command(
     source = experiment.acceptance.chain()
     chosen = _depths(depths, source.depth)
     if isinstance(source, Recording) and requests > source.requests:
-        message = f"{requests} is given, but {source.requests} requests are recorded"
+        message = f"{requests} is given, but {counted(source.requests, 'request', 'are')} recorded"
         raise InputError([Problem("", "--requests", None, message)])
     try:
         text = WRITERS[form](sample_requests(experiment, chosen, requests))
@@ -89,7 +90,7 @@ def sample_command(
         else:
             with written(out) as file:
                 file.writelines(text)
-            print(f"wrote {requests} request{'s' * (requests > 1)} to {out}", file=sys.stderr)
+            print(f"wrote {counted(requests, 'request')} to {out}", file=sys.stderr)
     except ValueError as error:
         raise InputError([Problem("", "--depth", None, str(error))]) from None
     except OSError as error:

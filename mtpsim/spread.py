@@ -24,6 +24,7 @@ from pydantic import (
 
 from mtpsim.problems import nearest, nearest_file
 from mtpsim.spec import Positive, Spec
+from mtpsim.words import counted
 
 Floats = npt.NDArray[np.float64]
 Raw = dict[str, Any]
@@ -107,7 +108,9 @@ class Spread(Spec):
     def _each(self, given: Numbers | None, values: Floats) -> Floats:
         numbers = np.asarray(given, float)
         if numbers.ndim and numbers.shape != values.shape:
-            raise ValueError(f"{numbers.size} numbers are given for {values.size} of the file")
+            raise ValueError(
+                f"{counted(numbers.size, 'number', 'are')} given for {values.size} of the file"
+            )
         return np.broadcast_to(numbers, values.shape)
 
 

@@ -88,14 +88,15 @@ def test_what_can_not_be_mixed(requests, tmp_path):
         (" \n\n", "is empty"),
         ("hello\n", "is of no known format; known are aiperf-requests"),
         ("requests,accepted\na,1\n", "no column 'request'; did you mean 'requests'?"),
-        ("request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
+        ("request;accepted\na;1\n", "columns are parted by ';', csv has ',' (and a point"),
+        ("batch;depth;verify\n1;0;5\n", "its columns are parted by ';'"),
         ("request\taccepted\na\t1\n", "its columns are parted by tabs"),
         ("Engine 000: Avg generation throughput: 50.1 tokens/s", "runs with --speculative-config"),
         ('vllm:num_requests_running{engine="0"} 3', "`vllm:spec_decode_num_drafts` where"),
         ("Decode batch. #running-req: 1", "looks like SGLang's, but nothing at its beginning"),
         ("request,accepted,drafted\na,4,3\n", "log:2: accepted 4 of 3 drafts"),
         ("request,accepted\na,x\n", "log:2: 'x' is given for 'accepted'"),
-        ("request,accepted\na\n", "log:2: has 1 cells, but the header has 2"),
+        ("request,accepted\na\n", "log:2: has 1 cell, but the header has 2"),
         ('{"accepted": [1, 2]}', "does not tell how many drafts a round proposes: say --depth"),
         ('{"accepted": [1], "seconds": [-1]}', "'seconds' must be above 0"),
         ('{"timings": {"predicted_n": 20, "draft_n_accepted": 5}}', "say --depth K"),
@@ -149,3 +150,22 @@ def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
             assert np.isfinite(log.accept_length)
             assert (log.hit <= log.reached).all()
             assert (log.reached >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("csv", "request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
+        (
+            "vllm-log",
+            "Avg generation throughput: 50.1 tokens/s",
+            "no entry has a round in it: it looks like vLLM's, but nothing at its beginning tells",
+        ),
+    ],
+)
+def test_a_forced_format_costs_no_hint(tmp_path, form, text, message):
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs([path], format=form)
+    assert message in str(caught.value)

@@ -89,7 +89,7 @@ def test_problems_of_traces(tmp_path):
     assert "\"accepted\" is not there, but 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
     assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
     assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
-    assert "1 rounds are accepted but 2 are drafted" in trace(
+    assert "1 round is accepted but 2 are drafted" in trace(
         tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
     )
     assert "rounds of 2 to 3 drafts are recorded" in trace(

@@ -120,7 +120,7 @@ CASES = [
      "bad.toml:13: sweep (latency.target = -1): latency.target: -1 is given; it must be at least "
      "0"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.target" = []', [
-     "bad.toml:14: sweep.latency.target: 0 given; at least 1 are needed"]),
+     "bad.toml:14: sweep.latency.target: 0 given; at least 1 is needed"]),
     ("title =", "title", ["bad.toml:1: not valid TOML: Expected '=' after a key in a key/value "
      "pair"]),
 ]  # fmt: skip
@@ -157,7 +157,7 @@ draft = 8
     ("old", "new", "message"),
     [
         ("sojourn = [20, 20]", "sojourn = [20, 0.5]", "sojourn[1]: 0.5 is given; it must be at "),
-        ("sojourn = [20, 20]", "sojourn = [20]", "`sojourn` has 1 entries but `rates` has 2 rows"),
+        ("sojourn = [20, 20]", "sojourn = [20]", "`sojourn` has 1 entry but `rates` has 2 rows"),
         (
             "sojourn = [20, 20]",
             "step = [[0.5, 0.4], [0, 1]]",

@@ -133,7 +133,7 @@ def test_nothing_is_left_where_the_experiment_is_not_valid(tmp_path, capsys):
         ("batch,depth,verify\n1,0.5,5\n", "2: depth 0.5 is given"),
         ("batch,depth,verify\n1,0,nan\n", "2: numbers must be finite"),
         ("batch,depth,verify\n1,0,0\n", "2: 0 ms is given"),
-        ("batch,depth,verify\n1,0,5\n", "1 steps are given; at least 4"),
+        ("batch,depth,verify\n1,0,5\n", "1 step is given; at least 4"),
     ],
 )
 def test_what_is_no_table_of_steps_is_said(tmp_path, text, message):

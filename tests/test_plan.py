@@ -176,6 +176,7 @@ def test_the_command(small, tmp_path, capsys):
     shown = " ".join(printed.out.split())
     assert f"wrote {picture}\n" in printed.err
     assert "To find a difference of 3 % with probability 0.9" in shown
+    assert "Requests are those for 3 % (--delta), whatever" in shown
     assert "depth 2 over 1" in shown
     assert "takes rounds for independent" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -216,6 +217,13 @@ def test_wrong_options(small, options, message, tmp_path, capsys):
     (tmp_path / "e.toml").write_text(TEXT)
     assert main(["plan", str(tmp_path / "e.toml"), "--delta", "0.2", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_usual_difference_is_told_as_such(small, tmp_path, capsys):
+    (tmp_path / "e.toml").write_text(TEXT)
+    assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Requests are those for 1 % (the default of --delta), whatever" in shown
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")

@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on(executor, tmp_path, capsys):
     with (out / TALLIES).open("a") as torn:
         torn.write('{"point": "abc", "blocks": 3, "mean": [1.0, ')
     assert main([*command[:4], "--executor", executor]) == 0
-    assert "1 records of an earlier run are torn" in capsys.readouterr().err
+    assert "an earlier run left 1 torn record: what was lost runs again" in capsys.readouterr().err
     found = json.loads((out / "result.json").read_text())["points"]
     assert json.dumps(found) == points(parsed_run("requests = 3000000"))
 

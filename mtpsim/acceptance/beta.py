@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
 from mtpsim.spec import Depth, Positive, Slowdown
+from mtpsim.words import counted
 
 InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
@@ -37,7 +38,9 @@ class Beta(AcceptanceModel):
             if not self.mean:
                 raise ValueError("`mean` is an empty list; give a rate for each position")
             if self.depth is not None and self.depth != len(self.mean):
-                raise ValueError(f"`depth` is {self.depth} but `mean` has {len(self.mean)} entries")
+                raise ValueError(
+                    f"`depth` is {self.depth} but `mean` has {counted(len(self.mean), 'entry')}"
+                )
         elif self.depth is None:
             raise ValueError("`depth` is needed where `mean` is a number")
         return self

@@ -9,6 +9,7 @@ from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
 from mtpsim.spec import Probability, Slowdown
 from mtpsim.theory import conditional_from
+from mtpsim.words import counted
 
 Sojourn = Annotated[float, Field(ge=1)]
 
@@ -34,7 +35,10 @@ class Regime(AcceptanceModel):
             raise ValueError("give either `sojourn` or `step`, and not both")
         for name, given in (("sojourn", self.sojourn), ("slowdown", self.slowdown)):
             if given is not None and len(given) != states:
-                raise ValueError(f"`{name}` has {len(given)} entries but `rates` has {states} rows")
+                raise ValueError(
+                    f"`{name}` has {counted(len(given), 'entry')} but `rates` has "
+                    f"{counted(states, 'row')}"
+                )
         if self.step is not None:
             check_rows("step", self.step, states, "state of `rates`")
         for row in self.rates:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Floats, stationary
 from mtpsim.spec import Depth, Probability
+from mtpsim.words import counted
 
 Rows = list[list[Probability]]
 MOST_LETTERS = 16
@@ -39,7 +40,9 @@ class Tokens(AcceptanceModel):
         for name in ("target", "draft"):
             check_rows(name, getattr(self, name), len(self.target), "letter")
         if isinstance(self.blur, list) and len(self.blur) != self.depth:
-            raise ValueError(f"`blur` has {len(self.blur)} entries but `depth` is {self.depth}")
+            raise ValueError(
+                f"`blur` has {counted(len(self.blur), 'entry')} but `depth` is {self.depth}"
+            )
         return self
 
     def drafts(self) -> Floats:

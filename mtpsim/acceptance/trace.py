@@ -10,6 +10,7 @@ from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.records import read_requests
 from mtpsim.spec import Depth
+from mtpsim.words import counted
 
 
 class Trace(AcceptanceModel):
@@ -45,7 +46,8 @@ class Trace(AcceptanceModel):
             )
         if self.depth not in (None, longest):
             raise ValueError(
-                f"`depth`: {self.depth} is given, but the file has {longest} drafts a round"
+                f"`depth`: {self.depth} is given, but the file has {counted(longest, 'draft')} a "
+                "round"
             )
         self._recording = Recording(
             found.accepted.astype(np.int32),
@@ -66,6 +68,6 @@ class Trace(AcceptanceModel):
         if count >= 30:
             return []
         return [
-            f"{count} recorded requests are drawn again and again: the intervals tell of these "
-            "requests, not of the workload that they came from"
+            f"{counted(count, 'recorded request', 'are')} drawn again and again: the intervals "
+            "tell of these requests, not of the workload that they came from"
         ]

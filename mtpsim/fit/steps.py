@@ -19,6 +19,7 @@ from mtpsim.latency import COSTS, CostModel
 from mtpsim.logs.source import Start
 from mtpsim.problems import InputError, Problem, nearest
 from mtpsim.tally import Floats
+from mtpsim.words import counted
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
 NEEDED = ("batch", "depth", "verify")
@@ -97,7 +98,10 @@ def read_steps(path: Path) -> Steps:
     if problems or wrong:
         raise InputError(problems + wrong)
     if len(values) < 4:
-        message = f"{len(values)} steps are given; at least 4 are needed to fit and to check"
+        message = (
+            f"{counted(len(values), 'step', 'are')} given; at least 4 are needed to fit and to "
+            "check"
+        )
         raise InputError([Problem(str(path), "", None, message)])
     columns = {name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS}
     return Steps(**columns)

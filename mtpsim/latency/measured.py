@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.latency.base import Floats
 from mtpsim.latency.costs import CostModel
 from mtpsim.latency.times import Milliseconds, Times
+from mtpsim.words import counted
 
 Row = Annotated[list[Milliseconds], Field(min_length=2)]
 
@@ -53,8 +54,8 @@ class Table(CostModel):
         wrong = super().wrong_lengths(depth)
         if len(self.verify[0]) != depth + 1:
             wrong["verify"] = (
-                f"rows of {len(self.verify[0])} times are given, but the acceptance model has "
-                f"depth {depth}: give {depth + 1}, for depths 0 to {depth}"
+                f"rows of {counted(len(self.verify[0]), 'time')} are given, but the acceptance "
+                f"model has depth {depth}: give {depth + 1}, for depths 0 to {depth}"
             )
         return wrong
 

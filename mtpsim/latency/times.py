@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pydantic import Discriminator, Field, Tag
 
 from mtpsim.spec import Spec
+from mtpsim.words import counted
 
 Floats = npt.NDArray[np.float64]
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
@@ -48,8 +49,8 @@ def by_depth(times: Times, depth: int) -> Floats:
         return np.full(depth, float(times))
     if len(times) != depth:
         raise ValueError(
-            f"{len(times)} times are given, but the acceptance model has depth {depth}: give "
-            f"{depth}, one a depth, or a single number for all"
+            f"{counted(len(times), 'time', 'are')} given, but the acceptance model has depth "
+            f"{depth}: give {depth}, one a depth, or a single number for all"
         )
     return np.array(times, float)
 

@@ -54,7 +54,7 @@ def detect(path: Path) -> Format:
 def _without_drafts(start: Start) -> str:
     """Say of a log of an engine that nothing at its beginning is about drafts; else nothing."""
     for mark, (engine, option, told) in SILENT.items():
-        if mark in start.text:
+        if mark in start.text and told not in start.text:
             return (
                 f": it looks like {engine}'s, but nothing at its beginning tells of drafts; "
                 f"{engine} writes `{told}` where it runs with {option}"
@@ -110,8 +110,11 @@ def read_logs(
     try:
         found = {kind.engine for kind in formats.values()}
         return reducer.finish(" and ".join(sorted(found)), sources)
-    except (EntryError, QuestionError) as error:
-        raise InputError([Problem(str(paths[0]), "", None, str(error))]) from None
+    except QuestionError as question:
+        raise InputError([Problem(str(paths[0]), "", None, str(question))]) from None
+    except EntryError as nothing:
+        message = f"{nothing}{_without_drafts(Start(paths[0]))}"
+        raise InputError([Problem(str(paths[0]), "", None, message)]) from None
 
 
 def _check_engines(formats: dict[Path, Format]) -> None:

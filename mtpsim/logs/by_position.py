@@ -8,6 +8,7 @@ import numpy as np
 
 from mtpsim.logs.entry import Counts, EntryError, QuestionError
 from mtpsim.theory import survival
+from mtpsim.words import counted
 
 ROUNDED = 6e-4  # what rounding to three digits does, and a little
 
@@ -29,8 +30,8 @@ def counts_of(rates: list[float], rounds: int, accepted: int) -> Counts:
             return _whole(found, rounds, accepted)
     raise EntryError(
         f"rates by position sum to {sum(rates):.4g} a round, and their products to "
-        f"{sum(products(rates)):.4g}, but {accepted} drafts in {rounds} rounds are "
-        f"{accepted / max(rounds, 1):.4g}"
+        f"{sum(products(rates)):.4g}, but {counted(accepted, 'draft')} in "
+        f"{counted(rounds, 'round')} are {accepted / max(rounds, 1):.4g}"
     )
 
 

@@ -9,8 +9,11 @@ from itertools import pairwise
 from operator import gt
 from typing import Any, Literal
 
+from mtpsim.words import counted
+
 Unit = Literal["request", "window", "total"]
 Counts = list[int]
+
 UNTOLD = 0  # draft length under which rounds stand whose own length was not recorded
 MOST = 2**53  # rounds, drafts or tokens: no log counts so far
 LONGEST = 1e12  # ms, thirty years
@@ -77,9 +80,11 @@ class Entry:
             if (value := getattr(self, name)) is not None:
                 check_count(name, value)
         if self.drafted is not None and self.accepted > self.drafted:
-            raise EntryError(f"{self.accepted} drafts are accepted of {self.drafted} drafted")
+            raise EntryError(
+                f"{counted(self.accepted, 'draft', 'are')} accepted of {self.drafted} drafted"
+            )
         if not self.rounds and self.accepted:
-            raise EntryError(f"{self.accepted} drafts are accepted in no round")
+            raise EntryError(f"{counted(self.accepted, 'draft', 'are')} accepted in no round")
         self._check_times()
         self._check_histogram()
         self._check_rounds()
@@ -112,7 +117,8 @@ class Entry:
             beyond = [j for j, n in enumerate(row) if n and most is not None and j > most]
             if beyond:
                 raise EntryError(
-                    f"the histogram has rounds that accept {beyond[0]} of {most} drafts"
+                    f"the histogram has rounds that accept {beyond[0]} of "
+                    f"{counted(most or 0, 'draft')}"
                 )
         if self.drafted is not None and UNTOLD not in self.histogram:
             drafted = sum(length * sum(row) for length, row in self.histogram.items())
@@ -131,7 +137,7 @@ class Entry:
         if min(accepted, default=0) < 0 or any(map(gt, accepted, limits)):
             rounds = enumerate(zip(accepted, limits, strict=True), 1)
             number, (a, limit) = next((n, r) for n, r in rounds if not 0 <= r[0] <= r[1])
-            raise EntryError(f"round {number} accepts {a} of {limit} drafts")
+            raise EntryError(f"round {number} accepts {a} of {counted(limit, 'draft')}")
         if drafted and self.drafted is not None:
             _agree("their drafts", sum(drafted), "drafted", self.drafted)
 
@@ -145,7 +151,8 @@ class Entry:
         for j, (before, here) in enumerate(pairwise(falls), 1):
             if here > before:
                 raise EntryError(
-                    f"position {j} accepts {here} drafts, but only {before} rounds can reach it"
+                    f"position {j} accepts {counted(here, 'draft')}, but only "
+                    f"{counted(before, 'round')} can reach it"
                 )
 
 

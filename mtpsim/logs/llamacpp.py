@@ -9,13 +9,17 @@ from dataclasses import replace
 from mtpsim.logs.by_position import counts_of
 from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, maybe_whole, read_error, whole
 from mtpsim.logs.format import Answers, json_format, line_format
+from mtpsim.words import counted
 
 
 def _timings(table: Json, document: Json, answers: Answers) -> Entry:
     """A response: what is not an accepted draft came one a round."""
     tokens, accepted = whole(table, "predicted_n"), whole(table, "draft_n_accepted")
     if accepted > tokens:
-        raise EntryError(f"{accepted} drafts are accepted, but only {tokens} tokens were generated")
+        raise EntryError(
+            f"{counted(accepted, 'draft', 'are')} accepted, but only "
+            f"{counted(tokens, 'token', 'were')} generated"
+        )
     return Entry(
         *("request", tokens - accepted, accepted, maybe_whole(table, "draft_n"), answers.depth),
         tokens,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.logs.entry import UNTOLD, Counts, Entry, EntryError, QuestionError, Unit
+from mtpsim.words import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -196,7 +197,7 @@ class Reducer:
 
     def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
         if (entry.drafted or 0) > DEEPEST * entry.rounds:
-            told = f"{entry.drafted} drafts in {entry.rounds} rounds"
+            told = f"{counted(entry.drafted or 0, 'draft')} in {counted(entry.rounds, 'round')}"
             raise EntryError(f"{told}: over {DEEPEST} a round, more than any engine drafts")
         by_length = level in LEVELS[:2] and UNTOLD not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
@@ -206,7 +207,8 @@ class Reducer:
             most = max(accepted, deepest * by_length)
             if most or depth > DEEPEST:
                 raise EntryError(
-                    f"{depth} drafts a round can't be: here are {most}; 1 to {DEEPEST} are possible"
+                    f"{counted(depth, 'draft')} a round can't be: here are {most}; 1 to {DEEPEST} "
+                    "are possible"
                 )
         if depth and not by_length and self.depths and depth not in self.depths:
             raise EntryError(
@@ -313,7 +315,8 @@ class Reducer:
         if bare or not longest:
             raise QuestionError("does not tell how many drafts a round proposes: say --depth K")
         if not self._told:
-            self.notes[f"taken for {longest} drafts a round, the most that were accepted"] = None
+            told = f"taken for {counted(longest, 'draft')} a round, the most that were accepted"
+            self.notes[told] = None
             return longest
         return max(longest, -(-self._drafted // self._told))
 
@@ -347,7 +350,7 @@ class Reducer:
 
     def _say(self, level: Level) -> None:
         if self._without:
-            self.notes[f"{self._without:,} entries without a round were left aside"] = None
+            self.notes[f"{counted(self._without, 'entry')} without a round: left aside"] = None
         if len(self.levels) > 1:
             told = ", ".join(f"{n:,} {level}" for level, n in self.levels.items())
             self.notes[f"entries differ in detail ({told}); the poorest counts"] = None

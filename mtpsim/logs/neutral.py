@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from mtpsim.logs.entry import (
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format
 from mtpsim.logs.source import Start, Told, lines
 from mtpsim.problems import nearest
+from mtpsim.words import counted
 
 COLUMNS = ("request", "accepted", "drafted", "seconds")
 CSV_NEEDS = ("request", "accepted")
@@ -47,7 +49,9 @@ def _entry(
 ) -> Entry:
     for name, found in (("drafted", drafted), ("seconds", seconds)):
         if found and len(found) != len(accepted):
-            raise EntryError(f"{len(accepted)} rounds are accepted but {len(found)} are {name}")
+            raise EntryError(
+                f"{counted(len(accepted), 'round', 'are')} accepted but {len(found)} are {name}"
+            )
     if any(type(s) not in (int, float) or not 0 < s < float("inf") for s in seconds):
         raise EntryError("'seconds' must be above 0, for each round")
     return Entry(
@@ -112,7 +116,8 @@ def _header(line: str) -> list[str]:
     header = _cells(line)
     missing = [name for name in CSV_NEEDS if name not in header]
     if missing:
-        raise EntryError(f"has no column {missing[0]!r}{nearest(missing[0], header)}")
+        told = _parted(line) or f"has no column {missing[0]!r}{nearest(missing[0], header)}"
+        raise EntryError(told)
     return header
 
 
@@ -127,13 +132,13 @@ def _add_row(
     requests: dict[str, _Request], number: int, header: list[str], cells: list[str]
 ) -> None:
     if len(cells) != len(header):
-        raise EntryError(f"has {len(cells)} cells, but the header has {len(header)}")
+        raise EntryError(f"has {counted(len(cells), 'cell')}, but the header has {len(header)}")
     row = dict(zip(header, cells, strict=True))
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
     seconds = [_number(row["seconds"])] if "seconds" in row else []
     if drafted and accepted > drafted[0]:
-        raise EntryError(f"accepted {accepted} of {drafted[0]} drafts")
+        raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
     request = requests.setdefault(row["request"], _Request(number))
     request.accepted.append(accepted)
     request.drafted += drafted
@@ -206,11 +211,22 @@ def hint(start: Start) -> str:
         names = list(document) if isinstance(document, dict) else []
         return nearest("accepted", names).replace("did you mean", '"accepted" is not there, but')
     first = start.text.splitlines()[0]
-    for sign, called in ((";", "';'"), ("\t", "tabs")):
-        if set(CSV_NEEDS) <= {name.strip() for name in first.split(sign)}:
-            return f": its columns are parted by {called}, csv has ','"
+    if parted := _parted(first):
+        return f": {parted}"
     header = [name.strip() for name in first.split(",")]
     missing = [name for name in CSV_NEEDS if name not in header]
     if len(header) < 2 or len(missing) == len(CSV_NEEDS):
         return ""
     return f": no column {missing[0]!r}{nearest(missing[0], header)}"
+
+
+def _parted(header: str) -> str:
+    """By what else than commas the columns of a CSV file are parted; else nothing."""
+    for sign, called in ((";", "';'"), ("\t", "tabs")):
+        names = [name.strip() for name in header.split(sign)]
+        if len(names) > 1 and all(re.fullmatch(r'"?\w+"?', name) for name in names):
+            return (
+                f"its columns are parted by {called}, csv has ',' (and a point in its numbers: "
+                "0.25, not 0,25)"
+            )
+    return ""

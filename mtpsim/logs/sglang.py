@@ -17,6 +17,7 @@ from mtpsim.logs.entry import (
     read_error,
 )
 from mtpsim.logs.format import Answers, json_format, line_format
+from mtpsim.words import counted
 
 _NAMES = {
     "rounds": ["spec_verify_ct"],
@@ -44,7 +45,8 @@ def _request(table: Json, document: Json, answers: Answers) -> Entry:
 def _check_length(stated: float | None, tokens: int, rounds: int) -> None:
     if stated is not None and abs(stated - tokens / rounds) > 0.006:
         raise EntryError(
-            f"spec_accept_length is {stated:g}, but {tokens} tokens in {rounds} verifications "
+            f"spec_accept_length is {stated:g}, but {counted(tokens, 'token')} in "
+            f"{counted(rounds, 'verification')} "
             f"are {tokens / rounds:.4g}"
         )
 
@@ -57,8 +59,8 @@ def _without_bonus(entry: Entry, tokens: int) -> Entry:
     if not entry.histogram and abs(entry.accepted - tokens) <= last:
         return replace(entry, accepted=entry.accepted - entry.rounds)
     raise EntryError(
-        f"{entry.accepted} accepted drafts in {entry.rounds} rounds make "
-        f"{entry.accepted + entry.rounds} tokens, but completion_tokens is {tokens}"
+        f"{counted(entry.accepted, 'accepted draft')} in {counted(entry.rounds, 'round')} make "
+        f"{counted(entry.accepted + entry.rounds, 'token')}, but completion_tokens is {tokens}"
     )
 
 

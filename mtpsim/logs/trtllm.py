@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, of_request
 from mtpsim.logs.format import Answers, json_format
+from mtpsim.words import counted
 
 _NAMES = {
     "rounds": ["num_spec_steps"],
@@ -24,7 +25,8 @@ def _choice(table: Json, document: Json, answers: Answers) -> Entry:
     rate = maybe_number(inner, "acceptance_rate")
     if rate is not None and entry.drafted and abs(rate - entry.accepted / entry.drafted) > 0.006:
         raise EntryError(
-            f"acceptance_rate is {rate:g}, but {entry.accepted} accepted of {entry.drafted} drafts "
+            f"acceptance_rate is {rate:g}, but {entry.accepted} accepted of "
+            f"{counted(entry.drafted, 'draft')} "
             f"are {entry.accepted / entry.drafted:.4g}"
         )
     return entry

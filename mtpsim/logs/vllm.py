@@ -21,6 +21,7 @@ from mtpsim.logs.entry import (
 )
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format, line_format
 from mtpsim.logs.source import Told, lines
+from mtpsim.words import counted
 
 _NUMBER = r"([-\d.]+)"
 _LINE = re.compile(
@@ -74,7 +75,10 @@ def _since_start(found: re.Match[str]) -> Entry:
     """Counters since the start; its accepted tokens count past a rejection, its emitted do not."""
     depth, _, drafted, emitted = (int(found[n]) for n in range(1, 5))
     if not depth or drafted % depth:
-        raise EntryError(f"{drafted} drafts are no multiple of {depth} speculative tokens")
+        raise EntryError(
+            f"{counted(drafted, 'draft', 'are')} no multiple of "
+            f"{counted(depth, 'speculative token')}"
+        )
     rounds = drafted // depth
     return Entry("window", rounds, emitted - rounds, drafted, depth, emitted)
 

@@ -25,6 +25,7 @@ from mtpsim.report.style import (
     share_limits,
     subtitle_of,
 )
+from mtpsim.words import counted
 
 KEY = "latency.batch"
 
@@ -45,7 +46,7 @@ def batch_figure(result: Document) -> Figure:
     note = "The bar at the foot is the fastest depth; grey: off. "
     if any(group["turns"] for group in groups):
         note += "Dashed: where drafting starts or stops to pay, with its interval. "
-    frame.note(note + (f"{rest} more groups are not shown." if rest else ""))
+    frame.note(note + (f"{counted(rest, 'more group', 'are')} not shown." if rest else ""))
     return frame.figure
 
 

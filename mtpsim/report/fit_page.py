@@ -14,6 +14,7 @@ from mtpsim.fit.model import Fitted
 from mtpsim.fit.times import Times
 from mtpsim.report.document import Floats
 from mtpsim.report.style import GREY, INK, LINES, MARKER, Frame, panel_title, write
+from mtpsim.words import counted
 
 SHOWN = 4  # models drawn: the chosen one, then the best of each other kind
 
@@ -132,8 +133,8 @@ def times_figure(times: Times) -> Figure:
     )
     frame = Frame(
         verdict[0].upper() + verdict[1:],
-        f"{times.samples.size:,} rounds, mean {times.samples.mean():.2f} ms · grey: measured; "
-        "lines: fitted laws",
+        f"{counted(times.samples.size, 'round')}, mean {times.samples.mean():.2f} ms · grey: "
+        "measured; lines: fitted laws",
     )
     axes = frame.axes[0]
     ratio = times.samples / times.samples.mean()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.report.document import MISSING, Document, fixed
 from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,11 +51,12 @@ def log_sentences(found: Document) -> list[str]:
     skipped = sum(file["skipped"] for file in log["files"])
     names = ", ".join(sorted({file["format"] for file in log["files"]}))
     told = (
-        f"{log['engine']} ({names}): {log['entries']:,} {log['unit']}s, {log['rounds']:,} rounds "
-        f"of up to {log['depth']} drafts, told by {log['level']}"
+        f"{log['engine']} ({names}): {counted(log['entries'], log['unit'])}, "
+        f"{counted(log['rounds'], 'round')} of up to {counted(log['depth'], 'draft')}, told by "
+        f"{log['level']}"
     )
     if skipped:
-        told += f"; {skipped:,} broken entries were skipped"
+        told += f"; {counted(skipped, 'broken entry', 'were')} skipped"
     interval = f" [{length['low']:.4f}, {length['high']:.4f}]"
     return [told + f". Accept length {length['mean']:.4f}{interval * found['rates']['clustered']}."]
 

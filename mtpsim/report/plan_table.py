@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.plan import Design, Planned, Question
+from mtpsim.plan import EFFECT, Design, Planned, Question
 from mtpsim.report.terminal import console_on, new_table, plain, say, show_table
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,10 +29,11 @@ def print_plan(planned: Planned) -> None:
         console.print()
         _print_lengths(planned, console)
     console.print()
+    usual = " (the default of --delta)" if planned.effect == EFFECT else " (--delta)"
     say(
         console,
-        f"Requests are those for {100 * planned.effect:g} % (--delta), whatever the difference in "
-        "the model is. Independent: each run has requests of its own. Paired: both runs answer the "
+        f"Requests are those for {100 * planned.effect:g} %{usual}, whatever the difference in the "
+        "model is. Independent: each run has requests of its own. Paired: both runs answer the "
         "same prompts greedily, so that the text is the same; compare request by request. "
         "Verified: share of simulated benchmarks of that size that decide right, and whose "
         "interval misses the truth.",
@@ -42,7 +44,7 @@ def heading(planned: Planned) -> str:
     """``To find a difference of 1 % with probability 0.9, at 95 % confidence ...``."""
     length = "recorded length"
     for name, value in planned.horizon.items():
-        length = f"{value:,} {name}"
+        length = counted(value, name.removesuffix("s"))
     return (
         f"To find a difference of {100 * planned.effect:g} % with probability {planned.power:g}, "
         f"or to know a speedup to ±{100 * planned.effect:g} %, at {100 * planned.confidence:g} % "
@@ -85,7 +87,7 @@ def warning(question: Question) -> str:
         return ""
     return (
         f"{_begin(question)}: who takes rounds for independent would run "
-        f"{naive.requests:,} requests instead of {right.requests:,}, and decide right in "
+        f"{counted(naive.requests, 'request')} instead of {right.requests:,}, and decide right in "
         f"{100 * naive.power:.0f} % of benchmarks."
     )
 

@@ -41,6 +41,7 @@ from mtpsim.report.style import (
     write,
 )
 from mtpsim.report.swept import Along, Grid, ink_on
+from mtpsim.words import counted
 
 SECOND = (0, (8, 2))
 """Dashes of policies for which no colour is left."""
@@ -289,7 +290,7 @@ def _busiest(adaptive: Document, names: Sequence[str]) -> str:
         return "No policy changes its depth in this request"
     most, least = max(turns, key=turns.__getitem__), min(turns, key=turns.__getitem__)
     rounds = len(drawn[most]["depth"])
-    text = f"{most} changes its depth {_times(turns[most])} in {rounds} rounds"
+    text = f"{most} changes its depth {_times(turns[most])} in {counted(rounds, 'round')}"
     return text if turns[least] == turns[most] else f"{text}, {least} {_times(turns[least])}"
 
 
@@ -384,4 +385,4 @@ def _fastest_learner(point: Document) -> str:
     rounds, name = min(found)
     if rounds == 0:
         return f"{name} follows a change of the text at once, either way"
-    return f"{name} is half-way to its new depth within {rounds} rounds, either way"
+    return f"{name} is half-way to its new depth within {counted(rounds, 'round')}, either way"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+from mtpsim.words import counted
+
 SILENT_SECONDS = 1.0
 LINE_SECONDS = 2.0
 LINE_FRACTION = 0.1
@@ -44,7 +46,7 @@ class Reporter(Protocol):
 
 def status(requests: int, half_width: float | None, target: float | None) -> str:
     """``12,000 requests, ±0.31 % (target ±0.1 %)``."""
-    parts = [f"{requests:,} requests"] if requests else []
+    parts = [counted(requests, "request")] if requests else []
     if half_width is not None and half_width < float("inf"):
         parts.append(f"±{100 * half_width:.2g} %")
     text = ", ".join(parts)

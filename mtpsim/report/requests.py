@@ -5,6 +5,7 @@ from __future__ import annotations
 from mtpsim.report.document import MISSING, Document, best_depth, known
 from mtpsim.report.policies import best_policy
 from mtpsim.report.sheet import Column, Row, Sheet
+from mtpsim.words import counted
 
 TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
 
@@ -14,9 +15,9 @@ def tail_sentence(point: Document) -> str:
     best, rounds = best_depth(point), _rounds(point)
     depth: Document = next((d for d in point["depths"] if d["depth"] == best), {})
     if rounds:
-        text = f"{rounds:,} rounds of a request at depth {best} take"
-        text = text if rounds > 1 else f"A request of one round at depth {best} takes"
-        return _takes(text, depth)
+        text = f"A request of one round at depth {best} takes"
+        many = f"{counted(rounds, 'round')} of a request at depth {best} take"
+        return _takes(many if rounds > 1 else text, depth)
     return _takes(f"A request at depth {best} takes", depth)
 
 
@@ -32,8 +33,8 @@ def length_sentence(point: Document) -> str:
     if not rounds:
         return ""
     return (
-        f"Each request is {rounds:,} rounds long, which make more text at some depths than at "
-        "others: compare speeds, not times; or state `tokens`."
+        f"Each request is {counted(rounds, 'round')} long, which makes more text at some depths "
+        "than at others: compare speeds, not times; or state `tokens`."
     )
 
 

@@ -21,6 +21,7 @@ from matplotlib.ticker import FixedLocator
 
 from mtpsim.report.document import Document, Floats, level, point_label, title
 from mtpsim.report.draw import BEYOND
+from mtpsim.words import counted
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -319,7 +320,7 @@ def subtitle_of(result: Document, what: str) -> str:
     """Say what is shown and on how much it rests."""
     parts = [title(result), what]
     if len(result["points"]) == 1:
-        parts.append(f"{result['points'][0]['requests']:,} requests")
+        parts.append(counted(result["points"][0]["requests"], "request"))
     return " · ".join(part for part in parts if part)
 
 

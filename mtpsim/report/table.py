@@ -32,6 +32,7 @@ from mtpsim.report.sheet import Column, Row, Sheet
 from mtpsim.report.terminal import drawn, say, show_widest
 from mtpsim.report.trial_table import findings, print_sweep_trial, print_trial
 from mtpsim.report.uncertain_table import print_uncertain
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,7 +128,7 @@ def _print_point(result: Document, point: Document, console: Console) -> None:
 
 def sample_sentence(result: Document, point: Document) -> str:
     """What the numbers rest on."""
-    text = f"{point['requests']:,} requests, {point['rounds']:,} rounds, "
+    text = f"{counted(point['requests'], 'request')}, {counted(point['rounds'], 'round')}, "
     text += f"{level(result, [point])} intervals"
     if point.get("interrupted"):
         return text + "; interrupted before the end"
@@ -147,7 +148,7 @@ def undecided_sentence(point: Document) -> str:
     needed = [int(error.get("requests_needed") or 0) for error in undecided.values()]
     if not all(needed):
         return text + "."
-    return text + f"; {max(needed):,} more requests would settle it."
+    return text + f"; {counted(max(needed), 'more request')} would settle it."
 
 
 def _print_warnings(warnings: Sequence[str], console: Console) -> None:

@@ -24,6 +24,7 @@ from mtpsim.report.style import (
     write,
 )
 from mtpsim.report.uncertain_table import WORTH_SAYING
+from mtpsim.words import counted
 
 MOST_INPUTS = 12
 
@@ -36,7 +37,10 @@ def uncertainty_figure(result: Document) -> Figure:
         f"Depth {found['depth']} loses least, {100 * best['regret']:.2g} % on average; it is the "
         f"fastest with probability {best['best']:.2f}"
     )
-    drawn = f"{found['draws']:,} draws of the uncertain inputs, {found['requests']:,} requests each"
+    drawn = (
+        f"{found['draws']:,} draws of the uncertain inputs, "
+        f"{counted(found['requests'], 'request')} each"
+    )
     subtitle = " · ".join(part for part in (title(result), drawn) if part)
     frame = Frame(heading, subtitle, panels=2, size=(9.2, 4.3), left=1.9)
     tornado, costs = frame.axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mtpsim.report.document import Document, fixed, short_names, value_text
 from mtpsim.report.sheet import Column, Row, Sheet
 from mtpsim.report.terminal import drawn, say, show_table
+from mtpsim.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +111,7 @@ def robust_sentence(declared: Document) -> str:
     depth = declared["depths"][declared["depth"]]
     where = where_text(depth["where"])
     return (
-        f"Over {declared['scenarios']:,} scenarios depth {declared['depth']} is safest: it loses "
-        f"at most {100 * depth['regret']['mean']:.2f} % (surely below "
+        f"Over {counted(declared['scenarios'], 'scenario')} depth {declared['depth']} is safest: "
+        f"it loses at most {100 * depth['regret']['mean']:.2f} % (surely below "
         f"{100 * depth['regret']['high']:.2f} %), where {where}."
     )
