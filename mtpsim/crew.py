@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from mtpsim.interrupts import held
 from mtpsim.options import PATIENCE, ExecutorChoice
 from mtpsim.problems import InputError, Problem
 from mtpsim.simulate import tally_block
@@ -61,7 +62,9 @@ class Crew:
 
     def close(self) -> None:
         """Send everybody home."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with held:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True)
 
 
 def cores() -> int:

@@ -15,12 +15,13 @@ from concurrent.futures import (
 
 from mtpsim.blocks import Stretch, asked_at, blocks_for, edge
 from mtpsim.crew import Crew, LostWorkersError
+from mtpsim.interrupts import held
 from mtpsim.tally import Tally
 from mtpsim.work import Work, WorkerMismatchError
 
 IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
 TRIES = 3  # of a block that fails, before it is given up
-GLANCE = 2.0  # seconds between two looks whether the workers can still be reached
+GLANCE = 0.5  # seconds between two looks whether workers can be reached, and for Ctrl-C
 LOST = (BrokenExecutor, CancelledError, TimeoutError, LostWorkersError, ConnectionError)
 
 
@@ -58,7 +59,8 @@ class Queue:
 
         """
         while True:
-            self._fill(block)
+            with held:
+                self._fill(block)
             try:
                 tally = self._wait(block)
             except LOST as error:
@@ -75,9 +77,10 @@ class Queue:
 
     def cancel(self) -> None:
         """Drop what is under way."""
-        for future in self._under_way.values():
-            future.cancel()
-        self._under_way.clear()
+        with held:
+            for future in self._under_way.values():
+                future.cancel()
+            self._under_way.clear()
 
     def _fill(self, head: int) -> None:
         most = 1 if head < self._careful else IN_FLIGHT * self._crew.count
@@ -101,16 +104,19 @@ class Queue:
     def _wait(self, block: int) -> Tally:
         """Wait for a block as long as any block is being finished."""
         future, heard = self._under_way[block], time.monotonic()
-        while not future.done():
-            open_ = [f for f in self._under_way.values() if not f.done()]
-            done, _ = wait(open_, self._glance, FIRST_COMPLETED)
-            if self._crew.cut_off and not future.done():
+        while True:
+            with held:
+                open_ = [f for f in self._under_way.values() if not f.done()]
+                if future not in open_:
+                    return future.result()
+                done, _ = wait(open_, self._glance, FIRST_COMPLETED)
+                late = not future.done()
+            if late and self._crew.cut_off:
                 raise LostWorkersError("the way to the workers is lost")
             if done:
                 heard = time.monotonic()
             elif self._crew.patience and time.monotonic() - heard >= self._crew.patience:
                 raise TimeoutError(f"no block was finished for {self._crew.patience:g} seconds")
-        return future.result()
 
     @property
     def _glance(self) -> float:

@@ -14,6 +14,7 @@ from mtpsim.crew import Crew, LostWorkersError, crew_of
 from mtpsim.experiment import Experiment
 from mtpsim.identity import content_hash, work_hash
 from mtpsim.in_order import PoisonBlockError
+from mtpsim.interrupts import careful
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.measured import Document, Measured
 from mtpsim.options import PATIENCE, ExecutorChoice
@@ -72,7 +73,7 @@ def run(
     failures: list[str] = []
     stop: BaseException | None = None
     variants = [variants_of(point.experiment) for point in points]
-    with crew_of(choice or ExecutorChoice(), patience) as crew:
+    with careful(), crew_of(choice or ExecutorChoice(), patience) as crew:
         for number, (point, some) in enumerate(zip(points, variants, strict=True)):
             job = PointJob(number, len(points), point, watcher or Silent(), part)
             stop = _one(job, some, crew, saved or Nowhere())

@@ -5,20 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mtpsim import store
 from mtpsim.experiment import Experiment
 from mtpsim.explain import definition
 from mtpsim.identity import content_hash, work_hash
+from mtpsim.interrupts import held
 from mtpsim.measured import Document
 from mtpsim.options import RunOptions
 from mtpsim.problems import InputError, Problem
 from mtpsim.result import Result
 from mtpsim.words import counted
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
 EDITED = "was edited after the run: this is what it says now"
@@ -158,7 +155,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     from mtpsim.job import run
     from mtpsim.report.progress import progress
 
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    signal.signal(signal.SIGTERM, held.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         told = f"an earlier run left {counted(saved.torn, 'torn record')}: what was lost runs again"
@@ -182,11 +179,6 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     if options.part != (1, 1):
         result.document["provenance"]["part"] = _part(options)
     return result
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    # A scheduler's SIGTERM deserves the same care as Ctrl-C: what was done is saved.
-    raise KeyboardInterrupt
 
 
 def show(document: Document, options: RunOptions) -> int:
