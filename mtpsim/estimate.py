@@ -154,7 +154,7 @@ def break_even_rate(means: Floats, layout: Layout) -> Floats:
     rounds = means[..., layout.rounds]
     reached = [means[..., layout.accepted(k)][..., k - 2] for k in range(2, layout.depth + 1)]
     chance = np.stack([rounds[..., 1], *reached], -1) / rounds[..., 1:]
-    never = np.where(spare < 0, np.inf, -np.inf)
+    never = np.where(spare > 0, -np.inf, np.inf)
     # Control variates may take a chance below 0, where it says as little as one of 0.
     return np.where(chance <= 0, never, rate - _ratio(spare, chance))
 

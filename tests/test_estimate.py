@@ -331,12 +331,11 @@ def test_quantities_of_policies():
 def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
     never = MEANS.copy()
     never[0, LAYOUT.accepted(2)] = 0
-    never[0, LAYOUT.seconds] = [76, 98, 900]
-    assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
-    faster = never.copy()  # though the draft is never reached
-    faster[0, LAYOUT.seconds] = [76, 98, 60]
-    assert estimate.break_even_rate(faster, LAYOUT)[0, 1] == -np.inf
-    never[0, LAYOUT.accepted(2)] = -0.1  # a chance that control variates took below 0
+    never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
+    for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # and may gain all the same
+        never[0, LAYOUT.seconds] = [76, 64, time]
+        assert estimate.break_even_rate(never, LAYOUT)[0, 1] == rate
+    never[0, LAYOUT.accepted(2)] = -0.1  # by control variates
     assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
     slow = MEANS.copy()
     slow[0, LAYOUT.seconds] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
