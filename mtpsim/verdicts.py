@@ -8,9 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-QUANTILES = (
-    6  # that are tried, by turns too narrow and too wide: each follows from the total before
-)
+QUANTILES = 6  # that are tried, by turns too narrow and too wide, each from the total before
 Verdict = Literal["holds", "fails", "undecided"]
 
 
