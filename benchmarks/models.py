@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.compile import Plan, plan_of
-from mtpsim.exact import solve
-from mtpsim.kernels.positions import simulate_positions
-from mtpsim.kernels.rounds import simulate_rounds
+from mtpsim.engine.compile import Plan, plan_of
+from mtpsim.exact.chain_solver import solve
+from mtpsim.kernels.round_clock import simulate_rounds
+from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import Latency
 
 RATES = np.array([[0.80, 0.74, 0.67]])

@@ -8,12 +8,12 @@ from dataclasses import replace
 from models import DEPTH, LATENCY, ROUNDS, chain_of, kernel_run
 from tables import Table, best
 
-from mtpsim.adaptive import Adaptive
-from mtpsim.compile import plan_of
-from mtpsim.contest import contest_of
+from mtpsim.config.adaptive import Adaptive
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.policy_player import contest_of
+from mtpsim.engine.simulate import play_policies
 from mtpsim.latency import Latency
 from mtpsim.policy import RULES
-from mtpsim.simulate import play_policies
 
 POLICIES = [
     {"rule": "fixed", "depth": DEPTH},

@@ -35,7 +35,7 @@ from models import MODELS, ROUNDS, chain_of, plan
 from rich.console import Console
 from tables import Table, best
 
-from mtpsim.simulate import tally_block
+from mtpsim.engine.simulate import tally_block
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from tables import Table, best
 
 from mtpsim.acceptance import AcceptanceChain, Regime
 from mtpsim.kernels.philox import LANES, PATH, TILE, VERIFY, words_at
-from mtpsim.report.style import BLUE, INK, VERMILION, Frame, panel_title
+from mtpsim.report.figures.style import BLUE, INK, VERMILION, Frame, panel_title
 
 CLOCKS = {"round": "round clock", "token": "token clock"}
 # Of each axis: its name, its values, and the growth from first to last that is allowed.

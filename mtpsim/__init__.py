@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mtpsim.experiment import Experiment, load, parse
+    from mtpsim.benchmark.power import plan_benchmark
+    from mtpsim.common.errors import InputError
+    from mtpsim.config.experiment import Experiment, load, parse
+    from mtpsim.engine.options import ExecutorChoice
     from mtpsim.fit.model import fit_log
-    from mtpsim.job import run
     from mtpsim.logs import read_logs
-    from mtpsim.options import ExecutorChoice
-    from mtpsim.plan import plan_benchmark
-    from mtpsim.problems import InputError
-    from mtpsim.result import Result
+    from mtpsim.results.document import Result
+    from mtpsim.runs.run import run
 
 _HOMES = {
-    "Experiment": "experiment",
-    "load": "experiment",
-    "parse": "experiment",
+    "Experiment": "config.experiment",
+    "load": "config.experiment",
+    "parse": "config.experiment",
     "fit_log": "fit.model",
-    "run": "job",
+    "run": "runs.run",
     "read_logs": "logs",
-    "ExecutorChoice": "options",
-    "plan_benchmark": "plan",
-    "InputError": "problems",
-    "Result": "result",
+    "ExecutorChoice": "engine.options",
+    "plan_benchmark": "benchmark.power",
+    "InputError": "common.errors",
+    "Result": "results.document",
 }
 
 __all__ = [

@@ -10,8 +10,8 @@ def entry() -> None:
     """Run the command line and leave with its exit code, in peace also where it is interrupted."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it reads every package's name
     try:
-        from mtpsim.cli import main
-        from mtpsim.streams import outlive_readers
+        from mtpsim.cli.main import main
+        from mtpsim.cli.streams import outlive_readers
 
         outlive_readers()
         code = main()

@@ -17,7 +17,7 @@ def no_pictures(monkeypatch):
     def nothing(self, experiment, folder):
         return [folder / "report.html"]
 
-    monkeypatch.setattr("mtpsim.result.Result.save_report", nothing)
+    monkeypatch.setattr("mtpsim.results.document.Result.save_report", nothing)
 
 
 @pytest.fixture
@@ -29,9 +29,8 @@ def pictures(no_pictures, monkeypatch):
 @pytest.fixture(scope="session")
 def requests():
     """Forty requests, as engines would log them."""
-    from engine_logs import EXPERIMENT
-
     import mtpsim
-    from mtpsim.sample_verb import sample_requests
+    from mtpsim.cli.sample import sample_requests
+    from tests.support.engine_logs import EXPERIMENT
 
     return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 40))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.compile import Plan, plan_of, random_key
+from mtpsim.engine.compile import Plan, plan_of, random_key
 from mtpsim.latency import CompiledLatency, Latency
 from verification.mixers import RIGHT
 
@@ -28,7 +28,7 @@ class Case:
 
     @property
     def horizon(self) -> dict[str, int]:
-        """As :func:`mtpsim.exact.solve` takes it."""
+        """As :func:`mtpsim.exact.chain_solver.solve` takes it."""
         return {"rounds": self.rounds, "tokens": self.tokens}
 
     def plan(self, seed: int) -> Plan:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtpsim import cli
+from mtpsim.cli.main import main as cli
 
 CODES, KERNELS = (0, 2, 3), ("run", "fit", "plan", "sample")
 CPU, WALL = 30, 300  # seconds that a command may take: its own, and in all

@@ -21,16 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from mtpsim import estimate
-from mtpsim import theory as closed
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent, Regime
-from mtpsim.compile import plan_of
-from mtpsim.dependence import dependence
-from mtpsim.exact import count_moments, solve, speedups
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.round_traces import record_requests
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import count_moments, solve, speedups
+from mtpsim.formula import closed_form as closed
 from mtpsim.latency import Latency
-from mtpsim.record import record_requests
-from mtpsim.simulate import simulate_requests
-from mtpsim.tally import Tally
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.autocorrelation import dependence
+from mtpsim.stats.moments import Tally
 
 ROUNDS, CONFIDENCE = 100, 0.95
 RATES = [[0.95, 0.9, 0.85], [0.4, 0.3, 0.2]]

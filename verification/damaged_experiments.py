@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 
-from mtpsim.experiment import schema
+from mtpsim.config.experiment import schema
 from verification import damage
 from verification.commands import Finds, command, no_constants
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mtpsim.common.errors import InputError
 from mtpsim.logs import FORMATS, Answers, read_logs
-from mtpsim.problems import InputError
 from verification import damage
 from verification.commands import Finds, HangError, command, in_time, where
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from mtpsim import cli
+from mtpsim.cli.main import main as cli
 from verification import damage
 from verification.commands import Finds, command, no_constants
 from verification.damaged_experiments import TINY

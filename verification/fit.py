@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from mtpsim.acceptance import MODELS
-from mtpsim.exact import solve
+from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.candidates import candidates
-from mtpsim.fit.evidence import Sequence, counts_of
-from mtpsim.fit.goodness import replica
-from mtpsim.fit.maximum import draws, maximise, spread
+from mtpsim.fit.likelihood import Sequence, counts_of
+from mtpsim.fit.mle import draws, maximise, spread
+from mtpsim.fit.replicas import replica
 from mtpsim.logs import Rounds
 
 ROUNDS, DRAWS, TAILS = 60, 400, [0.025, 0.975]

@@ -41,12 +41,12 @@ from verification.damaged_runs import runs  # noqa: E402
 
 
 def no_plots() -> contextlib.AbstractContextManager[object]:
-    return mock.patch("mtpsim.result.Result.save_plots", return_value=[])
+    return mock.patch("mtpsim.results.document.Result.save_plots", return_value=[])
 
 
 def planted_reader(rng: random.Random, folder: Path) -> Finds:
     """A log reader that trusts what it reads."""
-    from mtpsim.logs import source
+    from mtpsim.logs import files as source
 
     def trusting(text: str) -> Any:
         return json.loads(text)
@@ -63,13 +63,13 @@ def planted_check(rng: random.Random, folder: Path) -> Finds:
         return raw | {"latency": raw["latency"] | {"target": raw["latency"]["target"]}}
 
     names = SimpleNamespace(loads=careless, TOMLDecodeError=tomllib.TOMLDecodeError)
-    with mock.patch("mtpsim.experiment.tomllib", names):
+    with mock.patch("mtpsim.config.experiment.tomllib", names):
         return experiments(rng, folder, lambda n: n < 20)
 
 
 def planted_nan(rng: random.Random, folder: Path) -> Finds:
     """An explanation with a NaN in it."""
-    with mock.patch("mtpsim.explain.explain", return_value="speedup nan"):
+    with mock.patch("mtpsim.report.experiment_text.explain", return_value="speedup nan"):
         return experiments(rng, folder, lambda n: n < 30)
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from mtpsim import estimate
-from mtpsim import theory as closed
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent
-from mtpsim.compile import Plan, plan_of
-from mtpsim.exact import solve
-from mtpsim.simulate import simulate_requests
-from mtpsim.tally import Tally
+from mtpsim.engine.compile import Plan, plan_of
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import solve
+from mtpsim.formula import closed_form as closed
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.moments import Tally
 from verification.check import Check, Table
 from verification.coverage import RATES, latency, regime
 
@@ -240,7 +240,7 @@ def write(found: list[Found], runs: int) -> None:
 
 def draw(found: list[Found], runs: int) -> None:
     """A dot a coverage, by quantity; bands of what chance and m may take."""
-    from mtpsim.report.style import BLUE, VERMILION, Frame, panel_title
+    from mtpsim.report.figures.style import BLUE, VERMILION, Frame, panel_title
 
     frame = Frame(
         "Intervals hold the exact value as often as they say",

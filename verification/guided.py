@@ -23,9 +23,9 @@ sys.path[0] = str(ROOT)
 import atheris  # noqa: E402
 
 with atheris.instrument_imports(include=["mtpsim", "tomllib"]):
-    from mtpsim.experiment import parse
+    from mtpsim.common.errors import InputError
+    from mtpsim.config.experiment import parse
     from mtpsim.logs import Answers, read_logs
-    from mtpsim.problems import InputError
 
 from verification.commands import where  # noqa: E402
 from verification.damaged_experiments import EXPERIMENTS  # noqa: E402

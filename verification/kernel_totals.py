@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mtpsim.exact import count_moments, solve
-from mtpsim.simulate import simulate_requests
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import count_moments, solve
 from verification.chains import Case, Floats, random_case
 from verification.scores import Scores, score
 

@@ -7,7 +7,8 @@
 Each mutant is one change in one function. Tests are imported once; each mutant then gets a fork of
 that process, where the code of the function is exchanged and the tests of its module run. Kernels
 run as plain Python (NUMBA_DISABLE_JIT), against a twin that reads the same random words
-(tests/test_by_word.py). Constants of modules, messages of errors and annotations stay as they are.
+(tests/kernels/test_by_word.py). Constants of modules, messages of errors and annotations stay as
+they are.
 A mutant that fails a test, or takes five times as long, is killed. Survivors are printed;
 those that can't be told from the right code have their reason in verification/equivalent.py, which
 says of how many; a reason of more or fewer is an error. A module that is run whole puts its row,
@@ -40,37 +41,47 @@ from verification.check import Check, Table  # noqa: E402
 from verification.equivalent import EQUIVALENT, explained, wrong  # noqa: E402
 from verification.mutants import Mutant, mutants, unchanged  # noqa: E402
 
-TALLIES, WORDS = "tests/test_tally_properties.py", "tests/test_by_word.py"
-PATHS, NOISE = "tests/test_path.py", "tests/test_noise_words.py"
-PROPERTIES = ("tests/test_formula_properties.py", "tests/test_chain_properties.py", TALLIES)
-REPLAY = "tests/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
+TALLIES, WORDS = "tests/stats/test_moments_properties.py", "tests/kernels/test_by_word.py"
+PATHS, NOISE = "tests/kernels/test_acceptance.py", "tests/kernels/test_noise.py"
+PROPERTIES = (
+    "tests/formula/test_properties.py",
+    "tests/acceptance/test_chain_properties.py",
+    TALLIES,
+)
+REPLAY = "tests/acceptance/test_replay.py::test_replay_and_exact_are_what_a_loop_by_hand_finds"
 ESTIMATE = "not (candidates or losses or sentence or verdicts or columns_of_a_depth)"  # of others
 MODULES: dict[str, tuple[str, ...]] = {  # arguments for pytest
     "theory": (
-        "tests/test_theory.py",
+        "tests/formula/test_closed_form.py",
         *PROPERTIES,
         "-k",
         "test_theory or closed or break or conversions",
     ),
     "tally": (
         *PROPERTIES,
-        "tests/test_estimate.py",
+        "tests/stats/test_estimators.py",
         "-k",
         "tallies or delta_is or spread_needs",
     ),
-    "exact": ("tests/test_exact.py", REPLAY, *PROPERTIES, "-k", "not columns_of_a_depth"),
-    "estimate": ("tests/test_estimate.py", *PROPERTIES, "-k", ESTIMATE),
+    "exact": (
+        "tests/exact/test_chain_solver.py",
+        REPLAY,
+        *PROPERTIES,
+        "-k",
+        "not columns_of_a_depth",
+    ),
+    "estimate": ("tests/stats/test_estimators.py", *PROPERTIES, "-k", ESTIMATE),
     "kernels.rounds": (WORDS, "-k", "round or beyond"),
     "kernels.positions": (WORDS, "-k", "token or positions or beyond"),
     "kernels.path": (PATHS, WORDS),
-    "kernels.philox": ("tests/test_kernels.py", WORDS, "-k", "philox or words or beyond"),
+    "kernels.philox": ("tests/kernels/test_kernels.py", WORDS, "-k", "philox or words or beyond"),
     "kernels.moments": (WORDS, "-k", "moments or derived"),
     "kernels.totals": (NOISE, "-k", "totals"),
     "kernels.noise": (NOISE, WORDS, "-k", "not totals and (noise or every_count)"),
 }
 # (module, change): each of these has to be killed by SMOKE_TESTS.
 SMOKE_TESTS = {
-    "theory": ("tests/test_theory.py",),
+    "theory": ("tests/formula/test_closed_form.py",),
     "tally": (f"{TALLIES}::test_tallies_of_parts_merge_to_the_whole_in_any_order",),
 }
 HEAD = ("module", "mutants", "killed", "explained", "left")
@@ -79,7 +90,7 @@ METHOD = """\
 One change in one function at a time (a sign, a comparison, a bound, an index, a constant by one, a
 result dropped), and the tests of its module: how many changes does a test notice? A row is of all
 mutants of a module. The kernels run as plain Python for it, held to a twin that reads the same
-random words (`tests/test_by_word.py`) and to their definitions (`test_path.py`,
+random words (`tests/kernels/test_by_word.py`) and to their definitions (`test_path.py`,
 `test_noise_words.py`); the tests that compile them and draw many thousand requests are too slow to
 run once a mutant, and are not counted. `python verification/mutation.py` makes this page; of one
 module, its row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mtpsim.exact import solve, speedups
+from mtpsim.exact.chain_solver import solve, speedups
 from verification.facts import Fact, experiment, near, rounded, shipped, simulated
 from verification.printed import TABLE_1, TABLE_4
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import adapting
 import numpy as np
 
-from mtpsim.adaptive import Adaptive
-from mtpsim.compile import plan_of
-from mtpsim.contest import contest_of
-from mtpsim.simulate import play_policies
+from mtpsim.config.adaptive import Adaptive
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.policy_player import contest_of
+from mtpsim.engine.simulate import play_policies
+from tests.support import policy_twin as adapting
 from verification.chains import Case, random_case
 from verification.check import Check
 from verification.kernel_totals import REQUESTS

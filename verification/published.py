@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtpsim.exact import solve
+from mtpsim.exact.chain_solver import solve
 from verification.check import Check, Table
 from verification.facts import PLAIN, Fact, experiment
 from verification.papers import founding_case, leviathan_1, leviathan_4

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import optimize
 
-from mtpsim.exact import solve
+from mtpsim.exact.chain_solver import solve
 from verification.facts import NOISE, Fact, experiment, near, rounded, shipped, simulated
 from verification.printed import CURVES, THROUGHPUT, VLLM_8
 

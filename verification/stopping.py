@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 import mtpsim
-from mtpsim import estimate
-from mtpsim.blocks import Stretch
-from mtpsim.compile import Plan, random_key
-from mtpsim.crew import Threads
-from mtpsim.estimate import Estimates
-from mtpsim.exact import solve
-from mtpsim.in_order import simulate
-from mtpsim.simulate import tally_block
-from mtpsim.tally import Floats, Tally
-from mtpsim.work import Work
+from mtpsim.engine.blocks import Stretch
+from mtpsim.engine.compile import Plan, random_key
+from mtpsim.engine.executors import Threads
+from mtpsim.engine.scheduler import simulate
+from mtpsim.engine.simulate import tally_block
+from mtpsim.engine.tasks import Work
+from mtpsim.exact.chain_solver import solve
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Estimates
+from mtpsim.stats.moments import Floats, Tally
 
 LEAST, TYPICAL, CONFIDENCE = 64, 40, 0.95
 INDEPENDENT = """

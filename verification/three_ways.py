@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import naive
 import numpy as np
 from scipy import stats
 
-from mtpsim.record import record_requests
-from mtpsim.simulate import simulate_requests
+from mtpsim.engine.round_traces import record_requests
+from mtpsim.engine.simulate import simulate_requests
+from tests.support import naive as naive
 from verification.chain_faults import FAULTS
 from verification.chains import Floats, Walk, random_case
 from verification.check import Check, Table

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from mtpsim.exact import count_moments, solve
+from mtpsim.exact.chain_solver import count_moments, solve
 from verification.facts import PLAIN, Fact, experiment, near, simulated
 from verification.printed import CONSTANT, TASKS
 

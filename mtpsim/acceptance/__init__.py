@@ -6,21 +6,21 @@ from pydantic import Discriminator
 
 from mtpsim.acceptance.base import AcceptanceModel, Source
 from mtpsim.acceptance.beta import Beta
-from mtpsim.acceptance.bounds import Bounds
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.contagion import Contagion
 from mtpsim.acceptance.copula import Copula
 from mtpsim.acceptance.decay import Decay
 from mtpsim.acceptance.difficulty import Difficulty
+from mtpsim.acceptance.frechet_bounds import Bounds
 from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.markov_tokens import Tokens
 from mtpsim.acceptance.mixture import Mixture
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.regime import Regime
-from mtpsim.acceptance.simple import SIMPLE, Simple
-from mtpsim.acceptance.tokens import Tokens
+from mtpsim.acceptance.registry import SIMPLE, Simple
 from mtpsim.acceptance.trace import Trace
-from mtpsim.spec import named
+from mtpsim.common.section import named
 
 MODELS: dict[str, type[AcceptanceModel]] = {**SIMPLE, "mixture": Mixture, "trace": Trace}
 

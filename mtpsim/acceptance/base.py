@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
 from mtpsim.acceptance.recording import Recording
-from mtpsim.spec import Depth, Probability, Spec
+from mtpsim.common.section import Depth, Probability, Spec
 
 RatesAre = Literal["conditional", "survival", "marginal"]
 Source = AcceptanceChain | Recording

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
-from mtpsim.spec import Depth, Positive, Slowdown
-from mtpsim.words import counted
+from mtpsim.common.section import Depth, Positive, Slowdown
+from mtpsim.common.text import counted
 
 InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import Rated, RatesAre
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
-from mtpsim.spec import Probability, Slowdown
-from mtpsim.theory import conditional_from
+from mtpsim.common.section import Probability, Slowdown
+from mtpsim.formula.closed_form import conditional_from
 
 
 class Contagion(Rated):

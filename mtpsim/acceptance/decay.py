@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
-from mtpsim.spec import Depth, Probability
+from mtpsim.common.section import Depth, Probability
 
 
 class Decay(AcceptanceModel):

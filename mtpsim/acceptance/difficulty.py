@@ -7,7 +7,7 @@ from pydantic import Field
 
 from mtpsim.acceptance.base import Rated
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
-from mtpsim.spec import NonNegative, Positive, Slowdown
+from mtpsim.common.section import NonNegative, Positive, Slowdown
 
 
 def rouwenhorst(states: int, persistence: float) -> Floats:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain, Floats
-from mtpsim.spec import NonNegative
+from mtpsim.common.section import NonNegative
 
 
 class Histogram(AcceptanceModel):

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import Rated, RatesAre
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
-from mtpsim.theory import conditional_from
+from mtpsim.formula.closed_form import conditional_from
 
 
 class Independent(Rated):

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
-from mtpsim.acceptance.simple import SimpleModel
-from mtpsim.spec import Positive, Slowdown, Spec
+from mtpsim.acceptance.registry import SimpleModel
+from mtpsim.common.section import Positive, Slowdown, Spec
 
 
 class Part(Spec):

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
-from mtpsim.spec import Probability, Slowdown
-from mtpsim.theory import conditional_from
-from mtpsim.words import counted
+from mtpsim.common.section import Probability, Slowdown
+from mtpsim.common.text import counted
+from mtpsim.formula.closed_form import conditional_from
 
 Sojourn = Annotated[float, Field(ge=1)]
 

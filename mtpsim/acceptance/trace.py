@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.acceptance.read_trace import read_requests
 from mtpsim.acceptance.recording import Recording
-from mtpsim.acceptance.records import read_requests
-from mtpsim.spec import Depth
-from mtpsim.words import counted
+from mtpsim.common.section import Depth
+from mtpsim.common.text import counted
 
 
 class Trace(AcceptanceModel):

@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
 from mtpsim.acceptance.chain import Clock
-from mtpsim.tally import Floats
+from mtpsim.stats.moments import Floats
 
 Keys = dict[str, Any]
 EDGE = 1e-6  # rates are kept this far from 0 and 1 while they are moved

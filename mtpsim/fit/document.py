@@ -10,10 +10,10 @@ import numpy as np
 
 from mtpsim import __version__
 from mtpsim.fit.candidates import Candidate, Keys
-from mtpsim.fit.choose import Trial
-from mtpsim.fit.forecast import accept_lengths
+from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import Fitted
-from mtpsim.tally import Floats
+from mtpsim.fit.model_selection import Trial
+from mtpsim.stats.moments import Floats
 
 Document = dict[str, Any]
 

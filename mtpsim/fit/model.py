@@ -7,17 +7,17 @@ from functools import partial
 
 import numpy as np
 
+from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.fit.candidates import Candidate, candidates
-from mtpsim.fit.choose import Contest, Told, Trial, contest
-from mtpsim.fit.evidence import Counts, Evidence, Sequence
-from mtpsim.fit.forecast import Forecast, forecasts
-from mtpsim.fit.goodness import Features, Goodness, features, goodness
-from mtpsim.fit.maximum import Maximum, draws, maximise, spread
+from mtpsim.fit.holdout import Forecast, forecasts
+from mtpsim.fit.likelihood import Counts, Evidence, Sequence
+from mtpsim.fit.mle import Maximum, draws, maximise, spread
+from mtpsim.fit.model_selection import Contest, Told, Trial, contest
 from mtpsim.fit.rates import Rates, rates_of
-from mtpsim.fit.times import Times, times_of
+from mtpsim.fit.replicas import Features, Goodness, features, goodness
+from mtpsim.fit.round_times import Times, times_of
 from mtpsim.logs import Log, Rounds
-from mtpsim.problems import InputError, Problem, nearest
-from mtpsim.tally import Floats
+from mtpsim.stats.moments import Floats
 
 ROUNDS = 200_000  # that candidates are fitted to; more would tell little and take long
 DRAWS = 500

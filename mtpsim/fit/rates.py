@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtpsim.estimate import Estimates, delta
 from mtpsim.logs import Log
-from mtpsim.tally import Floats, Tally
+from mtpsim.stats.estimators import Estimates, delta
+from mtpsim.stats.moments import Floats, Tally
 
 
 @dataclass(frozen=True)

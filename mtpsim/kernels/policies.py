@@ -14,10 +14,10 @@ from types import FunctionType
 
 import numpy as np
 
-from mtpsim.kernels.arguments import LENGTHS, LEVELS, STEERED_ROUNDS, TapeArrays
+from mtpsim.kernels.acceptance import BITS, find_state
+from mtpsim.kernels.arrays import LENGTHS, LEVELS, STEERED_ROUNDS, TapeArrays
 from mtpsim.kernels.jit import bare, bare_inlined, kernel
 from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
-from mtpsim.kernels.path import BITS, find_state
 from mtpsim.policy.base import Now, Round
 from mtpsim.policy.fixed import choose, learn, start  # the template's rule, to be replaced
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.arguments import LENGTHS, LEVELS
+from mtpsim.kernels.acceptance import Path, find_lengths, find_levels
+from mtpsim.kernels.arrays import LENGTHS, LEVELS
 from mtpsim.kernels.jit import helper, kernel
 from mtpsim.kernels.noise import (
     CELLS,
@@ -18,7 +19,6 @@ from mtpsim.kernels.noise import (
     look_up,
     new_scratch,
 )
-from mtpsim.kernels.path import Path, find_lengths, find_levels
 from mtpsim.kernels.philox import FATES, PATH, SCORES, STALE, TILE, fill_words
 from mtpsim.kernels.replay import draw_requests
 

@@ -1,8 +1,8 @@
-"""The row of totals that each request leaves (mtpsim/layout.py names the columns)."""
+"""The row of totals that each request leaves (mtpsim/kernels/row_layout.py names the columns)."""
 
 from __future__ import annotations
 
-from mtpsim.kernels.arguments import accepted_column, window_column
+from mtpsim.kernels.arrays import accepted_column, window_column
 from mtpsim.kernels.jit import helper
 
 column_of_accepted = helper(accepted_column)

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from mtpsim.common.section import named
 from mtpsim.latency.base import CompiledLatency, LatencySpec
 from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline
-from mtpsim.latency.measured import Table
-from mtpsim.latency.model import Latency
-from mtpsim.latency.table import QuantileTable
-from mtpsim.spec import named
+from mtpsim.latency.measured_table import Table
+from mtpsim.latency.quantile_table import QuantileTable
+from mtpsim.latency.stated_times import Latency
 
 COSTS: dict[str, type[LatencySpec]] = {
     "times": Latency,

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
+from mtpsim.common.section import Spec
 from mtpsim.latency.noise import Noise, NoiseSpec
-from mtpsim.latency.table import CONSTANT, QuantileTable
-from mtpsim.spec import Spec
+from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
 
 Floats = npt.NDArray[np.float64]
 

@@ -21,12 +21,26 @@ from pydantic import (
     model_validator,
 )
 
-from mtpsim.latency.laws import Law, exponential, gamma, lie_apart, lognormal, pareto, spike
+from mtpsim.common.errors import nearest
+from mtpsim.common.section import NonNegative, Positive, Spec
+from mtpsim.latency.distributions import (
+    Law,
+    exponential,
+    gamma,
+    lie_apart,
+    lognormal,
+    pareto,
+    spike,
+)
+from mtpsim.latency.quantile_table import (
+    CONSTANT,
+    QuantileTable,
+    samples_table,
+    stepped_table,
+    table_of,
+)
 from mtpsim.latency.samples import read_samples
-from mtpsim.latency.table import CONSTANT, QuantileTable, samples_table, stepped_table, table_of
 from mtpsim.latency.times import Times
-from mtpsim.problems import nearest
-from mtpsim.spec import NonNegative, Positive, Spec
 
 
 class NoiseSpec(Spec):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.problems import nearest, nearest_file
+from mtpsim.common.errors import nearest, nearest_file
 
 Floats = npt.NDArray[np.float64]
 

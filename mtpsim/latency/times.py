@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Discriminator, Field, Tag
 
-from mtpsim.spec import Spec
-from mtpsim.words import counted
+from mtpsim.common.section import Spec
+from mtpsim.common.text import counted
 
 Floats = npt.NDArray[np.float64]
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]

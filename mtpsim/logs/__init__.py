@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.logs import aiperf, llamacpp, neutral, sglang, trtllm, vllm
 from mtpsim.logs.entry import Entry, EntryError, QuestionError
+from mtpsim.logs.files import Start
 from mtpsim.logs.format import Answers, Format, Place
-from mtpsim.logs.log import KEPT, Log, Reducer, Rounds, Source
-from mtpsim.logs.source import Start
-from mtpsim.problems import InputError, Problem, nearest
+from mtpsim.logs.reducer import KEPT, Log, Reducer, Rounds, Source
 
 __all__ = ["FORMATS", "Answers", "Entry", "Log", "Rounds", "detect", "read_logs"]
 

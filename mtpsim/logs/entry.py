@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import gt
 from typing import Any, Literal
 
-from mtpsim.words import counted
+from mtpsim.common.text import counted
 
 Unit = Literal["request", "window", "total"]
 Counts = list[int]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtpsim.logs.entry import Entry, EntryError, Json
-from mtpsim.logs.source import Start, Told, documents, lines
+from mtpsim.logs.files import Start, Told, documents, lines
 
 RatesAre = Literal["survival", "conditional"]
 

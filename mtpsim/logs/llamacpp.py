@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mtpsim.logs.by_position import counts_of
+from mtpsim.common.text import counted
 from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, maybe_whole, read_error, whole
 from mtpsim.logs.format import Answers, json_format, line_format
-from mtpsim.words import counted
+from mtpsim.logs.rates import counts_of
 
 
 def _timings(table: Json, document: Json, answers: Answers) -> Entry:

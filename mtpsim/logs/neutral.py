@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mtpsim.logs.by_position import counts_of, definition_of, products
+from mtpsim.common.errors import nearest
+from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     Entry,
     EntryError,
@@ -18,10 +19,9 @@ from mtpsim.logs.entry import (
     maybe_number,
     maybe_whole,
 )
+from mtpsim.logs.files import Start, Told, lines
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format
-from mtpsim.logs.source import Start, Told, lines
-from mtpsim.problems import nearest
-from mtpsim.words import counted
+from mtpsim.logs.rates import counts_of, definition_of, products
 
 COLUMNS = ("request", "accepted", "drafted", "seconds")
 CSV_NEEDS = ("request", "accepted")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     UNTOLD,
     Entry,
@@ -17,7 +18,6 @@ from mtpsim.logs.entry import (
     read_error,
 )
 from mtpsim.logs.format import Answers, json_format, line_format
-from mtpsim.words import counted
 
 _NAMES = {
     "rounds": ["spec_verify_ct"],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mtpsim.common.text import counted
 from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, of_request
 from mtpsim.logs.format import Answers, json_format
-from mtpsim.words import counted
 
 _NAMES = {
     "rounds": ["num_spec_steps"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from mtpsim.logs.by_position import counts_of
+from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     Entry,
     EntryError,
@@ -19,9 +19,9 @@ from mtpsim.logs.entry import (
     read_error,
     whole,
 )
+from mtpsim.logs.files import Told, lines
 from mtpsim.logs.format import Answers, Format, Found, Place, json_format, line_format
-from mtpsim.logs.source import Told, lines
-from mtpsim.words import counted
+from mtpsim.logs.rates import counts_of
 
 _NUMBER = r"([-\d.]+)"
 _LINE = re.compile(

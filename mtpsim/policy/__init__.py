@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field
 
+from mtpsim.common.section import named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
 from mtpsim.policy.base import Now, PolicySpec, Round, Rule, Setting
@@ -20,7 +21,6 @@ from mtpsim.policy.oracle import Oracle
 from mtpsim.policy.schedule import Schedule
 from mtpsim.policy.specdecpp import SpecDecPP
 from mtpsim.policy.threshold import Threshold
-from mtpsim.spec import named
 
 RULES: dict[str, type[PolicySpec]] = {
     policy.kind(): policy

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.section import Probability
 from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
-from mtpsim.spec import Probability
 
 WEIGHT, PRIOR, COOLDOWN, PROBE, MOST, PACE = range(6)  # in p; 1 / ms by depth from PACE on
 DEPTH, WAIT, RESTED, RATES = range(4)  # in m; [K] rates from RATES on

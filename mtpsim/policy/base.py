@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mtpsim.spec import Spec
+from mtpsim.common.section import Spec
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -53,7 +53,7 @@ class Rule(NamedTuple):
 
 
 class Solved(Protocol):
-    """What bounds need of the chain's optimal control (mtpsim/optimal.py)."""
+    """What bounds need of the chain's optimal control (mtpsim/exact/oracle_mdp.py)."""
 
     @property
     def start(self) -> Floats:

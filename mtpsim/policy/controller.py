@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.section import Probability
 from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
-from mtpsim.spec import Probability
 
 TARGET, KEEP_RATE, KEEP_THETA, STEP, START, MOST = range(6)  # in p
 THETA, RATE = range(2)  # in m

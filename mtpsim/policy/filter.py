@@ -1,6 +1,7 @@
 """A bound for who knows the chain but not its state: Bayes' belief, from what rounds have shown.
 
-The belief is exact. With two states the choice is the best one (mtpsim/belief.py). With more, it is
+The belief is exact. With two states the choice is the best one
+(mtpsim/exact/belief_mdp.py). With more, it is
 the depth of the greatest expected value under the belief (QMDP: Littman, Cassandra, Kaelbling,
 1995), which counts no value of looking deeper only to learn.
 """

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.section import Probability
 from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
-from mtpsim.spec import Probability
 
 THETA, MOST, DROP = range(3)  # in p
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-from mtpsim.words import counted
+from mtpsim.common.text import counted
 
 SILENT_SECONDS = 1.0
 LINE_SECONDS = 2.0

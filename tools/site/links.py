@@ -15,8 +15,8 @@ MOVED = {
     "mtpsim/acceptance": "catalogue/models.md",
     "mtpsim/latency": "catalogue/latency.md",
     "mtpsim/policy": "catalogue/policies.md",
-    "mtpsim/experiment.py": "reference/keys.md",
-    "mtpsim/cli.py": "reference/command.md",
+    "mtpsim/config/experiment.py": "reference/keys.md",
+    "mtpsim/cli/main.py": "reference/command.md",
     "mtpsim/__init__.py": "reference/api.md",
 }
 HOMES = {page: path for path, page in MOVED.items()}

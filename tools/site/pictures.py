@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtpsim.acceptance import AcceptanceChain, Source
-from mtpsim.exact import solve
+from mtpsim.exact.chain_solver import solve
+from mtpsim.formula.closed_form import accept_length
 from mtpsim.latency import LatencySpec
 from mtpsim.latency.noise import NoiseSpec
-from mtpsim.report.style import (
+from mtpsim.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
@@ -28,7 +29,6 @@ from mtpsim.report.style import (
     depth_ticks,
     plain_axes,
 )
-from mtpsim.theory import accept_length
 
 WIDTH, HEIGHT = 7.4, 2.5
 PAPER = "#ffffff"

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.adaptive import Adaptive
-from mtpsim.contest import Contest, contest_of
+from mtpsim.config.adaptive import Adaptive
+from mtpsim.engine.policy_player import Contest, contest_of
 from mtpsim.latency import Latency
 from mtpsim.policy import Now, Round
 

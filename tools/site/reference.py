@@ -10,8 +10,8 @@ from typing import Any
 
 import mtpsim
 from mtpsim.acceptance import MODELS
-from mtpsim.cli import _parser
-from mtpsim.experiment import Experiment
+from mtpsim.cli.main import _parser
+from mtpsim.config.experiment import Experiment
 from mtpsim.latency import COSTS
 from mtpsim.policy import RULES
 
@@ -155,7 +155,7 @@ def _section(name: str, annotation: Any) -> str:
     if name == "adaptive":
         after = f"\nPolicies: {_links(RULES, '../catalogue/policies.md')}.\n"
     if name == "uncertainty":
-        from mtpsim.spread import Spread
+        from mtpsim.config.uncertainty import Spread
 
         after = "\nEach entry of `inputs` is a table of\n\n" + table(Spread)
     return said + table(found[0]) + after
@@ -204,17 +204,18 @@ def _argument(action: argparse.Action) -> str:
 
 API = {
     "Running an experiment": [
-        "mtpsim.experiment.load", "mtpsim.experiment.parse", "mtpsim.job.run",
-        "mtpsim.experiment.Experiment", "mtpsim.options.ExecutorChoice",
-        "mtpsim.problems.InputError",
+        "mtpsim.config.experiment.load", "mtpsim.config.experiment.parse", "mtpsim.runs.run.run",
+        "mtpsim.config.experiment.Experiment", "mtpsim.engine.options.ExecutorChoice",
+        "mtpsim.common.errors.InputError",
     ],
-    "What was found": ["mtpsim.result.Result"],
+    "What was found": ["mtpsim.results.document.Result"],
     "Chains, solved": [
-        "mtpsim.acceptance.chain.AcceptanceChain", "mtpsim.exact.solve", "mtpsim.exact.Exact",
-        "mtpsim.exact.speedups", "mtpsim.exact.count_moments",
+        "mtpsim.acceptance.chain.AcceptanceChain", "mtpsim.exact.chain_solver.solve",
+        "mtpsim.exact.chain_solver.Exact",
+        "mtpsim.exact.chain_solver.speedups", "mtpsim.exact.chain_solver.count_moments",
     ],
-    "The closed form": ["mtpsim.theory"],
-    "Engine logs": ["mtpsim.logs.read_logs", "mtpsim.logs.log.Log"],
+    "The closed form": ["mtpsim.formula.closed_form"],
+    "Engine logs": ["mtpsim.logs.read_logs", "mtpsim.logs.reducer.Log"],
 }  # fmt: skip
 
 

@@ -1,0 +1,46 @@
+"""The models that compile to a chain by themselves, by name: what a mixture can be made of."""
+
+from typing import Annotated
+
+from pydantic import Discriminator
+
+from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.acceptance.beta import Beta
+from mtpsim.acceptance.contagion import Contagion
+from mtpsim.acceptance.copula import Copula
+from mtpsim.acceptance.decay import Decay
+from mtpsim.acceptance.difficulty import Difficulty
+from mtpsim.acceptance.frechet_bounds import Bounds
+from mtpsim.acceptance.histogram import Histogram
+from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.markov_tokens import Tokens
+from mtpsim.acceptance.regime import Regime
+from mtpsim.common.section import named
+
+SIMPLE: dict[str, type[AcceptanceModel]] = {
+    "independent": Independent,
+    "decay": Decay,
+    "histogram": Histogram,
+    "bounds": Bounds,
+    "copula": Copula,
+    "regime": Regime,
+    "difficulty": Difficulty,
+    "contagion": Contagion,
+    "beta": Beta,
+    "tokens": Tokens,
+}
+
+
+Simple = (
+    Independent
+    | Decay
+    | Histogram
+    | Bounds
+    | Copula
+    | Regime
+    | Difficulty
+    | Contagion
+    | Beta
+    | Tokens
+)
+SimpleModel = Annotated[Annotated[Simple, Discriminator("model")], named(list(SIMPLE))]

@@ -1,0 +1,319 @@
+"""The command line. Each verb imports what it needs when it is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mtpsim import __version__
+
+if TYPE_CHECKING:
+    from mtpsim.config.experiment import Experiment
+
+DONE, WRONG, INTERRUPTED = 0, 2, 130
+VERBS = ("run", "show", "merge", "check", "schema", "fit", "plan", "sample", "export")
+ENGINES = ("vllm-schedule", "vllm-synthetic", "sglang", "trtllm")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from mtpsim.common.errors import nearest
+
+        words = message.split("'")
+        hint = nearest(words[1], VERBS) if "invalid choice" in message else ""
+        self.exit(WRONG, f"{self.prog}: {message}{hint}\n{self.format_usage()}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mtpsim",
+        description="How deep to run Multi-Token Prediction, how sure you can be, and when to "
+        "turn it off.",
+    )
+    parser.add_argument("--version", action="version", version=f"mtpsim {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    run = verbs.add_parser("run", help="simulate an experiment and write a run directory")
+    check = verbs.add_parser("check", help="validate an experiment and explain it")
+    verbs.add_parser("schema", help="print the JSON Schema of experiment.toml")
+    _fit_options(verbs.add_parser("fit", help="fit models to engine logs and step times"))
+    export = verbs.add_parser("export", help="write what a run found for an inference engine")
+    export.add_argument("run", metavar="RUN", help="a run directory")
+    export.add_argument("--to", metavar="ENGINE", required=True, help=", ".join(ENGINES))
+    export.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="choose from a sweep by what a point sets; repeatable",
+    )
+    sample = verbs.add_parser("sample", help="write the log that an engine would have written")
+    sample.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="of the log")
+    sample.add_argument("--requests", type=int, default=200, metavar="N", help="default: 200")
+    sample.add_argument("--depth", metavar="K[,K]", help="drafts a round (default: the model's)")
+    sample.add_argument("-o", "--out", metavar="FILE", help="write here (default: stdout)")
+    plan = verbs.add_parser("plan", help="how many requests a benchmark needs")
+    plan.add_argument("--delta", type=float, default=0.01, metavar="X", help="to tell (0.01)")
+    plan.add_argument("--power", type=float, default=0.9, metavar="P", help="to tell it with (0.9)")
+    plan.add_argument("--depths", metavar="K,K", help="to compare (default: around the best)")
+    plan.add_argument("--picture", metavar="PNG", help="draw the power by requests")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.add_argument("--quiet", action="store_true", help="no progress")
+    for verb in (run, check, sample, plan):
+        verb.add_argument("file", metavar="FILE", help="an experiment.toml")
+        verb.add_argument("--seed", metavar="N", help="instead of simulation.seed")
+        verb.add_argument(
+            "--set",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="instead of what the file says, as latency.noise.cv=0.2; takes the place of a key "
+            "that excludes it, and of a sweep over it; repeatable",
+        )
+    _run_options(run)
+    _run_verbs(verbs)
+    return parser
+
+
+def _run_options(run: argparse.ArgumentParser) -> None:
+    run.add_argument("--out", metavar="DIR", help="run directory (default: runs/FILE's name)")
+    run.add_argument("--json", action="store_true", help="print the result document alone")
+    run.add_argument("--quiet", action="store_true", help="no progress and no messages")
+    run.add_argument("--fresh", action="store_true", help="replace a run that is there already")
+    run.add_argument(
+        "--executor",
+        metavar="KIND[:N]",
+        default="threads",
+        help="threads, processes or dask, and how many (default: threads, one a core)",
+    )
+    run.add_argument(
+        "--patience",
+        type=float,
+        metavar="S",
+        help="seconds without a block after which workers are taken to hang (default: 600)",
+    )
+    run.add_argument("--part", metavar="I/N", default="1/1", help="one of N parts, to be merged")
+
+
+def _run_verbs(verbs: Any) -> None:
+    show = verbs.add_parser("show", help="print and draw again what a run found, finished or not")
+    show.add_argument("run", metavar="RUN", help="a run directory")
+    show.add_argument("--json", action="store_true", help="print the result document alone")
+    show.add_argument("--out", metavar="DIR", help="draw there (default: into RUN)")
+    merge = verbs.add_parser("merge", help="add runs of several machines, parts or seeds")
+    merge.add_argument("runs", metavar="RUN", nargs="+", help="run directories")
+    merge.add_argument("-o", "--out", metavar="RUN", required=True, help="the merged run")
+    merge.add_argument("--json", action="store_true", help="print the result document alone")
+    merge.add_argument("--quiet", action="store_true", help="no messages")
+
+
+def _fit_options(fit: argparse.ArgumentParser) -> None:
+    say = fit.add_argument
+    say("files", metavar="LOG", nargs="+", help="logs of one engine (.gz and .zst too); step times")
+    say("-o", "--out", metavar="FILE", help="write the experiment here (default: stdout)")
+    say("--like", metavar="FILE", help="an experiment whose times and other sections are kept")
+    say("--target", type=float, metavar="MS", help="time of a step without drafts")
+    say("--format", metavar="NAME", help="of the logs (default: each one's own, by content)")
+    say("--skip-bad", action="store_true", help="go on after broken entries, and count them")
+    say("--depth", type=int, metavar="K", help="drafts a round, where the log does not tell")
+    say("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    say("--rounds", type=int, metavar="N", help="on which bare rates were measured")
+    say("--model", metavar="NAME", help="whose counters, where a scrape has several models")
+    say("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default: 0.3)")
+    say("--candidates", metavar="NAME[,NAME]", help="to try (default: all that the log can tell)")
+    say("--keep-samples", action="store_true", help="resample round times, fit no law to them")
+    say("--design-effect", type=float, default=1.0, metavar="X", help="of a log of totals")
+    say("--experts", type=int, default=0, help="of a mixture of experts, for step times, with")
+    say("--active", type=int, default=0, help="experts that a token uses")
+    say("--json", action="store_true", help="print the report alone")
+    say("--quiet", action="store_true", help="no progress, no tables")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, 2 wrong input, 3 imprecise, 130)."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser()
+    try:
+        options = parser.parse_args(given)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if options.verb is None:
+        parser.print_help(sys.stderr)
+        return WRONG
+    return _guarded(options, given)
+
+
+def _guarded(options: argparse.Namespace, given: list[str]) -> int:
+    from mtpsim.common.errors import InputError
+
+    try:
+        code = _do(options, given)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted before there was anything to save", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:  # as where the output goes to a full disk
+        _drop_output()
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG
+
+
+def _do(options: argparse.Namespace, given: list[str]) -> int:
+    if options.verb == "schema":
+        return _schema()
+    if options.verb == "fit":
+        return _fit(options)
+    if options.verb == "export":
+        return _export(options)
+    if options.verb == "plan":
+        return _plan(options)
+    if options.verb == "sample":
+        return _sample(options)
+    if options.verb in ("show", "merge"):
+        return _kept(options, given)
+    return _check(options) if options.verb == "check" else _run(options, given)
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere: it would fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _experiment(options: argparse.Namespace) -> Experiment:
+    """The file, with what the command says instead."""
+    from dataclasses import replace
+
+    from mtpsim.common.errors import InputError
+    from mtpsim.config.experiment import load
+
+    seed = [] if options.seed is None else [f"simulation.seed={options.seed}"]
+    try:
+        return load(options.file, [*options.set, *seed])
+    except InputError as error:
+        typed = [
+            replace(p, key=p.key.replace(f"--set simulation.seed={options.seed}", "--seed"))
+            for p in error.problems
+        ]
+        raise InputError(typed) from None
+
+
+def _schema() -> int:
+    from mtpsim.config.experiment import schema
+
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    return DONE
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from mtpsim.cli.fit import FitOptions, fit_command
+    from mtpsim.logs import Answers
+
+    out, like = (Path(name) if name else None for name in (options.out, options.like))
+    answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
+    return fit_command(
+        FitOptions(
+            [Path(name) for name in options.files],
+            *(out, like, answers, options.format, options.skip_bad, options.target),
+            options.holdout,
+            [n.strip() for n in options.candidates.split(",")] if options.candidates else None,
+            *(options.keep_samples, options.design_effect, options.experts, options.active),
+            *(options.json, options.quiet),
+        )
+    )
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mtpsim.runs.export import export
+
+    sys.stdout.write(export(Path(options.run), options.to, options.set))
+    return DONE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from mtpsim.cli.plan import PlanOptions, plan_command
+
+    experiment = _experiment(options)
+    picture = Path(options.picture) if options.picture else None
+    asked = (options.delta, options.power, options.depths)
+    return plan_command(experiment, PlanOptions(*asked, picture, options.json, options.quiet))
+
+
+def _kept(options: argparse.Namespace, given: list[str]) -> int:
+    from mtpsim.cli.show_merge import merge_command, show_command
+
+    if options.verb == "show":
+        out = Path(options.out) if options.out else None
+        return show_command(Path(options.run), out, options.json)
+    from mtpsim.engine.options import RunOptions
+
+    chosen = RunOptions(Path(options.out), options.json, options.quiet, command=["mtpsim", *given])
+    return merge_command([Path(run) for run in options.runs], chosen)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from mtpsim.cli.sample import sample_command
+    from mtpsim.common.errors import InputError, Problem
+
+    if options.requests < 1:
+        message = f"{options.requests} is given; at least 1 is needed"
+        raise InputError([Problem("", "--requests", None, message)])
+    experiment = _experiment(options)
+    out = Path(options.out) if options.out else None
+    return sample_command(experiment, options.form, options.requests, options.depth, out)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mtpsim.report.experiment_text import explain
+
+    print(explain(_experiment(options)))
+    return DONE
+
+
+def _run(options: argparse.Namespace, given: list[str]) -> int:
+    from mtpsim.common.errors import InputError, Problem
+    from mtpsim.engine.options import PATIENCE, ExecutorChoice, RunOptions
+
+    try:
+        executor = ExecutorChoice.parse(options.executor)
+    except ValueError as error:
+        raise InputError([Problem("", "--executor", None, str(error))]) from None
+    patience = PATIENCE if options.patience is None else options.patience
+    if not patience > 0:
+        message = f"{patience:g} is given; it must be a number of seconds above 0"
+        raise InputError([Problem("", "--patience", None, message)])
+    experiment = _experiment(options)
+    out = Path(options.out) if options.out else Path("runs", Path(options.file).stem)
+    chosen = RunOptions(
+        *(out, options.json, options.quiet, options.fresh, executor, ["mtpsim", *given]),
+        *(patience, _part(options.part, experiment.simulation.requests)),
+    )
+    from mtpsim.cli.run import run_command
+
+    return run_command(experiment, chosen)
+
+
+def _part(text: str, requests: int | None) -> tuple[int, int]:
+    from mtpsim.common.errors import InputError, Problem
+
+    one, slash, all_ = text.partition("/")
+    given = one.isdecimal() and all_.isdecimal() and bool(slash)
+    part = (int(one), int(all_)) if given else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        message = f"{text!r} is given; it must be I/N with I from 1 to N, as 2/4"
+    elif part != (1, 1) and requests is None:
+        message = (
+            "a part needs a number of requests, since a precision is of the whole: "
+            "add --set simulation.requests=100000, or as many as you want of all parts together"
+        )
+    else:
+        return part
+    raise InputError([Problem("", "--part", None, message)])

@@ -1,0 +1,120 @@
+"""``mtpsim merge`` and ``mtpsim show``: what kept blocks say, without simulating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtpsim.cli.run import DONE, EDITED, say, show, show_and_write
+from mtpsim.common.errors import InputError, Problem
+from mtpsim.config.experiment import Experiment
+from mtpsim.config.hashing import content_hash
+from mtpsim.engine.options import RunOptions
+from mtpsim.results.document import Result
+from mtpsim.results.point_data import Document
+from mtpsim.runs import directory as store
+
+if TYPE_CHECKING:
+    from mtpsim.runs.merge import Merged
+
+
+def merge_command(runs: list[Path], options: RunOptions) -> int:
+    """Merge runs into a new run directory and print what they say together.
+
+    Returns:
+        The exit code, as of ``run``.
+
+    Raises:
+        InputError: runs can't be merged, or the directory can't be written or holds a run.
+        OSError: the result is written, but can't be printed.
+
+    """
+    from mtpsim.runs.merge import merge  # numba: `show` may do without
+
+    folder = options.out
+    if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
+        message = "holds a run already; give an empty directory"
+        raise InputError([Problem(str(folder), "--out", None, message)])
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise InputError([Problem("", "RUN", None, "the same run is given twice")])
+    store.prepare(folder)
+    with store.locked(folder):
+        merged = merge(runs, options.command)
+        for text in merged.overlaps:
+            say(text, options.quiet)
+        try:
+            _keep(merged, folder)
+            return show_and_write(store.experiment_of(runs[0]), merged.result, options)
+        except BaseException:
+            if not (folder / store.RESULT).exists():  # half a merge would be refused next time
+                store.forget(folder)
+            raise
+
+
+def _keep(merged: Merged, folder: Path) -> None:
+    kept = store.Tallies(folder / store.TALLIES)
+    for name, pieces in merged.used.items():
+        for piece in pieces:
+            kept.keep(name, piece.seed, piece.stretch)
+
+
+def show_command(run: Path, out: Path | None, json: bool) -> int:
+    """Print and draw a run again; an unfinished one from the blocks that it has kept.
+
+    Returns:
+        The exit code, as of ``run``.
+
+    Raises:
+        InputError: it is no run directory, or its files can't be read.
+
+    """
+    experiment = store.experiment_of(run)
+    document = store.finished(run)
+    if document is None:
+        from mtpsim.runs.merge import merge  # numba: not for a run that is finished
+
+        merged = merge([run])
+        for text in merged.overlaps:
+            say(text)
+        say(f"{run} is unfinished: this is what its blocks say so far")
+        return _show(experiment, merged.result, out or run, json)
+    with store.as_written(run, document):
+        _check_same(run, experiment, document)
+        if store.edited(document):
+            say(f"{run / store.RESULT} {EDITED}")
+        return _show(experiment, _again(experiment, document), out or run, json)
+
+
+def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
+    show(result.document, RunOptions(folder, json))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        *plots, page = result.save_report(experiment, folder)
+    except OSError as error:
+        say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
+    else:
+        say(f"{len(plots)} plots and {page.name} in {folder}")
+    return DONE
+
+
+def _check_same(run: Path, experiment: Experiment, document: Document) -> None:
+    """Refuse a result whose experiment is another one by now: its plots would be of both.
+
+    Raises:
+        InputError: it is.
+
+    """
+    if document["provenance"].get("hash") != content_hash(experiment):
+        message = (
+            f"is not what {store.RESULT} is of: it, or a file it reads, was changed after the run; "
+            "put it back, or run it again elsewhere"
+        )
+        raise InputError([Problem(str(run / store.EXPERIMENT), "", None, message)])
+
+
+def _again(experiment: Experiment, document: Document) -> Result:
+    """A finished run with what its plots need besides the document: round times, drawn anew."""
+    from mtpsim.results.round_times import RoundTimes
+
+    points = experiment.points()[: len(document["points"])]
+    return Result(document, RoundTimes([point.experiment for point in points]))

@@ -1,0 +1,1 @@
+"""The experiment file: sections, validation, sweeps, hashing."""

@@ -1,0 +1,1 @@
+"""Compile an experiment; run blocks of requests on workers."""

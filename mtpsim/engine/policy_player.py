@@ -1,0 +1,313 @@
+"""Policies of an experiment on the same text: compiled, and played tape by tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.acceptance import Recording, Source
+from mtpsim.config.adaptive import Adaptive
+from mtpsim.exact.chain_solver import solve
+from mtpsim.exact.oracle_mdp import Optimal, Problem
+from mtpsim.kernels.arrays import (
+    LENGTHS,
+    LEVELS,
+    STEERED_POSITIONS,
+    STEERED_ROUNDS,
+    ChainArrays,
+    EngineArrays,
+    Floats,
+    NoiseArrays,
+    RecordingArrays,
+    TapeArrays,
+    Wants,
+)
+from mtpsim.latency import CompiledLatency
+from mtpsim.latency.quantile_table import normal_table
+from mtpsim.policy import Oracle, PolicySpec, Setting
+
+TILE = 8  # ticks that a tape is written in at once
+LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
+SURE = 1e-9  # rates are kept this far from 0 and 1 where their odds are taken
+ENDLESS = 2**62
+
+Log = npt.NDArray[np.int16]
+Ints = npt.NDArray[np.int32]
+Limits = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy, compiled.
+
+    Attributes:
+        spec: as the file states it.
+        p: its parameters.
+        memory: length of its memory.
+        wants: what it has to be told.
+
+    """
+
+    spec: PolicySpec
+    p: Floats
+    memory: int
+    wants: Wants
+
+    @property
+    def kernel(self) -> Callable[..., None]:
+        """The kernel of its rule."""
+        from mtpsim.kernels.policies import player  # numba: not for `check`
+
+        kernel: Callable[..., None] = player(self.spec.kind(), self.spec.functions(), self.wants)
+        return kernel
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Policies to be played on the same text, and where.
+
+    Attributes:
+        players: the policies.
+        engine: arrays of the engine.
+        optimal: the chain's optimal control; None for recorded requests.
+        setting: where they run, as a policy sees it.
+
+    """
+
+    players: list[Player]
+    engine: EngineArrays
+    optimal: Optimal | None
+    setting: Setting
+
+    def anyone(self, want: str) -> bool:
+        """Whether any policy wants it."""
+        return any(getattr(player.wants, want) for player in self.players)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the report calls the policies."""
+        return [player.spec.label for player in self.players]
+
+
+def contest_of(
+    adaptive: Adaptive,
+    source: Source,
+    latency: CompiledLatency,
+    *,
+    rounds: int,
+    tokens: int,
+    batch: float | None,
+) -> Contest:
+    """Compile the policies of an experiment; arguments of :func:`~.compile.plan_of`."""
+    from scipy.special import ndtri
+
+    chain = None if isinstance(source, Recording) else source
+    rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
+    problem = chain and Problem(
+        *(chain, latency.round_time, rounds, tokens),
+        *(adaptive.switch_cost, adaptive.catch_up, adaptive.stale),
+    )
+    optimal = Optimal(problem) if problem else None
+    setting = Setting(latency.round_time, rates, batch, lambda: _known(optimal))
+    odds = np.clip(rates, SURE, 1 - SURE)
+    apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
+    engine = EngineArrays(
+        _kind(source),
+        source.clock == "token",
+        latency.verify.astype(float),
+        latency.draft.astype(float),
+        adaptive.switch_cost,
+        adaptive.catch_up,
+        adaptive.stale,
+        adaptive.feedback == "full",
+        rates,
+        (1 - odds) / odds,
+        apart,
+        float(np.exp(apart**2)),
+    )
+    own_noise = engine.by_position and latency.persistence != 0
+    general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
+    players = [_player(spec, setting, general) for spec in adaptive.policies]
+    players += _bound(adaptive, setting, general) if optimal else []
+    return Contest(players, engine, optimal, setting)
+
+
+def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[Player]:
+    """The oracle, to hold the policies against, where nobody asked for it and it can be solved."""
+    if any(isinstance(policy, Oracle) for policy in adaptive.policies):
+        return []
+    try:
+        return [_player(Oracle(name=None), setting, general)]
+    except ValueError:  # too large
+        return []
+
+
+def _known(optimal: Optimal | None) -> Optimal:
+    if optimal is None:
+        raise ValueError("recorded requests have no hidden states that could be known")
+    return optimal
+
+
+def _kind(source: Source) -> int:
+    if isinstance(source, Recording):
+        return LENGTHS
+    if source.step.shape[0] == 2:
+        return STEERED_POSITIONS if source.clock == "token" else STEERED_ROUNDS
+    return LEVELS if source.clock == "token" else LENGTHS
+
+
+def _player(spec: PolicySpec, setting: Setting, general: bool) -> Player:
+    wants = Wants(
+        spec.reads_confidence,
+        spec.draws,
+        spec.reads_confidence or spec.sees_outcome,
+        spec.drops,
+        general,
+    )
+    return Player(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> ChainArrays:
+    """Recorded requests have no chain: one state that slows nothing down."""
+    none = np.zeros((1, 1), np.int32)
+    return ChainArrays(none, np.zeros((1, 1, 1), np.int32), none, np.ones(1), False, False)
+
+
+class _Stage:
+    """A tape, written and played for some requests after the other."""
+
+    def __init__(
+        self,
+        contest: Contest,
+        source: ChainArrays | RecordingArrays,
+        noise: NoiseArrays,
+        longest: int,
+    ) -> None:
+        self.contest, self.source, self.noise = contest, source, noise
+        self.chain = _nobody() if isinstance(source, RecordingArrays) else source
+        engine = contest.engine
+        self.ahead = -(-len(engine.rates) // TILE) * TILE if engine.by_position else 0
+        self.width = min(TICKS, -(-longest // TILE) * TILE) + self.ahead
+        self.tape = self._new_tape()
+        self.normal = normal_table().values
+
+    def _new_tape(self) -> TapeArrays:
+        engine, n, w = self.contest.engine, LANES, self.width
+        steered = engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
+        each = 1 if engine.by_position else len(engine.rates)
+        scores = each if self.contest.anyone("scores") else 0
+        doubts = each if self.contest.anyone("confidence") else 0
+        return TapeArrays(
+            np.zeros((n, w), np.int64),
+            np.zeros((n, w), np.int32),
+            np.zeros((n, w if steered else 0), np.int32),
+            *(np.ones((n, w)), np.ones((n, w)), np.ones((n, w))),
+            np.zeros((n, w if engine.stale else 0), np.int32),
+            np.zeros((n, w, scores)),
+            np.zeros((n, w, doubts)),
+            np.zeros((n, w, doubts), np.int32),
+        )
+
+    def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
+        """Play requests ``first`` .. to their end under every policy."""
+        n, base = len(limits), 0
+        row = np.full(n, len(self.chain.upto) - 1, np.int32)
+        pair, memory = np.zeros(n, np.int32), np.zeros((2, n))
+        m = [np.zeros((n, player.memory)) for player in self.contest.players]
+        place = np.tile(np.array([0, -1, row[0]]), (len(m), n, 1))
+        scores = np.zeros((len(m), n, 2))
+        while True:
+            self._write(key, first, base, row, pair, memory)
+            stop = base + self.width - self.ahead
+            for i, player in enumerate(self.contest.players):
+                player.kernel(
+                    *(self.tape, base, stop, self.chain, self.noise, self.contest.engine),
+                    *(limits, player.p, m[i], place[i], scores[i]),
+                    *(totals[i], logs[i]),
+                )
+            if ((totals[..., 2] >= limits[:, 0]) | (totals[..., 0] >= limits[:, 1])).all():
+                return
+            base = stop
+
+    def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
+        """Fill the tape from tick ``base`` on; its first columns may be known from before."""
+        from mtpsim.kernels import tape as kernels
+
+        known = self.ahead if base else 0
+        for part in self.tape:
+            if known and part.shape[1]:
+                part[:, :known] = part[:, -known:].copy()
+        at = np.uint64(key), first, base + known, known
+        rest = self.noise, self.normal, self.contest.engine
+        if isinstance(self.source, RecordingArrays):
+            kernels.write_recording(*at, self.source, *rest, m, self.tape)
+        else:
+            kernels.write_chain(*at, self.source, *rest, row, pair, m, self.tape)
+
+
+def limits_of(
+    key: int,
+    source: ChainArrays | RecordingArrays,
+    first: int,
+    count: int,
+    *,
+    rounds: int,
+    tokens: int,
+) -> Limits:
+    """Most rounds and most tokens of each request, ``[count, 2]``."""
+    from mtpsim.kernels.philox import PATH, words_at  # numba: not for `check`
+
+    limits = np.full((count, 2), ENDLESS)
+    if rounds:
+        limits[:, 0] = rounds
+    elif tokens:
+        limits[:, 1] = tokens
+    elif isinstance(source, RecordingArrays):
+        words = np.empty((TILE, count), np.int32)
+        words_at(np.uint64(key), first, 0, PATH, words)
+        requests = len(source.begins) - 1
+        drawn = (words[0].view(np.uint32).astype(np.uint64) * np.uint64(requests)) >> np.uint64(32)
+        limits[:, int(source.by_position)] = np.diff(source.begins)[drawn.astype(np.intp)]
+    return limits
+
+
+def play(
+    contest: Contest,
+    key: int,
+    source: ChainArrays | RecordingArrays,
+    noise: NoiseArrays,
+    limits: Limits,
+    first: int,
+    *,
+    logged: int = 0,
+) -> tuple[Floats, Log]:
+    """Play requests ``first`` .. under every policy.
+
+    Args:
+        contest: the policies.
+        key: of all random words.
+        source: arrays of chain or recording.
+        noise: arrays of the noise.
+        limits: ``[n, 2]`` most rounds and most tokens of each request.
+        first: number of the first request.
+        logged: rounds to write down.
+
+    Returns:
+        Totals ``[policies, n, 4 + K]`` (tokens, ms, rounds, rounds by depth) and the log
+        ``[policies, n, logged, 3]`` (depth, accepted drafts, state; -1 after the last round).
+
+    """
+    engine, count = contest.engine, len(contest.players)
+    totals = np.zeros((count, len(limits), 4 + len(engine.rates)))
+    logs = np.full((count, len(limits), logged, 3), -1, np.int16)
+    ticks = int(limits.min(1).max()) * (len(engine.rates) + 1 if engine.by_position else 1)
+    stage = _Stage(contest, source, noise, ticks)
+    for at in range(0, len(limits), LANES):
+        some = slice(at, at + LANES)
+        stage.play(key, first + at, limits[some], totals[:, some], logs[:, some])
+    return totals, logs

@@ -1,0 +1,148 @@
+"""Variants of a point: inputs drawn from what is known of them, their ends, declared scenarios.
+
+Each is simulated on its own, with the random numbers of all others, so that they differ through
+their inputs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mtpsim.common.errors import InputError, Problem
+from mtpsim.config.experiment import Experiment, Raw
+from mtpsim.config.uncertainty import draws_of, ends_of, scenarios, value_at
+from mtpsim.engine.compile import Plan
+from mtpsim.engine.executors import Crew
+from mtpsim.engine.scheduler import Queue
+from mtpsim.engine.tasks import Work
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Estimates
+from mtpsim.stats.moments import Floats, Tally
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What of a point is simulated besides itself.
+
+    Attributes:
+        inputs: drawn inputs by key, ``[draws, n]``.
+        draws: an experiment for each draw.
+        ends: for each key in turn, its lower and its upper end, others as in the file.
+        sets: what each scenario sets.
+        scenarios: an experiment for each scenario.
+
+    """
+
+    inputs: dict[str, Floats] = field(default_factory=dict)
+    draws: list[Experiment] = field(default_factory=list)
+    ends: list[Experiment] = field(default_factory=list)
+    sets: list[Raw] = field(default_factory=list)
+    scenarios: list[Experiment] = field(default_factory=list)
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """All of them in order: draws, ends, scenarios."""
+        return [*self.draws, *self.ends, *self.scenarios]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Simulated speedups by depth of all variants of a point, each on ``requests`` requests."""
+
+    variants: Variants
+    requests: int
+    draws: list[Estimates]
+    ends: list[Estimates]
+    scenarios: list[Estimates]
+
+
+def variants_of(experiment: Experiment) -> Variants:
+    """All variants that the experiment of a point asks for.
+
+    Raises:
+        InputError: an input that was drawn is not valid.
+
+    """
+    raw, simulation = experiment.raw(), experiment.simulation
+    inputs: dict[str, Floats] = {}
+    ends: dict[str, Floats] = {}
+    if experiment.uncertainty:
+        known, confidence = experiment.uncertainty, simulation.confidence
+        inputs = draws_of(raw, known, simulation.seed, confidence)
+        ends = ends_of(raw, known, confidence)
+    count = len(next(iter(inputs.values()), []))
+    sets = list(scenarios(raw, experiment.robust)) if experiment.robust else []
+
+    def changed(values: dict[str, Floats]) -> Experiment:
+        return experiment.changed({key: _like(raw, key, v) for key, v in values.items()})
+
+    try:
+        drawn = [changed({key: rows[i] for key, rows in inputs.items()}) for i in range(count)]
+        moved = [changed({key: end}) for key, both in ends.items() for end in both]
+    except InputError as error:
+        first = error.problems[0]
+        message = f"an input as uncertain as stated leads to {first.key}: {first.message}"
+        raise InputError([Problem("", "uncertainty.inputs", None, message)]) from None
+    return Variants(
+        inputs,
+        drawn,
+        moved,
+        sets,
+        [experiment.changed(chosen) for chosen in sets],
+    )
+
+
+def _like(raw: Raw, key: str, values: Floats) -> Any:
+    """Values in the form that the file has: a number, a list, or a list of lists."""
+    left = iter(values.tolist())
+
+    def fill(given: Any) -> Any:
+        return [fill(part) for part in given] if isinstance(given, list) else next(left)
+
+    return fill(value_at(raw, key))
+
+
+def simulate_variants(
+    variants: Variants, crew: Crew, told: Callable[[float], None]
+) -> Outcomes | None:
+    """Simulate a unit of requests of each variant; None where there is no variant.
+
+    Args:
+        variants: of a point.
+        crew: who simulates.
+        told: of the share that is done.
+
+    """
+    experiments = variants.experiments
+    if not experiments:
+        return None
+    works: dict[int, Work] = {}
+
+    def block(number: int) -> tuple[Work, int, int]:
+        experiment = experiments[number]
+        work = works[number] = works.get(number) or Work.of(experiment)
+        unit = work.plan.unit
+        return work, 0, min(unit, experiment.simulation.requests or unit)
+
+    found: list[Estimates] = []
+    requests, queue = 0, Queue(crew, block, 0, len(experiments))
+    try:
+        for number, experiment in enumerate(experiments):
+            tally = queue.take(number)
+            requests = tally.count
+            found.append(_speedup(works.pop(number).plan, tally, experiment))
+            told(len(found) / len(experiments))
+    finally:
+        queue.cancel()
+    one, two = len(variants.draws), len(variants.draws) + len(variants.ends)
+    return Outcomes(variants, requests, found[:one], found[one:two], found[two:])
+
+
+def _speedup(plan: Plan, tally: Tally, experiment: Experiment) -> Estimates:
+    return estimate.delta(
+        lambda means: estimate.speedup(means, plan.layout),
+        tally,
+        experiment.simulation.confidence,
+    )

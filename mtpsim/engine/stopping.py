@@ -1,0 +1,48 @@
+"""What a precision is asked of: a quantity of the report, relative or absolute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mtpsim.config.simulation import Quantity, Simulation
+from mtpsim.kernels.row_layout import Layout
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Theory
+from mtpsim.stats.moments import Floats, Tally
+
+_PLAIN: dict[Quantity, Callable[[Floats, Layout], Floats]] = {
+    "speedup": estimate.with_policies,
+    "marginal": estimate.marginal,
+    "accept_length": estimate.accept_length,
+    "round_time": estimate.round_time,
+}
+
+
+def function_of(
+    simulation: Simulation, theory: Theory, layout: Layout
+) -> Callable[[Floats], Floats]:
+    """The quantity, as a function of the mean totals ``[..., C]``."""
+    quantity = simulation.precision_of
+    if quantity == "difference":
+        one, other = simulation.between or (0, 0)
+
+        def difference(means: Floats) -> Floats:
+            gains = estimate.speedup(means, layout)
+            return gains[..., other : other + 1] - gains[..., one : one + 1]
+
+        return difference
+    plain = theory.error if quantity == "theory_error" else _PLAIN[quantity]
+    return lambda means: plain(means, layout)
+
+
+def half_width(simulation: Simulation, theory: Theory, layout: Layout, tally: Tally) -> float:
+    """The greatest half-width of the quantity over all depths, on the scale that is asked for."""
+    found = estimate.delta(function_of(simulation, theory, layout), tally, simulation.confidence)
+    if simulation.scale == "absolute":
+        return float(found.half_width.max())
+    none = np.full_like(found.half_width, np.inf)
+    size = np.abs(found.values)
+    widths = np.divide(found.half_width, size, out=none, where=size > 0)
+    return float(np.where(found.half_width > 0, widths, 0.0).max())

@@ -1,0 +1,1 @@
+"""Exact answers by linear algebra and dynamic programming."""

@@ -1,0 +1,1 @@
+"""The closed form, and the definitions of an acceptance rate."""

@@ -1,0 +1,1 @@
+"""Figures of a result, a fit and a plan."""

@@ -1,0 +1,96 @@
+"""Every figure of a result, each readable alone, and all of them as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mtpsim.report.document import Document
+from mtpsim.report.figures.batch import batch_figure
+from mtpsim.report.figures.dependence import dependence_figure
+from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
+from mtpsim.report.figures.request_quantiles import requests_figure
+from mtpsim.report.figures.round_time import RoundTimes, latency_figure
+from mtpsim.report.figures.save import save
+from mtpsim.report.figures.speedup import speedup_figure
+from mtpsim.report.figures.steps import accepted_figure, marginal_figure
+from mtpsim.report.figures.theory_error import theory_figure
+from mtpsim.report.figures.uncertainty import uncertainty_figure
+
+DPI = 150
+
+__all__ = [
+    "accepted_figure",
+    "batch_figure",
+    "dependence_figure",
+    "figures",
+    "latency_figure",
+    "learning_figure",
+    "marginal_figure",
+    "policies_figure",
+    "requests_figure",
+    "save_figures",
+    "save_plots",
+    "speedup_figure",
+    "theory_figure",
+    "timeline_figure",
+    "uncertainty_figure",
+]
+
+
+def save_plots(result: Document, round_times: RoundTimes, folder: Path | str) -> list[Path]:
+    """Write ``speedup.png``, ``theory.png``, ``dependence.png`` and the others as PNG files.
+
+    Args:
+        result: the result document.
+        round_times: a sample of round times in ms for each point and depth; without any, there is
+            no ``latency.png``.
+        folder: made where it is missing.
+
+    Returns:
+        The files written.
+
+    """
+    return save_figures(figures(result, round_times), folder)
+
+
+def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
+    """Write figures as PNG files; ``folder`` is made where it is missing."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def figures(result: Document, round_times: RoundTimes) -> dict[str, Figure]:
+    """Every figure that the result has numbers for, by name."""
+    found = {
+        "speedup": speedup_figure(result),
+        "marginal": marginal_figure(result),
+        "accepted": accepted_figure(result),
+    }
+    if all("trial" in point for point in result["points"]):
+        found["theory"] = theory_figure(result)
+        found["dependence"] = dependence_figure(result)
+    if all(point["depths"][0].get("request_speed") for point in result["points"]):
+        found["requests"] = requests_figure(result)
+    if result.get("by_batch"):
+        found["batch"] = batch_figure(result)
+    if any(point.get("adaptive") for point in result["points"]):
+        found["policies"] = policies_figure(result)
+        found["timeline"] = timeline_figure(result)
+        curves = learning_figure(result)
+        if curves is not None:
+            found["learning"] = curves
+    if any(point.get("uncertainty") for point in result["points"]):
+        found["uncertainty"] = uncertainty_figure(result)
+    if len(round_times):
+        found["latency"] = latency_figure(result, round_times)
+    return found
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    # Weak compression: half the time, and the files are small anyhow.
+    save(figure, path, dpi=DPI, pil_kwargs={"compress_level": 2})
+    return path

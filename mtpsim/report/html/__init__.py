@@ -1,0 +1,1 @@
+"""The page of a result: one file that fetches nothing."""

@@ -1,0 +1,200 @@
+"""Figures as SVG inside a page: colours of the page's scheme, words of the page's font.
+
+The heading, subtitle and note of a figure leave the picture and become text of the page, where they
+wrap and can be read aloud.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from mtpsim.report.document import legible
+from mtpsim.report.figures import style
+from mtpsim.report.figures.save import save
+
+SALT = "mtpsim"
+MOST_MARKS = 2500
+"""A figure of more markers and bars than these shows them as an image, which stays small."""
+RASTER_DPI = 200
+NAMES = {
+    **{style.BLUE: "blue", style.VERMILION: "vermilion", style.GREEN: "green"},
+    **{style.ORANGE: "orange", style.SKY: "sky", style.PURPLE: "purple"},
+    **{style.INK: "ink", style.GREY: "grey", style.PALE: "pale", style.PAPER: "paper"},
+}
+ON_CELLS = (style.DARK_WORD.lower(), style.LIGHT_WORD.lower())
+VARIABLES = {color.lower(): name for color, name in NAMES.items()}
+COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
+POINTER = re.compile(r"url\(#([^)]+)\)")
+HREF = "{http://www.w3.org/1999/xlink}href"
+PLACES = ("d", "x", "y", "width", "height")
+LONG = re.compile(r"(\.\d\d)\d+")
+DROPPED = ("metadata", "style")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a page.
+
+    Attributes:
+        name: unique in the page, fit for an id.
+        svg: the element, without a namespace, as HTML wants it.
+        heading: what the figure finds.
+        subtitle: what it shows.
+        note: how it is to be read; may be empty.
+        width: in CSS pixels, at which its text has the size of small print.
+
+    """
+
+    name: str
+    svg: str
+    heading: str
+    subtitle: str
+    note: str
+    width: int
+
+
+def picture(name: str, figure: Figure, title: str = "") -> Picture:
+    """Draw a figure for a page that bears a title; the figure loses its heading and the like."""
+    words = {kind: _take(figure, kind) for kind in style.WORDS}
+    words["subtitle"] = words["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
+    _spare_marks(figure)
+    text = _drawn(figure)
+    root = ElementTree.fromstring(legible(text))
+    axes = [label for part in figure.axes if (label := _axes_text(part))]
+    _describe(root, name, [words["heading"], words["subtitle"], *axes, words["note"]])
+    width = round(float(root.get("viewBox", "0 0 500 300").split()[2]) * 4 / 3)
+    _adapt(root, name)
+    svg = ElementTree.tostring(root, encoding="unicode")
+    return Picture(name, svg, words["heading"], words["subtitle"], words["note"], width)
+
+
+def _take(figure: Figure, kind: str) -> str:
+    found = [text for text in figure.texts if text.get_gid() == kind]
+    for text in found:
+        text.set_visible(False)
+    return " ".join(" ".join(str(text.get_label()) for text in found).split())
+
+
+def _drawn(figure: Figure) -> str:
+    file = io.StringIO()
+    with rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
+        save(
+            figure,
+            file,
+            format="svg",
+            bbox_inches=_plots_alone(figure),
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+            transparent=True,
+            dpi=RASTER_DPI,
+        )
+    return file.getvalue()
+
+
+def _plots_alone(figure: Figure) -> Bbox:
+    """The part of a figure that is left without its words, in inches."""
+    width, height = figure.get_size_inches()
+    top = max(axes.get_position().y1 for axes in figure.axes) * height
+    top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
+    labels = [text for axes in figure.axes for text in axes.texts if isinstance(text, Annotation)]
+    beyond = [text for text in labels if text.xycoords == style.AT_END]
+    reach = [text.get_window_extent().y1 / figure.dpi + 0.05 for text in beyond]
+    return Bbox([[0, style.NOTE_ROOM], [width, min(max([top, *reach]), height)]])
+
+
+def _spare_marks(figure: Figure) -> None:
+    """Have crowds of marks drawn as an image: as elements they would make a page of megabytes."""
+    crowds = [
+        artist
+        for axes in figure.axes
+        for artist in [*axes.lines, *axes.collections]
+        if _marks(artist) > 1
+    ]
+    if sum(map(_marks, crowds)) > MOST_MARKS:
+        for artist in crowds:
+            artist.set_rasterized(True)
+
+
+def _marks(artist: object) -> int:
+    """How many elements an artist becomes; a line without markers is one."""
+    marker = getattr(artist, "get_marker", lambda: None)()
+    if marker is not None:
+        return 1 if marker in ("None", "", " ", "none") else int(np.size(artist.get_xdata()))  # type: ignore[attr-defined]
+    return len(artist.get_paths())  # type: ignore[attr-defined]
+
+
+def _axes_text(axes: object) -> str:
+    x, y = axes.get_xlabel(), axes.get_ylabel()  # type: ignore[attr-defined]
+    return f"{y} by {x}" if x and y else x or y
+
+
+def _describe(root: ElementTree.Element, name: str, sentences: list[str]) -> None:
+    """What an element that is read as one image says."""
+    text = ". ".join(s.rstrip(".") for s in dict.fromkeys(sentences) if s) + "."
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("role", "img")
+    root.set("aria-label", legible(text))
+    root.set("class", "plot")
+    root.set("id", name)
+
+
+def _adapt(root: ElementTree.Element, name: str) -> None:
+    """Rename ids so that figures do not clash, drop those nobody points to, and name colours."""
+    targets = set(POINTER.findall(" ".join(_values(root))))
+    targets |= {value[1:] for e in root.iter() if (value := e.get(HREF, "")).startswith("#")}
+    for parent in list(root.iter()):
+        for child in [c for c in parent if _local(c.tag) in DROPPED]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        if element is not root and element.get("id") not in targets:
+            element.attrib.pop("id", None)
+        elif element is not root:
+            element.set("id", f"{name}-{element.get('id')}")
+        for key, value in list(element.attrib.items()):
+            element.set(key, POINTER.sub(rf"url(#{name}-\1)", value))
+        href = element.attrib.pop(HREF, None)
+        if href is not None:
+            element.set("href", f"#{name}-{href[1:]}" if href.startswith("#") else href)
+        for key in PLACES:  # a hundredth of a point is enough, and half of the bytes
+            if key in element.attrib:
+                element.set(key, LONG.sub(r"\1", element.get(key, "")))
+        if "style" in element.attrib:
+            element.set("style", _named(element.get("style", ""), element.tag == "text"))
+
+
+def _values(root: ElementTree.Element) -> list[str]:
+    return [value for element in root.iter() for value in element.attrib.values()]
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _named(text: str, words: bool) -> str:
+    """A style with the page's colours and, of words, its font."""
+    if not words:
+        return COLOR.sub(_color, text)
+    text = re.sub(r"font: ([^']*?)'.*?(?=;|$)", r"font: \1var(--font)", text)
+    return COLOR.sub(_color_of_words, text)
+
+
+def _color(found: re.Match[str]) -> str:
+    name = VARIABLES.get(found[0].lower())
+    return f"var(--{name})" if name else found[0]
+
+
+def _color_of_words(found: re.Match[str]) -> str:
+    """Words take the darker tones that can be read; a shade has none, and its words are plain."""
+    if found[0].lower() in ON_CELLS:
+        return found[0]
+    return f"var(--{VARIABLES.get(found[0].lower(), 'ink')}-text)"

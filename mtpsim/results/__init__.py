@@ -1,0 +1,1 @@
+"""From a simulated point to the result document."""

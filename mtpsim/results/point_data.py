@@ -1,0 +1,197 @@
+"""A simulated point before it is written down, and how its numbers become a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.acceptance import Source
+from mtpsim.config.experiment import Experiment, Point
+from mtpsim.engine.compile import Plan
+from mtpsim.engine.policy_player import Log
+from mtpsim.engine.request_quantiles import SHARES, Tails
+from mtpsim.exact.chain_solver import Exact, solve
+from mtpsim.kernels.row_layout import Layout
+from mtpsim.latency import CompiledLatency
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.autocorrelation import Dependence
+from mtpsim.stats.control_variates import Controls, controlled, controls_of
+from mtpsim.stats.equivalence import Error
+from mtpsim.stats.estimators import Estimates, Theory
+from mtpsim.stats.moments import Floats, Tally
+
+if TYPE_CHECKING:
+    from mtpsim.engine.scenarios import Outcomes
+
+ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
+COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
+
+Document = dict[str, Any]
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A simulated point."""
+
+    point: Point
+    plan: Plan
+    source: Source
+    latency: CompiledLatency
+    tally: Tally
+    precision_reached: bool | None
+    interrupted: bool
+    dependence: Dependence | None
+    tails: Tails
+    outcomes: Outcomes | None = None
+    log: Log | None = None
+    policy_tails: Tails | None = None
+    failure: str | None = None
+
+    @property
+    def experiment(self) -> Experiment:
+        """The point's own experiment."""
+        return self.point.experiment
+
+    @property
+    def layout(self) -> Layout:
+        """Which column of the tally holds what."""
+        return self.plan.layout
+
+    @property
+    def horizon(self) -> dict[str, int]:
+        """Length of a request, as :func:`mtpsim.exact.chain_solver.solve` takes it."""
+        return self.experiment.simulation.horizon
+
+    @cached_property
+    def theory(self) -> Theory:
+        """The closed form as the experiment wants it: what is plugged in."""
+        return theory_of(self.experiment, self.latency)
+
+    @cached_property
+    def solved(self) -> list[Exact]:
+        """The exact answer at each depth 0..K."""
+        depths = range(self.layout.depth + 1)
+        return [solve(self.source, k, **self.horizon) for k in depths]
+
+    @cached_property
+    def rounds(self) -> Floats:
+        """``[K + 1]`` rounds that were simulated at each depth."""
+        return self.tally.mean[self.layout.rounds] * self.tally.count
+
+    @cached_property
+    def rounds_needed(self) -> Floats:
+        """``[K + 1]`` rounds below which rejections, or accepted drafts, are too rare."""
+        return COCHRAN * np.array([skewness_of(found.accepted) for found in self.solved]) ** 2
+
+    @cached_property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """``[K + 1]`` whether all rounds came out alike, and were too few to show how they differ.
+
+        Noise may give errors a width there, but not of what was never seen.
+        """
+        width = self.estimates(estimate.accept_length).half_width
+        return np.asarray((width < ROUNDING) & (self.rounds < self.rounds_needed))
+
+    @cached_property
+    def controls(self) -> Controls:
+        """Totals whose means are known."""
+        return controls_of(self.source, self.latency, self.layout, self.horizon)
+
+    def estimates(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+        """Estimates of one of the functions of :mod:`mtpsim.stats.estimators`."""
+        return self._delta(function, self.tally)
+
+    def sharp(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+        """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
+        return self._delta(function, self.controlled)
+
+    @cached_property
+    def controlled(self) -> Tally:
+        """The tally narrowed by control variates where they are wanted and can be used."""
+        if not self.experiment.simulation.control_variates:
+            return self.tally
+        return controlled(self.tally, self.controls)
+
+    def _delta(self, function: Callable[[Floats, Layout], Floats], tally: Tally) -> Estimates:
+        confidence = self.experiment.simulation.confidence
+        return estimate.delta(lambda means: function(means, self.layout), tally, confidence)
+
+    def error(self, estimates: Estimates, index: int) -> Error:
+        """A relative error of a depth, to be judged."""
+        simulation = self.experiment.simulation
+        return Error(
+            float(estimates.values[index]),
+            np.inf if self.unknown[index] else float(estimates.half_width[index]),
+            estimates.quantile,
+            self.tally.count,
+            simulation.epsilon,
+            simulation.confidence,
+        )
+
+
+def theory_of(experiment: Experiment, latency: CompiledLatency) -> Theory:
+    """The closed form as an experiment wants it."""
+    times, given = latency.round_time, experiment.theory
+    if given is None:
+        return Theory(times, experiment.acceptance.stated_rates())
+    return Theory(times, None, given.definition, given.weighting)
+
+
+def skewness_of(law: Floats) -> float:
+    """Of the number 0, 1, ... that has this law; 0 where it is always the same."""
+    apart = np.arange(len(law)) - law @ np.arange(len(law))
+    variance = law @ apart**2
+    return float(law @ apart**3 / variance**1.5) if variance > 1e-12 else 0.0
+
+
+def number(value: float) -> float | None:
+    """A number for JSON: None where it is none."""
+    return float(value) if np.isfinite(value) else None
+
+
+ANY: Span = (-np.inf, np.inf)
+POSITIVE: Span = (0.0, np.inf)
+SHARE: Span = (0.0, 1.0)
+
+
+def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Document:
+    """An estimate and its interval, which ends where the quantity can't go on: ``within``.
+
+    Of few requests an interval may be wider than that. Cut, it holds the truth as often.
+    """
+    return {
+        "mean": number(np.clip(estimates.values[index], *within)),
+        "low": number(np.clip(estimates.low[index], *within)),
+        "high": number(np.clip(estimates.high[index], *within)),
+    }
+
+
+def intervals(estimates: Estimates, within: Span = ANY) -> Document:
+    """Several estimates and their intervals, a list each."""
+    return {
+        "mean": [number(v) for v in np.clip(estimates.values, *within)],
+        "low": [number(v) for v in np.clip(estimates.low, *within)],
+        "high": [number(v) for v in np.clip(estimates.high, *within)],
+    }
+
+
+def of_requests(tails: Tails) -> list[Document]:
+    """``request_time`` and ``request_speed`` by depth or policy: quantiles and their intervals."""
+    return [
+        {"request_time": _quantiles(time), "request_speed": _quantiles(speed)}
+        for time, speed in zip(*tails, strict=True)
+    ]
+
+
+def _quantiles(cells: Floats) -> Document:
+    """By share of the requests; ``cells`` ``[SHARES, 3]``."""
+    return {
+        f"p{100 * share:g}": dict(zip(("mean", "low", "high"), map(number, cell), strict=True))
+        for share, cell in zip(SHARES, cells, strict=True)
+    }

@@ -1,0 +1,176 @@
+"""Adaptive policies in the result document: what each gains over the best fixed depth."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from mtpsim.acceptance import Recording
+from mtpsim.engine.policy_player import Contest, Log
+from mtpsim.policy import Oracle
+from mtpsim.results.point_data import POSITIVE, Document, Measured, interval, of_requests
+from mtpsim.results.policy_reaction import Learning, learning
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Estimates
+from mtpsim.stats.moments import Floats
+from mtpsim.stats.selection import against_one, log_of
+
+SHOWN = 150  # rounds of the request that is shown
+LOOKED_AT = 64  # requests among which one is chosen to be shown
+
+Verdict = Literal["faster", "slower", "open"]
+ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
+
+
+def adaptive(measured: Measured, best: int) -> Document | None:
+    """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
+    contest = measured.plan.contest
+    if contest is None or measured.log is None or measured.policy_tails is None:
+        return None
+    speedup = measured.sharp(estimate.with_policies)
+    depths = measured.layout.depth + 1
+    chosen = [best, *range(depths, len(speedup.values))]
+    gain, half = against_one(
+        log_of(speedup.apply(np.eye(len(speedup.values))[chosen])),
+        0,
+        measured.experiment.simulation.confidence,
+    )
+    oracle = _oracle(contest)
+    captured = _captured(speedup, best, depths, oracle)
+    length, time = (
+        measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
+    )
+    ease, single = _ease(measured), of_requests(measured.policy_tails)
+    policies = []
+    for i, player in enumerate(contest.players):
+        low, high = gain[i + 1] - half[i + 1], gain[i + 1] + half[i + 1]
+        totals = measured.tally.mean[measured.layout.policy(i)]
+        policies.append(
+            {
+                "name": player.spec.label,
+                "rule": player.spec.kind(),
+                "knows": player.spec.knows,
+                "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
+                "speedup": {
+                    "exact": _exact(contest, i),
+                    **interval(speedup, depths + i, POSITIVE),
+                },
+                "gain": {
+                    "mean": float(np.exp(gain[i + 1])),
+                    "low": float(np.exp(low)),
+                    "high": float(np.exp(high)),
+                    "verdict": _verdict(low, high),
+                },
+                "captured": interval(captured, i) if captured else None,
+                "accept_length": interval(length, i, (1, depths)),
+                "round_time": interval(time, i, POSITIVE),
+                **single[i],
+                "depths": [float(share) for share in totals[3:] / totals[2]],
+                "learning": _learning(measured.log[i], ease),
+            }
+        )
+    return {
+        "best_fixed": best,
+        "policies": policies,
+        "timeline": _timeline(measured, contest, measured.log, ease),
+    }
+
+
+def _verdict(low: float, high: float) -> Verdict:
+    return "faster" if low > ROUNDING else "slower" if high < -ROUNDING else "open"
+
+
+def _oracle(contest: Contest) -> int | None:
+    places = (i for i, player in enumerate(contest.players) if isinstance(player.spec, Oracle))
+    return next(places, None)
+
+
+def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) -> Estimates | None:
+    """Share of the oracle's gain over the best fixed depth that each policy has.
+
+    None where the oracle doesn't surely gain: there is nothing to be shared.
+    """
+    if oracle is None:
+        return None
+    values, size = speedup.values, len(speedup.values)
+    edge = np.zeros((1, size))
+    edge[0, depths + oracle], edge[0, best] = 1, -1
+    room = speedup.apply(edge)
+    if room.low[0] <= 0:
+        return None
+    rows = np.arange(depths, size)
+    share = (values[rows] - values[best]) / room.values[0]
+    # The slope of (a - b) / (o - b) in a, b and o.
+    change = np.zeros((len(rows), size))
+    change[np.arange(len(rows)), rows] = 1
+    change[:, best] -= 1
+    change -= share[:, None] * edge
+    slope = change / room.values[0]
+    covariance = slope @ speedup.covariance @ slope.T
+    return Estimates(share, covariance, speedup.quantile, speedup.freedom)
+
+
+def _exact(contest: Contest, number: int) -> float | None:
+    if contest.optimal is None:
+        return None
+    try:
+        pace = contest.players[number].spec.exact(contest.setting)
+        plain = contest.optimal.pace(np.zeros_like(contest.optimal.oracle))
+    except ValueError:  # too large to be solved
+        return None
+    return None if pace is None else pace / plain
+
+
+def _ease(measured: Measured) -> Floats | None:
+    """Expected accepted drafts by state; None where there is one state or a recording."""
+    source = measured.source
+    if isinstance(source, Recording) or source.states < 2:
+        return None
+    return np.asarray(source.survival.sum(1))
+
+
+def _learning(log: Log, ease: Floats | None) -> Document | None:
+    if ease is None:
+        return None
+    easier, harder = learning(log, ease)
+    return {"easier": _curve(easier), "harder": _curve(harder)}
+
+
+def _curve(found: Learning | None) -> Document | None:
+    if found is None:
+        return None
+    return {
+        "changes": found.changes,
+        "half": found.half,
+        "rounds": found.rounds.tolist(),
+        "depth": found.depth.tolist(),
+    }
+
+
+def _timeline(measured: Measured, contest: Contest, log: Log, ease: Floats | None) -> Document:
+    """The request, of the first few, whose states change as often as is usual."""
+    state = log[0, :LOOKED_AT, :SHOWN, 2]
+    changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)
+    request = int(np.argsort(changes, kind="stable")[len(changes) // 2])
+    played = [some[some[:, 0] >= 0] for some in log[:, request, :SHOWN]]
+    return {
+        "request": request,
+        "clock": measured.plan.clock,
+        "hardness": _hardness(ease),
+        "policies": {
+            player.spec.label: {
+                "depth": rounds[:, 0].tolist(),
+                "accepted": rounds[:, 1].tolist(),
+                "state": rounds[:, 2].tolist(),
+            }
+            for player, rounds in zip(contest.players, played, strict=True)
+        },
+    }
+
+
+def _hardness(ease: Floats | None) -> list[float]:
+    """From 0 for the easiest state to 1 for the hardest."""
+    if ease is None or np.ptp(ease) == 0:
+        return [0.0]
+    return [float(v) for v in (ease.max() - ease) / np.ptp(ease)]

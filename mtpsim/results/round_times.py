@@ -1,0 +1,61 @@
+"""How long single rounds take: samples for the plots, drawn when one is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import overload
+
+import numpy as np
+
+from mtpsim.acceptance import Recording
+from mtpsim.config.experiment import Experiment
+from mtpsim.exact.chain_solver import solve
+from mtpsim.stats.moments import Floats
+
+SAMPLE = 20_000
+
+
+class RoundTimes(Sequence[list[Floats]]):
+    """For each point its :func:`drawn_times`; a long sweep shows few of its points.
+
+    Args:
+        points: experiments without a sweep.
+
+    """
+
+    def __init__(self, points: Sequence[Experiment]) -> None:
+        self._points = points
+        self._drawn = cache(lambda number: drawn_times(points[number]))
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @overload
+    def __getitem__(self, number: int) -> list[Floats]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> RoundTimes: ...
+
+    def __getitem__(self, number: int | slice) -> list[Floats] | RoundTimes:
+        if isinstance(number, slice):
+            return RoundTimes(self._points[number])
+        return self._drawn(range(len(self))[number])
+
+
+def drawn_times(experiment: Experiment) -> list[Floats]:
+    """A sample of single rounds' times in ms at each depth, ``K + 1`` arrays.
+
+    The slowdown of the states is included.
+    """
+    source = experiment.acceptance.chain()
+    latency = experiment.latency.compile(source.depth)
+    seed, depths = experiment.simulation.seed, range(source.depth + 1)
+    times = [latency.sample_round_times(depth, SAMPLE, seed) for depth in depths]
+    if isinstance(source, Recording) or (source.slowdown == 1).all():
+        return times
+    for depth in depths:
+        starts = solve(source, depth, **experiment.simulation.horizon).starts
+        rng = np.random.default_rng((seed, depth))
+        times[depth] = times[depth] * rng.choice(source.slowdown, SAMPLE, p=starts)
+    return times

@@ -1,0 +1,123 @@
+"""What uncertain inputs mean for the choice of depth, and which depth is safe in any scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mtpsim.config.experiment import Experiment
+from mtpsim.results.point_data import Document
+from mtpsim.stats.moments import Floats
+from mtpsim.stats.selection import choose, log_of
+
+if TYPE_CHECKING:
+    from mtpsim.engine.scenarios import Outcomes
+
+
+def uncertainty(experiment: Experiment, outcomes: Outcomes | None) -> Document | None:
+    """The document of uncertain inputs; None where all inputs are certain."""
+    if outcomes is None or not outcomes.draws:
+        return None
+    speedups = np.array([found.values for found in outcomes.draws])
+    tail = (1 - experiment.simulation.confidence) / 2
+    top = speedups.max(1, keepdims=True)
+    low, high = np.quantile(speedups, [tail, 1 - tail], axis=0)
+    regret = (1 - speedups / top).mean(0)
+    best = (speedups >= top).mean(0)
+    depth = int(np.argmin(regret))
+    simulated = np.mean([found.half_width for found in outcomes.draws], axis=0)
+    return {
+        "draws": len(speedups),
+        "requests": outcomes.requests,
+        "depth": depth,
+        "depths": [
+            {
+                "depth": k,
+                "speedup": {
+                    "mean": float(speedups[:, k].mean()),
+                    "low": float(low[k]),
+                    "high": float(high[k]),
+                },
+                "simulation": float(simulated[k]),
+                "best": float(best[k]),
+                "regret": float(regret[k]),
+            }
+            for k in range(speedups.shape[1])
+        ],
+        "inputs": _inputs(outcomes, speedups, depth),
+        "perfect": _perfect(speedups, speedups),
+    }
+
+
+def intervals(found: Document | None) -> list[tuple[float, float]]:
+    """Of the speedup by depth, over uncertain inputs; none where all inputs are certain."""
+    gains = [depth["speedup"] for depth in found["depths"]] if found else []
+    return [(gain["low"], gain["high"]) for gain in gains]
+
+
+def _inputs(outcomes: Outcomes, speedups: Floats, depth: int) -> list[Document]:
+    """What each input does by itself, the one that is worth most to measure first.
+
+    None is worth more than all: a regression of few draws on many numbers can say otherwise.
+    """
+    found, most = [], _perfect(speedups, speedups)
+    for number, (key, drawn) in enumerate(outcomes.variants.inputs.items()):
+        low, high = outcomes.ends[2 * number], outcomes.ends[2 * number + 1]
+        found.append(
+            {
+                "key": key,
+                "mean": drawn.mean(0).tolist(),
+                "sd": drawn.std(0, ddof=1).tolist(),
+                "speedup": {"low": float(low.values[depth]), "high": float(high.values[depth])},
+                "depth": {"low": int(np.argmax(low.values)), "high": int(np.argmax(high.values))},
+                "worth": min(_perfect(speedups, _explained(drawn, speedups)), most),
+            }
+        )
+    wide = {
+        entry["key"]: abs(entry["speedup"]["high"] - entry["speedup"]["low"]) for entry in found
+    }
+    return sorted(found, key=lambda entry: (-entry["worth"], -wide[entry["key"]]))
+
+
+def _explained(inputs: Floats, speedups: Floats) -> Floats:
+    """Speedup by depth as far as the inputs ``[D, n]`` explain it: a quadratic in each."""
+    centred = (inputs - inputs.mean(0)) / np.maximum(inputs.std(0), 1e-300)
+    columns = np.concatenate([np.ones((len(inputs), 1)), centred, centred**2], axis=1)
+    slope, *_ = np.linalg.lstsq(columns, speedups, rcond=None)
+    return np.asarray(columns @ slope)
+
+
+def _perfect(speedups: Floats, known: Floats) -> float:
+    """Relative gain of choosing the depth knowing ``known`` rather than the means alone.
+
+    Expected value of (partial) perfect information, by regression (Strong, Oakley, Brennan 2014).
+    """
+    gain = known.max(1).mean() - known.mean(0).max()
+    return float(max(gain, 0.0) / speedups.mean(0).max())
+
+
+def robust(experiment: Experiment, outcomes: Outcomes | None) -> Document | None:
+    """The depth that loses least in its worst scenario; None where none are declared."""
+    if outcomes is None or not outcomes.scenarios:
+        return None
+    confidence = experiment.simulation.confidence
+    choices = [choose(log_of(found), confidence) for found in outcomes.scenarios]
+    loss = -np.expm1(-np.array([choice.loss for choice in choices]))
+    high = -np.expm1(-np.array([choice.high for choice in choices]))
+    speedups = np.array([found.values for found in outcomes.scenarios])
+    worst, sets = loss.argmax(0), outcomes.variants.sets
+    return {
+        "scenarios": len(sets),
+        "requests": outcomes.requests,
+        "depth": int(loss.max(0).argmin()),
+        "depths": [
+            {
+                "depth": k,
+                "regret": {"mean": float(loss[worst[k], k]), "high": float(high[:, k].max())},
+                "where": sets[worst[k]],
+                "least_speedup": float(speedups[:, k].min()),
+            }
+            for k in range(speedups.shape[1])
+        ],
+    }

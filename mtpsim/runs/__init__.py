@@ -1,0 +1,1 @@
+"""Runs: every point of an experiment, the run directory, merging."""

@@ -1,0 +1,338 @@
+"""The run directory: what a finished run leaves, written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from mtpsim.common.errors import InputError, Problem
+from mtpsim.config.experiment import Experiment, load
+from mtpsim.config.hashing import to_toml
+from mtpsim.engine.blocks import Stretch
+from mtpsim.results.document import Result
+from mtpsim.results.point_data import Document
+from mtpsim.stats.moments import Tally
+
+RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
+EXPERIMENT = "experiment.toml"
+NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
+PARTS = {"experiment": dict, "provenance": dict, "complete": bool, "points": list}  # of a result
+ASIDE = ".writing"  # what is written aside, before it is moved in
+BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # of text that is no JSON
+
+Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
+
+
+class Tallies:
+    """Blocks of a run's points: those at which the stopping rule was asked, and those under way.
+
+    The first are appended to ``tallies.jsonl``; the last are written whole to ``under_way.json``,
+    aside and then moved in, about once a second. So a crash loses a second of work, and a run that
+    goes on gives the numbers of one that was never stopped.
+
+    Attributes:
+        torn: records that a crash, a disk or a hand left broken; they were dropped.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._held = path, path.with_name(HELD)
+        self._known: dict[Key, dict[tuple[int, int, int], Stretch]] = {}
+        self.torn = 0
+        text = _text(path)
+        self._whole = not text or text.endswith("\n")
+        self._kept = self._read(text)
+        self._read(_text(self._held))
+
+    def _read(self, text: str) -> set[tuple[Key, tuple[int, int, int]]]:
+        """Take the records of a file; returns those that are whole."""
+        found = set()
+        for line in text.splitlines():
+            try:
+                entry: Document = json.loads(line)
+                key = str(entry["point"]), int(entry["seed"])
+                stretch = _stretch(entry)
+            except BROKEN:
+                self.torn += 1
+                continue
+            self._known.setdefault(key, {})[_range(stretch)] = stretch
+            found.add((key, _range(stretch)))
+        return found
+
+    def names(self) -> list[Key]:
+        """The points and seeds of which anything is kept."""
+        return list(self._known)
+
+    def stretches(self, point: str, seed: int) -> list[Stretch]:
+        """What is kept of a point, the fewest requests first."""
+        known = self._known.get((point, seed), {})
+        return sorted(known.values(), key=lambda stretch: stretch.tally.count)
+
+    def keep(self, point: str, seed: int, stretch: Stretch) -> None:
+        """Append blocks of a point; floats are written so that they read back the same."""
+        key = point, seed
+        self._known.setdefault(key, {})[_range(stretch)] = stretch
+        if (key, _range(stretch)) in self._kept:
+            return
+        line = ("" if self._whole else "\n") + _line(key, stretch)
+        self._whole = False  # a disk that fills up in the middle leaves a torn line
+        # A disk that is full now is told of at the end, when the answer has been shown.
+        with suppress(OSError):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+            self._whole = True
+            self._kept.add((key, _range(stretch)))
+
+    def hold(self, point: str, seed: int, stretch: Stretch) -> None:
+        """Write blocks of the point under way, instead of those before."""
+        aside = self._held.with_suffix(ASIDE)
+        with suppress(OSError):
+            aside.write_text(_line((point, seed), stretch), encoding="utf-8")
+            os.replace(aside, self._held)
+
+    def close(self) -> None:
+        """Drop what was held; for a run that is complete."""
+        with suppress(OSError):  # left there it does no harm
+            self._held.unlink(missing_ok=True)
+
+
+def _range(stretch: Stretch) -> tuple[int, int, int]:
+    return stretch.first, stretch.end, stretch.tally.count
+
+
+def _text(path: Path) -> str:
+    """What a file of records holds.
+
+    Raises:
+        InputError: it can't be read, or is no file.
+
+    """
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        message = f"can't be read: {error.strerror or error}; move it away"
+        raise InputError([Problem(str(path), "", None, message)]) from None
+
+
+def _stretch(entry: Document) -> Stretch:
+    if entry["check"] != _check(entry):
+        raise ValueError("the record is not as it was written")
+    mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
+    if comoment.shape != (len(mean), len(mean)):
+        raise ValueError("the moments are of different sizes")
+    return Stretch(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
+
+
+def _check(entry: Document) -> int:
+    """A checksum of the numbers: a wrong digit would be believed, else."""
+    numbers = {name: entry[name] for name in NUMBERS}
+    return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
+
+
+def _line(key: Key, stretch: Stretch) -> str:
+    entry: Document = {
+        **dict(zip(("point", "seed"), key, strict=True)),
+        **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},
+        "mean": stretch.tally.mean.tolist(),
+        "comoment": stretch.tally.comoment.tolist(),
+    }
+    return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
+
+
+def to_json(document: Document) -> str:
+    """The result document as JSON text, sealed; NaN and infinity can't occur in it."""
+    sealed = document if "check" in document else {**document, "check": _seal(document)}
+    return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _seal(document: Document) -> int:
+    """A checksum of all that a document says."""
+    told = {name: value for name, value in document.items() if name != "check"}
+    return zlib.crc32(json.dumps(told, allow_nan=False).encode())
+
+
+def prepare(folder: Path) -> None:
+    """Make sure that a run can be written, before it is simulated.
+
+    Raises:
+        InputError: the folder can't be made or written to, or a file stands in its place.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for name in (RESULT, TALLIES, HELD, LOCK, EXPERIMENT):
+            if (folder / name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def _cannot_write(folder: Path, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError([Problem(str(folder), "--out", None, f"can't write the run there: {reason}")])
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the lock of a killed process is gone with it.
+
+    Raises:
+        InputError: another run is under way there.
+
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        message = "another run is under way there: wait for it, or write elsewhere"
+        raise InputError([Problem(str(folder), "--out", None, message)]) from None
+    except OSError as error:  # as on a full disk, or a file system without locks
+        raise _cannot_write(folder, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def forget(folder: Path) -> None:
+    """Drop the blocks that an earlier run left.
+
+    Raises:
+        InputError: they can't be removed.
+
+    """
+    try:
+        for name in (TALLIES, HELD):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+
+
+def begin(folder: Path, experiment: Experiment) -> None:
+    """Say what is being run there, for whoever finds blocks and no result.
+
+    What a killed run had written aside goes: nobody else writes there, the folder is locked.
+    """
+    for left in folder.glob(f"{ASIDE}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = folder / (EXPERIMENT + ASIDE)
+    with suppress(OSError):
+        aside.write_text(to_toml(experiment), encoding="utf-8")
+        os.replace(aside, folder / EXPERIMENT)
+
+
+def experiment_of(folder: Path) -> Experiment:
+    """The experiment of a run directory, finished or not.
+
+    Raises:
+        InputError: it is none.
+
+    """
+    if not (folder / EXPERIMENT).is_file():
+        message = f"is no run directory: it has no {EXPERIMENT}"
+        raise InputError([Problem(str(folder), "", None, message)])
+    return load(folder / EXPERIMENT)
+
+
+def finished(folder: Path) -> Document | None:
+    """The document of the run in ``folder``, or None where there is none.
+
+    Raises:
+        InputError: there is a result file, but not one that can be read.
+
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        document: Document = json.loads(text, parse_constant=_refuse)
+        for name, kind in PARTS.items():
+            if not isinstance(document[name], kind):
+                raise TypeError(f"{name} is wrong")
+        return document
+    except (OSError, *BROKEN) as error:
+        raise _no_result(path, error) from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def untouched(document: Document) -> bool:
+    """Whether a document is as a run wrote it; those of versions that had no seal are not known."""
+    return bool(document.get("check") == _seal(document))
+
+
+def edited(document: Document) -> bool:
+    """Whether a document has a seal that does not fit it."""
+    return "check" in document and not untouched(document)
+
+
+def _no_result(path: Path, error: Exception) -> InputError:
+    why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
+    message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
+    return InputError([Problem(str(path), "", None, message)])
+
+
+@contextmanager
+def as_written(folder: Path, document: Document) -> Iterator[None]:
+    """Use a document that :func:`finished` gave: some part deep in it may have been changed.
+
+    Raises:
+        InputError: it was changed, and a part is not what a run writes.
+
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # any: there is no end to what a hand can change
+        if untouched(document):  # the fault is ours, and has to be seen
+            raise
+        raise _no_result(folder / RESULT, error) from None
+
+
+def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
+    """Write ``result.json``, ``result.csv``, ``experiment.toml``, the plots and their page.
+
+    All files are written aside and then moved in, ``result.json`` last, so that a reader never
+    finds a result without the files that belong to it.
+
+    Raises:
+        InputError: the disk is full, or the folder can't be written to any more.
+    """
+    from mtpsim.report.rows import write_csv
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    try:
+        result.save_report(experiment, aside)
+        write_csv(result.document, aside / "result.csv")
+        (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
+        (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
+        names = sorted((path.name for path in aside.iterdir()), key=lambda n: (n == RESULT, n))
+        for name in names:
+            os.replace(aside / name, folder / name)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [folder / name for name in names]

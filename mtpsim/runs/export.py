@@ -1,0 +1,159 @@
+"""``mtpsim export``: what a run found, in the form that an inference engine reads.
+
+vLLM: ``num_speculative_tokens_per_batch_size`` and synthetic acceptance of its speculative config;
+SGLang: server arguments; TensorRT-LLM: ``draft_len_schedule``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import mul
+from pathlib import Path
+from typing import Any
+
+from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.config.sweep import parse_value
+from mtpsim.results.point_data import Document
+from mtpsim.runs.directory import as_written, finished
+
+
+def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
+    """Text for an engine.
+
+    Args:
+        run: a run directory.
+        to: a key of ``FORMATS``.
+        chosen: ``key=value`` each, to choose from a sweep.
+
+    Raises:
+        InputError: there is no run, the format is unknown, or the run lacks what the engine needs.
+
+    """
+    if to not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise _wrong("--to", f"{to!r} is given; it must be one of {known}{nearest(to, FORMATS)}")
+    document = finished(run)
+    if document is None:
+        raise InputError([Problem(str(run), "", None, "holds no finished run (result.json)")])
+    wanted = dict(_pair(text) for text in chosen)
+    with as_written(run, document):
+        return FORMATS[to](document, wanted)
+
+
+def _wrong(key: str, message: str) -> InputError:
+    return InputError([Problem("", key, None, message)])
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise _wrong("--set", f"{text!r} is given; it must be KEY=VALUE")
+    return key.strip(), parse_value(value)
+
+
+def _fits(entry: Document, chosen: Document) -> bool:
+    return all(entry["set"].get(key) == value for key, value in chosen.items())
+
+
+def _one(entries: list[Document], chosen: Document, what: str) -> Document:
+    found = [entry for entry in entries if _fits(entry, chosen)]
+    if len(found) == 1:
+        return found[0]
+    known = "; ".join(
+        ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
+        for entry in found or entries
+    )
+    raise _wrong("--set", f"{len(found)} {what} fit; choose one of: {known or 'the only one'}")
+
+
+def _schedule(document: Document, chosen: Document) -> list[Document]:
+    groups: list[Document] = document.get("by_batch") or []
+    if not groups:
+        raise _wrong("--to", f"needs a run whose sweep goes over `latency.batch`: {_how(document)}")
+    schedule: list[Document] = _one(groups, chosen, "groups of batches")["schedule"]
+    first = schedule[0]["from"] if schedule else "no whole number"
+    if first != 1:
+        raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
+    return schedule
+
+
+def _how(document: Document) -> str:
+    """How to make of an experiment one that is swept over the batch."""
+    sweep = 'add `[sweep]` with `"latency.batch" = [1, 16, 64, 256]`, from 1 to the greatest batch'
+    again = "to the experiment, and run it again"
+    if "batch" in document["experiment"]["latency"]:
+        return f"{sweep}, {again}"
+    return f"give [latency] a cost model, which `mtpsim fit` makes of step times; {sweep}, {again}"
+
+
+def _depth_and_survival(document: Document, chosen: Document) -> tuple[int, list[float]]:
+    """The advised depth of a point, and P(1..j accepted) as it is at that depth."""
+    point = _one(document["points"], chosen, "points")
+    depth = int(point["advice"]["depth"])
+    if not depth:
+        raise _wrong("--to", "the advice is depth 0, to turn MTP off: there is nothing to set")
+    rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
+    return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
+
+
+def _json(value: Document) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def vllm_schedule(document: Document, chosen: Document) -> str:
+    """Depth by ranges of the batch, both ends included."""
+    schedule = _schedule(document, chosen)
+    ranges = [[entry["from"], entry["to"], entry["depth"]] for entry in schedule]
+    deepest = max(entry["depth"] for entry in schedule)
+    if not deepest:
+        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
+    config = {
+        "num_speculative_tokens": deepest,
+        "num_speculative_tokens_per_batch_size": ranges,
+    }
+    return _json({"speculative_config": config})
+
+
+def vllm_synthetic(document: Document, chosen: Document) -> str:
+    """Survival rates for acceptance without a draft that earns it."""
+    depth, survival = _depth_and_survival(document, chosen)
+    config = {
+        "num_speculative_tokens": depth,
+        "rejection_sample_method": "synthetic",
+        "synthetic_acceptance_rates": survival,
+    }
+    return _json({"speculative_config": config})
+
+
+def sglang(document: Document, chosen: Document) -> str:
+    """Server arguments for a chain of drafts of the advised depth."""
+    depth, _ = _depth_and_survival(document, chosen)
+    return (
+        f"--speculative-num-steps {depth} --speculative-eagle-topk 1 "
+        f"--speculative-num-draft-tokens {depth + 1}\n"
+    )
+
+
+def trtllm(document: Document, chosen: Document) -> str:
+    """YAML: up to which batch drafts have which length; above the last one there are none."""
+    schedule = _schedule(document, chosen)
+    beyond = f"  # above {schedule[-1]['to']}, where the sweep ends, the engine drafts nothing"
+    unknown = [beyond] if schedule[-1]["depth"] else []
+    while schedule and not schedule[-1]["depth"]:
+        schedule = schedule[:-1]
+    if not schedule:
+        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
+    lines = [f"    {entry['to']}: {entry['depth']}" for entry in schedule]
+    deepest = max(entry["depth"] for entry in schedule)
+    head = ["speculative_config:", f"  max_draft_len: {deepest}", "  draft_len_schedule:"]
+    return "\n".join([*head, *lines, *unknown]) + "\n"
+
+
+FORMATS: dict[str, Callable[[Document, Document], str]] = {
+    "vllm-schedule": vllm_schedule,
+    "vllm-synthetic": vllm_synthetic,
+    "sglang": sglang,
+    "trtllm": trtllm,
+}

@@ -1,0 +1,1 @@
+"""Moments, estimators, intervals and tests."""

@@ -1,0 +1,128 @@
+"""How the rounds of a request hang together: correlation by lag, and what stays for good.
+
+Totals of a request can't show this, so a sample of requests is recorded round by round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.stats.estimators import Estimates, delta
+from mtpsim.stats.moments import Floats, Tally
+
+LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
+MOST_ENTRIES = 400_000  # rounds recorded of a point
+MOST_ROUNDS = 2_000  # of a request
+
+Counts = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Correlations of accepted counts between rounds of a request.
+
+    Attributes:
+        requests: recorded.
+        lags: ``[L]`` rounds apart.
+        autocorrelation: by lag, over all requests together: differences between requests count.
+        lasting: share of the variance of accepted counts that lasts from the first third of a
+            request to its last one: how far requests differ from each other for good. One value.
+
+    """
+
+    requests: int
+    lags: list[int]
+    autocorrelation: Estimates
+    lasting: Estimates
+
+
+def sample_size(requests: int, rounds: int) -> tuple[int, int]:
+    """How many requests to record, and how many rounds of each at most."""
+    rounds = min(rounds, MOST_ROUNDS)
+    return min(requests, max(64, MOST_ENTRIES // rounds)), rounds
+
+
+def dependence(counts: Counts, confidence: float) -> Dependence | None:
+    """Measure dependence on recorded rounds.
+
+    Args:
+        counts: ``[n, rounds]`` accepted drafts, -1 after the last round of a request.
+        confidence: of the intervals, clustered by request.
+
+    Returns:
+        None where requests have fewer than two rounds or counts never vary.
+
+    """
+    typical = int(np.median((counts >= 0).sum(1)))
+    lags = [lag for lag in LAGS if lag <= typical // 2] or ([1] if typical > 1 else [])
+    inside = counts[counts >= 0]
+    if not lags or len(counts) < 2 or (inside == inside[0]).all():
+        return None
+    columns = [_moments(counts), *_pairs(counts, lags), _thirds(counts)]
+    tally = Tally.of(np.concatenate(columns, axis=1))
+    return Dependence(
+        len(counts),
+        lags,
+        delta(lambda means: _correlations(means, len(lags)), tally, confidence),
+        delta(_lasting, tally, confidence),
+    )
+
+
+def _moments(counts: Counts) -> Floats:
+    """Rounds, accepted drafts and their squares, by request, ``[n, 3]``."""
+    live = counts >= 0
+    value = np.where(live, counts, 0).astype(float)
+    return np.stack([live.sum(1), value.sum(1), (value * value).sum(1)], axis=1)
+
+
+def _pairs(counts: Counts, lags: list[int]) -> list[Floats]:
+    """Pairs of rounds some lag apart: their number, sums of both and of products, ``[n, 4]`` each.
+
+    A request's rounds come without a gap, so the sums are differences of its running total.
+    """
+    value = np.where(counts >= 0, counts, 0).astype(float)
+    rounds, place = (counts >= 0).sum(1), np.arange(len(counts))
+    running = np.concatenate([np.zeros((len(counts), 1)), value.cumsum(1)], axis=1)
+    found = []
+    for lag in lags:
+        number = np.maximum(rounds - lag, 0)
+        late = running[:, -1] - running[place, np.minimum(lag, rounds)]
+        product = np.einsum("nt,nt->n", value[:, :-lag], value[:, lag:])
+        found.append(np.stack([number, running[place, number], late, product], axis=1))
+    return found
+
+
+def _thirds(counts: Counts) -> Floats:
+    """Mean count in the first and in the last third of a request, and their product, ``[n, 4]``.
+
+    Each is weighted by the length of the third, which comes first: longer requests have more
+    rounds, as they have in the variance of a round.
+    """
+    rounds = (counts >= 0).sum(1)
+    third = np.maximum(rounds // 3, 1)
+    place = np.arange(counts.shape[1])
+    first = place < third[:, None]
+    last = (place >= (rounds - third)[:, None]) & (place < rounds[:, None])
+    x, y = ((counts * part).sum(1) / third for part in (first, last))
+    return np.stack([third, third * x, third * y, third * x * y], axis=1).astype(float)
+
+
+def _variance(means: Floats) -> Floats:
+    rounds, total, squares = np.moveaxis(means[..., :3], -1, 0)
+    return np.asarray(squares / rounds - (total / rounds) ** 2)
+
+
+def _correlations(means: Floats, lags: int) -> Floats:
+    pairs = means[..., 3 : 3 + 4 * lags].reshape(*means.shape[:-1], lags, 4)
+    number, x, y, product = np.moveaxis(pairs, -1, 0)
+    covariance = product / number - (x / number) * (y / number)
+    return np.asarray(covariance / _variance(means)[..., None])
+
+
+def _lasting(means: Floats) -> Floats:
+    weight, x, y, product = np.moveaxis(means[..., -4:], -1, 0)
+    covariance = product / weight - (x / weight) * (y / weight)
+    return np.asarray(covariance / _variance(means))[..., None]

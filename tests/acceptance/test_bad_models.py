@@ -1,0 +1,119 @@
+"""Acceptance models that can't be: the file, the line, the key, and what is wrong with it."""
+
+import json
+
+import pytest
+
+from mtpsim.common.errors import InputError
+from mtpsim.config.experiment import parse
+
+FILE = """\
+[acceptance]
+{acceptance}
+[latency]
+target = 20
+verify = 22
+draft = 1
+[simulation]
+requests = 100
+{simulation}
+"""
+
+
+def refused(acceptance, folder=None, simulation=""):
+    text = FILE.format(acceptance=acceptance, simulation=simulation)
+    with pytest.raises(InputError) as caught:
+        parse(text, file="bad.toml", **({"folder": folder} if folder else {}))
+    return str(caught.value)
+
+
+COPULA = 'model = "copula"\nrates = [0.8, 0.7, 0.6]\n'
+PROBLEMS = [
+    (COPULA + "correlation = -0.6", "bad.toml:4: acceptance.correlation: the matrix is not "
+     "positive definite (least eigenvalue -0.2); between 3 drafts one number must be above -0.5"),
+    (COPULA + "correlation = 1", "acceptance.correlation: 1 is given; it must lie within -1 and 1 "
+     '(model = "bounds" has both ends)'),
+    (COPULA + "correlation = [[1, 0.9, 0.9], [0.9, 1, -0.9], [0.9, -0.9, 1]]", "is not positive "
+     "definite (least eigenvalue -0.8)"),
+    (COPULA + "correlation = [[1, 0.9], [0.9, 1]]", "must be 3 rows of 3, as `rates`"),
+    (COPULA + "correlation = [[1, 0.2, 0], [0.3, 1, 0], [0, 0, 1]]", "is not symmetric: 0.3 in row "
+     "2, column 1, but 0.2 in row 1, column 2"),
+    (COPULA + "correlation = [[1, 0, 0], [0, 2, 0], [0, 0, 1]]", "2 is on the diagonal, in row 2"),
+    ('model = "bounds"\nrates = [0.8, 0.7]\naccept_length = 2.9', "bad.toml:4: "
+     "acceptance.accept_length: no coupling of these rates gives 2.9; the limits are 2.3 and 2.5"),
+    ('model = "bounds"\nrates = [0.8, 0.7]', "give either `coupling` or `accept_length`"),
+    ('model = "contagion"\nrates = [0.8]\ndrop = 0.5\nduration = 0.5', "bad.toml:5: "
+     "acceptance.duration: 0.5 is given; it must be at least 1"),
+    ('model = "difficulty"\nrates = [0.8]\nsd = 1\nlength = 0', "length: 0 is given; it must be "
+     "above 0"),
+    ('model = "histogram"\nrounds = [0, 0]', "acceptance.rounds: `rounds` are all 0"),
+    ('model = "tokens"\ndepth = 2\ntarget = [[0.5, 0.4], [0, 1]]\ndraft = [[0.5, 0.5], [0, 1]]',
+     "bad.toml:4: acceptance.target: row 1 sums to 0.9, not to 1"),
+    ('model = "tokens"\ndepth = 2\ntarget = [[0.5, 0.5], [0, 1]]\ndraft = [[1]]',
+     "acceptance.draft: 1 given; at least 2 are needed"),
+    ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decai" } }, { weight = 1, of = '
+     '{ model = "decay", first = 0.8, factor = 1, depth = 2 } }]', "`model` is 'decai'; it must be "
+     "one of independent, decay, histogram"),
+    ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decay", first = 0.8, factor = 1, '
+     'depth = 3 } }, { weight = 1, of = { model = "decay", first = 0.8, factor = 1, depth = 2 } }]',
+     "`parts` must have one depth; theirs are [3, 2]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("acceptance", "message"), PROBLEMS)
+def test_problems_of_models(acceptance, message):
+    found = refused(acceptance)
+    assert message in found
+
+
+def test_a_number_out_of_bounds_is_not_told_to_be_a_list():
+    found = refused('model = "beta"\nmean = 1.0\nconcentration = 2\ndepth = 3')
+    assert "acceptance.mean: 1.0 is given; it must be below 1" in found
+    assert "brackets" not in found
+
+
+def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
+    (tmp_path / name).write_text(text)
+    return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path, **options)
+
+
+def test_problems_of_traces(tmp_path):
+    good = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
+    assert "t.jsonl:1: round 2 accepts 4 of 3 drafts" in trace(tmp_path, '{"accepted": [1, 4]}')
+    assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
+        tmp_path, good + '\n{"accepted": [4], "drafted": [3]}'
+    )
+    assert "t.jsonl: is of no known format: its JSON is cut off" in trace(
+        tmp_path, '{"accepted": [1, 2'
+    )
+    assert "\"accepted\" is not there, but 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
+    assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
+    assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
+    assert "1 round is accepted but 2 are drafted" in trace(
+        tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
+    )
+    assert "rounds of 2 to 3 drafts are recorded" in trace(
+        tmp_path, '{"accepted": [1, 1], "drafted": [2, 3]}', keys=""
+    )
+    assert "acceptance.depth: 5 is given, but the file has 3 drafts a round" in trace(
+        tmp_path, good, keys="depth = 5"
+    )
+    assert "give `depth`" in trace(tmp_path, '{"accepted": [1]}', keys="")
+    assert "no entry has a round in it" in trace(tmp_path, "request,accepted\n", name="t.csv")
+    assert "no column 'accepted'; did you mean 'acepted'?" in trace(
+        tmp_path, "request,acepted\na,1\n", name="t.csv"
+    )
+    assert "t.csv:3: 'x' is given for 'accepted'" in trace(
+        tmp_path, "request,accepted\na,1\na,x\n", name="t.csv"
+    )
+    assert "No such file or directory; did you mean 't.csv'" in refused(
+        'model = "trace"\nfile = "tt.csv"', tmp_path
+    )
+
+
+def test_recorded_length_is_for_recordings_only():
+    found = refused('model = "independent"\nrates = [0.8]', simulation="as_recorded = true")
+    assert found == (
+        'bad.toml:10: simulation.as_recorded: needs recorded requests (model = "trace"), not '
+        "'independent'"
+    )

@@ -1,0 +1,219 @@
+"""Statements that hold of every chain, solved or simulated, and of every coupling of drafts."""
+
+from dataclasses import replace
+from functools import reduce
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtpsim.acceptance import AcceptanceChain, Bounds
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
+from mtpsim.formula import closed_form as theory
+from mtpsim.latency import Latency
+from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
+
+horizons = st.sampled_from([{}, {"rounds": 1}, {"rounds": 7}, {"tokens": 1}, {"tokens": 19}])
+
+
+def chain_of(seed, clock=None, outcomes=None):
+    rng = np.random.default_rng(seed)
+    states, depth = rng.integers(1, 5), rng.integers(1, 5)
+    return AcceptanceChain(
+        rng.dirichlet(np.ones(states)),
+        rng.dirichlet(np.ones(states), (outcomes or rng.integers(1, 3), states)),
+        rng.random((states, depth)),
+        clock or str(rng.choice(["round", "token"])),
+        rng.uniform(0.5, 2, states),
+    )
+
+
+chains = seeds.map(chain_of)
+
+
+def same(one, other):
+    """Two solutions of a model, to rounding."""
+    assert one.accept_length == pytest.approx(other.accept_length)
+    assert one.accepted == pytest.approx(other.accepted, abs=1e-12)
+    assert one.slow_rounds == pytest.approx(other.slow_rounds)
+    assert one.rounds == pytest.approx(other.rounds)
+
+
+# The extreme couplings
+
+
+@fixed
+@given(seeds, st.integers(1, 5), st.floats(0.05, 3))
+def test_frechet_bounds_hold_every_coupling(seed, depth, spread):
+    """Any joint law of the drafts' fates, only its marginals being stated."""
+    law = np.random.default_rng(seed).dirichlet(np.full(2**depth, spread))
+    fates = np.array(list(product([0, 1], repeat=depth)), bool)
+    truth = [law[fates[:, : k + 1].all(1)].sum() for k in range(depth)]
+    rates = np.clip([law[fates[:, j]].sum() for j in range(depth)], 0, 1).tolist()
+    low, high = (
+        Bounds(model="bounds", rates=rates, coupling=name).chain().survival[0]
+        for name in ("countermonotone", "comonotone")
+    )
+    assert (low <= np.array(truth) + 1e-12).all()
+    assert (np.array(truth) <= high + 1e-12).all()
+
+
+# The chain, solved
+
+
+@fixed
+@given(chains, horizons)
+def test_rates_measured_at_a_depth_make_the_closed_form_exact_there(chain, horizon):
+    for k in range(1, chain.depth + 1):
+        solved = solve(chain, k, **horizon)
+        produced = 1 + solved.accepted @ np.arange(k + 1)
+        assert theory.accept_length(solved.conditional)[-1] == pytest.approx(produced)
+        if "tokens" not in horizon:
+            assert solved.accept_length == pytest.approx(produced)
+
+
+@fixed
+@given(chains, horizons, unit)
+def test_a_solved_depth_does_not_see_deeper_rates(chain, horizon, other):
+    for k in range(chain.depth):
+        changed = chain.accept.copy()
+        changed[:, k:] = other
+        same(solve(chain, k, **horizon), solve(replace(chain, accept=changed), k, **horizon))
+
+
+@fixed
+@given(seeds, seeds)
+def test_a_higher_rate_never_shortens_accepts_where_the_text_does_not_mind(seed, where):
+    chain, rng = chain_of(seed, "round", 1), np.random.default_rng(where)
+    raised = chain.accept.copy()
+    at = tuple(rng.integers(raised.shape))
+    raised[at] = max(raised[at], rng.random())
+    for k in range(chain.depth + 1):
+        better = solve(replace(chain, accept=raised), k, rounds=9).accept_length
+        assert better >= solve(chain, k, rounds=9).accept_length - 1e-12
+
+
+@fixed
+@given(chains, factors, horizons)
+def test_units_of_time_and_of_slowdown_change_no_exact_speedup(chain, factor, horizon):
+    times = times_of(chain.depth)
+    here = speedups(chain, times, **horizon)
+    assert speedups(chain, factor * times, **horizon) == pytest.approx(here)
+    slower = replace(chain, slowdown=factor * chain.slowdown)
+    assert speedups(slower, times, **horizon) == pytest.approx(here)
+
+
+@fixed
+@given(chains, seeds, horizons)
+def test_names_of_hidden_states_do_not_matter(chain, seed, horizon):
+    order = np.random.default_rng(seed).permutation(chain.states)
+    other = AcceptanceChain(
+        chain.start[order],
+        chain.step[:, order][:, :, order],
+        chain.accept[order],
+        chain.clock,
+        chain.slowdown[order],
+    )
+    for k in range(chain.depth + 1):
+        one, two = solve(chain, k, **horizon), solve(other, k, **horizon)
+        same(one, two)
+        assert one.starts[order] == pytest.approx(two.starts)
+
+
+@fixed
+@given(chains, inner, horizons)
+def test_a_state_cut_in_two_alike_changes_nothing(chain, share, horizon):
+    def cut(law):
+        return np.concatenate([law[..., :1] * share, law[..., :1] * (1 - share), law[..., 1:]], -1)
+
+    twice = np.r_[0, np.arange(chain.states)]
+    other = AcceptanceChain(
+        cut(chain.start),
+        cut(chain.step[:, twice]),
+        chain.accept[twice],
+        chain.clock,
+        chain.slowdown[twice],
+    )
+    for k in range(chain.depth + 1):
+        same(solve(chain, k, **horizon), solve(other, k, **horizon))
+    if chain.depth > 1:
+        one, two = (count_moments(c, chain.depth, 4) for c in (chain, other))
+        assert one.covariance == pytest.approx(two.covariance)
+
+
+def histories(chain, depth, rounds):
+    """Every history of accepted drafts, with its probability: by the law of a round."""
+    law = round_law(chain, depth)
+    for history in product(range(depth + 1), repeat=rounds):
+        at = reduce(lambda state, accepted: state @ law[accepted], history, chain.start)
+        yield history, at.sum()
+
+
+@few
+@given(chains)
+def test_moments_of_counts_are_those_of_all_histories(chain):
+    depth, rounds = min(chain.depth, 2), 4
+    told = list(histories(chain, depth, rounds))
+    counts, weights = np.array([h for h, _ in told], float), np.array([p for _, p in told])
+    mean = weights @ counts
+    second = (counts * weights[:, None]).T @ counts
+    found = count_moments(chain, depth, rounds)
+    assert found.mean == pytest.approx(mean)
+    assert found.square == pytest.approx(np.diag(second))
+    assert found.covariance == pytest.approx(second - np.outer(mean, mean), abs=1e-12)
+    pooled = np.diag(second).mean() - mean.mean() ** 2
+    assert found.variance == pytest.approx(pooled)
+    total = weights @ (counts.sum(1) - mean.sum()) ** 2
+    assert found.design_effect == pytest.approx(total / (rounds * pooled))
+    early, late = mean[:-2], mean[2:]
+    apart = np.mean([second[0, 2], second[1, 3]]) - early.mean() * late.mean()
+    assert found.autocorrelation(2) == pytest.approx(apart / pooled, abs=1e-12)
+    assert found.lasting_share == pytest.approx(found.covariance[0, 3] / pooled, abs=1e-12)
+
+
+@few
+@given(chains)
+def test_totals_of_a_request_are_those_of_all_histories(chain):
+    """By tokens: a round begins at each position below the limit that some history comes to."""
+    depth, tokens = min(chain.depth, 2), 5
+    law = round_law(chain, depth)
+    rounds, slow, ended = 0.0, 0.0, np.zeros(depth + 1)
+    waiting = [(0, chain.start)]
+    while waiting:
+        position, at = waiting.pop()
+        rounds, slow = rounds + at.sum(), slow + at @ chain.slowdown
+        for accepted in range(depth + 1):
+            after = at @ law[accepted]
+            ended[accepted] += after.sum()
+            if position + accepted + 1 < tokens:
+                waiting.append((position + accepted + 1, after))
+    found = solve(chain, depth, tokens=tokens)
+    assert (found.tokens, found.rounds) == (tokens, pytest.approx(rounds))
+    assert found.slow_rounds == pytest.approx(slow)
+    assert found.accepted == pytest.approx(ended / rounds)
+
+
+# Requests through the kernel
+
+
+@few
+@given(seeds, st.sampled_from([{"rounds": 6}, {"tokens": 15}]))
+def test_columns_of_a_depth_stay_when_deeper_ones_are_simulated(seed, horizon):
+    chain = chain_of(seed, outcomes=1)
+    deep = chain.depth
+    latency = Latency(target=17, verify=20, draft=3)
+    whole = plan_of(chain, latency.compile(deep), seed=1, **horizon)
+    rows = simulate_requests(whole, 0, 70)
+    for k in range(1, deep):
+        cut = replace(chain, accept=chain.accept[:, :k])
+        plan = plan_of(cut, latency.compile(k), seed=1, **horizon)
+        fewer, layout = simulate_requests(plan, 0, 70), plan.layout
+        for part in ("tokens", "seconds", "rounds"):
+            ours, theirs = getattr(layout, part), getattr(whole.layout, part)
+            assert (fewer[:, ours] == rows[:, theirs][:, : k + 1]).all()
+        kept = fewer[:, layout.accepted(k)]
+        assert (kept == rows[:, whole.layout.accepted(k)][:, :k]).all()

@@ -1,0 +1,300 @@
+"""Every acceptance model: its chain does what the model says, three ways."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.optimize import brentq
+
+from mtpsim import acceptance as models
+from mtpsim.acceptance.difficulty import rouwenhorst
+from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
+from mtpsim.exact.chain_solver import solve
+from tests.support import mechanisms as mechanisms
+from tests.support import naive as naive
+
+RATES = [0.8, 0.74, 0.67]
+LIMIT = 4.5  # standard errors; with about 150 comparisons a false alarm in one run of 1,000
+
+
+def reached(counts, depth):
+    return np.array([(np.asarray(counts) >= j).mean() for j in range(1, depth + 1)])
+
+
+def agrees(counts, chain, depth=None, **horizon):
+    """Survival of simulated rounds, independent of each other, against the chain solved."""
+    depth = depth or chain.depth
+    exact = solve(chain, depth, **horizon)
+    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
+    error = np.sqrt(np.maximum(truth * (1 - truth), 1e-12) / len(counts))
+    return (np.abs(reached(counts, depth) - truth) <= LIMIT * error + 1e-9).all()
+
+
+def by_request(requests, chain, depth=None, **horizon):
+    """The same where rounds of a request depend: the request is the unit."""
+    depth = depth or chain.depth
+    exact = solve(chain, depth, **horizon)
+    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
+    means = np.array([reached(counts, depth) for counts in requests])
+    error = means.std(0, ddof=1) / np.sqrt(len(means))
+    return np.abs(means.mean(0) - truth) / error
+
+
+EQUAL, AR1 = (
+    np.full((3, 3), 0.5) + 0.5 * np.eye(3),
+    0.6 ** np.abs(np.subtract.outer(*[range(3)] * 2)),
+)
+FULL = np.array([[1, 0.7, -0.2], [0.7, 1, 0.1], [-0.2, 0.1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("keys", "matrix"),
+    [
+        ({"correlation": 0.5}, EQUAL),
+        ({"correlation": 0.6, "structure": "ar1"}, AR1),
+        ({"correlation": FULL.tolist()}, FULL),
+    ],
+    ids=["equal", "ar1", "matrix"],
+)
+def test_copula_is_what_joint_normal_scores_give(keys, matrix):
+    chain = models.Copula(model="copula", rates=RATES, **keys).chain()
+    counts = mechanisms.copula(np.random.default_rng(1), RATES, matrix, 400_000)
+    assert agrees(counts, chain)
+    assert not agrees(counts, models.Independent(model="independent", rates=RATES).chain())
+
+
+def decaying(rho, size):
+    return rho ** np.abs(np.subtract.outer(range(size), range(size))).astype(float)
+
+
+@pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
+def test_orthants_of_two_and_three_have_closed_forms(rho):
+    two = 0.25 + np.arcsin(rho) / (2 * np.pi)
+    three = 0.125 + (2 * np.arcsin(rho) + np.arcsin(rho**2)) / (4 * np.pi)
+    assert ar1_orthants(np.zeros(3), rho) == pytest.approx([0.5, two, three], abs=1e-9)
+    assert matrix_orthants(np.zeros(3), decaying(rho, 3)) == pytest.approx(
+        [0.5, two, three], abs=1e-7
+    )
+    if rho >= 0:
+        same = 0.125 + 3 * np.arcsin(rho) / (4 * np.pi)
+        assert equal_orthants(np.zeros(3), rho) == pytest.approx([0.5, two, same], abs=1e-9)
+
+
+@pytest.mark.parametrize(("size", "most"), [(4, 1e-7), (5, 1e-7), (8, 2e-4)])
+@pytest.mark.parametrize("rho", [0.1, 0.5, 0.9])
+def test_orthants_of_a_matrix_agree_with_quadrature(size, most, rho):
+    limits = stats.norm.ppf(np.linspace(0.9, 0.6, size))
+    equal, near = rho + (1 - rho) * np.eye(size), decaying(rho, size)
+    assert matrix_orthants(limits, equal) == pytest.approx(equal_orthants(limits, rho), abs=most)
+    assert matrix_orthants(limits, near) == pytest.approx(ar1_orthants(limits, rho), abs=most)
+
+
+def test_orthants_of_half_correlated_scores_and_of_certain_ones():
+    assert equal_orthants(np.zeros(8), 0.5) == pytest.approx(1 / np.arange(2, 10), abs=1e-9)
+    certain = np.array([np.inf, 0.0, -np.inf, 1.0])
+    for found in (equal_orthants(certain, 0.0), ar1_orthants(certain, 0.0)):
+        assert found == pytest.approx([1, 0.5, 0, 0], abs=1e-9)
+    assert matrix_orthants(certain, np.eye(4)) == pytest.approx([1, 0.5, 0, 0], abs=1e-6)
+
+
+def test_bounds_are_reached_by_one_coupling_each_at_all_depths():
+    rng = np.random.default_rng(2)
+    for coupling, play in (
+        ("comonotone", mechanisms.comonotone),
+        ("countermonotone", mechanisms.countermonotone),
+    ):
+        chain = models.Bounds(model="bounds", rates=RATES, coupling=coupling).chain()
+        assert agrees(play(rng, RATES, 200_000), chain)
+    low, high = 1 - 0.2 + 1 - 0.46 + 1 - 0.79, 0.8 + 0.74 + 0.67
+    middle = models.Bounds(model="bounds", rates=RATES, accept_length=2.9).chain()
+    assert solve(middle, 3).accept_length == pytest.approx(2.9)
+    for length in (1 + low, 1 + high):
+        found = models.Bounds(model="bounds", rates=RATES, accept_length=length).chain()
+        assert solve(found, 3).accept_length == pytest.approx(length)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_copula_lies_within_the_bounds(seed):
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(4, 6))
+    matrix = factor @ factor.T
+    matrix /= np.sqrt(np.outer(np.diag(matrix), np.diag(matrix)))
+    matrix = ((matrix + matrix.T) / 2).tolist()
+    for i in range(4):
+        matrix[i][i] = 1.0
+    rates = rng.random(4).tolist()
+    copula = models.Copula(model="copula", rates=rates, correlation=matrix)
+    low, high = (
+        models.Bounds(model="bounds", rates=rates, coupling=c)
+        for c in ("countermonotone", "comonotone")
+    )
+    for k in range(1, 5):
+        lengths = [solve(m.chain(), k).accept_length for m in (low, copula, high)]
+        assert lengths[0] - 1e-6 <= lengths[1] <= lengths[2] + 1e-6
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_contagion_is_a_flag_that_a_rejection_sets(clock):
+    model = models.Contagion(model="contagion", rates=RATES, drop=0.5, duration=4, clock=clock)
+    rng = np.random.default_rng(3)
+    requests = [mechanisms.contagion(rng, RATES, 0.5, 4, 25, clock) for _ in range(3000)]
+    assert by_request(requests, model.chain(), rounds=25).max() < LIMIT
+    calm = models.Independent(model="independent", rates=RATES).chain()
+    assert by_request(requests, calm, rounds=25).max() > 20  # negative control
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize(
+    ("scale", "link"), [("probit", stats.norm.cdf), ("logit", stats.logistic.cdf)]
+)
+def test_difficulty_is_an_autoregressive_process_on_the_line(clock, scale, link):
+    """The grid against real numbers: what is left between them is below the sampling error."""
+    sd, length, rates = 0.8, 6, [0.8, 0.6]
+    model = models.Difficulty(
+        model="difficulty", rates=rates, sd=sd, length=length, scale=scale, clock=clock
+    )
+    normal = stats.norm(0, sd)
+    intercepts = []
+    for rate in rates:
+
+        def off(b, rate=rate):
+            return normal.expect(lambda x: link(b - x)) - rate
+
+        intercepts.append(brentq(off, -9, 9))
+    rng = np.random.default_rng(4)
+    requests = [
+        mechanisms.difficulty(rng, intercepts, sd, length, 25, clock, link) for _ in range(1200)
+    ]
+    assert by_request(requests, model.chain(), rounds=25).max() < LIMIT
+    if clock == "token":
+        still = models.Difficulty(
+            model="difficulty", rates=rates, sd=sd, length=1e-3, scale=scale, clock=clock
+        )
+        assert by_request(requests, still.chain(), rounds=25).max() > 6  # negative control
+
+
+@pytest.mark.parametrize("states", [2, 5, 15])
+def test_rouwenhorst_has_the_variance_and_the_correlation_of_the_process(states):
+    step = rouwenhorst(states, 0.8)
+    law = stats.binom.pmf(range(states), states - 1, 0.5)
+    z = np.linspace(-1, 1, states) * np.sqrt(states - 1)
+    assert step.sum(1) == pytest.approx(np.ones(states))
+    assert law @ step == pytest.approx(law)
+    assert law @ z**2 == pytest.approx(1)
+    for lag in (1, 2, 7):
+        assert law @ (z * (np.linalg.matrix_power(step, lag) @ z)) == pytest.approx(0.8**lag)
+
+
+def test_difficulty_keeps_the_average_rates_it_was_given():
+    for scale in ("probit", "logit"):
+        model = models.Difficulty(
+            model="difficulty",
+            rates=[1.0, 0.9, 0.3, 0.0],
+            sd=2,
+            length=5,
+            scale=scale,
+            slowdown=1.2,
+        )
+        chain = model.chain()
+        assert chain.start @ chain.accept == pytest.approx([1, 0.9, 0.3, 0], abs=1e-12)
+        assert (np.diff(chain.accept[:, 1]) <= 0).all()  # harder further up
+        assert np.log(chain.slowdown) @ chain.start == pytest.approx(0, abs=1e-12)
+        assert (chain.start @ np.log(chain.slowdown) ** 2) ** 0.5 == pytest.approx(np.log(1.2))
+
+
+TARGET = [[0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.5, 0.0, 0.5]]
+DRAFT = [[0.5, 0.2, 0.3], [0.3, 0.3, 0.4], [0.2, 0.1, 0.7]]
+
+
+def tokens(**keys):
+    return models.Tokens(model="tokens", target=TARGET, draft=DRAFT, depth=3, **keys)
+
+
+@pytest.mark.parametrize("keys", [{}, {"blur": [0.0, 0.2, 0.5]}], ids=["plain", "blurred"])
+def test_tokens_accept_as_speculative_sampling_does_and_emit_the_targets_text(keys):
+    model, rng = tokens(**keys), np.random.default_rng(5)
+    requests = [
+        mechanisms.speculative_sampling(rng, np.array(TARGET), model.drafts(), 400)
+        for _ in range(150)
+    ]
+    scores = by_request([counts for _, counts in requests], model.chain())
+    assert scores.max() < LIMIT
+    pairs = np.zeros((3, 3))
+    for text, _ in requests:
+        np.add.at(pairs, (text[:-1], text[1:]), 1)
+    seen = pairs.sum(1, keepdims=True)
+    error = np.sqrt(np.maximum(np.array(TARGET) * (1 - np.array(TARGET)), 1e-12) / seen)
+    assert (np.abs(pairs / seen - TARGET) < LIMIT * error + 1e-12).all()
+    # negative controls: the draft's own text, and a draft that is taken at its word
+    assert (np.abs(pairs / seen - DRAFT) > 20 * error).any()
+    other = models.Tokens(model="tokens", target=TARGET, draft=TARGET, depth=3, **keys)
+    assert by_request([counts for _, counts in requests], other.chain()).max() > 20
+
+
+def test_a_draft_that_is_the_target_is_always_accepted():
+    model = models.Tokens(model="tokens", target=TARGET, draft=TARGET, depth=2)
+    assert solve(model.chain(), 2).accept_length == pytest.approx(3)
+
+
+def test_histogram_and_decay_are_their_own_laws():
+    counts = [39, 1, 0, 3]
+    chain = models.Histogram(model="histogram", rounds=counts).chain()
+    assert solve(chain, 3).accepted * 43 == pytest.approx(counts)
+    assert solve(chain, 3).accept_length == pytest.approx(1.2326, abs=1e-4)  # vLLM's own figure
+    decay = models.Decay(model="decay", first=0.8, factor=0.5, depth=3).chain()
+    assert decay.accept[0] == pytest.approx([0.8, 0.4, 0.2])
+
+
+def mixture(parts):
+    return models.Mixture.model_validate({"model": "mixture", "parts": parts})
+
+
+EASY = {"model": "independent", "rates": [0.9, 0.9]}
+HARD = {"model": "regime", "rates": [[0.6, 0.5], [0.2, 0.1]], "sojourn": [5, 5], "clock": "token"}
+SHAKY = {"model": "contagion", "rates": [0.7, 0.7], "drop": 0.5, "duration": 3, "clock": "token"}
+
+
+def test_mixture_is_its_parts_side_by_side():
+    model = mixture([{"weight": 3, "of": EASY}, {"weight": 1, "of": HARD, "slowdown": 2}])
+    parts = [part.of.chain() for part in model.parts]
+    whole = solve(model.chain(), 2, tokens=50)
+    each = [solve(chain, 2, tokens=50) for chain in parts]
+    assert whole.rounds == pytest.approx(0.75 * each[0].rounds + 0.25 * each[1].rounds)
+    assert whole.slow_rounds == pytest.approx(0.75 * each[0].rounds + 0.5 * each[1].rounds)
+    assert model.chain().requests_differ
+    rng, rounds = np.random.default_rng(6), []
+    mixed = mixture([{"weight": 1, "of": EASY}, {"weight": 1, "of": SHAKY}])
+    chain = mixed.chain()
+    for _ in range(3000):
+        part = mixed.parts[rng.integers(2)].of.chain()
+        rounds.append(naive.request(rng, part, 2, lambda _: (1.0, 0.0), tokens=20).rounds)
+    error = np.std(rounds) / np.sqrt(len(rounds))
+    assert abs(np.mean(rounds) - solve(chain, 2, tokens=20).rounds) < LIMIT * error
+
+
+def test_beta_slows_down_by_difficulty_at_either_level():
+    for level in ("request", "round"):
+        model = models.Beta(
+            model="beta", mean=0.7, concentration=5, depth=2, level=level, slowdown=1.3
+        )
+        chain = model.chain()
+        rate = chain.accept[:, 0]
+        sd = np.sqrt(0.7 * 0.3 / 6)
+        assert chain.slowdown == pytest.approx(1.3 ** ((0.7 - rate) / sd))
+        plain = models.Beta(model="beta", mean=0.7, concentration=5, depth=2, level=level)
+        assert solve(chain, 2, rounds=9).accepted == pytest.approx(
+            solve(plain.chain(), 2, rounds=9).accepted
+        )
+
+
+def test_a_beta_of_concentration_1_gives_no_warning():
+    model = models.Beta(model="beta", mean=0.7, concentration=1, depth=2)
+    chain = model.chain()  # the arcsine law at a mean of a half: its quadrature divides 0 by 0
+    assert chain.start @ chain.accept[:, 0] == pytest.approx(0.7)
+
+
+def test_a_narrow_beta_far_from_a_half_has_no_overflow():
+    for mean, concentration in ((0.99, 2000), (0.05, 5000), (0.7, 9999)):
+        keys = {"mean": mean, "concentration": float(concentration), "depth": 2}
+        chain = models.Beta.model_validate({"model": "beta", **keys}).chain()
+        law = chain.start @ chain.accept
+        assert law == pytest.approx([mean, mean], rel=1e-5)

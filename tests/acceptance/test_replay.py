@@ -1,0 +1,147 @@
+"""Recorded requests: kernel, plain replay and the file agree, at any depth."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.acceptance import Recording
+from mtpsim.acceptance.replay import play
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import solve
+from mtpsim.stats.estimators import measured
+from tests.kernels.test_kernels import LIMIT, latency_by_depth, z_scores
+
+HORIZONS = [{}, {"rounds": 7}, {"tokens": 20}]
+
+
+def recording(clock, seed=1, requests=12, depth=4):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 40, requests)
+    accepted = rng.binomial(depth, rng.random(lengths.sum())).astype(np.int32)
+    return Recording(accepted, np.concatenate([[0], np.cumsum(lengths)]), depth, clock)
+
+
+def by_hand(counts, clock, depth, rounds=0, tokens=0):
+    """One request, entry by entry: tokens, rounds, rounds that accept 1..j."""
+    counts, at, made, played = list(counts), 0, 0, []
+    while True:
+        by_length = not (rounds or tokens)
+        if (rounds and len(played) == rounds) or (tokens and made >= tokens):
+            break
+        if by_length and at >= len(counts):
+            break
+        a = min(counts[at % len(counts)], depth)
+        played.append(a)
+        made += a + 1
+        at += a + 1 if clock == "token" else 1
+    limit = tokens or (len(counts) if by_length and clock == "token" else 10**9)
+    reached = [sum(a >= j for a in played) for j in range(1, depth + 1)]
+    return [min(made, limit), len(played), *reached], played
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("horizon", HORIZONS, ids=str)
+def test_replay_and_exact_are_what_a_loop_by_hand_finds(clock, horizon):
+    recorded = recording(clock)
+    for depth in range(recorded.depth + 1):
+        parts = np.split(recorded.accepted, recorded.begins[1:-1])
+        found = [by_hand(part, clock, depth, **horizon) for part in parts]
+        played = play(recorded, slice(None), depth, **horizon)
+        for row, (_, counts) in zip(played, found, strict=True):
+            assert row[row >= 0].tolist() == counts
+        totals = np.array([total for total, _ in found], float).mean(0)
+        exact = solve(recorded, depth, **horizon)
+        reached = exact.rounds * np.cumsum(exact.accepted[::-1])[::-1][1:]
+        assert [exact.tokens, exact.rounds, *reached] == pytest.approx(totals)
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("horizon", HORIZONS, ids=str)
+def test_kernel_draws_requests_alike_and_plays_them_whole(clock, horizon):
+    recorded = recording(clock)
+    latency = latency_by_depth(recorded.depth)
+    plan = plan_of(recorded, latency, seed=2, **horizon)
+    rows, layout = simulate_requests(plan, 0, 20_000), plan.layout
+    for depth in range(recorded.depth + 1):
+        every = layout.every or depth == recorded.depth
+        columns = [rows[:, part][:, depth] for part in (layout.tokens, layout.rounds)]
+        columns += list(rows[:, layout.accepted(depth)].T) if every else []
+        kernel = np.stack(columns, axis=1)
+        parts = np.split(recorded.accepted, recorded.begins[1:-1])
+        known = {tuple(by_hand(part, clock, depth, **horizon)[0]) for part in parts}
+        known = {row[: kernel.shape[1]] for row in known}
+        assert {tuple(row) for row in kernel.astype(int).tolist()} == known
+        exact = solve(recorded, depth, **horizon)
+        reached = exact.rounds * np.cumsum(exact.accepted[::-1])[::-1][1:]
+        truth = np.array([exact.tokens, exact.rounds, *reached])[: kernel.shape[1]]
+        assert np.abs(z_scores(kernel, truth)).max() < LIMIT
+        seconds = rows[:, layout.seconds][:, depth]
+        assert seconds == pytest.approx(kernel[:, 1] * latency.round_time[depth])
+
+
+def test_windows_of_a_recording_are_its_entries():
+    recorded = recording("token", requests=5)
+    plan = plan_of(recorded, latency_by_depth(4), seed=2)
+    rows = simulate_requests(plan, 0, 4000)
+    survival, _ = measured(rows.mean(0), plan.layout, "every-position")
+    shares = [(recorded.accepted >= j).mean() for j in range(1, 5)]
+    assert survival == pytest.approx(shares, abs=0.06)  # read on from the beginning at the end
+
+
+@pytest.mark.parametrize("horizon", ["rounds = 8", "tokens = 16", "as_recorded = true"])
+@pytest.mark.parametrize("by", ["round", "position"])
+def test_a_trace_runs_from_its_file(tmp_path, by, horizon):
+    rng = np.random.default_rng(7)
+    lines = [
+        json.dumps({"accepted": rng.integers(0, 4, rng.integers(4, 30)).tolist()})
+        for _ in range(40)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    text = f"""\
+[acceptance]
+model = "trace"
+file = "t.jsonl"
+by = "{by}"
+depth = 3
+[latency]
+target = 20
+verify = 22
+draft = 1
+noise = {{ distribution = "lognormal", cv = 0.2 }}
+persistence = 0.4
+[simulation]
+requests = 20000
+{horizon}
+"""
+    (point,) = mtpsim.run(mtpsim.parse(text, folder=tmp_path)).points
+    for depth in point["depths"][1:]:
+        for quantity in ("accept_length", "round_time", "speedup"):
+            found = depth[quantity]
+            half = (found["high"] - found["low"]) / 2 + 1e-12
+            assert abs(found["mean"] - found["exact"]) < 2.2 * half  # over 4 standard errors
+    assert point["diagnostics"]["autocorrelation"]["requests"] == 40
+
+
+def test_csv_and_json_lines_hold_the_same_requests(tmp_path):
+    (tmp_path / "t.csv").write_text("request,accepted,drafted\na,2,3\nb,1,3\na,0,3\n")
+    (tmp_path / "t.jsonl").write_text(
+        '{"accepted": [2, 0], "drafted": [3, 3]}\n{"accepted": [1], "drafted": [3]}\n'
+    )
+    chains = []
+    for name in ("t.csv", "t.jsonl"):
+        text = f"""\
+[acceptance]
+model = "trace"
+file = "{name}"
+[latency]
+target = 20
+verify = 22
+draft = 1
+"""
+        chains.append(mtpsim.parse(text, folder=tmp_path).acceptance.chain())
+    assert chains[0].accepted.tolist() == chains[1].accepted.tolist() == [2, 0, 1]
+    assert chains[0].begins.tolist() == chains[1].begins.tolist() == [0, 2, 3]
+    assert chains[0].depth == chains[1].depth == 3

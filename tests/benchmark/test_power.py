@@ -1,0 +1,235 @@
+"""How many requests a benchmark needs, and whether that many do."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mtpsim
+from mtpsim.benchmark import power as plan
+from mtpsim.benchmark.power import Planner, Totals, requests_to_pin, requests_to_tell
+from mtpsim.cli.main import main
+from tests.support.examples import TWO_DEEP, independent, noise, regime
+
+TIMES = TWO_DEEP + noise(0.3)
+TEXT = independent(0.8, 0.7) + TIMES + "[simulation]\nrounds = 50\n"
+REGIME = (
+    regime([0.95, 0.9], [0.4, 0.3], sojourn=[40, 40], clock="token")
+    + TIMES
+    + "[simulation]\ntokens = 100\n"
+)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(plan, "POOL", 6000)
+    monkeypatch.setattr(plan, "TRIES", 600)
+
+
+def power_of(requests, shift, confidence=0.95):
+    """By the noncentral t law: the exact power of a t test."""
+    critical = stats.t.ppf((1 + confidence) / 2, requests - 1)
+    return stats.nct.sf(critical, requests - 1, shift * np.sqrt(requests))
+
+
+@pytest.mark.parametrize("power", [0.8, 0.9, 0.99])
+@pytest.mark.parametrize("delta", [0.01, 0.05, 0.3])
+def test_size_of_a_test(delta, power):
+    variance = 0.04
+    requests = requests_to_tell(variance, delta, power, 0.95)
+    shift = np.log1p(delta) / np.sqrt(variance)
+    if requests > plan.LEAST:
+        assert power_of(requests, shift) == pytest.approx(power, abs=0.01)
+        assert power_of(requests // 2, shift) < power - 0.05
+    else:
+        assert power_of(requests, shift) >= power
+
+
+@pytest.mark.parametrize("size", [requests_to_tell, requests_to_pin])
+@pytest.mark.parametrize("variance", [1e-6, 1e-4, 0.001, 0.04])
+@pytest.mark.parametrize("delta", [0.003, 0.01, 0.1, 0.2])
+@pytest.mark.parametrize(("power", "confidence"), [(0.5, 0.95), (0.9, 0.95), (0.999, 0.9999)])
+def test_no_fewer_requests_would_do(size, variance, delta, power, confidence):
+    """Each normal benchmark's half-width, and how far its mean may fall short of delta."""
+    requests, width = size(variance, delta, power, confidence), np.log1p(delta)
+
+    def quantile(m):
+        half = stats.t.ppf((1 + confidence) / 2, m - 1)
+        if size is requests_to_pin:
+            return half * np.sqrt(stats.chi2.ppf(power, m - 1) / (m - 1))
+        return half + stats.t.ppf(power, m - 1)
+
+    assert quantile(requests) * np.sqrt(variance / requests) <= width * (1 + 1e-9)
+    if requests > plan.LEAST:
+        assert quantile(requests - 1) * np.sqrt(variance / (requests - 1)) > width * (1 - 1e-9)
+
+
+def test_size_of_an_interval():
+    requests = requests_to_pin(0.04, 0.02, 0.9, 0.95)
+    rng = np.random.default_rng(0)
+    sd = rng.normal(0, 0.2, (4000, requests)).std(1, ddof=1)
+    half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
+    assert (half <= np.log1p(0.02)).mean() == pytest.approx(0.9, abs=0.02)
+
+
+def narrow_enough(requests, delta, scale=0.2):
+    """Share of 4,000 benchmarks of long-tailed requests whose interval is narrow enough."""
+    rng = np.random.default_rng(1)
+    sd = rng.exponential(scale, (4000, requests)).std(1, ddof=1)
+    half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
+    return (half <= np.log1p(delta)).mean()
+
+
+def test_size_of_an_interval_of_requests_with_long_tails():
+    spread = 9 - 1  # kurtosis of the exponential law, less 1
+    requests = requests_to_pin(0.04, 0.03, 0.9, 0.95, spread)
+    error = np.sqrt(0.9 * 0.1 / 4000)
+    assert narrow_enough(requests, 0.03) == pytest.approx(0.9, abs=4 * error + 0.01)
+    as_normal = requests_to_pin(0.04, 0.03, 0.9, 0.95)
+    assert narrow_enough(as_normal, 0.03) < 0.85  # the negative control
+
+
+def test_size_of_an_interval_of_a_variance_that_is_known_from_a_few():
+    rng, pool = np.random.default_rng(2), 400
+    variances = rng.normal(0, 0.2, (300, pool)).var(1, ddof=1)
+
+    def reached(known):
+        """Share of pools and benchmarks; the half-width has the chi-squared law."""
+        sizes = np.array([requests_to_pin(v, 0.02, 0.9, 0.95, 2.0, known) for v in variances])
+        most = np.log1p(0.02) ** 2 * sizes / stats.t.ppf(0.975, sizes - 1) ** 2
+        return stats.chi2.cdf(most * (sizes - 1) / 0.04, sizes - 1).mean()
+
+    assert reached(pool) == pytest.approx(0.9, abs=0.03)
+    assert reached(np.inf) < 0.87  # the negative control
+
+
+def test_spread_of_what_a_request_adds():
+    rng = np.random.default_rng(3)
+    rows = np.exp(rng.normal(0, 0.01, (100_000, 4)))
+    assert plan._spread(rows) == pytest.approx(2, abs=0.1)
+    rows[:, 1] = 1 + rng.exponential(0.1, 100_000)  # a little less, cut at one in a thousand
+    assert 5 < plan._spread(rows) < 8
+    assert plan._spread(np.ones((10, 4))) == 2
+
+
+def test_two_runs_have_one_text_and_each_its_own_noise():
+    totals = Totals(mtpsim.parse(REGIME), 2000)
+    assert (totals.tokens[0] == totals.tokens[1]).all()
+    assert (totals.rounds[0] == totals.rounds[1]).all()
+    pace = totals.times / totals.rounds
+    assert np.corrcoef(pace[0, :, 2], pace[1, :, 2])[0, 1] == pytest.approx(0, abs=0.1)
+    assert np.corrcoef(pace[0, :, 2], pace[0, :, 1])[0, 1] > 0.5  # one run: common noise
+    still = Totals(mtpsim.parse(REGIME.replace("cv = 0.3", "cv = 0.0")), 100)
+    assert (still.times[0] == still.times[1]).all()
+
+
+def test_variance_of_independent_rounds_by_hand():
+    """Rounds of 1 + a tokens and a time with cv .3, 50 a request, in two runs."""
+    planner = Planner(mtpsim.parse(TEXT), 0.01, 0.9)
+    rows = planner.pool.compared((1, 2), paired=False)
+    by_hand = 0.0
+    for law in ([0.2, 0.8], [0.2, 0.24, 0.56]):
+        made = np.arange(1, len(law) + 1)
+        mean = made @ law
+        by_hand += ((made**2 @ law - mean**2) / mean**2 + 0.09) / 50
+    assert plan._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
+    alone = planner._if_rounds((1, 2))
+    assert alone.requests == pytest.approx(requests_to_tell(by_hand, 0.01, 0.9, 0.95), rel=0.03)
+
+
+def test_a_plan_decides_as_often_as_it_says(small):
+    found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).question((1, 2))
+    for design in found.designs:
+        error = np.sqrt(0.9 * 0.1 / design.tries)
+        assert design.power == pytest.approx(0.9, abs=4 * error + 0.01)
+        assert design.false == pytest.approx(0.05, abs=4 * error)
+    independent, paired = found.designs
+    assert paired.requests < 0.6 * independent.requests
+    assert found.if_rounds.requests < 0.4 * independent.requests
+    assert found.if_rounds.power < 0.7  # the negative control: rounds are no requests
+
+
+def test_longer_requests_do_not_help_where_requests_differ(small):
+    text = REGIME.replace('model = "regime"\nclock = "token"', 'model = "beta"')
+    text = text.replace(
+        "rates = [[0.95, 0.9], [0.4, 0.3]]\nsojourn = [40, 40]",
+        "mean = 0.7\ndepth = 2\nconcentration = 4",
+    )
+    rows = Planner(mtpsim.parse(text), 0.02, 0.9).by_length((1, 2))
+    assert [row.length for row in rows] == [25, 100, 400]
+    assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
+    planner = Planner(mtpsim.parse(TEXT), 0.02, 0.9)
+    rows = planner.by_length((1, 2))
+    sizes = [design.requests for design in planner.question((1, 2)).designs]
+    assert [rows[1].independent, rows[1].paired] == sizes  # one length, one number
+    assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
+
+
+def test_the_command(small, tmp_path, capsys):
+    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
+    path.write_text(REGIME)
+    command = ["plan", str(path), "--delta", "0.03", "--depths", "1,2", "--picture", str(picture)]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    shown = " ".join(printed.out.split())
+    assert f"wrote {picture}\n" in printed.err
+    assert "To find a difference of 3 % with probability 0.9" in shown
+    assert "Requests are those for 3 % (--delta), whatever" in shown
+    assert "depth 2 over 1" in shown
+    assert "takes rounds for independent" in shown
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["plan", str(path), "--delta", "0.03", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["horizon"] == {"tokens": 100}
+    assert [question["depths"] for question in found["questions"]] == [[1, 2], [0, 1], [0, 2]]
+
+
+def test_a_recorded_log_can_be_planned_with(small, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    (tmp_path / "log.jsonl").write_text(
+        "".join(
+            json.dumps({"accepted": rng.binomial(2, rng.beta(4, 2), 40).tolist(), "depth": 2})
+            + "\n"
+            for _ in range(60)
+        )
+    )
+    text = TEXT.replace('"independent"\nrates = [0.8, 0.7]', '"trace"\nfile = "log.jsonl"')
+    (tmp_path / "e.toml").write_text(text.replace("rounds = 50", "as_recorded = true"))
+    command = ["plan", str(tmp_path / "e.toml"), "--depths", "1,2", "--delta", "0.05"]
+    assert main(command) == 0
+    assert "requests of recorded length" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--delta", "0"], "--delta: 0 is given"),
+        (["--power", "1"], "--power: 1 is given"),
+        (["--depths", "3"], "depths are 1 to 2"),
+        (["--depths", "a"], "depths are 1 to 2"),
+        (["--set", "sweep.simulation.rounds=[5, 9]"], "sweep"),
+        (["--picture", "/nowhere/plan.png"], "can't be written"),
+    ],
+)
+def test_wrong_options(small, options, message, tmp_path, capsys):
+    (tmp_path / "e.toml").write_text(TEXT)
+    assert main(["plan", str(tmp_path / "e.toml"), "--delta", "0.2", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_usual_difference_is_told_as_such(small, tmp_path, capsys):
+    (tmp_path / "e.toml").write_text(TEXT)
+    assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Requests are those for 1 % (the default of --delta), whatever" in shown
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")
+def test_a_full_disk_is_told_of_in_words(small, tmp_path, capsys):
+    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
+    path.write_text(TEXT)
+    picture.symlink_to("/dev/full")
+    assert main(["plan", str(path), "--depths", "1,2", "--picture", str(picture)]) == 2
+    assert "--picture: can't be written: No space left on device" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""The command `fit`: logs of every engine become experiments that run."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.cli.sample import sample_requests
+from mtpsim.exact.chain_solver import solve
+from mtpsim.fit.model import fit_log
+from mtpsim.logs import read_logs
+from mtpsim.logs.write import WRITERS
+from tests.support.engine_logs import written
+from tests.support.examples import THREE_DEEP, noise, regime
+
+EXPERIMENT = (
+    regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[8, 5])
+    + THREE_DEEP
+    + noise(0.2, "gamma")
+    + "[simulation]\ntokens = 100\n"
+)
+
+
+@pytest.fixture(scope="module")
+def requests():
+    return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 120))
+
+
+# Forms with the very rounds that "rounds" has: all candidates try them there, once.
+TELL_ROUNDS = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
+
+
+@pytest.mark.parametrize("form", [form for form in WRITERS if form != "sglang-steps"])
+def test_every_log_becomes_an_experiment_that_runs(form, requests, tmp_path, capsys):
+    path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
+    fast = ["--candidates", "independent"] if form in TELL_ROUNDS else []
+    depth = ["--depth", "3"] if form == "llamacpp-timings" else []
+    command = ["fit", str(path), "-o", str(out), "--target", "76", *fast, *depth]
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "fitted.json").read_text())
+    experiment = mtpsim.load(out, ["simulation.precision=0.05", "uncertainty.draws=20"])
+    assert experiment.uncertainty is not None
+    length = report["accept_length"]["mean"]
+    truth = 1 + sum(r.hits for r in requests) / sum(r.rounds for r in requests)
+    assert length == pytest.approx(truth, rel=0.01)
+    exact = solve(experiment.acceptance.chain(), 3).accept_length
+    assert exact == pytest.approx(truth, rel=0.06)
+    if report["times"]["by_depth"]:
+        assert report["times"]["by_depth"]["3"] == pytest.approx(139, rel=0.02)
+        assert experiment.latency.times(3)[0][-1] == pytest.approx(139, rel=0.02)
+
+
+def test_the_fitted_experiment_carries_its_uncertainty(requests, tmp_path, capsys):
+    path, out = written(tmp_path, "rounds", requests), tmp_path / "fitted.toml"
+    names = "independent,regime2-round"
+    assert main(["fit", str(path), "-o", str(out), "--target", "76", "--candidates", names]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Chosen: regime2-round" in shown
+    assert "Its noise is gamma (cv" in shown
+    for picture in ("fitted.png", "fitted.times.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    settings = ["simulation.requests=400", "uncertainty.draws=20"]
+    (point,) = mtpsim.run(mtpsim.load(out, settings)).points
+    inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
+    assert set(inputs) == {"acceptance.rates", "acceptance.sojourn"}
+    assert len(inputs["acceptance.rates"]["sd"]) == 6
+    assert min(inputs["acceptance.rates"]["sd"]) > 0.002
+    deepest = point["uncertainty"]["depths"][3]["speedup"]
+    assert deepest["low"] < deepest["mean"] < deepest["high"]
+
+
+def test_a_fit_without_a_file_stands_alone(requests, tmp_path, capsys):
+    path = written(tmp_path, "sglang-requests", requests)
+    assert main(["fit", str(path), "--quiet"]) == 0
+    text = capsys.readouterr().out
+    experiment = mtpsim.parse(text)
+    assert experiment.latency.times(3)[0].tolist() == [1.0, 1.0, 1.0, 1.0]
+    assert "NO TIMES were measured" in text
+    assert "can't show correlation from round to round" in text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("accepted", ["[3, 3]", "[0, 0]"])
+def test_logs_of_all_or_nothing_are_fitted_and_drawn(accepted, tmp_path, capsys):
+    path, out = tmp_path / "log", tmp_path / "fitted.toml"
+    path.write_text(f'{{"accepted": {accepted}, "drafted": [3, 3]}}\n' * 40)
+    assert main(["fit", str(path), "-o", str(out), "--candidates", "geometric"]) == 0
+    never = re.findall(r"^ *\d +- +\[0.0000, 1.0000\] +0$", capsys.readouterr().out, re.MULTILINE)
+    assert len(never) == (2 if accepted == "[0, 0]" else 0)
+
+
+def test_few_samples_that_are_kept_need_a_file_beside_them(tmp_path, capsys):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)
+    assert main(["fit", str(path), "--keep-samples", "--quiet", "--target", "50"]) == 0
+    assert mtpsim.parse(capsys.readouterr().out).latency.noise is None
+
+
+def test_logs_with_step_times_and_with_an_experiment(requests, tmp_path, capsys):
+    steps = tmp_path / "steps.csv"
+    steps.write_text(
+        "batch,depth,verify\n"
+        + "".join(f"{b},{k},{6 + 0.1 * b * (k + 1)}\n" for b in (1, 8, 64) for k in range(4))
+    )
+    path, out = written(tmp_path, "trtllm-requests", requests), tmp_path / "fitted.toml"
+    before = set(tmp_path.iterdir())
+    assert main(["fit", str(path), str(steps), "-o", str(out)]) == 0
+    (wrote,) = re.findall("^wrote (.*)$", capsys.readouterr().err, re.M)
+    assert set(wrote.split(", ")) == {str(new) for new in set(tmp_path.iterdir()) - before}
+    experiment = mtpsim.load(out)
+    assert experiment.latency.times(3)[0] == pytest.approx([6.1, 6.2, 6.3, 6.4], abs=1e-3)
+    assert (tmp_path / "fitted.steps.png").exists()
+    like = tmp_path / "like.toml"
+    like.write_text(EXPERIMENT)
+    assert main(["fit", str(path), "--like", str(like), "-o", str(out)]) == 0
+    experiment = mtpsim.load(out)
+    assert sum(experiment.latency.times(3)).tolist() == [76, 98, 118, 139]
+    assert experiment.simulation.tokens == 100
+    capsys.readouterr()
+
+
+def test_totals_say_what_they_can_not(requests, tmp_path, capsys):
+    path, out = written(tmp_path, "vllm-bench", requests), tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), "--design-effect", "4"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "too narrow by 1.4 to 26 times" in shown
+    spread_of = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
+    assert spread_of.design_effect == 4
+    assert spread_of.tried[0] == sum(r.rounds for r in requests)
+
+
+def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, capsys):
+    path, out = written(tmp_path, "llamacpp-timings", requests), tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), "--depth", "3", "--quiet"]) == 0
+    known = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
+    hits, rounds = (np.array([getattr(r, n) for r in requests]) for n in ("hits", "rounds"))
+    off = hits - hits.sum() / rounds.sum() * rounds
+    error = np.sqrt((off**2).sum() * 120 / 119) / rounds.sum()  # of A / N, by hand
+    low, high = (sum(np.cumprod([rate] * 3)) for rate in (known.low[0], known.high[0]))
+    assert high - low == pytest.approx(2 * 1.98 * error, rel=0.03)
+    few = written(tmp_path, "rounds", requests[:3])
+    assert main(["fit", str(few)]) == 0
+    assert "3 requests tell little" in " ".join(capsys.readouterr().err.split()).lower()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--candidates", "regime"], "'regime' is none of geometric"),
+        (["--candidates", "regime2"], "did you mean 'regime2-"),
+        (["--holdout", "1"], "a share from 0 to 0.9"),
+        (["--design-effect", "0.5"], "at least 1"),
+        (["--target", "0"], "above 0 ms"),
+        (["--target", "9", "--like", "experiments/article.toml"], "9 is given, but the times"),
+        (["--depth", "0"], "a whole number from 1 to 64"),
+        (["--rounds", "-5"], "a whole number from 1"),
+        (["--format", "vllm"], "'vllm' is none of"),
+        (["--out", "/nowhere/fitted.toml"], "can't be written"),
+        (["--like", "/nowhere/like.toml"], "No such file"),
+        (["--experts", "8"], "give both"),
+    ],
+)
+def test_wrong_options(options, message, requests, tmp_path, capsys):
+    path = written(tmp_path, "rounds", requests[:20])
+    fast = [] if "--candidates" in options else ["--candidates", "geometric"]
+    assert main(["fit", str(path), *fast, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_few_requests_are_judged_by_bic(requests, tmp_path, capsys):
+    path = written(tmp_path, "rounds", requests[:12])
+    assert main(["fit", str(path), "--candidates", "geometric,independent"]) == 0
+    assert "by BIC alone" in " ".join(capsys.readouterr().err.split())
+
+
+def test_windows_are_the_units_of_a_log_of_windows(requests, tmp_path):
+    found = fit_log(read_logs([written(tmp_path, "vllm-log", requests)]))
+    assert found.contest is not None
+    assert {t.name for t in found.contest.trials} == {"geometric", "decay", "independent"}
+    assert any("windows pool many requests" in note for note in found.notes)
+
+
+def test_a_histogram_is_foretold_too(requests, tmp_path):
+    found = fit_log(read_logs([written(tmp_path, "sglang-requests", requests)]), holdout=0.4)
+    assert [row.depth for row in found.forecasts] == [1, 2, 3]
+    assert len(found.contest.test) == 48
+    for row in found.forecasts:
+        assert row.model == pytest.approx(row.seen, rel=0.06)
+    assert not any(name.startswith("regime") for name in found.goodness)
+
+
+def test_the_example_of_the_readme(tmp_path, capsys):
+    """The shipped log gives the shipped experiment, as the README tells it."""
+    out = tmp_path / "chat.toml"
+    logs = [f"experiments/logs/{name}" for name in ("chat.jsonl.zst", "steps.csv")]
+    assert main(["fit", *logs, "-o", str(out), "--json", "--quiet"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["candidates"]) == 11
+    assert report["chosen"] == "regime2-token"
+    shipped = mtpsim.load("experiments/from_log.toml")
+    found = mtpsim.load(out)
+    for key in ("rates", "sojourn"):
+        one, two = (np.array(getattr(e.acceptance, key)) for e in (found, shipped))
+        assert one == pytest.approx(two, rel=0.01)
+    assert found.latency.base == pytest.approx(shipped.latency.base)
+    truth = mtpsim.load("experiments/logs/truth.toml").acceptance
+    sampled = found.uncertainty.sampled
+    off = (np.ravel(truth.rates) - np.ravel(found.acceptance.rates)) / sampled[
+        "acceptance.rates"
+    ].std(0)
+    assert abs(off).max() < 3

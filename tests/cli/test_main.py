@@ -1,0 +1,184 @@
+"""The command as a user types it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.report.experiment_text import definition
+from tests.support.examples import TWO_DEEP, independent
+
+ARTICLE = "experiments/article.toml"
+
+
+@pytest.fixture
+def no_precision(tmp_path):
+    """The founding case with a fixed number of requests, for speed."""
+    path = tmp_path / "small.toml"
+    path.write_text(Path(ARTICLE).read_text().replace("precision = 0.001", "requests = 2000"))
+    return path
+
+
+def run(*arguments):
+    return main(["run", *map(str, arguments)])
+
+
+def test_run_writes_the_whole_directory(no_precision, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(no_precision, "--out", out) == 0
+    assert {path.name for path in out.iterdir()} == {
+        *("result.json", "result.csv", "experiment.toml", "tallies.jsonl"),
+        *("speedup.png", "marginal.png", "accepted.png", "latency.png"),
+        *("theory.png", "dependence.png", "requests.png", "report.html", ".lock"),
+    }
+    printed = capsys.readouterr()
+    assert "Run depth 2: 1.54" in printed.out
+    assert "11 files in" in printed.err
+    document = json.loads((out / "result.json").read_text())
+    speedups = [depth["speedup"]["theory"] for depth in document["points"][0]["depths"]]
+    assert speedups == pytest.approx([1, 1.395918, 1.540610, 1.524724], abs=5e-7)
+    first = document["points"][0]["depths"][0]
+    assert first["speedup"] == {"theory": 1, "exact": 1, "mean": 1, "low": 1, "high": 1}
+    assert document["points"][0]["precision_reached"] is None
+    assert document["provenance"]["command"][:2] == ["mtpsim", "run"]
+    with (out / "result.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["quantity"] for row in rows} >= {"accept_length", "speedup", "marginal"}
+    assert (out / "speedup.png").read_bytes()[:4] == b"\x89PNG"
+    assert run(out / "experiment.toml", "--out", tmp_path / "again", "--quiet") == 0
+    again = json.loads((tmp_path / "again" / "result.json").read_text())
+    assert again["points"] == document["points"]
+    assert again["provenance"]["hash"] == document["provenance"]["hash"]
+
+
+def test_a_finished_run_is_left_alone(no_precision, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(no_precision, "--out", out) == 0
+    stamp = (out / "result.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(no_precision, "--out", out) == 0
+    printed = capsys.readouterr()
+    assert "holds this very run, finished" in printed.err
+    assert "Run depth 2" in printed.out
+    assert (out / "result.json").stat().st_mtime_ns == stamp
+    assert run(no_precision, "--out", out, "--seed", 2) == 2
+    assert "holds a run of another experiment; --fresh replaces it" in capsys.readouterr().err
+    assert run(no_precision, "--out", out, "--seed", 2, "--fresh") == 0
+    assert json.loads((out / "result.json").read_text())["provenance"]["seed"] == 2
+
+
+def test_json_alone_on_stdout(no_precision, tmp_path, capsys):
+    assert run(no_precision, "--out", tmp_path / "out", "--json") == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads((tmp_path / "out" / "result.json").read_text())
+
+
+def test_quiet_says_nothing_on_stderr(no_precision, tmp_path, capsys):
+    assert run(no_precision, "--out", tmp_path / "out", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_precision_not_reached_is_exit_3(tmp_path, capsys):
+    limit = ["--set", "simulation.max_requests=300", "--set", "simulation.precision=1e-6"]
+    assert run(ARTICLE, *limit, "--out", tmp_path / "out") == 3
+    assert "precision not reached" in capsys.readouterr().err
+    assert (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "experiments/artcle.toml"], "did you mean 'article.toml'?"),
+        (["run", ARTICLE, "--executor", "gpu"], "--executor: 'gpu' is given; it must be threads"),
+        (["run", ARTICLE, "--executor", "threads:0"], "0 workers are given; it must be 1 to 1024"),
+        (["run", ARTICLE, "--set", "latency.target"], "it must be SECTION.KEY=VALUE"),
+        (["run", ARTICLE, "--seed", "x"], "error: --seed: 'x' is given; it must be a whole"),
+        (["check", "experiments"], "Is a directory"),
+        (["chek", ARTICLE], "did you mean 'check'?"),
+        (["run"], "the following arguments are required: FILE"),
+        (["run", ARTICLE, "--out", f"{ARTICLE}/x"], "--out: can't write the run there"),
+    ],
+)
+def test_wrong_input_is_exit_2_with_a_sentence(arguments, message, capsys):
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+def test_no_verb_shows_help(capsys):
+    assert main([]) == 2
+    assert "run" in capsys.readouterr().err
+
+
+def test_a_broken_result_file_is_refused(no_precision, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "result.json").write_text("{")
+    assert run(no_precision, "--out", out) == 2
+    assert "is no result document" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_the_answer_on_screen(
+    no_precision, tmp_path, monkeypatch, capsys
+):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mtpsim.report.rows.write_csv", fail)
+    assert run(no_precision, "--out", tmp_path / "out") == 2
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"tallies.jsonl", "experiment.toml", ".lock"}
+    printed = capsys.readouterr()
+    assert "Run depth 2" in printed.out
+    assert "can't write the run there: No space left on device" in printed.err
+
+
+def test_check_explains(capsys):
+    assert main(["check", "experiments/noise.toml"]) == 0
+    text = capsys.readouterr().out
+    for part in ("conditional rates 0.8 0.74 0.67", "3 points", "sweep over latency.verify.cv"):
+        assert part in text
+
+
+def test_schema_prints_json(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "mtpsim experiment"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_what_was_done(number, tmp_path):
+    out = tmp_path / "out"
+    long = ["--set", "simulation.precision=1e-7", "--set", "simulation.max_requests=10000000000"]
+    command = [sys.executable, "-m", "mtpsim", "run", ARTICLE, *long, "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    for line in process.stderr:
+        if "requests" in line:  # the first line of progress: blocks have been done
+            break
+    process.send_signal(number)
+    rest = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, rest
+    assert "interrupted" in rest
+    document = json.loads((out / "result.json").read_text())
+    assert document["complete"] is False
+    assert document["points"][0]["requests"] > 0
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_run_says_which_definition_it_took(tmp_path, capsys):
+    path, text = tmp_path / "e.toml", independent(0.8, 0.7) + TWO_DEEP
+    (other,) = definition(mtpsim.parse(text))
+    command = ["run", str(path), "--out", str(tmp_path / "out"), "--set", "simulation.requests=50"]
+    for line, told in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
+        path.write_text(text.replace("[latency]", line or "[latency]"))
+        assert main([*command, "--fresh"]) == 0
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if "rates_are" in line] == told

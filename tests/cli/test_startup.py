@@ -1,0 +1,115 @@
+"""What a command loads before it can do its work; no time is asserted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtpsim.cli.main import main
+
+ARTICLE = "experiments/article.toml"
+HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
+
+
+def loaded(*arguments):
+    """The modules that a process has after a command that went well."""
+    code = (
+        "import sys; from mtpsim.cli.main import main; code = main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The founding case at reduced size, finished, without its pictures; its file and directory."""
+    folder = tmp_path_factory.mktemp("finished")
+    file, out = folder / "small.toml", folder / "run"
+    file.write_text(Path(ARTICLE).read_text().replace("precision = 0.001", "requests = 2000"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtpsim.results.document.Result.save_report", lambda *_: [])
+        assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0
+    return file, out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
+def test_light_verbs_load_no_heavy_library(arguments):
+    assert not loaded(*arguments) & HEAVY
+
+
+def test_help_loads_no_library_at_all():
+    assert not loaded("--help") & {"numpy", "pydantic"}
+
+
+def test_check_loads_nothing_that_solves_or_compiles():
+    ours = {name for name in loaded("check", ARTICLE) if name.startswith("mtpsim.")}
+    assert "mtpsim.report.experiment_text" in ours
+    assert not ours & {
+        "mtpsim.engine.compile",
+        "mtpsim.exact.chain_solver",
+        "mtpsim.engine.policy_player",
+        "mtpsim.exact.oracle_mdp",
+    }
+
+
+def test_models_are_built_when_a_file_is_read_and_not_before():
+    code = """
+import mtpsim.config.experiment
+from mtpsim.common.section import Spec
+kinds = [Spec]
+for kind in kinds:
+    kinds += kind.__subclasses__()
+assert len(kinds) > 50
+print([kind.__name__ for kind in kinds if kind.__pydantic_complete__])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_finished_run_is_told_of_without_numba_or_scipy(finished):
+    file, out = finished
+    for arguments in (
+        ["run", file, "--out", out, "--json"],
+        ["export", out, "--to", "sglang"],
+    ):
+        assert not loaded(*arguments) & HEAVY
+
+
+def test_a_finished_run_is_shown_without_numba(finished, tmp_path):
+    found = loaded("show", finished[1], "--out", tmp_path)
+    assert "matplotlib" in found
+    assert not found & {"numba", "matplotlib.pyplot", "scipy.stats", "scipy.linalg"}
+
+
+def test_public_names_are_at_the_root():
+    import mtpsim
+    from mtpsim.benchmark.power import plan_benchmark
+    from mtpsim.fit.model import fit_log
+    from mtpsim.logs import read_logs
+
+    assert set(mtpsim._HOMES) == set(mtpsim.__all__) - {"__version__"}
+    assert all(hasattr(mtpsim, name) for name in mtpsim.__all__)
+    found = mtpsim.fit_log, mtpsim.read_logs, mtpsim.plan_benchmark
+    assert found == (fit_log, read_logs, plan_benchmark)
+
+
+@pytest.mark.parametrize(("wanted", "seen"), [(None, False), ("", True)])
+def test_the_command_looks_for_no_plugins_of_pydantic(tmp_path, wanted, seen):
+    """Looking reads the metadata of every installed package; a user's own word counts for more."""
+    there = tmp_path / "plugged-1.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1\n")
+    (there / "entry_points.txt").write_text("[pydantic]\nplugged = plugged:plugin\n")
+    (tmp_path / "plugged.py").write_text("print('a plugin of pydantic')\nplugin = None\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYDANTIC_DISABLE_PLUGINS"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    if wanted is not None:
+        environment["PYDANTIC_DISABLE_PLUGINS"] = wanted
+    command = [sys.executable, "-m", "mtpsim", "check", ARTICLE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ("a plugin of pydantic" in done.stdout) == seen

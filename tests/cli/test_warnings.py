@@ -1,0 +1,140 @@
+"""What a user is told before numbers are believed: odd times, definitions, other formats."""
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.cli.fit_steps import doubts, latency_of
+from mtpsim.common.errors import InputError
+from mtpsim.engine.blocks import unit_of
+from mtpsim.fit.step_times import Steps, fit_steps
+from mtpsim.report.experiment_text import definition, explain
+from mtpsim.report.html.page import render_page
+from tests.support.examples import TWO_DEEP, independent
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; were seconds meant?"),
+        (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; is"),
+        (("target = 76", "target = 2000"), "is one of them in seconds?"),
+        (
+            ("verify = [90, 104]\ndraft = [8, 14]", "verify = 76\ndraft = 0"),
+            "drafting costs no time here: a verify takes as long as a plain step",
+        ),
+    ],
+)
+def test_times_that_were_hardly_measured_are_told_of(change, told):
+    text = independent(0.8, 0.7) + TWO_DEEP
+    assert mtpsim.parse(text).warnings() == []
+    assert told in " ".join(mtpsim.parse(text.replace(*change)).warnings())
+
+
+OTHER = (
+    "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, they "
+    "would be conditional 0.8 0.875"
+)
+
+
+def test_check_says_what_rates_would_be_by_the_other_definition():
+    text = independent(0.8, 0.7) + TWO_DEEP
+    assert OTHER in explain(mtpsim.parse(text))
+    stated = text.replace("[latency]", 'rates_are = "conditional"\n[latency]')
+    rising = text.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
+    single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")  # alike
+    for said in (stated, rising, single):
+        assert "rates_are" not in explain(mtpsim.parse(said))
+
+
+def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
+    swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
+    assert definition(swept) == []
+    rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
+    (told,) = definition(rates)
+    assert told.endswith("conditional 0.5 0.8 at the first point")
+
+
+def test_a_percentage_and_json_are_known_for_what_they_are():
+    with pytest.raises(InputError, match=r"80 is given; it must be at most 1; 80 % is 0\.8"):
+        mtpsim.parse(independent(80, 0.7) + TWO_DEEP)
+    with pytest.raises(InputError, match="it looks like JSON"):
+        mtpsim.parse('{"acceptance": {}}')
+
+
+def steps(noise):
+    batch, depth = np.repeat([1.0, 8, 64], 3), np.tile([0.0, 1, 2], 3)
+    verify = (6 + 0.02 * batch * (depth + 1)) * (1 + noise * np.sin(np.arange(9) ** 2))
+    return Steps(batch, depth, verify, 2 * depth, np.zeros(9))
+
+
+def test_a_cost_model_that_describes_nothing_is_told_of():
+    good, poor = (steps(noise) for noise in (0.002, 0.1))
+    assert doubts(fit_steps(good)[0], good, {}) == []
+    (told,) = doubts(fit_steps(poor)[0], poor, {})
+    assert told.startswith("no cost model describes these times: the best is off by")
+
+
+def test_a_sweep_over_what_was_not_measured_is_told_of():
+    some = steps(0.0)
+    like = {"sweep": {"latency.batch": [1, 64], "latency.cached": [0, 1000]}}
+    told = doubts(fit_steps(some)[0], some, like)
+    assert told == ["no `cached` was measured: the sweep over latency.cached will show no effect"]
+    (told,) = doubts(fit_steps(some)[0], some, {"sweep": {"latency.batch": [1, 1024]}})
+    assert "batches from 1 to 64 were measured, and the sweep goes from 1 to 1024" in told
+
+
+def test_a_fitted_section_names_the_batch():
+    fit = fit_steps(steps(0.0))[0]
+    assert latency_of(fit, {})["batch"] == 1
+    kept = latency_of(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
+    assert (kept["batch"], kept["noise"]) == (16, {"distribution": "gamma"})
+    assert "target" not in kept
+
+
+def test_requests_of_so_many_rounds_are_not_compared_by_time():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
+    rounds = str(mtpsim.run(mtpsim.parse(text + "rounds = 50\n")))
+    assert "50 rounds of a request at depth 2 take p50" in rounds
+    tokens = str(mtpsim.run(mtpsim.parse(text + "tokens = 50\n")))
+    assert "A request at depth 2 takes p50" in tokens
+
+
+def test_where_rounds_are_alike_there_is_nothing_to_adapt_to():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
+    shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
+    assert "There is nothing to adapt to: even an oracle plays depth 2 held fixed." in shown
+
+
+def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
+    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
+    block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
+    told = explain(mtpsim.parse(text))
+    assert f"at least {30 * block:,} requests" in told
+    assert f"asked from 30 blocks of {block:,} requests on" in told
+
+
+SWEPT_POLICIES = """[simulation]
+requests = 20
+[adaptive]
+policies = ["bandit"]
+[sweep]
+"adaptive.policies" = [[{rule = "bandit", width = 0.1}], [{rule = "bandit", width = 0.5}]]
+"simulation.epsilon" = [0.001, 0.02]
+"""
+
+
+def test_what_a_sweep_moves_is_told_for_all_its_points():
+    told = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
+    assert [told.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
+    assert "theory holds within +-0.1 to 2 %" in told
+
+
+def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
+    experiment = mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES)
+    result = mtpsim.run(experiment)
+    for width in (0.1, 0.5):
+        assert f"policies = [bandit width={width}]" in str(result)
+    page = render_page(result.document, experiment, {})
+    assert "its error is surely within 0.1 % to 2 %, as its point says" in page

@@ -1,0 +1,173 @@
+"""Points of a sweep: combinations, keys in step, and points that an earlier run finished."""
+
+import json
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.common.errors import InputError
+from mtpsim.config.sweep import combinations
+from mtpsim.runs import point_run as point
+from mtpsim.runs.directory import Tallies
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+TEXT = """\
+[acceptance]
+model = "decay"
+first = 0.8
+factor = 0.9
+depth = 3
+[latency]
+target = 20
+verify = 22
+draft = 1
+noise = { distribution = "lognormal", cv = 0.2 }
+[simulation]
+rounds = 20
+requests = 500
+[sweep]
+"""
+
+
+def points(sweep):
+    return [tuple(point.set.values()) for point in mtpsim.parse(TEXT + sweep).points()]
+
+
+def test_zip_moves_keys_in_step_and_the_rest_as_a_grid():
+    sweep = """\
+"acceptance.first" = [0.7, 0.8]
+"simulation.seed" = [1, 2, 3]
+"acceptance.factor" = [0.9, 1.0]
+zip = ["acceptance.first", "acceptance.factor"]
+"""
+    grid = [(f, s, d) for f, d in ((0.7, 0.9), (0.8, 1.0)) for s in (1, 2, 3)]
+    assert points(sweep) == grid
+    first = next(iter(combinations({"a": [1], "b": [2]})))
+    assert list(first) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        (
+            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.8]\n'
+            '"acceptance.factor" = [1, 0.9, 0.8]',
+            "keys that go in step need as many values each: acceptance.first has 2 values, "
+            "acceptance.factor has 3 values",
+        ),
+        (
+            'zip = ["acceptance.frst", "acceptance.first"]\n"acceptance.first" = [0.7]',
+            "'acceptance.frst' is given; it lists swept keys that go in step, from "
+            "acceptance.first; did you mean 'acceptance.first'?",
+        ),
+        (
+            'zip = ["acceptance.first", "acceptance.first"]\n"acceptance.first" = [0.7]',
+            "a key is named twice",
+        ),
+        ("zip = [3]", "3 is given; it lists swept keys that go in step, from none"),
+    ],
+)
+def test_problems_of_zip(sweep, message):
+    with pytest.raises(InputError) as caught:
+        mtpsim.parse(TEXT + sweep, file="bad.toml")
+    assert f"sweep.zip: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ('"acceptance.first" = [0.7, 0.8, 0.7]', "sweep: `acceptance.first`: 0.7 is given 2 times"),
+        (
+            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
+            '"acceptance.factor" = [1, 1]',
+            "(0.7, 1) is given 2 times",
+        ),
+    ],
+)
+def test_a_point_that_is_there_twice_would_be_judged_as_two(sweep, message):
+    with pytest.raises(InputError) as caught:
+        mtpsim.parse(TEXT + sweep, file="bad.toml")
+    assert message in str(caught.value)
+
+
+def test_keys_in_step_may_have_equal_values():
+    sweep = 'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
+    assert points(sweep + '"acceptance.factor" = [1, 0.9]') == [(0.7, 1), (0.7, 0.9)]
+
+
+def test_whole_models_can_be_swept():
+    sweep = (
+        'acceptance = [{ model = "decay", first = 0.8, factor = 1.0, depth = 2 }, '
+        '{ model = "independent", rates = [0.8, 0.8, 0.8] }]'
+    )
+    depths = [p.experiment.acceptance.chain().depth for p in mtpsim.parse(TEXT + sweep).points()]
+    assert depths == [2, 3]
+
+
+def test_points_share_their_random_numbers():
+    """The same text at every point: a change of the latency leaves the acceptances as they are."""
+    result = mtpsim.run(mtpsim.parse(TEXT + '"latency.noise.cv" = [0.1, 0.4]'))
+    one, two = result.points
+    for a, b in zip(one["depths"], two["depths"], strict=True):
+        assert a["accept_length"] == b["accept_length"]
+        assert a["depth"] == 0 or a["round_time"] != b["round_time"]
+
+
+def test_adding_a_point_changes_no_other_but_for_verdicts_judged_together():
+    sweeps = ('"simulation.seed" = [1, 2]', '"simulation.seed" = [1, 2, 3]')
+    few, many = (mtpsim.run(mtpsim.parse(TEXT + sweep)).points for sweep in sweeps)
+    for a, b in zip(few, many, strict=False):
+        assert [d["speedup"] for d in a["depths"]] == [d["speedup"] for d in b["depths"]]
+
+
+class Dying:
+    """Ctrl-C at the first progress of the second point."""
+
+    def update(self, label, *_):
+        if label.startswith("2/"):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text(TEXT + '"simulation.seed" = [1, 2, 3]')
+    return path
+
+
+def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, monkeypatch, capsys):
+    experiment, saved = mtpsim.load(file), tmp_path / "run" / "tallies.jsonl"
+    whole = mtpsim.run(experiment).points
+    saved.parent.mkdir()
+    monkeypatch.setattr("mtpsim.runs.point_run.GLANCE", 0.0)
+    cut = mtpsim.run(experiment, watcher=Dying(), saved=Tallies(saved))
+    assert not cut.document["complete"]
+    assert len(saved.read_text().splitlines()) == 1
+    with saved.open("a") as torn:
+        torn.write('{"point": "abc", "mean": [1.0, ')  # a crash while writing
+    simulated = []
+    inner = point.simulate
+
+    def watched(work, *rest, **options):
+        simulated.append(work.experiment.simulation.seed)
+        return inner(work, *rest, **options)
+
+    monkeypatch.setattr(point, "simulate", watched)
+    assert main(["run", str(file), "--out", str(saved.parent)]) == 0
+    assert simulated == [3]  # the second one was just done when it was stopped
+    document = json.loads((saved.parent / "result.json").read_text())
+    assert document["points"] == json.loads(json.dumps(whole))
+    assert len(Tallies(saved)._known) == 3
+    simulated.clear()
+    assert main(["run", str(file), "--out", str(saved.parent), "--fresh", "--quiet"]) == 0
+    assert simulated == [1, 2, 3]
+
+
+def test_a_point_of_other_numbers_is_not_taken(file, tmp_path):
+    saved = tmp_path / "tallies.jsonl"
+    mtpsim.run(mtpsim.load(file), saved=Tallies(saved))
+    known = set(Tallies(saved)._known)
+    mtpsim.run(mtpsim.load(file, ["latency.target=75"]), saved=Tallies(saved))
+    assert len(set(Tallies(saved)._known) - known) == 3

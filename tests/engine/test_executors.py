@@ -1,0 +1,308 @@
+"""Workers that die, hang, disagree or go: the numbers stay those of a quiet run."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.common.errors import InputError
+from mtpsim.engine import executors as crews
+from mtpsim.engine.executors import Crew, LostWorkersError, Processes, crew_of
+from mtpsim.engine.options import ExecutorChoice
+from mtpsim.engine.scheduler import PoisonBlockError, simulate
+from mtpsim.engine.simulate import tally_block
+from mtpsim.engine.tasks import Work, WorkerMismatchError, fingerprint, work_block
+from tests.support.examples import LONG_RUN
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+TEXT = LONG_RUN + "requests = 400000\n"
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return mtpsim.parse(TEXT)
+
+
+@pytest.fixture(scope="module")
+def quiet(experiment):
+    return mtpsim.run(experiment).points
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("threads", ("threads", None, None)),
+        ("dask:3", ("dask", 3, None)),
+        ("dask:tcp://10.0.0.1:8786", ("dask", None, "tcp://10.0.0.1:8786")),
+        ("dask:/shared/scheduler.json", ("dask", None, "/shared/scheduler.json")),
+    ],
+)
+def test_executors_are_read(text, expected):
+    assert ExecutorChoice.parse(text) == ExecutorChoice(*expected)
+
+
+@pytest.mark.parametrize("text", ["thread", "threads:", "threads:0", "processes:tcp://x", "dask:"])
+def test_others_are_refused(text):
+    with pytest.raises(ValueError, match=r"is given|are given"):
+        ExecutorChoice.parse(text)
+
+
+def test_any_executor_of_the_caller_gives_the_same_numbers(experiment, quiet):
+    with ThreadPoolExecutor(3) as pool:
+        result = mtpsim.run(experiment, executor=pool)
+        assert pool.submit(int).result() == 0  # it is still open
+    assert result.points == quiet
+    assert result.document["provenance"]["executor"] == "ThreadPoolExecutor:3"
+
+
+class Unlucky(Crew):
+    """Runs blocks at once; some of them fail, or are lost with all that is under way."""
+
+    def __init__(self, fate, count=2):
+        self.name, self.count, self.patience = "unlucky", count, 0.2
+        self.fate, self.tried, self.renewed = fate, [], 0
+
+    cut_off = False
+
+    def submit(self, work, first, size):
+        self.tried.append(first)
+        future = Future()
+        fate = self.fate(first, self.tried.count(first))
+        if fate is None:
+            future.set_result(tally_block(work.plan, first, size))
+        elif isinstance(fate, BaseException):
+            future.set_exception(fate)
+        return future  # else it never ends
+
+    def renew(self):
+        self.renewed += 1
+
+    def close(self):
+        pass
+
+
+def tally_with(experiment, fate):
+    crew = Unlucky(fate)
+    plan = {"requests": 400_000, "enough": lambda _: False, "finished": lambda _: None}
+    return simulate(Work.of(experiment), crew, **plan), crew
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        lambda first, tries: MemoryError() if tries < 3 and first % 5 == 0 else None,
+        lambda first, tries: BrokenPipeError() if tries < 2 else None,
+        lambda first, tries: "hang" if first > 100_000 and tries < 2 else None,
+        lambda first, tries: TimeoutError() if first == 0 and tries < 3 else None,
+    ],
+)
+def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
+    calm, _ = tally_with(experiment, lambda *_: None)
+    got, crew = tally_with(experiment, fate)
+    assert len(crew.tried) > len(set(crew.tried))
+    assert (got.mean == calm.mean).all()
+    assert (got.comoment == calm.comoment).all()
+
+
+@pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
+def test_a_poison_block_is_named(how, experiment):
+    unit = Work.of(experiment).plan.unit
+    with pytest.raises(PoisonBlockError, match=r"block 5 \(requests .* failed 3 times"):
+        tally_with(experiment, lambda first, _: how if first == 5 * unit else None)
+
+
+def test_after_a_poison_block_the_rest_is_kept_and_the_next_point_runs(
+    tmp_path, monkeypatch, capsys
+):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT + '[sweep]\n"latency.target" = [70, 76]\n')
+
+    def poisoned(self, work, first, size):
+        bad = work.experiment.latency.target == 70 and first >= 10 * work.plan.unit
+        if not bad:
+            return kept(self, work, first, size)
+        future = Future()
+        future.set_exception(ArithmeticError("bad block"))
+        return future
+
+    kept = crews.Threads.submit
+    with monkeypatch.context() as patch:
+        patch.setattr(crews.Threads, "submit", poisoned)
+        assert main(["run", str(file), "--out", str(out), "--quiet"]) == 4
+    printed = capsys.readouterr()
+    assert "block 10 (requests" in printed.err
+    assert "ArithmeticError: bad block" in printed.err
+    first, second = json.loads((out / "result.json").read_text())["points"]
+    assert first["interrupted"]
+    assert first["requests"] == 10 * Work.of(mtpsim.parse(TEXT)).plan.unit
+    assert "incomplete: block 10" in " ".join(first["warnings"])
+    assert not second["interrupted"]
+    assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0
+    whole = mtpsim.run(mtpsim.load(file)).points
+    assert json.loads((out / "result.json").read_text())["points"] == json.loads(json.dumps(whole))
+
+
+def kill_some(seconds, victims, times=2):
+    """Kill a process of ``victims()`` now and then."""
+
+    def work():
+        for _ in range(times):
+            time.sleep(seconds)
+            for process in victims()[:1]:
+                process.kill()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_killed_processes_are_replaced():
+    """Real ones, in the middle of their work."""
+    experiment = mtpsim.parse(TEXT.replace("400000", "3000000"))
+    crew = Processes(2, 60)
+    killed = []
+
+    def finished(stretch):
+        if stretch.end in (20, 80):
+            victim = next(iter(crew._pool._processes.values()))
+            victim.kill()
+            killed.append(victim.pid)
+
+    plan = {"requests": 3_000_000, "enough": lambda _: False, "finished": finished}
+    try:
+        got = simulate(Work.of(experiment), crew, **plan)
+    finally:
+        crew.close()
+    assert len(killed) == 2
+    with crew_of(ExecutorChoice("threads", 2)) as threads:
+        calm = simulate(Work.of(experiment), threads, **(plan | {"finished": lambda _: None}))
+    assert (got.mean == calm.mean).all()
+    assert (got.comoment == calm.comoment).all()
+
+
+def test_a_broken_pool_of_the_caller_is_told_of_and_the_rest_is_kept(experiment):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(os.getpid).result()
+        for process in pool._processes.values():
+            process.kill()
+        with pytest.raises(LostWorkersError, match="workers of ProcessPoolExecutor:1 are lost"):
+            mtpsim.run(experiment, executor=pool)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": "9.9"}, "has mtpsim .*this run 9.9"),
+        ({"kernels": "0123"}, "has the kernels .*this run 0123"),
+        ({"tables": "0123"}, "compiles the point to other numbers"),
+    ],
+)
+def test_a_worker_of_other_code_is_refused(change, told, experiment):
+    order = Work.of(experiment).order
+    assert work_block(order, 0, 64).count == 64
+    with pytest.raises(WorkerMismatchError, match=told):
+        work_block(replace(order, **change), 0, 64)
+
+
+def test_a_mismatch_ends_the_run_with_a_sentence(experiment, monkeypatch):
+    monkeypatch.setattr("mtpsim.engine.tasks.fingerprint", lambda _: os.urandom(4).hex())
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="to other numbers"):
+        mtpsim.run(experiment, executor=pool)
+
+
+def test_a_fingerprint_sees_every_table(experiment):
+    one = fingerprint(Work.of(experiment).plan)
+    assert one == fingerprint(Work.of(mtpsim.parse(TEXT)).plan)
+    for old, new in (("76", "76.000001"), ("cv = 0.3", "cv = 0.300001"), ("0.95", "0.950001")):
+        assert fingerprint(Work.of(mtpsim.parse(TEXT.replace(old, new))).plan) != one
+
+
+def test_a_missing_scheduler_is_told_of(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(crews, "CONNECT", 0.5)
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT)
+    options = ["--out", str(tmp_path / "o"), "--executor", "dask:tcp://127.0.0.1:1"]
+    assert main(["run", str(file), *options]) == 2
+    assert "no dask scheduler answers at 'tcp://127.0.0.1:1'" in capsys.readouterr().err
+
+
+CLUSTER = """
+import os, signal, sys, threading, time
+import mtpsim
+from distributed import Client, LocalCluster
+
+def killer(pids):
+    time.sleep(0.5)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(1.0)
+
+if __name__ == "__main__":
+    with LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        with Client(cluster) as client:
+            pids = list(client.run(os.getpid).values())
+        thread = threading.Thread(target=killer, args=(pids,))
+        thread.start()
+        experiment = mtpsim.parse(open(sys.argv[1]).read())
+        result = mtpsim.run(experiment, executor=f"dask:{cluster.scheduler_address}")
+        thread.join()
+    print(__import__("json").dumps(result.points))
+"""
+
+
+def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
+    """A real cluster in processes of its own; both workers die, one after the other."""
+    text = TEXT.replace("400000", "6000000")
+    (tmp_path / "e.toml").write_text(text)
+    (tmp_path / "cluster.py").write_text(CLUSTER)
+    command = [sys.executable, str(tmp_path / "cluster.py"), str(tmp_path / "e.toml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == json.loads(json.dumps(mtpsim.run(mtpsim.parse(text)).points))
+
+
+def test_a_lost_scheduler_keeps_what_was_done(tmp_path):
+    """The scheduler is killed in the middle: exit code 4, and threads go on from its blocks."""
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT.replace("400000", "40000000"))
+    address = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    flags = ["--scheduler-file", str(address)]
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    scheduler = subprocess.Popen([*start, "--port", "0", *flags], **quiet)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags], **quiet
+    )
+    command = [sys.executable, "-m", "mtpsim", "run", str(file), "--out", str(out), "--quiet"]
+    try:
+        while not address.exists():
+            time.sleep(0.1)
+        run = subprocess.Popen(
+            [*command, "--executor", f"dask:{address}"], stderr=subprocess.PIPE, text=True
+        )
+        while run.poll() is None and not (out / "tallies.jsonl").exists():
+            time.sleep(0.05)
+        scheduler.send_signal(signal.SIGKILL)
+        _, told = run.communicate(timeout=120)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
+    assert run.returncode == 4, told
+    assert "no dask scheduler answers" in told
+    kept = json.loads((out / "result.json").read_text())
+    assert kept["points"][0]["interrupted"]
+    assert 0 < kept["points"][0]["requests"] < 40_000_000

@@ -1,0 +1,76 @@
+"""Ctrl-C waits while futures are handled, and is lost nowhere."""
+
+import signal
+import threading
+from contextlib import suppress
+
+import pytest
+
+import mtpsim
+from mtpsim.engine import scheduler as in_order
+from mtpsim.engine.interrupts import careful, held
+from tests.support.examples import TWO_DEEP, independent
+
+LONG = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 1e-7\n"
+
+
+def test_an_interrupt_waits_for_the_end_of_all_that_is_held():
+    reached = []
+
+    def nested():
+        with held:
+            with held:
+                signal.raise_signal(signal.SIGINT)
+                reached.append("inner")
+            reached.append("outer")
+        reached.append("never")
+
+    with careful(), pytest.raises(KeyboardInterrupt):
+        nested()
+    assert reached == ["inner", "outer"]
+    with careful(), held:  # it was raised once, and is over
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_elsewhere_it_comes_at_once():
+    with careful(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_handler_of_the_callers_own_is_left_alone():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        with careful(), held:
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+
+
+def test_other_threads_hold_nothing():
+    with careful():
+        with held:
+            thread = threading.Thread(target=lambda: held.__enter__())
+            thread.start()
+            thread.join()
+        assert held.depth == 0
+
+
+def test_no_lock_of_a_future_is_left_taken(monkeypatch):
+    """An interrupt right after a lock was taken: workers would wait for it for ever."""
+    plainly, released = in_order.wait, []
+
+    def interrupted(futures, timeout, when):
+        lock = next(iter(futures))._condition
+        lock.acquire()  # as a `with` does it, before it is sure to release
+        signal.raise_signal(signal.SIGINT)
+        lock.release()
+        released.append(True)
+        return plainly(futures, timeout, when)
+
+    monkeypatch.setattr(in_order, "wait", interrupted)
+    with suppress(KeyboardInterrupt):  # raised where there are no two requests to report yet
+        assert not mtpsim.run(mtpsim.parse(LONG)).document["complete"]
+    assert released

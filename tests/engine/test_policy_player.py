@@ -1,0 +1,341 @@
+"""Policies in the kernel: as the slow twin plays them, as fixed depths, and as solved exactly."""
+
+import numpy as np
+import pytest
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.config.adaptive import Adaptive
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.policy_player import contest_of
+from mtpsim.engine.simulate import play_policies, simulate_requests
+from mtpsim.latency import Latency
+from mtpsim.policy import RULES
+from tests.acceptance.test_replay import recording
+from tests.kernels.test_kernels import LIMIT, random_chain, z_scores
+from tests.support import policy_twin as adapting
+
+NOISE = {
+    "none": {"target": 9.0},
+    "shared": {"target": 9.0, "noise": {"distribution": "lognormal", "cv": 0.5}},
+    "shared, lasting": {
+        "target": 9.0,
+        "noise": {"distribution": "lognormal", "cv": 0.5},
+        "persistence": 0.7,
+    },
+    "own, lasting, correlated": {
+        "target": {"mean": 9.0, "distribution": "gamma", "cv": 0.3},
+        "verify": {"mean": 10.0, "distribution": "lognormal", "cv": 0.5},
+        "draft": {"mean": 2.0, "distribution": "exponential"},
+        "persistence": 0.7,
+        "correlation": 0.6,
+    },
+}
+
+
+def latency(depth, noise="none"):
+    times = {"verify": {"base": 9.5, "per_token": 0.4}, "draft": {"base": 0.5, "per_token": 0.9}}
+    return Latency.model_validate({**times, **NOISE[noise]}).compile(depth)
+
+
+def plan(source, policies, noise="none", seed=1, options=None, **horizon):
+    times = latency(source.depth, noise)
+    adaptive = Adaptive.model_validate({"policies": policies, **(options or {})})
+    length = {"rounds": 0, "tokens": 0, **horizon}
+    contest = contest_of(adaptive, source, times, batch=None, **length)
+    return plan_of(source, times, seed=seed, contest=contest, **length)
+
+
+def two_states(clock, stay=8, slowdown=1.0):
+    step = np.array([[[1 - 1 / stay, 1 / stay], [1 / stay, 1 - 1 / stay]]])
+    accept = np.array([[0.95, 0.9, 0.85], [0.25, 0.2, 0.2]])
+    return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, slowdown]))
+
+
+def steered(clock):
+    step = np.array([[[0.3, 0.7], [0.2, 0.8]], [[0.95, 0.05], [0.5, 0.5]]])
+    accept = np.array([[0.9, 0.85, 0.8], [0.4, 0.3, 0.3]])
+    return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, 1.3]))
+
+
+SOURCES = {
+    "round": two_states("round", slowdown=1.5),
+    "token": two_states("token", slowdown=1.5),
+    "steered round": steered("round"),
+    "steered token": steered("token"),
+    "many states": random_chain(np.random.default_rng(4), "token"),
+    "recorded rounds": recording("round"),
+    "recorded positions": recording("token"),
+}
+HORIZONS = [{"rounds": 40}, {"tokens": 300}, {"rounds": 700}]
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("horizon", HORIZONS, ids=str)
+def test_a_depth_held_fixed_by_a_policy_is_the_fixed_depth(source, noise, horizon):
+    """Two kernels with nothing in common but the words: the same tokens, rounds and times."""
+    chain = SOURCES[source]
+    policies = [{"rule": "fixed", "depth": depth} for depth in range(chain.depth + 1)]
+    simulated = plan(chain, policies, noise, **horizon)
+    rows, layout = simulate_requests(simulated, 3, 300), simulated.layout
+    for depth in range(chain.depth + 1):
+        played = rows[:, layout.policy(depth)]
+        assert (played[:, 0] == rows[:, layout.tokens][:, depth]).all()
+        np.testing.assert_allclose(played[:, 1], rows[:, layout.seconds][:, depth], rtol=1e-9)
+        assert (played[:, 2] == rows[:, layout.rounds][:, depth]).all()
+        assert (played[:, 3 + depth] == played[:, 2]).all()
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_requests_as_long_as_recorded(clock):
+    source = recording(clock)
+    simulated = plan(source, [{"rule": "fixed", "depth": source.depth}])
+    rows, layout = simulate_requests(simulated, 0, 400), simulated.layout
+    assert (rows[:, layout.policy(0)][:, 0] == rows[:, layout.tokens][:, -1]).all()
+    assert (rows[:, layout.policy(0)][:, 2] == rows[:, layout.rounds][:, -1]).all()
+
+
+ENGINES = {
+    "plain": {},
+    "costly": {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.4},
+    "full feedback": {"feedback": "full"},
+}
+EXAMPLES = [
+    {"rule": "heuristic", "least": 0},
+    {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2},
+    {"rule": "goodput", "warm_up": 3, "probe": 4, "keep": 0.9},
+    {"rule": "adaptive_k", "probe": 3},
+    {"rule": "threshold", "theta": 0.6},
+    {"rule": "threshold", "name": "p_min", "theta": 0.6, "drop": True},
+    {"rule": "specdecpp", "least": 1, "limit": 0.4},
+    {"rule": "controller"},
+    {"rule": "bandit", "least": 0},
+    {"rule": "bandit", "method": "thompson"},
+    {"rule": "gate", "window": 2, "request_rounds": 5, "limit": 1.6},
+    {"rule": "oracle"},
+    {"rule": "filter"},
+    {"rule": "clairvoyant"},
+]
+TWINS = [
+    (clock, engine, horizon)
+    for clock in ("round", "token")
+    for engine in ENGINES
+    for horizon in ({"rounds": 25}, {"tokens": 40})
+]
+
+
+def engine_of(simulated, options):
+    arrays = simulated.contest.engine
+    return adapting.Engine(
+        arrays.verify,
+        arrays.draft,
+        arrays.rates,
+        options.get("switch_cost", 0.0),
+        options.get("catch_up", 0.0),
+        options.get("stale", 0.0),
+        options.get("feedback") == "full",
+    )
+
+
+@pytest.mark.parametrize(("clock", "engine", "horizon"), TWINS, ids=str)
+def test_kernels_agree_with_the_slow_twin(clock, engine, horizon):
+    """12 x 14 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
+    chain, options = two_states(clock, slowdown=1.4), ENGINES[engine]
+    simulated = plan(chain, EXAMPLES, options=options, seed=11, **horizon)
+    totals, _ = play_policies(simulated, 0, 6_000)
+    rng, where = np.random.default_rng(12), engine_of(simulated, options)
+    for fast, player in zip(totals, simulated.contest.players, strict=True):
+        setting = simulated.contest.setting
+        slow = adapting.simulate(rng, chain, player.spec, setting, where, 300, **horizon)
+        assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
+
+
+def two_samples(one, two):
+    error = np.sqrt(one.var(0) / len(one) + two.var(0) / len(two))
+    apart = one.mean(0) - two.mean(0)
+    return np.where(error > 1e-9, apart / np.maximum(error, 1e-9), apart / 1e-6)
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
+    chain = steered(clock)
+    policies = [{"rule": "heuristic", "least": 0}, {"rule": "bandit"}, {"rule": "oracle"}]
+    simulated = plan(chain, policies, seed=13, options=ENGINES["costly"], rounds=25)
+    totals, _ = play_policies(simulated, 0, 6_000)
+    rng, where = np.random.default_rng(14), engine_of(simulated, ENGINES["costly"])
+    for fast, player in zip(totals, simulated.contest.players, strict=True):
+        setting = simulated.contest.setting
+        slow = adapting.simulate(rng, chain, player.spec, setting, where, 500, rounds=25)
+        assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
+
+
+def test_the_comparison_notices_a_cost_that_one_side_forgets():
+    """Negative control."""
+    chain, options = two_states("round"), {"switch_cost": 0.4}
+    simulated = plan(chain, ["heuristic"], options=options, seed=11, rounds=25)
+    totals, _ = play_policies(simulated, 0, 6_000)
+    rng, where = np.random.default_rng(12), engine_of(simulated, {})
+    setting, spec = simulated.contest.setting, simulated.contest.players[0].spec
+    slow = adapting.simulate(rng, chain, spec, setting, where, 300, rounds=25)
+    assert np.abs(two_samples(totals[0], slow)).max() > LIMIT
+
+
+@pytest.mark.parametrize("horizon", [{"rounds": 30}, {"tokens": 60}], ids=str)
+@pytest.mark.parametrize("engine", ["plain", "costly"])
+@pytest.mark.parametrize("source", ["round", "token", "steered round", "many states"])
+def test_bounds_are_as_fast_as_solved(source, engine, horizon):
+    chain, bounds = SOURCES[source], ["oracle", "clairvoyant"]
+    if source == "steered round":
+        bounds = ["oracle"]
+    simulated = plan(chain, bounds, options=ENGINES[engine], seed=15, **horizon)
+    optimal = simulated.contest.optimal
+    totals, _ = play_policies(simulated, 0, 30_000)
+    for name, rows in zip(bounds, totals, strict=True):
+        seer = name == "clairvoyant"
+        solved = optimal.totals(optimal.cap if seer else optimal.oracle, seer)
+        truth = np.array([solved.tokens, solved.time])
+        assert np.abs(z_scores(rows[:, :2], truth)).max() < LIMIT
+
+
+@pytest.mark.parametrize("horizon", [{"rounds": 6}, {"rounds": 60}], ids=str)
+@pytest.mark.parametrize("source", ["round", "token", "steered token"])
+def test_no_choice_by_state_beats_the_oracle(source, horizon):
+    """All of them tried: 16 ways to give a depth to each of two states."""
+    simulated = plan(SOURCES[source], ["oracle"], **horizon)
+    optimal = simulated.contest.optimal
+    best = optimal.pace(optimal.oracle)
+    paces = [optimal.pace(np.array([[a, b]] * 5)) for a in range(4) for b in range(4)]
+    assert best == pytest.approx(max(paces), rel=1e-12)
+    assert best <= optimal.pace(optimal.cap, seer=True) * (1 + 1e-12)
+
+
+def test_switching_costs_make_the_oracle_switch_less():
+    free = plan(two_states("round", stay=2), ["oracle"], rounds=50).contest.optimal
+    costly = plan(
+        two_states("round", stay=2), ["oracle"], rounds=50, options={"switch_cost": 30.0}
+    ).contest.optimal
+    assert len(set(free.oracle[1])) == 2
+    assert all(len(set(costly.oracle[:, s][1:])) > 1 for s in range(2))  # it stays where it is
+    fixed = max(costly.pace(np.full((5, 2), k)) for k in range(4))
+    assert costly.pace(costly.oracle) >= fixed
+
+
+def test_confidence_has_the_quality_that_was_asked_for():
+    """The area under the curve, and calibration, from the twin that the kernel agrees with."""
+    rng = np.random.default_rng(3)
+    engine = adapting.Engine(np.ones(2), np.ones(2), np.array([0.7]), auc=0.85)
+    full = rng.binomial(1, 0.7, 20_000)
+    sure = np.array([adapting.confidences(rng, engine, f, [rng.normal()])[0] for f in full])
+    good, bad = sure[full == 1], sure[full == 0]
+    area = (good[:4000, None] > bad[None, :4000]).mean()
+    assert area == pytest.approx(0.85, abs=5 * 0.5 / np.sqrt(4000))
+    for low in (0.2, 0.5, 0.8):
+        inside = (sure > low) & (sure < low + 0.15)
+        error = np.sqrt(0.25 / inside.sum())
+        assert full[inside].mean() == pytest.approx(sure[inside].mean(), abs=5 * error)
+
+
+def test_confidence_that_tells_nothing_is_the_rate_itself():
+    simulated = plan(
+        two_states("round"), [{"rule": "threshold", "theta": 0.4}], options={"auc": 0.5}, rounds=30
+    )
+    rates = simulated.contest.engine.rates
+    totals, _ = play_policies(simulated, 0, 100)
+    assert (rates > 0.4).all()
+    assert (totals[0][:, -1] == 30).all()
+
+
+def test_the_filter_keeps_the_law_of_the_state_given_what_was_seen():
+    """Against the sum over all paths of states, by hand."""
+    from itertools import product
+
+    chain = two_states("round", stay=3)
+    simulated = plan(chain, ["filter"], rounds=10)
+    player = simulated.contest.players[0]
+    rule, m = player.spec.functions(), np.zeros(player.memory)
+    rule.start(player.p, m)
+    seen = [(3, 2), (1, 0), (2, 2), (0, 0)]
+    law = np.zeros(2)
+    reach = np.concatenate([np.ones((2, 1)), np.cumprod(chain.accept, 1), np.zeros((2, 1))], 1)
+    for path in product(range(2), repeat=len(seen) + 1):
+        weight = chain.start[path[0]]
+        for (depth, accepted), here, after in zip(seen, path, path[1:], strict=False):
+            beyond = reach[here, accepted + 1] if accepted < depth else 0.0
+            weight *= (reach[here, accepted] - beyond) * chain.step[0][here, after]
+        law[path[-1]] += weight
+    for depth, accepted in seen:
+        rule.learn(player.p, m, adapting.Round(depth, accepted, depth, accepted, 1.0))
+    np.testing.assert_allclose(m[1:3], law / law.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("horizon", [{"rounds": 30}, {"tokens": 60}], ids=str)
+@pytest.mark.parametrize("engine", ["plain", "costly"])
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
+    chain = two_states(clock, stay=6)
+    simulated = plan(chain, ["filter", "heuristic"], options=ENGINES[engine], seed=17, **horizon)
+    optimal = simulated.contest.optimal
+    beliefs = optimal.beliefs
+    pace = beliefs.pace(optimal.by_belief[: len(optimal._costs)])
+    totals, _ = play_policies(simulated, 0, 20_000)
+    filtered, heuristic = (rows[:, 0].sum() / rows[:, 1].sum() for rows in totals[:2])
+    rows = totals[0]
+    error = np.std(rows[:, 0] - filtered * rows[:, 1]) / rows[:, 1].mean() / np.sqrt(len(rows))
+    assert abs(filtered - pace) < LIMIT * error + 1e-4 * pace  # lines between grid points
+    assert heuristic < filtered < optimal.pace(optimal.oracle)
+
+
+def test_what_is_seen_can_be_worth_a_deeper_draft():
+    """The dynamic program over beliefs beats the greedy choice under the same belief."""
+    chain = two_states("round", stay=20)
+    simulated = plan(chain, ["filter"], rounds=200)
+    optimal = simulated.contest.optimal
+    grid = np.linspace(0, 1, optimal.by_belief.shape[1])
+    values = (
+        optimal.values[:, 0, None] * (1 - grid)[:, None]
+        + optimal.values[:, 1, None] * grid[:, None]
+    )
+    greedy = values.argmax(-1)[:1]
+    assert optimal.beliefs.pace(optimal.by_belief[:1]) > optimal.beliefs.pace(greedy)
+
+
+def test_a_request_depends_on_its_number_alone():
+    simulated = plan(
+        two_states("token"), EXAMPLES[:3], "own, lasting, correlated", options=ENGINES["costly"],
+        tokens=90,
+    )  # fmt: skip
+    together, logs = play_policies(simulated, 0, 700, logged=30)
+    some, their_logs = play_policies(simulated, 500, 30, logged=30)
+    assert (some == together[:, 500:530]).all()
+    assert (their_logs == logs[:, 500:530]).all()
+
+
+def test_the_log_is_what_the_totals_count():
+    simulated = plan(two_states("token"), ["heuristic", "bandit"], rounds=60)
+    totals, logs = play_policies(simulated, 0, 40, logged=100)
+    assert (logs[:, :, 60:] == -1).all()
+    depth, accepted = logs[:, :, :60, 0], logs[:, :, :60, 1]
+    assert ((accepted >= 0) & (accepted <= depth)).all()
+    assert (totals[:, :, 0] == (accepted + 1).sum(-1)).all()
+    for k in range(4):
+        assert (totals[:, :, 3 + k] == (depth == k).sum(-1)).all()
+
+
+def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr("mtpsim.exact.oracle_mdp.LARGEST", 1)
+    chain, more = two_states("round"), {"options": ENGINES["costly"], "rounds": 5}
+    assert plan(chain, ["heuristic"], **more).contest.labels == ["heuristic"]
+    with pytest.raises(ValueError, match="10 unknowns are too many"):
+        plan(chain, ["oracle"], **more)
+
+
+def test_names_are_told_apart():
+    twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
+    with pytest.raises(ValueError, match="2 of them are called 'ema'"):
+        Adaptive.model_validate({"policies": twice})
+    with pytest.raises(ValueError, match="'oracle' belongs to the bound"):
+        Adaptive.model_validate({"policies": [{"rule": "ema", "name": "oracle"}]})
+
+
+def test_every_rule_is_in_the_kernel_tests():
+    assert {entry["rule"] for entry in EXAMPLES} | {"fixed", "off", "schedule"} == set(RULES)

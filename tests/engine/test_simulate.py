@@ -1,0 +1,223 @@
+"""The same numbers on any executor; stops, interrupts, and what a tally of blocks is."""
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.engine.blocks import FLOOR, Stretch, asked_at, blocks_for, edge
+from mtpsim.engine.options import ExecutorChoice
+from mtpsim.engine.scheduler import simulate
+from mtpsim.engine.simulate import plan_experiment, simulate_requests, tally_block
+from mtpsim.engine.tasks import Work
+from mtpsim.stats.moments import Tally
+
+TEXT = """\
+[acceptance]
+model = "regime"
+clock = "{clock}"
+rates = [[0.9, 0.8], [0.5, 0.4]]
+sojourn = [10, 10]
+[latency]
+target = 20
+verify = {{ distribution = "lognormal", mean = [22, 24], cv = 0.2 }}
+draft = {{ distribution = "gamma", mean = [12, 16], cv = 0.3 }}
+correlation = 0.4
+persistence = {persistence}
+[simulation]
+{simulation}
+"""
+
+
+def experiment(clock="round", persistence=0.0, simulation="rounds = 50\nrequests = 40000"):
+    return mtpsim.parse(TEXT.format(clock=clock, persistence=persistence, simulation=simulation))
+
+
+def numbers(result):
+    document = dict(result.document)
+    document.pop("provenance")
+    return document
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    return numbers(mtpsim.run(experiment(), executor=ExecutorChoice("threads", 1)))
+
+
+@pytest.mark.parametrize("choice", ["threads:2", "threads:5", "processes:2"])
+def test_the_same_bits_on_any_executor(choice, one_thread):
+    assert numbers(mtpsim.run(experiment(), executor=ExecutorChoice.parse(choice))) == one_thread
+
+
+def test_other_seeds_give_other_numbers(one_thread):
+    other = mtpsim.run(experiment(simulation="rounds = 50\nrequests = 40000\nseed = 2"))
+    assert numbers(other)["points"][0]["depths"] != one_thread["points"][0]["depths"]
+
+
+class Shuffled:
+    """An executor that finishes blocks in another order than they were submitted."""
+
+    count, patience = 2, None
+
+    def __init__(self, seed):
+        self.rng, self.waiting = np.random.default_rng(seed), []
+
+    def submit(self, work, first, size):
+        future = Future()
+        self.waiting.append((future, work.plan, first, size))
+        if len(self.waiting) == 6:
+            for index in self.rng.permutation(6):
+                done, *job = self.waiting[index]
+                done.set_result(tally_block(*job))
+            self.waiting = []
+        return future
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_order_of_blocks_gives_the_same_tally(seed):
+    work = Work.of(experiment())
+    plan = work.plan
+    requests = 12 * plan.unit
+    run = {"requests": requests, "enough": lambda _: False, "finished": lambda _: None}
+    got = simulate(work, Shuffled(seed), **run)
+    blocks = [tally_block(plan, b * plan.unit, plan.unit) for b in range(12)]
+    expected = sum(blocks, Tally.empty(plan.layout.columns))
+    assert got.count == expected.count == requests
+    assert (got.mean == expected.mean).all()
+    assert (got.comoment == expected.comoment).all()
+    begin = Stretch(0, 6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
+    again = simulate(work, Shuffled(seed), **run, begin=begin)
+    assert (again.comoment == expected.comoment).all()
+
+
+def test_the_stopping_rule_is_asked_on_a_fixed_schedule():
+    asked = [blocks for blocks in range(1, 90) if asked_at(blocks) == blocks]
+    assert asked == [30, 36, 44, 53, 64, 71, 79, 89]
+    assert [edge(blocks) for blocks in asked] == [30, 36, 44, 53, 64, 78, 94, 114]
+
+
+def test_blocks_grow_with_what_is_before_them_and_then_stay():
+    sizes = np.diff([edge(block) for block in range(600)])
+    assert edge(0) == 0
+    assert sizes[:64].max() == sizes[63] == 1
+    assert (np.diff(sizes) >= 0).all()
+    assert sizes.max() == sizes[-1] == 64
+    assert all(size <= max(edge(block) / 32, 1) for block, size in enumerate(sizes))
+    for units in [0, 1, 63, 64, 65, 66, 1000, 4095, 4096, 4097, 10**9]:
+        assert edge(blocks_for(units)) >= units
+        assert units == 0 or edge(blocks_for(units) - 1) < units
+
+
+def test_tally_of_blocks_is_that_of_all_rows():
+    plan = plan_experiment(experiment())
+    rows = simulate_requests(plan, 0, 3000)
+    whole = Tally.of(rows)
+    parts = tally_block(plan, 0, 1000) + tally_block(plan, 1000, 1) + tally_block(plan, 1001, 1999)
+    assert parts.count == whole.count
+    assert parts.mean == pytest.approx(whole.mean, rel=1e-12)
+    assert parts.comoment == pytest.approx(whole.comoment, rel=1e-9, abs=1e-6)
+    nothing = Tally.empty(plan.layout.columns)
+    assert (nothing + whole).mean is whole.mean
+    assert (whole + nothing).comoment is whole.comoment
+
+
+def test_a_spread_needs_two_requests():
+    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
+        _ = Tally.of(np.ones((1, 3))).covariance_of_mean
+
+
+def test_precision_stop_waits_for_the_floor_and_then_stops_early():
+    result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
+    (point,) = result.points
+    plan = plan_experiment(experiment(simulation="rounds = 20\nprecision = 0.9"))
+    assert point["requests"] == FLOOR * plan.unit
+    assert point["precision_reached"] is True
+
+
+def test_precision_out_of_reach_is_said():
+    text = "rounds = 20\nprecision = 1e-6\nmax_requests = 500"
+    (point,) = mtpsim.run(experiment(simulation=text)).points
+    assert point["requests"] == 500
+    assert point["precision_reached"] is False
+
+
+class Interrupting:
+    """A watcher that presses Ctrl-C after some updates."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def update(self, *_):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_keeps_what_was_done(monkeypatch):
+    monkeypatch.setattr("mtpsim.runs.point_run.GLANCE", 0.0)
+    slow = experiment(simulation="rounds = 50\nrequests = 1000000")
+    result = mtpsim.run(slow, watcher=Interrupting(3))
+    (point,) = result.points
+    assert point["interrupted"]
+    assert 0 < point["requests"] < 1_000_000
+    assert not result.document["complete"]
+    plan = plan_experiment(slow)
+    same = mtpsim.run(experiment(simulation=f"rounds = 50\nrequests = {point['requests']}"))
+    assert point["requests"] % plan.unit == 0
+    assert same.points[0]["depths"] == point["depths"]
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_noise_has_the_moments_and_the_dependence_that_were_asked_for(clock):
+    """Variance of the time of a request, against sums over an AR(1) of lognormal factors."""
+    text = TEXT.replace("gamma", "lognormal").format(
+        clock=clock, persistence=0.6, simulation="rounds = 8\nrequests = 2"
+    )
+    plan = plan_experiment(mtpsim.parse(text))
+    n, rounds = 60_000, 8
+    rows = simulate_requests(plan, 0, n)
+    seconds = rows[:, plan.layout.seconds][:, 1]
+    variances = [np.log1p(0.2**2), np.log1p(0.3**2)]  # of the logs of verify and draft factors
+    lag = np.abs(np.subtract.outer(np.arange(rounds), np.arange(rounds)))
+    carried = 0.6**lag
+    cross = np.sqrt(variances[0] * variances[1]) * 0.4
+    verify, draft = 22.0, 12.0
+    variance = (
+        verify**2 * np.expm1(variances[0] * carried)
+        + draft**2 * np.expm1(variances[1] * carried)
+        + 2 * verify * draft * np.expm1(cross * carried)
+    ).sum()
+    assert seconds.mean() == pytest.approx(34 * rounds, abs=4 * seconds.std() / np.sqrt(n))
+    fourth = ((seconds - seconds.mean()) ** 4).mean()
+    error = np.sqrt((fourth - seconds.var() ** 2) / n)
+    assert seconds.var() == pytest.approx(variance, abs=4 * error)
+    independent = rounds * (verify**2 * 0.04 + draft**2 * 0.09)
+    assert abs(seconds.var() - independent) > 20 * error  # negative control
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("horizon", ["rounds = 8", "tokens = 16"])
+def test_constant_and_sampled_noise_reach_every_path_of_the_kernel(clock, horizon, tmp_path):
+    (tmp_path / "t.csv").write_text("1\n3\n")
+    text = f"""\
+[acceptance]
+model = "regime"
+clock = "{clock}"
+rates = [[0.9, 0.8], [0.5, 0.4]]
+sojourn = [10, 10]
+slowdown = [1, 2]
+[latency]
+target = {{ samples = "t.csv" }}
+verify = {{ samples = "t.csv", mean = 5 }}
+draft = 1
+[simulation]
+{horizon}
+requests = 30000
+"""
+    result = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
+    for depth in result.points[0]["depths"][1:]:
+        for quantity in ("accept_length", "round_time", "speedup"):
+            found = depth[quantity]
+            half = (found["high"] - found["low"]) / 2
+            assert abs(found["mean"] - found["exact"]) < 2.2 * half  # over 4 standard errors

@@ -1,0 +1,122 @@
+"""A precision of any reported quantity: reached where it is said to be, and as it is said."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.engine.simulate import tally_block
+from mtpsim.engine.stopping import half_width
+from mtpsim.engine.tasks import Work
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Theory
+from tests.support.examples import TWO_DEEP, noise, regime
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+TEXT = (
+    regime([0.9, 0.8], [0.5, 0.4], sojourn=[20, 20])
+    + TWO_DEEP
+    + noise(0.1)
+    + "[theory]\nmeasured_at = 1\n[simulation]\nrounds = 3000\nmax_requests = 2000000\n"
+)
+
+
+def width(cell):
+    return (cell["high"] - cell["low"]) / 2
+
+
+def greatest(point, quantity, scale):
+    cells = [depth[quantity] for depth in point["depths"] if depth[quantity]]
+    return max(width(c) / (abs(c["mean"]) if scale == "relative" else 1) for c in cells)
+
+
+@pytest.fixture(scope="module")
+def soonest():
+    """A run that stops where the rule is first asked."""
+    return mtpsim.run(mtpsim.parse(TEXT + "precision = 0.5")).points[0]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "scale"),
+    [
+        ("speedup", "relative"),
+        ("accept_length", "absolute"),
+        ("round_time", "relative"),
+        ("marginal", "absolute"),
+        ("theory_error", "absolute"),
+    ],
+)
+def test_the_precision_is_of_what_it_says(quantity, scale, soonest):
+    target = 0.7 * greatest(soonest, quantity, scale)
+    text = TEXT + f'precision = {target}\nprecision_of = "{quantity}"\nprecision_is = "{scale}"'
+    point = mtpsim.run(mtpsim.parse(text)).points[0]
+    assert point["precision_reached"]
+    assert point["requests"] > soonest["requests"]
+    reached = greatest(point, quantity, scale)
+    assert target / 1.3 < reached <= target  # the rule is asked at each 1.2 times more requests
+
+
+def test_a_difference_of_two_depths_is_absolute_and_paired():
+    text = TEXT + 'precision = 0.0003\nprecision_of = "difference"\nbetween = [1, 2]'
+    experiment = mtpsim.parse(text)
+    assert experiment.simulation.scale == "absolute"
+    point = mtpsim.run(experiment).points[0]
+    assert point["precision_reached"]
+    alone = max(width(d["speedup"]) for d in point["depths"])
+    whole = mtpsim.run(mtpsim.parse(TEXT + f"precision = {alone / 2:.5f}")).points[0]
+    assert whole["requests"] > point["requests"]  # the difference is surer than its parts
+
+
+def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT + "precision = 0.002")
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    assert (
+        "holds this run to another precision or part: its blocks are used"
+        in capsys.readouterr().err
+    )
+    found = json.loads((out / "result.json").read_text())["points"]
+    assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('precision_of = "speed"', "did you mean 'speedup'"),
+        ('precision_of = "difference"', "go together"),
+        ("between = [1, 2]", "go together"),
+        ('precision_of = "difference"\nbetween = [1, 1]', "two different depths"),
+        ('precision_of = "difference"\nbetween = [1, 5]', "the acceptance model has depth 2"),
+        ('precision_of = "difference"\nbetween = [1]', "at least 2 are needed"),
+        ('precision_of = "theory_error"\nprecision_is = "relative"', "an error may be 0"),
+        ('precision_is = "percent"', "must be one of relative, absolute"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(line, told):
+    with pytest.raises(mtpsim.InputError, match=told):
+        mtpsim.parse(TEXT + line)
+
+
+def test_check_says_what_is_waited_for(tmp_path, capsys):
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
+    assert main(["check", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in told
+
+
+def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
+    text = TEXT + 'precision = 0.1\nprecision_of = "difference"\nbetween = [1, 2]'
+    experiment = mtpsim.parse(text)
+    plan = Work.of(experiment).plan
+    tally = tally_block(plan, 0, plan.unit)
+    gains = estimate.delta(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
+    expected = gains.apply(np.array([[0.0, -1.0, 1.0]])).half_width[0]
+    theory = Theory(np.ones(3))  # plays no part here
+    found = half_width(experiment.simulation, theory, plan.layout, tally)
+    assert found == pytest.approx(expected, rel=1e-6)

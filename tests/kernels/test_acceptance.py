@@ -1,0 +1,122 @@
+"""Words to acceptance, at and around every threshold: by definition, word by word.
+
+Random words meet a threshold once in 2^31 draws; here most of them do.
+"""
+
+import numpy as np
+import pytest
+
+from mtpsim.engine.compile import thresholds
+from mtpsim.kernels.acceptance import Path, count_reached, find_lengths, find_levels, find_state
+from mtpsim.kernels.arrays import ChainArrays
+from mtpsim.kernels.philox import TILE
+
+LANES, DEEPEST, SIGN = 40, 5, np.int64(1) << 31
+SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
+
+
+def chain_of(states, outcomes, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet(np.full(states, 2.0), outcomes * states + 1)
+    rows[0] = np.eye(states)[0]  # a certain step
+    accept = np.cumprod(rng.beta(6, 2, (states, DEEPEST)), axis=1)
+    accept[0, 0], accept[1, -1] = 1, 0
+    upto, cut, guide = thresholds(rows, accept)
+    slowdown = np.linspace(1, 2, states)
+    return ChainArrays(upto, cut, guide, slowdown, (states, outcomes) == (2, 1), True)
+
+
+def words_around(chain, seed):
+    """``[TILE, LANES]``, with the sign bit at random, which the path must not read."""
+    rng = np.random.default_rng(seed)
+    edges = np.concatenate([chain.upto.ravel(), chain.cut.ravel(), [0, 2**30]]).astype(np.int64)
+    near = rng.choice(edges, (TILE, LANES)) + rng.integers(-1, 2, (TILE, LANES))
+    words = np.clip(near, 0, SIGN - 1) - SIGN * rng.integers(0, 2, (TILE, LANES))
+    return words.astype(np.int32)
+
+
+def read(chain, row, word):
+    """State and accepted drafts, as the thresholds are defined."""
+    low = int(word) & 0x7FFFFFFF
+    state = next(s for s, edge in enumerate(chain.upto[row]) if low <= edge)
+    return state, [low <= edge for edge in chain.cut[row, state]]
+
+
+def walk(chain, words, fresh, before, ticks, deep):
+    """States and drafts ``[ticks][lanes]``, and the rows that the next tick would read."""
+    states, played = chain.upto.shape[1], []
+    rows = [len(chain.upto) - 1 if fresh else state for state in before]
+    steers = len(chain.upto) > states + 1
+    for tick in range(ticks):
+        read_now = [read(chain, row, word) for row, word in zip(rows, words[tick], strict=True)]
+        played.append(read_now)
+        rows = [s + states * (steers and sum(drafts[:deep]) == deep) for s, drafts in read_now]
+    return played, rows
+
+
+def path_of(chain, fresh, seed):
+    """Lanes at the start of a request, or in a state that they came to before."""
+    before = np.random.default_rng(seed).integers(0, chain.upto.shape[1], LANES)
+    old = np.random.default_rng(seed + 1).integers(0, 2, LANES)
+    row = np.full(LANES, len(chain.upto) - 1) if fresh else before
+    pair = np.zeros(LANES) if fresh else 2 * old + before % 2
+    states = np.full((TILE, LANES), -7, np.int32)
+    return before, Path(row.astype(np.int32), states, pair.astype(np.int32))
+
+
+CASES = [(shape, fresh) for shape in SHAPES for fresh in (True, False)]
+
+
+@pytest.mark.parametrize("deep", range(DEEPEST + 1))
+@pytest.mark.parametrize(("shape", "fresh"), CASES)
+def test_rounds_that_come_so_far(shape, fresh, deep):
+    chain = chain_of(*shape, seed=deep)
+    words, ticks = words_around(chain, seed=deep), 3 + deep
+    before, path = path_of(chain, fresh, seed=deep)
+    played, rows = walk(chain, words, fresh, before, ticks, deep)
+    lengths = np.array([[sum(drafts[:deep]) for _, drafts in tick] for tick in played])
+    reached = np.full((deep, LANES), 4, np.int32)
+    count_reached(chain, words, fresh, ticks, path, np.zeros((TILE, LANES), np.int32), reached)
+    for j in range(deep):
+        assert (reached[j] - 4 == (lengths > j).sum(0)).all()
+    if not chain.two:
+        assert path.row.tolist() == rows
+    if deep or not chain.two:  # without a draft nobody asks
+        assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
+        assert (path.state[ticks:] == -7).all()
+
+
+@pytest.mark.parametrize("deep", [0, 3])
+@pytest.mark.parametrize(("shape", "fresh"), CASES)
+def test_lengths_of_rounds(shape, fresh, deep):
+    chain, ticks = chain_of(*shape, seed=9), 5
+    words = words_around(chain, seed=9)
+    before, path = path_of(chain, fresh, seed=9)
+    played, _ = walk(chain, words, fresh, before, ticks, deep)
+    length = np.full((TILE, LANES), 9, np.int32)
+    find_lengths(chain, words, fresh, ticks, deep, path, length)
+    assert length[:ticks].tolist() == [[sum(d[:deep]) for _, d in tick] for tick in played]
+    assert (length[ticks:] == 9).all()
+    assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
+
+
+@pytest.mark.parametrize(("shape", "fresh"), CASES[:2] + CASES[4:6])
+def test_positions_judged_as_each_draft(shape, fresh):
+    chain, words = chain_of(*shape, seed=7), words_around(chain_of(*shape, seed=7), seed=7)
+    before, path = path_of(chain, fresh, seed=7)
+    played, _ = walk(chain, words, fresh, before, TILE, DEEPEST)
+    levels = np.full((DEEPEST, TILE, LANES), 9, np.int32)
+    for first, last in ((0, 3), (3, 4), (4, 6)):
+        find_levels(chain, words, fresh and first == 0, first, last, path, levels)
+    for tick, lanes in enumerate(played[:6]):
+        assert levels[:, tick].T.tolist() == [drafts for _, drafts in lanes]
+        assert path.state[tick].tolist() == [state for state, _ in lanes]
+    assert (levels[:, 6:] == 9).all()
+
+
+def test_a_state_is_the_first_whose_threshold_holds_the_word():
+    chain = chain_of(4, 1, seed=3)
+    words = words_around(chain, seed=3).ravel() & np.int32(0x7FFFFFFF)
+    for row in range(len(chain.upto)):
+        for word in words:
+            assert find_state(word, row, chain.upto, chain.guide) == read(chain, row, word)[0]

@@ -1,0 +1,302 @@
+"""Kernel = a slow twin that reads the very same random words: every count equal, not on average.
+
+The words come from another implementation of Philox; the twin walks one request at one depth,
+draft by draft. So it is quick, sees faults of one request in many, and serves the mutation run
+(verification/mutation.py) with the kernels as plain Python.
+"""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numba
+import numpy as np
+import pytest
+from randomgen import Philox
+from scipy import stats
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.engine.compile import plan_of, random_key
+from mtpsim.engine.simulate import complete, simulate_requests, tally_block
+from mtpsim.kernels import philox
+from mtpsim.kernels import round_clock as rounds
+from mtpsim.kernels import token_clock as positions
+from mtpsim.kernels.moments import moments
+from mtpsim.latency import Latency
+
+SEED, FIRST, REQUESTS = 5, 2**32 - 2, 4  # a request's number crosses 2^32 on the way
+PATH, VERIFY, DRAFT = 0, 1, 2
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")  # where nothing is compiled
+
+
+@cache
+def word(request, tick, purpose):
+    """The 32-bit word at an address: four ticks share a call of the generator."""
+    counter = request | (tick // 4) << 64 | purpose << 96
+    raw = Philox(counter=(counter - 1) % 2**128, key=random_key(SEED), number=4, width=32)
+    return int(raw.random_raw(4)[tick % 4])
+
+
+def read(chain, word, law):
+    """The state that a word leads to, and which drafts it accepts there."""
+    low = word & 0x7FFFFFFF
+    edges = [round(edge * 2**31) for edge in np.cumsum(law)[:-1]] + [2**31]
+    state = next(s for s, edge in enumerate(edges) if low < edge)
+    begin = edges[state - 1] if state else 0
+    judged = np.cumprod(chain.accept[state]) if chain.clock == "round" else chain.accept[state]
+    return state, [low - begin < round(rate * (edges[state] - begin)) for rate in judged]
+
+
+def walk(chain, request, depth, rounds=math.inf, tokens=math.inf):
+    """Rounds of a request as (first tick, state there, accepted drafts); and what it read."""
+    played, seen, tick, made, law = [], [], 0, 0, chain.start
+
+    def look():
+        nonlocal tick, law
+        state, drafts = read(chain, word(request, tick, PATH), law)
+        seen.append(drafts)
+        tick += 1
+        law = chain.step[-1][state]
+        return state, drafts
+
+    while len(played) < rounds and made < tokens:
+        begun, (state, drafts), accepted = tick, look(), 0
+        here = state
+        if chain.clock == "round":
+            accepted = sum(drafts[:depth])
+        else:
+            while accepted < depth and drafts[accepted]:
+                accepted += 1
+                here, drafts = look()
+        if accepted < depth:
+            law = chain.step[0][here]
+        played.append((begun, state, accepted))
+        made += accepted + 1
+    return played, seen
+
+
+def score(request, tick, purpose):
+    """The standard normal number of a word; the sign of the word says which tail."""
+    signed = word(request, tick, purpose)
+    signed -= (signed >> 31) << 32
+    nearer = (signed if signed >= 0 else -1 - signed) + 0.5
+    return math.copysign(stats.norm.isf(nearer / 2**32), -1 if signed >= 0 else 1)
+
+
+class Noise:
+    """Lognormal factors of mean one for the rounds of a request at a depth, by scipy."""
+
+    def __init__(self, cv=0.0, shared=True, correlation=0.0, persistence=0.0):
+        self.sd, self.shared = math.sqrt(math.log(1 + cv**2)), shared
+        self.correlation, self.persistence = correlation, persistence
+        self.before = None
+
+    def factors(self, request, tick):
+        """Of verify and draft, in the round that begins at a tick."""
+        if not self.sd:
+            return 1.0, 1.0
+        verify, own = score(request, tick, VERIFY), score(request, tick, DRAFT)
+        rest = math.sqrt(1 - self.correlation**2)
+        new = verify, verify if self.shared else self.correlation * verify + rest * own
+        if self.before is not None:
+            old, fresh = self.persistence, math.sqrt(1 - self.persistence**2)
+            new = tuple(old * b + fresh * n for b, n in zip(self.before, new, strict=True))
+        self.before = new
+        return tuple(math.exp(self.sd * z - self.sd**2 / 2) for z in new)
+
+
+def expected(chain, times, request, depth, noise=None, **horizon):
+    """Tokens, time, rounds, and rounds that accept 1..j, of a request at a depth."""
+    played, _ = walk(chain, request, depth, **horizon)
+    made = sum(accepted + 1 for _, _, accepted in played)
+    noise = dict(noise or {})
+    if depth == 0 and not noise.get("shared", True):
+        noise["cv"] = 0.1  # of plain steps, as OWN says
+    time, noise = 0.0, Noise(**noise)
+    for begun, state, _ in played:
+        check, draft = noise.factors(request, begun)
+        mean = times.verify[depth] * check + times.draft[depth] * draft
+        time += mean * chain.slowdown[state]
+    reached = [sum(accepted >= j for _, _, accepted in played) for j in range(1, depth + 1)]
+    return min(made, horizon.get("tokens", made)), time, len(played), reached
+
+
+def random_chain(seed, clock, states, outcomes, slow):
+    rng = np.random.default_rng(seed)
+    accept = rng.beta(4, 2, (states, 3))
+    accept[0, 1] = 1.0
+    return AcceptanceChain(
+        rng.dirichlet(np.ones(states)),
+        rng.dirichlet(np.full(states, 2.0), (outcomes, states)),
+        accept,
+        clock,
+        rng.uniform(0.5, 2, states) if slow else np.ones(states),
+    )
+
+
+MODELS = [
+    (clock, states, outcomes, slow)
+    for clock in ("round", "token")
+    for states, outcomes, slow in ((1, 1, False), (2, 1, True), (4, 1, True), (3, 2, True))
+]
+HORIZONS = [{"rounds": 1}, {"rounds": 11}, {"tokens": 1}, {"tokens": 25}]
+
+
+def compiled(depth, **noise):
+    verify = [20.0 + 3 * k for k in range(1, depth + 1)]
+    draft = [2.0 * k for k in range(1, depth + 1)]
+    return Latency(**{"target": 17, "verify": verify, "draft": draft, **noise}).compile(depth)
+
+
+def plan_for(model, horizon, measured_at=None, **noise):
+    chain = random_chain(len(horizon) + model[1], *model)
+    times = compiled(3, **noise)
+    return chain, times, plan_of(chain, times, seed=SEED, measured_at=measured_at, **horizon)
+
+
+def compare(chain, times, plan, horizon, noise=None, rel=1e-12):
+    rows, layout = simulate_requests(plan, FIRST, REQUESTS), plan.layout
+    for lane, row in enumerate(rows):
+        for k in range(4):
+            told = expected(chain, times, FIRST + lane, k, noise, **horizon)
+            tokens, time, rounds, reached = told
+            assert row[layout.tokens][k] == tokens
+            assert row[layout.rounds][k] == rounds
+            assert row[layout.seconds][k] == pytest.approx(time, rel=rel)
+            if layout.every or k == 3:
+                assert row[layout.accepted(k)].tolist() == reached
+    return rows
+
+
+@pytest.mark.parametrize("horizon", HORIZONS, ids=str)
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_every_count_is_that_of_the_twin(model, horizon):
+    chain, times, plan = plan_for(model, horizon)
+    compare(chain, times, plan, horizon)
+
+
+LAW = {"distribution": "lognormal", "cv": 0.3}
+OWN = {
+    "target": {"mean": 17, "distribution": "lognormal", "cv": 0.1},
+    "verify": {"mean": [23.0, 26.0, 29.0], **LAW},
+    "draft": {"mean": [2.0, 4.0, 6.0], **LAW},
+}
+NOISES = [
+    ({"noise": LAW}, {}),
+    ({"noise": LAW, "persistence": 0.6}, {"persistence": 0.6}),
+    (OWN, {"shared": False}),
+    (
+        {**OWN, "correlation": 0.7, "persistence": 0.5},
+        {"shared": False, "correlation": 0.7, "persistence": 0.5},
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "told"), NOISES, ids=["shared", "lasting", "own", "both"])
+@pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)
+@pytest.mark.parametrize("model", [MODELS[0], *MODELS[1::2]], ids=str)
+def test_noise_comes_from_the_words_where_rounds_begin(model, horizon, given, told):
+    chain, times, plan = plan_for(model, horizon, **given)
+    # a table of cells stands for the law: good to about 1e-4 of a factor
+    compare(chain, times, plan, horizon, {"cv": 0.3, **told}, rel=1e-3)
+
+
+def test_noise_of_samples_is_the_sample_that_the_word_points_at(tmp_path):
+    (tmp_path / "ms.csv").write_text("ms\n" + "\n".join(map(str, [30, 31, 35, 44, 60])))
+    context = {"folder": tmp_path}
+    given = {"target": {"samples": "ms.csv", "column": "ms"}, "verify": 20, "draft": 2}
+    times = Latency.model_validate(given, context=context).compile(3)
+    factors = np.array([30, 31, 35, 44, 60]) / 40
+    plan = plan_of(random_chain(1, *MODELS[0]), times, seed=SEED, rounds=11)
+    rows = simulate_requests(plan, FIRST, REQUESTS)
+    for lane, row in enumerate(rows):
+        words = [word(FIRST + lane, tick, VERIFY) for tick in range(11)]
+        time = sum(40 * factors[w * 5 >> 32] for w in words)
+        assert row[plan.layout.seconds][0] == pytest.approx(time)
+
+
+@pytest.mark.parametrize("measured_at", [1, 2, 3])
+@pytest.mark.parametrize("model", MODELS[4:], ids=str)
+def test_positions_tried_as_starts(model, measured_at):
+    """Each position whose M are all decoded, and how many drafts it accepts there."""
+    sizes = range(measured_at + 1)
+    for horizon in HORIZONS:
+        chain, _, plan = plan_for(model, horizon, measured_at)
+        rows = simulate_requests(plan, FIRST, REQUESTS)[:, plan.layout.windows]
+        for lane, row in enumerate(rows):
+            _, seen = walk(chain, FIRST + lane, measured_at, **horizon)
+            starts = [seen[i : i + measured_at] for i in range(len(seen) - measured_at + 1)]
+            run = [all(start[j][j] for j in range(k)) for start in starts for k in sizes]
+            told = [sum(run[k :: len(sizes)]) for k in sizes]
+            assert row.tolist() == told
+
+
+@pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_derived_columns_are_left_to_others(model, horizon):
+    _, _, plan = plan_for(model, horizon, 2)
+    of_rounds = rounds.simulate_rounds_to_tokens if "tokens" in horizon else rounds.simulate_rounds
+    kernel = positions.simulate_positions if model[0] == "token" else of_rounds
+    rows = np.full((REQUESTS, plan.layout.columns), -1.0)
+    shallow, deep = (2, 2) if model[2] == 2 else (0, 3)
+    where = np.uint64(plan.key), FIRST
+    kernel(*where, plan.source, plan.noise, plan.task, shallow, deep, rows)
+    assert (rows[:, plan.layout.windows.stop :] == -1).all()
+    assert (rows[:, plan.layout.tokens][:, deep] > 0).all()
+
+
+@pytest.mark.parametrize("horizon", HORIZONS[:2], ids=str)
+def test_derived_columns_are_those_of_the_request(horizon):
+    chain, _, plan = plan_for(MODELS[2], horizon, 2)
+    rows, layout = simulate_requests(plan, 0, 30), plan.layout
+    rounds = rows[:, layout.rounds][:, 2]
+    reached = rows[:, layout.accepted(2)]
+    assert rows[:, layout.own_survival] == pytest.approx(reached / rounds[:, None])
+    came = np.stack([rounds, reached[:, 0]], 1)
+    assert (rows[:, layout.came_so_far] == (came > 0)).all()
+    own = np.divide(reached, came, out=np.zeros_like(came), where=came > 0)
+    assert rows[:, layout.own_conditional] == pytest.approx(own)
+    total = reached.sum(1)
+    squares = np.stack([total**2, total * rounds, rounds**2], 1)
+    assert rows[:, layout.squares] == pytest.approx(squares)
+    never = replace(chain, accept=np.zeros_like(chain.accept))
+    plan = plan_of(never, compiled(3), seed=SEED, rounds=11)
+    rows = simulate_requests(plan, 0, 2)
+    assert rows[:, plan.layout.came_so_far].tolist() == [[1, 0, 0]] * 2
+    assert rows[:, plan.layout.own_conditional].tolist() == [[0, 0, 0]] * 2
+    again = rows.copy()
+    complete(again, plan.layout)
+    assert (again == rows).all()
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_moments_are_those_of_numpy(count):
+    rows = np.random.default_rng(count).normal(3, 2, (count, 5))
+    mean, comoment = np.full(5, 9.0), np.full((5, 5), 9.0)
+    moments(rows, mean, comoment)
+    assert mean == pytest.approx(rows.mean(0))
+    assert comoment == pytest.approx((rows - rows.mean(0)).T @ (rows - rows.mean(0)))
+
+
+def test_requests_beyond_a_batch_of_lanes_are_their_own(monkeypatch):
+    for model in (MODELS[1], MODELS[5]):
+        for horizon in ({"rounds": 2}, {"tokens": 3}):
+            _, _, plan = plan_for(model, horizon)
+            many = philox.LANES + 2
+            if numba.config.DISABLE_JIT:  # plain Python: fewer lanes, for speed
+                lanes = plan.layout.columns + 3  # more than columns, lest one pass for the other
+                many = lanes + 2
+                for room in (rounds, positions):
+                    monkeypatch.setattr(room, "LANES", lanes)
+            last = simulate_requests(plan, FIRST + 2 - many, many)[-2:]
+            assert (last == simulate_requests(plan, FIRST, 2)).all()
+
+
+def test_a_block_is_the_tally_of_its_requests():
+    _, _, plan = plan_for(MODELS[1], {"rounds": 3})
+    rows = simulate_requests(plan, 3, 150)
+    found = tally_block(replace(plan, unit=64), 3, 150)
+    assert found.count == 150
+    assert found.mean == pytest.approx(rows.mean(0))
+    centred = rows - rows.mean(0)
+    assert found.comoment == pytest.approx(centred.T @ centred, abs=1e-6)

@@ -1,0 +1,200 @@
+"""Kernel = naive twin = exact, over random chains, both clocks, both horizons."""
+
+import numpy as np
+import pytest
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.engine.compile import plan_of, random_key, thresholds
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import solve
+from mtpsim.kernels.acceptance import BITS
+from mtpsim.kernels.philox import philox_block, words_at
+from mtpsim.latency import Latency
+from tests.support import naive as naive
+from verification.printed import PHILOX
+
+
+@pytest.mark.parametrize(("counter", "key", "output"), PHILOX)
+def test_philox_known_answers(counter, key, output):
+    out = np.empty(4, np.uint64)
+    philox_block(np.array(counter, np.uint64), np.array(key, np.uint64), out)
+    assert tuple(out.tolist()) == output
+
+
+def test_words_equal_an_independent_implementation_at_their_address():
+    from randomgen import Philox
+
+    key, first, tick, purpose = 0x1234_5678_9ABC_DEF0, 2**32 - 2, 28, 2
+    words = np.empty((8, 4), np.int32)
+    words_at(np.uint64(key), first, tick, purpose, words)
+    for lane in range(4):  # the request's number crosses 2^32 on the way
+        raw = []
+        for call in (tick // 4, tick // 4 + 1):
+            counter = (first + lane) | (call << 64) | (purpose << 96)
+            # randomgen steps its counter before the first block
+            theirs = Philox(counter=(counter - 1) % 2**128, key=key, number=4, width=32)
+            raw.append(theirs.random_raw(4))
+        raw = np.concatenate(raw)
+        assert words[:, lane].view(np.uint32).tolist() == raw.astype(np.uint32).tolist()
+
+
+def test_thresholds_are_exact_at_0_and_1_and_within_2_to_minus_32_elsewhere():
+    rows = np.array([[0.0, 1.0, 0.0], [0.3, 0.0, 0.7], [1 / 3, 1 / 3, 1 / 3]])
+    accept = np.array([[0.0, 1.0], [0.123456789, 1.0], [1.0, 0.5]])
+    upto, cut, guide = thresholds(rows, accept)
+    edges = np.concatenate([-np.ones((3, 1), np.int64), upto.astype(np.int64)], axis=1)
+    widths = np.diff(edges)
+    assert np.abs(widths / 2.0**31 - rows).max() <= 2.0**-31
+    assert (widths[rows == 0] == 0).all()
+    assert upto[:, -1].tolist() == [int(BITS)] * 3
+    inside = cut.astype(np.int64) - edges[:, :-1, None]
+    assert (inside[:, accept == 0] == 0).all()
+    assert (inside[:, :, 1][:, 0] == widths[:, 0]).all()
+    assert np.abs(inside - accept * widths[:, :, None]).max() <= 0.5
+    for row in range(3):
+        for bucket in (0, 1, 100, 255):
+            word = bucket << 23
+            assert guide[row, bucket] == np.flatnonzero(upto[row] >= word)[0]
+
+
+def random_chain(rng, clock):
+    states, depth, outcomes = rng.integers(1, 6), rng.integers(1, 6), rng.integers(1, 3)
+    return AcceptanceChain(
+        rng.dirichlet(np.ones(states)),
+        rng.dirichlet(np.full(states, 0.5), (outcomes, states)),
+        rng.random((states, depth)),
+        clock,
+        rng.uniform(0.5, 2, states) if rng.random() < 0.4 else np.ones(states),
+    )
+
+
+def latency_by_depth(depth):
+    verify = [20.0 + 3 * k for k in range(1, depth + 1)]
+    draft = [2.0 * k for k in range(1, depth + 1)]
+    return Latency(target=17, verify=verify, draft=draft).compile(depth)
+
+
+def kernel_rows(chain, latency, depth, requests, seed, **horizon):
+    plan = plan_of(chain, latency, seed=seed, **horizon)
+    rows, layout = simulate_requests(plan, 0, requests), plan.layout
+    columns = [rows[:, part][:, depth] for part in (layout.tokens, layout.seconds, layout.rounds)]
+    if layout.every or depth == layout.depth:
+        columns.extend(rows[:, layout.accepted(depth)].T)
+    return np.stack(columns, axis=1)
+
+
+def exact_row(chain, latency, depth, columns, **horizon):
+    solved = solve(chain, depth, **horizon)
+    seconds = solved.slow_rounds * latency.round_time[depth]
+    reached = np.cumsum(solved.accepted[::-1])[::-1][1:] * solved.rounds
+    return np.array([solved.tokens, seconds, solved.rounds, *reached])[:columns]
+
+
+def z_scores(rows, truth):
+    """Deviations of the mean in standard errors; a column without spread must be exact."""
+    error = rows.std(0, ddof=1) / np.sqrt(len(rows))
+    apart = rows.mean(0) - truth
+    return np.where(error > 1e-12, apart / np.maximum(error, 1e-12), apart / 1e-6)
+
+
+CASES = [
+    (clock, seed, horizon)
+    for seed, horizon in enumerate(
+        [{"rounds": 1}, {"rounds": 9}, {"tokens": 1}, {"tokens": 23}] * 6
+    )
+    for clock in ("round", "token")
+]
+LIMIT = 5.0  # about 1,900 comparisons of |z|: a false alarm in fewer than one run in 900
+
+
+@pytest.mark.parametrize(("clock", "seed", "horizon"), CASES)
+def test_kernel_agrees_with_exact(clock, seed, horizon):
+    chain = random_chain(np.random.default_rng(seed), clock)
+    latency = latency_by_depth(chain.depth)
+    for depth in range(chain.depth + 1):
+        rows = kernel_rows(chain, latency, depth, 20_000, seed, **horizon)
+        truth = exact_row(chain, latency, depth, rows.shape[1], **horizon)
+        assert np.abs(z_scores(rows, truth)).max() < LIMIT
+
+
+@pytest.mark.parametrize(("clock", "seed", "horizon"), CASES[:8])
+def test_naive_twin_agrees_with_exact(clock, seed, horizon):
+    rng = np.random.default_rng(seed)
+    chain = random_chain(rng, clock)
+    latency = latency_by_depth(chain.depth)
+    for depth in range(chain.depth + 1):
+        times = (latency.verify[depth], latency.draft[depth])
+        rows = naive.simulate(rng, chain, depth, lambda _, t=times: t, 1_500, **horizon)
+        truth = exact_row(chain, latency, depth, rows.shape[1], **horizon)
+        assert np.abs(z_scores(rows, truth)).max() < LIMIT
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_comparison_with_exact_notices_a_slightly_wrong_chain(clock):
+    """Negative control: five percentage points on one rate of one state."""
+    start, step = np.array([0.5, 0.5]), np.array([[[0.9, 0.1], [0.1, 0.9]]])
+    accept = np.array([[0.9, 0.8], [0.5, 0.4]])
+    right = AcceptanceChain(start, step, accept, clock, np.ones(2))
+    wrong = AcceptanceChain(start, step, accept + np.array([[0, 0], [0, 0.05]]), clock, np.ones(2))
+    latency = latency_by_depth(2)
+    rows = kernel_rows(wrong, latency, 2, 20_000, 3, rounds=9)
+    assert np.abs(z_scores(rows, exact_row(right, latency, 2, 5, rounds=9))).max() > LIMIT
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_spread_between_requests_agrees_with_the_naive_twin(clock):
+    """Means could agree while dependence is lost; the variance of request totals sees that."""
+    chain = AcceptanceChain(
+        np.array([0.5, 0.5]),
+        np.array([[[0.95, 0.05], [0.05, 0.95]]]),
+        np.array([[0.95, 0.9], [0.3, 0.2]]),
+        clock,
+        np.ones(2),
+    )
+    latency = latency_by_depth(2)
+    fast = kernel_rows(chain, latency, 2, 20_000, 5, rounds=20)[:, 0]
+    rng = np.random.default_rng(6)
+    slow = naive.simulate(rng, chain, 2, lambda _: (1.0, 0.0), 2_000, rounds=20)[:, 0]
+    fourth = ((slow - slow.mean()) ** 4).mean()
+    error = np.sqrt((fourth - slow.var() ** 2) / len(slow))
+    assert abs(slow.var() - fast.var()) < 4 * error * np.sqrt(1 + len(slow) / len(fast))
+    independent = 20 * slow.mean() / 20 * 0.06  # a scale to see that the dependence is strong
+    assert fast.var() > 5 * independent
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("horizon", [{"rounds": 13}, {"tokens": 21}])
+def test_certain_and_impossible_drafts_are_exact(clock, horizon):
+    chain = AcceptanceChain(
+        np.ones(1), np.ones((1, 1, 1)), np.array([[1.0, 1.0, 0.0]]), clock, np.ones(1)
+    )
+    latency = latency_by_depth(3)
+    for depth, per_round in enumerate((1, 2, 3, 3)):
+        rows = kernel_rows(chain, latency, depth, 100, 1, **horizon)
+        rounds = horizon.get("rounds") or -(-21 // per_round)
+        tokens = 13 * per_round if "rounds" in horizon else 21
+        assert (rows[:, 0] == tokens).all()
+        assert (rows[:, 2] == rounds).all()
+
+
+def test_depths_see_the_same_text():
+    """Under the round clock accepts are nested: no depth accepts fewer drafts than a shallower."""
+    rng = np.random.default_rng(8)
+    chain = random_chain(rng, "round")
+    while chain.step.shape[0] == 2 or chain.depth < 2:
+        chain = random_chain(rng, "round")
+    plan = plan_of(chain, latency_by_depth(chain.depth), seed=8, rounds=11)
+    tokens = simulate_requests(plan, 0, 500)[:, plan.layout.tokens]
+    assert (np.diff(tokens, axis=1) >= 0).all()
+
+
+def test_a_request_depends_on_its_number_alone():
+    chain = random_chain(np.random.default_rng(9), "token")
+    plan = plan_of(chain, latency_by_depth(chain.depth), seed=9, tokens=30)
+    together = simulate_requests(plan, 0, 2500)
+    assert (simulate_requests(plan, 1500, 3) == together[1500:1503]).all()
+    assert (simulate_requests(plan, 2499, 1) == together[2499:]).all()
+
+
+def test_seeds_give_other_words():
+    assert len({random_key(seed) for seed in range(1000)}) == 1000

@@ -1,0 +1,210 @@
+"""The noise stage on small arrays: which words it reads, and what it makes of them, to the bit."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import special
+
+from mtpsim.engine.compile import normal_table, random_key
+from mtpsim.kernels import noise as stage
+from mtpsim.kernels.arrays import NoiseArrays, Task
+from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
+from mtpsim.kernels.philox import ARMS, TILE
+from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.totals import write_depths, write_windows
+from tests.kernels.test_by_word import DRAFT, SEED, VERIFY, word
+
+KEY, FIRST, TICK, TICKS, LANES = np.uint64(random_key(SEED)), 3, 16, 5, 6
+RNG = np.random.default_rng(11)
+CELL_TABLES = [RNG.uniform(0.5, 2, (2**16, 2)) * [1, 1e-5] for _ in range(3)]
+SAMPLE_TABLES = [RNG.uniform(0.5, 2, (n, 1)) for n in (5, 7, 11)]
+
+
+def arrays(kinds, *, shared=False, correlation=0.0, persistence=0.0, arm=0):
+    tables = [
+        SAMPLE_TABLES[i] if kind == SAMPLES else CELL_TABLES[i] for i, kind in enumerate(kinds)
+    ]
+    kinds = np.array(kinds, np.int64)
+    normal = normal_table().values
+    return NoiseArrays(kinds, *tables, normal, shared, correlation, persistence, arm)
+
+
+def quantile(noise, component, bits):
+    """Of a 32-bit word, by the table of a component; ``bits`` signed."""
+    kind = noise.kinds[component]
+    table = (noise.target, noise.verify, noise.draft)[component]
+    if kind == CONSTANT:
+        return 1.0
+    if kind == SAMPLES:
+        return table[(bits % 2**32) * len(table) >> 32, 0]
+    return in_cell(table, bits)
+
+
+def in_cell(table, bits):
+    pattern = int(np.float32(bits).view(np.uint32))
+    return table[pattern >> 16, 0] + table[pattern >> 16, 1] * (pattern % 2**16)
+
+
+def signed(request, tick, purpose):
+    found = word(request, tick, purpose)
+    return found - (found >> 31 << 32)
+
+
+@pytest.mark.parametrize("arm", [0, 3])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kinds", [*product((CONSTANT, CELLS), repeat=3)], ids=str)
+def test_words_are_read_for_the_components_that_have_noise(kinds, shared, arm):
+    noise, scratch = arrays(kinds, shared=shared, arm=arm), stage.new_scratch(LANES)
+    stage.fill_noise_words(KEY, FIRST, TICK, TICKS, noise, scratch)
+    for found, purpose, wanted in (
+        (scratch.verify_words, VERIFY, kinds[0] or kinds[1]),
+        (scratch.draft_words, DRAFT, kinds[2] and not shared),
+    ):
+        told = [
+            [signed(FIRST + lane, TICK + t, purpose + ARMS * arm) for lane in range(LANES)]
+            for t in range(TICKS)
+        ]
+        assert (found[:TICKS] == (told if wanted else 0)).all()
+
+
+def scratch_of_words(seed=0):
+    scratch, rng = stage.new_scratch(LANES), np.random.default_rng(seed)
+    for words in (scratch.verify_words, scratch.draft_words):
+        words[:] = rng.integers(-(2**31), 2**31, words.shape)
+        words[0, :4] = [0, -1, 2**31 - 1, -(2**31)]
+    return scratch
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("kinds", [*product((CONSTANT, CELLS, SAMPLES), repeat=3)], ids=str)
+def test_factors_are_quantiles_of_their_words(kinds, shared):
+    noise, scratch = arrays(kinds, shared=shared), scratch_of_words()
+    begin, memory = np.ones((TILE, LANES), np.int32), np.zeros((2, LANES))
+    stage.draw_factors(noise, begin, True, TICKS, memory, scratch)
+    for t in range(TICKS):
+        for lane in range(LANES):
+            check, own = int(scratch.verify_words[t, lane]), int(scratch.draft_words[t, lane])
+            assert scratch.verify[t, lane] == quantile(noise, 1, check)
+            if not shared:
+                assert scratch.target[t, lane] == quantile(noise, 0, check)
+                assert scratch.draft[t, lane] == quantile(noise, 2, own)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("correlation", "persistence"), [(0.6, 0.0), (0.0, 0.7), (0.6, 0.7)])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_scores_are_correlated_and_go_on_from_round_to_round(
+    fresh, correlation, persistence, shared
+):
+    noise = arrays((CELLS,) * 3, shared=shared, correlation=correlation, persistence=persistence)
+    scratch, rng = scratch_of_words(1), np.random.default_rng(2)
+    begin = rng.integers(0, 2, (TILE, LANES)).astype(np.int32)
+    begin[0] = 1  # a request begins with a round
+    memory = rng.normal(size=(2, LANES))
+    before = memory.copy()
+    stage.draw_factors(noise, begin, fresh, TICKS, memory, scratch)
+    rest, new = math.sqrt(1 - correlation**2), math.sqrt(1 - persistence**2)
+    for lane in range(LANES):
+        scores = before[:, lane]
+        for t in (t for t in range(TICKS) if begin[t, lane]):
+            check, own = (
+                in_cell(noise.normal, int(words[t, lane]))
+                for words in (scratch.verify_words, scratch.draft_words)
+            )
+            drawn = np.array([check, correlation * check + rest * own])
+            scores = drawn if fresh and t == 0 else persistence * scores + new * drawn
+            factors = [(1, scratch.verify, 0)]
+            factors += [] if shared else [(0, scratch.target, 0), (2, scratch.draft, 1)]
+            for component, found, which in factors:
+                wanted = quantile(noise, component, int(stage.to_word(scores[which])))
+                assert found[t, lane] == pytest.approx(wanted, rel=1e-12)
+        assert memory[:, lane] == pytest.approx(scores, rel=1e-12)
+
+
+def test_words_of_scores_are_counted_from_the_nearer_end():
+    table = normal_table().values
+    assert [stage.to_word(z) for z in (9.0, -9.0)] == [-1, 0]
+    for z in (6.0, 3.0, 1.0, 0.25, 1e-3):
+        found = int(stage.to_word(z))
+        assert found < 0 <= stage.to_word(-z)
+        assert stage.to_word(-z) == -1 - found
+        assert in_cell(table, found) == pytest.approx(z, rel=1e-2, abs=1e-6)
+
+
+def test_words_of_scores_are_those_of_the_normal_law_to_the_last():
+    assert stage.to_word(0.0) == 2**31 - 1  # the middle, which has no word, counts as below
+    for z in np.linspace(0.01, 2, 20):
+        index = math.floor(special.ndtr(-z) * 2**32)
+        assert (stage.to_word(-z), stage.to_word(z)) == (index, -1 - index)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "more", "told"),
+    [
+        ((CELLS,) * 3, {"shared": True}, True),
+        ((CONSTANT, CELLS, CONSTANT), {"shared": True}, True),
+        ((CELLS,) * 3, {}, False),
+        ((CELLS, SAMPLES, CELLS), {"shared": True}, False),
+        ((CELLS, CONSTANT, CELLS), {"shared": True}, False),
+        ((CELLS,) * 3, {"shared": True, "correlation": 0.5}, False),
+        ((CELLS,) * 3, {"shared": True, "correlation": 1.0}, False),
+        ((CELLS,) * 3, {"shared": True, "persistence": 0.5}, False),
+        ((CELLS,) * 3, {"shared": True, "persistence": -1.0}, False),
+    ],
+)
+def test_sums_are_enough_where_no_factor_is_wanted_by_itself(kinds, more, told):
+    assert bool(stage.sums_alone(arrays(kinds, **more))) == told
+
+
+def test_sums_are_those_of_the_factors():
+    scratch, total = scratch_of_words(3), np.full(LANES, 2.5)
+    words = scratch.verify_words
+    stage.add_cells(CELL_TABLES[1], words, TICKS, scratch.floats, scratch.bits, total)
+    each = [[in_cell(CELL_TABLES[1], int(w)) for w in words[t]] for t in range(TICKS)]
+    assert total == pytest.approx(2.5 + np.sum(each, axis=0), rel=1e-14)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_hard_states_slow_every_component(shared):
+    noise, scratch, rng = arrays((CELLS,) * 3, shared=shared), stage.new_scratch(LANES), RNG
+    parts = scratch.verify, scratch.target, scratch.draft
+    for part in parts:
+        part[:] = rng.uniform(1, 2, part.shape)
+    before = [part.copy() for part in parts]
+    state, slowdown = rng.integers(0, 3, (TILE, LANES)).astype(np.int32), np.array([1, 1.5, 4])
+    stage.slow_down(noise, slowdown, state, TICKS, scratch)
+    factor = slowdown[state]
+    factor[TICKS:] = 1
+    assert (scratch.verify == before[0] * factor).all()
+    for part, was in zip(parts[1:], before[1:], strict=True):
+        assert (part == (was if shared else was * factor)).all()
+
+
+@pytest.mark.parametrize(("shallow", "deep"), [(0, 4), (2, 3), (4, 4)])
+@pytest.mark.parametrize("every", [True, False])
+def test_totals_stand_in_their_columns(every, shallow, deep):
+    depth, measured, rng = 4, 2, np.random.default_rng(5)
+    layout = Layout(depth, every, measured, True)
+    task = Task(0, 0, measured, rng.uniform(1, 2, (2, depth + 1)), every)
+    tokens, rounds = rng.integers(1, 99, (2, depth + 1, LANES))
+    accepted = rng.integers(0, 9, (depth + 1, depth, LANES))
+    verify, draft = rng.uniform(1, 2, (2, depth + 1, LANES))
+    windows, out = rng.integers(0, 9, (1 + measured, LANES)), np.full((LANES, layout.columns), -1.0)
+    write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out)
+    write_windows(task, windows, out)
+    wanted = np.full_like(out, -1)
+    time = task.times[0][:, None] * verify + task.times[1][:, None] * draft
+    some = slice(shallow, deep + 1)
+    for columns, values in (
+        (layout.tokens, tokens),
+        (layout.seconds, time),
+        (layout.rounds, rounds),
+    ):
+        wanted[:, columns][:, some] = values[some].T
+    for k in range(shallow, deep + 1):
+        if every or k == depth:
+            wanted[:, layout.accepted(k)] = accepted[k, :k].T
+    wanted[:, layout.windows] = windows.T
+    assert out == pytest.approx(wanted)

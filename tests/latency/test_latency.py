@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy import stats
+
+from mtpsim.latency import Latency
+from mtpsim.latency import quantile_table as tables
+from mtpsim.latency.distributions import exponential, gamma, lognormal, pareto
+from mtpsim.latency.quantile_table import normal_table, samples_table, table_of
+
+U = np.concatenate([[0.001, 0.01, 0.05, 0.5, 0.95, 0.99, 0.999], np.linspace(0.0013, 0.9987, 997)])
+
+
+def lognorm(cv):
+    sigma = np.sqrt(np.log1p(cv**2))
+    return stats.lognorm(sigma, scale=np.exp(-(sigma**2) / 2))
+
+
+LAWS = [
+    *[(f"lognormal {cv}", lognormal(cv), lognorm(cv)) for cv in (0.01, 0.1, 0.4, 1, 5)],
+    *[(f"gamma {cv}", gamma(cv), stats.gamma(cv**-2, scale=cv**2)) for cv in (0.05, 0.5, 1, 2)],
+    *[(f"exp {o}", exponential(o), stats.expon(loc=o, scale=1 - o)) for o in (0.0, 0.3, 0.9)],
+    *[
+        (f"pareto {a}", pareto(a), stats.pareto(a, scale=(a - 1) / a))
+        for a in (2.02, 2.1, 2.5, 3, 5, 10)
+    ],
+]
+
+
+@pytest.mark.parametrize(("name", "law", "truth"), LAWS, ids=[law[0] for law in LAWS])
+def test_tables_are_accurate_to_1e_4(name, law, truth):
+    table = table_of(law, law.mean, law.sd)
+    assert table.mean == pytest.approx(truth.mean(), rel=1e-4)
+    assert table.sd == pytest.approx(truth.std(), rel=1e-4)
+    assert table.quantile(U) == pytest.approx(truth.ppf(U), rel=1e-4)
+    assert (table.values[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["weibull_min", "invgauss", "loglaplace", "burr12"])
+def test_any_scipy_law_is_tabulated(name):
+    shapes = {"weibull_min": (1.5,), "invgauss": (0.5,), "loglaplace": (4.0,), "burr12": (3, 2)}
+    truth = getattr(stats, name)(*shapes[name], scale=3.0)
+    table = table_of(truth, float(truth.mean()), float(truth.std()))
+    assert table.sd * truth.mean() == pytest.approx(truth.std(), rel=1e-4)
+    assert table.quantile(U) * truth.mean() == pytest.approx(truth.ppf(U), rel=1e-4)
+
+
+def test_moments_in_closed_form_are_those_of_the_words():
+    words = np.random.default_rng(1).integers(-(2**31), 2**31, 2_000_000).astype(np.int32)
+    for law in (lognormal(0.5), gamma(1.0), exponential(0.2)):
+        table = table_of(law, law.mean, law.sd)
+        drawn = table.lookup(words)
+        assert drawn.mean() == pytest.approx(1, abs=4 * law.sd / np.sqrt(words.size))
+        error = np.sqrt(((drawn - 1) ** 2).var() / words.size) / (2 * law.sd)
+        assert drawn.std() == pytest.approx(table.sd, abs=4 * error)
+
+
+@pytest.mark.parametrize(
+    ("law", "skewness"),
+    [
+        (lognormal(0.0), 0.0),
+        (lognormal(0.3), 3 * 0.3 + 0.3**3),
+        (lognormal(1.0), 4.0),
+        (gamma(0.5), 2 * 0.5),
+        (exponential(0.5), 2.0),
+    ],
+)
+def test_skewness_is_that_of_the_law(law, skewness):
+    table = table_of(law, law.mean, law.sd) if skewness else tables.CONSTANT
+    assert table.skewness == pytest.approx(skewness, rel=1e-3)
+    assert samples_table(np.array([1.0, 1.0, 4.0])).skewness == pytest.approx(2**-0.5)
+
+
+def test_heavy_tail_needs_the_extreme_word(monkeypatch):
+    """Negative control: without it, the table of a Pareto law misses a third of the variance."""
+    law = pareto(2.1)
+    monkeypatch.setattr(tables, "_match", lambda values, cv: None)
+    with pytest.raises(ValueError, match="can't be tabulated"):
+        table_of(law, law.mean, law.sd)
+
+
+def test_infinite_variance_keeps_the_mean():
+    law = pareto(1.5)
+    assert table_of(law, law.mean, law.sd).mean == pytest.approx(1, rel=1e-4)
+
+
+def test_normal_scores():
+    table = normal_table()
+    assert table.mean == pytest.approx(0, abs=1e-9)
+    assert table.sd == pytest.approx(1, rel=1e-7)
+    assert table.quantile(U) == pytest.approx(stats.norm.ppf(U), abs=1e-4)
+
+
+@pytest.mark.parametrize("base_cv", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize(("probability", "factor"), [(0.02, 8.0), (0.3, 1.5), (0.001, 30.0)])
+def test_spike_is_the_mixture(base_cv, probability, factor):
+    """From a base that is constant, narrow (parts lie apart) or wide (they overlap)."""
+    noise = {"distribution": "spike", "probability": probability, "factor": factor}
+    if base_cv:
+        noise["base"] = {"distribution": "lognormal", "cv": base_cv}
+    table = latency(noise=noise).compile(2).verify_noise
+    mean = 1 + probability * (factor - 1)
+    square = (1 + base_cv**2) * (1 + probability * (factor**2 - 1))
+    assert table.mean == pytest.approx(1, rel=1e-6)
+    assert table.sd == pytest.approx(np.sqrt(square / mean**2 - 1), rel=1e-4)
+    base = lognorm(base_cv) if base_cv else None
+    for u in (0.001, 0.2, 0.5, 0.9, 0.97, 0.99, 0.9985):
+        low, high = table.quantile(np.array([u]))[0] * mean * np.array([1 - 1e-4, 1 + 1e-4])
+
+        def below(x):
+            fast, slow = (
+                (base.cdf(x), base.cdf(x / factor)) if base else (x >= 1.0, x / factor >= 1.0)
+            )
+            return (1 - probability) * fast + probability * slow
+
+        assert below(low) - 1e-6 <= u <= below(high) + 1e-6
+
+
+def test_samples_are_resampled_as_they_are():
+    table = samples_table(np.array([3.0, 1.0, 2.0, 6.0]))
+    u = np.array([0.01, 0.24, 0.26, 0.51, 0.74, 0.76, 0.99])
+    assert (table.quantile(u) * 3).tolist() == [1, 1, 2, 3, 3, 6, 6]
+    assert (table.mean, table.sd * 3) == pytest.approx((1, np.std([3, 1, 2, 6])))
+
+
+def latency(**changes):
+    return Latency.model_validate({"target": 76, "verify": [90, 104], "draft": [8, 14], **changes})
+
+
+def test_times_by_depth():
+    compiled = latency().compile(2)
+    assert compiled.round_time.tolist() == [76, 98, 118]
+    line = latency(verify={"base": 80, "per_token": 5}, draft=3).compile(3)
+    assert line.verify.tolist() == [76, 85, 90, 95]
+    assert line.draft.tolist() == [0, 3, 3, 3]
+    own = latency(draft={"distribution": "gamma", "mean": [1, 2], "cv": 0.3}).compile(2)
+    assert own.draft.tolist() == [0, 1, 2]
+    assert own.draft_noise.sd == pytest.approx(0.3, rel=1e-4)
+    assert own.verify_noise.kind == "constant"
+
+
+def test_samples_bring_their_own_mean(tmp_path):
+    path = tmp_path / "step.csv"
+    path.write_text("step,ms\n1,70\n2,80\n3,90\n")
+    given = {"target": {"samples": "step.csv", "column": "ms"}, "verify": 90, "draft": 1}
+    model = Latency.model_validate(given, context={"folder": tmp_path})
+    assert model.compile(1).target == pytest.approx(80)
+
+
+@pytest.mark.parametrize("correlation", [-0.9, 0.0, 0.8])
+def test_sampled_round_times_have_the_stated_correlation(correlation):
+    noise = {"distribution": "lognormal", "cv": 0.2}
+    model = latency(
+        verify={**noise, "mean": [90, 104]},
+        draft={**noise, "mean": [50, 60]},
+        correlation=correlation,
+    )
+    times = model.compile(2).sample_round_times(2, 200_000, 1)
+    assert times.mean() == pytest.approx(164, rel=2e-3)
+    sigma2 = np.log1p(0.04)
+    product = np.expm1(correlation * sigma2)  # covariance of two lognormals of mean 1
+    variance = 0.04 * (104**2 + 60**2) + 2 * 104 * 60 * product
+    assert times.std() == pytest.approx(np.sqrt(variance), rel=2e-2)
+
+
+WRONG = [
+    ({"target": 0}, "0 ms is given; it must be positive"),
+    ({"verify": [90, -1]}, "greater than or equal to 0"),
+    ({"target": [1, 2]}, "must be one number"),
+    ({"noise": {"distribution": "pareto", "alpha": 1}}, "mean is infinite"),
+    ({"noise": {"distribution": "cauchy"}}, "must be one of constant, lognormal"),
+    ({"noise": {"distribution": "lognormal", "cv": 0.1, "mean": 3}}, "a factor of mean 1"),
+    ({"noise": {"distribution": "scipy", "name": "norm"}}, "can't be negative"),
+    ({"noise": {"distribution": "scipy", "name": "lomax", "parameters": {"c": 0.9}}}, "infinite"),
+    ({"noise": {"distribution": "scipy", "name": "gama"}}, "did you mean 'gamma'"),
+    ({"noise": {"distribution": "scipy", "name": "gamma"}}, "also needs a"),
+    ({"noise": {"distribution": "exponential", "cv": 0.2, "offset": 0.2}}, "and not both"),
+    ({"draft": {"distribution": "gamma", "cv": 0.2}}, "`mean` is missing"),
+    ({"correlation": 0.5}, "both need their own"),
+    ({"persistence": 0.5}, "needs some noise"),
+    (
+        {
+            "noise": {"distribution": "gamma", "cv": 0.1},
+            "draft": {"distribution": "gamma", "mean": 3, "cv": 0.2},
+        },
+        "draft also has noise of its own",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_refusals(changes, message):
+    with pytest.raises(ValidationError, match=message.replace("(", r"\(")):
+        latency(**changes)
+
+
+def test_lists_must_have_the_depth():
+    with pytest.raises(ValueError, match="2 times are given, but the acceptance model has"):
+        latency().compile(3)
+
+
+def test_infinite_variance_is_allowed_with_a_warning():
+    (warning,) = latency(noise={"distribution": "pareto", "alpha": 1.8}).warnings()
+    assert "infinite" in warning
+    assert not latency(noise={"distribution": "pareto", "alpha": 2.2}).warnings()

@@ -1,0 +1,171 @@
+"""Logs that are broken, cut, mixed or silent: each is refused in words, or asked about."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtpsim.common.errors import InputError
+from mtpsim.logs import Answers, read_logs
+from mtpsim.logs.write import WRITERS, Told
+from tests.support.engine_logs import GOOD, refused, written
+
+
+def test_rates_are_identified_or_asked_for(tmp_path):
+    bare = {"rates": [0.8, 0.7], "rounds": 1000}
+    question = refused(tmp_path, json.dumps(bare))
+    assert "survival rates (accept length 2.5) or conditional ones (2.36)" in question
+    assert "--rates-are" in question
+    path = tmp_path / "log"
+    for told, hits in (
+        ({"rates_are": "survival"}, [800, 700]),
+        ({"rates_are": "conditional"}, [800, 560]),
+        ({"accept_length": 2.5}, [800, 700]),
+        ({"accept_length": 2.36}, [800, 560]),
+    ):
+        path.write_text(json.dumps({**bare, **told}))
+        assert read_logs([path]).hit.tolist() == [hits]
+    path.write_text(json.dumps({"rates": [0.7, 0.8], "rounds": 1000}))  # survival never rises
+    assert read_logs([path]).hit.tolist() == [[700, 560]]
+    path.write_text(json.dumps({"nextn_accept_rates": [0.8, 0.7]}))
+    assert "--rounds" in refused(tmp_path, None)
+    assert read_logs([path], Answers(rounds=100)).hit.tolist() == [[80, 56]]
+    assert "2.2 is stated" in refused(tmp_path, json.dumps({**bare, "accept_length": 2.2}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spec_verify_ct": 44}, "sum(histogram) is 43, but rounds is 44"),
+        ({"spec_num_correct_drafts": 62}, "sum(j x histogram[j]) is 63, but accepted drafts is 62"),
+        ({"spec_num_proposed_drafts": 60}, "60"),
+        ({"spec_verify_ct": -43}, "'spec_verify_ct' is -43; a count can't be negative"),
+        ({"spec_verify_ct": "43"}, "'spec_verify_ct' is '43'; it must be a whole number"),
+        ({"spec_correct_drafts_histogram": [54, -11]}, "none can be negative"),
+        ({"completion_tokens": 400}, "make 106 tokens, but completion_tokens is 400"),
+        ({"spec_accept_length": 3.0}, "spec_accept_length is 3, but 106 tokens in 43"),
+    ],
+)
+def test_broken_entries_are_told_with_their_line(tmp_path, changes, message):
+    text = json.dumps(GOOD) + "\n" + json.dumps({**GOOD, **changes}) + "\n"
+    found = refused(tmp_path, text, "log.jsonl")
+    assert "log.jsonl:2: " in found
+    assert message in found
+    log = read_logs([tmp_path / "log.jsonl"], skip_bad=True)
+    assert (log.sources[0].entries, log.sources[0].skipped) == (1, 1)
+
+
+def test_a_cut_last_line(requests, tmp_path):
+    text = "".join(WRITERS["vllm-requests"](requests))[:-100]
+    assert "log:40: is cut off" in refused(tmp_path, text)
+    assert read_logs([tmp_path / "log"], skip_bad=True).count == 39
+
+
+def test_reading_stops_at_the_tenth_problem(tmp_path):
+    bad = json.dumps({**GOOD, "spec_verify_ct": 44})
+    found = refused(tmp_path, "\n".join([bad] * 30))
+    assert len(found.splitlines()) == 10
+    assert "--skip-bad" in found
+    assert "no entry has a round" in refused(tmp_path, None, skip_bad=True)
+
+
+def test_what_can_not_be_mixed(requests, tmp_path):
+    deep = [Told([min(a, 2) for a in r.accepted], 2, r.times, r.tokens) for r in requests]
+    text = "".join(WRITERS["trtllm-requests"]([requests[0], deep[1]]))
+    assert "log:2: drafts 2 a round, but entries before it 3" in refused(tmp_path, text)
+    one = written(tmp_path, "vllm-requests", requests, "one")
+    two = written(tmp_path, "sglang-requests", requests, "two")
+    with pytest.raises(InputError, match=r"one is of vLLM, .*two is of SGLang"):
+        read_logs([one, two])
+    mixed = one.read_text() + two.read_text().splitlines()[0]
+    assert "log:41: holds no metrics of a request's" in refused(tmp_path, mixed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        ("hello\n", "is of no known format; known are aiperf-requests"),
+        ("requests,accepted\na,1\n", "no column 'request'; did you mean 'requests'?"),
+        ("request;accepted\na;1\n", "columns are parted by ';', csv has ',' (and a point"),
+        ("batch;depth;verify\n1;0;5\n", "its columns are parted by ';'"),
+        ("request\taccepted\na\t1\n", "its columns are parted by tabs"),
+        ("Engine 000: Avg generation throughput: 50.1 tokens/s", "runs with --speculative-config"),
+        ('vllm:num_requests_running{engine="0"} 3', "`vllm:spec_decode_num_drafts` where"),
+        ("Decode batch. #running-req: 1", "looks like SGLang's, but nothing at its beginning"),
+        ("request,accepted,drafted\na,4,3\n", "log:2: accepted 4 of 3 drafts"),
+        ("request,accepted\na,x\n", "log:2: 'x' is given for 'accepted'"),
+        ("request,accepted\na\n", "log:2: has 1 cell, but the header has 2"),
+        ('{"accepted": [1, 2]}', "does not tell how many drafts a round proposes: say --depth"),
+        ('{"accepted": [1], "seconds": [-1]}', "'seconds' must be above 0"),
+        ('{"timings": {"predicted_n": 20, "draft_n_accepted": 5}}', "say --depth K"),
+        ('{"timings": {"predicted_n": 2, "draft_n_accepted": 5}}', "only 2 tokens were generated"),
+        ("SpecDecoding metrics: Mean acc", "log:1: is cut off or of an unknown form"),
+        ("[" * 50_000, "is of no known format"),
+    ],
+)
+def test_bad_logs(tmp_path, text, message):
+    assert message in refused(tmp_path, text)
+
+
+def test_files_that_can_not_be_read(tmp_path):
+    (tmp_path / "log.jsonl").write_text("{}")
+    assert "No such file or directory; did you mean 'log.jsonl'?" in refused(
+        tmp_path, None, "logs.jsonl"
+    )
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00a" * 9)
+    assert "is not UTF-8 text" in refused(tmp_path, None, "bytes")
+    assert "'vllm-request' is none of" in refused(tmp_path, "{}", format="vllm-request")
+    assert "did you mean 'vllm-requests'?" in refused(tmp_path, "{}", format="vllm-request")
+
+
+@pytest.mark.parametrize("form", sorted(WRITERS))
+def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
+    """Lines cut, doubled and swapped, digits and letters changed: no traceback, and no nonsense."""
+    rng = np.random.default_rng(len(form))
+    whole = "".join(WRITERS[form](requests[:6]))
+    path = tmp_path / "log"
+    alphabet = list('0123456789-.,:"{}[]enul \n')
+    for _ in range(60):
+        text = list(whole)
+        for _ in range(rng.integers(1, 5)):
+            at = int(rng.integers(len(text)))
+            kind = rng.integers(4)
+            if kind == 0:
+                text[at] = str(rng.choice(alphabet))
+            elif kind == 1:
+                del text[at : at + int(rng.integers(1, 40))]
+            elif kind == 2:
+                text[at:at] = text[: int(rng.integers(1, 60))]
+            else:
+                text[at:at] = [str(rng.choice(["-1", "null", "1e999", "NaN", "[]", "{}"]))]
+            text = text or ["x"]
+        path.write_text("".join(text))
+        for skip in (False, True):
+            try:
+                log = read_logs([path], Answers(depth=3, rounds=5), skip_bad=skip)
+            except InputError:
+                continue
+            assert np.isfinite(log.accept_length)
+            assert (log.hit <= log.reached).all()
+            assert (log.reached >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        ("csv", "request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
+        (
+            "vllm-log",
+            "Avg generation throughput: 50.1 tokens/s",
+            "no entry has a round in it: it looks like vLLM's, but nothing at its beginning tells",
+        ),
+    ],
+)
+def test_a_forced_format_costs_no_hint(tmp_path, form, text, message):
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs([path], format=form)
+    assert message in str(caught.value)

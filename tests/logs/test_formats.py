@@ -1,0 +1,306 @@
+"""Logs of every engine: what is read is what was written, and what is broken is told."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.cli.sample import sample_requests
+from mtpsim.common.errors import InputError
+from mtpsim.logs import FORMATS, Answers, detect, read_logs
+from mtpsim.logs.reducer import Reservoir
+from mtpsim.logs.write import WRITERS
+from tests.support.engine_logs import EXPERIMENT, GOOD, refused, written
+
+READ_BY = {
+    "vllm-requests-summary": "vllm-requests",
+    "vllm-log-old": "vllm-log",
+    "sglang-requests-older": "sglang-requests",
+    "sglang-requests-oldest": "sglang-requests",
+}
+LEVEL = {
+    **dict.fromkeys(("vllm-requests", "rounds", "csv"), "rounds"),
+    "vllm-requests-summary": "histogram by draft length",
+    **dict.fromkeys(
+        ("sglang-requests", "sglang-requests-older", "trtllm-requests", "aiperf-requests"),
+        "histogram",
+    ),
+    "aiperf-summary": "histogram",
+    **dict.fromkeys(("vllm-log", "vllm-metrics", "vllm-bench", "llamacpp-log"), "positions"),
+    "rates": "positions",
+    **dict.fromkeys(("vllm-log-old", "sglang-log", "llamacpp-timings"), "totals"),
+    "sglang-requests-oldest": "totals",
+}
+
+
+@pytest.mark.parametrize("form", [f for f in WRITERS if f != "sglang-steps"])
+def test_round_trip(form, requests, tmp_path):
+    path = written(tmp_path, form, requests)
+    assert detect(path).name == READ_BY.get(form, form)
+    log = read_logs([path], Answers(depth=3 if form == "llamacpp-timings" else None))
+    assert log.level == LEVEL[form]
+    assert log.depth == 3
+    rounds, hits = sum(r.rounds for r in requests), sum(r.hits for r in requests)
+    if form == "sglang-log":  # no counts: windows weigh alike
+        assert log.accept_length == pytest.approx(1 + hits / rounds, abs=0.02)
+        return
+    assert (log.rounds.sum(), log.accepted.sum()) == (rounds, hits)
+    if log.level == "totals":
+        return
+    survived = [sum(a >= j for r in requests for a in r.accepted) for j in (1, 2, 3)]
+    assert log.hit.sum(0).tolist() == survived
+    assert log.reached.sum(0).tolist() == [rounds, *survived[:2]]
+    if log.unit == "request":
+        assert log.rounds.tolist() == [r.rounds for r in requests]
+        assert log.hit[:, 0].tolist() == [sum(a >= 1 for a in r.accepted) for r in requests]
+
+
+@pytest.mark.parametrize("form", ["vllm-requests", "rounds", "csv"])
+def test_rounds_one_by_one(form, requests, tmp_path):
+    log = read_logs([written(tmp_path, form, requests)])
+    found = np.split(log.sequence.accepted, log.sequence.begins[1:-1])
+    assert [part.tolist() for part in found] == [r.accepted for r in requests]
+    assert set(log.sequence.drafted) == {3}
+    assert log.sequence.some(np.array([2, 0])).accepted.tolist() == (
+        requests[2].accepted + requests[0].accepted
+    )
+
+
+@pytest.mark.parametrize("form", ["rounds", "csv", "vllm-bench", "aiperf-requests"])
+def test_times_of_rounds(form, requests, tmp_path):
+    log = read_logs([written(tmp_path, form, requests)])
+    (times,) = log.round_times.values()
+    assert times == pytest.approx([t for r in requests for t in r.times], rel=1e-6)
+
+
+def test_times_without_a_told_depth_are_of_the_depth_of_the_log(tmp_path):
+    """Seven drafts in four rounds: no round of them is a plain step."""
+    found = {"num_accepted_draft_tokens": 3, "num_draft_tokens": 7, "num_spec_steps": 4}
+    record = {**found, "acceptance_histogram": {"0": 2, "1": 1, "2": 1}}
+    chunks = {"inter_chunk_latency": {"value": [9.0, 10.0, 11.0, 12.0], "unit": "ms"}}
+    (tmp_path / "log").write_text(json.dumps({"metrics": chunks, "spec_decode_acceptance": record}))
+    log = read_logs([tmp_path / "log"])
+    assert log.depth == 2
+    assert {k: v.tolist() for k, v in log.round_times.items()} == {2: [9.0, 10.0, 11.0, 12.0]}
+
+
+def test_times_of_steps_by_batch(requests, tmp_path):
+    log = read_logs([written(tmp_path, "sglang-steps", requests)])
+    assert log.step_times[1] == pytest.approx([t for r in requests for t in r.times])
+    assert log.count == 0
+
+
+@pytest.mark.parametrize("form", ["llamacpp-timings", "aiperf-requests"])
+def test_times_of_requests(form, requests, tmp_path):
+    log = read_logs([written(tmp_path, form, requests)], Answers(depth=3))
+    assert log.time == pytest.approx([sum(r.times) for r in requests])
+
+
+def test_published_samples_satisfy_their_identities(tmp_path):
+    """The examples of the engines' own documentation, with the numbers that follow from them."""
+    samples = {
+        "vllm-log": (
+            "SpecDecoding metrics: Mean acceptance length: 2.91, Accepted throughput: 0.72 "
+            "tokens/s, Drafted throughput: 2.64 tokens/s, Accepted: 44 tokens, Drafted: 161 "
+            "tokens, Per-position acceptance rate: 0.739, 0.478, 0.261, 0.174, 0.130, 0.087, "
+            "0.043, Avg Draft acceptance rate: 27.3%",
+            (23, [17, 11, 6, 4, 3, 2, 1]),
+        ),
+        "vllm-bench": (
+            json.dumps(
+                {
+                    "spec_decode_acceptance_rate": 57.796,
+                    "spec_decode_acceptance_length": 2.7339,
+                    "spec_decode_num_drafts": 23975,
+                    "spec_decode_draft_tokens": 71925,
+                    "spec_decode_accepted_tokens": 41570,
+                    "spec_decode_per_position_acceptance_rates": [0.77343, 0.55921, 0.40125],
+                }
+            ),
+            (23975, [18543, 13407, 9620]),
+        ),
+        "sglang-requests": (
+            '{"completion_tokens":106,"spec_accept_rate":0.2930,"spec_accept_length":2.4651,'
+            '"spec_num_correct_drafts":63,"spec_num_proposed_drafts":215,"spec_verify_ct":43,'
+            '"spec_correct_drafts_histogram":[11,14,11,4,0,3]}',
+            (43, [32, 18, 7, 3, 3]),
+        ),
+        "llamacpp-log": (
+            "draft acceptance = 0.64479 (  167 accepted /   259 generated), mean acceptance "
+            "length =  2.92, acceptance rate per position = (0.805, 0.632, 0.483)\n"
+            "dur(b,g,a) = 0.005, 325.555, 0.114 ms\n",
+            (87, [70, 55, 42]),
+        ),
+    }
+    for form, (text, (rounds, hits)) in samples.items():
+        path = tmp_path / form
+        path.write_text(text)
+        assert detect(path).name == form
+        log = read_logs([path])
+        assert (log.rounds.tolist(), log.hit.tolist()) == ([rounds], [hits])
+    assert log.draft_time == pytest.approx(325.555 / 87)
+
+
+def test_the_oldest_vllm_line_counts_emitted_tokens(tmp_path):
+    """Its accepted tokens go on after a rejection: 32594 of 53716, but 20815 in prefixes."""
+    (tmp_path / "log").write_text(
+        "Speculative metrics: Draft acceptance rate: 0.607, System efficiency: 0.510, Number of "
+        "speculative tokens: 4, Number of accepted tokens: 32594, Number of draft tokens: 53716, "
+        "Number of emitted tokens: 34244."
+    )
+    log = read_logs([tmp_path / "log"])
+    assert log.accept_length == pytest.approx(34244 / 13429)
+    assert log.accepted.tolist() == [20815]
+
+
+def test_sglang_accept_counts_the_bonus_where_tokens_say_so(tmp_path):
+    """A request of the oldest names, whose accepted tokens are all of its tokens."""
+    entry = {"completion_tokens": 106, "spec_accept_token_num": 106, "spec_verify_ct": 43}
+    (tmp_path / "log").write_text(json.dumps({**entry, "spec_draft_token_num": 215}))
+    log = read_logs([tmp_path / "log"])
+    assert (log.accepted.tolist(), log.depth) == ([63], 5)
+
+
+@pytest.mark.parametrize(("rate", "depth"), [(0.29, 5), (0.41, 5)])
+def test_sglang_lines_of_both_generations_tell_the_depth(tmp_path, rate, depth):
+    """(2.46 - 1) / 5 is .29; before 2026-04 the engine printed 2.46 / 6."""
+    text = "Decode batch, #running-req: 8, accept len: 2.46, accept rate: {:.2f}, cuda graph: True"
+    (tmp_path / "log").write_text(text.format(rate))
+    assert read_logs([tmp_path / "log"]).depth == depth
+
+
+def test_scrapes_are_differenced(requests, tmp_path):
+    early = written(tmp_path, "vllm-metrics", requests[:15], "early.txt")
+    late = written(tmp_path, "vllm-metrics", requests, "late.txt")
+    log = read_logs([early, late])
+    assert log.rounds.tolist() == [sum(r.rounds for r in requests[15:])]
+    assert log.hit.sum() == sum(r.hits for r in requests[15:])
+    with pytest.raises(InputError, match=r"early\.txt: rounds fall from .* counters were reset"):
+        read_logs([late, early])
+
+
+def test_models_of_a_scrape_are_asked_for(requests, tmp_path):
+    path = written(tmp_path, "vllm-metrics", requests)
+    text = path.read_text()
+    path.write_text(text + text.replace('"sample"', '"other"').replace('engine="0"', 'engine="1"'))
+    assert "models other, sample: say which with --model" in refused(tmp_path, None, "sample")
+    log = read_logs([path], Answers(model="other"))
+    assert log.rounds.sum() == sum(r.rounds for r in requests)
+    path.write_text(text + text.replace('engine="0"', 'engine="1"'))
+    assert read_logs([path]).rounds.sum() == 2 * sum(r.rounds for r in requests)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_compressed_files(pack, requests, tmp_path):
+    plain = written(tmp_path, "vllm-requests", requests)
+    packed = tmp_path / "packed"
+    packed.write_bytes(pack(plain.read_bytes()))
+    assert read_logs([packed]).hit.tolist() == read_logs([plain]).hit.tolist()
+    packed.write_bytes(pack(plain.read_bytes())[:-200])
+    with pytest.raises(InputError, match="cut off or damaged"):
+        read_logs([packed])
+
+
+def test_several_files_are_one_log(requests, tmp_path):
+    one = written(tmp_path, "vllm-requests", requests[:10], "one")
+    two = written(tmp_path, "vllm-requests", requests[10:], "two")
+    log = read_logs([one, two])
+    assert log.rounds.tolist() == [r.rounds for r in requests]
+    assert [source.entries for source in log.sources] == [10, 30]
+
+
+def test_draft_lengths_that_vary_censor(tmp_path):
+    """A round of one draft says nothing of position 2: it does not count as reached there."""
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 3, 1, 0], "drafted": [1, 3, 3, 0]}')
+    log = read_logs([path])
+    assert log.short
+    assert log.reached.tolist() == [[3, 2, 1]]
+    assert log.hit.tolist() == [[3, 1, 1]]
+
+
+def test_a_document_over_several_lines_and_in_an_array(tmp_path):
+    for text in (
+        json.dumps(GOOD, indent=2),
+        json.dumps([GOOD, GOOD]),
+        json.dumps([GOOD], indent=1),
+    ):
+        (tmp_path / "log").write_text(text)
+        assert read_logs([tmp_path / "log"]).rounds[0] == 43
+
+
+def test_many_requests_keep_a_uniform_sample_of_their_rounds(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("".join(f'{{"accepted": [{n % 3}], "drafted": [3]}}\n' for n in range(500)))
+    log = read_logs([path], keep=50)
+    assert (log.count, log.sequence.requests) == (500, 50)
+    assert "50 of 500 requests" in log.notes[0]
+    assert [n % 3 for n in log.rows_of_sequence] == log.sequence.accepted.tolist()
+    places = Reservoir(10)
+    kept = [None] * 10
+    for item in range(1000):
+        at = places.place()
+        if at is not None:
+            kept[at] = item
+    assert 200 < np.mean(kept) < 800
+
+
+def test_progress_is_told(tmp_path):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1], "drafted": [3]}\n' * 10_000)
+    heard = []
+    read_logs([path], told=lambda *what: heard.append(what))
+    assert [label for label, _, _ in heard] == ["reading log"] * 2
+    assert 0 < heard[0][1] < heard[1][1] <= 1
+    assert 4000 < heard[0][2] < 4200
+
+
+def test_every_format_is_written_too():
+    assert {READ_BY.get(form, form) for form in WRITERS} == set(FORMATS)
+
+
+def test_sample_command(tmp_path, capsys):
+    experiment = tmp_path / "e.toml"
+    experiment.write_text(EXPERIMENT)
+    out = tmp_path / "log.jsonl"
+    assert main(["sample", str(experiment), "--as", "vllm-requests", "-o", str(out)]) == 0
+    assert read_logs([out]).count == 200
+    command = ["sample", str(experiment), "--as", "rounds", "--depth", "1,3", "--requests", "4"]
+    capsys.readouterr()
+    assert main(command) == 0
+    drafted = [json.loads(line)["drafted"][0] for line in capsys.readouterr().out.splitlines()]
+    assert drafted == [1, 3, 1, 3]
+    for wrong, message in (
+        (["--as", "vllm"], "'vllm' is none of vllm-requests"),
+        (["--as", "rounds", "--depth", "4"], "depths are 1 to 3"),
+        (["--as", "rounds", "--requests", "0"], "at least 1"),
+        (["--as", "rates", "--depth", "1,2"], "no room for several depths"),
+        (["--as", "rates", "--out", "/nowhere/x"], "can't be written"),
+    ):
+        assert main(["sample", str(experiment), *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
+SAMPLES = sorted(Path("experiments/logs/samples").iterdir())
+
+
+def test_a_sample_of_every_form_is_shipped():
+    assert {path.stem for path in SAMPLES} == set(WRITERS)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_shipped_samples_are_what_is_written_now(path, tmp_path):
+    truth = mtpsim.load("experiments/logs/truth.toml", ["simulation.tokens=60"])
+    count = 24 if path.suffix == ".log" else 6
+    again = written(tmp_path, path.stem, list(sample_requests(truth, [4], count)))
+    assert detect(path).name == READ_BY.get(path.stem, path.stem)
+    one, two = (read_logs([p], Answers(depth=4)) for p in (path, again))
+    assert one.rounds.tolist() == two.rounds.tolist()
+    assert one.hit.tolist() == two.hit.tolist()
+    for batch, times in one.step_times.items():
+        assert times == pytest.approx(two.step_times[batch])

@@ -1,0 +1,289 @@
+"""Every shipped experiment, reduced, by the command: it shows what its first lines promise."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.exact.chain_solver import solve
+from mtpsim.logs import read_logs
+
+SHIPPED = sorted(path.stem for path in Path("experiments").glob("*.toml"))
+
+
+def run(name, requests=4000):
+    points = document(name, requests)["points"]
+    return {tuple(point["set"].values()): point for point in points}
+
+
+def document(name, requests):
+    path, fewer = f"experiments/{name}.toml", ["--set", f"simulation.requests={requests}"]
+    with tempfile.TemporaryDirectory() as out:
+        assert main(["check", path, *fewer]) == 0
+        assert main(["run", path, *fewer, "--out", out, "--quiet"]) == 0
+        assert (Path(out) / "report.html").stat().st_size > 10_000
+        return json.loads((Path(out) / "result.json").read_text())
+
+
+def at(point, quantity, depth):
+    return point["depths"][depth][quantity]["mean"]
+
+
+def verdicts(point):
+    return [depth["theory_error"]["verdict"] for depth in point["depths"][1:]]
+
+
+def p1(point):
+    return [rates["mean"][0] for rates in point["diagnostics"]["rates_by_depth"]]
+
+
+def article():
+    (point,) = run("article").values()
+    assert point["advice"]["depth"] == 2
+    assert verdicts(point) == ["holds"] * 3
+    assert "above 0.719" in point["advice"]["sentence"]
+
+
+def noise():
+    for point in run("noise").values():
+        assert at(point, "speedup", 2) == pytest.approx(1.5406, abs=0.002)
+        assert verdicts(point) == ["holds"] * 3
+
+
+def heavy_tails():
+    points = run("heavy_tails", requests=20_000)
+    widths = {}
+    for key, point in points.items():
+        speedup = point["depths"][2]["speedup"]
+        assert speedup["mean"] == pytest.approx(1.5406, abs=0.006)
+        assert verdicts(point) == ["holds"] * 3
+        widths[key] = speedup["high"] - speedup["low"]
+    assert widths[0.0, 0.8] > 1.15 * widths[0.0, 0.0]
+
+
+def regimes():
+    points = run("regimes")
+    by_round, by_token = points[("round",)], points[("token",)]
+    assert p1(by_token)[0] == pytest.approx(0.8359, abs=0.003)  # published
+    assert p1(by_token)[-1] == pytest.approx(0.7568, abs=0.008)
+    assert at(by_token, "accept_length", 1) == pytest.approx(1.84, abs=0.005)
+    assert at(by_token, "accept_length", 8) == pytest.approx(4.40, abs=0.05)
+    published = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
+    assert by_token["measured"]["survival"] == pytest.approx(published, abs=0.01)
+    assert max(p1(by_round)) - min(p1(by_round)) < 1e-12
+    assert verdicts(by_token)[-1] == verdicts(by_round)[-1] == "fails"
+    assert by_token["depths"][8]["accept_length_error"]["mean"] == pytest.approx(0.10, abs=0.01)
+    assert by_round["depths"][8]["accept_length_error"]["mean"] == pytest.approx(-0.08, abs=0.01)
+
+
+def correlation_within_rounds():
+    points = run("correlation_within_rounds")
+    assert verdicts(points[(0.0,)]) == ["holds"] * 3
+    assert points[(0.0,)]["advice"]["depth"] == 2
+    for correlation, off in ((0.3, -0.034), (0.6, -0.069), (0.9, -0.112)):
+        point = points[(correlation,)]
+        assert verdicts(point)[-1] == "fails"
+        assert at(point, "theory_error", 3) == pytest.approx(off, abs=0.003)
+        assert point["advice"]["depth"] == 3
+
+
+def bounds():
+    points = run("bounds")
+    low, high = points[("countermonotone",)], points[("comonotone",)]
+    assert at(low, "accept_length", 3) == pytest.approx(2.55, abs=0.01)
+    assert at(high, "accept_length", 3) == pytest.approx(3.21, abs=0.01)
+    for point, off in ((low, 0.094), (high, -0.131)):
+        assert verdicts(point)[-1] == "fails"
+        assert at(point, "theory_error", 3) == pytest.approx(off, abs=0.003)
+    assert [low["advice"]["depth"], high["advice"]["depth"]] == [2, 3]
+
+
+def contagion():
+    points = run("contagion")
+    short = points[(1,)]
+    assert p1(short)[0] == pytest.approx(0.925, abs=0.003)
+    assert p1(short)[-1] == pytest.approx(0.723, abs=0.004)
+    assert at(short, "theory_error", 4) == pytest.approx(0.445, abs=0.01)
+    assert short["diagnostics"]["autocorrelation"]["mean"][0] == pytest.approx(0.335, abs=0.01)
+    for point in points.values():
+        assert verdicts(point)[-1] == "fails"
+        assert point["diagnostics"]["too_narrow"]["low"] > 1.2
+
+
+def carried_rates():
+    points = run("carried_rates")
+    promised = {
+        (0.8, 0.736): (0.692, 0.140, 0.0275),
+        (0.82, 0.969): (0.150, 0.0838, 0.0439),
+    }
+    published = {
+        (0.8, 0.736): [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],
+        (0.82, 0.969): [1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06],
+    }
+    for curve, errors in promised.items():
+        for measured_at, off in enumerate(errors, 1):
+            point = points[(*curve, measured_at)]
+            assert at(point, "theory_error", 8) == pytest.approx(off, abs=0.008)
+            assert verdicts(point)[:measured_at] == ["holds"] * measured_at
+            assert verdicts(point)[-1] == "fails"
+        lengths = [at(point, "accept_length", k) for k in range(1, 9)]
+        assert lengths == pytest.approx(published[curve], abs=0.05)
+
+
+def finite_requests():
+    points = run("finite_requests", requests=60_000)
+    for tokens, off, verdict in ((64, 0.0193, "fails"), (256, 0.0046, None), (2048, 6e-4, "holds")):
+        point = points[(tokens,)]
+        assert at(point, "theory_error", 5) == pytest.approx(off, abs=0.0015)
+        assert verdict is None or verdicts(point)[-1] == verdict
+
+
+def requests_differ():
+    (point,) = run("requests_differ", requests=20_000).values()
+    assert at(point, "accept_length", 4) == pytest.approx(2.967, abs=0.02)
+    assert at(point, "theory_error", 4) == pytest.approx(-0.353, abs=0.01)
+    assert verdicts(point) == ["fails"] * 4
+    assert point["diagnostics"]["lasting_share"]["low"] > 0.1
+
+
+def tokens():
+    (point,) = run("tokens").values()
+    assert p1(point)[0] == pytest.approx(0.743, abs=0.004)
+    assert p1(point)[-1] == pytest.approx(0.620, abs=0.006)
+    assert point["measured"]["conditional"][-1] == pytest.approx(0.914, abs=0.006)
+    everywhere = next(r for r in point["trial"]["rows"] if r["weighting"] == "every-position")
+    assert everywhere["rates"]["mean"][0] == pytest.approx(0.79, abs=0.005)
+
+
+def workload():
+    (point,) = run("workload").values()
+    rates = point["measured"]["conditional"]
+    assert rates[0] == pytest.approx(0.62, abs=0.01)
+    assert rates[-1] == pytest.approx(0.75, abs=0.01)
+    assert verdicts(point)[-1] == "fails"
+    assert at(point, "theory_error", 5) == pytest.approx(0.092, abs=0.02)
+    assert point["advice"]["depth"] == 4
+
+
+def from_log():
+    (point,) = run("from_log", requests=6000).values()
+    assert point["advice"]["depth"] == 2
+    assert point["uncertainty"]["depth"] == 2
+    assert point["uncertainty"]["depths"][2]["best"] > 0.99
+    truth = solve(mtpsim.load("experiments/logs/truth.toml").acceptance.chain(), 1, tokens=300)
+    assert truth.accept_length == pytest.approx(1.721, abs=0.001)
+    length = point["depths"][1]["accept_length"]
+    assert length["exact"] == pytest.approx(truth.accept_length, abs=0.004)
+    assert length["theory"] == pytest.approx(1.685, abs=0.002)
+    assert at(point, "theory_error", 1) == pytest.approx(-0.02, abs=0.004)
+    assert p1(point)[0] == pytest.approx(0.72, abs=0.005)
+    assert p1(point)[-1] == pytest.approx(0.685, abs=0.005)
+
+
+def replay():
+    (point,) = run("replay", requests=3000).values()
+    log = read_logs([Path("experiments/logs/chat.jsonl.zst")])
+    lengths = [depth["accept_length"]["exact"] for depth in point["depths"]]
+    assert lengths[4] == pytest.approx(log.accept_length, rel=1e-12)
+    assert lengths[4] == pytest.approx(2.6992, abs=1e-4)
+    assert lengths[1] == pytest.approx(1.685, abs=1e-3)
+    assert point["advice"]["depth"] == 2
+    gains = {p["name"]: p["gain"]["mean"] for p in point["adaptive"]["policies"]}
+    assert gains["heuristic"] == pytest.approx(1.006, abs=0.004)
+
+
+def batch():
+    short, long = document("batch", 4000)["by_batch"]
+    assert [entry["depth"] for entry in short["schedule"]] == [2, 1, 0]
+    assert short["schedule"][0]["to"] == pytest.approx(92, abs=3)
+    assert short["turns"][0]["batch"] == pytest.approx(600.7, abs=6)
+    assert (long["turns"], long["schedule"][0]["depth"]) == ([], 2)
+
+
+def throughput():
+    found = document("throughput", 4000)
+    published = [4, 4, 4, 4, 3, 3, 3]  # fastest depth in the table
+    assert [point["advice"]["depth"] for point in found["points"]] == published
+    (group,) = found["by_batch"]
+    assert [entry["depth"] for entry in group["schedule"]] == [4, 3]
+    assert group["schedule"][0]["to"] == pytest.approx(11, abs=1)
+    for point in found["points"]:
+        assert max(depth["loss"]["mean"] for depth in point["depths"][3:]) < 0.1
+
+
+def uncertain():
+    (point,) = run("uncertain").values()
+    found = point["uncertainty"]
+    assert found["depth"] == 2
+    assert found["depths"][2]["best"] == pytest.approx(2 / 3, abs=0.1)
+    assert found["depths"][2]["regret"] == pytest.approx(0.007, abs=0.003)
+    assert found["inputs"][0]["key"] == "latency.verify"
+    assert found["inputs"][-1]["key"] == "latency.target"
+    assert point["robust"]["depth"] == 2
+
+
+def robust():
+    (point,) = run("robust").values()
+    found = point["robust"]
+    assert (found["scenarios"], found["depth"]) == (27, 3)
+    worst = [depth["regret"]["mean"] for depth in found["depths"]]
+    assert worst[3] == pytest.approx(0.0997, abs=0.005)
+    assert min(worst[:3] + worst[4:]) > 0.15
+    assert found["depths"][3]["where"]["latency.batch"] == 192
+
+
+def gains(point):
+    return {p["name"]: 100 * (p["gain"]["mean"] - 1) for p in point["adaptive"]["policies"]}
+
+
+def policies():
+    (point,) = run("policies").values()
+    gain = gains(point)
+    assert point["adaptive"]["best_fixed"] == 3
+    for name, expected in {
+        "oracle": 15.5,
+        "filter": 9.4,
+        "heuristic": 5.8,
+        "threshold": 2.6,
+        "goodput": -6,
+        "adaptive_k": -20,
+        "adaptive_k, probes": 1.3,
+        "bandit ucb": -2.7,
+    }.items():
+        assert gain[name] == pytest.approx(expected, abs=0.6), name
+    harder = {p["name"]: p["learning"]["harder"] for p in point["adaptive"]["policies"]}
+    assert harder["heuristic"]["half"] <= 2
+    assert 15 <= harder["ema"]["half"] <= 30
+
+
+def adapting():
+    points = run("adapting", requests=300)
+    oracle = {place: gains(point)["oracle"] for place, point in points.items()}
+    for sd, room in ((0.0, 0), (0.5, 8.8), (1.0, 15), (2.0, 17.5), (3.0, 17.5)):
+        for length in (1, 4, 16):
+            assert oracle[sd, length] == pytest.approx(room, abs=1.5)
+    own = ("heuristic", "ema", "goodput", "adaptive_k", "bandit ucb")
+    best = {place: max(gains(p)[name] for name in own) for place, p in points.items()}
+    assert all(best[0.0, length] < 0 for length in (1, 4, 16, 64, 256))
+    for sd in (1.0, 2.0, 3.0):
+        got = [best[sd, length] / oracle[sd, length] for length in (1, 4, 16, 256)]
+        assert got[0] < 0.1 < got[1] < got[2] < got[3]
+        assert got[3] > 0.7
+
+
+CHECKS = {
+    check.__name__: check
+    for check in (
+        *(article, noise, heavy_tails, regimes, correlation_within_rounds, bounds, contagion),
+        *(carried_rates, finite_requests, requests_differ, tokens, workload),
+        *(batch, throughput, uncertain, robust, policies, adapting, from_log, replay),
+    )
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_experiment_shows_what_it_says(name):
+    CHECKS[name]()

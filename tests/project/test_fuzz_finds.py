@@ -1,0 +1,131 @@
+"""What verification/fuzz.py found: each once ended in a traceback."""
+
+import json
+
+import pytest
+
+from mtpsim.cli.main import main
+from mtpsim.common.errors import InputError
+from mtpsim.logs import Answers, read_logs
+from verification.damaged_experiments import TINY
+
+TIMINGS = '{"timings": {"predicted_n": %s, "draft_n": 12, "draft_n_accepted": 4}}'
+AIPERF = (
+    '{"metrics": {}, "spec_decode_acceptance": {"num_accepted_draft_tokens": 45, '
+    '"num_draft_tokens": 60, "num_spec_steps": 15, "num_spec_tokens": 4, "completion_tokens": %s}}'
+)
+CHUNKS = AIPERF.replace(
+    "{}", '{"inter_chunk_latency": {"value": [20.5, %s], "unit": "ms"}}'
+).replace('": %s}}', '": 60}}')
+SUMMARY = (
+    '{"id": "a", "usage": {"completion_tokens": 60}, "metrics": {"speculative_decoding": '
+    '{"acceptance_histogram_by_draft_length": {"%s": [14, 11, 1, 4, 1]}, "num_spec_steps": 31, '
+    '"mean_acceptance_length": 1.9355, "num_accepted_draft_tokens": 29, "num_draft_tokens": 124}}}'
+)
+SCRAPE = """\
+vllm:spec_decode_num_drafts_total{engine="0"} 129.0
+vllm:spec_decode_num_draft_tokens_total{engine="0"} 258.0
+vllm:spec_decode_num_accepted_tokens_total{engine="0"} 99.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="0"} 99.0
+vllm:spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"} %s
+"""
+LOGS = [
+    (TIMINGS % 2**64, None, "beyond any log"),
+    (TIMINGS % ("1" + "0" * 400), None, "beyond any log, of 400 digits"),
+    (TIMINGS.replace("12", str(10**12)) % 60, None, "over 64 a round, more than any"),
+    (AIPERF % 10**30, None, "beyond any log"),
+    (AIPERF % 60.5, None, "'completion_tokens' is 60.5; it must be a whole number"),
+    (SCRAPE % "1e999", None, "'accepted_tokens_per_pos' is inf; it must be a whole number"),
+    (SCRAPE % "0.5", None, "'accepted_tokens_per_pos' is 0.5"),
+    (
+        SUMMARY % ("9" * 5000),
+        "vllm-requests",
+        "the histogram by draft length must be a table of lengths",
+    ),
+    (
+        SUMMARY.replace("_by_draft_length", "") % ("9" * 5000),
+        "vllm-requests",
+        "entries are 0, 1, 2",
+    ),
+    (CHUNKS % 1e300, None, "a time of 1e+300 ms is beyond any log"),
+    ("a line of text\n", "csv", "log:1: has no column 'request'"),
+    ("", "csv", "log:1: has no column 'request'"),
+    ("request,accepted\na," + "1" * 200_000, "csv", "log:2: is no line of a CSV file: field"),
+]
+
+
+@pytest.mark.parametrize(("text", "form", "message"), LOGS, ids=range(len(LOGS)))
+def test_a_log(text, form, message, tmp_path):
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs([path], Answers(depth=3), format=form)
+    assert message in str(caught.value)
+
+
+def test_a_metric_of_a_strange_unit_is_no_metric(tmp_path):
+    path = tmp_path / "log"
+    path.write_text(AIPERF.replace("{}", '{"request_latency": {"value": 5, "unit": {}}}', 1) % 60)
+    assert read_logs([path], Answers(depth=4)).accepted.tolist() == [45]
+
+
+def test_a_number_of_thousands_of_digits(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    path.write_text(TINY.replace("100", "1" * 5000))
+    assert main(["check", str(path)]) == 2
+    assert "e.toml: not valid TOML: Exceeds the limit (4300 digits)" in capsys.readouterr().err
+    path.write_text(TINY)
+    for value in ("1" * 5000, "[" * 5000):
+        assert main(["check", str(path), "--set", "latency.target=" + value]) == 2
+        assert "latency.target" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run, its experiment beside it."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "e.toml").write_text(TINY)
+    assert main(["run", str(folder / "e.toml"), "--out", str(folder / "run"), "--quiet"]) == 0
+    return folder, json.loads((folder / "run/result.json").read_text())
+
+
+CHANGES = [
+    lambda point: point["depths"][1].__setitem__("speedup", "fast"),
+    lambda point: point["depths"][1]["speedup"].__setitem__("mean", float("nan")),
+    lambda point: point.__setitem__("depths", {}),
+    lambda point: point["advice"].__setitem__("depth", 10**9),
+    lambda point: point["advice"].__setitem__("depth", "two"),
+    lambda point: point["trial"]["rows"][0]["depths"].clear(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+def test_a_result_changed_deep_inside(change, done, capsys):
+    folder, document = done
+    document = json.loads(json.dumps(document))
+    change(document["points"][0])
+    (folder / "run/result.json").write_text(json.dumps(document))
+    run, file = str(folder / "run"), str(folder / "e.toml")
+    commands = (["show", run], ["run", file, "--out", run], ["export", run, "--to", "sglang"])
+    told = []
+    for command in commands:
+        assert main(command) in (0, 2)  # what it does not use, it does not miss
+        told.append(capsys.readouterr().err)
+    assert any("result.json: is no result document (" in text for text in told)
+    assert "Traceback" not in "".join(told)
+
+
+@pytest.mark.parametrize("title", ["\\u007f", "难易段落中的自适应深度", "\\U0010FFFD"])
+def test_a_title_in_letters_that_the_font_lacks(title, tmp_path, capsys, caplog):
+    path = tmp_path / "e.toml"
+    path.write_text(f'title = "{title}"\n' + TINY, encoding="utf-8")
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "Glyph" not in capsys.readouterr().err
+    assert not caplog.records  # nor a word of the font's weight
+
+
+def test_a_law_so_narrow_that_its_variance_rounds_to_nothing(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    beta = 'model = "beta"\nmean = 0.999999999999\nconcentration = 1e5\ndepth = 2\nslowdown = 1.5'
+    path.write_text(f"[acceptance]\n{beta}\n" + TINY[TINY.index("[latency]") :])
+    assert main(["check", str(path)]) == 0  # warnings are errors here

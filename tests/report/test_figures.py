@@ -1,0 +1,328 @@
+"""The figures of the report: that they draw the right numbers and state the right finding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.image import imread
+
+from mtpsim.report.figures import style
+from mtpsim.report.figures.gallery import (
+    accepted_figure,
+    dependence_figure,
+    latency_figure,
+    marginal_figure,
+    requests_figure,
+    save_plots,
+    speedup_figure,
+    theory_figure,
+)
+from mtpsim.report.figures.round_time import density
+from tests.support.report_example import (
+    EXAMPLES,
+    RATES,
+    document,
+    example_deep,
+    example_grid,
+    example_point,
+    example_result,
+    example_round_times,
+    example_sweep,
+    without_numbers,
+)
+
+
+def texts(figure) -> str:
+    """All that is written on a figure."""
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+    return "\n".join(found)
+
+
+def drawn_lines(axes) -> list[list[float]]:
+    return [np.asarray(line.get_ydata(), float).tolist() for line in axes.lines]
+
+
+class TestFigures:
+    def test_speedup_shows_theory_exact_and_simulation(self):
+        result = example_result(bias=-0.03)
+        figure = speedup_figure(result)
+        lines = drawn_lines(figure.axes[0])
+        cells = [depth["speedup"] for depth in result["points"][0]["depths"]]
+        for field in ("theory", "exact", "mean"):
+            assert any(line == pytest.approx([c[field] for c in cells]) for line in lines)
+        (bars,) = figure.axes[0].containers
+        segments = bars[2][0].get_segments()
+        assert [s[0, 1] for s in segments] == pytest.approx([c["low"] for c in cells])
+        assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
+        assert "Depth 2 is fastest: 1.45x" in texts(figure)
+        assert "closed form\nand exact" not in texts(figure)
+
+    def test_founding_case_draws_the_published_speedups(self):
+        lines = drawn_lines(speedup_figure(example_result()).axes[0])
+        published = [1, 1.395918, 1.540610, 1.524724]
+        assert any(line == pytest.approx(published, abs=1e-6) for line in lines)
+
+    def test_tied_depths_are_said_to_tie(self):
+        assert "may be as fast" in texts(speedup_figure(example_result(relative_half_width=0.1)))
+
+    def test_no_depth_pays(self):
+        result = example_result(round_time=[76, 200, 300, 400])
+        assert "No depth pays" in texts(speedup_figure(result))
+        assert "depth 1 costs" in texts(marginal_figure(result))
+
+    def test_few_points_are_labelled_lines(self):
+        figure = speedup_figure(example_sweep())
+        assert len(figure.axes) == 1
+        assert "noise.cv = 0.4" in texts(figure)
+        assert "closed form" in texts(figure)
+        assert "plain decoding" in texts(figure)
+
+    def test_many_points_lie_along_the_swept_key(self):
+        result = EXAMPLES["long sweep"]
+        axes = speedup_figure(result).axes[0]
+        at_2 = [point["depths"][2]["speedup"]["mean"] for point in result["points"]]
+        assert any(line == pytest.approx(at_2) for line in drawn_lines(axes) if len(line) == 13)
+        assert axes.get_xlabel() == "noise.cv"
+
+    def test_two_keys_make_a_map(self):
+        axes = speedup_figure(example_grid()).axes[0]
+        shown = axes.images[0].get_array()
+        assert shown.shape == (3, 4)
+        best = [point["advice"]["depth"] for point in example_grid()["points"]]
+        assert shown.ravel().tolist() == best
+
+    def test_marginal_bars_reach_the_gain_and_say_whether_it_pays(self):
+        result = example_result()
+        figure = marginal_figure(result)
+        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
+        tops = [bar.get_y() + bar.get_height() for bar in bars.patches]
+        gains = [depth["marginal"]["mean"] for depth in result["points"][0]["depths"][1:]]
+        assert tops == pytest.approx(gains)
+        faces = [bar.get_facecolor() for bar in bars.patches]
+        assert faces[0] == faces[1] != faces[2]
+        assert "Each step pays up to depth 2; depth 3 costs 1.0 %" in texts(figure)
+
+    def test_marginal_interval_across_one_is_undecided(self):
+        figure = marginal_figure(example_result(relative_half_width=0.2))
+        assert texts(figure).count("\ncan't tell") == 2
+
+    def test_accepted_bars_are_shares_of_rounds(self):
+        figure = accepted_figure(example_result())
+        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
+        assert sum(bar.get_height() for bar in bars.patches) == pytest.approx(100, rel=1e-3)
+        assert bars.patches[0].get_height() == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
+        assert "In 20 % of rounds no draft is accepted" in texts(figure)
+
+    def test_latency_rows_mark_the_mean_of_each_depth(self):
+        result = example_result()
+        axes = latency_figure(result, example_round_times(result)).axes[0]
+        dots = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+        times = [depth["round_time"]["mean"] for depth in result["points"][0]["depths"]]
+        assert dots == pytest.approx(times)
+        assert len(axes.collections) == len(times)
+
+    def test_constant_time_is_a_vertical_line(self):
+        result = example_result()
+        axes = latency_figure(result, example_round_times(result, cv=0)).axes[0]
+        places = [c.get_segments()[0][:, 0].tolist() for c in axes.collections]
+        assert places == [[t, t] for t in (76, 98, 118, 139)]
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_every_kind_of_result_becomes_six_pictures(self, name, tmp_path):
+        result = EXAMPLES[name]
+        paths = save_plots(result, example_round_times(result), tmp_path / "plots")
+        assert [path.name for path in paths] == [
+            "speedup.png",
+            "marginal.png",
+            "accepted.png",
+            "theory.png",
+            "dependence.png",
+            "latency.png",
+        ]
+        for path in paths:
+            assert imread(path).std() > 0.02
+
+    def test_nothing_simulated_still_draws(self, tmp_path):
+        bare = without_numbers(example_result())
+        assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 6
+        assert "nan" not in texts(speedup_figure(bare)) + texts(marginal_figure(bare))
+
+    def test_without_samples_there_is_no_latency_plot(self, tmp_path):
+        assert len(save_plots(example_result(), [], tmp_path)) == 5
+
+    def test_documents_of_earlier_versions_still_draw(self, tmp_path):
+        old = example_result()
+        for point in old["points"]:
+            del point["trial"], point["diagnostics"]
+        assert len(save_plots(old, [], tmp_path)) == 3
+
+    def test_titles_are_not_mathematics(self, tmp_path):
+        result = example_result()
+        result["experiment"]["title"] = r"costs $5 \frac and $6"
+        assert save_plots(result, [], tmp_path)
+
+
+class TestDrawing:
+    def test_labels_are_spread_no_more_than_needed(self):
+        ends, heights = np.array([0.0, 0.1, 0.1, 5.0]), np.full(4, 1.0)
+        places = style.spread(ends, heights)
+        assert (np.diff(places) >= 1 - 1e-12).all()
+        assert places[3] == 5
+        assert places[:3].mean() == pytest.approx(ends[:3].mean())
+
+    def test_a_heap_of_labels_stays_below_the_top_and_leaves_the_others(self):
+        heights = np.full(4, 1.0)
+        places = style.below(6.0, style.spread(np.array([0.0, 5.6, 5.8, 5.9]), heights), heights)
+        assert places == pytest.approx([0, 3.5, 4.5, 5.5])
+        far = np.array([0.0, 1.5])
+        assert style.below(6.0, far, heights[:2]) == pytest.approx(far)
+
+    def test_density_peaks_where_the_sample_does(self):
+        sample = np.random.default_rng(3).normal(100, 5, 20_000)
+        grid = np.linspace(70, 130, 400)
+        found = density(sample, grid)
+        wanted = np.exp(-0.5 * ((grid - 100) / 5) ** 2)
+        # Relative error of the peak: sd (2 sqrt(pi) n h f)^-1/2 = 1.7 %, bias 0.8 %.
+        # Four standard errors.
+        assert np.abs(found - wanted).max() < 0.07
+        assert found.max() == 1
+
+
+class TestTheory:
+    def test_one_point_shows_every_definition_and_weightings_that_differ(self):
+        result = example_result()
+        figure = theory_figure(result)
+        rows = result["points"][0]["trial"]["rows"]
+        lines = drawn_lines(figure.axes[0])
+        for row in rows:
+            errors = [100 * entry["speedup_error"]["mean"] for entry in row["depths"]]
+            drawn = any(line == pytest.approx(errors) for line in lines)
+            assert drawn or row["weighting"] == "every-position"  # here the same as round-pooled
+        written = texts(figure)
+        for name in ("as the file states", "pooled A / D", "p1 alone", "mean of requests"):
+            assert name in written
+        assert "every position" not in written
+        assert "holds at every depth" in written
+        assert "within 0.5 %" in written
+
+    def test_a_failure_is_the_heading(self):
+        result = example_result()
+        error = result["points"][0]["depths"][3]["theory_error"]
+        error.update(mean=-0.0691, verdict="fails")
+        assert "promises 6.91 % too little at depth 3" in texts(theory_figure(result))
+
+    def test_a_sweep_of_one_key_has_a_line_a_depth_of_two_a_map_of_more_a_list(self):
+        sweep = example_sweep()
+        figure = theory_figure(sweep)
+        at_2 = [100 * point["depths"][2]["theory_error"]["mean"] for point in sweep["points"]]
+        assert any(line == pytest.approx(at_2) for line in drawn_lines(figure.axes[0]))
+        assert "depth 2" in texts(figure)
+        grid = theory_figure(example_grid())
+        (image,) = grid.axes[0].images
+        assert image.get_array().shape == (3, 4)
+        in_step = example_grid()
+        in_step["points"] = in_step["points"][:5]  # no grid any more: a list
+        assert not theory_figure(in_step).axes[0].images
+        assert "depth" in texts(theory_figure(in_step))
+
+    def test_a_swept_tolerance_is_that_of_each_point(self):
+        within = [0.001, 0.004, 0.02]
+        points = [example_point({"simulation.epsilon": e}, seed=n) for n, e in enumerate(within)]
+        figure = theory_figure(document(points))
+        assert "Grey: within 0.1 % to 2 %" in texts(figure)
+        (band,) = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
+        assert {(e, sign * 100 * e) for e in within for sign in (1, -1)} <= corners
+
+    def test_theory_says_off_where_plain_decoding_is_fastest(self):
+        slow = {"round_time": [76, 200, 300, 400]}
+        points = [
+            example_point({"latency.batch": batch, "latency.cached": cached}, **more)
+            for cached, more in ((0, {}), (9, slow))
+            for batch in (1, 64)
+        ]
+        crossed = texts(theory_figure(document(points)))
+        assert crossed.count("off") == 2 + 1  # two cells, and the note
+        assert crossed.count(", d2") == 2
+        in_step = texts(theory_figure(document([points[0], points[3]])))
+        assert (in_step.count("off"), in_step.count("depth 2, ")) == (1, 1)
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("figure", [theory_figure, dependence_figure])
+    def test_every_example_is_drawn_with_numbers_and_without(self, name, figure):
+        for result in (EXAMPLES[name], without_numbers(EXAMPLES[name])):
+            assert figure(result).axes
+
+
+def speeds(p1, p50, p99):
+    """A point whose requests go at these speeds, at every depth."""
+    cells = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
+    point = example_point()
+    for depth in point["depths"]:
+        depth["request_speed"] = {share: {"mean": mean} for share, mean in cells.items()}
+    return point
+
+
+class TestRequests:
+    @pytest.mark.parametrize(
+        ("points", "heading"),
+        [
+            ([(8, 10, 12)], "At depth 2, 1 % of requests go 20 % slower than the median"),
+            ([(10, 10, 10)], "At depth 2, requests go as fast as each other"),
+            (
+                [(8, 10, 12), (6, 10, 12)],
+                "At each point's best depth, 1 % of requests go 20 to 40 % slower than the median",
+            ),
+            ([(None, None, None)], "How fast single requests go"),
+        ],
+    )
+    def test_the_heading_is_how_far_the_slowest_are_behind(self, points, heading):
+        figure = requests_figure(document([speeds(*point) for point in points]))
+        (found,) = (text for text in figure.texts if text.get_gid() == "heading")
+        assert found.get_label() == heading
+
+    def test_many_depths_have_their_numbers_above_the_bars(self):
+        deep = example_deep()
+        for depth in deep["points"][0]["depths"]:
+            depth["request_speed"] = speeds(8, 100, 120)["depths"][0]["request_speed"]
+        beside = requests_figure(document([speeds(8, 100, 120)])).axes[0].texts
+        above = requests_figure(deep).axes[0].texts
+        assert [{text.xy[1] for text in texts} for texts in (beside, above)] == [{100}, {120}]
+        assert len(above) == 17
+
+
+class TestDependence:
+    def test_autocorrelation_with_intervals_and_what_lasts(self):
+        result = example_result()
+        figure = dependence_figure(result)
+        found = result["points"][0]["diagnostics"]
+        lines = drawn_lines(figure.axes[0])
+        assert any(line == pytest.approx(found["autocorrelation"]["mean"]) for line in lines)
+        assert any(line == pytest.approx([0.1, 0.1]) for line in lines)
+        (bars,) = figure.axes[0].containers
+        low = [s[0, 1] for s in bars[2][0].get_segments()]
+        assert low == pytest.approx(found["autocorrelation"]["low"])
+        assert "would be 3 times too narrow" in texts(figure)
+        assert "lasts for good" in texts(figure)
+
+    def test_rates_by_position_for_each_depth_or_p1_for_each_point(self):
+        figure = dependence_figure(example_result())
+        lines = drawn_lines(figure.axes[1])
+        assert [len(line) for line in lines] == [1, 2, 3]
+        assert "Right: the fainter, the smaller the depth." in texts(figure)
+        alike = example_result()
+        for entry in alike["points"][0]["diagnostics"]["rates_by_depth"]:
+            entry["mean"] = [0.8, 0.7, 0.6][: entry["depth"]]
+        assert "Right: all depths measure the same rates." in texts(dependence_figure(alike))
+        sweep = dependence_figure(example_sweep())
+        assert [len(line) for line in drawn_lines(sweep.axes[1])] == [3, 3, 3]
+        assert "noise.cv = 0.4" in texts(sweep)
+
+    def test_counts_that_never_vary_are_said(self):
+        figure = dependence_figure(without_numbers(example_result()))
+        assert "counts never vary" in texts(figure)
+        assert "as good as independent" in texts(figure)

@@ -1,0 +1,379 @@
+"""The page of a result: whole, alone, safe, the same each time, and with the document's numbers."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import html5lib
+import pytest
+from rich.console import Console
+
+import mtpsim
+from mtpsim.report.document import fixed, plus_minus, shared_decimals
+from mtpsim.report.figures.gallery import figures, speedup_figure
+from mtpsim.report.figures.style import PALE
+from mtpsim.report.html.page import LOOK, render_page
+from mtpsim.report.html.svg import VARIABLES, picture
+from mtpsim.report.tables.result import render
+from tests.report.test_policies import FILE as POLICIES
+from tests.results.test_uncertainty import HEAD, KNOWN, SETS
+from tests.support.examples import independent, linear
+from tests.support.report_example import (
+    EXAMPLES,
+    document,
+    example_point,
+    example_result,
+    example_round_times,
+    example_sweep,
+    without_numbers,
+)
+
+STATED = mtpsim.load("experiments/article.toml")
+UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
+BATCH = f"""
+title = "by batch"
+{independent(0.75, 0.7)}
+{linear(6, 0.02, 2)}
+[simulation]
+requests = 100
+[sweep]
+"latency.batch" = [1, 64, 1024]
+"""
+SIMULATED = {"policies": POLICIES, "uncertain": UNCERTAIN, "batch": BATCH}
+WRITTEN = ("one", "deep", "sweep", "long sweep", "grid", "no exact solution")
+SVG = "{http://www.w3.org/2000/svg}svg"
+HOSTILE = "</script></title><img src=x onerror=alert(1)> {{7*7}} {% raw %} & \x00\x1b"
+DEPTHS = "Depths, the one to run marked"
+KEYS = {
+    "policies": {"policies", "requests", "variance", "diagnostics"},
+    "uncertain": {"uncertainty", "robust", "requests"},
+    "batch": {"batches", "each", "points"},
+    "one": {"advice", "depths", "trial", "pictures", "diagnostics"},
+    "sweep": {"points", "trial", "each", "warnings"},
+}
+
+
+def page(result, times=(), experiment=STATED):
+    return render_page(result, experiment, figures(result, times))
+
+
+@cache
+def simulated(name):
+    experiment = mtpsim.parse(SIMULATED[name])
+    return experiment, mtpsim.run(experiment)
+
+
+@cache
+def made(name):
+    """The page of an example, and the document."""
+    if name in SIMULATED:
+        experiment, result = simulated(name)
+        return page(result.document, result.round_times, experiment), result.document
+    times = example_round_times(EXAMPLES[name]) if name == "one" else ()
+    return page(EXAMPLES[name], times), EXAMPLES[name]
+
+
+@cache
+def tree(name):
+    return html5lib.parse(made(name)[0], namespaceHTMLElements=False)
+
+
+def text_of(element):
+    return " ".join("".join(element.itertext()).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def rows_of(table):
+    """Texts of the body's cells, without the mark."""
+    rows = [[text_of(cell) for cell in row] for row in table.findall("tbody/tr")]
+    return [[cell.removeprefix("▸marked: ") for cell in row] for row in rows]
+
+
+def captioned(root, caption):
+    (table,) = (t for t in root.iter("table") if text_of(t.find("caption")) == caption)
+    return table
+
+
+@pytest.fixture(params=[*WRITTEN, *SIMULATED])
+def name(request):
+    return request.param
+
+
+def test_it_is_html_without_an_error(name):
+    strict = html5lib.HTMLParser(strict=True)
+    assert strict.parse(made(name)[0]) is not None
+    with pytest.raises(html5lib.html5parser.ParseError):
+        strict.parse(made(name)[0].replace("</section>", "", 1))
+
+
+def test_nothing_is_fetched_and_nothing_runs(name):
+    tags = {element.tag for element in tree(name).iter() if isinstance(element.tag, str)}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for element in tree(name).iter():
+        for key, value in element.attrib.items():
+            assert not str(key).startswith("on")
+            if str(key) in ("src", "href", "srcset", "action"):
+                assert value.startswith(("#", "data:image/png;base64,")), value
+    assert not re.search(r"@import|url\((?!#)", made(name)[0])
+    assert "default-src 'none'" in made(name)[0]
+
+
+def test_ids_are_unique_and_pointers_lead_to_them(name):
+    ids = [element.get("id") for element in tree(name).iter() if element.get("id")]
+    assert len(ids) == len(set(ids))
+    pointers = set(re.findall(r"url\(#([^)]+)\)", made(name)[0]))
+    for element in tree(name).iter():
+        pointers.add(element.get("aria-labelledby") or ids[0])
+        href = element.get("href") or ""
+        pointers |= {href[1:]} if href.startswith("#") else set()
+    assert len(pointers) > 5
+    assert pointers <= set(ids)
+
+
+def test_headings_are_in_order_and_pictures_say_what_they_show(name):
+    levels = [int(e.tag[1]) for e in tree(name).iter() if re.fullmatch(r"h\d", str(e.tag))]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    pictures = list(tree(name).iter(SVG))
+    assert len(pictures) == len(list(tree(name).iter("figure"))) >= 5
+    for figure in tree(name).iter("figure"):
+        (drawn,) = figure.iter(SVG)
+        assert drawn.get("role") == "img"
+        assert text_of(figure.find("h3")).rstrip(".") in drawn.get("aria-label")
+
+
+def test_what_scrolls_can_be_reached_and_has_a_name(name):
+    boxes = [e for e in tree(name).iter("div") if (e.get("class") or "").startswith("scroll")]
+    assert len(boxes) >= len(list(tree(name).iter("table")))
+    for box in boxes:
+        assert box.get("tabindex") == "0"
+        assert box.get("aria-label") or box.get("aria-labelledby")
+    assert tree(name).get("lang") == "en"
+
+
+@pytest.mark.parametrize("which", KEYS)
+def test_every_part_of_the_document_has_its_section(which):
+    keys = {section.get("id") for section in tree(which).iter("section")}
+    assert keys >= KEYS[which] | {"assumptions", "intervals", "provenance", "again"}
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", made(which)[0], flags=re.S).split()
+
+
+def test_advice_stands_first_with_its_why():
+    advice = EXAMPLES["one"]["points"][0]["advice"]
+    first = next(tree("one").iter("section"))
+    assert text_of(first).startswith(f"Advice {advice['sentence']} Why: {advice['why']}")
+
+
+@pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])
+def test_depth_table_has_the_documents_numbers(which):
+    point = made(which)[1]["points"][0]
+    table = captioned(tree(which), DEPTHS)
+    heads, rows = [text_of(th) for th in table.iterfind("thead/tr/th")], rows_of(table)
+    assert len(rows) == len(point["depths"])
+    digits = shared_decimals([depth["speedup"] for depth in point["depths"]])
+    lengths = shared_decimals([depth["accept_length"] for depth in point["depths"]])
+    for row, depth in zip(rows, point["depths"], strict=True):
+        assert row[0] == str(depth["depth"])
+        row = dict(zip(heads, row, strict=True))
+        assert row["accept length"] == plus_minus(depth["accept_length"], lengths)
+        assert row["speedup"] == plus_minus(depth["speedup"], digits)
+        assert float(row["speedup"].split()[0]) == pytest.approx(
+            depth["speedup"]["mean"], abs=0.51 * 10**-digits
+        )
+        assert row["speedup, exact"] == fixed(depth["speedup"]["exact"], digits)
+        assert row["speedup, theory"] == fixed(depth["speedup"]["theory"], digits)
+        assert row["theory verdict"] == ((depth["theory_error"] or {}).get("verdict") or "-")
+
+
+def test_a_narrow_window_shows_what_decides():
+    """The rest of a table may need to be scrolled to."""
+    heads = [text_of(th) for th in captioned(tree("one"), DEPTHS).iterfind("thead/tr/th")]
+    assert heads[:4] == ["depth", "speedup", "advice", "theory verdict"]
+    rows = rows_of(captioned(tree("one"), DEPTHS))
+    assert max(sum(map(len, row[:4])) for row in rows) <= 40
+    assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
+
+
+def test_the_depth_to_run_is_marked():
+    table = captioned(tree("one"), DEPTHS)
+    marked = [row for row in table.findall("tbody/tr") if "marked" in text_of(row)]
+    assert [row.get("class") for row in marked] == ["best"]
+    assert text_of(marked[0]).startswith("▸marked: 2")
+
+
+def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
+    trial = EXAMPLES["one"]["points"][0]["trial"]
+    rows = {
+        row[0]: row for row in rows_of(captioned(tree("one"), "Error of the predicted speedup, %"))
+    }
+    survival = next(row for row in trial["rows"] if row["definition"] == "survival")
+    shown = rows["survival as if conditional"][1:]
+    for cell, entry in zip(shown, survival["depths"], strict=True):
+        error = entry["speedup_error"]
+        assert float(cell.split()[0]) == pytest.approx(100 * error["mean"], abs=0.051)
+        assert cell.split()[1] == error["verdict"]
+    point = made("uncertain")[1]["points"][0]
+    worst = rows_of(captioned(tree("uncertain"), "Each depth in its worst scenario"))
+    losses = [100 * depth["regret"]["mean"] for depth in point["robust"]["depths"]]
+    assert [float(row[1]) for row in worst] == pytest.approx(losses, abs=0.0051)
+    inputs = rows_of(captioned(tree("uncertain"), "Inputs, by what it is worth to know them"))
+    worth = [100 * entry["worth"] for entry in point["uncertainty"]["inputs"]]
+    assert [float(row[-1]) for row in inputs] == pytest.approx(worth, abs=0.0051)
+
+
+def test_points_of_a_sweep_have_their_advice_and_details():
+    sweep = EXAMPLES["sweep"]
+    table = captioned(tree("sweep"), "Best depth of every point")
+    assert [row[-1] for row in rows_of(table)] == [p["advice"]["sentence"] for p in sweep["points"]]
+    folded = [text_of(d.find("summary")) for d in tree("sweep").iter("details")]
+    assert folded[:3] == [f"noise.cv = {cv}" for cv in ("0", "0.1", "0.4")]
+    assert "(noise.cv = 0.4)" in text_of(tree("sweep"))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # control characters have none
+def test_what_is_typed_stays_text():
+    result = example_sweep()
+    result["experiment"]["title"] = HOSTILE
+    result["warnings"] = [f"beware of {HOSTILE}"]
+    result["provenance"] = {"seed": 1, "command": ["mtpsim", "run", HOSTILE]}
+    for point in result["points"]:
+        point["set"] = {f"a.{HOSTILE}": HOSTILE}
+    text = page(result)
+    html5lib.HTMLParser(strict=True).parse(text)
+    root = html5lib.parse(text, namespaceHTMLElements=False)
+    shown = HOSTILE.replace("\x00\x1b", "\N{REPLACEMENT CHARACTER}" * 2)
+    assert text_of(root.find(".//h1")) == shown
+    assert f"beware of {shown}" in text_of(root)
+    assert not list(root.iter("img"))
+    assert not list(root.iter("script"))
+    assert "{{7*7}}" in text
+    assert "49" not in text_of(root.find(".//h1"))
+
+
+def test_the_experiment_is_there_to_be_run_again():
+    (code,) = (
+        "".join(box.itertext()).strip()
+        for box in tree("uncertain").iter("div")
+        if box.get("aria-label") == "experiment.toml"
+    )
+    experiment, result = simulated("uncertain")
+    again = mtpsim.parse(code)
+    assert again.raw() == experiment.raw()
+    assert result.document["provenance"]["kernels"] in text_of(tree("uncertain"))
+
+
+def test_the_same_document_gives_the_same_page():
+    times = example_round_times(EXAMPLES["one"])
+    assert page(copy.deepcopy(EXAMPLES["one"]), times) == made("one")[0]
+    assert page(example_result(seed=2), times) != made("one")[0]
+
+
+def test_colours_of_pictures_are_those_of_the_page():
+    file = io.StringIO()
+    speedup_figure(EXAMPLES["one"]).savefig(file, format="svg")
+    assert set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
+    drawn = picture("x", speedup_figure(EXAMPLES["one"])).svg
+    assert not set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", drawn))
+    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    for variable in set(re.findall(r"var\((--[a-z-]+)\)", "".join(made(n)[0] for n in WRITTEN))):
+        assert look.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
+
+
+def luminance(color):
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_words_can_be_read_in_every_scheme():
+    """WCAG 2 AA: 4.5 for text, 3 for lines and markers."""
+    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    schemes = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", look, re.S)
+    ]
+    assert len(schemes) == 2
+    assert schemes[0].keys() == schemes[1].keys()
+    assert "@media screen and (prefers-color-scheme: dark) {" in look  # what is printed is light
+    for colors in schemes:
+        words = [n for n in colors if n.endswith("-text") and not n.startswith("paper")]
+        for word in [*words, "ink", "quiet", "link"]:
+            for ground in ("paper", "raised", "chosen"):
+                assert contrast(colors[word], colors[ground]) >= 4.5, (word, ground)
+        for line in ("blue", "vermilion", "green", "grey", "ink"):
+            assert contrast(colors[line], colors["paper"]) >= 3, line
+    assert contrast(PALE, "#FFFFFF") < 3
+
+
+def test_a_thousand_points_stay_a_page_of_a_few_megabytes():
+    result = example_sweep([n / 1000 for n in range(1000)])
+    text = page(result)
+    assert len(text.encode()) < 3_000_000
+    root = html5lib.parse(text, namespaceHTMLElements=False)
+    assert len(rows_of(captioned(root, "Best depth of every point"))) == 1000
+    assert "result.csv" in text_of(root)
+    assert sum(e.get("class") == "scroll tall" for e in root.iter("div")) == 2
+
+
+def test_documents_with_little_in_them_have_a_page():
+    old = document([example_point()])
+    for key in ("trial", "diagnostics"):
+        del old["points"][0][key]
+    for result in (old, without_numbers(example_result()), without_numbers(example_sweep())):
+        text = page(result)
+        html5lib.HTMLParser(strict=True).parse(text)
+        shown = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", text, flags=re.S)
+        assert not re.search(r"\bnan\b|\bNone\b", shown)
+
+
+def test_a_merged_run_says_of_which_seeds_it_is():
+    result = example_result()
+    result["provenance"] = {"merged": [{"run": "a&b", "seed": 5}, {"run": "c", "seed": 6}]}
+    result["complete"], result["failures"] = False, ["a worker died"]
+    shown = text_of(html5lib.parse(page(result), namespaceHTMLElements=False))
+    assert "a&b, seed 5 c, seed 6" in shown
+    assert "interrupted before it was complete" in shown
+    assert "failed: a worker died" in shown
+    assert json.dumps(result["provenance"]["merged"]) not in shown
+
+
+def test_a_break_even_rate_above_1_is_none():
+    result = example_result()
+    for depth, rate in enumerate((0.2894, 1.0, 1.45), 1):
+        result["points"][0]["depths"][depth]["break_even_rate"] = rate
+    table = captioned(html5lib.parse(page(result), namespaceHTMLElements=False), DEPTHS)
+    heads = [text_of(head) for head in table.findall("thead/tr/th")]
+    found = [row[heads.index("break-even p")] for row in rows_of(table)]
+    assert found == ["-", "0.289", "1.000", "none"]
+    file = io.StringIO()
+    render(result, Console(file=file, width=140))
+    assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [1, 0]
+
+
+def test_what_a_narrow_window_cuts_has_a_shadow_there():
+    """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
+    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
+    assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
+        ("over", "local"),
+        ("past", "local"),
+        ("before", "scroll"),
+        ("after", "scroll"),
+    ]
+    assert len(re.findall(r"--shade: #0\w+;", look)) == 2  # light and dark
+    for name in WRITTEN:
+        tables = [
+            div.find("table") for div in tree(name).iter("div") if "scroll" in div.get("class", "")
+        ]
+        assert sum(found is not None for found in tables) == len(list(tree(name).iter("table")))

@@ -1,0 +1,402 @@
+"""The report room: tables at any width, tidy rows, progress, and figures with the right data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mtpsim.cli.main import main
+from mtpsim.report import progress as progress_room
+from mtpsim.report.document import (
+    bracketed,
+    fixed,
+    level,
+    plus_minus,
+    shared_decimals,
+    short_names,
+)
+from mtpsim.report.rows import columns, rows, write_csv
+from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.result import render
+from mtpsim.report.tables.terminal import console_on
+from tests.support.report_example import (
+    EXAMPLES,
+    document,
+    example_point,
+    example_result,
+    example_sweep,
+    without_numbers,
+)
+
+
+def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
+    file = io.StringIO()
+    render(result, Console(file=file, width=width, **options))
+    return file.getvalue()
+
+
+class TestTable:
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
+    def test_no_line_is_wider_than_the_terminal(self, name, width):
+        text = printed(EXAMPLES[name], width, force_terminal=True, color_system=None)
+        assert max(map(len, text.splitlines())) <= width
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 170])
+    def test_beyond_a_terminal_no_value_is_cut_off(self, name, width):
+        text = printed(EXAMPLES[name], width)
+        assert "…" not in text
+        if width >= 80:
+            assert max(map(len, text.splitlines())) <= width
+
+    @pytest.mark.parametrize("width", [60, 80, 100])
+    def test_a_wide_sweep_keeps_its_values_whole(self, width):
+        keys = "latency.noise.persistence", "acceptance.correlation", "theory.measured_at"
+        points = [
+            example_point(dict.fromkeys(keys, value), relative_half_width=0.002)
+            for value in (0.125, 0.625)
+        ]
+        text = printed(document(points), width).partition("All 2 points")[2]
+        assert max(map(len, text.splitlines())) <= max(width, 84)  # what long names of keys take
+        row = next(x for x in text.splitlines() if x.count("0.625") == 3)
+        best = points[1]["depths"][2]["speedup"]
+        assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
+
+    def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
+        text = printed(example_result(relative_half_width=2.0), 200)
+        row = next(x for x in text.splitlines() if x.startswith("     2"))
+        assert " 1.54 " in row
+
+    def test_a_swept_confidence_is_that_of_its_point(self):
+        whole = {"simulation": {"confidence": 0.9}}
+        points = [example_point(p) for p in ({"simulation.confidence": 0.6}, whole, {})]
+        text = printed(document(points))
+        assert re.findall(r"(\d+ %) intervals", text) == ["60 %", "90 %", "95 %"]
+        assert level(document(points)) == "60 % to 95 %"
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    @pytest.mark.parametrize("width", [60, 80, 100, 140])
+    def test_each_depth_is_one_line(self, name, width):
+        """A wrapped cell would put a fragment on a line that does not start with a depth."""
+        text = printed(EXAMPLES[name], width)
+        body = re.findall(r"─\n((?:.+\n)+)", text)
+        assert body
+        for table in body:
+            for line in table.splitlines():
+                plugged = re.match(r" (▸|  ?)? *(as the|cond|surv|pool|p1 alone)", line)
+                assert plugged or re.match(r" *(▸ )?[\d.]+ ", line), line
+
+    def test_plain_text_has_the_numbers_the_mark_and_the_advice(self):
+        result = example_result()
+        text = printed(result)
+        best = result["points"][0]["depths"][2]
+        row = next(line for line in text.splitlines() if line.strip().startswith("▸ 2"))
+        for number in ("1.541", bracketed(best["speedup"], 3), "holds", "0.459"):
+            assert number in row
+        assert result["points"][0]["advice"]["sentence"] in text
+        assert "\x1b" not in text
+
+    def test_wide_table_has_theory_and_exact_of_everything(self):
+        header = printed(example_result(), 200)
+        assert header.count("exact") == 2
+        assert header.count("theory") == 5
+        assert "essential" in header
+
+    @pytest.mark.parametrize("key", ["NO_COLOR", None])
+    def test_colour_only_where_wanted(self, monkeypatch, key):
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if key:
+            monkeypatch.setenv(key, "1")
+        text = printed(example_result(), force_terminal=True, color_system="standard")
+        assert ("\x1b[32m" in text or "\x1b[1;32m" in text) == (key is None)
+
+    @pytest.mark.parametrize("name", EXAMPLES)
+    def test_missing_numbers_are_dashes(self, name):
+        text = printed(without_numbers(EXAMPLES[name]))
+        assert not re.search(r"(?i:\bnan\b|inf\b)|None", text)
+        assert re.search(r" - ", text)
+
+    def test_ascii_console_gets_ascii(self):
+        raw = io.BytesIO()
+        file = io.TextIOWrapper(raw, encoding="ascii", errors="strict")
+        render(example_sweep(), Console(file=file, width=100))
+        file.flush()
+        assert b"> 2" in raw.getvalue()
+        assert b"+-" in raw.getvalue()
+
+    def test_sweep_summary_names_points_and_verdicts(self):
+        summary = printed(example_sweep()).partition("All 3 points")[2]
+        assert "noise.cv" in summary
+        assert [line.split()[0] for line in summary.splitlines() if "[" in line] == [
+            "0",
+            "0.1",
+            "0.4",
+        ]
+        assert summary.count("fails") == 2
+
+    def test_a_sweep_says_its_answer_and_leaves_quantiles_to_the_page(self, monkeypatch):
+        monkeypatch.setattr(
+            "mtpsim.report.tables.result.tail_sentence", lambda _: "1 s in the middle."
+        )
+        text, alone = printed(example_sweep()), printed(example_result())
+        assert f"{sweep_heading(example_sweep())}." in text
+        assert ("in the middle" in alone, "in the middle" in text) == (True, False)
+
+    def test_long_sweep_is_summed_up_and_keeps_its_warnings(self):
+        text = printed(EXAMPLES["long sweep"])
+        assert len(re.findall(r"^ +best +theory *$", text, re.M)) == 1
+        assert "even p" not in text
+        assert "warning: the round time varies by 40 %" in text
+        assert "(noise.cv = 1.2)" in " ".join(text.split())
+
+    def test_definitions_stand_side_by_side(self):
+        result = example_result()
+        text = printed(result)
+        rows = result["points"][0]["trial"]["rows"]
+        survival = next(r for r in rows if r["definition"] == "survival")
+        line = next(x for x in text.splitlines() if "survival as if conditional  " in x)
+        for entry in survival["depths"][1:]:
+            assert f"{100 * entry['speedup_error']['mean']:+.1f}" in line
+        assert "▸ as the file states" in text
+        assert "mean of requests" in text
+        assert "every position" not in text  # the same here as over rounds
+        assert "3x too narrow" in text
+        assert "10 % of the variance" in text
+        assert "Conditional rates rise by 0.020" in text
+        assert "p1 falls from 0.790 at depth 1 to 0.770 at depth 3" in text
+
+    def test_sweep_shows_what_each_definition_would_have_cost(self):
+        text = printed(example_sweep()).partition("Closed form's speedup off by")[2]
+        assert "survival  pooled" in text
+        assert "judged together, 9 of them (Holm)" in text
+
+    def test_sweep_names_depth_0_where_it_wins(self):
+        on = example_point({"latency.batch": 1})
+        off = example_point({"latency.batch": 1024}, round_time=[76, 200, 300, 400])
+        assert (on["advice"]["depth"], off["advice"]["depth"]) == (2, 0)
+        text = printed(document([on, off])).partition("Closed form's speedup off by")[2]
+        first, last = re.findall(r"^ +(?:1|1024)  .*$", text, re.M)
+        assert first.split()[1] == "2"
+        assert last.split()[1:] == ["0", "(off)", *(len(first.split()) - 2) * ["-"]]
+
+    def test_state_of_the_run_is_told(self):
+        point = example_point(relative_half_width=0.05)
+        assert "precision not reached" in printed(document([{**point, "precision_reached": False}]))
+        assert "precision" not in printed(document([{**point, "precision_reached": None}]))
+        assert "interrupted" in printed(document([{**point, "interrupted": True}]))
+        text = " ".join(printed(document([point], warnings=["the machine is warm"])).split())
+        assert "undecided at depth 1, 2, 3; 12,000 more requests" in text
+        assert "warning: the machine is warm" in text
+
+    def test_titles_are_not_markup(self):
+        result = example_result()
+        result["experiment"]["title"] = "[red]odd[/] $x_"
+        assert "[red]odd[/] $x_" in printed(result)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("half", "text"),
+        [
+            (0.0015, "1.541 [1.539, 1.542]"),
+            (0.2, "1.5 [1.3, 1.7]"),
+            (0.0, "1.5406"),
+            (30, "2 [-28, 32]"),
+        ],
+    )
+    def test_digits_come_from_the_width(self, half, text):
+        cell = {"mean": 1.5406, "low": 1.5406 - half, "high": 1.5406 + half}
+        assert bracketed(cell, shared_decimals([cell, None])) == text
+
+    def test_a_column_shares_the_digits_of_its_narrowest_interval(self):
+        cells = [{"mean": 1, "low": 0.9, "high": 1.1}, {"mean": 1, "low": 0.99, "high": 1.01}]
+        rounding = {"mean": 118, "low": 118 - 2e-7, "high": 118 + 2e-7}  # slopes by differences
+        assert shared_decimals([*cells, {"mean": 1, "low": 1, "high": 1 + 1e-15}, rounding]) == 2
+        assert plus_minus(rounding, 2) == "118.00"
+
+    def test_missing_and_negative_zero(self):
+        assert bracketed(None, 2) == plus_minus({"mean": None}, 2) == fixed(float("nan"), 1) == "-"
+        assert fixed(-0.0001, 2) == "0.00"
+        assert plus_minus({"mean": 1, "low": None, "high": None}, 1) == "1.0"
+
+    def test_short_names_stay_distinct(self):
+        assert short_names(["latency.noise.cv", "acceptance.mean"]) == {
+            "latency.noise.cv": "noise.cv",
+            "acceptance.mean": "mean",
+        }
+        clash = ["a.mean", "b.mean"]
+        assert short_names(clash) == dict(zip(clash, clash, strict=True))
+
+
+class TestRows:
+    def test_one_row_a_point_depth_and_quantity(self):
+        tidy = rows(example_sweep())
+        keys = [(r["point"], r["depth"], r["quantity"]) for r in tidy]
+        assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6)
+        assert all(list(r) == columns(example_sweep()) for r in tidy)
+        (row,) = (
+            r
+            for r in tidy
+            if keys[0][0] == r["point"] and r["quantity"] == "break_even_rate" and r["depth"] == 3
+        )
+        assert row["theory"] == pytest.approx(0.7191, abs=5e-5)
+
+    def test_csv_round_trip(self, tmp_path):
+        result = example_sweep()
+        path = write_csv(result, tmp_path / "result.csv")
+        with path.open(newline="") as file:
+            read = list(csv.DictReader(file))
+        wanted = rows(result)
+        assert len(read) == len(wanted)
+        for got, row in zip(read, wanted, strict=True):
+            for name, value in row.items():
+                if value is None:
+                    assert got[name] == ""
+                elif isinstance(value, float):
+                    assert float(got[name]) == value
+                else:
+                    assert got[name] == str(value)
+
+    def test_swept_lists_are_json(self, tmp_path):
+        result = document([example_point({"latency.verify": [90, 104.5]})])
+        with write_csv(result, tmp_path / "r.csv").open(newline="") as file:
+            assert json.loads(next(csv.DictReader(file))["latency.verify"]) == [90, 104.5]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress_room, "time", clock)
+    return clock
+
+
+class TestProgress:
+    def test_short_runs_say_nothing(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(10):
+                clock.now = step * 0.099
+                report.update("", step / 10, step, None, None)
+        assert capsys.readouterr().err == ""
+
+    def test_lines_are_few_and_tell_how_far(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(1001):
+                clock.now = step * 0.1
+                report.update("noise.cv = 0.1", step / 1000, 10 * step, 0.01, 0.001)
+        out, err = capsys.readouterr()
+        lines = err.splitlines()
+        assert out == ""
+        assert lines[0] == "noise.cv = 0.1: 2%, 200 requests, ±1 % (target ±0.1 %)"
+        shares = [int(re.search(r"(\d+)%", line)[1]) for line in lines]
+        assert 5 <= len(lines) <= 10
+        assert min(np.diff(shares)) >= 10
+
+    def test_stuck_runs_show_life(self, clock, capsys):
+        with progress_room.progress() as report:
+            for step in range(100):
+                clock.now = float(step)
+                report.update("", 0.05, step, None, None)
+        assert len(capsys.readouterr().err.splitlines()) == 4
+
+    def test_quiet_says_nothing(self, clock, capsys):
+        with progress_room.progress(quiet=True) as report:
+            clock.now = 100
+            report.update("", 0.5, 1, None, None)
+        assert capsys.readouterr().err == ""
+
+    def test_bar_on_a_terminal_from_many_threads(self):
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=True, width=100)
+        with progress_room.progress(console=console) as report:
+
+            def work(label: str) -> None:
+                for step in range(50):
+                    report.update(label, step / 50, step, 0.02, 0.01)
+
+            threads = [threading.Thread(target=work, args=(f"point {n}",)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            report.update("[b]last", 0.5, 1234, 0.02, 0.01)
+        assert "[b]last" in file.getvalue()
+        assert "1,234 requests, ±2 %" in file.getvalue()
+
+
+def test_importing_the_package_is_cheap():
+    """Neither the package nor what a run needs of it loads rich or matplotlib."""
+    code = (
+        "import sys, mtpsim.report, mtpsim.report.progress, mtpsim.report.rows, "
+        "mtpsim.report.tables.result; "
+        "print({'rich', 'jinja2', 'matplotlib', 'numba', 'scipy'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+class TestWidth:
+    """How wide tables are: COLUMNS, else the terminal, else enough for all of them."""
+
+    @staticmethod
+    def console(monkeypatch, columns, terminal):
+        file = io.StringIO()
+        monkeypatch.setattr(file, "isatty", lambda: terminal, raising=False)
+        monkeypatch.setattr(file, "fileno", lambda: 1, raising=False)
+        monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((93, 20)))
+        if columns is None:
+            monkeypatch.delenv("COLUMNS", raising=False)
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        return console_on(file)
+
+    @pytest.mark.parametrize(
+        ("columns", "in_a_pipe", "on_a_terminal"),
+        [
+            (None, 170, 93),
+            ("80", 80, 80),
+            ("120", 120, 120),
+            ("1", 40, 40),
+            ("0", 170, 93),
+            ("wide", 170, 93),
+            ("", 170, 93),
+        ],
+    )
+    def test_columns_is_respected(self, monkeypatch, columns, in_a_pipe, on_a_terminal):
+        assert self.console(monkeypatch, columns, False).width == in_a_pipe
+        assert self.console(monkeypatch, columns, True).width == on_a_terminal
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_the_command_respects_columns(columns, tmp_path, monkeypatch, capsys, no_pictures):
+    run = tmp_path / "run"
+    path = tmp_path / "e.toml"
+    path.write_text(
+        '[acceptance]\nmodel = "independent"\nrates = [0.8, 0.7]\n[latency]\ntarget = 76\n'
+        "verify = [90, 104]\ndraft = [8, 14]\n[simulation]\nrequests = 200\nrounds = 20\n"
+    )
+    widths = {}
+    for name, value in (("set", str(columns)), ("unset", "")):
+        monkeypatch.setenv("COLUMNS", value)
+        assert main(["run", str(path), "--out", str(run), "--quiet"]) == 0
+        widths[name] = max(map(len, capsys.readouterr().out.splitlines()))
+    assert widths["set"] <= columns < widths["unset"]

@@ -1,0 +1,126 @@
+"""Depth by batch, against times worked out by hand."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+import mtpsim
+from mtpsim.common.errors import InputError
+from mtpsim.report.figures.gallery import batch_figure
+from mtpsim.report.tables.batch_text import batch_sentences
+from tests.support.examples import independent, linear, noise
+
+TEXT = f"""\
+{independent(0.7, 0.6)}
+{linear(10, 0.1, 1) + noise(0.3, "gamma")}
+[simulation]
+requests = 3000
+[sweep]
+"latency.base" = [10, 40]
+"latency.batch" = [1, 30, 400]
+"""
+
+
+@pytest.fixture(scope="module")
+def result():
+    return mtpsim.run(mtpsim.parse(TEXT)).document
+
+
+def best_gain(batch, base):
+    """Closed form: what the best draft gains, with a step of base + 0.1 B (k + 1) + k ms."""
+    plain = base + 0.1 * batch
+    lengths = {1: 1.7, 2: 1.7 + 0.42}
+    return max(n * plain / (base + 0.1 * batch * (k + 1) + k) for k, n in lengths.items()) - 1
+
+
+@pytest.mark.parametrize(("group", "base"), [(0, 10), (1, 40)])
+def test_mtp_turns_off_where_the_closed_form_says_within_the_interval(result, group, base):
+    found = result["by_batch"][group]
+    truth = brentq(best_gain, 20, 1e5, args=(base,))
+    assert found["set"] == {"latency.base": base}
+    if truth > 400:
+        assert found["turns"] == []
+        return
+    (turn,) = found["turns"]
+    assert turn["to"] == "off"
+    half = (turn["high"] - turn["low"]) / 2
+    assert abs(turn["batch"] - truth) < 2 * half
+    assert 0 < half < 0.02 * truth
+    assert found["schedule"][-1] == {"from": int(turn["batch"]) + 1, "to": 400, "depth": 0}
+
+
+def test_schedule_covers_every_batch_with_its_fastest_depth(result):
+    schedule = result["by_batch"][0]["schedule"]
+    assert schedule[0]["from"] == 1
+    for before, after in pairwise(schedule):
+        assert after["from"] == before["to"] + 1
+    lengths = np.array([1, 1.7, 2.12])
+    depths = np.arange(3)
+    for entry in schedule:
+        middle = (entry["from"] + entry["to"]) / 2
+        pace = lengths / (10 + 0.1 * middle * (depths + 1) + depths)
+        assert np.argmax(pace) == entry["depth"]
+
+
+def test_curves_pass_through_the_simulated_points(result):
+    curves = result["by_batch"][0]["curves"]
+    for point in result["points"][:3]:
+        for depth in (1, 2):
+            there = np.interp(point["set"]["latency.batch"], curves["batch"],
+                              curves["speedup"][depth])  # fmt: skip
+            cell = point["depths"][depth]["speedup"]
+            assert abs(there - cell["mean"]) < 2 * (cell["high"] - cell["low"])
+
+
+def test_words_and_picture(result):
+    first, second = batch_sentences(result)
+    assert first.startswith("By batch, base = 10: 1 to ")
+    assert "Turn MTP off above a batch of" in first
+    heading, *_, note = (text.get_label() for text in batch_figure(result).texts)
+    assert "off above" in heading or "pays" in second
+    assert "Dashed: where drafting starts or stops to pay" in note
+
+
+MOE = """
+[acceptance]
+model = "independent"
+rates = [0.4, 0.4]
+[latency]
+model = "moe"
+base = 8
+per_expert = 1
+experts = 64
+active = 2
+per_token = 0.0001
+draft = { base = 0, per_token = 1 }
+[simulation]
+requests = 3000
+[sweep]
+"latency.batch" = [1, 8, 3000]
+"""
+
+
+def test_moe_may_turn_off_in_the_middle_and_on_again():
+    turns = mtpsim.run(mtpsim.parse(MOE)).document["by_batch"][0]["turns"]
+    assert [turn["to"] for turn in turns] == ["off", "on"]
+    assert turns[0]["batch"] < turns[1]["batch"]
+    for turn in turns:
+        assert turn["low"] < turn["batch"] < turn["high"]
+
+
+@pytest.mark.parametrize(("batches", "groups"), [("[1]", 0), ("[1.2, 1.7]", 1)])
+def test_batches_that_are_one_or_not_whole_have_no_schedule(batches, groups):
+    found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).document
+    assert [group["schedule"] for group in found["by_batch"]] == [[]] * groups
+    for sentence in batch_sentences(found):
+        assert "no whole one" in sentence
+        batch_figure(found)
+
+
+def test_without_a_sweep_over_the_batch_there_is_nothing_to_say():
+    text = TEXT[: TEXT.index("[sweep]")]
+    assert mtpsim.run(mtpsim.parse(text)).document["by_batch"] == []
+    with pytest.raises(InputError, match="batch"):
+        mtpsim.parse(TEXT.replace("[1, 30, 400]", "[0, 1]"))

@@ -1,0 +1,249 @@
+"""Numbers of the document that must not contradict each other."""
+
+import builtins
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mtpsim
+from mtpsim.report.tables.break_even_text import margins
+from mtpsim.results.document import Result
+from mtpsim.results.point_data import COCHRAN, skewness_of
+from tests.support.examples import TWO_DEEP, noise, regime
+
+TEXT = """
+[acceptance]
+model = "copula"
+rates = [0.75, 0.72, 0.69]
+structure = "equal"
+correlation = {correlation}
+[latency]
+target = 10
+verify = [10, 10, 10]
+draft = [3, 6, 9]
+[simulation]
+requests = 4000
+"""
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_a_step_pays_just_where_its_rate_is_above_the_break_even(correlation):
+    (point,) = mtpsim.run(mtpsim.parse(TEXT.format(correlation=correlation))).points
+    _agree(point)
+    stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
+    assert stated == (correlation == 0)  # dependent drafts have other rates than those stated
+
+
+@pytest.mark.parametrize("changes", [("tokens=2",), ("rounds=20", "control_variates=true")])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_break_even_and_gain_agree_where_the_closed_form_does_not(changes, seed):
+    text = TEXT.format(correlation=0).replace("0.69", "0.793")  # the third step pays above 0.795
+    changes = (*changes, "requests=30", f"seed={seed}")
+    overrides = [f"simulation.{change}" for change in changes]
+    (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
+    _agree(point)
+
+
+def _agree(point):
+    for depth in point["depths"][1:]:
+        rate, verify, draft = (depth["break_even"][name] for name in ("rate", "verify", "draft"))
+        pays = depth["marginal"]["mean"] > 1
+        at = float("inf") if rate["at"] is None else rate["at"]  # no token is left for position 3
+        assert (rate["now"] > at) == pays
+        assert (verify["at"] > verify["now"]) == pays
+        assert (draft["at"] > draft["now"]) == pays
+
+
+@pytest.mark.parametrize(
+    ("law", "warned"),
+    [
+        ('distribution = "lognormal", cv = 0.4', False),
+        ('distribution = "spike", probability = 0.001, factor = 200', True),
+        ('distribution = "pareto", alpha = 1.5', False),  # has a warning of its own
+    ],
+)
+def test_rare_long_rounds_are_warned_of(law, warned):
+    text = TEXT.format(correlation=0).replace("[simulation]", f"noise = {{ {law} }}\n[simulation]")
+    overrides = "simulation.requests=100", "simulation.rounds=10"
+    (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
+    assert any("rare long rounds" in warning for warning in point["warnings"]) == warned
+
+
+def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
+    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    outside = str(result)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter's kernels do
+    assert str(result) == outside
+    assert "Run depth" in outside
+    assert capsys.readouterr().out == ""
+
+
+def test_rows_become_a_frame(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("of", rows)))
+    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    assert result.to_frame() == ("of", result.rows())
+
+
+@pytest.mark.parametrize("missing", ["pandas", "dateutil"])
+def test_without_pandas_it_is_said_how_to_get_it(monkeypatch, missing):
+    real = builtins.__import__
+
+    def lacking(name, *arguments, **named):
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named '{missing}'", name=missing)
+        return real(name, *arguments, **named)
+
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ImportError) as caught:
+        Result({"points": []}).to_frame()
+    told = r"pip install 'mtpsim[pandas]'" in str(caught.value)
+    assert told == (missing == "pandas")  # what a broken pandas lacks, it says itself
+
+
+def test_the_extra_that_is_named_is_there():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    assert any(need.startswith("pandas") for need in project["optional-dependencies"]["pandas"])
+    assert "'.[pandas]'" in Path("README.md").read_text()
+
+
+def test_intervals_of_two_requests_end_where_the_quantity_does():
+    """Student's quantile with one degree of freedom is 12.7: they tell next to nothing."""
+    text = (
+        regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])
+        + TWO_DEEP
+        + noise(0.3)
+        + "[simulation]\nrequests = 2\nrounds = 3\n"
+        + '[adaptive]\npolicies = ["heuristic"]\n'
+    )
+    cut = 0
+    for seed in range(12):
+        (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
+        rows = [*point["depths"], *point["adaptive"]["policies"]]
+        for k, row in enumerate(rows):
+            most = min(k, 2) + 1
+            for name, low, high in (("accept_length", 1, most), ("speedup", 0, 1e9)):
+                cell = row[name]
+                assert low <= cell["low"] <= cell["mean"] <= cell["high"] <= high
+                cut += cell["low"] == low < cell["mean"]
+        for rates in point["diagnostics"]["rates_by_depth"]:
+            assert min(rates["low"]) >= 0
+            assert max(rates["high"]) <= 1
+        assert "[-" not in point["advice"]["sentence"].partition("Depth")[0]
+    assert cut > 12  # they would end beyond
+
+
+FEW = """
+[acceptance]
+model = "independent"
+rates = [0.99, 0.98]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+[simulation]
+requests = 4
+rounds = 3
+"""
+
+
+TEXT_FAST = """
+[acceptance]
+model = "independent"
+rates = [{rate}, 0.1]
+rates_are = "conditional"
+[latency]
+target = 76
+verify = [60, 90]
+draft = [8, 40]
+[simulation]
+requests = 40
+rounds = 30
+"""
+
+
+def test_requests_that_came_out_alike_by_chance_prove_nothing():
+    (point,) = mtpsim.run(mtpsim.parse(FEW)).points
+    gain = point["depths"][2]["speedup"]
+    assert gain["low"] == gain["mean"] == gain["high"] != pytest.approx(gain["exact"], rel=0.01)
+    assert point["depths"][2]["theory_error"]["verdict"] == "undecided"
+    assert any("rare rejections" in warning for warning in point["warnings"])
+    sure = FEW.replace("[0.99, 0.98]", "[1.0, 1.0]")  # the negative control: they never differ
+    (point,) = mtpsim.run(mtpsim.parse(sure)).points
+    assert point["depths"][2]["theory_error"]["verdict"] == "holds"
+    assert not any("rare" in warning for warning in point["warnings"])
+
+
+def test_noise_lends_no_width_to_rejections_that_were_never_seen():
+    target = 'target = { distribution = "lognormal", mean = 76, cv = 5e-4 }'
+    noisy = FEW.replace("target = 76", target)
+    (point,) = mtpsim.run(mtpsim.parse(noisy + "epsilon = 0.001")).points
+    errors = [depth["theory_error"] for depth in point["depths"][1:]]
+    assert all(error["high"] > error["low"] for error in errors)
+    assert max(errors[0]["low"], -errors[0]["high"]) > 0.001  # all of it is outside
+    assert [error["verdict"] for error in errors] == ["undecided"] * 2
+    assert {
+        depth[name]["verdict"]
+        for row in point["trial"]["rows"]
+        for depth in row["depths"]
+        for name in ("accept_length_error", "speedup_error")
+    } == {"undecided"}
+
+
+def test_what_holds_by_its_definition_needs_no_rounds():
+    """Rates measured at a depth give its own accept length back, whatever they are."""
+    text = FEW.replace("requests = 4", "requests = 100") + "[theory]\nmeasured_at = 2"
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
+    assert any("rare rejections" in warning for warning in point["warnings"])
+    assert point["depths"][2]["accept_length"]["low"] < point["depths"][2]["accept_length"]["high"]
+    error = point["depths"][2]["theory_error"]
+    assert (error["verdict"], error["mean"]) == ("holds", pytest.approx(0, abs=1e-9))
+
+
+def test_a_step_that_pays_at_any_rate_is_not_said_to_fail_below_one():
+    fast = TEXT_FAST.format(rate=0.0)
+    (point,) = mtpsim.run(mtpsim.parse(fast)).points
+    assert point["depths"][1]["break_even"]["rate"]["at"] == 0
+    (sentence, _) = margins(point)
+    assert sentence.startswith("Depth 1 beats depth 0 until its verify grows to ")
+    dear = fast.replace("verify = [60", "verify = [100").replace("0.0, ", "0.8, ")  # the control
+    (point,) = mtpsim.run(mtpsim.parse(dear)).points
+    assert margins(point)[0].startswith("Depth 1 beats depth 0 until p1 falls to ")
+
+
+@pytest.mark.parametrize(
+    ("rates", "rounds", "warned"),
+    [
+        ("[0.99, 0.98]", 600, "rare rejections"),  # skewness -9.85 at depth 1: 2,426 rounds
+        ("[0.99, 0.98]", 610, ""),
+        ("[0.02, 0.5]", 200, "rare accepted drafts"),
+        ("[0.8, 0.7]", 20, ""),
+    ],
+)
+def test_rare_rejections_are_warned_of(rates, rounds, warned):
+    text = FEW.replace("[0.99, 0.98]", rates).replace("rounds = 3", f"rounds = {rounds}")
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
+    told = [warning for warning in point["warnings"] if "rare" in warning]
+    assert [warned in warning for warning in told] == [True] * bool(warned)
+
+
+@pytest.mark.parametrize("p", [0.9, 0.99])
+def test_cochrans_rule_is_where_intervals_of_the_accept_length_begin_to_hold(p):
+    """It promises 94 of 100 for 95. Rounds by themselves, 4,000 times; the control: a twentieth."""
+    law, repeats = np.array([1 - p, p * (1 - p), p * p]), 4_000
+    rng, error = np.random.default_rng(5), np.sqrt(0.95 * 0.05 / 4_000)
+
+    def coverage(rounds):
+        found = rng.choice(3, size=(repeats, rounds), p=law)
+        half = stats.t.ppf(0.975, rounds - 1) * found.std(1, ddof=1) / np.sqrt(rounds)
+        return (abs(found.mean(1) - law @ np.arange(3)) <= half).mean()
+
+    needed = round(COCHRAN * skewness_of(law) ** 2)
+    assert 0.94 - 4 * error < coverage(needed) < 0.95 + 4 * error
+    assert coverage(needed // 20) < 0.85

@@ -1,0 +1,266 @@
+"""Uncertain inputs and declared scenarios, against posteriors drawn and solved independently."""
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.common.errors import InputError
+from mtpsim.config.uncertainty import Spread
+from mtpsim.engine.options import ExecutorChoice
+from mtpsim.formula import closed_form as theory
+from mtpsim.report.figures.gallery import uncertainty_figure
+from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
+from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+HEAD = independent(0.80, 0.74, 0.67) + THREE_DEEP + "[simulation]\nrequests = 2000\n"
+KNOWN = """
+[uncertainty]
+draws = 400
+[uncertainty.inputs]
+"acceptance.rates" = { tried = [150, 120, 89] }
+"latency.target" = { se = 3 }
+"latency.verify" = { se = [2, 2, 3] }
+"""
+SETS = """
+[robust]
+"acceptance.rates" = { plus_minus = 0.05 }
+"latency.draft" = [[6, 11, 17], [10, 18, 28]]
+"""
+VERIFY, DRAFT = np.array([90, 104, 117.0]), np.array([8, 14, 22.0])
+
+
+@pytest.fixture(scope="module")
+def point():
+    return mtpsim.run(mtpsim.parse(HEAD + KNOWN + SETS)).points[0]
+
+
+def closed(rates, target=76.0, verify=VERIFY, draft=DRAFT):
+    return theory.speedup(np.asarray(rates), target, np.append(target, verify + draft))
+
+
+U = (np.arange(20_000)[:, None] + 0.5) / 20_000
+
+
+def test_spreads_have_the_moments_and_quantiles_that_they_state():
+    def law(key, value, **given):
+        return Spread(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
+
+    counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
+    assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)
+    for key, value, se in (("latency.target", 76.0, 3.0), ("acceptance.rates", 0.8, 0.05)):
+        drawn = law(key, value, se=se)
+        assert (drawn.mean(), drawn.std()) == pytest.approx((value, se), rel=2e-3)
+        assert drawn.min() > 0
+    for key, low, value, high in (
+        ("latency.target", 60.0, 76.0, 90.0),
+        ("acceptance.correlation", 0.1, 0.3, 0.6),
+    ):
+        drawn = law(key, value, low=low, high=high)
+        assert np.quantile(drawn, [0.05, 0.95]) == pytest.approx([low, high], rel=1e-3)
+
+
+def reference(draws=40_000):
+    """The same posterior, drawn plainly and put into the closed form."""
+    rng = np.random.default_rng(3)
+    tried, rates = np.array([150, 120, 89]), np.array([0.80, 0.74, 0.67])
+    p = rng.beta(rates * tried + 0.5, (1 - rates) * tried + 0.5, (draws, 3))
+    shape = (np.array([76, *VERIFY]) / np.array([3, 2, 2, 3])) ** 2
+    times = rng.gamma(shape, np.array([76, *VERIFY]) / shape, (draws, 4))
+    return np.array([closed(r, t[0], t[1:]) for r, t in zip(p, times, strict=True)])
+
+
+def test_chances_and_regrets_are_those_of_the_posterior(point):
+    found, truth = point["uncertainty"], reference()
+    best = (truth >= truth.max(1, keepdims=True)).mean(0)
+    regret = 1 - truth / truth.max(1, keepdims=True)
+    for k, entry in enumerate(found["depths"]):
+        error = np.sqrt(best[k] * (1 - best[k]) / 400)
+        assert abs(entry["best"] - best[k]) < 4 * error + 1e-9
+        assert abs(entry["regret"] - regret[:, k].mean()) < 4 * regret[:, k].std() / 20 + 1e-9
+        if k:
+            spread = truth[:, k].std()
+            assert abs(entry["speedup"]["mean"] - truth[:, k].mean()) < 4 * spread / 20
+            width = entry["speedup"]["high"] - entry["speedup"]["low"]
+            assert width == pytest.approx(3.92 * spread, rel=0.2)
+            assert entry["simulation"] < 0.1 * width  # the draws tell, not the noise of simulation
+    assert found["depth"] == int(np.argmin(regret.mean(0)))
+    perfect = (truth.max(1).mean() - truth.mean(0).max()) / truth.mean(0).max()
+    assert found["perfect"] == pytest.approx(perfect, rel=0.35)
+
+
+def test_the_advice_gives_the_interval_over_inputs_beside_its_own(point):
+    """The first number that is read must not look surer than its inputs are."""
+    depth = point["advice"]["depth"]
+    gain = point["uncertainty"]["depths"][depth]["speedup"]
+    told = f"[{gain['low']:.3f}, {gain['high']:.3f}] over inputs as uncertain as stated."
+    assert f" for these very inputs, {told}" in point["advice"]["sentence"]
+    own = point["depths"][depth]["speedup"]
+    assert gain["high"] - gain["low"] > 10 * (own["high"] - own["low"])
+    sure = mtpsim.run(mtpsim.parse(HEAD)).points[0]["advice"]["sentence"]
+    assert "inputs" not in sure
+
+
+def test_the_target_moves_the_speedup_and_not_the_choice(point):
+    inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
+    target, verify = inputs["latency.target"], inputs["latency.verify"]
+    assert target["speedup"]["high"] - target["speedup"]["low"] > 0.1
+    assert target["worth"] < 1e-9
+    assert verify["worth"] > 1e-3
+    assert point["uncertainty"]["perfect"] >= max(entry["worth"] for entry in inputs.values())
+    ends = closed([0.8, 0.74, 0.67], 76 + 1.96 * 3)[point["uncertainty"]["depth"]]
+    assert target["speedup"]["high"] == pytest.approx(ends, rel=0.01)
+
+
+def test_no_input_is_worth_more_than_all():
+    section = """
+[uncertainty]
+draws = 30
+[uncertainty.inputs]
+"acceptance.rates" = { tried = [1, 1, 1] }
+"latency.verify" = { se = [200, 200, 200] }
+"""
+    few = HEAD.replace("2000", "100\nrounds = 20")
+    (point,) = mtpsim.run(mtpsim.parse(few + section)).points
+    found = point["uncertainty"]
+    assert 0 < max(entry["worth"] for entry in found["inputs"]) <= found["perfect"]
+
+
+def test_minimax_regret_is_that_of_the_closed_form(point):
+    scenarios = np.array(
+        [
+            closed(np.array([0.80, 0.74, 0.67]) + move, draft=np.array(draft, float))
+            for move in (-0.05, 0, 0.05)
+            for draft in ([6, 11, 17], [10, 18, 28])
+        ]
+    )
+    regret = 1 - scenarios / scenarios.max(1, keepdims=True)
+    found = point["robust"]
+    assert found["scenarios"] == 6
+    assert found["depth"] == int(np.argmin(regret.max(0)))
+    for k, entry in enumerate(found["depths"]):
+        assert entry["regret"]["mean"] == pytest.approx(regret[:, k].max(), abs=0.004)
+        assert entry["regret"]["high"] >= entry["regret"]["mean"]
+        assert entry["least_speedup"] == pytest.approx(scenarios[:, k].min(), abs=0.006)
+    assert found["depths"][3]["where"]["latency.draft"] == [10, 18, 28]
+
+
+def test_workers_of_any_kind_give_the_same_and_another_input_changes_no_draw(point):
+    again = mtpsim.run(
+        mtpsim.parse(HEAD + KNOWN + SETS), executor=ExecutorChoice("processes", 2)
+    ).points[0]
+    assert again["uncertainty"] == point["uncertainty"]
+    assert again["robust"] == point["robust"]
+    more = mtpsim.parse(
+        HEAD + KNOWN + '"latency.draft" = { low = [7, 12, 20], high = [9, 16, 24] }'
+    )
+    means = {e["key"]: e["mean"] for e in mtpsim.run(more).points[0]["uncertainty"]["inputs"]}
+    for entry in point["uncertainty"]["inputs"]:
+        assert means[entry["key"]] == entry["mean"]
+
+
+def test_words_and_picture(point):
+    assert uncertain_sentence(point["uncertainty"]).startswith("With inputs as uncertain as stated")
+    assert "one alone: verify" in worth_sentence(point["uncertainty"])
+    assert "Over 6 scenarios depth" in robust_sentence(point["robust"])
+    result = {"points": [point], "experiment": {"title": ""}}
+    assert "loses least" in uncertainty_figure(result).texts[0].get_text()
+
+
+def test_a_draw_that_is_not_valid_is_told_as_such():
+    times = THREE_DEEP + noise(0.1) + "persistence = 0.9\n"
+    wild = HEAD.replace(THREE_DEEP, times)
+    wild += '[uncertainty.inputs]\n"latency.persistence" = { se = 0.3 }'
+    with pytest.raises(InputError, match=r"uncertainty.inputs: an input as uncertain"):
+        mtpsim.run(mtpsim.parse(wild))
+
+
+def test_without_the_sections_there_is_nothing():
+    (plain,) = mtpsim.run(mtpsim.parse(HEAD)).points
+    assert plain["uncertainty"] is None
+    assert plain["robust"] is None
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ('[uncertainty.inputs]\n"latency.target" = { tried = 10 }', "for acceptance rates"),
+        ('[uncertainty.inputs]\n"latency.taget" = { se = 1 }', "did you mean 'target'"),
+        ('[uncertainty.inputs]\n"latency.verify" = { se = [1, 2] }', "2 numbers are given for 3"),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 0 }', "must be above 0"),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 1, low = 1, high = 2 }', "give one of"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 3 }', "give one of"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "lies outside"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }',
+            "acceptance.rates: `se`: 0.9 is given; for 0.8 it must be at least 8e-07 and below 0.4",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { se = [0.1, 0.1, 1e-9] }',
+            "1e-09 is given; for",
+        ),
+        ('[uncertainty.inputs]\n"latency.target" = { se = 1e-9 }', "it must be at least 7.6e-05"),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 0 }',
+            "tried: 0 is given; it must be at least 1",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 1e300 }',
+            "it must be at most 1e+12",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 9.5 }',
+            "9.5 is given; it must be a wh",
+        ),
+        (
+            '[uncertainty.inputs]\n"acceptance.rates" = { tried = [9, 9, -1] }',
+            "tried[2]: -1 is given; it must be at least 1",
+        ),
+        (
+            '[uncertainty.inputs]\n"latency.target" = { se = 761 }',
+            "latency.target: `se`: 761 is given; for 76 it must be at least 7.6e-05 and at most 7",
+        ),
+        (
+            '[uncertainty.inputs]\n"latency.target" = { low = 1e-9, high = 1e300 }',
+            "[1e+300] is given; it must be at most 1e+06 times `low`",
+        ),
+        ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
+        ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
+        ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
+        ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
+        ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
+        ('[uncertainty.inputs]\n"simulation.seed" = { se = 1 }', "is no input"),
+        ('[robust]\n"latency.target" = 3', "must be a list"),
+        (
+            '[robust]\n"acceptance.rates" = [[0.8]]\n"latency.verify" = [90]\n'
+            '"latency.draft" = [8]',
+            "another depth than 3",
+        ),
+        ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
+    ],
+)
+def test_what_makes_no_sense_is_said(section, message):
+    with pytest.raises(InputError) as error:
+        mtpsim.parse(HEAD + section)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("known", ["se = 0.1", "low = 0.5, high = 1.0"])
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_how_sure_a_rate_of_0_or_1_is_counts_alone_tell(known, end):
+    """A law with a standard error would leave the rates that there are."""
+    head = independent(end, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
+    section = '[uncertainty.inputs]\n"acceptance.rates" = {{ {} }}'
+    with pytest.raises(InputError, match="a rate of 0 or 1 is, `tried` alone tells"):
+        mtpsim.parse(head + section.format(known))
+    mtpsim.parse(head + section.format("tried = 100"))
+
+
+@pytest.mark.parametrize("given", ["inf", "-1", "[2, 2, -1]", "[2, 2, inf]"])
+def test_what_is_wrong_with_a_number_or_a_list_is_said_once(given):
+    with pytest.raises(InputError) as error:
+        mtpsim.parse(HEAD + f'[uncertainty.inputs]\n"latency.verify" = {{ se = {given} }}')
+    (problem,) = error.value.problems
+    assert problem.key == "uncertainty.inputs.latency.verify.se" + "[2]" * given.startswith("[")

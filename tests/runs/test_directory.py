@@ -1,0 +1,204 @@
+"""Full disks, broken files and edited runs: a sentence each, and the numbers of a quiet run."""
+
+import errno
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtpsim.cli.main import main
+from mtpsim.engine.blocks import Stretch
+from mtpsim.runs.directory import RESULT, TALLIES, Tallies
+from mtpsim.stats.moments import Tally
+from tests.support.examples import TWO_DEEP, independent
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+TEXT = independent(0.9, 0.7) + TWO_DEEP + "[simulation]\nrounds = 40\nrequests = 400000\n"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "e.toml").write_text(TEXT)
+    assert run(folder) == 0
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+@pytest.fixture
+def folder(done, tmp_path):
+    """A copy of it, without plots."""
+    (tmp_path / "e.toml").write_text(TEXT)
+    (tmp_path / "out").mkdir()
+    for name, held in done.items():
+        if not name.endswith(".png"):
+            (tmp_path / "out" / name).write_bytes(held)
+    return tmp_path
+
+
+def run(folder, *options):
+    return main(["run", str(folder / "e.toml"), "--out", str(folder / "out"), *options])
+
+
+def broken(change):
+    def apply(line):
+        entry = json.loads(line)
+        change(entry)
+        return json.dumps(entry)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        broken(lambda e: e["mean"].__setitem__(0, math.nan)),
+        broken(lambda e: e["comoment"][0].__setitem__(0, math.inf)),
+        broken(lambda e: e["mean"].__setitem__(1, e["mean"][1] * 1.01)),
+        broken(lambda e: e["mean"].__setitem__(0, 10**400)),
+        broken(lambda e: e.__setitem__("count", math.inf)),
+        broken(lambda e: e.__setitem__("count", -1)),
+        broken(lambda e: e.__setitem__("mean", [e["mean"]])),
+        lambda _: "[" * 200_000,
+        lambda _: "\x00\xff",
+    ],
+)
+def test_a_damaged_record_is_dropped(damage, folder):
+    path = folder / "out" / TALLIES
+    *others, last = path.read_text().splitlines()
+    path.write_text("\n".join([*others, damage(last)]) + "\n")
+    kept = Tallies(path)
+    assert kept.torn == 1
+    assert sum(len(kept.stretches(*name)) for name in kept.names()) == len(others)
+
+
+class Full:
+    """A file on a disk that is full after 50 characters."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, text):
+        self.file.write(text[:50])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_up_in_a_record_costs_nothing_once_there_is_room(tmp_path, monkeypatch):
+    path = tmp_path / TALLIES
+    one, two = (Stretch(0, n, Tally.of(np.arange(2.0 * n)[:, None])) for n in (30, 36))
+    kept, opened = Tallies(path), Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda *a, **k: Full(opened(*a, **k)))
+        kept.keep("a", 1, one)
+    kept.keep("a", 1, two)
+    kept.keep("a", 1, one)
+    found = Tallies(path)
+    assert found.torn == 1
+    assert [s.end for s in found.stretches("a", 1)] == [30, 36]
+
+
+@pytest.mark.parametrize("name", [TALLIES, "under_way.json", RESULT, ".lock", "experiment.toml"])
+def test_a_directory_in_the_place_of_a_file_is_told_of(name, folder, capsys):
+    (folder / "out" / name).unlink(missing_ok=True)
+    (folder / "out" / name).mkdir()
+    assert run(folder, "--fresh") == 2
+    assert f"{name} is a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"points": 1}', "[" * 200_000])
+def test_a_broken_result_is_told_of(text, folder, capsys):
+    (folder / "out" / RESULT).write_text(text)
+    assert run(folder) == 2
+    assert main(["show", str(folder / "out")]) == 2
+    assert capsys.readouterr().err.count("is no result document") == 2
+
+
+def test_an_edited_result_is_shown_and_told_of(folder, capsys):
+    path, show = folder / "out" / RESULT, ["show", str(folder / "out")]
+    assert main(show) == 0
+    assert "was edited" not in capsys.readouterr().err
+    document = json.loads(path.read_text())
+    document["points"][0]["rounds"] += 1
+    path.write_text(json.dumps(document))
+    assert main(show) == 0
+    assert "result.json was edited after the run" in capsys.readouterr().err
+    assert run(folder) == 0
+    assert "result.json was edited after the run" in capsys.readouterr().err
+    del document["points"][0]["depths"]
+    path.write_text(json.dumps(document))
+    assert main(show) == 2
+    assert "is no result document (KeyError" in capsys.readouterr().err
+
+
+def test_a_fault_in_drawing_is_not_laid_on_the_document(folder, monkeypatch):
+    def draws(document, console):
+        raise KeyError("of the drawing")
+
+    monkeypatch.setattr("mtpsim.report.tables.result.render", draws)
+    with pytest.raises(KeyError, match="of the drawing"):
+        main(["show", str(folder / "out")])
+
+
+def test_an_edited_experiment_is_not_taken_for_that_of_the_run(folder, capsys):
+    path = folder / "out" / "experiment.toml"
+    path.write_text(path.read_text().replace("76", "77"))
+    assert main(["show", str(folder / "out")]) == 2
+    assert "changed after the run" in capsys.readouterr().err
+    assert main(["merge", str(folder / "out"), "-o", str(folder / "m")]) == 2
+    assert "changed after the run" in capsys.readouterr().err
+
+
+def test_a_part_is_not_taken_for_another_or_the_whole(folder, done, capsys):
+    (folder / "out" / RESULT).unlink()
+    (folder / "out" / TALLIES).unlink()
+    assert run(folder, "--part", "1/2") == 0
+    assert run(folder, "--part", "1/2") == 0
+    assert "holds this very run" in capsys.readouterr().err
+    assert run(folder) == 0
+    assert "its blocks are used" in capsys.readouterr().err
+    found = json.loads((folder / "out" / RESULT).read_text())["points"]
+    assert found == json.loads(done[RESULT])["points"]
+
+
+def test_more_parts_than_blocks_are_refused(folder, capsys):
+    assert run(folder, "--fresh", "--part", "1/5000") == 2
+    assert "parts at most: 5000 parts need " in capsys.readouterr().err
+
+
+def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
+    """And one fewer is not; in a sweep over them, those of the point that has the fewest."""
+    few = ["--fresh", "--set", "simulation.requests=2"]
+    assert run(folder, *few, "--part", "1/3") == 2
+    told = capsys.readouterr().err
+    assert "--part: 1/3 is given, but of 2 requests a point they can't be divided" in told
+    enough = int(re.search(r"3 parts need ([\d,]+) requests", told)[1].replace(",", ""))
+    for requests, code in ((enough - 1, 2), (enough, 0)):
+        few[-1] = f"simulation.requests={requests}"
+        assert run(folder, *few, "--part", "3/3") == code
+    swept = ["--fresh", "--set", f'sweep={{"simulation.requests"=[{enough}, 2]}}']
+    assert run(folder, *swept, "--part", "1/3") == 2
+    assert "of 2 requests a point" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["show", "store.write"])
+def test_an_interrupt_after_the_simulation_loses_nothing(place, folder, capsys, monkeypatch):
+    (folder / "out" / RESULT).unlink()
+    before = (folder / "out" / TALLIES).read_bytes()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"mtpsim.cli.run.{place}", interrupt)
+    assert run(folder) == 130
+    assert "the same command completes it" in capsys.readouterr().err
+    assert (folder / "out" / TALLIES).read_bytes() == before

@@ -1,0 +1,121 @@
+"""What engines read back: the published shapes, and the run's own numbers in them."""
+
+import json
+import re
+from itertools import pairwise
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main as cli
+from mtpsim.runs import directory as store
+from mtpsim.runs.export import FORMATS
+from tests.support.examples import TWO_DEEP, independent, linear
+
+TEXT = f"""\
+{independent(0.7, 0.6)}
+{linear(10, 0.1, 1)}
+[simulation]
+requests = 3000
+[sweep]
+"latency.batch" = [1, 30, 400]
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    texts = {
+        "batch": TEXT,
+        "plain": TEXT[: TEXT.index("[sweep]")],
+        "timed": independent(0.7, 0.6) + TWO_DEEP + "[simulation]\nrequests = 100\n",
+        "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
+        "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
+        "two": TEXT + '"latency.base" = [10, 20]\n',
+    }
+    for name, text in texts.items():
+        result = mtpsim.run(mtpsim.parse(text))
+        store.prepare(folder / name)
+        (folder / name / store.RESULT).write_text(store.to_json(result.document))
+    return folder
+
+
+def exported(capsys, *arguments):
+    code = cli.main(["export", *map(str, arguments)])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def schedule_of(runs, name="batch"):
+    return json.loads((runs / name / store.RESULT).read_text())["by_batch"][0]["schedule"]
+
+
+def test_vllm_schedule_has_adjoining_ranges_of_three_whole_numbers(runs, capsys):
+    code, out, _ = exported(capsys, runs / "batch", "--to", "vllm-schedule")
+    config = json.loads(out)["speculative_config"]
+    ranges = config["num_speculative_tokens_per_batch_size"]
+    assert code == 0
+    assert ranges[0][0] == 1
+    assert all(a[1] + 1 == b[0] for a, b in pairwise(ranges))
+    assert all(isinstance(number, int) for row in ranges for number in row)
+    assert ranges == [[e["from"], e["to"], e["depth"]] for e in schedule_of(runs)]
+    assert (ranges[-1][2], config["num_speculative_tokens"]) == (0, 2)
+
+
+def test_trtllm_schedule_names_the_last_batch_of_each_length_and_ends_in_none(runs, capsys):
+    _, out, _ = exported(capsys, runs / "batch", "--to", "trtllm")
+    found = {int(to): int(depth) for to, depth in re.findall(r"^ {4}(\d+): (\d+)$", out, re.M)}
+    assert found == {e["to"]: e["depth"] for e in schedule_of(runs) if e["depth"]}
+    assert "max_draft_len: 2" in out
+
+
+def test_vllm_synthetic_takes_survival_rates(runs, capsys):
+    _, out, _ = exported(capsys, runs / "plain", "--to", "vllm-synthetic")
+    config = json.loads(out)["speculative_config"]
+    assert config["synthetic_acceptance_rates"] == pytest.approx([0.7, 0.42], abs=0.01)
+    assert config["num_speculative_tokens"] == 2
+    assert config["rejection_sample_method"] == "synthetic"
+
+
+def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
+    _, out, _ = exported(capsys, runs / "batch", "--to", "sglang", "--set", "latency.batch=1")
+    assert out == (
+        "--speculative-num-steps 2 --speculative-eagle-topk 1 --speculative-num-draft-tokens 3\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("batch", ["--to", "vlm-schedule"], "did you mean 'vllm-schedule'"),
+        ("none", ["--to", "sglang"], "holds no finished run"),
+        ("plain", ["--to", "trtllm"], 'over `latency.batch`: add `[sweep]` with `"latency.batch"'),
+        ("timed", ["--to", "vllm-schedule"], "over `latency.batch`: give [latency] a cost model"),
+        ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
+        ("off", ["--to", "trtllm"], "MTP is off at every batch"),
+        ("off", ["--to", "sglang", "--set", "latency.batch=1"], "the advice is depth 0"),
+        ("late", ["--to", "trtllm"], "starts at a batch of 2"),
+        ("two", ["--to", "trtllm"], "2 groups of batches fit; choose one of: latency.base=10;"),
+        ("batch", ["--to", "sglang"], "3 points fit; choose one of: latency.batch=1;"),
+        ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
+    ],
+)
+def test_what_can_not_be_exported_is_said(runs, capsys, name, arguments, message):
+    code, out, err = exported(capsys, runs / name, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_help_names_every_format():
+    assert tuple(FORMATS) == cli.ENGINES
+
+
+@pytest.mark.parametrize("lost", ["advice", "diagnostics"])
+def test_a_result_that_was_edited_is_named(capsys, runs, tmp_path, lost):
+    document = store.finished(runs / "plain")
+    del document["points"][0][lost]
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert cli.main(["export", str(tmp_path), "--to", "sglang"]) == 2
+    said = capsys.readouterr().err
+    assert "result.json" in said
+    assert lost in said

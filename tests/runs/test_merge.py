@@ -1,0 +1,212 @@
+"""Runs of several machines, parts and seeds add up, each block once; and any run can be shown."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.engine.blocks import Stretch
+from mtpsim.runs.directory import RESULT, TALLIES, Tallies
+from mtpsim.runs.merge import Piece, disjoint, merge
+from mtpsim.stats.moments import Tally
+from tests.support.examples import LONG_RUN
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+TEXT = LONG_RUN + "requests = 400000\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "e.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def run(file, out, *options):
+    return main(["run", str(file), "--out", str(out), "--quiet", *options])
+
+
+def point(folder):
+    return json.loads((folder / RESULT).read_text())["points"][0]
+
+
+def test_parts_of_a_run_add_up_to_the_whole(file, tmp_path, capsys):
+    for i in (1, 2, 3):
+        assert run(file, tmp_path / f"part{i}", "--part", f"{i}/3") == 0
+    assert run(file, tmp_path / "whole") == 0
+    parts = [str(tmp_path / f"part{i}") for i in (3, 1, 2)]
+    assert main(["merge", *parts, "-o", str(tmp_path / "merged")]) == 0
+    assert "count once" not in capsys.readouterr().err
+    found, whole = point(tmp_path / "merged"), point(tmp_path / "whole")
+    assert found["requests"] == whole["requests"] == 400_000
+    for a, b in zip(found["depths"], whole["depths"], strict=True):
+        for key in ("mean", "low", "high"):
+            assert a["speedup"][key] == pytest.approx(b["speedup"][key], rel=1e-11)
+
+
+def test_blocks_that_two_runs_have_count_once(file, tmp_path, capsys):
+    assert run(file, tmp_path / "a") == 0
+    assert run(file, tmp_path / "b", "--set", "simulation.requests=100000") == 0
+    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 0
+    assert "in another run too: they count once" in capsys.readouterr().err
+    assert point(tmp_path / "m") == point(tmp_path / "a")
+
+
+def test_seeds_add_up(file, tmp_path):
+    assert run(file, tmp_path / "a") == 0
+    assert run(file, tmp_path / "b", "--seed", "2") == 0
+    pair = [tmp_path / "a", tmp_path / "b"]
+    both = merge(pair).result.points[0]
+    tallies = []
+    for folder, seed in zip(pair, (1, 2), strict=True):
+        kept = Tallies(folder / TALLIES)
+        (name,) = {name for name, _ in kept.names()}
+        tallies.append(kept.stretches(name, seed)[-1].tally)
+    total = tallies[0] + tallies[1]
+    assert both["requests"] == total.count == 800_000
+    widths = [p["depths"][2]["speedup"] for p in (both, point(tmp_path / "a"))]
+    narrow, wide = (w["high"] - w["low"] for w in widths)
+    assert wide / narrow == pytest.approx(np.sqrt(2), rel=0.03)
+    # merging what is merged already, with one of its parts, adds nothing
+    assert main(["merge", *map(str, pair), "-o", str(tmp_path / "m")]) == 0
+    again = merge([tmp_path / "m", tmp_path / "a"])
+    assert again.result.points[0]["depths"] == both["depths"]
+    assert again.overlaps
+
+
+def test_another_experiment_is_refused_with_what_differs(file, tmp_path, capsys):
+    assert run(file, tmp_path / "a") == 0
+    assert run(file, tmp_path / "b", "--set", "latency.target=70") == 0
+    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
+    assert "latency.target is 70.0, not 76.0" in capsys.readouterr().err
+    assert not (tmp_path / "m" / TALLIES).exists()
+
+
+def test_other_kernels_are_refused(file, tmp_path, capsys):
+    assert run(file, tmp_path / "a") == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    records = tmp_path / "b" / TALLIES
+    name = json.loads(records.read_text().splitlines()[0])["point"]
+    hash_, _, version = name.split("-")
+    records.write_text(records.read_text().replace(name, f"{hash_}-0123abcd-{version}"))
+    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
+    assert "was made by other kernels or another version: 0123abcd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["merge", "nowhere", "-o", "m"], "is no run directory"),
+        (["merge", "a", "a", "-o", "m"], "given twice"),
+        (["merge", "a", "-o", "a"], "holds a run already"),
+        (["show", "nowhere"], "is no run directory"),
+        (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
+        (["run", "e.toml", "--part", "2"], "it must be I/N"),
+        (["run", "e.toml", "--patience", "0"], "above 0"),
+        (["run", "e.toml", "--patience", "nan"], "above 0"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments, told, file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / TALLIES).write_text("")
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT.replace("requests = 400000", "precision = 0.01"))
+    assert run(file, tmp_path / "a", "--part", "1/2") == 2
+    assert "a part needs a number of requests" in capsys.readouterr().err
+
+
+def test_quantiles_of_a_part_are_of_its_own_requests(file, tmp_path):
+    for i in (1, 2):
+        assert run(file, tmp_path / f"part{i}", "--part", f"{i}/2") == 0
+    one, two = (point(tmp_path / f"part{i}") for i in (1, 2))
+    times = [[depth["request_time"] for depth in part["depths"]] for part in (one, two)]
+    assert times[0] != times[1]
+    for a, b in zip(*times, strict=True):  # of the same law
+        assert a["p50"]["low"] <= b["p50"]["high"]
+        assert b["p50"]["low"] <= a["p50"]["high"]
+    lag = [part["diagnostics"]["autocorrelation"]["mean"] for part in (one, two)]
+    assert lag[0] != lag[1]
+
+
+def test_show_prints_and_draws_a_run_again(pictures, file, tmp_path, capsys):
+    out = tmp_path / "a"
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    pictures = {p.name: p.read_bytes() for p in out.glob("*.png")}
+    for path in out.glob("*.png"):
+        path.unlink()
+    assert main(["show", str(out)]) == 0
+    assert capsys.readouterr().out == printed
+    assert {p.name: p.read_bytes() for p in out.glob("*.png")} == pictures
+
+
+def test_show_of_an_unfinished_run_says_what_its_blocks_say(pictures, file, tmp_path, capsys):
+    out = tmp_path / "a"
+    assert run(file, out) == 0
+    whole = point(out)
+    (out / RESULT).unlink()
+    capsys.readouterr()
+    assert main(["show", str(out), "--json", "--out", str(tmp_path / "plots")]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["points"][0] == whole
+    assert "is unfinished" in printed.err
+    assert (tmp_path / "plots" / "speedup.png").is_file()
+
+
+def piece(run, first, end, seed=1):
+    rows = np.ones((end - first, 1))
+    return Piece(run, seed, Stretch(first, end, Tally.of(rows)))
+
+
+def test_the_most_requests_without_overlap_are_chosen():
+    """Against every subset, on random ranges."""
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        edges = np.sort(rng.integers(0, 12, (6, 2)), axis=1)
+        pieces = [piece(str(i), a, b + 1) for i, (a, b) in enumerate(edges)]
+        chosen, _ = disjoint(pieces)
+        covered = [set(range(p.stretch.first, p.stretch.end)) for p in chosen]
+        assert sum(map(len, covered)) == len(set().union(*covered))
+        best = 0
+        for mask in range(64):
+            some = [p for i, p in enumerate(pieces) if mask >> i & 1]
+            blocks = [b for p in some for b in range(p.stretch.first, p.stretch.end)]
+            if len(blocks) == len(set(blocks)):
+                best = max(best, len(blocks))
+        assert sum(map(len, covered)) == best
+
+
+def test_two_runs_in_one_directory_are_kept_apart(file, tmp_path, capsys):
+    from mtpsim.runs.directory import locked, prepare
+
+    out = tmp_path / "a"
+    prepare(out)
+    with locked(out):
+        assert main(["run", str(file), "--out", str(out)]) == 2
+    assert "another run is under way there" in capsys.readouterr().err
+    assert run(file, out) == 0
+
+
+def test_a_longer_sweep_goes_on_from_the_points_it_shares(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    text = TEXT.replace("400000", "4000") + '[sweep]\n"latency.target" = '
+    file.write_text(text + "[70, 72]")
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    file.write_text(text + "[70, 74, 72]")
+    assert main(["run", str(file), "--out", str(out)]) == 0
+    assert "2 of 3 points are unchanged: their blocks are used; new: 2" in capsys.readouterr().err
+    found = json.loads((out / RESULT).read_text())["points"]
+    assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))

@@ -1,0 +1,139 @@
+"""A run that was stopped goes on to the same numbers; one of another precision uses its blocks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mtpsim
+from mtpsim.cli.main import main
+from mtpsim.runs import point_run as point
+from mtpsim.runs.directory import HELD, TALLIES, Tallies
+from tests.support.examples import LONG_RUN
+
+pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
+
+
+def parsed(precision):
+    return mtpsim.parse(LONG_RUN + precision)
+
+
+def points(result):
+    return json.dumps(result.points)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return tmp_path / TALLIES
+
+
+class Dying:
+    """Ctrl-C at the n-th look."""
+
+    def __init__(self, looks):
+        self.left = looks
+
+    def update(self, *_):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("looks", [3, 33, 40])
+def test_an_interrupted_point_goes_on_from_its_last_block(looks, saved, monkeypatch):
+    experiment = parsed("precision = 0.0003")
+    whole = mtpsim.run(experiment)
+    monkeypatch.setattr(point, "GLANCE", 0.0)
+    cut = mtpsim.run(experiment, watcher=Dying(looks), saved=Tallies(saved))
+    assert cut.points[0]["interrupted"]
+    before = []
+    inner = point.simulate
+    monkeypatch.setattr(
+        point, "simulate", lambda *a, **k: before.append(k["begin"]) or inner(*a, **k)
+    )
+    again = mtpsim.run(experiment, saved=Tallies(saved))
+    assert before[0].tally.count == cut.points[0]["requests"]
+    assert points(again) == points(whole)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("precision = 0.001", "precision = 0.0003"),
+        ("precision = 0.0003", "precision = 0.001"),
+        ("requests = 1000", "requests = 40000"),
+        ("requests = 40000", "requests = 30000"),
+        ("requests = 100000", "precision = 0.0005"),
+        ("precision = 0.001", "precision = 0.001\nconfidence = 0.99"),
+    ],
+)
+def test_another_precision_has_the_numbers_of_a_run_of_its_own(first, then, saved):
+    mtpsim.run(parsed(first), saved=Tallies(saved))
+    assert points(mtpsim.run(parsed(then), saved=Tallies(saved))) == points(
+        mtpsim.run(parsed(then))
+    )
+
+
+def test_a_finished_point_is_not_simulated_again(saved, monkeypatch):
+    for stop in ("precision = 0.001", "requests = 1001"):
+        experiment = parsed(stop)
+        whole = mtpsim.run(experiment, saved=Tallies(saved))
+        with monkeypatch.context() as patch:
+            patch.setattr(point, "simulate", None)
+            assert points(mtpsim.run(experiment, saved=Tallies(saved))) == points(whole)
+
+
+def test_the_command_goes_on_with_more_precision(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(LONG_RUN + "precision = 0.002")
+    command = ["run", str(file), "--out", str(out)]
+    assert main(command) == 0
+    assert main([*command, "--set", "simulation.precision=0.0005"]) == 0
+    assert "its blocks are used" in capsys.readouterr().err
+    found = json.loads((out / "result.json").read_text())["points"]
+    assert json.dumps(found) == points(parsed_run("precision = 0.0005"))
+    assert not (out / HELD).exists()
+    assert main([*command, "--set", "latency.target=70"]) == 2
+    assert "a run of another experiment" in capsys.readouterr().err
+
+
+def parsed_run(precision):
+    return mtpsim.run(parsed(precision))
+
+
+@pytest.mark.parametrize("executor", ["threads:2", "processes:2"])
+def test_a_killed_run_goes_on(executor, tmp_path, capsys):
+    """kill -9 in the middle: what is left is at most a second old, and is gone on from."""
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(LONG_RUN + "requests = 3000000")
+    command = ["run", str(file), "--out", str(out), "--quiet", "--executor", executor]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mtpsim", *command], env=dict(os.environ), start_new_session=True
+    )
+    while process.poll() is None and not (out / HELD).exists():
+        time.sleep(0.02)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = Tallies(out / TALLIES)
+    assert sum(len(known) for known in kept._known.values()) > 0
+    with (out / TALLIES).open("a") as torn:
+        torn.write('{"point": "abc", "blocks": 3, "mean": [1.0, ')
+    assert main([*command[:4], "--executor", executor]) == 0
+    assert "an earlier run left 1 torn record: what was lost runs again" in capsys.readouterr().err
+    found = json.loads((out / "result.json").read_text())["points"]
+    assert json.dumps(found) == points(parsed_run("requests = 3000000"))
+
+
+def test_records_of_another_shape_are_dropped(saved):
+    saved.write_text(
+        '{"point": "a", "seed": 1, "first": 0, "end": 1, "count": 64, "mean": [1.0], '
+        '"comoment": [[1.0, 2.0]]}\n'
+        '{"point": "a", "seed": 1, "end": 1}\n[]\nnull\n'
+    )
+    assert Tallies(saved).torn == 4
+    assert Tallies(saved).stretches("a", 1) == []

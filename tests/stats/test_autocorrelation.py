@@ -1,0 +1,137 @@
+"""Diagnostics of dependence: simulated, counted naively, and solved."""
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.acceptance import Beta, Contagion, Independent, Regime
+from mtpsim.engine.compile import plan_of
+from mtpsim.engine.round_traces import record_requests
+from mtpsim.engine.simulate import simulate_requests
+from mtpsim.exact.chain_solver import count_moments
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.autocorrelation import dependence
+from mtpsim.stats.estimators import delta
+from mtpsim.stats.moments import Tally
+from tests.kernels.test_kernels import LIMIT, latency_by_depth, random_chain
+from tests.support import naive as naive
+
+RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
+CHAINS = {
+    "regime": Regime(model="regime", rates=RATES, sojourn=[8, 5]),
+    "token": Regime(model="regime", rates=RATES, sojourn=[20, 12], clock="token"),
+    "contagion": Contagion(
+        model="contagion", rates=[0.9, 0.85, 0.8], drop=0.4, duration=3, clock="token"
+    ),
+    "beta": Beta(model="beta", mean=0.7, concentration=5, depth=3),
+    "independent": Independent(model="independent", rates=[0.8, 0.7, 0.6]),
+}
+
+
+def z(estimates, truth):
+    error = np.sqrt(np.diag(estimates.covariance))
+    return np.abs(estimates.values - truth) / error
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_moments_of_counts_agree_with_the_naive_twin(seed, clock):
+    rng = np.random.default_rng(seed)
+    chain = random_chain(rng, clock)
+    counts = np.array([naive.counts(rng, chain, chain.depth, 5) for _ in range(8000)], float)
+    exact = count_moments(chain, chain.depth, 5)
+    spread = counts.std(0) / np.sqrt(len(counts))
+    assert (np.abs(counts.mean(0) - exact.mean) <= LIMIT * spread + 1e-9).all()
+    centred = counts - exact.mean
+    products = centred[:, :, None] * centred[:, None, :]
+    error = products.std(0) / np.sqrt(len(counts))
+    assert (np.abs(products.mean(0) - exact.covariance) <= LIMIT * error + 1e-9).all()
+
+
+def test_no_correlation_is_beyond_1_and_no_design_effect_below_0():
+    text = """
+[acceptance]
+model = "beta"
+mean = 0.75
+concentration = 0.01
+depth = 3
+[latency]
+target = 10
+verify = 11
+draft = 1
+[simulation]
+rounds = 7
+requests = 40
+"""
+    for seed in (1, 2, 3):
+        (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
+        found = point["diagnostics"]["autocorrelation"]
+        assert max(found["mean"] + found["high"]) <= 1
+        ends = zip(found["low"], found["mean"], found["high"], strict=True)
+        assert all(low <= mean <= high for low, mean, high in ends)
+        assert point["diagnostics"]["design_effect"]["low"] >= 0
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_diagnostics_agree_with_the_exact_ones(name):
+    chain, rounds = CHAINS[name].chain(), 40
+    plan = plan_of(chain, latency_by_depth(3), seed=4, rounds=rounds)
+    exact = count_moments(chain, 3, rounds)
+    found = dependence(record_requests(plan, 4000, rounds), 0.95)
+    truth = [exact.autocorrelation(lag) for lag in found.lags]
+    assert z(found.autocorrelation, truth).max() < LIMIT
+    assert z(found.lasting, [exact.lasting_share]).max() < LIMIT
+    tally = Tally.of(simulate_requests(plan, 0, 20_000))
+    effect = delta(lambda means: estimate.design_effect(means, plan.layout), tally, 0.95)
+    assert z(effect, [exact.design_effect]).max() < LIMIT
+    if name != "independent":  # negative control
+        assert z(found.autocorrelation, np.zeros(len(truth))).max() > 10
+        assert z(effect, [1.0]).max() > 10
+
+
+def test_known_figures():
+    beta = count_moments(CHAINS["beta"].chain(), 3, 30)
+    rates = np.random.default_rng(0).beta(3.5, 1.5, 400_000)
+    length = rates + rates**2 + rates**3
+    square = rates + 3 * rates**2 + 5 * rates**3
+    share = length.var() / (square.mean() - length.mean() ** 2)
+    assert beta.lasting_share == pytest.approx(share, rel=0.01)
+    assert beta.autocorrelation(1) == pytest.approx(beta.lasting_share)
+    assert beta.design_effect == pytest.approx(1 + 29 * beta.lasting_share)
+    independent = count_moments(CHAINS["independent"].chain(), 3, 30)
+    assert independent.design_effect == pytest.approx(1)
+    assert independent.autocorrelation(3) == pytest.approx(0, abs=1e-12)
+
+
+def test_nothing_to_say_where_counts_never_vary_or_rounds_are_alone():
+    assert dependence(np.full((50, 9), 2, np.int32), 0.95) is None
+    alone = np.full((50, 9), -1, np.int32)
+    alone[:, 0] = np.arange(50) % 3
+    assert dependence(alone, 0.95) is None
+    certain = """\
+[acceptance]
+model = "independent"
+rates = [1.0, 1.0]
+[latency]
+target = 20
+verify = 22
+draft = 1
+[simulation]
+rounds = 5
+requests = 64
+"""
+    (point,) = mtpsim.run(mtpsim.parse(certain)).points
+    found = point["diagnostics"]
+    assert found["autocorrelation"] is found["design_effect"] is found["lasting_share"] is None
+    assert found["survivorship"]["mean"] == 0
+
+
+def test_requests_of_different_lengths_are_cut_where_they_end():
+    counts = np.array([[1, 2, 0, -1, -1], [0, 1, 1, 2, 2], [2, 0, -1, -1, -1]] * 20, np.int32)
+    found = dependence(counts, 0.95)
+    pairs = [(1, 2), (2, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0)]
+    x, y = np.array(pairs, float).T
+    values = counts[counts >= 0]
+    truth = ((x * y).mean() - x.mean() * y.mean()) / values.var()
+    assert found.lags == [1]
+    assert found.autocorrelation.values[0] == pytest.approx(truth)

@@ -1,0 +1,399 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from mtpsim.engine.simulate import complete
+from mtpsim.formula import closed_form as theory
+from mtpsim.kernels.row_layout import Layout
+from mtpsim.results.advice import Steps, advise, step_verdict
+from mtpsim.stats import estimators as estimate
+from mtpsim.stats.estimators import Estimates, Theory, delta, measured
+from mtpsim.stats.moments import Tally
+from mtpsim.stats.selection import DRAWS, choose, log_of
+
+
+def test_delta_is_the_ratio_estimator_with_student_t():
+    rng = np.random.default_rng(1)
+    rows = rng.gamma(5, size=(40, 2))
+    found = delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.9)
+    mean = rows.mean(0)
+    ratio = mean[0] / mean[1]
+    residual = (rows[:, 0] - ratio * rows[:, 1]) / mean[1]
+    error = residual.std(ddof=1) / np.sqrt(40)
+    assert found.values[0] == pytest.approx(ratio)
+    assert found.half_width[0] == pytest.approx(stats.t.ppf(0.95, 39) * error)
+    assert found.high[0] - found.low[0] == pytest.approx(2 * found.half_width[0])
+
+
+def coverage(cluster):
+    """Share of 95 % intervals that hold the truth; rounds of a request share a hidden rate."""
+    rng = np.random.default_rng(7)
+    hits, runs, requests, rounds = 0, 600, 30, 50
+    for _ in range(runs):
+        rate = rng.beta(3.75, 1.25, (requests, 1))
+        tokens = 1.0 + (rng.random((requests, rounds)) < rate)
+        rows = tokens.sum(1, keepdims=True) if cluster else tokens.reshape(-1, 1)
+        truth = 1.75 * (rounds if cluster else 1)
+        found = delta(lambda m: m, Tally.of(rows), 0.95)
+        hits += bool(found.low[0] <= truth <= found.high[0])
+    return hits / runs
+
+
+def test_intervals_cover_where_requests_are_the_unit_and_fail_where_rounds_are():
+    error = np.sqrt(0.95 * 0.05 / 600)
+    assert abs(coverage(cluster=True) - 0.95) < 3.5 * error
+    assert coverage(cluster=False) < 0.6  # negative control: rounds taken as independent
+
+
+LAYOUT = Layout(2, False, 2, positions=False)  # tokens, seconds, rounds by depth, accepted
+GIVEN = [10, 18, 24, 760, 980, 1180, 10, 10, 10, 8, 6]
+
+
+def row(layout, given):
+    """A request's row, its derived columns filled in."""
+    filled = np.zeros((1, layout.columns))
+    filled[0, : len(given)] = given
+    complete(filled, layout)
+    return filled
+
+
+MEANS = row(LAYOUT, GIVEN)
+
+
+def test_quantities_from_totals():
+    assert LAYOUT.windows.start == 11
+    assert estimate.accept_length(MEANS, LAYOUT)[0] == pytest.approx([1, 1.8, 2.4])
+    assert estimate.round_time(MEANS, LAYOUT)[0] == pytest.approx([76, 98, 118])
+    gain = estimate.speedup(MEANS, LAYOUT)[0]
+    assert gain == pytest.approx([1, 1.8 * 76 / 98, 2.4 * 76 / 118])
+    assert estimate.marginal(MEANS, LAYOUT)[0] == pytest.approx(gain[1:] / gain[:-1])
+    assert estimate.survival(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.6])
+    assert estimate.conditional(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.75])
+    assert estimate.exactly_accepted(MEANS, LAYOUT)[0] == pytest.approx([0.2, 0.2, 0.6])
+    never = MEANS.copy()
+    never[0, LAYOUT.accepted(2)] = 0
+    assert estimate.conditional(never, LAYOUT)[0] == pytest.approx([0, 0])
+
+
+def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain():
+    rates = theory.conditional_from(np.array([0.8, 0.6]), "survival")
+    closed = theory.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
+    assert estimate.break_even_rate(MEANS, LAYOUT)[0] == pytest.approx(closed)
+    assert estimate.last_rate(MEANS, LAYOUT)[0] == pytest.approx(rates)
+    every = Layout(2, True, 2, positions=False)  # p1 moved with depth: only its own rates tell
+    means = row(every, [10, 18, 23, 760, 980, 1270, 10, 10, 10, 8, 7.4, 5.6])
+    needed = estimate.break_even_rate(means, every)[0]
+    have = estimate.last_rate(means, every)[0]
+    gains = estimate.marginal(means, every)[0]
+    assert ((have > needed) == (gains > 1)).all()
+    assert gains[1] < 1
+    reach = 0.74
+    assert (1 + reach + reach * needed[1]) / 127 == pytest.approx(1.8 / 98)
+
+
+def test_theory_error_is_predicted_over_simulated():
+    times = np.array([76.0, 98.0, 118.0])
+    measured = Theory(times, None)  # pooled conditional rates at the same depth: an identity
+    assert measured.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 0])
+    stated = Theory(times, np.array([0.8, 0.8]))
+    assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (1.2, 1.3, "essential"),
+        (1.05, 1.2, "worthwhile"),
+        (0.99, 1.01, "marginal"),
+        (0.9, 0.95, "harmful"),
+    ],
+)
+def test_step_verdicts(low, high, expected):
+    assert step_verdict(low, high) == expected
+
+
+def estimates(values, error, correlation=0.0):
+    values = np.asarray(values, float)
+    covariance = error**2 * ((1 - correlation) * np.eye(len(values)) + correlation)
+    return Estimates(values, covariance, 1.96)
+
+
+def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
+    rng, hits, runs = np.random.default_rng(3), 0, 200
+    for _ in range(runs):
+        drawn = rng.normal(0, 0.01, 5)
+        hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
+    assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
+    assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
+
+
+@pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
+def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
+    truth = np.array(truth)
+    rng, runs = np.random.default_rng(5), 200
+    mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
+    hits = 0
+    for _ in range(runs):
+        drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
+        found = choose(drawn, 0.95)
+        loss = truth.max() - truth
+        hits += bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+@pytest.mark.parametrize("requests", [3, 6, 15])
+def test_losses_hold_with_few_requests(requests):
+    rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
+    truth = np.array([0, 0.01, 0.02, 0.02])
+    mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
+    for _ in range(runs):
+        rows = truth + rng.normal(size=(requests, 3)) @ mixed.T
+        covariance = np.cov(rows.T) / requests
+        for freedom in (requests - 1, np.inf):
+            found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
+            loss = truth.max() - truth
+            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
+
+
+@pytest.mark.parametrize("freedom", [2, 10, np.inf])
+def test_the_chance_to_be_best_follows_students_law(freedom):
+    gap, error = 0.1, 0.05
+    covariance = np.diag([error**2 / 2, error**2 / 2])
+    choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
+    chance = stats.t.sf(gap / error, freedom)
+    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
+    assert abs(choice.probability[0] - chance) < room
+    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
+
+
+def test_verdicts_and_regret_of_a_loss():
+    found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
+    assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]
+    assert found.regret == pytest.approx(-np.expm1([-0.305, -0.005, 0, -0.105]), abs=2e-4)
+    assert choose(estimates([0, 0.3, 0.305], 0.01), 0.95).verdict(1, 0.01) == "open"
+    assert found.probability.sum() == pytest.approx(1)
+
+
+def test_break_even_times_make_two_depths_equal():
+    verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
+    at = estimate.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
+    length = [1, 1.8, 2.4]
+    for k in (1, 2):
+        before = verify[k - 1] + draft[k - 1]
+        assert length[k] / (at[k - 1] + draft[k]) == pytest.approx(length[k - 1] / before)
+    at = estimate.break_even_draft(MEANS, LAYOUT, verify, draft)[0]
+    assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
+
+
+def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67), indifference=0.0):
+    speedup = estimates(speedups, error)
+    steps = Steps(estimates(marginals, error), np.array([0.29, 0.46, 0.719]), np.array(rates))
+    return advise(speedup, steps, choose(log_of(speedup), 0.95), 0.95, indifference)
+
+
+def test_sentence_of_the_founding_case():
+    found = advice([1, 1.395918, 1.540610, 1.524724], [1.3959, 1.1037, 0.9897])
+    assert found.sentence == (
+        "Run depth 2: 1.5406x [1.5404, 1.5408]. Depth 3 gives back 1.03 % [1.01, 1.05]; it would "
+        "pay if p3 were above 0.719, yours is 0.67."
+    )
+    assert found.verdicts == ["essential", "essential", "harmful"]
+    assert (found.depth, found.candidates, found.confidence) == (2, [2], 1.0)
+
+
+def test_sentences_of_other_outcomes():
+    off = advice([1, 0.9, 0.85, 0.8], [0.9, 0.94, 0.94], rates=(0.2, 0.2, 0.2))
+    assert off.sentence.startswith("Turn MTP off: no depth is faster. Depth 1 gives back 10.00 %")
+    sure = advice([1, 1.5, 1.4, 1.3], [1.5, 0.9333, 0.92857], error=1e-9).sentence
+    assert sure.startswith("Run depth 1: 1.5000x. Depth 2 gives back 6.6700 %; it would pay")
+    deep = advice([1, 1.2, 1.3, 1.4], [1.2, 1.08, 1.08])
+    assert deep.sentence.endswith("No deeper draft was simulated; one may be faster still.")
+    tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)
+    assert "Depths 2 and 3 can't be told apart" in tie.sentence
+    assert tie.candidates == [2, 3]
+    flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
+    assert "Depth 3 may be within 1 % of it." in flat.sentence
+    assert (flat.candidates, flat.within) == ([2], [2, 3])
+
+
+layout_depths = range(4)
+
+
+def requests_of(layout, seed=4, requests=7):
+    """Rows of whole requests: rounds drawn one by one, at every depth the layout counts."""
+    rng = np.random.default_rng(seed)
+    rows, counts = np.zeros((requests, layout.columns)), []
+    for row in rows:
+        played = rng.integers(0, layout.depth + 1, rng.integers(3, 9))
+        counts.append(played)
+        row[layout.rounds] = len(played)
+        row[layout.tokens] = [len(played) + np.minimum(played, k).sum() for k in layout_depths]
+        row[layout.seconds] = rng.uniform(50, 90, layout.depth + 1) * len(played)
+        for k in layout_depths[1:]:
+            row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
+        row[layout.squares.stop :] = rng.uniform(5, 9, layout.columns - layout.squares.stop)
+    rows[0, layout.accepted(layout.measured_at)] = 0  # a request that never comes to draft 2
+    counts[0][:] = 0
+    if layout.positions:
+        rows[:, layout.windows] = np.sort(rng.integers(1, 30, (requests, 3)), 1)[:, ::-1]
+    complete(rows, layout)
+    return rows, counts
+
+
+def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds():
+    layout = Layout(3, True, 2, positions=False)
+    rows, counts = requests_of(layout)
+    pooled = np.minimum(np.concatenate(counts), 2)
+    sums = np.array([np.minimum(c, 2).sum() - pooled.mean() * len(c) for c in counts])
+    expected = np.mean(sums**2) / (pooled.var() * len(pooled) / len(counts))
+    assert estimate.design_effect(rows.mean(0), layout) == pytest.approx([expected])
+
+
+def test_survivorship_is_the_last_rate_less_the_first():
+    layout = Layout(3, True, 2, positions=False)
+    rows, _ = requests_of(layout)
+    rates = estimate.conditional(rows.mean(0), layout)
+    assert estimate.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
+
+
+def test_rates_as_they_are_measured():
+    layout = Layout(3, True, 2, positions=True)
+    rows, _ = requests_of(layout)
+    means = rows.mean(0)
+    rounds, reached = rows[:, layout.rounds][:, 2], rows[:, layout.accepted(2)]
+    reach, rates = measured(means, layout, "round-pooled")
+    assert reach == pytest.approx(reached.sum(0) / rounds.sum())
+    assert rates == pytest.approx([reach[0], reach[1] / reach[0]])
+    reach, rates = measured(means, layout, "request-mean")
+    own = reached / rounds[:, None]
+    assert reach == pytest.approx(own.mean(0))
+    came = own[:, 0] > 0
+    assert rates == pytest.approx([reach[0], (own[came, 1] / own[came, 0]).mean()])
+    tried = means[layout.windows]
+    reach, rates = measured(means, layout, "every-position")
+    assert reach == pytest.approx(tried[1:] / tried[0])
+    assert rates == pytest.approx([tried[1] / tried[0], tried[2] / tried[1]])
+    by_round = Layout(3, True, 2, positions=False)
+    means = requests_of(by_round)[0].mean(0)
+    for one, two in zip(
+        *(measured(means, by_round, w) for w in ("every-position", "round-pooled")), strict=True
+    ):
+        assert one.tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
+def test_what_is_measured_is_plugged_in(definition):
+    """At depth 2, into a form of depth 3: what is known is used, the last rate carried on."""
+    layout = Layout(3, True, 2, positions=False)
+    means = requests_of(layout)[0].mean(0)
+    reach, rates = measured(means, layout, "request-mean")
+    plugged = {
+        "conditional": [*rates, rates[1]],
+        "survival": [*reach, reach[1]],
+        "pooled": [reach.mean()] * 3,
+        "first": [reach[0]] * 3,
+    }[definition]
+    times = np.array([76.0, 98.0, 118.0, 139.0])
+    form = Theory(times, None, definition, "request-mean")
+    assert form.plugged(means, layout) == pytest.approx(plugged)
+    length = theory.accept_length(np.array(plugged))
+    assert form.accept_length(means, layout) == pytest.approx(length)
+    assert form.speedup(means, layout) == pytest.approx(76 * length / times)
+    simulated = estimate.accept_length(means, layout)
+    assert form.length_error(means, layout) == pytest.approx(length / simulated - 1)
+    fast = estimate.speedup(means, layout)
+    assert form.error(means, layout) == pytest.approx(76 * length / times / fast - 1)
+    stated = Theory(times, np.array([0.5, 0.4, 0.3]))
+    assert stated.plugged(means, layout).tolist() == [0.5, 0.4, 0.3]
+    both = np.stack([means, 2 * means])
+    assert stated.plugged(both, layout).tolist() == [[0.5, 0.4, 0.3]] * 2
+
+
+def test_quantities_of_policies():
+    layout = Layout(3, True, 2, positions=False, policies=2)
+    means = requests_of(layout)[0].mean(0)
+    tokens, ms, rounds = np.stack([means[layout.policy(p)][:3] for p in (0, 1)]).T
+    assert estimate.policy_length(means, layout) == pytest.approx(tokens / rounds)
+    assert estimate.policy_time(means, layout) == pytest.approx(ms / rounds)
+    plain = means[layout.tokens][0] / means[layout.seconds][0]
+    speedups = estimate.with_policies(means, layout)
+    assert speedups[:4] == pytest.approx(estimate.speedup(means, layout))
+    assert speedups[4:] == pytest.approx(tokens / ms / plain)
+
+
+def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
+    never = MEANS.copy()
+    never[0, LAYOUT.accepted(2)] = 0
+    never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
+    for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # and may gain all the same
+        never[0, LAYOUT.seconds] = [76, 64, time]
+        assert estimate.break_even_rate(never, LAYOUT)[0, 1] == rate
+    never[0, LAYOUT.accepted(2)] = -0.1  # by control variates
+    assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
+    slow = MEANS.copy()
+    slow[0, LAYOUT.seconds] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
+    verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
+    at = estimate.break_even_verify(slow, LAYOUT, verify, draft)[0]
+    for k, (factor, before) in enumerate([(1.5, 76 / 1), (2, 98 * 1.5 / 1.8)]):
+        length = [1.8, 2.4][k]
+        assert factor * (at[k] + draft[k + 1]) / length == pytest.approx(before)
+
+
+def test_no_half_width_where_rounding_makes_a_variance_negative():
+    found = Estimates(np.ones(2), np.array([[-1e-30, 0], [0, 4.0]]), 3.0)
+    assert found.half_width.tolist() == [0, 6]
+
+
+def test_a_total_that_is_always_zero_moves_nothing():
+    rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
+    found = delta(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
+    assert found.values.tolist() == found.half_width.tolist() == [0]
+
+
+def test_quantities_where_depths_play_other_numbers_of_rounds():
+    every = Layout(2, True, 2, positions=False)
+    given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
+    means = row(every, given)
+    assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
+    deeper = Layout(3, True, 2, positions=False)
+    longer = row(deeper, [0] * 8 + [20, 15, 12, 6, 12, 10, 8, 5, 4, 3])
+    assert measured(longer, deeper, "round-pooled")[0][0] == pytest.approx([10 / 12, 8 / 12])
+    rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
+    length, time = [1, 27 / 15, 32 / 12], [38, 800 / 15, 75]
+    for k, reach in ((1, 1.0), (2, 11 / 12)):
+        at_par = length[k - 1] * time[k] / time[k - 1]  # tokens a round that depth k would need
+        assert length[k] - reach * (rates[k - 1] - needed[k - 1]) == pytest.approx(at_par)
+
+
+def test_many_means_at_once_are_each_its_own():
+    layout = Layout(3, True, 2, positions=True, policies=2)
+    rows, _ = requests_of(layout)
+    parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
+    names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
+    for function in (getattr(estimate, name) for name in names):
+        together = function(parts, layout)
+        apart = [function(means, layout) for means in parts]
+        assert together == pytest.approx(np.stack(apart))
+
+
+def test_small_totals_are_as_sure_as_great_ones():
+    rows = np.random.default_rng(2).gamma(5, size=(40, 2))
+    one, other = (
+        delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9) for scale in (1, 1e-6)
+    )
+    assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
+
+
+def test_a_spread_needs_two_requests():
+    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
+        _ = Tally.of(np.ones((1, 2))).covariance_of_mean
+    two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean
+    assert two.tolist() == [[1]]

@@ -1,0 +1,37 @@
+"""Logs as engines write them, and what is said of one that is refused."""
+
+import pytest
+
+from mtpsim.common.errors import InputError
+from mtpsim.logs import read_logs
+from mtpsim.logs.write import WRITERS
+from tests.support.examples import THREE_DEEP, noise, regime
+
+EXPERIMENT = (
+    regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[20, 20])
+    + THREE_DEEP
+    + noise(0.1)
+    + "[simulation]\ntokens = 200\n"
+)
+GOOD = {
+    "completion_tokens": 106,
+    "spec_num_correct_drafts": 63,
+    "spec_num_proposed_drafts": 215,
+    "spec_verify_ct": 43,
+    "spec_correct_drafts_histogram": [11, 14, 11, 4, 0, 3],
+}
+
+
+def written(tmp_path, form, requests, name="sample"):
+    path = tmp_path / name
+    path.write_text("".join(WRITERS[form](requests)))
+    return path
+
+
+def refused(tmp_path, text, name="log", **options):
+    paths = [tmp_path / name]
+    if text is not None:
+        paths[0].write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_logs(paths, **options)
+    return str(caught.value)

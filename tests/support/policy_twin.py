@@ -1,0 +1,118 @@
+"""A slow, obvious twin of the policy kernels: a text, read position by position or round by round.
+
+Only the rules themselves are shared with the package
+(tests/policy/test_rules.py works those by hand).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.policy import Now, Round
+from tests.support.naive import pick
+
+
+@dataclass(frozen=True)
+class Engine:
+    verify: np.ndarray
+    draft: np.ndarray
+    rates: np.ndarray
+    switch_cost: float = 0.0
+    catch_up: float = 0.0
+    stale: float = 0.0
+    full_feedback: bool = False
+    auc: float = 0.8
+
+
+class Text:
+    """Ticks of one request: a state, a uniform number that decides it, and one normal score."""
+
+    def __init__(self, rng, chain):
+        self.rng, self.chain, self.ticks = rng, chain, []
+
+    def at(self, tick, rejected=None):
+        """The tick; where outcomes steer the chain, ``rejected`` is that of the tick before."""
+        while len(self.ticks) <= tick:
+            if not self.ticks:
+                state = pick(self.rng, self.chain.start)
+            else:
+                row = 0 if rejected or len(self.chain.step) == 1 else 1
+                state = pick(self.rng, self.chain.step[row][self.ticks[-1][0]])
+            self.ticks.append((state, self.rng.random(), self.rng.normal()))
+        return self.ticks[tick]
+
+
+def accepted_drafts(text, chain, tick, depth):
+    """Accepted drafts of a round of ``depth`` that begins here, draft by draft."""
+    for j in range(depth):
+        state, u, _ = text.at(tick + j, False) if chain.clock == "token" else text.at(tick)
+        limit = chain.accept[state, : j + 1].prod() if chain.clock == "round" else None
+        if u >= (chain.accept[state, j] if limit is None else limit):
+            return j
+    return depth
+
+
+def normal(x):
+    return math.exp(-0.5 * x * x)
+
+
+def confidences(rng, engine, full, scores):
+    """Bayes' on a normal score whose mean is higher for a draft that will be accepted."""
+    from scipy.special import ndtri
+
+    apart = math.sqrt(2) * ndtri(engine.auc)
+    found = []
+    for j, rate in enumerate(engine.rates):
+        good = j < full if j <= full else rng.random() < rate
+        x = scores[j] + apart * good
+        yes, no = rate * normal(x - apart), (1 - rate) * normal(x)
+        found.append(yes / (yes + no))
+    return np.array(found)
+
+
+def request(rng, chain, spec, setting, engine, *, text=None, rounds=None, tokens=None):
+    """One request under a policy: tokens, ms, rounds, rounds at each depth.
+
+    Its text is drawn by ``rng``, or is one with the words of the kernel.
+    """
+    p, m = spec.parameters(setting), np.zeros(max(spec.memory(setting), 1))
+    rule, text, deep = spec.functions(), text or Text(rng, chain), setting.depth
+    rule.start(p, m)
+    made, ms, tick, previous, played = 0, 0.0, 0, -1, []
+    rejected = None
+    while (rounds is None or len(played) < rounds) and (tokens is None or made < tokens):
+        state = text.at(tick, rejected)[0]
+        stale = previous == 0 and rng.random() < engine.stale
+        looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
+        full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
+        by_position = chain.clock == "token"
+        if spec.draws or spec.reads_confidence:
+            scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
+        else:
+            scores = np.zeros(deep)
+        hints = confidences(rng, engine, full, scores) if spec.reads_confidence else scores
+        depth = rule.choose(p, m, Now(state, previous, full), np.asarray(hints))
+        accepted = 0 if stale else accepted_drafts(text, chain, tick, depth)
+        rejected = accepted < depth
+        drafted = depth + (int(m[0]) if spec.drops else 0)
+        time = (engine.verify[depth] + engine.draft[drafted]) * chain.slowdown[state]
+        time += engine.switch_cost if previous not in (-1, depth) else 0
+        time += engine.catch_up if previous == 0 and depth > 0 else 0
+        seen, reached = (deep, full) if engine.full_feedback else (depth, accepted)
+        rule.learn(p, m, Round(depth, accepted, seen, reached, time))
+        if by_position:
+            text.at(tick + accepted, False)  # the bonus token, or the target's own
+        played.append(depth)
+        made, ms, previous = made + accepted + 1, ms + time, depth
+        tick += accepted + 1 if by_position else 1
+    made = made if tokens is None else min(made, tokens)
+    return [made, ms, len(played), *np.bincount(played, minlength=deep + 1)]
+
+
+def simulate(rng, chain, spec, setting, engine, requests, **horizon):
+    """``[requests, 4 + K]``."""
+    rows = [request(rng, chain, spec, setting, engine, **horizon) for _ in range(requests)]
+    return np.array(rows, float)
