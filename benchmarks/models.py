@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.compile import Plan, plan_of
+from mtpsim.engine.compile import KernelPlan, compile_plan
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.round_clock import simulate_rounds
 from mtpsim.kernels.token_clock import simulate_positions
@@ -43,7 +43,7 @@ def chain_of(name: str) -> AcceptanceChain:
     return Regime(model="regime", clock=name, rates=ACCEPT.tolist(), sojourn=[20, 20]).chain()
 
 
-def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> Plan:
+def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> KernelPlan:
     depth = chain.depth
     latency = {
         **LATENCY,
@@ -52,7 +52,9 @@ def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> Plan:
     }
     if depth == DEPTH:
         latency = LATENCY
-    return plan_of(chain, Latency.model_validate(latency).compile(depth), seed=1, rounds=rounds)
+    return compile_plan(
+        chain, Latency.model_validate(latency).compile(depth), seed=1, rounds=rounds
+    )
 
 
 def kernel_run(chain: AcceptanceChain, requests: int, rounds: int = ROUNDS, shallow: int = 0):

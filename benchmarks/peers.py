@@ -66,7 +66,7 @@ class Own(Contender):
 
     def __init__(self, who: str, name: str, requests: int, shallow: int = 0) -> None:
         self._run, rows, layout = kernel_run(chain_of(name), requests, shallow=shallow)
-        tokens, times = rows[:, layout.tokens], rows[:, layout.seconds]
+        tokens, times = rows[:, layout.tokens], rows[:, layout.time_ms]
         if shallow:
             self.found = estimate(tokens[:, DEPTH], times[:, DEPTH], scale=76)
         else:

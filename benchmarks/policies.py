@@ -9,8 +9,8 @@ from models import DEPTH, LATENCY, ROUNDS, chain_of, kernel_run
 from tables import Table, best
 
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import plan_of
-from mtpsim.engine.policy_player import contest_of
+from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.policy_player import compile_policies
 from mtpsim.engine.simulate import play_policies
 from mtpsim.latency import Latency
 from mtpsim.policy import RULES
@@ -36,9 +36,9 @@ def with_policy(policy: dict, requests: int, copies: int):
     adaptive = Adaptive.model_validate({"policies": entries})
     latency, horizon = Latency.model_validate(LATENCY).compile(DEPTH), {"tokens": 0}
     chain = chain_of("round")
-    contest = contest_of(adaptive, chain, latency, rounds=ROUNDS, batch=None, **horizon)
-    contest = replace(contest, players=contest.players[:copies])  # without the oracle
-    compiled = plan_of(chain, latency, seed=1, rounds=ROUNDS, contest=contest)
+    policy_set = compile_policies(adaptive, chain, latency, rounds=ROUNDS, batch=None, **horizon)
+    policy_set = replace(policy_set, players=policy_set.players[:copies])  # without the oracle
+    compiled = compile_plan(chain, latency, seed=1, rounds=ROUNDS, policy_set=policy_set)
 
     def run() -> float:
         start = time.process_time()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.compile import Plan, plan_of, random_key
+from mtpsim.engine.compile import KernelPlan, compile_plan, random_key
 from mtpsim.latency import CompiledLatency, Latency
 from verification.mixers import RIGHT
 
@@ -31,9 +31,9 @@ class Case:
         """As :func:`mtpsim.exact.chain_solver.solve` takes it."""
         return {"rounds": self.rounds, "tokens": self.tokens}
 
-    def plan(self, seed: int) -> Plan:
+    def plan(self, seed: int) -> KernelPlan:
         """Compiled for the kernel."""
-        return plan_of(self.chain, self.latency, seed=seed, **self.horizon)
+        return compile_plan(self.chain, self.latency, seed=seed, **self.horizon)
 
 
 def laws(rng: np.random.Generator, evenness: float, shape: tuple[int, ...], states: int) -> Floats:

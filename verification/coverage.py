@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent, Regime
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments, solve, speedups
@@ -89,13 +89,13 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
     """Coverage of the clustered interval, and of the one that takes rounds as independent."""
     chain = case.model.chain()
     compiled = latency(case.noise).compile(chain.depth)
-    plan = plan_of(chain, compiled, seed=seed, rounds=ROUNDS)
+    plan = compile_plan(chain, compiled, seed=seed, rounds=ROUNDS)
     truth = speedups(chain, compiled.round_time, rounds=ROUNDS)[-1]
     clustered = naive = 0
     for run in range(runs):
         rows = simulate_requests(plan, run * requests, requests)
         tally = Tally.of(rows)
-        found = estimate.delta(lambda m: estimate.speedup(m, plan.layout), tally, CONFIDENCE)
+        found = estimate.delta_method(lambda m: estimate.speedup(m, plan.layout), tally, CONFIDENCE)
         clustered += bool(found.low[-1] <= truth <= found.high[-1])
         half = naive_half_width(tally, plan.layout, compiled.round_time[-1], case, requests)
         naive += bool(abs(found.values[-1] - truth) <= half * found.values[-1])
@@ -138,9 +138,9 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
     """Coverage of the error of rates carried from depth 1 to 3, and of the diagnostics."""
     chain = case.model.chain()
     compiled = latency(case.noise).compile(chain.depth)
-    plan = plan_of(chain, compiled, seed=seed, rounds=ROUNDS, measured_at=1)
-    deep = plan_of(chain, compiled, seed=seed, rounds=ROUNDS)
-    theory = estimate.Theory(compiled.round_time)
+    plan = compile_plan(chain, compiled, seed=seed, rounds=ROUNDS, measured_at=1)
+    deep = compile_plan(chain, compiled, seed=seed, rounds=ROUNDS)
+    theory = estimate.ClosedFormPredictor(compiled.round_time)
     first = solve(chain, 1, rounds=ROUNDS).conditional[0]
     fast = speedups(chain, compiled.round_time, rounds=ROUNDS)[-1]
     promised = closed.speedup(np.full(3, first), compiled.target, compiled.round_time)[-1]
@@ -155,8 +155,12 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
         found = dependence(counts[at : at + requests], CONFIDENCE)
         assert found is not None
         estimates = [
-            estimate.delta(lambda m: theory.error(m, plan.layout)[..., -1:], near, CONFIDENCE),
-            estimate.delta(lambda m: estimate.design_effect(m, deep.layout), far, CONFIDENCE),
+            estimate.delta_method(
+                lambda m: theory.error(m, plan.layout)[..., -1:], near, CONFIDENCE
+            ),
+            estimate.delta_method(
+                lambda m: estimate.design_effect(m, deep.layout), far, CONFIDENCE
+            ),
             found.autocorrelation,
             found.lasting,
         ]

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent
-from mtpsim.engine.compile import Plan, plan_of
+from mtpsim.engine.compile import KernelPlan, compile_plan
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula import closed_form as closed
@@ -111,9 +111,9 @@ def truths(cell: Cell, times: np.ndarray) -> np.ndarray:
     return np.array([length[-1], times[-1], speedup[-1], *gain, promised / speedup[-1] - 1])
 
 
-def measured(plan: Plan, times: np.ndarray) -> Any:
+def measured(plan: KernelPlan, times: np.ndarray) -> Any:
     """The engine's estimators of ``QUANTITIES``, as one function of the mean totals."""
-    layout, theory = plan.layout, estimate.Theory(times)
+    layout, theory = plan.layout, estimate.ClosedFormPredictor(times)
 
     def values(means: np.ndarray) -> np.ndarray:
         speedup = estimate.speedup(means, layout)
@@ -135,14 +135,14 @@ def measure(cell: Cell, runs: int, seed: int) -> Found:
     noise = {**TAILS, **WEAK_TAILS}[cell.tail]
     times = latency(noise).compile(DEPTH)
     chain = MODELS[cell.model].chain()
-    plan = plan_of(chain, times, seed=seed, measured_at=1, **LENGTHS[cell.length])
+    plan = compile_plan(chain, times, seed=seed, measured_at=1, **LENGTHS[cell.length])
     truth, function = truths(cell, times.round_time), measured(plan, times.round_time)
     m, hits, control = cell.requests, np.zeros((len(LEVELS), len(QUANTITIES))), 0
     for first in range(0, runs, 200):
         rows = simulate_requests(plan, first * m, 200 * m)
         for run in range(200):
             tally = Tally.of(rows[run * m : (run + 1) * m])
-            found = estimate.delta(function, tally, 0.95)
+            found = estimate.delta_method(function, tally, 0.95)
             error = np.abs(found.values - truth) / np.sqrt(np.diag(found.covariance))
             for at, level in enumerate(LEVELS):
                 hits[at] += error <= stdtrit(m - 1, (1 + level) / 2)
@@ -150,7 +150,7 @@ def measure(cell: Cell, runs: int, seed: int) -> Found:
     return Found(cell, hits / runs, control / runs)
 
 
-def _held_by_rounds(tally: Tally, plan: Plan, truth: float) -> bool:
+def _held_by_rounds(tally: Tally, plan: KernelPlan, truth: float) -> bool:
     """Whether the accept length's interval holds the truth with rounds taken as independent."""
     share = estimate.exactly_accepted(tally.mean, plan.layout)
     tokens = np.arange(1, DEPTH + 2)

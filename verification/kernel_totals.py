@@ -19,7 +19,7 @@ def columns(case: Case, depth: int, rows: Floats, layout) -> dict[str, Floats]: 
     """Totals of requests at a depth, by kind, ``[n, c]``."""
     found = {
         "tokens": rows[:, layout.tokens][:, depth : depth + 1],
-        "time": rows[:, layout.seconds][:, depth : depth + 1],
+        "time": rows[:, layout.time_ms][:, depth : depth + 1],
         "rounds": rows[:, layout.rounds][:, depth : depth + 1],
     }
     if layout.every or depth == layout.depth:

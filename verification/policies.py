@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import plan_of
-from mtpsim.engine.policy_player import contest_of
+from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.policy_player import compile_policies
 from mtpsim.engine.simulate import play_policies
 from tests.support import policy_twin as adapting
 from verification.chains import Case, random_case
@@ -43,8 +43,8 @@ def random_engine(rng: np.random.Generator) -> dict[str, object]:
 def contested(case: Case, policies: list[object], engine: dict[str, object], seed: int):  # type: ignore[no-untyped-def]
     """A plan with policies."""
     adaptive = Adaptive.model_validate({"policies": policies, **engine})
-    contest = contest_of(adaptive, case.chain, case.latency, batch=None, **case.horizon)
-    return plan_of(case.chain, case.latency, seed=seed, contest=contest, **case.horizon)
+    policy_set = compile_policies(adaptive, case.chain, case.latency, batch=None, **case.horizon)
+    return compile_plan(case.chain, case.latency, seed=seed, policy_set=policy_set, **case.horizon)
 
 
 def beaten_by(case: Case) -> tuple[int, int]:
@@ -54,7 +54,7 @@ def beaten_by(case: Case) -> tuple[int, int]:
     rounds another one may be better (by up to 2 % in requests of 10 tokens).
     """
     case = replace(case, rounds=case.rounds and LONG, tokens=case.tokens and LONG)
-    optimal = contested(case, ["oracle"], {}, 1).contest.optimal
+    optimal = contested(case, ["oracle"], {}, 1).policy_set.optimal
     best, arms = optimal.pace(optimal.oracle), case.chain.depth + 1
     choices = list(np.ndindex(*[arms] * case.chain.states))
     paces = [optimal.pace(np.array([choice])) for choice in choices]
@@ -70,12 +70,12 @@ def policies_as_solved(cases: int) -> Iterator[Check]:
         steered = len(case.chain.step) == 2
         bounds: list[object] = ["oracle"] if steered else ["oracle", "clairvoyant"]
         plan = contested(case, bounds, random_engine(rng), seed)
-        optimal = plan.contest.optimal
+        optimal = plan.policy_set.optimal
         totals, _ = play_policies(plan, 0, REQUESTS)
         zs: dict[str, list[float]] = {}
         for name, rows in zip(bounds, totals, strict=True):
-            seer = name == "clairvoyant"
-            solved = optimal.totals(optimal.cap if seer else optimal.oracle, seer)
+            clairvoyant = name == "clairvoyant"
+            solved = optimal.totals(optimal.cap if clairvoyant else optimal.oracle, clairvoyant)
             z, sure = score(rows[:, :2], np.array([solved.tokens, solved.time]))
             off = np.abs(rows[:, :2].mean(0) / [solved.tokens, solved.time] - 1) > 1e-9
             scores.unequal += int((off & sure).sum())
@@ -102,10 +102,10 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         rule = rules[int(rng.integers(len(rules)))]
         plan = contested(case, [rule], options, seed)
         totals, _ = play_policies(plan, 0, REQUESTS // 2)
-        arrays, player = plan.contest.engine, plan.contest.players[0]
+        arrays, player = plan.policy_set.engine, plan.policy_set.players[0]
         engine = adapting.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
         limit = {"rounds": case.rounds} if case.rounds else {"tokens": case.tokens}
-        setting = plan.contest.setting
+        setting = plan.policy_set.setting
         slow = adapting.simulate(rng, case.chain, player.spec, setting, engine, SLOW, **limit)
         error = np.sqrt(totals[0].var(0) / len(totals[0]) + slow.var(0, ddof=1) / SLOW)
         apart = totals[0].mean(0) - slow.mean(0)

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import mtpsim
-from mtpsim.engine.blocks import Stretch
-from mtpsim.engine.compile import Plan, random_key
+from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.compile import KernelPlan, random_key
 from mtpsim.engine.executors import Threads
 from mtpsim.engine.scheduler import simulate
 from mtpsim.engine.simulate import tally_block
@@ -68,7 +68,7 @@ CASES = {
     "beta frailty by request": (BETA, TIMES + SHARED),
     "independent, noise of cv 2": (INDEPENDENT, WILD),
 }
-QUANTITIES: dict[str, Callable[[Floats, Plan], Floats]] = {
+QUANTITIES: dict[str, Callable[[Floats, KernelPlan], Floats]] = {
     "speedup": lambda means, plan: estimate.speedup(means, plan.layout)[..., 2:],
     "marginal gain": lambda means, plan: estimate.marginal(means, plan.layout)[..., 1:],
 }
@@ -85,19 +85,23 @@ def truths(experiment: mtpsim.Experiment) -> dict[str, float]:
 class Watched:
     """A run that remembers where each of the two rules stopped."""
 
-    def __init__(self, plan: Plan, function: Callable[[Floats, Plan], Floats], target: float):
+    def __init__(
+        self, plan: KernelPlan, function: Callable[[Floats, KernelPlan], Floats], target: float
+    ):
         self.plan, self.function, self.target = plan, function, target
         self.stopped: Estimates | None = None
         self.hasty: Estimates | None = None
 
     def estimate(self, tally: Tally) -> Estimates:
-        return estimate.delta(lambda means: self.function(means, self.plan), tally, CONFIDENCE)
+        return estimate.delta_method(
+            lambda means: self.function(means, self.plan), tally, CONFIDENCE
+        )
 
     def enough(self, tally: Tally) -> bool:
         self.stopped = self.estimate(tally)
         return bool(self.stopped.half_width[0] <= self.target)
 
-    def finished(self, stretch: Stretch) -> None:
+    def finished(self, stretch: BlockRange) -> None:
         if self.hasty is None and stretch.end >= 2:
             found = self.estimate(stretch.tally)
             if found.half_width[0] <= self.target:

@@ -17,7 +17,7 @@ import numpy as np
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import plan_experiment, simulate_requests
 from mtpsim.exact.chain_solver import solve
-from mtpsim.stats.estimators import Estimates, delta
+from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.moments import Floats, Tally
 
 EFFECT = 0.01  # relative difference to tell where none is asked for
@@ -128,7 +128,7 @@ class Totals:
         layout = plan.layout
         runs = []
         for arm in (0, 1):
-            noisy = replace(plan, noise=plan.noise._replace(arm=arm), contest=None)
+            noisy = replace(plan, noise=plan.noise._replace(arm=arm), policy_set=None)
             parts = [
                 simulate_requests(noisy, first + at, min(plan.unit, count - at))[
                     :, : layout.rounds.stop
@@ -137,7 +137,7 @@ class Totals:
             ]
             runs.append(np.concatenate(parts))
         rows = np.stack(runs)
-        self.tokens, self.times = rows[:, :, layout.tokens], rows[:, :, layout.seconds]
+        self.tokens, self.times = rows[:, :, layout.tokens], rows[:, :, layout.time_ms]
         self.rounds = rows[:, :, layout.rounds]
 
     def compared(self, depths: tuple[int, int], paired: bool) -> Floats:
@@ -261,7 +261,7 @@ def _tried(rows: Floats, requests: int, effect: float, confidence: float) -> Flo
     found = np.empty((int(np.clip(PICKS // requests, LEAST_TRIES, TRIES)), 2))
     for n in range(len(found)):
         tally = Tally.of(rows[rng.integers(len(rows), size=requests)])
-        gain: Estimates = delta(_log_gain, tally, confidence)
+        gain: Estimates = delta_method(_log_gain, tally, confidence)
         found[n] = gain.values[0] - truth + effect, gain.half_width[0]
     return found
 
@@ -285,7 +285,7 @@ class Planner:
     def question(self, depths: tuple[int, int]) -> Question:
         """Plan for two depths."""
         rows = self.pool.compared(depths, paired=True)
-        gain = delta(_log_gain, Tally.of(rows), 0.95)
+        gain = delta_method(_log_gain, Tally.of(rows), 0.95)
         return Question(
             depths,
             (float(np.expm1(gain.values[0])), float(gain.half_width[0])),

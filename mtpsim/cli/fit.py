@@ -326,7 +326,7 @@ def _report(fitted: Fitted, found: Raw, out: Path) -> list[Path]:
     report, page = out.with_suffix(".json"), out.with_suffix(".png")
     report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     written = [report]
-    if fitted.contest is not None:
+    if fitted.selection is not None:
         save(fit_page(fitted), page, dpi=150)
         written.append(page)
     if fitted.times.laws:

@@ -10,7 +10,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.interrupts import held
+from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.options import RunOptions
 from mtpsim.report.experiment_text import definition
 from mtpsim.results.document import Result
@@ -107,7 +107,7 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         InputError: there are more parts than such blocks at a point.
 
     """
-    from mtpsim.engine.blocks import edge
+    from mtpsim.engine.blocks import first_unit
     from mtpsim.engine.scheduler import last_block
     from mtpsim.engine.tasks import Work
 
@@ -118,7 +118,7 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     requests = [point.simulation.requests or 0 for point in points]
     blocks = min(last_block(n - 1, unit) for n, unit in zip(requests, units, strict=True))
     if options.part[1] > blocks:
-        few, enough = min(requests), edge(options.part[1] - 1) * max(units) + 2
+        few, enough = min(requests), first_unit(options.part[1] - 1) * max(units) + 2
         most = f"they make {blocks} parts at most" if blocks > 1 else "they can't be divided"
         message = (
             f"{_part(options)} is given, but of {few:,} requests a point {most}: {options.part[1]} "
@@ -151,11 +151,11 @@ def _used(folder: Path, before: Document, experiment: Experiment) -> str:
 
 
 def _simulate(experiment: Experiment, options: RunOptions) -> Result:
-    from mtpsim.engine.executors import LostWorkersError
+    from mtpsim.engine.executors import NoWorkersError
     from mtpsim.report.progress import progress
     from mtpsim.runs.run import run
 
-    signal.signal(signal.SIGTERM, held.interrupt)
+    signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         told = f"an earlier run left {counted(saved.torn, 'torn record')}: what was lost runs again"
@@ -171,7 +171,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
                 patience=options.patience,
                 part=options.part,
             )
-    except LostWorkersError as error:
+    except NoWorkersError as error:
         message = f"nothing could be simulated: {error}"
         raise InputError([Problem("", "--executor", None, message)]) from None
     if result.document["complete"]:

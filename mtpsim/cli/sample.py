@@ -12,7 +12,7 @@ from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import Counts, record_requests
 from mtpsim.latency import CompiledLatency
 from mtpsim.logs.files import written
@@ -53,7 +53,7 @@ def _played(
     if isinstance(source, Recording):
         return play(source, slice(first, first + size), depth, **horizon)
     seed = experiment.simulation.seed
-    plan = plan_of(source, latency, seed=seed, measured_at=depth, contest=None, **horizon)
+    plan = compile_plan(source, latency, seed=seed, measured_at=depth, policy_set=None, **horizon)
     return record_requests(plan, size, max(horizon.values()), first)
 
 

@@ -35,7 +35,7 @@ FARTHEST = 1e6  # ends of an interval from each other; draws beyond the ends mus
 RATES = ("rates", "rate", "first", "factor", "drop", "blur")  # keys of what may be 0 or 1
 
 
-class Spread(Spec):
+class InputUncertainty(Spec):
     """What is known of a number of the file, or of each number of a list.
 
     One of three: ``tried``, ``se``, or ``low`` and ``high``.
@@ -56,7 +56,7 @@ class Spread(Spec):
     high: Numbers | None = Field(None, description="upper end, at simulation.confidence")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Spread:
+    def _one_kind(self) -> InputUncertainty:
         kinds = [self.tried is not None, self.se is not None, self.low is not None]
         if sum(kinds) != 1 or (self.low is None) != (self.high is None):
             raise ValueError("give one of `tried`, `se`, or `low` with `high`")
@@ -156,7 +156,7 @@ class Uncertainty(Spec):
     draws: Annotated[int, Field(ge=20, le=100_000)] = Field(
         200, description="sets of inputs drawn from what is known of them"
     )
-    inputs: dict[str, Spread] = Field(
+    inputs: dict[str, InputUncertainty] = Field(
         default_factory=dict, description="dotted keys, and what is known"
     )
     samples: str | None = Field(

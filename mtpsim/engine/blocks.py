@@ -23,7 +23,7 @@ GROWTH = 1.2  # the stopping rule is asked at 30, 36, 44, ... units
 
 
 @dataclass(frozen=True)
-class Stretch:
+class BlockRange:
     """Blocks ``first`` .. ``end - 1`` of a point, and their tally."""
 
     first: int
@@ -31,7 +31,7 @@ class Stretch:
     tally: Tally
 
     @classmethod
-    def empty(cls, columns: int, first: int = 0) -> Stretch:
+    def empty(cls, columns: int, first: int = 0) -> BlockRange:
         """No block yet."""
         return cls(first, first, Tally.empty(columns))
 
@@ -45,7 +45,7 @@ def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
     return int(np.clip(UNIT_TICKS // ticks // lanes * lanes, lanes, UNIT_ROWS))
 
 
-def edge(block: int) -> int:
+def first_unit(block: int) -> int:
     """Units before a block."""
     if block < FIRST:
         return block
@@ -60,13 +60,13 @@ def blocks_for(units: int) -> int:
     low, high = 0, max(units, 1)
     while low < high:
         middle = (low + high) // 2
-        low, high = (middle + 1, high) if edge(middle) < units else (low, middle)
+        low, high = (middle + 1, high) if first_unit(middle) < units else (low, middle)
     return low
 
 
-def asked_at(blocks: int) -> int:
+def next_check(blocks: int) -> int:
     """The least number of blocks, ``blocks`` or more, at which the stopping rule is asked."""
     ask = FLOOR
     while ask < blocks:
-        ask = blocks_for(math.ceil(edge(ask) * GROWTH))
+        ask = blocks_for(math.ceil(first_unit(ask) * GROWTH))
     return ask

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
 from mtpsim.engine.blocks import unit_of
-from mtpsim.engine.policy_player import Contest
+from mtpsim.engine.policy_player import PolicySet
 from mtpsim.kernels.arrays import ChainArrays, Floats, NoiseArrays, RecordingArrays, Task
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 
@@ -21,7 +21,7 @@ KINDS = {"constant": 0, "cells": 1, "samples": 2}
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """One point of an experiment, ready for the kernel."""
 
     key: int
@@ -30,9 +30,9 @@ class Plan:
     source: ChainArrays | RecordingArrays
     noise: NoiseArrays
     task: Task
-    layout: Layout
+    layout: RowLayout
     unit: int
-    contest: Contest | None = None
+    policy_set: PolicySet | None = None
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
@@ -105,7 +105,7 @@ def source_arrays(source: Source) -> ChainArrays | RecordingArrays:
     return chain_arrays(source)
 
 
-def plan_of(
+def compile_plan(
     source: Source,
     latency: CompiledLatency,
     *,
@@ -113,8 +113,8 @@ def plan_of(
     rounds: int = 0,
     tokens: int = 0,
     measured_at: int | None = None,
-    contest: Contest | None = None,
-) -> Plan:
+    policy_set: PolicySet | None = None,
+) -> KernelPlan:
     """Compile one point.
 
     Args:
@@ -125,24 +125,24 @@ def plan_of(
         tokens: tokens a request, or 0; just one of the two is given, or none of them where
             recorded requests end by themselves.
         measured_at: depth at which rates are measured, by default the greatest.
-        contest: adaptive policies.
+        policy_set: adaptive policies.
 
     """
     outcomes = 1 if isinstance(source, Recording) else source.step.shape[0]
     every = source.clock == "token" or outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
-    return Plan(
+    return KernelPlan(
         random_key(seed),
         source.clock,
         outcomes,
         source_arrays(source),
         noise_arrays(latency),
         Task(rounds, tokens, measured, times, every),
-        Layout(
+        RowLayout(
             *(source.depth, every, measured, source.clock == "token"),
-            len(contest.players) if contest else 0,
+            len(policy_set.players) if policy_set else 0,
         ),
         unit_of(source, rounds, tokens),
-        contest,
+        policy_set,
     )

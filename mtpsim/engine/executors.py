@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.engine.interrupts import held
+from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.options import PATIENCE, ExecutorChoice
 from mtpsim.engine.simulate import tally_block
 from mtpsim.engine.tasks import Work, work_block
@@ -24,11 +24,11 @@ LEAVE = 10  # seconds to take leave of it
 RETRIES = 3  # times that dask moves a block to another worker, before it is ours to decide
 
 
-class LostWorkersError(RuntimeError):
+class NoWorkersError(RuntimeError):
     """There is nobody left to simulate, and nobody to be had."""
 
 
-class Crew:
+class WorkerPool:
     """Who simulates: a pool of workers elsewhere, closed with it.
 
     Attributes:
@@ -47,22 +47,22 @@ class Crew:
         return self._pool.submit(work_block, work.order, first, size)
 
     @property
-    def cut_off(self) -> bool:
+    def disconnected(self) -> bool:
         """Whether the way to the workers is gone, so that what is under way will never come."""
         return False
 
-    def renew(self) -> None:
+    def restart(self) -> None:
         """Replace lost or hanging workers; all that was submitted and not done is lost.
 
         Raises:
-            LostWorkersError: there are none to be had.
+            NoWorkersError: there are none to be had.
 
         """
-        raise LostWorkersError(f"workers of {self.name} are lost or hang")
+        raise NoWorkersError(f"workers of {self.name} are lost or hang")
 
     def close(self) -> None:
         """Send everybody home."""
-        with held:
+        with defer_interrupts:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool.shutdown(wait=True)
 
@@ -74,7 +74,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Threads(Crew):
+class Threads(WorkerPool):
     """Threads of this process. They can't be lost; one that hangs can't be stopped either."""
 
     def __init__(self, count: int) -> None:
@@ -85,7 +85,7 @@ class Threads(Crew):
         return self._pool.submit(tally_block, work.plan, first, size)
 
 
-class Processes(Crew):
+class Processes(WorkerPool):
     """Processes of this machine, replaced all at once where one of them is lost."""
 
     def __init__(self, count: int, patience: float) -> None:
@@ -96,7 +96,7 @@ class Processes(Crew):
         with _interrupts_held():
             return super().submit(work, first, size)
 
-    def renew(self) -> None:
+    def restart(self) -> None:
         """Kill what is left and start anew: hanging processes would be waited for for ever."""
         for process in list((getattr(self._pool, "_processes", None) or {}).values()):
             process.kill()
@@ -127,7 +127,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
 
 
-class Given(Crew):
+class Given(WorkerPool):
     """An executor of the caller's, who also closes it."""
 
     def __init__(self, pool: Executor, patience: float) -> None:
@@ -138,7 +138,7 @@ class Given(Crew):
         """Do nothing."""
 
 
-class Dask(Crew):
+class Dask(WorkerPool):
     """Workers of a dask cluster; dask itself moves the blocks of a lost worker to others."""
 
     def __init__(self, choice: ExecutorChoice, patience: float) -> None:
@@ -153,22 +153,22 @@ class Dask(Crew):
 
     def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
         """Simulate there; a client that looks for its scheduler would forget what it is given."""
-        if self.cut_off:
-            raise LostWorkersError("the connection to the scheduler is lost")
+        if self.disconnected:
+            raise NoWorkersError("the connection to the scheduler is lost")
         return super().submit(work, first, size)
 
     @property
-    def cut_off(self) -> bool:
+    def disconnected(self) -> bool:
         """Whether the scheduler does not answer any more."""
         return bool(self._client.status != "running")
 
-    def renew(self) -> None:
+    def restart(self) -> None:
         """Look for the scheduler again."""
         self.close()
         try:
             self._client = _client(self._choice)
         except InputError as error:
-            raise LostWorkersError(error.problems[0].message) from None
+            raise NoWorkersError(error.problems[0].message) from None
         self._pool = self._executor()
 
     def close(self) -> None:
@@ -213,23 +213,25 @@ def _no_dask(message: str) -> InputError:
 
 
 @contextmanager
-def crew_of(choice: ExecutorChoice | Executor, patience: float = PATIENCE) -> Iterator[Crew]:
-    """A crew for all points of a run.
+def open_pool(
+    choice: ExecutorChoice | Executor, patience: float = PATIENCE
+) -> Iterator[WorkerPool]:
+    """A pool for all points of a run.
 
     Raises:
         InputError: dask is not installed, or no scheduler answers.
 
     """
-    crew: Crew
+    pool: WorkerPool
     if isinstance(choice, Executor):
-        crew = Given(choice, patience)
+        pool = Given(choice, patience)
     elif choice.kind == "dask":
-        crew = Dask(choice, patience)
+        pool = Dask(choice, patience)
     elif choice.kind == "processes":
-        crew = Processes(choice.workers or cores(), patience)
+        pool = Processes(choice.workers or cores(), patience)
     else:
-        crew = Threads(choice.workers or cores())
+        pool = Threads(choice.workers or cores())
     try:
-        yield crew
+        yield pool
     finally:
-        crew.close()
+        pool.close()

@@ -43,18 +43,18 @@ class _Held:
             raise KeyboardInterrupt
 
 
-held = _Held()
+defer_interrupts = _Held()
 
 
 @contextmanager
-def careful() -> Iterator[None]:
+def handle_sigint() -> Iterator[None]:
     """Ctrl-C waits where it has to, unless the caller handles or ignores it in another way."""
     ours = current_thread() is main_thread()
     before = signal.getsignal(signal.SIGINT) if ours else None
     if before is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, held.interrupt)
+    signal.signal(signal.SIGINT, defer_interrupts.interrupt)
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ Limits = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Player:
+class CompiledPolicy:
     """A policy, compiled.
 
     Attributes:
@@ -67,7 +67,7 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Contest:
+class PolicySet:
     """Policies to be played on the same text, and where.
 
     Attributes:
@@ -78,12 +78,12 @@ class Contest:
 
     """
 
-    players: list[Player]
+    players: list[CompiledPolicy]
     engine: EngineArrays
     optimal: Optimal | None
     setting: Setting
 
-    def anyone(self, want: str) -> bool:
+    def any_wants(self, want: str) -> bool:
         """Whether any policy wants it."""
         return any(getattr(player.wants, want) for player in self.players)
 
@@ -93,7 +93,7 @@ class Contest:
         return [player.spec.label for player in self.players]
 
 
-def contest_of(
+def compile_policies(
     adaptive: Adaptive,
     source: Source,
     latency: CompiledLatency,
@@ -101,8 +101,8 @@ def contest_of(
     rounds: int,
     tokens: int,
     batch: float | None,
-) -> Contest:
-    """Compile the policies of an experiment; arguments of :func:`~.compile.plan_of`."""
+) -> PolicySet:
+    """Compile the policies of an experiment; arguments of :func:`~.compile.compile_plan`."""
     from scipy.special import ndtri
 
     chain = None if isinstance(source, Recording) else source
@@ -133,10 +133,10 @@ def contest_of(
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
     players = [_player(spec, setting, general) for spec in adaptive.policies]
     players += _bound(adaptive, setting, general) if optimal else []
-    return Contest(players, engine, optimal, setting)
+    return PolicySet(players, engine, optimal, setting)
 
 
-def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[Player]:
+def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[CompiledPolicy]:
     """The oracle, to hold the policies against, where nobody asked for it and it can be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
@@ -160,7 +160,7 @@ def _kind(source: Source) -> int:
     return LEVELS if source.clock == "token" else LENGTHS
 
 
-def _player(spec: PolicySpec, setting: Setting, general: bool) -> Player:
+def _player(spec: PolicySpec, setting: Setting, general: bool) -> CompiledPolicy:
     wants = Wants(
         spec.reads_confidence,
         spec.draws,
@@ -168,40 +168,40 @@ def _player(spec: PolicySpec, setting: Setting, general: bool) -> Player:
         spec.drops,
         general,
     )
-    return Player(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
+    return CompiledPolicy(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
 
 
 @lru_cache(maxsize=1)
-def _nobody() -> ChainArrays:
+def empty_chain() -> ChainArrays:
     """Recorded requests have no chain: one state that slows nothing down."""
     none = np.zeros((1, 1), np.int32)
     return ChainArrays(none, np.zeros((1, 1, 1), np.int32), none, np.ones(1), False, False)
 
 
-class _Stage:
+class TapePlayer:
     """A tape, written and played for some requests after the other."""
 
     def __init__(
         self,
-        contest: Contest,
+        policy_set: PolicySet,
         source: ChainArrays | RecordingArrays,
         noise: NoiseArrays,
         longest: int,
     ) -> None:
-        self.contest, self.source, self.noise = contest, source, noise
-        self.chain = _nobody() if isinstance(source, RecordingArrays) else source
-        engine = contest.engine
+        self.policy_set, self.source, self.noise = policy_set, source, noise
+        self.chain = empty_chain() if isinstance(source, RecordingArrays) else source
+        engine = policy_set.engine
         self.ahead = -(-len(engine.rates) // TILE) * TILE if engine.by_position else 0
         self.width = min(TICKS, -(-longest // TILE) * TILE) + self.ahead
         self.tape = self._new_tape()
         self.normal = normal_table().values
 
     def _new_tape(self) -> TapeArrays:
-        engine, n, w = self.contest.engine, LANES, self.width
+        engine, n, w = self.policy_set.engine, LANES, self.width
         steered = engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
         each = 1 if engine.by_position else len(engine.rates)
-        scores = each if self.contest.anyone("scores") else 0
-        doubts = each if self.contest.anyone("confidence") else 0
+        scores = each if self.policy_set.any_wants("scores") else 0
+        doubts = each if self.policy_set.any_wants("confidence") else 0
         return TapeArrays(
             np.zeros((n, w), np.int64),
             np.zeros((n, w), np.int32),
@@ -218,15 +218,15 @@ class _Stage:
         n, base = len(limits), 0
         row = np.full(n, len(self.chain.upto) - 1, np.int32)
         pair, memory = np.zeros(n, np.int32), np.zeros((2, n))
-        m = [np.zeros((n, player.memory)) for player in self.contest.players]
+        m = [np.zeros((n, player.memory)) for player in self.policy_set.players]
         place = np.tile(np.array([0, -1, row[0]]), (len(m), n, 1))
         scores = np.zeros((len(m), n, 2))
         while True:
             self._write(key, first, base, row, pair, memory)
             stop = base + self.width - self.ahead
-            for i, player in enumerate(self.contest.players):
+            for i, player in enumerate(self.policy_set.players):
                 player.kernel(
-                    *(self.tape, base, stop, self.chain, self.noise, self.contest.engine),
+                    *(self.tape, base, stop, self.chain, self.noise, self.policy_set.engine),
                     *(limits, player.p, m[i], place[i], scores[i]),
                     *(totals[i], logs[i]),
                 )
@@ -243,7 +243,7 @@ class _Stage:
             if known and part.shape[1]:
                 part[:, :known] = part[:, -known:].copy()
         at = np.uint64(key), first, base + known, known
-        rest = self.noise, self.normal, self.contest.engine
+        rest = self.noise, self.normal, self.policy_set.engine
         if isinstance(self.source, RecordingArrays):
             kernels.write_recording(*at, self.source, *rest, m, self.tape)
         else:
@@ -277,7 +277,7 @@ def limits_of(
 
 
 def play(
-    contest: Contest,
+    policy_set: PolicySet,
     key: int,
     source: ChainArrays | RecordingArrays,
     noise: NoiseArrays,
@@ -289,7 +289,7 @@ def play(
     """Play requests ``first`` .. under every policy.
 
     Args:
-        contest: the policies.
+        policy_set: the policies.
         key: of all random words.
         source: arrays of chain or recording.
         noise: arrays of the noise.
@@ -302,11 +302,11 @@ def play(
         ``[policies, n, logged, 3]`` (depth, accepted drafts, state; -1 after the last round).
 
     """
-    engine, count = contest.engine, len(contest.players)
+    engine, count = policy_set.engine, len(policy_set.players)
     totals = np.zeros((count, len(limits), 4 + len(engine.rates)))
     logs = np.full((count, len(limits), logged, 3), -1, np.int16)
     ticks = int(limits.min(1).max()) * (len(engine.rates) + 1 if engine.by_position else 1)
-    stage = _Stage(contest, source, noise, ticks)
+    stage = TapePlayer(policy_set, source, noise, ticks)
     for at in range(0, len(limits), LANES):
         some = slice(at, at + LANES)
         stage.play(key, first + at, limits[some], totals[:, some], logs[:, some])

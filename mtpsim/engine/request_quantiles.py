@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mtpsim.engine.blocks import UNIT_TICKS
-from mtpsim.engine.compile import Plan
+from mtpsim.engine.compile import KernelPlan
 from mtpsim.stats.moments import Floats
 
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
@@ -32,7 +32,7 @@ class Tails(NamedTuple):
     speed: Floats
 
 
-def sample_rows(plan: Plan, requests: int, first: int = 0) -> Floats:
+def sample_rows(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     """Totals of the first requests of a point, ``[n, columns]``.
 
     Args:
@@ -43,12 +43,12 @@ def sample_rows(plan: Plan, requests: int, first: int = 0) -> Floats:
     """
     from mtpsim.engine.simulate import simulate_requests  # numba: not for `show`
 
-    plain = replace(plan, contest=None)
+    plain = replace(plan, policy_set=None)
     pieces = _pieces(plan, requests, MOST_TICKS, first)
     return np.concatenate([simulate_requests(plain, *piece) for piece in pieces])
 
 
-def sample_policies(plan: Plan, requests: int, first: int = 0) -> Floats:
+def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     """Tokens and ms of the first requests under every policy, ``[policies, n, 2]``.
 
     Args:
@@ -64,7 +64,7 @@ def sample_policies(plan: Plan, requests: int, first: int = 0) -> Floats:
     return np.concatenate([play_policies(plan, *piece)[0][..., :2] for piece in pieces], axis=1)
 
 
-def _pieces(plan: Plan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
+def _pieces(plan: KernelPlan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
     """First request and number of requests of each unit that is played again."""
     ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // plan.unit
     most = min(requests, MOST, max(most_ticks // ticks, LEAST))
@@ -109,9 +109,9 @@ def _binomial(share: float, count: int, p: float) -> int:
     return found - 1 if found and bdtr(found - 1, count, p) >= share else found
 
 
-def tails(rows: Floats, plan: Plan, confidence: float) -> Tails:
+def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
     """Quantiles of requests by depth, with their intervals; ``rows`` as of :func:`sample_rows`."""
-    return _tails(rows[:, plan.layout.tokens].T, rows[:, plan.layout.seconds].T, confidence)
+    return _tails(rows[:, plan.layout.tokens].T, rows[:, plan.layout.time_ms].T, confidence)
 
 
 def policy_tails(totals: Floats, confidence: float) -> Tails:

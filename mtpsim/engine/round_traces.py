@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.engine.compile import Plan
+from mtpsim.engine.compile import KernelPlan
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 from mtpsim.kernels.philox import PATH, TILE, words_at
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-def record_requests(plan: Plan, count: int, rounds: int, first: int = 0) -> Counts:
+def record_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -> Counts:
     """Accepted drafts of some requests at depth M, round by round.
 
     Args:

@@ -1,4 +1,4 @@
-"""Variants of a point: inputs drawn from what is known of them, their ends, declared scenarios.
+"""Scenarios of a point: inputs drawn from what is known of them, their ends, declared scenarios.
 
 Each is simulated on its own, with the random numbers of all others, so that they differ through
 their inputs alone.
@@ -13,8 +13,8 @@ from typing import Any
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment, Raw
 from mtpsim.config.uncertainty import draws_of, ends_of, scenarios, value_at
-from mtpsim.engine.compile import Plan
-from mtpsim.engine.executors import Crew
+from mtpsim.engine.compile import KernelPlan
+from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import Queue
 from mtpsim.engine.tasks import Work
 from mtpsim.stats import estimators as estimate
@@ -23,7 +23,7 @@ from mtpsim.stats.moments import Floats, Tally
 
 
 @dataclass(frozen=True)
-class Variants:
+class Scenarios:
     """What of a point is simulated besides itself.
 
     Attributes:
@@ -48,17 +48,17 @@ class Variants:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class ScenarioResults:
     """Simulated speedups by depth of all variants of a point, each on ``requests`` requests."""
 
-    variants: Variants
+    variants: Scenarios
     requests: int
     draws: list[Estimates]
     ends: list[Estimates]
     scenarios: list[Estimates]
 
 
-def variants_of(experiment: Experiment) -> Variants:
+def scenarios_of(experiment: Experiment) -> Scenarios:
     """All variants that the experiment of a point asks for.
 
     Raises:
@@ -85,7 +85,7 @@ def variants_of(experiment: Experiment) -> Variants:
         first = error.problems[0]
         message = f"an input as uncertain as stated leads to {first.key}: {first.message}"
         raise InputError([Problem("", "uncertainty.inputs", None, message)]) from None
-    return Variants(
+    return Scenarios(
         inputs,
         drawn,
         moved,
@@ -104,14 +104,14 @@ def _like(raw: Raw, key: str, values: Floats) -> Any:
     return fill(value_at(raw, key))
 
 
-def simulate_variants(
-    variants: Variants, crew: Crew, told: Callable[[float], None]
-) -> Outcomes | None:
+def simulate_scenarios(
+    variants: Scenarios, pool: WorkerPool, told: Callable[[float], None]
+) -> ScenarioResults | None:
     """Simulate a unit of requests of each variant; None where there is no variant.
 
     Args:
         variants: of a point.
-        crew: who simulates.
+        pool: who simulates.
         told: of the share that is done.
 
     """
@@ -127,7 +127,7 @@ def simulate_variants(
         return work, 0, min(unit, experiment.simulation.requests or unit)
 
     found: list[Estimates] = []
-    requests, queue = 0, Queue(crew, block, 0, len(experiments))
+    requests, queue = 0, Queue(pool, block, 0, len(experiments))
     try:
         for number, experiment in enumerate(experiments):
             tally = queue.take(number)
@@ -137,11 +137,11 @@ def simulate_variants(
     finally:
         queue.cancel()
     one, two = len(variants.draws), len(variants.draws) + len(variants.ends)
-    return Outcomes(variants, requests, found[:one], found[one:two], found[two:])
+    return ScenarioResults(variants, requests, found[:one], found[one:two], found[two:])
 
 
-def _speedup(plan: Plan, tally: Tally, experiment: Experiment) -> Estimates:
-    return estimate.delta(
+def _speedup(plan: KernelPlan, tally: Tally, experiment: Experiment) -> Estimates:
+    return estimate.delta_method(
         lambda means: estimate.speedup(means, plan.layout),
         tally,
         experiment.simulation.confidence,

@@ -13,19 +13,19 @@ from concurrent.futures import (
     wait,
 )
 
-from mtpsim.engine.blocks import Stretch, asked_at, blocks_for, edge
-from mtpsim.engine.executors import Crew, LostWorkersError
-from mtpsim.engine.interrupts import held
+from mtpsim.engine.blocks import BlockRange, blocks_for, first_unit, next_check
+from mtpsim.engine.executors import NoWorkersError, WorkerPool
+from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.tasks import Work, WorkerMismatchError
 from mtpsim.stats.moments import Tally
 
 IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
 TRIES = 3  # of a block that fails, before it is given up
 GLANCE = 0.5  # seconds between two looks whether workers can be reached, and for Ctrl-C
-LOST = (BrokenExecutor, CancelledError, TimeoutError, LostWorkersError, ConnectionError)
+LOST = (BrokenExecutor, CancelledError, TimeoutError, NoWorkersError, ConnectionError)
 
 
-class PoisonBlockError(RuntimeError):
+class BlockFailedError(RuntimeError):
     """A block that fails wherever it is tried."""
 
 
@@ -33,7 +33,7 @@ class Queue:
     """Blocks of a point under way: results come in order, whatever befalls the workers.
 
     Args:
-        crew: who simulates.
+        pool: who simulates.
         block: what a block is: its point, first request and number of requests.
         first: block to begin with.
         end: block to end before.
@@ -41,25 +41,25 @@ class Queue:
     """
 
     def __init__(
-        self, crew: Crew, block: Callable[[int], tuple[Work, int, int]], first: int, end: int
+        self, pool: WorkerPool, block: Callable[[int], tuple[Work, int, int]], first: int, end: int
     ) -> None:
-        self._crew, self._block = crew, block
+        self._pool, self._block = pool, block
         self._next, self._end = first, end
         self._under_way: dict[int, Future[Tally]] = {}
         self._failed: Counter[int] = Counter()
-        self._losses = self._careful = 0  # before block `careful`, one at a time
+        self._losses = self._careful = 0  # before block `handle_sigint`, one at a time
 
     def take(self, block: int) -> Tally:
         """The tally of the next block.
 
         Raises:
-            PoisonBlockError: it failed three times.
-            LostWorkersError: nobody is left.
+            BlockFailedError: it failed three times.
+            NoWorkersError: nobody is left.
             WorkerMismatchError: a worker has other code.
 
         """
         while True:
-            with held:
+            with defer_interrupts:
                 self._fill(block)
             try:
                 tally = self._wait(block)
@@ -77,13 +77,13 @@ class Queue:
 
     def cancel(self) -> None:
         """Drop what is under way."""
-        with held:
+        with defer_interrupts:
             for future in self._under_way.values():
                 future.cancel()
             self._under_way.clear()
 
     def _fill(self, head: int) -> None:
-        most = 1 if head < self._careful else IN_FLIGHT * self._crew.count
+        most = 1 if head < self._careful else IN_FLIGHT * self._pool.count
         self._next = max(self._next, head)
         if head not in self._under_way:
             self._under_way[head] = self._submit(head)
@@ -95,32 +95,32 @@ class Queue:
 
     def _submit(self, block: int) -> Future[Tally]:
         try:
-            return self._crew.submit(*self._block(block))
+            return self._pool.submit(*self._block(block))
         except (BrokenExecutor, RuntimeError) as error:  # the pool broke since it was last asked
             future: Future[Tally] = Future()
-            future.set_exception(LostWorkersError(str(error)))
+            future.set_exception(NoWorkersError(str(error)))
             return future
 
     def _wait(self, block: int) -> Tally:
         """Wait for a block as long as any block is being finished."""
         future, heard = self._under_way[block], time.monotonic()
         while True:
-            with held:
+            with defer_interrupts:
                 open_ = [f for f in self._under_way.values() if not f.done()]
                 if future not in open_:
                     return future.result()
                 done, _ = wait(open_, self._glance, FIRST_COMPLETED)
                 late = not future.done()
-            if late and self._crew.cut_off:
-                raise LostWorkersError("the way to the workers is lost")
+            if late and self._pool.disconnected:
+                raise NoWorkersError("the way to the workers is lost")
             if done:
                 heard = time.monotonic()
-            elif self._crew.patience and time.monotonic() - heard >= self._crew.patience:
-                raise TimeoutError(f"no block was finished for {self._crew.patience:g} seconds")
+            elif self._pool.patience and time.monotonic() - heard >= self._pool.patience:
+                raise TimeoutError(f"no block was finished for {self._pool.patience:g} seconds")
 
     @property
     def _glance(self) -> float:
-        return min(GLANCE, self._crew.patience or GLANCE)
+        return min(GLANCE, self._pool.patience or GLANCE)
 
     def _lost(self, block: int, error: BaseException) -> None:
         """Simulate again what was lost; after two losses in a row, one block at a time."""
@@ -131,7 +131,7 @@ class Queue:
         kept = {b: f for b, f in self._under_way.items() if _fine(f)}
         self._under_way = kept
         self._next = block
-        self._crew.renew()
+        self._pool.restart()
         if alone:
             self._blame(block, str(error) or "its worker was lost")
 
@@ -139,7 +139,7 @@ class Queue:
         self._failed[block] += 1
         if self._failed[block] >= TRIES:
             _, first, size = self._block(block)
-            raise PoisonBlockError(
+            raise BlockFailedError(
                 f"block {block} (requests {first:,} to {first + size - 1:,}) failed "
                 f"{TRIES} times: {why}"
             )
@@ -151,12 +151,12 @@ def _fine(future: Future[Tally]) -> bool:
 
 def simulate(
     work: Work,
-    crew: Crew,
+    pool: WorkerPool,
     *,
     requests: int,
     enough: Callable[[Tally], bool],
-    finished: Callable[[Stretch], None],
-    begin: Stretch | None = None,
+    finished: Callable[[BlockRange], None],
+    begin: BlockRange | None = None,
     end: int | None = None,
 ) -> Tally:
     """Simulate up to ``requests`` requests of one point, in blocks.
@@ -166,7 +166,7 @@ def simulate(
 
     Args:
         work: the point.
-        crew: who simulates.
+        pool: who simulates.
         requests: never more than these.
         enough: asked at the floor of 30 units and then each time there are 1.2 times more.
         finished: told the blocks so far after each one; on KeyboardInterrupt the caller has from
@@ -175,29 +175,29 @@ def simulate(
         end: block to end before; None: go on to ``requests``.
 
     Raises:
-        PoisonBlockError: a block failed three times.
-        LostWorkersError: nobody is left.
+        BlockFailedError: a block failed three times.
+        NoWorkersError: nobody is left.
         WorkerMismatchError: a worker has other code.
 
     """
-    done = begin or Stretch.empty(work.plan.layout.columns)
+    done = begin or BlockRange.empty(work.plan.layout.columns)
     unit = work.plan.unit
     last = last_block(requests, unit) if end is None else end
 
     def block(number: int) -> tuple[Work, int, int]:
-        first = edge(number) * unit
-        return work, first, min(edge(number + 1) * unit, requests) - first
+        first = first_unit(number) * unit
+        return work, first, min(first_unit(number + 1) * unit, requests) - first
 
-    queue, ask_at = Queue(crew, block, done.end, last), asked_at(done.end + 1)
+    queue, ask_at = Queue(pool, block, done.end, last), next_check(done.end + 1)
     try:
         while done.end < last:
             tally = done.tally + queue.take(done.end)
-            done = Stretch(done.first, done.end + 1, tally)
+            done = BlockRange(done.first, done.end + 1, tally)
             finished(done)
             if done.end == ask_at:
                 if enough(tally):
                     break
-                ask_at = asked_at(done.end + 1)
+                ask_at = next_check(done.end + 1)
     finally:
         queue.cancel()
     return done.tally

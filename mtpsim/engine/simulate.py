@@ -9,19 +9,19 @@ import numpy as np
 from mtpsim.acceptance import Source
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import Plan, plan_of
-from mtpsim.engine.policy_player import Contest, Log, contest_of, limits_of, play
+from mtpsim.engine.compile import KernelPlan, compile_plan
+from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
 from mtpsim.kernels.arrays import RecordingArrays
 from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.stats.moments import Floats, Tally
 
 
-def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
+def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     """Totals of requests ``first`` .. ``first + count - 1``, ``[count, columns]``.
 
     A request's row depends on the plan and its number alone.
@@ -39,34 +39,34 @@ def simulate_requests(plan: Plan, first: int, count: int) -> Floats:
     for shallow, deep in passes:
         kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
     complete(rows, plan.layout)
-    if plan.contest:
+    if plan.policy_set:
         totals, _ = play_policies(plan, first, count)
         rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
 
 
-def play_policies(plan: Plan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
+def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
     """What :func:`~.policy_player.play` finds of requests ``first`` .. ``first + count - 1``.
 
     Raises:
         ValueError: the experiment has no policies.
 
     """
-    if plan.contest is None:
+    if plan.policy_set is None:
         raise ValueError("the experiment has no policies to play")
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
-    return play(plan.contest, plan.key, plan.source, plan.noise, limits, first, logged=logged)
+    return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
 
 
-def complete(rows: Floats, layout: Layout) -> None:
+def complete(rows: Floats, layout: RowLayout) -> None:
     """Fill in the derived columns of ``rows`` ``[n, columns]``, in place."""
     at = layout.measured_at
-    derived = layout.own_survival.start
+    derived = layout.request_survival.start
     complete_rows(rows, layout.rounds.start + at, layout.accepted(at).start, derived, at)
 
 
-def tally_block(plan: Plan, first: int, count: int) -> Tally:
+def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
     """Tally of one block, a unit of it after the other: memory is that of a unit."""
     tally = Tally.empty(plan.layout.columns)
     for at in range(first, first + count, plan.unit):
@@ -83,10 +83,10 @@ class Compiled(NamedTuple):
 
     source: Source
     latency: CompiledLatency
-    plan: Plan
+    plan: KernelPlan
 
 
-def plan_experiment(experiment: Experiment) -> Plan:
+def plan_experiment(experiment: Experiment) -> KernelPlan:
     """What the kernels read of an experiment; raises like :func:`compiled`."""
     return compiled(experiment).plan
 
@@ -104,23 +104,25 @@ def compiled(experiment: Experiment) -> Compiled:
         latency = experiment.latency.compile(source.depth)
     except ValueError as error:
         raise InputError([Problem("", "latency", None, str(error))]) from None
-    plan = plan_of(
+    plan = compile_plan(
         source,
         latency,
         seed=simulation.seed,
         **simulation.horizon,
         measured_at=experiment.measured_at,
-        contest=_contest(experiment, source, latency, **simulation.horizon),
+        policy_set=_contest(experiment, source, latency, **simulation.horizon),
     )
     return Compiled(source, latency, plan)
 
 
 def _contest(
     experiment: Experiment, source: Source, latency: CompiledLatency, **horizon: int
-) -> Contest | None:
+) -> PolicySet | None:
     if experiment.adaptive is None:
         return None
     try:
-        return contest_of(experiment.adaptive, source, latency, batch=experiment.batch, **horizon)
+        return compile_policies(
+            experiment.adaptive, source, latency, batch=experiment.batch, **horizon
+        )
     except ValueError as error:
         raise InputError([Problem("", "adaptive.policies", None, str(error))]) from None

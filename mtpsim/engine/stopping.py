@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from mtpsim.config.simulation import Quantity, Simulation
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.estimators import Theory
+from mtpsim.stats.estimators import ClosedFormPredictor
 from mtpsim.stats.moments import Floats, Tally
 
-_PLAIN: dict[Quantity, Callable[[Floats, Layout], Floats]] = {
+_PLAIN: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
     "speedup": estimate.with_policies,
     "marginal": estimate.marginal,
     "accept_length": estimate.accept_length,
@@ -21,7 +21,7 @@ _PLAIN: dict[Quantity, Callable[[Floats, Layout], Floats]] = {
 
 
 def function_of(
-    simulation: Simulation, theory: Theory, layout: Layout
+    simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout
 ) -> Callable[[Floats], Floats]:
     """The quantity, as a function of the mean totals ``[..., C]``."""
     quantity = simulation.precision_of
@@ -37,9 +37,13 @@ def function_of(
     return lambda means: plain(means, layout)
 
 
-def half_width(simulation: Simulation, theory: Theory, layout: Layout, tally: Tally) -> float:
+def half_width(
+    simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout, tally: Tally
+) -> float:
     """The greatest half-width of the quantity over all depths, on the scale that is asked for."""
-    found = estimate.delta(function_of(simulation, theory, layout), tally, simulation.confidence)
+    found = estimate.delta_method(
+        function_of(simulation, theory, layout), tally, simulation.confidence
+    )
     if simulation.scale == "absolute":
         return float(found.half_width.max())
     none = np.full_like(found.half_width, np.inf)

@@ -16,7 +16,7 @@ import numpy as np
 from mtpsim import __version__
 from mtpsim.acceptance import Source
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import Plan
+from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.simulate import compiled, plan_experiment, tally_block
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.latency import CompiledLatency
@@ -52,7 +52,7 @@ class Work:
     experiment: Experiment
     source: Source
     latency: CompiledLatency
-    plan: Plan
+    plan: KernelPlan
 
     @classmethod
     def of(cls, experiment: Experiment) -> Work:
@@ -66,7 +66,7 @@ class Work:
         return Order(pickled, __version__, kernel_hash(), fingerprint(self.plan))
 
 
-def fingerprint(plan: Plan) -> str:
+def fingerprint(plan: KernelPlan) -> str:
     """Hash of every number that a plan's kernels read."""
     digest = hashlib.blake2b(digest_size=16)
     for part in _parts(plan):
@@ -89,7 +89,7 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 
 @lru_cache(maxsize=4)
-def _plan(order: Order) -> Plan:
+def _plan(order: Order) -> KernelPlan:
     here = f"the worker {os.getpid()} on {platform.node()}"
     for what, mine, asked in (
         ("mtpsim", __version__, order.version),

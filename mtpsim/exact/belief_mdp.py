@@ -39,7 +39,7 @@ class Beliefs:
         self,
         laws: Floats,
         costs: Floats,
-        rested: Ints,
+        draft_was_idle: Ints,
         after: Ints,
         start: Floats,
         *,
@@ -47,7 +47,7 @@ class Beliefs:
         tokens: int,
     ) -> None:
         self._rounds, self._tokens = rounds, tokens
-        self._rested, self._after, self._start = rested, after, float(start[1])
+        self._rested, self._after, self._start = draft_was_idle, after, float(start[1])
         self._grid = np.linspace(0, 1, GRID)
         law = np.stack([1 - self._grid, self._grid], axis=1)
         joint = np.einsum("bs,fkast->fkabt", law, laws)

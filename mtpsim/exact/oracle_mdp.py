@@ -137,9 +137,9 @@ class Optimal:
         spent = np.einsum("rcas,rsa->rsc", laws.sum(-1)[self._rested], self._costs)
         return np.asarray(ahead - price * spent)
 
-    def _induct(self, price: float, seer: bool) -> Floats:
+    def _induct(self, price: float, clairvoyant: bool) -> Floats:
         """Values of each depth far from the end of the request."""
-        back = self._know_outcome if seer else self._know_state
+        back = self._know_outcome if clairvoyant else self._know_state
         arms, shape = self.depth + 1, self._costs.shape[:2]
         lengths = np.arange(1, arms + 1.0)[:, None, None]
         past, gain = np.zeros((arms, *shape)), np.zeros(shape)
@@ -158,14 +158,14 @@ class Optimal:
             past = np.concatenate([each.max(-1)[None], past[:-1]])
         return each
 
-    def _raise_price(self, seer: bool) -> Floats:
+    def _raise_price(self, clairvoyant: bool) -> Floats:
         """Values at the price of time at which the best balance is 0."""
         if self.problem.tokens:
-            return self._induct(1.0, seer)
+            return self._induct(1.0, clairvoyant)
         pace = max(self.pace(np.full(self._shape(), k)) for k in range(self.depth + 1))
         for _ in range(RAISES):
-            each = self._induct(pace, seer)
-            better = self.pace(each.argmax(-1), seer)
+            each = self._induct(pace, clairvoyant)
+            better = self.pace(each.argmax(-1), clairvoyant)
             if better <= pace * (1 + 1e-12):
                 break
             pace = better
@@ -217,25 +217,25 @@ class Optimal:
             return None
         return self._all_rows(self.beliefs.solve(1 / float(self.problem.times[0])))
 
-    def pace(self, choice: Ints, seer: bool = False) -> float:
+    def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
         """Tokens a ms of a choice, as :meth:`totals`."""
-        found = self.totals(choice, seer)
+        found = self.totals(choice, clairvoyant)
         return found.tokens / found.time
 
-    def totals(self, choice: Ints, seer: bool = False) -> Pace:
+    def totals(self, choice: Ints, clairvoyant: bool = False) -> Pace:
         """Expected totals of a request.
 
         Args:
             choice: depth by row and state, ``[rows, S]``.
-            seer: the choice is a cap: of the drafts up to there just those are made that will be
-                accepted.
+            clairvoyant: the choice is a cap: of the drafts up to there just those are made that
+                will be accepted.
 
         Raises:
             ValueError: too many unknowns.
 
         """
         choice = np.asarray(choice)[: len(self._costs)]
-        law, costs = (self._law_of_seer if seer else self._law)(choice)
+        law, costs = (self._law_of_seer if clairvoyant else self._law)(choice)
         size = law.shape[1]
         if size * (len(law) if self.problem.tokens else 1) > LARGEST:
             raise ValueError(

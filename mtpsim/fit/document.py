@@ -12,7 +12,7 @@ from mtpsim import __version__
 from mtpsim.fit.candidates import Candidate, Keys
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import Fitted
-from mtpsim.fit.model_selection import Trial
+from mtpsim.fit.model_selection import CandidateFit
 from mtpsim.stats.moments import Floats
 
 Document = dict[str, Any]
@@ -69,17 +69,17 @@ def document(fitted: Fitted) -> Document:
 
 
 def _candidates(fitted: Fitted) -> list[Document]:
-    if fitted.contest is None:
+    if fitted.selection is None:
         return []
-    return [_candidate(fitted, trial) for trial in fitted.contest.trials]
+    return [_candidate(fitted, trial) for trial in fitted.selection.trials]
 
 
-def _candidate(fitted: Fitted, trial: Trial) -> Document:
-    assert fitted.contest is not None
+def _candidate(fitted: Fitted, trial: CandidateFit) -> Document:
+    assert fitted.selection is not None
     return {
         "name": trial.name,
-        "chosen": trial is fitted.contest.chosen,
-        "as_good": trial in fitted.contest.not_told_apart,
+        "chosen": trial is fitted.selection.chosen,
+        "as_good": trial in fitted.selection.indistinguishable_trials,
         "parameters": trial.whole.numbers.size,
         "held_out": trial.held_out,
         "behind": trial.behind,

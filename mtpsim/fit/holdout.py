@@ -13,7 +13,7 @@ from mtpsim.fit.replicas import replica
 from mtpsim.formula.closed_form import accept_length
 from mtpsim.formula.rate_definitions import DEFINITIONS, plug_in
 from mtpsim.logs import Rounds
-from mtpsim.stats.estimators import delta
+from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Floats, Tally
 
 REPLICAS = 40
@@ -68,12 +68,12 @@ def forecasts(
         if not deep.any():
             continue
         seen = _length(test, k, confidence)
-        foretold = float(np.mean([1 + np.minimum(r.accepted[deep], k).mean() for r in made]))
+        predicted = float(np.mean([1 + np.minimum(r.accepted[deep], k).mean() for r in made]))
         closed: dict[str, float] = {
             name: float(accept_length(plug_in(name, survival, conditional, k))[k])
             for name in DEFINITIONS
         }
-        found.append(Forecast(k, *seen, foretold, closed))
+        found.append(Forecast(k, *seen, predicted, closed))
     return found
 
 
@@ -83,5 +83,7 @@ def _length(rounds: Rounds, depth: int, confidence: float) -> tuple[float, float
     cut = np.where(deep, np.minimum(rounds.accepted, depth), 0)
     columns = [np.concatenate([[0], np.cumsum(part)])[rounds.begins] for part in (deep, cut)]
     rows = np.stack([np.diff(column) for column in columns], axis=1)
-    found = delta(lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(rows.astype(float)), confidence)
+    found = delta_method(
+        lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(rows.astype(float)), confidence
+    )
     return float(found.values[0]), float(found.low[0]), float(found.high[0])

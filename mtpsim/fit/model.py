@@ -12,7 +12,7 @@ from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Forecast, forecasts
 from mtpsim.fit.likelihood import Counts, Evidence, Sequence
 from mtpsim.fit.mle import Maximum, draws, maximise, spread
-from mtpsim.fit.model_selection import Contest, Told, Trial, contest
+from mtpsim.fit.model_selection import CandidateFit, Selection, Told, selection
 from mtpsim.fit.rates import Rates, rates_of
 from mtpsim.fit.replicas import Features, Goodness, features, goodness
 from mtpsim.fit.round_times import Times, times_of
@@ -35,7 +35,7 @@ class Fitted:
         times: of rounds.
         tokens: of a request: the median, or an assumption where none are told.
         contest: the candidates; None where the log has totals alone.
-        chosen: the model that is written; None with ``contest``.
+        chosen: the model that is written; None with ``selection``.
         sampled: ``[DRAWS, P]`` numbers of the chosen model that might as well be true.
         goodness: of each candidate by name.
         features: of the log.
@@ -50,7 +50,7 @@ class Fitted:
     rates: Rates
     times: Times
     tokens: int
-    contest: Contest | None
+    selection: Selection | None
     chosen: Maximum | None
     sampled: Floats
     goodness: dict[str, Goodness]
@@ -90,7 +90,7 @@ def fit_log(
     evidence, rounds = _evidence(log)
     ordered = isinstance(evidence, Sequence)
     entrants = _entrants(log, ordered, only)
-    found = contest(entrants, evidence, rates.values, holdout=holdout, told=told)
+    found = selection(entrants, evidence, rates.values, holdout=holdout, told=told)
     best, sure = _refit(log, evidence, found.chosen)
     told("replicas", 0.9)
     checked = {
@@ -184,7 +184,7 @@ def _entrants(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate
     return [names[name] for name in only] if only else known
 
 
-def _refit(log: Log, evidence: Evidence, chosen: Trial) -> tuple[Maximum, Floats]:
+def _refit(log: Log, evidence: Evidence, chosen: CandidateFit) -> tuple[Maximum, Floats]:
     """The chosen candidate on all that there is: counts are cheap, so that all of them serve."""
     if chosen.whole.candidate.moves or evidence.requests == log.count:
         return chosen.whole, spread(chosen.whole, evidence)

@@ -19,7 +19,7 @@ Told = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Trial:
+class CandidateFit:
     """A candidate on trial.
 
     Attributes:
@@ -49,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Selection:
     """All candidates, and which one is taken.
 
     Attributes:
@@ -61,13 +61,13 @@ class Contest:
 
     """
 
-    trials: list[Trial]
-    chosen: Trial
+    trials: list[CandidateFit]
+    chosen: CandidateFit
     train: Ints
     test: Ints
 
     @property
-    def not_told_apart(self) -> list[Trial]:
+    def indistinguishable_trials(self) -> list[CandidateFit]:
         """Those that the log can't tell from the chosen one."""
         if self.chosen.held_out is None:
             near = self.chosen.whole.bic + 2.0
@@ -75,14 +75,14 @@ class Contest:
         return [t for t in self.trials if t.as_good and t is not self.chosen]
 
 
-def contest(
+def selection(
     entrants: Sequence[Candidate],
     evidence: Evidence,
     rates: Floats,
     *,
     holdout: float = 0.3,
     told: Told = lambda label, share: None,
-) -> Contest:
+) -> Selection:
     """Fit all candidates to some requests, judge them by the others, and fit them to all.
 
     Args:
@@ -106,9 +106,9 @@ def contest(
     scores = np.zeros((len(fitted), size))
     for row, (trained, _) in enumerate(fitted):
         scores[row] = unseen.log_likelihood(trained.chain) if size else 0.0
-    trials = [Trial(t, w, *_standing(scores, n)) for n, (t, w) in enumerate(fitted)]
+    trials = [CandidateFit(t, w, *_standing(scores, n)) for n, (t, w) in enumerate(fitted)]
     good = [trial for trial in trials if trial.as_good] if size else trials
-    return Contest(trials, min(good, key=lambda trial: trial.whole.bic), train, test)
+    return Selection(trials, min(good, key=lambda trial: trial.whole.bic), train, test)
 
 
 def _standing(scores: Floats, number: int) -> tuple[float | None, float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.logs import Log
-from mtpsim.stats.estimators import Estimates, delta
+from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.moments import Floats, Tally
 
 
@@ -58,7 +58,7 @@ def rates_of(log: Log, confidence: float) -> Rates:
     values, tried = by_position(tally.mean), np.resize(reached.sum(0), log.depth)
     ends, one = _posterior(values, tried, confidence), (log.accept_length,) * 3
     if many:
-        found, whole = (delta(f, tally, confidence) for f in (by_position, length))
+        found, whole = (delta_method(f, tally, confidence) for f in (by_position, length))
         ends = _within(found, ends)
         one = whole.values[0], whole.low[0], whole.high[0]
     return Rates(

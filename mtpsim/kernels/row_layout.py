@@ -8,7 +8,7 @@ from mtpsim.kernels.arrays import accepted_column, window_column
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Where the totals of a request stand in its row, for depths 0..K.
 
     Attributes:
@@ -43,11 +43,11 @@ class Layout:
 
     @property
     def policy_tokens(self) -> slice:
-        """Tokens by policy; :attr:`policy_times` and :attr:`policy_rounds` are alike."""
+        """Tokens by policy; :attr:`policy_time_ms` and :attr:`policy_rounds` are alike."""
         return slice(self.squares.stop, None, self._policy_columns)
 
     @property
-    def policy_times(self) -> slice:
+    def policy_time_ms(self) -> slice:
         """Time in ms by policy."""
         return slice(self.squares.stop + 1, None, self._policy_columns)
 
@@ -62,7 +62,7 @@ class Layout:
         return slice(0, self.depth + 1)
 
     @property
-    def seconds(self) -> slice:
+    def time_ms(self) -> slice:
         """Time in ms by depth, ``[K + 1]``."""
         return slice(self.depth + 1, 2 * (self.depth + 1))
 
@@ -86,25 +86,25 @@ class Layout:
         return slice(first, first + (1 + self.measured_at if self.positions else 0))
 
     @property
-    def own_survival(self) -> slice:
+    def request_survival(self) -> slice:
         """The request's own share of rounds that accepted 1..j at depth M, ``[M]``."""
         first = self.windows.stop
         return slice(first, first + self.measured_at)
 
     @property
-    def own_conditional(self) -> slice:
+    def request_conditional(self) -> slice:
         """The request's own conditional rates, 0 where it never came so far, ``[M]``."""
-        first = self.own_survival.stop
+        first = self.request_survival.stop
         return slice(first, first + self.measured_at)
 
     @property
-    def came_so_far(self) -> slice:
+    def reached_mask(self) -> slice:
         """1 where the request has such a conditional rate, ``[M]``."""
-        first = self.own_conditional.stop
+        first = self.request_conditional.stop
         return slice(first, first + self.measured_at)
 
     @property
     def squares(self) -> slice:
         """A^2, A N and N^2 for A accepted drafts in N rounds at depth M, ``[3]``."""
-        first = self.came_so_far.stop
+        first = self.reached_mask.stop
         return slice(first, first + 3)

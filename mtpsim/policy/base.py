@@ -79,7 +79,7 @@ class Solved(Protocol):
     def laws(self) -> Floats:
         """``[2, K + 1, K + 1, S, S]`` law of a round, of a fresh and of a rested draft."""
 
-    def pace(self, choice: Ints, seer: bool = False) -> float:
+    def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
         """Exact tokens a ms of a choice of depths, or of caps."""
 
 

@@ -30,7 +30,7 @@ class Clairvoyant(PolicySpec):
     def exact(self, setting: Setting) -> float | None:
         """Exact tokens a ms."""
         solved = setting.solve()
-        return solved.pace(solved.cap, seer=True)
+        return solved.pace(solved.cap, clairvoyant=True)
 
     def memory(self, setting: Setting) -> int:
         """None."""

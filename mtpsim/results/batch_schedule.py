@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.latency import CostModel
-from mtpsim.results.point_data import Document, Measured, number
+from mtpsim.results.point_data import Document, PointData, number
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.moments import Floats
 
@@ -24,31 +24,31 @@ GRID = 121  # batches of a curve, evenly spaced in their logarithm
 LOOKS = 512  # batches looked at for the schedule; where the depth changes, all between are
 
 
-def by_batch(points: list[Measured]) -> list[Document]:
+def by_batch(points: list[PointData]) -> list[Document]:
     """A document for each group of points that differ in nothing but the batch."""
     return [_document(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
 
 
-def _groups(points: list[Measured]) -> Iterable[list[Measured]]:
-    groups: dict[str, list[Measured]] = {}
+def _groups(points: list[PointData]) -> Iterable[list[PointData]]:
+    groups: dict[str, list[PointData]] = {}
     for point in points:
         if KEY in point.point.set:
             groups.setdefault(json.dumps(_others(point), sort_keys=True), []).append(point)
     return groups.values()
 
 
-def _batch(point: Measured) -> float:
+def _batch(point: PointData) -> float:
     return float(point.point.set[KEY])
 
 
-def _others(point: Measured) -> dict[str, Any]:
+def _others(point: PointData) -> dict[str, Any]:
     return {key: value for key, value in point.point.set.items() if key != KEY}
 
 
 class _Curves:
     """Speedup by depth at any batch, ``[K + 1]``: the estimate and the ends of its interval."""
 
-    def __init__(self, group: list[Measured]) -> None:
+    def __init__(self, group: list[PointData]) -> None:
         widest = max(group, key=lambda point: point.tally.count)
         cost = widest.experiment.latency
         assert isinstance(cost, CostModel)  # only cost models have a batch
@@ -74,7 +74,7 @@ class _Curves:
         return int(np.argmax(self.at(batch)))
 
 
-def _document(group: list[Measured]) -> Document:
+def _document(group: list[PointData]) -> Document:
     curves = _Curves(group)
     swept = [_batch(point) for point in group]
     batches = np.geomspace(min(swept), max(swept), GRID)

@@ -9,42 +9,42 @@ import numpy as np
 from mtpsim.acceptance import Recording
 from mtpsim.exact.chain_solver import CountMoments, count_moments
 from mtpsim.formula.rate_definitions import DEFINITIONS, WEIGHTINGS, Weighting
-from mtpsim.results.point_data import POSITIVE, SHARE, Document, Measured, interval, intervals
+from mtpsim.results.point_data import POSITIVE, SHARE, Document, PointData, interval, intervals
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import MOST_ROUNDS
-from mtpsim.stats.estimators import Theory
+from mtpsim.stats.estimators import ClosedFormPredictor
 
 
-def trial(measured: Measured) -> Document:
+def trial(measured: PointData) -> Document:
     """Every definition and weighting, plugged into the closed form at every depth."""
     chosen, times = measured.theory, measured.theory.times
     rows = [
-        Theory(times, None, definition, weighting)
+        ClosedFormPredictor(times, None, definition, weighting)
         for weighting, definition in product(_weightings(measured), DEFINITIONS)
     ]
     stated = measured.experiment.acceptance.stated_rates()
     if stated is not None:
-        rows.insert(0, Theory(times, stated))
+        rows.insert(0, ClosedFormPredictor(times, stated))
     return {
         "measured_at": measured.layout.measured_at,
         "rows": [_row(measured, theory, _same(theory, chosen, measured)) for theory in rows],
     }
 
 
-def _weightings(measured: Measured) -> list[Weighting]:
+def _weightings(measured: PointData) -> list[Weighting]:
     """Those that differ: without text positions, every position is every round."""
     by_position = measured.plan.clock == "token"
     return [w for w in WEIGHTINGS if by_position or w != "every-position"]
 
 
-def _same(theory: Theory, chosen: Theory, measured: Measured) -> bool:
+def _same(theory: ClosedFormPredictor, chosen: ClosedFormPredictor, measured: PointData) -> bool:
     if chosen.rates is not None or theory.rates is not None:
         return (chosen.rates is None) == (theory.rates is None)
     weighting = chosen.weighting if chosen.weighting in _weightings(measured) else "round-pooled"
     return (theory.definition, theory.weighting) == (chosen.definition, weighting)
 
 
-def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:
+def _row(measured: PointData, theory: ClosedFormPredictor, chosen: bool) -> Document:
     stated = theory.rates is not None
     errors = {
         "accept_length_error": measured.estimates(theory.length_error),
@@ -60,12 +60,12 @@ def _row(measured: Measured, theory: Theory, chosen: bool) -> Document:
         "definition": "stated" if stated else theory.definition,
         "weighting": None if stated else theory.weighting,
         "chosen": chosen,
-        "rates": intervals(measured.estimates(theory.plugged), SHARE),
+        "rates": intervals(measured.estimates(theory.rates_used), SHARE),
         "depths": depths,
     }
 
 
-def diagnostics(measured: Measured) -> Document:
+def diagnostics(measured: PointData) -> Document:
     """How far rounds are from independent, and how rates move with position and depth."""
     layout, found, exact = measured.layout, measured.dependence, _exact_counts(measured)
     effect = measured.estimates(estimate.design_effect)
@@ -102,7 +102,7 @@ def diagnostics(measured: Measured) -> Document:
     }
 
 
-def _exact_counts(measured: Measured) -> CountMoments | None:
+def _exact_counts(measured: PointData) -> CountMoments | None:
     """Exact moments, where requests have a number of rounds and it is no great one."""
     rounds = measured.experiment.simulation.rounds or 0
     if isinstance(measured.source, Recording) or not 1 < rounds <= MOST_ROUNDS:
@@ -114,6 +114,6 @@ def _roots(squares: Document) -> Document:
     return {name: value**0.5 for name, value in squares.items()}
 
 
-def _rates_at(measured: Measured, depth: int) -> Document:
+def _rates_at(measured: PointData, depth: int) -> Document:
     found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
     return {"depth": depth, **intervals(found, SHARE)}

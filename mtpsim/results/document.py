@@ -20,7 +20,7 @@ from mtpsim.results.point_data import (
     COCHRAN,
     POSITIVE,
     Document,
-    Measured,
+    PointData,
     Span,
     interval,
     number,
@@ -30,7 +30,7 @@ from mtpsim.results.point_data import (
 from mtpsim.results.policies import adaptive
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import factors
-from mtpsim.stats.equivalence import judge
+from mtpsim.stats.equivalence import holm_verdicts
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import choose, log_of
@@ -146,7 +146,7 @@ def _against(
     }
 
 
-def documents(points: list[Measured]) -> list[Document]:
+def documents(points: list[PointData]) -> list[Document]:
     """The documents of all points of a run; verdicts of a sweep are judged together."""
     found = [_document(measured) for measured in points]
     cells, errors = [], []
@@ -156,22 +156,26 @@ def documents(points: list[Measured]) -> list[Document]:
         for depth, same in zip(document["depths"][1:], chosen["depths"], strict=True):
             cells.append((depth["theory_error"], same["speedup_error"]))
             errors.append(measured.error(error, depth["depth"]))
-    judged = judge(errors) if len(points) > 1 else [judge([error])[0] for error in errors]
+    judged = (
+        holm_verdicts(errors)
+        if len(points) > 1
+        else [holm_verdicts([error])[0] for error in errors]
+    )
     for (cell, same), (verdict, needed) in zip(cells, judged, strict=True):
         cell.update(verdict=verdict, requests_needed=needed)
         same.update(verdict=verdict)
     return found
 
 
-def _document(measured: Measured) -> Document:
+def _document(measured: PointData) -> Document:
     """The document of one point; every number that is reported of it."""
     layout, simulation = measured.layout, measured.experiment.simulation
     solved = measured.solved
     rates = measured.estimates(estimate.conditional)
-    plugged = measured.theory.plugged(measured.tally.mean, layout)
+    rates_used = measured.theory.rates_used(measured.tally.mean, layout)
     reach = measured.estimates(estimate.survival)
     steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, solved[-1]))
-    depths = _depths(measured, solved, plugged, steps)
+    depths = _depths(measured, solved, rates_used, steps)
     speedup = measured.sharp(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
     indifference = measured.experiment.decision.indifference
@@ -204,7 +208,7 @@ def _document(measured: Measured) -> Document:
             "survival": [number(v) for v in reach.values],
             "pooled": float(reach.values.mean()),
         },
-        "accepted": _accepted(measured, solved[-1], plugged),
+        "accepted": _accepted(measured, solved[-1], rates_used),
         "depths": depths,
         "trial": trial(measured),
         "diagnostics": diagnostics(measured),
@@ -217,13 +221,13 @@ def _document(measured: Measured) -> Document:
 
 
 def _depths(
-    measured: Measured, solved: list[Exact], plugged: Floats, steps: Steps
+    measured: PointData, solved: list[Exact], rates_used: Floats, steps: Steps
 ) -> list[Document]:
     times = measured.theory.times
     exact_length = np.array([s.accept_length for s in solved])
     exact_time = times * np.array([s.slow_rounds / s.rounds for s in solved])
     exact_speedup = exact_length / exact_time * exact_time[0] / exact_length[0]
-    theory_speedup = theory.speedup(plugged, times[0], times)
+    theory_speedup = theory.speedup(rates_used, times[0], times)
     length = measured.estimates(estimate.accept_length)
     time = measured.estimates(estimate.round_time)
     gain = measured.sharp(estimate.speedup)
@@ -239,7 +243,7 @@ def _depths(
         document: Document = {
             "depth": k,
             "accept_length": _against(
-                *(theory.accept_length(plugged), exact_length, length, k), within=(1, k + 1)
+                *(theory.accept_length(rates_used), exact_length, length, k), within=(1, k + 1)
             ),
             "round_time": _against(times, exact_time, time, k),
             "speedup": _against(theory_speedup, exact_speedup, gain, k),
@@ -268,7 +272,7 @@ def _depths(
     return documents
 
 
-def _variance(measured: Measured) -> Document:
+def _variance(measured: PointData) -> Document:
     """What the ways to less variance gain, step by step."""
     shared, controls = factors(measured.tally, measured.controls, measured.layout)
     return {
@@ -284,7 +288,7 @@ def _at(allowed: Estimates, depth: int) -> Document:
     return {"at": found["mean"], "low": found["low"], "high": found["high"]}
 
 
-def _break_even(measured: Measured, deepest: Exact) -> tuple[Floats, Floats]:
+def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
     """For each step, the rate at which it stops paying, and the rate to hold against it.
 
     Step by step the closed form (with the end of a request of so many tokens), if it says of the
@@ -305,9 +309,9 @@ def _break_even(measured: Measured, deepest: Exact) -> tuple[Floats, Floats]:
     return np.where(alike, on_paper, needed), np.where(alike, stated, rates)
 
 
-def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:
+def _accepted(measured: PointData, solved: Exact, rates_used: Floats) -> Document:
     counts = measured.estimates(estimate.exactly_accepted)
-    reach = np.concatenate([[1.0], theory.survival(plugged), [0.0]])
+    reach = np.concatenate([[1.0], theory.survival(rates_used), [0.0]])
     return {
         "count": list(range(len(counts.values))),
         "theory": [float(v) for v in reach[:-1] - reach[1:]],
@@ -318,7 +322,7 @@ def _accepted(measured: Measured, solved: Exact, plugged: Floats) -> Document:
     }
 
 
-def _warnings(measured: Measured) -> list[str]:
+def _warnings(measured: PointData) -> list[str]:
     found = list(measured.experiment.warnings())
     if measured.failure:
         found.append(f"incomplete: {measured.failure}")
@@ -335,7 +339,7 @@ def _warnings(measured: Measured) -> list[str]:
     return found + _too_skewed(measured) + _too_alike(measured)
 
 
-def _too_skewed(measured: Measured) -> list[str]:
+def _too_skewed(measured: PointData) -> list[str]:
     """A warning where rounds are too few for the rare long ones."""
     latency = measured.experiment.latency
     skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
@@ -350,7 +354,7 @@ def _too_skewed(measured: Measured) -> list[str]:
     ]
 
 
-def _too_alike(measured: Measured) -> list[str]:
+def _too_alike(measured: PointData) -> list[str]:
     """A warning where rounds are too few for the rare rejections, or the rare accepted drafts."""
     made, needed = measured.rounds, measured.rounds_needed
     depth = int(np.argmax(needed / made))

@@ -12,21 +12,21 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import Source
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.compile import Plan
+from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
 from mtpsim.exact.chain_solver import Exact, solve
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.equivalence import Error
-from mtpsim.stats.estimators import Estimates, Theory
+from mtpsim.stats.equivalence import RelativeError
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 from mtpsim.stats.moments import Floats, Tally
 
 if TYPE_CHECKING:
-    from mtpsim.engine.scenarios import Outcomes
+    from mtpsim.engine.scenarios import ScenarioResults
 
 ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
@@ -36,11 +36,11 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Measured:
+class PointData:
     """A simulated point."""
 
     point: Point
-    plan: Plan
+    plan: KernelPlan
     source: Source
     latency: CompiledLatency
     tally: Tally
@@ -48,7 +48,7 @@ class Measured:
     interrupted: bool
     dependence: Dependence | None
     tails: Tails
-    outcomes: Outcomes | None = None
+    outcomes: ScenarioResults | None = None
     log: Log | None = None
     policy_tails: Tails | None = None
     failure: str | None = None
@@ -59,7 +59,7 @@ class Measured:
         return self.point.experiment
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> RowLayout:
         """Which column of the tally holds what."""
         return self.plan.layout
 
@@ -69,7 +69,7 @@ class Measured:
         return self.experiment.simulation.horizon
 
     @cached_property
-    def theory(self) -> Theory:
+    def theory(self) -> ClosedFormPredictor:
         """The closed form as the experiment wants it: what is plugged in."""
         return theory_of(self.experiment, self.latency)
 
@@ -103,11 +103,11 @@ class Measured:
         """Totals whose means are known."""
         return controls_of(self.source, self.latency, self.layout, self.horizon)
 
-    def estimates(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+    def estimates(self, function: Callable[[Floats, RowLayout], Floats]) -> Estimates:
         """Estimates of one of the functions of :mod:`mtpsim.stats.estimators`."""
         return self._delta(function, self.tally)
 
-    def sharp(self, function: Callable[[Floats, Layout], Floats]) -> Estimates:
+    def sharp(self, function: Callable[[Floats, RowLayout], Floats]) -> Estimates:
         """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
         return self._delta(function, self.controlled)
 
@@ -118,14 +118,14 @@ class Measured:
             return self.tally
         return controlled(self.tally, self.controls)
 
-    def _delta(self, function: Callable[[Floats, Layout], Floats], tally: Tally) -> Estimates:
+    def _delta(self, function: Callable[[Floats, RowLayout], Floats], tally: Tally) -> Estimates:
         confidence = self.experiment.simulation.confidence
-        return estimate.delta(lambda means: function(means, self.layout), tally, confidence)
+        return estimate.delta_method(lambda means: function(means, self.layout), tally, confidence)
 
-    def error(self, estimates: Estimates, index: int) -> Error:
+    def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, to be judged."""
         simulation = self.experiment.simulation
-        return Error(
+        return RelativeError(
             float(estimates.values[index]),
             np.inf if self.unknown[index] else float(estimates.half_width[index]),
             estimates.quantile,
@@ -135,12 +135,12 @@ class Measured:
         )
 
 
-def theory_of(experiment: Experiment, latency: CompiledLatency) -> Theory:
+def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPredictor:
     """The closed form as an experiment wants it."""
     times, given = latency.round_time, experiment.theory
     if given is None:
-        return Theory(times, experiment.acceptance.stated_rates())
-    return Theory(times, None, given.definition, given.weighting)
+        return ClosedFormPredictor(times, experiment.acceptance.stated_rates())
+    return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 
 def skewness_of(law: Floats) -> float:

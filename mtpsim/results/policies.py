@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.acceptance import Recording
-from mtpsim.engine.policy_player import Contest, Log
+from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
-from mtpsim.results.point_data import POSITIVE, Document, Measured, interval, of_requests
+from mtpsim.results.point_data import POSITIVE, Document, PointData, interval, of_requests
 from mtpsim.results.policy_reaction import Learning, learning
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
@@ -23,27 +23,27 @@ Verdict = Literal["faster", "slower", "open"]
 ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
 
 
-def adaptive(measured: Measured, best: int) -> Document | None:
+def adaptive(measured: PointData, best: int) -> Document | None:
     """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
-    contest = measured.plan.contest
-    if contest is None or measured.log is None or measured.policy_tails is None:
+    policy_set = measured.plan.policy_set
+    if policy_set is None or measured.log is None or measured.policy_tails is None:
         return None
     speedup = measured.sharp(estimate.with_policies)
     depths = measured.layout.depth + 1
     chosen = [best, *range(depths, len(speedup.values))]
     gain, half = against_one(
-        log_of(speedup.apply(np.eye(len(speedup.values))[chosen])),
+        log_of(speedup.linear_combination(np.eye(len(speedup.values))[chosen])),
         0,
         measured.experiment.simulation.confidence,
     )
-    oracle = _oracle(contest)
+    oracle = _oracle(policy_set)
     captured = _captured(speedup, best, depths, oracle)
     length, time = (
         measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
     )
     ease, single = _ease(measured), of_requests(measured.policy_tails)
     policies = []
-    for i, player in enumerate(contest.players):
+    for i, player in enumerate(policy_set.players):
         low, high = gain[i + 1] - half[i + 1], gain[i + 1] + half[i + 1]
         totals = measured.tally.mean[measured.layout.policy(i)]
         policies.append(
@@ -53,7 +53,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
                 "knows": player.spec.knows,
                 "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
                 "speedup": {
-                    "exact": _exact(contest, i),
+                    "exact": _exact(policy_set, i),
                     **interval(speedup, depths + i, POSITIVE),
                 },
                 "gain": {
@@ -73,7 +73,7 @@ def adaptive(measured: Measured, best: int) -> Document | None:
     return {
         "best_fixed": best,
         "policies": policies,
-        "timeline": _timeline(measured, contest, measured.log, ease),
+        "timeline": _timeline(measured, policy_set, measured.log, ease),
     }
 
 
@@ -81,8 +81,8 @@ def _verdict(low: float, high: float) -> Verdict:
     return "faster" if low > ROUNDING else "slower" if high < -ROUNDING else "open"
 
 
-def _oracle(contest: Contest) -> int | None:
-    places = (i for i, player in enumerate(contest.players) if isinstance(player.spec, Oracle))
+def _oracle(policy_set: PolicySet) -> int | None:
+    places = (i for i, player in enumerate(policy_set.players) if isinstance(player.spec, Oracle))
     return next(places, None)
 
 
@@ -96,7 +96,7 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
     values, size = speedup.values, len(speedup.values)
     edge = np.zeros((1, size))
     edge[0, depths + oracle], edge[0, best] = 1, -1
-    room = speedup.apply(edge)
+    room = speedup.linear_combination(edge)
     if room.low[0] <= 0:
         return None
     rows = np.arange(depths, size)
@@ -111,18 +111,18 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
     return Estimates(share, covariance, speedup.quantile, speedup.freedom)
 
 
-def _exact(contest: Contest, number: int) -> float | None:
-    if contest.optimal is None:
+def _exact(policy_set: PolicySet, number: int) -> float | None:
+    if policy_set.optimal is None:
         return None
     try:
-        pace = contest.players[number].spec.exact(contest.setting)
-        plain = contest.optimal.pace(np.zeros_like(contest.optimal.oracle))
+        pace = policy_set.players[number].spec.exact(policy_set.setting)
+        plain = policy_set.optimal.pace(np.zeros_like(policy_set.optimal.oracle))
     except ValueError:  # too large to be solved
         return None
     return None if pace is None else pace / plain
 
 
-def _ease(measured: Measured) -> Floats | None:
+def _ease(measured: PointData) -> Floats | None:
     """Expected accepted drafts by state; None where there is one state or a recording."""
     source = measured.source
     if isinstance(source, Recording) or source.states < 2:
@@ -148,7 +148,9 @@ def _curve(found: Learning | None) -> Document | None:
     }
 
 
-def _timeline(measured: Measured, contest: Contest, log: Log, ease: Floats | None) -> Document:
+def _timeline(
+    measured: PointData, policy_set: PolicySet, log: Log, ease: Floats | None
+) -> Document:
     """The request, of the first few, whose states change as often as is usual."""
     state = log[0, :LOOKED_AT, :SHOWN, 2]
     changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)
@@ -164,7 +166,7 @@ def _timeline(measured: Measured, contest: Contest, log: Log, ease: Floats | Non
                 "accepted": rounds[:, 1].tolist(),
                 "state": rounds[:, 2].tolist(),
             }
-            for player, rounds in zip(contest.players, played, strict=True)
+            for player, rounds in zip(policy_set.players, played, strict=True)
         },
     }
 

@@ -12,10 +12,10 @@ from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import choose, log_of
 
 if TYPE_CHECKING:
-    from mtpsim.engine.scenarios import Outcomes
+    from mtpsim.engine.scenarios import ScenarioResults
 
 
-def uncertainty(experiment: Experiment, outcomes: Outcomes | None) -> Document | None:
+def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Document | None:
     """The document of uncertain inputs; None where all inputs are certain."""
     if outcomes is None or not outcomes.draws:
         return None
@@ -56,7 +56,7 @@ def intervals(found: Document | None) -> list[tuple[float, float]]:
     return [(gain["low"], gain["high"]) for gain in gains]
 
 
-def _inputs(outcomes: Outcomes, speedups: Floats, depth: int) -> list[Document]:
+def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[Document]:
     """What each input does by itself, the one that is worth most to measure first.
 
     None is worth more than all: a regression of few draws on many numbers can say otherwise.
@@ -97,7 +97,7 @@ def _perfect(speedups: Floats, known: Floats) -> float:
     return float(max(gain, 0.0) / speedups.mean(0).max())
 
 
-def robust(experiment: Experiment, outcomes: Outcomes | None) -> Document | None:
+def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> Document | None:
     """The depth that loses least in its worst scenario; None where none are declared."""
     if outcomes is None or not outcomes.scenarios:
         return None

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import to_toml
-from mtpsim.engine.blocks import Stretch
+from mtpsim.engine.blocks import BlockRange
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import Document
 from mtpsim.stats.moments import Tally
@@ -47,7 +47,7 @@ class Tallies:
 
     def __init__(self, path: Path) -> None:
         self._path, self._held = path, path.with_name(HELD)
-        self._known: dict[Key, dict[tuple[int, int, int], Stretch]] = {}
+        self._known: dict[Key, dict[tuple[int, int, int], BlockRange]] = {}
         self.torn = 0
         text = _text(path)
         self._whole = not text or text.endswith("\n")
@@ -73,12 +73,12 @@ class Tallies:
         """The points and seeds of which anything is kept."""
         return list(self._known)
 
-    def stretches(self, point: str, seed: int) -> list[Stretch]:
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
         """What is kept of a point, the fewest requests first."""
         known = self._known.get((point, seed), {})
         return sorted(known.values(), key=lambda stretch: stretch.tally.count)
 
-    def keep(self, point: str, seed: int, stretch: Stretch) -> None:
+    def keep(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Append blocks of a point; floats are written so that they read back the same."""
         key = point, seed
         self._known.setdefault(key, {})[_range(stretch)] = stretch
@@ -93,7 +93,7 @@ class Tallies:
             self._whole = True
             self._kept.add((key, _range(stretch)))
 
-    def hold(self, point: str, seed: int, stretch: Stretch) -> None:
+    def hold(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Write blocks of the point under way, instead of those before."""
         aside = self._held.with_suffix(ASIDE)
         with suppress(OSError):
@@ -106,7 +106,7 @@ class Tallies:
             self._held.unlink(missing_ok=True)
 
 
-def _range(stretch: Stretch) -> tuple[int, int, int]:
+def _range(stretch: BlockRange) -> tuple[int, int, int]:
     return stretch.first, stretch.end, stretch.tally.count
 
 
@@ -126,13 +126,13 @@ def _text(path: Path) -> str:
         raise InputError([Problem(str(path), "", None, message)]) from None
 
 
-def _stretch(entry: Document) -> Stretch:
+def _stretch(entry: Document) -> BlockRange:
     if entry["check"] != _check(entry):
         raise ValueError("the record is not as it was written")
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
     if comoment.shape != (len(mean), len(mean)):
         raise ValueError("the moments are of different sizes")
-    return Stretch(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
+    return BlockRange(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
 
 
 def _check(entry: Document) -> int:
@@ -141,7 +141,7 @@ def _check(entry: Document) -> int:
     return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
 
 
-def _line(key: Key, stretch: Stretch) -> str:
+def _line(key: Key, stretch: BlockRange) -> str:
     entry: Document = {
         **dict(zip(("point", "seed"), key, strict=True)),
         **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},

@@ -10,7 +10,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import work_hash
-from mtpsim.engine.blocks import Stretch
+from mtpsim.engine.blocks import BlockRange
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Silent
 from mtpsim.results.document import Result
@@ -26,7 +26,7 @@ class Piece:
 
     run: Path
     seed: int
-    stretch: Stretch
+    stretch: BlockRange
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _nothing(kept: list[Tallies]) -> str:
     return "has kept no blocks" + f": its {counted(torn, 'record', 'are')} torn" * bool(torn)
 
 
-def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, Stretch]]:
+def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRange]]:
     """What a run has kept of a point, of any seed (it may be merged itself)."""
     name, hash_ = name_of(point), work_hash(point.experiment)
     for known, _ in tallies.names():
@@ -117,7 +117,7 @@ def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, Stretch
         (seed, stretch)
         for known, seed in tallies.names()
         if known == name
-        for stretch in tallies.stretches(known, seed)
+        for stretch in tallies.block_ranges(known, seed)
     ]
 
 

@@ -10,22 +10,22 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.replay import play
 from mtpsim.config.experiment import Point
 from mtpsim.config.hashing import work_hash
-from mtpsim.engine.blocks import FLOOR, Stretch, asked_at, edge
-from mtpsim.engine.executors import Crew
+from mtpsim.engine.blocks import FLOOR, BlockRange, first_unit, next_check
+from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import Tails, policy_tails, sample_policies, sample_rows, tails
 from mtpsim.engine.round_traces import Counts, record_requests
-from mtpsim.engine.scenarios import Outcomes, Variants, simulate_variants
+from mtpsim.engine.scenarios import ScenarioResults, Scenarios, simulate_scenarios
 from mtpsim.engine.scheduler import last_block, simulate
 from mtpsim.engine.simulate import play_policies
 from mtpsim.engine.stopping import half_width
 from mtpsim.engine.tasks import Work
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Reporter
-from mtpsim.results.point_data import Measured, theory_of
+from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.stats.autocorrelation import dependence, sample_size
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.estimators import Theory
+from mtpsim.stats.estimators import ClosedFormPredictor
 from mtpsim.stats.moments import Tally
 
 HOLD = 1.0  # seconds between two times that blocks under way are kept
@@ -37,27 +37,27 @@ LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds that policies are watche
 class Saved(Protocol):
     """Where blocks of points are kept, and found again."""
 
-    def stretches(self, point: str, seed: int) -> list[Stretch]:
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
         """What is kept of a point, the fewest requests first."""
 
-    def keep(self, point: str, seed: int, stretch: Stretch) -> None:
+    def keep(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Keep blocks of a point for good."""
 
-    def hold(self, point: str, seed: int, stretch: Stretch) -> None:
+    def hold(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Keep blocks of the point that is under way, instead of those held before."""
 
 
 class Nowhere:
     """Keeps nothing."""
 
-    def stretches(self, point: str, seed: int) -> list[Stretch]:
+    def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
         """Nothing."""
         return []
 
-    def keep(self, point: str, seed: int, stretch: Stretch) -> None:
+    def keep(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Do nothing."""
 
-    def hold(self, point: str, seed: int, stretch: Stretch) -> None:
+    def hold(self, point: str, seed: int, stretch: BlockRange) -> None:
         """Do nothing."""
 
 
@@ -84,10 +84,10 @@ class PointJob:
         self.tally = Tally.empty(self.plan.layout.columns)
         self.reached = False
         self.failure: str | None = None
-        self.outcomes: Outcomes | None = None
+        self.outcomes: ScenarioResults | None = None
         blocks = last_block(self.most, self.plan.unit)
         self._first, self._end = ((i * blocks) // part[1] for i in (part[0] - 1, part[0]))
-        self._last: Stretch | None = None
+        self._last: BlockRange | None = None
         self._looked = self._held = 0.0
 
     @property
@@ -109,7 +109,7 @@ class PointJob:
     @property
     def _first_request(self) -> int:
         """Number of the first request of the part that is simulated here."""
-        return edge(self._first) * self.plan.unit
+        return first_unit(self._first) * self.plan.unit
 
     def half_width(self, tally: Tally) -> float:
         """Greatest half-width over all depths of the quantity whose precision is asked for."""
@@ -117,7 +117,7 @@ class PointJob:
             tally = controlled(tally, self._controls)
         return half_width(self.simulation, self._theory, self.plan.layout, tally)
 
-    def _judged(self) -> tuple[Theory, Controls | None]:
+    def _judged(self) -> tuple[ClosedFormPredictor, Controls | None]:
         """The closed form, and the controls where they are wanted and may be used."""
         simulation, work = self.simulation, self.work
         theory = theory_of(work.experiment, work.latency)
@@ -131,7 +131,7 @@ class PointJob:
         self.reached = precision is not None and self.half_width(tally) <= precision
         return self.reached
 
-    def run(self, crew: Crew, saved: Saved) -> None:
+    def run(self, pool: WorkerPool, saved: Saved) -> None:
         """Simulate the point, from where an earlier run left it."""
         begin = self._found(saved)
         if begin is not None:
@@ -142,11 +142,11 @@ class PointJob:
         try:
             simulate(
                 self.work,
-                crew,
+                pool,
                 requests=self.most,
                 enough=self.enough,
                 finished=lambda stretch: self._finished(stretch, saved),
-                begin=begin or Stretch.empty(self.plan.layout.columns, self._first),
+                begin=begin or BlockRange.empty(self.plan.layout.columns, self._first),
                 end=self._end,
             )
         except BaseException:
@@ -164,34 +164,34 @@ class PointJob:
         if self.simulation.precision and tally.count > 1:
             self.enough(tally)
 
-    def _keep(self, saved: Saved, stretch: Stretch) -> None:
+    def _keep(self, saved: Saved, stretch: BlockRange) -> None:
         saved.keep(self.name, self.simulation.seed, stretch)
 
-    def _found(self, saved: Saved) -> Stretch | None:
+    def _found(self, saved: Saved) -> BlockRange | None:
         """Blocks to go on from: the first that are enough, as if there had been no break, or all.
 
         The stopping rule is asked where it would have been asked.
         """
         found = None
-        for stretch in saved.stretches(self.name, self.simulation.seed):
+        for stretch in saved.block_ranges(self.name, self.simulation.seed):
             if stretch.first != self._first or stretch.end > self._end or not self._fits(stretch):
                 continue
             found = stretch
-            if stretch.end == asked_at(stretch.end) and self.enough(stretch.tally):
+            if stretch.end == next_check(stretch.end) and self.enough(stretch.tally):
                 break
         return found
 
-    def _fits(self, stretch: Stretch) -> bool:
+    def _fits(self, stretch: BlockRange) -> bool:
         """Whether its blocks are those of this point, the last one not cut short elsewhere."""
-        ends = min(edge(stretch.end) * self.plan.unit, self.most)
-        whole = stretch.tally.count == ends - edge(stretch.first) * self.plan.unit
+        ends = min(first_unit(stretch.end) * self.plan.unit, self.most)
+        whole = stretch.tally.count == ends - first_unit(stretch.first) * self.plan.unit
         return whole and stretch.tally.mean.size == self.plan.layout.columns
 
-    def _finished(self, stretch: Stretch, saved: Saved) -> None:
+    def _finished(self, stretch: BlockRange, saved: Saved) -> None:
         """A block is done: keep what is worth keeping, and tell."""
         tally = self.tally = stretch.tally
         self._last, now = stretch, time.monotonic()
-        if stretch.end == asked_at(stretch.end):
+        if stretch.end == next_check(stretch.end):
             self._keep(saved, stretch)
         elif now - self._held > HOLD:
             self._held = now
@@ -201,19 +201,19 @@ class PointJob:
         self._looked = now
         self._tell(stretch)
 
-    def _tell(self, stretch: Stretch) -> None:
+    def _tell(self, stretch: BlockRange) -> None:
         count, precision = stretch.tally.count, self.simulation.precision
         half_width = self.half_width(stretch.tally)
         share = (stretch.end - self._first) / max(self._end - self._first, 1)
         if precision is not None:
             reached = min(1.0, (precision / half_width) ** 2) if half_width > 0 else 1.0
-            share = max(min(edge(stretch.end) / FLOOR, reached), share)
+            share = max(min(first_unit(stretch.end) / FLOOR, reached), share)
         # A width in ms or in units of the speedup is no percentage: the bar alone moves.
         relative = self.simulation.scale == "relative"
         told = (half_width, precision) if relative else (None, None)
         self.watcher.update(self.label, min(share, 1.0), count, *told)
 
-    def vary(self, variants: Variants, crew: Crew) -> None:
+    def vary(self, variants: Scenarios, pool: WorkerPool) -> None:
         """Simulate the variants of the point."""
 
         def told(share: float) -> None:
@@ -221,15 +221,15 @@ class PointJob:
                 f"{self.label} variants".strip(), share, self.tally.count, None, None
             )
 
-        self.outcomes = simulate_variants(variants, crew, told)
+        self.outcomes = simulate_scenarios(variants, pool, told)
 
-    def measured(self, interrupted: bool) -> Measured:
+    def measured(self, interrupted: bool) -> PointData:
         """The point as it was measured."""
         work, confidence = self.work, self.simulation.confidence
         reached = self.reached if self.simulation.precision else None
         found = dependence(self._rounds(work.source), confidence)
         rows = sample_rows(self.plan, self.tally.count, self._first_request)
-        return Measured(
+        return PointData(
             *(self.point, self.plan, work.source, work.latency, self.tally),
             *(reached, interrupted, found, tails(rows, self.plan, confidence)),
             *(self.outcomes, self._log(), self._policy_tails(), self.failure),
@@ -237,14 +237,14 @@ class PointJob:
 
     def _policy_tails(self) -> Tails | None:
         """Quantiles of requests under every policy."""
-        if self.plan.contest is None:
+        if self.plan.policy_set is None:
             return None
         totals = sample_policies(self.plan, self.tally.count, self._first_request)
         return policy_tails(totals, self.simulation.confidence)
 
     def _log(self) -> Log | None:
         """Some requests under every policy, round by round."""
-        if self.plan.contest is None:
+        if self.plan.policy_set is None:
             return None
         longest = self.plan.task.rounds or self.plan.task.tokens or LOGGED_ROUNDS
         count, rounds = min(self.tally.count, LOGGED), min(longest, LOGGED_ROUNDS)

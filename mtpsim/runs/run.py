@@ -12,17 +12,17 @@ from mtpsim import __version__
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.executors import Crew, LostWorkersError, crew_of
-from mtpsim.engine.interrupts import careful
+from mtpsim.engine.executors import NoWorkersError, WorkerPool, open_pool
+from mtpsim.engine.interrupts import handle_sigint
 from mtpsim.engine.options import PATIENCE, ExecutorChoice
-from mtpsim.engine.scenarios import Variants, variants_of
-from mtpsim.engine.scheduler import PoisonBlockError
+from mtpsim.engine.scenarios import Scenarios, scenarios_of
+from mtpsim.engine.scheduler import BlockFailedError
 from mtpsim.engine.tasks import WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, documents
-from mtpsim.results.point_data import Document, Measured
+from mtpsim.results.point_data import Document, PointData
 from mtpsim.results.round_times import RoundTimes
 from mtpsim.runs.point_run import Nowhere, PointJob, Saved
 
@@ -59,7 +59,7 @@ def run(
 
     Raises:
         KeyboardInterrupt: interrupted before there were two requests to report.
-        LostWorkersError: nobody is left to simulate, and nothing to report.
+        NoWorkersError: nobody is left to simulate, and nothing to report.
         InputError: workers have other code, or none are to be had.
         ValueError: a part of a run to a precision is asked for; the executor's name is wrong.
 
@@ -69,36 +69,38 @@ def run(
         raise ValueError("a part of a run needs simulation.requests: a precision is of the whole")
     started = Started(experiment, command)
     points = experiment.points()
-    measured: list[Measured] = []
+    measured: list[PointData] = []
     failures: list[str] = []
     stop: BaseException | None = None
-    variants = [variants_of(point.experiment) for point in points]
-    with careful(), crew_of(choice or ExecutorChoice(), patience) as crew:
+    variants = [scenarios_of(point.experiment) for point in points]
+    with handle_sigint(), open_pool(choice or ExecutorChoice(), patience) as pool:
         for number, (point, some) in enumerate(zip(points, variants, strict=True)):
             job = PointJob(number, len(points), point, watcher or Silent(), part)
-            stop = _one(job, some, crew, saved or Nowhere())
+            stop = _one(job, some, pool, saved or Nowhere())
             if job.failure:
                 failures.append(f"{job.label}: {job.failure}" if job.label else job.failure)
             if job.tally.count > 1:
                 measured.append(job.measured(bool(stop or job.failure)))
             if stop:
                 break
-        name = crew.name
+        name = pool.name
     if not measured:
-        raise stop or LostWorkersError("; ".join(failures) or "there are fewer than two requests")
+        raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, measured, started.provenance(name), len(points), failures)
 
 
-def _one(job: PointJob, variants: Variants, crew: Crew, saved: Saved) -> BaseException | None:
+def _one(
+    job: PointJob, variants: Scenarios, pool: WorkerPool, saved: Saved
+) -> BaseException | None:
     """Simulate a point; returns what stops the whole run, if anything does."""
     try:
-        job.run(crew, saved)
-        job.vary(variants, crew)
+        job.run(pool, saved)
+        job.vary(variants, pool)
     except KeyboardInterrupt as interrupt:
         return interrupt
-    except PoisonBlockError as error:
+    except BlockFailedError as error:
         job.failure = str(error)
-    except LostWorkersError as error:
+    except NoWorkersError as error:
         job.failure = str(error)
         return error
     except WorkerMismatchError as error:
@@ -133,7 +135,7 @@ class Started:
 
 def result_of(
     experiment: Experiment,
-    measured: list[Measured],
+    measured: list[PointData],
     provenance: Document,
     points: int,
     failures: list[str],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.stats.estimators import Estimates, delta
+from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.moments import Floats, Tally
 
 LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
@@ -66,8 +66,8 @@ def dependence(counts: Counts, confidence: float) -> Dependence | None:
     return Dependence(
         len(counts),
         lags,
-        delta(lambda means: _correlations(means, len(lags)), tally, confidence),
-        delta(_lasting, tally, confidence),
+        delta_method(lambda means: _correlations(means, len(lags)), tally, confidence),
+        delta_method(_lasting, tally, confidence),
     )
 
 

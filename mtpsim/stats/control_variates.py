@@ -13,7 +13,7 @@ import numpy as np
 
 from mtpsim.acceptance import Source
 from mtpsim.exact.chain_solver import solve
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.moments import Floats, Tally
@@ -38,12 +38,12 @@ class Controls:
 
 
 def controls_of(
-    source: Source, latency: CompiledLatency, layout: Layout, horizon: dict[str, int]
+    source: Source, latency: CompiledLatency, layout: RowLayout, horizon: dict[str, int]
 ) -> Controls:
     """The controls of a point; ``horizon`` as :func:`mtpsim.exact.chain_solver.solve` takes it."""
     at = layout.measured_at
     plain, deep = solve(source, 0, **horizon), solve(source, at, **horizon)
-    columns = [layout.seconds.start, layout.tokens.start + at, layout.rounds.start + at]
+    columns = [layout.time_ms.start, layout.tokens.start + at, layout.rounds.start + at]
     means = [plain.slow_rounds * latency.round_time[0], deep.tokens, deep.rounds]
     return Controls(columns, np.array(means))
 
@@ -88,9 +88,9 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     return Controlled(tally.count, mean, rest * (1 + distance), len(columns))
 
 
-def log_pace(means: Floats, layout: Layout) -> Floats:
+def log_pace(means: Floats, layout: RowLayout) -> Floats:
     """Logarithm of tokens a ms by depth, ``[..., K + 1]``."""
-    return np.log(means[..., layout.tokens] / means[..., layout.seconds])
+    return np.log(means[..., layout.tokens] / means[..., layout.time_ms])
 
 
 def _of_steps(covariance: Floats) -> tuple[Floats, Floats]:
@@ -100,7 +100,7 @@ def _of_steps(covariance: Floats) -> tuple[Floats, Floats]:
     return apart - 2 * np.diag(covariance, 1), apart
 
 
-def factors(tally: Tally, controls: Controls, layout: Layout) -> tuple[Factors, Factors]:
+def factors(tally: Tally, controls: Controls, layout: RowLayout) -> tuple[Factors, Factors]:
     """How many times fewer rounds the gain of each step needs for the same half-width.
 
     Returns:
@@ -108,9 +108,9 @@ def factors(tally: Tally, controls: Controls, layout: Layout) -> tuple[Factors, 
         controls on top of that. None where nothing is left that varies.
 
     """
-    plain = estimate.delta(lambda means: log_pace(means, layout), tally, 0.95).covariance
+    plain = estimate.delta_method(lambda means: log_pace(means, layout), tally, 0.95).covariance
     better = controlled(tally, controls)
-    rest = estimate.delta(lambda means: log_pace(means, layout), better, 0.95).covariance
+    rest = estimate.delta_method(lambda means: log_pace(means, layout), better, 0.95).covariance
     together, apart = _of_steps(plain)
     left, _ = _of_steps(rest)
     return _ratios(apart, together), _ratios(together, left)

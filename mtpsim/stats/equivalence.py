@@ -13,7 +13,7 @@ Verdict = Literal["holds", "fails", "undecided"]
 
 
 @dataclass(frozen=True)
-class Error:
+class RelativeError:
     """An estimated relative error and what it is held against.
 
     Attributes:
@@ -48,14 +48,14 @@ class Error:
             return 0.0 if room > 0 else 1.0
         return float(stdtr(self.requests - 1, -room / error))
 
-    def at_level(self, tests: int) -> Error:
+    def at_level(self, tests: int) -> RelativeError:
         """The same error, were it the first to be decided among so many."""
         from scipy.special import stdtrit
 
         level = (1 - self.confidence) / 2 / tests
         quantile = float(stdtrit(self.requests - 1, 1 - level))
         wider = self.half_width / self.quantile * quantile
-        return Error(self.mean, wider, quantile, self.requests, self.epsilon, 1 - 2 * level)
+        return RelativeError(self.mean, wider, quantile, self.requests, self.epsilon, 1 - 2 * level)
 
     @property
     def verdict(self) -> Verdict:
@@ -86,7 +86,7 @@ class Error:
         return int(np.ceil(total)) - self.requests
 
 
-def judge(errors: Sequence[Error]) -> list[tuple[Verdict, int | None]]:
+def holm_verdicts(errors: Sequence[RelativeError]) -> list[tuple[Verdict, int | None]]:
     """Verdicts on errors that are judged together, and what would settle the open ones.
 
     Holm (1979): sorted by p-value, the i-th of m is held against (1 - confidence) / 2 over

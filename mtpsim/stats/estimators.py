@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.formula.rate_definitions import Definition, Weighting, plug_in
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.stats.moments import Floats, Tally
 
 STEP = 1e-5  # of the central difference, relative: slopes are right to about 1e-10
@@ -51,13 +51,15 @@ class Estimates:
         """``[Q]`` upper ends."""
         return self.values + self.half_width
 
-    def apply(self, change: Floats) -> Estimates:
+    def linear_combination(self, change: Floats) -> Estimates:
         """Estimates of linear combinations: ``change`` ``[Q', Q]``."""
         covariance = change @ self.covariance @ change.T
         return Estimates(change @ self.values, covariance, self.quantile, self.freedom)
 
 
-def delta(function: Callable[[Floats], Floats], tally: Tally, confidence: float) -> Estimates:
+def delta_method(
+    function: Callable[[Floats], Floats], tally: Tally, confidence: float
+) -> Estimates:
     """Delta method: estimates of a smooth function of the mean totals.
 
     Args:
@@ -81,52 +83,52 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0)
 
 
-def accept_length(means: Floats, layout: Layout) -> Floats:
+def accept_length(means: Floats, layout: RowLayout) -> Floats:
     """Tokens a round by depth, ``[..., K + 1]``."""
     return means[..., layout.tokens] / means[..., layout.rounds]
 
 
-def round_time(means: Floats, layout: Layout) -> Floats:
+def round_time(means: Floats, layout: RowLayout) -> Floats:
     """Time of a round by depth in ms, ``[..., K + 1]``."""
-    return means[..., layout.seconds] / means[..., layout.rounds]
+    return means[..., layout.time_ms] / means[..., layout.rounds]
 
 
-def speedup(means: Floats, layout: Layout) -> Floats:
+def speedup(means: Floats, layout: RowLayout) -> Floats:
     """Throughput over that of depth 0, a ratio of means, ``[..., K + 1]``."""
-    pace = means[..., layout.tokens] / means[..., layout.seconds]
+    pace = means[..., layout.tokens] / means[..., layout.time_ms]
     return pace / pace[..., :1]
 
 
-def with_policies(means: Floats, layout: Layout) -> Floats:
+def with_policies(means: Floats, layout: RowLayout) -> Floats:
     """Speedup by depth, then by policy, ``[..., K + 1 + P]``."""
-    fixed = means[..., layout.tokens] / means[..., layout.seconds]
-    chosen = means[..., layout.policy_tokens] / means[..., layout.policy_times]
+    fixed = means[..., layout.tokens] / means[..., layout.time_ms]
+    chosen = means[..., layout.policy_tokens] / means[..., layout.policy_time_ms]
     return np.concatenate([fixed, chosen], -1) / fixed[..., :1]
 
 
-def policy_length(means: Floats, layout: Layout) -> Floats:
+def policy_length(means: Floats, layout: RowLayout) -> Floats:
     """Tokens a round by policy, ``[..., P]``."""
     return np.asarray(means[..., layout.policy_tokens] / means[..., layout.policy_rounds])
 
 
-def policy_time(means: Floats, layout: Layout) -> Floats:
+def policy_time(means: Floats, layout: RowLayout) -> Floats:
     """Time of a round by policy in ms, ``[..., P]``."""
-    return np.asarray(means[..., layout.policy_times] / means[..., layout.policy_rounds])
+    return np.asarray(means[..., layout.policy_time_ms] / means[..., layout.policy_rounds])
 
 
-def marginal(means: Floats, layout: Layout) -> Floats:
+def marginal(means: Floats, layout: RowLayout) -> Floats:
     """speedup(k) / speedup(k - 1) for k = 1..K, ``[..., K]``."""
     values = speedup(means, layout)
     return values[..., 1:] / values[..., :-1]
 
 
-def survival(means: Floats, layout: Layout) -> Floats:
+def survival(means: Floats, layout: RowLayout) -> Floats:
     """P(drafts 1..j accepted) at the greatest depth, pooled over rounds, ``[..., K]``."""
     rounds = means[..., layout.rounds][..., -1:]
     return np.asarray(means[..., layout.accepted(layout.depth)] / rounds)
 
 
-def conditional(means: Floats, layout: Layout) -> Floats:
+def conditional(means: Floats, layout: RowLayout) -> Floats:
     """P(draft j accepted | 1..j-1 accepted) at the greatest depth, over rounds, ``[..., K]``."""
     return _conditional(survival(means, layout))
 
@@ -135,14 +137,14 @@ def _conditional(reach: Floats) -> Floats:
     return _ratio(reach, np.concatenate([np.ones_like(reach[..., :1]), reach[..., :-1]], -1))
 
 
-def last_rate(means: Floats, layout: Layout) -> Floats:
+def last_rate(means: Floats, layout: RowLayout) -> Floats:
     """The rate p_k of the deepest draft at each depth k = 1..K, measured there, ``[..., K]``."""
     return np.stack(
         [rates_by_depth(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1
     )
 
 
-def break_even_rate(means: Floats, layout: Layout) -> Floats:
+def break_even_rate(means: Floats, layout: RowLayout) -> Floats:
     """The rate p_k at which depth k would be as fast as depth k - 1, ``[..., K]``.
 
     All else as measured at the two depths; so p_k is above it just where the step gains. Where
@@ -159,7 +161,7 @@ def break_even_rate(means: Floats, layout: Layout) -> Floats:
     return np.where(chance <= 0, never, rate - _ratio(spare, chance))
 
 
-def break_even_verify(means: Floats, layout: Layout, verify: Floats, draft: Floats) -> Floats:
+def break_even_verify(means: Floats, layout: RowLayout, verify: Floats, draft: Floats) -> Floats:
     """The mean verify time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``.
 
     Args:
@@ -175,31 +177,31 @@ def break_even_verify(means: Floats, layout: Layout, verify: Floats, draft: Floa
     return np.asarray(allowed / slower - draft[1:])
 
 
-def break_even_draft(means: Floats, layout: Layout, verify: Floats, draft: Floats) -> Floats:
+def break_even_draft(means: Floats, layout: RowLayout, verify: Floats, draft: Floats) -> Floats:
     """The mean draft time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``."""
     return break_even_verify(means, layout, draft, verify)
 
 
-def exactly_accepted(means: Floats, layout: Layout) -> Floats:
+def exactly_accepted(means: Floats, layout: RowLayout) -> Floats:
     """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)
     edge = np.ones_like(reach[..., :1])
     return np.asarray(np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1))
 
 
-def rates_by_depth(means: Floats, layout: Layout, depth: int) -> Floats:
+def rates_by_depth(means: Floats, layout: RowLayout, depth: int) -> Floats:
     """Conditional rates as they are at ``depth``, over its rounds, ``[..., depth]``."""
     rounds = means[..., layout.rounds][..., depth : depth + 1]
     return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
 
 
-def survivorship(means: Floats, layout: Layout) -> Floats:
+def survivorship(means: Floats, layout: RowLayout) -> Floats:
     """p_K - p_1 at the greatest depth, ``[..., 1]``: above 0 where survivors are the easy cases."""
     rates = conditional(means, layout)
     return rates[..., -1:] - rates[..., :1]
 
 
-def design_effect(means: Floats, layout: Layout) -> Floats:
+def design_effect(means: Floats, layout: RowLayout) -> Floats:
     """Variance of the accept length over what it were with independent rounds, ``[..., 1]``.
 
     At depth M. Between requests E (A - a N)^2, with a = E A / E N accepted drafts a round, over
@@ -216,7 +218,7 @@ def design_effect(means: Floats, layout: Layout) -> Floats:
     return np.asarray(_ratio(between, rounds * (square - mean**2))[..., None])
 
 
-def measured(means: Floats, layout: Layout, weighting: Weighting) -> tuple[Floats, Floats]:
+def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Floats, Floats]:
     """Survival and conditional rates at depth M, each ``[..., M]``, as an engineer measures them.
 
     ``round-pooled``: over all rounds. ``request-mean``: of each request, then averaged over
@@ -225,8 +227,8 @@ def measured(means: Floats, layout: Layout, weighting: Weighting) -> tuple[Float
     """
     at = layout.measured_at
     if weighting == "request-mean":
-        rates = _ratio(means[..., layout.own_conditional], means[..., layout.came_so_far])
-        return means[..., layout.own_survival], rates
+        rates = _ratio(means[..., layout.request_conditional], means[..., layout.reached_mask])
+        return means[..., layout.request_survival], rates
     if weighting == "every-position" and layout.positions:
         tried = means[..., layout.windows]
         reach = _ratio(tried[..., 1:], tried[..., :1])
@@ -237,7 +239,7 @@ def measured(means: Floats, layout: Layout, weighting: Weighting) -> tuple[Float
 
 
 @dataclass(frozen=True)
-class Theory:
+class ClosedFormPredictor:
     """The closed form as an engineer would use it.
 
     Attributes:
@@ -254,27 +256,27 @@ class Theory:
     definition: Definition = "conditional"
     weighting: Weighting = "round-pooled"
 
-    def plugged(self, means: Floats, layout: Layout) -> Floats:
+    def rates_used(self, means: Floats, layout: RowLayout) -> Floats:
         """What stands for p1..pK, ``[..., K]``."""
         if self.rates is not None:
             return np.broadcast_to(self.rates, (*means.shape[:-1], layout.depth))
         found = measured(means, layout, self.weighting)
         return plug_in(self.definition, *found, layout.depth)
 
-    def accept_length(self, means: Floats, layout: Layout) -> Floats:
+    def accept_length(self, means: Floats, layout: RowLayout) -> Floats:
         """1 + p1 + p1 p2 + ... by depth, ``[..., K + 1]``."""
-        reach = np.cumprod(self.plugged(means, layout), axis=-1)
+        reach = np.cumprod(self.rates_used(means, layout), axis=-1)
         one = np.ones_like(reach[..., :1])
         return np.concatenate([one, 1 + np.cumsum(reach, -1)], -1)
 
-    def speedup(self, means: Floats, layout: Layout) -> Floats:
+    def speedup(self, means: Floats, layout: RowLayout) -> Floats:
         """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
         return np.asarray(self.accept_length(means, layout) * self.times[0] / self.times)
 
-    def length_error(self, means: Floats, layout: Layout) -> Floats:
+    def length_error(self, means: Floats, layout: RowLayout) -> Floats:
         """Relative error of the accept length, predicted / simulated - 1, ``[..., K + 1]``."""
         return self.accept_length(means, layout) / accept_length(means, layout) - 1
 
-    def error(self, means: Floats, layout: Layout) -> Floats:
+    def error(self, means: Floats, layout: RowLayout) -> Floats:
         """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1

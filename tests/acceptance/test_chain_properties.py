@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
 from mtpsim.formula import closed_form as theory
@@ -206,11 +206,11 @@ def test_columns_of_a_depth_stay_when_deeper_ones_are_simulated(seed, horizon):
     chain = chain_of(seed, outcomes=1)
     deep = chain.depth
     latency = Latency(target=17, verify=20, draft=3)
-    whole = plan_of(chain, latency.compile(deep), seed=1, **horizon)
+    whole = compile_plan(chain, latency.compile(deep), seed=1, **horizon)
     rows = simulate_requests(whole, 0, 70)
     for k in range(1, deep):
         cut = replace(chain, accept=chain.accept[:, :k])
-        plan = plan_of(cut, latency.compile(k), seed=1, **horizon)
+        plan = compile_plan(cut, latency.compile(k), seed=1, **horizon)
         fewer, layout = simulate_requests(plan, 0, 70), plan.layout
         for part in ("tokens", "seconds", "rounds"):
             ours, theirs = getattr(layout, part), getattr(whole.layout, part)

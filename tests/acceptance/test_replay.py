@@ -6,40 +6,15 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.acceptance import Recording
 from mtpsim.acceptance.replay import play
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
-from tests.kernels.test_kernels import LIMIT, latency_by_depth, z_scores
+from tests.support.random_chains import LIMIT, latency_by_depth, z_scores
+from tests.support.recordings import by_hand, recording
 
 HORIZONS = [{}, {"rounds": 7}, {"tokens": 20}]
-
-
-def recording(clock, seed=1, requests=12, depth=4):
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, 40, requests)
-    accepted = rng.binomial(depth, rng.random(lengths.sum())).astype(np.int32)
-    return Recording(accepted, np.concatenate([[0], np.cumsum(lengths)]), depth, clock)
-
-
-def by_hand(counts, clock, depth, rounds=0, tokens=0):
-    """One request, entry by entry: tokens, rounds, rounds that accept 1..j."""
-    counts, at, made, played = list(counts), 0, 0, []
-    while True:
-        by_length = not (rounds or tokens)
-        if (rounds and len(played) == rounds) or (tokens and made >= tokens):
-            break
-        if by_length and at >= len(counts):
-            break
-        a = min(counts[at % len(counts)], depth)
-        played.append(a)
-        made += a + 1
-        at += a + 1 if clock == "token" else 1
-    limit = tokens or (len(counts) if by_length and clock == "token" else 10**9)
-    reached = [sum(a >= j for a in played) for j in range(1, depth + 1)]
-    return [min(made, limit), len(played), *reached], played
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
@@ -63,7 +38,7 @@ def test_replay_and_exact_are_what_a_loop_by_hand_finds(clock, horizon):
 def test_kernel_draws_requests_alike_and_plays_them_whole(clock, horizon):
     recorded = recording(clock)
     latency = latency_by_depth(recorded.depth)
-    plan = plan_of(recorded, latency, seed=2, **horizon)
+    plan = compile_plan(recorded, latency, seed=2, **horizon)
     rows, layout = simulate_requests(plan, 0, 20_000), plan.layout
     for depth in range(recorded.depth + 1):
         every = layout.every or depth == recorded.depth
@@ -78,13 +53,13 @@ def test_kernel_draws_requests_alike_and_plays_them_whole(clock, horizon):
         reached = exact.rounds * np.cumsum(exact.accepted[::-1])[::-1][1:]
         truth = np.array([exact.tokens, exact.rounds, *reached])[: kernel.shape[1]]
         assert np.abs(z_scores(kernel, truth)).max() < LIMIT
-        seconds = rows[:, layout.seconds][:, depth]
+        seconds = rows[:, layout.time_ms][:, depth]
         assert seconds == pytest.approx(kernel[:, 1] * latency.round_time[depth])
 
 
 def test_windows_of_a_recording_are_its_entries():
     recorded = recording("token", requests=5)
-    plan = plan_of(recorded, latency_by_depth(4), seed=2)
+    plan = compile_plan(recorded, latency_by_depth(4), seed=2)
     rows = simulate_requests(plan, 0, 4000)
     survival, _ = measured(rows.mean(0), plan.layout, "every-position")
     shares = [(recorded.accepted >= j).mean() for j in range(1, 5)]

@@ -179,15 +179,15 @@ def test_few_requests_are_judged_by_bic(requests, tmp_path, capsys):
 
 def test_windows_are_the_units_of_a_log_of_windows(requests, tmp_path):
     found = fit_log(read_logs([written(tmp_path, "vllm-log", requests)]))
-    assert found.contest is not None
-    assert {t.name for t in found.contest.trials} == {"geometric", "decay", "independent"}
+    assert found.policy_set is not None
+    assert {t.name for t in found.policy_set.trials} == {"geometric", "decay", "independent"}
     assert any("windows pool many requests" in note for note in found.notes)
 
 
 def test_a_histogram_is_foretold_too(requests, tmp_path):
     found = fit_log(read_logs([written(tmp_path, "sglang-requests", requests)]), holdout=0.4)
     assert [row.depth for row in found.forecasts] == [1, 2, 3]
-    assert len(found.contest.test) == 48
+    assert len(found.policy_set.test) == 48
     for row in found.forecasts:
         assert row.model == pytest.approx(row.seen, rel=0.06)
     assert not any(name.startswith("regime") for name in found.goodness)

@@ -17,9 +17,9 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
 from mtpsim.engine import executors as crews
-from mtpsim.engine.executors import Crew, LostWorkersError, Processes, crew_of
+from mtpsim.engine.executors import NoWorkersError, Processes, WorkerPool, open_pool
 from mtpsim.engine.options import ExecutorChoice
-from mtpsim.engine.scheduler import PoisonBlockError, simulate
+from mtpsim.engine.scheduler import BlockFailedError, simulate
 from mtpsim.engine.simulate import tally_block
 from mtpsim.engine.tasks import Work, WorkerMismatchError, fingerprint, work_block
 from tests.support.examples import LONG_RUN
@@ -66,14 +66,14 @@ def test_any_executor_of_the_caller_gives_the_same_numbers(experiment, quiet):
     assert result.document["provenance"]["executor"] == "ThreadPoolExecutor:3"
 
 
-class Unlucky(Crew):
+class Unlucky(WorkerPool):
     """Runs blocks at once; some of them fail, or are lost with all that is under way."""
 
     def __init__(self, fate, count=2):
         self.name, self.count, self.patience = "unlucky", count, 0.2
         self.fate, self.tried, self.renewed = fate, [], 0
 
-    cut_off = False
+    disconnected = False
 
     def submit(self, work, first, size):
         self.tried.append(first)
@@ -85,7 +85,7 @@ class Unlucky(Crew):
             future.set_exception(fate)
         return future  # else it never ends
 
-    def renew(self):
+    def restart(self):
         self.renewed += 1
 
     def close(self):
@@ -93,9 +93,9 @@ class Unlucky(Crew):
 
 
 def tally_with(experiment, fate):
-    crew = Unlucky(fate)
+    pool = Unlucky(fate)
     plan = {"requests": 400_000, "enough": lambda _: False, "finished": lambda _: None}
-    return simulate(Work.of(experiment), crew, **plan), crew
+    return simulate(Work.of(experiment), pool, **plan), pool
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def tally_with(experiment, fate):
 )
 def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
     calm, _ = tally_with(experiment, lambda *_: None)
-    got, crew = tally_with(experiment, fate)
-    assert len(crew.tried) > len(set(crew.tried))
+    got, pool = tally_with(experiment, fate)
+    assert len(pool.tried) > len(set(pool.tried))
     assert (got.mean == calm.mean).all()
     assert (got.comoment == calm.comoment).all()
 
@@ -118,7 +118,7 @@ def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
 @pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
 def test_a_poison_block_is_named(how, experiment):
     unit = Work.of(experiment).plan.unit
-    with pytest.raises(PoisonBlockError, match=r"block 5 \(requests .* failed 3 times"):
+    with pytest.raises(BlockFailedError, match=r"block 5 \(requests .* failed 3 times"):
         tally_with(experiment, lambda first, _: how if first == 5 * unit else None)
 
 
@@ -170,22 +170,22 @@ def kill_some(seconds, victims, times=2):
 def test_killed_processes_are_replaced():
     """Real ones, in the middle of their work."""
     experiment = mtpsim.parse(TEXT.replace("400000", "3000000"))
-    crew = Processes(2, 60)
+    pool = Processes(2, 60)
     killed = []
 
     def finished(stretch):
         if stretch.end in (20, 80):
-            victim = next(iter(crew._pool._processes.values()))
+            victim = next(iter(pool._pool._processes.values()))
             victim.kill()
             killed.append(victim.pid)
 
     plan = {"requests": 3_000_000, "enough": lambda _: False, "finished": finished}
     try:
-        got = simulate(Work.of(experiment), crew, **plan)
+        got = simulate(Work.of(experiment), pool, **plan)
     finally:
-        crew.close()
+        pool.close()
     assert len(killed) == 2
-    with crew_of(ExecutorChoice("threads", 2)) as threads:
+    with open_pool(ExecutorChoice("threads", 2)) as threads:
         calm = simulate(Work.of(experiment), threads, **(plan | {"finished": lambda _: None}))
     assert (got.mean == calm.mean).all()
     assert (got.comoment == calm.comoment).all()
@@ -197,7 +197,7 @@ def test_a_broken_pool_of_the_caller_is_told_of_and_the_rest_is_kept(experiment)
         pool.submit(os.getpid).result()
         for process in pool._processes.values():
             process.kill()
-        with pytest.raises(LostWorkersError, match="workers of ProcessPoolExecutor:1 are lost"):
+        with pytest.raises(NoWorkersError, match="workers of ProcessPoolExecutor:1 are lost"):
             mtpsim.run(experiment, executor=pool)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.engine import scheduler as in_order
-from mtpsim.engine.interrupts import careful, held
+from mtpsim.engine.interrupts import defer_interrupts, handle_sigint
 from tests.support.examples import TWO_DEEP, independent
 
 LONG = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 1e-7\n"
@@ -18,23 +18,23 @@ def test_an_interrupt_waits_for_the_end_of_all_that_is_held():
     reached = []
 
     def nested():
-        with held:
-            with held:
+        with defer_interrupts:
+            with defer_interrupts:
                 signal.raise_signal(signal.SIGINT)
                 reached.append("inner")
             reached.append("outer")
         reached.append("never")
 
-    with careful(), pytest.raises(KeyboardInterrupt):
+    with handle_sigint(), pytest.raises(KeyboardInterrupt):
         nested()
     assert reached == ["inner", "outer"]
-    with careful(), held:  # it was raised once, and is over
+    with handle_sigint(), defer_interrupts:  # it was raised once, and is over
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_elsewhere_it_comes_at_once():
-    with careful(), pytest.raises(KeyboardInterrupt):
+    with handle_sigint(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
@@ -42,7 +42,7 @@ def test_a_handler_of_the_callers_own_is_left_alone():
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
-        with careful(), held:
+        with handle_sigint(), defer_interrupts:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -50,12 +50,12 @@ def test_a_handler_of_the_callers_own_is_left_alone():
 
 
 def test_other_threads_hold_nothing():
-    with careful():
-        with held:
-            thread = threading.Thread(target=lambda: held.__enter__())
+    with handle_sigint():
+        with defer_interrupts:
+            thread = threading.Thread(target=lambda: defer_interrupts.__enter__())
             thread.start()
             thread.join()
-        assert held.depth == 0
+        assert defer_interrupts.depth == 0
 
 
 def test_no_lock_of_a_future_is_left_taken(monkeypatch):

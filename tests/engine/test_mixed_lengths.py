@@ -6,7 +6,7 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.request_quantiles import (
     SHARES,
     Tails,
@@ -19,11 +19,11 @@ from mtpsim.engine.request_quantiles import (
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.latency import Latency
 from mtpsim.results.point_data import of_requests
-from tests.acceptance.test_replay import by_hand, recording
-from tests.engine.test_policy_player import plan
-from tests.kernels.test_by_word import PATH, SEED, word
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
+from tests.support.policy_plans import plan
+from tests.support.random_words import PATH, SEED, word
+from tests.support.recordings import by_hand, recording
 
 RECORDS = 37  # no share that is reported falls between two of them
 POLICIES = ["heuristic", {"rule": "ema", "ladder": [1, 2, 4], "warm_up": 3, "every": 2}]
@@ -83,14 +83,15 @@ def atoms(values):
 def test_every_request_and_every_quantile_is_that_of_its_record(clock):
     source = recorded(clock)
     simulated = plan(source, POLICIES, seed=SEED)
-    times = simulated.contest.setting.times
+    times = simulated.policy_set.setting.times
     numbers = [drawn(request) for request in range(64, 264)]
     rows, layout = sample_rows(simulated, 200, 64), simulated.layout
     totals = sample_policies(simulated, 200, 64)
-    found = [rows[:, [k, layout.seconds.start + k]] for k in range(source.depth + 1)]
+    found = [rows[:, [k, layout.time_ms.start + k]] for k in range(source.depth + 1)]
     slow = [at_depth(source, times, k)[numbers] for k in range(source.depth + 1)]
     slow += [
-        under(source, simulated.contest.setting, p)[numbers] for p in simulated.contest.players
+        under(source, simulated.policy_set.setting, p)[numbers]
+        for p in simulated.policy_set.players
     ]
     for fast, twin in zip([*found, *totals], slow, strict=True):
         np.testing.assert_allclose(fast, twin, rtol=1e-12)
@@ -107,11 +108,11 @@ def test_quantiles_are_those_of_the_mixture(clock):
     """Each record has the same chance; the control is a request of the mean length."""
     source = recorded(clock)
     simulated = plan(source, POLICIES, seed=8)
-    setting = simulated.contest.setting
+    setting = simulated.policy_set.setting
     fixed = tails(sample_rows(simulated, 20_000), simulated, 0.9999)
     adaptive = policy_tails(sample_policies(simulated, 20_000), 0.9999)
     laws = [at_depth(source, setting.times, k) for k in range(source.depth + 1)]
-    laws += [under(source, setting, player) for player in simulated.contest.players]
+    laws += [under(source, setting, player) for player in simulated.policy_set.players]
     found = Tails(*(np.concatenate(pair) for pair in zip(fixed, adaptive, strict=True)))
     for number, law in enumerate(laws):
         for table, values in zip(found, values_of(law), strict=True):
@@ -137,9 +138,9 @@ def test_intervals_hold_the_quantiles_of_the_mixture_as_often_as_they_say():
     """1,000 samples of 200 requests; the control is a law of requests that are all alike."""
     source = recorded("round")
     noise = {"target": 9, "verify": 9, "draft": 1, "noise": {"distribution": "gamma", "cv": 0.5}}
-    simulated = plan_of(source, Latency.model_validate(noise).compile(source.depth), seed=9)
+    simulated = compile_plan(source, Latency.model_validate(noise).compile(source.depth), seed=9)
     rows = simulate_requests(simulated, 0, 200_000)
-    values = rows[:, simulated.layout.seconds][:, 0].reshape(1000, 200)
+    values = rows[:, simulated.layout.time_ms][:, 0].reshape(1000, 200)
     cells = np.stack([quantiles(row, SHARES, 0.9) for row in values])[:, 1:-1]
 
     def held(lengths):

@@ -3,59 +3,13 @@
 import numpy as np
 import pytest
 
-from mtpsim.acceptance import AcceptanceChain
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import plan_of
-from mtpsim.engine.policy_player import contest_of
 from mtpsim.engine.simulate import play_policies, simulate_requests
-from mtpsim.latency import Latency
 from mtpsim.policy import RULES
-from tests.acceptance.test_replay import recording
-from tests.kernels.test_kernels import LIMIT, random_chain, z_scores
 from tests.support import policy_twin as adapting
-
-NOISE = {
-    "none": {"target": 9.0},
-    "shared": {"target": 9.0, "noise": {"distribution": "lognormal", "cv": 0.5}},
-    "shared, lasting": {
-        "target": 9.0,
-        "noise": {"distribution": "lognormal", "cv": 0.5},
-        "persistence": 0.7,
-    },
-    "own, lasting, correlated": {
-        "target": {"mean": 9.0, "distribution": "gamma", "cv": 0.3},
-        "verify": {"mean": 10.0, "distribution": "lognormal", "cv": 0.5},
-        "draft": {"mean": 2.0, "distribution": "exponential"},
-        "persistence": 0.7,
-        "correlation": 0.6,
-    },
-}
-
-
-def latency(depth, noise="none"):
-    times = {"verify": {"base": 9.5, "per_token": 0.4}, "draft": {"base": 0.5, "per_token": 0.9}}
-    return Latency.model_validate({**times, **NOISE[noise]}).compile(depth)
-
-
-def plan(source, policies, noise="none", seed=1, options=None, **horizon):
-    times = latency(source.depth, noise)
-    adaptive = Adaptive.model_validate({"policies": policies, **(options or {})})
-    length = {"rounds": 0, "tokens": 0, **horizon}
-    contest = contest_of(adaptive, source, times, batch=None, **length)
-    return plan_of(source, times, seed=seed, contest=contest, **length)
-
-
-def two_states(clock, stay=8, slowdown=1.0):
-    step = np.array([[[1 - 1 / stay, 1 / stay], [1 / stay, 1 - 1 / stay]]])
-    accept = np.array([[0.95, 0.9, 0.85], [0.25, 0.2, 0.2]])
-    return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, slowdown]))
-
-
-def steered(clock):
-    step = np.array([[[0.3, 0.7], [0.2, 0.8]], [[0.95, 0.05], [0.5, 0.5]]])
-    accept = np.array([[0.9, 0.85, 0.8], [0.4, 0.3, 0.3]])
-    return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, 1.3]))
-
+from tests.support.policy_plans import NOISE, engine_of, plan, steered, two_states
+from tests.support.random_chains import LIMIT, random_chain, z_scores
+from tests.support.recordings import recording
 
 SOURCES = {
     "round": two_states("round", slowdown=1.5),
@@ -81,7 +35,7 @@ def test_a_depth_held_fixed_by_a_policy_is_the_fixed_depth(source, noise, horizo
     for depth in range(chain.depth + 1):
         played = rows[:, layout.policy(depth)]
         assert (played[:, 0] == rows[:, layout.tokens][:, depth]).all()
-        np.testing.assert_allclose(played[:, 1], rows[:, layout.seconds][:, depth], rtol=1e-9)
+        np.testing.assert_allclose(played[:, 1], rows[:, layout.time_ms][:, depth], rtol=1e-9)
         assert (played[:, 2] == rows[:, layout.rounds][:, depth]).all()
         assert (played[:, 3 + depth] == played[:, 2]).all()
 
@@ -124,19 +78,6 @@ TWINS = [
 ]
 
 
-def engine_of(simulated, options):
-    arrays = simulated.contest.engine
-    return adapting.Engine(
-        arrays.verify,
-        arrays.draft,
-        arrays.rates,
-        options.get("switch_cost", 0.0),
-        options.get("catch_up", 0.0),
-        options.get("stale", 0.0),
-        options.get("feedback") == "full",
-    )
-
-
 @pytest.mark.parametrize(("clock", "engine", "horizon"), TWINS, ids=str)
 def test_kernels_agree_with_the_slow_twin(clock, engine, horizon):
     """12 x 14 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
@@ -144,8 +85,8 @@ def test_kernels_agree_with_the_slow_twin(clock, engine, horizon):
     simulated = plan(chain, EXAMPLES, options=options, seed=11, **horizon)
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, options)
-    for fast, player in zip(totals, simulated.contest.players, strict=True):
-        setting = simulated.contest.setting
+    for fast, player in zip(totals, simulated.policy_set.players, strict=True):
+        setting = simulated.policy_set.setting
         slow = adapting.simulate(rng, chain, player.spec, setting, where, 300, **horizon)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
@@ -163,8 +104,8 @@ def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
     simulated = plan(chain, policies, seed=13, options=ENGINES["costly"], rounds=25)
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(14), engine_of(simulated, ENGINES["costly"])
-    for fast, player in zip(totals, simulated.contest.players, strict=True):
-        setting = simulated.contest.setting
+    for fast, player in zip(totals, simulated.policy_set.players, strict=True):
+        setting = simulated.policy_set.setting
         slow = adapting.simulate(rng, chain, player.spec, setting, where, 500, rounds=25)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
@@ -175,7 +116,7 @@ def test_the_comparison_notices_a_cost_that_one_side_forgets():
     simulated = plan(chain, ["heuristic"], options=options, seed=11, rounds=25)
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, {})
-    setting, spec = simulated.contest.setting, simulated.contest.players[0].spec
+    setting, spec = simulated.policy_set.setting, simulated.policy_set.players[0].spec
     slow = adapting.simulate(rng, chain, spec, setting, where, 300, rounds=25)
     assert np.abs(two_samples(totals[0], slow)).max() > LIMIT
 
@@ -188,11 +129,11 @@ def test_bounds_are_as_fast_as_solved(source, engine, horizon):
     if source == "steered round":
         bounds = ["oracle"]
     simulated = plan(chain, bounds, options=ENGINES[engine], seed=15, **horizon)
-    optimal = simulated.contest.optimal
+    optimal = simulated.policy_set.optimal
     totals, _ = play_policies(simulated, 0, 30_000)
     for name, rows in zip(bounds, totals, strict=True):
-        seer = name == "clairvoyant"
-        solved = optimal.totals(optimal.cap if seer else optimal.oracle, seer)
+        clairvoyant = name == "clairvoyant"
+        solved = optimal.totals(optimal.cap if clairvoyant else optimal.oracle, clairvoyant)
         truth = np.array([solved.tokens, solved.time])
         assert np.abs(z_scores(rows[:, :2], truth)).max() < LIMIT
 
@@ -202,18 +143,18 @@ def test_bounds_are_as_fast_as_solved(source, engine, horizon):
 def test_no_choice_by_state_beats_the_oracle(source, horizon):
     """All of them tried: 16 ways to give a depth to each of two states."""
     simulated = plan(SOURCES[source], ["oracle"], **horizon)
-    optimal = simulated.contest.optimal
+    optimal = simulated.policy_set.optimal
     best = optimal.pace(optimal.oracle)
     paces = [optimal.pace(np.array([[a, b]] * 5)) for a in range(4) for b in range(4)]
     assert best == pytest.approx(max(paces), rel=1e-12)
-    assert best <= optimal.pace(optimal.cap, seer=True) * (1 + 1e-12)
+    assert best <= optimal.pace(optimal.cap, clairvoyant=True) * (1 + 1e-12)
 
 
 def test_switching_costs_make_the_oracle_switch_less():
-    free = plan(two_states("round", stay=2), ["oracle"], rounds=50).contest.optimal
+    free = plan(two_states("round", stay=2), ["oracle"], rounds=50).policy_set.optimal
     costly = plan(
         two_states("round", stay=2), ["oracle"], rounds=50, options={"switch_cost": 30.0}
-    ).contest.optimal
+    ).policy_set.optimal
     assert len(set(free.oracle[1])) == 2
     assert all(len(set(costly.oracle[:, s][1:])) > 1 for s in range(2))  # it stays where it is
     fixed = max(costly.pace(np.full((5, 2), k)) for k in range(4))
@@ -239,7 +180,7 @@ def test_confidence_that_tells_nothing_is_the_rate_itself():
     simulated = plan(
         two_states("round"), [{"rule": "threshold", "theta": 0.4}], options={"auc": 0.5}, rounds=30
     )
-    rates = simulated.contest.engine.rates
+    rates = simulated.policy_set.engine.rates
     totals, _ = play_policies(simulated, 0, 100)
     assert (rates > 0.4).all()
     assert (totals[0][:, -1] == 30).all()
@@ -251,7 +192,7 @@ def test_the_filter_keeps_the_law_of_the_state_given_what_was_seen():
 
     chain = two_states("round", stay=3)
     simulated = plan(chain, ["filter"], rounds=10)
-    player = simulated.contest.players[0]
+    player = simulated.policy_set.players[0]
     rule, m = player.spec.functions(), np.zeros(player.memory)
     rule.start(player.p, m)
     seen = [(3, 2), (1, 0), (2, 2), (0, 0)]
@@ -274,7 +215,7 @@ def test_the_filter_keeps_the_law_of_the_state_given_what_was_seen():
 def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
     chain = two_states(clock, stay=6)
     simulated = plan(chain, ["filter", "heuristic"], options=ENGINES[engine], seed=17, **horizon)
-    optimal = simulated.contest.optimal
+    optimal = simulated.policy_set.optimal
     beliefs = optimal.beliefs
     pace = beliefs.pace(optimal.by_belief[: len(optimal._costs)])
     totals, _ = play_policies(simulated, 0, 20_000)
@@ -289,7 +230,7 @@ def test_what_is_seen_can_be_worth_a_deeper_draft():
     """The dynamic program over beliefs beats the greedy choice under the same belief."""
     chain = two_states("round", stay=20)
     simulated = plan(chain, ["filter"], rounds=200)
-    optimal = simulated.contest.optimal
+    optimal = simulated.policy_set.optimal
     grid = np.linspace(0, 1, optimal.by_belief.shape[1])
     values = (
         optimal.values[:, 0, None] * (1 - grid)[:, None]
@@ -324,7 +265,7 @@ def test_the_log_is_what_the_totals_count():
 def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for(monkeypatch):
     monkeypatch.setattr("mtpsim.exact.oracle_mdp.LARGEST", 1)
     chain, more = two_states("round"), {"options": ENGINES["costly"], "rounds": 5}
-    assert plan(chain, ["heuristic"], **more).contest.labels == ["heuristic"]
+    assert plan(chain, ["heuristic"], **more).policy_set.labels == ["heuristic"]
     with pytest.raises(ValueError, match="10 unknowns are too many"):
         plan(chain, ["oracle"], **more)
 

@@ -11,10 +11,10 @@ from mtpsim.engine.simulate import play_policies
 from mtpsim.engine.tasks import Work
 from mtpsim.policy import Now, Round
 from mtpsim.results.point_data import of_requests
-from tests.engine.test_policy_player import engine_of, plan, steered, two_states
-from tests.kernels.test_by_word import PATH, SEED, word
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
+from tests.support.policy_plans import engine_of, plan, steered, two_states
+from tests.support.random_words import PATH, SEED, word
 
 RULES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2}]
 
@@ -41,7 +41,7 @@ class Words(adapting.Text):
 
 def played_by_the_twin(simulated, requests, options=None, **horizon):
     """``[policies, n, 2]`` tokens and ms, request by request."""
-    chain, setting = simulated.contest.optimal.problem.chain, simulated.contest.setting
+    chain, setting = simulated.policy_set.optimal.problem.chain, simulated.policy_set.setting
     where, rng = engine_of(simulated, options or {}), np.random.default_rng(0)
     found = [
         [
@@ -50,7 +50,7 @@ def played_by_the_twin(simulated, requests, options=None, **horizon):
             )[:2]
             for r in requests
         ]
-        for player in simulated.contest.players
+        for player in simulated.policy_set.players
     ]
     return np.array(found, float)
 
@@ -86,10 +86,10 @@ def law_of(simulated, number, rounds, step=None):
 
     Without noise, under the round clock; ``step`` in place of the chain's own.
     """
-    contest = simulated.contest
-    chain, player = contest.optimal.problem.chain, contest.players[number]
+    policy_set = simulated.policy_set
+    chain, player = policy_set.optimal.problem.chain, policy_set.players[number]
     step = chain.step[0] if step is None else step
-    rule, times = player.spec.functions(), contest.setting.times
+    rule, times = player.spec.functions(), policy_set.setting.times
     reach = np.concatenate([np.ones((2, 1)), np.cumprod(chain.accept, 1), np.zeros((2, 1))], 1)
     m = np.zeros(player.memory)
     rule.start(player.p, m)

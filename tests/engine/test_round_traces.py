@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
-from tests.kernels.test_kernels import LIMIT, latency_by_depth, random_chain, z_scores
 from tests.support import naive as naive
+from tests.support.random_chains import LIMIT, latency_by_depth, random_chain, z_scores
 
 
 def window_rows(chain, measured_at, seed, requests=20_000, **horizon):
-    plan = plan_of(
+    plan = compile_plan(
         chain, latency_by_depth(chain.depth), seed=seed, measured_at=measured_at, **horizon
     )
     return simulate_requests(plan, 0, requests)[:, plan.layout.windows]
@@ -74,7 +74,7 @@ def test_every_position_is_easier_than_the_positions_where_rounds_begin():
     chain = Regime(
         model="regime", clock="token", rates=[[0.9, 0.9], [0.4, 0.4]], sojourn=[20, 20]
     ).chain()
-    plan = plan_of(chain, latency_by_depth(2), seed=1, tokens=400)
+    plan = compile_plan(chain, latency_by_depth(2), seed=1, tokens=400)
     rows = simulate_requests(plan, 0, 4000)
     everywhere, _ = measured(rows.mean(0), plan.layout, "every-position")
     rounds, _ = measured(rows.mean(0), plan.layout, "round-pooled")
@@ -89,7 +89,9 @@ def test_every_position_is_easier_than_the_positions_where_rounds_begin():
 def test_recorded_rounds_add_up_to_the_totals(clock, horizon, seed):
     chain = random_chain(np.random.default_rng(seed), clock)
     for at in range(1, chain.depth + 1):
-        plan = plan_of(chain, latency_by_depth(chain.depth), seed=seed, measured_at=at, **horizon)
+        plan = compile_plan(
+            chain, latency_by_depth(chain.depth), seed=seed, measured_at=at, **horizon
+        )
         rows = simulate_requests(plan, 0, 200)
         counts = record_requests(plan, 200, max(horizon.values()))
         live = counts >= 0
@@ -104,7 +106,7 @@ def test_recorded_rounds_add_up_to_the_totals(clock, horizon, seed):
 
 def test_request_means_average_the_rates_of_requests():
     chain = Independent(model="independent", rates=[0.5, 0.5]).chain()
-    plan = plan_of(chain, latency_by_depth(2), seed=1, rounds=3)
+    plan = compile_plan(chain, latency_by_depth(2), seed=1, rounds=3)
     rows = simulate_requests(plan, 0, 5000)
     counts = record_requests(plan, 5000, 3)
     survival, conditional = measured(rows.mean(0), plan.layout, "request-mean")
@@ -118,7 +120,7 @@ def test_first_rate_at_each_depth_is_right_where_requests_end_by_tokens():
     """Depths play different numbers of rounds then, so each needs counts of its own."""
     chain = Regime(model="regime", rates=[[0.9, 0.8], [0.3, 0.2]], sojourn=[5, 5]).chain()
     latency = latency_by_depth(2)
-    plan = plan_of(chain, latency, seed=3, tokens=40)
+    plan = compile_plan(chain, latency, seed=3, tokens=40)
     rows = simulate_requests(plan, 0, 20_000)
     for depth in (1, 2):
         part = plan.layout.accepted(depth)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.blocks import FLOOR, Stretch, asked_at, blocks_for, edge
+from mtpsim.engine.blocks import FLOOR, BlockRange, blocks_for, first_unit, next_check
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.scheduler import simulate
 from mtpsim.engine.simulate import plan_experiment, simulate_requests, tally_block
@@ -86,27 +86,27 @@ def test_any_order_of_blocks_gives_the_same_tally(seed):
     assert got.count == expected.count == requests
     assert (got.mean == expected.mean).all()
     assert (got.comoment == expected.comoment).all()
-    begin = Stretch(0, 6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
+    begin = BlockRange(0, 6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
     again = simulate(work, Shuffled(seed), **run, begin=begin)
     assert (again.comoment == expected.comoment).all()
 
 
 def test_the_stopping_rule_is_asked_on_a_fixed_schedule():
-    asked = [blocks for blocks in range(1, 90) if asked_at(blocks) == blocks]
+    asked = [blocks for blocks in range(1, 90) if next_check(blocks) == blocks]
     assert asked == [30, 36, 44, 53, 64, 71, 79, 89]
-    assert [edge(blocks) for blocks in asked] == [30, 36, 44, 53, 64, 78, 94, 114]
+    assert [first_unit(blocks) for blocks in asked] == [30, 36, 44, 53, 64, 78, 94, 114]
 
 
 def test_blocks_grow_with_what_is_before_them_and_then_stay():
-    sizes = np.diff([edge(block) for block in range(600)])
-    assert edge(0) == 0
+    sizes = np.diff([first_unit(block) for block in range(600)])
+    assert first_unit(0) == 0
     assert sizes[:64].max() == sizes[63] == 1
     assert (np.diff(sizes) >= 0).all()
     assert sizes.max() == sizes[-1] == 64
-    assert all(size <= max(edge(block) / 32, 1) for block, size in enumerate(sizes))
+    assert all(size <= max(first_unit(block) / 32, 1) for block, size in enumerate(sizes))
     for units in [0, 1, 63, 64, 65, 66, 1000, 4095, 4096, 4097, 10**9]:
-        assert edge(blocks_for(units)) >= units
-        assert units == 0 or edge(blocks_for(units) - 1) < units
+        assert first_unit(blocks_for(units)) >= units
+        assert units == 0 or first_unit(blocks_for(units) - 1) < units
 
 
 def test_tally_of_blocks_is_that_of_all_rows():
@@ -177,7 +177,7 @@ def test_noise_has_the_moments_and_the_dependence_that_were_asked_for(clock):
     plan = plan_experiment(mtpsim.parse(text))
     n, rounds = 60_000, 8
     rows = simulate_requests(plan, 0, n)
-    seconds = rows[:, plan.layout.seconds][:, 1]
+    seconds = rows[:, plan.layout.time_ms][:, 1]
     variances = [np.log1p(0.2**2), np.log1p(0.3**2)]  # of the logs of verify and draft factors
     lag = np.abs(np.subtract.outer(np.arange(rounds), np.arange(rounds)))
     carried = 0.6**lag

@@ -11,7 +11,7 @@ from mtpsim.engine.simulate import tally_block
 from mtpsim.engine.stopping import half_width
 from mtpsim.engine.tasks import Work
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.estimators import Theory
+from mtpsim.stats.estimators import ClosedFormPredictor
 from tests.support.examples import TWO_DEEP, noise, regime
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -115,8 +115,8 @@ def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
     experiment = mtpsim.parse(text)
     plan = Work.of(experiment).plan
     tally = tally_block(plan, 0, plan.unit)
-    gains = estimate.delta(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
-    expected = gains.apply(np.array([[0.0, -1.0, 1.0]])).half_width[0]
-    theory = Theory(np.ones(3))  # plays no part here
+    gains = estimate.delta_method(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
+    expected = gains.linear_combination(np.array([[0.0, -1.0, 1.0]])).half_width[0]
+    theory = ClosedFormPredictor(np.ones(3))  # plays no part here
     found = half_width(experiment.simulation, theory, plan.layout, tally)
     assert found == pytest.approx(expected, rel=1e-6)

@@ -10,7 +10,7 @@ from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.likelihood import Sequence, counts_of
 from mtpsim.fit.mle import draws, spread
 from mtpsim.fit.model import fit_log
-from mtpsim.fit.model_selection import contest
+from mtpsim.fit.model_selection import selection
 from mtpsim.fit.rates import rates_of
 from mtpsim.logs import Answers, read_logs
 from tests.support.fitting import TRUTH, candidate, chain_of, fit, made
@@ -63,9 +63,9 @@ def test_the_kind_of_model_is_found(name, family):
     ]
     counts = counts_of(rounds, 3)
     rates = counts.hit.sum(0) / counts.reached.sum(0)
-    found = contest(entrants, Sequence(rounds, 3), rates)
+    found = selection(entrants, Sequence(rounds, 3), rates)
     assert found.chosen.name == name
-    assert found.chosen not in found.not_told_apart
+    assert found.chosen not in found.indistinguishable_trials
     assert len(found.test) == 90
     assert not set(found.test) & set(found.train)
     if name == "regime2-round":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.cli.main import main as cli
+from mtpsim.cli import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.fit.step_times import Steps, fit_steps, read_steps
 

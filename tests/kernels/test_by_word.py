@@ -7,34 +7,23 @@ draft by draft. So it is quick, sees faults of one request in many, and serves t
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import numba
 import numpy as np
 import pytest
-from randomgen import Philox
 from scipy import stats
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.compile import plan_of, random_key
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.simulate import complete, simulate_requests, tally_block
 from mtpsim.kernels import philox
 from mtpsim.kernels import round_clock as rounds
 from mtpsim.kernels import token_clock as positions
 from mtpsim.kernels.moments import moments
 from mtpsim.latency import Latency
+from tests.support.random_words import DRAFT, FIRST, PATH, REQUESTS, SEED, VERIFY, word
 
-SEED, FIRST, REQUESTS = 5, 2**32 - 2, 4  # a request's number crosses 2^32 on the way
-PATH, VERIFY, DRAFT = 0, 1, 2
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")  # where nothing is compiled
-
-
-@cache
-def word(request, tick, purpose):
-    """The 32-bit word at an address: four ticks share a call of the generator."""
-    counter = request | (tick // 4) << 64 | purpose << 96
-    raw = Philox(counter=(counter - 1) % 2**128, key=random_key(SEED), number=4, width=32)
-    return int(raw.random_raw(4)[tick % 4])
 
 
 def read(chain, word, law):
@@ -151,7 +140,7 @@ def compiled(depth, **noise):
 def plan_for(model, horizon, measured_at=None, **noise):
     chain = random_chain(len(horizon) + model[1], *model)
     times = compiled(3, **noise)
-    return chain, times, plan_of(chain, times, seed=SEED, measured_at=measured_at, **horizon)
+    return chain, times, compile_plan(chain, times, seed=SEED, measured_at=measured_at, **horizon)
 
 
 def compare(chain, times, plan, horizon, noise=None, rel=1e-12):
@@ -162,7 +151,7 @@ def compare(chain, times, plan, horizon, noise=None, rel=1e-12):
             tokens, time, rounds, reached = told
             assert row[layout.tokens][k] == tokens
             assert row[layout.rounds][k] == rounds
-            assert row[layout.seconds][k] == pytest.approx(time, rel=rel)
+            assert row[layout.time_ms][k] == pytest.approx(time, rel=rel)
             if layout.every or k == 3:
                 assert row[layout.accepted(k)].tolist() == reached
     return rows
@@ -207,12 +196,12 @@ def test_noise_of_samples_is_the_sample_that_the_word_points_at(tmp_path):
     given = {"target": {"samples": "ms.csv", "column": "ms"}, "verify": 20, "draft": 2}
     times = Latency.model_validate(given, context=context).compile(3)
     factors = np.array([30, 31, 35, 44, 60]) / 40
-    plan = plan_of(random_chain(1, *MODELS[0]), times, seed=SEED, rounds=11)
+    plan = compile_plan(random_chain(1, *MODELS[0]), times, seed=SEED, rounds=11)
     rows = simulate_requests(plan, FIRST, REQUESTS)
     for lane, row in enumerate(rows):
         words = [word(FIRST + lane, tick, VERIFY) for tick in range(11)]
         time = sum(40 * factors[w * 5 >> 32] for w in words)
-        assert row[plan.layout.seconds][0] == pytest.approx(time)
+        assert row[plan.layout.time_ms][0] == pytest.approx(time)
 
 
 @pytest.mark.parametrize("measured_at", [1, 2, 3])
@@ -251,19 +240,19 @@ def test_derived_columns_are_those_of_the_request(horizon):
     rows, layout = simulate_requests(plan, 0, 30), plan.layout
     rounds = rows[:, layout.rounds][:, 2]
     reached = rows[:, layout.accepted(2)]
-    assert rows[:, layout.own_survival] == pytest.approx(reached / rounds[:, None])
+    assert rows[:, layout.request_survival] == pytest.approx(reached / rounds[:, None])
     came = np.stack([rounds, reached[:, 0]], 1)
-    assert (rows[:, layout.came_so_far] == (came > 0)).all()
+    assert (rows[:, layout.reached_mask] == (came > 0)).all()
     own = np.divide(reached, came, out=np.zeros_like(came), where=came > 0)
-    assert rows[:, layout.own_conditional] == pytest.approx(own)
+    assert rows[:, layout.request_conditional] == pytest.approx(own)
     total = reached.sum(1)
     squares = np.stack([total**2, total * rounds, rounds**2], 1)
     assert rows[:, layout.squares] == pytest.approx(squares)
     never = replace(chain, accept=np.zeros_like(chain.accept))
-    plan = plan_of(never, compiled(3), seed=SEED, rounds=11)
+    plan = compile_plan(never, compiled(3), seed=SEED, rounds=11)
     rows = simulate_requests(plan, 0, 2)
-    assert rows[:, plan.layout.came_so_far].tolist() == [[1, 0, 0]] * 2
-    assert rows[:, plan.layout.own_conditional].tolist() == [[0, 0, 0]] * 2
+    assert rows[:, plan.layout.reached_mask].tolist() == [[1, 0, 0]] * 2
+    assert rows[:, plan.layout.request_conditional].tolist() == [[0, 0, 0]] * 2
     again = rows.copy()
     complete(again, plan.layout)
     assert (again == rows).all()

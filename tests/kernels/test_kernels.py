@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.compile import plan_of, random_key, thresholds
+from mtpsim.engine.compile import compile_plan, random_key, thresholds
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.philox import philox_block, words_at
-from mtpsim.latency import Latency
 from tests.support import naive as naive
+from tests.support.random_chains import LIMIT, latency_by_depth, random_chain, z_scores
 from verification.printed import PHILOX
 
 
@@ -57,27 +57,10 @@ def test_thresholds_are_exact_at_0_and_1_and_within_2_to_minus_32_elsewhere():
             assert guide[row, bucket] == np.flatnonzero(upto[row] >= word)[0]
 
 
-def random_chain(rng, clock):
-    states, depth, outcomes = rng.integers(1, 6), rng.integers(1, 6), rng.integers(1, 3)
-    return AcceptanceChain(
-        rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.full(states, 0.5), (outcomes, states)),
-        rng.random((states, depth)),
-        clock,
-        rng.uniform(0.5, 2, states) if rng.random() < 0.4 else np.ones(states),
-    )
-
-
-def latency_by_depth(depth):
-    verify = [20.0 + 3 * k for k in range(1, depth + 1)]
-    draft = [2.0 * k for k in range(1, depth + 1)]
-    return Latency(target=17, verify=verify, draft=draft).compile(depth)
-
-
 def kernel_rows(chain, latency, depth, requests, seed, **horizon):
-    plan = plan_of(chain, latency, seed=seed, **horizon)
+    plan = compile_plan(chain, latency, seed=seed, **horizon)
     rows, layout = simulate_requests(plan, 0, requests), plan.layout
-    columns = [rows[:, part][:, depth] for part in (layout.tokens, layout.seconds, layout.rounds)]
+    columns = [rows[:, part][:, depth] for part in (layout.tokens, layout.time_ms, layout.rounds)]
     if layout.every or depth == layout.depth:
         columns.extend(rows[:, layout.accepted(depth)].T)
     return np.stack(columns, axis=1)
@@ -90,13 +73,6 @@ def exact_row(chain, latency, depth, columns, **horizon):
     return np.array([solved.tokens, seconds, solved.rounds, *reached])[:columns]
 
 
-def z_scores(rows, truth):
-    """Deviations of the mean in standard errors; a column without spread must be exact."""
-    error = rows.std(0, ddof=1) / np.sqrt(len(rows))
-    apart = rows.mean(0) - truth
-    return np.where(error > 1e-12, apart / np.maximum(error, 1e-12), apart / 1e-6)
-
-
 CASES = [
     (clock, seed, horizon)
     for seed, horizon in enumerate(
@@ -104,7 +80,6 @@ CASES = [
     )
     for clock in ("round", "token")
 ]
-LIMIT = 5.0  # about 1,900 comparisons of |z|: a false alarm in fewer than one run in 900
 
 
 @pytest.mark.parametrize(("clock", "seed", "horizon"), CASES)
@@ -183,14 +158,14 @@ def test_depths_see_the_same_text():
     chain = random_chain(rng, "round")
     while chain.step.shape[0] == 2 or chain.depth < 2:
         chain = random_chain(rng, "round")
-    plan = plan_of(chain, latency_by_depth(chain.depth), seed=8, rounds=11)
+    plan = compile_plan(chain, latency_by_depth(chain.depth), seed=8, rounds=11)
     tokens = simulate_requests(plan, 0, 500)[:, plan.layout.tokens]
     assert (np.diff(tokens, axis=1) >= 0).all()
 
 
 def test_a_request_depends_on_its_number_alone():
     chain = random_chain(np.random.default_rng(9), "token")
-    plan = plan_of(chain, latency_by_depth(chain.depth), seed=9, tokens=30)
+    plan = compile_plan(chain, latency_by_depth(chain.depth), seed=9, tokens=30)
     together = simulate_requests(plan, 0, 2500)
     assert (simulate_requests(plan, 1500, 3) == together[1500:1503]).all()
     assert (simulate_requests(plan, 2499, 1) == together[2499:]).all()

@@ -12,9 +12,9 @@ from mtpsim.kernels import noise as stage
 from mtpsim.kernels.arrays import NoiseArrays, Task
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
 from mtpsim.kernels.philox import ARMS, TILE
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.totals import write_depths, write_windows
-from tests.kernels.test_by_word import DRAFT, SEED, VERIFY, word
+from tests.support.random_words import DRAFT, SEED, VERIFY, word
 
 KEY, FIRST, TICK, TICKS, LANES = np.uint64(random_key(SEED)), 3, 16, 5, 6
 RNG = np.random.default_rng(11)
@@ -186,7 +186,7 @@ def test_hard_states_slow_every_component(shared):
 @pytest.mark.parametrize("every", [True, False])
 def test_totals_stand_in_their_columns(every, shallow, deep):
     depth, measured, rng = 4, 2, np.random.default_rng(5)
-    layout = Layout(depth, every, measured, True)
+    layout = RowLayout(depth, every, measured, True)
     task = Task(0, 0, measured, rng.uniform(1, 2, (2, depth + 1)), every)
     tokens, rounds = rng.integers(1, 99, (2, depth + 1, LANES))
     accepted = rng.integers(0, 9, (depth + 1, depth, LANES))
@@ -199,7 +199,7 @@ def test_totals_stand_in_their_columns(every, shallow, deep):
     some = slice(shallow, deep + 1)
     for columns, values in (
         (layout.tokens, tokens),
-        (layout.seconds, time),
+        (layout.time_ms, time),
         (layout.rounds, rounds),
     ):
         wanted[:, columns][:, some] = values[some].T

@@ -15,7 +15,7 @@ from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Simulation, parse
 from mtpsim.config.sweep import combinations
-from mtpsim.config.uncertainty import Spread
+from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.fit.candidates import candidates
 from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import COSTS
@@ -93,13 +93,13 @@ def test_reference_names_every_cost_model_with_its_keys():
 def test_reference_names_every_key_of_uncertain_inputs():
     text = Path("docs/experiment.md").read_text()
     section = text[text.index("## [uncertainty]") : text.index("## [sweep]")]
-    for key in ("draws", *Spread.model_fields):
+    for key in ("draws", *InputUncertainty.model_fields):
         assert f"`{key}`" in section
     blocks = section.replace("\n    ", "\n").split("\n\n")
     examples = [tomllib.loads(block) for block in blocks if block.startswith("[")]
     assert [list(example) for example in examples] == [["uncertainty"], ["robust"]]
     for spread in examples[0]["uncertainty"]["inputs"].values():
-        Spread.model_validate(spread)
+        InputUncertainty.model_validate(spread)
 
 
 def test_reference_names_every_policy_with_its_keys():

@@ -8,7 +8,7 @@ from importlinter.cli import lint_imports
 
 FILES = sorted(Path("mtpsim").rglob("*.py"))
 ROOMS = ("mtpsim", "tests", "verification", "benchmarks", "tools", "notebooks")
-LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
+LONGEST_FILE, LONGEST_FUNCTION = 500, 60  # lines
 
 
 def test_imports_go_one_way():
@@ -17,10 +17,10 @@ def test_imports_go_one_way():
 
 
 @pytest.mark.parametrize(
-    ("layer", "place"), [('"exact",', '"cli",'), ('"kernels",', "")], ids=["moved", "left out"]
+    ("layer", "place"), [('"exact",', '"cli",'), ('"exact",', "")], ids=["moved", "left out"]
 )
 def test_the_layers_notice(layer, place, tmp_path):
-    """Negative controls: exact above those who import it, kernels in no layer at all."""
+    """Negative controls: exact above those who import it, exact in no layer at all."""
     text = Path("pyproject.toml").read_text()
     text = text.replace(f"    {layer}\n", "")
     if place:
@@ -48,7 +48,7 @@ def test_files_and_functions_are_small(room):
 
 
 @pytest.mark.parametrize(
-    ("lines", "found"), [(60, []), (61, ["file: f"]), (401, ["file", "file: f"])]
+    ("lines", "found"), [(60, []), (61, ["file: f"]), (501, ["file", "file: f"])]
 )
 def test_a_long_file_and_a_long_function_are_found(lines, found):
     """Negative control: of 60 lines both are small enough."""

@@ -16,14 +16,14 @@ from mtpsim.acceptance import MODELS
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.decision import Decision
 from mtpsim.config.simulation import Simulation
-from mtpsim.config.uncertainty import Spread, Uncertainty
+from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.latency.noise import KINDS
 from mtpsim.policy import RULES
 
 ROOT = Path()
-SECTIONS = [Simulation, TheorySpec, Decision, Adaptive, Uncertainty, Spread]
+SECTIONS = [Simulation, TheorySpec, Decision, Adaptive, Uncertainty, InputUncertainty]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from mtpsim.report.figures.gallery import (
     theory_figure,
 )
 from mtpsim.report.figures.round_time import density
+from tests.support.figure_texts import texts
 from tests.support.report_example import (
     EXAMPLES,
     RATES,
@@ -31,15 +32,6 @@ from tests.support.report_example import (
     example_sweep,
     without_numbers,
 )
-
-
-def texts(figure) -> str:
-    """All that is written on a figure."""
-    found = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        found += [text.get_text() for text in axes.texts]
-        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
-    return "\n".join(found)
 
 
 def drawn_lines(axes) -> list[list[float]]:

@@ -21,9 +21,8 @@ from mtpsim.report.figures.style import PALE
 from mtpsim.report.html.page import LOOK, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.result import render
-from tests.report.test_policies import FILE as POLICIES
-from tests.results.test_uncertainty import HEAD, KNOWN, SETS
 from tests.support.examples import independent, linear
+from tests.support.policy_experiment import FILE as POLICIES
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -33,6 +32,7 @@ from tests.support.report_example import (
     example_sweep,
     without_numbers,
 )
+from tests.support.uncertain_experiment import HEAD, KNOWN, SETS
 
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS

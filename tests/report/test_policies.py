@@ -12,18 +12,8 @@ from mtpsim.report.figures.style import GREY
 from mtpsim.report.tables.policies import best_policy, verdict
 from mtpsim.report.tables.request_text import policy_tail_sentence, policy_tail_sheet
 from mtpsim.report.tables.result import render
-from tests.report.test_figures import texts
-from tests.support.examples import TWO_DEEP, regime
-
-FILE = f"""\
-title = "two stretches"
-{regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])}
-{TWO_DEEP}
-[simulation]
-requests = 200
-[adaptive]
-policies = ["heuristic", "goodput", "off", "filter"]
-"""
+from tests.support.figure_texts import texts
+from tests.support.policy_experiment import FILE
 
 
 def run(more=""):

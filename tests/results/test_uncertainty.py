@@ -5,29 +5,16 @@ import pytest
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.config.uncertainty import Spread
+from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form as theory
 from mtpsim.report.figures.gallery import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
+from tests.support.uncertain_experiment import HEAD, KNOWN, SETS
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-HEAD = independent(0.80, 0.74, 0.67) + THREE_DEEP + "[simulation]\nrequests = 2000\n"
-KNOWN = """
-[uncertainty]
-draws = 400
-[uncertainty.inputs]
-"acceptance.rates" = { tried = [150, 120, 89] }
-"latency.target" = { se = 3 }
-"latency.verify" = { se = [2, 2, 3] }
-"""
-SETS = """
-[robust]
-"acceptance.rates" = { plus_minus = 0.05 }
-"latency.draft" = [[6, 11, 17], [10, 18, 28]]
-"""
 VERIFY, DRAFT = np.array([90, 104, 117.0]), np.array([8, 14, 22.0])
 
 
@@ -45,7 +32,7 @@ U = (np.arange(20_000)[:, None] + 0.5) / 20_000
 
 def test_spreads_have_the_moments_and_quantiles_that_they_state():
     def law(key, value, **given):
-        return Spread(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
+        return InputUncertainty(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
 
     counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
     assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import Stretch
+from mtpsim.engine.blocks import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.stats.moments import Tally
 from tests.support.examples import TWO_DEEP, independent
@@ -73,7 +73,7 @@ def test_a_damaged_record_is_dropped(damage, folder):
     path.write_text("\n".join([*others, damage(last)]) + "\n")
     kept = Tallies(path)
     assert kept.torn == 1
-    assert sum(len(kept.stretches(*name)) for name in kept.names()) == len(others)
+    assert sum(len(kept.block_ranges(*name)) for name in kept.names()) == len(others)
 
 
 class Full:
@@ -95,7 +95,7 @@ class Full:
 
 def test_a_disk_that_fills_up_in_a_record_costs_nothing_once_there_is_room(tmp_path, monkeypatch):
     path = tmp_path / TALLIES
-    one, two = (Stretch(0, n, Tally.of(np.arange(2.0 * n)[:, None])) for n in (30, 36))
+    one, two = (BlockRange(0, n, Tally.of(np.arange(2.0 * n)[:, None])) for n in (30, 36))
     kept, opened = Tallies(path), Path.open
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda *a, **k: Full(opened(*a, **k)))
@@ -104,7 +104,7 @@ def test_a_disk_that_fills_up_in_a_record_costs_nothing_once_there_is_room(tmp_p
     kept.keep("a", 1, one)
     found = Tallies(path)
     assert found.torn == 1
-    assert [s.end for s in found.stretches("a", 1)] == [30, 36]
+    assert [s.end for s in found.block_ranges("a", 1)] == [30, 36]
 
 
 @pytest.mark.parametrize("name", [TALLIES, "under_way.json", RESULT, ".lock", "experiment.toml"])

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 import mtpsim
-from mtpsim.cli.main import main as cli
+from mtpsim.cli import main as cli
 from mtpsim.runs import directory as store
 from mtpsim.runs.export import FORMATS
 from tests.support.examples import TWO_DEEP, independent, linear

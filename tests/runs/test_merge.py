@@ -8,7 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import Stretch
+from mtpsim.engine.blocks import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
 from mtpsim.stats.moments import Tally
@@ -66,7 +66,7 @@ def test_seeds_add_up(file, tmp_path):
     for folder, seed in zip(pair, (1, 2), strict=True):
         kept = Tallies(folder / TALLIES)
         (name,) = {name for name, _ in kept.names()}
-        tallies.append(kept.stretches(name, seed)[-1].tally)
+        tallies.append(kept.block_ranges(name, seed)[-1].tally)
     total = tallies[0] + tallies[1]
     assert both["requests"] == total.count == 800_000
     widths = [p["depths"][2]["speedup"] for p in (both, point(tmp_path / "a"))]
@@ -168,7 +168,7 @@ def test_show_of_an_unfinished_run_says_what_its_blocks_say(pictures, file, tmp_
 
 def piece(run, first, end, seed=1):
     rows = np.ones((end - first, 1))
-    return Piece(run, seed, Stretch(first, end, Tally.of(rows)))
+    return Piece(run, seed, BlockRange(first, end, Tally.of(rows)))
 
 
 def test_the_most_requests_without_overlap_are_chosen():

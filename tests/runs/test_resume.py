@@ -136,4 +136,4 @@ def test_records_of_another_shape_are_dropped(saved):
         '{"point": "a", "seed": 1, "end": 1}\n[]\nnull\n'
     )
     assert Tallies(saved).torn == 4
-    assert Tallies(saved).stretches("a", 1) == []
+    assert Tallies(saved).block_ranges("a", 1) == []

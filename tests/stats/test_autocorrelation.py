@@ -5,16 +5,16 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance import Beta, Contagion, Independent, Regime
-from mtpsim.engine.compile import plan_of
+from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import dependence
-from mtpsim.stats.estimators import delta
+from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
-from tests.kernels.test_kernels import LIMIT, latency_by_depth, random_chain
 from tests.support import naive as naive
+from tests.support.random_chains import LIMIT, latency_by_depth, random_chain
 
 RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
 CHAINS = {
@@ -75,14 +75,14 @@ requests = 40
 @pytest.mark.parametrize("name", CHAINS)
 def test_diagnostics_agree_with_the_exact_ones(name):
     chain, rounds = CHAINS[name].chain(), 40
-    plan = plan_of(chain, latency_by_depth(3), seed=4, rounds=rounds)
+    plan = compile_plan(chain, latency_by_depth(3), seed=4, rounds=rounds)
     exact = count_moments(chain, 3, rounds)
     found = dependence(record_requests(plan, 4000, rounds), 0.95)
     truth = [exact.autocorrelation(lag) for lag in found.lags]
     assert z(found.autocorrelation, truth).max() < LIMIT
     assert z(found.lasting, [exact.lasting_share]).max() < LIMIT
     tally = Tally.of(simulate_requests(plan, 0, 20_000))
-    effect = delta(lambda means: estimate.design_effect(means, plan.layout), tally, 0.95)
+    effect = delta_method(lambda means: estimate.design_effect(means, plan.layout), tally, 0.95)
     assert z(effect, [exact.design_effect]).max() < LIMIT
     if name != "independent":  # negative control
         assert z(found.autocorrelation, np.zeros(len(truth))).max() > 10

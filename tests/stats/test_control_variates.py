@@ -66,7 +66,7 @@ def test_controlled_intervals_are_narrower_and_hold_the_exact_gain(text):
     for run in range(runs):
         tally = tally_block(plan, 64 * run, 64)
         raw, sharp = (
-            estimate.delta(lambda m: estimate.marginal(m, plan.layout)[..., 1:2], t, 0.95)
+            estimate.delta_method(lambda m: estimate.marginal(m, plan.layout)[..., 1:2], t, 0.95)
             for t in (tally, controlled(tally, controls))
         )
         held += int(sharp.low[0] <= truth <= sharp.high[0])
@@ -120,7 +120,7 @@ def test_controls_that_do_not_vary_are_left_out():
 def regression(rows, known=(5.0, 7.0)):
     """Estimate of the mean of the last column, with the first two as controls."""
     tally = controlled(Tally.of(rows), Controls([0, 1], np.array(known)))
-    return estimate.delta(lambda means: means[..., 2:], tally, 0.95), tally
+    return estimate.delta_method(lambda means: means[..., 2:], tally, 0.95), tally
 
 
 @pytest.mark.parametrize("requests", [5, 8, 20])
@@ -131,7 +131,7 @@ def test_few_requests_pay_for_the_slopes(requests):
         found, tally = regression(rng.normal(size=(requests, 3)) @ mix + [5, 7, 9])
         held += bool(found.low[0] <= 9 <= found.high[0])
         plain = Tally(tally.count, tally.mean, tally.comoment)  # the same, no freedom spent
-        found = estimate.delta(lambda means: means[..., 2:], plain, 0.95)
+        found = estimate.delta_method(lambda means: means[..., 2:], plain, 0.95)
         bare += bool(found.low[0] <= 9 <= found.high[0])
     room = 3.5 * np.sqrt(0.95 * 0.05 / runs)
     assert abs(held / runs - 0.95) < room

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.stats.equivalence import Error, judge
+from mtpsim.stats.equivalence import RelativeError, holm_verdicts
 
 
 def error(mean, half, requests=10_000, confidence=0.95, epsilon=0.005):
     quantile = stats.t.ppf((1 + confidence) / 2, requests - 1)
-    return Error(mean, half, quantile, requests, epsilon, confidence)
+    return RelativeError(mean, half, quantile, requests, epsilon, confidence)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_verdict_is_an_equivalence_test(mean, half, expected):
     one = error(mean, half)
     assert one.verdict == expected
     assert (one.p_value <= 0.025) == (expected != "undecided")
-    assert judge([one])[0][0] == expected
+    assert holm_verdicts([one])[0][0] == expected
 
 
 def test_requests_needed_shrink_the_interval_to_the_room_there_is():
@@ -40,7 +40,7 @@ def test_requests_needed_shrink_the_interval_to_the_room_there_is():
 def test_requests_needed_from_a_few_count_on_a_narrower_quantile(requests):
     level, deviation = 0.975, 0.02  # of a request: 0.001 is known by 1,537 + 1 at 95 %
     half = deviation / np.sqrt(requests) * stats.t.ppf(level, requests - 1)
-    few = Error(0.004, half, stats.t.ppf(level, requests - 1), requests, 0.005, 0.95)
+    few = RelativeError(0.004, half, stats.t.ppf(level, requests - 1), requests, 0.005, 0.95)
     total = requests + few.requests_needed
     assert stats.t.ppf(level, total - 1) * deviation / np.sqrt(total) <= 0.001
     assert total <= 1540
@@ -48,17 +48,19 @@ def test_requests_needed_from_a_few_count_on_a_narrower_quantile(requests):
 
 def test_together_each_needs_a_smaller_p_value():
     clear, close = error(0.0, 0.001), error(0.0, 0.0045)
-    assert [v for v, _ in judge([close])] == ["holds"]
+    assert [v for v, _ in holm_verdicts([close])] == ["holds"]
     # p of `close` is 0.015: enough alone and as the last one left, not among ten like it
     assert 0.0125 < close.p_value < 0.025
-    assert [v for v, _ in judge([clear] * 9 + [close])] == ["holds"] * 10
-    verdicts = judge([clear] + [close] * 9)
+    assert [v for v, _ in holm_verdicts([clear] * 9 + [close])] == ["holds"] * 10
+    verdicts = holm_verdicts([clear] + [close] * 9)
     assert [v for v, _ in verdicts] == ["holds"] + ["undecided"] * 9
     assert all(needed > 0 for _, needed in verdicts[1:])
 
 
 def test_judged_in_the_order_given_and_certain_errors_need_no_noise():
-    verdicts = judge([error(0.004, 0.003), error(0.02, 0.001), error(0.0, 0.0), error(0.1, 0.0)])
+    verdicts = holm_verdicts(
+        [error(0.004, 0.003), error(0.02, 0.001), error(0.0, 0.0), error(0.1, 0.0)]
+    )
     assert [v for v, _ in verdicts] == ["undecided", "fails", "holds", "fails"]
 
 
@@ -72,7 +74,7 @@ def wrong_families(correct, runs=RUNS, size=8):
     for means in 0.005 + rng.normal(0, 0.001, (runs, size)):
         errors = [error(mean, 0.001 * stats.norm.ppf(0.975)) for mean in means]
         families = [errors] if correct else [[one] for one in errors]
-        verdicts = [v for family in families for v, _ in judge(family)]
+        verdicts = [v for family in families for v, _ in holm_verdicts(family)]
         # An error at the tolerance is within it: `holds` is right just at the edge, `fails` wrong.
         wrong += "fails" in verdicts
     return wrong / runs

@@ -4,10 +4,10 @@ from scipy import stats
 
 from mtpsim.engine.simulate import complete
 from mtpsim.formula import closed_form as theory
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.results.advice import Steps, advise, step_verdict
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.estimators import Estimates, Theory, delta, measured
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
 from mtpsim.stats.moments import Tally
 from mtpsim.stats.selection import DRAWS, choose, log_of
 
@@ -15,7 +15,7 @@ from mtpsim.stats.selection import DRAWS, choose, log_of
 def test_delta_is_the_ratio_estimator_with_student_t():
     rng = np.random.default_rng(1)
     rows = rng.gamma(5, size=(40, 2))
-    found = delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.9)
+    found = delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.9)
     mean = rows.mean(0)
     ratio = mean[0] / mean[1]
     residual = (rows[:, 0] - ratio * rows[:, 1]) / mean[1]
@@ -34,7 +34,7 @@ def coverage(cluster):
         tokens = 1.0 + (rng.random((requests, rounds)) < rate)
         rows = tokens.sum(1, keepdims=True) if cluster else tokens.reshape(-1, 1)
         truth = 1.75 * (rounds if cluster else 1)
-        found = delta(lambda m: m, Tally.of(rows), 0.95)
+        found = delta_method(lambda m: m, Tally.of(rows), 0.95)
         hits += bool(found.low[0] <= truth <= found.high[0])
     return hits / runs
 
@@ -45,7 +45,7 @@ def test_intervals_cover_where_requests_are_the_unit_and_fail_where_rounds_are()
     assert coverage(cluster=False) < 0.6  # negative control: rounds taken as independent
 
 
-LAYOUT = Layout(2, False, 2, positions=False)  # tokens, seconds, rounds by depth, accepted
+LAYOUT = RowLayout(2, False, 2, positions=False)  # tokens, seconds, rounds by depth, accepted
 GIVEN = [10, 18, 24, 760, 980, 1180, 10, 10, 10, 8, 6]
 
 
@@ -80,7 +80,7 @@ def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain(
     closed = theory.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
     assert estimate.break_even_rate(MEANS, LAYOUT)[0] == pytest.approx(closed)
     assert estimate.last_rate(MEANS, LAYOUT)[0] == pytest.approx(rates)
-    every = Layout(2, True, 2, positions=False)  # p1 moved with depth: only its own rates tell
+    every = RowLayout(2, True, 2, positions=False)  # p1 moved with depth: only its own rates tell
     means = row(every, [10, 18, 23, 760, 980, 1270, 10, 10, 10, 8, 7.4, 5.6])
     needed = estimate.break_even_rate(means, every)[0]
     have = estimate.last_rate(means, every)[0]
@@ -93,9 +93,11 @@ def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain(
 
 def test_theory_error_is_predicted_over_simulated():
     times = np.array([76.0, 98.0, 118.0])
-    measured = Theory(times, None)  # pooled conditional rates at the same depth: an identity
+    measured = ClosedFormPredictor(
+        times, None
+    )  # pooled conditional rates at the same depth: an identity
     assert measured.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 0])
-    stated = Theory(times, np.array([0.8, 0.8]))
+    stated = ClosedFormPredictor(times, np.array([0.8, 0.8]))
     assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
 
 
@@ -236,7 +238,7 @@ def requests_of(layout, seed=4, requests=7):
         counts.append(played)
         row[layout.rounds] = len(played)
         row[layout.tokens] = [len(played) + np.minimum(played, k).sum() for k in layout_depths]
-        row[layout.seconds] = rng.uniform(50, 90, layout.depth + 1) * len(played)
+        row[layout.time_ms] = rng.uniform(50, 90, layout.depth + 1) * len(played)
         for k in layout_depths[1:]:
             row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
         row[layout.squares.stop :] = rng.uniform(5, 9, layout.columns - layout.squares.stop)
@@ -249,7 +251,7 @@ def requests_of(layout, seed=4, requests=7):
 
 
 def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds():
-    layout = Layout(3, True, 2, positions=False)
+    layout = RowLayout(3, True, 2, positions=False)
     rows, counts = requests_of(layout)
     pooled = np.minimum(np.concatenate(counts), 2)
     sums = np.array([np.minimum(c, 2).sum() - pooled.mean() * len(c) for c in counts])
@@ -258,14 +260,14 @@ def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds
 
 
 def test_survivorship_is_the_last_rate_less_the_first():
-    layout = Layout(3, True, 2, positions=False)
+    layout = RowLayout(3, True, 2, positions=False)
     rows, _ = requests_of(layout)
     rates = estimate.conditional(rows.mean(0), layout)
     assert estimate.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
 
 
 def test_rates_as_they_are_measured():
-    layout = Layout(3, True, 2, positions=True)
+    layout = RowLayout(3, True, 2, positions=True)
     rows, _ = requests_of(layout)
     means = rows.mean(0)
     rounds, reached = rows[:, layout.rounds][:, 2], rows[:, layout.accepted(2)]
@@ -281,7 +283,7 @@ def test_rates_as_they_are_measured():
     reach, rates = measured(means, layout, "every-position")
     assert reach == pytest.approx(tried[1:] / tried[0])
     assert rates == pytest.approx([tried[1] / tried[0], tried[2] / tried[1]])
-    by_round = Layout(3, True, 2, positions=False)
+    by_round = RowLayout(3, True, 2, positions=False)
     means = requests_of(by_round)[0].mean(0)
     for one, two in zip(
         *(measured(means, by_round, w) for w in ("every-position", "round-pooled")), strict=True
@@ -292,7 +294,7 @@ def test_rates_as_they_are_measured():
 @pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
 def test_what_is_measured_is_plugged_in(definition):
     """At depth 2, into a form of depth 3: what is known is used, the last rate carried on."""
-    layout = Layout(3, True, 2, positions=False)
+    layout = RowLayout(3, True, 2, positions=False)
     means = requests_of(layout)[0].mean(0)
     reach, rates = measured(means, layout, "request-mean")
     plugged = {
@@ -302,8 +304,8 @@ def test_what_is_measured_is_plugged_in(definition):
         "first": [reach[0]] * 3,
     }[definition]
     times = np.array([76.0, 98.0, 118.0, 139.0])
-    form = Theory(times, None, definition, "request-mean")
-    assert form.plugged(means, layout) == pytest.approx(plugged)
+    form = ClosedFormPredictor(times, None, definition, "request-mean")
+    assert form.rates_used(means, layout) == pytest.approx(plugged)
     length = theory.accept_length(np.array(plugged))
     assert form.accept_length(means, layout) == pytest.approx(length)
     assert form.speedup(means, layout) == pytest.approx(76 * length / times)
@@ -311,19 +313,19 @@ def test_what_is_measured_is_plugged_in(definition):
     assert form.length_error(means, layout) == pytest.approx(length / simulated - 1)
     fast = estimate.speedup(means, layout)
     assert form.error(means, layout) == pytest.approx(76 * length / times / fast - 1)
-    stated = Theory(times, np.array([0.5, 0.4, 0.3]))
-    assert stated.plugged(means, layout).tolist() == [0.5, 0.4, 0.3]
+    stated = ClosedFormPredictor(times, np.array([0.5, 0.4, 0.3]))
+    assert stated.rates_used(means, layout).tolist() == [0.5, 0.4, 0.3]
     both = np.stack([means, 2 * means])
-    assert stated.plugged(both, layout).tolist() == [[0.5, 0.4, 0.3]] * 2
+    assert stated.rates_used(both, layout).tolist() == [[0.5, 0.4, 0.3]] * 2
 
 
 def test_quantities_of_policies():
-    layout = Layout(3, True, 2, positions=False, policies=2)
+    layout = RowLayout(3, True, 2, positions=False, policies=2)
     means = requests_of(layout)[0].mean(0)
     tokens, ms, rounds = np.stack([means[layout.policy(p)][:3] for p in (0, 1)]).T
     assert estimate.policy_length(means, layout) == pytest.approx(tokens / rounds)
     assert estimate.policy_time(means, layout) == pytest.approx(ms / rounds)
-    plain = means[layout.tokens][0] / means[layout.seconds][0]
+    plain = means[layout.tokens][0] / means[layout.time_ms][0]
     speedups = estimate.with_policies(means, layout)
     assert speedups[:4] == pytest.approx(estimate.speedup(means, layout))
     assert speedups[4:] == pytest.approx(tokens / ms / plain)
@@ -334,12 +336,12 @@ def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
     never[0, LAYOUT.accepted(2)] = 0
     never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
     for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # and may gain all the same
-        never[0, LAYOUT.seconds] = [76, 64, time]
+        never[0, LAYOUT.time_ms] = [76, 64, time]
         assert estimate.break_even_rate(never, LAYOUT)[0, 1] == rate
     never[0, LAYOUT.accepted(2)] = -0.1  # by control variates
     assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
     slow = MEANS.copy()
-    slow[0, LAYOUT.seconds] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
+    slow[0, LAYOUT.time_ms] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
     at = estimate.break_even_verify(slow, LAYOUT, verify, draft)[0]
     for k, (factor, before) in enumerate([(1.5, 76 / 1), (2, 98 * 1.5 / 1.8)]):
@@ -354,16 +356,16 @@ def test_no_half_width_where_rounding_makes_a_variance_negative():
 
 def test_a_total_that_is_always_zero_moves_nothing():
     rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
-    found = delta(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
+    found = delta_method(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
     assert found.values.tolist() == found.half_width.tolist() == [0]
 
 
 def test_quantities_where_depths_play_other_numbers_of_rounds():
-    every = Layout(2, True, 2, positions=False)
+    every = RowLayout(2, True, 2, positions=False)
     given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
     means = row(every, given)
     assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
-    deeper = Layout(3, True, 2, positions=False)
+    deeper = RowLayout(3, True, 2, positions=False)
     longer = row(deeper, [0] * 8 + [20, 15, 12, 6, 12, 10, 8, 5, 4, 3])
     assert measured(longer, deeper, "round-pooled")[0][0] == pytest.approx([10 / 12, 8 / 12])
     rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
@@ -374,7 +376,7 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
 
 
 def test_many_means_at_once_are_each_its_own():
-    layout = Layout(3, True, 2, positions=True, policies=2)
+    layout = RowLayout(3, True, 2, positions=True, policies=2)
     rows, _ = requests_of(layout)
     parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
     names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
@@ -387,7 +389,8 @@ def test_many_means_at_once_are_each_its_own():
 def test_small_totals_are_as_sure_as_great_ones():
     rows = np.random.default_rng(2).gamma(5, size=(40, 2))
     one, other = (
-        delta(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9) for scale in (1, 1e-6)
+        delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9)
+        for scale in (1, 1e-6)
     )
     assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtpsim.kernels.row_layout import Layout
+from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.estimators import Theory, delta
+from mtpsim.stats.estimators import ClosedFormPredictor, delta_method
 from mtpsim.stats.moments import Tally
 from tests.support.strategies import factors, fixed, seeds
 
@@ -56,18 +56,20 @@ def test_intervals_go_with_their_quantity(seed, factor, confidence):
     def ratio(means):
         return means[..., 1:] / means[..., :1]
 
-    found = delta(ratio, tally, confidence)
-    scaled = delta(lambda means: factor * ratio(means), tally, confidence)
+    found = delta_method(ratio, tally, confidence)
+    scaled = delta_method(lambda means: factor * ratio(means), tally, confidence)
     assert scaled.values == pytest.approx(factor * found.values)
     assert scaled.half_width == pytest.approx(abs(factor) * found.half_width)
     assert scaled.high - scaled.values == pytest.approx(scaled.half_width)
     assert scaled.values - scaled.low == pytest.approx(scaled.half_width)
-    wider = delta(ratio, tally, confidence + 0.005)
+    wider = delta_method(ratio, tally, confidence + 0.005)
     assert (wider.half_width > found.half_width).all()
     change = np.array([[factor, -1.0]])
-    combined = delta(lambda means: ratio(means) @ change.T, tally, confidence)
-    assert found.apply(change).half_width == pytest.approx(combined.half_width, rel=1e-6, abs=1e-9)
-    again = delta(ratio, tally + tally, confidence)  # as much again: the error by its root
+    combined = delta_method(lambda means: ratio(means) @ change.T, tally, confidence)
+    assert found.linear_combination(change).half_width == pytest.approx(
+        combined.half_width, rel=1e-6, abs=1e-9
+    )
+    again = delta_method(ratio, tally + tally, confidence)  # as much again: the error by its root
     shrunk = found.covariance * (11 / 23)
     assert again.covariance == pytest.approx(shrunk, rel=1e-9, abs=1e-9 * np.abs(shrunk).max())
 
@@ -77,7 +79,7 @@ def totals(seed, layout, requests=9):
     rng = np.random.default_rng(seed)
     rows = np.zeros((requests, layout.columns))
     rows[:, layout.rounds] = rng.integers(5, 40, (requests, layout.depth + 1))
-    rows[:, layout.seconds] = rng.uniform(100, 900, (requests, layout.depth + 1))
+    rows[:, layout.time_ms] = rng.uniform(100, 900, (requests, layout.depth + 1))
     rows[:, layout.tokens] = rows[:, layout.rounds]
     for k in range(1, layout.depth + 1):
         reach = np.cumprod(rng.uniform(0.3, 1, (requests, k)), 1)
@@ -90,17 +92,21 @@ def totals(seed, layout, requests=9):
 @fixed
 @given(seeds, factors)
 def test_units_of_time_change_round_times_and_nothing_else(seed, factor):
-    layout = Layout(3, True, 3, positions=False)
+    layout = RowLayout(3, True, 3, positions=False)
     rows = totals(seed, layout)
     slow = rows.copy()
-    slow[:, layout.seconds] *= factor
+    slow[:, layout.time_ms] *= factor
     one, two = Tally.of(rows), Tally.of(slow)
     for name in ("speedup", "marginal", "accept_length", "break_even_rate", "last_rate"):
         function = getattr(estimate, name)
-        here, there = (delta(lambda m, f=function: f(m, layout), t, 0.95) for t in (one, two))
+        here, there = (
+            delta_method(lambda m, f=function: f(m, layout), t, 0.95) for t in (one, two)
+        )
         assert there.values == pytest.approx(here.values, rel=1e-9)
         assert there.half_width == pytest.approx(here.half_width, rel=1e-5, abs=1e-9)
-    here, there = (delta(lambda m: estimate.round_time(m, layout), t, 0.95) for t in (one, two))
+    here, there = (
+        delta_method(lambda m: estimate.round_time(m, layout), t, 0.95) for t in (one, two)
+    )
     assert there.values == pytest.approx(factor * here.values)
     assert there.half_width == pytest.approx(factor * here.half_width, rel=1e-5)
 
@@ -109,12 +115,12 @@ def test_units_of_time_change_round_times_and_nothing_else(seed, factor):
 @given(seeds)
 def test_measured_conditional_rates_leave_the_theory_no_error_at_their_depth(seed):
     """Whatever the requests, and its interval is as narrow: an identity has no uncertainty."""
-    layout = Layout(3, True, 3, positions=False)
+    layout = RowLayout(3, True, 3, positions=False)
     tally = Tally.of(totals(seed, layout))
     times = estimate.round_time(tally.mean, layout)
-    form = Theory(times)
+    form = ClosedFormPredictor(times)
     assert form.error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
     assert form.length_error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
-    length = delta(lambda means: form.length_error(means, layout), tally, 0.95)
+    length = delta_method(lambda means: form.length_error(means, layout), tally, 0.95)
     assert length.half_width[-1] < 1e-6 * length.half_width[0] + 1e-7
     assert estimate.exactly_accepted(tally.mean, layout).sum() == pytest.approx(1)

@@ -50,13 +50,13 @@ def relink(markdown: str, page: str, in_docs: bool) -> str:
         path, found = site_path(posixpath.normpath(posixpath.join(home, target)))
         path = posixpath.relpath(path, posixpath.dirname(page) or ".")
         if mark and path.endswith(".svg"):
-            return twins(text, path)
+            return indistinguishable(text, path)
         return f"{mark}[{text}]({path}{place or found})"
 
     return LINK.sub(moved, markdown)
 
 
-def twins(text: str, path: str) -> str:
+def indistinguishable(text: str, path: str) -> str:
     """A picture for a light page, and the same for a dark one."""
     dark = path.replace(".svg", "-dark.svg")
     return f"![{text}]({path}#only-light)![{text}]({dark}#only-dark)"

@@ -7,7 +7,7 @@ from scipy.special import ndtri
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.policy_player import Contest, contest_of
+from mtpsim.engine.policy_player import PolicySet, compile_policies
 from mtpsim.latency import Latency
 from mtpsim.policy import Now, Round
 
@@ -22,18 +22,18 @@ TIMES = {
 Trace = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def contest(policy: dict[str, object]) -> Contest:
+def policy_set(policy: dict[str, object]) -> PolicySet:
     """The policy, compiled for two states that stay for ``SHIFT`` rounds."""
     two = np.array([0.5, 0.5])
     chain = AcceptanceChain(two, np.array([STEP]), np.array([EASY, HARD]), "round", np.ones(2))
     latency = Latency.model_validate(TIMES).compile(len(EASY))
     adaptive = Adaptive.model_validate({"policies": [policy], "auc": AUC})
-    return contest_of(adaptive, chain, latency, rounds=ROUNDS, tokens=0, batch=BATCH)
+    return compile_policies(adaptive, chain, latency, rounds=ROUNDS, tokens=0, batch=BATCH)
 
 
 def play(policy: dict[str, object], seed: int = 7) -> Trace:
     """Depth, accepted drafts and hardness of each round ``[ROUNDS]``; easy, hard, easy."""
-    found = contest(policy)
+    found = policy_set(policy)
     player, setting, rng = found.players[0], found.setting, np.random.default_rng(seed)
     spec, p, m = player.spec, player.p, np.zeros(player.memory)
     rule, deep, previous = spec.functions(), setting.depth, -1

@@ -155,9 +155,9 @@ def _section(name: str, annotation: Any) -> str:
     if name == "adaptive":
         after = f"\nPolicies: {_links(RULES, '../catalogue/policies.md')}.\n"
     if name == "uncertainty":
-        from mtpsim.config.uncertainty import Spread
+        from mtpsim.config.uncertainty import InputUncertainty
 
-        after = "\nEach entry of `inputs` is a table of\n\n" + table(Spread)
+        after = "\nEach entry of `inputs` is a table of\n\n" + table(InputUncertainty)
     return said + table(found[0]) + after
 
 

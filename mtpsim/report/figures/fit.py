@@ -21,10 +21,10 @@ SHOWN = 4  # models drawn: the chosen one, then the best of each other kind
 
 def fit_page(fitted: Fitted) -> Figure:
     """Rates, histogram, correlation and spread of the log, over what the models show."""
-    assert fitted.contest is not None
+    assert fitted.selection is not None
     assert fitted.features is not None
     log = fitted.log
-    chosen = fitted.contest.chosen.name
+    chosen = fitted.selection.chosen.name
     wrong = [c.name for c in fitted.goodness[chosen].checks if not c.fits]
     heading = f"{chosen} explains the log best" + (f", but for its {wrong[0]}" if wrong else "")
     frame = Frame(
@@ -46,9 +46,9 @@ def fit_page(fitted: Fitted) -> Figure:
 
 def _shown(fitted: Fitted) -> list[str]:
     """The chosen model, and the best of each other family."""
-    assert fitted.contest is not None
-    order = sorted(fitted.contest.trials, key=lambda trial: (trial.behind, trial.whole.bic))
-    found = [fitted.contest.chosen.name]
+    assert fitted.selection is not None
+    order = sorted(fitted.selection.trials, key=lambda trial: (trial.behind, trial.whole.bic))
+    found = [fitted.selection.chosen.name]
     for trial in order:
         if _family(trial.name) not in {_family(name) for name in found}:
             found.append(trial.name)

@@ -121,17 +121,17 @@ def chosen_sentence(found: Document) -> str:
 
 def twins_sentence(found: Document) -> str:
     """Which candidates the log can't tell apart, and how far they differ at other depths."""
-    twins = [e for e in found["candidates"] if e["as_good"]]
-    if not twins:
+    indistinguishable = [e for e in found["candidates"] if e["as_good"]]
+    if not indistinguishable:
         return ""
     chosen = next(e for e in found["candidates"] if e["chosen"])
     apart = [
-        max(e["accept_length"][k] for e in [chosen, *twins])
-        - min(e["accept_length"][k] for e in [chosen, *twins])
+        max(e["accept_length"][k] for e in [chosen, *indistinguishable])
+        - min(e["accept_length"][k] for e in [chosen, *indistinguishable])
         for k in range(found["log"]["depth"])
     ]
     worst = max(range(len(apart)), key=apart.__getitem__)
-    names = ", ".join(e["name"] for e in twins)
+    names = ", ".join(e["name"] for e in indistinguishable)
     most = apart[worst] / chosen["accept_length"][worst]
     return f"The log can't tell it from {names} (marked =): " + (
         "at every depth their accept lengths agree to 0.1 %."
