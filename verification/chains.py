@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.compile import KernelPlan, compile_plan, random_key
 from mtpsim.latency import CompiledLatency, Latency
 from verification.mixers import RIGHT
 
-Floats = npt.NDArray[np.float64]
 FLOOR = 0.05  # share of evenness in each law: no state is so rare that means are far from normal
 NOISE = {"distribution": "lognormal", "cv": 0.3}
 

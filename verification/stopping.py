@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import mtpsim
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.blocks import BlockRange
 from mtpsim.engine.compile import KernelPlan, random_key
 from mtpsim.engine.executors import Threads
@@ -30,7 +31,7 @@ from mtpsim.engine.tasks import Work
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 LEAST, TYPICAL, CONFIDENCE = 64, 40, 0.95
 INDEPENDENT = """

@@ -6,8 +6,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.chain import AcceptanceChain, Floats
+from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.recording import Recording
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Probability, Spec
 
 RatesAre = Literal["conditional", "survival", "marginal"]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from mtpsim.common.arrays import Floats
+
 Clock = Literal["round", "token"]
 
 

@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import Rated, within_round
-from mtpsim.acceptance.chain import AcceptanceChain, Floats
+from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
+from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
 
 SHARP = 0.99  # beyond it quadrature on an even grid is too coarse

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from mtpsim.acceptance.base import Rated
-from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
+from mtpsim.acceptance.chain import AcceptanceChain, Clock
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative, Positive, Slowdown
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, within_round
-from mtpsim.acceptance.chain import AcceptanceChain, Floats
+from mtpsim.acceptance.chain import AcceptanceChain
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative
 
 

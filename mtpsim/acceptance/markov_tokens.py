@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, check_rows
-from mtpsim.acceptance.chain import AcceptanceChain, Floats, stationary
+from mtpsim.acceptance.chain import AcceptanceChain, stationary
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Probability
 from mtpsim.common.text import counted
 

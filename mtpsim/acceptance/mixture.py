@@ -6,8 +6,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
-from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats
+from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.acceptance.registry import SimpleModel
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Positive, Slowdown, Spec
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mtpsim.acceptance.chain import Floats
+from mtpsim.common.arrays import Floats
 
 NODES = 400
 REACH = 9.0  # standard deviations; beyond is 1e-19

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
-from mtpsim.acceptance.chain import AcceptanceChain, Clock, Floats, stationary
+from mtpsim.acceptance.chain import AcceptanceChain, Clock, stationary
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability, Slowdown
 from mtpsim.common.text import counted
 from mtpsim.formula.closed_form import conditional_from

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import plan_experiment, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import Estimates, delta_method
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 EFFECT = 0.01  # relative difference to tell where none is asked for
 POOL = 30_000  # requests that the spread is taken from; another pool tries the plan

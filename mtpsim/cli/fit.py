@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.cli.fit_steps import described, doubts, draw_steps, latency_of
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.config.experiment import Raw, parse
+from mtpsim.config.experiment import parse
 from mtpsim.fit.document import acceptance_keys, document, samples_csv, uncertainty_keys
 from mtpsim.fit.model import Fitted, fit_log
 from mtpsim.fit.round_times import latency_keys
@@ -183,7 +184,7 @@ def _cost_model(steps: Steps, options: FitOptions) -> Fit:
     return fits[0]
 
 
-def _tables(like: Path | None) -> Raw:
+def _tables(like: Path | None) -> JsonDict:
     if like is None:
         return {}
     try:
@@ -192,7 +193,7 @@ def _tables(like: Path | None) -> Raw:
         raise InputError([Problem(str(like), "--like", None, str(error))]) from None
 
 
-def _write_steps(path: Path, cost: Fit, like: Raw, options: FitOptions) -> list[Path]:
+def _write_steps(path: Path, cost: Fit, like: JsonDict, options: FitOptions) -> list[Path]:
     tables = {**like, "latency": latency_of(cost, like.get("latency", {}))}
     inputs = _cost_inputs(cost)
     if inputs:
@@ -206,17 +207,17 @@ def _write_steps(path: Path, cost: Fit, like: Raw, options: FitOptions) -> list[
     return written
 
 
-def _cost_inputs(cost: Fit | None) -> Raw:
+def _cost_inputs(cost: Fit | None) -> JsonDict:
     errors = cost.errors if cost else {}
     return {f"latency.{key}": {"se": short(error)} for key, error in errors.items()}
 
 
-def _write(fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions) -> list[Path]:
+def _write(fitted: Fitted, cost: Fit | None, like: JsonDict, options: FitOptions) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
     read = ", ".join(source.path.name for source in fitted.log.sources)
     latency, said = _latency(fitted, cost, like, options, name)
     fitted.notes.extend(said)
-    uncertain: Raw = uncertainty_keys(fitted, name + SAMPLES, options.design_effect)
+    uncertain: JsonDict = uncertainty_keys(fitted, name + SAMPLES, options.design_effect)
     if inputs := _cost_inputs(cost):
         uncertain["inputs"] = {**uncertain.get("inputs", {}), **inputs}
     tables = {
@@ -252,7 +253,7 @@ def _made_by(options: FitOptions) -> str:
     return f"mtpsim fit {names}; set the batch and the length of a request as you serve"
 
 
-def _alone(tables: Raw, fitted: Fitted, samples: str) -> Raw:
+def _alone(tables: JsonDict, fitted: Fitted, samples: str) -> JsonDict:
     """Without its files: counts for what was drawn, a law (if there is one) for ``samples``."""
     inputs = tables["uncertainty"].get("inputs")
     tables = {key: part for key, part in tables.items() if key != "uncertainty"}
@@ -267,10 +268,10 @@ def _alone(tables: Raw, fitted: Fitted, samples: str) -> Raw:
 
 
 def _latency(
-    fitted: Fitted, cost: Fit | None, like: Raw, options: FitOptions, name: str
-) -> tuple[Raw, list[str]]:
+    fitted: Fitted, cost: Fit | None, like: JsonDict, options: FitOptions, name: str
+) -> tuple[JsonDict, list[str]]:
     times = fitted.times
-    noise: Raw = {}
+    noise: JsonDict = {}
     said: list[str] = []
     if times.samples.size and (options.keep_samples or (times.laws and not times.described)):
         noise = {"samples": name + TIMES}
@@ -287,13 +288,13 @@ def _latency(
     return _rounded(keys), said
 
 
-def _own_noise(keys: Raw) -> bool:
+def _own_noise(keys: JsonDict) -> bool:
     """Whether a component of the latency brings noise of its own."""
     return any(isinstance(part, dict) and "base" not in part for part in keys.values())
 
 
 def _deliver(
-    head: str, tables: Raw, beside: dict[str, str], options: FitOptions, *, whole: bool
+    head: str, tables: JsonDict, beside: dict[str, str], options: FitOptions, *, whole: bool
 ) -> list[Path]:
     """Write the experiment and its files, or the experiment alone to stdout; what was written."""
     import tomli_w
@@ -318,7 +319,7 @@ def _deliver(
     return [out, *(out.parent / name for name in beside)]
 
 
-def _report(fitted: Fitted, found: Raw, out: Path) -> list[Path]:
+def _report(fitted: Fitted, found: JsonDict, out: Path) -> list[Path]:
     """Write the report and the pictures beside the experiment."""
     from mtpsim.report.figures.fit import fit_page, times_figure
     from mtpsim.report.figures.save import save

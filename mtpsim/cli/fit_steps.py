@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtpsim.config.experiment import Raw
+from mtpsim.common.arrays import JsonDict
 from mtpsim.config.sweep import axes
 from mtpsim.fit.step_times import Fit, Steps, predict
 
@@ -37,13 +37,13 @@ def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
     save(fit_figure(heading, steps.batch, measured, fitted), path, dpi=150)
 
 
-def latency_of(fit: Fit, before: Raw) -> Raw:
+def latency_of(fit: Fit, before: JsonDict) -> JsonDict:
     """The section ``[latency]`` of a cost model; what else was stated before is kept."""
-    kept: Raw = {key: before[key] for key in ("batch", "cached", "noise") if key in before}
+    kept: JsonDict = {key: before[key] for key in ("batch", "cached", "noise") if key in before}
     return {"model": fit.keys["model"], "batch": 1, **fit.keys, **kept}
 
 
-def doubts(fit: Fit, steps: Steps, like: Raw) -> list[str]:
+def doubts(fit: Fit, steps: Steps, like: JsonDict) -> list[str]:
     """What a user of the fitted times should know before a depth is chosen by them."""
     found = []
     if fit.worst > POOR:

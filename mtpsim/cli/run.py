@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
@@ -14,7 +15,6 @@ from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.options import RunOptions
 from mtpsim.report.experiment_text import definition
 from mtpsim.results.document import Result
-from mtpsim.results.point_data import Document
 from mtpsim.runs import directory as store
 
 DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
@@ -87,7 +87,7 @@ def show_and_write(experiment: Experiment, result: Result, options: RunOptions) 
     return code
 
 
-def _same(before: Document, experiment: Experiment, options: RunOptions) -> bool:
+def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:
     """Whether it is this run, and this part of it or the whole."""
     made, requests = before["provenance"], experiment.simulation.requests
     if made.get("hash") != content_hash(experiment):
@@ -127,7 +127,7 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         raise InputError([Problem("", "--part", None, message)])
 
 
-def _used(folder: Path, before: Document, experiment: Experiment) -> str:
+def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
     """What of another run is used: one of another precision, or of other points.
 
     Raises:
@@ -181,7 +181,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     return result
 
 
-def show(document: Document, options: RunOptions) -> int:
+def show(document: JsonDict, options: RunOptions) -> int:
     """Print the table, or JSON; returns the exit code that the run deserves."""
     if options.json:
         sys.stdout.write(store.to_json(document))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtpsim.cli.run import DONE, EDITED, say, show, show_and_write
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash
 from mtpsim.engine.options import RunOptions
 from mtpsim.results.document import Result
-from mtpsim.results.point_data import Document
 from mtpsim.runs import directory as store
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> i
     return DONE
 
 
-def _check_same(run: Path, experiment: Experiment, document: Document) -> None:
+def _check_same(run: Path, experiment: Experiment, document: JsonDict) -> None:
     """Refuse a result whose experiment is another one by now: its plots would be of both.
 
     Raises:
@@ -112,7 +112,7 @@ def _check_same(run: Path, experiment: Experiment, document: Document) -> None:
         raise InputError([Problem(str(run / store.EXPERIMENT), "", None, message)])
 
 
-def _again(experiment: Experiment, document: Document) -> Result:
+def _again(experiment: Experiment, document: JsonDict) -> Result:
     """A finished run with what its plots need besides the document: round times, drawn anew."""
     from mtpsim.results.round_times import RoundTimes
 

@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import (
     Field,
@@ -16,6 +15,7 @@ from pydantic import (
 )
 
 from mtpsim.acceptance import Acceptance, Recording, Source
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
@@ -29,11 +29,9 @@ from mtpsim.config.uncertainty import Robust, Uncertainty, draws_of, scenarios, 
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import AnyLatency, CostModel
-from mtpsim.stats.moments import Floats
 
 SHORT_STEP, APART = 0.2, 10.0  # ms of a plain step, and times a verify over it, that look odd
 
-Raw = dict[str, Any]
 Lines = dict[tuple[str | int, ...], int]
 EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
 BOUNDS_NEED = "a model of hidden states; recorded requests have none that could be known"
@@ -43,7 +41,7 @@ BOUNDS_NEED = "a model of hidden states; recorded requests have none that could 
 class Point:
     """One combination of a sweep: what it sets, and the experiment with that set."""
 
-    set: Raw
+    set: JsonDict
     experiment: Experiment
 
 
@@ -85,7 +83,7 @@ class Experiment(Spec):
         """Requests that decode together; None where the latency has no batch."""
         return self.latency.batch if isinstance(self.latency, CostModel) else None
 
-    def raw(self) -> Raw:
+    def raw(self) -> JsonDict:
         """The experiment as its file would state it, defaults written out."""
         return self.model_dump(exclude_none=True)
 
@@ -119,7 +117,7 @@ class Experiment(Spec):
                 ]
         return points, problems
 
-    def changed(self, changes: Raw) -> Experiment:
+    def changed(self, changes: JsonDict) -> Experiment:
         """The same experiment, one point of it, with some dotted keys changed.
 
         Raises:
@@ -164,7 +162,7 @@ def strange_times(verify: Floats, draft: Floats) -> list[str]:
 
 
 def validate(
-    raw: Raw, folder: Path = Path(), file: str = "experiment", text: str = ""
+    raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
 ) -> Experiment:
     """Turn the tables of a file into an experiment.
 
@@ -191,7 +189,9 @@ def validate(
     return experiment
 
 
-def _besides(told: list[Problem], raw: Raw, folder: Path, file: str, lines: Lines) -> list[Problem]:
+def _besides(
+    told: list[Problem], raw: JsonDict, folder: Path, file: str, lines: Lines
+) -> list[Problem]:
     """Further problems, which those that were told would hide, as far as these don't matter."""
     context, faults, more = {"folder": folder}, Faults.of(told), []
     left = faults.without_keys(raw)
@@ -294,7 +294,9 @@ def _wrong_scenarios(
     return {}
 
 
-def _problems_with(experiment: Experiment, changes: Raw) -> tuple[list[Problem], Experiment | None]:
+def _problems_with(
+    experiment: Experiment, changes: JsonDict
+) -> tuple[list[Problem], Experiment | None]:
     try:
         return [], experiment.changed(changes)
     except InputError as error:
@@ -363,7 +365,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
 
 
-def schema() -> Raw:
+def schema() -> JsonDict:
     """JSON Schema (draft 2020-12) of the file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtpsim.config.experiment import Experiment, Raw
+from mtpsim.common.arrays import JsonDict
+from mtpsim.config.experiment import Experiment
 
 STOPPING = ("precision", "requests", "max_requests", "confidence", "epsilon")
 ASKED = ("precision_of", "precision_is", "between", "control_variates")
@@ -35,7 +36,7 @@ def to_toml(experiment: Experiment) -> str:
     return tomli_w.dumps(_with_files(experiment.raw(), experiment._folder, digest=False))
 
 
-def _hash(raw: Raw) -> str:
+def _hash(raw: JsonDict) -> str:
     text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.simulation import ONE_OF
 from mtpsim.config.sweep import ZIP, axes, parse_value, put
 from mtpsim.config.toml_lines import split_key
 
-Raw = dict[str, Any]
 DOTTED = ("sweep", "robust")  # sections whose keys are dotted keys of others
 
 
@@ -57,7 +57,7 @@ class Override:
         return cls(text, path, parse_value(value))
 
 
-def apply(raw: Raw, overrides: Sequence[Override]) -> None:
+def apply(raw: JsonDict, overrides: Sequence[Override]) -> None:
     """Set keys in the tables of a file: a new value is the last word on what it is about.
 
     So it takes the place of a key that excludes it (``simulation.requests`` of a precision), and
@@ -87,7 +87,7 @@ def _rivals(one: Override) -> list[str]:
     return [rival for group in ONE_OF if rest[0] in group for rival in group if rival != rest[0]]
 
 
-def _leave_sweep(raw: Raw, one: Override, swept: set[str]) -> None:
+def _leave_sweep(raw: JsonDict, one: Override, swept: set[str]) -> None:
     sweep = raw.get("sweep")
     if not isinstance(sweep, dict) or one.path[0] in DOTTED:
         return

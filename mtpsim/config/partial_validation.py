@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import Problem
 
-Raw = dict[str, Any]
-STAND_INS: Raw = {
+STAND_INS: JsonDict = {
     "acceptance": {"model": "independent", "rate": 0.5, "depth": 1},
     "latency": {"target": 1.0, "verify": 1.0, "draft": 0.0},
 }
@@ -46,7 +46,7 @@ class Faults:
             keys.setdefault(section, set()).update(inner[:1], meant)
         return cls(keys)
 
-    def without_keys(self, raw: Raw) -> Raw:
+    def without_keys(self, raw: JsonDict) -> JsonDict:
         """The file without the wrong keys of its sections."""
         return {section: self._left(section, inner) for section, inner in raw.items()}
 
@@ -62,7 +62,7 @@ class Faults:
         named = {*inner[:1], *re.findall(r"\w+", problem.message)}
         return bool(named & self.keys.get(section, set()))
 
-    def without_sections(self, raw: Raw) -> Raw:
+    def without_sections(self, raw: JsonDict) -> JsonDict:
         """The file without the sections that are wrong, and those that may speak of them."""
         left = {key: part for key, part in raw.items() if key not in {*self.keys, *OF_ALL}}
         return {**STAND_INS, **left}

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SerializeAsAny
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import nearest
 
-Raw = dict[str, Any]
 ZIP = "zip"
 
 
@@ -55,13 +55,13 @@ Sweep = Annotated[
 ]
 
 
-def combinations(sweep: Mapping[str, list[Any]]) -> Iterator[Raw]:
+def combinations(sweep: Mapping[str, list[Any]]) -> Iterator[JsonDict]:
     """What each point sets: every combination, but for keys that ``zip`` names, which go in step.
 
     The last key of the file moves fastest; keys in step move where the first of them stands.
     """
     known, together = axes(sweep), sweep.get(ZIP, [])
-    steps: list[list[Raw]] = []
+    steps: list[list[JsonDict]] = []
     for key, values in known.items():
         if key not in together:
             steps.append([{key: value} for value in values])
@@ -71,7 +71,7 @@ def combinations(sweep: Mapping[str, list[Any]]) -> Iterator[Raw]:
                 [dict(zip(together, row, strict=True)) for row in zip(*columns, strict=True)]
             )
     for parts in itertools.product(*steps):
-        chosen: Raw = {}
+        chosen: JsonDict = {}
         for part in parts:
             chosen |= part
         yield {key: chosen[key] for key in known}
@@ -85,7 +85,7 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def put(raw: Raw, path: Sequence[str], value: Any) -> None:
+def put(raw: JsonDict, path: Sequence[str], value: Any) -> None:
     """Set a dotted key of the tables of a file; missing tables are made."""
     for name in path[:-1]:
         inner = raw.get(name)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import (
     Discriminator,
     Field,
@@ -22,12 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import nearest, nearest_file
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
 
-Floats = npt.NDArray[np.float64]
-Raw = dict[str, Any]
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
 LEAST_SE, MOST_SE = 1e-6, 10.0  # of the value; what is less sure is not known at all
@@ -219,7 +217,7 @@ def value_at(raw: Mapping[str, Any], key: str) -> Any:
     return here
 
 
-def _numbers(raw: Raw, key: str) -> Floats:
+def _numbers(raw: JsonDict, key: str) -> Floats:
     if not key.startswith(("acceptance.", "latency.")):
         raise ValueError(f"{key} is no input; keys of acceptance and latency can be uncertain")
     value = value_at(raw, key)
@@ -238,7 +236,9 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(part)
 
 
-def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -> dict[str, Floats]:
+def draws_of(
+    raw: JsonDict, uncertainty: Uncertainty, seed: int, confidence: float
+) -> dict[str, Floats]:
     """Drawn inputs by key, ``[draws, n]``: a Latin hypercube, each key from its own stream.
 
     Raises:
@@ -259,13 +259,13 @@ def draws_of(raw: Raw, uncertainty: Uncertainty, seed: int, confidence: float) -
     return found
 
 
-def _check_width(raw: Raw, key: str, rows: Floats) -> None:
+def _check_width(raw: JsonDict, key: str, rows: Floats) -> None:
     size = _numbers(raw, key).size
     if rows.shape[1] != size:
         raise ValueError(f"`samples` has {rows.shape[1]} columns of {key}, the file {size} numbers")
 
 
-def ends_of(raw: Raw, uncertainty: Uncertainty, confidence: float) -> dict[str, Floats]:
+def ends_of(raw: JsonDict, uncertainty: Uncertainty, confidence: float) -> dict[str, Floats]:
     """Each key's inputs at both ends of its interval, ``[2, n]``."""
     tails = np.array([[(1 - confidence) / 2], [(1 + confidence) / 2]])
     found = {}
@@ -310,14 +310,14 @@ def read_inputs(path: Path) -> dict[str, Floats]:
         raise ValueError(f"can't read {path}: {why}{nearest_file(path)}") from None
 
 
-def scenarios(raw: Raw, robust: Mapping[str, Any]) -> Iterator[Raw]:
+def scenarios(raw: JsonDict, robust: Mapping[str, Any]) -> Iterator[JsonDict]:
     """What each scenario of a declared set sets: every combination."""
     columns = [_choices(raw, key, given) for key, given in robust.items()]
     for row in product(*columns):
         yield dict(zip(robust, row, strict=True))
 
 
-def _choices(raw: Raw, key: str, given: Any) -> list[Any]:
+def _choices(raw: JsonDict, key: str, given: Any) -> list[Any]:
     if not isinstance(given, PlusMinus):
         return list(given)
     values, step = _numbers(raw, key), given.plus_minus

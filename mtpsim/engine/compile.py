@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.blocks import unit_of
 from mtpsim.engine.policy_player import PolicySet
-from mtpsim.kernels.arrays import ChainArrays, Floats, NoiseArrays, RecordingArrays, Task
+from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays, Task
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table

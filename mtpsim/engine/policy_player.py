@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import Optimal, Problem
@@ -20,7 +21,6 @@ from mtpsim.kernels.arrays import (
     STEERED_ROUNDS,
     ChainArrays,
     EngineArrays,
-    Floats,
     NoiseArrays,
     RecordingArrays,
     TapeArrays,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.blocks import UNIT_TICKS
 from mtpsim.engine.compile import KernelPlan
-from mtpsim.stats.moments import Floats
 
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 MOST = 50_000  # requests: p99 then rests on 500 beyond it

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.config.experiment import Experiment, Raw
+from mtpsim.config.experiment import Experiment
 from mtpsim.config.uncertainty import draws_of, ends_of, scenarios, value_at
 from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.executors import WorkerPool
@@ -19,7 +20,7 @@ from mtpsim.engine.scheduler import Queue
 from mtpsim.engine.tasks import Work
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Scenarios:
     inputs: dict[str, Floats] = field(default_factory=dict)
     draws: list[Experiment] = field(default_factory=list)
     ends: list[Experiment] = field(default_factory=list)
-    sets: list[Raw] = field(default_factory=list)
+    sets: list[JsonDict] = field(default_factory=list)
     scenarios: list[Experiment] = field(default_factory=list)
 
     @property
@@ -94,7 +95,7 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
     )
 
 
-def _like(raw: Raw, key: str, values: Floats) -> Any:
+def _like(raw: JsonDict, key: str, values: Floats) -> Any:
     """Values in the form that the file has: a number, a list, or a list of lists."""
     left = iter(values.tolist())
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mtpsim.acceptance import Source
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.compile import KernelPlan, compile_plan
@@ -18,7 +19,7 @@ from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_token
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 
 def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:

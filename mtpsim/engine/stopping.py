@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.config.simulation import Quantity, Simulation
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import ClosedFormPredictor
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 _PLAIN: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
     "speedup": estimate.with_policies,

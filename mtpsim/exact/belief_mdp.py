@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance.chain import Floats
+from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.intp]
 

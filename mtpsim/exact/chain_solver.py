@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
-from mtpsim.acceptance.chain import Floats, stationary
+from mtpsim.acceptance.chain import stationary
 from mtpsim.acceptance.replay import play
+from mtpsim.common.arrays import Floats
 
 CHUNK = 4096  # recorded requests played at once
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.acceptance.chain import Floats
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.belief_mdp import Beliefs
 from mtpsim.exact.chain_solver import round_law, starts_by_tokens, visits
 

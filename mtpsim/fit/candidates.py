@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
 from mtpsim.acceptance.chain import Clock
-from mtpsim.stats.moments import Floats
+from mtpsim.common.arrays import Floats, JsonDict
 
-Keys = dict[str, Any]
 EDGE = 1e-6  # rates are kept this far from 0 and 1 while they are moved
 GRID = 9  # states of a fitted difficulty
 
@@ -52,7 +50,7 @@ class Candidate(ABC):
         """Numbers to begin from, ``[P]`` each, given conditional rates ``[K]`` of the data."""
 
     @abstractmethod
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """The section ``[acceptance]`` that numbers ``[P]`` stand for."""
 
     @abstractmethod
@@ -76,7 +74,7 @@ class IndependentRates(Candidate):
         """The rates themselves: the maximum of the likelihood."""
         return [_logit(rates)]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`."""
         return {"model": "independent", "rates": _rates(numbers)}
 
@@ -94,7 +92,7 @@ class Geometric(Candidate):
         """The mean rate."""
         return [_logit(rates.mean(keepdims=True))]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`."""
         return {"model": "independent", "rate": _rates(numbers)[0], "depth": self.depth}
 
@@ -112,7 +110,7 @@ class Decaying(Candidate):
         """The first rate, and two factors."""
         return [_logit(np.array([rates[0], factor])) for factor in (0.9, 0.5)]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`."""
         first, factor = _rates(numbers)
         return {"model": "decay", "first": first, "factor": factor, "depth": self.depth}
@@ -138,7 +136,7 @@ class BetaByRequest(Candidate):
         mean = rates if self.by_position else rates.mean(keepdims=True)
         return [np.append(_logit(mean), np.log(spread)) for spread in (10.0, 100.0)]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`."""
         means, spread = _rates(numbers[:-1]), float(np.exp(np.clip(numbers[-1], -3, 9)))
         shape = {"mean": means} if self.by_position else {"mean": means[0], "depth": self.depth}
@@ -165,7 +163,7 @@ class Drifting(Candidate):
         """The rates, a middling spread, short and long passages."""
         return [np.append(_logit(rates), np.log([0.7, length])) for length in (3.0, 30.0)]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`."""
         sd, length = np.exp(np.clip(numbers[-2:], [-6, -3], [2, 9]))
         return {
@@ -197,7 +195,7 @@ class Regimes(Candidate):
         numbers = (_logit(rates) + apart).ravel()
         return [np.append(numbers, np.full(self.states, np.log(stay - 1))) for stay in (3.0, 20.0)]
 
-    def keys(self, numbers: Floats) -> Keys:
+    def keys(self, numbers: Floats) -> JsonDict:
         """See :class:`Candidate`; states come in the order of their rates, the easiest first."""
         rows = numbers[: -self.states].reshape(self.states, self.depth)
         stays = 1 + np.exp(np.clip(numbers[-self.states :], -9, 9))

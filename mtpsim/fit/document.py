@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
 
 import numpy as np
 
 from mtpsim import __version__
-from mtpsim.fit.candidates import Candidate, Keys
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.fit.candidates import Candidate
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import Fitted
 from mtpsim.fit.model_selection import CandidateFit
-from mtpsim.stats.moments import Floats
-
-Document = dict[str, Any]
 
 
-def document(fitted: Fitted) -> Document:
+def document(fitted: Fitted) -> JsonDict:
     """All that was found, for other programs."""
     log, rates = fitted.log, fitted.rates
     return {
@@ -68,13 +65,13 @@ def document(fitted: Fitted) -> Document:
     }
 
 
-def _candidates(fitted: Fitted) -> list[Document]:
+def _candidates(fitted: Fitted) -> list[JsonDict]:
     if fitted.selection is None:
         return []
     return [_candidate(fitted, trial) for trial in fitted.selection.trials]
 
 
-def _candidate(fitted: Fitted, trial: CandidateFit) -> Document:
+def _candidate(fitted: Fitted, trial: CandidateFit) -> JsonDict:
     assert fitted.selection is not None
     return {
         "name": trial.name,
@@ -102,7 +99,7 @@ def _candidate(fitted: Fitted, trial: CandidateFit) -> Document:
     }
 
 
-def _times(fitted: Fitted) -> Document:
+def _times(fitted: Fitted) -> JsonDict:
     times = fitted.times
     return {
         "by_depth": {str(depth): mean for depth, mean in times.by_depth.items()},
@@ -119,19 +116,19 @@ def _times(fitted: Fitted) -> Document:
     }
 
 
-def acceptance_keys(fitted: Fitted) -> Keys:
+def acceptance_keys(fitted: Fitted) -> JsonDict:
     """The section ``[acceptance]``: the chosen model, or rates where there was none to choose."""
     if fitted.chosen is not None:
         return fitted.chosen.keys
     return {"model": "independent", "rates": fitted.rates.values.tolist()}
 
 
-def uncertainty_keys(fitted: Fitted, samples: str, design_effect: float) -> Keys:
+def uncertainty_keys(fitted: Fitted, samples: str, design_effect: float) -> JsonDict:
     """The section ``[uncertainty]``: inputs drawn together, or counts of trials."""
     if fitted.chosen is not None:
         return {"samples": samples}
     rates = fitted.rates
-    known: Keys = {"low": rates.low.tolist(), "high": rates.high.tolist()}
+    known: JsonDict = {"low": rates.low.tolist(), "high": rates.high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
     if not rates.clustered or not inside.all():
         tried = np.maximum(rates.tried, 1.0)

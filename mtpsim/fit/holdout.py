@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.likelihood import counts_of
 from mtpsim.fit.replicas import replica
@@ -14,7 +15,7 @@ from mtpsim.formula.closed_form import accept_length
 from mtpsim.formula.rate_definitions import DEFINITIONS, plug_in
 from mtpsim.logs import Rounds
 from mtpsim.stats.estimators import delta_method
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 REPLICAS = 40
 

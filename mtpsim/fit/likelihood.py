@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_law
 from mtpsim.kernels.likelihood import expected_counts, log_likelihood
 from mtpsim.logs import Rounds
-from mtpsim.stats.moments import Floats
 
 Ints = npt.NDArray[np.int64]
 TINY = 1e-300

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.fit.candidates import Candidate, Keys
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.fit.candidates import Candidate
 from mtpsim.fit.likelihood import Evidence
-from mtpsim.stats.moments import Floats
 
 STEP = 1e-5  # of the differences, in numbers of the order of one
 OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log likelihood
@@ -35,7 +35,7 @@ class Maximum:
     requests: int
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> JsonDict:
         """The section ``[acceptance]``."""
         return self.candidate.keys(self.numbers)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Forecast, forecasts
@@ -17,7 +18,6 @@ from mtpsim.fit.rates import Rates, rates_of
 from mtpsim.fit.replicas import Features, Goodness, features, goodness
 from mtpsim.fit.round_times import Times, times_of
 from mtpsim.logs import Log, Rounds
-from mtpsim.stats.moments import Floats
 
 ROUNDS = 200_000  # that candidates are fitted to; more would tell little and take long
 DRAWS = 500

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.fit.candidates import Candidate
 from mtpsim.fit.likelihood import Evidence, Ints
 from mtpsim.fit.mle import Maximum, maximise
-from mtpsim.stats.moments import Floats
 
 ENOUGH = 20  # requests, to hold some of them out
 TOLD_APART = 2.0  # standard errors of the paired difference

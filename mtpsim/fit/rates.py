@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.logs import Log
 from mtpsim.stats.estimators import Estimates, delta_method
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 
 @dataclass(frozen=True)

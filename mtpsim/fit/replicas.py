@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_law
 from mtpsim.fit.likelihood import counts_of
 from mtpsim.kernels.likelihood import play_rounds
 from mtpsim.logs import Rounds
-from mtpsim.stats.moments import Floats
 
 REPLICAS = 40
 LAGS = 10

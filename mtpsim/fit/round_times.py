@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.fit.candidates import Keys
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.logs import Log
-from mtpsim.stats.moments import Floats
 
 FEW = 30  # samples below which no law is told from another
 FAR = 0.04  # distance of two distribution functions beyond which a law is no good description
@@ -30,7 +29,7 @@ class Law:
     """
 
     name: str
-    keys: Keys
+    keys: JsonDict
     log_likelihood: float
     distance: float
     cumulated: Callable[[Floats], Floats]
@@ -52,7 +51,7 @@ def fit_laws(times: Floats) -> list[Law]:
     shape = float(stats.gamma.fit(ratio, floc=0)[0])
     alpha = float(stats.pareto.fit(ratio, floc=0, fscale=ratio.min())[0])
     offset = float(ratio.min())
-    laws: dict[str, tuple[Keys, Any]] = {
+    laws: dict[str, tuple[JsonDict, Any]] = {
         "lognormal": (
             {"cv": float(np.sqrt(np.expm1(sigma**2)))},
             stats.lognorm(sigma, scale=np.exp(-(sigma**2) / 2)),
@@ -113,7 +112,7 @@ def times_of(log: Log) -> Times:
     return Times(by_depth, log.draft_time, most, fit_laws(most))
 
 
-def latency_keys(times: Times, depth: int, target: float | None) -> tuple[Keys, list[str]]:
+def latency_keys(times: Times, depth: int, target: float | None) -> tuple[JsonDict, list[str]]:
     """The section ``[latency]`` as far as a log and a stated plain step tell, and what was assumed.
 
     Args:

@@ -15,16 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
 from mtpsim.logs.files import Start
-from mtpsim.stats.moments import Floats
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
 NEEDED = ("batch", "depth", "verify")
 ALIKE = 1.05  # a model of more parameters must predict better than this to be preferred
-Keys = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Fit:
 
     """
 
-    keys: Keys
+    keys: JsonDict
     errors: dict[str, float]
     predicted: float
     worst: float
@@ -159,17 +158,17 @@ def _context(steps: Steps) -> list[Floats]:
     return [steps.batch * steps.cached] if steps.cached.any() else []
 
 
-def _linear(steps: Steps) -> Keys:
+def _linear(steps: Steps) -> JsonDict:
     columns = [np.ones(len(steps.batch)), steps.tokens, *_context(steps)]
     base, per_token, *reading = _least_squares(columns, steps.verify)
     return {"model": "linear", "base": base, "per_token": per_token, **_reading(reading)}
 
 
-def _reading(found: Sequence[float]) -> Keys:
+def _reading(found: Sequence[float]) -> JsonDict:
     return {"per_cached": found[0]} if found else {}
 
 
-def _roofline(steps: Steps) -> Keys:
+def _roofline(steps: Steps) -> JsonDict:
     """Try every split of the steps, ordered by tokens, into memory-bound and compute-bound ones."""
     order, best = np.argsort(steps.tokens, kind="stable"), (np.inf, np.zeros(3))
     for split in range(1, len(order)):
@@ -189,8 +188,8 @@ def _roofline(steps: Steps) -> Keys:
     return {"model": "roofline", "floor": floor, "per_token": per_token, **_reading(rest)}
 
 
-def _moe(experts: int, active: int) -> Callable[[Steps], Keys]:
-    def fit(steps: Steps) -> Keys:
+def _moe(experts: int, active: int) -> Callable[[Steps], JsonDict]:
+    def fit(steps: Steps) -> JsonDict:
         hit = experts * (1 - (1 - active / experts) ** steps.tokens)
         columns = [np.ones(len(hit)), hit, steps.tokens, *_context(steps)]
         base, per_expert, per_token, *reading = _least_squares(columns, steps.verify)
@@ -203,7 +202,7 @@ def _moe(experts: int, active: int) -> Callable[[Steps], Keys]:
     return fit
 
 
-def _draft(steps: Steps) -> Keys:
+def _draft(steps: Steps) -> JsonDict:
     drafted = steps.depth > 0
     if not steps.draft[drafted].any():
         return {"draft": 0.0}
@@ -214,7 +213,7 @@ def _draft(steps: Steps) -> Keys:
     return {"draft": {"base": base, "per_token": per_token}, "draft_per_request": per_request}
 
 
-def predict(keys: Keys, steps: Steps) -> Floats:
+def predict(keys: JsonDict, steps: Steps) -> Floats:
     """Ms of the steps by a fitted model."""
     times = []
     for batch, depth, cached in zip(steps.batch, steps.depth, steps.cached, strict=True):
@@ -241,7 +240,7 @@ def fit_steps(steps: Steps, experts: int = 0, active: int = 0) -> list[Fit]:
     return sorted(fits, key=lambda fit: (fit.predicted > good, len(fit.keys), fit.predicted))
 
 
-def _fitted(make: Callable[[Steps], Keys], steps: Steps) -> Fit:
+def _fitted(make: Callable[[Steps], JsonDict], steps: Steps) -> Fit:
     keys, drafting = make(steps), _draft(steps)
     count = len(steps.batch)
     left_out = [make(steps.without(row)) for row in range(count)]
@@ -261,5 +260,5 @@ def _fitted(make: Callable[[Steps], Keys], steps: Steps) -> Fit:
     )
 
 
-def _plain(keys: Keys) -> Keys:
+def _plain(keys: JsonDict) -> JsonDict:
     return {k: _plain(v) if isinstance(v, dict) else float(v) for k, v in keys.items()}

@@ -7,9 +7,8 @@ ones. Depth ``k`` runs from 0 (no drafts) to ``K``.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from mtpsim.common.arrays import Floats
 
 
 def conditional_from(rates: Floats, rates_are: str) -> Floats:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Spec
 
-Floats = npt.NDArray[np.float64]
 Definition = Literal["conditional", "survival", "pooled", "first"]
 Weighting = Literal["round-pooled", "request-mean", "every-position"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)

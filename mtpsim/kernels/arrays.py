@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from mtpsim.common.arrays import Floats
+
 Ints = npt.NDArray[np.int32]
 
 

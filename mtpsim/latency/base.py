@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, field_validator, model_validator
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Spec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

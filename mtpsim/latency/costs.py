@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.latency.base import Floats, LatencySpec
+from mtpsim.common.arrays import Floats
+from mtpsim.latency.base import LatencySpec
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

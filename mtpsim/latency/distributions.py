@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-
+from mtpsim.common.arrays import Floats
 
 STEEP = 0.08  # standard deviation of the base over the log of the factor
 

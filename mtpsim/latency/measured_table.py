@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.latency.base import Floats
 from mtpsim.latency.costs import CostModel
 from mtpsim.latency.times import Milliseconds, Times
 

@@ -15,7 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from mtpsim.common.arrays import Floats
+
 Words = npt.NDArray[np.int32]
 
 CELLS = 1 << 16  # sign, exponent and 7 bits of mantissa of a float32

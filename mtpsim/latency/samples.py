@@ -7,11 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import nearest, nearest_file
-
-Floats = npt.NDArray[np.float64]
 
 
 def read_samples(path: Path, column: str | None = None) -> Floats:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from mtpsim.latency.base import CompiledLatency, Floats, LatencySpec
+from mtpsim.common.arrays import Floats
+from mtpsim.latency.base import CompiledLatency, LatencySpec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
 from mtpsim.latency.times import Slope, Times, by_depth, describe

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Discriminator, Field, Tag
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Spec
 from mtpsim.common.text import counted
 
-Floats = npt.NDArray[np.float64]
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 
 

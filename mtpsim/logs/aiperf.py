@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtpsim.logs.entry import Entry, EntryError, Json, maybe_whole, of_request
+from mtpsim.common.arrays import JsonDict
+from mtpsim.logs.entry import Entry, EntryError, maybe_whole, of_request
 from mtpsim.logs.format import Answers, json_format
 from mtpsim.logs.vllm import NAMES
 
@@ -12,7 +13,7 @@ _NAMES = {**NAMES, "by_length": []}  # AIPerf took over vLLM's
 _MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3}
 
 
-def _metric(document: Json, name: str) -> Any:
+def _metric(document: JsonDict, name: str) -> Any:
     """A metric's value in ms, a number or a list; None where it is not there."""
     metrics = document.get("metrics")
     found = metrics.get(name) if isinstance(metrics, dict) else None
@@ -24,7 +25,7 @@ def _metric(document: Json, name: str) -> Any:
     return scale * value if type(value) in (int, float) else None
 
 
-def _record(table: Json, document: Json, answers: Answers) -> Entry:
+def _record(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     found = table["spec_decode_acceptance"]
     if not isinstance(found, dict):
         raise EntryError("'spec_decode_acceptance' is null: this answer did without drafts")
@@ -49,7 +50,7 @@ RECORDS = json_format(
 )
 
 
-def _summary(table: Json, document: Json, answers: Answers) -> Entry:
+def _summary(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     pooled: Any = table["pooled_spec_decode_acceptance_histogram"]
     if isinstance(pooled, dict) and "histogram" in pooled:
         pooled = pooled["histogram"]

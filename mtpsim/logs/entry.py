@@ -9,6 +9,7 @@ from itertools import pairwise
 from operator import gt
 from typing import Any, Literal
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 
 Unit = Literal["request", "window", "total"]
@@ -18,7 +19,6 @@ UNTOLD = 0  # draft length under which rounds stand whose own length was not rec
 MOST = 2**53  # rounds, drafts or tokens: no log counts so far
 LONGEST = 1e12  # ms, thirty years
 DIGITS = 0.006  # rates are printed with two digits and more
-Json = dict[str, Any]
 
 
 class EntryError(ValueError):
@@ -179,7 +179,7 @@ def read_error(error: ValueError) -> EntryError:
     return error if isinstance(error, EntryError) else EntryError(f"has a broken number: {error}")
 
 
-def whole(values: Json, *names: str) -> int:
+def whole(values: JsonDict, *names: str) -> int:
     """The count under the first of ``names`` that is there.
 
     Raises:
@@ -192,7 +192,7 @@ def whole(values: Json, *names: str) -> int:
     return found
 
 
-def maybe_whole(values: Json, *names: str) -> int | None:
+def maybe_whole(values: JsonDict, *names: str) -> int | None:
     """As :func:`whole`, but None where no name is there or the value is null."""
     for name in names:
         if (value := values.get(name)) is not None:
@@ -205,7 +205,7 @@ def maybe_whole(values: Json, *names: str) -> int | None:
     return None
 
 
-def maybe_number(values: Json, *names: str) -> float | None:
+def maybe_number(values: JsonDict, *names: str) -> float | None:
     """A finite number under the first of ``names`` that is there, or None."""
     for name in names:
         if (value := values.get(name)) is not None:
@@ -215,7 +215,7 @@ def maybe_number(values: Json, *names: str) -> float | None:
     return None
 
 
-def counts(values: Json, *names: str) -> Counts:
+def counts(values: JsonDict, *names: str) -> Counts:
     """A list of counts under the first of ``names`` that is there, or an empty one.
 
     A table from number to count, as JSON writes a sparse histogram, is filled up.
@@ -236,7 +236,7 @@ def counts(values: Json, *names: str) -> Counts:
     return []
 
 
-def _filled(name: str, sparse: Json) -> Counts:
+def _filled(name: str, sparse: JsonDict) -> Counts:
     for key in sparse:
         if not _small(key):
             raise EntryError(f"{name!r} has the entry {key!r}; entries are 0, 1, 2, ...")
@@ -249,7 +249,7 @@ def _small(key: str) -> bool:
     return key.isdecimal() and len(key) <= 4 and int(key) <= 1024
 
 
-def of_request(values: Json, names: Callable[[str], Iterable[str]], **more: Any) -> Entry:
+def of_request(values: JsonDict, names: Callable[[str], Iterable[str]], **more: Any) -> Entry:
     """An entry from what engines say of a request, by each engine's names of the same things.
 
     Args:
@@ -287,7 +287,7 @@ def _told_depth(drafted: int | None, rounds: int) -> int | None:
     return drafted // rounds if drafted and rounds and drafted % rounds == 0 else None
 
 
-def _histogram(values: Json, names: Callable[[str], Iterable[str]]) -> dict[int, Counts]:
+def _histogram(values: JsonDict, names: Callable[[str], Iterable[str]]) -> dict[int, Counts]:
     by_length: Any = next((values[n] for n in names("by_length") if values.get(n)), None)
     plain = counts(values, *names("histogram"))
     if by_length is None:

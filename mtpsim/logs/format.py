@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mtpsim.logs.entry import Entry, EntryError, Json
+from mtpsim.common.arrays import JsonDict
+from mtpsim.logs.entry import Entry, EntryError
 from mtpsim.logs.files import Start, Told, documents, lines
 
 RatesAre = Literal["survival", "conditional"]
@@ -60,7 +61,7 @@ class Format:
     read: Callable[[Sequence[Path], Answers, Told], Found]
 
 
-def inside(document: Any, test: Callable[[Json], bool]) -> Iterator[Json]:
+def inside(document: Any, test: Callable[[JsonDict], bool]) -> Iterator[JsonDict]:
     """Tables within a document that pass a test, outermost first; none within another."""
     if isinstance(document, dict):
         if test(document):
@@ -76,8 +77,8 @@ def json_format(
     name: str,
     engine: str,
     holds: str,
-    test: Callable[[Json], bool],
-    entry: Callable[[Json, Json, Answers], Entry],
+    test: Callable[[JsonDict], bool],
+    entry: Callable[[JsonDict, JsonDict, Answers], Entry],
 ) -> Format:
     """A format whose entries are JSON tables, alone in their document or deep within it.
 

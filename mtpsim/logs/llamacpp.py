@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, maybe_whole, read_error, whole
+from mtpsim.logs.entry import Entry, EntryError, maybe_number, maybe_whole, read_error, whole
 from mtpsim.logs.format import Answers, json_format, line_format
 from mtpsim.logs.rates import counts_of
 
 
-def _timings(table: Json, document: Json, answers: Answers) -> Entry:
+def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """A response: what is not an accepted draft came one a round."""
     tokens, accepted = whole(table, "predicted_n"), whole(table, "draft_n_accepted")
     if accepted > tokens:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import nearest
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     Entry,
     EntryError,
-    Json,
     QuestionError,
     counts,
     maybe_number,
@@ -27,7 +27,7 @@ COLUMNS = ("request", "accepted", "drafted", "seconds")
 CSV_NEEDS = ("request", "accepted")
 
 
-def _rounds(table: Json, document: Json, answers: Answers) -> Entry:
+def _rounds(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     accepted, drafted = counts(table, "accepted"), counts(table, "drafted")
     seconds = table.get("seconds")
     if not accepted:
@@ -167,7 +167,7 @@ _LENGTH = ("accept_length", "acceptance_length", "mean_acceptance_length")
 RATES = (*_SURVIVAL, *_CONDITIONAL, *_EITHER)
 
 
-def _bare(table: Json, document: Json, answers: Answers) -> Entry:
+def _bare(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Rates by position of a run; their definition by their name, by identities, or by asking."""
     name = next(name for name in RATES if name in table)
     rates = table[name]

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import UNTOLD, Counts, Entry, EntryError, QuestionError, Unit
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Level = Literal["rounds", "histogram by draft length", "histogram", "positions", "totals"]

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     UNTOLD,
     Entry,
     EntryError,
-    Json,
     maybe_number,
     maybe_whole,
     of_request,
@@ -29,7 +29,7 @@ STEPS_A_LINE = 40  # decode steps between two log lines, the engine's default
 TREE = "drafts form a tree: the depth is the longest path, and D / N says nothing of it"
 
 
-def _request(table: Json, document: Json, answers: Answers) -> Entry:
+def _request(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """A request; here "accept" counts the bonus token in, "correct" does not."""
     tokens = maybe_whole(table, "completion_tokens")
     entry = of_request(table, lambda what: _NAMES.get(what, []), tokens=tokens)
@@ -128,7 +128,7 @@ LOG = line_format(
 )
 
 
-def _steps(table: Json, document: Json, answers: Answers) -> Entry:
+def _steps(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     times = table["step_time_dict"]
     if not isinstance(times, dict) or not times:
         raise EntryError("step_time_dict has no step times")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import Entry, EntryError, Json, maybe_number, of_request
+from mtpsim.logs.entry import Entry, EntryError, maybe_number, of_request
 from mtpsim.logs.format import Answers, json_format
 
 _NAMES = {
@@ -16,7 +17,7 @@ _NAMES = {
 }
 
 
-def _choice(table: Json, document: Json, answers: Answers) -> Entry:
+def _choice(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """A choice; its tokens an iteration count iterations without drafts, too."""
     inner = table.get("speculative_decoding", table)
     if not isinstance(inner, dict):
@@ -32,7 +33,7 @@ def _choice(table: Json, document: Json, answers: Answers) -> Entry:
     return entry
 
 
-def _is_choice(table: Json) -> bool:
+def _is_choice(table: JsonDict) -> bool:
     inner = table.get("speculative_decoding")
     return "total_accepted_draft_tokens" in (inner if isinstance(inner, dict) else table)
 

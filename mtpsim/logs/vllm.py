@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     Entry,
     EntryError,
-    Json,
     QuestionError,
     maybe_number,
     maybe_whole,
@@ -153,7 +153,7 @@ def _chosen(
 
 
 def _of_counters(found: dict[tuple[str, int], float]) -> Entry:
-    values: Json = {name: value for (name, position), value in found.items() if not position}
+    values: JsonDict = {name: value for (name, position), value in found.items() if not position}
     rounds, accepted = whole(values, "drafts"), whole(values, "accepted_tokens")
     at = "accepted_tokens_per_pos"
     places = sorted(position for name, position in found if name == at)
@@ -206,7 +206,7 @@ NAMES = {
 }
 
 
-def _request(table: Json, document: Json, answers: Answers) -> Entry:
+def _request(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     usage = document.get("usage")
     tokens = maybe_whole(usage, "completion_tokens") if isinstance(usage, dict) else None
     return of_request(table, NAMES.__getitem__, tokens=tokens)
@@ -221,7 +221,7 @@ REQUESTS = json_format(
 )
 
 
-def _bench(table: Json, document: Json, answers: Answers) -> Entry:
+def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     rounds, accepted = (
         whole(table, f"spec_decode_{name}") for name in ("num_drafts", "accepted_tokens")
     )

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 WEIGHT, PRIOR, COOLDOWN, PROBE, MOST, PACE = range(6)  # in p; 1 / ms by depth from PACE on
 DEPTH, WAIT, RESTED, RATES = range(4)  # in m; [K] rates from RATES on

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting, too_deep
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting, too_deep
 
 THOMPSON, WIDTH, LEAST, MOST, PLAIN, BONUS = range(6)  # in p; sqrt(2 ln t) from BONUS on,
 TABLE = 1024  # and t^(-1/2) behind it, for so many rounds; later they are computed

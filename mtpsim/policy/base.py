@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Spec
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
 

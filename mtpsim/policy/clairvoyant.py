@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from mtpsim.policy.base import Floats, Now, PolicySpec, Setting
+from mtpsim.common.arrays import Floats
+from mtpsim.policy.base import Now, PolicySpec, Setting
 from mtpsim.policy.oracle import CAP_OR_DEPTH, STATES, learn, start
 
 __all__ = ["Clairvoyant", "choose", "learn", "start"]

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 TARGET, KEEP_RATE, KEEP_THETA, STEP, START, MOST = range(6)  # in p
 THETA, RATE = range(2)  # in m

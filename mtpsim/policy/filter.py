@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.common.arrays import Floats
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 STATES, MOST, GRID, FIRST = range(4)  # in p; then the arrays of `parameters` from FIRST on
 PREVIOUS, BELIEF = range(2)  # in m; [2, S] from BELIEF on, now and next

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting, too_deep
+from mtpsim.common.arrays import Floats
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting, too_deep
 
 
 class OneDepth(PolicySpec):

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting, too_deep
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting, too_deep
 
 DEPTH, WINDOW, LIMIT, LENGTH = range(4)  # in p
 SHUT, ROUNDS, ACCEPTED, REQUESTS, TOTAL, RING = range(6)  # in m; [WINDOW] means from RING on

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 WARM_UP, KEEP, PROBE, MOST, PACE = range(5)  # in p; 1 / ms by depth from PACE on
 ROUNDS, RESTED, RATES = range(3)  # in m; [2, K] survival rates and drafted rounds from RATES on

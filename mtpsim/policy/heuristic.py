@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.common.arrays import Floats
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 START, UP, DOWN, LEAST, MOST = range(5)  # in p
 DEPTH = 0  # in m

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.common.arrays import Floats
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 STATES, CAP_OR_DEPTH = range(2)  # in p; [K + 2, S] by depth before + 1 and state, from there on
 

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Floats, Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Now, PolicySpec, Round, Setting
 
 LIMIT, LEAST, MOST = range(3)  # in p
 

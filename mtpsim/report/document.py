@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Document = Mapping[str, Any]
+from mtpsim.common.arrays import Floats, JsonDict
 
 FIELDS = ("theory", "exact", "mean", "low", "high")
 MISSING = "-"
@@ -36,18 +34,18 @@ def numbers(values: Iterable[Any] | None) -> Floats:
     return np.array([v if known(v) else np.nan for v in values or ()], float)
 
 
-def column(point: Document, quantity: str, field: str = "mean") -> Floats:
+def column(point: JsonDict, quantity: str, field: str = "mean") -> Floats:
     """One field of a quantity at every depth of a point, ``[K + 1]``; NaN where it is missing."""
     cells = (depth.get(quantity) or {} for depth in point["depths"])
     return numbers([cell.get(field) for cell in cells])
 
 
-def greatest_depth(point: Document) -> int:
+def greatest_depth(point: JsonDict) -> int:
     """K, the deepest depth of a point."""
     return int(point["depths"][-1]["depth"])
 
 
-def best_depth(point: Document) -> int | None:
+def best_depth(point: JsonDict) -> int | None:
     """The advised depth; without advice the one of greatest speedup, None where none is known."""
     advice = point.get("advice") or {}
     if advice.get("depth") is not None:
@@ -56,7 +54,7 @@ def best_depth(point: Document) -> int | None:
     return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
 
 
-def _of_simulation(result: Document, point: Document | None, key: str, default: float) -> float:
+def _of_simulation(result: JsonDict, point: JsonDict | None, key: str, default: float) -> float:
     """A number of ``[simulation]`` at a point; ``default`` where the document doesn't say.
 
     A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
@@ -68,23 +66,23 @@ def _of_simulation(result: Document, point: Document | None, key: str, default: 
     return float(swept.get(f"simulation.{key}") or own or simulation.get(key) or default)
 
 
-def confidence(result: Document, point: Document | None = None) -> float:
+def confidence(result: JsonDict, point: JsonDict | None = None) -> float:
     """The level of the intervals of a point, or of the experiment; 0.95 where it isn't said."""
     return _of_simulation(result, point, "confidence", 0.95)
 
 
-def epsilon(result: Document, point: Document | None = None) -> float:
+def epsilon(result: JsonDict, point: JsonDict | None = None) -> float:
     """The error within which the theory holds at a point, or by the experiment."""
     return _of_simulation(result, point, "epsilon", 0.005)
 
 
-def level(result: Document, points: Iterable[Document] | None = None) -> str:
+def level(result: JsonDict, points: Iterable[JsonDict] | None = None) -> str:
     """The level of the intervals of points, of all by default: ``95 %``, ``90 % to 95 %``."""
     shown = result["points"] if points is None else points
     return _percents([confidence(result, point) for point in shown] or [confidence(result)])
 
 
-def tolerance(result: Document) -> str:
+def tolerance(result: JsonDict) -> str:
     """The errors within which the theory holds at the points: ``0.5 %``, ``0.1 % to 2 %``."""
     found = [epsilon(result, point) for point in result["points"]] or [epsilon(result)]
     return _percents(found)
@@ -96,12 +94,12 @@ def _percents(shares: Iterable[float]) -> str:
     return " to ".join(f"{100 * end:g} %" for end in dict.fromkeys([found[0], found[-1]]))
 
 
-def title(result: Document) -> str:
+def title(result: JsonDict) -> str:
     """The experiment's own title, or the empty string."""
     return str(result.get("experiment", {}).get("title") or "")
 
 
-def swept_keys(result: Document) -> list[str]:
+def swept_keys(result: JsonDict) -> list[str]:
     """Keys that any point sets, in order of first appearance."""
     return list(dict.fromkeys(key for point in result["points"] for key in point.get("set") or {}))
 
@@ -130,7 +128,7 @@ def value_text(value: Any) -> str:
     return text if len(text) <= 24 else text[:22] + "…]"
 
 
-def point_label(result: Document, point: Document) -> str:
+def point_label(result: JsonDict, point: JsonDict) -> str:
     """What tells this point from the others: ``noise.cv = 0.1, rate = 0.7``; else empty."""
     names = short_names(swept_keys(result))
     values = point.get("set") or {}
@@ -144,7 +142,7 @@ def decimals_for(half_width: float) -> int:
     return min(max(-math.floor(math.log10(half_width)), 0), MOST_DECIMALS)
 
 
-def shared_decimals(cells: Iterable[Document | None]) -> int:
+def shared_decimals(cells: Iterable[JsonDict | None]) -> int:
     """Decimals for a column of intervals: those of the narrowest one that has a width.
 
     Intervals of no width say nothing about digits; where all are so, up to 4 decimals are kept,
@@ -168,7 +166,7 @@ def fixed(value: Any, decimals: int) -> str:
     return f"{value:z,.{decimals}f}" if known(value) else MISSING
 
 
-def bracketed(cell: Document | None, decimals: int) -> str:
+def bracketed(cell: JsonDict | None, decimals: int) -> str:
     """``1.541 [1.539, 1.542]``; the number alone where the interval has no width at all."""
     if not cell or not known(cell.get("mean")):
         return MISSING
@@ -178,7 +176,7 @@ def bracketed(cell: Document | None, decimals: int) -> str:
     return f"{mean} [{fixed(cell['low'], decimals)}, {fixed(cell['high'], decimals)}]"
 
 
-def plus_minus(cell: Document | None, decimals: int) -> str:
+def plus_minus(cell: JsonDict | None, decimals: int) -> str:
     """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding."""
     if not cell or not known(cell.get("mean")):
         return MISSING
@@ -188,7 +186,7 @@ def plus_minus(cell: Document | None, decimals: int) -> str:
     return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"
 
 
-def _has_width(cell: Document) -> bool:
+def _has_width(cell: JsonDict) -> bool:
     """Whether there is an interval, and more of it than slopes by differences leave of none."""
     low, high = cell.get("low"), cell.get("high")
     if low is None or high is None or not (known(low) and known(high)):

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtpsim.report.document import FIELDS, Document, swept_keys
+from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document import FIELDS, swept_keys
 
 QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
@@ -16,16 +17,15 @@ QUANTITIES = (
 TAILS = ("request_time", "request_speed")
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 SINGLE = "break_even_rate"
-Row = dict[str, Any]
 
 
-def columns(result: Document) -> list[str]:
+def columns(result: JsonDict) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
     policy = ["policy"] if any(point.get("adaptive") for point in result["points"]) else []
     return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
 
 
-def rows(result: Document) -> list[Row]:
+def rows(result: JsonDict) -> list[JsonDict]:
     """Every number of every depth.
 
     Returns:
@@ -35,7 +35,7 @@ def rows(result: Document) -> list[Row]:
 
     """
     names = columns(result)
-    tidy: list[Row] = []
+    tidy: list[JsonDict] = []
     for number, point in enumerate(result["points"]):
         place = {"point": number, **(point.get("set") or {})}
         for depth in point["depths"]:
@@ -53,7 +53,7 @@ def rows(result: Document) -> list[Row]:
     return tidy
 
 
-def _cells(depth: Document) -> list[tuple[str, Row]]:
+def _cells(depth: JsonDict) -> list[tuple[str, JsonDict]]:
     """Quantities that this depth has, with the fields that become columns."""
     kept = (*FIELDS, "verdict")
     cells = [
@@ -67,7 +67,7 @@ def _cells(depth: Document) -> list[tuple[str, Row]]:
     return cells
 
 
-def _of_requests(found: Document) -> list[tuple[str, Row]]:
+def _of_requests(found: JsonDict) -> list[tuple[str, JsonDict]]:
     """Quantiles of single requests of a depth or a policy, under names of their own."""
     return [
         (f"{name}_{share}", dict(cell))
@@ -76,7 +76,7 @@ def _of_requests(found: Document) -> list[tuple[str, Row]]:
     ]
 
 
-def write_csv(result: Document, path: Path | str) -> Path:
+def write_csv(result: JsonDict, path: Path | str) -> Path:
     """Write :func:`rows` as CSV with a header; None is an empty cell, a list is JSON.
 
     Numbers are written so that reading them back gives the same floats.

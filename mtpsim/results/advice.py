@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import Choice
 
 StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.latency import CostModel
-from mtpsim.results.point_data import Document, PointData, number
+from mtpsim.results.point_data import PointData, number
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.moments import Floats
 
 KEY = "latency.batch"
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
 LOOKS = 512  # batches looked at for the schedule; where the depth changes, all between are
 
 
-def by_batch(points: list[PointData]) -> list[Document]:
+def by_batch(points: list[PointData]) -> list[JsonDict]:
     """A document for each group of points that differ in nothing but the batch."""
     return [_document(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
 
@@ -74,7 +74,7 @@ class _Curves:
         return int(np.argmax(self.at(batch)))
 
 
-def _document(group: list[PointData]) -> Document:
+def _document(group: list[PointData]) -> JsonDict:
     curves = _Curves(group)
     swept = [_batch(point) for point in group]
     batches = np.geomspace(min(swept), max(swept), GRID)
@@ -87,10 +87,10 @@ def _document(group: list[PointData]) -> Document:
     }
 
 
-def _turns(curves: _Curves, batches: Floats) -> list[Document]:
+def _turns(curves: _Curves, batches: Floats) -> list[JsonDict]:
     """Batches at which drafting stops to pay, or starts to, each with its interval."""
     gains = np.array([curves.gain(batch, "mean") for batch in batches])
-    found: list[Document] = []
+    found: list[JsonDict] = []
     for i in np.flatnonzero((gains[:-1] > 0) != (gains[1:] > 0)):
         off = bool(gains[i] > 0)
         ends = [_crossing(curves, batches, int(i), off, end) for end in ("mean", "low", "high")]
@@ -112,7 +112,7 @@ def _crossing(curves: _Curves, batches: Floats, near: int, off: bool, end: str) 
     return number(root)
 
 
-def _schedule(curves: _Curves, first: int, last: int) -> Iterator[Document]:
+def _schedule(curves: _Curves, first: int, last: int) -> Iterator[JsonDict]:
     """The fastest depth by whole batches: ``from`` .. ``to``, all included."""
     if first > last:  # no whole batch between the swept ones
         return

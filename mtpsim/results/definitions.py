@@ -7,15 +7,16 @@ from itertools import product
 import numpy as np
 
 from mtpsim.acceptance import Recording
+from mtpsim.common.arrays import JsonDict
 from mtpsim.exact.chain_solver import CountMoments, count_moments
 from mtpsim.formula.rate_definitions import DEFINITIONS, WEIGHTINGS, Weighting
-from mtpsim.results.point_data import POSITIVE, SHARE, Document, PointData, interval, intervals
+from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, intervals
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import MOST_ROUNDS
 from mtpsim.stats.estimators import ClosedFormPredictor
 
 
-def trial(measured: PointData) -> Document:
+def trial(measured: PointData) -> JsonDict:
     """Every definition and weighting, plugged into the closed form at every depth."""
     chosen, times = measured.theory, measured.theory.times
     rows = [
@@ -44,15 +45,15 @@ def _same(theory: ClosedFormPredictor, chosen: ClosedFormPredictor, measured: Po
     return (theory.definition, theory.weighting) == (chosen.definition, weighting)
 
 
-def _row(measured: PointData, theory: ClosedFormPredictor, chosen: bool) -> Document:
+def _row(measured: PointData, theory: ClosedFormPredictor, chosen: bool) -> JsonDict:
     stated = theory.rates is not None
     errors = {
         "accept_length_error": measured.estimates(theory.length_error),
         "speedup_error": measured.estimates(theory.error),
     }
-    depths: list[Document] = []
+    depths: list[JsonDict] = []
     for k in range(1, measured.layout.depth + 1):
-        entry: Document = {"depth": k}
+        entry: JsonDict = {"depth": k}
         for name, found in errors.items():
             entry[name] = {**interval(found, k), "verdict": measured.error(found, k).verdict}
         depths.append(entry)
@@ -65,13 +66,13 @@ def _row(measured: PointData, theory: ClosedFormPredictor, chosen: bool) -> Docu
     }
 
 
-def diagnostics(measured: PointData) -> Document:
+def diagnostics(measured: PointData) -> JsonDict:
     """How far rounds are from independent, and how rates move with position and depth."""
     layout, found, exact = measured.layout, measured.dependence, _exact_counts(measured)
     effect = measured.estimates(estimate.design_effect)
     spread = bool(np.isfinite(effect.values[0]) and effect.values[0] > 0)
     rising = measured.estimates(estimate.survivorship)
-    document: Document = {
+    document: JsonDict = {
         "measured_at": layout.measured_at,
         "design_effect": None,
         "too_narrow": None,
@@ -110,10 +111,10 @@ def _exact_counts(measured: PointData) -> CountMoments | None:
     return count_moments(measured.source, measured.layout.measured_at, rounds)
 
 
-def _roots(squares: Document) -> Document:
+def _roots(squares: JsonDict) -> JsonDict:
     return {name: value**0.5 for name, value in squares.items()}
 
 
-def _rates_at(measured: PointData, depth: int) -> Document:
+def _rates_at(measured: PointData, depth: int) -> JsonDict:
     found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
     return {"depth": depth, **intervals(found, SHARE)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import counted
 from mtpsim.exact import chain_solver as exact
 from mtpsim.exact.chain_solver import Exact
@@ -19,7 +20,6 @@ from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     COCHRAN,
     POSITIVE,
-    Document,
     PointData,
     Span,
     interval,
@@ -32,7 +32,6 @@ from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import factors
 from mtpsim.stats.equivalence import holm_verdicts
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import choose, log_of
 
 if TYPE_CHECKING:
@@ -53,13 +52,13 @@ class Result:
 
     """
 
-    document: Document
+    document: JsonDict
     round_times: Sequence[list[Floats]] = field(default=(), repr=False)
 
     @property
-    def points(self) -> list[Document]:
+    def points(self) -> list[JsonDict]:
         """The documents of the points, one without a sweep."""
-        points: list[Document] = self.document["points"]
+        points: list[JsonDict] = self.document["points"]
         return points
 
     @property
@@ -67,7 +66,7 @@ class Result:
         """The advice for the first point, a sentence or two."""
         return str(self.points[0]["advice"]["sentence"])
 
-    def rows(self) -> list[Document]:
+    def rows(self) -> list[JsonDict]:
         """Tidy rows: one a point, depth and quantity, as in ``result.csv``."""
         from mtpsim.report.rows import rows
 
@@ -138,7 +137,7 @@ class Result:
 
 def _against(
     theory: Floats, exact: Floats, estimates: Estimates, index: int, within: Span = POSITIVE
-) -> Document:
+) -> JsonDict:
     return {
         "theory": number(theory[index]),
         "exact": number(exact[index]),
@@ -146,7 +145,7 @@ def _against(
     }
 
 
-def documents(points: list[PointData]) -> list[Document]:
+def documents(points: list[PointData]) -> list[JsonDict]:
     """The documents of all points of a run; verdicts of a sweep are judged together."""
     found = [_document(measured) for measured in points]
     cells, errors = [], []
@@ -167,7 +166,7 @@ def documents(points: list[PointData]) -> list[Document]:
     return found
 
 
-def _document(measured: PointData) -> Document:
+def _document(measured: PointData) -> JsonDict:
     """The document of one point; every number that is reported of it."""
     layout, simulation = measured.layout, measured.experiment.simulation
     solved = measured.solved
@@ -222,7 +221,7 @@ def _document(measured: PointData) -> Document:
 
 def _depths(
     measured: PointData, solved: list[Exact], rates_used: Floats, steps: Steps
-) -> list[Document]:
+) -> list[JsonDict]:
     times = measured.theory.times
     exact_length = np.array([s.accept_length for s in solved])
     exact_time = times * np.array([s.slow_rounds / s.rounds for s in solved])
@@ -238,9 +237,9 @@ def _depths(
         measured.sharp(partial(function, verify=mean_times[0], draft=mean_times[1]))
         for function in (estimate.break_even_verify, estimate.break_even_draft)
     ]
-    documents: list[Document] = []
+    documents: list[JsonDict] = []
     for k in range(len(times)):
-        document: Document = {
+        document: JsonDict = {
             "depth": k,
             "accept_length": _against(
                 *(theory.accept_length(rates_used), exact_length, length, k), within=(1, k + 1)
@@ -272,7 +271,7 @@ def _depths(
     return documents
 
 
-def _variance(measured: PointData) -> Document:
+def _variance(measured: PointData) -> JsonDict:
     """What the ways to less variance gain, step by step."""
     shared, controls = factors(measured.tally, measured.controls, measured.layout)
     return {
@@ -282,7 +281,7 @@ def _variance(measured: PointData) -> Document:
     }
 
 
-def _at(allowed: Estimates, depth: int) -> Document:
+def _at(allowed: Estimates, depth: int) -> JsonDict:
     """The time at which the step to ``depth`` stops paying, and its interval."""
     found = interval(allowed, depth - 1)
     return {"at": found["mean"], "low": found["low"], "high": found["high"]}
@@ -309,7 +308,7 @@ def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
     return np.where(alike, on_paper, needed), np.where(alike, stated, rates)
 
 
-def _accepted(measured: PointData, solved: Exact, rates_used: Floats) -> Document:
+def _accepted(measured: PointData, solved: Exact, rates_used: Floats) -> JsonDict:
     counts = measured.estimates(estimate.exactly_accepted)
     reach = np.concatenate([[1.0], theory.survival(rates_used), [0.0]])
     return {

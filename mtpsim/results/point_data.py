@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Source
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.policy_player import Log
@@ -23,7 +24,7 @@ from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
 from mtpsim.stats.equivalence import RelativeError
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
 
-Document = dict[str, Any]
 Span = tuple[float, float]
 
 
@@ -160,7 +160,7 @@ POSITIVE: Span = (0.0, np.inf)
 SHARE: Span = (0.0, 1.0)
 
 
-def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Document:
+def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> JsonDict:
     """An estimate and its interval, which ends where the quantity can't go on: ``within``.
 
     Of few requests an interval may be wider than that. Cut, it holds the truth as often.
@@ -172,7 +172,7 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Docume
     }
 
 
-def intervals(estimates: Estimates, within: Span = ANY) -> Document:
+def intervals(estimates: Estimates, within: Span = ANY) -> JsonDict:
     """Several estimates and their intervals, a list each."""
     return {
         "mean": [number(v) for v in np.clip(estimates.values, *within)],
@@ -181,7 +181,7 @@ def intervals(estimates: Estimates, within: Span = ANY) -> Document:
     }
 
 
-def of_requests(tails: Tails) -> list[Document]:
+def of_requests(tails: Tails) -> list[JsonDict]:
     """``request_time`` and ``request_speed`` by depth or policy: quantiles and their intervals."""
     return [
         {"request_time": _quantiles(time), "request_speed": _quantiles(speed)}
@@ -189,7 +189,7 @@ def of_requests(tails: Tails) -> list[Document]:
     ]
 
 
-def _quantiles(cells: Floats) -> Document:
+def _quantiles(cells: Floats) -> JsonDict:
     """By share of the requests; ``cells`` ``[SHARES, 3]``."""
     return {
         f"p{100 * share:g}": dict(zip(("mean", "low", "high"), map(number, cell), strict=True))

@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.acceptance import Recording
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
-from mtpsim.results.point_data import POSITIVE, Document, PointData, interval, of_requests
+from mtpsim.results.point_data import POSITIVE, PointData, interval, of_requests
 from mtpsim.results.policy_reaction import Learning, learning
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import against_one, log_of
 
 SHOWN = 150  # rounds of the request that is shown
@@ -23,7 +23,7 @@ Verdict = Literal["faster", "slower", "open"]
 ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
 
 
-def adaptive(measured: PointData, best: int) -> Document | None:
+def adaptive(measured: PointData, best: int) -> JsonDict | None:
     """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
     policy_set = measured.plan.policy_set
     if policy_set is None or measured.log is None or measured.policy_tails is None:
@@ -130,14 +130,14 @@ def _ease(measured: PointData) -> Floats | None:
     return np.asarray(source.survival.sum(1))
 
 
-def _learning(log: Log, ease: Floats | None) -> Document | None:
+def _learning(log: Log, ease: Floats | None) -> JsonDict | None:
     if ease is None:
         return None
     easier, harder = learning(log, ease)
     return {"easier": _curve(easier), "harder": _curve(harder)}
 
 
-def _curve(found: Learning | None) -> Document | None:
+def _curve(found: Learning | None) -> JsonDict | None:
     if found is None:
         return None
     return {
@@ -150,7 +150,7 @@ def _curve(found: Learning | None) -> Document | None:
 
 def _timeline(
     measured: PointData, policy_set: PolicySet, log: Log, ease: Floats | None
-) -> Document:
+) -> JsonDict:
     """The request, of the first few, whose states change as often as is usual."""
     state = log[0, :LOOKED_AT, :SHOWN, 2]
     changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)

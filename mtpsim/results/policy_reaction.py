@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import Log
-from mtpsim.stats.moments import Floats
 
 BEFORE, AFTER = 5, 60  # rounds of a curve around a change
 FEWEST = 30  # changes that a point of the curve rests on

@@ -9,9 +9,9 @@ from typing import overload
 import numpy as np
 
 from mtpsim.acceptance import Recording
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.exact.chain_solver import solve
-from mtpsim.stats.moments import Floats
 
 SAMPLE = 20_000
 

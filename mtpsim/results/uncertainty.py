@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.config.experiment import Experiment
-from mtpsim.results.point_data import Document
-from mtpsim.stats.moments import Floats
 from mtpsim.stats.selection import choose, log_of
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
 
 
-def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Document | None:
+def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> JsonDict | None:
     """The document of uncertain inputs; None where all inputs are certain."""
     if outcomes is None or not outcomes.draws:
         return None
@@ -50,13 +49,13 @@ def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Doc
     }
 
 
-def intervals(found: Document | None) -> list[tuple[float, float]]:
+def intervals(found: JsonDict | None) -> list[tuple[float, float]]:
     """Of the speedup by depth, over uncertain inputs; none where all inputs are certain."""
     gains = [depth["speedup"] for depth in found["depths"]] if found else []
     return [(gain["low"], gain["high"]) for gain in gains]
 
 
-def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[Document]:
+def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[JsonDict]:
     """What each input does by itself, the one that is worth most to measure first.
 
     None is worth more than all: a regression of few draws on many numbers can say otherwise.
@@ -97,7 +96,7 @@ def _perfect(speedups: Floats, known: Floats) -> float:
     return float(max(gain, 0.0) / speedups.mean(0).max())
 
 
-def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> Document | None:
+def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> JsonDict | None:
     """The depth that loses least in its worst scenario; None where none are declared."""
     if outcomes is None or not outcomes.scenarios:
         return None

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import to_toml
 from mtpsim.engine.blocks import BlockRange
 from mtpsim.results.document import Result
-from mtpsim.results.point_data import Document
 from mtpsim.stats.moments import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
@@ -59,7 +59,7 @@ class Tallies:
         found = set()
         for line in text.splitlines():
             try:
-                entry: Document = json.loads(line)
+                entry: JsonDict = json.loads(line)
                 key = str(entry["point"]), int(entry["seed"])
                 stretch = _stretch(entry)
             except BROKEN:
@@ -126,7 +126,7 @@ def _text(path: Path) -> str:
         raise InputError([Problem(str(path), "", None, message)]) from None
 
 
-def _stretch(entry: Document) -> BlockRange:
+def _stretch(entry: JsonDict) -> BlockRange:
     if entry["check"] != _check(entry):
         raise ValueError("the record is not as it was written")
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
@@ -135,14 +135,14 @@ def _stretch(entry: Document) -> BlockRange:
     return BlockRange(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
 
 
-def _check(entry: Document) -> int:
+def _check(entry: JsonDict) -> int:
     """A checksum of the numbers: a wrong digit would be believed, else."""
     numbers = {name: entry[name] for name in NUMBERS}
     return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
 
 
 def _line(key: Key, stretch: BlockRange) -> str:
-    entry: Document = {
+    entry: JsonDict = {
         **dict(zip(("point", "seed"), key, strict=True)),
         **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},
         "mean": stretch.tally.mean.tolist(),
@@ -151,13 +151,13 @@ def _line(key: Key, stretch: BlockRange) -> str:
     return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
 
 
-def to_json(document: Document) -> str:
+def to_json(document: JsonDict) -> str:
     """The result document as JSON text, sealed; NaN and infinity can't occur in it."""
     sealed = document if "check" in document else {**document, "check": _seal(document)}
     return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _seal(document: Document) -> int:
+def _seal(document: JsonDict) -> int:
     """A checksum of all that a document says."""
     told = {name: value for name, value in document.items() if name != "check"}
     return zlib.crc32(json.dumps(told, allow_nan=False).encode())
@@ -248,7 +248,7 @@ def experiment_of(folder: Path) -> Experiment:
     return load(folder / EXPERIMENT)
 
 
-def finished(folder: Path) -> Document | None:
+def finished(folder: Path) -> JsonDict | None:
     """The document of the run in ``folder``, or None where there is none.
 
     Raises:
@@ -260,7 +260,7 @@ def finished(folder: Path) -> Document | None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        document: Document = json.loads(text, parse_constant=_refuse)
+        document: JsonDict = json.loads(text, parse_constant=_refuse)
         for name, kind in PARTS.items():
             if not isinstance(document[name], kind):
                 raise TypeError(f"{name} is wrong")
@@ -273,12 +273,12 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def untouched(document: Document) -> bool:
+def untouched(document: JsonDict) -> bool:
     """Whether a document is as a run wrote it; those of versions that had no seal are not known."""
     return bool(document.get("check") == _seal(document))
 
 
-def edited(document: Document) -> bool:
+def edited(document: JsonDict) -> bool:
     """Whether a document has a seal that does not fit it."""
     return "check" in document and not untouched(document)
 
@@ -290,7 +290,7 @@ def _no_result(path: Path, error: Exception) -> InputError:
 
 
 @contextmanager
-def as_written(folder: Path, document: Document) -> Iterator[None]:
+def as_written(folder: Path, document: JsonDict) -> Iterator[None]:
     """Use a document that :func:`finished` gave: some part deep in it may have been changed.
 
     Raises:

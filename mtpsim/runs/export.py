@@ -13,9 +13,9 @@ from operator import mul
 from pathlib import Path
 from typing import Any
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest
 from mtpsim.config.sweep import parse_value
-from mtpsim.results.point_data import Document
 from mtpsim.runs.directory import as_written, finished
 
 
@@ -53,11 +53,11 @@ def _pair(text: str) -> tuple[str, Any]:
     return key.strip(), parse_value(value)
 
 
-def _fits(entry: Document, chosen: Document) -> bool:
+def _fits(entry: JsonDict, chosen: JsonDict) -> bool:
     return all(entry["set"].get(key) == value for key, value in chosen.items())
 
 
-def _one(entries: list[Document], chosen: Document, what: str) -> Document:
+def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
     found = [entry for entry in entries if _fits(entry, chosen)]
     if len(found) == 1:
         return found[0]
@@ -68,18 +68,18 @@ def _one(entries: list[Document], chosen: Document, what: str) -> Document:
     raise _wrong("--set", f"{len(found)} {what} fit; choose one of: {known or 'the only one'}")
 
 
-def _schedule(document: Document, chosen: Document) -> list[Document]:
-    groups: list[Document] = document.get("by_batch") or []
+def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:
+    groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
         raise _wrong("--to", f"needs a run whose sweep goes over `latency.batch`: {_how(document)}")
-    schedule: list[Document] = _one(groups, chosen, "groups of batches")["schedule"]
+    schedule: list[JsonDict] = _one(groups, chosen, "groups of batches")["schedule"]
     first = schedule[0]["from"] if schedule else "no whole number"
     if first != 1:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
     return schedule
 
 
-def _how(document: Document) -> str:
+def _how(document: JsonDict) -> str:
     """How to make of an experiment one that is swept over the batch."""
     sweep = 'add `[sweep]` with `"latency.batch" = [1, 16, 64, 256]`, from 1 to the greatest batch'
     again = "to the experiment, and run it again"
@@ -88,7 +88,7 @@ def _how(document: Document) -> str:
     return f"give [latency] a cost model, which `mtpsim fit` makes of step times; {sweep}, {again}"
 
 
-def _depth_and_survival(document: Document, chosen: Document) -> tuple[int, list[float]]:
+def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) as it is at that depth."""
     point = _one(document["points"], chosen, "points")
     depth = int(point["advice"]["depth"])
@@ -98,11 +98,11 @@ def _depth_and_survival(document: Document, chosen: Document) -> tuple[int, list
     return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
 
 
-def _json(value: Document) -> str:
+def _json(value: JsonDict) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def vllm_schedule(document: Document, chosen: Document) -> str:
+def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
     """Depth by ranges of the batch, both ends included."""
     schedule = _schedule(document, chosen)
     ranges = [[entry["from"], entry["to"], entry["depth"]] for entry in schedule]
@@ -116,7 +116,7 @@ def vllm_schedule(document: Document, chosen: Document) -> str:
     return _json({"speculative_config": config})
 
 
-def vllm_synthetic(document: Document, chosen: Document) -> str:
+def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
     """Survival rates for acceptance without a draft that earns it."""
     depth, survival = _depth_and_survival(document, chosen)
     config = {
@@ -127,7 +127,7 @@ def vllm_synthetic(document: Document, chosen: Document) -> str:
     return _json({"speculative_config": config})
 
 
-def sglang(document: Document, chosen: Document) -> str:
+def sglang(document: JsonDict, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth."""
     depth, _ = _depth_and_survival(document, chosen)
     return (
@@ -136,7 +136,7 @@ def sglang(document: Document, chosen: Document) -> str:
     )
 
 
-def trtllm(document: Document, chosen: Document) -> str:
+def trtllm(document: JsonDict, chosen: JsonDict) -> str:
     """YAML: up to which batch drafts have which length; above the last one there are none."""
     schedule = _schedule(document, chosen)
     beyond = f"  # above {schedule[-1]['to']}, where the sweep ends, the engine drafts nothing"
@@ -151,7 +151,7 @@ def trtllm(document: Document, chosen: Document) -> str:
     return "\n".join([*head, *lines, *unknown]) + "\n"
 
 
-FORMATS: dict[str, Callable[[Document, Document], str]] = {
+FORMATS: dict[str, Callable[[JsonDict, JsonDict], str]] = {
     "vllm-schedule": vllm_schedule,
     "vllm-synthetic": vllm_synthetic,
     "sglang": sglang,

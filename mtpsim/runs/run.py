@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from importlib.metadata import version
 
 from mtpsim import __version__
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
@@ -22,7 +23,7 @@ from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, documents
-from mtpsim.results.point_data import Document, PointData
+from mtpsim.results.point_data import PointData
 from mtpsim.results.round_times import RoundTimes
 from mtpsim.runs.point_run import Nowhere, PointJob, Saved
 
@@ -116,7 +117,7 @@ class Started:
         self._began = time.monotonic()
         self._at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
-    def provenance(self, executor: str) -> Document:
+    def provenance(self, executor: str) -> JsonDict:
         """What a reader needs to run it again; the clock may jump, the duration does not."""
         return {
             "hash": content_hash(self._experiment),
@@ -136,7 +137,7 @@ class Started:
 def result_of(
     experiment: Experiment,
     measured: list[PointData],
-    provenance: Document,
+    provenance: JsonDict,
     points: int,
     failures: list[str],
 ) -> Result:

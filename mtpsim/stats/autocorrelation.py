@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mtpsim.common.arrays import Floats
 from mtpsim.stats.estimators import Estimates, delta_method
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
 MOST_ENTRIES = 400_000  # rounds recorded of a point

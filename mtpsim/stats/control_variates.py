@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import Source
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 Factors = list[float | None]
 DUST = 1e-24  # relative variance that is rounding

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.formula.rate_definitions import Definition, Weighting, plug_in
 from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.stats.moments import Floats, Tally
+from mtpsim.stats.moments import Tally
 
 STEP = 1e-5  # of the central difference, relative: slopes are right to about 1e-10
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Floats
 
 DRAWS = 20_000  # of the joint normal law of the estimates; fixed seed: the same advice each time
 CERTAIN = 1e-12  # a difference with a smaller error has no noise at all

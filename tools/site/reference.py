@@ -11,11 +11,11 @@ from typing import Any
 import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.cli.main import _parser
+from mtpsim.common.arrays import JsonDict
 from mtpsim.config.experiment import Experiment
 from mtpsim.latency import COSTS
 from mtpsim.policy import RULES
 
-Json = dict[str, Any]
 NAMING = {"model", "rule", "distribution"}  # these say which section it is
 TABLE = "| key | type | default | meaning |\n|---|---|---|---|\n"
 HEAD = """# Every key of experiment.toml
@@ -56,7 +56,7 @@ def table(model: type[Any], hidden: frozenset[str] = frozenset()) -> str:
     return TABLE + "".join(rows) if rows else "It has no keys of its own.\n"
 
 
-def _row(key: str, prop: Json, defs: Json, required: bool) -> str:
+def _row(key: str, prop: JsonDict, defs: JsonDict, required: bool) -> str:
     default = "**required**" if required else _value(prop.get("default"))
     meaning = prop.get("description", "")
     cells = (f"`{key}`", kind(prop, defs), default, meaning)
@@ -69,7 +69,7 @@ def _value(value: Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def kind(prop: Json, defs: Json) -> str:
+def kind(prop: JsonDict, defs: JsonDict) -> str:
     """What may be given, in words."""
     if "$ref" in prop:
         name = prop["$ref"].rsplit("/", 1)[-1]
@@ -107,7 +107,7 @@ def _named(name: str) -> str:
     return "policy" if name in {rule.__name__ for rule in RULES.values()} else ""
 
 
-def _bounds(prop: Json) -> str:
+def _bounds(prop: JsonDict) -> str:
     """``from 0 below 1``."""
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
     words["exclusiveMaximum"] = "below"
@@ -120,7 +120,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
-def _length(prop: Json) -> str:
+def _length(prop: JsonDict) -> str:
     low, high = prop.get("minItems"), prop.get("maxItems")
     if low and low == high:
         return f", {low} of them"

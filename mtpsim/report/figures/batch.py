@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import Document, column, known
+from mtpsim.report.document import column, known
 from mtpsim.report.figures.speedup import Y_NAME
 from mtpsim.report.figures.style import (
     GREY,
@@ -30,7 +31,7 @@ from mtpsim.report.tables.batch_text import group_label, turn_text
 KEY = "latency.batch"
 
 
-def batch_figure(result: Document) -> Figure:
+def batch_figure(result: JsonDict) -> Figure:
     """Draw every group of points that differ in the batch, a panel each."""
     groups = result["by_batch"][:MOST_PANELS]
     what = "markers simulated, lines by the cost model"
@@ -50,7 +51,7 @@ def batch_figure(result: Document) -> Figure:
     return frame.figure
 
 
-def _heading(groups: list[Document]) -> str:
+def _heading(groups: list[JsonDict]) -> str:
     if len(groups) == 1 and groups[0]["turns"]:
         return turn_text(groups[0]["turns"][-1])
     turned = [group for group in groups if group["turns"]]
@@ -60,15 +61,15 @@ def _heading(groups: list[Document]) -> str:
     return f"{turn_text(turned[0]['turns'][-1])} ({group_label(turned[0])})"
 
 
-def _points_of(result: Document, group: Document) -> list[Document]:
-    def fits(point: Document) -> bool:
+def _points_of(result: JsonDict, group: JsonDict) -> list[JsonDict]:
+    def fits(point: JsonDict) -> bool:
         others = {key: value for key, value in point["set"].items() if key != KEY}
         return KEY in point["set"] and bool(others == group["set"])
 
     return [point for point in result["points"] if fits(point)]
 
 
-def _draw(axes: Axes, group: Document, points: list[Document]) -> None:
+def _draw(axes: Axes, group: JsonDict, points: list[JsonDict]) -> None:
     batches = np.array(group["curves"]["batch"])
     swept = np.array([float(point["set"][KEY]) for point in points])
     axes.set_xscale("log", base=2)
@@ -103,7 +104,7 @@ def _color(depth: int) -> str:
     return LINES[(depth - 1) % len(LINES)] if depth else GREY
 
 
-def _label(axes: Axes, group: Document) -> None:
+def _label(axes: Axes, group: JsonDict) -> None:
     label_ends(
         axes,
         [

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.fit.model import Fitted
 from mtpsim.fit.replicas import LAGS, Features
 from mtpsim.fit.round_times import Times
-from mtpsim.report.document import Floats
 from mtpsim.report.figures.style import GREY, INK, LINES, MARKER, Frame, panel_title, write
 
 SHOWN = 4  # models drawn: the chosen one, then the best of each other kind

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
-from mtpsim.report.document import Floats
+from mtpsim.common.arrays import Floats
 from mtpsim.report.figures.style import width_of
 
 SHARES = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtr, stdtrit
 
 from mtpsim.benchmark.power import Planned, Question
-from mtpsim.report.document import Floats
+from mtpsim.common.arrays import Floats
 from mtpsim.report.figures.style import BLUE, GREY, INK, MARKER, VERMILION, Frame, panel_title
 
 NAMES = {False: ("independent requests", VERMILION), True: ("same prompts (paired)", BLUE)}

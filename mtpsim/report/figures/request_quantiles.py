@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.report.document import Document, Floats, best_depth, numbers
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.report.document import best_depth, numbers
 from mtpsim.report.figures.style import (
     BLUE,
     INK,
@@ -25,7 +26,7 @@ from mtpsim.report.figures.style import (
 BAR, SIZE, GAP = 7.0, 9.0, 9.0  # points: width of a bar, of letters, from a dot to its number
 
 
-def requests_figure(result: Document) -> Figure:
+def requests_figure(result: JsonDict) -> Figure:
     """Draw the quantiles of a request's tokens a second by depth."""
     chosen, remark = some_points(result)
     subtitle = subtitle_of(result, "tokens a second of single requests")
@@ -45,19 +46,19 @@ def requests_figure(result: Document) -> Figure:
     return frame.figure
 
 
-def _length(result: Document) -> str:
+def _length(result: JsonDict) -> str:
     """Which length the quantiles are of, in words."""
     if result.get("experiment", {}).get("simulation", {}).get("as_recorded"):
         return ", each as long as it was recorded"
     return " of the length simulated: longer ones would differ less"
 
 
-def _quantile(point: Document, share: str) -> Floats:
+def _quantile(point: JsonDict, share: str) -> Floats:
     cells = [(depth.get("request_speed") or {}).get(share) or {} for depth in point["depths"]]
     return numbers([cell.get("mean") for cell in cells])
 
 
-def _draw(axes: Axes, point: Document) -> None:
+def _draw(axes: Axes, point: JsonDict) -> None:
     depths = np.arange(len(point["depths"]))
     for low, high, width in (("p1", "p99", 1.6), ("p5", "p95", BAR)):
         axes.vlines(depths, _quantile(point, low), _quantile(point, high), BLUE, linewidth=width)
@@ -75,7 +76,7 @@ def _make_room(panels: list[Axes]) -> None:
         axes.set_ylim(low - room, high + 2 * room)
 
 
-def _label(axes: Axes, point: Document) -> None:
+def _label(axes: Axes, point: JsonDict) -> None:
     """Write the medians beside their dots, else above the bars, else that of the best depth."""
     middle, tops = _quantile(point, "p50"), _quantile(point, "p99")
     texts = [f"{value:.3g}" for value in middle]
@@ -94,7 +95,7 @@ def _label(axes: Axes, point: Document) -> None:
             )
 
 
-def _heading(result: Document) -> str:
+def _heading(result: JsonDict) -> str:
     points = result["points"]
     slower = [share for share in map(_slower, points) if np.isfinite(share)]
     if not slower:
@@ -112,7 +113,7 @@ def _heading(result: Document) -> str:
     return f"At depth {best}, 1 % of requests go {100 * slower[0]:.0f} % slower than the median"
 
 
-def _slower(point: Document) -> float:
+def _slower(point: JsonDict) -> float:
     """The share by which the fastest of the slowest 1 % of requests is behind the median."""
     best = best_depth(point) or 0
     return float(1 - _quantile(point, "p1")[best] / _quantile(point, "p50")[best])

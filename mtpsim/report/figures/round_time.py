@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.report.document import Document, Floats, best_depth, column, fixed
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.report.document import best_depth, column, fixed
 from mtpsim.report.figures.style import (
     BLUE,
     INK,
@@ -34,7 +35,7 @@ CONSTANT = 1e-9
 """Relative range of a sample below which the time counts as constant."""
 
 
-def latency_figure(result: Document, round_times: RoundTimes) -> Figure:
+def latency_figure(result: JsonDict, round_times: RoundTimes) -> Figure:
     """Draw the distribution of the round time at each depth.
 
     Args:
@@ -65,7 +66,7 @@ def latency_figure(result: Document, round_times: RoundTimes) -> Figure:
     return frame.figure
 
 
-def _heading(points: list[Document]) -> str:
+def _heading(points: list[JsonDict]) -> str:
     """Compare the mean round time at the greatest depth with a plain step."""
     times = [column(point, "round_time") for point in points]
     times = [t for t in times if np.isfinite(t[[0, -1]]).all()]
@@ -97,7 +98,7 @@ def _shown(samples: Sequence[Floats | Sequence[float]]) -> list[int]:
 
 def _draw_ridges(
     axes: Axes,
-    point: Document,
+    point: JsonDict,
     samples: Sequence[Floats | Sequence[float]],
     limits: tuple[float, float],
     alone: bool,

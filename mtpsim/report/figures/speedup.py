@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from mtpsim.report.document import Document, Floats, best_depth, column
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.report.document import best_depth, column
 from mtpsim.report.figures.label_placement import ABOVE, AROUND, BELOW, Room
 from mtpsim.report.figures.style import (
     BLUE,
@@ -42,7 +43,7 @@ MOST_VALUES = 9
 Y_NAME = "speedup over plain decoding (x)"
 
 
-def speedup_figure(result: Document) -> Figure:
+def speedup_figure(result: JsonDict) -> Figure:
     """Draw speedup by depth with its intervals, over the closed form and the exact solution.
 
     Up to six points of a sweep are lines of one figure; more are drawn against what was swept.
@@ -57,7 +58,7 @@ def speedup_figure(result: Document) -> Figure:
     return many_points(result)
 
 
-def speedup_heading(point: Document) -> str:
+def speedup_heading(point: JsonDict) -> str:
     """State which depth is the fastest, and whether that is sure."""
     best = best_depth(point)
     if best is None:
@@ -72,7 +73,7 @@ def speedup_heading(point: Document) -> str:
     return f"Depth {best} is fastest: {speed}"
 
 
-def _one_point(result: Document) -> Figure:
+def _one_point(result: JsonDict) -> Figure:
     point = result["points"][0]
     frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), right=1.35)
     axes = frame.axes[0]
@@ -99,7 +100,7 @@ def _one_point(result: Document) -> Figure:
     return frame.figure
 
 
-def draw_simulated(axes: Axes, point: Document, color: str) -> tuple[Floats, Floats]:
+def draw_simulated(axes: Axes, point: JsonDict, color: str) -> tuple[Floats, Floats]:
     """Draw simulated speedups as markers with error bars; give their means and arms."""
     mean = column(point, "speedup")
     arms = error_arms(mean, column(point, "speedup", "low"), column(point, "speedup", "high"))
@@ -121,7 +122,7 @@ def _baseline(axes: Axes) -> None:
     axes.axhline(1, color=GREY, linewidth=1, zorder=1)
 
 
-def _ring(axes: Axes, point: Document, mean: Floats, color: str) -> None:
+def _ring(axes: Axes, point: JsonDict, mean: Floats, color: str) -> None:
     """Mark the best depth."""
     best = best_depth(point)
     if best is not None:
@@ -138,7 +139,7 @@ def _ring(axes: Axes, point: Document, mean: Floats, color: str) -> None:
 
 
 def _value_labels(
-    axes: Axes, point: Document, mean: Floats, arms: Floats, lines: list[Floats]
+    axes: Axes, point: JsonDict, mean: Floats, arms: Floats, lines: list[Floats]
 ) -> None:
     """Write the values beside their markers, where no line passes."""
     best, last = best_depth(point), len(mean) - 1
@@ -174,7 +175,7 @@ def _value_labels(
         )
 
 
-def _few_points(result: Document) -> Figure:
+def _few_points(result: JsonDict) -> Figure:
     points = result["points"]
     names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
     ends = [*names, "plain decoding", "closed form"]
@@ -205,7 +206,7 @@ def _few_points(result: Document) -> Figure:
     return frame.figure
 
 
-def _closed_forms(axes: Axes, points: list[Document]) -> list[tuple[float, str, str]]:
+def _closed_forms(axes: Axes, points: list[JsonDict]) -> list[tuple[float, str, str]]:
     """Draw the closed form of every point; a label where one line is that of all."""
     theories = [column(point, "speedup", "theory") for point in points]
     style: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}

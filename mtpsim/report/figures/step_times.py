@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from mtpsim.report.document import Floats
+from mtpsim.common.arrays import Floats
 from mtpsim.report.figures.style import GREY, LINES, MARKER, Frame, label_ends
 
 

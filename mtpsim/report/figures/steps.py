@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.report.document import Document, Floats, column, greatest_depth, level, numbers
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.report.document import column, greatest_depth, level, numbers
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
@@ -32,7 +33,7 @@ PAYS, COSTS, UNSURE = "pays", "costs", "can't tell"
 COLORS = {PAYS: BLUE, COSTS: VERMILION, UNSURE: GREY}
 
 
-def marginal_figure(result: Document) -> Figure:
+def marginal_figure(result: JsonDict) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
     chosen, remark = some_points(result)
     frame = Frame(
@@ -56,13 +57,13 @@ def marginal_figure(result: Document) -> Figure:
     return frame.figure
 
 
-def step_kinds(point: Document) -> list[str]:
+def step_kinds(point: JsonDict) -> list[str]:
     """Whether each step to depth 1..K pays, judged by its interval, ``[K]``."""
     low, high = column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
     return [PAYS if a > 1 else COSTS if b < 1 else UNSURE for a, b in zip(low, high, strict=True)]
 
 
-def _draw_steps(axes: Axes, point: Document, large: bool) -> bool:
+def _draw_steps(axes: Axes, point: JsonDict, large: bool) -> bool:
     """Draw the steps of a point; tell whether their gains are written short."""
     depths = np.arange(1, greatest_depth(point) + 1)
     mean = column(point, "marginal")[1:]
@@ -134,7 +135,7 @@ def _too_wide(texts: list[str], size: float, axes: Axes) -> bool:
     return max(width_of(text, size) for text in texts) + 0.04 > pitch(axes)
 
 
-def _marginal_heading(result: Document) -> str:
+def _marginal_heading(result: JsonDict) -> str:
     points = result["points"]
     if len(points) > 1:
         deepest = sorted({_paying_steps(point) for point in points})
@@ -159,13 +160,13 @@ def _marginal_heading(result: Document) -> str:
     return f"{start}depth {pays + 1} {verb}"
 
 
-def _paying_steps(point: Document) -> int:
+def _paying_steps(point: JsonDict) -> int:
     """How many steps surely pay before the first that doesn't."""
     kinds = step_kinds(point)
     return next((n for n, kind in enumerate(kinds) if kind != PAYS), len(kinds))
 
 
-def accepted_figure(result: Document) -> Figure:
+def accepted_figure(result: JsonDict) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
     chosen, remark = some_points(result)
     depth = greatest_depth(result["points"][chosen[0]])
@@ -191,7 +192,7 @@ def accepted_figure(result: Document) -> Figure:
     return frame.figure
 
 
-def _draw_accepted(axes: Axes, accepted: Document) -> bool:
+def _draw_accepted(axes: Axes, accepted: JsonDict) -> bool:
     """Draw one distribution; tell whether the exact one differs from the closed form's."""
     count = numbers(accepted.get("count"))
     if not count.size:
@@ -219,7 +220,7 @@ def _draw_accepted(axes: Axes, accepted: Document) -> bool:
     return apart
 
 
-def _label_shares(axes: Axes, accepted: Document) -> None:
+def _label_shares(axes: Axes, accepted: JsonDict) -> None:
     """Write each share above its bar, or above the diamond where that is in the way."""
     mean, high = (100 * numbers(accepted.get(field)) for field in ("mean", "high"))
     theory = 100 * numbers(accepted.get("theory"))
@@ -250,7 +251,7 @@ def _differ(exact: Floats, theory: Floats) -> bool:
     return bool(exact.size == theory.size and (abs(exact - theory) > 0.1).any())
 
 
-def _accepted_heading(points: list[Document]) -> str:
+def _accepted_heading(points: list[JsonDict]) -> str:
     shares = [numbers((point.get("accepted") or {}).get("mean")) for point in points]
     shares = [share for share in shares if share.size]
     if not shares:

@@ -7,9 +7,8 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.report.document import (
-    Document,
-    Floats,
     best_depth,
     column,
     swept_keys,
@@ -40,7 +39,7 @@ MOST_WRITTEN = (13, 9)
 """A map of more rows or columns than these carries colours without numbers."""
 
 
-def many_points(result: Document) -> Figure:
+def many_points(result: JsonDict) -> Figure:
     """Draw the speedup of a sweep with more points than one figure has lines for."""
     keys = swept_keys(result)
     if len(keys) == 1:
@@ -50,7 +49,7 @@ def many_points(result: Document) -> Figure:
     return _list_of_points(result)
 
 
-def _against_one_key(result: Document, key: str) -> Figure:
+def _against_one_key(result: JsonDict, key: str) -> Figure:
     """Draw a line a depth: coloured where the depth is the best somewhere, else pale."""
     along = Along.of(result, key)
     x, order = along.x, along.order
@@ -80,7 +79,7 @@ def _against_one_key(result: Document, key: str) -> Figure:
     return frame.figure
 
 
-def _at_depth(result: Document, depth: int) -> tuple[Floats, Floats]:
+def _at_depth(result: JsonDict, depth: int) -> tuple[Floats, Floats]:
     """Speedup of a depth at every point ``[N]`` and its error arms ``[2, N]``."""
     fields = {
         field: np.array(
@@ -101,7 +100,7 @@ def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
     return dict(zip(winners, shades(len(winners)), strict=True))
 
 
-def _map_of_two_keys(result: Document, down: str, across: str) -> Figure:
+def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
     grid = Grid.of(result, down, across)
     rows, columns = grid.rows, grid.columns
@@ -141,7 +140,7 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
-def _list_of_points(result: Document) -> Figure:
+def _list_of_points(result: JsonDict) -> Figure:
     """Draw the best speedup of each point as a row; the fastest where there are too many."""
     points = result["points"]
     best = [best_depth(point) for point in points]

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import Document, short_names, title
+from mtpsim.report.document import short_names, title
 from mtpsim.report.figures.speedup import Y_NAME
 from mtpsim.report.figures.style import (
     BLUE,
@@ -29,7 +30,7 @@ from mtpsim.report.tables.uncertainty import WORTH_SAYING
 MOST_INPUTS = 12
 
 
-def uncertainty_figure(result: Document) -> Figure:
+def uncertainty_figure(result: JsonDict) -> Figure:
     """Draw the first point that has uncertain inputs."""
     found = next(p["uncertainty"] for p in result["points"] if p.get("uncertainty"))
     best = found["depths"][found["depth"]]
@@ -54,7 +55,7 @@ def uncertainty_figure(result: Document) -> Figure:
     return frame.figure
 
 
-def _tornado(axes: Axes, found: Document) -> None:
+def _tornado(axes: Axes, found: JsonDict) -> None:
     inputs = found["inputs"][:MOST_INPUTS]
     names = short_names([entry["key"] for entry in inputs])
     order = np.argsort([abs(e["speedup"]["high"] - e["speedup"]["low"]) for e in inputs])
@@ -78,7 +79,7 @@ def _tornado(axes: Axes, found: Document) -> None:
     panel_title(axes, "input low (orange) to high (blue)")
 
 
-def _costs(axes: Axes, found: Document) -> None:
+def _costs(axes: Axes, found: JsonDict) -> None:
     regrets = [100 * entry["regret"] for entry in found["depths"]]
     colors = [LINES[0] if k == found["depth"] else GREY for k in range(len(regrets))]
     axes.bar(range(len(regrets)), regrets, width=0.6, color=colors)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.report.document import (
-    Document,
     bracketed,
     plus_minus,
     shared_decimals,
@@ -19,7 +19,7 @@ QUANTITIES = {
 NEIGHBOURS = "correlation of accepted drafts of neighbouring rounds"
 
 
-def dependence_sheet(found: Document) -> Sheet:
+def dependence_sheet(found: JsonDict) -> Sheet:
     """A row a measure of dependence, with its interval; empty where nothing varies."""
     cells = [(name, found.get(key)) for key, name in QUANTITIES.items()]
     lags = found.get("autocorrelation")
@@ -29,7 +29,7 @@ def dependence_sheet(found: Document) -> Sheet:
     return Sheet([Column("measure", left=True, folds=True), Column("estimate")], rows)
 
 
-def rates_sheet(found: Document) -> Sheet:
+def rates_sheet(found: JsonDict) -> Sheet:
     """A row a depth: the conditional rates that are measured there, by position."""
     by_depth = found["rates_by_depth"]
     last = by_depth[-1]["depth"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import MISSING, Document, fixed
+from mtpsim.report.document import MISSING, fixed
 from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ KINDS = {
 """What a check is about, in a word."""
 
 
-def print_fit(found: Document, to_stdout: bool = True) -> None:
+def print_fit(found: JsonDict, to_stdout: bool = True) -> None:
     """Print the report of a fit."""
     console = console_on(sys.stdout if to_stdout else sys.stderr)
     for text in log_sentences(found):
@@ -45,7 +46,7 @@ def print_fit(found: Document, to_stdout: bool = True) -> None:
         say(console, text[0].upper() + text[1:])
 
 
-def log_sentences(found: Document) -> list[str]:
+def log_sentences(found: JsonDict) -> list[str]:
     """What was read."""
     log, length = found["log"], found["accept_length"]
     skipped = sum(file["skipped"] for file in log["files"])
@@ -61,7 +62,7 @@ def log_sentences(found: Document) -> list[str]:
     return [told + f". Accept length {length['mean']:.4f}{interval * found['rates']['clustered']}."]
 
 
-def _print_rates(found: Document, console: Console) -> None:
+def _print_rates(found: JsonDict, console: Console) -> None:
     rates = found["rates"]
     table = new_table()
     for name in ("draft", "P(accepted | reached)", "interval", "rounds that reached it"):
@@ -76,7 +77,7 @@ def _print_rates(found: Document, console: Console) -> None:
     show_table(console, table)
 
 
-def _print_candidates(found: Document, console: Console) -> None:
+def _print_candidates(found: JsonDict, console: Console) -> None:
     table = new_table()
     judged = found["candidates"][0]["held_out"] is not None
     deepest = found["log"]["depth"]
@@ -99,7 +100,7 @@ def _print_candidates(found: Document, console: Console) -> None:
     show_table(console, table)
 
 
-def _misfits(entry: Document) -> str:
+def _misfits(entry: JsonDict) -> str:
     """What of the log its replicas do not show."""
     wrong = [check["name"] for check in entry["checks"] if not check["fits"]]
     return ", ".join(
@@ -107,7 +108,7 @@ def _misfits(entry: Document) -> str:
     )
 
 
-def chosen_sentence(found: Document) -> str:
+def chosen_sentence(found: JsonDict) -> str:
     """``regime 2 by round, the simplest of those that foretell held-out requests best.``."""
     entry = next(e for e in found["candidates"] if e["chosen"])
     how = (
@@ -119,7 +120,7 @@ def chosen_sentence(found: Document) -> str:
     return f"Chosen: {entry['name']}, {how}.{fits}"
 
 
-def twins_sentence(found: Document) -> str:
+def twins_sentence(found: JsonDict) -> str:
     """Which candidates the log can't tell apart, and how far they differ at other depths."""
     indistinguishable = [e for e in found["candidates"] if e["as_good"]]
     if not indistinguishable:
@@ -140,7 +141,7 @@ def twins_sentence(found: Document) -> str:
     )
 
 
-def _print_held_out(found: Document, console: Console) -> None:
+def _print_held_out(found: JsonDict, console: Console) -> None:
     say(console, "Foretold for the held-out requests, errors of the accept length in %:")
     table = new_table()
     closed = {
@@ -168,7 +169,7 @@ def _print_held_out(found: Document, console: Console) -> None:
     )
 
 
-def times_sentences(found: Document) -> list[str]:
+def times_sentences(found: JsonDict) -> list[str]:
     """What is known of round times."""
     times = found["times"]
     if not times["by_depth"]:

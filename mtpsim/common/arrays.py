@@ -1,0 +1,12 @@
+"""Types that every package shares: arrays and plain JSON or TOML data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+JsonDict = dict[str, Any]
+"""A table as ``json`` or ``tomllib`` reads it; inside the package typed classes stand for it."""
