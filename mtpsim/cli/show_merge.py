@@ -86,7 +86,7 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
 
 
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
-    show(result.document, RunOptions(folder, json))
+    show(result, RunOptions(folder, json))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         *plots, page = result.save_report(experiment, folder)
@@ -117,4 +117,4 @@ def _again(experiment: Experiment, document: JsonDict) -> Result:
     from mtpsim.results.round_times import RoundTimes
 
     points = experiment.points()[: len(document["points"])]
-    return Result(document, RoundTimes([point.experiment for point in points]))
+    return Result.of(document, RoundTimes([point.experiment for point in points]))

@@ -31,6 +31,10 @@ class Section:
         """Whether there is such a field."""
         return hasattr(self, key)
 
+    def keys(self) -> Any:
+        """Names of the fields."""
+        return vars(self).keys()
+
     def items(self) -> Any:
         """Fields and their values."""
         return vars(self).items()

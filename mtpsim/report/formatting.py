@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.common.arrays import Floats
-from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.report.document import Interval, PointResult, ResultDocument
 
 FIELDS = ("theory", "exact", "mean", "low", "high")
 MISSING = "-"
@@ -62,10 +62,11 @@ def _of_simulation(
 
     A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
     """
-    simulation = result.get("experiment", {}).get("simulation", {})
-    swept = (point or {}).get("set") or {}
+    experiment: JsonDict = result.get("experiment", {})
+    simulation = experiment.get("simulation", {})
+    swept: JsonDict = (point.get("set") if point else {}) or {}
     section = swept.get("simulation")
-    own = section.get(key) if isinstance(section, Mapping) else None
+    own = section.get(key) if isinstance(section, dict) else None
     return float(swept.get(f"simulation.{key}") or own or simulation.get(key) or default)
 
 
@@ -189,7 +190,7 @@ def plus_minus(cell: Any | None, decimals: int) -> str:
     return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"
 
 
-def _has_width(cell: Any) -> bool:
+def _has_width(cell: Interval) -> bool:
     """Whether there is an interval, and more of it than slopes by differences leave of none."""
     low, high = cell.get("low"), cell.get("high")
     if low is None or high is None or not (known(low) and known(high)):

@@ -28,6 +28,7 @@ from mtpsim.report.document import (
     ResultDocument,
     TheoryError,
     Variance,
+    from_json,
     to_json,
 )
 from mtpsim.results.advice import Steps, advise
@@ -72,6 +73,18 @@ class Result:
 
     data: ResultDocument
     round_times: Sequence[list[Floats]] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, document: JsonDict, round_times: Sequence[list[Floats]] = ()) -> Result:
+        """The result that a document states, as read from ``result.json``.
+
+        Raises:
+            ValueError: a key is missing, or a value has the wrong type.
+
+        """
+        result = cls(from_json(document), round_times)
+        result.__dict__["document"] = document  # as it was written, its seal included
+        return result
 
     @cached_property
     def document(self) -> JsonDict:
@@ -256,7 +269,8 @@ def _depths(
             round_time=time.at(k),
             speedup=speedup.at(k),
             loss=_loss(choice, k, measured.experiment.decision.indifference),
-            **quantiles,
+            request_time=quantiles["request_time"],
+            request_speed=quantiles["request_speed"],
         )
         for k, quantiles in enumerate(request_quantiles(measured.tails))
     ]

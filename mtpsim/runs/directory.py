@@ -325,7 +325,7 @@ def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
         raise _cannot_write(folder, error) from None
     try:
         result.save_report(experiment, aside)
-        write_csv(result.document, aside / "result.csv")
+        write_csv(result.data, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
         names = sorted((path.name for path in aside.iterdir()), key=lambda n: (n == RESULT, n))
