@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.replay import play
+from mtpsim.acceptance.recording import play
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
