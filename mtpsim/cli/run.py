@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
@@ -124,7 +124,7 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
             f"{_part(options)} is given, but of {few:,} requests a point {most}: {options.part[1]} "
             f"parts need {enough:,} requests or more (simulation.requests)"
         )
-        raise InputError([Problem("", "--part", None, message)])
+        raise InputError.of(message, key="--part")
 
 
 def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
@@ -144,7 +144,7 @@ def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
     if not any(known) or not (experiment.sweep and before["experiment"].get("sweep")):
         message = "holds a run of another experiment; --fresh replaces it, --out writes elsewhere"
-        raise InputError([Problem(str(folder), "--out", None, message)])
+        raise InputError.of(message, file=folder, key="--out")
     new = [str(n + 1) for n, old in enumerate(known) if not old]
     told = f"{sum(known)} of {len(points)} points are unchanged: their blocks are used"
     return f"{folder} holds another sweep: {told}" + f"; new: {', '.join(new)}" * bool(new)
@@ -173,7 +173,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
             )
     except NoWorkersError as error:
         message = f"nothing could be simulated: {error}"
-        raise InputError([Problem("", "--executor", None, message)]) from None
+        raise InputError.of(message, key="--executor") from None
     if result.document["complete"]:
         saved.close()
     if options.part != (1, 1):

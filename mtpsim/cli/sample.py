@@ -9,7 +9,7 @@ from pathlib import Path
 from mtpsim.acceptance import Recording, Source
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.compile import KernelPlan, compile_plan
@@ -86,12 +86,12 @@ def sample_command(
     """
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
-        raise InputError([Problem("", "--as", None, message)])
+        raise InputError.of(message, key="--as")
     source = experiment.acceptance.chain()
     chosen = _depths(depths, source.depth)
     if isinstance(source, Recording) and requests > source.requests:
         message = f"{requests} is given, but {counted(source.requests, 'request', 'are')} recorded"
-        raise InputError([Problem("", "--requests", None, message)])
+        raise InputError.of(message, key="--requests")
     try:
         text = WRITERS[form](sample_requests(experiment, chosen, requests))
         if out is None:
@@ -101,10 +101,10 @@ def sample_command(
                 file.writelines(text)
             print(f"wrote {counted(requests, 'request')} to {out}", file=sys.stderr)
     except ValueError as error:
-        raise InputError([Problem("", "--depth", None, str(error))]) from None
+        raise InputError.of(str(error), key="--depth") from None
     except OSError as error:
         message = f"can't be written: {error.strerror}"
-        raise InputError([Problem(str(out or "stdout"), "--out", None, message)]) from None
+        raise InputError.of(message, file=str(out or "stdout"), key="--out") from None
     return 0
 
 
@@ -112,5 +112,5 @@ def _depths(given: str | None, greatest: int) -> list[int]:
     parts = (given or str(greatest)).split(",")
     if not all(part.strip().isdecimal() and 1 <= int(part) <= greatest for part in parts):
         message = f"{given!r} is given; depths are 1 to {greatest}, as 2 or 1,3"
-        raise InputError([Problem("", "--depth", None, message)])
+        raise InputError.of(message, key="--depth")
     return [int(part) for part in parts]

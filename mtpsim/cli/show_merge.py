@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.cli.run import DONE, EDITED, say, show, show_and_write
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash
 from mtpsim.engine.options import RunOptions
@@ -34,9 +34,9 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
     folder = options.out
     if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
         message = "holds a run already; give an empty directory"
-        raise InputError([Problem(str(folder), "--out", None, message)])
+        raise InputError.of(message, file=folder, key="--out")
     if len({run.resolve() for run in runs}) < len(runs):
-        raise InputError([Problem("", "RUN", None, "the same run is given twice")])
+        raise InputError.of("the same run is given twice", key="RUN")
     store.prepare(folder)
     with store.locked(folder):
         merged = merge(runs, options.command)
@@ -109,7 +109,7 @@ def _check_same(run: Path, experiment: Experiment, document: JsonDict) -> None:
             f"is not what {store.RESULT} is of: it, or a file it reads, was changed after the run; "
             "put it back, or run it again elsewhere"
         )
-        raise InputError([Problem(str(run / store.EXPERIMENT), "", None, message)])
+        raise InputError.of(message, file=str(run / store.EXPERIMENT))
 
 
 def _again(experiment: Experiment, document: JsonDict) -> Result:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.compile import KernelPlan, compile_plan
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
@@ -123,7 +123,7 @@ def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
     try:
         return experiment.latency.compile(depth)
     except ValueError as error:
-        raise InputError([Problem("", "latency", None, str(error))]) from None
+        raise InputError.of(str(error), key="latency") from None
 
 
 def _contest(
@@ -136,4 +136,4 @@ def _contest(
             experiment.adaptive, source, latency, batch=experiment.batch, **horizon
         )
     except ValueError as error:
-        raise InputError([Problem("", "adaptive.policies", None, str(error))]) from None
+        raise InputError.of(str(error), key="adaptive.policies") from None

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import to_toml
 from mtpsim.engine.blocks import BlockRange
@@ -123,7 +123,7 @@ def _text(path: Path) -> str:
         return ""
     except OSError as error:
         message = f"can't be read: {error.strerror or error}; move it away"
-        raise InputError([Problem(str(path), "", None, message)]) from None
+        raise InputError.of(message, file=path) from None
 
 
 def _stretch(entry: JsonDict) -> BlockRange:
@@ -183,7 +183,7 @@ def prepare(folder: Path) -> None:
 
 def _cannot_write(folder: Path, error: OSError) -> InputError:
     reason = error.strerror or str(error)
-    return InputError([Problem(str(folder), "--out", None, f"can't write the run there: {reason}")])
+    return InputError.of(f"can't write the run there: {reason}", file=folder, key="--out")
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         message = "another run is under way there: wait for it, or write elsewhere"
-        raise InputError([Problem(str(folder), "--out", None, message)]) from None
+        raise InputError.of(message, file=folder, key="--out") from None
     except OSError as error:  # as on a full disk, or a file system without locks
         raise _cannot_write(folder, error) from None
     try:
@@ -244,7 +244,7 @@ def experiment_of(folder: Path) -> Experiment:
     """
     if not (folder / EXPERIMENT).is_file():
         message = f"is no run directory: it has no {EXPERIMENT}"
-        raise InputError([Problem(str(folder), "", None, message)])
+        raise InputError.of(message, file=folder)
     return load(folder / EXPERIMENT)
 
 
@@ -286,7 +286,7 @@ def edited(document: JsonDict) -> bool:
 def _no_result(path: Path, error: Exception) -> InputError:
     why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
     message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
-    return InputError([Problem(str(path), "", None, message)])
+    return InputError.of(message, file=path)
 
 
 @contextmanager
