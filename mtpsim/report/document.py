@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
 
@@ -528,7 +528,12 @@ def from_json(data: JsonDict) -> ResultDocument:
     """The typed document of plain data; unknown keys are ignored.
 
     Raises:
-        ValueError: a key is missing, or a value has the wrong type (pydantic's ValidationError).
+        ValueError: a key is missing, or a value has the wrong type; names the first one.
 
     """
-    return TypeAdapter(ResultDocument).validate_python(data)
+    try:
+        return TypeAdapter(ResultDocument).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        raise ValueError(f"{key.lstrip('.')}: {first['msg']}") from None
