@@ -76,7 +76,7 @@ def fit_command(options: FitOptions) -> int:
     logs = [path for path in options.files if path not in steps]
     if len(steps) > 1:
         message = f"{len(steps)} files of step times are given; one cost model is fitted to one"
-        raise InputError([Problem(str(steps[1]), "", None, message)])
+        raise InputError.of(message, file=str(steps[1]))
     if steps and not logs:
         _check_alone(options)
     like = _tables(options.like)
@@ -107,7 +107,7 @@ def _fitted(logs: list[Path], options: FitOptions) -> Fitted:
         )
         if not log.count:
             message = "has step times but no rounds; give a log of requests too"
-            raise InputError([Problem(str(logs[0]), "", None, message)])
+            raise InputError.of(message, file=logs[0])
         return fit_log(
             log,
             holdout=options.holdout,
@@ -129,7 +129,7 @@ def _check_alone(options: FitOptions) -> None:
             "FILE, an experiment to put them in, or a log of requests too; without --out the "
             "section [latency] is printed"
         )
-        raise InputError([Problem(str(options.out), "--out", None, message)])
+        raise InputError.of(message, file=options.out, key="--out")
 
 
 def _check(options: FitOptions) -> None:
@@ -139,26 +139,26 @@ def _check(options: FitOptions) -> None:
             f"{options.active} active of {options.experts} experts is given; give both, active at "
             "most experts"
         )
-        problems.append(Problem("", "--experts", None, message))
+        problems.append(Problem(message, key="--experts"))
     if not 0 <= options.holdout <= 0.9:
         message = f"{options.holdout:g} is given; a share from 0 to 0.9 is needed"
-        problems.append(Problem("", "--holdout", None, message))
+        problems.append(Problem(message, key="--holdout"))
     for name, value, most in (
         ("--depth", options.answers.depth, 64),
         ("--rounds", options.answers.rounds, 2**53),
     ):
         if value is not None and not 1 <= value <= most:
             message = f"{value} is given; a whole number from 1 to {most} is needed"
-            problems.append(Problem("", name, None, message))
+            problems.append(Problem(message, key=name))
     if options.design_effect < 1:
         message = f"{options.design_effect:g} is given; it must be at least 1"
-        problems.append(Problem("", "--design-effect", None, message))
+        problems.append(Problem(message, key="--design-effect"))
     if options.out is not None and not options.out.parent.is_dir():
         message = f"can't be written: there is no folder {options.out.parent}"
-        problems.append(Problem(str(options.out), "--out", None, message))
+        problems.append(Problem(message, file=str(options.out), key="--out"))
     if options.target is not None and not 0 < options.target < float("inf"):
         message = f"{options.target:g} is given; a time above 0 ms is needed"
-        problems.append(Problem("", "--target", None, message))
+        problems.append(Problem(message, key="--target"))
     if problems:
         raise InputError(problems)
 
@@ -172,7 +172,7 @@ def _check_target(options: FitOptions, source: Path | None) -> None:
     """
     if options.target is not None:
         message = f"{options.target:g} is given, but the times are those of {source}; give either"
-        raise InputError([Problem("", "--target", None, message)])
+        raise InputError.of(message, key="--target")
 
 
 def _cost_model(steps: Steps, options: FitOptions) -> Fit:
@@ -190,7 +190,7 @@ def _tables(like: Path | None) -> JsonDict:
     try:
         return tomllib.loads(like.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise InputError([Problem(str(like), "--like", None, str(error))]) from None
+        raise InputError.of(str(error), file=like, key="--like") from None
 
 
 def _write_steps(path: Path, cost: Fit, like: JsonDict, options: FitOptions) -> list[Path]:
@@ -315,7 +315,7 @@ def _deliver(
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"can't be written: {error.strerror}"
-        raise InputError([Problem(str(out), "--out", None, message)]) from None
+        raise InputError.of(message, file=out, key="--out") from None
     return [out, *(out.parent / name for name in beside)]
 
 

@@ -261,11 +261,11 @@ def _kept(options: argparse.Namespace, given: list[str]) -> int:
 
 def _sample(options: argparse.Namespace) -> int:
     from mtpsim.cli.sample import sample_command
-    from mtpsim.common.errors import InputError, Problem
+    from mtpsim.common.errors import InputError
 
     if options.requests < 1:
         message = f"{options.requests} is given; at least 1 is needed"
-        raise InputError([Problem("", "--requests", None, message)])
+        raise InputError.of(message, key="--requests")
     experiment = _experiment(options)
     out = Path(options.out) if options.out else None
     return sample_command(experiment, options.form, options.requests, options.depth, out)
@@ -279,17 +279,17 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
-    from mtpsim.common.errors import InputError, Problem
+    from mtpsim.common.errors import InputError
     from mtpsim.engine.options import PATIENCE, ExecutorChoice, RunOptions
 
     try:
         executor = ExecutorChoice.parse(options.executor)
     except ValueError as error:
-        raise InputError([Problem("", "--executor", None, str(error))]) from None
+        raise InputError.of(str(error), key="--executor") from None
     patience = PATIENCE if options.patience is None else options.patience
     if not patience > 0:
         message = f"{patience:g} is given; it must be a number of seconds above 0"
-        raise InputError([Problem("", "--patience", None, message)])
+        raise InputError.of(message, key="--patience")
     experiment = _experiment(options)
     out = Path(options.out) if options.out else Path("runs", Path(options.file).stem)
     chosen = RunOptions(
@@ -302,7 +302,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _part(text: str, requests: int | None) -> tuple[int, int]:
-    from mtpsim.common.errors import InputError, Problem
+    from mtpsim.common.errors import InputError
 
     one, slash, all_ = text.partition("/")
     given = one.isdecimal() and all_.isdecimal() and bool(slash)
@@ -316,4 +316,4 @@ def _part(text: str, requests: int | None) -> tuple[int, int]:
         )
     else:
         return part
-    raise InputError([Problem("", "--part", None, message)])
+    raise InputError.of(message, key="--part")

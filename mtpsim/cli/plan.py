@@ -13,6 +13,7 @@ import numpy as np
 from mtpsim.benchmark.power import Planned, plan_benchmark
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
+from mtpsim.engine.simulate import compiled_latency
 from mtpsim.exact.chain_solver import speedups
 from mtpsim.report.progress import progress
 from mtpsim.report.tables.power import print_plan
@@ -51,7 +52,7 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
     points = experiment.points()
     if len(points) > 1:
         message = f"the sweep has {len(points)} points; plan one of them: choose it with --set"
-        raise InputError([Problem("", "sweep", None, message)])
+        raise InputError.of(message, key="sweep")
     (point,) = points
     depths = _depths(point.experiment, options.depths)
     with progress(options.quiet or options.as_json) as watcher:
@@ -78,10 +79,10 @@ def _check(options: PlanOptions) -> None:
     problems = []
     if not 1e-4 <= options.delta <= 1:
         message = f"{options.delta:g} is given; a relative difference from 0.0001 to 1 is needed"
-        problems.append(Problem("", "--delta", None, message))
+        problems.append(Problem(message, key="--delta"))
     if not 0.5 <= options.power <= 0.999:
         message = f"{options.power:g} is given; a probability from 0.5 to 0.999 is needed"
-        problems.append(Problem("", "--power", None, message))
+        problems.append(Problem(message, key="--power"))
     if problems:
         raise InputError(problems)
 
@@ -94,10 +95,10 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
         parts = [part.strip() for part in given.split(",")]
         if not all(p.isdecimal() and 1 <= int(p) <= greatest for p in parts) or len(parts) < 1:
             message = f"{given!r} is given; depths are 1 to {greatest}, as 2,3"
-            raise InputError([Problem("", "--depths", None, message)])
+            raise InputError.of(message, key="--depths")
         return sorted({int(part) for part in parts})
     horizon = experiment.simulation.horizon
-    times = experiment.latency.compile(greatest).round_time
+    times = compiled_latency(experiment, greatest).round_time
     best = max(1, int(np.argmax(speedups(source, times, **horizon))))
     return [k for k in (best - 1, best, best + 1) if 1 <= k <= greatest]
 
@@ -110,4 +111,4 @@ def _draw(planned: Planned, path: Path) -> None:
         save(plan_figure(planned), path, dpi=150)
     except (OSError, ValueError) as error:
         message = f"can't be written: {getattr(error, 'strerror', None) or error}"
-        raise InputError([Problem(str(path), "--picture", None, message)]) from None
+        raise InputError.of(message, file=path, key="--picture") from None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtpsim.cli.run import DONE, EDITED, say, show, show_and_write
+from mtpsim.cli.run import DONE, EDITED, say, show, write_and_show
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash
 from mtpsim.engine.options import RunOptions
@@ -34,9 +34,9 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
     folder = options.out
     if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
         message = "holds a run already; give an empty directory"
-        raise InputError([Problem(str(folder), "--out", None, message)])
+        raise InputError.of(message, file=folder, key="--out")
     if len({run.resolve() for run in runs}) < len(runs):
-        raise InputError([Problem("", "RUN", None, "the same run is given twice")])
+        raise InputError.of("the same run is given twice", key="RUN")
     store.prepare(folder)
     with store.locked(folder):
         merged = merge(runs, options.command)
@@ -44,7 +44,7 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
             say(text, options.quiet)
         try:
             _keep(merged, folder)
-            return show_and_write(store.experiment_of(runs[0]), merged.result, options)
+            return write_and_show(store.experiment_of(runs[0]), merged.result, options)
         except BaseException:
             if not (folder / store.RESULT).exists():  # half a merge would be refused next time
                 store.forget(folder)
@@ -88,12 +88,11 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
     show(result.document, RunOptions(folder, json))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        *plots, page = result.save_report(experiment, folder)
-    except OSError as error:
-        say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
+        paths = store.write_figures(folder, experiment, result)
+    except InputError as error:
+        say(f"no figures: {error.problems[0]}; choose another folder with --out")
     else:
-        say(f"{len(plots)} plots and {page.name} in {folder}")
+        say(f"{len(paths) - 1} figures and report.html in {folder}")
     return DONE
 
 
@@ -109,7 +108,7 @@ def _check_same(run: Path, experiment: Experiment, document: JsonDict) -> None:
             f"is not what {store.RESULT} is of: it, or a file it reads, was changed after the run; "
             "put it back, or run it again elsewhere"
         )
-        raise InputError([Problem(str(run / store.EXPERIMENT), "", None, message)])
+        raise InputError.of(message, file=str(run / store.EXPERIMENT))
 
 
 def _again(experiment: Experiment, document: JsonDict) -> Result:

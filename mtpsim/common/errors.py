@@ -1,67 +1,166 @@
-"""What is wrong with what a user gave: every problem, each with its place and a sentence."""
+"""Errors in user input, as data: file, line, key, given value, allowed values and suggestion."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import Any, Literal, Self
+
+ProblemKind = Literal["value", "missing", "unknown_key", "conflict"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One error in the input.
 
     Attributes:
-        file: path as the user gave it.
-        key: dotted path of the key, or the option; may be empty.
-        line: in the file, from 1, where known.
-        message: what was given, and what is allowed.
+        message (str): What is wrong, without the allowed values and the suggestion.
+        file (str): Path as the user gave it; empty if the error is not in a file.
+        key (str): Dotted key such as ``acceptance.rates[1]``, or a command-line option such as
+            ``--seed``; may be empty.
+        line (int | None): Line in the file, counted from 1; None if unknown.
+        kind (str): ``"value"`` (a value is not allowed), ``"missing"`` (a required key is absent),
+            ``"unknown_key"``, or ``"conflict"`` (values are allowed alone, but not together).
+        given (Any): The value or key that was refused; None if there is no single one.
+        allowed (tuple[str, ...]): Names that are allowed in its place; empty if they are not
+            names, or if the message states the rule.
+        suggestion (str | None): The allowed name closest to the given one; None if none is close.
 
     """
 
-    file: str
-    key: str
-    line: int | None
     message: str
+    _: KW_ONLY
+    file: str = ""
+    key: str = ""
+    line: int | None = None
+    kind: ProblemKind = "value"
+    given: Any = None
+    allowed: tuple[str, ...] = ()
+    suggestion: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Message, allowed names and suggestion, without the place."""
+        allowed = f"; allowed: {', '.join(self.allowed)}" if self.allowed else ""
+        return f"{self.message}{allowed}{did_you_mean(self.suggestion)}"
 
     def __str__(self) -> str:
         """``bad.toml:7: acceptance.rates[1]: 1.2 is given; it must be at most 1``."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return ": ".join(part for part in (place, self.key, self.message) if part)
+        return ": ".join(part for part in (place, self.key, self.text) if part)
 
 
 class InputError(Exception):
-    """The input can't be used; holds every problem that was found."""
+    """Invalid input, with every problem that was found.
+
+    Args:
+        problems (list[Problem]): At least one.
+
+    Attributes:
+        problems (list[Problem]): Every problem found, in the order of the file.
+
+    Examples:
+        >>> import mtpsim
+        >>> try:
+        ...     mtpsim.parse("acceptance.model = 'independnt'", file="draft.toml")
+        ... except mtpsim.InputError as error:
+        ...     for problem in error.problems:
+        ...         print(problem.line, problem.key, problem.kind, problem.suggestion)
+        1 acceptance.model value independent
+        None latency missing None
+
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
 
+    @classmethod
+    def of(
+        cls,
+        message: str,
+        *,
+        file: str | Path = "",
+        key: str = "",
+        line: int | None = None,
+        given: str | None = None,
+        allowed: Iterable[str] = (),
+    ) -> Self:
+        """Build the error of a single problem.
 
-def nearest(given: str, allowed: Iterable[str], alike: float = 0.5) -> str:
-    """``; did you mean 'x'?``, or nothing where no allowed name is near."""
-    near = difflib.get_close_matches(given, list(allowed), 1, cutoff=alike)
-    return f"; did you mean {near[0]!r}?" if near else ""
+        Args:
+            message (str): What is wrong.
+            file (str | Path): File that is wrong; empty if there is none.
+            key (str): Dotted key or command-line option.
+            line (int | None): Line in the file, counted from 1.
+            given (str | None): The name that was refused, to suggest the closest allowed one.
+            allowed (Iterable[str]): Names that are allowed.
+
+        """
+        names = tuple(allowed)
+        suggestion = None if given is None else suggest(given, names)
+        problem = Problem(
+            message,
+            file=str(file),
+            key=key,
+            line=line,
+            given=given,
+            allowed=names,
+            suggestion=suggestion,
+        )
+        return cls([problem])
 
 
-def nearest_file(path: Path, kind: str = "") -> str:
-    """The same for a file that is not there; a folder holds names of all kinds, so nearer ones.
+class FieldError(ValueError):
+    """Raised by a validator of a section: what is wrong, and with which of its keys.
 
     Args:
-        path: as given.
-        kind: ending of the names that may be meant. What such names have in common makes none of
-            them nearer, so that they are told apart by what stands before it.
+        message (str): What is wrong.
+        key (str): Key of the section that is wrong; empty for the section as a whole.
+        given (Any): The value that was refused.
+        allowed (Iterable[str]): Names that are allowed in its place.
+
+    """
+
+    def __init__(
+        self, message: str, *, key: str = "", given: Any = None, allowed: Iterable[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.key, self.given, self.allowed = key, given, tuple(allowed)
+        self.suggestion = suggest(given, self.allowed) if isinstance(given, str) else None
+
+
+def suggest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The allowed name closest to the given one, or None if none is close."""
+    return next(iter(difflib.get_close_matches(given, list(allowed), 1, cutoff=cutoff)), None)
+
+
+def did_you_mean(name: str | None) -> str:
+    """``; did you mean 'x'?``, or an empty string for None."""
+    return f"; did you mean {name!r}?" if name else ""
+
+
+def nearest(given: str, allowed: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` with the closest allowed name, or an empty string."""
+    return did_you_mean(suggest(given, allowed))
+
+
+def nearest_file(path: Path, suffix: str = "") -> str:
+    """``; did you mean 'x'?`` with the closest name beside a file that does not exist.
+
+    Args:
+        path (Path): As given.
+        suffix (str): Suggest only names with this ending. It is left out of the comparison, since
+            what all names share makes none of them closer.
 
     """
     try:
         beside = [] if path.exists() else sorted(path.parent.iterdir())
-        known = {file.name.removesuffix(kind): file.name for file in beside if _is_a(file, kind)}
+        files = [file.name for file in beside if file.name.endswith(suffix) and file.is_file()]
     except (OSError, ValueError):
         return ""
-    near = difflib.get_close_matches(path.name.removesuffix(kind), known, 1, cutoff=0.6)
-    return f"; did you mean {known[near[0]]!r}?" if near else ""
-
-
-def _is_a(path: Path, kind: str) -> bool:
-    return path.name.endswith(kind) and path.is_file()
+    names = {name.removesuffix(suffix): name for name in files}
+    closest = suggest(path.name.removesuffix(suffix), names, cutoff=0.6)
+    return did_you_mean(names.get(closest or ""))

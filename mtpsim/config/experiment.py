@@ -112,7 +112,7 @@ class Experiment(Spec):
             except InputError as error:
                 where = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
                 problems += [
-                    (Problem(p.file, f"sweep ({where}): {p.key}", None, p.message), p)
+                    (Problem(p.message, file=p.file, key=f"sweep ({where}): {p.key}"), p)
                     for p in error.problems
                 ]
         return points, problems
@@ -212,7 +212,7 @@ def _besides(
 def _between(experiment: Experiment, faults: Faults, file: str, lines: Lines) -> list[Problem]:
     """Problems between sections, and of points of the sweep, that no known fault may cause."""
     wrong = [
-        Problem(file, ".".join(filter(None, path)), line_of(lines, path), message)
+        Problem(message, file=file, key=".".join(filter(None, path)), line=line_of(lines, path))
         for path, message in _disagreements(experiment).items()
         if not faults.blur(path[0])
     ]
@@ -221,7 +221,7 @@ def _between(experiment: Experiment, faults: Faults, file: str, lines: Lines) ->
     told = {(problem.key, problem.message) for problem in wrong}
     line = line_of(lines, ("sweep",))
     return wrong + [
-        Problem(file, swept.key, line, swept.message)
+        Problem(swept.message, file=file, key=swept.key, line=line)
         for swept, own in experiment._points()[1]
         if (own.key, own.message) not in told
     ]
@@ -315,11 +315,9 @@ def parse(
             message, _, place = message.partition(" (at line ")
             line = int(place.split(",")[0])
         json = "; it looks like JSON" if text.lstrip().startswith("{") else ""
-        raise InputError([Problem(file, "", line, f"not valid TOML: {message}{json}")]) from None
+        raise InputError.of(f"not valid TOML: {message}{json}", file=file, line=line) from None
     if not raw and not overrides:
-        raise InputError(
-            [Problem(file, "", None, "is empty; it needs at least [acceptance] and [latency]")]
-        )
+        raise InputError.of("is empty; it needs at least [acceptance] and [latency]", file=file)
     given = [Override.read(override) for override in overrides]
     apply(raw, given)
     try:
@@ -357,11 +355,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
-        raise InputError([Problem(str(path), "", None, message)]) from None
+        raise InputError.of(message, file=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         hint = nearest_file(path, ".toml")
-        raise InputError([Problem(str(path), "", None, f"{reason}{hint}")]) from None
+        raise InputError.of(f"{reason}{hint}", file=path) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
 
 

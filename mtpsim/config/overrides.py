@@ -51,7 +51,7 @@ class Override:
             path = ()
         if not equals or not path:
             message = f"{text!r} is given; it must be SECTION.KEY=VALUE, as latency.noise.cv=0.2"
-            raise InputError([Problem("", "--set", None, message)])
+            raise InputError.of(message, key="--set")
         if path[0] in DOTTED and len(path) > 2:
             path = (path[0], ".".join(path[1:]))
         return cls(text, path, parse_value(value))
@@ -108,7 +108,7 @@ def _undone(one: Override, axes: list[str]) -> None:
     """Refuse what a sweep would take the place of, whatever it says."""
     if axes:
         message = f"the sweep over {axes[0]} gives the same key other values; set either"
-        raise InputError([Problem("", f"--set {one.text}", None, message)])
+        raise InputError.of(message, key=f"--set {one.text}")
 
 
 def blamed(
@@ -129,7 +129,7 @@ def blamed(
         new = (problem.key, problem.message) not in before
         if one := _cause(problem, overrides, new):
             key = f": {problem.key}" if problem.key != one.key else ""
-            found.append(Problem("", f"--set {one.text}{key}", None, problem.message))
+            found.append(Problem(problem.message, key=f"--set {one.text}{key}"))
         else:
             message = f"{problem.message} (with {options})" if new else problem.message
             found.append(replace(problem, message=message))

@@ -116,7 +116,9 @@ def problems_of(
         ):
             path = (*path, named[1])
             message = message.removeprefix(f"`{named[1]}`: ")
-        found[path, message] = Problem(file, dotted(path), line_of(lines, path), message)
+        found[path, message] = Problem(
+            message, file=file, key=dotted(path), line=line_of(lines, path)
+        )
     return sorted(found.values(), key=lambda p: (p.line is None, p.line or 0))
 
 

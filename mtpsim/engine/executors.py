@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.options import PATIENCE, ExecutorChoice
 from mtpsim.engine.simulate import tally_block
@@ -168,7 +168,7 @@ class Dask(WorkerPool):
         try:
             self._client = _client(self._choice)
         except InputError as error:
-            raise NoWorkersError(error.problems[0].message) from None
+            raise NoWorkersError(error.problems[0].text) from None
         self._pool = self._executor()
 
     def close(self) -> None:
@@ -209,7 +209,7 @@ def _client(choice: ExecutorChoice) -> Any:
 
 
 def _no_dask(message: str) -> InputError:
-    return InputError([Problem("", "--executor", None, message)])
+    return InputError.of(message, key="--executor")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.uncertainty import draws_of, ends_of, scenarios, value_at
 from mtpsim.engine.compile import KernelPlan
@@ -84,8 +84,8 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
         moved = [changed({key: end}) for key, both in ends.items() for end in both]
     except InputError as error:
         first = error.problems[0]
-        message = f"an input as uncertain as stated leads to {first.key}: {first.message}"
-        raise InputError([Problem("", "uncertainty.inputs", None, message)]) from None
+        message = f"an input as uncertain as stated leads to {first.key}: {first.text}"
+        raise InputError.of(message, key="uncertainty.inputs") from None
     return Scenarios(
         inputs,
         drawn,

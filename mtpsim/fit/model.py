@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.common.errors import InputError, nearest
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Forecast, forecasts
 from mtpsim.fit.likelihood import Counts, Evidence, Sequence
@@ -180,7 +180,7 @@ def _entrants(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate
     for name in only or ():
         if name not in names:
             message = f"{name!r} is none of {', '.join(names)}{nearest(name, names)}"
-            raise InputError([Problem("", "--candidates", None, message)])
+            raise InputError.of(message, key="--candidates")
     return [names[name] for name in only] if only else known
 
 

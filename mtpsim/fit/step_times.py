@@ -87,9 +87,9 @@ def read_steps(path: Path) -> Steps:
             table = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise InputError([Problem(str(path), "", None, str(reason))]) from None
+        raise InputError.of(str(reason), file=path) from None
     if not table:
-        raise InputError([Problem(str(path), "", None, "is empty")])
+        raise InputError.of("is empty", file=path)
     header = [name.strip() for name in table[0]]
     problems = _header_problems(path, header)
     rows = [(n, row) for n, row in enumerate(table[1:], 2) if any(cell.strip() for cell in row)]
@@ -101,7 +101,7 @@ def read_steps(path: Path) -> Steps:
             f"{counted(len(values), 'step', 'are')} given; at least 4 are needed to fit and to "
             "check"
         )
-        raise InputError([Problem(str(path), "", None, message)])
+        raise InputError.of(message, file=path)
     columns = {name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS}
     return Steps(**columns)
 
@@ -112,7 +112,7 @@ def _header_problems(path: Path, header: list[str]) -> list[Problem]:
     found = [f"column {name!r} is missing" for name in missing]
     known = ", ".join(COLUMNS)
     found += [f"column {n!r} is none of {known}{nearest(n, COLUMNS)}" for n in unknown]
-    return [Problem(str(path), "", 1, message) for message in found]
+    return [Problem(message, file=str(path), line=1) for message in found]
 
 
 def _numbers(
@@ -124,10 +124,10 @@ def _numbers(
             found = {name: float(cell) for name, cell in zip(header, row, strict=True)}
         except ValueError:
             message = f"{','.join(row)!r}: {len(header)} numbers are needed"
-            problems.append(Problem(str(path), "", line, message))
+            problems.append(Problem(message, file=str(path), line=line))
             continue
         message = _implausible(found)
-        problems += [Problem(str(path), "", line, message)] if message else []
+        problems += [Problem(message, file=str(path), line=line)] if message else []
         values.append(found)
     return values, problems
 

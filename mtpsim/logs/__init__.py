@@ -48,7 +48,7 @@ def detect(path: Path) -> Format:
     known = ", ".join(sorted(FORMATS))
     hint = neutral.hint(start) or _without_drafts(start)
     message = f"is of no known format{hint}; known are {known} (force one with --format)"
-    raise InputError([Problem(str(path), "", None, message)])
+    raise InputError.of(message, file=path)
 
 
 def _without_drafts(start: Start) -> str:
@@ -71,7 +71,7 @@ def forced(name: str) -> Format:
     """
     if name not in FORMATS:
         message = f"{name!r} is none of {', '.join(sorted(FORMATS))}{nearest(name, FORMATS)}"
-        raise InputError([Problem("", "--format", None, message)])
+        raise InputError.of(message, key="--format")
     return FORMATS[name]
 
 
@@ -111,10 +111,10 @@ def read_logs(
         found = {kind.engine for kind in formats.values()}
         return reducer.finish(" and ".join(sorted(found)), sources)
     except QuestionError as question:
-        raise InputError([Problem(str(paths[0]), "", None, str(question))]) from None
+        raise InputError.of(str(question), file=paths[0]) from None
     except EntryError as nothing:
         message = f"{nothing}{_without_drafts(Start(paths[0]))}"
-        raise InputError([Problem(str(paths[0]), "", None, message)]) from None
+        raise InputError.of(message, file=paths[0]) from None
 
 
 def _check_engines(formats: dict[Path, Format]) -> None:
@@ -122,7 +122,7 @@ def _check_engines(formats: dict[Path, Format]) -> None:
     if len(engines) > 1:
         told = ", ".join(f"{path} is of {engine}" for engine, path in engines.items())
         message = f"logs of several engines can't be fitted together: {told}"
-        raise InputError([Problem("", "LOG", None, message)])
+        raise InputError.of(message, key="LOG")
 
 
 def _read(
@@ -151,12 +151,14 @@ def _read(
             except EntryError as broken:
                 bad[place.path] += 1
                 if not skip_bad:
-                    problems.append(Problem(str(place.path), "", place.line, str(broken)))
+                    problems.append(Problem(str(broken), file=str(place.path), line=place.line))
                 if len(problems) == STOP:
                     more = "; these are the first problems, --skip-bad goes on without such entries"
-                    problems[-1] = Problem(str(place.path), "", place.line, str(broken) + more)
+                    problems[-1] = Problem(
+                        str(broken) + more, file=str(place.path), line=place.line
+                    )
                     raise InputError(problems) from None
     except QuestionError as question:
         where = place.path if place.line else paths[0]
-        raise InputError([Problem(str(where), "", place.line, str(question))]) from None
+        raise InputError.of(str(question), file=where, line=place.line) from None
     return [Source(path, kind.name, good[path], bad[path]) for path in paths]

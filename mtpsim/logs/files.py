@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from mtpsim.common.errors import InputError, Problem, nearest_file
+from mtpsim.common.errors import InputError, nearest_file
 from mtpsim.logs.entry import EntryError
 
 Line = tuple[int, str]
@@ -22,7 +22,7 @@ Told = Callable[[Path, float], None]
 
 
 def _problem(path: Path, message: str) -> InputError:
-    return InputError([Problem(str(path), "", None, message)])
+    return InputError.of(message, file=path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
 from mtpsim.runs.directory import as_written, finished
 
@@ -36,14 +36,14 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
         raise _wrong("--to", f"{to!r} is given; it must be one of {known}{nearest(to, FORMATS)}")
     document = finished(run)
     if document is None:
-        raise InputError([Problem(str(run), "", None, "holds no finished run (result.json)")])
+        raise InputError.of("holds no finished run (result.json)", file=run)
     wanted = dict(_pair(text) for text in chosen)
     with as_written(run, document):
         return FORMATS[to](document, wanted)
 
 
 def _wrong(key: str, message: str) -> InputError:
-    return InputError([Problem("", key, None, message)])
+    return InputError.of(message, key=key)
 
 
 def _pair(text: str) -> tuple[str, Any]:

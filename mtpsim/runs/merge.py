@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtpsim import __version__
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import work_hash
@@ -177,4 +177,4 @@ def _difference(one: Experiment, other: Experiment) -> str:
 
 
 def _refuse(run: Path, why: str) -> None:
-    raise InputError([Problem(str(run), "", None, why)])
+    raise InputError.of(why, file=run)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.executors import NoWorkersError, WorkerPool, open_pool
@@ -105,7 +105,7 @@ def _one(
         job.failure = str(error)
         return error
     except WorkerMismatchError as error:
-        raise InputError([Problem("", "--executor", None, str(error))]) from None
+        raise InputError.of(str(error), key="--executor") from None
     return None
 
 
