@@ -1,4 +1,4 @@
-"""Random chains and horizons, and a scalar twin of the kernels that reads the same random words."""
+"""Random chains, times and horizons."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.compile import KernelPlan, compile_plan, random_key
-from mtpsim.kernels.philox import words_at
+from mtpsim.engine.compile import KernelPlan, compile_plan
 from mtpsim.latency import CompiledLatency, Latency
 
 FLOOR = 0.05  # uniform share of each distribution: means over rare states would be far from normal
@@ -89,68 +88,3 @@ def random_case(
     drawn = bool(rng.random() < 0.3)
     latency = times(depth, drawn if noisy is None else noisy)
     return Case(chain, latency, int(rounds) * by_rounds, int(tokens) * (not by_rounds))
-
-
-class Walk:
-    """One request after another, draft by draft, on the random words of its address.
-
-    The state and the acceptance at a tick come from one uniform number: the unit interval is
-    divided by next state, and each part again by acceptance. Probabilities are floats here; kernels
-    compare 31-bit words with thresholds. The two differ for at most one word in 2^32 at each
-    threshold.
-    """
-
-    def __init__(self, case: Case, depth: int, seed: int, requests: int) -> None:
-        self.case, self.depth, self.draws = case, depth, 0
-        ticks = (case.tokens + 8) if case.tokens else case.rounds * (depth + 1)
-        ticks = -(-(ticks + depth) // 4) * 4
-        self.words = np.empty((ticks, requests), np.int32)
-        words_at(np.uint64(random_key(seed)), 0, 0, 0, self.words)
-        chain = case.chain
-        self.start, self.step = chain.start.tolist(), chain.step.tolist()
-        rates = chain.survival if chain.clock == "round" else chain.accept
-        self.rates = rates.tolist()
-
-    def _state(self, request: int, tick: int, weights: list[float]) -> tuple[int, float]:
-        """State that the word selects, and where the word lies within that state's part."""
-        u = ((int(self.words[tick, request]) & 0x7FFFFFFF) + 0.5) / 2**31
-        self.draws += 1
-        below = 0.0
-        for state, probability in enumerate(weights):
-            if u < below + probability or state == len(weights) - 1:
-                return state, (u - below) / probability
-            below += probability
-        raise AssertionError
-
-    def request(self, request: int) -> list[float]:
-        """Tokens, slow rounds, rounds, and rounds that accept 1..j."""
-        case, slow, rounds, tokens, tick = self.case, 0.0, 0, 0, 0
-        reached, weights = [0] * self.depth, self.start
-        play = self._round if case.chain.clock == "round" else self._positions
-        while rounds < case.rounds or tokens < case.tokens:
-            accepted, state, weights, tick = play(request, tick, weights)
-            slow += case.chain.slowdown[state]
-            rounds += 1
-            tokens += accepted + 1
-            for j in range(accepted):
-                reached[j] += 1
-        return [min(tokens, case.tokens or tokens), slow, rounds, *reached]
-
-    def _round(self, request, tick, weights):  # type: ignore[no-untyped-def]
-        state, inside = self._state(request, tick, weights)
-        accepted = 0
-        while accepted < self.depth and inside < self.rates[state][accepted]:
-            accepted += 1
-        return accepted, state, self.step[0 if accepted < self.depth else -1][state], tick + 1
-
-    def _positions(self, request, tick, weights):  # type: ignore[no-untyped-def]
-        first = None
-        for accepted in range(self.depth + 1):
-            state, inside = self._state(request, tick + accepted, weights)
-            first = state if first is None else first
-            drafted = accepted < self.depth
-            hit = drafted and inside < self.rates[state][accepted]
-            weights = self.step[0 if drafted and not hit else -1][state]
-            if not hit:
-                break
-        return accepted, first, weights, tick + accepted + 1

@@ -43,8 +43,8 @@ MODELS: dict[str, AcceptanceModel] = {
 }
 CORRELATED = ("regime", "regime, tokens", "beta by request")  # enough for the control to fail
 TAILS: dict[str, dict[str, Any]] = {
-    "lognormal, cv .1": {"distribution": "lognormal", "cv": 0.1},
-    "gamma, cv .5": {"distribution": "gamma", "cv": 0.5},
+    "lognormal, cv 0.1": {"distribution": "lognormal", "cv": 0.1},
+    "gamma, cv 0.5": {"distribution": "gamma", "cv": 0.5},
     "exponential": {"distribution": "exponential"},
 }
 WEAK_TAILS: dict[str, dict[str, Any]] = {
@@ -76,8 +76,8 @@ class Cell:
 
 CELLS = [
     *(Cell(m, t, n) for m in MODELS for t in TAILS for n in LENGTHS),
-    *(Cell(SKEWED, "lognormal, cv .1", n, 100) for n in LENGTHS),
-    *(Cell(m, "lognormal, cv .1", "200 rounds", 4, False) for m in MODELS),
+    *(Cell(SKEWED, "lognormal, cv 0.1", n, 100) for n in LENGTHS),
+    *(Cell(m, "lognormal, cv 0.1", "200 rounds", 4, False) for m in MODELS),
     *(Cell("regime", t, n, judged=False) for t in WEAK_TAILS for n in LENGTHS),
 ]
 
@@ -92,7 +92,7 @@ class Found:
 
     @property
     def judged(self) -> np.ndarray:
-        """Whether each quantity is judged, ``[6]``: none in weak cells, no theory error if skewed."""
+        """Judged quantities ``[6]``: none in weak cells, in skewed ones no theory error."""
         cell = self.cell
         skewed = (cell.model, cell.length) == (SKEWED, "200 rounds") and cell.requests < 100
         weak = np.array([skewed and name == "theory error" for name in QUANTITIES])
@@ -173,7 +173,7 @@ def alarms(found: Found, runs: int) -> list[str]:
 
 def checks(smoke: bool) -> Iterator[Check]:
     """Check all cells, and the control."""
-    cells = [CELLS[0], Cell("regime", "lognormal, cv .1", "200 rounds")] if smoke else CELLS
+    cells = [CELLS[0], Cell("regime", "lognormal, cv 0.1", "200 rounds")] if smoke else CELLS
     runs = 400 if smoke else RUNS
     found = [measure(cell, runs, 9000 + number) for number, cell in enumerate(cells)]
     wrong = [text for one in found for text in alarms(one, runs)]
