@@ -1,4 +1,4 @@
-"""How long single rounds take: samples for the plots, drawn when one is looked at."""
+"""Samples of single round times for the plots, simulated when first used."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import overload
 
-import numpy as np
-
-from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.exact.chain_solver import solve
-
-SAMPLE = 20_000
+from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.round_traces import sample_rounds
+from mtpsim.engine.simulate import compiled_latency
 
 
 class RoundTimes(Sequence[list[Floats]]):
@@ -44,18 +41,11 @@ class RoundTimes(Sequence[list[Floats]]):
 
 
 def drawn_times(experiment: Experiment) -> list[Floats]:
-    """A sample of single rounds' times in ms at each depth, ``K + 1`` arrays.
-
-    The slowdown of the states is included.
-    """
+    """Times in ms of single rounds at each depth, ``K + 1`` arrays: rounds of the run itself."""
     source = experiment.acceptance.chain()
-    latency = experiment.latency.compile(source.depth)
-    seed, depths = experiment.simulation.seed, range(source.depth + 1)
-    times = [latency.sample_round_times(depth, SAMPLE, seed) for depth in depths]
-    if isinstance(source, Recording) or (source.slowdown == 1).all():
-        return times
-    for depth in depths:
-        starts = solve(source, depth, **experiment.simulation.horizon).starts
-        rng = np.random.default_rng((seed, depth))
-        times[depth] = times[depth] * rng.choice(source.slowdown, SAMPLE, p=starts)
-    return times
+    latency = compiled_latency(experiment, source.depth)
+    seed, horizon = experiment.simulation.seed, experiment.simulation.horizon
+    plan = compile_plan(
+        source, latency, seed=seed, rounds=horizon["rounds"], tokens=horizon["tokens"]
+    )
+    return [sample_rounds(source, plan, depth)[1] for depth in range(source.depth + 1)]

@@ -90,7 +90,7 @@ def _about(kind: type[Any]) -> str:
     said = prose(sys.modules[kind.__module__].__doc__)
     said = re.sub(r"^`\w+`: (.)", lambda found: found[1].upper(), said)
     own = prose(kind.__doc__)
-    several = kind.__module__.endswith((".costs", ".noise", ".model"))
+    several = kind.__module__.endswith((".costs", ".noise", ".stated_times"))
     return own if several or not said else f"{said}\n\n{own}"
 
 
