@@ -1,7 +1,9 @@
 """What an acceptance model promises: a section of the file that compiles to a chain."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, Self
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,6 +15,7 @@ from mtpsim.common.section import Depth, Probability, Spec
 
 RatesAre = Literal["conditional", "survival", "marginal"]
 Source = AcceptanceChain | Recording
+Model = TypeVar("Model", bound="AcceptanceModel")
 
 
 class AcceptanceModel(Spec, ABC):
@@ -26,9 +29,26 @@ class AcceptanceModel(Spec, ABC):
         """Rates ``[K]`` that the file gives, to plug into the closed form; None: it gives none."""
         return None
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # lists of rates have no hash of their own
+
     def warnings(self) -> list[str]:
         """What a reader of the results should know of the model."""
         return []
+
+
+def compiled_once(chain: Callable[[Model], AcceptanceChain]) -> Callable[[Model], AcceptanceChain]:
+    """Decorate ``chain``, so that equal models of a process are compiled once.
+
+    Every point of a sweep, and every check of a file, has a model object of its own.
+    """
+    cached = lru_cache(maxsize=32)(chain)
+
+    @wraps(chain)
+    def compiled(model: Model) -> AcceptanceChain:
+        return cached(model)
+
+    return compiled
 
 
 class Rated(AcceptanceModel):

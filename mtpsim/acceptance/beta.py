@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, within_round
+from mtpsim.acceptance.base import AcceptanceModel, compiled_once, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Positive, Slowdown
@@ -68,6 +68,7 @@ class Beta(AcceptanceModel):
         c = self.concentration
         return bool(c <= NARROW and c * np.log(2) + betaln((1 - mean) * c, mean * c) < LARGE)
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """Gauss nodes: by request they never move, by round they are drawn anew each time.
 

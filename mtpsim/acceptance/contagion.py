@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import Rated, RatesAre
+from mtpsim.acceptance.base import Rated, RatesAre, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.section import Probability, Slowdown
 from mtpsim.formula.closed_form import conditional_from
@@ -32,6 +32,7 @@ class Contagion(Rated):
         conditional_from(self.given(), self.rates_are)
         return self
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """Calm and shaken; where it goes depends on whether the tick had a rejection."""
         calm = conditional_from(self.given(), self.rates_are)

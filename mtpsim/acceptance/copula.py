@@ -5,7 +5,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import Rated, within_round
+from mtpsim.acceptance.base import Rated, compiled_once, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.common.arrays import Floats
@@ -85,6 +85,7 @@ class Copula(Rated):
         """The marginal rates ``[K]``, as one plugs them in who takes them for conditional."""
         return self.given()
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state with the conditional rates that the orthant probabilities imply."""
         survival = np.minimum.accumulate(self._orthants())

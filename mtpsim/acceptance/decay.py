@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.acceptance.base import AcceptanceModel, within_round
+from mtpsim.acceptance.base import AcceptanceModel, compiled_once, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Probability
@@ -28,6 +28,7 @@ class Decay(AcceptanceModel):
         """Conditional rates ``[K]``."""
         return np.asarray(self.first * self.factor ** np.arange(self.depth))
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state."""
         return within_round(self.stated_rates())

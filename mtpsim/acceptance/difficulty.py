@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.acceptance.base import Rated
+from mtpsim.acceptance.base import Rated, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative, Positive, Slowdown
@@ -71,6 +71,7 @@ class Difficulty(Rated):
         certain = (rates == 0) | (rates == 1)  # no finite intercept gives these
         return np.where(certain, rates, accept)
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """A Rouwenhorst chain; its stationary law is binomial."""
         step = rouwenhorst(self.states, float(np.exp(-1 / self.length)))

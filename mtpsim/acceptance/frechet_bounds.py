@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import Rated, within_round
+from mtpsim.acceptance.base import Rated, compiled_once, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
@@ -53,6 +53,7 @@ class Bounds(Rated):
         """The marginal rates ``[K]``, as one plugs them in who takes them for conditional."""
         return self.given()
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state whose survival is the limit."""
         low, high = self._limits()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, within_round
+from mtpsim.acceptance.base import AcceptanceModel, compiled_once, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative
@@ -35,6 +35,7 @@ class Histogram(AcceptanceModel):
         before = reached[:-1]
         return np.asarray(np.divide(reached[1:], before, out=0 * before, where=before > 0))
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state with the conditional rates of the histogram: it has that very law."""
         return within_round(self.stated_rates())

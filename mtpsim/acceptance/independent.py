@@ -5,7 +5,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import Rated, RatesAre
+from mtpsim.acceptance.base import Rated, RatesAre, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
@@ -27,6 +27,7 @@ class Independent(Rated):
         """Conditional rates ``[K]``."""
         return conditional_from(self.given(), self.rates_are)
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state whose rates are the stated ones."""
         one = np.ones(1)

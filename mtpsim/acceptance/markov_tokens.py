@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, check_rows
+from mtpsim.acceptance.base import AcceptanceModel, check_rows, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, stationary
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Probability
@@ -51,6 +51,7 @@ class Tokens(AcceptanceModel):
         blur = np.broadcast_to(np.array(self.blur, float), self.depth)[:, None, None]
         return np.asarray((1 - blur) * np.array(self.draft) + blur / len(self.draft))
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """States are the pairs (letter, next letter) that the target can emit; token clock."""
         target = np.array(self.target, float)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.acceptance.base import AcceptanceModel, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
@@ -50,6 +50,7 @@ class Mixture(AcceptanceModel):
             )
         return clocks.pop() if clocks else "round"
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """The chains side by side; the start chooses among them, and no step leads across."""
         chains = self._chains()

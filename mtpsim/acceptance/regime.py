@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
+from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, stationary
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability, Slowdown
@@ -55,6 +55,7 @@ class Regime(AcceptanceModel):
         np.fill_diagonal(step, 1 - leave)
         return step
 
+    @compiled_once
     def chain(self) -> AcceptanceChain:
         """The states as given; leaving a state, all others are equally likely with `sojourn`."""
         step = self._step()

@@ -1,16 +1,22 @@
 """``trace``: recorded requests, drawn again with replacement and played as they were."""
 
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
-from mtpsim.acceptance.read_trace import read_requests
 from mtpsim.acceptance.recording import Recording
+from mtpsim.common.errors import InputError, nearest_file
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
+
+if TYPE_CHECKING:
+    from mtpsim.logs import Rounds
+
+EVERY = 2**62  # requests to keep: all
 
 
 class Trace(AcceptanceModel):
@@ -71,3 +77,39 @@ class Trace(AcceptanceModel):
             f"{counted(count, 'recorded request', 'are')} drawn again and again: the intervals "
             "tell of these requests, not of the workload that they came from"
         ]
+
+
+def read_requests(path: Path, depth: int | None) -> "Rounds":
+    """Read recorded requests, in the order of the file.
+
+    Args:
+        path: JSON lines, CSV, or the log of an engine; see :mod:`mtpsim.logs`.
+        depth: drafts a round, where the file does not tell.
+
+    Raises:
+        ValueError: what is wrong with the file, with its path and line.
+
+    """
+    try:
+        stamp = path.stat()
+        return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
+    from mtpsim.logs import Answers, read_logs  # only who replays a log pays for its readers
+
+    try:
+        log = read_logs([path], Answers(depth=depth), keep=EVERY)
+    except InputError as error:
+        told = "; ".join(map(str, error.problems))
+        raise ValueError(told.replace("say --depth K", "give `depth`")) from None
+    if log.level != "rounds" or log.sequence is None:
+        (source,) = log.sources
+        raise ValueError(
+            f"{path} is a log of {source.format} that has {log.level}; a trace needs rounds one by "
+            "one (mtpsim fit makes a model of it)"
+        )
+    return log.sequence

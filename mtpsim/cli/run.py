@@ -56,35 +56,56 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
                 say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)
                 if store.edited(before):
                     say(f"{folder / store.RESULT} {EDITED}", options.quiet)
-                return show(before, options)
+                return show(Result.of(before), options)
             if not same:
                 say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
     for line in definition(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
-    return show_and_write(experiment, _simulate(experiment, options), options)
+    return write_and_show(experiment, _simulate(experiment, options), options)
 
 
-def show_and_write(experiment: Experiment, result: Result, options: RunOptions) -> int:
-    """Print a result and write its directory; returns the exit code that the run deserves.
+def write_and_show(experiment: Experiment, result: Result, options: RunOptions) -> int:
+    """Write the result, print it, then draw the figures; returns the exit code of the run.
+
+    The numbers are on disk before anything is drawn. A full disk costs neither the table on screen
+    nor, where only the screen is a full disk, the files.
 
     Raises:
         InputError: the directory can't be written.
         OSError: the result is written, but can't be printed.
 
     """
-    code, untold = DONE, None
+    paths: list[Path] = []
+    unwritten, unprinted, code = None, None, DONE
     try:
-        code = show(result.document, options)  # first: a full disk must not cost the answer
-    except OSError as error:  # nor a full disk there the result
-        untold = error
-    paths = store.write(options.out, experiment, result)
-    if untold:
-        raise untold
-    names = ", ".join(path.name for path in paths)
+        paths = store.write_result(options.out, experiment, result)
+    except InputError as error:
+        unwritten = error
+    try:
+        code = show(result, options)
+    except OSError as error:
+        unprinted = error
+    if unwritten:
+        raise unwritten
+    try:
+        paths += store.write_figures(options.out, experiment, result)
+    except KeyboardInterrupt:
+        say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
+        return INTERRUPTED
+    except InputError:
+        say(f"the result is complete, the figures are not; {_draw_again(options)}", options.quiet)
+        raise
+    if unprinted:
+        raise unprinted
+    names = ", ".join(sorted(path.name for path in paths))
     say(f"\n{len(paths)} files in {options.out}: {names}", options.quiet)
     return code
+
+
+def _draw_again(options: RunOptions) -> str:
+    return f"`mtpsim show {options.out}` draws the figures"
 
 
 def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:
@@ -174,34 +195,35 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     except NoWorkersError as error:
         message = f"nothing could be simulated: {error}"
         raise InputError.of(message, key="--executor") from None
-    if result.document["complete"]:
+    if result.data.complete:
         saved.close()
     if options.part != (1, 1):
-        result.document["provenance"]["part"] = _part(options)
+        result.data.provenance["part"] = _part(options)
     return result
 
 
-def show(document: JsonDict, options: RunOptions) -> int:
+def show(result: Result, options: RunOptions) -> int:
     """Print the table, or JSON; returns the exit code that the run deserves."""
     if options.json:
-        sys.stdout.write(store.to_json(document))
+        sys.stdout.write(store.to_json(result.document))
         sys.stdout.flush()
     else:
         from mtpsim.report.tables.result import render
         from mtpsim.report.tables.terminal import console_on
 
-        render(document, console_on(sys.stdout))
-    for failure in document.get("failures", []):
+        render(result.data, console_on(sys.stdout))
+    document = result.data
+    for failure in document.failures:
         print(f"error: {failure}", file=sys.stderr)
-    if document.get("failures"):
+    if document.failures:
         say("workers failed: what was done is kept; the same command goes on", options.quiet)
         return FAILED
-    if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
+    if any(point.interrupted for point in document.points) or not document.complete:
         say(GOES_ON, options.quiet)
         return INTERRUPTED
-    short = [point for point in document["points"] if point["precision_reached"] is False]
+    short = [point for point in document.points if point.precision_reached is False]
     if short:
-        many = len(document["points"])
+        many = len(document.points)
         where = f" at {len(short)} of {many} points" if many > 1 else ""
         say(f"precision not reached{where}: raise simulation.max_requests", options.quiet)
     return NOT_PRECISE if short else DONE

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.replay import play
+from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.compile import KernelPlan
 from mtpsim.kernels.acceptance import BITS
@@ -106,7 +106,7 @@ def trace_requests(
 def trace_recording(
     recording: Recording, requests: slice, depth: int, *, rounds: int = 0, tokens: int = 0
 ) -> RoundTrace:
-    """Replay recorded requests, each once; arguments of :func:`mtpsim.acceptance.replay.play`."""
+    """Replay recorded requests, each once, as :func:`~mtpsim.acceptance.recording.play`."""
     accepted = play(recording, requests, depth, rounds=rounds, tokens=tokens)
     steps = accepted + 1 if recording.clock == "token" else np.ones_like(accepted)
     tick = np.cumsum(steps, axis=1, dtype=np.int64) - steps

@@ -41,7 +41,7 @@ from mtpsim.latency.quantile_table import (
 from mtpsim.latency.samples import read_samples
 from mtpsim.latency.times import Times
 
-CV = "coefficient of variation: standard deviation over mean"
+CV = "standard deviation over mean"
 
 
 class NoiseSpec(Spec):
@@ -89,9 +89,11 @@ class _NamedNoise(NoiseSpec):
     def describe(self) -> str:
         return self.text.format(self=self)
 
+    def _infinite_variance(self) -> bool:
+        return False
+
     def warnings(self) -> list[str]:
-        distribution = self.distribution_used()
-        if distribution is None or np.isfinite(distribution.sd):
+        if not self._infinite_variance():
             return []
         return [
             f"the noise ({self.describe()}) has infinite variance: means converge slowly, and "
@@ -195,6 +197,9 @@ class ParetoNoise(_NamedNoise):
         """Pareto of mean 1."""
         return pareto(self.index)
 
+    def _infinite_variance(self) -> bool:
+        return self.index <= 2
+
 
 class SpikeNoise(_NamedNoise):
     """Occasional slow rounds: a mixture of a distribution and a multiple of it."""
@@ -284,6 +289,9 @@ class ScipyNoise(_NamedNoise):
             sd = float(frozen.std())
         sd = sd if np.isfinite(sd) else np.inf
         return Distribution(frozen.ppf, frozen.isf, float(frozen.mean()), sd)
+
+    def _infinite_variance(self) -> bool:
+        return bool(np.isinf(self.distribution_used().sd))
 
     def natural_mean(self) -> float:
         """Mean in ms."""
