@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.recording import Recording
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Probability, Spec
 
 RatesAre = Literal["conditional", "survival", "marginal"]
@@ -43,7 +44,9 @@ class Rated(AcceptanceModel):
         if bool(self.rates) == (self.rate is not None):
             raise ValueError("give either `rates` (a list) or `rate` with `depth`, and not both")
         if (self.rate is None) != (self.depth is None):
-            raise ValueError("`rate` and `depth` go together: one rate for that many positions")
+            raise FieldError(
+                "`rate` and `depth` go together: one rate for that many positions", key="rate"
+            )
         return self
 
     def given(self) -> Floats:
@@ -59,10 +62,10 @@ def check_rows(name: str, rows: list[list[float]], size: int, one_a: str) -> Non
 
     """
     if len(rows) != size or any(len(row) != size for row in rows):
-        raise ValueError(f"`{name}` must be {size} rows of {size}, one a {one_a}")
+        raise FieldError(f"must be {size} rows of {size}, one per {one_a}", key=name)
     for number, row in enumerate(rows, 1):
         if abs(sum(row) - 1) > 1e-9:
-            raise ValueError(f"`{name}`: row {number} sums to {sum(row):.9g}, not to 1")
+            raise FieldError(f"row {number} sums to {sum(row):.9g}, not to 1", key=name)
 
 
 def within_round(conditional: Floats) -> AcceptanceChain:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Positive, Slowdown
 from mtpsim.common.text import counted
 
@@ -37,13 +38,16 @@ class Beta(AcceptanceModel):
     def _depth_known(self) -> Self:
         if isinstance(self.mean, list):
             if not self.mean:
-                raise ValueError("`mean` is an empty list; give a rate for each position")
+                raise FieldError(
+                    "`mean` is an empty list; give a rate for each position", key="mean"
+                )
             if self.depth is not None and self.depth != len(self.mean):
-                raise ValueError(
-                    f"`depth` is {self.depth} but `mean` has {counted(len(self.mean), 'entry')}"
+                raise FieldError(
+                    f"`depth` is {self.depth} but `mean` has {counted(len(self.mean), 'entry')}",
+                    key="depth",
                 )
         elif self.depth is None:
-            raise ValueError("`depth` is needed where `mean` is a number")
+            raise FieldError("`depth` is needed where `mean` is a number", key="depth")
         return self
 
     def _nodes(self) -> tuple[Floats, Floats]:

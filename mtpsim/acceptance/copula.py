@@ -9,6 +9,7 @@ from mtpsim.acceptance.base import Rated, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.formula.closed_form import conditional_from
 
 SHARP = 0.99  # beyond it quadrature on an even grid is too coarse
@@ -38,33 +39,38 @@ class Copula(Rated):
         if isinstance(self.correlation, list):
             self._check_matrix(self.correlation, size)
         elif not -1 < self.correlation < 1:
-            raise ValueError(
-                f"`correlation`: {self.correlation:g} is given; it must lie within -1 and 1 "
-                '(model = "bounds" has both ends)'
+            raise FieldError(
+                f"{self.correlation:g} is given; it must lie within -1 and 1 "
+                '(model = "bounds" has both ends)',
+                key="correlation",
             )
         least = float(np.linalg.eigvalsh(self._matrix()).min())
         if least < 1e-9:
-            raise ValueError(
-                f"`correlation`: the matrix is not positive definite (least eigenvalue {least:.3g})"
-                + self._least_number(size)
+            raise FieldError(
+                f"the matrix is not positive definite (least eigenvalue {least:.3g})"
+                + self._least_number(size),
+                key="correlation",
             )
         return self
 
     @staticmethod
     def _check_matrix(rows: list[list[float]], size: int) -> None:
         if len(rows) != size or any(len(row) != size for row in rows):
-            raise ValueError(f"`correlation`: the matrix must be {size} rows of {size}, as `rates`")
+            raise FieldError(
+                f"the matrix must be {size} rows of {size}, as `rates`", key="correlation"
+            )
         for i in range(size):
             for j in range(i + 1):
                 a, b = rows[i][j], rows[j][i]
                 if a != b:
-                    raise ValueError(
-                        f"`correlation`: the matrix is not symmetric: {a:g} in row {i + 1}, column "
-                        f"{j + 1}, but {b:g} in row {j + 1}, column {i + 1}"
+                    raise FieldError(
+                        f"the matrix is not symmetric: {a:g} in row {i + 1}, column "
+                        f"{j + 1}, but {b:g} in row {j + 1}, column {i + 1}",
+                        key="correlation",
                     )
                 if i == j and a != 1:
-                    raise ValueError(
-                        f"`correlation`: {a:g} is on the diagonal, in row {i + 1}; it must be 1"
+                    raise FieldError(
+                        f"{a:g} is on the diagonal, in row {i + 1}; it must be 1", key="correlation"
                     )
 
     def _least_number(self, size: int) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import Rated, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.formula.closed_form import conditional_from
 
 
@@ -38,9 +39,10 @@ class Bounds(Rated):
         if self.accept_length is not None:
             low, high = (1 + limit.sum() for limit in self._limits())
             if not low - 1e-12 <= self.accept_length <= high + 1e-12:
-                raise ValueError(
-                    f"`accept_length`: no coupling of these rates gives {self.accept_length:g}; "
-                    f"the limits are {low:.6g} and {high:.6g}"
+                raise FieldError(
+                    f"no coupling of these rates gives {self.accept_length:g}; "
+                    f"the limits are {low:.6g} and {high:.6g}",
+                    key="accept_length",
                 )
         return self
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, within_round
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative
 
 
@@ -25,7 +26,7 @@ class Histogram(AcceptanceModel):
     @model_validator(mode="after")
     def _some_rounds(self) -> Self:
         if max(self.rounds) <= 0:
-            raise ValueError("`rounds` are all 0; at least one round is needed")
+            raise FieldError("`rounds` are all 0; at least one round is needed", key="rounds")
         return self
 
     def stated_rates(self) -> Floats:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, stationary
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Probability
 from mtpsim.common.text import counted
 
@@ -41,8 +42,9 @@ class Tokens(AcceptanceModel):
         for name in ("target", "draft"):
             check_rows(name, getattr(self, name), len(self.target), "letter")
         if isinstance(self.blur, list) and len(self.blur) != self.depth:
-            raise ValueError(
-                f"`blur` has {counted(len(self.blur), 'entry')} but `depth` is {self.depth}"
+            raise FieldError(
+                f"`blur` has {counted(len(self.blur), 'entry')} but `depth` is {self.depth}",
+                key="blur",
             )
         return self
 

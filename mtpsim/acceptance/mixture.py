@@ -9,6 +9,7 @@ from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Slowdown, Spec
 
 
@@ -33,7 +34,7 @@ class Mixture(AcceptanceModel):
         chains = self._chains()
         depths = [chain.depth for chain in chains]
         if len(set(depths)) > 1:
-            raise ValueError(f"`parts` must have one depth; theirs are {depths}")
+            raise FieldError(f"`parts` must have one depth; theirs are {depths}", key="parts")
         self._clock(chains)
         return self
 
@@ -45,8 +46,9 @@ class Mixture(AcceptanceModel):
         """The one clock of all parts that have a clock: one state ticks as well by either."""
         clocks: set[Clock] = {chain.clock for chain in chains if chain.states > 1}
         if len(clocks) > 1:
-            raise ValueError(
-                "`parts` have both clocks; a mixture is by `round` or by `token` as a whole"
+            raise FieldError(
+                "`parts` have both clocks; a mixture is by `round` or by `token` as a whole",
+                key="parts",
             )
         return clocks.pop() if clocks else "round"
 

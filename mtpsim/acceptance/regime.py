@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_rows
 from mtpsim.acceptance.chain import AcceptanceChain, Clock, stationary
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Probability, Slowdown
 from mtpsim.common.text import counted
 from mtpsim.formula.closed_form import conditional_from
@@ -31,7 +32,9 @@ class Regime(AcceptanceModel):
         states = len(self.rates)
         if len({len(row) for row in self.rates}) != 1 or not self.rates[0]:
             lengths = [len(row) for row in self.rates]
-            raise ValueError(f"`rates` needs rows of one length, at least 1; given {lengths}")
+            raise FieldError(
+                f"`rates` needs rows of one length, at least 1; given {lengths}", key="rates"
+            )
         if (self.sojourn is None) == (self.step is None):
             raise ValueError("give either `sojourn` or `step`, and not both")
         for name, given in (("sojourn", self.sojourn), ("slowdown", self.slowdown)):

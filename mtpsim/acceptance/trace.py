@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.read_trace import read_requests
 from mtpsim.acceptance.recording import Recording
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
 
@@ -39,15 +40,16 @@ class Trace(AcceptanceModel):
         found = read_requests(Path(folder, self.file), self.depth)
         shortest, longest = int(found.drafted.min()), int(found.drafted.max())
         if shortest != longest:
-            raise ValueError(
-                f"`file`: rounds of {shortest} to {longest} drafts are recorded; a replay "
+            raise FieldError(
+                f"rounds of {shortest} to {longest} drafts are recorded; a replay "
                 "needs one depth, as a short draft hides what a longer one would have accepted "
-                "(mtpsim fit makes a model of such a log)"
+                "(mtpsim fit makes a model of such a log)",
+                key="file",
             )
         if self.depth not in (None, longest):
-            raise ValueError(
-                f"`depth`: {self.depth} is given, but the file has {counted(longest, 'draft')} a "
-                "round"
+            raise FieldError(
+                f"{self.depth} is given, but the file has {counted(longest, 'draft')} a round",
+                key="depth",
             )
         self._recording = Recording(
             found.accepted.astype(np.int32),

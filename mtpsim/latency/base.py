@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Spec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
@@ -77,15 +78,16 @@ class LatencySpec(Spec, ABC):
     @classmethod
     def _no_mean(cls, value: NoiseSpec | None) -> NoiseSpec | None:
         if value is not None and value.mean is not None:
-            raise ValueError(
-                "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
+            raise FieldError(
+                "`mean` belongs to target, verify and draft; noise is a factor of mean 1",
+                key="mean",
             )
         return value
 
     @model_validator(mode="after")
     def _something_persists(self) -> Self:
         if self.persistence and not self.noises():
-            raise ValueError("`persistence` needs some noise that can persist")
+            raise FieldError("`persistence` needs some noise that can persist", key="persistence")
         return self
 
     @abstractmethod

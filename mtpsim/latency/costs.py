@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.latency.base import LatencySpec
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
@@ -153,7 +154,9 @@ class Moe(_Passes):
     @model_validator(mode="after")
     def _fewer_active(self) -> "Moe":
         if self.active > self.experts:
-            raise ValueError(f"`active`: {self.active} of {self.experts} experts can't be active")
+            raise FieldError(
+                f"{self.active} of {self.experts} experts can't be active", key="active"
+            )
         return self
 
     def hit(self, tokens: Floats) -> Floats:

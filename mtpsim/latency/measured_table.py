@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.text import counted
 from mtpsim.latency.costs import CostModel
 from mtpsim.latency.times import Milliseconds, Times
@@ -28,19 +29,20 @@ class Table(CostModel):
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
         if any(a >= b for a, b in zip(self.batches, self.batches[1:], strict=False)):
-            raise ValueError("`batches` must ascend, each once")
+            raise FieldError("`batches` must ascend, each once", key="batches")
         if len(self.verify) != len(self.batches):
-            raise ValueError(
-                f"`verify`: {len(self.verify)} rows for {len(self.batches)} batches; one each"
+            raise FieldError(
+                f"{len(self.verify)} rows for {len(self.batches)} batches; one each", key="verify"
             )
         if len({len(row) for row in self.verify}) > 1:
-            raise ValueError("`verify`: rows have different lengths; each has depths 0 to K")
+            raise FieldError("rows have different lengths; each has depths 0 to K", key="verify")
         if any(time <= 0 for row in self.verify for time in row):
-            raise ValueError("`verify`: 0 ms is given; it must be positive")
+            raise FieldError("0 ms is given; it must be positive", key="verify")
         if not self.batches[0] <= self.batch <= self.batches[-1]:
-            raise ValueError(
-                f"`batch`: {self.batch:g} is outside of what was measured, {self.batches[0]:g} to "
-                f"{self.batches[-1]:g}"
+            raise FieldError(
+                f"{self.batch:g} is outside of what was measured, {self.batches[0]:g} to "
+                f"{self.batches[-1]:g}",
+                key="batch",
             )
         return self
 

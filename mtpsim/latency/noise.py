@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from mtpsim.common.errors import nearest
+from mtpsim.common.errors import FieldError, nearest
 from mtpsim.common.section import NonNegative, Positive, Spec
 from mtpsim.latency.distributions import (
     Law,
@@ -166,9 +166,10 @@ class ParetoNoise(_Lawful):
         if (self.alpha is None) == (self.cv is None):
             raise ValueError("give either `alpha` (the tail index) or `cv`, and not both")
         if self._index() <= 1:
-            raise ValueError(
+            raise FieldError(
                 f"`alpha` is {self._index():g}: at 1 and below the mean is infinite, so there is "
-                "no long-run speedup to estimate; it must be above 1"
+                "no long-run speedup to estimate; it must be above 1",
+                key="alpha",
             )
         return self
 
@@ -214,7 +215,7 @@ class SpikeNoise(_Lawful):
     @model_validator(mode="after")
     def _base_has_a_law(self) -> SpikeNoise:
         if isinstance(self.base, SampledNoise | SpikeNoise):
-            raise ValueError("`base` must be a named distribution other than spike")
+            raise FieldError("`base` must be a named distribution other than spike", key="base")
         return self
 
     def describe(self) -> str:
@@ -242,16 +243,18 @@ class ScipyNoise(_Lawful):
         known = [n for n in dir(stats) if isinstance(getattr(stats, n), stats.rv_continuous)]
         if self.name not in known:
             hint = nearest(self.name, known)
-            raise ValueError(f"`name`: scipy.stats has no continuous law {self.name!r}{hint}")
+            raise FieldError(f"scipy.stats has no continuous law {self.name!r}{hint}", key="name")
         family = getattr(stats, self.name)
         shapes = [s.strip() for s in (family.shapes or "").split(",") if s.strip()]
         allowed = [*shapes, "loc", "scale"]
         for key in self.parameters:
             if key not in allowed:
-                raise ValueError(f"`parameters`: {self.name} has {', '.join(allowed)}, not {key}")
+                raise FieldError(
+                    f"{self.name} has {', '.join(allowed)}, not {key}", key="parameters"
+                )
         missing = [s for s in shapes if s not in self.parameters]
         if missing:
-            raise ValueError(f"`parameters`: {self.name} also needs {', '.join(missing)}")
+            raise FieldError(f"{self.name} also needs {', '.join(missing)}", key="parameters")
         return family(**self.parameters)
 
     @model_validator(mode="after")
@@ -260,7 +263,9 @@ class ScipyNoise(_Lawful):
             frozen = self._frozen()
             least, mean = float(frozen.ppf(0.0)), float(frozen.mean())
         if np.isnan(least):
-            raise ValueError(f"`parameters`: {self.parameters} are outside what {self.name} takes")
+            raise FieldError(
+                f"{self.parameters} are outside what {self.name} takes", key="parameters"
+            )
         if least < 0:
             raise ValueError(f"{self.name} reaches down to {least:g}: a time can't be negative")
         if not np.isfinite(mean):
@@ -354,9 +359,11 @@ def _known_kind(value: Any) -> Any:
     kind = value.get("distribution")
     if "samples" in value or kind in KINDS:
         return value
-    hint = nearest(str(kind), KINDS)
-    given = f"`distribution` is {kind!r}" if kind is not None else "`distribution` is missing"
-    raise ValueError(f"{given}; it must be one of {', '.join(KINDS)} (or give `samples`){hint}")
+    if kind is None:
+        message = "is missing (give it or `samples`)"
+        raise FieldError(message, key="distribution", allowed=KINDS, kind="missing")
+    message = f"unknown distribution {kind!r}"
+    raise FieldError(message, key="distribution", given=kind, allowed=KINDS)
 
 
 EXAMPLE = '{ distribution = "lognormal", cv = 0.1 }'

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.latency.base import CompiledLatency, LatencySpec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
@@ -56,7 +57,9 @@ class Latency(LatencySpec):
     def _time_known(cls, value: Component, info: ValidationInfo) -> Component:
         times = mean_of(value)
         if times is None:
-            raise ValueError("`mean` is missing: the mean time in ms (a number, a list by depth)")
+            raise FieldError(
+                "`mean` is missing: the mean time in ms (a number, a list by depth)", key="mean"
+            )
         if info.field_name == "target" and isinstance(times, list | Slope):
             raise ValueError("must be one number: a plain step drafts nothing, at any depth")
         least = times.base + times.per_token if isinstance(times, Slope) else times
@@ -69,13 +72,15 @@ class Latency(LatencySpec):
     def _consistent(self) -> Latency:
         own = [name for name in COMPONENTS if isinstance(getattr(self, name), NoiseSpec)]
         if self.noise is not None and own:
-            raise ValueError(
+            raise FieldError(
                 f"`noise` is one factor for all of a round, but {' and '.join(own)} also has noise "
-                "of its own; give one or the other"
+                "of its own; give one or the other",
+                key="noise",
             )
         if self.correlation and not {"verify", "draft"} <= set(own):
-            raise ValueError(
-                "`correlation` is between the noise of `verify` and of `draft`; both need their own"
+            raise FieldError(
+                "correlates the noise of `verify` and of `draft`; both must have their own",
+                key="correlation",
             )
         return self
 

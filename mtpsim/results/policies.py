@@ -49,7 +49,7 @@ def adaptive(measured: PointData, best: int) -> JsonDict | None:
         policies.append(
             {
                 "name": player.spec.label,
-                "rule": player.spec.kind(),
+                "rule": player.spec.rule_name(),
                 "knows": player.spec.knows,
                 "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
                 "speedup": {
@@ -115,7 +115,7 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
     if policy_set.optimal is None:
         return None
     try:
-        pace = policy_set.players[number].spec.exact(policy_set.setting)
+        pace = policy_set.players[number].spec.exact_throughput(policy_set.environment)
         plain = policy_set.optimal.pace(np.zeros_like(policy_set.optimal.oracle))
     except ValueError:  # too large to be solved
         return None

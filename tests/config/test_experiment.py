@@ -285,11 +285,11 @@ def refused_well(raw_or_text, read):
 @given(st.dictionaries(PATHS, JUNK, max_size=4))
 def test_any_tables_give_an_experiment_or_problems(changes):
     from mtpsim.config.experiment import validate
-    from mtpsim.config.sweep import put
+    from mtpsim.config.sweep import set_key
 
     raw = tomllib.loads(GOOD)
     for path, value in changes.items():
-        put(raw, path.split("."), value)
+        set_key(raw, path.split("."), value)
     problems_found = refused_well(raw, validate)
     assert problems_found is None or (problems_found and "pydantic" not in problems_found)
 

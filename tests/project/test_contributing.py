@@ -91,11 +91,11 @@ class Toy(PolicySpec):
     """Depth 1 and the greatest, in turn."""
     rule: Literal["toy"] = "toy"
 
-    def parameters(self, setting):
+    def parameters(self, environment):
         """The greatest depth."""
-        return np.array([setting.depth], float)
+        return np.array([environment.depth], float)
 
-    def memory(self, setting):
+    def memory_size(self, environment):
         """The turn."""
         return 1
 

@@ -9,7 +9,7 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.policy_player import PolicySet, compile_policies
 from mtpsim.latency import Latency
-from mtpsim.policy import Now, Round
+from mtpsim.policy import RoundContext, RoundOutcome
 
 ROUNDS, SHIFT, AUC, BATCH = 120, 40, 0.8, 16.0
 EASY, HARD = [0.95, 0.93, 0.9, 0.88, 0.86], [0.45, 0.4, 0.35, 0.3, 0.3]
@@ -34,9 +34,9 @@ def policy_set(policy: dict[str, object]) -> PolicySet:
 def play(policy: dict[str, object], seed: int = 7) -> Trace:
     """Depth, accepted drafts and hardness of each round ``[ROUNDS]``; easy, hard, easy."""
     found = policy_set(policy)
-    player, setting, rng = found.players[0], found.setting, np.random.default_rng(seed)
+    player, environment, rng = found.players[0], found.environment, np.random.default_rng(seed)
     spec, p, m = player.spec, player.p, np.zeros(player.memory)
-    rule, deep, previous = spec.functions(), setting.depth, -1
+    rule, deep, previous = spec.functions(), environment.depth, -1
     rule.start(p, m)
     hard = (np.arange(ROUNDS) // SHIFT) % 2
     depths, taken = np.zeros(ROUNDS, int), np.zeros(ROUNDS, int)
@@ -45,11 +45,11 @@ def play(policy: dict[str, object], seed: int = 7) -> Trace:
         full = int(np.cumprod(passed).sum())
         scores = rng.standard_normal(deep)
         if spec.reads_confidence:
-            scores = _confidence(rng, scores, full, setting.rates)
-        depth = int(rule.choose(p, m, Now(int(hard[t]), previous, full), scores))
+            scores = _confidence(rng, scores, full, environment.rates)
+        depth = int(rule.choose(p, m, RoundContext(int(hard[t]), previous, full), scores))
         accepted = min(depth, full)
-        time = float(setting.times[depth])
-        rule.learn(p, m, Round(depth, accepted, depth, accepted, time))
+        time = float(environment.times[depth])
+        rule.learn(p, m, RoundOutcome(depth, accepted, depth, accepted, time))
         depths[t], taken[t], previous = depth, accepted, depth
     return depths, taken, hard
 
