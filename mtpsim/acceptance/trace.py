@@ -1,36 +1,41 @@
-"""``trace``: recorded requests, drawn again with replacement and played as they were."""
+"""``trace``: recorded requests, resampled with replacement."""
 
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
-from mtpsim.acceptance.read_trace import read_requests
 from mtpsim.acceptance.recording import Recording
-from mtpsim.common.errors import FieldError
+from mtpsim.common.errors import FieldError, InputError, nearest_file
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
+
+if TYPE_CHECKING:
+    from mtpsim.logs import Rounds
+
+EVERY = 2**62  # requests to keep: all
 
 
 class Trace(AcceptanceModel):
     """A bootstrap of whole requests.
 
-    By ``round`` an entry is a round of the engine: it tells of shallower depths only what they
-    would have accepted in the same rounds. By ``position`` an entry tells how many drafts a round
-    would accept that begins there: any depth is then played exactly.
+    With ``by = "round"`` an entry is a round of the engine; lower depths are evaluated on the same
+    rounds, which is an approximation. With ``by = "position"`` an entry is the number of drafts
+    that a round beginning at this text position would accept; every depth is then exact.
     """
 
     model: Literal["trace"]
     file: str = Field(
-        description="a log that tells rounds one by one: JSON lines, CSV, an engine's"
+        description="log with one entry per round: JSON lines, CSV or an engine's log"
     )
     by: Literal["round", "position"] = Field(
-        "round", description="what an entry is: a round, or a position of the text"
+        "round", description="whether an entry of the log is a round or a text position"
     )
     depth: Depth | None = Field(
-        None, description="drafts a round as recorded; needed where the file doesn't say"
+        None, description="recorded drafts per round; required if the file does not contain it"
     )
     _recording: Recording | None = PrivateAttr(default=None)
 
@@ -41,14 +46,14 @@ class Trace(AcceptanceModel):
         shortest, longest = int(found.drafted.min()), int(found.drafted.max())
         if shortest != longest:
             raise FieldError(
-                f"rounds of {shortest} to {longest} drafts are recorded; a replay "
-                "needs one depth, as a short draft hides what a longer one would have accepted "
-                "(mtpsim fit makes a model of such a log)",
+                f"rounds of {shortest} to {longest} drafts are recorded; a replay requires one "
+                "depth, since a shorter draft does not show what a longer one would have accepted "
+                "(use mtpsim fit for such a log)",
                 key="file",
             )
         if self.depth not in (None, longest):
             raise FieldError(
-                f"{self.depth} is given, but the file has {counted(longest, 'draft')} a round",
+                f"{self.depth} is given, but the file has {counted(longest, 'draft')} per round",
                 key="depth",
             )
         self._recording = Recording(
@@ -65,11 +70,47 @@ class Trace(AcceptanceModel):
         return self._recording
 
     def warnings(self) -> list[str]:
-        """Few recorded requests say little, however many are simulated."""
+        """Warn of few recorded requests: more simulated ones add no information."""
         count = self.chain().requests
         if count >= 30:
             return []
         return [
-            f"{counted(count, 'recorded request', 'are')} drawn again and again: the intervals "
-            "tell of these requests, not of the workload that they came from"
+            f"only {counted(count, 'recorded request', 'are')} resampled: the intervals describe "
+            "these requests, not the workload they came from"
         ]
+
+
+def read_requests(path: Path, depth: int | None) -> "Rounds":
+    """Read recorded requests, in the order of the file.
+
+    Args:
+        path: JSON lines, CSV, or the log of an engine; see :mod:`mtpsim.logs`.
+        depth: drafts a round, where the file does not tell.
+
+    Raises:
+        ValueError: what is wrong with the file, with its path and line.
+
+    """
+    try:
+        stamp = path.stat()
+        return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
+    from mtpsim.logs import Answers, read_logs  # only who replays a log pays for its readers
+
+    try:
+        log = read_logs([path], Answers(depth=depth), keep=EVERY)
+    except InputError as error:
+        told = "; ".join(map(str, error.problems))
+        raise ValueError(told.replace("say --depth K", "give `depth`")) from None
+    if log.level != "rounds" or log.sequence is None:
+        (source,) = log.sources
+        raise ValueError(
+            f"{path} is a log of {source.format} that has {log.level}; a trace needs rounds one by "
+            "one (mtpsim fit makes a model of it)"
+        )
+    return log.sequence

@@ -13,6 +13,7 @@ import numpy as np
 from mtpsim.benchmark.power import Planned, plan_benchmark
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
+from mtpsim.engine.simulate import compiled_latency
 from mtpsim.exact.chain_solver import speedups
 from mtpsim.report.progress import progress
 from mtpsim.report.tables.power import print_plan
@@ -97,7 +98,7 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
             raise InputError.of(message, key="--depths")
         return sorted({int(part) for part in parts})
     horizon = experiment.simulation.horizon
-    times = experiment.latency.compile(greatest).round_time
+    times = compiled_latency(experiment, greatest).round_time
     best = max(1, int(np.argmax(speedups(source, times, **horizon))))
     return [k for k in (best - 1, best, best + 1) if 1 <= k <= greatest]
 

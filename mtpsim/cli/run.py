@@ -63,28 +63,49 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
     for line in definition(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
-    return show_and_write(experiment, _simulate(experiment, options), options)
+    return write_and_show(experiment, _simulate(experiment, options), options)
 
 
-def show_and_write(experiment: Experiment, result: Result, options: RunOptions) -> int:
-    """Print a result and write its directory; returns the exit code that the run deserves.
+def write_and_show(experiment: Experiment, result: Result, options: RunOptions) -> int:
+    """Write the result, print it, then draw the figures; returns the exit code of the run.
+
+    The numbers are on disk before anything is drawn. A full disk costs neither the table on screen
+    nor, where only the screen is a full disk, the files.
 
     Raises:
         InputError: the directory can't be written.
         OSError: the result is written, but can't be printed.
 
     """
-    code, untold = DONE, None
+    paths: list[Path] = []
+    unwritten, unprinted, code = None, None, DONE
     try:
-        code = show(result.document, options)  # first: a full disk must not cost the answer
-    except OSError as error:  # nor a full disk there the result
-        untold = error
-    paths = store.write(options.out, experiment, result)
-    if untold:
-        raise untold
-    names = ", ".join(path.name for path in paths)
+        paths = store.write_result(options.out, experiment, result)
+    except InputError as error:
+        unwritten = error
+    try:
+        code = show(result.document, options)
+    except OSError as error:
+        unprinted = error
+    if unwritten:
+        raise unwritten
+    try:
+        paths += store.write_figures(options.out, experiment, result)
+    except KeyboardInterrupt:
+        say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
+        return INTERRUPTED
+    except InputError:
+        say(f"the result is complete, the figures are not; {_draw_again(options)}", options.quiet)
+        raise
+    if unprinted:
+        raise unprinted
+    names = ", ".join(sorted(path.name for path in paths))
     say(f"\n{len(paths)} files in {options.out}: {names}", options.quiet)
     return code
+
+
+def _draw_again(options: RunOptions) -> str:
+    return f"`mtpsim show {options.out}` draws the figures"
 
 
 def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:

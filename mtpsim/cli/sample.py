@@ -7,63 +7,72 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.replay import play
 from mtpsim.cli.streams import write_while_read
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import compile_plan
-from mtpsim.engine.round_traces import Counts, record_requests
-from mtpsim.latency import CompiledLatency
+from mtpsim.engine.compile import KernelPlan, compile_plan
+from mtpsim.engine.round_traces import Counts, round_times, trace_recording, trace_requests
+from mtpsim.engine.simulate import compiled_latency
 from mtpsim.logs.files import written
 from mtpsim.logs.write import WRITERS, Told
 
-BLOCK = 256  # requests made at a time
+BLOCK = 256  # requests simulated at a time
 
 
 def sample_requests(experiment: Experiment, depths: list[int], count: int) -> Iterator[Told]:
-    """Requests of an experiment, round by round, the same ones that a run simulates.
+    """Simulate requests of an experiment round by round: the same requests as in a run.
 
     Args:
-        experiment: its model, its times and the length of a request.
-        depths: drafts a round; with several, requests take them in turn.
+        experiment: one point: acceptance model, latency and horizon.
+        depths: drafts per round; with several, successive requests take them in turn.
         count: number of requests.
+
+    Yields:
+        Each request with its accepted drafts and round times.
+
+    Raises:
+        InputError: a distribution of the latency can't be tabulated.
 
     """
     source = experiment.acceptance.chain()
-    latency = experiment.latency.compile(source.depth)
+    latency = compiled_latency(experiment, source.depth)
+    simulation = experiment.simulation
+    plans = {
+        depth: compile_plan(
+            source,
+            latency,
+            seed=simulation.seed,
+            rounds=simulation.rounds or 0,
+            tokens=simulation.tokens or 0,
+            measured_at=depth,
+        )
+        for depth in depths
+    }
     for first in range(0, count, BLOCK):
         size = min(BLOCK, count - first)
-        made = {k: _played(experiment, source, latency, k, first, size) for k in depths}
+        played = {k: _play(source, plan, k, first, size) for k, plan in plans.items()}
         for number in range(size):
             depth = depths[(first + number) % len(depths)]
-            accepted = made[depth][number]
-            yield _told(experiment, latency, accepted[accepted >= 0], depth, first + number)
+            accepted, times = (part[number] for part in played[depth])
+            live = accepted >= 0
+            made = int((accepted[live] + 1).sum())
+            tokens = min(made, simulation.tokens or made)
+            yield Told(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 
-def _played(
-    experiment: Experiment,
-    source: Source,
-    latency: CompiledLatency,
-    depth: int,
-    first: int,
-    size: int,
-) -> Counts:
-    horizon = experiment.simulation.horizon
+def _play(
+    source: Source, plan: KernelPlan, depth: int, first: int, count: int
+) -> tuple[Counts, Floats]:
+    """Accepted drafts and times in ms of the rounds of some requests, each ``[count, R]``."""
+    rounds, tokens = plan.task.rounds, plan.task.tokens
     if isinstance(source, Recording):
-        return play(source, slice(first, first + size), depth, **horizon)
-    seed = experiment.simulation.seed
-    plan = compile_plan(source, latency, seed=seed, measured_at=depth, policy_set=None, **horizon)
-    return record_requests(plan, size, max(horizon.values()), first)
-
-
-def _told(
-    experiment: Experiment, latency: CompiledLatency, accepted: Counts, depth: int, number: int
-) -> Told:
-    times = latency.sample_round_times(depth, accepted.size, experiment.simulation.seed + number)
-    made = int(accepted.sum()) + accepted.size
-    tokens = min(made, experiment.simulation.tokens or made)
-    return Told(accepted.tolist(), depth, times.tolist(), tokens)
+        requests = slice(first, first + count)
+        trace = trace_recording(source, requests, depth, rounds=rounds, tokens=tokens)
+    else:
+        trace = trace_requests(plan, count, rounds or tokens, first)
+    return trace.accepted, round_times(plan, trace, depth, first)
 
 
 def sample_command(

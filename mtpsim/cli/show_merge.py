@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtpsim.cli.run import DONE, EDITED, say, show, show_and_write
+from mtpsim.cli.run import DONE, EDITED, say, show, write_and_show
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
@@ -44,7 +44,7 @@ def merge_command(runs: list[Path], options: RunOptions) -> int:
             say(text, options.quiet)
         try:
             _keep(merged, folder)
-            return show_and_write(store.experiment_of(runs[0]), merged.result, options)
+            return write_and_show(store.experiment_of(runs[0]), merged.result, options)
         except BaseException:
             if not (folder / store.RESULT).exists():  # half a merge would be refused next time
                 store.forget(folder)
@@ -88,12 +88,11 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
     show(result.document, RunOptions(folder, json))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        *plots, page = result.save_report(experiment, folder)
-    except OSError as error:
-        say(f"no plots: {folder}: {error.strerror or error}; --out draws them elsewhere")
+        paths = store.write_figures(folder, experiment, result)
+    except InputError as error:
+        say(f"no figures: {error.problems[0]}; choose another folder with --out")
     else:
-        say(f"{len(plots)} plots and {page.name} in {folder}")
+        say(f"{len(paths) - 1} figures and report.html in {folder}")
     return DONE
 
 

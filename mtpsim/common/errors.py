@@ -137,8 +137,11 @@ class FieldError(ValueError):
         allowed: Iterable[str] = (),
         kind: ProblemKind = "value",
     ) -> None:
-        super().__init__(message)
-        self.key, self.given, self.allowed, self.kind = key, given, tuple(allowed), kind
+        self.message, self.key, self.kind = message, key, kind
+        self.given, self.allowed = given, tuple(allowed)
+        self.suggestion = suggest(given, self.allowed) if isinstance(given, str) else None
+        found = Problem(message, allowed=self.allowed, suggestion=self.suggestion)
+        super().__init__(f"`{key}`: {found.text}" if key else found.text)
 
 
 def suggest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str | None:

@@ -376,6 +376,8 @@ def _sweep_problems(
     sections = {key.partition(".")[0] for key in swept_values(experiment.sweep)}
     if invalid & {*sections, "acceptance", "latency"}:
         return []
+    if invalid:  # these may refer to any section
+        experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,15 @@ def _with_files(value: Any, folder: Path, digest: bool) -> Any:
     for key in ("samples", "file"):
         if isinstance(out.get(key), str):
             path = (folder / out[key]).resolve()
-            held = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() if digest else ""
-            out[key] = held or str(path)
+            stamp = path.stat() if digest else None
+            out[key] = _digest(path, stamp.st_mtime_ns, stamp.st_size) if stamp else str(path)
     return out
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, modified: int, size: int) -> str:
+    """Hash of the contents of a file, which is read once as long as it is not modified."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def to_toml(experiment: Experiment) -> str:

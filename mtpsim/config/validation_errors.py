@@ -117,7 +117,8 @@ def _problem(
 def _message(details: ErrorDetails, spec: type[Spec]) -> str:
     kind, given, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "value_error":
-        return str(context["error"])
+        cause = context["error"]
+        return cause.message if isinstance(cause, FieldError) else str(cause)
     if kind == "missing":
         field = _class_at(details["loc"], spec).model_fields.get(str(details["loc"][-1]))
         return f"is missing: {field.description}" if field and field.description else "is missing"

@@ -6,36 +6,67 @@ time to compile than this takes to run.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
+from mtpsim.acceptance import Recording
+from mtpsim.acceptance.recording import play
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.compile import KernelPlan
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
-from mtpsim.kernels.philox import PATH, TILE, words_at
+from mtpsim.kernels.noise import round_factors
+from mtpsim.kernels.philox import ARMS, DRAFT, PATH, TILE, VERIFY, words_at
 
 Counts = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class RoundTrace:
+    """Requests at one depth, round by round.
+
+    Attributes:
+        accepted: ``[n, R]`` accepted drafts of each round; -1 after a request's last round.
+        tick: ``[n, R]`` tick of the random words in which each round starts.
+        state: ``[n, R]`` hidden state in which each round starts.
+
+    """
+
+    accepted: Counts
+    tick: Ints
+    state: Ints
+
+
 def record_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -> Counts:
-    """Accepted drafts of some requests at depth M, round by round.
+    """Accepted drafts of some requests at depth M, round by round: see :func:`trace_requests`."""
+    return trace_requests(plan, count, rounds, first).accepted
+
+
+def trace_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -> RoundTrace:
+    """Record some requests at depth M, round by round.
 
     Args:
         plan: the compiled point, of a chain.
-        count: number of requests.
-        rounds: most rounds of a request.
+        count: number of requests n.
+        rounds: most rounds R of a request.
         first: number of the first request.
 
     Returns:
-        ``[count, rounds]``, -1 after a request's last round.
+        The rounds of the requests ``first`` .. ``first + count - 1`` of a run.
 
     """
     chain, depth = plan.source, plan.layout.measured_at
     if isinstance(chain, RecordingArrays):
-        raise TypeError("requests that were recorded need no recording")
-    counts = np.full((count, rounds), -1, np.int32)
+        raise TypeError("recorded requests are replayed, not traced: see trace_recording")
+    trace = RoundTrace(
+        accepted=np.full((count, rounds), -1, np.int32),
+        tick=np.zeros((count, rounds), np.int64),
+        state=np.zeros((count, rounds), np.int64),
+    )
     done, tokens, so_far = (np.zeros(count, np.int64) for _ in range(3))
     row = np.full(count, len(chain.upto) - 1)
     words = np.empty((TILE, count), np.int32)
@@ -46,6 +77,8 @@ def record_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -
         word = words[tick % TILE] & BITS
         state = (word[:, None] > chain.upto[row]).sum(1)
         accepts = word[:, None] <= chain.cut[row, state]
+        starts = np.flatnonzero(live & (so_far == 0))
+        trace.tick[starts, done[starts]], trace.state[starts, done[starts]] = tick, state[starts]
         if plan.clock == "token":
             ended, rejected = _judge_position(accepts, depth, so_far)
         else:
@@ -53,12 +86,53 @@ def record_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -
             ended, rejected = np.ones(count, bool), so_far < depth
         row = _next_row(chain, state, rejected)
         wrote = np.flatnonzero(live & ended)
-        counts[wrote, done[wrote]] = so_far[wrote]
+        trace.accepted[wrote, done[wrote]] = so_far[wrote]
         done[wrote] += 1
         tokens[wrote] += so_far[wrote] + 1
         so_far = np.where(ended, 0, so_far)
         tick += 1
-    return counts
+    return trace
+
+
+def trace_recording(
+    recording: Recording, requests: slice, depth: int, *, rounds: int = 0, tokens: int = 0
+) -> RoundTrace:
+    """Replay recorded requests, each once; arguments of :func:`~.acceptance.recording.play`."""
+    accepted = play(recording, requests, depth, rounds=rounds, tokens=tokens)
+    steps = accepted + 1 if recording.clock == "token" else np.ones_like(accepted)
+    tick = np.cumsum(steps, axis=1, dtype=np.int64) - steps
+    return RoundTrace(accepted, tick, np.zeros_like(tick))
+
+
+def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0) -> Floats:
+    """Times of recorded rounds: those that the kernels add up in a run.
+
+    Args:
+        plan: the compiled point.
+        trace: the rounds of n requests.
+        depth: drafts per round, 0..K.
+        first: number of the first request.
+
+    Returns:
+        ``[n, R]`` ms; without meaning after a request's last round.
+
+    """
+    requests, rounds = trace.tick.shape
+    tick = np.zeros((-(-rounds // TILE) * TILE, requests), np.int64)
+    tick[:rounds] = trace.tick.T
+    words = np.empty((int(tick.max()) // TILE * TILE + TILE, requests), np.int32)
+    at_start = []
+    for purpose in (VERIFY, DRAFT):
+        words_at(np.uint64(plan.key), first, 0, purpose + ARMS * plan.noise.arm, words)
+        at_start.append(np.take_along_axis(words, tick, axis=0))
+    factors = np.empty((3, *tick.shape))
+    round_factors(plan.noise, at_start[0], at_start[1], factors)
+    target, verify, draft = factors[:, :rounds].swapaxes(1, 2)
+    check = verify if depth else target
+    time = plan.task.times[0, depth] * check + plan.task.times[1, depth] * draft
+    if isinstance(plan.source, RecordingArrays):
+        return np.asarray(time)
+    return np.asarray(time * plan.source.slowdown[trace.state])
 
 
 def _judge_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:

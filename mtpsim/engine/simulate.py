@@ -101,10 +101,7 @@ def compiled(experiment: Experiment) -> Compiled:
     """
     source = experiment.acceptance.chain()
     simulation = experiment.simulation
-    try:
-        latency = experiment.latency.compile(source.depth)
-    except ValueError as error:
-        raise InputError.of(str(error), key="latency") from None
+    latency = compiled_latency(experiment, source.depth)
     plan = compile_plan(
         source,
         latency,
@@ -114,6 +111,19 @@ def compiled(experiment: Experiment) -> Compiled:
         policy_set=_contest(experiment, source, latency, **simulation.horizon),
     )
     return Compiled(source, latency, plan)
+
+
+def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
+    """Compile the latency of an experiment for depths 0 to ``depth``.
+
+    Raises:
+        InputError: a distribution of the latency can't be tabulated.
+
+    """
+    try:
+        return experiment.latency.compile(depth)
+    except ValueError as error:
+        raise InputError.of(str(error), key="latency") from None
 
 
 def _contest(

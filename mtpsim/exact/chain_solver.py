@@ -13,7 +13,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
 from mtpsim.acceptance.chain import stationary
-from mtpsim.acceptance.replay import play
+from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 
 CHUNK = 4096  # recorded requests played at once

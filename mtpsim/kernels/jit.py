@@ -1,11 +1,12 @@
-"""The one way to jit, and where compiled kernels are kept.
+"""The only way to jit, and where compiled kernels are cached.
 
-Numba's own cache looks at the file of the function alone: a changed helper in another file would
-leave stale machine code behind. So the folder of the cache is named by a hash of every kernel file.
+Numba's own cache checks only the file that defines the function, so a change in a helper of another
+file would leave stale machine code. Here the cache folder is named after a hash of all kernel code.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import tempfile
@@ -15,48 +16,87 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import caching
 
 Function = Callable[..., Any]
 
 
 @cache
 def kernel_hash() -> str:
-    """Hash of the source of all kernels; results of two runs may be merged only if it agrees.
+    """Hash of the code of all kernels; two runs may be merged only if it agrees.
 
-    The rules of the policies are compiled too.
+    Policy rules are compiled too, so they count. Comments, docstrings and layout do not.
+    """
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), *sorted((here.parent / "policy").glob("*.py"))]
+    return hash_of_code({path.name: path.read_text(encoding="utf-8") for path in files})
+
+
+def hash_of_code(sources: dict[str, str]) -> str:
+    """Hash of Python files without their comments, docstrings and layout.
+
+    Args:
+        sources: text of each file, by file name.
+
     """
     digest = hashlib.blake2b(digest_size=8)
-    here = Path(__file__).parent
-    for path in [*sorted(here.glob("*.py")), *sorted((here.parent / "policy").glob("*.py"))]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name, source in sources.items():
+        tree = ast.parse(source)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        digest.update(f"{name}\0{ast.unparse(tree)}\0".encode())
     return digest.hexdigest()
 
 
-def _cache_folder() -> str:
+def _cache_folder() -> str | None:
+    """Folder of the compiled kernels; None if it is not writable: each process then compiles."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     config: Any = numba.config
-    base = config.CACHE_DIR or os.path.join(home, "mtpsim")
-    folder = Path(base) / kernel_hash()
+    folder = Path(config.CACHE_DIR or os.path.join(home, "mtpsim")).absolute() / kernel_hash()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return str(folder)
-    except OSError:  # a read-only home must not stop a run: compile anew each time
-        return tempfile.mkdtemp(prefix="mtpsim-kernels-")
+    except OSError:
+        return None
 
 
 CACHE_FOLDER = _cache_folder()
 
 
+class _Locator(caching._CacheLocator):
+    """Puts every kernel into the one folder, without a change of numba's global configuration."""
+
+    @classmethod
+    def from_function(cls, function: Function, file: str) -> _Locator:
+        return cls()
+
+    def get_cache_path(self) -> str:
+        return str(CACHE_FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return kernel_hash()
+
+    def get_disambiguator(self) -> str:
+        return "kernel"
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # type: ignore[list-item] # noqa: RUF012
+
+
+class _Cache(caching.FunctionCache):
+    _impl_class = _CacheImpl
+
+
 def kernel(function: Function) -> Function:
     """Jit for the hot paths: no GIL, cached, IEEE division, no reassociation (bit-identical)."""
-    config: Any = numba.config
-    before = config.CACHE_DIR
-    config.CACHE_DIR = CACHE_FOLDER
-    try:
-        jitted: Function = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    finally:
-        config.CACHE_DIR = before
+    jitted: Function = numba.njit(nogil=True, error_model="numpy")(function)
+    if CACHE_FOLDER is not None:
+        jitted._cache = _Cache(function)  # type: ignore[attr-defined]
     return jitted
 
 

@@ -7,7 +7,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mtpsim.kernels.jit import helper, inlined
+from mtpsim.kernels.jit import helper, inlined, kernel
 from mtpsim.kernels.philox import ARMS, DRAFT, TILE, VERIFY, fill_words
 
 CONSTANT, CELLS, SAMPLES = 0, 1, 2  # kinds of quantile table
@@ -75,6 +75,26 @@ def _factors(noise, verify_words, draft_words, ticks, s):
     if not noise.shared:
         look_up(noise.kinds[0], noise.target, verify_words, ticks, s.floats, s.bits, s.target)
         look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.floats, s.bits, s.draft)
+
+
+@kernel
+def round_factors(noise, verify_words, draft_words, factors):
+    """:func:`draw_factors` for rounds whose words are known, for callers outside the kernels.
+
+    ``verify_words`` and ``draft_words`` [rounds, lanes] hold the words of each lane's rounds in
+    order; ``rounds`` is a multiple of TILE. Writes ``factors`` [3, rounds, lanes] of plain step,
+    verify and draft.
+    """
+    rounds, lanes = verify_words.shape
+    s, memory = new_scratch(lanes), np.zeros((2, lanes))
+    begin = np.ones((TILE, lanes), np.int32)
+    for at in range(0, rounds, TILE):
+        s.verify_words[:] = verify_words[at : at + TILE]
+        s.draft_words[:] = draft_words[at : at + TILE]
+        draw_factors(noise, begin, at == 0, TILE, memory, s)
+        factors[0, at : at + TILE] = s.verify if noise.shared else s.target
+        factors[1, at : at + TILE] = s.verify
+        factors[2, at : at + TILE] = s.verify if noise.shared else s.draft
 
 
 @inlined

@@ -77,7 +77,7 @@ def _variations(experiment: Experiment, first: Experiment) -> list[str]:
 def _plugged(experiment: Experiment) -> str:
     """Where the rates of the closed form come from."""
     given = experiment.theory
-    if given is None and experiment.acceptance.stated_rates() is not None:
+    if given is None and experiment.acceptance.input_rates() is not None:
         return "the rates of the file, at every depth"
     definition, weighting = ("conditional", "round-pooled")
     if given is not None:
@@ -123,7 +123,7 @@ def definition(experiment: Experiment) -> list[str]:
     if stated or swept.keys() & {"acceptance", "acceptance.rates_are"}:
         return []
     model = experiment.points()[0].experiment.acceptance
-    rates = model.stated_rates() if isinstance(model, Independent) and model.rates else None
+    rates = model.input_rates() if isinstance(model, Independent) and model.rates else None
     if rates is None or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
     other = conditional_from(rates, "survival")

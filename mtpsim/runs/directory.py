@@ -27,6 +27,12 @@ RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", 
 EXPERIMENT = "experiment.toml"
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
 PARTS = {"experiment": dict, "provenance": dict, "complete": bool, "points": list}  # of a result
+FIGURES = [  # what `Result.save_report` may write
+    "report.html",
+    *(f"{name}.png" for name in ("speedup", "marginal", "accepted", "theory", "dependence")),
+    *(f"{name}.png" for name in ("requests", "batch", "policies", "timeline", "learning")),
+    *(f"{name}.png" for name in ("uncertainty", "latency")),
+]
 ASIDE = ".writing"  # what is written aside, before it is moved in
 BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # of text that is no JSON
 
@@ -307,32 +313,61 @@ def as_written(folder: Path, document: JsonDict) -> Iterator[None]:
         raise _no_result(folder / RESULT, error) from None
 
 
-def write(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
-    """Write ``result.json``, ``result.csv``, ``experiment.toml``, the plots and their page.
+def write_result(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
+    """Write ``result.csv``, ``experiment.toml`` and ``result.json``, without the figures.
 
-    All files are written aside and then moved in, ``result.json`` last, so that a reader never
-    finds a result without the files that belong to it.
+    Each file is written to a temporary folder and then moved, ``result.json`` last: a reader never
+    finds a torn file, nor a result without its other files. Figures of an earlier result are
+    removed before, so that no figure lies beside a result that it does not show.
+
+    Returns:
+        The files written.
 
     Raises:
-        InputError: the disk is full, or the folder can't be written to any more.
+        InputError: the disk is full, or the folder is not writable any more.
+
     """
     from mtpsim.report.rows import write_csv
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    try:
-        result.save_report(experiment, aside)
+    with _staged(folder) as aside:
         write_csv(result.document, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
-        names = sorted((path.name for path in aside.iterdir()), key=lambda n: (n == RESULT, n))
-        for name in names:
-            os.replace(aside / name, folder / name)
+        for name in FIGURES:
+            (folder / name).unlink(missing_ok=True)
+        return _move(aside, ["result.csv", EXPERIMENT, RESULT], folder)
+
+
+def write_figures(folder: Path, experiment: Experiment, result: Result) -> list[Path]:
+    """Draw every figure and ``report.html``, and move them into the run directory.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: the disk is full, or the folder is not writable any more.
+
+    """
+    with _staged(folder) as aside:
+        return _move(aside, [path.name for path in result.save_report(experiment, aside)], folder)
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside ``folder``, so that files can be moved atomically."""
+    aside = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
+        yield aside
     except OSError as error:
         raise _cannot_write(folder, error) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(aside: Path, names: list[str], folder: Path) -> list[Path]:
+    for name in names:
+        os.replace(aside / name, folder / name)
     return [folder / name for name in names]

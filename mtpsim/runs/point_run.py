@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mtpsim import __version__
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.replay import play
+from mtpsim.acceptance.recording import play
 from mtpsim.config.experiment import Point
 from mtpsim.config.hashing import work_hash
 from mtpsim.engine.blocks import FLOOR, BlockRange, first_unit, next_check

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.acceptance.replay import play
+from mtpsim.acceptance.recording import play
 from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve

@@ -68,7 +68,7 @@ WRITTEN = {
 from typing import Literal
 import numpy as np
 from pydantic import Field
-from mtpsim.acceptance.base import AcceptanceModel, within_round
+from mtpsim.acceptance.base import AcceptanceModel, independent_rounds
 from mtpsim.common.section import Depth, Probability
 
 class Toy(AcceptanceModel):
@@ -79,7 +79,7 @@ class Toy(AcceptanceModel):
 
     def chain(self):
         """One state."""
-        return within_round(np.array([self.chance] + [1.0] * (self.depth - 1)))
+        return independent_rounds(np.array([self.chance] + [1.0] * (self.depth - 1)))
 ''',
     "mtpsim/policy/toy.py": '''
 """Turn and turn about."""

@@ -1,6 +1,7 @@
 """Full disks, broken files and edited runs: a sentence each, and the numbers of a quiet run."""
 
 import errno
+import inspect
 import json
 import math
 import re
@@ -11,7 +12,8 @@ import pytest
 
 from mtpsim.cli.main import main
 from mtpsim.engine.blocks import BlockRange
-from mtpsim.runs.directory import RESULT, TALLIES, Tallies
+from mtpsim.report.figures.gallery import figures
+from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
 from mtpsim.stats.moments import Tally
 from tests.support.examples import TWO_DEEP, independent
 
@@ -190,7 +192,7 @@ def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
     assert "of 2 requests a point" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("place", ["show", "store.write"])
+@pytest.mark.parametrize("place", ["show", "store.write_result"])
 def test_an_interrupt_after_the_simulation_loses_nothing(place, folder, capsys, monkeypatch):
     (folder / "out" / RESULT).unlink()
     before = (folder / "out" / TALLIES).read_bytes()
@@ -202,3 +204,35 @@ def test_an_interrupt_after_the_simulation_loses_nothing(place, folder, capsys, 
     assert run(folder) == 130
     assert "the same command completes it" in capsys.readouterr().err
     assert (folder / "out" / TALLIES).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device"), 2)],
+)
+def test_a_result_is_complete_where_drawing_its_figures_ends(
+    fault, code, folder, done, capsys, monkeypatch
+):
+    def end(self, experiment, folder):
+        (folder / "speedup.png").write_bytes(b"torn")
+        raise fault
+
+    (folder / "out" / "speedup.png").write_bytes(b"of an earlier result")
+    with monkeypatch.context() as patch:
+        patch.setattr("mtpsim.results.document.Result.save_report", end)
+        assert run(folder, "--fresh") == code
+    said = capsys.readouterr()
+    assert "Run depth" in said.out
+    assert f"`mtpsim show {folder / 'out'}` draws the figures" in said.err
+    left = {path.name for path in (folder / "out").iterdir()}
+    assert left == {RESULT, TALLIES, "result.csv", "experiment.toml", ".lock"}
+    found = json.loads((folder / "out" / RESULT).read_text())
+    assert found["complete"]
+    assert found["points"] == json.loads(done[RESULT])["points"]
+    assert main(["show", str(folder / "out")]) == 0
+    assert (folder / "out" / "report.html").exists()
+
+
+def test_every_figure_has_a_name_by_which_a_later_result_removes_it():
+    drawn = re.findall(r'found\["(\w+)"\]|"(\w+)": \w+_figure', inspect.getsource(figures))
+    assert {f"{one or other}.png" for one, other in drawn} | {"report.html"} == set(FIGURES)

@@ -1,0 +1,101 @@
+"""Compiled kernels: where they are cached, and when a cached one may be used again."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mtpsim.kernels.jit import hash_of_code
+
+FOUR_THREADS = """
+import os, sys
+from threading import Thread
+
+import numba
+
+from mtpsim.kernels import jit
+from mtpsim.kernels.policies import player
+from mtpsim.policy.fixed import Fixed
+from mtpsim.kernels.arrays import Wants
+
+before = numba.config.CACHE_DIR
+folders = set()
+sys.setswitchinterval(1e-6)
+
+
+def build(thread):
+    for number in range(300):
+        wants = Wants(False, False, False, False, False)
+        kernel = player(f"thread_{thread}_{number}", Fixed.functions(), wants)
+        folders.add(kernel._cache.cache_path)
+
+
+threads = [Thread(target=build, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert numba.config.CACHE_DIR == before, numba.config.CACHE_DIR
+assert all(folder.startswith(jit.CACHE_FOLDER) for folder in folders), folders
+"""
+
+
+def python(code, folder, **environment):
+    known = {**os.environ, "PYTHONPATH": str(Path.cwd()), **environment}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    return subprocess.run(command, cwd=folder, env=known, capture_output=True, text=True)
+
+
+def test_threads_that_build_kernels_leave_the_configuration_of_numba_as_it_was(tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    done = python(FOUR_THREADS, here, NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder cannot be made below a file there either")
+def test_kernels_run_without_a_writable_cache_and_leave_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    code = """
+    import numpy as np
+    from mtpsim.kernels.philox import philox_block
+    out = np.empty(4, np.uint64)
+    philox_block(np.zeros(4, np.uint64), np.zeros(2, np.uint64), out)
+    print(out[0])
+    """
+    cache = str(tmp_path / "file" / "cache")
+    done = python(code, tmp_path, NUMBA_CACHE_DIR=cache, TMPDIR=str(temporary))
+    assert done.stdout.split() == ["1713891541"], done.stderr
+    assert list(temporary.iterdir()) == []
+
+
+CODE = '''
+"""A module."""
+
+def double(x):
+    """Twice x."""
+    return 2 * x  # exact
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("A module.", "Another text.", True),
+        ('    """Twice x."""\n', "", True),
+        ("  # exact", "", True),
+        ("return 2 * x", "return (2 * x)", True),
+        ("2 * x", "3 * x", False),
+        ("double", "twice", False),
+    ],
+)
+def test_the_hash_of_kernels_is_of_their_code_alone(old, new, same):
+    changed = hash_of_code({"a.py": CODE.replace(old, new)})
+    assert (changed == hash_of_code({"a.py": CODE})) == same
+    assert changed != hash_of_code({"b.py": CODE.replace(old, new)})

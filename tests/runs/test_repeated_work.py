@@ -1,0 +1,68 @@
+"""What a run does once, however many points, checks and hashes ask for it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import mtpsim
+from mtpsim.acceptance.copula import Copula
+
+COPULA = """
+acceptance = { model = "copula", rates = [0.8, 0.7], correlation = 0.5 }
+latency = { target = 50.0, verify = 60.0, draft = 5.0 }
+simulation = { rounds = 5, requests = 100 }
+sweep = { "acceptance.correlation" = [0.1, 0.3], "latency.draft" = [4.0, 5.0, 6.0] }
+"""
+
+
+def test_equal_acceptance_models_are_compiled_once(monkeypatch):
+    compiled = Counter()
+    orthants = Copula._orthants
+
+    def counting(model):
+        compiled[model.correlation] += 1
+        return orthants(model)
+
+    monkeypatch.setattr(Copula, "_orthants", counting)
+    mtpsim.run(mtpsim.parse(COPULA))
+    assert compiled == {0.5: 1, 0.1: 1, 0.3: 1}
+
+
+def test_equal_models_of_another_kind_are_not_taken_for_each_other():
+    text = 'acceptance = { model = "independent", rates = [0.8, 0.7], rates_are = "KIND" }'
+    one, other = (
+        mtpsim.parse(
+            text.replace("KIND", kind) + "\nlatency = { target = 5.0, verify = 6.0, draft = 1.0 }"
+        )
+        for kind in ("conditional", "survival")
+    )
+    assert (one.acceptance.chain().accept != other.acceptance.chain().accept).any()
+    assert one.acceptance.chain() is one.acceptance.chain()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_trace_log_is_read_and_hashed_once_until_it_changes(changed, tmp_path, monkeypatch):
+    log, read = tmp_path / "log.jsonl", Counter()
+    lines = [json.dumps({"accepted": [n % 3], "drafted": [2]}) for n in range(40)]
+    log.write_text("\n".join(lines) + "\n")
+    text = 'acceptance = { model = "trace", file = "log.jsonl" }\n' + COPULA.partition("5 }\n")[2]
+    text = text.replace('"acceptance.correlation" = [0.1, 0.3], ', "")
+    monkeypatch.setattr("mtpsim.logs.read_logs", _counting(read, "log", mtpsim.read_logs))
+    monkeypatch.setattr(Path, "read_bytes", _counting(read, "bytes", Path.read_bytes))
+    first = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
+    if changed:
+        log.write_text("\n".join(lines[:30]) + "\n")
+    again = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
+    assert read == {"log": 1 + changed, "bytes": 1 + changed}
+    hashes = [result.document["provenance"]["hash"] for result in (first, again)]
+    assert (hashes[0] != hashes[1]) == changed
+
+
+def _counting(counts, name, function):
+    def counted(*arguments, **options):
+        counts[name] += 1
+        return function(*arguments, **options)
+
+    return counted
