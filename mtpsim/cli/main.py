@@ -193,8 +193,10 @@ def _experiment(options: argparse.Namespace) -> Experiment:
     from mtpsim.config.experiment import load
     from mtpsim.config.overrides import Override
 
-    seed = Override("--seed", ("simulation", "seed"), options.seed)
-    return load(options.file, [*options.set, *([] if options.seed is None else [seed])])
+    if options.seed is None:
+        return load(options.file, options.set)
+    seed = Override.read(f"simulation.seed={options.seed}", "--seed")
+    return load(options.file, [*options.set, seed])
 
 
 def _schema() -> int:

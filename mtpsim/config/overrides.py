@@ -37,8 +37,12 @@ class Override:
         return ".".join(self.path)
 
     @classmethod
-    def read(cls, text: str) -> Override:
+    def read(cls, text: str, option: str = "") -> Override:
         """Parse ``section.key=value``.
+
+        Args:
+            text (str): The assignment.
+            option (str): What the user typed, if it was not ``--set`` with this text.
 
         Raises:
             InputError: It is not an assignment.
@@ -54,7 +58,7 @@ class Override:
             raise InputError.of(message, key="--set")
         if path[0] in DOTTED_KEYS and len(path) > 2:
             path = (path[0], ".".join(path[1:]))
-        return cls(f"--set {text}", path, parse_value(value))
+        return cls(option or f"--set {text}", path, parse_value(value))
 
 
 def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:

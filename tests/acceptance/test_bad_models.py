@@ -38,7 +38,7 @@ PROBLEMS = [
     (COPULA + "correlation = [[1, 0.9], [0.9, 1]]", "must be 3 rows of 3, one per rate"),
     (COPULA + "correlation = [[1, 0.2, 0], [0.3, 1, 0], [0, 0, 1]]", "is not symmetric: 0.3 in row "
      "2, column 1, but 0.2 in row 1, column 2"),
-    (COPULA + "correlation = [[1, 0, 0], [0, 2, 0], [0, 0, 1]]", "the diagonal must be 1; row 2 has 2"),
+    (COPULA + "correlation = [[1, 0, 0], [0, 2, 0], [0, 0, 1]]", "diagonal must be 1; row 2 has 2"),
     ('model = "bounds"\nrates = [0.8, 0.7]\naccept_length = 2.9', "bad.toml:4: "
      "acceptance.accept_length: no coupling of these rates gives 2.9; the bounds are 2.3 and 2.5"),
     ('model = "bounds"\nrates = [0.8, 0.7]', "give either `coupling` or `accept_length`"),
@@ -52,8 +52,8 @@ PROBLEMS = [
     ('model = "tokens"\ndepth = 2\ntarget = [[0.5, 0.5], [0, 1]]\ndraft = [[1]]',
      "acceptance.draft: 1 given; at least 2 required"),
     ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decai" } }, { weight = 1, of = '
-     '{ model = "decay", first = 0.8, factor = 1, depth = 2 } }]', "unknown model 'decai'; allowed: "
-     "independent, decay, histogram"),
+     '{ model = "decay", first = 0.8, factor = 1, depth = 2 } }]', "unknown model 'decai'; "
+     "allowed: independent, decay, histogram"),
     ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decay", first = 0.8, factor = 1, '
      'depth = 3 } }, { weight = 1, of = { model = "decay", first = 0.8, factor = 1, depth = 2 } }]',
      "all parts must have the same depth; given [3, 2]"),

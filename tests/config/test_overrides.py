@@ -142,8 +142,8 @@ def test_what_is_wrong_with_a_set_names_it_and_no_line_of_the_file(override, mes
 def test_what_a_set_makes_wrong_elsewhere_names_both():
     lines = told("acceptance.model=beta")
     assert lines[0] == (
-        "e.toml:2: acceptance.mean: is missing: mean acceptance rate: a number, or a list by position "
-        "(with --set acceptance.model=beta)"
+        "e.toml:2: acceptance.mean: is missing: mean acceptance rate: a number, or a list by "
+        "position (with --set acceptance.model=beta)"
     )
     assert all(line.endswith("(with --set acceptance.model=beta)") for line in lines)
     (swept,) = told("sweep.latency.base=[0, -1]", "sweep.latency.batch=[1, 16]")[:1]

@@ -272,7 +272,7 @@ def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for
 
 def test_names_are_told_apart():
     twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
-    with pytest.raises(ValueError, match="2 of them are called 'ema'"):
+    with pytest.raises(ValueError, match="2 policies have the label 'ema'"):
         Adaptive.model_validate({"policies": twice})
     with pytest.raises(ValueError, match="'oracle' belongs to the bound"):
         Adaptive.model_validate({"policies": [{"rule": "ema", "name": "oracle"}]})
