@@ -46,7 +46,7 @@ from mtpsim.results.point_data import (
     skewness_of,
 )
 from mtpsim.results.policies import adaptive
-from mtpsim.results.uncertainty import robust, speedup_ranges, uncertainty
+from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import factors
 from mtpsim.stats.equivalence import Judgement, holm_verdicts
@@ -194,7 +194,8 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
     steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, measured.solved[-1]))
     speedup = measured.sharp(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
-    uncertain = uncertainty(measured.experiment, measured.outcomes)
+    scenarios = measured.outcomes
+    uncertain = uncertainty(measured.experiment, scenarios) if scenarios else None
     return PointResult(
         set=measured.point.set,
         requests=measured.tally.count,
@@ -215,11 +216,11 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
             choice=choice,
             confidence=simulation.confidence,
             indifference=decision.indifference,
-            input_ranges=speedup_ranges(uncertain),
+            input_ranges=[depth.speedup for depth in uncertain.depths] if uncertain else [],
         ),
-        adaptive=adaptive(measured, choice.best),
+        adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
         uncertainty=uncertain,
-        robust=robust(measured.experiment, measured.outcomes),
+        robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
 
 

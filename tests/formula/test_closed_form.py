@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtpsim.formula import closed_form
-from verification.printed import TABLE_1
+from verification.published_values import TABLE_1
 
 RATES = np.array([0.80, 0.74, 0.67])
 TIMES = np.array([76.0, 98.0, 118.0, 139.0])
