@@ -7,11 +7,19 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.acceptance import Recording
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
-from mtpsim.results.point_data import POSITIVE, PointData, interval, of_requests
-from mtpsim.results.policy_reaction import Learning, learning
+from mtpsim.report.document import (
+    Adaptive,
+    ExactInterval,
+    JudgedInterval,
+    PolicyResult,
+    Timeline,
+    TimelinePolicy,
+)
+from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
+from mtpsim.results.policy_reaction import reaction
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.selection import against_one, log_of
@@ -23,7 +31,7 @@ Verdict = Literal["faster", "slower", "open"]
 ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
 
 
-def adaptive(measured: PointData, best: int) -> JsonDict | None:
+def adaptive(measured: PointData, best: int) -> Adaptive | None:
     """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
     policy_set = measured.plan.policy_set
     if policy_set is None or measured.log is None or measured.policy_tails is None:
@@ -41,40 +49,44 @@ def adaptive(measured: PointData, best: int) -> JsonDict | None:
     length, time = (
         measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
     )
-    ease, single = _ease(measured), of_requests(measured.policy_tails)
-    policies = []
-    for i, player in enumerate(policy_set.players):
-        low, high = gain[i + 1] - half[i + 1], gain[i + 1] + half[i + 1]
-        totals = measured.tally.mean[measured.layout.policy(i)]
-        policies.append(
-            {
-                "name": player.spec.label,
-                "rule": player.spec.kind(),
-                "knows": player.spec.knows,
-                "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
-                "speedup": {
-                    "exact": _exact(policy_set, i),
-                    **interval(speedup, depths + i, POSITIVE),
-                },
-                "gain": {
-                    "mean": float(np.exp(gain[i + 1])),
-                    "low": float(np.exp(low)),
-                    "high": float(np.exp(high)),
-                    "verdict": _verdict(low, high),
-                },
-                "captured": interval(captured, i) if captured else None,
-                "accept_length": interval(length, i, (1, depths)),
-                "round_time": interval(time, i, POSITIVE),
-                **single[i],
-                "depths": [float(share) for share in totals[3:] / totals[2]],
-                "learning": _learning(measured.log[i], ease),
-            }
+    accepted, quantiles = _accepted_by_state(measured), request_quantiles(measured.policy_tails)
+    policies = [
+        PolicyResult(
+            name=player.spec.label,
+            rule=player.spec.kind(),
+            knows=player.spec.knows,
+            parameters=player.spec.model_dump(mode="json", exclude={"rule", "name"}),
+            speedup=ExactInterval(
+                exact=_exact(policy_set, i), **vars(interval(speedup, depths + i, POSITIVE))
+            ),
+            gain=_gain(gain[i + 1], half[i + 1]),
+            captured=interval(captured, i) if captured else None,
+            accept_length=interval(length, i, (1, depths)),
+            round_time=interval(time, i, POSITIVE),
+            request_time=quantiles[i]["request_time"],
+            request_speed=quantiles[i]["request_speed"],
+            depths=_depth_shares(measured.tally.mean[measured.layout.policy(i)]),
+            learning=None if accepted is None else reaction(measured.log[i], accepted),
         )
-    return {
-        "best_fixed": best,
-        "policies": policies,
-        "timeline": _timeline(measured, policy_set, measured.log, ease),
-    }
+        for i, player in enumerate(policy_set.players)
+    ]
+    return Adaptive(
+        best_fixed=best,
+        policies=policies,
+        timeline=_timeline(measured, policy_set, measured.log, accepted),
+    )
+
+
+def _gain(log_gain: float, half_width: float) -> JudgedInterval:
+    """Speedup over that of the best fixed depth, from its logarithm."""
+    low, high = log_gain - half_width, log_gain + half_width
+    mean, *ends = (float(np.exp(value)) for value in (log_gain, low, high))
+    return JudgedInterval(mean=mean, low=ends[0], high=ends[1], verdict=_verdict(low, high))
+
+
+def _depth_shares(totals: Floats) -> list[float]:
+    """Share of rounds at depth 0..K; ``totals``: tokens, ms, rounds, rounds by depth."""
+    return [float(share) for share in totals[3:] / totals[2]]
 
 
 def _verdict(low: float, high: float) -> Verdict:
@@ -89,7 +101,7 @@ def _oracle(policy_set: PolicySet) -> int | None:
 def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) -> Estimates | None:
     """Share of the oracle's gain over the best fixed depth that each policy has.
 
-    None where the oracle doesn't surely gain: there is nothing to be shared.
+    None where the oracle has no significant gain.
     """
     if oracle is None:
         return None
@@ -122,7 +134,7 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
     return None if pace is None else pace / plain
 
 
-def _ease(measured: PointData) -> Floats | None:
+def _accepted_by_state(measured: PointData) -> Floats | None:
     """Expected accepted drafts by state; None where there is one state or a recording."""
     source = measured.source
     if isinstance(source, Recording) or source.states < 2:
@@ -130,49 +142,31 @@ def _ease(measured: PointData) -> Floats | None:
     return np.asarray(source.survival.sum(1))
 
 
-def _learning(log: Log, ease: Floats | None) -> JsonDict | None:
-    if ease is None:
-        return None
-    easier, harder = learning(log, ease)
-    return {"easier": _curve(easier), "harder": _curve(harder)}
-
-
-def _curve(found: Learning | None) -> JsonDict | None:
-    if found is None:
-        return None
-    return {
-        "changes": found.changes,
-        "half": found.half,
-        "rounds": found.rounds.tolist(),
-        "depth": found.depth.tolist(),
-    }
-
-
 def _timeline(
-    measured: PointData, policy_set: PolicySet, log: Log, ease: Floats | None
-) -> JsonDict:
-    """The request, of the first few, whose states change as often as is usual."""
+    measured: PointData, policy_set: PolicySet, log: Log, accepted: Floats | None
+) -> Timeline:
+    """Of the first requests the one with the median number of state changes."""
     state = log[0, :LOOKED_AT, :SHOWN, 2]
     changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)
     request = int(np.argsort(changes, kind="stable")[len(changes) // 2])
     played = [some[some[:, 0] >= 0] for some in log[:, request, :SHOWN]]
-    return {
-        "request": request,
-        "clock": measured.plan.clock,
-        "hardness": _hardness(ease),
-        "policies": {
-            player.spec.label: {
-                "depth": rounds[:, 0].tolist(),
-                "accepted": rounds[:, 1].tolist(),
-                "state": rounds[:, 2].tolist(),
-            }
+    return Timeline(
+        request=request,
+        clock=measured.plan.clock,
+        hardness=_hardness(accepted),
+        policies={
+            player.spec.label: TimelinePolicy(
+                depth=rounds[:, 0].tolist(),
+                accepted=rounds[:, 1].tolist(),
+                state=rounds[:, 2].tolist(),
+            )
             for player, rounds in zip(policy_set.players, played, strict=True)
         },
-    }
+    )
 
 
-def _hardness(ease: Floats | None) -> list[float]:
+def _hardness(accepted: Floats | None) -> list[float]:
     """From 0 for the easiest state to 1 for the hardest."""
-    if ease is None or np.ptp(ease) == 0:
+    if accepted is None or np.ptp(accepted) == 0:
         return [0.0]
-    return [float(v) for v in (ease.max() - ease) / np.ptp(ease)]
+    return [float(v) for v in (accepted.max() - accepted) / np.ptp(accepted)]

@@ -330,7 +330,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     from mtpsim.report.rows import write_csv
 
     with _staged(folder) as aside:
-        write_csv(result.document, aside / "result.csv")
+        write_csv(result.data, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
         for name in FIGURES:

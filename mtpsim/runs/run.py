@@ -20,9 +20,10 @@ from mtpsim.engine.scenarios import Scenarios, scenarios_of
 from mtpsim.engine.scheduler import BlockFailedError
 from mtpsim.engine.tasks import WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Reporter, Silent
 from mtpsim.results.batch_schedule import by_batch
-from mtpsim.results.document import Result, documents
+from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData
 from mtpsim.results.round_times import RoundTimes
 from mtpsim.runs.point_run import Nowhere, PointJob, Saved
@@ -143,13 +144,13 @@ def result_of(
 ) -> Result:
     """The result of points that were measured, of ``points`` in all."""
     done = len(measured) == points and not any(m.interrupted for m in measured)
-    document = {
-        "mtpsim": __version__,
-        "experiment": experiment.model_dump(mode="json"),
-        "provenance": provenance,
-        "complete": done,
-        "failures": failures,
-        "points": documents(measured),
-        "by_batch": by_batch(measured),
-    }
+    document = ResultDocument(
+        mtpsim=__version__,
+        experiment=experiment.model_dump(mode="json"),
+        provenance=provenance,
+        complete=done,
+        failures=failures,
+        points=point_results(measured),
+        by_batch=by_batch(measured),
+    )
     return Result(document, RoundTimes([m.experiment for m in measured]))

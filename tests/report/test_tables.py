@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mtpsim.cli.main import main
 from mtpsim.report import progress as progress_room
-from mtpsim.report.document import (
+from mtpsim.report.formatting import (
     bracketed,
     fixed,
     level,
