@@ -96,15 +96,15 @@ def test_a_fitted_section_names_the_batch():
 def test_requests_of_so_many_rounds_are_not_compared_by_time():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
     rounds = str(mtpsim.run(mtpsim.parse(text + "rounds = 50\n")))
-    assert "50 rounds of a request at depth 2 take p50" in rounds
+    assert "Requests of 50 rounds at depth 2: p50" in rounds
     tokens = str(mtpsim.run(mtpsim.parse(text + "tokens = 50\n")))
-    assert "A request at depth 2 takes p50" in tokens
+    assert "Requests at depth 2: p50" in tokens
 
 
 def test_where_rounds_are_alike_there_is_nothing_to_adapt_to():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
-    assert "There is nothing to adapt to: even an oracle plays depth 2 held fixed." in shown
+    assert "Adaptive depth cannot help: the oracle always chooses depth 2." in shown
 
 
 def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
@@ -137,4 +137,4 @@ def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
     page = render_page(result.data, experiment, {})
-    assert "its error is surely within 0.1 % to 2 %, as its point says" in page
+    assert "within 0.1 % to 2 %, as its point states" in page

@@ -35,7 +35,7 @@ from mtpsim.report.figures.style import (
     subtitle_of,
 )
 from mtpsim.report.formatting import best_depth, column
-from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.sweep import sweep_heading
 
 SAME = 1e-3
 """Relative difference below which two lines can't be told apart in the figure."""

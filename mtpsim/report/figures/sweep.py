@@ -33,7 +33,7 @@ from mtpsim.report.formatting import (
     column,
     swept_keys,
 )
-from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.sweep import sweep_heading
 
 MOST_ROWS = 40
 MOST_WRITTEN = (13, 9)

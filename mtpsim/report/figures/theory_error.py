@@ -46,7 +46,7 @@ from mtpsim.report.formatting import (
     tolerance,
     value_text,
 )
-from mtpsim.report.tables.definitions import NAMES, row_name, worth_showing
+from mtpsim.report.tables.diagnostics import NAMES, row_name, worth_showing
 
 COLORS = {
     "stated": INK,
