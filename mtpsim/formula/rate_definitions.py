@@ -20,13 +20,14 @@ class TheorySpec(Spec):
     """How the rates were obtained that are plugged into the closed form."""
 
     measured_at: Depth | None = Field(
-        None, description="depth at which the rates were measured; by default the greatest"
+        None, description="depth at which the rates were measured (default: the greatest)"
     )
     definition: Definition = Field(
-        "conditional", description="which numbers stand in the place of p1, p2, .."
+        "conditional", description="definition of the rates p1, p2, .. in the closed form"
     )
     weighting: Weighting = Field(
-        "round-pooled", description="what is averaged over: all rounds, requests, or positions"
+        "round-pooled",
+        description="what rates are averages over: rounds, requests, or text positions",
     )
 
 
