@@ -136,5 +136,5 @@ def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
     result = mtpsim.run(experiment)
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
-    page = render_page(result.document, experiment, {})
+    page = render_page(result.data, experiment, {})
     assert "its error is surely within 0.1 % to 2 %, as its point says" in page

@@ -56,5 +56,5 @@ def test_one_time_too_few_and_requests_of_one_round(tmp_path, capsys):
 def test_a_page_of_requests_of_one_round():
     from mtpsim.report.tables.request_text import length_sentence
 
-    (point,) = mtpsim.run(mtpsim.parse(TEXT)).document["points"]
+    (point,) = mtpsim.run(mtpsim.parse(TEXT)).data.points
     assert "1 round long" in length_sentence(point)
