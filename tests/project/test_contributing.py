@@ -34,7 +34,7 @@ REGISTERED = {
         (MODEL, "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
-        (POLICY, "RULES", "Clairvoyant", "Clairvoyant, Toy"),
+        (POLICY, "RULES", '"clairvoyant": Clairvoyant', '"clairvoyant": Clairvoyant, "toy": Toy'),
         (POLICY, "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
     ],
     "cost model": [
