@@ -5,9 +5,7 @@ from scipy import stats
 from mtpsim.engine.simulate import complete
 from mtpsim.formula import closed_form
 from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.results.advice import Steps, advise, step_verdict
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import DRAWS, choose, log_of
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
 from mtpsim.stats.moments import Tally
 
@@ -101,89 +99,6 @@ def test_theory_error_is_predicted_over_simulated():
     assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (1.2, 1.3, "essential"),
-        (1.05, 1.2, "worthwhile"),
-        (0.99, 1.01, "marginal"),
-        (0.9, 0.95, "harmful"),
-    ],
-)
-def test_step_verdicts(low, high, expected):
-    assert step_verdict(low, high) == expected
-
-
-def estimates(values, error, correlation=0.0):
-    values = np.asarray(values, float)
-    covariance = error**2 * ((1 - correlation) * np.eye(len(values)) + correlation)
-    return Estimates(values, covariance, 1.96)
-
-
-def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
-    rng, hits, runs = np.random.default_rng(3), 0, 200
-    for _ in range(runs):
-        drawn = rng.normal(0, 0.01, 5)
-        hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
-    assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
-
-
-def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
-    assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
-    assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
-    assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
-
-
-@pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
-def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
-    truth = np.array(truth)
-    rng, runs = np.random.default_rng(5), 200
-    mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
-    hits = 0
-    for _ in range(runs):
-        drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
-        found = choose(drawn, 0.95)
-        loss = truth.max() - truth
-        hits += bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
-    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
-
-
-@pytest.mark.parametrize("requests", [3, 6, 15])
-def test_losses_hold_with_few_requests(requests):
-    rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
-    truth = np.array([0, 0.01, 0.02, 0.02])
-    mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
-    for _ in range(runs):
-        rows = truth + rng.normal(size=(requests, 3)) @ mixed.T
-        covariance = np.cov(rows.T) / requests
-        for freedom in (requests - 1, np.inf):
-            found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
-            loss = truth.max() - truth
-            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
-            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
-    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
-    assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
-
-
-@pytest.mark.parametrize("freedom", [2, 10, np.inf])
-def test_the_chance_to_be_best_follows_students_law(freedom):
-    gap, error = 0.1, 0.05
-    covariance = np.diag([error**2 / 2, error**2 / 2])
-    choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
-    chance = stats.t.sf(gap / error, freedom)
-    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
-    assert abs(choice.probability[0] - chance) < room
-    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
-
-
-def test_verdicts_and_regret_of_a_loss():
-    found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
-    assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]
-    assert found.regret == pytest.approx(-np.expm1([-0.305, -0.005, 0, -0.105]), abs=2e-4)
-    assert choose(estimates([0, 0.3, 0.305], 0.01), 0.95).verdict(1, 0.01) == "open"
-    assert found.probability.sum() == pytest.approx(1)
-
-
 def test_break_even_times_make_two_depths_equal():
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
     at = estimators.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
@@ -193,37 +108,6 @@ def test_break_even_times_make_two_depths_equal():
         assert length[k] / (at[k - 1] + draft[k]) == pytest.approx(length[k - 1] / before)
     at = estimators.break_even_draft(MEANS, LAYOUT, verify, draft)[0]
     assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
-
-
-def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67), indifference=0.0):
-    speedup = estimates(speedups, error)
-    steps = Steps(estimates(marginals, error), np.array([0.29, 0.46, 0.719]), np.array(rates))
-    return advise(speedup, steps, choose(log_of(speedup), 0.95), 0.95, indifference)
-
-
-def test_sentence_of_the_founding_case():
-    found = advice([1, 1.395918, 1.540610, 1.524724], [1.3959, 1.1037, 0.9897])
-    assert found.sentence == (
-        "Run depth 2: 1.5406x [1.5404, 1.5408]. Depth 3 gives back 1.03 % [1.01, 1.05]; it would "
-        "pay if p3 were above 0.719, yours is 0.67."
-    )
-    assert found.verdicts == ["essential", "essential", "harmful"]
-    assert (found.depth, found.candidates, found.confidence) == (2, [2], 1.0)
-
-
-def test_sentences_of_other_outcomes():
-    off = advice([1, 0.9, 0.85, 0.8], [0.9, 0.94, 0.94], rates=(0.2, 0.2, 0.2))
-    assert off.sentence.startswith("Turn MTP off: no depth is faster. Depth 1 gives back 10.00 %")
-    sure = advice([1, 1.5, 1.4, 1.3], [1.5, 0.9333, 0.92857], error=1e-9).sentence
-    assert sure.startswith("Run depth 1: 1.5000x. Depth 2 gives back 6.6700 %; it would pay")
-    deep = advice([1, 1.2, 1.3, 1.4], [1.2, 1.08, 1.08])
-    assert deep.sentence.endswith("No deeper draft was simulated; one may be faster still.")
-    tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)
-    assert "Depths 2 and 3 can't be told apart" in tie.sentence
-    assert tie.candidates == [2, 3]
-    flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
-    assert "Depth 3 may be within 1 % of it." in flat.sentence
-    assert (flat.candidates, flat.within) == ([2], [2, 3])
 
 
 layout_depths = range(4)
