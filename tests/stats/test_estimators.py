@@ -99,7 +99,7 @@ def test_theory_error_is_predicted_over_simulated():
     assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
 
 
-def test_break_even_times_make_two_depths_equal():
+def test_break_even_times_make_two_depths_equally_fast():
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
     at = estimators.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
     length = [1, 1.8, 2.4]
@@ -110,9 +110,6 @@ def test_break_even_times_make_two_depths_equal():
     assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
 
 
-layout_depths = range(4)
-
-
 def requests_of(layout, seed=4, requests=7):
     """Rows of whole requests: rounds drawn one by one, at every depth the layout counts."""
     rng = np.random.default_rng(seed)
@@ -121,9 +118,11 @@ def requests_of(layout, seed=4, requests=7):
         played = rng.integers(0, layout.depth + 1, rng.integers(3, 9))
         counts.append(played)
         row[layout.rounds] = len(played)
-        row[layout.tokens] = [len(played) + np.minimum(played, k).sum() for k in layout_depths]
+        row[layout.tokens] = [
+            len(played) + np.minimum(played, k).sum() for k in range(layout.depth + 1)
+        ]
         row[layout.time_ms] = rng.uniform(50, 90, layout.depth + 1) * len(played)
-        for k in layout_depths[1:]:
+        for k in range(1, layout.depth + 1):
             row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
         row[layout.squares.stop :] = rng.uniform(5, 9, layout.columns - layout.squares.stop)
     rows[0, layout.accepted(layout.measured_at)] = 0  # a request that never comes to draft 2
@@ -150,7 +149,7 @@ def test_survivorship_is_the_last_rate_less_the_first():
     assert estimators.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
 
 
-def test_rates_as_they_are_measured():
+def test_measured_rates_by_weighting():
     layout = RowLayout(3, True, 2, positions=True)
     rows, _ = requests_of(layout)
     means = rows.mean(0)
@@ -176,7 +175,7 @@ def test_rates_as_they_are_measured():
 
 
 @pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
-def test_what_is_measured_is_plugged_in(definition):
+def test_measured_rates_are_used_in_the_closed_form(definition):
     """At depth 2, into a form of depth 3: what is known is used, the last rate carried on."""
     layout = RowLayout(3, True, 2, positions=False)
     means = requests_of(layout)[0].mean(0)
@@ -215,7 +214,7 @@ def test_quantities_of_policies():
     assert speedups[4:] == pytest.approx(tokens / ms / plain)
 
 
-def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
+def test_break_even_where_a_position_is_never_reached_or_states_are_slow():
     never = MEANS.copy()
     never[0, LAYOUT.accepted(2)] = 0
     never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
@@ -233,12 +232,12 @@ def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
         assert factor * (at[k] + draft[k + 1]) / length == pytest.approx(before)
 
 
-def test_no_half_width_where_rounding_makes_a_variance_negative():
+def test_half_width_is_zero_where_rounding_makes_a_variance_negative():
     found = Estimates(np.ones(2), np.array([[-1e-30, 0], [0, 4.0]]), 3.0)
     assert found.half_width.tolist() == [0, 6]
 
 
-def test_a_total_that_is_always_zero_moves_nothing():
+def test_a_total_that_is_always_zero_adds_no_variance():
     rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
     found = delta_method(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
     assert found.values.tolist() == found.half_width.tolist() == [0]
@@ -259,7 +258,7 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
         assert length[k] - reach * (rates[k - 1] - needed[k - 1]) == pytest.approx(at_par)
 
 
-def test_many_means_at_once_are_each_its_own():
+def test_estimators_are_vectorised_over_means():
     layout = RowLayout(3, True, 2, positions=True, policies=2)
     rows, _ = requests_of(layout)
     parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
@@ -270,7 +269,7 @@ def test_many_means_at_once_are_each_its_own():
         assert together == pytest.approx(np.stack(apart))
 
 
-def test_small_totals_are_as_sure_as_great_ones():
+def test_relative_errors_do_not_depend_on_the_scale():
     rows = np.random.default_rng(2).gamma(5, size=(40, 2))
     one, other = (
         delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9)
@@ -279,7 +278,7 @@ def test_small_totals_are_as_sure_as_great_ones():
     assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
 
 
-def test_a_spread_needs_two_requests():
+def test_a_covariance_needs_two_requests():
     with pytest.raises(ValueError, match="at least 2 requests, not 1"):
         _ = Tally.of(np.ones((1, 2))).covariance_of_mean
     two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean
