@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.cli.fit_steps import doubts, latency_of
+from mtpsim.cli.fit_steps import cost_section, cost_warnings
 from mtpsim.common.errors import InputError
 from mtpsim.engine.blocks import unit_of
-from mtpsim.fit.step_times import Steps, fit_steps
+from mtpsim.fit.step_times import StepTimes, fit_cost_models
 from mtpsim.report.experiment_text import definition, explain
 from mtpsim.report.html.page import render_page
 from tests.support.examples import TWO_DEEP, independent
@@ -66,29 +66,30 @@ def test_a_percentage_and_json_are_known_for_what_they_are():
 def steps(noise):
     batch, depth = np.repeat([1.0, 8, 64], 3), np.tile([0.0, 1, 2], 3)
     verify = (6 + 0.02 * batch * (depth + 1)) * (1 + noise * np.sin(np.arange(9) ** 2))
-    return Steps(batch, depth, verify, 2 * depth, np.zeros(9))
+    return StepTimes(batch, depth, verify, 2 * depth, np.zeros(9))
 
 
-def test_a_cost_model_that_describes_nothing_is_told_of():
+def test_poor_cost_model_is_warned_of():
     good, poor = (steps(noise) for noise in (0.002, 0.1))
-    assert doubts(fit_steps(good)[0], good, {}) == []
-    (told,) = doubts(fit_steps(poor)[0], poor, {})
-    assert told.startswith("no cost model describes these times: the best is off by")
+    assert cost_warnings(fit_cost_models(good)[0], good, {}) == []
+    (text,) = cost_warnings(fit_cost_models(poor)[0], poor, {})
+    assert text.startswith("poor fit: the best cost model is off by")
 
 
-def test_a_sweep_over_what_was_not_measured_is_told_of():
+def test_sweep_beyond_the_measured_range_is_warned_of():
     some = steps(0.0)
     like = {"sweep": {"latency.batch": [1, 64], "latency.cached": [0, 1000]}}
-    told = doubts(fit_steps(some)[0], some, like)
-    assert told == ["no `cached` was measured: the sweep over latency.cached will show no effect"]
-    (told,) = doubts(fit_steps(some)[0], some, {"sweep": {"latency.batch": [1, 1024]}})
-    assert "batches from 1 to 64 were measured, and the sweep goes from 1 to 1024" in told
+    fit = fit_cost_models(some)[0]
+    (text,) = cost_warnings(fit, some, like)
+    assert text == "`cached` was not measured: the sweep over latency.cached has no effect"
+    (text,) = cost_warnings(fit, some, {"sweep": {"latency.batch": [1, 1024]}})
+    assert "batches from 1 to 64 were measured, but the sweep goes from 1 to 1024" in text
 
 
 def test_a_fitted_section_names_the_batch():
-    fit = fit_steps(steps(0.0))[0]
-    assert latency_of(fit, {})["batch"] == 1
-    kept = latency_of(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
+    fit = fit_cost_models(steps(0.0))[0]
+    assert cost_section(fit, {})["batch"] == 1
+    kept = cost_section(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
     assert (kept["batch"], kept["noise"]) == (16, {"distribution": "gamma"})
     assert "target" not in kept
 
@@ -136,5 +137,5 @@ def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
     result = mtpsim.run(experiment)
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
-    page = render_page(result.document, experiment, {})
+    page = render_page(result.data, experiment, {})
     assert "its error is surely within 0.1 % to 2 %, as its point says" in page
