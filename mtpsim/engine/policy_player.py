@@ -13,7 +13,7 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
-from mtpsim.exact.oracle_mdp import Optimal, Problem
+from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.kernels.arrays import (
     LENGTHS,
     LEVELS,
@@ -109,9 +109,14 @@ def compile_policies(
 
     chain = None if isinstance(source, Recording) else source
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
-    problem = chain and Problem(
-        *(chain, latency.round_time, rounds, tokens),
-        *(adaptive.switch_cost, adaptive.catch_up, adaptive.stale),
+    problem = chain and ControlProblem(
+        chain=chain,
+        times=latency.round_time,
+        rounds=rounds,
+        tokens=tokens,
+        switch_cost=adaptive.switch_cost,
+        catch_up=adaptive.catch_up,
+        stale=adaptive.stale,
     )
     optimal = Optimal(problem) if problem else None
     environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
