@@ -8,7 +8,7 @@ from mtpsim.cli.fit_steps import cost_section, cost_warnings
 from mtpsim.common.errors import InputError
 from mtpsim.engine.blocks import unit_of
 from mtpsim.fit.step_times import StepTimes, fit_cost_models
-from mtpsim.report.experiment_text import definition, explain
+from mtpsim.report.experiment_text import explain, rates_are_note
 from mtpsim.report.html.page import render_page
 from tests.support.examples import TWO_DEEP, independent
 
@@ -32,8 +32,8 @@ def test_times_that_were_hardly_measured_are_told_of(change, told):
 
 
 OTHER = (
-    "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, they "
-    "would be conditional 0.8 0.875"
+    "rates_are is not given: rates are taken as conditional. If they are survival rates (as vLLM "
+    "reports), the conditional rates are 0.8 0.875"
 )
 
 
@@ -50,10 +50,10 @@ def test_check_says_what_rates_would_be_by_the_other_definition():
 def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
     text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
     swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
-    assert definition(swept) == []
+    assert rates_are_note(swept) == []
     rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
-    (told,) = definition(rates)
-    assert told.endswith("conditional 0.5 0.8 at the first point")
+    (told,) = rates_are_note(rates)
+    assert told.endswith("conditional rates are 0.5 0.8 at the first point")
 
 
 def test_a_percentage_and_json_are_known_for_what_they_are():
@@ -112,8 +112,8 @@ def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
     block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     told = explain(mtpsim.parse(text))
-    assert f"at least {30 * block:,} requests" in told
-    assert f"asked from 30 blocks of {block:,} requests on" in told
+    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in told
+    assert f"first test after 30 blocks of {block:,} requests" in told
 
 
 SWEPT_POLICIES = """[simulation]
@@ -129,7 +129,7 @@ policies = ["bandit"]
 def test_what_a_sweep_moves_is_told_for_all_its_points():
     told = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
     assert [told.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
-    assert "theory holds within +-0.1 to 2 %" in told
+    assert "accurate if within +-0.1 to 2 %" in told
 
 
 def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
