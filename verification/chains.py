@@ -8,7 +8,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.compile import KernelPlan, compile_plan, random_key
+from mtpsim.engine.simulate import KernelPlan, compile_plan, random_key
 from mtpsim.latency import CompiledLatency, Latency
 from verification.mixers import RIGHT
 

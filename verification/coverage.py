@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent, Regime
-from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments, solve, speedups

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.engine.compile import random_key
+from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.philox import ARMS, CALL, DRAFT, FATES, LANES, PATH, SCORES, STALE, TILE, VERIFY
 from mtpsim.kernels.philox import words_at as kernel_words_at
 

@@ -22,12 +22,12 @@ import numpy as np
 
 import mtpsim
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.blocks import BlockRange
-from mtpsim.engine.compile import KernelPlan, random_key
+from mtpsim.engine.scheduler import BlockRange
+from mtpsim.engine.simulate import KernelPlan, random_key
 from mtpsim.engine.executors import Threads
 from mtpsim.engine.scheduler import simulate
 from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
@@ -115,7 +115,7 @@ def holds(found: Estimates | None, truth: float) -> bool:
 
 def row(experiment: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[float, float]:
     """Coverage by the engine's rule, and by the hasty one."""
-    work = Work.of(experiment)
+    work = compile_point(experiment)
     function, truth = QUANTITIES[quantity], truths(experiment)[quantity]
     pilot = Watched(work.plan, function, 0).estimate(tally_block(work.plan, 0, 20_000))
     target = float(pilot.half_width[0]) * np.sqrt(20_000 / (TYPICAL * unit))

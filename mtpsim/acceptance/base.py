@@ -3,18 +3,53 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Literal, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.chain import AcceptanceChain
-from mtpsim.acceptance.recording import Recording
+from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Depth, Probability, Spec
+from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 RatesAre = Literal["conditional", "survival", "marginal"]
-Source = AcceptanceChain | Recording
+
+class Source(Protocol):
+    """Which drafts are accepted: a hidden chain, or recorded requests.
+
+    Attributes:
+        depth (int): Greatest depth K.
+        clock (str): ``"round"`` or ``"token"``: what a tick is.
+        states (int): Number of hidden states S.
+        slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
+        outcomes (int): 2 if the outcome of a tick steers the state of the next, else 1.
+        requests_differ (bool): Whether requests have different long-run acceptance rates.
+        mean_length (float): Mean number of ticks per recorded request; 0 for a chain.
+        hidden_chain (AcceptanceChain | None): The chain; None for recorded requests.
+
+    """
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def states(self) -> int: ...
+    @property
+    def slowdown(self) -> Floats: ...
+    @property
+    def outcomes(self) -> int: ...
+    @property
+    def requests_differ(self) -> bool: ...
+    @property
+    def mean_length(self) -> float: ...
+    @property
+    def hidden_chain(self) -> AcceptanceChain | None: ...
+    def arrays(self) -> ChainArrays | RecordingArrays:
+        """What the kernels read."""
+
+
 Model = TypeVar("Model", bound="AcceptanceModel")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.simulate import plan_experiment, simulate_requests
+from mtpsim.engine.simulate import compile_point, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.moments import Tally
@@ -125,7 +125,7 @@ class Totals:
 
     def __init__(self, experiment: Experiment, count: int, first: int = 0) -> None:
         """Simulate requests ``first`` and on; the runs share their text and nothing else."""
-        plan = plan_experiment(experiment)
+        plan = compile_point(experiment).plan
         layout = plan.layout
         runs = []
         for arm in (0, 1):

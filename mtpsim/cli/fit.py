@@ -18,7 +18,7 @@ from mtpsim.fit.model import Fitted, fit_log
 from mtpsim.fit.round_times import latency_keys
 from mtpsim.fit.step_times import Fit, Steps, fit_steps, is_steps, read_steps
 from mtpsim.logs import Answers, read_logs
-from mtpsim.report.progress import progress
+from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
 SAMPLES, TIMES = ".samples.csv", ".times.csv"
@@ -97,13 +97,13 @@ def fit_command(options: FitOptions) -> int:
 
 
 def _fitted(logs: list[Path], options: FitOptions) -> Fitted:
-    with progress(options.quiet) as watcher:
+    with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
             options.answers,
             format=options.format,
             skip_bad=options.skip_bad,
-            told=lambda label, share, entries: watcher.update(label, share, entries, None, None),
+            told=lambda label, share, entries: report(Progress(label, share, entries)),
         )
         if not log.count:
             message = "has step times but no rounds; give a log of requests too"
@@ -112,7 +112,7 @@ def _fitted(logs: list[Path], options: FitOptions) -> Fitted:
             log,
             holdout=options.holdout,
             only=options.only,
-            told=lambda label, share: watcher.update(label, share, log.count, None, None),
+            told=lambda label, share: report(Progress(label, share, log.count)),
         )
 
 

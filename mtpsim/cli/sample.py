@@ -12,7 +12,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import KernelPlan, compile_plan
+from mtpsim.engine.simulate import KernelPlan, compile_plan
 from mtpsim.engine.round_traces import Counts, round_times, trace_recording, trace_requests
 from mtpsim.engine.simulate import compiled_latency
 from mtpsim.logs.files import written

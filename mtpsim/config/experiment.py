@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from mtpsim.acceptance import Acceptance, Recording, Source
+from mtpsim.acceptance import Acceptance, Source
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest_file
 from mtpsim.common.section import Spec
@@ -236,7 +236,7 @@ def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
         wrong["theory", "measured_at"] = (
             f"{experiment.measured_at} is given, but the acceptance model has depth {source.depth}"
         )
-    if experiment.simulation.as_recorded and not isinstance(source, Recording):
+    if experiment.simulation.as_recorded and source.hidden_chain is not None:
         wrong["simulation", "as_recorded"] = (
             f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
         )
@@ -254,7 +254,7 @@ def _wrong_policies(experiment: Experiment, source: Source) -> dict[tuple[str, s
     found = []
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else ()):
         wrong = policy.wrong(source.depth, experiment.batch)
-        if policy.knows and isinstance(source, Recording):
+        if policy.knows and source.hidden_chain is None:
             wrong = f"it knows {policy.knows}: it needs {BOUNDS_NEED}"
         if wrong:
             found.append(f"{policy.label} (number {number + 1}): {wrong}")

@@ -14,7 +14,7 @@ from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import axes
 from mtpsim.config.uncertainty import scenarios
-from mtpsim.engine.blocks import FLOOR, unit_of
+from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 
 TICKS = {"round": "once a round", "token": "once a text position"}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.compile import KernelPlan
+from mtpsim.engine.simulate import KernelPlan
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
 from mtpsim.exact.chain_solver import Exact, solve

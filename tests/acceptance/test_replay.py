@@ -7,7 +7,7 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance.recording import play
-from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured

@@ -6,7 +6,7 @@ import pytest
 import mtpsim
 from mtpsim.cli.fit_steps import doubts, latency_of
 from mtpsim.common.errors import InputError
-from mtpsim.engine.blocks import unit_of
+from mtpsim.engine.scheduler import unit_of
 from mtpsim.fit.step_times import Steps, fit_steps
 from mtpsim.report.experiment_text import definition, explain
 from mtpsim.report.html.page import render_page

@@ -21,7 +21,7 @@ from mtpsim.engine.executors import NoWorkersError, Processes, WorkerPool, open_
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, simulate
 from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work, WorkerMismatchError, fingerprint, work_block
+from mtpsim.engine.executors import Work, WorkerMismatchError, fingerprint, work_block
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -95,7 +95,7 @@ class Unlucky(WorkerPool):
 def tally_with(experiment, fate):
     pool = Unlucky(fate)
     plan = {"requests": 400_000, "enough": lambda _: False, "finished": lambda _: None}
-    return simulate(Work.of(experiment), pool, **plan), pool
+    return simulate(compile_point(experiment), pool, **plan), pool
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
 
 @pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
 def test_a_poison_block_is_named(how, experiment):
-    unit = Work.of(experiment).plan.unit
+    unit = compile_point(experiment).plan.unit
     with pytest.raises(BlockFailedError, match=r"block 5 \(requests .* failed 3 times"):
         tally_with(experiment, lambda first, _: how if first == 5 * unit else None)
 
@@ -145,7 +145,7 @@ def test_after_a_poison_block_the_rest_is_kept_and_the_next_point_runs(
     assert "ArithmeticError: bad block" in printed.err
     first, second = json.loads((out / "result.json").read_text())["points"]
     assert first["interrupted"]
-    assert first["requests"] == 10 * Work.of(mtpsim.parse(TEXT)).plan.unit
+    assert first["requests"] == 10 * compile_point(mtpsim.parse(TEXT)).plan.unit
     assert "incomplete: block 10" in " ".join(first["warnings"])
     assert not second["interrupted"]
     assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0
@@ -181,12 +181,12 @@ def test_killed_processes_are_replaced():
 
     plan = {"requests": 3_000_000, "enough": lambda _: False, "finished": finished}
     try:
-        got = simulate(Work.of(experiment), pool, **plan)
+        got = simulate(compile_point(experiment), pool, **plan)
     finally:
         pool.close()
     assert len(killed) == 2
     with open_pool(ExecutorChoice("threads", 2)) as threads:
-        calm = simulate(Work.of(experiment), threads, **(plan | {"finished": lambda _: None}))
+        calm = simulate(compile_point(experiment), threads, **(plan | {"finished": lambda _: None}))
     assert (got.mean == calm.mean).all()
     assert (got.comoment == calm.comoment).all()
 
@@ -210,23 +210,23 @@ def test_a_broken_pool_of_the_caller_is_told_of_and_the_rest_is_kept(experiment)
     ],
 )
 def test_a_worker_of_other_code_is_refused(change, told, experiment):
-    order = Work.of(experiment).order
+    order = compile_point(experiment).order
     assert work_block(order, 0, 64).count == 64
     with pytest.raises(WorkerMismatchError, match=told):
         work_block(replace(order, **change), 0, 64)
 
 
 def test_a_mismatch_ends_the_run_with_a_sentence(experiment, monkeypatch):
-    monkeypatch.setattr("mtpsim.engine.tasks.fingerprint", lambda _: os.urandom(4).hex())
+    monkeypatch.setattr("mtpsim.engine.executors.fingerprint", lambda _: os.urandom(4).hex())
     with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="to other numbers"):
         mtpsim.run(experiment, executor=pool)
 
 
 def test_a_fingerprint_sees_every_table(experiment):
-    one = fingerprint(Work.of(experiment).plan)
-    assert one == fingerprint(Work.of(mtpsim.parse(TEXT)).plan)
+    one = fingerprint(compile_point(experiment).plan)
+    assert one == fingerprint(compile_point(mtpsim.parse(TEXT)).plan)
     for old, new in (("76", "76.000001"), ("cv = 0.3", "cv = 0.300001"), ("0.95", "0.950001")):
-        assert fingerprint(Work.of(mtpsim.parse(TEXT.replace(old, new))).plan) != one
+        assert fingerprint(compile_point(mtpsim.parse(TEXT.replace(old, new))).plan) != one
 
 
 def test_a_missing_scheduler_is_told_of(tmp_path, capsys, monkeypatch):

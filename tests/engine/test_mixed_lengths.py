@@ -6,7 +6,7 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.engine.request_quantiles import (
     SHARES,
     Tails,

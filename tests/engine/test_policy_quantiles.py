@@ -8,7 +8,7 @@ import pytest
 import mtpsim
 from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
 from mtpsim.engine.simulate import play_policies
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point
 from mtpsim.policy import Now, Round
 from mtpsim.results.point_data import of_requests
 from tests.support import policy_twin as adapting
@@ -213,7 +213,7 @@ def test_the_sample_is_of_the_first_requests_and_stays_small():
         text = TEXT
         for key, value in changes.items():
             text = text.replace(f"{key} = ", f"{key} = {value} # ")
-        return Work.of(mtpsim.parse(text)).plan
+        return compile_point(mtpsim.parse(text)).plan
 
     short = work(rounds=1000)
     assert sample_policies(short, 400_000).shape == (3, 2**23 // 3000, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import solve

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.blocks import FLOOR, BlockRange, blocks_for, first_unit, next_check
+from mtpsim.engine.scheduler import FLOOR, BlockRange, blocks_for, first_unit, next_check
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.scheduler import simulate
-from mtpsim.engine.simulate import plan_experiment, simulate_requests, tally_block
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point, simulate_requests, tally_block
+from mtpsim.engine.simulate import compile_point
 from mtpsim.stats.moments import Tally
 
 TEXT = """\
@@ -76,7 +76,7 @@ class Shuffled:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_order_of_blocks_gives_the_same_tally(seed):
-    work = Work.of(experiment())
+    work = compile_point(experiment())
     plan = work.plan
     requests = 12 * plan.unit
     run = {"requests": requests, "enough": lambda _: False, "finished": lambda _: None}
@@ -110,7 +110,7 @@ def test_blocks_grow_with_what_is_before_them_and_then_stay():
 
 
 def test_tally_of_blocks_is_that_of_all_rows():
-    plan = plan_experiment(experiment())
+    plan = compile_point(experiment())
     rows = simulate_requests(plan, 0, 3000)
     whole = Tally.of(rows)
     parts = tally_block(plan, 0, 1000) + tally_block(plan, 1000, 1) + tally_block(plan, 1001, 1999)
@@ -130,7 +130,7 @@ def test_a_spread_needs_two_requests():
 def test_precision_stop_waits_for_the_floor_and_then_stops_early():
     result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
     (point,) = result.points
-    plan = plan_experiment(experiment(simulation="rounds = 20\nprecision = 0.9"))
+    plan = compile_point(experiment(simulation="rounds = 20\nprecision = 0.9"))
     assert point["requests"] == FLOOR * plan.unit
     assert point["precision_reached"] is True
 
@@ -162,7 +162,7 @@ def test_an_interrupt_keeps_what_was_done(monkeypatch):
     assert point["interrupted"]
     assert 0 < point["requests"] < 1_000_000
     assert not result.document["complete"]
-    plan = plan_experiment(slow)
+    plan = compile_point(slow).plan
     same = mtpsim.run(experiment(simulation=f"rounds = 50\nrequests = {point['requests']}"))
     assert point["requests"] % plan.unit == 0
     assert same.points[0]["depths"] == point["depths"]
@@ -174,7 +174,7 @@ def test_noise_has_the_moments_and_the_dependence_that_were_asked_for(clock):
     text = TEXT.replace("gamma", "lognormal").format(
         clock=clock, persistence=0.6, simulation="rounds = 8\nrequests = 2"
     )
-    plan = plan_experiment(mtpsim.parse(text))
+    plan = compile_point(mtpsim.parse(text))
     n, rounds = 60_000, 8
     rows = simulate_requests(plan, 0, n)
     seconds = rows[:, plan.layout.time_ms][:, 1]

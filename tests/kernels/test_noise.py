@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mtpsim.engine.compile import normal_table, random_key
+from mtpsim.engine.simulate import normal_table, random_key
 from mtpsim.kernels import noise as stage
 from mtpsim.kernels.arrays import NoiseArrays, Task
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.figures.gallery import figures
 from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
 from mtpsim.stats.moments import Tally

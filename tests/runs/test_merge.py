@@ -8,7 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
 from mtpsim.stats.moments import Tally
