@@ -22,12 +22,9 @@ import numpy as np
 
 import mtpsim
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.scheduler import BlockRange
-from mtpsim.engine.simulate import KernelPlan, random_key
 from mtpsim.engine.executors import Threads
-from mtpsim.engine.scheduler import simulate
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.simulate import compile_point
+from mtpsim.engine.scheduler import BlockRange, simulate
+from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
@@ -98,13 +95,13 @@ class Watched:
             lambda means: self.function(means, self.plan), tally, CONFIDENCE
         )
 
-    def enough(self, tally: Tally) -> bool:
+    def stop_when(self, tally: Tally) -> bool:
         self.stopped = self.estimate(tally)
         return bool(self.stopped.half_width[0] <= self.target)
 
-    def finished(self, stretch: BlockRange) -> None:
-        if self.hasty is None and stretch.end >= 2:
-            found = self.estimate(stretch.tally)
+    def finished(self, blocks: BlockRange) -> None:
+        if self.hasty is None and blocks.end >= 2:
+            found = self.estimate(blocks.tally)
             if found.half_width[0] <= self.target:
                 self.hasty = found
 
@@ -124,7 +121,7 @@ def row(experiment: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> t
         plan = replace(work.plan, unit=unit, key=random_key(seed))
         watched = Watched(plan, function, target)
         finished = watched.finished if unit == 1 else lambda _: None
-        how = {"requests": 1000 * unit, "enough": watched.enough, "finished": finished}
+        how = {"requests": 1000 * unit, "stop_when": watched.stop_when, "on_progress": finished}
         simulate(replace(work, plan=plan), crew, **how)
         hits += holds(watched.stopped, truth), holds(watched.hasty or watched.stopped, truth)
     crew.close()

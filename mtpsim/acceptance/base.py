@@ -15,37 +15,42 @@ from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 RatesAre = Literal["conditional", "survival", "marginal"]
 
+
 class Source(Protocol):
-    """Which drafts are accepted: a hidden chain, or recorded requests.
-
-    Attributes:
-        depth (int): Greatest depth K.
-        clock (str): ``"round"`` or ``"token"``: what a tick is.
-        states (int): Number of hidden states S.
-        slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
-        outcomes (int): 2 if the outcome of a tick steers the state of the next, else 1.
-        requests_differ (bool): Whether requests have different long-run acceptance rates.
-        mean_length (float): Mean number of ticks per recorded request; 0 for a chain.
-        hidden_chain (AcceptanceChain | None): The chain; None for recorded requests.
-
-    """
+    """Which drafts are accepted: a hidden chain, or recorded requests."""
 
     @property
-    def depth(self) -> int: ...
+    def depth(self) -> int:
+        """Greatest depth K."""
+
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """What a tick is: a round, or a token of the text."""
+
     @property
-    def states(self) -> int: ...
+    def states(self) -> int:
+        """Number of hidden states S."""
+
     @property
-    def slowdown(self) -> Floats: ...
+    def slowdown(self) -> Floats:
+        """``[S]`` factor on the time of a round that starts in the state."""
+
     @property
-    def outcomes(self) -> int: ...
+    def outcomes(self) -> int:
+        """2 if the outcome of a tick steers the next state, else 1."""
+
     @property
-    def requests_differ(self) -> bool: ...
+    def requests_differ(self) -> bool:
+        """Whether requests have different long-run acceptance rates."""
+
     @property
-    def mean_length(self) -> float: ...
+    def mean_length(self) -> float:
+        """Mean ticks per recorded request; 0 for a chain."""
+
     @property
-    def hidden_chain(self) -> AcceptanceChain | None: ...
+    def hidden_chain(self) -> AcceptanceChain | None:
+        """The chain; None for recorded requests."""
+
     def arrays(self) -> ChainArrays | RecordingArrays:
         """What the kernels read."""
 

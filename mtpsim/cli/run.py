@@ -56,7 +56,7 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
                 say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)
                 if store.edited(before):
                     say(f"{folder / store.RESULT} {EDITED}", options.quiet)
-                return show(before, options)
+                return show(Result.of(before), options)
             if not same:
                 say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
@@ -84,7 +84,7 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     except InputError as error:
         unwritten = error
     try:
-        code = show(result.document, options)
+        code = show(result, options)
     except OSError as error:
         unprinted = error
     if unwritten:
@@ -194,34 +194,35 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     except NoWorkersError as error:
         message = f"nothing could be simulated: {error}"
         raise InputError.of(message, key="--executor") from None
-    if result.document["complete"]:
+    if result.data.complete:
         saved.close()
     if options.part != (1, 1):
-        result.document["provenance"]["part"] = _part(options)
+        result.data.provenance["part"] = _part(options)
     return result
 
 
-def show(document: JsonDict, options: RunOptions) -> int:
+def show(result: Result, options: RunOptions) -> int:
     """Print the table, or JSON; returns the exit code that the run deserves."""
     if options.json:
-        sys.stdout.write(store.to_json(document))
+        sys.stdout.write(store.to_json(result.document))
         sys.stdout.flush()
     else:
         from mtpsim.report.tables.result import render
         from mtpsim.report.tables.terminal import console_on
 
-        render(document, console_on(sys.stdout))
-    for failure in document.get("failures", []):
+        render(result.data, console_on(sys.stdout))
+    document = result.data
+    for failure in document.failures:
         print(f"error: {failure}", file=sys.stderr)
-    if document.get("failures"):
+    if document.failures:
         say("workers failed: what was done is kept; the same command goes on", options.quiet)
         return FAILED
-    if any(point["interrupted"] for point in document["points"]) or not document["complete"]:
+    if any(point.interrupted for point in document.points) or not document.complete:
         say(GOES_ON, options.quiet)
         return INTERRUPTED
-    short = [point for point in document["points"] if point["precision_reached"] is False]
+    short = [point for point in document.points if point.precision_reached is False]
     if short:
-        many = len(document["points"])
+        many = len(document.points)
         where = f" at {len(short)} of {many} points" if many > 1 else ""
         say(f"precision not reached{where}: raise simulation.max_requests", options.quiet)
     return NOT_PRECISE if short else DONE

@@ -12,9 +12,8 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.simulate import KernelPlan, compile_plan
 from mtpsim.engine.round_traces import Counts, round_times, trace_recording, trace_requests
-from mtpsim.engine.simulate import compiled_latency
+from mtpsim.engine.simulate import KernelPlan, compile_plan, compiled_latency
 from mtpsim.logs.files import written
 from mtpsim.logs.write import WRITERS, Told
 

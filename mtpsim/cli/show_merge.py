@@ -86,7 +86,7 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
 
 
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
-    show(result.document, RunOptions(folder, json))
+    show(result, RunOptions(folder, json))
     try:
         paths = store.write_figures(folder, experiment, result)
     except InputError as error:
@@ -116,4 +116,4 @@ def _again(experiment: Experiment, document: JsonDict) -> Result:
     from mtpsim.results.round_times import RoundTimes
 
     points = experiment.points()[: len(document["points"])]
-    return Result(document, RoundTimes([point.experiment for point in points]))
+    return Result.of(document, RoundTimes([point.experiment for point in points]))

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtpsim.acceptance import Source
 from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.stats.moments import Tally
 
 if TYPE_CHECKING:
+    from mtpsim.acceptance import Source
     from mtpsim.engine.executors import WorkerPool
     from mtpsim.engine.simulate import CompiledPoint
 

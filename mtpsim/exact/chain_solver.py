@@ -110,11 +110,11 @@ class Exact:
         return np.divide(reach[1:], reach[:-1], out=np.zeros(len(reach) - 1), where=reach[:-1] > 0)
 
 
-def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
+def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
     """Solve the model at ``depth``.
 
     Args:
-        chain: the model; of a recording, each request is played once.
+        source: the model; of a recording, each request is played once.
         depth: 0..K.
         rounds: horizon of a request in rounds, or
         tokens: in tokens, where the last round's tokens past the limit are dropped (its time and
@@ -122,8 +122,11 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
             recording, the requests as long as they were.
 
     """
-    if isinstance(chain, Recording):
-        return _play_all(chain, depth, rounds, tokens)
+    if isinstance(source, Recording):
+        return _play_all(source, depth, rounds, tokens)
+    chain = source.hidden_chain
+    if chain is None:
+        raise TypeError(f"{type(source).__name__} is neither a chain nor a recording")
     law = round_law(chain, depth)
     if tokens:
         starts = starts_by_tokens(law, chain.start, tokens)

@@ -1,199 +1,539 @@
-"""How the report reads the result document: columns of numbers, names of points, digits.
+"""The result document, typed: what ``result.json`` holds, a class per section.
 
-The document is plain JSON data, so a missing number is None; here it becomes NaN in arrays and
-``-`` in text. docs/result.md explains every key.
+Field names are the keys of the JSON document (docs/result.md describes each). Times are ms; rates,
+shares and relative errors are fractions; None stands where a number does not exist.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
-import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import JsonDict
 
-FIELDS = ("theory", "exact", "mean", "low", "high")
-MISSING = "-"
-KINDS = ("rule", "model", "distribution")
-"""Keys that say what a table is: their values speak for themselves."""
-MOST_DECIMALS = 6
-ROUNDING = 1e-7  # of a number: half-widths of less are none
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+Number = float | None
 
 
-def known(value: Any) -> bool:
-    """Whether the value is a finite number."""
-    return isinstance(value, int | float) and math.isfinite(value)
+class Section:
+    """Lets code that still reads string keys read the fields."""
+
+    def __getitem__(self, key: str) -> Any:
+        """The field."""
+        return getattr(self, key.replace("from", "from_"))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The field, or ``default``."""
+        return getattr(self, key, default)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is such a field."""
+        return hasattr(self, key)
+
+    def keys(self) -> Any:
+        """Names of the fields."""
+        return vars(self).keys()
+
+    def items(self) -> Any:
+        """Fields and their values."""
+        return vars(self).items()
 
 
-def numbers(values: Iterable[Any] | None) -> Floats:
-    """Numbers as an array; None becomes NaN, and no list an empty array."""
-    return np.array([v if known(v) else np.nan for v in values or ()], float)
+@dataclass(kw_only=True)
+class Interval(Section):
+    """An estimate and the two ends of its interval."""
+
+    mean: Number
+    low: Number
+    high: Number
 
 
-def column(point: JsonDict, quantity: str, field: str = "mean") -> Floats:
-    """One field of a quantity at every depth of a point, ``[K + 1]``; NaN where it is missing."""
-    cells = (depth.get(quantity) or {} for depth in point["depths"])
-    return numbers([cell.get(field) for cell in cells])
+@dataclass(kw_only=True)
+class Quantity(Interval):
+    """A simulated estimate beside the closed form and the exact answer."""
+
+    theory: Number
+    exact: Number
 
 
-def greatest_depth(point: JsonDict) -> int:
-    """K, the deepest depth of a point."""
-    return int(point["depths"][-1]["depth"])
+@dataclass(kw_only=True)
+class JudgedInterval(Interval):
+    """An interval and the verdict on it."""
+
+    verdict: str = ""
 
 
-def best_depth(point: JsonDict) -> int | None:
-    """The advised depth; without advice the one of greatest speedup, None where none is known."""
-    advice = point.get("advice") or {}
-    if advice.get("depth") is not None:
-        return int(advice["depth"])
-    speedups = column(point, "speedup")
-    return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
+@dataclass(kw_only=True)
+class TheoryError(JudgedInterval):
+    """Relative error of the closed form's speedup; ``requests_needed``: more to decide."""
+
+    requests_needed: int | None = None
 
 
-def _of_simulation(result: JsonDict, point: JsonDict | None, key: str, default: float) -> float:
-    """A number of ``[simulation]`` at a point; ``default`` where the document doesn't say.
+@dataclass(kw_only=True)
+class ExactInterval(Interval):
+    """A simulated estimate beside the exact answer."""
 
-    A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
+    exact: Number = None
+
+
+@dataclass(kw_only=True)
+class Loss(JudgedInterval):
+    """Speedup lost against the best depth; P(this depth is best); expected loss."""
+
+    best: float
+    regret: float
+
+
+@dataclass(kw_only=True)
+class Series(Section):
+    """Several estimates and their intervals, a list each."""
+
+    mean: list[Number]
+    low: list[Number]
+    high: list[Number]
+
+
+@dataclass(kw_only=True)
+class BreakEvenRate(Section):
+    """The rate at which a step stops paying, and the rate now."""
+
+    at: Number
+    now: Number
+
+
+@dataclass(kw_only=True)
+class BreakEvenTime(Section):
+    """The time in ms at which a step stops paying, its interval, and the time now."""
+
+    now: float
+    at: Number
+    low: Number
+    high: Number
+
+
+@dataclass(kw_only=True)
+class BreakEven(Section):
+    """Break-even values of a step of depth, one input at a time."""
+
+    rate: BreakEvenRate
+    verify: BreakEvenTime
+    draft: BreakEvenTime
+
+
+@dataclass(kw_only=True)
+class DepthResult(Section):
+    """What one depth yields."""
+
+    depth: int
+    accept_length: Quantity
+    round_time: Quantity
+    speedup: Quantity
+    marginal: Quantity | None = None
+    theory_error: TheoryError | None = None
+    accept_length_error: Interval | None = None
+    break_even_rate: Number = None
+    break_even: BreakEven | None = None
+    loss: Loss | None = None
+    request_time: dict[str, Interval] | None = None
+    request_speed: dict[str, Interval] | None = None
+
+
+@dataclass(kw_only=True)
+class Horizon(Section):
+    """What ends a request; both None where requests are as long as recorded."""
+
+    rounds: int | None = None
+    tokens: int | None = None
+
+
+@dataclass(kw_only=True)
+class MeasuredRates(Section):
+    """Acceptance rates at the greatest depth, by the three definitions."""
+
+    conditional: list[Number]
+    survival: list[Number]
+    pooled: float
+
+
+@dataclass(kw_only=True)
+class AcceptedDrafts(Series):
+    """Shares of rounds by number of accepted drafts, ``[K + 1]`` each."""
+
+    count: list[int]
+    theory: list[Number]
+    exact: list[Number] | None = None
+
+
+@dataclass(kw_only=True)
+class DefinitionDepth(Section):
+    """Errors of the closed form at one depth under one definition of the rates."""
+
+    depth: int
+    accept_length_error: JudgedInterval
+    speedup_error: JudgedInterval
+
+
+@dataclass(kw_only=True)
+class DefinitionRow(Section):
+    """One definition of the rates, used in the closed form at every depth."""
+
+    definition: str
+    weighting: str | None
+    chosen: bool
+    rates: Series
+    depths: list[DefinitionDepth]
+
+
+@dataclass(kw_only=True)
+class Definitions(Section):
+    """Every definition of the rates side by side (JSON key ``trial``)."""
+
+    measured_at: int
+    rows: list[DefinitionRow]
+
+    @property
+    def chosen(self) -> DefinitionRow:
+        """The definition that ``theory`` of the point uses."""
+        return next(row for row in self.rows if row.chosen)
+
+
+@dataclass(kw_only=True)
+class Autocorrelation(Series):
+    """Correlation of accepted drafts between rounds of a request, by lag."""
+
+    requests: int
+    lag: list[int]
+    exact: list[Number] | None = None
+
+
+@dataclass(kw_only=True)
+class RatesAtDepth(Series):
+    """Conditional rates as measured at one depth."""
+
+    depth: int
+
+
+@dataclass(kw_only=True)
+class Diagnostics(Section):
+    """How rounds depend on each other, and how rates move with depth and position."""
+
+    measured_at: int
+    design_effect: ExactInterval | None = None
+    too_narrow: Interval | None = None
+    autocorrelation: Autocorrelation | None = None
+    lasting_share: ExactInterval | None = None
+    survivorship: Interval | None = None
+    rates_by_depth: list[RatesAtDepth] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Variance(Section):
+    """Factors by which common random numbers and control variates reduce variance, ``[K]``."""
+
+    shared_random_numbers: list[Number]
+    control_variates: list[Number]
+    used: bool
+
+
+@dataclass(kw_only=True)
+class Advice(Section):
+    """Which depth to run, and how sure that is.
+
+    Attributes:
+        depth: depth with the greatest estimated speedup; 0 means MTP off.
+        confidence: probability that it is the fastest.
+        candidates: depths that may be the fastest, at the experiment's confidence.
+        within: depths that may be within the indifference of the best.
+        verdicts: ``[K]`` verdict on the step to depth 1..K.
+        sentence: the advice in words.
+        why: what it rests on.
+
     """
-    simulation = result.get("experiment", {}).get("simulation", {})
-    swept = (point or {}).get("set") or {}
-    section = swept.get("simulation")
-    own = section.get(key) if isinstance(section, Mapping) else None
-    return float(swept.get(f"simulation.{key}") or own or simulation.get(key) or default)
+
+    depth: int
+    confidence: float
+    candidates: list[int]
+    within: list[int]
+    verdicts: list[str]
+    sentence: str
+    why: str
 
 
-def confidence(result: JsonDict, point: JsonDict | None = None) -> float:
-    """The level of the intervals of a point, or of the experiment; 0.95 where it isn't said."""
-    return _of_simulation(result, point, "confidence", 0.95)
+@dataclass(kw_only=True)
+class ReactionCurve(Section):
+    """Mean depth by rounds since a change of the hidden state."""
+
+    changes: int
+    half: int | None
+    rounds: list[int]
+    depth: list[float]
 
 
-def epsilon(result: JsonDict, point: JsonDict | None = None) -> float:
-    """The error within which the theory holds at a point, or by the experiment."""
-    return _of_simulation(result, point, "epsilon", 0.005)
+@dataclass(kw_only=True)
+class Reaction(Section):
+    """How a policy reacts to easier and to harder text (JSON key ``learning``)."""
+
+    easier: ReactionCurve | None = None
+    harder: ReactionCurve | None = None
 
 
-def level(result: JsonDict, points: Iterable[JsonDict] | None = None) -> str:
-    """The level of the intervals of points, of all by default: ``95 %``, ``90 % to 95 %``."""
-    shown = result["points"] if points is None else points
-    return _percents([confidence(result, point) for point in shown] or [confidence(result)])
+@dataclass(kw_only=True)
+class PolicyResult(Section):
+    """What one adaptive policy yields."""
+
+    name: str
+    rule: str
+    knows: str
+    parameters: JsonDict
+    speedup: ExactInterval
+    gain: JudgedInterval
+    captured: Interval | None
+    accept_length: Interval
+    round_time: Interval
+    request_time: dict[str, Interval] | None = None
+    request_speed: dict[str, Interval] | None = None
+    depths: list[float]
+    learning: Reaction | None = None
 
 
-def tolerance(result: JsonDict) -> str:
-    """The errors within which the theory holds at the points: ``0.5 %``, ``0.1 % to 2 %``."""
-    found = [epsilon(result, point) for point in result["points"]] or [epsilon(result)]
-    return _percents(found)
+@dataclass(kw_only=True)
+class TimelinePolicy(Section):
+    """Rounds of one request under one policy; lists of equal length."""
+
+    depth: list[int]
+    accepted: list[int]
+    state: list[int]
 
 
-def _percents(shares: Iterable[float]) -> str:
-    """The least and the greatest of shares, as percentages."""
-    found = sorted(shares)
-    return " to ".join(f"{100 * end:g} %" for end in dict.fromkeys([found[0], found[-1]]))
+@dataclass(kw_only=True)
+class Timeline(Section):
+    """One request under every policy."""
+
+    request: int
+    clock: str
+    hardness: list[float]
+    policies: dict[str, TimelinePolicy]
 
 
-def title(result: JsonDict) -> str:
-    """The experiment's own title, or the empty string."""
-    return str(result.get("experiment", {}).get("title") or "")
+@dataclass(kw_only=True)
+class Adaptive(Section):
+    """Adaptive policies against the best fixed depth."""
+
+    best_fixed: int
+    policies: list[PolicyResult]
+    timeline: Timeline
 
 
-def swept_keys(result: JsonDict) -> list[str]:
-    """Keys that any point sets, in order of first appearance."""
-    return list(dict.fromkeys(key for point in result["points"] for key in point.get("set") or {}))
+@dataclass(kw_only=True)
+class UncertainDepth(Section):
+    """One depth over uncertain inputs."""
+
+    depth: int
+    speedup: Interval
+    simulation: float
+    best: float
+    regret: float
 
 
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Keys without their section (``noise.cv``), where they stay different from each other."""
-    short = {key: key.partition(".")[2] or key for key in keys}
-    return short if len(set(short.values())) == len(keys) else {key: key for key in keys}
+@dataclass(kw_only=True)
+class Ends(Section):
+    """A value at the low and at the high end of an input."""
+
+    low: float
+    high: float
 
 
-def value_text(value: Any) -> str:
-    """A swept value as text; numbers as short as they can be, long lists cut.
+@dataclass(kw_only=True)
+class DepthEnds(Section):
+    """The best depth at the low and at the high end of an input."""
 
-    A table is its rule or model, and what it sets: ``bandit width=0.1``.
+    low: int
+    high: int
+
+
+@dataclass(kw_only=True)
+class UncertainInput(Section):
+    """What one uncertain input does by itself."""
+
+    key: str
+    mean: list[float]
+    sd: list[float]
+    speedup: Ends
+    depth: DepthEnds
+    worth: float
+
+
+@dataclass(kw_only=True)
+class Uncertainty(Section):
+    """What uncertain inputs mean for the choice of depth."""
+
+    draws: int
+    requests: int
+    depth: int
+    depths: list[UncertainDepth]
+    inputs: list[UncertainInput]
+    perfect: float
+
+
+@dataclass(kw_only=True)
+class WorstRegret(Section):
+    """Regret in the worst scenario, and the bound that no scenario exceeds."""
+
+    mean: float
+    high: float
+
+
+@dataclass(kw_only=True)
+class RobustDepth(Section):
+    """One depth over declared scenarios."""
+
+    depth: int
+    regret: WorstRegret
+    where: JsonDict
+    least_speedup: float
+
+
+@dataclass(kw_only=True)
+class Robust(Section):
+    """The depth that loses least in its worst scenario."""
+
+    scenarios: int
+    requests: int
+    depth: int
+    depths: list[RobustDepth]
+
+
+@dataclass(kw_only=True)
+class PointResult(Section):
+    """One point of a run.
+
+    Attributes:
+        set: swept keys and their values here.
+        requests: number of simulated requests.
+        rounds: rounds over all requests, at the greatest depth.
+        horizon: what ends a request.
+        precision_reached: None where no precision was asked for.
+        interrupted: whether the point was cut short.
+        warnings: sentences to read before using the numbers.
+        measured: acceptance rates as simulated.
+        accepted: number of accepted drafts per round.
+        depths: one entry per depth 0..K.
+        trial: every definition of the rates, used in the closed form.
+        diagnostics: dependence between rounds.
+        variance: variance reduction.
+        advice: which depth to run.
+        adaptive: adaptive policies.
+        uncertainty: uncertain inputs.
+        robust: declared scenarios.
+
     """
-    if isinstance(value, Mapping):
-        return " ".join(
-            text if key in KINDS else f"{key}={text}"
-            for key, text in ((key, value_text(inner)) for key, inner in value.items())
-        )
-    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
-        return MISSING if value is None else str(value)
-    if isinstance(value, int | float):
-        return f"{value:.6g}" if known(value) else MISSING
-    text = "[" + ", ".join(value_text(entry) for entry in value) + "]"
-    return text if len(text) <= 24 else text[:22] + "…]"
+
+    set: JsonDict = field(default_factory=dict)
+    requests: int
+    rounds: int
+    horizon: Horizon = field(default_factory=Horizon)
+    precision_reached: bool | None = None
+    interrupted: bool = False
+    warnings: list[str] = field(default_factory=list)
+    measured: MeasuredRates | None = None
+    accepted: AcceptedDrafts | None = None
+    depths: list[DepthResult]
+    trial: Definitions | None = None
+    diagnostics: Diagnostics | None = None
+    variance: Variance | None = None
+    advice: Advice | None = None
+    adaptive: Adaptive | None = None
+    uncertainty: Uncertainty | None = None
+    robust: Robust | None = None
 
 
-def point_label(result: JsonDict, point: JsonDict) -> str:
-    """What tells this point from the others: ``noise.cv = 0.1, rate = 0.7``; else empty."""
-    names = short_names(swept_keys(result))
-    values = point.get("set") or {}
-    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in values.items())
+@dataclass(kw_only=True)
+class Turn(Section):
+    """A batch size at which drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
+
+    to: str
+    batch: float
+    low: Number
+    high: Number
 
 
-def decimals_for(half_width: float) -> int:
-    """Decimals that show one significant digit of a half-width: 0.0015 gives 3."""
-    if not math.isfinite(half_width) or half_width <= 0:
-        return 4
-    return min(max(-math.floor(math.log10(half_width)), 0), MOST_DECIMALS)
+@dataclass(kw_only=True)
+class ScheduleStep(Section):
+    """The fastest depth for batch sizes ``from_`` to ``to``, both included."""
+
+    from_: Annotated[int, Field(validation_alias="from")]
+    to: int
+    depth: int
 
 
-def shared_decimals(cells: Iterable[JsonDict | None]) -> int:
-    """Decimals for a column of intervals: those of the narrowest one that has a width.
+@dataclass(kw_only=True)
+class BatchCurves(Section):
+    """Speedup by batch size: ``speedup[k]`` of depth k at each ``batch``."""
 
-    Intervals of no width say nothing about digits; where all are so, up to 4 decimals are kept,
-    fewer where the numbers need no more.
+    batch: list[float]
+    speedup: list[list[float]]
+
+
+@dataclass(kw_only=True)
+class BatchGroup(Section):
+    """Points of a sweep that differ in the batch size alone."""
+
+    set: JsonDict
+    turns: list[Turn]
+    schedule: list[ScheduleStep]
+    curves: BatchCurves
+
+
+@dataclass(kw_only=True)
+class ResultDocument(Section):
+    """The whole result.
+
+    Attributes:
+        mtpsim: version that wrote it.
+        experiment: the experiment as resolved, as plain data.
+        provenance: where the numbers come from, as plain data.
+        complete: False where the run was stopped before its last point was done.
+        failures: sentences on points that could not be finished.
+        points: one entry per combination of the swept values.
+        by_batch: groups of points that differ in the batch size alone.
+        warnings: sentences that concern the whole run.
+
     """
-    given = [c for c in cells if c and known(c.get("low")) and known(c.get("high"))]
-    real = [(c["high"] - c["low"]) / 2 for c in given if _has_width(c)]
-    if real:
-        return decimals_for(min(real))
-    return needed_decimals([c["high"] for c in given], 4)
+
+    mtpsim: str = ""
+    experiment: JsonDict = field(default_factory=dict)
+    provenance: JsonDict = field(default_factory=dict)
+    complete: bool = True
+    failures: list[str] = field(default_factory=list)
+    points: list[PointResult]
+    by_batch: list[BatchGroup] = field(default_factory=list)
+    warnings: list[str] | None = None
 
 
-def needed_decimals(values: Iterable[float], most: int) -> int:
-    """Fewest decimals, up to ``most``, that show every value as ``most`` decimals would."""
-    rounded = [round(value, most) for value in values if known(value)]
-    return next((d for d in range(most) if all(round(v, d) == v for v in rounded)), most)
+def to_json(document: Any) -> JsonDict:
+    """A document, or a section of it, as plain data; ``warnings`` of a run only where given."""
+    plain = asdict(document, dict_factory=_plain)
+    if plain.get("warnings", ()) is None:
+        del plain["warnings"]
+    return plain
 
 
-def fixed(value: Any, decimals: int) -> str:
-    """A number with that many decimals and no negative zero; ``-`` where there is none."""
-    return f"{value:z,.{decimals}f}" if known(value) else MISSING
+def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
+    return {key.rstrip("_"): value for key, value in entries}
 
 
-def bracketed(cell: JsonDict | None, decimals: int) -> str:
-    """``1.541 [1.539, 1.542]``; the number alone where the interval has no width at all."""
-    if not cell or not known(cell.get("mean")):
-        return MISSING
-    mean = fixed(cell["mean"], decimals)
-    if not _has_width(cell):
-        return mean
-    return f"{mean} [{fixed(cell['low'], decimals)}, {fixed(cell['high'], decimals)}]"
+def from_json(data: JsonDict) -> ResultDocument:
+    """The typed document of plain data; unknown keys are ignored.
 
+    Raises:
+        ValueError: a key is missing, or a value has the wrong type; names the first one.
 
-def plus_minus(cell: JsonDict | None, decimals: int) -> str:
-    """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding."""
-    if not cell or not known(cell.get("mean")):
-        return MISSING
-    mean = fixed(cell["mean"], decimals)
-    if not _has_width(cell):
-        return mean
-    return f"{mean} ±{fixed((cell['high'] - cell['low']) / 2, decimals)}"
-
-
-def _has_width(cell: JsonDict) -> bool:
-    """Whether there is an interval, and more of it than slopes by differences leave of none."""
-    low, high = cell.get("low"), cell.get("high")
-    if low is None or high is None or not (known(low) and known(high)):
-        return False
-    return bool((high - low) / 2 > ROUNDING * max(abs(low), abs(high)))
-
-
-def legible(text: str) -> str:
-    """The text without characters that neither HTML nor XML can hold; each becomes a sign."""
-    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    """
+    try:
+        return TypeAdapter(ResultDocument).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        raise ValueError(f"{key.lstrip('.')}: {first['msg']}") from None

@@ -89,13 +89,14 @@ def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
-    if isinstance(chain, Recording):
-        entry = "text position" if chain.clock == "token" else "round"
-        total = (
-            f"{counted(chain.requests, 'recorded request')}, {counted(chain.accepted.size, entry)}"
-        )
+def _acceptance(experiment: Experiment, source: Source) -> list[str]:
+    if isinstance(source, Recording):
+        entry = "text position" if source.clock == "token" else "round"
+        requests, size = source.requests, source.accepted.size
+        total = f"{counted(requests, 'recorded request')}, {counted(size, entry)}"
         return [f"{total}, drawn with replacement"]
+    chain = source.hidden_chain
+    assert chain is not None  # what is not recorded has a chain
     if chain.states == 1:
         return [f"conditional rates {_rates(chain.accept[0])}"]
     lines = [f"{chain.states} hidden states; the state moves {TICKS[chain.clock]}"]

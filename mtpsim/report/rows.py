@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import FIELDS, swept_keys
+from mtpsim.report.document import ResultDocument
+from mtpsim.report.formatting import FIELDS, swept_keys
 
 QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
@@ -19,13 +20,13 @@ POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time
 SINGLE = "break_even_rate"
 
 
-def columns(result: JsonDict) -> list[str]:
+def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
     policy = ["policy"] if any(point.get("adaptive") for point in result["points"]) else []
     return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
 
 
-def rows(result: JsonDict) -> list[JsonDict]:
+def rows(result: ResultDocument) -> list[JsonDict]:
     """Every number of every depth.
 
     Returns:
@@ -76,7 +77,7 @@ def _of_requests(found: JsonDict) -> list[tuple[str, JsonDict]]:
     ]
 
 
-def write_csv(result: JsonDict, path: Path | str) -> Path:
+def write_csv(result: ResultDocument, path: Path | str) -> Path:
     """Write :func:`rows` as CSV with a header; None is an empty cell, a list is JSON.
 
     Numbers are written so that reading them back gives the same floats.

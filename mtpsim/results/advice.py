@@ -9,39 +9,13 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.common.arrays import Floats
+from mtpsim.report.document import Advice, Interval
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.selection import Choice
 
 StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]
-EXACT = 1e-6  # half-widths below are rounding: slopes are differences
-ESSENTIAL = 1.1  # a step that surely gains a tenth
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A depth and how far to trust it.
-
-    Attributes:
-        depth: of the greatest estimated speedup.
-        confidence: probability that it is the fastest, under the joint normal law of the
-            estimated log speedups. Among depths that tie it means little: look at the candidates.
-        candidates: depths that may be the fastest; the set holds a true best one with the
-            experiment's confidence (max-t over paired differences).
-        within: depths that may be within the indifference of the best: any of them will do, as
-            far as the simulation can tell.
-        verdicts: of the steps to depth 1..K.
-        sentence: the advice in plain words, with its numbers.
-        why: what it rests on.
-
-    """
-
-    depth: int
-    confidence: float
-    candidates: list[int]
-    within: list[int]
-    verdicts: list[StepVerdict]
-    sentence: str
-    why: str
+EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences
+ESSENTIAL = 1.1  # least gain of an essential step
 
 
 @dataclass(frozen=True)
@@ -74,44 +48,50 @@ def step_verdict(low: float, high: float) -> StepVerdict:
 
 
 def advise(
+    *,
     speedup: Estimates,
     steps: Steps,
     choice: Choice,
     confidence: float,
     indifference: float,
-    over_inputs: Sequence[tuple[float, float]] = (),
+    input_ranges: Sequence[Interval] = (),
 ) -> Advice:
     """Advice from the estimates of one point.
 
     Args:
-        speedup: by depth 0..K.
+        speedup: ``[K + 1]`` speedup by depth 0..K.
         steps: what each step of depth brings.
         choice: how the depths compare.
-        confidence: of the candidates.
+        confidence: of the candidates, a share.
         indifference: share of the best speedup that does not matter.
-        over_inputs: interval of the speedup by depth with inputs as uncertain as stated; empty
-            where they are certain.
+        input_ranges: interval of the speedup by depth over uncertain inputs; empty where the
+            inputs are certain.
 
     """
     best, marginal = choice.best, steps.marginal
     depths = range(len(speedup.values))
     within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
-    sure = float(choice.probability[best])
+    sentence = [
+        _headline(best, speedup, input_ranges),
+        _tie(choice.candidates),
+        _near_best(best, choice.candidates, within, indifference),
+        _next_step(best + 1, steps),
+    ]
     return Advice(
-        best,
-        sure,
-        choice.candidates,
-        within,
-        [step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
-        _sentence(best, speedup, steps, choice.candidates, within, indifference, over_inputs),
-        _why(choice.candidates, sure, confidence),
+        depth=best,
+        confidence=float(choice.probability[best]),
+        candidates=choice.candidates,
+        within=within,
+        verdicts=[step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
+        sentence=" ".join(filter(None, sentence)),
+        why=_why(choice, confidence),
     )
 
 
 def _figure(value: float, low: float, high: float, unit: str = "x", least: int = 2) -> str:
-    """``1.541x [1.539, 1.542]``, with the digits that the interval has earned.
+    """``1.541x [1.539, 1.542]``: as many digits as the interval supports.
 
-    A number that is known for sure, up to rounding, has no interval and four digits.
+    An exactly known number, up to rounding, has no interval and four digits.
     """
     half = (high - low) / 2
     if half < EXACT:
@@ -120,38 +100,32 @@ def _figure(value: float, low: float, high: float, unit: str = "x", least: int =
     return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _sentence(
-    best: int,
-    speedup: Estimates,
-    steps: Steps,
-    candidates: list[int],
-    within: list[int],
-    indifference: float,
-    over_inputs: Sequence[tuple[float, float]],
-) -> str:
+def _headline(best: int, speedup: Estimates, input_ranges: Sequence[Interval]) -> str:
+    if not best:
+        return "Turn MTP off: no depth is faster."
     figure = _figure(speedup.values[best], max(speedup.low[best], 0), speedup.high[best])
-    if over_inputs:
-        low, high = over_inputs[best]
+    if input_ranges:
+        found = input_ranges[best]
         figure += (
-            f" for these very inputs, [{low:.3f}, {high:.3f}] over inputs as uncertain as stated"
+            f" (simulation interval); [{found.low:.3f}, {found.high:.3f}] including input "
+            "uncertainty"
         )
-    parts = [f"Run depth {best}: {figure}." if best else "Turn MTP off: no depth is faster."]
-    if len(candidates) > 1:
-        parts.append(
-            f"Depths {_listed(candidates)} can't be told apart; "
-            f"{'either' if len(candidates) == 2 else 'any of them'} may be the fastest."
-        )
-    alike = [k for k in within if k != best]
-    if alike and within != candidates:
-        parts.append(
-            f"Depth{'s' * (len(alike) > 1)} {_listed(alike)} may be within "
-            f"{100 * indifference:g} % of it."
-        )
-    if best < len(speedup.values) - 1:
-        parts.append(_next_step(best + 1, steps))
-    else:
-        parts.append("No deeper draft was simulated; one may be faster still.")
-    return " ".join(parts)
+    return f"Run depth {best}: {figure}."
+
+
+def _tie(candidates: list[int]) -> str:
+    if len(candidates) == 1:
+        return ""
+    one_of = "either" if len(candidates) == 2 else "any of them"
+    return f"Depths {_listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
+
+
+def _near_best(best: int, candidates: list[int], within: list[int], indifference: float) -> str:
+    near = [k for k in within if k != best]
+    if not near or within == candidates:
+        return ""
+    plural = "s" * (len(near) > 1)
+    return f"Depth{plural} {_listed(near)} may be within {100 * indifference:g} % of it."
 
 
 def _listed(depths: list[int]) -> str:
@@ -160,23 +134,24 @@ def _listed(depths: list[int]) -> str:
 
 
 def _next_step(depth: int, steps: Steps) -> str:
+    """How far the step beyond the best depth is from paying."""
     marginal = steps.marginal
+    if depth > len(marginal.values):
+        return "No deeper draft was simulated; one may be faster."
     gain = marginal.values[depth - 1], marginal.high[depth - 1], max(marginal.low[depth - 1], 0)
     loss, low, high = (100 * (1 - value) for value in gain)
-    text = f"Depth {depth} gives back {_figure(loss, low, high, ' %', 1)}; "
+    than = f"depth {depth - 1}" if depth > 1 else "no drafting"
+    text = f"Depth {depth} is {_figure(loss, low, high, ' %', 1)} slower than {than}; "
     needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]
     if needed > 1:
         return text + f"no rate p{depth} would make it pay at these times."
-    return text + f"it would pay if p{depth} were above {needed:.3g}, yours is {have:.3g}."
+    return text + f"break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(candidates: list[int], sure: float, confidence: float) -> str:
-    if len(candidates) == 1:
-        return (
-            f"Paired on the same text and noise, every other depth is slower at "
-            f"{100 * confidence:g} % confidence over all depths together."
-        )
-    return (
-        f"At {100 * confidence:g} % confidence over all depths together the best is among "
-        f"{candidates}; the one named is ahead with probability {sure:.2f}."
-    )
+def _why(choice: Choice, confidence: float) -> str:
+    level = f"simultaneous {100 * confidence:g} % CI, common random numbers"
+    if len(choice.candidates) == 1:
+        return f"All other depths are slower ({level})."
+    sure = choice.probability[choice.best]
+    depths = _listed(choice.candidates)
+    return f"The best depth is one of {depths} ({level}); P(depth {choice.best}) = {sure:.2f}."

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
+from mtpsim.report.document import BatchCurves, BatchGroup, ScheduleStep, Turn
 from mtpsim.results.point_data import PointData, number
 from mtpsim.stats import estimators as estimate
 
@@ -24,9 +25,9 @@ GRID = 121  # batches of a curve, evenly spaced in their logarithm
 LOOKS = 512  # batches looked at for the schedule; where the depth changes, all between are
 
 
-def by_batch(points: list[PointData]) -> list[JsonDict]:
-    """A document for each group of points that differ in nothing but the batch."""
-    return [_document(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
+def by_batch(points: list[PointData]) -> list[BatchGroup]:
+    """An entry for each group of points that differ in nothing but the batch."""
+    return [_group(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
 
 
 def _groups(points: list[PointData]) -> Iterable[list[PointData]]:
@@ -74,28 +75,29 @@ class _Curves:
         return int(np.argmax(self.at(batch)))
 
 
-def _document(group: list[PointData]) -> JsonDict:
+def _group(group: list[PointData]) -> BatchGroup:
     curves = _Curves(group)
     swept = [_batch(point) for point in group]
     batches = np.geomspace(min(swept), max(swept), GRID)
     rows = np.array([curves.at(batch) for batch in batches])
-    return {
-        "set": _others(group[0]),
-        "turns": _turns(curves, batches),
-        "schedule": list(_schedule(curves, int(np.ceil(min(swept))), int(max(swept)))),
-        "curves": {"batch": batches.tolist(), "speedup": rows.T.tolist()},
-    }
+    return BatchGroup(
+        set=_others(group[0]),
+        turns=_turns(curves, batches),
+        schedule=list(_schedule(curves, int(np.ceil(min(swept))), int(max(swept)))),
+        curves=BatchCurves(batch=batches.tolist(), speedup=rows.T.tolist()),
+    )
 
 
-def _turns(curves: _Curves, batches: Floats) -> list[JsonDict]:
+def _turns(curves: _Curves, batches: Floats) -> list[Turn]:
     """Batches at which drafting stops to pay, or starts to, each with its interval."""
     gains = np.array([curves.gain(batch, "mean") for batch in batches])
-    found: list[JsonDict] = []
+    found: list[Turn] = []
     for i in np.flatnonzero((gains[:-1] > 0) != (gains[1:] > 0)):
         off = bool(gains[i] > 0)
         ends = [_crossing(curves, batches, int(i), off, end) for end in ("mean", "low", "high")]
         mean, low, high = ends if off else (ends[0], ends[2], ends[1])
-        found.append({"to": "off" if off else "on", "batch": mean, "low": low, "high": high})
+        assert mean is not None
+        found.append(Turn(to="off" if off else "on", batch=mean, low=low, high=high))
     return found
 
 
@@ -112,7 +114,7 @@ def _crossing(curves: _Curves, batches: Floats, near: int, off: bool, end: str) 
     return number(root)
 
 
-def _schedule(curves: _Curves, first: int, last: int) -> Iterator[JsonDict]:
+def _schedule(curves: _Curves, first: int, last: int) -> Iterator[ScheduleStep]:
     """The fastest depth by whole batches: ``from`` .. ``to``, all included."""
     if first > last:  # no whole batch between the swept ones
         return
@@ -122,9 +124,9 @@ def _schedule(curves: _Curves, first: int, last: int) -> Iterator[JsonDict]:
         new = curves.best(after)
         if new != depth:
             end = _last_of(curves, depth, before, after)
-            yield {"from": start, "to": end, "depth": depth}
+            yield ScheduleStep(from_=start, to=end, depth=depth)
             start, depth = end + 1, new
-    yield {"from": start, "to": last, "depth": depth}
+    yield ScheduleStep(from_=start, to=last, depth=depth)
 
 
 def _last_of(curves: _Curves, depth: int, inside: int, beyond: int) -> int:

@@ -6,17 +6,26 @@ from itertools import product
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
-from mtpsim.common.arrays import JsonDict
 from mtpsim.exact.chain_solver import CountMoments, count_moments
 from mtpsim.formula.rate_definitions import DEFINITIONS, WEIGHTINGS, Weighting
-from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, intervals
+from mtpsim.report.document import (
+    Autocorrelation,
+    DefinitionDepth,
+    DefinitionRow,
+    Definitions,
+    Diagnostics,
+    ExactInterval,
+    Interval,
+    JudgedInterval,
+    RatesAtDepth,
+)
+from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, series
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import MOST_ROUNDS
-from mtpsim.stats.estimators import ClosedFormPredictor
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 
 
-def trial(measured: PointData) -> JsonDict:
+def trial(measured: PointData, verdicts: list[str]) -> Definitions:
     """Every definition and weighting, plugged into the closed form at every depth."""
     chosen, times = measured.theory, measured.theory.times
     rows = [
@@ -26,10 +35,10 @@ def trial(measured: PointData) -> JsonDict:
     stated = measured.experiment.acceptance.stated_rates()
     if stated is not None:
         rows.insert(0, ClosedFormPredictor(times, stated))
-    return {
-        "measured_at": measured.layout.measured_at,
-        "rows": [_row(measured, theory, _same(theory, chosen, measured)) for theory in rows],
-    }
+    return Definitions(
+        measured_at=measured.layout.measured_at,
+        rows=[_row(measured, theory, _same(theory, chosen, measured), verdicts) for theory in rows],
+    )
 
 
 def _weightings(measured: PointData) -> list[Weighting]:
@@ -45,76 +54,73 @@ def _same(theory: ClosedFormPredictor, chosen: ClosedFormPredictor, measured: Po
     return (theory.definition, theory.weighting) == (chosen.definition, weighting)
 
 
-def _row(measured: PointData, theory: ClosedFormPredictor, chosen: bool) -> JsonDict:
+def _row(
+    measured: PointData, theory: ClosedFormPredictor, chosen: bool, verdicts: list[str]
+) -> DefinitionRow:
+    """One definition; the chosen one carries the ``verdicts`` that were judged over the sweep."""
     stated = theory.rates is not None
-    errors = {
-        "accept_length_error": measured.estimates(theory.length_error),
-        "speedup_error": measured.estimates(theory.error),
-    }
-    depths: list[JsonDict] = []
-    for k in range(1, measured.layout.depth + 1):
-        entry: JsonDict = {"depth": k}
-        for name, found in errors.items():
-            entry[name] = {**interval(found, k), "verdict": measured.error(found, k).verdict}
-        depths.append(entry)
-    return {
-        "definition": "stated" if stated else theory.definition,
-        "weighting": None if stated else theory.weighting,
-        "chosen": chosen,
-        "rates": intervals(measured.estimates(theory.rates_used), SHARE),
-        "depths": depths,
-    }
+    lengths, speedups = measured.estimates(theory.length_error), measured.estimates(theory.error)
+    return DefinitionRow(
+        definition="stated" if stated else theory.definition,
+        weighting=None if stated else theory.weighting,
+        chosen=chosen,
+        rates=series(measured.estimates(theory.rates_used), SHARE),
+        depths=[
+            DefinitionDepth(
+                depth=k,
+                accept_length_error=_judged(measured, lengths, k),
+                speedup_error=_judged(measured, speedups, k, verdicts[k - 1] if chosen else None),
+            )
+            for k in range(1, measured.layout.depth + 1)
+        ],
+    )
 
 
-def diagnostics(measured: PointData) -> JsonDict:
+def _judged(
+    measured: PointData, errors: Estimates, depth: int, verdict: str | None = None
+) -> JudgedInterval:
+    judged = verdict or measured.error(errors, depth).verdict
+    return JudgedInterval(verdict=judged, **vars(interval(errors, depth)))
+
+
+def diagnostics(measured: PointData) -> Diagnostics:
     """How far rounds are from independent, and how rates move with position and depth."""
-    layout, found, exact = measured.layout, measured.dependence, _exact_counts(measured)
+    layout, dependence, exact = measured.layout, measured.dependence, _exact_counts(measured)
     effect = measured.estimates(estimate.design_effect)
-    spread = bool(np.isfinite(effect.values[0]) and effect.values[0] > 0)
-    rising = measured.estimates(estimate.survivorship)
-    document: JsonDict = {
-        "measured_at": layout.measured_at,
-        "design_effect": None,
-        "too_narrow": None,
-        "autocorrelation": None,
-        "lasting_share": None,
-    }
-    if spread:
-        document["design_effect"] = {
-            "exact": exact.design_effect if exact else None,
-            **interval(effect, within=POSITIVE),
-        }
-        document["too_narrow"] = _roots(interval(effect, within=POSITIVE))
-    if found is not None:
-        document["autocorrelation"] = {
-            "requests": found.requests,
-            "lag": found.lags,
-            "exact": [exact.autocorrelation(lag) for lag in found.lags] if exact else None,
-            **intervals(found.autocorrelation, (-1, 1)),
-        }
-        document["lasting_share"] = {
-            "exact": exact.lasting_share if exact else None,
-            **interval(found.lasting),
-        }
-    return {
-        **document,
-        "survivorship": interval(rising) if layout.depth > 1 else None,
-        "rates_by_depth": [_rates_at(measured, k) for k in range(1, layout.depth + 1)],
-    }
+    found = Diagnostics(
+        measured_at=layout.measured_at,
+        rates_by_depth=[_rates_at(measured, k) for k in range(1, layout.depth + 1)],
+    )
+    if layout.depth > 1:
+        found.survivorship = interval(measured.estimates(estimate.survivorship))
+    if np.isfinite(effect.values[0]) and effect.values[0] > 0:
+        ends = interval(effect, within=POSITIVE)
+        found.design_effect = ExactInterval(
+            exact=exact.design_effect if exact else None, **vars(ends)
+        )
+        found.too_narrow = Interval(**{name: value**0.5 for name, value in vars(ends).items()})
+    if dependence is not None:
+        found.autocorrelation = Autocorrelation(
+            requests=dependence.requests,
+            lag=dependence.lags,
+            exact=[exact.autocorrelation(lag) for lag in dependence.lags] if exact else None,
+            **vars(series(dependence.autocorrelation, (-1, 1))),
+        )
+        found.lasting_share = ExactInterval(
+            exact=exact.lasting_share if exact else None, **vars(interval(dependence.lasting))
+        )
+    return found
 
 
 def _exact_counts(measured: PointData) -> CountMoments | None:
     """Exact moments, where requests have a number of rounds and it is no great one."""
     rounds = measured.experiment.simulation.rounds or 0
-    if isinstance(measured.source, Recording) or not 1 < rounds <= MOST_ROUNDS:
+    chain = measured.source.hidden_chain
+    if chain is None or not 1 < rounds <= MOST_ROUNDS:
         return None
-    return count_moments(measured.source, measured.layout.measured_at, rounds)
+    return count_moments(chain, measured.layout.measured_at, rounds)
 
 
-def _roots(squares: JsonDict) -> JsonDict:
-    return {name: value**0.5 for name, value in squares.items()}
-
-
-def _rates_at(measured: PointData, depth: int) -> JsonDict:
+def _rates_at(measured: PointData, depth: int) -> RatesAtDepth:
     found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
-    return {"depth": depth, **intervals(found, SHARE)}
+    return RatesAtDepth(depth=depth, **vars(series(found, SHARE)))

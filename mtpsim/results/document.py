@@ -4,35 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import counted
-from mtpsim.exact import chain_solver as exact
+from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
-from mtpsim.formula import closed_form as theory
-from mtpsim.results import uncertainty as uncertain
+from mtpsim.formula import closed_form
+from mtpsim.report.document import (
+    AcceptedDrafts,
+    BreakEven,
+    BreakEvenRate,
+    BreakEvenTime,
+    DepthResult,
+    Horizon,
+    Loss,
+    MeasuredRates,
+    PointResult,
+    Quantity,
+    ResultDocument,
+    TheoryError,
+    Variance,
+    from_json,
+    to_json,
+)
 from mtpsim.results.advice import Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     COCHRAN,
     POSITIVE,
+    SHARE,
     PointData,
     Span,
     interval,
     number,
-    of_requests,
+    request_quantiles,
+    series,
     skewness_of,
 )
 from mtpsim.results.policies import adaptive
+from mtpsim.results.uncertainty import robust, speedup_ranges, uncertainty
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import factors
-from mtpsim.stats.equivalence import holm_verdicts
+from mtpsim.stats.equivalence import Judgement, holm_verdicts
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import choose, log_of
+from mtpsim.stats.selection import Choice, choose, log_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,30 +66,48 @@ class Result:
     """What a run found.
 
     Attributes:
-        document: the result document, as written to ``result.json``.
+        data: the result document, typed (:class:`mtpsim.report.document.ResultDocument`).
         round_times: for each point and depth, a sample of round times in ms (for the plots).
 
     """
 
-    document: JsonDict
+    data: ResultDocument
     round_times: Sequence[list[Floats]] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, document: JsonDict, round_times: Sequence[list[Floats]] = ()) -> Result:
+        """The result that a document states, as read from ``result.json``.
+
+        Raises:
+            ValueError: a key is missing, or a value has the wrong type.
+
+        """
+        result = cls(from_json(document), round_times)
+        result.__dict__["document"] = document  # as it was written, its seal included
+        return result
+
+    @cached_property
+    def document(self) -> JsonDict:
+        """The result document as plain data, as in ``result.json`` (docs/result.md)."""
+        return to_json(self.data)
 
     @property
     def points(self) -> list[JsonDict]:
-        """The documents of the points, one without a sweep."""
+        """The documents of the points, as plain data; one without a sweep."""
         points: list[JsonDict] = self.document["points"]
         return points
 
     @property
     def advice(self) -> str:
         """The advice for the first point, a sentence or two."""
-        return str(self.points[0]["advice"]["sentence"])
+        advice = self.data.points[0].advice
+        return advice.sentence if advice else ""
 
     def rows(self) -> list[JsonDict]:
-        """Tidy rows: one a point, depth and quantity, as in ``result.csv``."""
+        """Tidy rows, one per point, depth and quantity, as in ``result.csv``."""
         from mtpsim.report.rows import rows
 
-        return rows(self.document)
+        return rows(self.data)
 
     def to_frame(self) -> Any:
         """:meth:`rows` as a ``pandas.DataFrame``; the extra ``pandas`` installs what it needs.
@@ -95,13 +132,13 @@ class Result:
         """Speedup by depth with intervals over the closed form; a matplotlib figure."""
         from mtpsim.report.figures.gallery import speedup_figure
 
-        return speedup_figure(self.document)
+        return speedup_figure(self.data)
 
     def save_plots(self, folder: Path) -> list[Path]:
         """Write every plot as a PNG into ``folder``; returns their paths."""
         from mtpsim.report.figures.gallery import save_plots
 
-        return save_plots(self.document, self.round_times, folder)
+        return save_plots(self.data, self.round_times, folder)
 
     def save_report(self, experiment: Experiment, folder: Path) -> list[Path]:
         """Write every plot and ``report.html``, which shows all of the result; returns the paths.
@@ -114,9 +151,9 @@ class Result:
         from mtpsim.report.figures.gallery import figures, save_figures
         from mtpsim.report.html.page import write_page
 
-        drawn = figures(self.document, self.round_times)
+        drawn = figures(self.data, self.round_times)
         paths = save_figures(drawn, folder)  # first: the page takes the headings off the figures
-        return [*paths, write_page(self.document, experiment, drawn, folder)]
+        return [*paths, write_page(self.data, experiment, drawn, folder)]
 
     def __str__(self) -> str:
         """The tables and the advice, as the command prints them."""
@@ -130,161 +167,178 @@ class Result:
         console = Console(
             file=StringIO(), width=100, no_color=True, force_jupyter=False, force_terminal=False
         )
-        render(self.document, console)
+        render(self.data, console)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
         return text.rstrip()
 
 
-def _against(
-    theory: Floats, exact: Floats, estimates: Estimates, index: int, within: Span = POSITIVE
-) -> JsonDict:
-    return {
-        "theory": number(theory[index]),
-        "exact": number(exact[index]),
-        **interval(estimates, index, within),
-    }
+def point_results(points: list[PointData]) -> list[PointResult]:
+    """The typed documents of all points; verdicts of a sweep are judged together (Holm)."""
+    errors = [
+        [measured.error(found, k) for k in range(1, measured.layout.depth + 1)]
+        for measured, found in ((m, m.estimates(m.theory.error)) for m in points)
+    ]
+    if len(points) > 1:
+        judged = iter(holm_verdicts([error for row in errors for error in row]))
+    else:
+        judged = (holm_verdicts([error])[0] for row in errors for error in row)
+    return [
+        _point_result(measured, [next(judged) for _ in row])
+        for measured, row in zip(points, errors, strict=True)
+    ]
 
 
-def documents(points: list[PointData]) -> list[JsonDict]:
-    """The documents of all points of a run; verdicts of a sweep are judged together."""
-    found = [_document(measured) for measured in points]
-    cells, errors = [], []
-    for measured, document in zip(points, found, strict=True):
-        error = measured.estimates(measured.theory.error)
-        chosen = next(row for row in document["trial"]["rows"] if row["chosen"])
-        for depth, same in zip(document["depths"][1:], chosen["depths"], strict=True):
-            cells.append((depth["theory_error"], same["speedup_error"]))
-            errors.append(measured.error(error, depth["depth"]))
-    judged = (
-        holm_verdicts(errors)
-        if len(points) > 1
-        else [holm_verdicts([error])[0] for error in errors]
-    )
-    for (cell, same), (verdict, needed) in zip(cells, judged, strict=True):
-        cell.update(verdict=verdict, requests_needed=needed)
-        same.update(verdict=verdict)
-    return found
-
-
-def _document(measured: PointData) -> JsonDict:
-    """The document of one point; every number that is reported of it."""
-    layout, simulation = measured.layout, measured.experiment.simulation
-    solved = measured.solved
-    rates = measured.estimates(estimate.conditional)
-    rates_used = measured.theory.rates_used(measured.tally.mean, layout)
-    reach = measured.estimates(estimate.survival)
-    steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, solved[-1]))
-    depths = _depths(measured, solved, rates_used, steps)
+def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
+    """Every number that is reported of one point."""
+    simulation, decision = measured.experiment.simulation, measured.experiment.decision
+    steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, measured.solved[-1]))
     speedup = measured.sharp(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
-    indifference = measured.experiment.decision.indifference
-    for k, depth in enumerate(depths):
-        depth["loss"] = {
-            "mean": float(-np.expm1(-choice.loss[k])),
-            "low": float(-np.expm1(-choice.low[k])),
-            "high": float(-np.expm1(-choice.high[k])),
-            "verdict": choice.verdict(k, indifference),
-            "best": float(choice.probability[k]),
-            "regret": float(choice.regret[k]),
-        }
-    for depth, found in zip(depths, of_requests(measured.tails), strict=True):
-        depth.update(found)
-    varied = uncertain.uncertainty(measured.experiment, measured.outcomes)
-    advice = advise(
-        *(speedup, steps, choice, simulation.confidence, indifference),
-        uncertain.intervals(varied),
+    uncertain = uncertainty(measured.experiment, measured.outcomes)
+    return PointResult(
+        set=measured.point.set,
+        requests=measured.tally.count,
+        rounds=round(measured.rounds[-1]),
+        horizon=Horizon(rounds=simulation.rounds or None, tokens=simulation.tokens or None),
+        precision_reached=measured.precision_reached,
+        interrupted=measured.interrupted,
+        warnings=_warnings(measured),
+        measured=_measured_rates(measured),
+        accepted=_accepted(measured),
+        depths=_depths(measured, steps, choice, judged),
+        trial=trial(measured, [verdict for verdict, _ in judged]),
+        diagnostics=diagnostics(measured),
+        variance=_variance(measured),
+        advice=advise(
+            speedup=speedup,
+            steps=steps,
+            choice=choice,
+            confidence=simulation.confidence,
+            indifference=decision.indifference,
+            input_ranges=speedup_ranges(uncertain),
+        ),
+        adaptive=adaptive(measured, choice.best),
+        uncertainty=uncertain,
+        robust=robust(measured.experiment, measured.outcomes),
     )
-    return {
-        "set": measured.point.set,
-        "requests": measured.tally.count,
-        "rounds": round(measured.tally.mean[layout.rounds][-1] * measured.tally.count),
-        "horizon": {"rounds": simulation.rounds or None, "tokens": simulation.tokens or None},
-        "precision_reached": measured.precision_reached,
-        "interrupted": measured.interrupted,
-        "warnings": _warnings(measured),
-        "measured": {
-            "conditional": [number(v) for v in rates.values],
-            "survival": [number(v) for v in reach.values],
-            "pooled": float(reach.values.mean()),
-        },
-        "accepted": _accepted(measured, solved[-1], rates_used),
-        "depths": depths,
-        "trial": trial(measured),
-        "diagnostics": diagnostics(measured),
-        "variance": _variance(measured),
-        "advice": vars(advice),
-        "adaptive": adaptive(measured, choice.best),
-        "uncertainty": varied,
-        "robust": uncertain.robust(measured.experiment, measured.outcomes),
-    }
+
+
+def _measured_rates(measured: PointData) -> MeasuredRates:
+    survival = measured.estimates(estimate.survival).values
+    return MeasuredRates(
+        conditional=[number(v) for v in measured.estimates(estimate.conditional).values],
+        survival=[number(v) for v in survival],
+        pooled=float(survival.mean()),
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A quantity by depth three ways: closed form, exact answer, simulated."""
+
+    theory: Floats
+    exact: Floats
+    estimates: Estimates
+
+    def at(self, index: int, within: Span = POSITIVE) -> Quantity:
+        return Quantity(
+            theory=number(self.theory[index]),
+            exact=number(self.exact[index]),
+            **vars(interval(self.estimates, index, within)),
+        )
 
 
 def _depths(
-    measured: PointData, solved: list[Exact], rates_used: Floats, steps: Steps
-) -> list[JsonDict]:
-    times = measured.theory.times
+    measured: PointData, steps: Steps, choice: Choice, judged: list[Judgement]
+) -> list[DepthResult]:
+    times, solved = measured.theory.times, measured.solved
+    rates = measured.theory.rates_used(measured.tally.mean, measured.layout)
     exact_length = np.array([s.accept_length for s in solved])
     exact_time = times * np.array([s.slow_rounds / s.rounds for s in solved])
     exact_speedup = exact_length / exact_time * exact_time[0] / exact_length[0]
-    theory_speedup = theory.speedup(rates_used, times[0], times)
-    length = measured.estimates(estimate.accept_length)
-    time = measured.estimates(estimate.round_time)
-    gain = measured.sharp(estimate.speedup)
+    theory_speedup = closed_form.speedup(rates, times[0], times)
+    length = _Compared(
+        closed_form.accept_length(rates), exact_length, measured.estimates(estimate.accept_length)
+    )
+    time = _Compared(times, exact_time, measured.estimates(estimate.round_time))
+    speedup = _Compared(theory_speedup, exact_speedup, measured.sharp(estimate.speedup))
+    found = [
+        DepthResult(
+            depth=k,
+            accept_length=length.at(k, within=(1, k + 1)),
+            round_time=time.at(k),
+            speedup=speedup.at(k),
+            loss=_loss(choice, k, measured.experiment.decision.indifference),
+            request_time=quantiles["request_time"],
+            request_speed=quantiles["request_speed"],
+        )
+        for k, quantiles in enumerate(request_quantiles(measured.tails))
+    ]
+    gain = _Compared(
+        closed_form.marginal_gain(theory_speedup)[1:],
+        closed_form.marginal_gain(exact_speedup)[1:],
+        steps.marginal,
+    )
+    _add_steps(measured, found[1:], gain, steps, judged)
+    return found
+
+
+def _add_steps(
+    measured: PointData,
+    depths: list[DepthResult],
+    gain: _Compared,
+    steps: Steps,
+    judged: list[Judgement],
+) -> None:
+    """What only depths 1..K have: the step from the depth before, and errors of the theory."""
     error = measured.estimates(measured.theory.error)
     length_error = measured.estimates(measured.theory.length_error)
-    mean_times = measured.latency.verify, measured.latency.draft
-    allowed = [
-        measured.sharp(partial(function, verify=mean_times[0], draft=mean_times[1]))
+    verify, draft = measured.latency.verify, measured.latency.draft
+    allowed_verify, allowed_draft = (
+        measured.sharp(partial(function, verify=verify, draft=draft))
         for function in (estimate.break_even_verify, estimate.break_even_draft)
-    ]
-    documents: list[JsonDict] = []
-    for k in range(len(times)):
-        document: JsonDict = {
-            "depth": k,
-            "accept_length": _against(
-                *(theory.accept_length(rates_used), exact_length, length, k), within=(1, k + 1)
-            ),
-            "round_time": _against(times, exact_time, time, k),
-            "speedup": _against(theory_speedup, exact_speedup, gain, k),
-            "marginal": None,
-            "theory_error": None,
-            "accept_length_error": None,
-            "break_even_rate": None,
-            "break_even": None,
-        }
-        if k:
-            document["marginal"] = _against(
-                theory.marginal_gain(theory_speedup)[1:],
-                theory.marginal_gain(exact_speedup)[1:],
-                steps.marginal,
-                k - 1,
-            )
-            document["theory_error"] = interval(error, k)
-            document["accept_length_error"] = interval(length_error, k)
-            document["break_even_rate"] = number(steps.break_even[k - 1])
-            document["break_even"] = {
-                "rate": {"at": number(steps.break_even[k - 1]), "now": number(steps.rates[k - 1])},
-                "verify": {"now": float(measured.latency.verify[k]), **_at(allowed[0], k)},
-                "draft": {"now": float(measured.latency.draft[k]), **_at(allowed[1], k)},
-            }
-        documents.append(document)
-    return documents
+    )
+    for step, (depth, (verdict, needed)) in enumerate(zip(depths, judged, strict=True)):
+        k = depth.depth
+        ends = vars(interval(error, k))
+        depth.marginal = gain.at(step)
+        depth.theory_error = TheoryError(verdict=verdict, requests_needed=needed, **ends)
+        depth.accept_length_error = interval(length_error, k)
+        depth.break_even_rate = number(steps.break_even[step])
+        depth.break_even = BreakEven(
+            rate=BreakEvenRate(at=depth.break_even_rate, now=number(steps.rates[step])),
+            verify=_allowed_time(allowed_verify, step, verify[k]),
+            draft=_allowed_time(allowed_draft, step, draft[k]),
+        )
 
 
-def _variance(measured: PointData) -> JsonDict:
-    """What the ways to less variance gain, step by step."""
+def _loss(choice: Choice, depth: int, indifference: float) -> Loss:
+    mean, low, high = (
+        float(-np.expm1(-logs[depth])) for logs in (choice.loss, choice.low, choice.high)
+    )
+    return Loss(
+        mean=mean,
+        low=low,
+        high=high,
+        verdict=choice.verdict(depth, indifference),
+        best=float(choice.probability[depth]),
+        regret=float(choice.regret[depth]),
+    )
+
+
+def _variance(measured: PointData) -> Variance:
     shared, controls = factors(measured.tally, measured.controls, measured.layout)
-    return {
-        "shared_random_numbers": shared,
-        "control_variates": controls,
-        "used": measured.experiment.simulation.control_variates,
-    }
+    return Variance(
+        shared_random_numbers=shared,
+        control_variates=controls,
+        used=measured.experiment.simulation.control_variates,
+    )
 
 
-def _at(allowed: Estimates, depth: int) -> JsonDict:
-    """The time at which the step to ``depth`` stops paying, and its interval."""
-    found = interval(allowed, depth - 1)
-    return {"at": found["mean"], "low": found["low"], "high": found["high"]}
+def _allowed_time(allowed: Estimates, step: int, now: float) -> BreakEvenTime:
+    """The time in ms at which a step stops paying, its interval, and the time now."""
+    found = interval(allowed, step)
+    return BreakEvenTime(at=found.mean, low=found.low, high=found.high, now=float(now))
 
 
 def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
@@ -301,24 +355,23 @@ def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
         return needed, rates
     times, tokens = measured.theory.times, measured.horizon.get("tokens", 0)
     if tokens:
-        on_paper = exact.break_even_rate(stated, times, tokens)
+        on_paper = chain_solver.break_even_rate(stated, times, tokens)
     else:
-        on_paper = theory.break_even_rate(stated, times)
-    alike = (stated > on_paper) == (estimate.marginal(means, layout) > 1)
-    return np.where(alike, on_paper, needed), np.where(alike, stated, rates)
+        on_paper = closed_form.break_even_rate(stated, times)
+    agree = (stated > on_paper) == (estimate.marginal(means, layout) > 1)
+    return np.where(agree, on_paper, needed), np.where(agree, stated, rates)
 
 
-def _accepted(measured: PointData, solved: Exact, rates_used: Floats) -> JsonDict:
+def _accepted(measured: PointData) -> AcceptedDrafts:
     counts = measured.estimates(estimate.exactly_accepted)
-    reach = np.concatenate([[1.0], theory.survival(rates_used), [0.0]])
-    return {
-        "count": list(range(len(counts.values))),
-        "theory": [float(v) for v in reach[:-1] - reach[1:]],
-        "exact": [float(v) for v in solved.accepted],
-        "mean": [float(v) for v in counts.values],
-        "low": [float(v) for v in np.clip(counts.low, 0, 1)],
-        "high": [float(v) for v in np.clip(counts.high, 0, 1)],
-    }
+    rates = measured.theory.rates_used(measured.tally.mean, measured.layout)
+    reach = np.concatenate([[1.0], closed_form.survival(rates), [0.0]])
+    return AcceptedDrafts(
+        count=list(range(len(counts.values))),
+        theory=[float(v) for v in reach[:-1] - reach[1:]],
+        exact=[float(v) for v in measured.solved[-1].accepted],
+        **vars(series(counts, SHARE)),
+    )
 
 
 def _warnings(measured: PointData) -> list[str]:

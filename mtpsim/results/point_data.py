@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Source
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.simulate import KernelPlan
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
+from mtpsim.engine.simulate import KernelPlan
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
+from mtpsim.report.document import Interval, Series
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
@@ -160,38 +161,43 @@ POSITIVE: Span = (0.0, np.inf)
 SHARE: Span = (0.0, 1.0)
 
 
-def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> JsonDict:
-    """An estimate and its interval, which ends where the quantity can't go on: ``within``.
+def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Interval:
+    """An estimate and its interval, cut at the limits of the quantity.
 
-    Of few requests an interval may be wider than that. Cut, it holds the truth as often.
+    Args:
+        estimates: ``[Q]`` estimates.
+        index: which of them.
+        within: least and greatest possible value. With few requests an interval may reach beyond;
+            cutting it leaves its coverage as it is.
+
     """
-    return {
-        "mean": number(np.clip(estimates.values[index], *within)),
-        "low": number(np.clip(estimates.low[index], *within)),
-        "high": number(np.clip(estimates.high[index], *within)),
-    }
+    mean, low, high = (
+        number(np.clip(values[index], *within))
+        for values in (estimates.values, estimates.low, estimates.high)
+    )
+    return Interval(mean=mean, low=low, high=high)
 
 
-def intervals(estimates: Estimates, within: Span = ANY) -> JsonDict:
-    """Several estimates and their intervals, a list each."""
-    return {
-        "mean": [number(v) for v in np.clip(estimates.values, *within)],
-        "low": [number(v) for v in np.clip(estimates.low, *within)],
-        "high": [number(v) for v in np.clip(estimates.high, *within)],
-    }
+def series(estimates: Estimates, within: Span = ANY) -> Series:
+    """All of ``[Q]`` estimates and their intervals, cut like :func:`interval`."""
+    mean, low, high = (
+        [number(v) for v in np.clip(values, *within)]
+        for values in (estimates.values, estimates.low, estimates.high)
+    )
+    return Series(mean=mean, low=low, high=high)
 
 
-def of_requests(tails: Tails) -> list[JsonDict]:
-    """``request_time`` and ``request_speed`` by depth or policy: quantiles and their intervals."""
+def request_quantiles(tails: Tails) -> list[dict[str, dict[str, Interval]]]:
+    """``request_time`` and ``request_speed``, by depth or by policy."""
     return [
         {"request_time": _quantiles(time), "request_speed": _quantiles(speed)}
         for time, speed in zip(*tails, strict=True)
     ]
 
 
-def _quantiles(cells: Floats) -> JsonDict:
-    """By share of the requests; ``cells`` ``[SHARES, 3]``."""
+def _quantiles(cells: Floats) -> dict[str, Interval]:
+    """By share of the requests; ``cells`` ``[SHARES, 3]``: quantile, low and high end."""
     return {
-        f"p{100 * share:g}": dict(zip(("mean", "low", "high"), map(number, cell), strict=True))
-        for share, cell in zip(SHARES, cells, strict=True)
+        f"p{100 * share:g}": Interval(mean=number(mean), low=number(low), high=number(high))
+        for share, (mean, low, high) in zip(SHARES, cells, strict=True)
     }

@@ -6,11 +6,20 @@ from typing import Literal
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
-from mtpsim.results.point_data import POSITIVE, PointData, interval, of_requests
+from mtpsim.report.document import (
+    Adaptive,
+    ExactInterval,
+    JudgedInterval,
+    PolicyResult,
+    Reaction,
+    ReactionCurve,
+    Timeline,
+    TimelinePolicy,
+)
+from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import Learning, learning
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
@@ -23,7 +32,7 @@ Verdict = Literal["faster", "slower", "open"]
 ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
 
 
-def adaptive(measured: PointData, best: int) -> JsonDict | None:
+def adaptive(measured: PointData, best: int) -> Adaptive | None:
     """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
     policy_set = measured.plan.policy_set
     if policy_set is None or measured.log is None or measured.policy_tails is None:
@@ -41,40 +50,43 @@ def adaptive(measured: PointData, best: int) -> JsonDict | None:
     length, time = (
         measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
     )
-    ease, single = _ease(measured), of_requests(measured.policy_tails)
-    policies = []
-    for i, player in enumerate(policy_set.players):
-        low, high = gain[i + 1] - half[i + 1], gain[i + 1] + half[i + 1]
-        totals = measured.tally.mean[measured.layout.policy(i)]
-        policies.append(
-            {
-                "name": player.spec.label,
-                "rule": player.spec.kind(),
-                "knows": player.spec.knows,
-                "parameters": player.spec.model_dump(mode="json", exclude={"rule", "name"}),
-                "speedup": {
-                    "exact": _exact(policy_set, i),
-                    **interval(speedup, depths + i, POSITIVE),
-                },
-                "gain": {
-                    "mean": float(np.exp(gain[i + 1])),
-                    "low": float(np.exp(low)),
-                    "high": float(np.exp(high)),
-                    "verdict": _verdict(low, high),
-                },
-                "captured": interval(captured, i) if captured else None,
-                "accept_length": interval(length, i, (1, depths)),
-                "round_time": interval(time, i, POSITIVE),
-                **single[i],
-                "depths": [float(share) for share in totals[3:] / totals[2]],
-                "learning": _learning(measured.log[i], ease),
-            }
+    ease, single = _ease(measured), request_quantiles(measured.policy_tails)
+    policies = [
+        PolicyResult(
+            name=player.spec.label,
+            rule=player.spec.kind(),
+            knows=player.spec.knows,
+            parameters=player.spec.model_dump(mode="json", exclude={"rule", "name"}),
+            speedup=ExactInterval(
+                exact=_exact(policy_set, i), **vars(interval(speedup, depths + i, POSITIVE))
+            ),
+            gain=_gain(gain[i + 1], half[i + 1]),
+            captured=interval(captured, i) if captured else None,
+            accept_length=interval(length, i, (1, depths)),
+            round_time=interval(time, i, POSITIVE),
+            **single[i],
+            depths=_depth_shares(measured.tally.mean[measured.layout.policy(i)]),
+            learning=_reaction(measured.log[i], ease),
         )
-    return {
-        "best_fixed": best,
-        "policies": policies,
-        "timeline": _timeline(measured, policy_set, measured.log, ease),
-    }
+        for i, player in enumerate(policy_set.players)
+    ]
+    return Adaptive(
+        best_fixed=best,
+        policies=policies,
+        timeline=_timeline(measured, policy_set, measured.log, ease),
+    )
+
+
+def _gain(log_gain: float, half_width: float) -> JudgedInterval:
+    """Speedup over that of the best fixed depth, from its logarithm."""
+    low, high = log_gain - half_width, log_gain + half_width
+    mean, *ends = (float(np.exp(value)) for value in (log_gain, low, high))
+    return JudgedInterval(mean=mean, low=ends[0], high=ends[1], verdict=_verdict(low, high))
+
+
+def _depth_shares(totals: Floats) -> list[float]:
+    """Share of rounds at depth 0..K; ``totals``: tokens, ms, rounds, rounds by depth."""
+    return [float(share) for share in totals[3:] / totals[2]]
 
 
 def _verdict(low: float, high: float) -> Verdict:
@@ -124,51 +136,51 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
 
 def _ease(measured: PointData) -> Floats | None:
     """Expected accepted drafts by state; None where there is one state or a recording."""
-    source = measured.source
-    if isinstance(source, Recording) or source.states < 2:
+    chain = measured.source.hidden_chain
+    if chain is None or chain.states < 2:
         return None
-    return np.asarray(source.survival.sum(1))
+    return np.asarray(chain.survival.sum(1))
 
 
-def _learning(log: Log, ease: Floats | None) -> JsonDict | None:
+def _reaction(log: Log, ease: Floats | None) -> Reaction | None:
     if ease is None:
         return None
     easier, harder = learning(log, ease)
-    return {"easier": _curve(easier), "harder": _curve(harder)}
+    return Reaction(easier=_curve(easier), harder=_curve(harder))
 
 
-def _curve(found: Learning | None) -> JsonDict | None:
+def _curve(found: Learning | None) -> ReactionCurve | None:
     if found is None:
         return None
-    return {
-        "changes": found.changes,
-        "half": found.half,
-        "rounds": found.rounds.tolist(),
-        "depth": found.depth.tolist(),
-    }
+    return ReactionCurve(
+        changes=found.changes,
+        half=found.half,
+        rounds=found.rounds.tolist(),
+        depth=found.depth.tolist(),
+    )
 
 
 def _timeline(
     measured: PointData, policy_set: PolicySet, log: Log, ease: Floats | None
-) -> JsonDict:
-    """The request, of the first few, whose states change as often as is usual."""
+) -> Timeline:
+    """Of the first requests the one with the median number of state changes."""
     state = log[0, :LOOKED_AT, :SHOWN, 2]
     changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)
     request = int(np.argsort(changes, kind="stable")[len(changes) // 2])
     played = [some[some[:, 0] >= 0] for some in log[:, request, :SHOWN]]
-    return {
-        "request": request,
-        "clock": measured.plan.clock,
-        "hardness": _hardness(ease),
-        "policies": {
-            player.spec.label: {
-                "depth": rounds[:, 0].tolist(),
-                "accepted": rounds[:, 1].tolist(),
-                "state": rounds[:, 2].tolist(),
-            }
+    return Timeline(
+        request=request,
+        clock=measured.plan.clock,
+        hardness=_hardness(ease),
+        policies={
+            player.spec.label: TimelinePolicy(
+                depth=rounds[:, 0].tolist(),
+                accepted=rounds[:, 1].tolist(),
+                state=rounds[:, 2].tolist(),
+            )
             for player, rounds in zip(policy_set.players, played, strict=True)
         },
-    }
+    )
 
 
 def _hardness(ease: Floats | None) -> list[float]:

@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
+from mtpsim.report.document import (
+    DepthEnds,
+    Ends,
+    Interval,
+    Robust,
+    RobustDepth,
+    UncertainDepth,
+    UncertainInput,
+    Uncertainty,
+    WorstRegret,
+)
 from mtpsim.stats.selection import choose, log_of
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
 
 
-def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> JsonDict | None:
-    """The document of uncertain inputs; None where all inputs are certain."""
+def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Uncertainty | None:
+    """The section on uncertain inputs; None where all inputs are certain."""
     if outcomes is None or not outcomes.draws:
         return None
     speedups = np.array([found.values for found in outcomes.draws])
@@ -26,57 +37,52 @@ def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Jso
     best = (speedups >= top).mean(0)
     depth = int(np.argmin(regret))
     simulated = np.mean([found.half_width for found in outcomes.draws], axis=0)
-    return {
-        "draws": len(speedups),
-        "requests": outcomes.requests,
-        "depth": depth,
-        "depths": [
-            {
-                "depth": k,
-                "speedup": {
-                    "mean": float(speedups[:, k].mean()),
-                    "low": float(low[k]),
-                    "high": float(high[k]),
-                },
-                "simulation": float(simulated[k]),
-                "best": float(best[k]),
-                "regret": float(regret[k]),
-            }
+    return Uncertainty(
+        draws=len(speedups),
+        requests=outcomes.requests,
+        depth=depth,
+        depths=[
+            UncertainDepth(
+                depth=k,
+                speedup=Interval(
+                    mean=float(speedups[:, k].mean()), low=float(low[k]), high=float(high[k])
+                ),
+                simulation=float(simulated[k]),
+                best=float(best[k]),
+                regret=float(regret[k]),
+            )
             for k in range(speedups.shape[1])
         ],
-        "inputs": _inputs(outcomes, speedups, depth),
-        "perfect": _perfect(speedups, speedups),
-    }
+        inputs=_inputs(outcomes, speedups, depth),
+        perfect=_perfect(speedups, speedups),
+    )
 
 
-def intervals(found: JsonDict | None) -> list[tuple[float, float]]:
-    """Of the speedup by depth, over uncertain inputs; none where all inputs are certain."""
-    gains = [depth["speedup"] for depth in found["depths"]] if found else []
-    return [(gain["low"], gain["high"]) for gain in gains]
+def speedup_ranges(found: Uncertainty | None) -> list[Interval]:
+    """Interval of the speedup by depth, over uncertain inputs; empty where all are certain."""
+    return [depth.speedup for depth in found.depths] if found else []
 
 
-def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[JsonDict]:
-    """What each input does by itself, the one that is worth most to measure first.
+def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[UncertainInput]:
+    """What each input does by itself, the one most worth measuring first.
 
-    None is worth more than all: a regression of few draws on many numbers can say otherwise.
+    No input is worth more than all together: a regression of few draws on many numbers could
+    otherwise say so.
     """
     found, most = [], _perfect(speedups, speedups)
     for number, (key, drawn) in enumerate(outcomes.variants.inputs.items()):
-        low, high = outcomes.ends[2 * number], outcomes.ends[2 * number + 1]
+        low, high = outcomes.ends[2 * number].values, outcomes.ends[2 * number + 1].values
         found.append(
-            {
-                "key": key,
-                "mean": drawn.mean(0).tolist(),
-                "sd": drawn.std(0, ddof=1).tolist(),
-                "speedup": {"low": float(low.values[depth]), "high": float(high.values[depth])},
-                "depth": {"low": int(np.argmax(low.values)), "high": int(np.argmax(high.values))},
-                "worth": min(_perfect(speedups, _explained(drawn, speedups)), most),
-            }
+            UncertainInput(
+                key=key,
+                mean=drawn.mean(0).tolist(),
+                sd=drawn.std(0, ddof=1).tolist(),
+                speedup=Ends(low=float(low[depth]), high=float(high[depth])),
+                depth=DepthEnds(low=int(np.argmax(low)), high=int(np.argmax(high))),
+                worth=min(_perfect(speedups, _explained(drawn, speedups)), most),
+            )
         )
-    wide = {
-        entry["key"]: abs(entry["speedup"]["high"] - entry["speedup"]["low"]) for entry in found
-    }
-    return sorted(found, key=lambda entry: (-entry["worth"], -wide[entry["key"]]))
+    return sorted(found, key=lambda e: (-e.worth, -abs(e.speedup.high - e.speedup.low)))
 
 
 def _explained(inputs: Floats, speedups: Floats) -> Floats:
@@ -96,7 +102,7 @@ def _perfect(speedups: Floats, known: Floats) -> float:
     return float(max(gain, 0.0) / speedups.mean(0).max())
 
 
-def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> JsonDict | None:
+def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> Robust | None:
     """The depth that loses least in its worst scenario; None where none are declared."""
     if outcomes is None or not outcomes.scenarios:
         return None
@@ -106,17 +112,17 @@ def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> JsonDict
     high = -np.expm1(-np.array([choice.high for choice in choices]))
     speedups = np.array([found.values for found in outcomes.scenarios])
     worst, sets = loss.argmax(0), outcomes.variants.sets
-    return {
-        "scenarios": len(sets),
-        "requests": outcomes.requests,
-        "depth": int(loss.max(0).argmin()),
-        "depths": [
-            {
-                "depth": k,
-                "regret": {"mean": float(loss[worst[k], k]), "high": float(high[:, k].max())},
-                "where": sets[worst[k]],
-                "least_speedup": float(speedups[:, k].min()),
-            }
+    return Robust(
+        scenarios=len(sets),
+        requests=outcomes.requests,
+        depth=int(loss.max(0).argmin()),
+        depths=[
+            RobustDepth(
+                depth=k,
+                regret=WorstRegret(mean=float(loss[worst[k], k]), high=float(high[:, k].max())),
+                where=sets[worst[k]],
+                least_speedup=float(speedups[:, k].min()),
+            )
             for k in range(speedups.shape[1])
         ],
-    }
+    )

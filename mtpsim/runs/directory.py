@@ -294,7 +294,7 @@ def edited(document: JsonDict) -> bool:
 
 def _no_result(path: Path, error: Exception) -> InputError:
     why = f"not a result document ({type(error).__name__}: {str(error)[:60]})"
-    message = f"{why}: remove it and the same command resumes from the stored blocks; --fresh replaces both"
+    message = f"{why}: remove it, and the same command resumes; --fresh replaces the stored blocks"
     return InputError.of(message, file=path)
 
 
@@ -333,7 +333,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     from mtpsim.report.rows import write_csv
 
     with _staged(folder) as aside:
-        write_csv(result.document, aside / "result.csv")
+        write_csv(result.data, aside / "result.csv")
         (aside / EXPERIMENT).write_text(to_toml(experiment), encoding="utf-8")
         (aside / RESULT).write_text(to_json(result.document), encoding="utf-8")
         for name in FIGURES:

@@ -19,9 +19,10 @@ from mtpsim.engine.interrupts import handle_sigint
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
-from mtpsim.results.document import Result, documents
+from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData
 from mtpsim.results.round_times import RoundTimes
 from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
@@ -189,14 +190,13 @@ def result_of(
     failures: list[str],
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
-    complete = len(done) == points and not any(point.interrupted for point in done)
-    document = {
-        "mtpsim": __version__,
-        "experiment": experiment.model_dump(mode="json"),
-        "provenance": provenance,
-        "complete": complete,
-        "failures": failures,
-        "points": documents(done),
-        "by_batch": by_batch(done),
-    }
+    document = ResultDocument(
+        mtpsim=__version__,
+        experiment=experiment.model_dump(mode="json"),
+        provenance=provenance,
+        complete=len(done) == points and not any(point.interrupted for point in done),
+        failures=failures,
+        points=point_results(done),
+        by_batch=by_batch(done),
+    )
     return Result(document, RoundTimes([point.experiment for point in done]))

@@ -12,6 +12,10 @@ QUANTILES = 6  # that are tried, by turns too narrow and too wide, each from the
 Verdict = Literal["holds", "fails", "undecided"]
 
 
+Judgement = tuple[Verdict, int | None]
+"""A verdict, and how many more requests should decide an undecided one."""
+
+
 @dataclass(frozen=True)
 class RelativeError:
     """An estimated relative error and what it is held against.
@@ -86,7 +90,7 @@ class RelativeError:
         return int(np.ceil(total)) - self.requests
 
 
-def holm_verdicts(errors: Sequence[RelativeError]) -> list[tuple[Verdict, int | None]]:
+def holm_verdicts(errors: Sequence[RelativeError]) -> list[Judgement]:
     """Verdicts on errors that are judged together, and what would settle the open ones.
 
     Holm (1979): sorted by p-value, the i-th of m is held against (1 - confidence) / 2 over

@@ -6,7 +6,6 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.simulate import compile_plan
 from mtpsim.engine.request_quantiles import (
     SHARES,
     Tails,
@@ -16,7 +15,7 @@ from mtpsim.engine.request_quantiles import (
     sample_rows,
     tails,
 )
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.latency import Latency
 from mtpsim.results.point_data import of_requests
 from tests.support import policy_twin as adapting

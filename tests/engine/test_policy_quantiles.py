@@ -7,8 +7,7 @@ import pytest
 
 import mtpsim
 from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
-from mtpsim.engine.simulate import play_policies
-from mtpsim.engine.simulate import compile_point
+from mtpsim.engine.simulate import compile_point, play_policies
 from mtpsim.policy import Now, Round
 from mtpsim.results.point_data import of_requests
 from tests.support import policy_twin as adapting

@@ -7,9 +7,8 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.simulate import tally_block
+from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.engine.stopping import half_width
-from mtpsim.engine.simulate import compile_point
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import ClosedFormPredictor
 from tests.support.examples import TWO_DEEP, noise, regime

@@ -14,8 +14,7 @@ import pytest
 from scipy import stats
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.simulate import compile_plan
-from mtpsim.engine.simulate import complete, simulate_requests, tally_block
+from mtpsim.engine.simulate import compile_plan, complete, simulate_requests, tally_block
 from mtpsim.kernels import philox
 from mtpsim.kernels import round_clock as rounds
 from mtpsim.kernels import token_clock as positions

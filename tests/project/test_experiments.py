@@ -44,7 +44,7 @@ def article():
     (point,) = run("article").values()
     assert point["advice"]["depth"] == 2
     assert verdicts(point) == ["holds"] * 3
-    assert "above 0.719" in point["advice"]["sentence"]
+    assert "break-even p3 = 0.719" in point["advice"]["sentence"]
 
 
 def noise():

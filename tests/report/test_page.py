@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 import mtpsim
-from mtpsim.report.document import fixed, plus_minus, shared_decimals
 from mtpsim.report.figures.gallery import figures, speedup_figure
 from mtpsim.report.figures.style import PALE
+from mtpsim.report.formatting import fixed, plus_minus, shared_decimals
 from mtpsim.report.html.page import LOOK, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.result import render

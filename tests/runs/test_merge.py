@@ -178,12 +178,12 @@ def test_the_most_requests_without_overlap_are_chosen():
         edges = np.sort(rng.integers(0, 12, (6, 2)), axis=1)
         pieces = [piece(str(i), a, b + 1) for i, (a, b) in enumerate(edges)]
         chosen, _ = disjoint(pieces)
-        covered = [set(range(p.stretch.first, p.stretch.end)) for p in chosen]
+        covered = [set(range(p.blocks.first, p.blocks.end)) for p in chosen]
         assert sum(map(len, covered)) == len(set().union(*covered))
         best = 0
         for mask in range(64):
             some = [p for i, p in enumerate(pieces) if mask >> i & 1]
-            blocks = [b for p in some for b in range(p.stretch.first, p.stretch.end)]
+            blocks = [b for p in some for b in range(p.blocks.first, p.blocks.end)]
             if len(blocks) == len(set(blocks)):
                 best = max(best, len(blocks))
         assert sum(map(len, covered)) == best

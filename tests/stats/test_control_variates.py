@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.simulate import compile_point
+from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import Controls, controlled, controls_of, factors, log_pace

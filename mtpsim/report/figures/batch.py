@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import column, known
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.speedup import Y_NAME
 from mtpsim.report.figures.style import (
     GREY,
@@ -26,12 +26,13 @@ from mtpsim.report.figures.style import (
     share_limits,
     subtitle_of,
 )
+from mtpsim.report.formatting import column, known
 from mtpsim.report.tables.batch_text import group_label, turn_text
 
 KEY = "latency.batch"
 
 
-def batch_figure(result: JsonDict) -> Figure:
+def batch_figure(result: ResultDocument) -> Figure:
     """Draw every group of points that differ in the batch, a panel each."""
     groups = result["by_batch"][:MOST_PANELS]
     what = "markers simulated, lines by the cost model"
@@ -51,7 +52,7 @@ def batch_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _heading(groups: list[JsonDict]) -> str:
+def _heading(groups: list[Any]) -> str:
     if len(groups) == 1 and groups[0]["turns"]:
         return turn_text(groups[0]["turns"][-1])
     turned = [group for group in groups if group["turns"]]
@@ -61,15 +62,15 @@ def _heading(groups: list[JsonDict]) -> str:
     return f"{turn_text(turned[0]['turns'][-1])} ({group_label(turned[0])})"
 
 
-def _points_of(result: JsonDict, group: JsonDict) -> list[JsonDict]:
-    def fits(point: JsonDict) -> bool:
+def _points_of(result: ResultDocument, group: Any) -> list[Any]:
+    def fits(point: PointResult) -> bool:
         others = {key: value for key, value in point["set"].items() if key != KEY}
         return KEY in point["set"] and bool(others == group["set"])
 
     return [point for point in result["points"] if fits(point)]
 
 
-def _draw(axes: Axes, group: JsonDict, points: list[JsonDict]) -> None:
+def _draw(axes: Axes, group: Any, points: list[PointResult]) -> None:
     batches = np.array(group["curves"]["batch"])
     swept = np.array([float(point["set"][KEY]) for point in points])
     axes.set_xscale("log", base=2)
@@ -104,7 +105,7 @@ def _color(depth: int) -> str:
     return LINES[(depth - 1) % len(LINES)] if depth else GREY
 
 
-def _label(axes: Axes, group: JsonDict) -> None:
+def _label(axes: Axes, group: Any) -> None:
     label_ends(
         axes,
         [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import known, numbers
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
@@ -28,13 +29,14 @@ from mtpsim.report.figures.style import (
     subtitle_of,
     write,
 )
+from mtpsim.report.formatting import known, numbers
 
 ALIKE = 0.005  # rates closer than this are one line
 UNNAMED = (3, 4, 7, 14, 28, 56)
 """Lags without a tick, which would crowd the others."""
 
 
-def dependence_figure(result: JsonDict) -> Figure:
+def dependence_figure(result: ResultDocument) -> Figure:
     """Draw the autocorrelation of accepted drafts by lag, beside the conditional rates.
 
     One point shows its rates by position, a line for each depth; a sweep shows p1 by depth.
@@ -70,7 +72,7 @@ def dependence_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _of_depths(rates: list[JsonDict]) -> str:
+def _of_depths(rates: list[Any]) -> str:
     """What the lines at the right are, where they are more than one."""
     if len(rates) < 2:
         return ""
@@ -81,7 +83,7 @@ def _of_depths(rates: list[JsonDict]) -> str:
     return "Right: the fainter, the smaller the depth. "
 
 
-def _heading(points: list[JsonDict]) -> str:
+def _heading(points: list[PointResult]) -> str:
     narrow = [p["diagnostics"]["too_narrow"] for p in points]
     factors = [n["mean"] for n in narrow if n and known(n.get("mean")) and n["low"] > 1.05]
     if not factors:
@@ -91,7 +93,7 @@ def _heading(points: list[JsonDict]) -> str:
     return f"Intervals that took rounds as independent would be {span} times too narrow"
 
 
-def _draw_autocorrelation(axes: Axes, points: list[JsonDict]) -> np.ndarray:
+def _draw_autocorrelation(axes: Axes, points: list[PointResult]) -> np.ndarray:
     """Draw a line a point; give the error arms ``[2, N]``."""
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xscale("log")
@@ -127,7 +129,7 @@ def _draw_autocorrelation(axes: Axes, points: list[JsonDict]) -> np.ndarray:
     return np.concatenate(all_arms, axis=1)
 
 
-def _draw_rates(axes: Axes, point: JsonDict) -> None:
+def _draw_rates(axes: Axes, point: PointResult) -> None:
     """Draw conditional rates by position, a line for each depth that they are measured at."""
     by_depth = point["diagnostics"]["rates_by_depth"]
     labels = []
@@ -161,7 +163,7 @@ def _draw_rates(axes: Axes, point: JsonDict) -> None:
     label_ends(axes, labels)
 
 
-def _draw_first_rates(axes: Axes, points: list[JsonDict], names: list[str]) -> None:
+def _draw_first_rates(axes: Axes, points: list[PointResult], names: list[str]) -> None:
     labels, deepest = [], 1
     for point, name, color in zip(points, names, LINES, strict=False):
         by_depth = point["diagnostics"]["rates_by_depth"]

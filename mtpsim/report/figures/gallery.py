@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.figures.dependence import dependence_figure
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-def save_plots(result: JsonDict, round_times: RoundTimes, folder: Path | str) -> list[Path]:
+def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | str) -> list[Path]:
     """Write ``speedup.png``, ``theory.png``, ``dependence.png`` and the others as PNG files.
 
     Args:
@@ -63,7 +63,7 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
     return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
-def figures(result: JsonDict, round_times: RoundTimes) -> dict[str, Figure]:
+def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure]:
     """Every figure that the result has numbers for, by name."""
     found = {
         "speedup": speedup_figure(result),

@@ -12,13 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.report.document import (
-    level,
-    point_label,
-    swept_keys,
-)
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
@@ -40,6 +36,11 @@ from mtpsim.report.figures.style import (
     write,
 )
 from mtpsim.report.figures.sweep_axes import Along, Grid, ink_on
+from mtpsim.report.formatting import (
+    level,
+    point_label,
+    swept_keys,
+)
 from mtpsim.report.tables.policies import best_policy, bound, candidates, fixed_name, verdict
 
 SECOND = (0, (8, 2))
@@ -55,7 +56,7 @@ DASHES: dict[str, tuple[str, Any]] = {
 """Bounds by rule: what their line is called, and its style."""
 
 
-def policies_figure(result: JsonDict) -> Figure:
+def policies_figure(result: ResultDocument) -> Figure:
     """Draw every policy's gain; over a sweep of one or two keys, where adapting pays."""
     keys = swept_keys(result)
     if len(result["points"]) > 1 and len(keys) == 1:
@@ -65,26 +66,26 @@ def policies_figure(result: JsonDict) -> Figure:
     return _bars(result, _adaptive_points(result)[0])
 
 
-def _adaptive_points(result: JsonDict) -> list[JsonDict]:
+def _adaptive_points(result: ResultDocument) -> list[Any]:
     return [point for point in result["points"] if point.get("adaptive")]
 
 
-def _most_worth(result: JsonDict) -> JsonDict:
+def _most_worth(result: ResultDocument) -> Any:
     """The point at which adapting gains most: there is something to be seen."""
     points = _adaptive_points(result)
     return max(points, key=lambda p: np.nan_to_num(_gain(best_policy(p["adaptive"])), nan=-100.0))
 
 
-def _where(result: JsonDict, point: JsonDict) -> str:
+def _where(result: ResultDocument, point: PointResult) -> str:
     label = point_label(result, point)
     return f" · {label}" if label else ""
 
 
-def _gain(policy: JsonDict | None, end: str = "mean") -> float:
+def _gain(policy: Any | None, end: str = "mean") -> float:
     return 100 * (policy["gain"][end] - 1) if policy else np.nan
 
 
-def _bars(result: JsonDict, point: JsonDict) -> Figure:
+def _bars(result: ResultDocument, point: PointResult) -> Figure:
     """A row a policy: its gain with interval, and the depths it ran at."""
     adaptive = point["adaptive"]
     policies = sorted(adaptive["policies"], key=lambda p: p["speedup"]["mean"])
@@ -143,7 +144,7 @@ def _depth_legend(axes: Axes, depths: int) -> None:
     panel_title(axes, "number: depth, 0 is off" if depths > 1 else "")
 
 
-def _against_one_key(result: JsonDict, key: str) -> Figure:
+def _against_one_key(result: ResultDocument, key: str) -> Figure:
     """A line a policy: its gain over the best fixed depth, by the swept value."""
     along = Along.of(result, key)
     x, order = along.x, along.order
@@ -172,14 +173,14 @@ def _against_one_key(result: JsonDict, key: str) -> Figure:
     return frame.figure
 
 
-def _line(policy: JsonDict, number: int) -> tuple[str, Any]:
+def _line(policy: Any, number: int) -> tuple[str, Any]:
     """Colour and style: policies by colour, bounds that know too much grey and by their dashes."""
     if policy["knows"]:
         return GREY, DASHES.get(policy["rule"], DASHES["oracle"])[1]
     return LINES[number % len(LINES)], "-" if number < len(LINES) else SECOND
 
 
-def _bounds(adaptive: JsonDict, shown: Sequence[str] | None = None) -> str:
+def _bounds(adaptive: Any, shown: Sequence[str] | None = None) -> str:
     """What the grey lines are; nothing where there are none."""
     told = [
         f"{policy['name']} {DASHES[policy['rule']][0]}"
@@ -189,12 +190,12 @@ def _bounds(adaptive: JsonDict, shown: Sequence[str] | None = None) -> str:
     return f"Grey: bounds that know what no engine knows ({', '.join(told)}). " if told else ""
 
 
-def _named(point: JsonDict, policy: str) -> JsonDict | None:
+def _named(point: PointResult, policy: str) -> Any | None:
     entries = (point.get("adaptive") or {}).get("policies", [])
     return next((entry for entry in entries if entry["name"] == policy), None)
 
 
-def _sweep_heading(result: JsonDict) -> str:
+def _sweep_heading(result: ResultDocument) -> str:
     points = _adaptive_points(result)
     best = [best_policy(point["adaptive"]) for point in points]
     paying = sum(policy is not None and policy["gain"]["verdict"] == "faster" for policy in best)
@@ -204,7 +205,7 @@ def _sweep_heading(result: JsonDict) -> str:
     return f"Adapting pays at {paying} of {len(points)} points, by up to {top:.2g} %"
 
 
-def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
+def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     """Two maps over the swept keys: the room that the oracle has, and what is got of it."""
     grid = Grid.of(result, down, across)
     rows, columns = grid.rows, grid.columns
@@ -236,7 +237,7 @@ def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
     return frame.figure
 
 
-def timeline_figure(result: JsonDict) -> Figure:
+def timeline_figure(result: ResultDocument) -> Figure:
     """One request under every policy: depth as a line, accepted drafts as dots, state behind."""
     point = _most_worth(result)
     line = point["adaptive"]["timeline"]
@@ -276,7 +277,7 @@ def timeline_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _busiest(adaptive: JsonDict, names: Sequence[str]) -> str:
+def _busiest(adaptive: Any, names: Sequence[str]) -> str:
     """Who changes its depth most in the request that is drawn, and who least."""
     drawn = adaptive["timeline"]["policies"]
     knows = {policy["name"] for policy in adaptive["policies"] if policy["knows"]}
@@ -297,7 +298,7 @@ def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
-def _worth_showing(adaptive: JsonDict) -> list[str]:
+def _worth_showing(adaptive: Any) -> list[str]:
     """The best fixed depth is a flat line: policies that change the depth, the fastest first."""
     policies = [p for p in adaptive["policies"] if max(p["depths"]) < 1] or adaptive["policies"]
     ordered = sorted(policies, key=lambda p: -p["speedup"]["mean"])
@@ -305,7 +306,7 @@ def _worth_showing(adaptive: JsonDict) -> list[str]:
 
 
 def _draw_request(
-    axes: Axes, request: JsonDict, foot: float, unit: str, hardness: Floats, depths: int
+    axes: Axes, request: Any, foot: float, unit: str, hardness: Floats, depths: int
 ) -> None:
     depth, accepted = np.array(request["depth"]), np.array(request["accepted"])
     hard = hardness[np.minimum(request["state"], len(hardness) - 1)]
@@ -324,7 +325,7 @@ def _draw_request(
     axes.plot([0, edges[-1]], [foot - 0.3] * 2, color=GREY, linewidth=0.4)
 
 
-def learning_figure(result: JsonDict) -> Figure | None:
+def learning_figure(result: ResultDocument) -> Figure | None:
     """Mean depth of every policy around a change of the text; None where nothing changes."""
     point = _most_worth(result)
     if not _learns(point):
@@ -358,19 +359,19 @@ def learning_figure(result: JsonDict) -> Figure | None:
     return frame.figure
 
 
-def _learners(adaptive: JsonDict) -> list[str]:
+def _learners(adaptive: Any) -> list[str]:
     """The fastest policies, as many as there are colours, and who knows the state or the chain."""
     ordered = sorted(candidates(adaptive), key=lambda p: -p["speedup"]["mean"])[: len(LINES)]
     bounds = [p for p in adaptive["policies"] if p["rule"] in ("oracle", "filter")]
     return [p["name"] for p in [*ordered, *bounds]]
 
 
-def _learns(point: JsonDict) -> bool:
+def _learns(point: PointResult) -> bool:
     curves = [(p.get("learning") or {}) for p in point["adaptive"]["policies"]]
     return any(curve.get("harder") or curve.get("easier") for curve in curves)
 
 
-def _fastest_learner(point: JsonDict) -> str:
+def _fastest_learner(point: PointResult) -> str:
     found = []
     for policy in point["adaptive"]["policies"]:
         halves: list[Any] = [

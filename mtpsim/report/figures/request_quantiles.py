@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import best_depth, numbers
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     INK,
@@ -22,11 +22,12 @@ from mtpsim.report.figures.style import (
     subtitle_of,
     width_of,
 )
+from mtpsim.report.formatting import best_depth, numbers
 
 BAR, SIZE, GAP = 7.0, 9.0, 9.0  # points: width of a bar, of letters, from a dot to its number
 
 
-def requests_figure(result: JsonDict) -> Figure:
+def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens a second by depth."""
     chosen, remark = some_points(result)
     subtitle = subtitle_of(result, "tokens a second of single requests")
@@ -46,19 +47,19 @@ def requests_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _length(result: JsonDict) -> str:
+def _length(result: ResultDocument) -> str:
     """Which length the quantiles are of, in words."""
     if result.get("experiment", {}).get("simulation", {}).get("as_recorded"):
         return ", each as long as it was recorded"
     return " of the length simulated: longer ones would differ less"
 
 
-def _quantile(point: JsonDict, share: str) -> Floats:
+def _quantile(point: PointResult, share: str) -> Floats:
     cells = [(depth.get("request_speed") or {}).get(share) or {} for depth in point["depths"]]
     return numbers([cell.get("mean") for cell in cells])
 
 
-def _draw(axes: Axes, point: JsonDict) -> None:
+def _draw(axes: Axes, point: PointResult) -> None:
     depths = np.arange(len(point["depths"]))
     for low, high, width in (("p1", "p99", 1.6), ("p5", "p95", BAR)):
         axes.vlines(depths, _quantile(point, low), _quantile(point, high), BLUE, linewidth=width)
@@ -76,7 +77,7 @@ def _make_room(panels: list[Axes]) -> None:
         axes.set_ylim(low - room, high + 2 * room)
 
 
-def _label(axes: Axes, point: JsonDict) -> None:
+def _label(axes: Axes, point: PointResult) -> None:
     """Write the medians beside their dots, else above the bars, else that of the best depth."""
     middle, tops = _quantile(point, "p50"), _quantile(point, "p99")
     texts = [f"{value:.3g}" for value in middle]
@@ -95,7 +96,7 @@ def _label(axes: Axes, point: JsonDict) -> None:
             )
 
 
-def _heading(result: JsonDict) -> str:
+def _heading(result: ResultDocument) -> str:
     points = result["points"]
     slower = [share for share in map(_slower, points) if np.isfinite(share)]
     if not slower:
@@ -113,7 +114,7 @@ def _heading(result: JsonDict) -> str:
     return f"At depth {best}, 1 % of requests go {100 * slower[0]:.0f} % slower than the median"
 
 
-def _slower(point: JsonDict) -> float:
+def _slower(point: PointResult) -> float:
     """The share by which the fastest of the slowest 1 % of requests is behind the median."""
     best = best_depth(point) or 0
     return float(1 - _quantile(point, "p1")[best] / _quantile(point, "p50")[best])

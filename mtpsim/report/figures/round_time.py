@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import best_depth, column, fixed
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     INK,
@@ -23,6 +23,7 @@ from mtpsim.report.figures.style import (
     subtitle_of,
     write,
 )
+from mtpsim.report.formatting import best_depth, column, fixed
 
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
 """A sample of round times in ms for each point and depth."""
@@ -35,7 +36,7 @@ CONSTANT = 1e-9
 """Relative range of a sample below which the time counts as constant."""
 
 
-def latency_figure(result: JsonDict, round_times: RoundTimes) -> Figure:
+def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     """Draw the distribution of the round time at each depth.
 
     Args:
@@ -66,7 +67,7 @@ def latency_figure(result: JsonDict, round_times: RoundTimes) -> Figure:
     return frame.figure
 
 
-def _heading(points: list[JsonDict]) -> str:
+def _heading(points: list[PointResult]) -> str:
     """Compare the mean round time at the greatest depth with a plain step."""
     times = [column(point, "round_time") for point in points]
     times = [t for t in times if np.isfinite(t[[0, -1]]).all()]
@@ -98,7 +99,7 @@ def _shown(samples: Sequence[Floats | Sequence[float]]) -> list[int]:
 
 def _draw_ridges(
     axes: Axes,
-    point: JsonDict,
+    point: PointResult,
     samples: Sequence[Floats | Sequence[float]],
     limits: tuple[float, float],
     alone: bool,

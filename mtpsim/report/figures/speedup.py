@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import best_depth, column
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.label_placement import ABOVE, AROUND, BELOW, Room
 from mtpsim.report.figures.style import (
     BLUE,
@@ -34,6 +34,7 @@ from mtpsim.report.figures.style import (
     shorten,
     subtitle_of,
 )
+from mtpsim.report.formatting import best_depth, column
 from mtpsim.report.tables.batch_text import sweep_heading
 
 SAME = 1e-3
@@ -43,7 +44,7 @@ MOST_VALUES = 9
 Y_NAME = "speedup over plain decoding (x)"
 
 
-def speedup_figure(result: JsonDict) -> Figure:
+def speedup_figure(result: ResultDocument) -> Figure:
     """Draw speedup by depth with its intervals, over the closed form and the exact solution.
 
     Up to six points of a sweep are lines of one figure; more are drawn against what was swept.
@@ -58,7 +59,7 @@ def speedup_figure(result: JsonDict) -> Figure:
     return many_points(result)
 
 
-def speedup_heading(point: JsonDict) -> str:
+def speedup_heading(point: PointResult) -> str:
     """State which depth is the fastest, and whether that is sure."""
     best = best_depth(point)
     if best is None:
@@ -73,7 +74,7 @@ def speedup_heading(point: JsonDict) -> str:
     return f"Depth {best} is fastest: {speed}"
 
 
-def _one_point(result: JsonDict) -> Figure:
+def _one_point(result: ResultDocument) -> Figure:
     point = result["points"][0]
     frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), right=1.35)
     axes = frame.axes[0]
@@ -100,7 +101,7 @@ def _one_point(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def draw_simulated(axes: Axes, point: JsonDict, color: str) -> tuple[Floats, Floats]:
+def draw_simulated(axes: Axes, point: PointResult, color: str) -> tuple[Floats, Floats]:
     """Draw simulated speedups as markers with error bars; give their means and arms."""
     mean = column(point, "speedup")
     arms = error_arms(mean, column(point, "speedup", "low"), column(point, "speedup", "high"))
@@ -122,7 +123,7 @@ def _baseline(axes: Axes) -> None:
     axes.axhline(1, color=GREY, linewidth=1, zorder=1)
 
 
-def _ring(axes: Axes, point: JsonDict, mean: Floats, color: str) -> None:
+def _ring(axes: Axes, point: PointResult, mean: Floats, color: str) -> None:
     """Mark the best depth."""
     best = best_depth(point)
     if best is not None:
@@ -139,7 +140,7 @@ def _ring(axes: Axes, point: JsonDict, mean: Floats, color: str) -> None:
 
 
 def _value_labels(
-    axes: Axes, point: JsonDict, mean: Floats, arms: Floats, lines: list[Floats]
+    axes: Axes, point: PointResult, mean: Floats, arms: Floats, lines: list[Floats]
 ) -> None:
     """Write the values beside their markers, where no line passes."""
     best, last = best_depth(point), len(mean) - 1
@@ -175,7 +176,7 @@ def _value_labels(
         )
 
 
-def _few_points(result: JsonDict) -> Figure:
+def _few_points(result: ResultDocument) -> Figure:
     points = result["points"]
     names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
     ends = [*names, "plain decoding", "closed form"]
@@ -206,7 +207,7 @@ def _few_points(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _closed_forms(axes: Axes, points: list[JsonDict]) -> list[tuple[float, str, str]]:
+def _closed_forms(axes: Axes, points: list[PointResult]) -> list[tuple[float, str, str]]:
     """Draw the closed form of every point; a label where one line is that of all."""
     theories = [column(point, "speedup", "theory") for point in points]
     style: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}

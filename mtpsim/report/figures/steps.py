@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import column, greatest_depth, level, numbers
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
@@ -28,12 +30,13 @@ from mtpsim.report.figures.style import (
     subtitle_of,
     width_of,
 )
+from mtpsim.report.formatting import column, greatest_depth, level, numbers
 
 PAYS, COSTS, UNSURE = "pays", "costs", "can't tell"
 COLORS = {PAYS: BLUE, COSTS: VERMILION, UNSURE: GREY}
 
 
-def marginal_figure(result: JsonDict) -> Figure:
+def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
     chosen, remark = some_points(result)
     frame = Frame(
@@ -57,13 +60,13 @@ def marginal_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def step_kinds(point: JsonDict) -> list[str]:
+def step_kinds(point: PointResult) -> list[str]:
     """Whether each step to depth 1..K pays, judged by its interval, ``[K]``."""
     low, high = column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
     return [PAYS if a > 1 else COSTS if b < 1 else UNSURE for a, b in zip(low, high, strict=True)]
 
 
-def _draw_steps(axes: Axes, point: JsonDict, large: bool) -> bool:
+def _draw_steps(axes: Axes, point: PointResult, large: bool) -> bool:
     """Draw the steps of a point; tell whether their gains are written short."""
     depths = np.arange(1, greatest_depth(point) + 1)
     mean = column(point, "marginal")[1:]
@@ -135,7 +138,7 @@ def _too_wide(texts: list[str], size: float, axes: Axes) -> bool:
     return max(width_of(text, size) for text in texts) + 0.04 > pitch(axes)
 
 
-def _marginal_heading(result: JsonDict) -> str:
+def _marginal_heading(result: ResultDocument) -> str:
     points = result["points"]
     if len(points) > 1:
         deepest = sorted({_paying_steps(point) for point in points})
@@ -160,13 +163,13 @@ def _marginal_heading(result: JsonDict) -> str:
     return f"{start}depth {pays + 1} {verb}"
 
 
-def _paying_steps(point: JsonDict) -> int:
+def _paying_steps(point: PointResult) -> int:
     """How many steps surely pay before the first that doesn't."""
     kinds = step_kinds(point)
     return next((n for n, kind in enumerate(kinds) if kind != PAYS), len(kinds))
 
 
-def accepted_figure(result: JsonDict) -> Figure:
+def accepted_figure(result: ResultDocument) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
     chosen, remark = some_points(result)
     depth = greatest_depth(result["points"][chosen[0]])
@@ -192,7 +195,7 @@ def accepted_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _draw_accepted(axes: Axes, accepted: JsonDict) -> bool:
+def _draw_accepted(axes: Axes, accepted: Any) -> bool:
     """Draw one distribution; tell whether the exact one differs from the closed form's."""
     count = numbers(accepted.get("count"))
     if not count.size:
@@ -220,7 +223,7 @@ def _draw_accepted(axes: Axes, accepted: JsonDict) -> bool:
     return apart
 
 
-def _label_shares(axes: Axes, accepted: JsonDict) -> None:
+def _label_shares(axes: Axes, accepted: Any) -> None:
     """Write each share above its bar, or above the diamond where that is in the way."""
     mean, high = (100 * numbers(accepted.get(field)) for field in ("mean", "high"))
     theory = 100 * numbers(accepted.get("theory"))
@@ -251,7 +254,7 @@ def _differ(exact: Floats, theory: Floats) -> bool:
     return bool(exact.size == theory.size and (abs(exact - theory) > 0.1).any())
 
 
-def _accepted_heading(points: list[JsonDict]) -> str:
+def _accepted_heading(points: list[PointResult]) -> str:
     shares = [numbers((point.get("accepted") or {}).get("mean")) for point in points]
     shares = [share for share in shares if share.size]
     if not shares:

@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FixedLocator
 
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.report.document import level, point_label, title
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.save import BEYOND
+from mtpsim.report.formatting import level, point_label, title
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -307,7 +308,7 @@ def in_points(axes: Axes, heights: Floats) -> Floats:
     return np.asarray(_height_in_points(axes) * heights / (high - low))
 
 
-def interval_note(result: JsonDict, axes: Axes, arms: Floats) -> str:
+def interval_note(result: ResultDocument, axes: Axes, arms: Floats) -> str:
     """Say what the error bars are, if any, and when they hide behind the markers."""
     points = in_points(axes, arms)
     if not points.any():
@@ -317,7 +318,7 @@ def interval_note(result: JsonDict, axes: Axes, arms: Floats) -> str:
     return f"Error bars are {level(result)} intervals."
 
 
-def subtitle_of(result: JsonDict, what: str) -> str:
+def subtitle_of(result: ResultDocument, what: str) -> str:
     """Say what is shown and on how much it rests."""
     parts = [title(result), what]
     if len(result["points"]) == 1:
@@ -325,7 +326,7 @@ def subtitle_of(result: JsonDict, what: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def some_points(result: JsonDict) -> tuple[list[int], str]:
+def some_points(result: ResultDocument) -> tuple[list[int], str]:
     """Numbers of the points that get a panel, evenly spread, and a remark where some have none."""
     total = len(result["points"])
     if total <= MOST_PANELS:
@@ -334,6 +335,6 @@ def some_points(result: JsonDict) -> tuple[list[int], str]:
     return chosen.tolist(), f"{MOST_PANELS} of the {total} points. "
 
 
-def label_of(result: JsonDict, number: int) -> str:
+def label_of(result: ResultDocument, number: int) -> str:
     """Name a point by what it sets, or by its number where it sets nothing."""
     return point_label(result, result["points"][number]) or f"point {number}"

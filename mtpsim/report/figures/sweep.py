@@ -7,12 +7,8 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import (
-    best_depth,
-    column,
-    swept_keys,
-)
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.speedup import Y_NAME
 from mtpsim.report.figures.style import (
     BLUE,
@@ -32,6 +28,11 @@ from mtpsim.report.figures.style import (
     write,
 )
 from mtpsim.report.figures.sweep_axes import Along, Grid, ink_on
+from mtpsim.report.formatting import (
+    best_depth,
+    column,
+    swept_keys,
+)
 from mtpsim.report.tables.batch_text import sweep_heading
 
 MOST_ROWS = 40
@@ -39,7 +40,7 @@ MOST_WRITTEN = (13, 9)
 """A map of more rows or columns than these carries colours without numbers."""
 
 
-def many_points(result: JsonDict) -> Figure:
+def many_points(result: ResultDocument) -> Figure:
     """Draw the speedup of a sweep with more points than one figure has lines for."""
     keys = swept_keys(result)
     if len(keys) == 1:
@@ -49,7 +50,7 @@ def many_points(result: JsonDict) -> Figure:
     return _list_of_points(result)
 
 
-def _against_one_key(result: JsonDict, key: str) -> Figure:
+def _against_one_key(result: ResultDocument, key: str) -> Figure:
     """Draw a line a depth: coloured where the depth is the best somewhere, else pale."""
     along = Along.of(result, key)
     x, order = along.x, along.order
@@ -79,7 +80,7 @@ def _against_one_key(result: JsonDict, key: str) -> Figure:
     return frame.figure
 
 
-def _at_depth(result: JsonDict, depth: int) -> tuple[Floats, Floats]:
+def _at_depth(result: ResultDocument, depth: int) -> tuple[Floats, Floats]:
     """Speedup of a depth at every point ``[N]`` and its error arms ``[2, N]``."""
     fields = {
         field: np.array(
@@ -100,7 +101,7 @@ def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
     return dict(zip(winners, shades(len(winners)), strict=True))
 
 
-def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
+def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
     grid = Grid.of(result, down, across)
     rows, columns = grid.rows, grid.columns
@@ -140,7 +141,7 @@ def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
-def _list_of_points(result: JsonDict) -> Figure:
+def _list_of_points(result: ResultDocument) -> Figure:
     """Draw the best speedup of each point as a row; the fastest where there are too many."""
     points = result["points"]
     best = [best_depth(point) for point in points]

@@ -10,12 +10,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import known, short_names, value_text
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import DARK_WORD, LIGHT_WORD, Frame, shorten, width_of
+from mtpsim.report.formatting import known, short_names, value_text
 
 
-def values_of(result: JsonDict, key: str) -> list[Any]:
+def values_of(result: ResultDocument, key: str) -> list[Any]:
     """Value of a swept key at every point."""
     return [(point.get("set") or {}).get(key) for point in result["points"]]
 
@@ -38,7 +39,7 @@ class Along:
     numeric: bool
 
     @classmethod
-    def of(cls, result: JsonDict, key: str) -> Along:
+    def of(cls, result: ResultDocument, key: str) -> Along:
         """The axis of a key."""
         values = values_of(result, key)
         numeric = all(known(v) and not isinstance(v, bool) for v in values)
@@ -96,7 +97,7 @@ class Grid:
     columns: list[str]
 
     @classmethod
-    def of(cls, result: JsonDict, down: str, across: str) -> Grid:
+    def of(cls, result: ResultDocument, down: str, across: str) -> Grid:
         """The grid of a sweep over two keys."""
         rows, columns = (
             list(dict.fromkeys(value_text(v) for v in values_of(result, key)))
@@ -113,7 +114,7 @@ class Grid:
         """A number a cell, all unknown."""
         return np.full((len(self.rows), len(self.columns)), np.nan)
 
-    def place(self, point: JsonDict) -> tuple[int, int]:
+    def place(self, point: PointResult) -> tuple[int, int]:
         """Row and column of a point."""
         down, across = (
             value_text((point.get("set") or {}).get(k)) for k in (self.down, self.across)

@@ -10,17 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import (
-    best_depth,
-    epsilon,
-    fixed,
-    known,
-    numbers,
-    swept_keys,
-    tolerance,
-    value_text,
-)
+from mtpsim.common.arrays import Floats
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     GREEN,
@@ -45,6 +36,16 @@ from mtpsim.report.figures.style import (
 )
 from mtpsim.report.figures.sweep import MOST_ROWS
 from mtpsim.report.figures.sweep_axes import Along, Grid, ink_on, values_of
+from mtpsim.report.formatting import (
+    best_depth,
+    epsilon,
+    fixed,
+    known,
+    numbers,
+    swept_keys,
+    tolerance,
+    value_text,
+)
 from mtpsim.report.tables.definitions import NAMES, row_name, worth_showing
 
 COLORS = {
@@ -64,7 +65,7 @@ OFF = {0: "off", None: ""}  # the closed form has no say there
 Y_NAME = "error of the predicted speedup (%)"
 
 
-def theory_figure(result: JsonDict) -> Figure:
+def theory_figure(result: ResultDocument) -> Figure:
     """Draw the relative error of the closed form with its intervals and the tolerance.
 
     One point shows every way to measure the rates, by depth. A sweep shows the way that was chosen
@@ -80,25 +81,25 @@ def theory_figure(result: JsonDict) -> Figure:
     return _list_of_points(result)
 
 
-def _within(result: JsonDict, points: list[JsonDict]) -> Floats:
+def _within(result: ResultDocument, points: list[PointResult]) -> Floats:
     """Errors in percent within which the theory holds at points."""
     return 100 * numbers(epsilon(result, point) for point in points)
 
 
-def chosen_row(point: JsonDict) -> JsonDict:
+def chosen_row(point: PointResult) -> Any:
     """The row of the trial that the experiment asks for."""
-    rows: list[JsonDict] = point["trial"]["rows"]
+    rows: list[Any] = point["trial"]["rows"]
     return next(row for row in rows if row["chosen"])
 
 
-def _errors(row: JsonDict) -> tuple[Floats, Floats]:
+def _errors(row: Any) -> tuple[Floats, Floats]:
     """Errors in percent ``[K]`` and their arms ``[2, K]``."""
     cells = [entry["speedup_error"] for entry in row["depths"]]
     mean, low, high = (100 * numbers(c[f] for c in cells) for f in ("mean", "low", "high"))
     return mean, error_arms(mean, low, high)
 
 
-def _heading(points: list[JsonDict]) -> str:
+def _heading(points: list[PointResult]) -> str:
     """State the worst error of what was plugged in."""
     cells = [(d["theory_error"], d["depth"]) for p in points for d in p["depths"][1:]]
     failed = [(c["mean"], k) for c, k in cells if c and c.get("verdict") == "fails"]
@@ -111,7 +112,7 @@ def _heading(points: list[JsonDict]) -> str:
     return "The closed form holds at every depth" + (", at every point" if len(points) > 1 else "")
 
 
-def _plugged(point: JsonDict) -> str:
+def _plugged(point: PointResult) -> str:
     row = chosen_row(point)
     if row["definition"] == "stated":
         return "plugged in: the rates of the file"
@@ -120,11 +121,11 @@ def _plugged(point: JsonDict) -> str:
     return f"plugged in: {NAMES[row['definition']]} rates of depth {at}, {weighting}"
 
 
-def _grey(result: JsonDict) -> str:
+def _grey(result: ResultDocument) -> str:
     return f"Grey: within {tolerance(result)}, where the theory holds."
 
 
-def _shade(axes: Axes, result: JsonDict, along: Along | None = None) -> None:
+def _shade(axes: Axes, result: ResultDocument, along: Along | None = None) -> None:
     """Shade where the theory holds: at each point, where the sweep moves that."""
     within = _within(result, result["points"])
     shade: dict[str, Any] = {"color": PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
@@ -136,7 +137,7 @@ def _shade(axes: Axes, result: JsonDict, along: Along | None = None) -> None:
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
 
 
-def _one_point(result: JsonDict) -> Figure:
+def _one_point(result: ResultDocument) -> Figure:
     point = result["points"][0]
     rows = worth_showing(point["trial"])
     lines = sum(row_name(row).count(",") + 1 for row in rows)
@@ -178,7 +179,7 @@ def _one_point(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _against_one_key(result: JsonDict, key: str) -> Figure:
+def _against_one_key(result: ResultDocument, key: str) -> Figure:
     points, along = result["points"], Along.of(result, key)
     x, order = along.x, along.order
     subtitle = subtitle_of(result, "the chosen way to measure rates, a line a depth")
@@ -203,20 +204,20 @@ def _against_one_key(result: JsonDict, key: str) -> Figure:
     return frame.figure
 
 
-def _theory_error(point: JsonDict, depth: int | None) -> JsonDict:
+def _theory_error(point: PointResult, depth: int | None) -> Any:
     if depth is None or depth >= len(point["depths"]):
         return {}
-    found: JsonDict = point["depths"][depth]["theory_error"] or {}
+    found: Any = point["depths"][depth]["theory_error"] or {}
     return found
 
 
-def _fills_a_grid(result: JsonDict, keys: list[str]) -> bool:
+def _fills_a_grid(result: ResultDocument, keys: list[str]) -> bool:
     """Whether the two keys cross (those that go in step are a list of points)."""
     sizes = [len({value_text(v) for v in values_of(result, key)}) for key in keys]
     return len(result["points"]) == sizes[0] * sizes[1]
 
 
-def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
+def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     grid = Grid.of(result, down, across)
     rows, columns = grid.rows, grid.columns
     error, marks = grid.empty(), {}
@@ -249,7 +250,7 @@ def _map_of_two_keys(result: JsonDict, down: str, across: str) -> Figure:
     return frame.figure
 
 
-def _list_of_points(result: JsonDict) -> Figure:
+def _list_of_points(result: ResultDocument) -> Figure:
     points = result["points"][:MOST_ROWS]
     names = [shorten(label_of(result, n), 48) for n in range(len(points))]
     left = 0.4 + 0.075 * max(len(name) for name in names)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import short_names, title
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.speedup import Y_NAME
 from mtpsim.report.figures.style import (
     BLUE,
@@ -25,12 +26,13 @@ from mtpsim.report.figures.style import (
     shorten,
     write,
 )
+from mtpsim.report.formatting import short_names, title
 from mtpsim.report.tables.uncertainty import WORTH_SAYING
 
 MOST_INPUTS = 12
 
 
-def uncertainty_figure(result: JsonDict) -> Figure:
+def uncertainty_figure(result: ResultDocument) -> Figure:
     """Draw the first point that has uncertain inputs."""
     found = next(p["uncertainty"] for p in result["points"] if p.get("uncertainty"))
     best = found["depths"][found["depth"]]
@@ -55,7 +57,7 @@ def uncertainty_figure(result: JsonDict) -> Figure:
     return frame.figure
 
 
-def _tornado(axes: Axes, found: JsonDict) -> None:
+def _tornado(axes: Axes, found: Any) -> None:
     inputs = found["inputs"][:MOST_INPUTS]
     names = short_names([entry["key"] for entry in inputs])
     order = np.argsort([abs(e["speedup"]["high"] - e["speedup"]["low"]) for e in inputs])
@@ -79,7 +81,7 @@ def _tornado(axes: Axes, found: JsonDict) -> None:
     panel_title(axes, "input low (orange) to high (blue)")
 
 
-def _costs(axes: Axes, found: JsonDict) -> None:
+def _costs(axes: Axes, found: Any) -> None:
     regrets = [100 * entry["regret"] for entry in found["depths"]]
     colors = [LINES[0] if k == found["depth"] else GREY for k in range(len(regrets))]
     axes.bar(range(len(regrets)), regrets, width=0.6, color=colors)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtpsim.common.arrays import JsonDict
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
-from mtpsim.report.document import legible, level, title, tolerance
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import chapters
+from mtpsim.report.formatting import legible, level, title, tolerance
 from mtpsim.report.html.sections import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.tables.table_model import MARK, Sheet
@@ -44,7 +44,7 @@ MADE_OF = {
 
 
 def write_page(
-    result: JsonDict, experiment: Experiment, figures: Mapping[str, Figure], folder: Path
+    result: ResultDocument, experiment: Experiment, figures: Mapping[str, Figure], folder: Path
 ) -> Path:
     """Write ``report.html`` into a folder.
 
@@ -60,7 +60,9 @@ def write_page(
     return path
 
 
-def render_page(result: JsonDict, experiment: Experiment, figures: Mapping[str, Figure]) -> str:
+def render_page(
+    result: ResultDocument, experiment: Experiment, figures: Mapping[str, Figure]
+) -> str:
     """The page as HTML; it depends on its arguments alone."""
     pictures = {
         name: picture(f"picture-{name}", figure, title(result)) for name, figure in figures.items()
@@ -94,7 +96,7 @@ def _simulated(experiment: Experiment) -> list[tuple[str, list[str]]]:
     return [(heading, [line.replace("+-", "±") for line in lines]) for heading, lines in told]
 
 
-def _provenance(result: JsonDict) -> list[tuple[str, str]]:
+def _provenance(result: ResultDocument) -> list[tuple[str, str]]:
     made = result.get("provenance") or {}
     found = [(name, str(made[key])) for key, name in MADE_OF.items() if made.get(key) is not None]
     return [("mtpsim", str(result.get("mtpsim", ""))), *found]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import greatest_depth, point_label
+from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.formatting import greatest_depth, point_label
 from mtpsim.report.html.svg import Picture
 from mtpsim.report.tables import policies
 from mtpsim.report.tables import request_text as requests
@@ -87,7 +88,7 @@ class Section:
         return not any(parts)
 
 
-def sections(result: JsonDict, pictures: Pictures) -> list[Section]:
+def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
     """Everything that the document has to say, the most wanted first."""
     points = result["points"]
     some = {name: pictures[name] for name in MAIN if name in pictures}
@@ -102,7 +103,7 @@ def sections(result: JsonDict, pictures: Pictures) -> list[Section]:
     return [section for section in [*found, _warnings(result)] if not section.empty]
 
 
-def _advice(point: JsonDict) -> Section:
+def _advice(point: PointResult) -> Section:
     advice = point.get("advice") or {}
     lead = [advice["sentence"]] if advice.get("sentence") else []
     why = [f"Why: {advice['why']}."] if advice.get("why") else []
@@ -111,7 +112,7 @@ def _advice(point: JsonDict) -> Section:
 
 
 def point_sections(
-    result: JsonDict, point: JsonDict, pictures: Pictures | None = None
+    result: ResultDocument, point: PointResult, pictures: Pictures | None = None
 ) -> list[Section]:
     """What a point has: its depths first, then the rest."""
     drawn = pictures or {}
@@ -134,7 +135,7 @@ def _some(drawn: Pictures, *names: str) -> list[Picture]:
     return [drawn[name] for name in names if name in drawn]
 
 
-def _trial(point: JsonDict) -> Section:
+def _trial(point: PointResult) -> Section:
     trial = point.get("trial")
     if not trial:
         return Section("trial", TRIAL)
@@ -142,7 +143,7 @@ def _trial(point: JsonDict) -> Section:
     return Section("trial", TRIAL, text=[trial_sentence(trial)], tables=[table])
 
 
-def _adaptive(point: JsonDict, drawn: Pictures) -> list[Section]:
+def _adaptive(point: PointResult, drawn: Pictures) -> list[Section]:
     adaptive = point.get("adaptive")
     if not adaptive:
         return []
@@ -154,7 +155,7 @@ def _adaptive(point: JsonDict, drawn: Pictures) -> list[Section]:
     ]
 
 
-def _uncertain(point: JsonDict, drawn: Pictures) -> list[Section]:
+def _uncertain(point: PointResult, drawn: Pictures) -> list[Section]:
     found = point.get("uncertainty")
     if not found:
         return []
@@ -170,7 +171,7 @@ def _uncertain(point: JsonDict, drawn: Pictures) -> list[Section]:
     ]
 
 
-def _robust(point: JsonDict) -> Section:
+def _robust(point: PointResult) -> Section:
     declared, heading = point.get("robust"), "Declared scenarios"
     if not declared:
         return Section("robust", heading)
@@ -178,12 +179,12 @@ def _robust(point: JsonDict) -> Section:
     return Section("robust", heading, [uncertain_table.robust_sentence(declared)], tables=[table])
 
 
-def _requests(point: JsonDict, drawn: Pictures) -> Section:
+def _requests(point: PointResult, drawn: Pictures) -> Section:
     heading = "Single requests"
     if not all(depth.get("request_time") for depth in point["depths"]):
         return Section("requests", heading)
     tables = [Table("Quantiles of requests by depth", requests.tail_sheet(point))]
-    played: JsonDict = point.get("adaptive") or {"policies": []}
+    played: Any = point.get("adaptive") or {"policies": []}
     if any(policy.get("request_time") for policy in played["policies"]):
         tables.append(Table("Quantiles by policy", requests.policy_tail_sheet(played)))
     told = [requests.tail_sentence(point), requests.policy_tail_sentence(point)]
@@ -192,7 +193,7 @@ def _requests(point: JsonDict, drawn: Pictures) -> Section:
     return Section("requests", heading, text=text, tables=tables, pictures=_some(drawn, "requests"))
 
 
-def _diagnostics(point: JsonDict, drawn: Pictures) -> Section:
+def _diagnostics(point: PointResult, drawn: Pictures) -> Section:
     found, heading = point.get("diagnostics"), "How rounds depend on each other"
     if not found:
         return Section("diagnostics", heading)
@@ -205,7 +206,7 @@ def _diagnostics(point: JsonDict, drawn: Pictures) -> Section:
     return Section("diagnostics", heading, text=findings(point), tables=tables, pictures=shown)
 
 
-def _variance(point: JsonDict) -> Section:
+def _variance(point: PointResult) -> Section:
     found, heading = point.get("variance"), "How the simulation saved rounds"
     sentence = requests.variance_sentence(point)
     if not found or not sentence:
@@ -214,7 +215,7 @@ def _variance(point: JsonDict) -> Section:
     return Section("variance", heading, text=[sentence], tables=[table])
 
 
-def _sweep(result: JsonDict) -> list[Section]:
+def _sweep(result: ResultDocument) -> list[Section]:
     """What stands above the pictures of a sweep: advice, all points, the theory at each."""
     advice = Section("advice", "Advice", [f"{sweep_heading(result)}."], batch_sentences(result))
     total = len(result["points"])
@@ -229,7 +230,7 @@ def _sweep(result: JsonDict) -> list[Section]:
     return [advice, every, Section("trial", TRIAL, text=text, tables=[trial])]
 
 
-def _with_advice(result: JsonDict) -> Sheet:
+def _with_advice(result: ResultDocument) -> Sheet:
     """The summary of a sweep, and the advice of each point in words."""
     sheet = summary_sheet(result, "±")
     told = [(point.get("advice") or {}).get("sentence") or "" for point in result["points"]]
@@ -237,7 +238,7 @@ def _with_advice(result: JsonDict) -> Sheet:
     return Sheet([*sheet.columns, Column("advice", left=True, folds=True)], rows)
 
 
-def _over_points(result: JsonDict, drawn: Pictures) -> list[Section]:
+def _over_points(result: ResultDocument, drawn: Pictures) -> list[Section]:
     """What stands below the pictures of a sweep."""
     found = [_batches(result, drawn)]
     if any(point.get("adaptive") for point in result["points"]):
@@ -253,7 +254,7 @@ def _over_points(result: JsonDict, drawn: Pictures) -> list[Section]:
     return [*found, _each_point(result)]
 
 
-def _batches(result: JsonDict, drawn: Pictures) -> Section:
+def _batches(result: ResultDocument, drawn: Pictures) -> Section:
     groups = result.get("by_batch") or []
     tables = []
     for group in groups:
@@ -268,7 +269,7 @@ def _batches(result: JsonDict, drawn: Pictures) -> Section:
     return Section("batches", "By batch", text=text, tables=tables, pictures=_some(drawn, "batch"))
 
 
-def _each_point(result: JsonDict) -> Section:
+def _each_point(result: ResultDocument) -> Section:
     points, heading = result["points"], "Point by point"
     if len(points) > MOST_TABLES:
         text = f"More than {MOST_TABLES} points: result.csv has the numbers of each depth."
@@ -283,7 +284,7 @@ def _each_point(result: JsonDict) -> Section:
     return Section("each", heading, text=[f"Depths 0 to {reach} at each point."], inner=inner)
 
 
-def _warnings(result: JsonDict) -> Section:
+def _warnings(result: ResultDocument) -> Section:
     found = list(result.get("warnings") or [])
     found += [f"failed: {text}" for text in result.get("failures") or []]
     if result.get("complete") is False:

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from mtpsim.report.document import legible
 from mtpsim.report.figures import style
 from mtpsim.report.figures.save import save
+from mtpsim.report.formatting import legible
 
 SALT = "mtpsim"
 MOST_MARKS = 2500

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
+from typing import Any
+
+from mtpsim.report.document import ResultDocument
+from mtpsim.report.formatting import (
     best_depth,
     column,
     fixed,
@@ -14,7 +16,7 @@ from mtpsim.report.document import (
 )
 
 
-def sweep_heading(result: JsonDict) -> str:
+def sweep_heading(result: ResultDocument) -> str:
     """State how the best depth and its speedup move over a sweep."""
     best = [(best_depth(point), column(point, "speedup")) for point in result["points"]]
     found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
@@ -31,18 +33,18 @@ def sweep_heading(result: JsonDict) -> str:
     return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"
 
 
-def batch_sentences(result: JsonDict) -> list[str]:
+def batch_sentences(result: ResultDocument) -> list[str]:
     """For each group of points that differ in the batch: which depth when, and when MTP is off."""
     return [_sentence(group) for group in result.get("by_batch") or []]
 
 
-def group_label(group: JsonDict) -> str:
+def group_label(group: Any) -> str:
     """What the points of a group have in common, or nothing."""
     names = short_names(list(group["set"]))
     return ", ".join(f"{names[key]} = {value_text(v)}" for key, v in group["set"].items())
 
 
-def _sentence(group: JsonDict) -> str:
+def _sentence(group: Any) -> str:
     label = group_label(group)
     text = f"By batch, {label}: " if label else "By batch: "
     text += (", ".join(_run(entry) for entry in group["schedule"]) or "no whole one") + "."
@@ -53,13 +55,13 @@ def _sentence(group: JsonDict) -> str:
     return text
 
 
-def _run(entry: JsonDict) -> str:
+def _run(entry: Any) -> str:
     first, last = entry["from"], entry["to"]
     where = f"{first:,} to {last:,}" if last > first else f"{first:,}"
     return f"{where} " + (f"depth {entry['depth']}" if entry["depth"] else "off")
 
 
-def turn_text(turn: JsonDict) -> str:
+def turn_text(turn: Any) -> str:
     """``Turn MTP off above a batch of 600.7 [599.9, 601.4]``."""
     digits = 1 if turn["batch"] < 1000 else 0
     text = f"Turn MTP {turn['to']} above a batch of {fixed(turn['batch'], digits)}"

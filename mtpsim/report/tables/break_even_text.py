@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import best_depth, known
+from typing import Any
+
+from mtpsim.report.document import PointResult
+from mtpsim.report.formatting import best_depth, known
 
 
-def margins(point: JsonDict) -> list[str]:
+def margins(point: PointResult) -> list[str]:
     """A sentence on the step that leads to the best depth, and one on the step beyond it."""
     best = best_depth(point)
     steps = {depth["depth"]: depth.get("break_even") for depth in point["depths"]}
@@ -24,7 +26,7 @@ def margins(point: JsonDict) -> list[str]:
     return sentences
 
 
-def _limits(depth: int, steps: JsonDict, *, paying: bool) -> str:
+def _limits(depth: int, steps: Any, *, paying: bool) -> str:
     """``p2 falls to 0.459 (now 0.74), its verify grows to 116 ms (now 104) or ...``."""
     rate, verify, draft = (steps[name] for name in ("rate", "verify", "draft"))
     less, more = ("falls to", "grows to") if paying else ("above", "under")

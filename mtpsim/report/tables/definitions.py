@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
+from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.formatting import (
     MISSING,
     best_depth,
     fixed,
@@ -40,7 +40,7 @@ DIFFERENT = 0.003
 """Relative error by which another weighting must differ to be worth a line."""
 
 
-def print_trial(point: JsonDict, console: Console) -> None:
+def print_trial(point: PointResult, console: Console) -> None:
     """Print the definitions side by side, and what shows that rounds depend on each other."""
     trial = point.get("trial")
     if not trial:
@@ -52,12 +52,12 @@ def print_trial(point: JsonDict, console: Console) -> None:
     console.print()
 
 
-def depths_of(trial: JsonDict) -> list[int]:
+def depths_of(trial: Any) -> list[int]:
     """The depths that the closed form was asked about."""
     return [entry["depth"] for entry in trial["rows"][0]["depths"]]
 
 
-def trial_sentence(trial: JsonDict) -> str:
+def trial_sentence(trial: Any) -> str:
     """What the table of definitions shows."""
     return (
         f"Had you plugged in rates measured at depth {trial['measured_at']}, the closed form's "
@@ -65,7 +65,7 @@ def trial_sentence(trial: JsonDict) -> str:
     )
 
 
-def worth_showing(trial: JsonDict) -> list[JsonDict]:
+def worth_showing(trial: Any) -> list[Any]:
     """Rows of all definitions, and of those weightings that make a difference.
 
     Measured at depth 1 all definitions are one: then one of them is shown.
@@ -80,11 +80,11 @@ def worth_showing(trial: JsonDict) -> list[JsonDict]:
     ]
 
 
-def _plainly(row: JsonDict) -> bool:
+def _plainly(row: Any) -> bool:
     return row["weighting"] in (None, "round-pooled")
 
 
-def _differ(row: JsonDict, other: JsonDict) -> bool:
+def _differ(row: Any, other: Any) -> bool:
     pairs = zip(row["depths"], other["depths"], strict=True)
     return any(
         known(a["speedup_error"]["mean"])
@@ -103,12 +103,12 @@ def _some(depths: list[int], best: int | None, most: int) -> list[int]:
     return sorted(list(wanted)[:most])
 
 
-def row_name(row: JsonDict) -> str:
+def row_name(row: Any) -> str:
     """What is plugged in, in words."""
     return NAMES[row["definition"]] + WEIGHTINGS.get(row["weighting"] or "", "")
 
 
-def trial_sheet(trial: JsonDict, depths: Sequence[int]) -> Sheet:
+def trial_sheet(trial: Any, depths: Sequence[int]) -> Sheet:
     """A row a definition: its error and verdict at some depths."""
     columns = [Column("plugged in", left=True)]
     for depth in depths:
@@ -126,13 +126,13 @@ def trial_sheet(trial: JsonDict, depths: Sequence[int]) -> Sheet:
     return Sheet(columns, rows)
 
 
-def digits_of(errors: Iterable[JsonDict]) -> int:
+def digits_of(errors: Iterable[Any]) -> int:
     """Decimals of percentages that the narrowest interval has earned, 1 or 2 for a whole table."""
     halves = [e["high"] - e["low"] for e in errors if known(e.get("high")) and known(e.get("low"))]
     return 2 if min(halves, default=1) < 0.001 else 1
 
 
-def percent(error: JsonDict | None, digits: int) -> str:
+def percent(error: Any | None, digits: int) -> str:
     """A relative error in percent, with a sign."""
     if not error or not known(error.get("mean")):
         return MISSING
@@ -140,7 +140,7 @@ def percent(error: JsonDict | None, digits: int) -> str:
     return text if text.startswith("-") or float(text) == 0 else f"+{text}"
 
 
-def findings(point: JsonDict) -> list[str]:
+def findings(point: PointResult) -> list[str]:
     """Sentences on how far the rounds of a request are from independent."""
     found = point.get("diagnostics")
     if not found:
@@ -149,7 +149,7 @@ def findings(point: JsonDict) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _neighbours(found: JsonDict) -> str:
+def _neighbours(found: Any) -> str:
     lags, narrow = found.get("autocorrelation"), found.get("too_narrow")
     if not lags:
         return ""
@@ -166,7 +166,7 @@ def _neighbours(found: JsonDict) -> str:
     return text + "."
 
 
-def _lasting(found: JsonDict) -> str:
+def _lasting(found: Any) -> str:
     share = found.get("lasting_share")
     if not share or not known(share.get("low")) or share["low"] < 0.01:
         return ""
@@ -176,7 +176,7 @@ def _lasting(found: JsonDict) -> str:
     )
 
 
-def _survivors(found: JsonDict) -> str:
+def _survivors(found: Any) -> str:
     rise = found.get("survivorship")
     if not rise or not known(rise.get("low")) or rise["low"] < 0.005:
         return ""
@@ -187,7 +187,7 @@ def _survivors(found: JsonDict) -> str:
     )
 
 
-def _moving(found: JsonDict) -> str:
+def _moving(found: Any) -> str:
     rates = found["rates_by_depth"]
     first, last = rates[0], rates[-1]
     if not all(known(part["mean"][0]) for part in (first, last)):
@@ -203,7 +203,7 @@ def _moving(found: JsonDict) -> str:
     )
 
 
-def print_sweep_trial(result: JsonDict, console: Console) -> None:
+def print_sweep_trial(result: ResultDocument, console: Console) -> None:
     """Print, for every point of a sweep, what each definition would have cost at its best depth."""
     names = definitions(result)
     if not names:
@@ -213,7 +213,7 @@ def print_sweep_trial(result: JsonDict, console: Console) -> None:
     show_widest(console, choices, lambda some: drawn(sweep_trial_sheet(result, some), console))
 
 
-def definitions(result: JsonDict) -> list[tuple[str, str | None]]:
+def definitions(result: ResultDocument) -> list[tuple[str, str | None]]:
     """Definition and weighting of every column: what is chosen anywhere comes first."""
     rows = [row for point in _tried(result) for row in point["trial"]["rows"]]
     keys = [(row["definition"], row["weighting"]) for row in rows if row["chosen"]]
@@ -221,11 +221,11 @@ def definitions(result: JsonDict) -> list[tuple[str, str | None]]:
     return list(dict.fromkeys(keys))
 
 
-def _tried(result: JsonDict) -> list[JsonDict]:
+def _tried(result: ResultDocument) -> list[Any]:
     return [point for point in result["points"] if point.get("trial")]
 
 
-def sweep_trial_sheet(result: JsonDict, shown: Sequence[tuple[str, str | None]]) -> Sheet:
+def sweep_trial_sheet(result: ResultDocument, shown: Sequence[tuple[str, str | None]]) -> Sheet:
     """A row a point: what some definitions would have cost where it is fastest."""
     keys = short_names(swept_keys(result))
     columns = [Column(name, folds=True) for name in keys.values()] + [Column("depth")]
@@ -245,14 +245,12 @@ def sweep_trial_sheet(result: JsonDict, shown: Sequence[tuple[str, str | None]])
     return Sheet(columns, rows)
 
 
-def _error_at(
-    point: JsonDict, column: tuple[str, str | None], depth: int | None
-) -> JsonDict | None:
+def _error_at(point: PointResult, column: tuple[str, str | None], depth: int | None) -> Any | None:
     """The error of a definition at a depth; None where there is none."""
     if depth is None:
         return None
     for row in point["trial"]["rows"]:
         if (row["definition"], row["weighting"]) == column:
-            found: JsonDict = next(e for e in row["depths"] if e["depth"] == depth)["speedup_error"]
+            found: Any = next(e for e in row["depths"] if e["depth"] == depth)["speedup_error"]
             return found
     return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
+from typing import Any
+
+from mtpsim.report.formatting import (
     bracketed,
     plus_minus,
     shared_decimals,
@@ -19,7 +20,7 @@ QUANTITIES = {
 NEIGHBOURS = "correlation of accepted drafts of neighbouring rounds"
 
 
-def dependence_sheet(found: JsonDict) -> Sheet:
+def dependence_sheet(found: Any) -> Sheet:
     """A row a measure of dependence, with its interval; empty where nothing varies."""
     cells = [(name, found.get(key)) for key, name in QUANTITIES.items()]
     lags = found.get("autocorrelation")
@@ -29,7 +30,7 @@ def dependence_sheet(found: JsonDict) -> Sheet:
     return Sheet([Column("measure", left=True, folds=True), Column("estimate")], rows)
 
 
-def rates_sheet(found: JsonDict) -> Sheet:
+def rates_sheet(found: Any) -> Sheet:
     """A row a depth: the conditional rates that are measured there, by position."""
     by_depth = found["rates_by_depth"]
     last = by_depth[-1]["depth"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import MISSING, fixed
+from mtpsim.report.formatting import MISSING, fixed
 from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import (
+from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.formatting import (
     MISSING,
     bracketed,
     fixed,
@@ -50,7 +50,7 @@ FULL = {
 FIELDS = ("mean", "low", "high")
 
 
-def print_policies(point: JsonDict, console: Console) -> None:
+def print_policies(point: PointResult, console: Console) -> None:
     """The policies of a point, and whether one of them pays."""
     adaptive = point.get("adaptive")
     if not adaptive:
@@ -62,28 +62,28 @@ def print_policies(point: JsonDict, console: Console) -> None:
     say(console, reading(adaptive), "dim")
 
 
-def candidates(adaptive: JsonDict) -> list[JsonDict]:
+def candidates(adaptive: Any) -> list[Any]:
     """Policies that an engine could run and that do change the depth."""
     return [p for p in adaptive["policies"] if not p["knows"] and max(p["depths"]) < 1]
 
 
-def best_policy(adaptive: JsonDict) -> JsonDict | None:
+def best_policy(adaptive: Any) -> Any | None:
     """The fastest of :func:`candidates`; None where there is none."""
     return max(candidates(adaptive), key=lambda p: p["speedup"]["mean"], default=None)
 
 
-def bound(adaptive: JsonDict) -> JsonDict | None:
+def bound(adaptive: Any) -> Any | None:
     """The oracle's entry; None where the state can't be known."""
     return next((p for p in adaptive["policies"] if p["rule"] == "oracle"), None)
 
 
-def fixed_name(adaptive: JsonDict) -> str:
+def fixed_name(adaptive: Any) -> str:
     """The best fixed depth in words."""
     best = adaptive["best_fixed"]
     return f"depth {best} held fixed" if best else "no drafting at all"
 
 
-def verdict(adaptive: JsonDict) -> str:
+def verdict(adaptive: Any) -> str:
     """One or two sentences: does adapting pay, how much, and how much could it?"""
     best, oracle = best_policy(adaptive), bound(adaptive)
     if oracle is not None and all(abs(oracle["gain"][e] - 1) < 1e-9 for e in FIELDS):
@@ -102,7 +102,7 @@ def verdict(adaptive: JsonDict) -> str:
     return " ".join(text)
 
 
-def _pays(policy: JsonDict, adaptive: JsonDict) -> str:
+def _pays(policy: Any, adaptive: Any) -> str:
     gain, against = policy["gain"], fixed_name(adaptive)
     low, high = (100 * abs(gain[end] - 1) for end in ("low", "high"))
     mean = 100 * abs(gain["mean"] - 1)
@@ -119,21 +119,21 @@ def _pays(policy: JsonDict, adaptive: JsonDict) -> str:
     return f"Whether {policy['name']}, {_fastest(adaptive)}, beats {against} is open."
 
 
-def _fastest(adaptive: JsonDict) -> str:
+def _fastest(adaptive: Any) -> str:
     """What the best policy is, where one that stays at a depth may be faster."""
     top = max(p["speedup"]["mean"] for p in adaptive["policies"] if not p["knows"])
     best = max(p["speedup"]["mean"] for p in candidates(adaptive))
     return "the fastest policy" + (" that changes its depth" if top > best else "")
 
 
-def reading(adaptive: JsonDict) -> str:
+def reading(adaptive: Any) -> str:
     """How the table of policies is to be read."""
     text = "Gains are paired, on the same text and noise, and their intervals hold together."
     knowing = [f"{p['name']} knows {p['knows']}" for p in adaptive["policies"] if p["knows"]]
     return text + (f" Bounds: {', '.join(knowing)}." if knowing else "")
 
 
-def policy_sheet(adaptive: JsonDict, layout: Sequence[str]) -> Sheet:
+def policy_sheet(adaptive: Any, layout: Sequence[str]) -> Sheet:
     """A row a policy; the fastest that an engine could run stands out."""
     policies = adaptive["policies"]
     depths = [k for k, _ in enumerate(policies[0]["depths"])]
@@ -151,7 +151,7 @@ def policy_sheet(adaptive: JsonDict, layout: Sequence[str]) -> Sheet:
     return Sheet(columns, rows)
 
 
-def _column(policies: Sequence[JsonDict], name: str) -> list[str]:
+def _column(policies: Sequence[Any], name: str) -> list[str]:
     kind = name.rstrip("[]±")
     write = bracketed if name.endswith("[]") else plus_minus
     if kind == "exact":
@@ -174,17 +174,17 @@ def _column(policies: Sequence[JsonDict], name: str) -> list[str]:
     return [write(cell, decimals) for cell in cells]
 
 
-def _percent(cell: JsonDict | None, zero: float) -> JsonDict:
+def _percent(cell: Any | None, zero: float) -> Any:
     """An interval less ``zero``, in percent."""
     return {f: 100 * (cell[f] - zero) for f in FIELDS if known(cell[f])} if cell else {}
 
 
-def _half(policy: JsonDict, direction: str) -> str:
+def _half(policy: Any, direction: str) -> str:
     curve = (policy.get("learning") or {}).get(direction)
     return fixed(curve["half"], 0) if curve and curve["half"] is not None else MISSING
 
 
-def print_sweep_policies(result: JsonDict, console: Console) -> None:
+def print_sweep_policies(result: ResultDocument, console: Console) -> None:
     """One row a point: what the best policy and the oracle gain over the best fixed depth."""
     if not any(point.get("adaptive") for point in result["points"]):
         return
@@ -193,7 +193,7 @@ def print_sweep_policies(result: JsonDict, console: Console) -> None:
     console.print()
 
 
-def sweep_policy_sheet(result: JsonDict) -> Sheet:
+def sweep_policy_sheet(result: ResultDocument) -> Sheet:
     """A row a point: the fastest policy, what it gains and what the oracle does."""
     points = [point for point in result["points"] if point.get("adaptive")]
     names = short_names(swept_keys(result))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from mtpsim.common.arrays import JsonDict
+from typing import Any
+
 from mtpsim.common.text import counted
-from mtpsim.report.document import MISSING, best_depth, known
+from mtpsim.report.document import PointResult
+from mtpsim.report.formatting import MISSING, best_depth, known
 from mtpsim.report.tables.policies import best_policy
 from mtpsim.report.tables.table_model import Column, Row, Sheet
 
 TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
 
 
-def tail_sentence(point: JsonDict) -> str:
+def tail_sentence(point: PointResult) -> str:
     """How long a request takes at the best depth, in the middle and for the slowest."""
     best, rounds = best_depth(point), _rounds(point)
-    depth: JsonDict = next((d for d in point["depths"] if d["depth"] == best), {})
+    depth: Any = next((d for d in point["depths"] if d["depth"] == best), {})
     if rounds:
         text = f"A request of one round at depth {best} takes"
         many = f"{counted(rounds, 'round')} of a request at depth {best} take"
@@ -22,13 +24,13 @@ def tail_sentence(point: JsonDict) -> str:
     return _takes(f"A request at depth {best} takes", depth)
 
 
-def _rounds(point: JsonDict) -> int | None:
+def _rounds(point: PointResult) -> int | None:
     """Rounds that each request has, where these are stated and not its tokens."""
     found: int | None = (point.get("horizon") or {}).get("rounds")
     return found
 
 
-def length_sentence(point: JsonDict) -> str:
+def length_sentence(point: PointResult) -> str:
     """What to mind where depths have made texts of other lengths; else empty."""
     rounds = _rounds(point)
     if not rounds:
@@ -39,14 +41,14 @@ def length_sentence(point: JsonDict) -> str:
     )
 
 
-def policy_tail_sentence(point: JsonDict) -> str:
+def policy_tail_sentence(point: PointResult) -> str:
     """The same under the fastest policy that an engine could run."""
     policy = best_policy(point["adaptive"]) if point.get("adaptive") else None
     subject = "they take" if _rounds(point) else "it takes"
     return _takes(f"Under {policy['name']} {subject}", policy) if policy else ""
 
 
-def _takes(subject: str, found: JsonDict) -> str:
+def _takes(subject: str, found: Any) -> str:
     """How long a request takes at a depth or under a policy; empty where that is not known."""
     time, speed = found.get("request_time"), found.get("request_speed")
     if not time or not speed:
@@ -59,7 +61,7 @@ def _takes(subject: str, found: JsonDict) -> str:
     )
 
 
-def _duration(cell: JsonDict) -> str:
+def _duration(cell: Any) -> str:
     """A time with its interval, in the unit that reads best."""
     scale, unit = (1000.0, "s") if cell["mean"] >= 10_000 else (1.0, "ms")
     digits = 0 if 1000 <= cell["mean"] < 10_000 else 2
@@ -75,7 +77,7 @@ def _speed(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
-def variance_sentence(point: JsonDict) -> str:
+def variance_sentence(point: PointResult) -> str:
     """What shared random numbers saved on the step at the best depth, and what controls would."""
     found, best = point.get("variance"), best_depth(point)
     if not found or best is None:
@@ -93,7 +95,7 @@ def variance_sentence(point: JsonDict) -> str:
     return text + f"; with control_variates = true, {shared * controls:.3g} times."
 
 
-def variance_sheet(found: JsonDict) -> Sheet:
+def variance_sheet(found: Any) -> Sheet:
     """A row a step of depth: how many times the rounds it would take without each means."""
     headers = "step", "rounds saved by shared text and noise, times"
     columns = [*map(Column, headers), Column("more by control variates, times")]
@@ -105,7 +107,7 @@ def variance_sheet(found: JsonDict) -> Sheet:
     return Sheet(columns, rows)
 
 
-def tail_sheet(point: JsonDict) -> Sheet:
+def tail_sheet(point: PointResult) -> Sheet:
     """A row a depth: quantiles of the time and the speed of single requests."""
     best, rows = best_depth(point), []
     for depth in point["depths"]:
@@ -114,7 +116,7 @@ def tail_sheet(point: JsonDict) -> Sheet:
     return Sheet([Column("depth"), *_columns()], rows)
 
 
-def policy_tail_sheet(adaptive: JsonDict) -> Sheet:
+def policy_tail_sheet(adaptive: Any) -> Sheet:
     """The same, a row a policy; tones as in the table of what they gain."""
     best, rows = best_policy(adaptive), []
     for policy in adaptive["policies"]:
@@ -128,7 +130,7 @@ def _columns() -> list[Column]:
     return [Column(name) for name in (*times, *(f"{share} of tokens/s" for share in SPEEDS))]
 
 
-def _cells(found: JsonDict) -> list[str]:
+def _cells(found: Any) -> list[str]:
     """Of a depth or a policy."""
     times = [_duration(found["request_time"][share]) for share in TIMES]
     return times + [_speed(found["request_speed"][share]["mean"]) for share in SPEEDS]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import (
+from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.formatting import (
     MISSING,
     best_depth,
     bracketed,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Cells = list[str]
-Interval = Callable[[JsonDict | None, int], str]
+Interval = Callable[[Any | None, int], str]
 
 MOST_TABLES = 12
 """A sweep of more points shows its summary alone."""
@@ -85,7 +85,7 @@ LAYOUTS: tuple[tuple[str, ...], ...] = (
 """From the richest to the barest: ``[]`` and ``±`` are the two ways to write an interval."""
 
 
-def render(result: JsonDict, console: Console) -> None:
+def render(result: ResultDocument, console: Console) -> None:
     """Print the whole result: a table a point with its advice, a summary of a sweep, warnings."""
     points = result["points"]
     if title(result):
@@ -98,7 +98,7 @@ def render(result: JsonDict, console: Console) -> None:
     _print_warnings(result.get("warnings") or [], console)
 
 
-def _print_point(result: JsonDict, point: JsonDict, console: Console) -> None:
+def _print_point(result: ResultDocument, point: PointResult, console: Console) -> None:
     alone = len(result["points"]) == 1
     label = point_label(result, point)
     console.print()
@@ -126,7 +126,7 @@ def _print_point(result: JsonDict, point: JsonDict, console: Console) -> None:
     _print_warnings(point.get("warnings") or [], console)
 
 
-def sample_sentence(result: JsonDict, point: JsonDict) -> str:
+def sample_sentence(result: ResultDocument, point: PointResult) -> str:
     """What the numbers rest on."""
     text = f"{counted(point['requests'], 'request')}, {counted(point['rounds'], 'round')}, "
     text += f"{level(result, [point])} intervals"
@@ -137,7 +137,7 @@ def sample_sentence(result: JsonDict, point: JsonDict) -> str:
     return text + "; precision not reached" if missed else text
 
 
-def undecided_sentence(point: JsonDict) -> str:
+def undecided_sentence(point: PointResult) -> str:
     """A sentence on the depths whose verdict is open, with what would settle them all."""
     errors = {depth["depth"]: depth.get("theory_error") or {} for depth in point["depths"]}
     undecided = {k: e for k, e in errors.items() if e.get("verdict") == "undecided"}
@@ -156,7 +156,7 @@ def _print_warnings(warnings: Sequence[str], console: Console) -> None:
         say(console, f"warning: {warning}", "yellow")
 
 
-def depth_sheet(point: JsonDict, layout: Sequence[str]) -> Sheet:
+def depth_sheet(point: PointResult, layout: Sequence[str]) -> Sheet:
     """A row a depth, with the columns of a layout; the depth to run is marked."""
     best = best_depth(point)
     columns = [Column("\ndepth"), *(_column(name) for name in layout)]
@@ -179,7 +179,7 @@ def _column(name: str) -> Column:
     return Column(header, full, faint=bool(field))
 
 
-def _cells(point: JsonDict, name: str) -> Cells:
+def _cells(point: PointResult, name: str) -> Cells:
     """Texts of a column, one a depth."""
     depths = point["depths"]
     if name == "break-even":
@@ -210,7 +210,7 @@ def _interval(name: str) -> Interval:
     return bracketed if name.endswith("[]") else plus_minus
 
 
-def _percent_cells(errors: Sequence[JsonDict | None], name: str) -> Cells:
+def _percent_cells(errors: Sequence[Any | None], name: str) -> Cells:
     """Relative errors in percent, with the interval that the column's name asks for."""
     fields = ("mean", "low", "high")
     scaled: list[dict[str, Any] | None] = [
@@ -220,7 +220,7 @@ def _percent_cells(errors: Sequence[JsonDict | None], name: str) -> Cells:
     return [_interval(name)(cell, decimals) for cell in scaled]
 
 
-def _print_summary(result: JsonDict, console: Console, tables_above: bool) -> None:
+def _print_summary(result: ResultDocument, console: Console, tables_above: bool) -> None:
     """One row a point: what it sets, its best depth, how fast, and whether the theory holds."""
     console.print()
     say(console, f"All {len(result['points'])} points", "bold")
@@ -241,13 +241,13 @@ def _print_summary(result: JsonDict, console: Console, tables_above: bool) -> No
     _print_warnings(warnings, console)
 
 
-def judged_together(result: JsonDict) -> str:
+def judged_together(result: ResultDocument) -> str:
     """How many verdicts on the theory a sweep gives at once."""
     judged = sum(len(point["depths"]) - 1 for point in result["points"])
     return f"Verdicts on the theory are judged together, {judged} of them (Holm)."
 
 
-def summary_sheet(result: JsonDict, kind: str = "[]") -> Sheet:
+def summary_sheet(result: ResultDocument, kind: str = "[]") -> Sheet:
     """A row a point of a sweep: its best depth, how fast, and whether the theory holds there.
 
     Args:
@@ -272,13 +272,13 @@ def summary_sheet(result: JsonDict, kind: str = "[]") -> Sheet:
     return Sheet(columns, rows)
 
 
-def _best_entry(point: JsonDict) -> JsonDict:
+def _best_entry(point: PointResult) -> Any:
     """The entry of the best depth; empty where no depth is best."""
     best = best_depth(point)
     return next((depth for depth in point["depths"] if depth["depth"] == best), {})
 
 
-def warnings_of_points(result: JsonDict) -> list[str]:
+def warnings_of_points(result: ResultDocument) -> list[str]:
     """Each warning once, with the points that it belongs to."""
     labels: dict[str, list[str]] = {}
     for point in result["points"]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import fixed, short_names, value_text
+from mtpsim.report.document import PointResult
+from mtpsim.report.formatting import fixed, short_names, value_text
 from mtpsim.report.tables.table_model import Column, Row, Sheet
 from mtpsim.report.tables.terminal import drawn, say, show_table
 
@@ -17,7 +17,7 @@ WORTH_SAYING = 1e-4
 """Relative gain below which knowing an input better would not move the choice."""
 
 
-def print_uncertain(point: JsonDict, console: Console) -> None:
+def print_uncertain(point: PointResult, console: Console) -> None:
     """Print what uncertain inputs and scenarios say, where there are any."""
     found, declared = point.get("uncertainty"), point.get("robust")
     if found:
@@ -30,7 +30,7 @@ def print_uncertain(point: JsonDict, console: Console) -> None:
         say(console, robust_sentence(declared))
 
 
-def uncertain_sentence(found: JsonDict) -> str:
+def uncertain_sentence(found: Any) -> str:
     """``With inputs as uncertain as stated ... run depth 2``."""
     depth = found["depths"][found["depth"]]
     return (
@@ -40,7 +40,7 @@ def uncertain_sentence(found: JsonDict) -> str:
     )
 
 
-def uncertain_sheet(found: JsonDict) -> Sheet:
+def uncertain_sheet(found: Any) -> Sheet:
     """A row a depth: its speedup over uncertain inputs, and its expected loss."""
     names = "depth", "speedup, inputs uncertain", "± simulation", "P(best)", "regret, %"
     rows = []
@@ -59,7 +59,7 @@ def uncertain_sheet(found: JsonDict) -> Sheet:
     return Sheet([Column(name) for name in names], rows)
 
 
-def input_sheet(found: JsonDict) -> Sheet:
+def input_sheet(found: Any) -> Sheet:
     """A row an input, the most worth knowing first."""
     names = short_names([entry["key"] for entry in found["inputs"]])
     at = f"speedup at depth {found['depth']}"
@@ -73,7 +73,7 @@ def input_sheet(found: JsonDict) -> Sheet:
     return Sheet([Column("input", left=True), *map(Column, headers)], rows)
 
 
-def robust_sheet(declared: JsonDict) -> Sheet:
+def robust_sheet(declared: Any) -> Sheet:
     """A row a depth: what it loses in its worst scenario."""
     headers = "depth", "worst loss, %", "surely below, %", "least speedup"
     rows = []
@@ -85,13 +85,13 @@ def robust_sheet(declared: JsonDict) -> Sheet:
     return Sheet([*map(Column, headers), Column("where", left=True)], rows)
 
 
-def where_text(where: JsonDict) -> str:
+def where_text(where: Any) -> str:
     """What a scenario sets."""
     names = short_names(list(where))
     return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in where.items())
 
 
-def worth_sentence(found: JsonDict) -> str:
+def worth_sentence(found: Any) -> str:
     """What it would be worth to know each input for sure."""
     names = short_names([entry["key"] for entry in found["inputs"]])
     worth = [
@@ -107,7 +107,7 @@ def worth_sentence(found: JsonDict) -> str:
     )
 
 
-def robust_sentence(declared: JsonDict) -> str:
+def robust_sentence(declared: Any) -> str:
     """The depth that loses least in its worst scenario, and where that is."""
     depth = declared["depths"][declared["depth"]]
     where = where_text(depth["where"])
