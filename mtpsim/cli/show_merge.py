@@ -65,7 +65,7 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
         The exit code, as of ``run``.
 
     Raises:
-        InputError: it is no run directory, or its files can't be read.
+        InputError: it not a run directory, or its files can't be read.
 
     """
     experiment = store.experiment_of(run)

@@ -9,7 +9,7 @@ import mtpsim
 from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
 from mtpsim.engine.simulate import compile_point, play_policies
 from mtpsim.policy import Now, Round
-from mtpsim.results.point_data import of_requests
+from mtpsim.results.point_data import request_quantiles
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
 from tests.support.policy_plans import engine_of, plan, steered, two_states
@@ -72,12 +72,14 @@ def test_every_request_and_every_quantile_is_that_of_the_twin(chain, clock, hori
     assert (totals[..., 0] == slow[..., 0]).all()
     np.testing.assert_allclose(totals[..., 1], slow[..., 1], rtol=1e-12)
     for cells, (tokens, ms) in zip(
-        of_requests(policy_tails(totals, 0.9)), slow.swapaxes(1, 2), strict=True
+        request_quantiles(policy_tails(totals, 0.9)), slow.swapaxes(1, 2), strict=True
     ):
         for name, values in (("request_time", ms), ("request_speed", 1000 * tokens / ms)):
             for share in SHARES:
-                told = np.array(list(cells[name][f"p{100 * share:g}"].values()), float)
-                assert told == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
+                reported = np.array(list(vars(cells[name][f"p{100 * share:g}"]).values()), float)
+                assert reported == pytest.approx(
+                    quantile(values, share, 0.9), rel=1e-9, nan_ok=True
+                )
 
 
 def law_of(simulated, number, rounds, step=None):

@@ -111,7 +111,7 @@ def test_a_result_changed_deep_inside(change, done, capsys):
     for command in commands:
         assert main(command) in (0, 2)  # what it does not use, it does not miss
         told.append(capsys.readouterr().err)
-    assert any("result.json: is no result document (" in text for text in told)
+    assert any("result.json: not a result document (" in text for text in told)
     assert "Traceback" not in "".join(told)
 
 

@@ -103,10 +103,10 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["merge", "nowhere", "-o", "m"], "is no run directory"),
+        (["merge", "nowhere", "-o", "m"], "not a run directory"),
         (["merge", "a", "a", "-o", "m"], "given twice"),
         (["merge", "a", "-o", "a"], "holds a run already"),
-        (["show", "nowhere"], "is no run directory"),
+        (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
         (["run", "e.toml", "--patience", "0"], "above 0"),
@@ -196,7 +196,7 @@ def test_two_runs_in_one_directory_are_kept_apart(file, tmp_path, capsys):
     prepare(out)
     with locked(out):
         assert main(["run", str(file), "--out", str(out)]) == 2
-    assert "another run is under way there" in capsys.readouterr().err
+    assert "another run is writing there" in capsys.readouterr().err
     assert run(file, out) == 0
 
 
