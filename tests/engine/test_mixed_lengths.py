@@ -100,10 +100,8 @@ def test_every_request_and_every_quantile_is_that_of_its_record(clock):
     for cell, twin in zip(cells, slow, strict=True):
         for name, values in zip(("request_time", "request_speed"), values_of(twin), strict=True):
             for share in SHARES:
-                reported = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
-                assert reported == pytest.approx(
-                    quantile(values, share, 0.9), rel=1e-9, nan_ok=True
-                )
+                got = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
+                assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("clock", CLOCKS)

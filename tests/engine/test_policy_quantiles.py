@@ -76,10 +76,8 @@ def test_every_request_and_every_quantile_is_that_of_the_twin(chain, clock, hori
     ):
         for name, values in (("request_time", ms), ("request_speed", 1000 * tokens / ms)):
             for share in SHARES:
-                reported = np.array(list(vars(cells[name][f"p{100 * share:g}"]).values()), float)
-                assert reported == pytest.approx(
-                    quantile(values, share, 0.9), rel=1e-9, nan_ok=True
-                )
+                got = np.array(list(vars(cells[name][f"p{100 * share:g}"]).values()), float)
+                assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
 
 
 def law_of(simulated, number, rounds, step=None):
