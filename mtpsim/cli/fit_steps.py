@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.config.sweep import axes
+from mtpsim.config.sweep import swept_values
 from mtpsim.fit.step_times import Fit, Steps, predict
 
 POOR = 0.03  # worst relative error of a fitted step above which a fit is called poor
@@ -52,7 +52,7 @@ def doubts(fit: Fit, steps: Steps, like: JsonDict) -> list[str]:
             "step, and a choice of depth by less than that is not to be trusted; a latency model "
             "'table' takes the times as they are"
         )
-    sweep = axes(like.get("sweep", {}))
+    sweep = swept_values(like.get("sweep", {}))
     batches = [b for b in sweep.get("latency.batch", []) if isinstance(b, int | float)]
     low, high = steps.batch.min(), steps.batch.max()
     if batches and (min(batches) < low or max(batches) > high):

@@ -210,20 +210,13 @@ def _drop_output() -> None:
 
 def _experiment(options: argparse.Namespace) -> Experiment:
     """The file, with what the command says instead."""
-    from dataclasses import replace
-
-    from mtpsim.common.errors import InputError
     from mtpsim.config.experiment import load
+    from mtpsim.config.overrides import Override
 
-    seed = [] if options.seed is None else [f"simulation.seed={options.seed}"]
-    try:
-        return load(options.file, [*options.set, *seed])
-    except InputError as error:
-        typed = [
-            replace(p, key=p.key.replace(f"--set simulation.seed={options.seed}", "--seed"))
-            for p in error.problems
-        ]
-        raise InputError(typed) from None
+    if options.seed is None:
+        return load(options.file, options.set)
+    seed = Override.read(f"simulation.seed={options.seed}", "--seed")
+    return load(options.file, [*options.set, seed])
 
 
 def _schema() -> int:

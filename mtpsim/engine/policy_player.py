@@ -27,7 +27,7 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Oracle, PolicySpec, Setting
+from mtpsim.policy import Environment, Oracle, PolicySpec
 
 TILE = 8  # ticks that a tape is written in at once
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
@@ -61,7 +61,9 @@ class CompiledPolicy:
         """The kernel of its rule."""
         from mtpsim.kernels.policies import player  # numba: not for `check`
 
-        kernel: Callable[..., None] = player(self.spec.kind(), self.spec.functions(), self.wants)
+        kernel: Callable[..., None] = player(
+            self.spec.rule_name(), self.spec.functions(), self.wants
+        )
         return kernel
 
 
@@ -73,14 +75,14 @@ class PolicySet:
         players (list[CompiledPolicy]): The policies.
         engine (EngineArrays): Costs and feedback of the engine.
         optimal (Optimal | None): Optimal control of the chain; None for recorded requests.
-        setting (Setting): The engine as a policy sees it.
+        environment (Environment): The engine as a policy sees it.
 
     """
 
     players: list[CompiledPolicy]
     engine: EngineArrays
     optimal: Optimal | None
-    setting: Setting
+    environment: Environment
 
     def any_wants(self, want: str) -> bool:
         """Whether any policy reads the input ``want``."""
@@ -118,7 +120,7 @@ def compile_policies(
             stale=adaptive.stale,
         )
         optimal = Optimal(problem)
-    setting = Setting(latency.round_time, rates, batch, lambda: _known(optimal))
+    environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
     odds = np.clip(rates, SURE, 1 - SURE)
     apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
     engine = EngineArrays(
@@ -137,17 +139,17 @@ def compile_policies(
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
-    players = [_player(spec, setting, general) for spec in adaptive.policies]
-    players += _bound(adaptive, setting, general) if optimal else []
-    return PolicySet(players, engine, optimal, setting)
+    players = [_player(spec, environment, general) for spec in adaptive.policies]
+    players += _bound(adaptive, environment, general) if optimal else []
+    return PolicySet(players, engine, optimal, environment)
 
 
-def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[CompiledPolicy]:
+def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[CompiledPolicy]:
     """The oracle as an upper bound, unless the file has it already or it can't be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
     try:
-        return [_player(Oracle(name=None), setting, general)]
+        return [_player(Oracle(name=None), environment, general)]
     except ValueError:  # too large
         return []
 
@@ -166,15 +168,17 @@ def _kind(source: Source) -> int:
     return LEVELS if source.clock == "token" else LENGTHS
 
 
-def _player(spec: PolicySpec, setting: Setting, general: bool) -> CompiledPolicy:
+def _player(spec: PolicySpec, environment: Environment, general: bool) -> CompiledPolicy:
     wants = Wants(
         spec.reads_confidence,
-        spec.draws,
+        spec.uses_random_numbers,
         spec.reads_confidence or spec.sees_outcome,
-        spec.drops,
+        spec.discards_drafts,
         general,
     )
-    return CompiledPolicy(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
+    return CompiledPolicy(
+        spec, spec.parameters(environment), max(spec.memory_size(environment), 1), wants
+    )
 
 
 # One state that slows nothing down, for recorded requests

@@ -132,7 +132,7 @@ def uncertainty_keys(fitted: Fitted, samples: str, design_effect: float) -> Json
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
     if not rates.clustered or not inside.all():
         tried = np.maximum(rates.tried, 1.0)
-        known = {"tried": tried.tolist(), "design_effect": design_effect}
+        known = {"trials": tried.tolist(), "design_effect": design_effect}
     return {"inputs": {"acceptance.rates": known}}
 
 

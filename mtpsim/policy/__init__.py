@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field
 from mtpsim.common.section import named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
-from mtpsim.policy.base import Now, PolicySpec, Round, Rule, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, Rule
 from mtpsim.policy.clairvoyant import Clairvoyant
 from mtpsim.policy.controller import Controller
 from mtpsim.policy.ema import Ema
@@ -23,7 +23,7 @@ from mtpsim.policy.specdecpp import SpecDecPP
 from mtpsim.policy.threshold import Threshold
 
 RULES: dict[str, type[PolicySpec]] = {
-    policy.kind(): policy
+    policy.rule_name(): policy
     for policy in (
         Fixed,
         Off,
@@ -74,4 +74,13 @@ Policy = Annotated[
     BeforeValidator(_table, json_schema_input_type=Name | Table),
 ]
 
-__all__ = ["RULES", "Now", "Oracle", "Policy", "PolicySpec", "Round", "Rule", "Setting"]
+__all__ = [
+    "RULES",
+    "Environment",
+    "Oracle",
+    "Policy",
+    "PolicySpec",
+    "RoundContext",
+    "RoundOutcome",
+    "Rule",
+]

@@ -12,7 +12,7 @@ from mtpsim.acceptance.independent import Independent
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
-from mtpsim.config.sweep import axes
+from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
 from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
@@ -63,7 +63,7 @@ def _policies(points: list[Point]) -> list[str]:
 
 def _variations(experiment: Experiment, first: Experiment) -> list[str]:
     """What is swept, what is uncertain, and what is declared as a scenario."""
-    swept = axes(experiment.sweep or {}).items()
+    swept = swept_values(experiment.sweep or {}).items()
     lines = [f"sweep over {key}: {', '.join(map(str, values))}" for key, values in swept]
     if first.uncertainty:
         keys = ", ".join([*first.uncertainty.inputs, *first.uncertainty.sampled])
@@ -77,7 +77,7 @@ def _variations(experiment: Experiment, first: Experiment) -> list[str]:
 def _plugged(experiment: Experiment) -> str:
     """Where the rates of the closed form come from."""
     given = experiment.theory
-    if given is None and experiment.acceptance.stated_rates() is not None:
+    if given is None and experiment.acceptance.input_rates() is not None:
         return "the rates of the file, at every depth"
     definition, weighting = ("conditional", "round-pooled")
     if given is not None:
@@ -119,12 +119,12 @@ def definition(experiment: Experiment) -> list[str]:
 
     Rates that are swept are those of the first point.
     """
-    swept = axes(experiment.sweep or {})
+    swept = swept_values(experiment.sweep or {})
     stated = "rates_are" in experiment.acceptance.model_fields_set
     if stated or swept.keys() & {"acceptance", "acceptance.rates_are"}:
         return []
     model = experiment.points()[0].experiment.acceptance
-    rates = model.stated_rates() if isinstance(model, Independent) and model.rates else None
+    rates = model.input_rates() if isinstance(model, Independent) and model.rates else None
     if rates is None or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
     other = conditional_from(rates, "survival")

@@ -140,7 +140,7 @@ def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPre
     """The closed form as an experiment wants it."""
     times, given = latency.round_time, experiment.theory
     if given is None:
-        return ClosedFormPredictor(times, experiment.acceptance.stated_rates())
+        return ClosedFormPredictor(times, experiment.acceptance.input_rates())
     return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 

@@ -52,7 +52,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     policies = [
         PolicyResult(
             name=player.spec.label,
-            rule=player.spec.kind(),
+            rule=player.spec.rule_name(),
             knows=player.spec.knows,
             parameters=player.spec.model_dump(mode="json", exclude={"rule", "name"}),
             speedup=ExactInterval(
@@ -126,7 +126,7 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
     if policy_set.optimal is None:
         return None
     try:
-        pace = policy_set.players[number].spec.exact(policy_set.setting)
+        pace = policy_set.players[number].spec.exact_throughput(policy_set.environment)
         plain = policy_set.optimal.pace(np.zeros_like(policy_set.optimal.oracle))
     except ValueError:  # too large to be solved
         return None

@@ -130,7 +130,7 @@ def test_totals_say_what_they_can_not(requests, tmp_path, capsys):
     assert "too narrow by 1.4 to 26 times" in shown
     spread_of = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
     assert spread_of.design_effect == 4
-    assert spread_of.tried[0] == sum(r.rounds for r in requests)
+    assert spread_of.trials[0] == sum(r.rounds for r in requests)
 
 
 def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, capsys):

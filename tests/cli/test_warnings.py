@@ -16,12 +16,12 @@ from tests.support.examples import TWO_DEEP, independent
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; were seconds meant?"),
-        (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; is"),
-        (("target = 76", "target = 2000"), "is one of them in seconds?"),
+        (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; was it given in seconds?"),
+        (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; was"),
+        (("target = 76", "target = 2000"), "was one of them given in seconds?"),
         (
             ("verify = [90, 104]\ndraft = [8, 14]", "verify = 76\ndraft = 0"),
-            "drafting costs no time here: a verify takes as long as a plain step",
+            "drafting costs no time: a verify takes as long as a plain step",
         ),
     ],
 )
