@@ -462,7 +462,7 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> import mtpsim
         >>> experiment = mtpsim.load("experiments/article.toml", ["latency.target=70"])
         >>> experiment.latency.target
-        70
+        70.0
 
     """
     path = Path(path)

@@ -12,7 +12,7 @@ from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
-from mtpsim.exact.oracle_mdp import Optimal, Problem
+from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.kernels.arrays import (
     LENGTHS,
     LEVELS,
@@ -103,23 +103,21 @@ def compile_policies(
     tokens: int,
     batch: float | None,
 ) -> PolicySet:
-    """Compile the policies of an experiment; arguments of :func:`~.compile.compile_plan`."""
+    """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
     from scipy.special import ndtri
 
     chain = source.hidden_chain
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
-    optimal = None
-    if chain is not None:
-        problem = Problem(
-            chain,
-            latency.round_time,
-            rounds=rounds,
-            tokens=tokens,
-            switch_cost=adaptive.switch_cost,
-            catch_up=adaptive.catch_up,
-            stale=adaptive.stale,
-        )
-        optimal = Optimal(problem)
+    problem = chain and ControlProblem(
+        chain=chain,
+        times=latency.round_time,
+        rounds=rounds,
+        tokens=tokens,
+        switch_cost=adaptive.switch_cost,
+        catch_up=adaptive.catch_up,
+        stale=adaptive.stale,
+    )
+    optimal = Optimal(problem) if problem else None
     environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
     odds = np.clip(rates, SURE, 1 - SURE)
     apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws

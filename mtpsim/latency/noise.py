@@ -206,8 +206,12 @@ class SpikeNoise(_NamedNoise):
     """Occasional slow rounds: a mixture of a distribution and a multiple of it."""
 
     distribution: Literal["spike"]
-    probability: Annotated[float, Field(gt=0, lt=1)] = Field(description="of a slow round")
-    factor: Annotated[float, Field(gt=1)] = Field(description="slow over fast, above 1")
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="probability of a slow round"
+    )
+    factor: Annotated[float, Field(gt=1)] = Field(
+        description="ratio of the time of a slow round to that of a fast round"
+    )
     base: Noise | None = Field(None, description="noise of fast rounds; slow: `factor` times it")
 
     @model_validator(mode="after")

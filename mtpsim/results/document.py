@@ -48,10 +48,9 @@ from mtpsim.results.point_data import (
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators as estimate
-from mtpsim.stats.control_variates import factors
-from mtpsim.stats.equivalence import Judgement, holm_verdicts
+from mtpsim.stats.comparisons import Choice, Judgement, choose, holm_verdicts, log_of
+from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import Choice, choose, log_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -328,7 +327,7 @@ def _loss(choice: Choice, depth: int, indifference: float) -> Loss:
 
 
 def _variance(measured: PointData) -> Variance:
-    shared, controls = factors(measured.tally, measured.controls, measured.layout)
+    shared, controls = variance_reductions(measured.tally, measured.controls, measured.layout)
     return Variance(
         shared_random_numbers=shared,
         control_variates=controls,

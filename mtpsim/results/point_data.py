@@ -22,8 +22,8 @@ from mtpsim.latency import CompiledLatency
 from mtpsim.report.document import Interval, Series
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import Dependence
+from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.equivalence import RelativeError
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 from mtpsim.stats.moments import Tally
 

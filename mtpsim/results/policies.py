@@ -20,8 +20,8 @@ from mtpsim.report.document import (
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import reaction
 from mtpsim.stats import estimators as estimate
+from mtpsim.stats.comparisons import against_one, log_of
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import against_one, log_of
 
 SHOWN = 150  # rounds of the request that is shown
 LOOKED_AT = 64  # requests among which one is chosen to be shown

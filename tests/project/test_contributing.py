@@ -40,7 +40,10 @@ ENTERED = {
         ("mtpsim/acceptance/registry.py", "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
-        ("mtpsim/policy/__init__.py", "RULES", "Clairvoyant", "Clairvoyant, Toy"),
+        (
+            *("mtpsim/policy/__init__.py", "RULES", '"clairvoyant": Clairvoyant'),
+            '"clairvoyant": Clairvoyant, "toy": Toy',
+        ),
         ("mtpsim/policy/__init__.py", "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
     ],
     "cost model": [

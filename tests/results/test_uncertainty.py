@@ -8,6 +8,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form as theory
+from mtpsim.report.document import from_json
 from mtpsim.report.figures.gallery import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
@@ -148,10 +149,11 @@ def test_draws_do_not_depend_on_workers_or_other_inputs(point):
 
 
 def test_sentences_and_figure(point):
-    assert uncertain_sentence(point["uncertainty"]).startswith("With inputs as uncertain as stated")
-    assert "one alone: verify" in worth_sentence(point["uncertainty"])
-    assert "Over 6 scenarios depth" in robust_sentence(point["robust"])
-    result = {"points": [point], "experiment": {"title": ""}}
+    result = from_json({"points": [point]})
+    (typed,) = result.points
+    assert uncertain_sentence(typed.uncertainty).startswith("With inputs as uncertain as stated")
+    assert "one alone: verify" in worth_sentence(typed.uncertainty)
+    assert "Over 6 scenarios depth" in robust_sentence(typed.robust)
     assert "loses least" in uncertainty_figure(result).texts[0].get_text()
 
 

@@ -70,7 +70,7 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
         "marginal": marginal_figure(result),
         "accepted": accepted_figure(result),
     }
-    if all("trial" in point for point in result["points"]):
+    if all(point.trial for point in result.points):
         found["theory"] = theory_figure(result)
         found["dependence"] = dependence_figure(result)
     if all(point["depths"][0].get("request_speed") for point in result["points"]):
