@@ -30,7 +30,7 @@ from mtpsim.fit.step_times import (
     read_step_times,
 )
 from mtpsim.logs import Answers, read_logs
-from mtpsim.report.progress import progress
+from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
 SAMPLES, TIMES = ".samples.csv", ".times.csv"
@@ -151,15 +151,13 @@ def fit_command(options: FitOptions) -> int:
 
 
 def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
-    with progress(options.quiet) as watcher:
+    with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
             options.logs.answers,
             format=options.logs.format,
             skip_bad=options.logs.skip_bad,
-            on_progress=lambda label, share, entries: watcher.update(
-                label, share, entries, None, None
-            ),
+            on_progress=lambda label, share, entries: report(Progress(label, share, entries)),
         )
         if not log.count:
             message = "has step times but no rounds; give a request log too"
@@ -168,7 +166,7 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
             log,
             holdout=options.model.holdout,
             only=options.model.only,
-            on_progress=lambda label, share: watcher.update(label, share, log.count, None, None),
+            on_progress=lambda label, share: report(Progress(label, share, log.count)),
         )
 
 
