@@ -110,10 +110,11 @@ def _run_options(run: argparse.ArgumentParser) -> None:
         help="threads, processes or dask, and how many (default: threads, one a core)",
     )
     run.add_argument(
+        "--timeout",
         "--patience",
         type=float,
         metavar="S",
-        help="seconds without a block after which workers are taken to hang (default: 600)",
+        help="worker timeout in seconds (default: 600)",
     )
     run.add_argument("--part", metavar="I/N", default="1/1", help="one of N parts, to be merged")
 
@@ -318,21 +319,21 @@ def _check(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
     from mtpsim.common.errors import InputError
-    from mtpsim.engine.options import PATIENCE, ExecutorChoice, RunOptions
+    from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
 
     try:
         executor = ExecutorChoice.parse(options.executor)
     except ValueError as error:
         raise InputError.of(str(error), key="--executor") from None
-    patience = PATIENCE if options.patience is None else options.patience
-    if not patience > 0:
-        message = f"{patience:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--patience")
+    timeout = TIMEOUT if options.timeout is None else options.timeout
+    if not timeout > 0:
+        message = f"{timeout:g} is given; it must be a number of seconds above 0"
+        raise InputError.of(message, key="--timeout")
     experiment = _experiment(options)
     out = Path(options.out) if options.out else Path("runs", Path(options.file).stem)
     chosen = RunOptions(
         *(out, options.json, options.quiet, options.fresh, executor, ["mtpsim", *given]),
-        *(patience, _part(options.part, experiment.simulation.requests)),
+        *(timeout, _part(options.part, experiment.simulation.requests)),
     )
     from mtpsim.cli.run import run_command
 

@@ -110,12 +110,11 @@ class Exact:
         return np.divide(reach[1:], reach[:-1], out=np.zeros(len(reach) - 1), where=reach[:-1] > 0)
 
 
-def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
+def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
     """Exact expected totals of a request at one depth.
 
     Args:
-        chain (AcceptanceChain | Recording): The acceptance model; each request of a recording is
-            replayed once.
+        source (Source): The acceptance model; each request of a recording is replayed once.
         depth (int): Drafts per round, 0 to K.
         rounds (int): Rounds per request, or 0.
         tokens (int): Tokens per request, or 0. Tokens of the last round beyond the limit are
@@ -134,8 +133,11 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
         2.196642
 
     """
-    if isinstance(chain, Recording):
-        return _play_all(chain, depth, rounds, tokens)
+    if isinstance(source, Recording):
+        return _play_all(source, depth, rounds, tokens)
+    chain = source.hidden_chain
+    if chain is None:
+        raise TypeError(f"{type(source).__name__} is neither a chain nor a recording")
     law = round_law(chain, depth)
     if tokens:
         starts = starts_by_tokens(law, chain.start, tokens)

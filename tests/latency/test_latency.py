@@ -4,8 +4,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from mtpsim.acceptance import Independent
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import sample_rounds
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.latency import Latency
 from mtpsim.latency import quantile_table as tables
 from mtpsim.latency.quantile_table import (
