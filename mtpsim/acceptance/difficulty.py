@@ -47,7 +47,9 @@ class Difficulty(RatesModel):
     )
     sd: NonNegative = Field(description="standard deviation of the difficulty")
     length: Positive = Field(description="correlation length, in rounds or tokens")
-    scale: Literal["probit", "logit"] = Field("probit", description="unit of the difficulty")
+    scale: Literal["probit", "logit"] = Field(
+        "probit", description="link function: difficulty in probits or in logits"
+    )
     slowdown: Slowdown = Field(
         1.0, description="factor on the round time per standard deviation of difficulty"
     )

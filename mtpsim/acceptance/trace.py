@@ -1,5 +1,6 @@
 """``trace``: recorded requests, resampled with replacement."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -105,12 +106,12 @@ def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
     try:
         log = read_logs([path], Answers(depth=depth), keep=EVERY)
     except InputError as error:
-        told = "; ".join(map(str, error.problems))
-        raise ValueError(told.replace("say --depth K", "give `depth`")) from None
+        problems = [replace(p, key="depth") if p.key == "--depth" else p for p in error.problems]
+        raise ValueError("; ".join(map(str, problems))) from None
     if log.level != "rounds" or log.sequence is None:
-        (source,) = log.sources
+        (file,) = log.files
         raise ValueError(
-            f"{path} is a log of {source.format} that has {log.level}; a trace needs rounds one by "
-            "one (mtpsim fit makes a model of it)"
+            f"{path} is a {file.format} log of granularity {log.level}; a trace needs rounds in "
+            "order (mtpsim fit makes a model of it)"
         )
     return log.sequence

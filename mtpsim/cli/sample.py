@@ -11,16 +11,17 @@ from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import play_rounds
-from mtpsim.engine.simulate import compiled_latency
-from mtpsim.logs.files import written
-from mtpsim.logs.write import WRITERS, Told
+from mtpsim.engine.simulate import compile_plan, compiled_latency
+from mtpsim.logs.files import create_text
+from mtpsim.logs.write import WRITERS, LoggedRequest
 
 BLOCK = 256  # requests simulated at a time
 
 
-def sample_requests(experiment: Experiment, depths: list[int], count: int) -> Iterator[Told]:
+def sample_requests(
+    experiment: Experiment, depths: list[int], count: int
+) -> Iterator[LoggedRequest]:
     """Simulate requests of an experiment round by round: the same requests as in a run.
 
     Args:
@@ -29,7 +30,7 @@ def sample_requests(experiment: Experiment, depths: list[int], count: int) -> It
         count (int): Number of requests.
 
     Yields:
-        Told: Each request with its accepted drafts and round times.
+        LoggedRequest: Each request with its accepted drafts and round times.
 
     Raises:
         InputError: A distribution of the latency can't be tabulated.
@@ -54,7 +55,7 @@ def sample_requests(experiment: Experiment, depths: list[int], count: int) -> It
             live = accepted >= 0
             made = int((accepted[live] + 1).sum())
             tokens = min(made, simulation.tokens or made)
-            yield Told(accepted[live].tolist(), depth, times[live].tolist(), tokens)
+            yield LoggedRequest(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 
 def sample_command(
@@ -90,7 +91,7 @@ def sample_command(
         if out is None:
             write_while_read(text, sys.stdout)
         else:
-            with written(out) as file:
+            with create_text(out) as file:
                 file.writelines(text)
             print(f"wrote {counted(requests, 'request')} to {out}", file=sys.stderr)
     except ValueError as error:

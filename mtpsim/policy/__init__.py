@@ -1,4 +1,4 @@
-"""Policies: one file each, with its parameters and its rule."""
+"""Policies that choose the depth of each round: one file per policy."""
 
 from typing import Annotated, Any
 
@@ -23,29 +23,26 @@ from mtpsim.policy.specdecpp import SpecDecPP
 from mtpsim.policy.threshold import Threshold
 
 RULES: dict[str, type[PolicySpec]] = {
-    policy.rule_name(): policy
-    for policy in (
-        Fixed,
-        Off,
-        Schedule,
-        Heuristic,
-        Ema,
-        Goodput,
-        AdaptiveK,
-        Threshold,
-        SpecDecPP,
-        Controller,
-        Bandit,
-        Gate,
-        Oracle,
-        Filter,
-        Clairvoyant,
-    )
+    "fixed": Fixed,
+    "off": Off,
+    "schedule": Schedule,
+    "heuristic": Heuristic,
+    "ema": Ema,
+    "goodput": Goodput,
+    "adaptive_k": AdaptiveK,
+    "threshold": Threshold,
+    "specdecpp": SpecDecPP,
+    "controller": Controller,
+    "bandit": Bandit,
+    "gate": Gate,
+    "oracle": Oracle,
+    "filter": Filter,
+    "clairvoyant": Clairvoyant,
 }
 
 
 def _table(value: Any) -> Any:
-    """A bare name stands for the rule with its usual parameters."""
+    """A name without parameters stands for the rule with its defaults."""
     return {"rule": value} if isinstance(value, str) else value
 
 

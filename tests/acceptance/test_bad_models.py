@@ -83,13 +83,13 @@ def test_problems_of_traces(tmp_path):
     assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
         tmp_path, good + '\n{"accepted": [4], "drafted": [3]}'
     )
-    assert "t.jsonl: is of no known format: its JSON is cut off" in trace(
+    assert "t.jsonl: unknown log format: its JSON is truncated" in trace(
         tmp_path, '{"accepted": [1, 2'
     )
-    assert "\"accepted\" is not there, but 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
+    assert "\"accepted\" is missing; did you mean 'acepted'?" in trace(tmp_path, '{"acepted": [1]}')
     assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
     assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
-    assert "1 round is accepted but 2 are drafted" in trace(
+    assert "'drafted' has 2 entries for 1 round" in trace(
         tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
     )
     assert "rounds of 2 to 3 drafts are recorded" in trace(
@@ -98,9 +98,9 @@ def test_problems_of_traces(tmp_path):
     assert "acceptance.depth: 5 is given, but the file has 3 drafts per round" in trace(
         tmp_path, good, keys="depth = 5"
     )
-    assert "give `depth`" in trace(tmp_path, '{"accepted": [1]}', keys="")
-    assert "no entry has a round in it" in trace(tmp_path, "request,accepted\n", name="t.csv")
-    assert "no column 'accepted'; did you mean 'acepted'?" in trace(
+    assert "t.jsonl: depth: the log does not state" in trace(tmp_path, '{"accepted": [1]}', keys="")
+    assert "no entry has a round" in trace(tmp_path, "request,accepted\n", name="t.csv")
+    assert "column 'accepted' is missing; did you mean 'acepted'?" in trace(
         tmp_path, "request,acepted\na,1\n", name="t.csv"
     )
     assert "t.csv:3: 'x' is given for 'accepted'" in trace(

@@ -40,7 +40,7 @@ def test_a_log_of_one_request_with_one_draft(tmp_path, capsys):
     log.write_text("request,accepted,drafted\na,1,1\n")
     assert main(["fit", str(log), "-o", str(tmp_path / "f.toml")]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 request, 1 round of up to 1 draft, told by rounds" in told
+    assert "1 request, 1 round of up to 1 draft; granularity: per round" in told
 
 
 def test_one_time_too_few_and_requests_of_one_round(tmp_path, capsys):

@@ -47,7 +47,7 @@ def told(*overrides, text=TEXT):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_experiment_runs_with_so_many_requests(path, capsys):
     assert main(["check", str(path), "--set", "simulation.requests=500"]) == 0
-    assert "  500 requests a point" in capsys.readouterr().out
+    assert "  500 requests per point" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

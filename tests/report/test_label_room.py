@@ -113,7 +113,7 @@ def test_plans_name_their_depths_and_what_was_asked_for(pairs):
 def test_names_of_fitted_models_stand_where_the_log_is_not(log, side):
     def check(low, high):
         found = {"low": low, "high": high, "mean": (low + high) / 2, "log": log}
-        return SimpleNamespace(checks=[SimpleNamespace(name="spread of requests", **found)])
+        return SimpleNamespace(checks=[SimpleNamespace(kind="spread", **found)])
 
     models = {"regime2-token": check(0.25, 0.35), "beta": check(0.2, 0.3), "geometric": check(0, 0)}
     fitted = SimpleNamespace(log=SimpleNamespace(unit="request"), goodness=models)
