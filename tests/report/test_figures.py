@@ -196,9 +196,9 @@ class TestTheory:
             drawn = any(line == pytest.approx(errors) for line in lines)
             assert drawn or row.weighting == "every-position"  # here the same as round-pooled
         written = texts(figure)
-        for name in ("as the file states", "pooled A / D", "p1 alone", "mean of requests"):
+        for name in ("input rates", "pooled A / D", "p1 at every position", "request mean"):
             assert name in written
-        assert "every position" not in written
+        assert ", every position" not in written
         assert "holds at every depth" in written
         assert "within 0.5 %" in written
 
