@@ -322,7 +322,7 @@ def _deliver(
 def _report(fitted: Fitted, found: JsonDict, out: Path) -> list[Path]:
     """Write the report and the pictures beside the experiment."""
     from mtpsim.report.figures.fit import fit_page, times_figure
-    from mtpsim.report.figures.save import save
+    from mtpsim.report.figures.style import save
 
     report, page = out.with_suffix(".json"), out.with_suffix(".png")
     report.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

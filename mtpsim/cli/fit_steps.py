@@ -25,7 +25,7 @@ def described(fits: list[Fit]) -> str:
 
 def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
     """The measured steps over the fitted model, each at its own context."""
-    from mtpsim.report.figures.save import save
+    from mtpsim.report.figures.style import save
     from mtpsim.report.figures.step_times import fit_figure
 
     depths = sorted({int(depth) for depth in steps.depth})

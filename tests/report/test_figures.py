@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
+from mtpsim.report.figures.round_time import density
 
 from mtpsim.report.figures import style
 from mtpsim.report.figures.gallery import (
@@ -18,7 +19,6 @@ from mtpsim.report.figures.gallery import (
     speedup_figure,
     theory_figure,
 )
-from mtpsim.report.figures.round_time import density
 from tests.support.figure_texts import texts
 from tests.support.report_example import (
     EXAMPLES,

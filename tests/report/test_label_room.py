@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from mtpsim.report.figures.sweep_axes import Along
 
 import mtpsim
 from mtpsim.benchmark.power import Design, Planned, Question
@@ -16,7 +17,6 @@ from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.power import plan_figure
 from mtpsim.report.figures.style import LINES, Frame, fit, width_of
-from mtpsim.report.figures.sweep_axes import Along
 from tests.support.label_room import collisions
 from tests.support.policy_experiment import FILE as POLICIES
 from tests.support.report_example import EXAMPLES, example_round_times

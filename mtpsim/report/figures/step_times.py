@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.figures.style import GREY, LINES, MARKER, Frame, label_ends
+from mtpsim.report.figures.style import GREY, LINES, MARKER, Frame, by_last_value
 
 
 def fit_figure(
@@ -24,21 +24,22 @@ def fit_figure(
         fitted: the same of the model, at every step's batch.
 
     """
-    frame = Frame(heading, "dots: measured verify times; lines: the fitted cost model", right=0.95)
+    frame = Frame(heading, "dots: measured verify times; lines: the fitted cost model")
     axes, order = frame.axes[0], np.argsort(batch)
-    labels = []
+    drawn = []
     for depth, times in measured.items():
         color = LINES[(depth - 1) % len(LINES)] if depth else GREY
         axes.plot(batch, times, "o", color=color, markersize=MARKER * 0.8)
-        axes.plot(batch[order], fitted[depth][order], color=color, linewidth=1.4)
         name = f"depth {depth}" if depth else "plain step"
-        labels.append((float(fitted[depth][order][-1]), name, color))
+        drawn += axes.plot(
+            batch[order], fitted[depth][order], color=color, linewidth=1.4, label=name
+        )
     if batch.min() < batch.max():
         axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(batch)), nbins=10))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(0, None)
-    label_ends(axes, labels)
     frame.name_axes("requests that decode together (batch)", "time of a pass, ms")
+    frame.legend(by_last_value(drawn))
     return frame.figure
