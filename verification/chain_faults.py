@@ -1,4 +1,4 @@
-"""Faults of a chain, for the kernel to play where the right one is solved."""
+"""Faulty chains: the kernel plays them while the correct chain is solved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from verification.chains import Case
 
 
 def wrong_rates(share: float) -> Callable[[int, Case], Case]:
-    """Every accept rate too low by a share."""
+    """Every acceptance rate is too low by a share."""
 
     def make(seed: int, case: Case) -> Case:
         return replace(case, chain=replace(case.chain, accept=case.chain.accept * (1 - share)))
@@ -21,7 +21,7 @@ def wrong_rates(share: float) -> Callable[[int, Case], Case]:
 
 
 def one_wrong_rate(seed: int, case: Case) -> Case:
-    """In one chain alone, one rate of one state is off by two percentage points."""
+    """In a single chain, one rate of one state is off by two percentage points."""
     if seed != 5:
         return case
     accept = case.chain.accept.copy()
@@ -31,7 +31,7 @@ def one_wrong_rate(seed: int, case: Case) -> Case:
 
 
 def wrong_chain(change: Callable[[AcceptanceChain], AcceptanceChain | None]):  # type: ignore[no-untyped-def]
-    """A fault of the chain; cases that it does not concern are left out."""
+    """A fault of the chain; cases to which it does not apply are skipped."""
 
     def make(seed: int, case: Case) -> Case | None:
         chain = change(case.chain)
@@ -51,8 +51,8 @@ def _late_slowdown(chain: AcceptanceChain) -> AcceptanceChain | None:
     return replace(chain, slowdown=np.roll(chain.slowdown, 1))
 
 
-def _fickle(chain: AcceptanceChain) -> AcceptanceChain | None:
-    """Rounds no longer depend on each other, though each is what it was in the long run."""
+def _independent(chain: AcceptanceChain) -> AcceptanceChain | None:
+    """Rounds are independent of each other, each with the same start distribution."""
     if chain.states == 1:
         return None
     return replace(chain, step=np.broadcast_to(chain.start, chain.step.shape).copy())
@@ -69,11 +69,11 @@ def _one_token_more(seed: int, case: Case) -> Case | None:
 
 
 FAULTS: dict[str, Callable[[int, Case], Case | None]] = {
-    "all rates .2 % too low": wrong_rates(0.002),
-    "one rate of one chain off by .02": one_wrong_rate,
+    "all rates 0.2 % too low": wrong_rates(0.002),
+    "one rate of one chain off by 0.02": one_wrong_rate,
     "outcomes swapped": wrong_chain(_swapped),
     "slowdown of another state": wrong_chain(_late_slowdown),
-    "state forgotten from tick to tick": wrong_chain(_fickle),
+    "state redrawn at every tick": wrong_chain(_independent),
     "the other clock": wrong_chain(_other_clock),
-    "a token more": _one_token_more,
+    "one token more": _one_token_more,
 }

@@ -1,4 +1,4 @@
-"""What every part of the verification gives: checks, one a line of the table."""
+"""A check, which every suite yields, and tables of the pages."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One statement that was tried.
+    """One statement that was tested.
 
     Attributes:
         name: short, unique within its suite.
         statement: what is claimed.
         result: what was found, in numbers.
-        ok: the claim held; of a negative control: the fault was found.
-        false_alarm: chance that right code fails the check; 0 where nothing is random or all
-            seeds are fixed against a printed answer; None where its script does not say.
-        control: a fault that was put in on purpose.
-        seconds: wall time.
+        ok: the claim holds; for a negative control: the fault was found.
+        false_alarm: probability that correct code fails the check on another seed; 0 where nothing
+            is random.
+        control: whether this is a deliberate fault that must be found.
+        seconds: wall time, s.
 
     """
 
@@ -27,31 +27,39 @@ class Check:
     statement: str
     result: str
     ok: bool
-    false_alarm: float | None = 0.0
+    false_alarm: float = 0.0
     control: bool = False
     seconds: float = 0.0
 
 
-def overall(rates: Iterable[float | None]) -> float:
-    """Chance of at least one false alarm among independent checks (a bound, if they are not)."""
-    return 1 - math.prod(1 - rate for rate in rates if rate)
+def verdict(check: Check) -> str:
+    """One word for the last column of a table."""
+    return ("found" if check.control else "holds") if check.ok else "FAILS"
 
 
-def rate_in_words(rate: float | None) -> str:
+def overall(rates: Iterable[float]) -> float:
+    """Probability of at least one false alarm among independent checks (else an upper bound)."""
+    return 1 - math.prod(1 - rate for rate in rates)
+
+
+def rate_text(rate: float) -> str:
     """``1 in 2,000``."""
-    if rate is None:
-        return "not stated"
-    return "none" if rate == 0 else f"1 in {round(1 / rate, -int(math.log10(1 / rate)) + 1):,.0f}"
+    return f"1 in {round(1 / rate, -int(math.log10(1 / rate)) + 1):,.0f}" if rate else "none"
+
+
+def coverage_slack(level: float, runs: int, allowance: float = 0.0) -> float:
+    """Distance from nominal coverage that is an alarm: 4 binomial standard errors and more."""
+    return 4 * math.sqrt(level * (1 - level) / runs) + allowance
 
 
 class Table:
-    """Rows under a head, for a page."""
+    """A Markdown table."""
 
     def __init__(self, *head: str) -> None:
         self.head, self.rows = head, list[tuple[str, ...]]()
 
     def add(self, *cells: str) -> None:
-        """One row more."""
+        """Append a row."""
         self.rows.append(cells)
 
     def markdown(self) -> str:

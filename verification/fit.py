@@ -1,22 +1,18 @@
-"""Do intervals of fitted models hold the truth as often as they say?
+"""Coverage of the intervals of fitted models.
 
-    python verification/fit.py            # about ten minutes; writes verification/fit.md
-    python verification/fit.py --smoke    # seconds, for CI
+Each cell samples many logs of a known chain, fits its model to each, and counts how often 95 %
+intervals cover the truth: of every fitted parameter, and of the accept length predicted at depth 1.
+The negative control treats rounds as independent (binomial intervals of the rates by position): it
+must fail where rounds are correlated.
 
-Each cell makes many logs of a known chain, fits its model to each, and counts how often 95 %
-intervals hold the truth: of every fitted number, and of the accept length that the model foretells
-at depth 1. The negative control takes rounds for independent (binomial intervals of the rates by
-position): where rounds depend on each other it must fail.
-
-A cell is an alarm when its coverage, averaged over the numbers, is further from 95 % than 4
-standard errors (taken as if the numbers of a log were one) plus an allowance of 0.02 for the size
-of the logs: a right cell alarms about once in 15,000. A control that does not fail is one too.
+A cell is an alarm when its coverage, averaged over the parameters, differs from 95 % by more than
+4 standard errors (as if the parameters of a log were one) plus an allowance of 0.02 for the size of
+the logs: the false alarm rate is about 1 in 15,000 per cell. A control that passes is an alarm too.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,19 +27,20 @@ from mtpsim.fit.likelihood import Sequence, counts_of
 from mtpsim.fit.mle import draws, maximise, spread
 from mtpsim.fit.replicas import replica
 from mtpsim.logs import Rounds
+from verification.check import Check, Table, coverage_slack
 
 ROUNDS, DRAWS, TAILS = 60, 400, [0.025, 0.975]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A chain, the requests of a log, and the drafts of its rounds in turn."""
+    """A chain, requests per log, drafts of its rounds in turn, and whether rounds correlate."""
 
     name: str
     keys: dict[str, Any]
     requests: int
     drafted: tuple[int, ...] = (3,)
-    depends: bool = True
+    correlated: bool = True
 
 
 INDEPENDENT = {"model": "independent", "rates": [0.8, 0.7, 0.75]}
@@ -53,8 +50,8 @@ DRIFT = {"model": "difficulty", "rates": [0.8, 0.7, 0.65], "sd": 0.8, "length": 
 BY_ROUND = {**REGIME, "clock": "round", "sojourn": [20.0, 12.0]}
 BY_TOKEN = {**REGIME, "clock": "token", "sojourn": [60.0, 30.0]}
 CASES = [
-    Case("independent", INDEPENDENT, 30, depends=False),
-    Case("independent", INDEPENDENT, 30, (1, 3, 2), depends=False),
+    Case("independent", INDEPENDENT, 30, correlated=False),
+    Case("independent", INDEPENDENT, 30, (1, 3, 2), correlated=False),
     Case("beta-position", BETA, 60),
     Case("beta-position", BETA, 300),
     Case("regime2-round", BY_ROUND, 60),
@@ -78,8 +75,8 @@ def log_of(case: Case, seed: int) -> Rounds:
     return replica(chain, shape, np.random.default_rng(seed))
 
 
-def held(job: tuple[int, int]) -> tuple[list[bool], bool, list[bool]]:
-    """Whether intervals of a log hold: fitted numbers, the foretold accept length, the control."""
+def covered(job: tuple[int, int]) -> tuple[list[bool], bool, list[bool]]:
+    """Whether intervals of a log cover: parameters, predicted accept length, the control."""
     case, seed = CASES[job[0]], job[1]
     log = log_of(case, seed)
     counts = counts_of(log, 3)
@@ -87,15 +84,13 @@ def held(job: tuple[int, int]) -> tuple[list[bool], bool, list[bool]]:
     candidate = next(c for c in candidates(3) if c.name == case.name)
     evidence = Sequence(log, 3)
     found = maximise(candidate, evidence, candidate.starts(hit / reached))
-    drawn = [
-        candidate.keys(numbers) for numbers in draws(found, spread(found, evidence), DRAWS, seed)
-    ]
-    numbers = []
+    drawn = [candidate.keys(draw) for draw in draws(found, spread(found, evidence), DRAWS, seed)]
+    parameters = []
     for key in candidate.keys_that_vary():
         low, high = np.quantile([np.ravel(keys[key]) for keys in drawn], TAILS, axis=0)
         truth = np.ravel(case.keys[key])
-        numbers += ((low <= truth) & (truth <= high)).tolist()
-    return numbers, _length_held(case, drawn), _control_held(case, reached, hit)
+        parameters += ((low <= truth) & (truth <= high)).tolist()
+    return parameters, _length_covered(case, drawn), _control_covered(case, reached, hit)
 
 
 def _length(keys: dict[str, Any]) -> float:
@@ -103,12 +98,12 @@ def _length(keys: dict[str, Any]) -> float:
     return solve(chain, 1, rounds=ROUNDS).accept_length
 
 
-def _length_held(case: Case, drawn: list[dict[str, Any]]) -> bool:
+def _length_covered(case: Case, drawn: list[dict[str, Any]]) -> bool:
     low, high = np.quantile([_length(keys) for keys in drawn[:100]], TAILS)
     return bool(low <= _length(case.keys) <= high)
 
 
-def _control_held(case: Case, reached: np.ndarray, hit: np.ndarray) -> list[bool]:
+def _control_covered(case: Case, reached: np.ndarray, hit: np.ndarray) -> list[bool]:
     """Binomial intervals of the rates by position."""
     chain = MODELS[case.keys["model"]].model_validate(case.keys).chain()
     truth = solve(chain, 3, rounds=ROUNDS).conditional
@@ -117,41 +112,39 @@ def _control_held(case: Case, reached: np.ndarray, hit: np.ndarray) -> list[bool
     return (abs(rates - truth) <= half).tolist()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke", action="store_true")
-    repeats = 12 if parser.parse_args().smoke else 200
-    rows, alarms = [], 0
+def checks(smoke: bool) -> Iterator[Check]:
+    """Every case, or two of them; the full run writes fit.md."""
+    logs, alarms = (12 if smoke else 200), []
+    drafts = ("model", "requests", "drafts per round")
+    lengths = ("accept length at depth 1", "rates, rounds as independent")
+    table = Table(*drafts, "all parameters", "worst parameter", *lengths, "")
     with ProcessPoolExecutor() as pool:
-        for number, case in enumerate(CASES):
-            if repeats < 100 and number not in (1, 4):
-                continue
-            results = list(pool.map(held, [(number, seed) for seed in range(repeats)], chunksize=4))
-            numbers, length, control = (
+        for number in (1, 4) if smoke else range(len(CASES)):
+            case = CASES[number]
+            results = list(pool.map(covered, [(number, seed) for seed in range(logs)], chunksize=4))
+            parameters, length, control = (
                 np.array(part, float) for part in zip(*results, strict=True)
             )
-            uneven = case.depends and len(case.drafted) > 1  # the control's truth is another
-            off = abs(numbers.mean() - 0.95) > 4 * np.sqrt(0.95 * 0.05 / repeats) + 0.02
-            weak = case.depends and not uneven and control.mean() > 0.9 and repeats >= 100
-            alarms += bool(off or weak)
-            drafts = ", ".join(map(str, case.drafted))
-            shown = "-" if uneven else f"{control.mean():.3f}"
-            rows.append(
-                f"| {case.name} | {case.requests} | {drafts} | {numbers.mean():.3f} | "
-                f"{numbers.mean(0).min():.3f} | {length.mean():.3f} | "
-                f"{shown} | {'ALARM' if off or weak else 'ok'} |"
-            )
-            print(rows[-1], flush=True)
-    if repeats >= 100:
-        head = (
-            "# Coverage of fitted models\n\nMade by `python verification/fit.py`: "
-            f"{repeats} logs a row of {ROUNDS} rounds a request, nominal 95 %.\n\n"
-            "| model | requests | drafts a round | all numbers | worst number | accept length at "
-            "depth 1 | rates, rounds taken for independent | |\n|---|---|---|---|---|---|---|---|\n"
-        )
-        Path("verification/fit.md").write_text(head + "\n".join(rows) + "\n")
-    return int(alarms > 0)
+            uneven = case.correlated and len(case.drafted) > 1  # the control's truth differs
+            off = abs(parameters.mean() - 0.95) > coverage_slack(0.95, logs, 0.02)
+            weak = case.correlated and not uneven and control.mean() > 0.9 and not smoke
+            if off or weak:
+                alarms.append(f"{case.name}: {parameters.mean():.3f}, control {control.mean():.3f}")
+            shares = [parameters.mean(), parameters.mean(0).min(), length.mean(), control.mean()]
+            cells = [f"{share:.3f}" for share in shares]
+            cells[3] = "-" if uneven else cells[3]
+            drafted = ", ".join(map(str, case.drafted))
+            word = "ALARM" if off or weak else "ok"
+            table.add(case.name, str(case.requests), drafted, *cells, word)
+    result = "; ".join(alarms) or f"{len(table.rows)} rows without an alarm"
+    statement = "95% intervals of fitted models have nominal coverage"
+    yield Check("fit", statement, result, not alarms, 7e-4)
+    if not smoke:
+        text = f"""# Coverage of fitted models
 
+{logs} logs per row, {ROUNDS} rounds per request, nominal 95 %. `python verification/run.py fit`
+writes this page.
 
-if __name__ == "__main__":
-    sys.exit(main())
+{table.markdown()}
+"""
+        Path(__file__).with_name("fit.md").write_text(text)

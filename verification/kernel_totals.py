@@ -1,4 +1,4 @@
-"""Totals of requests by the kernel against the chain solved by linear algebra."""
+"""Totals of requests simulated by the kernel, compared with the exact solution of the chain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mtpsim.exact.chain_solver import count_moments, solve
 from verification.chains import Case, Floats, random_case
 from verification.scores import Scores, score
 
-REQUESTS, EVENTS = 10_000, 2_000  # by the kernel; least expected events and non-events
-KINDS = ("any", "tokens", "time", "rounds", "accepted", "spread")
+REQUESTS, EVENTS = 10_000, 2_000  # by the kernel; minimum expected events and non-events
+KINDS = ("any", "tokens", "time", "rounds", "accepted", "variance")
 
 
 def columns(case: Case, depth: int, rows: Floats, layout) -> dict[str, Floats]:  # type: ignore[no-untyped-def]
@@ -28,7 +28,7 @@ def columns(case: Case, depth: int, rows: Floats, layout) -> dict[str, Floats]: 
 
 
 def truth(case: Case, depth: int) -> dict[str, Floats]:
-    """The same, exact means."""
+    """Exact means of :func:`columns`, by kind, ``[c]``."""
     solved = solve(case.chain, depth, **case.horizon)
     reached = np.cumsum(solved.accepted[::-1])[::-1][1:] * solved.rounds
     return {
@@ -40,17 +40,17 @@ def truth(case: Case, depth: int) -> dict[str, Floats]:
 
 
 def events(exact: dict[str, Floats], kind: str) -> Floats:
-    """Expected rounds of a request in which a number goes one way, or the other if that is rarer.
+    """Expected rounds per request in which a count goes one way, or the other if that is rarer.
 
-    Of tokens, times and rounds: over all positions together, since accepts make their spread.
+    For tokens, times and rounds: the sum over positions, since acceptance causes their variance.
     """
     rounds, reached = exact["rounds"][0], exact["accepted"]
     rarer = np.minimum(reached, rounds - reached)
     return rarer if kind == "accepted" else rarer.sum(keepdims=True)
 
 
-def spread(case: Case, accepted: Floats) -> list[float]:
-    """z of the variance over requests of the accepted drafts, which knows how rounds depend."""
+def variance_score(case: Case, accepted: Floats) -> list[float]:
+    """z-score of the variance of accepted drafts over requests, which depends on correlation."""
     depth = accepted.shape[1]
     total = accepted.sum(1)
     exact = count_moments(case.chain, depth, case.rounds).covariance.sum()
@@ -60,42 +60,44 @@ def spread(case: Case, accepted: Floats) -> list[float]:
 
 
 def fixed(case: Case, depth: int, kind: str) -> bool:
-    """Whether a number is the same for all requests by its very meaning."""
+    """Whether a number is the same for all requests by definition."""
     if kind == ("rounds" if case.rounds else "tokens"):
         return True
     return depth == 0 and kind in ("tokens", "rounds")
 
 
 def by_kernel(case: Case, played: Case, seed: int, scores: Scores) -> None:
-    """Score a chain: ``played`` by the kernel against ``case`` solved exactly."""
+    """Score a chain: ``played`` by the kernel, ``case`` solved exactly."""
     plan = played.plan(seed)
     rows, rng = simulate_requests(plan, 0, REQUESTS), np.random.default_rng([7, seed])
     kinds: dict[str, list[float]] = {kind: [] for kind in KINDS[1:]}
     for depth in range(case.chain.depth + 1):
         exact = truth(case, depth)
         for kind, totals in columns(case, depth, rows, plan.layout).items():
-            z, sure = score(totals, exact[kind])
+            z, constant = score(totals, exact[kind])
             expected = REQUESTS * events(exact, kind)
-            # At depth 0 nothing is accepted, and times vary by noise and slowdown alone.
+            # At depth 0 nothing is accepted, and times vary with noise and slowdown only.
             use = (expected >= EVENTS) | (depth == 0)
-            # What never happens; and what always does, where the number of rounds is fixed.
+            # What never happens, and what always happens if the number of rounds is fixed.
             certain = (exact[kind] <= 1e-9) | (expected <= 1e-6) & (case.rounds > 0)
-            must_equal = (sure & use) | fixed(case, depth, kind) | certain & (kind == "accepted")
+            must_equal = (
+                (constant & use) | fixed(case, depth, kind) | certain & (kind == "accepted")
+            )
             off = np.abs(totals.mean(0) - exact[kind]) > 1e-9 * np.maximum(exact[kind], 1)
             scores.unequal += int((off & must_equal).sum())
-            scores.sure += int((sure | must_equal).sum())
-            scores.rare += int((~use & ~sure & ~must_equal).sum())
-            kinds[kind] += z[use & ~sure].tolist()
+            scores.constant += int((constant | must_equal).sum())
+            scores.rare += int((~use & ~constant & ~must_equal).sum())
+            kinds[kind] += z[use & ~constant].tolist()
     if case.rounds > 1 and REQUESTS * events(exact, "tokens")[0] >= EVENTS:
         last = columns(case, case.chain.depth, rows, plan.layout)["accepted"]
-        kinds["spread"] += spread(case, last)
+        kinds["variance"] += variance_score(case, last)
     scores.add(kinds, rng)
 
 
 def kernel_against_exact(
     cases: int, faulty: Callable[[int, Case], Case | None] | None = None
 ) -> Scores:
-    """Score ``cases`` chains; ``faulty`` makes the chain that the kernel is given instead."""
+    """Score ``cases`` chains; ``faulty`` makes the chain that the kernel plays instead."""
     scores = Scores()
     for seed in range(cases):
         case = random_case(seed)

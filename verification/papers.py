@@ -1,23 +1,23 @@
-"""What papers printed, and the article that this software began with."""
+"""Numbers published in papers, and in the article that motivated this software."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mtpsim.exact.chain_solver import solve, speedups
-from verification.facts import Fact, experiment, near, rounded, shipped, simulated
-from verification.printed import TABLE_1, TABLE_4
+from verification.published_fact import Fact, experiment, near, rounded, shipped, simulated
+from verification.published_values import TABLE_1, TABLE_4
 
 
 def founding_case(smoke: bool) -> Iterator[Fact]:
-    """Rates .80 .74 .67; verify 90 104 117; draft 8 14 22; target 76 ms."""
+    """Rates 0.80 0.74 0.67; verify 90 104 117 ms; draft 8 14 22 ms; target 76 ms."""
     (point,) = shipped("article", 3_000 if smoke else 50_000)
-    printed = {
+    published = {
         "accept_length": ([1.8, 2.392, 2.78864], 5e-6),
         "speedup": ([1.395918, 1.540610, 1.524724], 5e-7),
         "marginal": ([1.3959, 1.1037, 0.9897], 5e-5),
     }
-    for quantity, (values, half_unit) in printed.items():
+    for quantity, (values, half_unit) in published.items():
         for depth, value in enumerate(values, 1):
             found = point["depths"][depth][quantity]
             name = f"{quantity.replace('_', ' ')}, depth {depth}"
@@ -26,8 +26,8 @@ def founding_case(smoke: bool) -> Iterator[Fact]:
                 yield rounded(f"{name}, exact", value, found["exact"], half_unit)
             yield near(f"{name}, simulated", value, found, half_unit)
     yield rounded("break-even p3", 0.7191, point["depths"][3]["break_even_rate"], 5e-5)
-    yield rounded("best depth", 2, point["advice"]["depth"], 0, why="a whole number")
-    told = "the article rounds on the way: 181.6 / 118 is 1.539 by its own numbers"
+    yield rounded("best depth", 2, point["advice"]["depth"], 0, why="an integer")
+    off = "the article rounds intermediate results: 181.6 / 118 is 1.539 with its own numbers"
     for name, value, quantity, depth in (
         ("speedup, depth 1", 1.39, "speedup", 1),
         ("speedup, depth 2", 1.55, "speedup", 2),
@@ -35,26 +35,24 @@ def founding_case(smoke: bool) -> Iterator[Fact]:
         ("marginal, depth 2", 1.11, "marginal", 2),
         ("marginal, depth 3", 0.99, "marginal", 3),
     ):
-        ours, fine = point["depths"][depth][quantity]["theory"], value == 0.99
-        why = "rounding" if fine else told
-        yield rounded(
-            f"as the article prints it: {name}", value, ours, 0.005, why=why, differs=not fine
-        )
+        ours, same = point["depths"][depth][quantity]["theory"], value == 0.99
+        why = "rounding" if same else off
+        yield rounded(f"as printed: {name}", value, ours, 0.005, why=why, differs=not same)
 
 
 def geometric(alpha: float, gamma: int, cost: float) -> tuple[float, float]:
-    """Exact accept length and speedup of one rate, a draft of so many target steps a token."""
-    asked = experiment(
+    """Exact accept length and speedup for one rate; ``cost``: of a draft, in target steps."""
+    given = experiment(
         {"model": "independent", "rate": alpha, "depth": gamma},
         {"target": 1, "verify": 1, "draft": {"base": 0, "per_token": cost}},
     )
-    chain = asked.acceptance.chain()
-    times = asked.latency.compile(gamma).round_time
+    chain = given.acceptance.chain()
+    times = given.latency.compile(gamma).round_time
     return solve(chain, gamma).accept_length, float(speedups(chain, times)[-1])
 
 
 def leviathan_1(smoke: bool) -> Iterator[Fact]:
-    """Leviathan et al. 2023, table 1: operations and speedup where drafts cost nothing."""
+    """Leviathan et al. 2023, table 1: operations and speedup with drafts of no cost."""
     for alpha, gamma, operations, speedup in TABLE_1:
         length, fast = geometric(alpha, gamma, 0.0)
         name = f"rate {alpha}, {gamma} drafts"
@@ -69,14 +67,13 @@ def leviathan_1(smoke: bool) -> Iterator[Fact]:
 
 
 def leviathan_4(smoke: bool) -> Iterator[Fact]:
-    """Leviathan et al. 2023, table 4: expected speedups of measured rates and costs."""
+    """Leviathan et al. 2023, table 4: expected speedups for measured rates and costs."""
     for alpha, gamma, cost, speedup in TABLE_4:
         mid = geometric(alpha, gamma, cost)[1]
         low = geometric(alpha - 0.005, gamma, cost + 0.005)[1]
         high = geometric(alpha + 0.005, gamma, cost - 0.005)[1]
-        open_ = max(high - mid, mid - low)
-        why = f"rounding .05, and of rate and cost [{low:.2f}, {high:.2f}]"
-        plain = abs(mid - speedup) <= 0.05
-        why += "" if plain else "; not within its own rounding alone"
+        inputs = max(high - mid, mid - low)
+        why = f"rounding 0.05, and of rate and cost [{low:.2f}, {high:.2f}]"
+        why += "" if abs(mid - speedup) <= 0.05 else "; not within its own rounding alone"
         name = f"rate {alpha}, {gamma} drafts at {cost}"
-        yield rounded(name, speedup, mid, 0.05 + open_, why=why)
+        yield rounded(name, speedup, mid, 0.05 + inputs, why=why)

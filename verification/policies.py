@@ -1,4 +1,4 @@
-"""Policies as the kernels play them: against the dynamic program, and against a slow twin."""
+"""Policies played by the kernels, compared with the dynamic program and with a slow twin."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.policy_player import compile_policies
 from mtpsim.engine.simulate import play_policies
-from tests.support import policy_twin as adapting
+from tests.support import policy_twin
 from verification.chains import Case, random_case
 from verification.check import Check
 from verification.kernel_totals import REQUESTS
-from verification.scores import SLOW, Scores, as_normal, score, told
+from verification.scores import SLOW, Scores, as_normal, score, score_checks
 
-LONG = 500  # rounds or tokens of a request that the oracle's table is made for
+LONG = 500  # rounds or tokens of a request for which the oracle's table is optimal
 RULES = [
     {"rule": "heuristic", "least": 0},
     {"rule": "goodput", "warm_up": 3, "probe": 4, "keep": 0.9},
@@ -30,7 +30,7 @@ RULES = [
 
 
 def random_engine(rng: np.random.Generator) -> dict[str, object]:
-    """What changing the depth costs."""
+    """Random costs of changing the depth."""
     if rng.random() < 0.4:
         return {}
     return {
@@ -40,21 +40,21 @@ def random_engine(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-def contested(case: Case, policies: list[object], engine: dict[str, object], seed: int):  # type: ignore[no-untyped-def]
-    """A plan with policies."""
+def plan_with(case: Case, policies: list[object], engine: dict[str, object], seed: int):  # type: ignore[no-untyped-def]
+    """A kernel plan with policies."""
     adaptive = Adaptive.model_validate({"policies": policies, **engine})
     policy_set = compile_policies(adaptive, case.chain, case.latency, batch=None, **case.horizon)
     return compile_plan(case.chain, case.latency, seed=seed, policy_set=policy_set, **case.horizon)
 
 
 def beaten_by(case: Case) -> tuple[int, int]:
-    """Choices of depth by state that are faster than the oracle, and all that there are.
+    """Number of depth-by-state tables that are faster than the oracle's, and number of tables.
 
-    Over long requests: the oracle's table is made for rounds far from the end, and over a few
-    rounds another one may be better (by up to 2 % in requests of 10 tokens).
+    Over long requests: the oracle's table is optimal far from the end of a request; over a few
+    rounds another may be better (by up to 2 % in requests of 10 tokens).
     """
     case = replace(case, rounds=case.rounds and LONG, tokens=case.tokens and LONG)
-    optimal = contested(case, ["oracle"], {}, 1).policy_set.optimal
+    optimal = plan_with(case, ["oracle"], {}, 1).policy_set.optimal
     best, arms = optimal.pace(optimal.oracle), case.chain.depth + 1
     choices = list(np.ndindex(*[arms] * case.chain.states))
     paces = [optimal.pace(np.array([choice])) for choice in choices]
@@ -62,53 +62,56 @@ def beaten_by(case: Case) -> tuple[int, int]:
 
 
 def policies_as_solved(cases: int) -> Iterator[Check]:
-    """Bounds played by the kernel against the dynamic program that they come from."""
+    """Bounds played by the kernel, compared with the dynamic program that defines them."""
     scores, beaten, tried = Scores(), 0, 0
     for seed in range(cases):
         case = random_case(30_000 + seed, 3, 3, noisy=False)
         rng = np.random.default_rng([9, seed])
         steered = len(case.chain.step) == 2
         bounds: list[object] = ["oracle"] if steered else ["oracle", "clairvoyant"]
-        plan = contested(case, bounds, random_engine(rng), seed)
+        plan = plan_with(case, bounds, random_engine(rng), seed)
         optimal = plan.policy_set.optimal
         totals, _ = play_policies(plan, 0, REQUESTS)
         zs: dict[str, list[float]] = {}
         for name, rows in zip(bounds, totals, strict=True):
             clairvoyant = name == "clairvoyant"
             solved = optimal.totals(optimal.cap if clairvoyant else optimal.oracle, clairvoyant)
-            z, sure = score(rows[:, :2], np.array([solved.tokens, solved.time]))
+            z, constant = score(rows[:, :2], np.array([solved.tokens, solved.time]))
             off = np.abs(rows[:, :2].mean(0) / [solved.tokens, solved.time] - 1) > 1e-9
-            scores.unequal += int((off & sure).sum())
-            scores.sure += int(sure.sum())
-            zs[str(name)] = z[~sure].tolist()
+            scores.unequal += int((off & constant).sum())
+            scores.constant += int(constant.sum())
+            zs[str(name)] = z[~constant].tolist()
         scores.add(zs, rng)
         if len(optimal._costs) == 1:
             lost, choices = beaten_by(case)
             beaten, tried = beaten + lost, tried + choices
-    yield from told(scores, "policies = dynamic program", "oracle and clairvoyant as solved")
-    statement = (
-        f"no choice of depth by state is faster than the oracle, over {LONG} rounds or tokens"
+    yield from score_checks(
+        scores, "policies = dynamic program", "oracle and clairvoyant, simulated and solved"
     )
+    statement = f"no depth-by-state table is faster than the oracle, over {LONG} rounds or tokens"
     yield Check("oracle is the best", statement, f"{beaten} of {tried:,} are", beaten == 0)
 
 
 def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Check]:
-    """Rules played by the kernels against the slow twin of texts and policies."""
+    """Rules played by the kernels, compared with the slow twin of texts and policies."""
     scores = Scores()
     for seed in range(cases):
         case = random_case(40_000 + seed, 4, 4, 1, noisy=False)
         rng = np.random.default_rng([10, seed])
         options = random_engine(rng)
         rule = rules[int(rng.integers(len(rules)))]
-        plan = contested(case, [rule], options, seed)
+        plan = plan_with(case, [rule], options, seed)
         totals, _ = play_policies(plan, 0, REQUESTS // 2)
         arrays, player = plan.policy_set.engine, plan.policy_set.players[0]
-        engine = adapting.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
-        limit = {"rounds": case.rounds} if case.rounds else {"tokens": case.tokens}
+        engine = policy_twin.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
         setting = plan.policy_set.setting
-        slow = adapting.simulate(rng, case.chain, player.spec, setting, engine, SLOW, **limit)
+        slow = policy_twin.simulate(
+            rng, case.chain, player.spec, setting, engine, SLOW, **case.limit
+        )
         error = np.sqrt(totals[0].var(0) / len(totals[0]) + slow.var(0, ddof=1) / SLOW)
         apart = totals[0].mean(0) - slow.mean(0)
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))
         scores.add({player.spec.kind(): as_normal(apart[use] / error[use])}, rng)
-    yield from told(scores, "policies = slow twin", f"{len(rules)} rules, costs of switching")
+    yield from score_checks(
+        scores, "policies = slow twin", f"{len(rules)} rules with switching costs"
+    )

@@ -1,10 +1,9 @@
-"""Does the engine give what was published? Papers, engines' benchmarks, traces, the founding case.
+"""Does the engine reproduce published numbers? Papers, benchmarks, traces, the founding case.
 
-Each number is asked of the engine as a user would: an experiment is run, or its chain is solved.
-A tolerance is what the rounding of the published number leaves open, and that of its inputs where
-they are rounded too (the engine is then asked at both ends); a simulated number may be off by 5
-standard errors more. Models that the published numbers were not made from (a fit of two numbers to
-eight, say) are held to the deviation that is stated.
+Each number is computed as a user would: an experiment is run, or its chain is solved. Tolerances
+come from the rounding of the published number, and of its inputs where these are rounded too (the
+engine then computes both ends); a simulated number has 5 standard errors more. Models that are only
+fitted to the published numbers (two parameters to eight numbers, say) have the stated tolerance.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import numpy as np
 
 from mtpsim.exact.chain_solver import solve
 from verification.check import Check, Table
-from verification.facts import PLAIN, Fact, experiment
 from verification.papers import founding_case, leviathan_1, leviathan_4
-from verification.printed import VLLM_8
+from verification.published_fact import PLAIN, Fact, experiment
+from verification.published_values import VLLM_8
 from verification.serving import curves, deepseek, h100, throughput, vllm
 from verification.traces import traces
 
-FALSE_ALARM = 6e-7  # of one simulated number
+FALSE_ALARM = 6e-7  # per simulated number
 SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "founding case": founding_case,
     "Leviathan, table 1": leviathan_1,
@@ -37,12 +36,12 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
 
 
 def control() -> Check:
-    """Survival rates read as conditional ones must not give the published accept length."""
+    """Survival rates used as conditional rates must not give the published accept length."""
     keys = {"model": "independent", "rates": VLLM_8, "rates_are": "conditional"}
     wrong = solve(experiment(keys, PLAIN).acceptance.chain(), 8).accept_length
     fact = Fact("accept length, depth 8", 4.40, wrong, 0.04, "")
-    result = f"{wrong:.2f} against 4.40"
-    statement = "survival rates read as conditional must not give vLLM's accept length"
+    result = f"{wrong:.2f} instead of 4.40"
+    statement = "survival rates used as conditional must not give vLLM's accept length"
     return Check("fault: wrong definition", statement, result, not fact.agree, 0.0, True)
 
 
@@ -56,7 +55,7 @@ def checks(smoke: bool) -> Iterator[Check]:
             f"{fact.name} {fact.published:g}, ours {fact.ours:.5g}" for fact in facts if not fact.ok
         ]
         differ = sum(fact.differs for fact in facts)
-        result = f"{len(facts)} numbers" + (f", {differ} differ as told" if differ else "")
+        result = f"{len(facts)} numbers" + (f", {differ} differ as expected" if differ else "")
         result = f"{result}; WRONG: {'; '.join(wrong)}" if wrong else result
         alarm = sum(fact.simulated for fact in facts) * FALSE_ALARM
         statement = (source.__doc__ or "").rstrip(".")
@@ -67,26 +66,26 @@ def checks(smoke: bool) -> Iterator[Check]:
 
 
 def write(found: dict[str, list[Fact]]) -> None:
-    """The page and its picture."""
+    """Write the page and its picture."""
     parts = [(__doc__ or "").partition("\n\n")[2].strip()]
     for name, facts in found.items():
         table = Table("number", "published", "ours", "agree", "tolerance")
         for fact in facts:
-            agree = "yes" if fact.agree else "no, as it should" if fact.ok else "**NO**"
+            agree = "yes" if fact.agree else "no, as expected" if fact.ok else "**NO**"
             cells = (f"{fact.published:.7g}", f"{fact.ours:.6g}", agree)
             table.add(
                 fact.name, *cells, f"{fact.slack:.2g}: {fact.why}" if fact.slack else fact.why
             )
         parts += [f"## {name}", (SOURCES[name].__doc__ or "").strip(), table.markdown()]
     parts += ["![Published numbers and ours](published.png)"]
-    parts += ["`python verification/run.py published` makes this page."]
+    parts += ["`python verification/run.py published` writes this page."]
     text = "# Published numbers\n\n" + "\n\n".join(parts) + "\n"
     Path(__file__).with_name("published.md").write_text(text)
     picture(found)
 
 
 def picture(found: dict[str, list[Fact]]) -> None:
-    """Ours over published, number by number, with what rounding leaves open."""
+    """Ours relative to published, per number, with tolerances."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(9, 6.4), layout="constrained")
@@ -104,11 +103,11 @@ def picture(found: dict[str, list[Fact]]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel(
-        "ours over published, % (grey: tolerance, mostly rounding; linear within 0.1 %)"
+        "ours relative to published, % (grey: tolerance, mostly rounding; linear within 0.1 %)"
     )
     axes.set_title(
-        "Published numbers and the engine's: within rounding (blue),\n"
-        "or known to differ, as rates that do not carry over (orange)"
+        "Published numbers and the engine's: within tolerance (blue),\n"
+        "or known to differ, such as rates used at another depth (orange)"
     )
     figure.savefig(Path(__file__).with_name("published.png"), dpi=110)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""What engines and those who run them printed: lengths, times of a step, tokens a second."""
+"""Published measurements of inference engines: accept lengths, step times, tokens/s."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from scipy import optimize
 
 from mtpsim.exact.chain_solver import solve
-from verification.facts import NOISE, Fact, experiment, near, rounded, shipped, simulated
-from verification.printed import CURVES, THROUGHPUT, VLLM_8
+from verification.published_fact import NOISE, Fact, experiment, near, rounded, shipped, simulated
+from verification.published_values import CURVES, THROUGHPUT, VLLM_8
 
 
 def deepseek(smoke: bool) -> Iterator[Fact]:
-    """DeepSeek-V3, depth 1: acceptance of 85-90 %, 1.8 times the tokens a second."""
+    """DeepSeek-V3, depth 1: acceptance of 85-90 %, 1.8 times the tokens/s."""
     for rate, cost in ((0.85, 1.03), (0.90, 1.06)):
         keys = {"model": "independent", "rates": [rate]}
         times = {"target": 100, "verify": 100 * cost - 2, "draft": 2, "noise": NOISE}
@@ -22,7 +22,7 @@ def deepseek(smoke: bool) -> Iterator[Fact]:
 
 
 def vllm(smoke: bool) -> Iterator[Fact]:
-    """vLLM, one model and data set at depths 1 and 8: survival rates, lengths, times a token."""
+    """vLLM, one model and dataset at depths 1 and 8: survival rates, lengths, ms per token."""
     requests = 2_000 if smoke else 20_000
     for survival, length, token, ms in (
         ([0.8359], 1.84, 37.18, 68.4),
@@ -36,29 +36,29 @@ def vllm(smoke: bool) -> Iterator[Fact]:
         yield near(f"accept length, depth {depth}", length, found["accept_length"], 0.005)
         ours = found["round_time"]["mean"] / found["accept_length"]["mean"]
         half = 0.005 + ours * (0.05 / ms + 0.005 / length)
-        why = f"rounding of ms a round and of the accept length, {half:.2g} ms"
-        yield Fact(f"ms a token, depth {depth}", token, ours, half, why, simulated=True)
+        why = f"rounding of ms per round and of the accept length, {half:.2g} ms"
+        yield Fact(f"ms per token, depth {depth}", token, ours, half, why, simulated=True)
     points = {p["set"]["acceptance.clock"]: p for p in shipped("regimes", requests // 2)}
-    told = "two states fitted to 9 numbers: .01 of a rate, .05 of a length"
+    fitted = "two states fitted to 9 numbers: 0.01 for a rate, 0.05 for a length"
     for depth, length, slack in ((1, 1.84, 0.01), (8, 4.40, 0.05)):
         ours = points["token"]["depths"][depth]["accept_length"]["exact"]
-        yield Fact(f"accept length, depth {depth}, by two states", length, ours, slack, told)
+        yield Fact(f"accept length, depth {depth}, by two states", length, ours, slack, fitted)
     for clock, point in points.items():
         p1 = [rates["mean"][0] for rates in point["diagnostics"]["rates_by_depth"]]
-        why = told if clock == "token" else "a state that moves by rounds leaves p1 as it is"
+        why = fitted if clock == "token" else "with a state that changes per round, p1 is constant"
         name = f"fall of p1 from depth 1 to 8, {clock} clock"
         yield Fact(name, 0.079, p1[0] - p1[-1], 0.01, why, clock == "round", True)
 
 
 def decaying(first: float, factor: float) -> np.ndarray:
-    """Exact accept lengths at depths 1 to 8 of a rate that decays with the position."""
+    """Exact accept lengths at depths 1 to 8 for a rate that decays with the position."""
     keys = {"model": "decay", "first": first, "factor": factor, "depth": 8}
     chain = experiment(keys, {"target": 1, "verify": 1, "draft": 0}).acceptance.chain()
     return np.array([solve(chain, k).accept_length for k in range(1, 9)])
 
 
 def curves(smoke: bool) -> Iterator[Fact]:
-    """Accept length by depth, three models."""
+    """Accept length by depth for three models."""
     for name, lengths in CURVES.items():
         published = np.array(lengths)
         fit = optimize.minimize(
@@ -69,15 +69,15 @@ def curves(smoke: bool) -> Iterator[Fact]:
         )
         slack = 0.03 if "DeepSeek" in name else 0.05
         first, factor = fit.x
-        why = f"first rate {first:.3f}, decay {factor:.3f}: largest of 8 deviations"
-        yield Fact(f"{name}: two numbers for the curve", 0.0, float(fit.fun), slack, why)
+        why = f"first rate {first:.3f}, decay {factor:.3f}: maximum of 8 deviations"
+        yield Fact(f"{name}: curve fitted with two parameters", 0.0, float(fit.fun), slack, why)
         p1 = lengths[0] - 1
         keys = {"model": "independent", "rate": p1, "depth": 5}
         chain = experiment(keys, {"target": 1, "verify": 1, "draft": 0}).acceptance.chain()
         carried = solve(chain, 5).accept_length
         if "DeepSeek" in name:
-            yield rounded(f"{name}: p1 carried to depth 5 promises", 3.60, carried, 0.005)
-        off = "the rates decay: carrying p1 promises too much"
+            yield rounded(f"{name}: p1 used at all positions to depth 5", 3.60, carried, 0.005)
+        off = "rates decay: p1 at all positions overestimates"
         yield Fact(f"{name}: length at depth 5", lengths[4], carried, 0.02, off, differs=True)
     steep = np.array(CURVES["DeepSeek-V4-Pro MTP"][:4])
     reach = np.diff(np.concatenate([[1.0], steep]))
@@ -87,12 +87,12 @@ def curves(smoke: bool) -> Iterator[Fact]:
     for position, (rate, ours) in enumerate(
         zip((0.79, 0.61, 0.46, 0.23), point["measured"]["conditional"], strict=True), 1
     ):
-        why = "rounding .005, 5 standard errors .015"
+        why = "rounding 0.005, 5 standard errors 0.015"
         yield Fact(f"V4-Pro: measured p{position}", rate, ours, 0.02, why, simulated=True)
 
 
 def h100(smoke: bool) -> Iterator[Fact]:
-    """H100, Llama-3.1-8B with EAGLE: verify 5.886 + .02101 B (K + 1) + 3.93e-5 kv, draft 2.135."""
+    """H100, Llama-3.1-8B, EAGLE: verify 5.886 + 0.02101 B (K + 1) + 3.93e-5 kv, draft 2.135 ms."""
     for batch, depth, cached in ((1, 1, 0), (16, 3, 1000), (64, 2, 4000), (256, 4, 500)):
         times = {
             **{"model": "linear", "overhead": 1.207, "base": 5.886, "per_token": 0.02101},
@@ -101,16 +101,15 @@ def h100(smoke: bool) -> Iterator[Fact]:
         keys = {"model": "decay", "first": 0.75, "factor": 0.97, "depth": depth}
         verify = 5.886 + 0.02101 * batch * (depth + 1) + 3.93e-5 * batch * cached
         value, name = 1.207 + verify + 2.135, f"batch {batch}, depth {depth}, {cached} cached"
-        asked = experiment(keys, times)
-        ours = float(asked.latency.compile(depth).round_time[depth])
-        yield rounded(f"ms a round, {name}", value, ours, 1e-9, why="the same formula")
+        ours = float(experiment(keys, times).latency.compile(depth).round_time[depth])
+        yield rounded(f"ms per round, {name}", value, ours, 1e-9, why="the same formula")
         if not smoke:
             found = simulated(keys, {**times, "noise": NOISE}, 2_000)["depths"][depth]
-            yield near(f"ms a round, {name}, simulated", value, found["round_time"], 1e-9)
+            yield near(f"ms per round, {name}, simulated", value, found["round_time"], 1e-9)
 
 
 def throughput(smoke: bool) -> Iterator[Fact]:
-    """GLM-4.7-FP8: tokens a second by depth and batch; times of a round were made from them."""
+    """GLM-4.7-FP8: tokens/s by depth and batch; round times were derived from them."""
     points = shipped("throughput", 1_000 if smoke else 10_000)
     for column, point in enumerate(points):
         batch = point["set"]["latency.batch"]
@@ -118,9 +117,9 @@ def throughput(smoke: bool) -> Iterator[Fact]:
             found = point["depths"][depth]
             ours = 1000 * batch * found["accept_length"]["mean"] / found["round_time"]["mean"]
             slack = 0.5 + ours * 0.005
-            why = "rounding .5; .5 % for rounded times and lengths, and chance"
+            why = "rounding 0.5; 0.5 % for rounded times and lengths, and simulation"
             name = f"tokens/s, batch {batch}, depth {depth}"
             yield Fact(name, values[column], ours, slack, why, simulated=True)
         best = 1 + int(np.argmax([values[column] for values in THROUGHPUT.values()]))
         ours = point["advice"]["depth"]
-        yield Fact(f"best depth, batch {batch}", best, ours, 0, "a whole number", simulated=True)
+        yield Fact(f"best depth, batch {batch}", best, ours, 0, "an integer", simulated=True)

@@ -1,20 +1,16 @@
-"""Coverage of runs that stop at a precision: does waiting for a narrow interval spoil it?
+"""Coverage of runs that stop at a precision: does the stopping rule bias the interval?
 
-    python verification/stopping.py           # 2,000 runs a row; writes verification/stopping.md
-    python verification/stopping.py --smoke   # 100 runs, half of the rows
-
-Each run is played by the engine's own loop, to a half-width that takes about 40 units. A unit of
-the engine has 64 requests or more, which is the first column. With units of one request chance
-decides far more when a run stops: the second column shows how much that costs, and the third, the
-negative control, asks after each block from the second on; it must cover less over all rows
-together. A row is an alarm where its first column is below nominal by 4 binomial standard errors;
-a false alarm has a chance below 1 in 10,000.
+Each run is played by the engine's own scheduler, to a half-width that takes about 40 units. A unit
+of the engine has 64 requests or more, which is the first column. With units of one request the
+stopping time is more random: the second column shows the effect. The third, the negative control,
+checks after each block from the second on; it must cover less over all rows together. A row is an
+alarm if its first column is below nominal by 4 binomial standard errors: false alarm below 1 in
+10,000.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +28,7 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Tally
+from verification.check import Check, Table, coverage_slack
 
 LEAST, TYPICAL, CONFIDENCE = 64, 40, 0.95
 INDEPENDENT = """
@@ -55,8 +52,8 @@ target = 76
 verify = [90, 104]
 draft = [8, 14]
 """
-SHARED = 'noise = { distribution = "lognormal", cv = 0.1 }\n'  # a factor for all three components
-# Noise of one component does not cancel from a ratio of times.
+SHARED = 'noise = { distribution = "lognormal", cv = 0.1 }\n'  # one factor for all three components
+# Noise of one component does not cancel in a ratio of times.
 WILD = """
 [latency]
 target = 76
@@ -84,7 +81,7 @@ def truths(experiment: mtpsim.Experiment) -> dict[str, float]:
 
 
 class Watched:
-    """A run that remembers where each of the two rules stopped."""
+    """A run that records its estimates where each of the two stopping rules stops."""
 
     def __init__(
         self, plan: KernelPlan, function: Callable[[Floats, KernelPlan], Floats], target: float
@@ -102,66 +99,62 @@ class Watched:
         self.stopped = self.estimate(tally)
         return bool(self.stopped.half_width[0] <= self.target)
 
-    def finished(self, stretch: BlockRange) -> None:
-        if self.hasty is None and stretch.end >= 2:
-            found = self.estimate(stretch.tally)
+    def finished(self, blocks: BlockRange) -> None:
+        if self.hasty is None and blocks.end >= 2:
+            found = self.estimate(blocks.tally)
             if found.half_width[0] <= self.target:
                 self.hasty = found
 
 
-def holds(found: Estimates | None, truth: float) -> bool:
+def covers(found: Estimates | None, truth: float) -> bool:
     return found is not None and bool(found.low[0] <= truth <= found.high[0])
 
 
 def row(experiment: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[float, float]:
-    """Coverage by the engine's rule, and by the hasty one."""
+    """Coverage with the engine's stopping rule, and with the hasty one."""
     work = Work.of(experiment)
     function, truth = QUANTITIES[quantity], truths(experiment)[quantity]
     pilot = Watched(work.plan, function, 0).estimate(tally_block(work.plan, 0, 20_000))
     target = float(pilot.half_width[0]) * np.sqrt(20_000 / (TYPICAL * unit))
-    crew, hits = Threads(1), np.zeros(2)
+    pool, hits = Threads(1), np.zeros(2)
     for seed in range(1, runs + 1):
         plan = replace(work.plan, unit=unit, key=random_key(seed))
         watched = Watched(plan, function, target)
         finished = watched.finished if unit == 1 else lambda _: None
         how = {"requests": 1000 * unit, "enough": watched.enough, "finished": finished}
-        simulate(replace(work, plan=plan), crew, **how)
-        hits += holds(watched.stopped, truth), holds(watched.hasty or watched.stopped, truth)
-    crew.close()
+        simulate(replace(work, plan=plan), pool, **how)
+        hits += covers(watched.stopped, truth), covers(watched.hasty or watched.stopped, truth)
+    pool.close()
     return hits[0] / runs, hits[1] / runs
 
 
-def main() -> int:
-    smoke = "--smoke" in sys.argv
+def checks(smoke: bool) -> Iterator[Check]:
+    """Every case, or two of them; the full run writes stopping.md."""
     runs, alarms, lead = (100 if smoke else 2000), [], 0.0
-    lines = ["| requests | quantity | units of 64 | units of 1 | units of 1, from 2 on |"]
-    lines.append("|---|---|---|---|---|")
-    least = CONFIDENCE - 4 * np.sqrt(CONFIDENCE * (1 - CONFIDENCE) / runs)
+    table = Table("requests", "quantity", "units of 64", "units of 1", "units of 1, from 2 on")
     for name, (model, times) in list(CASES.items())[: 2 if smoke else None]:
         text = f"[acceptance]\n{model}\n{times}\n[simulation]\nrounds = 100\n"
         for quantity in QUANTITIES:
             experiment = mtpsim.parse(text)
             covered, _ = row(experiment, quantity, runs, LEAST)
             coarse, hasty = row(experiment, quantity, runs, 1)
-            lines.append(f"| {name} | {quantity} | {covered:.3f} | {coarse:.3f} | {hasty:.3f} |")
-            print(lines[-1], flush=True)
+            table.add(name, quantity, *(f"{share:.3f}" for share in (covered, coarse, hasty)))
             lead += coarse - hasty
-            if covered < least:
+            if covered < CONFIDENCE - coverage_slack(CONFIDENCE, runs):
                 alarms.append(f"{name}, {quantity}: {covered:.3f}")
     if lead <= 0:
         alarms.append("the negative control covers as much")
+    result = "; ".join(alarms) or f"{len(table.rows)} rows without an alarm"
+    statement = "95% intervals of runs that stop at a precision cover at least that often"
+    yield Check("stopping", statement, result, not alarms, 8e-4)
     if not smoke:
-        head = __doc__.splitlines()[0] if __doc__ else ""
-        told = f"{head}\n\n{runs:,} runs a row, nominal {CONFIDENCE:.0%}, requests of 100 rounds."
-        told += " A unit of the engine has 64 requests or more: the first column. The others are"
-        told += " harder settings, the last one the negative control."
-        told += " `python verification/stopping.py` makes this page.\n\n"
-        path = Path(__file__).with_name("stopping.md")
-        path.write_text("# Runs to a precision\n\n" + told + "\n".join(lines) + "\n")
-    for alarm in alarms:
-        print(f"ALARM {alarm}", file=sys.stderr)
-    return 1 if alarms else 0
+        text = f"""# Runs that stop at a precision
 
+Coverage of the interval at the stopping time: {runs:,} runs per row, nominal {CONFIDENCE:.0%},
+requests of 100 rounds. A unit of the engine has 64 requests or more: the first column. The others
+are harder settings, the last one the negative control. `python verification/run.py stopping` writes
+this page.
 
-if __name__ == "__main__":
-    sys.exit(main())
+{table.markdown()}
+"""
+        Path(__file__).with_name("stopping.md").write_text(text)

@@ -1,16 +1,17 @@
-"""Real requests: rates that rise with the position, and rounds that hang together."""
+"""Published statistics of real requests: rates that rise with position, correlated rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import optimize
 
 from mtpsim.exact.chain_solver import count_moments, solve
-from verification.facts import PLAIN, Fact, experiment, near, simulated
-from verification.printed import CONSTANT, TASKS
+from verification.published_fact import PLAIN, Fact, experiment, near, simulated
+from verification.published_values import CONSTANT, TASKS
 
 
 def chain_of(**keys: Any):  # type: ignore[no-untyped-def]
@@ -19,7 +20,7 @@ def chain_of(**keys: Any):  # type: ignore[no-untyped-def]
 
 
 def two_states(stay: float, good: float, bad: float) -> dict[str, Any]:
-    """Stretches in which drafts are good, and others, by rounds."""
+    """A two-state chain by rounds: drafts are good in one state, bad in the other."""
     rates = [[good, good, good], [bad, bad, bad]]
     return {"model": "regime", "clock": "round", "rates": rates, "sojourn": [stay, stay]}
 
@@ -27,21 +28,21 @@ def two_states(stay: float, good: float, bad: float) -> dict[str, Any]:
 def stay_for(
     wanted: float, rounds: int, measure: Callable[[Any], float], rates: tuple[float, float]
 ):  # type: ignore[no-untyped-def]
-    """Mean stay at which a two-state chain shows what is wanted."""
+    """Mean stay (rounds) at which ``measure`` of a two-state chain has the wanted value."""
 
-    def off(log_stay: float) -> float:
+    def error(log_stay: float) -> float:
         chain = chain_of(**two_states(float(np.exp(log_stay)), *rates))
         return measure(count_moments(chain, 3, rounds)) - wanted
 
-    return float(np.exp(optimize.brentq(off, np.log(2.001), np.log(1e5), xtol=1e-4)))
+    return float(np.exp(optimize.brentq(error, np.log(2.001), np.log(1e5), xtol=1e-4)))
 
 
 def traces(smoke: bool) -> Iterator[Fact]:
-    """1,400 real requests: rates by position, and how rounds hang together."""
+    """1,400 real requests: rates by position, and correlation of rounds."""
     rate = float(np.mean(CONSTANT))
     flat = solve(chain_of(model="independent", rate=rate, depth=5), 5).accept_length
     real = solve(chain_of(model="independent", rates=CONSTANT), 5).accept_length
-    why = "rates lie up to .02 from their mean, and a length moves by 2.2 times that"
+    why = "rates differ from their mean by up to 0.02, and the length by 2.2 times that"
     yield Fact("one rate for all positions: accept length", real, flat, 0.045, why)
     for name, rates in TASKS.items():
         yield from rising(name, np.array(rates))
@@ -54,42 +55,44 @@ def traces(smoke: bool) -> Iterator[Fact]:
         yield from averages()
     shares = {"model": "regime", "clock": "round", "rates": [[0.9] * 4, [0.02] * 4]}
     found = solve(chain_of(**shares, sojourn=[10, 60]), 4).conditional
-    why = "of published .08-.31, and .73-.95 behind it: one of two states has nothing to copy"
+    why = "published 0.08-0.31, then 0.73-0.95: one of two states has nothing to copy"
     yield Fact("n-gram drafts: p1", 0.195, float(found[0]), 0.115, why)
     yield Fact("n-gram drafts: p2", 0.84, float(found[1]), 0.11, why)
 
 
 def rising(name: str, rates: np.ndarray) -> Iterator[Fact]:
-    """Rates that rise with the position: requests differ."""
+    """Rates that rise with the position because requests differ."""
 
-    def off(p: np.ndarray) -> np.ndarray:
+    def error(p: np.ndarray) -> np.ndarray:
         mean, concentration = float(np.clip(p[0], 0.05, 0.95)), float(np.exp(p[1]))
         chain = chain_of(model="beta", mean=mean, concentration=concentration, depth=5)
         return np.asarray(solve(chain, 5, rounds=100).conditional - rates)
 
-    fit = optimize.least_squares(off, [0.6, 2.0], max_nfev=40)
-    why = f"Beta by request, mean {fit.x[0]:.2f}, concentration {np.exp(fit.x[1]):.1f}: worst rate"
+    fit = optimize.least_squares(error, [0.6, 2.0], max_nfev=40)
+    why = (
+        f"Beta by request, mean {fit.x[0]:.2f}, concentration {np.exp(fit.x[1]):.1f}: largest error"
+    )
     yield Fact(f"{name}: a mixture of requests", 0.0, float(np.abs(fit.fun).max()), 0.05, why)
     level = float(np.abs(rates - rates.mean()).max())
-    told = "one rate for all requests and positions can't rise"
-    yield Fact(f"{name}: independent drafts", 0.0, level, 0.05, told, differs=True)
+    off = "one rate for all requests and positions cannot rise"
+    yield Fact(f"{name}: independent drafts", 0.0, level, 0.05, off, differs=True)
 
 
 def correlated(wanted: float, good: float, bad: float) -> Iterator[Fact]:
-    """Correlation of neighbouring rounds: a stretch of good and one of bad drafts makes it."""
+    """Lag-1 correlation of rounds, reproduced by a two-state chain."""
     stay = stay_for(wanted, 200, lambda m: float(m.autocorrelation(1)), (good, bad))
     point = simulated(two_states(stay, good, bad), PLAIN, 4_000)
     found = point["diagnostics"]["autocorrelation"]
     interval = {key: found[key][0] for key in ("mean", "low", "high")}
-    yield near(f"lag-1 correlation; stretches of {stay:.1f} rounds", wanted, interval, 0.005)
+    yield near(f"lag-1 correlation; mean stay {stay:.1f} rounds", wanted, interval, 0.005)
 
 
 def too_narrow(wanted: float, rounds: int) -> Iterator[Fact]:
-    """By how much intervals that take rounds as independent are too narrow."""
+    """Factor by which intervals that treat rounds as independent are too narrow."""
     stay = stay_for(wanted, rounds, lambda m: float(np.sqrt(m.design_effect)), (0.95, 0.05))
     point = simulated(two_states(stay, 0.95, 0.05), PLAIN, 4_000, simulation={"rounds": rounds})
     found = point["diagnostics"]["too_narrow"]
-    name = f"too narrow by; requests of {rounds} rounds, stretches of {stay:.1f}"
+    name = f"too narrow by; requests of {rounds} rounds, mean stay {stay:.1f}"
     yield near(name, wanted, found, 0.05)
 
 
@@ -108,9 +111,7 @@ def averages() -> Iterator[Fact]:
     point = simulated(keys, PLAIN, 20_000, simulation={"tokens": 512})
     why = f"Beta by request, mean {mean:.2f}, concentration {concentration:.1f}; "
     pooled = near("pooled accept length", 2.348, point["depths"][5]["accept_length"], 5e-4)
-    yield Fact(
-        pooled.name, pooled.published, pooled.ours, pooled.slack, why + pooled.why, False, True
-    )
+    yield replace(pooled, why=why + pooled.why)
     survival = next(
         row
         for row in point["trial"]["rows"]
@@ -118,9 +119,6 @@ def averages() -> Iterator[Fact]:
     )["rates"]
     length = {key: 1 + sum(survival[key]) for key in ("mean", "low", "high")}
     mean_fact = near("request-mean accept length", 2.724, length, 5e-4)
-    # A request of 512 tokens is cut within its last round, which steady rates do not know.
-    yield Fact(
-        *(mean_fact.name, 2.724, mean_fact.ours, mean_fact.slack + 0.01),
-        mean_fact.why + "; .01 for requests that end",
-        simulated=True,
-    )
+    # A request of 512 tokens ends within its last round, which steady-state rates ignore.
+    why = mean_fact.why + "; 0.01 for the end of requests"
+    yield replace(mean_fact, slack=mean_fact.slack + 0.01, why=why)

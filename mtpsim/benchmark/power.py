@@ -1,14 +1,15 @@
-"""How long a benchmark must be to tell two depths apart, or to pin a speedup.
+"""Number of requests that a benchmark needs to compare two depths, or to measure a speedup.
 
-A benchmark runs one engine at two depths and compares tokens a second. Its unit is the request. In
-the *independent* design each run has requests of its own; in the *paired* one both runs answer the
-same prompts, greedily, so that the text is the same, and the noise of the engine is not. What is
-planned is then tried: benchmarks of that size are simulated many times, and it is counted how often
-they decide right.
+A benchmark runs one engine at two depths and compares tokens per second. Its unit is the request.
+In the *independent* design each run has requests of its own. In the *paired* design both runs
+answer the same prompts greedily, so the text is the same and the timing noise is not. Each plan is
+then verified: benchmarks of the planned size are simulated many times, and the share of right
+decisions is counted.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,31 +17,31 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.simulate import plan_experiment, simulate_requests
-from mtpsim.exact.chain_solver import solve
-from mtpsim.stats.estimators import Estimates, delta_method
+from mtpsim.engine.round_traces import sample_rounds
+from mtpsim.engine.simulate import compiled, plan_experiment, simulate_requests
+from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
 
-EFFECT = 0.01  # relative difference to tell where none is asked for
-POOL = 30_000  # requests that the spread is taken from; another pool tries the plan
-TRIES, LEAST_TRIES = 2_000, 300  # simulated benchmarks
-PICKS = 20_000_000  # requests of all of them together
-LEAST = 10  # requests, below which no interval is to be trusted
-STRETCH = (0.25, 1.0, 4.0)  # lengths of a request that are compared
-Told = Callable[[str, float], None]
+DEFAULT_EFFECT = 0.01  # relative difference to detect
+POOL = 30_000  # requests that the variance is estimated from; a second pool verifies the plan
+TRIALS, LEAST_TRIALS = 2_000, 300  # simulated benchmarks
+DRAWN_REQUESTS = 20_000_000  # of all simulated benchmarks together
+LEAST_REQUESTS = 10  # fewer give no reliable interval
+LENGTH_FACTORS = (0.25, 1.0, 4.0)  # lengths of a request that are compared
+ProgressCallback = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Design:
-    """A benchmark of some size, and how often it decides right.
+    """A benchmark of a given size, and how often it decides right.
 
     Attributes:
-        paired: both runs answer the same prompts.
-        requests: of each run.
-        power: share of simulated benchmarks that decide right (to pin a speedup: whose interval is
-            as narrow as was asked for).
-        false: share whose interval misses the truth; without a difference they would see one.
-        tries: simulated benchmarks.
+        paired (bool): Whether both runs answer the same prompts.
+        requests (int): Requests per run.
+        power (float): Share of simulated benchmarks that decide right: the faster depth is found,
+            or the interval of a speedup is as narrow as asked for.
+        false (float): Share of simulated benchmarks whose interval misses the true value.
+        tries (int): Number of simulated benchmarks.
 
     """
 
@@ -52,14 +53,16 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Question:
-    """Two depths to tell apart; with depth 0 as one of them, a speedup to pin.
+class Comparison:
+    """Two depths to compare; with depth 0 as one of them, a speedup to measure.
 
     Attributes:
-        depths: that are compared.
-        effect: relative difference of their speed in the model, and its simulation error.
-        designs: independent, then paired.
-        if_rounds: what one would plan, without pairs, who takes rounds for independent.
+        depths (tuple[int, int]): The depths.
+        effect (tuple[float, float]): Relative difference of their speed in the model, and the
+            half-width of its 95 % simulation interval.
+        designs (list[Design]): The independent design, then the paired one.
+        if_rounds (Design | None): The independent design planned as if rounds were independent;
+            None for a speedup.
 
     """
 
@@ -70,15 +73,15 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Length:
-    """Requests of another length: how many of them tell two depths apart.
+class RequestLength:
+    """Requests of another length, and how many of them a comparison needs.
 
     Attributes:
-        unit: ``tokens`` or ``rounds``.
-        length: of a request.
-        tokens: of a request, on average.
-        independent: requests of each run, and
-        paired: with pairs.
+        unit (str): ``tokens`` or ``rounds``.
+        length (int): Length of a request in that unit.
+        tokens (float): Mean tokens per request.
+        independent (int): Requests per run in the independent design.
+        paired (int): Requests per run in the paired design.
 
     """
 
@@ -90,17 +93,19 @@ class Length:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A plan.
+class BenchmarkPlan:
+    """Sizes of benchmarks, verified by simulation.
 
     Attributes:
-        effect: relative difference to tell, or half-width to reach.
-        power: wanted.
-        confidence: of the intervals of the benchmark.
-        horizon: length of a request, as ``{"tokens": 512}``; empty for recorded requests.
-        tokens: mean tokens of a request.
-        questions: differences between depths, then the speedup of each.
-        by_length: of the first question, shorter and longer requests.
+        effect (float): Relative difference to detect, and half-width of a speedup.
+        power (float): Wanted probability of a right decision.
+        confidence (float): Confidence of the benchmark's intervals.
+        horizon (dict[str, int]): Length of a request, such as ``{"tokens": 512}``; empty for
+            recorded requests.
+        tokens (float): Mean tokens per request.
+        questions (list[Comparison]): Comparisons of depths, then the speedup of each depth.
+        by_length (list[RequestLength]): Sizes for the first comparison with shorter and longer
+            requests.
 
     """
 
@@ -109,22 +114,29 @@ class Planned:
     confidence: float
     horizon: dict[str, int]
     tokens: float
-    questions: list[Question]
-    by_length: list[Length]
+    questions: list[Comparison]
+    by_length: list[RequestLength]
 
 
-class Totals:
-    """Totals of requests run at every depth, once in each of two runs.
+class RequestTotals:
+    """Totals of requests at every depth, in each of two runs.
 
     Attributes:
-        tokens: ``[2, n, K + 1]`` by run, request and depth.
-        times: ``[2, n, K + 1]`` ms.
-        rounds: ``[2, n, K + 1]``.
+        tokens (Floats): ``[2, n, K + 1]`` tokens by run, request and depth.
+        times (Floats): ``[2, n, K + 1]`` times in ms.
+        rounds (Floats): ``[2, n, K + 1]`` numbers of rounds.
 
     """
 
     def __init__(self, experiment: Experiment, count: int, first: int = 0) -> None:
-        """Simulate requests ``first`` and on; the runs share their text and nothing else."""
+        """Simulate requests; the two runs have the same text and different timing noise.
+
+        Args:
+            experiment (Experiment): One point.
+            count (int): Number of requests n.
+            first (int): Number of the first request.
+
+        """
         plan = plan_experiment(experiment)
         layout = plan.layout
         runs = []
@@ -142,43 +154,43 @@ class Totals:
         self.rounds = rows[:, :, layout.rounds]
 
     def compared(self, depths: tuple[int, int], paired: bool) -> Floats:
-        """``[n, 4]`` tokens and ms of the first depth's run, then of the second's.
+        """Totals of two depths: ``[n, 4]`` tokens and ms in the first run, then in the second.
 
-        Without pairs the second run has other requests: the same ones, shifted by half of them.
+        If not paired, the second run has other requests: the same ones, shifted by half of them.
         """
         one, two = depths
+        first = np.stack([self.tokens[0, :, one], self.times[0, :, one]], axis=1)
         second = np.stack([self.tokens[1, :, two], self.times[1, :, two]], axis=1)
         if not paired:
             second = np.roll(second, len(second) // 2, axis=0)
-        first = np.stack([self.tokens[0, :, one], self.times[0, :, one]], axis=1)
         return np.concatenate([first, second], axis=1)
 
 
 def _log_gain(means: Floats) -> Floats:
-    """Log of the second run's speed over the first's, ``[..., 1]``."""
+    """Log ratio of the second run's speed to the first's, ``[..., 1]``."""
     first, second = means[..., 0] / means[..., 1], means[..., 2] / means[..., 3]
     return np.asarray(np.log(second / first))[..., None]
 
 
 def _influence(rows: Floats) -> Floats:
-    """``[n, 2]`` what each request adds to the log speed of each run."""
+    """``[n, 2]`` influence of each request on the log speed of each run."""
     share = rows / rows.mean(0)
     return np.stack([share[:, 0] - share[:, 1], share[:, 2] - share[:, 3]], axis=1)
 
 
 def _variance(rows: Floats, paired: bool) -> float:
-    """Of the log gain, for one request a run."""
+    """Variance of the log gain for one request per run."""
     influence = _influence(rows)
     if paired:
         return float((influence[:, 1] - influence[:, 0]).var(ddof=1))
     return float(influence.var(axis=0, ddof=1).sum())
 
 
-def _spread(rows: Floats) -> float:
-    """Of what a request adds to the log gain: kurtosis less 1; 2 where there is none.
+def _excess(rows: Floats) -> float:
+    """Kurtosis less 1 of a request's influence on the log gain; 2 (normal) if there is none.
 
-    Cut at the largest one in a thousand: rarer ones are in few benchmarks, which they make so wide
-    that no plan would help, and leave the rest narrower.
+    Squares are cut at their 99.9 % quantile: rarer requests are in few benchmarks. Those become so
+    wide that no plan would help, and the others are narrower.
     """
     influence = _influence(rows)
     squares = (influence[:, 1] - influence[:, 0]) ** 2
@@ -186,48 +198,56 @@ def _spread(rows: Floats) -> float:
     return float(squares.var() / squares.mean() ** 2) if squares.any() else 2.0
 
 
-def requests_to_tell(variance: float, delta: float, power: float, confidence: float) -> int:
-    """Requests of each run so that a difference ``delta`` is found with probability ``power``.
+def requests_to_detect(variance: float, effect: float, power: float, confidence: float) -> int:
+    """Requests per run to detect a difference with a given probability.
 
     Args:
-        variance: of the log gain for one request a run.
-        delta: relative difference.
-        power: wanted.
-        confidence: of the two-sided interval that must leave out no difference.
+        variance (float): Variance of the log gain for one request per run.
+        effect (float): Relative difference of the speeds.
+        power (float): Wanted probability that the interval excludes zero.
+        confidence (float): Confidence of the two-sided interval.
+
+    Returns:
+        int: Requests per run.
 
     """
-    return _least(variance, np.log1p(delta), lambda m: _t((1 + confidence) / 2, m) + _t(power, m))
+    return _least_requests(
+        variance, np.log1p(effect), lambda m: _t((1 + confidence) / 2, m) + _t(power, m)
+    )
 
 
-def requests_to_pin(
+def requests_to_measure(
     variance: float,
-    delta: float,
+    effect: float,
     power: float,
     confidence: float,
-    spread: float = 2.0,
+    excess: float = 2.0,
     pool: float = np.inf,
 ) -> int:
-    """Requests so that the half-width is ``delta`` or less with probability ``power``.
+    """Requests per run to measure a speedup to a given half-width.
 
-    The variance that a benchmark will find is taken as chi-squared, with the degrees of freedom
-    that its own spread, and the doubt about ``variance``, leave it (Satterthwaite 1946).
+    The variance that a benchmark finds is taken as chi-squared, with the degrees of freedom that
+    the kurtosis of requests and the uncertainty of ``variance`` leave (Satterthwaite 1946).
 
     Args:
-        variance: of the log gain for one request a run.
-        delta: half-width to reach.
-        power: wanted.
-        confidence: of the two-sided interval.
-        spread: kurtosis less 1 of what a request adds: 2 where it is normal, more with long tails.
-        pool: requests that ``variance`` is known from.
+        variance (float): Variance of the log gain for one request per run.
+        effect (float): Relative half-width to reach.
+        power (float): Wanted probability that the interval is that narrow.
+        confidence (float): Confidence of the two-sided interval.
+        excess (float): Kurtosis less 1 of a request's influence: 2 if normal, more for long tails.
+        pool (float): Number of requests that ``variance`` is estimated from.
+
+    Returns:
+        int: Requests per run.
 
     """
     from scipy.special import chdtri
 
     def quantile(m: int) -> float:
-        degrees = 2 / (spread * (1 / (m - 1) + 1 / pool))
+        degrees = 2 / (excess * (1 / (m - 1) + 1 / pool))
         return _t((1 + confidence) / 2, m) * float(np.sqrt(chdtri(degrees, 1 - power) / degrees))
 
-    return _least(variance, np.log1p(delta), quantile)
+    return _least_requests(variance, np.log1p(effect), quantile)
 
 
 def _t(share: float, requests: int) -> float:
@@ -236,118 +256,119 @@ def _t(share: float, requests: int) -> float:
     return float(stdtrit(requests - 1, share))
 
 
-def _least(variance: float, width: float, quantile: Callable[[int], float]) -> int:
-    """The least number m of requests with quantile(m) x sqrt(variance / m) <= width."""
+def _least_requests(variance: float, width: float, quantile: Callable[[int], float]) -> int:
+    """The least number m of requests with quantile(m) * sqrt(variance / m) <= width."""
 
     def narrow(m: int) -> bool:
         return variance * (quantile(m) / width) ** 2 <= m
 
-    few, many = LEAST - 1, LEAST
-    while not narrow(many):
-        few, many = many, 2 * many
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if narrow(middle) else (middle, many)
-    return many
+    most = LEAST_REQUESTS
+    while not narrow(most):
+        most *= 2
+    sizes = range(max(most // 2 + 1, LEAST_REQUESTS), most)
+    return sizes.start + bisect_left(sizes, True, key=narrow)
 
 
-def _tried(rows: Floats, requests: int, effect: float, confidence: float) -> Floats:
-    """Simulated benchmarks: ``[n, 2]`` log gains and half-widths, with ``effect`` made true.
+def _simulated(rows: Floats, requests: int, effect: float, confidence: float) -> Floats:
+    """Simulated benchmarks: ``[trials, 2]`` log gains and half-widths, with a true ``effect``.
 
-    Each draws its requests from the pool with replacement, and the pool's own gain is replaced by
-    the effect: scaled times would do just that.
+    Each draws its requests from the pool with replacement. The pool's own gain is replaced by the
+    effect, which is the same as scaling the times.
     """
     rng = np.random.default_rng(0)
     truth = float(_log_gain(rows.mean(0))[0])
-    found = np.empty((int(np.clip(PICKS // requests, LEAST_TRIES, TRIES)), 2))
+    found = np.empty((int(np.clip(DRAWN_REQUESTS // requests, LEAST_TRIALS, TRIALS)), 2))
     for n in range(len(found)):
         tally = Tally.of(rows[rng.integers(len(rows), size=requests)])
-        gain: Estimates = delta_method(_log_gain, tally, confidence)
+        gain = delta_method(_log_gain, tally, confidence)
         found[n] = gain.values[0] - truth + effect, gain.half_width[0]
     return found
 
 
 class Planner:
-    """Plans benchmarks of an experiment, and tries them."""
+    """Plans benchmarks of an experiment, and verifies the plans."""
 
     def __init__(self, experiment: Experiment, effect: float, power: float) -> None:
-        """Simulate a pool of requests to plan with, and another one to try on.
+        """Simulate one pool of requests to plan with, and another one to verify with.
 
         Args:
-            experiment: one point: the model, the times and the length of a request.
-            effect: relative difference to tell, or half-width of a speedup to reach.
-            power: probability to decide right.
+            experiment (Experiment): One point: acceptance model, latency and request length.
+            effect (float): Relative difference to detect, or half-width of a speedup.
+            power (float): Wanted probability of a right decision.
 
         """
         self.experiment, self.effect, self.power = experiment, effect, power
         self.confidence = experiment.simulation.confidence
-        self.pool, self.fresh = Totals(experiment, POOL), Totals(experiment, POOL, POOL)
+        self.pool = RequestTotals(experiment, POOL)
+        self.fresh = RequestTotals(experiment, POOL, POOL)
 
-    def question(self, depths: tuple[int, int]) -> Question:
-        """Plan for two depths."""
+    def compare(self, depths: tuple[int, int]) -> Comparison:
+        """Plan a benchmark of two depths."""
         rows = self.pool.compared(depths, paired=True)
         gain = delta_method(_log_gain, Tally.of(rows), 0.95)
-        return Question(
+        return Comparison(
             depths,
             (float(np.expm1(gain.values[0])), float(gain.half_width[0])),
             [self._design(depths, paired) for paired in (False, True)],
-            None if 0 in depths else self._if_rounds(depths),
+            None if 0 in depths else self._design_by_rounds(depths),
         )
 
     def _design(self, depths: tuple[int, int], paired: bool) -> Design:
         rows = self.pool.compared(depths, paired)
         variance = _variance(rows, paired)
         if 0 not in depths:
-            return self._try(depths, paired, self._to_tell(variance))
-        asked = self.effect, self.power, self.confidence
-        size = requests_to_pin(variance, *asked, _spread(rows), len(rows))
-        return self._try(depths, paired, size)
+            return self._verify(depths, paired, self._to_detect(variance))
+        size = requests_to_measure(
+            variance,
+            self.effect,
+            self.power,
+            self.confidence,
+            excess=_excess(rows),
+            pool=len(rows),
+        )
+        return self._verify(depths, paired, size)
 
-    def _to_tell(self, variance: float) -> int:
-        return requests_to_tell(variance, self.effect, self.power, self.confidence)
+    def _to_detect(self, variance: float) -> int:
+        return requests_to_detect(variance, self.effect, self.power, self.confidence)
 
-    def _try(self, depths: tuple[int, int], paired: bool, size: int) -> Design:
+    def _verify(self, depths: tuple[int, int], paired: bool, size: int) -> Design:
         effect = float(np.log1p(self.effect))
-        tried = _tried(self.fresh.compared(depths, paired), size, effect, self.confidence)
-        missed = abs(tried[:, 0] - effect) > tried[:, 1]
-        right = tried[:, 1] <= effect if 0 in depths else tried[:, 0] > tried[:, 1]
-        return Design(paired, size, float(right.mean()), float(missed.mean()), len(tried))
+        trials = _simulated(self.fresh.compared(depths, paired), size, effect, self.confidence)
+        missed = abs(trials[:, 0] - effect) > trials[:, 1]
+        right = trials[:, 1] <= effect if 0 in depths else trials[:, 0] > trials[:, 1]
+        return Design(paired, size, float(right.mean()), float(missed.mean()), len(trials))
 
-    def _if_rounds(self, depths: tuple[int, int]) -> Design:
-        """What one would ask for, without pairs, who takes rounds for independent."""
-        source = self.experiment.acceptance.chain()
-        latency = self.experiment.latency.compile(source.depth)
+    def _design_by_rounds(self, depths: tuple[int, int]) -> Design:
+        """The independent design planned as if rounds were independent."""
+        source, _, plan = compiled(self.experiment)
         variance = 0.0
-        for arm, depth in enumerate(depths):
-            law = solve(source, depth, **self.horizon).accepted
-            made = np.arange(1, depth + 2)
-            mean = law @ made
-            times = latency.sample_round_times(depth, 20_000, 0)
-            of_round = (law @ made**2 - mean**2) / mean**2 + times.var() / times.mean() ** 2
-            variance += float(of_round / self.pool.rounds[arm, :, depth].mean())
-        return self._try(depths, False, self._to_tell(variance))
+        for run, depth in enumerate(depths):
+            accepted, times = sample_rounds(source, plan, depth)
+            tokens = accepted + 1.0
+            influence = tokens / tokens.mean() - times / times.mean()
+            variance += float(influence.var() / self.pool.rounds[run, :, depth].mean())
+        return self._verify(depths, False, self._to_detect(variance))
 
     @property
     def horizon(self) -> dict[str, int]:
-        """Length of a request; empty where each is as long as it was recorded."""
-        simulation = self.experiment.simulation
-        lengths = {"rounds": simulation.rounds, "tokens": simulation.tokens}
-        return {name: length for name, length in lengths.items() if length}
+        """Length of a request; empty if each is as long as it was recorded."""
+        return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
 
-    def by_length(self, depths: tuple[int, int]) -> list[Length]:
-        """Requests that tell two depths apart, shorter and longer ones than planned with."""
+    def by_length(self, depths: tuple[int, int]) -> list[RequestLength]:
+        """Requests needed to compare two depths, with shorter and longer requests."""
         found = []
-        for name, length in self.horizon.items():
-            for stretched in sorted({max(1, round(length * s)) for s in STRETCH}):
-                pool = self.pool  # of the length itself: the very requests of the plan
-                if stretched != length:
-                    changed = self.experiment.changed({f"simulation.{name}": stretched})
-                    pool = Totals(changed, POOL // 3)
-                alone, paired = (
-                    self._to_tell(_variance(pool.compared(depths, p), p)) for p in (False, True)
+        for unit, planned in self.horizon.items():
+            for length in sorted({max(1, round(planned * factor)) for factor in LENGTH_FACTORS}):
+                pool = self.pool  # of the planned length: the very requests of the plan
+                if length != planned:
+                    changed = self.experiment.changed({f"simulation.{unit}": length})
+                    pool = RequestTotals(changed, POOL // 3)
+                independent, paired = (
+                    self._to_detect(_variance(pool.compared(depths, paired), paired))
+                    for paired in (False, True)
                 )
-                made = float(pool.tokens[0, :, depths[1]].mean())
-                found.append(Length(name, stretched, made, alone, paired))
+                tokens = float(pool.tokens[0, :, depths[1]].mean())
+                found.append(RequestLength(unit, length, tokens, independent, paired))
         return found
 
 
@@ -358,28 +379,51 @@ def plan_benchmark(
     power: float,
     pairs: list[tuple[int, int]],
     pinned: list[int],
-    told: Told = lambda label, share: None,
-) -> Planned:
-    """Plan benchmarks that tell depths apart and pin speedups, and try them.
+    on_progress: ProgressCallback = lambda label, share: None,
+) -> BenchmarkPlan:
+    """Plan benchmarks that compare depths and measure speedups, and verify them by simulation.
 
     Args:
-        experiment: see :class:`Planner`, as
-        effect: and
-        power: are.
-        pairs: depths to tell apart.
-        pinned: depths whose speedup is to be pinned.
-        told: of progress.
+        experiment (Experiment): One point: acceptance model, latency and request length.
+        effect (float): Smallest relative difference to detect, and half-width of a speedup.
+        power (float): Wanted probability of a right decision, such as 0.9.
+        pairs (list[tuple[int, int]]): Pairs of depths to compare.
+        pinned (list[int]): Depths whose speedup over plain decoding is to be measured.
+        on_progress (Callable[[str, float], None]): Called with a label and the completed share of
+            the work.
+
+    Returns:
+        BenchmarkPlan: Requests per run for each comparison and speedup, with the share of right
+        decisions among simulated benchmarks.
+
+    Raises:
+        InputError: A distribution of the latency can't be tabulated.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml")
+        >>> plan = mtpsim.plan_benchmark(
+        ...     experiment, effect=0.02, power=0.9, pairs=[(1, 2)], pinned=[]
+        ... )
+        >>> independent, paired = plan.questions[0].designs
+        >>> independent.requests > paired.requests >= 10
+        True
 
     """
-    told("simulating requests", 0.0)
+    on_progress("simulating requests", 0.0)
     planner = Planner(experiment, effect, power)
-    asked = [*pairs, *((0, k) for k in pinned)]
+    compared = pairs + [(0, depth) for depth in pinned]
     questions = []
-    for number, depths in enumerate(asked):
-        told(f"trying benchmarks of depths {depths[0]} and {depths[1]}", number / len(asked))
-        questions.append(planner.question(depths))
-    tokens = float(planner.pool.tokens[0, :, asked[0][1]].mean())
-    lengths = planner.by_length(pairs[0]) if pairs else []
-    return Planned(
-        *(effect, power, planner.confidence, planner.horizon, tokens, questions, lengths)
+    for number, depths in enumerate(compared):
+        label = f"simulating benchmarks of depths {depths[0]} and {depths[1]}"
+        on_progress(label, number / len(compared))
+        questions.append(planner.compare(depths))
+    return BenchmarkPlan(
+        effect=effect,
+        power=power,
+        confidence=planner.confidence,
+        horizon=planner.horizon,
+        tokens=float(planner.pool.tokens[0, :, compared[0][1]].mean()),
+        questions=questions,
+        by_length=planner.by_length(pairs[0]) if pairs else [],
     )

@@ -51,19 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="choose from a sweep by what a point sets; repeatable",
     )
-    sample = verbs.add_parser("sample", help="write the log that an engine would have written")
-    sample.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="of the log")
-    sample.add_argument("--requests", type=int, default=200, metavar="N", help="default: 200")
-    sample.add_argument("--depth", metavar="K[,K]", help="drafts a round (default: the model's)")
-    sample.add_argument("-o", "--out", metavar="FILE", help="write here (default: stdout)")
-    plan = verbs.add_parser("plan", help="how many requests a benchmark needs")
-    plan.add_argument("--delta", type=float, default=0.01, metavar="X", help="to tell (0.01)")
-    plan.add_argument("--power", type=float, default=0.9, metavar="P", help="to tell it with (0.9)")
-    plan.add_argument("--depths", metavar="K,K", help="to compare (default: around the best)")
-    plan.add_argument("--picture", metavar="PNG", help="draw the power by requests")
-    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
-    plan.add_argument("--quiet", action="store_true", help="no progress")
-    for verb in (run, check, sample, plan):
+    sample = verbs.add_parser("sample", help="write an engine log of simulated requests")
+    sample.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="log format")
+    sample.add_argument(
+        "--requests", type=int, default=200, metavar="N", help="number of requests (default: 200)"
+    )
+    sample.add_argument("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
+    sample.add_argument("-o", "--out", metavar="FILE", help="file to write (default: stdout)")
+    _plan_options(verbs.add_parser("plan", help="number of requests that a benchmark needs"))
+    for verb in (run, check, sample, verbs.choices["plan"]):
         verb.add_argument("file", metavar="FILE", help="an experiment.toml")
         verb.add_argument("--seed", metavar="N", help="instead of simulation.seed")
         verb.add_argument(
@@ -77,6 +73,29 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(run)
     _run_verbs(verbs)
     return parser
+
+
+def _plan_options(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument(
+        "--delta",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="smallest relative difference to detect (default: 0.01)",
+    )
+    plan.add_argument(
+        "--power",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="probability of detecting it (default: 0.9)",
+    )
+    plan.add_argument(
+        "--depths", metavar="K,K", help="depths to compare (default: the best and its neighbours)"
+    )
+    plan.add_argument("--picture", metavar="PNG", help="draw the power by number of requests")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
+    plan.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _run_options(run: argparse.ArgumentParser) -> None:
@@ -243,8 +262,15 @@ def _plan(options: argparse.Namespace) -> int:
 
     experiment = _experiment(options)
     picture = Path(options.picture) if options.picture else None
-    asked = (options.delta, options.power, options.depths)
-    return plan_command(experiment, PlanOptions(*asked, picture, options.json, options.quiet))
+    chosen = PlanOptions(
+        delta=options.delta,
+        power=options.power,
+        depths=options.depths,
+        picture=picture,
+        as_json=options.json,
+        quiet=options.quiet,
+    )
+    return plan_command(experiment, chosen)
 
 
 def _kept(options: argparse.Namespace, given: list[str]) -> int:

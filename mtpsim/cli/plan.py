@@ -1,4 +1,4 @@
-"""``mtpsim plan``: how many requests a benchmark on the real engine needs."""
+"""``mtpsim plan``: number of requests that a benchmark of the real engine needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtpsim.benchmark.power import Planned, plan_benchmark
+from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
@@ -21,15 +21,15 @@ from mtpsim.report.tables.power import print_plan
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the command line asks of a plan.
+    """Options of ``mtpsim plan``.
 
     Attributes:
-        delta: relative difference to tell, and half-width of a speedup to reach.
-        power: probability to decide right.
-        depths: to tell apart, as ``2,3``; by default the best and its neighbours.
-        picture: where to draw the power by requests.
-        as_json: print the plan as JSON.
-        quiet: no progress.
+        delta (float): Smallest relative difference to detect, and half-width of a speedup.
+        power (float): Wanted probability of a right decision.
+        depths (str | None): Depths to compare, such as ``2,3``; None: the best and its neighbours.
+        picture (Path | None): Where to draw power by number of requests.
+        as_json (bool): Print the plan as JSON.
+        quiet (bool): Print no progress.
 
     """
 
@@ -42,36 +42,44 @@ class PlanOptions:
 
 
 def plan_command(experiment: Experiment, options: PlanOptions) -> int:
-    """Plan, try, and print.
+    """Plan benchmarks of an experiment, verify the plan, and print it.
+
+    Args:
+        experiment (Experiment): Without a sweep over several points.
+        options (PlanOptions): Of the command line.
+
+    Returns:
+        int: Exit code 0.
 
     Raises:
-        InputError: a number is out of its range, or the experiment has several points.
+        InputError: A number is out of range, the experiment has several points, or the picture
+            can't be written.
 
     """
     _check(options)
     points = experiment.points()
     if len(points) > 1:
-        message = f"the sweep has {len(points)} points; plan one of them: choose it with --set"
+        message = f"the sweep has {len(points)} points; select one of them with --set"
         raise InputError.of(message, key="sweep")
     (point,) = points
     depths = _depths(point.experiment, options.depths)
     with progress(options.quiet or options.as_json) as watcher:
-        planned = plan_benchmark(
+        plan = plan_benchmark(
             point.experiment,
             effect=options.delta,
             power=options.power,
             pairs=list(combinations(depths, 2)),
             pinned=depths,
-            told=lambda label, share: watcher.update(label, share, 0, None, None),
+            on_progress=lambda label, share: watcher.update(label, share, 0, None, None),
         )
     if options.picture is not None:
-        _draw(planned, options.picture)
+        _draw(plan, options.picture)
         if not options.quiet:
             print(f"wrote {options.picture}", file=sys.stderr)
     if options.as_json:
-        print(json.dumps(asdict(planned), indent=2))
+        print(json.dumps(asdict(plan), indent=2))
     else:
-        print_plan(planned)
+        print_plan(plan)
     return 0
 
 
@@ -88,13 +96,13 @@ def _check(options: PlanOptions) -> None:
 
 
 def _depths(experiment: Experiment, given: str | None) -> list[int]:
-    """Depths to compare: as given, or the best and those next to it."""
+    """Depths to compare: as given, or the best one and its neighbours."""
     source = experiment.acceptance.chain()
     greatest = source.depth
     if given is not None:
         parts = [part.strip() for part in given.split(",")]
-        if not all(p.isdecimal() and 1 <= int(p) <= greatest for p in parts) or len(parts) < 1:
-            message = f"{given!r} is given; depths are 1 to {greatest}, as 2,3"
+        if not all(p.isdecimal() and 1 <= int(p) <= greatest for p in parts):
+            message = f"{given!r} is given; depths are 1 to {greatest}, such as 2,3"
             raise InputError.of(message, key="--depths")
         return sorted({int(part) for part in parts})
     horizon = experiment.simulation.horizon
@@ -103,12 +111,12 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
     return [k for k in (best - 1, best, best + 1) if 1 <= k <= greatest]
 
 
-def _draw(planned: Planned, path: Path) -> None:
+def _draw(plan: BenchmarkPlan, path: Path) -> None:
     from mtpsim.report.figures.power import plan_figure
     from mtpsim.report.figures.style import save
 
     try:
-        save(plan_figure(planned), path, dpi=150)
+        save(plan_figure(plan), path, dpi=150)
     except (OSError, ValueError) as error:
         message = f"can't be written: {getattr(error, 'strerror', None) or error}"
         raise InputError.of(message, file=path, key="--picture") from None

@@ -1,4 +1,4 @@
-"""``mtpsim sample``: the log that an engine would have written, from an experiment."""
+"""``mtpsim sample``: write an engine log of simulated requests."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance import Recording
 from mtpsim.cli.streams import write_while_read
-from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import KernelPlan, compile_plan
-from mtpsim.engine.round_traces import Counts, round_times, trace_recording, trace_requests
+from mtpsim.engine.compile import compile_plan
+from mtpsim.engine.round_traces import play_rounds
 from mtpsim.engine.simulate import compiled_latency
 from mtpsim.logs.files import written
 from mtpsim.logs.write import WRITERS, Told
@@ -25,34 +24,30 @@ def sample_requests(experiment: Experiment, depths: list[int], count: int) -> It
     """Simulate requests of an experiment round by round: the same requests as in a run.
 
     Args:
-        experiment: one point: acceptance model, latency and horizon.
-        depths: drafts per round; with several, successive requests take them in turn.
-        count: number of requests.
+        experiment (Experiment): One point: acceptance model, latency and request length.
+        depths (list[int]): Drafts per round; with several, successive requests take them in turn.
+        count (int): Number of requests.
 
     Yields:
-        Each request with its accepted drafts and round times.
+        Told: Each request with its accepted drafts and round times.
 
     Raises:
-        InputError: a distribution of the latency can't be tabulated.
+        InputError: A distribution of the latency can't be tabulated.
 
     """
     source = experiment.acceptance.chain()
     latency = compiled_latency(experiment, source.depth)
     simulation = experiment.simulation
-    plans = {
-        depth: compile_plan(
-            source,
-            latency,
-            seed=simulation.seed,
-            rounds=simulation.rounds or 0,
-            tokens=simulation.tokens or 0,
-            measured_at=depth,
-        )
-        for depth in depths
-    }
+    plan = compile_plan(
+        source,
+        latency,
+        seed=simulation.seed,
+        rounds=simulation.rounds or 0,
+        tokens=simulation.tokens or 0,
+    )
     for first in range(0, count, BLOCK):
         size = min(BLOCK, count - first)
-        played = {k: _play(source, plan, k, first, size) for k, plan in plans.items()}
+        played = {depth: play_rounds(source, plan, depth, size, first) for depth in set(depths)}
         for number in range(size):
             depth = depths[(first + number) % len(depths)]
             accepted, times = (part[number] for part in played[depth])
@@ -62,26 +57,24 @@ def sample_requests(experiment: Experiment, depths: list[int], count: int) -> It
             yield Told(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 
-def _play(
-    source: Source, plan: KernelPlan, depth: int, first: int, count: int
-) -> tuple[Counts, Floats]:
-    """Accepted drafts and times in ms of the rounds of some requests, each ``[count, R]``."""
-    rounds, tokens = plan.task.rounds, plan.task.tokens
-    if isinstance(source, Recording):
-        requests = slice(first, first + count)
-        trace = trace_recording(source, requests, depth, rounds=rounds, tokens=tokens)
-    else:
-        trace = trace_requests(plan, count, rounds or tokens, first)
-    return trace.accepted, round_times(plan, trace, depth, first)
-
-
 def sample_command(
     experiment: Experiment, form: str, requests: int, depths: str | None, out: Path | None
 ) -> int:
-    """Write a log to ``out`` or to stdout.
+    """Write a log of simulated requests.
+
+    Args:
+        experiment (Experiment): One point: acceptance model, latency and request length.
+        form (str): Format of the log, a name in ``WRITERS``.
+        requests (int): Number of requests.
+        depths (str | None): Drafts per round, such as ``2`` or ``1,3``; None: the model's depth.
+        out (Path | None): File to write; None: stdout.
+
+    Returns:
+        int: Exit code 0.
 
     Raises:
-        InputError: there is no such form, or the depths are not those of the model.
+        InputError: The format is unknown, a depth is beyond the model's, fewer requests are
+            recorded, the format holds a single depth only, or the file can't be written.
 
     """
     if form not in WRITERS:
@@ -111,6 +104,6 @@ def sample_command(
 def _depths(given: str | None, greatest: int) -> list[int]:
     parts = (given or str(greatest)).split(",")
     if not all(part.strip().isdecimal() and 1 <= int(part) <= greatest for part in parts):
-        message = f"{given!r} is given; depths are 1 to {greatest}, as 2 or 1,3"
+        message = f"{given!r} is given; depths are 1 to {greatest}, such as 2 or 1,3"
         raise InputError.of(message, key="--depth")
     return [int(part) for part in parts]

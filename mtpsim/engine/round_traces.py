@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance import Recording
+from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.compile import KernelPlan
@@ -19,6 +19,9 @@ from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 from mtpsim.kernels.noise import round_factors
 from mtpsim.kernels.philox import ARMS, DRAFT, PATH, TILE, VERIFY, words_at
+
+SAMPLED_ROUNDS = 80_000  # at most about so many, but of at least so many requests:
+SAMPLED_REQUESTS = 64
 
 Counts = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
@@ -30,9 +33,9 @@ class RoundTrace:
     """Requests at one depth, round by round.
 
     Attributes:
-        accepted: ``[n, R]`` accepted drafts of each round; -1 after a request's last round.
-        tick: ``[n, R]`` tick of the random words in which each round starts.
-        state: ``[n, R]`` hidden state in which each round starts.
+        accepted (Counts): ``[n, R]`` accepted drafts per round; -1 after a request's last round.
+        tick (Ints): ``[n, R]`` tick of the random words at which each round starts.
+        state (Ints): ``[n, R]`` hidden state in which each round starts.
 
     """
 
@@ -43,23 +46,29 @@ class RoundTrace:
 
 def record_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -> Counts:
     """Accepted drafts of some requests at depth M, round by round: see :func:`trace_requests`."""
-    return trace_requests(plan, count, rounds, first).accepted
+    return trace_requests(plan, plan.layout.measured_at, count, rounds, first).accepted
 
 
-def trace_requests(plan: KernelPlan, count: int, rounds: int, first: int = 0) -> RoundTrace:
-    """Record some requests at depth M, round by round.
+def trace_requests(
+    plan: KernelPlan, depth: int, count: int, rounds: int, first: int = 0
+) -> RoundTrace:
+    """Record some requests of a run, round by round.
 
     Args:
-        plan: the compiled point, of a chain.
-        count: number of requests n.
-        rounds: most rounds R of a request.
-        first: number of the first request.
+        plan (KernelPlan): The compiled point, of a chain.
+        depth (int): Drafts per round, 0 to K.
+        count (int): Number of requests n.
+        rounds (int): Greatest number R of recorded rounds per request.
+        first (int): Number of the first request.
 
     Returns:
-        The rounds of the requests ``first`` .. ``first + count - 1`` of a run.
+        RoundTrace: The requests ``first`` to ``first + count - 1``.
+
+    Raises:
+        TypeError: The requests are recorded ones.
 
     """
-    chain, depth = plan.source, plan.layout.measured_at
+    chain = plan.source
     if isinstance(chain, RecordingArrays):
         raise TypeError("recorded requests are replayed, not traced: see trace_recording")
     trace = RoundTrace(
@@ -104,17 +113,58 @@ def trace_recording(
     return RoundTrace(accepted, tick, np.zeros_like(tick))
 
 
-def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0) -> Floats:
-    """Times of recorded rounds: those that the kernels add up in a run.
+def play_rounds(
+    source: Source, plan: KernelPlan, depth: int, count: int, first: int = 0
+) -> tuple[Counts, Floats]:
+    """Play whole requests at one depth: a trace and its times.
 
     Args:
-        plan: the compiled point.
-        trace: the rounds of n requests.
-        depth: drafts per round, 0..K.
-        first: number of the first request.
+        source (Source): The acceptance model; recorded requests are played in turn, each once.
+        plan (KernelPlan): The compiled point of the same model.
+        depth (int): Drafts per round, 0 to K.
+        count (int): Number of requests n.
+        first (int): Number of the first request.
 
     Returns:
-        ``[n, R]`` ms; without meaning after a request's last round.
+        tuple[Counts, Floats]: ``[n, R]`` accepted drafts, -1 after a request's last round, and
+        ``[n, R]`` times in ms.
+
+    """
+    rounds, tokens = plan.task.rounds, plan.task.tokens
+    if isinstance(source, Recording):
+        requests = slice(first, first + count)
+        trace = trace_recording(source, requests, depth, rounds=rounds, tokens=tokens)
+    else:
+        trace = trace_requests(plan, depth, count, rounds or tokens, first)
+    return trace.accepted, round_times(plan, trace, depth, first)
+
+
+def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts, Floats]:
+    """A sample of single rounds: accepted drafts and times in ms, each ``[N]``.
+
+    All rounds of whole requests: enough requests to show how they differ, and not too many rounds
+    where requests are long. Arguments as in :func:`play_rounds`.
+    """
+    longest = plan.task.rounds or plan.task.tokens
+    if isinstance(source, Recording):
+        longest = longest or int(source.lengths.max())
+    requests = max(SAMPLED_ROUNDS // longest, SAMPLED_REQUESTS)
+    accepted, times = play_rounds(source, plan, depth, requests)
+    live = accepted >= 0
+    return accepted[live], times[live]
+
+
+def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0) -> Floats:
+    """Times of traced rounds: those that the kernels add up in a run.
+
+    Args:
+        plan (KernelPlan): The compiled point.
+        trace (RoundTrace): The rounds of n requests.
+        depth (int): Drafts per round, 0 to K, as in the trace.
+        first (int): Number of the first request.
+
+    Returns:
+        Floats: ``[n, R]`` ms; not meaningful after a request's last round.
 
     """
     requests, rounds = trace.tick.shape

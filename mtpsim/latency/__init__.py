@@ -1,15 +1,13 @@
-"""Latency: distributions, mean times by depth and cost models, compiled to quantile tables."""
+"""Latency: mean times by depth, cost models and noise, compiled to quantile tables."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Discriminator, Tag
 
 from mtpsim.common.section import named
-from mtpsim.latency.base import CompiledLatency, LatencySpec
-from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline
-from mtpsim.latency.measured_table import Table
+from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline, Table
 from mtpsim.latency.quantile_table import QuantileTable
-from mtpsim.latency.stated_times import Latency
+from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec, model_name
 
 COSTS: dict[str, type[LatencySpec]] = {
     "times": Latency,
@@ -19,13 +17,6 @@ COSTS: dict[str, type[LatencySpec]] = {
     "moe": Moe,
 }
 
-
-def _model_of(value: Any) -> str:
-    if isinstance(value, dict):
-        return str(value.get("model", "times"))
-    return str(getattr(value, "model", "times"))
-
-
 AnyLatency = Annotated[
     Annotated[
         Annotated[Latency, Tag("times")]
@@ -33,7 +24,7 @@ AnyLatency = Annotated[
         | Annotated[Linear, Tag("linear")]
         | Annotated[Roofline, Tag("roofline")]
         | Annotated[Moe, Tag("moe")],
-        Discriminator(_model_of),
+        Discriminator(model_name),
     ],
     named(list(COSTS), "times"),
 ]

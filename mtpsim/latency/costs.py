@@ -1,51 +1,65 @@
-"""Cost models: what a step costs, given how many requests decode together and how deep they draft.
+"""Cost models: the time of a step by batch size and depth.
 
-A verify at depth k is one pass of the target over ``batch x (k + 1)`` tokens; a plain step is the
-same at depth 0. So one line or curve gives all times, and a sweep over ``latency.batch`` shows from
-which load on drafting does not pay.
+A verify at depth k is one pass of the target over ``batch * (k + 1)`` tokens; a plain step is the
+same pass at depth 0. One line or curve therefore gives all times, and a sweep over
+``latency.batch`` shows the batch size beyond which drafting is slower than plain decoding.
 """
 
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
-from mtpsim.latency.base import LatencySpec
+from mtpsim.common.text import counted
+from mtpsim.latency.stated_times import LatencySpec
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Share = Annotated[float, Field(ge=0, le=1e9)]
+TokenCount = Annotated[float, Field(ge=0, le=1e9)]
+TableRow = Annotated[list[Milliseconds], Field(min_length=2)]
 
 
 class CostModel(LatencySpec):
-    """A batch of requests that decode together; a subclass says what a pass costs."""
+    """Step times of a batch of requests that decode together.
+
+    A subclass gives the time of a pass of the target: :meth:`step` and, as text, :meth:`formula`.
+    """
 
     batch: Annotated[float, Field(ge=1, le=1e6)] = Field(
-        1.0, description="requests that decode together"
+        1.0, description="number of requests that decode together"
     )
-    draft: Times = Field(description="drafting by depth, ms")
+    draft: Times = Field(description="drafting, ms by depth")
     draft_per_request: Milliseconds = Field(
-        0.0, description="ms a drafted token adds for each request of the batch"
+        0.0, description="ms per drafted token and request of the batch"
     )
 
     @abstractmethod
     def step(self, batch: float, depth: Floats) -> Floats:
-        """Ms of a step of the target at each depth ``[n]``; depth 0 is a plain step."""
+        """Time of a step of the target.
+
+        Args:
+            batch (float): Number of requests that decode together.
+            depth (Floats): ``[n]`` depths; 0 is a plain step.
+
+        Returns:
+            Floats: ``[n]`` ms.
+
+        """
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
-        """Mean ms of verify and draft, each ``[depth + 1]``."""
+        """Mean times for depths 0 to ``depth``."""
         depths = np.arange(depth + 1.0)
         draft = by_depth(self.draft, depth) + self.draft_per_request * self.batch * depths[1:]
         return self.step(self.batch, depths), np.append(0.0, draft)
 
     def at_batch(self, batch: float, depth: int) -> tuple[Floats, Floats]:
-        """:meth:`times` at another batch."""
+        """:meth:`times` at another batch size."""
         return self.model_copy(update={"batch": batch}).times(depth)
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
-        """What is wrong with lists of times, by key."""
+        """Lists of times whose length does not fit the depth."""
         try:
             by_depth(self.draft, depth)
         except ValueError as error:
@@ -54,14 +68,14 @@ class CostModel(LatencySpec):
 
     @abstractmethod
     def formula(self) -> str:
-        """What a step costs, in words."""
+        """The time of a step as text."""
 
     def describe(self) -> list[str]:
-        """A line for each part."""
+        """The section as text, one line per part."""
         verify, draft = self.times(3 if not isinstance(self.draft, list) else len(self.draft))
         drafting = describe(self.draft)
         if self.draft_per_request:
-            drafting += f" + {self.draft_per_request:g} ms a draft and request"
+            drafting += f" + {self.draft_per_request:g} ms per draft and request"
         return [
             f"batch of {self.batch:g}",
             f"step: {self.formula()}",
@@ -76,100 +90,162 @@ def _listed(values: Floats) -> str:
 
 
 class _Passes(CostModel):
-    """Cost models with parameters, which have these in common."""
+    """Parameters that the parametric cost models share."""
 
-    overhead: Milliseconds = Field(0.0, description="ms a step that no size changes (host, launch)")
-    per_token: Milliseconds = Field(description="ms a token of the pass")
-    cached: Share = Field(0.0, description="cached tokens a request, its context")
-    per_cached: Milliseconds = Field(0.0, description="ms a cached token of the batch")
+    overhead: Milliseconds = Field(0.0, description="fixed ms per step (host, kernel launch)")
+    per_token: Milliseconds = Field(description="ms per token of the pass")
+    cached: TokenCount = Field(0.0, description="cached tokens per request (context length)")
+    per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
 
     @model_validator(mode="after")
-    def _takes_time(self) -> "_Passes":
+    def _takes_time(self) -> Self:
         if not self.step(1.0, np.zeros(1))[0] > 0:
-            raise ValueError("a plain step takes 0 ms; some part of it must be above 0")
+            raise ValueError("a plain step takes 0 ms; at least one part of it must be positive")
         return self
 
     def _reading(self, batch: float) -> float:
-        """Ms to read the cached tokens of the batch."""
+        """Time in ms to read the cached tokens of the batch."""
         return self.per_cached * self.cached * batch
 
 
 class Linear(_Passes):
-    """A line: ``overhead + base + per_token B (k + 1) + per_cached B cached``.
+    """Linear: ``overhead + base + per_token B (k + 1) + per_cached B cached``.
 
-    Well within the memory-bound range of a dense model, as fits of serving engines show (linear
-    cost of a pass in its tokens and cached tokens: Liu et al. 2024, SmartSpec, eq. 5).
+    Fits dense models in the memory-bound range, as measured on serving engines. Source: Liu et al.
+    2024, SmartSpec, eq. 5 (pass time linear in its tokens and cached tokens).
     """
 
     model: Literal["linear"]
-    base: Milliseconds = Field(0.0, description="ms of a pass that reads the weights")
+    base: Milliseconds = Field(0.0, description="ms per pass to read the weights")
 
     def step(self, batch: float, depth: Floats) -> Floats:
-        """Ms of a step at each depth ``[n]``."""
+        """Time of a step at each depth, ``[n]`` ms."""
         fixed = self.overhead + self.base + self._reading(batch)
         return fixed + self.per_token * batch * (depth + 1)
 
     def formula(self) -> str:
-        """What a step costs, in words."""
+        """The time of a step as text."""
         text = f"{self.overhead + self.base:g} + {self.per_token:g} B (k + 1) ms"
         return text + f" + {self.per_cached:g} ms x {self.cached:g} cached x B" * bool(self.cached)
 
 
 class Roofline(_Passes):
-    """The roofline: a pass is bound by memory or by compute, whichever takes longer.
+    """Roofline: a pass is bound by memory or by compute, whichever takes longer.
 
-    ``overhead + max(floor + per_cached B cached, per_token B (k + 1))``: drafts are free until the
-    ridge (Williams, Waterman, Patterson 2009).
+    ``overhead + max(floor + per_cached B cached, per_token B (k + 1))``: drafted tokens cost
+    nothing up to the ridge. Source: Williams, Waterman, Patterson 2009.
     """
 
     model: Literal["roofline"]
-    floor: Milliseconds = Field(description="ms to read the weights: a pass takes no less")
+    floor: Milliseconds = Field(description="ms to read the weights, the least time of a pass")
 
     def step(self, batch: float, depth: Floats) -> Floats:
-        """Ms of a step at each depth ``[n]``."""
+        """Time of a step at each depth, ``[n]`` ms."""
         memory = self.floor + self._reading(batch)
         return self.overhead + np.maximum(memory, self.per_token * batch * (depth + 1))
 
     def formula(self) -> str:
-        """What a step costs, in words."""
+        """The time of a step as text."""
         ridge = f"; ridge at {self.floor / self.per_token:.4g} tokens" if self.per_token else ""
         return f"{self.overhead:g} + max({self.floor:g}, {self.per_token:g} B (k + 1)) ms" + ridge
 
 
 class Moe(_Passes):
-    """A mixture of experts: a pass reads those experts that any of its tokens needs.
+    """Mixture of experts: a pass reads every expert that one of its tokens activates.
 
-    n tokens that choose ``active`` of ``experts`` evenly and independently need
-    ``experts (1 - (1 - active / experts)^n)`` of them in expectation, each ``per_expert`` ms to
-    read. So drafts cost most at middling batches (Huang et al. 2025, MoESD).
+    n tokens that choose ``active`` of ``experts`` uniformly and independently activate
+    ``experts (1 - (1 - active / experts)^n)`` experts in expectation, each ``per_expert`` ms to
+    read. Drafts therefore cost most at medium batch sizes. Source: Huang et al. 2025, MoESD.
     """
 
     model: Literal["moe"]
-    base: Milliseconds = Field(0.0, description="ms to read what every token needs")
+    base: Milliseconds = Field(0.0, description="ms to read the weights shared by all tokens")
     per_expert: Milliseconds = Field(description="ms to read one expert, over all layers")
-    experts: Count = Field(description="routed experts of a layer")
-    active: Count = Field(description="routed experts that a token uses")
+    experts: Count = Field(description="routed experts per layer")
+    active: Count = Field(description="routed experts active per token")
 
     @model_validator(mode="after")
-    def _fewer_active(self) -> "Moe":
+    def _fewer_active(self) -> Self:
         if self.active > self.experts:
             raise ValueError(f"`active`: {self.active} of {self.experts} experts can't be active")
         return self
 
     def hit(self, tokens: Floats) -> Floats:
-        """Expected number of experts that ``tokens`` need."""
+        """Expected number of experts that a pass over ``tokens`` ``[n]`` reads, ``[n]``."""
         missed = (1 - self.active / self.experts) ** tokens
         return np.asarray(self.experts * (1 - missed))
 
     def step(self, batch: float, depth: Floats) -> Floats:
-        """Ms of a step at each depth ``[n]``."""
+        """Time of a step at each depth, ``[n]`` ms."""
         tokens = batch * (depth + 1)
         fixed = self.overhead + self.base + self._reading(batch)
         return fixed + self.per_expert * self.hit(tokens) + self.per_token * tokens
 
     def formula(self) -> str:
-        """What a step costs, in words."""
+        """The time of a step as text."""
         return (
             f"{self.overhead + self.base:g} + {self.per_expert:g} x experts hit (of "
-            f"{self.experts}, {self.active} a token) + {self.per_token:g} B (k + 1) ms"
+            f"{self.experts}, {self.active} per token) + {self.per_token:g} B (k + 1) ms"
         )
+
+
+class Table(CostModel):
+    """Step times measured by batch size and depth, interpolated linearly between batch sizes."""
+
+    model: Literal["table"]
+    batches: list[Annotated[float, Field(ge=1, le=1e6)]] = Field(
+        min_length=1, description="measured batch sizes, ascending"
+    )
+    verify: list[TableRow] = Field(
+        description="one row per batch size: ms at depth 0 (the plain step), 1, 2, ... K"
+    )
+    draft: Times = Field(0.0, description="drafting, ms by depth; 0 if `verify` includes it")
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        if any(a >= b for a, b in zip(self.batches, self.batches[1:], strict=False)):
+            raise ValueError("`batches` must ascend without repetition")
+        if len(self.verify) != len(self.batches):
+            raise ValueError(
+                f"`verify`: {len(self.verify)} rows for {len(self.batches)} batches; "
+                "one row per batch is needed"
+            )
+        if len({len(row) for row in self.verify}) > 1:
+            raise ValueError("`verify`: rows have different lengths; each needs depths 0 to K")
+        if any(time <= 0 for row in self.verify for time in row):
+            raise ValueError("`verify`: 0 ms is given; it must be positive")
+        if not self.batches[0] <= self.batch <= self.batches[-1]:
+            raise ValueError(
+                f"`batch`: {self.batch:g} is outside the measured range, {self.batches[0]:g} to "
+                f"{self.batches[-1]:g}"
+            )
+        return self
+
+    def step(self, batch: float, depth: Floats) -> Floats:
+        """Time of a step at each depth, ``[n]`` ms."""
+        rows = np.array(self.verify)
+        return np.array([np.interp(batch, self.batches, rows[:, int(k)]) for k in depth])
+
+    def wrong_lengths(self, depth: int) -> dict[str, str]:
+        """Lists of times whose length does not fit the depth."""
+        wrong = super().wrong_lengths(depth)
+        if len(self.verify[0]) != depth + 1:
+            wrong["verify"] = (
+                f"rows of {counted(len(self.verify[0]), 'time')} are given, but the acceptance "
+                f"model has depth {depth}: give {depth + 1}, for depths 0 to {depth}"
+            )
+        return wrong
+
+    def formula(self) -> str:
+        """The time of a step as text."""
+        return f"measured at batches {', '.join(f'{b:g}' for b in self.batches)}"
+
+    def describe(self) -> list[str]:
+        """The section as text, one line per part."""
+        row = self.step(self.batch, np.arange(len(self.verify[0]), dtype=float))
+        return [
+            f"batch of {self.batch:g}",
+            f"step: {self.formula()}",
+            f"depths 0 to {len(row) - 1}: {_listed(row)} ms",
+            *self.describe_noise(),
+        ]

@@ -1,6 +1,6 @@
-"""Noise of a time, as a file states it: a name with its parameters, or measured samples.
+"""Noise of a time, as an experiment file states it: a named distribution, or measured samples.
 
-Each compiles to a quantile table of mean 1; a component multiplies it by its mean time.
+Each noise compiles to a quantile table of mean 1, a factor on the mean time.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import (
@@ -21,120 +21,133 @@ from pydantic import (
     model_validator,
 )
 
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import nearest
 from mtpsim.common.section import NonNegative, Positive, Spec
-from mtpsim.latency.distributions import (
-    Law,
-    exponential,
-    gamma,
-    lie_apart,
-    lognormal,
-    pareto,
-    spike,
-)
 from mtpsim.latency.quantile_table import (
     CONSTANT,
+    Distribution,
     QuantileTable,
+    are_separate,
+    exponential,
+    gamma,
+    lognormal,
+    pareto,
     samples_table,
+    spike,
     stepped_table,
     table_of,
 )
 from mtpsim.latency.samples import read_samples
 from mtpsim.latency.times import Times
 
+CV = "standard deviation over mean"
+
 
 class NoiseSpec(Spec):
-    """What every kind of noise offers; a component of the latency also gives its ``mean``."""
+    """Noise of a time: a distribution, scaled to mean 1.
 
-    mean: Times | None = Field(None, description="mean time in ms, where this is a component")
+    As a component of the latency (``target``, ``verify``, ``draft``) it also has the mean time.
+    """
+
+    mean: Times | None = Field(None, description="mean time in ms, if this is a component")
 
     @abstractmethod
     def table(self) -> QuantileTable:
-        """The quantile table, of mean 1."""
+        """Compile to a quantile table of mean 1.
+
+        Raises:
+            ValueError: The distribution can't be tabulated.
+
+        """
 
     @abstractmethod
     def describe(self) -> str:
-        """A few words for a person."""
+        """Distribution and parameters as text, such as ``gamma, cv 0.1``."""
 
-    def law(self) -> Law | None:
-        """The law of mean 1; None where it is constant."""
+    def distribution_used(self) -> Distribution | None:
+        """The distribution; None if constant or sampled."""
         return None
 
     def natural_mean(self) -> float | None:
-        """Mean in ms where the spec has one of its own."""
+        """Mean in ms, if the noise has one without ``mean``; else None."""
         return None
 
     def warnings(self) -> list[str]:
-        """What a reader of the results should know."""
+        """Warnings for a reader of the results."""
         return []
 
 
-class _Lawful(NoiseSpec):
+class _NamedNoise(NoiseSpec):
+    """Noise with a named distribution, whose table is cached."""
+
+    text: ClassVar[str]
+
     def table(self) -> QuantileTable:
-        return _tabulated(type(self), self.model_dump_json())
+        return _table_of_keys(type(self), self.model_dump_json())
+
+    def describe(self) -> str:
+        return self.text.format(self=self)
+
+    def _infinite_variance(self) -> bool:
+        return False
+
+    def warnings(self) -> list[str]:
+        if not self._infinite_variance():
+            return []
+        return [
+            f"the noise ({self.describe()}) has infinite variance: means converge slowly, and "
+            "intervals cover the true value less often than stated"
+        ]
 
 
 @lru_cache(maxsize=16)
-def _tabulated(kind: type[_Lawful], keys: str) -> QuantileTable:
+def _table_of_keys(kind: type[_NamedNoise], keys: str) -> QuantileTable:
     """One table of a megabyte for all points of a sweep that have the same noise."""
-    law = kind.model_validate_json(keys).law()
-    return CONSTANT if law is None else table_of(law, law.mean, law.sd)
+    distribution = kind.model_validate_json(keys).distribution_used()
+    return CONSTANT if distribution is None else table_of(distribution)
 
 
-class ConstantNoise(NoiseSpec):
+class ConstantNoise(_NamedNoise):
     """No noise."""
 
     distribution: Literal["constant"]
-
-    def table(self) -> QuantileTable:
-        """Always 1."""
-        return CONSTANT
-
-    def describe(self) -> str:
-        """``constant``."""
-        return "constant"
+    text = "constant"
 
 
-class LognormalNoise(_Lawful):
+class LognormalNoise(_NamedNoise):
     """Lognormal."""
 
     distribution: Literal["lognormal"]
-    cv: NonNegative = Field(description="standard deviation over mean")
+    cv: NonNegative = Field(description=CV)
+    text = "lognormal, cv {self.cv:g}"
 
-    def law(self) -> Law | None:
-        """Lognormal law of mean 1."""
+    def distribution_used(self) -> Distribution | None:
+        """Lognormal of mean 1; None if ``cv`` is 0."""
         return lognormal(self.cv) if self.cv else None
 
-    def describe(self) -> str:
-        """Name and cv."""
-        return f"lognormal, cv {self.cv:g}"
 
-
-class GammaNoise(_Lawful):
+class GammaNoise(_NamedNoise):
     """Gamma."""
 
     distribution: Literal["gamma"]
-    cv: NonNegative = Field(description="standard deviation over mean")
+    cv: NonNegative = Field(description=CV)
+    text = "gamma, cv {self.cv:g}"
 
-    def law(self) -> Law | None:
-        """Gamma law of mean 1."""
+    def distribution_used(self) -> Distribution | None:
+        """Gamma of mean 1; None if ``cv`` is 0."""
         return gamma(self.cv) if self.cv else None
 
-    def describe(self) -> str:
-        """Name and cv."""
-        return f"gamma, cv {self.cv:g}"
 
-
-class ExponentialNoise(_Lawful):
-    """A fixed part and an exponential rest."""
+class ExponentialNoise(_NamedNoise):
+    """Shifted exponential: a fixed part and an exponential part."""
 
     distribution: Literal["exponential"]
     offset: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="share of the mean that is fixed; cv = 1 - offset"
+        None, description="fixed share of the mean; cv = 1 - offset"
     )
-    cv: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="standard deviation over mean, at most 1"
-    )
+    cv: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description=f"{CV}, at most 1")
+    text = "exponential, {self.fixed_share:g} of the mean fixed"
 
     @model_validator(mode="after")
     def _one(self) -> ExponentialNoise:
@@ -142,98 +155,95 @@ class ExponentialNoise(_Lawful):
             raise ValueError("give `offset` or `cv` (= 1 - offset), and not both")
         return self
 
-    def _fixed(self) -> float:
+    @property
+    def fixed_share(self) -> float:
+        """Fixed share of the mean, in [0, 1]."""
         return self.offset if self.offset is not None else 1 - (1 if self.cv is None else self.cv)
 
-    def law(self) -> Law | None:
-        """Shifted exponential law of mean 1."""
-        return exponential(self._fixed()) if self._fixed() < 1 else None
-
-    def describe(self) -> str:
-        """Name and offset."""
-        return f"exponential, {self._fixed():g} of the mean fixed"
+    def distribution_used(self) -> Distribution | None:
+        """Shifted exponential of mean 1; None if all of it is fixed."""
+        return exponential(self.fixed_share) if self.fixed_share < 1 else None
 
 
-class ParetoNoise(_Lawful):
+class ParetoNoise(_NamedNoise):
     """Pareto: heavy-tailed."""
 
     distribution: Literal["pareto"]
-    alpha: Positive | None = Field(None, description="tail index; over 1, over 2 for a variance")
-    cv: Positive | None = Field(None, description="standard deviation over mean")
+    alpha: Positive | None = Field(
+        None, description="tail index: above 1 (finite mean), above 2 for a finite variance"
+    )
+    cv: Positive | None = Field(None, description=CV)
+    text = "Pareto, tail index {self.index:g}"
 
     @model_validator(mode="after")
     def _finite_mean(self) -> ParetoNoise:
         if (self.alpha is None) == (self.cv is None):
             raise ValueError("give either `alpha` (the tail index) or `cv`, and not both")
-        if self._index() <= 1:
+        if self.index <= 1:
             raise ValueError(
-                f"`alpha` is {self._index():g}: at 1 and below the mean is infinite, so there is "
+                f"`alpha` is {self.index:g}: at 1 and below the mean is infinite, so there is "
                 "no long-run speedup to estimate; it must be above 1"
             )
         return self
 
-    def _index(self) -> float:
+    @property
+    def index(self) -> float:
+        """Tail index."""
         if self.alpha is not None:
             return self.alpha
         return 1 + float(np.sqrt(1 + (self.cv or 1.0) ** -2))
 
-    def law(self) -> Law:
-        """Pareto law of mean 1."""
-        return pareto(self._index())
+    def distribution_used(self) -> Distribution:
+        """Pareto of mean 1."""
+        return pareto(self.index)
 
-    def describe(self) -> str:
-        """Name and index."""
-        return f"Pareto, tail index {self._index():g}"
-
-    def warnings(self) -> list[str]:
-        """Infinite variance."""
-        return _infinite_variance(self.describe()) if self._index() <= 2 else []
+    def _infinite_variance(self) -> bool:
+        return self.index <= 2
 
 
-class SpikeNoise(_Lawful):
-    """Now and then a slow one: a mixture."""
+class SpikeNoise(_NamedNoise):
+    """Occasional slow rounds: a mixture of a distribution and a multiple of it."""
 
     distribution: Literal["spike"]
-    probability: Annotated[float, Field(gt=0, lt=1)] = Field(description="of a slow one")
-    factor: Annotated[float, Field(gt=1)] = Field(description="how much slower it is")
-    base: Noise | None = Field(None, description="noise of the others, times `factor` of the slow")
-
-    def law(self) -> Law:
-        """Law of the mixture, of mean 1."""
-        base = self.base.law() if self.base else None
-        return spike(base or lognormal(0.0), self.probability, self.factor)
-
-    def table(self) -> QuantileTable:
-        """The table; of single values where fast and slow lie apart."""
-        base = self.base.law() if self.base else None
-        if base is None or lie_apart(base, self.factor):
-            sd = base.sd if base else 0.0
-            return stepped_table(base, sd, self.probability, self.factor)
-        return super().table()
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(description="of a slow round")
+    factor: Annotated[float, Field(gt=1)] = Field(description="slow over fast, above 1")
+    base: Noise | None = Field(None, description="noise of fast rounds; slow: `factor` times it")
 
     @model_validator(mode="after")
-    def _base_has_a_law(self) -> SpikeNoise:
+    def _base_is_named(self) -> SpikeNoise:
         if isinstance(self.base, SampledNoise | SpikeNoise):
             raise ValueError("`base` must be a named distribution other than spike")
         return self
 
+    def distribution_used(self) -> Distribution:
+        """The mixture, of mean 1."""
+        base = self.base.distribution_used() if self.base else None
+        return spike(base or lognormal(0.0), self.probability, self.factor)
+
+    def table(self) -> QuantileTable:
+        """Compile to a quantile table; of single values if fast and slow rounds are separate."""
+        base = self.base.distribution_used() if self.base else None
+        if are_separate(base, self.factor):
+            return stepped_table(base, self.probability, self.factor)
+        return super().table()
+
     def describe(self) -> str:
-        """Probability, factor and base."""
+        """Probability, factor and base as text."""
         base = f" of {self.base.describe()}" if self.base else ""
         return f"{self.factor:g} times slower with probability {self.probability:g}{base}"
 
     def warnings(self) -> list[str]:
-        """Those of the base."""
+        """Warnings of the base."""
         return self.base.warnings() if self.base else []
 
 
-class ScipyNoise(_Lawful):
-    """Any continuous law of scipy.stats that can't be negative."""
+class ScipyNoise(_NamedNoise):
+    """Any continuous distribution of scipy.stats without negative values."""
 
     distribution: Literal["scipy"]
-    name: str = Field(description="of a continuous distribution of scipy.stats")
+    name: str = Field(description="continuous distribution of scipy.stats")
     parameters: dict[str, float] = Field(
-        default_factory=dict, description="its shapes, `loc` and `scale` (ms)"
+        default_factory=dict, description="its shape parameters, `loc` and `scale` (ms)"
     )
 
     def _frozen(self) -> Any:
@@ -242,7 +252,9 @@ class ScipyNoise(_Lawful):
         known = [n for n in dir(stats) if isinstance(getattr(stats, n), stats.rv_continuous)]
         if self.name not in known:
             hint = nearest(self.name, known)
-            raise ValueError(f"`name`: scipy.stats has no continuous law {self.name!r}{hint}")
+            raise ValueError(
+                f"`name`: scipy.stats has no continuous distribution {self.name!r}{hint}"
+            )
         family = getattr(stats, self.name)
         shapes = [s.strip() for s in (family.shapes or "").split(",") if s.strip()]
         allowed = [*shapes, "loc", "scale"]
@@ -260,9 +272,9 @@ class ScipyNoise(_Lawful):
             frozen = self._frozen()
             least, mean = float(frozen.ppf(0.0)), float(frozen.mean())
         if np.isnan(least):
-            raise ValueError(f"`parameters`: {self.parameters} are outside what {self.name} takes")
+            raise ValueError(f"`parameters`: {self.parameters} are not valid for {self.name}")
         if least < 0:
-            raise ValueError(f"{self.name} reaches down to {least:g}: a time can't be negative")
+            raise ValueError(f"{self.name} has values down to {least:g}: a time can't be negative")
         if not np.isfinite(mean):
             raise ValueError(
                 f"the mean of {self.name} is infinite or undefined, so there is no long-run "
@@ -270,32 +282,31 @@ class ScipyNoise(_Lawful):
             )
         return self
 
-    def law(self) -> Law:
-        """The law in its own unit."""
+    def distribution_used(self) -> Distribution:
+        """The distribution of scipy.stats, in ms."""
         frozen = self._frozen()
         with np.errstate(all="ignore"):
             sd = float(frozen.std())
         sd = sd if np.isfinite(sd) else np.inf
-        return Law(frozen.ppf, frozen.isf, float(frozen.mean()), sd)
+        return Distribution(frozen.ppf, frozen.isf, float(frozen.mean()), sd)
+
+    def _infinite_variance(self) -> bool:
+        return bool(np.isinf(self.distribution_used().sd))
 
     def natural_mean(self) -> float:
-        """The law's own mean."""
-        return float(self.law().mean)
+        """Mean in ms."""
+        return float(self.distribution_used().mean)
 
     def describe(self) -> str:
-        """Name and parameters."""
+        """Name and parameters as text."""
         values = ", ".join(f"{key} {value:g}" for key, value in self.parameters.items())
         return f"scipy.stats.{self.name}" + (f" ({values})" if values else "")
 
-    def warnings(self) -> list[str]:
-        """Infinite variance."""
-        return _infinite_variance(self.describe()) if np.isinf(self.law().sd) else []
-
 
 class SampledNoise(NoiseSpec):
-    """Measured values, resampled as they are."""
+    """Measured values, resampled exactly."""
 
-    samples: str = Field(description="file: one number a line, or CSV")
+    samples: str = Field(description="file: one number per line, or CSV")
     column: str | None = Field(None, description="name of the CSV column")
     _path: Path = PrivateAttr()
 
@@ -308,11 +319,11 @@ class SampledNoise(NoiseSpec):
 
     @property
     def path(self) -> Path:
-        """The file, found from the experiment's folder."""
+        """The file, relative to the folder of the experiment file."""
         return self._path
 
-    def values(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The measured values ``[n]``."""
+    def values(self) -> Floats:
+        """The measured values ``[n]``, in ms."""
         return read_samples(self._path, self.column)
 
     def table(self) -> QuantileTable:
@@ -320,19 +331,12 @@ class SampledNoise(NoiseSpec):
         return samples_table(self.values())
 
     def natural_mean(self) -> float:
-        """Mean of the samples."""
+        """Mean of the samples in ms."""
         return float(self.values().mean())
 
     def describe(self) -> str:
-        """Number and file."""
+        """Number of samples and file as text."""
         return f"{self.values().size} samples of {self.samples}"
-
-
-def _infinite_variance(what: str) -> list[str]:
-    return [
-        f"the variance of the noise ({what}) is infinite: means converge slowly, and intervals "
-        "are unreliable (they cover the truth less often than they say)"
-    ]
 
 
 KINDS = ["constant", "lognormal", "gamma", "exponential", "pareto", "spike", "scipy"]
@@ -344,7 +348,7 @@ def _kind(value: Any) -> str:
 
 
 def _known_kind(value: Any) -> Any:
-    """Refuse an unknown distribution in one sentence, before any kind is tried."""
+    """Refuse an unknown distribution with one message, before any kind is validated."""
     if isinstance(value, NoiseSpec):
         return value
     if not isinstance(value, dict):

@@ -1,19 +1,169 @@
-"""The ``[latency]`` section: how long a plain step, a verify and a draft take, and their noise."""
+"""The ``[latency]`` section: mean times of plain step, verify and draft, and their noise."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from mtpsim.common.arrays import Floats
-from mtpsim.latency.base import CompiledLatency, LatencySpec
+from mtpsim.common.section import Spec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
 from mtpsim.latency.times import Slope, Times, by_depth, describe
 
 COMPONENTS = ("target", "verify", "draft")
+
+
+@dataclass(frozen=True)
+class CompiledLatency:
+    """Mean times by depth, and noise factors of mean 1 as quantile tables.
+
+    Attributes:
+        verify (Floats): ``[K + 1]`` mean verify time in ms; entry 0 is the plain decoding step of
+            the target.
+        draft (Floats): ``[K + 1]`` mean draft time in ms; entry 0 is 0.
+        shared (bool): Whether one factor multiplies the whole round time; the three tables are
+            then the same.
+        target_noise (QuantileTable): Factor on the plain step; it uses the random words of the
+            verify.
+        verify_noise (QuantileTable): Factor on the verify time.
+        draft_noise (QuantileTable): Factor on the draft time.
+        correlation (float): Correlation of the normal scores of verify and draft noise within a
+            round, in [-1, 1].
+        persistence (float): Correlation of the normal scores of successive rounds (AR(1)), in
+            [0, 1).
+
+    """
+
+    verify: Floats
+    draft: Floats
+    shared: bool
+    target_noise: QuantileTable
+    verify_noise: QuantileTable
+    draft_noise: QuantileTable
+    correlation: float = 0.0
+    persistence: float = 0.0
+
+    @property
+    def target(self) -> float:
+        """Mean time of a plain decoding step in ms."""
+        return float(self.verify[0])
+
+    @property
+    def round_time(self) -> Floats:
+        """``[K + 1]`` mean time of a round in ms by depth."""
+        return self.verify + self.draft
+
+
+class LatencySpec(Spec, ABC):
+    """Mean times by depth, and one noise factor on the whole round time.
+
+    Subclasses state where the times come from: :class:`Latency` or a cost model.
+    """
+
+    noise: Noise | None = Field(None, description="one factor on the whole round time")
+    persistence: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="correlation of the noise of successive rounds (AR(1) of normal scores)"
+    )
+
+    @field_validator("noise")
+    @classmethod
+    def _no_mean(cls, value: NoiseSpec | None) -> NoiseSpec | None:
+        if value is not None and value.mean is not None:
+            raise ValueError(
+                "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _something_persists(self) -> Self:
+        if self.persistence and not self.noises():
+            raise ValueError("`persistence` needs noise: give `noise` or noise of a component")
+        return self
+
+    @abstractmethod
+    def times(self, depth: int) -> tuple[Floats, Floats]:
+        """Mean times for depths 0 to ``depth``.
+
+        Args:
+            depth (int): Greatest depth K of the acceptance model.
+
+        Returns:
+            tuple[Floats, Floats]: Verify and draft times in ms, each ``[K + 1]``; entry 0 is the
+            plain step, and 0.
+
+        Raises:
+            ValueError: A list of times has another length.
+
+        """
+
+    @abstractmethod
+    def wrong_lengths(self, depth: int) -> dict[str, str]:
+        """Lists of times whose length does not fit the depth.
+
+        Args:
+            depth (int): Greatest depth of the acceptance model.
+
+        Returns:
+            dict[str, str]: An error message by key; empty if all lengths fit.
+
+        """
+
+    @abstractmethod
+    def describe(self) -> list[str]:
+        """The section as text, one line per part."""
+
+    def compile(self, depth: int) -> CompiledLatency:
+        """Compile mean times and noise tables.
+
+        Args:
+            depth (int): Greatest depth K of the acceptance model.
+
+        Returns:
+            CompiledLatency: Times and tables for depths 0 to K.
+
+        Raises:
+            ValueError: A list of times has another length, or a distribution can't be tabulated.
+
+        """
+        verify, draft = self.times(depth)
+        one = self.noise.table() if self.noise else CONSTANT
+        return CompiledLatency(
+            verify=verify,
+            draft=draft,
+            shared=True,
+            target_noise=one,
+            verify_noise=one,
+            draft_noise=one,
+            persistence=self.persistence,
+        )
+
+    def noises(self) -> list[NoiseSpec]:
+        """Every noise stated in the section."""
+        return [self.noise] if self.noise else []
+
+    def warnings(self) -> list[str]:
+        """Warnings for a reader of the results, without repetition."""
+        return list(dict.fromkeys(text for noise in self.noises() for text in noise.warnings()))
+
+    def describe_noise(self) -> list[str]:
+        """The noise as text, one line per part."""
+        lines = []
+        if self.noise:
+            lines.append(f"noise: {self.noise.describe()}; one factor for the whole round")
+        if self.persistence:
+            lines.append(f"persistence from round to round: {self.persistence:g}")
+        return lines
+
+
+def model_name(value: Any) -> str:
+    """Name of a latency model, given as a table or as a validated section; ``times`` if absent."""
+    found = value.get("model") if isinstance(value, dict) else getattr(value, "model", None)
+    return "times" if found is None else str(found)
 
 
 def _form(value: Any) -> str:
@@ -28,37 +178,43 @@ Component = Annotated[
 ]
 
 
-def mean_of(component: Component) -> Times | None:
-    """The mean times of a component; None where noise has no mean at all."""
+def _mean_of(component: Component) -> Times | None:
+    """Mean times of a component; None for noise without a mean."""
     if isinstance(component, NoiseSpec):
         return component.mean if component.mean is not None else component.natural_mean()
     return component
 
 
+def _table_of(component: Component) -> QuantileTable:
+    return component.table() if isinstance(component, NoiseSpec) else CONSTANT
+
+
 def _describe(component: Component) -> str:
-    times = describe(mean_of(component) or 0.0)
+    times = describe(_mean_of(component) or 0.0)
     return f"{times}; {component.describe()}" if isinstance(component, NoiseSpec) else times
 
 
 class Latency(LatencySpec):
-    """Times in milliseconds, as they were measured."""
+    """Measured times in milliseconds."""
 
     model: Literal["times"] = "times"
-    target: Component = Field(description="a plain decoding step of the target model")
-    verify: Component = Field(description="the target's pass over the drafts, by depth")
-    draft: Component = Field(description="drafting, by depth")
+    target: Component = Field(description="plain decoding step of the target model, ms")
+    verify: Component = Field(description="the target's pass over the drafts, ms by depth")
+    draft: Component = Field(description="drafting, ms by depth")
     correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.0, description="of verify and draft noise within a round (Gaussian copula)"
+        0.0, description="correlation of verify and draft noise within a round (Gaussian copula)"
     )
 
     @field_validator("target", "verify", "draft")
     @classmethod
     def _time_known(cls, value: Component, info: ValidationInfo) -> Component:
-        times = mean_of(value)
+        times = _mean_of(value)
         if times is None:
-            raise ValueError("`mean` is missing: the mean time in ms (a number, a list by depth)")
+            raise ValueError(
+                "`mean` is missing: the mean time in ms (a number, or a list by depth)"
+            )
         if info.field_name == "target" and isinstance(times, list | Slope):
-            raise ValueError("must be one number: a plain step drafts nothing, at any depth")
+            raise ValueError("must be one number: a plain step has no drafts, at any depth")
         least = times.base + times.per_token if isinstance(times, Slope) else times
         for number in least if isinstance(least, list) else [least]:
             if number <= 0 and info.field_name != "draft":
@@ -70,8 +226,8 @@ class Latency(LatencySpec):
         own = [name for name in COMPONENTS if isinstance(getattr(self, name), NoiseSpec)]
         if self.noise is not None and own:
             raise ValueError(
-                f"`noise` is one factor for all of a round, but {' and '.join(own)} also has noise "
-                "of its own; give one or the other"
+                f"`noise` is one factor for the whole round, but {' and '.join(own)} also has "
+                "noise of its own; give one or the other"
             )
         if self.correlation and not {"verify", "draft"} <= set(own):
             raise ValueError(
@@ -80,52 +236,46 @@ class Latency(LatencySpec):
         return self
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
-        """What is wrong with lists of times, by key."""
+        """Lists of times whose length does not fit the depth."""
         wrong = {}
         for name in ("verify", "draft"):
             try:
-                by_depth(mean_of(getattr(self, name)) or 0.0, depth)
+                by_depth(_mean_of(getattr(self, name)) or 0.0, depth)
             except ValueError as error:
                 wrong[name] = str(error)
         return wrong
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
-        """Mean ms of verify and draft, each ``[depth + 1]``."""
-        target, verify, draft = (mean_of(getattr(self, name)) or 0.0 for name in COMPONENTS)
+        """Mean times for depths 0 to ``depth``."""
+        target, verify, draft = (_mean_of(getattr(self, name)) or 0.0 for name in COMPONENTS)
         return (
             np.append(by_depth(target, 1), by_depth(verify, depth)),
             np.append(0.0, by_depth(draft, depth)),
         )
 
     def compile(self, depth: int) -> CompiledLatency:
-        """Tables and times for an acceptance model of ``depth``."""
+        """Compile mean times and noise tables."""
         if self.noise is not None:
             return super().compile(depth)
         verify, draft = self.times(depth)
-        parts = (self.target, self.verify, self.draft)
-        target_noise, verify_noise, draft_noise = (self._table(part) for part in parts)
         return CompiledLatency(
-            verify,
-            draft,
-            False,
-            target_noise,
-            verify_noise,
-            draft_noise,
-            self.correlation,
-            self.persistence,
+            verify=verify,
+            draft=draft,
+            shared=False,
+            target_noise=_table_of(self.target),
+            verify_noise=_table_of(self.verify),
+            draft_noise=_table_of(self.draft),
+            correlation=self.correlation,
+            persistence=self.persistence,
         )
 
-    @staticmethod
-    def _table(component: Component) -> QuantileTable:
-        return component.table() if isinstance(component, NoiseSpec) else CONSTANT
-
     def noises(self) -> list[NoiseSpec]:
-        """Every noise that the section states."""
+        """Every noise stated in the section."""
         parts = [self.noise, self.target, self.verify, self.draft]
         return [part for part in parts if isinstance(part, NoiseSpec)]
 
     def describe(self) -> list[str]:
-        """A line for each part."""
+        """The section as text, one line per part."""
         lines = [f"{name}: {_describe(getattr(self, name))}" for name in COMPONENTS]
         if self.correlation:
             lines.append(f"correlation of verify and draft: {self.correlation:g}")

@@ -1,4 +1,4 @@
-"""Mean times by depth: a number, a list, or a line."""
+"""Mean times by depth, as an experiment file gives them: a number, a list, or a line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Slope(Spec):
-    """A time that grows with the depth: base + per_token * depth, in ms."""
+    """A time that grows linearly with the depth: ``base + per_token * depth``."""
 
-    base: Milliseconds
-    per_token: Milliseconds
+    base: Milliseconds = Field(description="ms at depth 0")
+    per_token: Milliseconds = Field(description="ms per drafted token")
 
 
 def _form(value: Any) -> str:
@@ -36,10 +36,17 @@ Times = Annotated[
 
 
 def by_depth(times: Times, depth: int) -> Floats:
-    """``[depth]`` mean times in ms at depths 1..depth.
+    """Mean times at depths 1 to ``depth``.
+
+    Args:
+        times (Times): One number for all depths, a list with one time per depth, or a line.
+        depth (int): Greatest depth of the acceptance model.
+
+    Returns:
+        Floats: ``[depth]`` mean times in ms.
 
     Raises:
-        ValueError: a list has another length.
+        ValueError: The list has another length.
 
     """
     if isinstance(times, Slope):
@@ -49,13 +56,13 @@ def by_depth(times: Times, depth: int) -> Floats:
     if len(times) != depth:
         raise ValueError(
             f"{counted(len(times), 'time', 'are')} given, but the acceptance model has depth "
-            f"{depth}: give {depth}, one a depth, or a single number for all"
+            f"{depth}: give {depth}, one per depth, or a single number for all depths"
         )
     return np.array(times, float)
 
 
 def describe(times: Times) -> str:
-    """``90, 104, 117 ms``."""
+    """The times as text: ``90, 104, 117 ms``."""
     if isinstance(times, Slope):
         return f"{times.base:g} + {times.per_token:g} per drafted token ms"
     return ", ".join(f"{t:g}" for t in (times if isinstance(times, list) else [times])) + " ms"

@@ -1,4 +1,4 @@
-"""The result as tidy rows: one a point, depth and quantity; for spreadsheets and data frames."""
+"""The result as tidy rows, one per point, depth and quantity, for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import DepthResult, PolicyResult, ResultDocument
 from mtpsim.report.formatting import FIELDS, swept_keys
 
 QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
-TAILS = ("request_time", "request_speed")
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
-SINGLE = "break_even_rate"
 
 
 def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
-    policy = ["policy"] if any(point.get("adaptive") for point in result["points"]) else []
+    policy = ["policy"] if any(point.adaptive for point in result.points) else []
     return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
 
 
 def rows(result: ResultDocument) -> list[JsonDict]:
-    """Every number of every depth.
+    """Every number of every depth and policy.
 
     Returns:
         Dicts with the keys of :func:`columns`; None where a number does not exist. ``point``
@@ -37,44 +35,31 @@ def rows(result: ResultDocument) -> list[JsonDict]:
     """
     names = columns(result)
     tidy: list[JsonDict] = []
-    for number, point in enumerate(result["points"]):
-        place = {"point": number, **(point.get("set") or {})}
-        for depth in point["depths"]:
-            for quantity, cell in _cells(depth):
-                row = {**place, "depth": depth["depth"], "quantity": quantity, **cell}
-                tidy.append({name: row.get(name) for name in names})
-        for policy in (point.get("adaptive") or {}).get("policies", []):
-            for quantity in POLICY_QUANTITIES:
-                row = {**place, "policy": policy["name"], "quantity": quantity}
-                row.update(policy[quantity] or {})
-                tidy.append({name: row.get(name) for name in names})
-            for quantity, cell in _of_requests(policy):
-                row = {**place, "policy": policy["name"], "quantity": quantity, **cell}
+    for number, point in enumerate(result.points):
+        found: list[tuple[JsonDict, list[tuple[str, JsonDict]]]]
+        found = [({"depth": depth.depth}, _cells(depth, QUANTITIES)) for depth in point.depths]
+        found += [
+            ({"policy": policy.name}, _cells(policy, POLICY_QUANTITIES))
+            for policy in (point.adaptive.policies if point.adaptive else [])
+        ]
+        for owner, cells in found:
+            for quantity, cell in cells:
+                row = {"point": number, **point.set, **owner, "quantity": quantity, **cell}
                 tidy.append({name: row.get(name) for name in names})
     return tidy
 
 
-def _cells(depth: JsonDict) -> list[tuple[str, JsonDict]]:
-    """Quantities that this depth has, with the fields that become columns."""
-    kept = (*FIELDS, "verdict")
-    cells = [
-        (quantity, {field: depth[quantity].get(field) for field in kept})
-        for quantity in QUANTITIES
-        if depth.get(quantity)
-    ]
-    cells += _of_requests(depth)
-    if depth.get(SINGLE) is not None:
-        cells.append((SINGLE, {"theory": depth[SINGLE]}))
+def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tuple[str, JsonDict]]:
+    """Quantities of a depth or a policy, with the fields that become columns."""
+    policy = isinstance(found, PolicyResult)
+    quantities = [(name, getattr(found, name)) for name in names]
+    cells = [(name, vars(cell) if cell else {}) for name, cell in quantities if cell or policy]
+    for name in ("request_time", "request_speed"):
+        quantiles = getattr(found, name) or {}
+        cells += [(f"{name}_{share}", vars(cell)) for share, cell in quantiles.items()]
+    if isinstance(found, DepthResult) and found.break_even_rate is not None:
+        cells.append(("break_even_rate", {"theory": found.break_even_rate}))
     return cells
-
-
-def _of_requests(found: JsonDict) -> list[tuple[str, JsonDict]]:
-    """Quantiles of single requests of a depth or a policy, under names of their own."""
-    return [
-        (f"{name}_{share}", dict(cell))
-        for name in TAILS
-        for share, cell in (found.get(name) or {}).items()
-    ]
 
 
 def write_csv(result: ResultDocument, path: Path | str) -> Path:

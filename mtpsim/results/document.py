@@ -46,7 +46,7 @@ from mtpsim.results.point_data import (
     skewness_of,
 )
 from mtpsim.results.policies import adaptive
-from mtpsim.results.uncertainty import robust, speedup_ranges, uncertainty
+from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.control_variates import factors
 from mtpsim.stats.equivalence import Judgement, holm_verdicts
@@ -194,7 +194,8 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
     steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, measured.solved[-1]))
     speedup = measured.sharp(estimate.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
-    uncertain = uncertainty(measured.experiment, measured.outcomes)
+    scenarios = measured.outcomes
+    uncertain = uncertainty(measured.experiment, scenarios) if scenarios else None
     return PointResult(
         set=measured.point.set,
         requests=measured.tally.count,
@@ -215,11 +216,11 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
             choice=choice,
             confidence=simulation.confidence,
             indifference=decision.indifference,
-            input_ranges=speedup_ranges(uncertain),
+            input_ranges=[depth.speedup for depth in uncertain.depths] if uncertain else [],
         ),
-        adaptive=adaptive(measured, choice.best),
+        adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
         uncertainty=uncertain,
-        robust=robust(measured.experiment, measured.outcomes),
+        robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
 
 
@@ -342,11 +343,11 @@ def _allowed_time(allowed: Estimates, step: int, now: float) -> BreakEvenTime:
 
 
 def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
-    """For each step, the rate at which it stops paying, and the rate to hold against it.
+    """For each step ``[K]`` the break-even rate, and the rate to compare with it.
 
-    Step by step the closed form (with the end of a request of so many tokens), if it says of the
-    step what the simulation says; else what was measured: no step may be said to lose because its
-    rate is too low, when it is not.
+    From the closed form (with the cut at the end of a request of a fixed number of tokens) where
+    it agrees with the simulation on whether the step pays; else from the measured means, so that
+    rate and verdict never contradict each other.
     """
     means, layout = measured.controlled.mean, measured.layout
     needed = np.maximum(estimate.break_even_rate(means, layout), 0)  # below 0 any rate pays
@@ -380,19 +381,19 @@ def _warnings(measured: PointData) -> list[str]:
         found.append(f"incomplete: {measured.failure}")
     if measured.experiment.simulation.control_variates and measured.controlled is measured.tally:
         found.append(
-            "control variates are not used: they never vary in these requests, or came out further "
-            "from their known means than chance takes them; more requests may be needed"
+            "control variates are not used: they are constant in these requests, or their sample "
+            "means are too far from the known ones; more requests may help"
         )
     if measured.tally.count < 30:
         found.append(
-            f"only {counted(measured.tally.count, 'request')}: intervals over fewer than 30 may "
-            "cover the truth less often than they say"
+            f"only {counted(measured.tally.count, 'request')}: below 30, coverage of the intervals "
+            "may be less than nominal"
         )
-    return found + _too_skewed(measured) + _too_alike(measured)
+    return found + _skewed_times(measured) + _rare_outcomes(measured)
 
 
-def _too_skewed(measured: PointData) -> list[str]:
-    """A warning where rounds are too few for the rare long ones."""
+def _skewed_times(measured: PointData) -> list[str]:
+    """A warning where there are too few rounds for the skewness of the noise."""
     latency = measured.experiment.latency
     skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
     needed = COCHRAN * skewness**2
@@ -400,14 +401,13 @@ def _too_skewed(measured: PointData) -> list[str]:
     if rounds >= needed or latency.warnings():
         return []
     return [
-        f"rare long rounds: the noise is so skewed ({skewness:.3g}) that intervals of times need "
-        f"about {needed:,.0f} rounds, and {rounds:,.0f} were simulated; they may cover the truth "
-        "less often than they say"
+        f"rare long rounds: with noise of skewness {skewness:.3g}, intervals of times need about "
+        f"{needed:,.0f} rounds ({rounds:,.0f} simulated); their coverage may be less than nominal"
     ]
 
 
-def _too_alike(measured: PointData) -> list[str]:
-    """A warning where rounds are too few for the rare rejections, or the rare accepted drafts."""
+def _rare_outcomes(measured: PointData) -> list[str]:
+    """A warning where there are too few rounds for rare rejections or rare accepted drafts."""
     made, needed = measured.rounds, measured.rounds_needed
     depth = int(np.argmax(needed / made))
     if made[depth] >= needed[depth]:
@@ -415,7 +415,7 @@ def _too_alike(measured: PointData) -> list[str]:
     skewness = skewness_of(measured.solved[depth].accepted)
     rare = "rejections" if skewness < 0 else "accepted drafts"
     return [
-        f"rare {rare}: the drafts accepted in a round of depth {depth} are so skewed "
-        f"({skewness:.3g}) that intervals need about {needed[depth]:,.0f} rounds, and "
-        f"{made[depth]:,.0f} were simulated; they may cover the truth less often than they say"
+        f"rare {rare}: accepted drafts per round of depth {depth} have skewness {skewness:.3g}; "
+        f"intervals need about {needed[depth]:,.0f} rounds ({made[depth]:,.0f} simulated), and "
+        "their coverage may be less than nominal"
     ]

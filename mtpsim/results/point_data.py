@@ -1,4 +1,4 @@
-"""A simulated point before it is written down, and how its numbers become a document."""
+"""Everything simulated of one point, and the estimates that the document takes from it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class PointData:
 
     @cached_property
     def theory(self) -> ClosedFormPredictor:
-        """The closed form as the experiment wants it: what is plugged in."""
+        """The closed form with the rates that the experiment asks for."""
         return theory_of(self.experiment, self.latency)
 
     @cached_property
@@ -92,7 +92,7 @@ class PointData:
 
     @cached_property
     def unknown(self) -> npt.NDArray[np.bool_]:
-        """``[K + 1]`` whether all rounds came out alike, and were too few to show how they differ.
+        """``[K + 1]`` whether all rounds were equal, and too few to show how they differ.
 
         Noise may give errors a width there, but not of what was never seen.
         """

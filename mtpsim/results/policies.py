@@ -15,13 +15,11 @@ from mtpsim.report.document import (
     ExactInterval,
     JudgedInterval,
     PolicyResult,
-    Reaction,
-    ReactionCurve,
     Timeline,
     TimelinePolicy,
 )
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
-from mtpsim.results.policy_reaction import Learning, learning
+from mtpsim.results.policy_reaction import reaction
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.selection import against_one, log_of
@@ -51,7 +49,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     length, time = (
         measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
     )
-    ease, single = _ease(measured), request_quantiles(measured.policy_tails)
+    accepted, quantiles = _accepted_by_state(measured), request_quantiles(measured.policy_tails)
     policies = [
         PolicyResult(
             name=player.spec.label,
@@ -65,16 +63,17 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
             captured=interval(captured, i) if captured else None,
             accept_length=interval(length, i, (1, depths)),
             round_time=interval(time, i, POSITIVE),
-            **single[i],
+            request_time=quantiles[i]["request_time"],
+            request_speed=quantiles[i]["request_speed"],
             depths=_depth_shares(measured.tally.mean[measured.layout.policy(i)]),
-            learning=_reaction(measured.log[i], ease),
+            learning=None if accepted is None else reaction(measured.log[i], accepted),
         )
         for i, player in enumerate(policy_set.players)
     ]
     return Adaptive(
         best_fixed=best,
         policies=policies,
-        timeline=_timeline(measured, policy_set, measured.log, ease),
+        timeline=_timeline(measured, policy_set, measured.log, accepted),
     )
 
 
@@ -102,7 +101,7 @@ def _oracle(policy_set: PolicySet) -> int | None:
 def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) -> Estimates | None:
     """Share of the oracle's gain over the best fixed depth that each policy has.
 
-    None where the oracle doesn't surely gain: there is nothing to be shared.
+    None where the oracle has no significant gain.
     """
     if oracle is None:
         return None
@@ -135,7 +134,7 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
     return None if pace is None else pace / plain
 
 
-def _ease(measured: PointData) -> Floats | None:
+def _accepted_by_state(measured: PointData) -> Floats | None:
     """Expected accepted drafts by state; None where there is one state or a recording."""
     source = measured.source
     if isinstance(source, Recording) or source.states < 2:
@@ -143,26 +142,8 @@ def _ease(measured: PointData) -> Floats | None:
     return np.asarray(source.survival.sum(1))
 
 
-def _reaction(log: Log, ease: Floats | None) -> Reaction | None:
-    if ease is None:
-        return None
-    easier, harder = learning(log, ease)
-    return Reaction(easier=_curve(easier), harder=_curve(harder))
-
-
-def _curve(found: Learning | None) -> ReactionCurve | None:
-    if found is None:
-        return None
-    return ReactionCurve(
-        changes=found.changes,
-        half=found.half,
-        rounds=found.rounds.tolist(),
-        depth=found.depth.tolist(),
-    )
-
-
 def _timeline(
-    measured: PointData, policy_set: PolicySet, log: Log, ease: Floats | None
+    measured: PointData, policy_set: PolicySet, log: Log, accepted: Floats | None
 ) -> Timeline:
     """Of the first requests the one with the median number of state changes."""
     state = log[0, :LOOKED_AT, :SHOWN, 2]
@@ -172,7 +153,7 @@ def _timeline(
     return Timeline(
         request=request,
         clock=measured.plan.clock,
-        hardness=_hardness(ease),
+        hardness=_hardness(accepted),
         policies={
             player.spec.label: TimelinePolicy(
                 depth=rounds[:, 0].tolist(),
@@ -184,8 +165,8 @@ def _timeline(
     )
 
 
-def _hardness(ease: Floats | None) -> list[float]:
+def _hardness(accepted: Floats | None) -> list[float]:
     """From 0 for the easiest state to 1 for the hardest."""
-    if ease is None or np.ptp(ease) == 0:
+    if accepted is None or np.ptp(accepted) == 0:
         return [0.0]
-    return [float(v) for v in (ease.max() - ease) / np.ptp(ease)]
+    return [float(v) for v in (accepted.max() - accepted) / np.ptp(accepted)]

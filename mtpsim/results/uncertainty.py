@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
 
 
-def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Uncertainty | None:
+def uncertainty(experiment: Experiment, outcomes: ScenarioResults) -> Uncertainty | None:
     """The section on uncertain inputs; None where all inputs are certain."""
-    if outcomes is None or not outcomes.draws:
+    if not outcomes.draws:
         return None
     speedups = np.array([found.values for found in outcomes.draws])
     tail = (1 - experiment.simulation.confidence) / 2
@@ -56,11 +56,6 @@ def uncertainty(experiment: Experiment, outcomes: ScenarioResults | None) -> Unc
         inputs=_inputs(outcomes, speedups, depth),
         perfect=_perfect(speedups, speedups),
     )
-
-
-def speedup_ranges(found: Uncertainty | None) -> list[Interval]:
-    """Interval of the speedup by depth, over uncertain inputs; empty where all are certain."""
-    return [depth.speedup for depth in found.depths] if found else []
 
 
 def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[UncertainInput]:
@@ -102,9 +97,9 @@ def _perfect(speedups: Floats, known: Floats) -> float:
     return float(max(gain, 0.0) / speedups.mean(0).max())
 
 
-def robust(experiment: Experiment, outcomes: ScenarioResults | None) -> Robust | None:
+def robust(experiment: Experiment, outcomes: ScenarioResults) -> Robust | None:
     """The depth that loses least in its worst scenario; None where none are declared."""
-    if outcomes is None or not outcomes.scenarios:
+    if not outcomes.scenarios:
         return None
     confidence = experiment.simulation.confidence
     choices = [choose(log_of(found), confidence) for found in outcomes.scenarios]

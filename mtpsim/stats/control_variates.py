@@ -16,7 +16,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.moments import Tally
 
 Factors = list[float | None]
@@ -109,9 +109,9 @@ def factors(tally: Tally, controls: Controls, layout: RowLayout) -> tuple[Factor
         controls on top of that. None where nothing is left that varies.
 
     """
-    plain = estimate.delta_method(lambda means: log_pace(means, layout), tally, 0.95).covariance
+    plain = estimators.delta_method(lambda means: log_pace(means, layout), tally, 0.95).covariance
     better = controlled(tally, controls)
-    rest = estimate.delta_method(lambda means: log_pace(means, layout), better, 0.95).covariance
+    rest = estimators.delta_method(lambda means: log_pace(means, layout), better, 0.95).covariance
     together, apart = _of_steps(plain)
     left, _ = _of_steps(rest)
     return _ratios(apart, together), _ratios(together, left)

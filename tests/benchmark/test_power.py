@@ -8,8 +8,13 @@ import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.benchmark import power as plan
-from mtpsim.benchmark.power import Planner, Totals, requests_to_pin, requests_to_tell
+from mtpsim.benchmark import power
+from mtpsim.benchmark.power import (
+    Planner,
+    RequestTotals,
+    requests_to_detect,
+    requests_to_measure,
+)
 from mtpsim.cli.main import main
 from tests.support.examples import TWO_DEEP, independent, noise, regime
 
@@ -24,8 +29,8 @@ REGIME = (
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(plan, "POOL", 6000)
-    monkeypatch.setattr(plan, "TRIES", 600)
+    monkeypatch.setattr(power, "POOL", 6000)
+    monkeypatch.setattr(power, "TRIALS", 600)
 
 
 def power_of(requests, shift, confidence=0.95):
@@ -34,40 +39,40 @@ def power_of(requests, shift, confidence=0.95):
     return stats.nct.sf(critical, requests - 1, shift * np.sqrt(requests))
 
 
-@pytest.mark.parametrize("power", [0.8, 0.9, 0.99])
+@pytest.mark.parametrize("wanted", [0.8, 0.9, 0.99])
 @pytest.mark.parametrize("delta", [0.01, 0.05, 0.3])
-def test_size_of_a_test(delta, power):
+def test_size_of_a_test(delta, wanted):
     variance = 0.04
-    requests = requests_to_tell(variance, delta, power, 0.95)
+    requests = requests_to_detect(variance, delta, wanted, 0.95)
     shift = np.log1p(delta) / np.sqrt(variance)
-    if requests > plan.LEAST:
-        assert power_of(requests, shift) == pytest.approx(power, abs=0.01)
-        assert power_of(requests // 2, shift) < power - 0.05
+    if requests > power.LEAST_REQUESTS:
+        assert power_of(requests, shift) == pytest.approx(wanted, abs=0.01)
+        assert power_of(requests // 2, shift) < wanted - 0.05
     else:
-        assert power_of(requests, shift) >= power
+        assert power_of(requests, shift) >= wanted
 
 
-@pytest.mark.parametrize("size", [requests_to_tell, requests_to_pin])
+@pytest.mark.parametrize("size", [requests_to_detect, requests_to_measure])
 @pytest.mark.parametrize("variance", [1e-6, 1e-4, 0.001, 0.04])
 @pytest.mark.parametrize("delta", [0.003, 0.01, 0.1, 0.2])
-@pytest.mark.parametrize(("power", "confidence"), [(0.5, 0.95), (0.9, 0.95), (0.999, 0.9999)])
-def test_no_fewer_requests_would_do(size, variance, delta, power, confidence):
+@pytest.mark.parametrize(("wanted", "confidence"), [(0.5, 0.95), (0.9, 0.95), (0.999, 0.9999)])
+def test_one_request_fewer_is_not_enough(size, variance, delta, wanted, confidence):
     """Each normal benchmark's half-width, and how far its mean may fall short of delta."""
-    requests, width = size(variance, delta, power, confidence), np.log1p(delta)
+    requests, width = size(variance, delta, wanted, confidence), np.log1p(delta)
 
     def quantile(m):
         half = stats.t.ppf((1 + confidence) / 2, m - 1)
-        if size is requests_to_pin:
-            return half * np.sqrt(stats.chi2.ppf(power, m - 1) / (m - 1))
-        return half + stats.t.ppf(power, m - 1)
+        if size is requests_to_measure:
+            return half * np.sqrt(stats.chi2.ppf(wanted, m - 1) / (m - 1))
+        return half + stats.t.ppf(wanted, m - 1)
 
     assert quantile(requests) * np.sqrt(variance / requests) <= width * (1 + 1e-9)
-    if requests > plan.LEAST:
+    if requests > power.LEAST_REQUESTS:
         assert quantile(requests - 1) * np.sqrt(variance / (requests - 1)) > width * (1 - 1e-9)
 
 
 def test_size_of_an_interval():
-    requests = requests_to_pin(0.04, 0.02, 0.9, 0.95)
+    requests = requests_to_measure(0.04, 0.02, 0.9, 0.95)
     rng = np.random.default_rng(0)
     sd = rng.normal(0, 0.2, (4000, requests)).std(1, ddof=1)
     half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
@@ -84,20 +89,20 @@ def narrow_enough(requests, delta, scale=0.2):
 
 def test_size_of_an_interval_of_requests_with_long_tails():
     spread = 9 - 1  # kurtosis of the exponential law, less 1
-    requests = requests_to_pin(0.04, 0.03, 0.9, 0.95, spread)
+    requests = requests_to_measure(0.04, 0.03, 0.9, 0.95, spread)
     error = np.sqrt(0.9 * 0.1 / 4000)
     assert narrow_enough(requests, 0.03) == pytest.approx(0.9, abs=4 * error + 0.01)
-    as_normal = requests_to_pin(0.04, 0.03, 0.9, 0.95)
+    as_normal = requests_to_measure(0.04, 0.03, 0.9, 0.95)
     assert narrow_enough(as_normal, 0.03) < 0.85  # the negative control
 
 
-def test_size_of_an_interval_of_a_variance_that_is_known_from_a_few():
+def test_size_of_an_interval_with_a_variance_estimated_from_few_requests():
     rng, pool = np.random.default_rng(2), 400
     variances = rng.normal(0, 0.2, (300, pool)).var(1, ddof=1)
 
     def reached(known):
         """Share of pools and benchmarks; the half-width has the chi-squared law."""
-        sizes = np.array([requests_to_pin(v, 0.02, 0.9, 0.95, 2.0, known) for v in variances])
+        sizes = np.array([requests_to_measure(v, 0.02, 0.9, 0.95, 2.0, known) for v in variances])
         most = np.log1p(0.02) ** 2 * sizes / stats.t.ppf(0.975, sizes - 1) ** 2
         return stats.chi2.cdf(most * (sizes - 1) / 0.04, sizes - 1).mean()
 
@@ -105,23 +110,23 @@ def test_size_of_an_interval_of_a_variance_that_is_known_from_a_few():
     assert reached(np.inf) < 0.87  # the negative control
 
 
-def test_spread_of_what_a_request_adds():
+def test_kurtosis_of_the_influence_of_a_request():
     rng = np.random.default_rng(3)
     rows = np.exp(rng.normal(0, 0.01, (100_000, 4)))
-    assert plan._spread(rows) == pytest.approx(2, abs=0.1)
+    assert power._excess(rows) == pytest.approx(2, abs=0.1)
     rows[:, 1] = 1 + rng.exponential(0.1, 100_000)  # a little less, cut at one in a thousand
-    assert 5 < plan._spread(rows) < 8
-    assert plan._spread(np.ones((10, 4))) == 2
+    assert 5 < power._excess(rows) < 8
+    assert power._excess(np.ones((10, 4))) == 2
 
 
-def test_two_runs_have_one_text_and_each_its_own_noise():
-    totals = Totals(mtpsim.parse(REGIME), 2000)
+def test_two_runs_have_the_same_text_and_independent_noise():
+    totals = RequestTotals(mtpsim.parse(REGIME), 2000)
     assert (totals.tokens[0] == totals.tokens[1]).all()
     assert (totals.rounds[0] == totals.rounds[1]).all()
     pace = totals.times / totals.rounds
     assert np.corrcoef(pace[0, :, 2], pace[1, :, 2])[0, 1] == pytest.approx(0, abs=0.1)
     assert np.corrcoef(pace[0, :, 2], pace[0, :, 1])[0, 1] > 0.5  # one run: common noise
-    still = Totals(mtpsim.parse(REGIME.replace("cv = 0.3", "cv = 0.0")), 100)
+    still = RequestTotals(mtpsim.parse(REGIME.replace("cv = 0.3", "cv = 0.0")), 100)
     assert (still.times[0] == still.times[1]).all()
 
 
@@ -134,13 +139,13 @@ def test_variance_of_independent_rounds_by_hand():
         made = np.arange(1, len(law) + 1)
         mean = made @ law
         by_hand += ((made**2 @ law - mean**2) / mean**2 + 0.09) / 50
-    assert plan._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
-    alone = planner._if_rounds((1, 2))
-    assert alone.requests == pytest.approx(requests_to_tell(by_hand, 0.01, 0.9, 0.95), rel=0.03)
+    assert power._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
+    alone = planner._design_by_rounds((1, 2))
+    assert alone.requests == pytest.approx(requests_to_detect(by_hand, 0.01, 0.9, 0.95), rel=0.03)
 
 
-def test_a_plan_decides_as_often_as_it_says(small):
-    found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).question((1, 2))
+def test_a_plan_decides_as_often_as_stated(small):
+    found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).compare((1, 2))
     for design in found.designs:
         error = np.sqrt(0.9 * 0.1 / design.tries)
         assert design.power == pytest.approx(0.9, abs=4 * error + 0.01)
@@ -162,7 +167,7 @@ def test_longer_requests_do_not_help_where_requests_differ(small):
     assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
     planner = Planner(mtpsim.parse(TEXT), 0.02, 0.9)
     rows = planner.by_length((1, 2))
-    sizes = [design.requests for design in planner.question((1, 2)).designs]
+    sizes = [design.requests for design in planner.compare((1, 2)).designs]
     assert [rows[1].independent, rows[1].paired] == sizes  # one length, one number
     assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
 
@@ -175,10 +180,10 @@ def test_the_command(small, tmp_path, capsys):
     printed = capsys.readouterr()
     shown = " ".join(printed.out.split())
     assert f"wrote {picture}\n" in printed.err
-    assert "To find a difference of 3 % with probability 0.9" in shown
-    assert "Requests are those for 3 % (--delta), whatever" in shown
-    assert "depth 2 over 1" in shown
-    assert "takes rounds for independent" in shown
+    assert "to detect a difference of 3 % with probability 0.9" in shown
+    assert "Sizes are for a difference of 3 % (--delta), not" in shown
+    assert "depth 2 vs 1" in shown
+    assert "treating rounds as independent gives n =" in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["plan", str(path), "--delta", "0.03", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -219,15 +224,15 @@ def test_wrong_options(small, options, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_the_usual_difference_is_told_as_such(small, tmp_path, capsys):
+def test_the_default_difference_is_named_as_such(small, tmp_path, capsys):
     (tmp_path / "e.toml").write_text(TEXT)
     assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Requests are those for 1 % (the default of --delta), whatever" in shown
+    assert "Sizes are for a difference of 1 % (the default of --delta), not" in shown
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")
-def test_a_full_disk_is_told_of_in_words(small, tmp_path, capsys):
+def test_a_full_disk_is_an_error_message(small, tmp_path, capsys):
     path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
     path.write_text(TEXT)
     picture.symlink_to("/dev/full")

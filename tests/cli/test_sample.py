@@ -118,4 +118,4 @@ def test_a_distribution_that_cannot_be_tabulated_is_an_error_of_the_latency(tmp_
     path.write_text(SLOWED["contagion"] + TWO_DEEP + wild + "[simulation]\nrounds = 5\n")
     for command in (["sample", str(path), "--as", "csv"], ["plan", str(path)]):
         assert main(command) == 2
-        assert "latency: the law can't be tabulated" in capsys.readouterr().err
+        assert "latency: the distribution can't be tabulated" in capsys.readouterr().err

@@ -83,9 +83,9 @@ CASES = [
     ("[0.8, 0.7]", "[true, 0.7]", ["bad.toml:4: acceptance.rates[0]: true is given; it must be a "
      "number"]),
     ("[0.8, 0.7]", "[0.8, 0.7, 0.6]", ["bad.toml:8: latency.verify: 2 times are given, but the "
-     "acceptance model has depth 3: give 3, one a depth, or a single number for all",
+     "acceptance model has depth 3: give 3, one per depth, or a single number for all depths",
      "bad.toml:9: latency.draft: 2 times are given, but the "
-     "acceptance model has depth 3: give 3, one a depth, or a single number for all"]),
+     "acceptance model has depth 3: give 3, one per depth, or a single number for all depths"]),
     ("rates = [0.8, 0.7]", 'rates = [0.8, 0.9]\nrates_are = "survival"', ["bad.toml:2: acceptance: "
      "survival rates can't increase: position 2 is 0.9 after 0.8; conditional rates may "
      '(rates_are = "conditional")']),

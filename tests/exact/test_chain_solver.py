@@ -5,7 +5,7 @@ from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Reg
 from mtpsim.acceptance.chain import stationary
 from mtpsim.exact import chain_solver as exact
 from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups, visits
-from mtpsim.formula import closed_form as theory
+from mtpsim.formula import closed_form
 from mtpsim.formula.closed_form import accept_length
 
 
@@ -184,7 +184,7 @@ def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
     """At that rate both depths are equally fast; the closed form's rate is lower (the control)."""
     rates, times = np.array([0.8, 0.74, 0.67]), np.array([76.0, 98.0, 118.0, 139.0])
     needed = exact.break_even_rate(rates, times, tokens)
-    on_paper = theory.break_even_rate(rates, times)
+    on_paper = closed_form.break_even_rate(rates, times)
 
     def lengths(k, rate):
         one = np.ones(1)

@@ -11,7 +11,7 @@ from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.philox import philox_block, words_at
 from tests.support import naive as naive
 from tests.support.random_chains import LIMIT, latency_by_depth, random_chain, z_scores
-from verification.printed import PHILOX
+from verification.published_values import PHILOX
 
 
 @pytest.mark.parametrize(("counter", "key", "output"), PHILOX)

@@ -36,7 +36,7 @@ def test_roofline_is_flat_until_the_ridge_and_a_line_beyond():
     assert reading.tolist() == [13, 13]
 
 
-def test_moe_hits_as_many_experts_as_sampling_does():
+def test_moe_reads_as_many_experts_as_sampling_does():
     keys = {"experts": 16, "active": 2, "base": 3, "per_expert": 0.5, "per_token": 0.01}
     model = COST.validate_python({"model": "moe", **keys, "draft": 0.4, "batch": 4})
     assert isinstance(model, Moe)
@@ -55,7 +55,7 @@ def test_moe_hits_as_many_experts_as_sampling_does():
         assert model.times(2)[0][depth] == pytest.approx(exact)
 
 
-def test_table_draws_lines_between_measured_batches():
+def test_table_interpolates_between_measured_batches():
     keys = {"model": "table", "batches": [1, 4], "verify": [[10, 12, 14], [16, 20, 30]]}
     assert times(2, **keys, batch=1)[0].tolist() == [10, 12, 14]
     assert times(2, **keys, batch=2)[0] == pytest.approx([12, 12 + 8 / 3, 14 + 16 / 3])
@@ -75,7 +75,7 @@ TABLE = {"model": "table", "batches": [1, 4], "verify": [[10, 12], [16, 20]]}
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({**TABLE, "batch": 8}, "outside of what was measured, 1 to 4"),
+        ({**TABLE, "batch": 8}, "outside the measured range, 1 to 4"),
         ({**TABLE, "batches": [4, 1]}, "must ascend"),
         ({**TABLE, "verify": [[10, 12]]}, "1 rows for 2 batches"),
         ({**TABLE, "verify": [[10, 12], [16]]}, "at least"),
@@ -95,17 +95,17 @@ TABLE = {"model": "table", "batches": [1, 4], "verify": [[10, 12], [16, 20]]}
         ({"model": "linear", "per_token": 1, "draft": 1, "batch": 0}, "greater than or equal to 1"),
         (
             {"model": "linear", "per_token": 1, "draft": 1, "persistence": 0.5},
-            "needs some noise that can persist",
+            "needs noise: give",
         ),
         ({"model": "rooflin"}, "did you mean 'roofline'"),
     ],
 )
-def test_what_is_no_cost_model_is_refused(keys, message):
+def test_invalid_cost_models_are_refused(keys, message):
     with pytest.raises(ValidationError, match=message):
         COST.validate_python(keys)
 
 
-def test_lengths_are_held_against_the_depth_of_the_model():
+def test_lists_must_fit_the_depth_of_the_model():
     text = """
     acceptance = { model = "independent", rate = 0.8, depth = 3 }
     latency = { model = "table", batches = [1], verify = [[10, 12]], draft = [1, 2] }

@@ -1,4 +1,4 @@
-"""What verification/fuzz.py found: each once ended in a traceback."""
+"""Regressions found by verification/fuzz.py: each of these inputs once caused a traceback."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
 from mtpsim.logs import Answers, read_logs
-from verification.damaged_experiments import TINY
+from verification.fuzz import TINY
 
 TIMINGS = '{"timings": {"predicted_n": %s, "draft_n": 12, "draft_n_accepted": 4}}'
 AIPERF = (

@@ -1,4 +1,4 @@
-"""The verification's own tools: its tests of random words, its judgement, its one command."""
+"""The tools of the verification: criteria, command, page, and its searches for faults."""
 
 import subprocess
 import sys
@@ -6,58 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from verification import battery, equivalent, mixers, mutation, page
-from verification.check import Check, Table, overall, rate_in_words
-from verification.mutants import mutants
+from verification import fuzz, page
+from verification.check import Check, Table, coverage_slack, overall, rate_text
 from verification.run import Suite, timed
 from verification.scores import Scores
 
 
-@pytest.mark.parametrize("name", battery.TESTS)
-def test_a_test_of_random_words_passes_another_generator_and_sees_what_is_not_random(name):
-    test, rng = battery.TESTS[name], np.random.Generator(np.random.PCG64(5))
-    good = rng.integers(0, 2**32, 2**18, dtype=np.uint32)
-    assert test(good) > 1e-4
-    sine = (np.sin(np.arange(2**18)) * 2**30 + 2**31).astype(np.uint32)
-    repeated = np.tile(good[: 2**12], 2**6)
-    parity = good ^ (np.bitwise_count(good).astype(np.uint32) & np.uint32(1))  # always even
-    assert min(test(bad) for bad in (sine, repeated, parity)) < 1e-10
-
-
-def test_p_values_of_the_battery_are_uniform():
-    """Kolmogorov-Smirnov at 1 in 10,000 over 13 tests of 20 streams each; fixed seeds."""
-    from scipy import stats
-
-    rng = np.random.Generator(np.random.PCG64(6))
-    found = [battery.run(rng.integers(0, 2**32, 2**16, dtype=np.uint32)) for _ in range(20)]
-    for name in battery.TESTS:
-        p = [values[name] for values in found]
-        coarse = name == "collisions"  # half a collision is expected: hardly any values
-        assert coarse or stats.kstest(p, "uniform").pvalue > 1e-4 / 13, name
-
-
-def test_streams_are_of_the_length_asked_for_and_share_no_word_by_address():
-    for name, stream in mixers.STREAMS.items():
-        words = stream(mixers.RIGHT, 2**16, 3)
-        assert words.size == 2**16, name
-        assert words.size - np.unique(words).size < 10, name  # 0.5 collisions are expected
-
-
-def test_a_mixer_that_is_asked_for_part_of_a_call_refuses():
-    with pytest.raises(ValueError, match="3 ticks are no multiple of 4"):
-        mixers.engine(1, 0, 0, 0, 3, 1)
-
-
-@pytest.mark.parametrize("name", mixers.FAULTS)
-def test_faults_change_the_words_of_some_stream(name):
-    fault = mixers.FAULTS[name]
-    assert any(
-        (stream(fault, 2**14, 1) != stream(mixers.RIGHT, 2**14, 1)).any()
-        for stream in mixers.STREAMS.values()
-    )
-
-
-def test_scores_notice_a_shift_and_one_that_is_far_off():
+def test_scores_find_a_shift_and_an_outlier():
     rng = np.random.default_rng(1)
     right, shifted, far = Scores(), Scores(), Scores()
     for z in rng.normal(size=400).tolist():
@@ -70,14 +25,14 @@ def test_scores_notice_a_shift_and_one_that_is_far_off():
     assert "|z| 9.0" in (far.found() or "")
 
 
-def test_rates_of_false_alarms_add_up():
-    assert overall([0.1, None, 0.0, 0.1]) == pytest.approx(0.19)
-    assert rate_in_words(1e-4) == "1 in 10,000"
-    assert rate_in_words(0.0) == "none"
-    assert rate_in_words(None) == "not stated"
+def test_false_alarm_rates():
+    assert overall([0.1, 0.0, 0.1]) == pytest.approx(0.19)
+    assert rate_text(1e-4) == "1 in 10,000"
+    assert rate_text(0.0) == "none"
+    assert coverage_slack(0.95, 1900, 0.01) == pytest.approx(0.03)
 
 
-def test_a_suite_that_breaks_is_a_check_that_failed(monkeypatch):
+def test_an_exception_in_a_suite_is_a_failed_check(monkeypatch):
     def broken(self, smoke):
         yield Check("first", "holds", "1", True)
         raise RuntimeError("the rest did not run")
@@ -97,8 +52,8 @@ def test_the_page_keeps_rows_of_suites_that_were_not_run(tmp_path, monkeypatch):
     page.write([Suite("some", "Does it?"), Suite("other", "And this?")], kept)
     text = (tmp_path / "README.md").read_text()
     assert "| a | b \\| c | d | 1 in 10,000 | 0.0 | **FAILS** |" in text
-    assert "No full run by this command yet." in text
-    assert "about once in 10,000 runs" in text
+    assert "No full run yet." in text
+    assert "correct code fails any row: 1 in 10,000." in text
     assert Table("x").markdown() == "| x |\n| --- |"
 
 
@@ -106,38 +61,19 @@ def test_unknown_suites_are_refused():
     command = [sys.executable, "verification/run.py", "fuss"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "there is no 'fuss'" in ended.stderr
+    assert "unknown suite 'fuss'; one of three_ways," in ended.stderr
 
 
-def test_explained_mutants_are_of_code_that_is_there():
-    for same in equivalent.EQUIVALENT:
-        assert same.lines, same
-        assert "|" not in same.code + same.change + same.why, same
+@pytest.mark.parametrize("name", fuzz.AREAS)
+def test_damaged_input_ends_with_a_result_or_an_error_message(name):
+    area, few, _ = fuzz.AREAS[name]
+    tried, fault = fuzz.search(area, few, number=2)
+    assert fault == ""
+    assert tried >= few / 2
 
 
-def test_explanations_of_more_or_fewer_than_survive_are_wrong():
-    known = [m for m in mutants("tally") if m.change == "rows - mean -> rows + mean"]
-    assert len(known) == 2
-    assert all(map(equivalent.explained, known))
-    assert equivalent.wrong("tally", known) == []
-    for left, count in ((known[:1], 1), ([*known, known[0]], 3), ([], 0)):
-        assert [error.split(", ")[-1] for error in equivalent.wrong("tally", left)] == [
-            f"{count} survive"
-        ]
-
-
-def test_a_module_that_is_run_alone_keeps_the_rows_of_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(mutation, "PAGE", tmp_path / "mutation.md")
-    known = [m for m in mutants("tally") if m.change == "rows - mean -> rows + mean"]
-    assert mutation.finish("theory", 9, [], True) == (
-        "9 mutants, 9 killed, 0 explained, 0 left",
-        True,
-    )
-    assert mutation.finish("tally", 8, known, True)[1]
-    assert not mutation.finish("exact", 7, known[:1], False)[0].endswith("explanations")
-    text = mutation.PAGE.read_text()
-    assert "| theory | 9 | 9 | 0 | 0 |" in text
-    assert "| tally | 8 | 6 | 2 | 0 |" in text
-    assert "| exact | not run |" in text
-    assert not mutation.finish("tally", 8, known[:1], True)[1]
-    assert "| tally | 8 | 7 | 1 | 0 |" in mutation.PAGE.read_text()
+@pytest.mark.parametrize("name", fuzz.CONTROLS)
+def test_planted_faults_are_found(name):
+    area, plant = fuzz.CONTROLS[name]
+    with plant():
+        assert fuzz.search(area, 100, shrink=False)[1]

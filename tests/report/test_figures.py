@@ -8,6 +8,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
 from mtpsim.report.figures.round_time import density
 
+from mtpsim.report.document import Interval
 from mtpsim.report.figures import style
 from mtpsim.report.figures.gallery import (
     accepted_figure,
@@ -43,12 +44,12 @@ class TestFigures:
         result = example_result(bias=-0.03)
         figure = speedup_figure(result)
         lines = drawn_lines(figure.axes[0])
-        cells = [depth["speedup"] for depth in result["points"][0]["depths"]]
+        cells = [depth.speedup for depth in result.points[0].depths]
         for field in ("theory", "exact", "mean"):
             assert any(line == pytest.approx([c[field] for c in cells]) for line in lines)
         (bars,) = figure.axes[0].containers
         segments = bars[2][0].get_segments()
-        assert [s[0, 1] for s in segments] == pytest.approx([c["low"] for c in cells])
+        assert [s[0, 1] for s in segments] == pytest.approx([c.low for c in cells])
         assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
         assert "Depth 2 is fastest: 1.45x" in texts(figure)
         assert "closed form\nand exact" not in texts(figure)
@@ -76,7 +77,7 @@ class TestFigures:
     def test_many_points_lie_along_the_swept_key(self):
         result = EXAMPLES["long sweep"]
         axes = speedup_figure(result).axes[0]
-        at_2 = [point["depths"][2]["speedup"]["mean"] for point in result["points"]]
+        at_2 = [point.depths[2].speedup.mean for point in result.points]
         assert any(line == pytest.approx(at_2) for line in drawn_lines(axes) if len(line) == 13)
         assert axes.get_xlabel() == "noise.cv"
 
@@ -84,7 +85,7 @@ class TestFigures:
         axes = speedup_figure(example_grid()).axes[0]
         shown = axes.images[0].get_array()
         assert shown.shape == (3, 4)
-        best = [point["advice"]["depth"] for point in example_grid()["points"]]
+        best = [point.advice.depth for point in example_grid().points]
         assert shown.ravel().tolist() == best
 
     def test_marginal_bars_reach_the_gain_and_say_whether_it_pays(self):
@@ -92,7 +93,7 @@ class TestFigures:
         figure = marginal_figure(result)
         bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
         tops = [bar.get_y() + bar.get_height() for bar in bars.patches]
-        gains = [depth["marginal"]["mean"] for depth in result["points"][0]["depths"][1:]]
+        gains = [depth.marginal.mean for depth in result.points[0].depths[1:]]
         assert tops == pytest.approx(gains)
         faces = [bar.get_facecolor() for bar in bars.patches]
         assert faces[0] == faces[1] != faces[2]
@@ -113,7 +114,7 @@ class TestFigures:
         result = example_result()
         axes = latency_figure(result, example_round_times(result)).axes[0]
         dots = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
-        times = [depth["round_time"]["mean"] for depth in result["points"][0]["depths"]]
+        times = [depth.round_time.mean for depth in result.points[0].depths]
         assert dots == pytest.approx(times)
         assert len(axes.collections) == len(times)
 
@@ -148,13 +149,13 @@ class TestFigures:
 
     def test_documents_of_earlier_versions_still_draw(self, tmp_path):
         old = example_result()
-        for point in old["points"]:
-            del point["trial"], point["diagnostics"]
+        for point in old.points:
+            point.trial = point.diagnostics = None
         assert len(save_plots(old, [], tmp_path)) == 3
 
     def test_titles_are_not_mathematics(self, tmp_path):
         result = example_result()
-        result["experiment"]["title"] = r"costs $5 \frac and $6"
+        result.experiment["title"] = r"costs $5 \frac and $6"
         assert save_plots(result, [], tmp_path)
 
 
@@ -188,12 +189,12 @@ class TestTheory:
     def test_one_point_shows_every_definition_and_weightings_that_differ(self):
         result = example_result()
         figure = theory_figure(result)
-        rows = result["points"][0]["trial"]["rows"]
+        rows = result.points[0].trial.rows
         lines = drawn_lines(figure.axes[0])
         for row in rows:
-            errors = [100 * entry["speedup_error"]["mean"] for entry in row["depths"]]
+            errors = [100 * entry.speedup_error.mean for entry in row.depths]
             drawn = any(line == pytest.approx(errors) for line in lines)
-            assert drawn or row["weighting"] == "every-position"  # here the same as round-pooled
+            assert drawn or row.weighting == "every-position"  # here the same as round-pooled
         written = texts(figure)
         for name in ("as the file states", "pooled A / D", "p1 alone", "mean of requests"):
             assert name in written
@@ -203,21 +204,21 @@ class TestTheory:
 
     def test_a_failure_is_the_heading(self):
         result = example_result()
-        error = result["points"][0]["depths"][3]["theory_error"]
-        error.update(mean=-0.0691, verdict="fails")
+        error = result.points[0].depths[3].theory_error
+        error.mean, error.verdict = -0.0691, "fails"
         assert "promises 6.91 % too little at depth 3" in texts(theory_figure(result))
 
     def test_a_sweep_of_one_key_has_a_line_a_depth_of_two_a_map_of_more_a_list(self):
         sweep = example_sweep()
         figure = theory_figure(sweep)
-        at_2 = [100 * point["depths"][2]["theory_error"]["mean"] for point in sweep["points"]]
+        at_2 = [100 * point.depths[2].theory_error.mean for point in sweep.points]
         assert any(line == pytest.approx(at_2) for line in drawn_lines(figure.axes[0]))
         assert "depth 2" in texts(figure)
         grid = theory_figure(example_grid())
         (image,) = grid.axes[0].images
         assert image.get_array().shape == (3, 4)
         in_step = example_grid()
-        in_step["points"] = in_step["points"][:5]  # no grid any more: a list
+        in_step.points = in_step.points[:5]  # no grid any more: a list
         assert not theory_figure(in_step).axes[0].images
         assert "depth" in texts(theory_figure(in_step))
 
@@ -254,8 +255,10 @@ def speeds(p1, p50, p99):
     """A point whose requests go at these speeds, at every depth."""
     cells = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
     point = example_point()
-    for depth in point["depths"]:
-        depth["request_speed"] = {share: {"mean": mean} for share, mean in cells.items()}
+    for depth in point.depths:
+        depth.request_speed = {
+            share: Interval(mean=mean, low=None, high=None) for share, mean in cells.items()
+        }
     return point
 
 
@@ -279,8 +282,8 @@ class TestRequests:
 
     def test_many_depths_have_their_numbers_above_the_bars(self):
         deep = example_deep()
-        for depth in deep["points"][0]["depths"]:
-            depth["request_speed"] = speeds(8, 100, 120)["depths"][0]["request_speed"]
+        for depth in deep.points[0].depths:
+            depth.request_speed = speeds(8, 100, 120).depths[0].request_speed
         beside = requests_figure(document([speeds(8, 100, 120)])).axes[0].texts
         above = requests_figure(deep).axes[0].texts
         assert [{text.xy[1] for text in texts} for texts in (beside, above)] == [{100}, {120}]
@@ -291,13 +294,13 @@ class TestDependence:
     def test_autocorrelation_with_intervals_and_what_lasts(self):
         result = example_result()
         figure = dependence_figure(result)
-        found = result["points"][0]["diagnostics"]
+        found = result.points[0].diagnostics
         lines = drawn_lines(figure.axes[0])
-        assert any(line == pytest.approx(found["autocorrelation"]["mean"]) for line in lines)
+        assert any(line == pytest.approx(found.autocorrelation.mean) for line in lines)
         assert any(line == pytest.approx([0.1, 0.1]) for line in lines)
         (bars,) = figure.axes[0].containers
         low = [s[0, 1] for s in bars[2][0].get_segments()]
-        assert low == pytest.approx(found["autocorrelation"]["low"])
+        assert low == pytest.approx(found.autocorrelation.low)
         assert "would be 3 times too narrow" in texts(figure)
         assert "lasts for good" in texts(figure)
 
@@ -307,8 +310,8 @@ class TestDependence:
         assert [len(line) for line in lines] == [1, 2, 3]
         assert "Right: the fainter, the smaller the depth." in texts(figure)
         alike = example_result()
-        for entry in alike["points"][0]["diagnostics"]["rates_by_depth"]:
-            entry["mean"] = [0.8, 0.7, 0.6][: entry["depth"]]
+        for entry in alike.points[0].diagnostics.rates_by_depth:
+            entry.mean = [0.8, 0.7, 0.6][: entry.depth]
         assert "Right: all depths measure the same rates." in texts(dependence_figure(alike))
         sweep = dependence_figure(example_sweep())
         assert [len(line) for line in drawn_lines(sweep.axes[1])] == [3, 3, 3]

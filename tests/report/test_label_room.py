@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mtpsim.report.figures.sweep_axes import Along
 
 import mtpsim
-from mtpsim.benchmark.power import Design, Planned, Question
+from mtpsim.benchmark.power import BenchmarkPlan, Comparison, Design
 from mtpsim.report.figures.fit import _spread
 from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
@@ -101,12 +101,12 @@ def words(figure):
 @pytest.mark.parametrize("pairs", [[(1, 2)], [(1, 2), (1, 3), (2, 3), (0, 1)]])
 def test_plans_name_their_depths_and_what_was_asked_for(pairs):
     designs = [Design(False, 1200, 0.91, 0.05, 400), Design(True, 90, 0.9, 0.05, 400)]
-    questions = [Question(pair, (0.02, 0.001), designs, None) for pair in pairs]
-    figure = plan_figure(Planned(0.02, 0.9, 0.95, {}, 512, questions, []))
+    questions = [Comparison(pair, (0.02, 0.001), designs, None) for pair in pairs]
+    figure = plan_figure(BenchmarkPlan(0.02, 0.9, 0.95, {}, 512, questions, []))
     assert not collisions(figure)
     _, subtitle, note = words(figure)
     assert ("between depths 1 and 2" in subtitle) == (len(pairs) == 1)
-    assert note == "Dashed: the probability that was asked for, 0.9."
+    assert note == "Dashed: the wanted probability, 0.9."
 
 
 @pytest.mark.parametrize(("log", "side"), [(0.28, "left"), (0.05, "right")])

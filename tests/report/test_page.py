@@ -74,7 +74,7 @@ def made(name):
     """The page of an example, and the document."""
     if name in SIMULATED:
         experiment, result = simulated(name)
-        return page(result.document, result.round_times, experiment), result.document
+        return page(result.data, result.round_times, experiment), result.data
     times = example_round_times(EXAMPLES[name]) if name == "one" else ()
     return page(EXAMPLES[name], times), EXAMPLES[name]
 
@@ -165,30 +165,30 @@ def test_every_part_of_the_document_has_its_section(which):
 
 
 def test_advice_stands_first_with_its_why():
-    advice = EXAMPLES["one"]["points"][0]["advice"]
+    advice = EXAMPLES["one"].points[0].advice
     first = next(tree("one").iter("section"))
     assert text_of(first).startswith(f"Advice {advice['sentence']} Why: {advice['why']}")
 
 
 @pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])
 def test_depth_table_has_the_documents_numbers(which):
-    point = made(which)[1]["points"][0]
+    point = made(which)[1].points[0]
     table = captioned(tree(which), DEPTHS)
     heads, rows = [text_of(th) for th in table.iterfind("thead/tr/th")], rows_of(table)
-    assert len(rows) == len(point["depths"])
-    digits = shared_decimals([depth["speedup"] for depth in point["depths"]])
-    lengths = shared_decimals([depth["accept_length"] for depth in point["depths"]])
-    for row, depth in zip(rows, point["depths"], strict=True):
-        assert row[0] == str(depth["depth"])
+    assert len(rows) == len(point.depths)
+    digits = shared_decimals([depth.speedup for depth in point.depths])
+    lengths = shared_decimals([depth.accept_length for depth in point.depths])
+    for row, depth in zip(rows, point.depths, strict=True):
+        assert row[0] == str(depth.depth)
         row = dict(zip(heads, row, strict=True))
-        assert row["accept length"] == plus_minus(depth["accept_length"], lengths)
-        assert row["speedup"] == plus_minus(depth["speedup"], digits)
+        assert row["accept length"] == plus_minus(depth.accept_length, lengths)
+        assert row["speedup"] == plus_minus(depth.speedup, digits)
         assert float(row["speedup"].split()[0]) == pytest.approx(
-            depth["speedup"]["mean"], abs=0.51 * 10**-digits
+            depth.speedup.mean, abs=0.51 * 10**-digits
         )
-        assert row["speedup, exact"] == fixed(depth["speedup"]["exact"], digits)
-        assert row["speedup, theory"] == fixed(depth["speedup"]["theory"], digits)
-        assert row["theory verdict"] == ((depth["theory_error"] or {}).get("verdict") or "-")
+        assert row["speedup, exact"] == fixed(depth.speedup.exact, digits)
+        assert row["speedup, theory"] == fixed(depth.speedup.theory, digits)
+        assert row["theory verdict"] == (depth.theory_error.verdict if depth.theory_error else "-")
 
 
 def test_a_narrow_window_shows_what_decides():
@@ -208,29 +208,29 @@ def test_the_depth_to_run_is_marked():
 
 
 def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
-    trial = EXAMPLES["one"]["points"][0]["trial"]
+    trial = EXAMPLES["one"].points[0].trial
     rows = {
         row[0]: row for row in rows_of(captioned(tree("one"), "Error of the predicted speedup, %"))
     }
-    survival = next(row for row in trial["rows"] if row["definition"] == "survival")
+    survival = next(row for row in trial.rows if row.definition == "survival")
     shown = rows["survival as if conditional"][1:]
-    for cell, entry in zip(shown, survival["depths"], strict=True):
-        error = entry["speedup_error"]
-        assert float(cell.split()[0]) == pytest.approx(100 * error["mean"], abs=0.051)
-        assert cell.split()[1] == error["verdict"]
-    point = made("uncertain")[1]["points"][0]
+    for cell, entry in zip(shown, survival.depths, strict=True):
+        error = entry.speedup_error
+        assert float(cell.split()[0]) == pytest.approx(100 * error.mean, abs=0.051)
+        assert cell.split()[1] == error.verdict
+    point = made("uncertain")[1].points[0]
     worst = rows_of(captioned(tree("uncertain"), "Each depth in its worst scenario"))
-    losses = [100 * depth["regret"]["mean"] for depth in point["robust"]["depths"]]
+    losses = [100 * depth.regret.mean for depth in point.robust.depths]
     assert [float(row[1]) for row in worst] == pytest.approx(losses, abs=0.0051)
     inputs = rows_of(captioned(tree("uncertain"), "Inputs, by what it is worth to know them"))
-    worth = [100 * entry["worth"] for entry in point["uncertainty"]["inputs"]]
+    worth = [100 * entry.worth for entry in point.uncertainty.inputs]
     assert [float(row[-1]) for row in inputs] == pytest.approx(worth, abs=0.0051)
 
 
 def test_points_of_a_sweep_have_their_advice_and_details():
     sweep = EXAMPLES["sweep"]
     table = captioned(tree("sweep"), "Best depth of every point")
-    assert [row[-1] for row in rows_of(table)] == [p["advice"]["sentence"] for p in sweep["points"]]
+    assert [row[-1] for row in rows_of(table)] == [p.advice.sentence for p in sweep.points]
     folded = [text_of(d.find("summary")) for d in tree("sweep").iter("details")]
     assert folded[:3] == [f"noise.cv = {cv}" for cv in ("0", "0.1", "0.4")]
     assert "(noise.cv = 0.4)" in text_of(tree("sweep"))
@@ -239,11 +239,11 @@ def test_points_of_a_sweep_have_their_advice_and_details():
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # control characters have none
 def test_what_is_typed_stays_text():
     result = example_sweep()
-    result["experiment"]["title"] = HOSTILE
-    result["warnings"] = [f"beware of {HOSTILE}"]
-    result["provenance"] = {"seed": 1, "command": ["mtpsim", "run", HOSTILE]}
-    for point in result["points"]:
-        point["set"] = {f"a.{HOSTILE}": HOSTILE}
+    result.experiment["title"] = HOSTILE
+    result.warnings = [f"beware of {HOSTILE}"]
+    result.provenance = {"seed": 1, "command": ["mtpsim", "run", HOSTILE]}
+    for point in result.points:
+        point.set = {f"a.{HOSTILE}": HOSTILE}
     text = page(result)
     html5lib.HTMLParser(strict=True).parse(text)
     root = html5lib.parse(text, namespaceHTMLElements=False)
@@ -265,7 +265,7 @@ def test_the_experiment_is_there_to_be_run_again():
     experiment, result = simulated("uncertain")
     again = mtpsim.parse(code)
     assert again.raw() == experiment.raw()
-    assert result.document["provenance"]["kernels"] in text_of(tree("uncertain"))
+    assert result.data.provenance["kernels"] in text_of(tree("uncertain"))
 
 
 def test_the_same_document_gives_the_same_page():
@@ -328,8 +328,7 @@ def test_a_thousand_points_stay_a_page_of_a_few_megabytes():
 
 def test_documents_with_little_in_them_have_a_page():
     old = document([example_point()])
-    for key in ("trial", "diagnostics"):
-        del old["points"][0][key]
+    old.points[0].trial = old.points[0].diagnostics = None
     for result in (old, without_numbers(example_result()), without_numbers(example_sweep())):
         text = page(result)
         html5lib.HTMLParser(strict=True).parse(text)
@@ -339,19 +338,19 @@ def test_documents_with_little_in_them_have_a_page():
 
 def test_a_merged_run_says_of_which_seeds_it_is():
     result = example_result()
-    result["provenance"] = {"merged": [{"run": "a&b", "seed": 5}, {"run": "c", "seed": 6}]}
-    result["complete"], result["failures"] = False, ["a worker died"]
+    result.provenance = {"merged": [{"run": "a&b", "seed": 5}, {"run": "c", "seed": 6}]}
+    result.complete, result.failures = False, ["a worker died"]
     shown = text_of(html5lib.parse(page(result), namespaceHTMLElements=False))
     assert "a&b, seed 5 c, seed 6" in shown
     assert "interrupted before it was complete" in shown
     assert "failed: a worker died" in shown
-    assert json.dumps(result["provenance"]["merged"]) not in shown
+    assert json.dumps(result.provenance["merged"]) not in shown
 
 
 def test_a_break_even_rate_above_1_is_none():
     result = example_result()
     for depth, rate in enumerate((0.2894, 1.0, 1.45), 1):
-        result["points"][0]["depths"][depth]["break_even_rate"] = rate
+        result.points[0].depths[depth].break_even_rate = rate
     table = captioned(html5lib.parse(page(result), namespaceHTMLElements=False), DEPTHS)
     heads = [text_of(head) for head in table.findall("thead/tr/th")]
     found = [row[heads.index("break-even p")] for row in rows_of(table)]

@@ -1,5 +1,6 @@
 """What a reader sees of adaptive depth: tables, sentences, pictures, rows."""
 
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from rich.console import Console
 
 import mtpsim
+from mtpsim.report.document import JudgedInterval
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.style import GREY
 from mtpsim.report.tables.policies import best_policy, verdict
@@ -32,49 +34,49 @@ def swept():
 
 def printed(result, width=120, **options):
     console = Console(file=StringIO(), width=width, no_color=True, **options)
-    render(result.document, console)
+    render(result.data, console)
     return console.file.getvalue()
 
 
 def policy(result, name, point=0):
-    entries = result.points[point]["adaptive"]["policies"]
-    return next(entry for entry in entries if entry["name"] == name)
+    entries = result.data.points[point].adaptive.policies
+    return next(entry for entry in entries if entry.name == name)
 
 
 def test_the_oracle_is_always_there_and_has_all_of_its_gain(one):
     oracle = policy(one, "oracle")
-    assert oracle["captured"]["mean"] == 1
-    assert oracle["speedup"]["low"] < oracle["speedup"]["exact"] < oracle["speedup"]["high"]
+    assert oracle.captured.mean == 1
+    assert oracle.speedup.low < oracle.speedup.exact < oracle.speedup.high
 
 
 def test_an_oracle_that_runs_the_best_fixed_depth_is_neither_faster_nor_slower():
     alike = ["acceptance.sd=0.0", 'sweep={ "acceptance.length" = [16] }']
     few = ["simulation={ rounds = 400, requests = 300 }"]
-    (point,) = mtpsim.run(mtpsim.load("experiments/adapting.toml", alike + few)).points
-    gains = {p["name"]: p["gain"] for p in point["adaptive"]["policies"]}
-    assert gains["oracle"]["mean"] == pytest.approx(1, abs=1e-12)
-    assert gains["oracle"]["verdict"] == "open"
-    assert gains["ema"]["verdict"] == "slower"
+    (point,) = mtpsim.run(mtpsim.load("experiments/adapting.toml", alike + few)).data.points
+    gains = {p.name: p.gain for p in point.adaptive.policies}
+    assert gains["oracle"].mean == pytest.approx(1, abs=1e-12)
+    assert gains["oracle"].verdict == "open"
+    assert gains["ema"].verdict == "slower"
 
 
 def test_a_policy_that_never_drafts_is_plain_decoding(one):
     off = policy(one, "off")
-    assert off["speedup"]["mean"] == pytest.approx(1, abs=1e-12)
-    assert off["speedup"]["exact"] == pytest.approx(1, abs=1e-12)
-    best = one.points[0]["depths"][one.points[0]["adaptive"]["best_fixed"]]["speedup"]["mean"]
-    assert off["gain"]["mean"] == pytest.approx(1 / best)
-    assert off["gain"]["verdict"] == "slower"
+    assert off.speedup.mean == pytest.approx(1, abs=1e-12)
+    assert off.speedup.exact == pytest.approx(1, abs=1e-12)
+    best = one.data.points[0].depths[one.data.points[0].adaptive.best_fixed].speedup.mean
+    assert off.gain.mean == pytest.approx(1 / best)
+    assert off.gain.verdict == "slower"
 
 
 def test_gain_and_share_are_what_the_speedups_say(one):
-    best = one.points[0]["depths"][one.points[0]["adaptive"]["best_fixed"]]["speedup"]["mean"]
-    oracle = policy(one, "oracle")["speedup"]["mean"]
-    for entry in one.points[0]["adaptive"]["policies"]:
-        mean = entry["speedup"]["mean"]
-        assert entry["gain"]["mean"] == pytest.approx(mean / best)
-        assert entry["captured"]["mean"] == pytest.approx((mean - best) / (oracle - best))
-        assert sum(entry["depths"]) == pytest.approx(1)
-        length, time = entry["accept_length"]["mean"], entry["round_time"]["mean"]
+    best = one.data.points[0].depths[one.data.points[0].adaptive.best_fixed].speedup.mean
+    oracle = policy(one, "oracle").speedup.mean
+    for entry in one.data.points[0].adaptive.policies:
+        mean = entry.speedup.mean
+        assert entry.gain.mean == pytest.approx(mean / best)
+        assert entry.captured.mean == pytest.approx((mean - best) / (oracle - best))
+        assert sum(entry.depths) == pytest.approx(1)
+        length, time = entry.accept_length.mean, entry.round_time.mean
         assert mean == pytest.approx(length / time * 76)
 
 
@@ -85,7 +87,7 @@ def test_tables_fit_and_have_a_line_for_each_policy(one, swept, width):
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in printed(result, width)
     lines = printed(one, width).splitlines()
-    for entry in one.points[0]["adaptive"]["policies"]:
+    for entry in one.data.points[0].adaptive.policies:
         assert sum(line.startswith(f" {entry['name']} ") for line in lines) == 1
 
 
@@ -97,23 +99,25 @@ def test_the_answer_is_in_words(one, swept):
 
 
 def test_bounds_and_policies_that_stand_still_are_no_candidates(one):
-    adaptive = one.points[0]["adaptive"]
-    assert best_policy(adaptive)["name"] == "heuristic"
-    bare = {**adaptive, "policies": [p for p in adaptive["policies"] if p["name"] != "heuristic"]}
-    assert best_policy(bare)["name"] == "goodput"
-    still = {**adaptive, "policies": [policy(one, "off"), policy(one, "oracle")]}
+    adaptive = one.data.points[0].adaptive
+    assert best_policy(adaptive).name == "heuristic"
+    others = [p for p in adaptive.policies if p.name != "heuristic"]
+    bare = replace(adaptive, policies=others)
+    assert best_policy(bare).name == "goodput"
+    still = replace(adaptive, policies=[policy(one, "off"), policy(one, "oracle")])
     assert best_policy(still) is None
     assert verdict(still).startswith("Knowing the hidden state would gain")
 
 
 @pytest.mark.parametrize(("still", "says"), [(9.0, " that changes its depth"), (0.1, "")])
 def test_a_policy_that_stands_still_may_be_faster_than_the_fastest_that_moves(one, still, says):
-    adaptive = dict(one.points[0]["adaptive"])
+    adaptive = one.data.points[0].adaptive
     moving = best_policy(adaptive)
-    moving = {**moving, "gain": {**moving["gain"], "low": 0.9, "high": 1.1, "verdict": "open"}}
-    stands = {**moving, "name": "still", "depths": [0.0, 0.0, 1.0], "speedup": {"mean": still}}
-    adaptive["policies"] = [moving, stands]
-    assert f"{moving['name']}, the fastest policy{says}, beats" in verdict(adaptive)
+    moving = replace(moving, gain=replace(moving.gain, low=0.9, high=1.1, verdict="open"))
+    speedup = replace(moving.speedup, mean=still)
+    stands = replace(moving, name="still", depths=[0.0, 0.0, 1.0], speedup=speedup)
+    text = verdict(replace(adaptive, policies=[moving, stands]))
+    assert f"{moving.name}, the fastest policy{says}, beats" in text
 
 
 @pytest.mark.parametrize(
@@ -122,67 +126,65 @@ def test_a_policy_that_stands_still_may_be_faster_than_the_fastest_that_moves(on
 )
 def test_the_sentence_follows_the_interval(one, low, high, says):
     found = "faster" if low > 1 else "slower" if high < 1 else "open"
-    gain = {"mean": (low + high) / 2, "low": low, "high": high, "verdict": found}
-    heuristic = {**policy(one, "heuristic"), "gain": gain}
-    adaptive = {**one.points[0]["adaptive"], "policies": [heuristic, policy(one, "oracle")]}
-    assert says in verdict(adaptive)
+    gain = JudgedInterval(mean=(low + high) / 2, low=low, high=high, verdict=found)
+    heuristic = replace(policy(one, "heuristic"), gain=gain)
+    policies = [heuristic, policy(one, "oracle")]
+    assert says in verdict(replace(one.data.points[0].adaptive, policies=policies))
 
 
 def test_bars_are_the_gains(one):
-    figure = policies_figure(one.document)
+    figure = policies_figure(one.data)
     widths = [bar.get_width() for bar in figure.axes[0].patches]
-    gains = [100 * (p["gain"]["mean"] - 1) for p in one.points[0]["adaptive"]["policies"]]
+    gains = [100 * (p.gain.mean - 1) for p in one.data.points[0].adaptive.policies]
     assert sorted(widths) == pytest.approx(sorted(gains))
     assert "Adapting pays" in texts(figure)
 
 
 def test_the_map_has_both_panels(swept):
-    figure = policies_figure(swept.document)
+    figure = policies_figure(swept.data)
     room, got = (axes.images[0].get_array() for axes in figure.axes)
     for point in range(4):
-        oracle = 100 * (policy(swept, "oracle", point)["gain"]["mean"] - 1)
+        oracle = 100 * (policy(swept, "oracle", point).gain.mean - 1)
         assert np.isclose(room, oracle).any()
         assert (np.asarray(got) <= np.asarray(room) + 1e-9).all()
 
 
 def test_a_sweep_of_one_key_has_a_line_a_policy():
     result = run('[sweep]\n"latency.target" = [70, 76, 82]')
-    figure = policies_figure(result.document)
-    names = {entry["name"] for entry in result.points[0]["adaptive"]["policies"]}
+    figure = policies_figure(result.data)
+    names = {entry.name for entry in result.data.points[0].adaptive.policies}
     assert names <= set(texts(figure).splitlines())
-    entry = result.document["points"][0]["adaptive"]["policies"][0]
-    for point in result.document["points"]:
-        point["adaptive"]["policies"] = [{**entry, "name": f"policy {n}"} for n in range(8)]
-    many = policies_figure(result.document)
+    entry = result.data.points[0].adaptive.policies[0]
+    for point in result.data.points:
+        point.adaptive.policies = [replace(entry, name=f"policy {n}") for n in range(8)]
+    many = policies_figure(result.data)
     assert "policy 5\npolicy 6 (dashed)\npolicy 7 (dashed)" in texts(many)
     styles = [(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()[:8]]
     assert len(set(styles)) == 8
 
 
 def test_the_timeline_is_the_replayed_request(one):
-    line = one.points[0]["adaptive"]["timeline"]
-    assert line["hardness"] == [0, 1]
-    oracle = line["policies"]["oracle"]
-    states = np.array(oracle["state"])
+    line = one.data.points[0].adaptive.timeline
+    assert line.hardness == [0, 1]
+    oracle = line.policies["oracle"]
+    states = np.array(oracle.state)
     assert (np.diff(states) != 0).any()
-    by_state = {s: set(np.array(oracle["depth"])[states == s]) for s in (0, 1)}
+    by_state = {s: set(np.array(oracle.depth)[states == s]) for s in (0, 1)}
     assert by_state == {0: {2}, 1: {0}}
-    assert all(p["state"] == oracle["state"] for p in line["policies"].values())
-    figure = timeline_figure(one.document)
-    turns = {
-        n: int((np.diff(line["policies"][n]["depth"]) != 0).sum()) for n in ("heuristic", "goodput")
-    }
+    assert all(p.state == oracle.state for p in line.policies.values())
+    figure = timeline_figure(one.data)
+    turns = {n: int((np.diff(line.policies[n].depth) != 0).sum()) for n in ("heuristic", "goodput")}
     told = f"heuristic changes its depth {turns['heuristic']} times in 150 rounds, goodput once"
     assert turns["goodput"] == 1
     assert told in texts(figure)
 
 
 def test_learning_is_drawn_where_the_text_changes(one):
-    figure = learning_figure(one.document)
+    figure = learning_figure(one.data)
     assert "the text gets harder" in texts(figure)
     lines = figure.axes[0].get_lines()
     grey = [line._dash_pattern for line in lines if line.get_color() == GREY]
-    bounds = [p["name"] for p in one.points[0]["adaptive"]["policies"] if p["knows"]]
+    bounds = [p.name for p in one.data.points[0].adaptive.policies if p.knows]
     told = [name for name in bounds if f"{name} " in texts(figure).rpartition("Grey: ")[2]]
     assert told  # each bound that is drawn is named by its dashes, and no two have the same
     assert len({str(dashes) for dashes in grey}) == len(grey) == len(told)
@@ -193,8 +195,8 @@ def test_learning_is_drawn_where_the_text_changes(one):
             .replace("sojourn = [30, 20]", "")
         )
     )
-    assert learning_figure(still.document) is None
-    assert policy(still, "heuristic")["learning"] is None
+    assert learning_figure(still.data) is None
+    assert policy(still, "heuristic").learning is None
 
 
 def test_rows_have_a_line_a_policy_and_quantity(one):
@@ -203,22 +205,23 @@ def test_rows_have_a_line_a_policy_and_quantity(one):
     assert names[:5] == ["speedup", "gain", "captured", "accept_length", "round_time"]
     shares = ("p1", "p5", "p50", "p95", "p99")
     assert names[5:] == [f"request_{kind}_{s}" for kind in ("time", "speed") for s in shares]
-    assert rows[1]["mean"] == policy(one, "heuristic")["gain"]["mean"]
+    assert rows[1]["mean"] == policy(one, "heuristic").gain.mean
     assert rows[1]["verdict"] == "faster"
     assert rows[0]["depth"] is None
 
 
 def test_single_requests_of_policies_have_a_sentence_and_a_table(one):
-    point = one.points[0]
-    told = policy(one, "heuristic")["request_time"]["p99"]["mean"]
+    point = one.data.points[0]
+    told = policy(one, "heuristic").request_time["p99"].mean
     assert "Under heuristic they take p50" in policy_tail_sentence(point)
     assert f"p99 {told / 1000:,.2f} s" in policy_tail_sentence(point)
     assert policy_tail_sentence(point) in " ".join(str(one).split())
-    sheet = policy_tail_sheet(point["adaptive"])
-    names = [entry["name"] for entry in point["adaptive"]["policies"]]
+    sheet = policy_tail_sheet(point.adaptive)
+    names = [entry.name for entry in point.adaptive.policies]
     assert [row.cells[0] for row in sheet.rows] == names
     assert sheet.rows[names.index("heuristic")].tone == "best"
     assert all(len(row.cells) == len(sheet.columns) for row in sheet.rows)
-    assert policy_tail_sentence({"adaptive": None}) == ""
-    bare = [{**entry, "request_time": None} for entry in point["adaptive"]["policies"]]
-    assert policy_tail_sentence({"adaptive": {**point["adaptive"], "policies": bare}}) == ""
+    assert policy_tail_sentence(replace(point, adaptive=None)) == ""
+    bare = [replace(entry, request_time=None) for entry in point.adaptive.policies]
+    adaptive = replace(point.adaptive, policies=bare)
+    assert policy_tail_sentence(replace(point, adaptive=adaptive)) == ""

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from mtpsim.cli.main import main
 from mtpsim.report import progress as progress_room
+from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.formatting import (
     bracketed,
     fixed,
@@ -40,7 +42,7 @@ from tests.support.report_example import (
 )
 
 
-def printed(result: dict[str, Any], width: int = 100, **options: Any) -> str:
+def printed(result: ResultDocument, width: int = 100, **options: Any) -> str:
     file = io.StringIO()
     render(result, Console(file=file, width=width, **options))
     return file.getvalue()
@@ -71,7 +73,7 @@ class TestTable:
         text = printed(document(points), width).partition("All 2 points")[2]
         assert max(map(len, text.splitlines())) <= max(width, 84)  # what long names of keys take
         row = next(x for x in text.splitlines() if x.count("0.625") == 3)
-        best = points[1]["depths"][2]["speedup"]
+        best = points[1].depths[2].speedup
         assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
 
     def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
@@ -101,11 +103,11 @@ class TestTable:
     def test_plain_text_has_the_numbers_the_mark_and_the_advice(self):
         result = example_result()
         text = printed(result)
-        best = result["points"][0]["depths"][2]
+        best = result.points[0].depths[2]
         row = next(line for line in text.splitlines() if line.strip().startswith("▸ 2"))
-        for number in ("1.541", bracketed(best["speedup"], 3), "holds", "0.459"):
+        for number in ("1.541", bracketed(best.speedup, 3), "holds", "0.459"):
             assert number in row
-        assert result["points"][0]["advice"]["sentence"] in text
+        assert result.points[0].advice.sentence in text
         assert "\x1b" not in text
 
     def test_wide_table_has_theory_and_exact_of_everything(self):
@@ -164,10 +166,10 @@ class TestTable:
     def test_definitions_stand_side_by_side(self):
         result = example_result()
         text = printed(result)
-        rows = result["points"][0]["trial"]["rows"]
-        survival = next(r for r in rows if r["definition"] == "survival")
+        rows = result.points[0].trial.rows
+        survival = next(r for r in rows if r.definition == "survival")
         line = next(x for x in text.splitlines() if "survival as if conditional  " in x)
-        for entry in survival["depths"][1:]:
+        for entry in survival.depths[1:]:
             assert f"{100 * entry['speedup_error']['mean']:+.1f}" in line
         assert "▸ as the file states" in text
         assert "mean of requests" in text
@@ -185,7 +187,7 @@ class TestTable:
     def test_sweep_names_depth_0_where_it_wins(self):
         on = example_point({"latency.batch": 1})
         off = example_point({"latency.batch": 1024}, round_time=[76, 200, 300, 400])
-        assert (on["advice"]["depth"], off["advice"]["depth"]) == (2, 0)
+        assert (on.advice.depth, off.advice.depth) == (2, 0)
         text = printed(document([on, off])).partition("Closed form's speedup off by")[2]
         first, last = re.findall(r"^ +(?:1|1024)  .*$", text, re.M)
         assert first.split()[1] == "2"
@@ -193,16 +195,17 @@ class TestTable:
 
     def test_state_of_the_run_is_told(self):
         point = example_point(relative_half_width=0.05)
-        assert "precision not reached" in printed(document([{**point, "precision_reached": False}]))
-        assert "precision" not in printed(document([{**point, "precision_reached": None}]))
-        assert "interrupted" in printed(document([{**point, "interrupted": True}]))
+        missed = replace(point, precision_reached=False)
+        assert "precision not reached" in printed(document([missed]))
+        assert "precision" not in printed(document([replace(point, precision_reached=None)]))
+        assert "interrupted" in printed(document([replace(point, interrupted=True)]))
         text = " ".join(printed(document([point], warnings=["the machine is warm"])).split())
         assert "undecided at depth 1, 2, 3; 12,000 more requests" in text
         assert "warning: the machine is warm" in text
 
     def test_titles_are_not_markup(self):
         result = example_result()
-        result["experiment"]["title"] = "[red]odd[/] $x_"
+        result.experiment["title"] = "[red]odd[/] $x_"
         assert "[red]odd[/] $x_" in printed(result)
 
 
@@ -217,19 +220,20 @@ class TestNumbers:
         ],
     )
     def test_digits_come_from_the_width(self, half, text):
-        cell = {"mean": 1.5406, "low": 1.5406 - half, "high": 1.5406 + half}
+        cell = Interval(mean=1.5406, low=1.5406 - half, high=1.5406 + half)
         assert bracketed(cell, shared_decimals([cell, None])) == text
 
     def test_a_column_shares_the_digits_of_its_narrowest_interval(self):
-        cells = [{"mean": 1, "low": 0.9, "high": 1.1}, {"mean": 1, "low": 0.99, "high": 1.01}]
-        rounding = {"mean": 118, "low": 118 - 2e-7, "high": 118 + 2e-7}  # slopes by differences
-        assert shared_decimals([*cells, {"mean": 1, "low": 1, "high": 1 + 1e-15}, rounding]) == 2
+        cells = [Interval(mean=1, low=1 - half, high=1 + half) for half in (0.1, 0.01, 1e-15)]
+        rounding = Interval(mean=118, low=118 - 2e-7, high=118 + 2e-7)  # slopes by differences
+        assert shared_decimals([*cells, rounding]) == 2
         assert plus_minus(rounding, 2) == "118.00"
 
     def test_missing_and_negative_zero(self):
-        assert bracketed(None, 2) == plus_minus({"mean": None}, 2) == fixed(float("nan"), 1) == "-"
+        bare = Interval(mean=None, low=None, high=None)
+        assert bracketed(None, 2) == plus_minus(bare, 2) == fixed(float("nan"), 1) == "-"
         assert fixed(-0.0001, 2) == "0.00"
-        assert plus_minus({"mean": 1, "low": None, "high": None}, 1) == "1.0"
+        assert plus_minus(replace(bare, mean=1), 1) == "1.0"
 
     def test_short_names_stay_distinct(self):
         assert short_names(["latency.noise.cv", "acceptance.mean"]) == {

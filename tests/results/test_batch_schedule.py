@@ -36,7 +36,7 @@ def best_gain(batch, base):
 
 
 @pytest.mark.parametrize(("group", "base"), [(0, 10), (1, 40)])
-def test_mtp_turns_off_where_the_closed_form_says_within_the_interval(result, group, base):
+def test_turning_point_agrees_with_the_closed_form(result, group, base):
     found = result["by_batch"][group]
     truth = brentq(best_gain, 20, 1e5, args=(base,))
     assert found["set"] == {"latency.base": base}
@@ -74,7 +74,7 @@ def test_curves_pass_through_the_simulated_points(result):
             assert abs(there - cell["mean"]) < 2 * (cell["high"] - cell["low"])
 
 
-def test_words_and_picture(result):
+def test_sentences_and_figure(result):
     first, second = batch_sentences(result)
     assert first.startswith("By batch, base = 10: 1 to ")
     assert "Turn MTP off above a batch of" in first
@@ -102,7 +102,7 @@ requests = 3000
 """
 
 
-def test_moe_may_turn_off_in_the_middle_and_on_again():
+def test_moe_can_turn_off_and_on_again():
     turns = mtpsim.run(mtpsim.parse(MOE)).document["by_batch"][0]["turns"]
     assert [turn["to"] for turn in turns] == ["off", "on"]
     assert turns[0]["batch"] < turns[1]["batch"]
@@ -111,7 +111,7 @@ def test_moe_may_turn_off_in_the_middle_and_on_again():
 
 
 @pytest.mark.parametrize(("batches", "groups"), [("[1]", 0), ("[1.2, 1.7]", 1)])
-def test_batches_that_are_one_or_not_whole_have_no_schedule(batches, groups):
+def test_no_schedule_for_one_batch_or_between_whole_numbers(batches, groups):
     found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).document
     assert [group["schedule"] for group in found["by_batch"]] == [[]] * groups
     for sentence in batch_sentences(found):
@@ -119,7 +119,7 @@ def test_batches_that_are_one_or_not_whole_have_no_schedule(batches, groups):
         batch_figure(found)
 
 
-def test_without_a_sweep_over_the_batch_there_is_nothing_to_say():
+def test_no_groups_without_a_batch_sweep():
     text = TEXT[: TEXT.index("[sweep]")]
     assert mtpsim.run(mtpsim.parse(text)).document["by_batch"] == []
     with pytest.raises(InputError, match="batch"):

@@ -32,7 +32,7 @@ requests = 4000
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
-def test_a_step_pays_just_where_its_rate_is_above_the_break_even(correlation):
+def test_a_step_pays_iff_its_rate_exceeds_break_even(correlation):
     (point,) = mtpsim.run(mtpsim.parse(TEXT.format(correlation=correlation))).points
     _agree(point)
     stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
@@ -67,14 +67,14 @@ def _agree(point):
         ('distribution = "pareto", alpha = 1.5', False),  # has a warning of its own
     ],
 )
-def test_rare_long_rounds_are_warned_of(law, warned):
+def test_warning_for_rare_long_rounds(law, warned):
     text = TEXT.format(correlation=0).replace("[simulation]", f"noise = {{ {law} }}\n[simulation]")
     overrides = "simulation.requests=100", "simulation.rounds=10"
     (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
     assert any("rare long rounds" in warning for warning in point["warnings"]) == warned
 
 
-def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
+def test_text_is_the_same_in_a_notebook(monkeypatch, capsys):
     result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
     outside = str(result)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
@@ -84,14 +84,14 @@ def test_a_result_reads_the_same_in_a_notebook(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_rows_become_a_frame(monkeypatch):
+def test_rows_to_data_frame(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("of", rows)))
     result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
     assert result.to_frame() == ("of", result.rows())
 
 
 @pytest.mark.parametrize("missing", ["pandas", "dateutil"])
-def test_without_pandas_it_is_said_how_to_get_it(monkeypatch, missing):
+def test_missing_pandas_names_the_extra(monkeypatch, missing):
     real = builtins.__import__
 
     def lacking(name, *arguments, **named):
@@ -107,13 +107,13 @@ def test_without_pandas_it_is_said_how_to_get_it(monkeypatch, missing):
     assert told == (missing == "pandas")  # what a broken pandas lacks, it says itself
 
 
-def test_the_extra_that_is_named_is_there():
+def test_the_named_extra_exists():
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     assert any(need.startswith("pandas") for need in project["optional-dependencies"]["pandas"])
     assert "'.[pandas]'" in Path("README.md").read_text()
 
 
-def test_intervals_of_two_requests_end_where_the_quantity_does():
+def test_intervals_of_two_requests_stay_within_limits():
     """Student's quantile with one degree of freedom is 12.7: they tell next to nothing."""
     text = (
         regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])
@@ -168,7 +168,7 @@ rounds = 30
 """
 
 
-def test_requests_that_came_out_alike_by_chance_prove_nothing():
+def test_equal_requests_by_chance_give_no_verdict():
     (point,) = mtpsim.run(mtpsim.parse(FEW)).points
     gain = point["depths"][2]["speedup"]
     assert gain["low"] == gain["mean"] == gain["high"] != pytest.approx(gain["exact"], rel=0.01)
@@ -180,7 +180,7 @@ def test_requests_that_came_out_alike_by_chance_prove_nothing():
     assert not any("rare" in warning for warning in point["warnings"])
 
 
-def test_noise_lends_no_width_to_rejections_that_were_never_seen():
+def test_noise_gives_no_verdict_without_rejections():
     target = 'target = { distribution = "lognormal", mean = 76, cv = 5e-4 }'
     noisy = FEW.replace("target = 76", target)
     (point,) = mtpsim.run(mtpsim.parse(noisy + "epsilon = 0.001")).points
@@ -196,7 +196,7 @@ def test_noise_lends_no_width_to_rejections_that_were_never_seen():
     } == {"undecided"}
 
 
-def test_what_holds_by_its_definition_needs_no_rounds():
+def test_identities_hold_with_few_rounds():
     """Rates measured at a depth give its own accept length back, whatever they are."""
     text = FEW.replace("requests = 4", "requests = 100") + "[theory]\nmeasured_at = 2"
     (point,) = mtpsim.run(mtpsim.parse(text)).points
@@ -206,7 +206,7 @@ def test_what_holds_by_its_definition_needs_no_rounds():
     assert (error["verdict"], error["mean"]) == ("holds", pytest.approx(0, abs=1e-9))
 
 
-def test_a_step_that_pays_at_any_rate_is_not_said_to_fail_below_one():
+def test_break_even_zero_for_a_step_that_always_pays():
     fast = TEXT_FAST.format(rate=0.0)
     (point,) = mtpsim.run(mtpsim.parse(fast)).points
     assert point["depths"][1]["break_even"]["rate"]["at"] == 0
@@ -226,7 +226,7 @@ def test_a_step_that_pays_at_any_rate_is_not_said_to_fail_below_one():
         ("[0.8, 0.7]", 20, ""),
     ],
 )
-def test_rare_rejections_are_warned_of(rates, rounds, warned):
+def test_warning_for_rare_rejections(rates, rounds, warned):
     text = FEW.replace("[0.99, 0.98]", rates).replace("rounds = 3", f"rounds = {rounds}")
     (point,) = mtpsim.run(mtpsim.parse(text)).points
     told = [warning for warning in point["warnings"] if "rare" in warning]
@@ -234,7 +234,7 @@ def test_rare_rejections_are_warned_of(rates, rounds, warned):
 
 
 @pytest.mark.parametrize("p", [0.9, 0.99])
-def test_cochrans_rule_is_where_intervals_of_the_accept_length_begin_to_hold(p):
+def test_coverage_reaches_nominal_at_cochrans_rule(p):
     """It promises 94 of 100 for 95. Rounds by themselves, 4,000 times; the control: a twentieth."""
     law, repeats = np.array([1 - p, p * (1 - p), p * p]), 4_000
     rng, error = np.random.default_rng(5), np.sqrt(0.95 * 0.05 / 4_000)

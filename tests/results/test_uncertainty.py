@@ -30,7 +30,7 @@ def closed(rates, target=76.0, verify=VERIFY, draft=DRAFT):
 U = (np.arange(20_000)[:, None] + 0.5) / 20_000
 
 
-def test_spreads_have_the_moments_and_quantiles_that_they_state():
+def test_input_distributions_have_stated_moments_and_quantiles():
     def law(key, value, **given):
         return InputUncertainty(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
 
@@ -58,7 +58,7 @@ def reference(draws=40_000):
     return np.array([closed(r, t[0], t[1:]) for r, t in zip(p, times, strict=True)])
 
 
-def test_chances_and_regrets_are_those_of_the_posterior(point):
+def test_probabilities_and_regrets_match_the_posterior(point):
     found, truth = point["uncertainty"], reference()
     best = (truth >= truth.max(1, keepdims=True)).mean(0)
     regret = 1 - truth / truth.max(1, keepdims=True)
@@ -77,7 +77,7 @@ def test_chances_and_regrets_are_those_of_the_posterior(point):
     assert found["perfect"] == pytest.approx(perfect, rel=0.35)
 
 
-def test_the_advice_gives_the_interval_over_inputs_beside_its_own(point):
+def test_advice_states_the_interval_including_input_uncertainty(point):
     """The first number that is read must not look surer than its inputs are."""
     depth = point["advice"]["depth"]
     gain = point["uncertainty"]["depths"][depth]["speedup"]
@@ -89,7 +89,7 @@ def test_the_advice_gives_the_interval_over_inputs_beside_its_own(point):
     assert "inputs" not in sure
 
 
-def test_the_target_moves_the_speedup_and_not_the_choice(point):
+def test_target_time_changes_speedup_but_not_the_choice(point):
     inputs = {entry["key"]: entry for entry in point["uncertainty"]["inputs"]}
     target, verify = inputs["latency.target"], inputs["latency.verify"]
     assert target["speedup"]["high"] - target["speedup"]["low"] > 0.1
@@ -100,7 +100,7 @@ def test_the_target_moves_the_speedup_and_not_the_choice(point):
     assert target["speedup"]["high"] == pytest.approx(ends, rel=0.01)
 
 
-def test_no_input_is_worth_more_than_all():
+def test_no_input_is_worth_more_than_all_together():
     section = """
 [uncertainty]
 draws = 30
@@ -114,7 +114,7 @@ draws = 30
     assert 0 < max(entry["worth"] for entry in found["inputs"]) <= found["perfect"]
 
 
-def test_minimax_regret_is_that_of_the_closed_form(point):
+def test_minimax_regret_matches_the_closed_form(point):
     scenarios = np.array(
         [
             closed(np.array([0.80, 0.74, 0.67]) + move, draft=np.array(draft, float))
@@ -133,7 +133,7 @@ def test_minimax_regret_is_that_of_the_closed_form(point):
     assert found["depths"][3]["where"]["latency.draft"] == [10, 18, 28]
 
 
-def test_workers_of_any_kind_give_the_same_and_another_input_changes_no_draw(point):
+def test_draws_do_not_depend_on_workers_or_other_inputs(point):
     again = mtpsim.run(
         mtpsim.parse(HEAD + KNOWN + SETS), executor=ExecutorChoice("processes", 2)
     ).points[0]
@@ -147,7 +147,7 @@ def test_workers_of_any_kind_give_the_same_and_another_input_changes_no_draw(poi
         assert means[entry["key"]] == entry["mean"]
 
 
-def test_words_and_picture(point):
+def test_sentences_and_figure(point):
     assert uncertain_sentence(point["uncertainty"]).startswith("With inputs as uncertain as stated")
     assert "one alone: verify" in worth_sentence(point["uncertainty"])
     assert "Over 6 scenarios depth" in robust_sentence(point["robust"])
@@ -155,7 +155,7 @@ def test_words_and_picture(point):
     assert "loses least" in uncertainty_figure(result).texts[0].get_text()
 
 
-def test_a_draw_that_is_not_valid_is_told_as_such():
+def test_invalid_draws_are_reported():
     times = THREE_DEEP + noise(0.1) + "persistence = 0.9\n"
     wild = HEAD.replace(THREE_DEEP, times)
     wild += '[uncertainty.inputs]\n"latency.persistence" = { se = 0.3 }'
@@ -163,7 +163,7 @@ def test_a_draw_that_is_not_valid_is_told_as_such():
         mtpsim.run(mtpsim.parse(wild))
 
 
-def test_without_the_sections_there_is_nothing():
+def test_no_sections_without_uncertainty_or_robust():
     (plain,) = mtpsim.run(mtpsim.parse(HEAD)).points
     assert plain["uncertainty"] is None
     assert plain["robust"] is None
@@ -228,7 +228,7 @@ def test_without_the_sections_there_is_nothing():
         ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
     ],
 )
-def test_what_makes_no_sense_is_said(section, message):
+def test_invalid_uncertainty_is_reported(section, message):
     with pytest.raises(InputError) as error:
         mtpsim.parse(HEAD + section)
     assert message in str(error.value)
@@ -236,7 +236,7 @@ def test_what_makes_no_sense_is_said(section, message):
 
 @pytest.mark.parametrize("known", ["se = 0.1", "low = 0.5, high = 1.0"])
 @pytest.mark.parametrize("end", [0.0, 1.0])
-def test_how_sure_a_rate_of_0_or_1_is_counts_alone_tell(known, end):
+def test_rates_of_0_and_1_need_counts(known, end):
     """A law with a standard error would leave the rates that there are."""
     head = independent(end, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
     section = '[uncertainty.inputs]\n"acceptance.rates" = {{ {} }}'
@@ -246,7 +246,7 @@ def test_how_sure_a_rate_of_0_or_1_is_counts_alone_tell(known, end):
 
 
 @pytest.mark.parametrize("given", ["inf", "-1", "[2, 2, -1]", "[2, 2, inf]"])
-def test_what_is_wrong_with_a_number_or_a_list_is_said_once(given):
+def test_one_error_per_wrong_value(given):
     with pytest.raises(InputError) as error:
         mtpsim.parse(HEAD + f'[uncertainty.inputs]\n"latency.verify" = {{ se = {given} }}')
     (problem,) = error.value.problems

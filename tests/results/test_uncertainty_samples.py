@@ -36,7 +36,7 @@ def parsed(folder, rows=None, header=HEADER, text=TEXT):
     return mtpsim.parse(text, folder=folder)
 
 
-def test_draws_are_the_rows_of_the_file(tmp_path):
+def test_draws_are_rows_of_the_file(tmp_path):
     (point,) = mtpsim.run(parsed(tmp_path)).points
     found = point["uncertainty"]
     (entry,) = found["inputs"]
@@ -52,7 +52,7 @@ def test_check_names_sampled_inputs(tmp_path):
     assert "uncertain inputs: acceptance.rates; 40 draws" in explain(parsed(tmp_path))
 
 
-def test_what_is_wrong_with_samples(tmp_path):
+def test_invalid_samples_are_reported(tmp_path):
     short = HEADER.rsplit(",", 1)[0]
     for header, rows, message in (
         (HEADER, samples(30), "`draws` is 40, but `samples` has 30 rows"),

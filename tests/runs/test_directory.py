@@ -139,7 +139,10 @@ def test_an_edited_result_is_shown_and_told_of(folder, capsys):
     del document["points"][0]["depths"]
     path.write_text(json.dumps(document))
     assert main(show) == 2
-    assert "is no result document (ValueError: points[0].depths: Field required)" in capsys.readouterr().err
+    assert (
+        "is no result document (ValueError: points[0].depths: Field required)"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_fault_in_drawing_is_not_laid_on_the_document(folder, monkeypatch):

@@ -9,7 +9,7 @@ from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
@@ -82,7 +82,7 @@ def test_diagnostics_agree_with_the_exact_ones(name):
     assert z(found.autocorrelation, truth).max() < LIMIT
     assert z(found.lasting, [exact.lasting_share]).max() < LIMIT
     tally = Tally.of(simulate_requests(plan, 0, 20_000))
-    effect = delta_method(lambda means: estimate.design_effect(means, plan.layout), tally, 0.95)
+    effect = delta_method(lambda means: estimators.design_effect(means, plan.layout), tally, 0.95)
     assert z(effect, [exact.design_effect]).max() < LIMIT
     if name != "independent":  # negative control
         assert z(found.autocorrelation, np.zeros(len(truth))).max() > 10

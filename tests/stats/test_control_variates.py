@@ -9,7 +9,7 @@ import mtpsim
 from mtpsim.engine.simulate import tally_block
 from mtpsim.engine.tasks import Work
 from mtpsim.exact.chain_solver import solve
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.control_variates import Controls, controlled, controls_of, factors, log_pace
 from mtpsim.stats.moments import Tally
 from tests.support.examples import THREE_DEEP, independent, noise, regime
@@ -66,7 +66,9 @@ def test_controlled_intervals_are_narrower_and_hold_the_exact_gain(text):
     for run in range(runs):
         tally = tally_block(plan, 64 * run, 64)
         raw, sharp = (
-            estimate.delta_method(lambda m: estimate.marginal(m, plan.layout)[..., 1:2], t, 0.95)
+            estimators.delta_method(
+                lambda m: estimators.marginal(m, plan.layout)[..., 1:2], t, 0.95
+            )
             for t in (tally, controlled(tally, controls))
         )
         held += int(sharp.low[0] <= truth <= sharp.high[0])
@@ -120,7 +122,7 @@ def test_controls_that_do_not_vary_are_left_out():
 def regression(rows, known=(5.0, 7.0)):
     """Estimate of the mean of the last column, with the first two as controls."""
     tally = controlled(Tally.of(rows), Controls([0, 1], np.array(known)))
-    return estimate.delta_method(lambda means: means[..., 2:], tally, 0.95), tally
+    return estimators.delta_method(lambda means: means[..., 2:], tally, 0.95), tally
 
 
 @pytest.mark.parametrize("requests", [5, 8, 20])
@@ -131,7 +133,7 @@ def test_few_requests_pay_for_the_slopes(requests):
         found, tally = regression(rng.normal(size=(requests, 3)) @ mix + [5, 7, 9])
         held += bool(found.low[0] <= 9 <= found.high[0])
         plain = Tally(tally.count, tally.mean, tally.comoment)  # the same, no freedom spent
-        found = estimate.delta_method(lambda means: means[..., 2:], plain, 0.95)
+        found = estimators.delta_method(lambda means: means[..., 2:], plain, 0.95)
         bare += bool(found.low[0] <= 9 <= found.high[0])
     room = 3.5 * np.sqrt(0.95 * 0.05 / runs)
     assert abs(held / runs - 0.95) < room

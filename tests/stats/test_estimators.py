@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 from mtpsim.engine.simulate import complete
-from mtpsim.formula import closed_form as theory
+from mtpsim.formula import closed_form
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.results.advice import Steps, advise, step_verdict
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
 from mtpsim.stats.moments import Tally
 from mtpsim.stats.selection import DRAWS, choose, log_of
@@ -62,29 +62,29 @@ MEANS = row(LAYOUT, GIVEN)
 
 def test_quantities_from_totals():
     assert LAYOUT.windows.start == 11
-    assert estimate.accept_length(MEANS, LAYOUT)[0] == pytest.approx([1, 1.8, 2.4])
-    assert estimate.round_time(MEANS, LAYOUT)[0] == pytest.approx([76, 98, 118])
-    gain = estimate.speedup(MEANS, LAYOUT)[0]
+    assert estimators.accept_length(MEANS, LAYOUT)[0] == pytest.approx([1, 1.8, 2.4])
+    assert estimators.round_time(MEANS, LAYOUT)[0] == pytest.approx([76, 98, 118])
+    gain = estimators.speedup(MEANS, LAYOUT)[0]
     assert gain == pytest.approx([1, 1.8 * 76 / 98, 2.4 * 76 / 118])
-    assert estimate.marginal(MEANS, LAYOUT)[0] == pytest.approx(gain[1:] / gain[:-1])
-    assert estimate.survival(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.6])
-    assert estimate.conditional(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.75])
-    assert estimate.exactly_accepted(MEANS, LAYOUT)[0] == pytest.approx([0.2, 0.2, 0.6])
+    assert estimators.marginal(MEANS, LAYOUT)[0] == pytest.approx(gain[1:] / gain[:-1])
+    assert estimators.survival(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.6])
+    assert estimators.conditional(MEANS, LAYOUT)[0] == pytest.approx([0.8, 0.75])
+    assert estimators.exactly_accepted(MEANS, LAYOUT)[0] == pytest.approx([0.2, 0.2, 0.6])
     never = MEANS.copy()
     never[0, LAYOUT.accepted(2)] = 0
-    assert estimate.conditional(never, LAYOUT)[0] == pytest.approx([0, 0])
+    assert estimators.conditional(never, LAYOUT)[0] == pytest.approx([0, 0])
 
 
 def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain():
-    rates = theory.conditional_from(np.array([0.8, 0.6]), "survival")
-    closed = theory.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
-    assert estimate.break_even_rate(MEANS, LAYOUT)[0] == pytest.approx(closed)
-    assert estimate.last_rate(MEANS, LAYOUT)[0] == pytest.approx(rates)
+    rates = closed_form.conditional_from(np.array([0.8, 0.6]), "survival")
+    closed = closed_form.break_even_rate(rates, np.array([76.0, 98.0, 118.0]))
+    assert estimators.break_even_rate(MEANS, LAYOUT)[0] == pytest.approx(closed)
+    assert estimators.last_rate(MEANS, LAYOUT)[0] == pytest.approx(rates)
     every = RowLayout(2, True, 2, positions=False)  # p1 moved with depth: only its own rates tell
     means = row(every, [10, 18, 23, 760, 980, 1270, 10, 10, 10, 8, 7.4, 5.6])
-    needed = estimate.break_even_rate(means, every)[0]
-    have = estimate.last_rate(means, every)[0]
-    gains = estimate.marginal(means, every)[0]
+    needed = estimators.break_even_rate(means, every)[0]
+    have = estimators.last_rate(means, every)[0]
+    gains = estimators.marginal(means, every)[0]
     assert ((have > needed) == (gains > 1)).all()
     assert gains[1] < 1
     reach = 0.74
@@ -186,12 +186,12 @@ def test_verdicts_and_regret_of_a_loss():
 
 def test_break_even_times_make_two_depths_equal():
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
-    at = estimate.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
+    at = estimators.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
     length = [1, 1.8, 2.4]
     for k in (1, 2):
         before = verify[k - 1] + draft[k - 1]
         assert length[k] / (at[k - 1] + draft[k]) == pytest.approx(length[k - 1] / before)
-    at = estimate.break_even_draft(MEANS, LAYOUT, verify, draft)[0]
+    at = estimators.break_even_draft(MEANS, LAYOUT, verify, draft)[0]
     assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
 
 
@@ -256,14 +256,14 @@ def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds
     pooled = np.minimum(np.concatenate(counts), 2)
     sums = np.array([np.minimum(c, 2).sum() - pooled.mean() * len(c) for c in counts])
     expected = np.mean(sums**2) / (pooled.var() * len(pooled) / len(counts))
-    assert estimate.design_effect(rows.mean(0), layout) == pytest.approx([expected])
+    assert estimators.design_effect(rows.mean(0), layout) == pytest.approx([expected])
 
 
 def test_survivorship_is_the_last_rate_less_the_first():
     layout = RowLayout(3, True, 2, positions=False)
     rows, _ = requests_of(layout)
-    rates = estimate.conditional(rows.mean(0), layout)
-    assert estimate.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
+    rates = estimators.conditional(rows.mean(0), layout)
+    assert estimators.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
 
 
 def test_rates_as_they_are_measured():
@@ -306,12 +306,12 @@ def test_what_is_measured_is_plugged_in(definition):
     times = np.array([76.0, 98.0, 118.0, 139.0])
     form = ClosedFormPredictor(times, None, definition, "request-mean")
     assert form.rates_used(means, layout) == pytest.approx(plugged)
-    length = theory.accept_length(np.array(plugged))
+    length = closed_form.accept_length(np.array(plugged))
     assert form.accept_length(means, layout) == pytest.approx(length)
     assert form.speedup(means, layout) == pytest.approx(76 * length / times)
-    simulated = estimate.accept_length(means, layout)
+    simulated = estimators.accept_length(means, layout)
     assert form.length_error(means, layout) == pytest.approx(length / simulated - 1)
-    fast = estimate.speedup(means, layout)
+    fast = estimators.speedup(means, layout)
     assert form.error(means, layout) == pytest.approx(76 * length / times / fast - 1)
     stated = ClosedFormPredictor(times, np.array([0.5, 0.4, 0.3]))
     assert stated.rates_used(means, layout).tolist() == [0.5, 0.4, 0.3]
@@ -323,11 +323,11 @@ def test_quantities_of_policies():
     layout = RowLayout(3, True, 2, positions=False, policies=2)
     means = requests_of(layout)[0].mean(0)
     tokens, ms, rounds = np.stack([means[layout.policy(p)][:3] for p in (0, 1)]).T
-    assert estimate.policy_length(means, layout) == pytest.approx(tokens / rounds)
-    assert estimate.policy_time(means, layout) == pytest.approx(ms / rounds)
+    assert estimators.policy_length(means, layout) == pytest.approx(tokens / rounds)
+    assert estimators.policy_time(means, layout) == pytest.approx(ms / rounds)
     plain = means[layout.tokens][0] / means[layout.time_ms][0]
-    speedups = estimate.with_policies(means, layout)
-    assert speedups[:4] == pytest.approx(estimate.speedup(means, layout))
+    speedups = estimators.with_policies(means, layout)
+    assert speedups[:4] == pytest.approx(estimators.speedup(means, layout))
     assert speedups[4:] == pytest.approx(tokens / ms / plain)
 
 
@@ -337,13 +337,13 @@ def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
     never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
     for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # and may gain all the same
         never[0, LAYOUT.time_ms] = [76, 64, time]
-        assert estimate.break_even_rate(never, LAYOUT)[0, 1] == rate
+        assert estimators.break_even_rate(never, LAYOUT)[0, 1] == rate
     never[0, LAYOUT.accepted(2)] = -0.1  # by control variates
-    assert estimate.break_even_rate(never, LAYOUT)[0, 1] == np.inf
+    assert estimators.break_even_rate(never, LAYOUT)[0, 1] == np.inf
     slow = MEANS.copy()
     slow[0, LAYOUT.time_ms] *= [1, 1.5, 2]  # rounds of deeper drafts begin in slower states
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
-    at = estimate.break_even_verify(slow, LAYOUT, verify, draft)[0]
+    at = estimators.break_even_verify(slow, LAYOUT, verify, draft)[0]
     for k, (factor, before) in enumerate([(1.5, 76 / 1), (2, 98 * 1.5 / 1.8)]):
         length = [1.8, 2.4][k]
         assert factor * (at[k] + draft[k + 1]) / length == pytest.approx(before)
@@ -364,11 +364,11 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
     every = RowLayout(2, True, 2, positions=False)
     given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
     means = row(every, given)
-    assert estimate.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
+    assert estimators.survival(means, every)[0] == pytest.approx([11 / 12, 9 / 12])
     deeper = RowLayout(3, True, 2, positions=False)
     longer = row(deeper, [0] * 8 + [20, 15, 12, 6, 12, 10, 8, 5, 4, 3])
     assert measured(longer, deeper, "round-pooled")[0][0] == pytest.approx([10 / 12, 8 / 12])
-    rates, needed = (f(means, every)[0] for f in (estimate.last_rate, estimate.break_even_rate))
+    rates, needed = (f(means, every)[0] for f in (estimators.last_rate, estimators.break_even_rate))
     length, time = [1, 27 / 15, 32 / 12], [38, 800 / 15, 75]
     for k, reach in ((1, 1.0), (2, 11 / 12)):
         at_par = length[k - 1] * time[k] / time[k - 1]  # tokens a round that depth k would need
@@ -380,7 +380,7 @@ def test_many_means_at_once_are_each_its_own():
     rows, _ = requests_of(layout)
     parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
     names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
-    for function in (getattr(estimate, name) for name in names):
+    for function in (getattr(estimators, name) for name in names):
         together = function(parts, layout)
         apart = [function(means, layout) for means in parts]
         assert together == pytest.approx(np.stack(apart))

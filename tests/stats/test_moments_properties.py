@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor, delta_method
 from mtpsim.stats.moments import Tally
 from tests.support.strategies import factors, fixed, seeds
@@ -98,14 +98,14 @@ def test_units_of_time_change_round_times_and_nothing_else(seed, factor):
     slow[:, layout.time_ms] *= factor
     one, two = Tally.of(rows), Tally.of(slow)
     for name in ("speedup", "marginal", "accept_length", "break_even_rate", "last_rate"):
-        function = getattr(estimate, name)
+        function = getattr(estimators, name)
         here, there = (
             delta_method(lambda m, f=function: f(m, layout), t, 0.95) for t in (one, two)
         )
         assert there.values == pytest.approx(here.values, rel=1e-9)
         assert there.half_width == pytest.approx(here.half_width, rel=1e-5, abs=1e-9)
     here, there = (
-        delta_method(lambda m: estimate.round_time(m, layout), t, 0.95) for t in (one, two)
+        delta_method(lambda m: estimators.round_time(m, layout), t, 0.95) for t in (one, two)
     )
     assert there.values == pytest.approx(factor * here.values)
     assert there.half_width == pytest.approx(factor * here.half_width, rel=1e-5)
@@ -117,10 +117,10 @@ def test_measured_conditional_rates_leave_the_theory_no_error_at_their_depth(see
     """Whatever the requests, and its interval is as narrow: an identity has no uncertainty."""
     layout = RowLayout(3, True, 3, positions=False)
     tally = Tally.of(totals(seed, layout))
-    times = estimate.round_time(tally.mean, layout)
+    times = estimators.round_time(tally.mean, layout)
     form = ClosedFormPredictor(times)
     assert form.error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
     assert form.length_error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
     length = delta_method(lambda means: form.length_error(means, layout), tally, 0.95)
     assert length.half_width[-1] < 1e-6 * length.half_width[0] + 1e-7
-    assert estimate.exactly_accepted(tally.mean, layout).sum() == pytest.approx(1)
+    assert estimators.exactly_accepted(tally.mean, layout).sum() == pytest.approx(1)

@@ -80,7 +80,9 @@ def _draw_accepted(axes: Axes, accepted: AcceptedDrafts) -> None:
     )
     if theory.size:
         diamond: dict[str, Any] = {"markerfacecolor": PAPER, "markeredgecolor": INK}
-        axes.plot(accepted.count, theory, "D", **diamond, markersize=MARKER, zorder=4, label="closed form")
+        axes.plot(
+            accepted.count, theory, "D", **diamond, markersize=MARKER, zorder=4, label="closed form"
+        )
     if exact.size == theory.size and (abs(exact - theory) > EXACT_DIFFERS).any():
         axes.plot(
             accepted.count, exact, "o", markersize=4, color=ORANGE, zorder=5, label="exact solution"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtpsim.report.document import Interval
 from mtpsim.report.formatting import (
     bracketed,
     plus_minus,
@@ -25,7 +26,7 @@ def dependence_sheet(found: Any) -> Sheet:
     cells = [(name, found.get(key)) for key, name in QUANTITIES.items()]
     lags = found.get("autocorrelation")
     if lags:
-        cells.append((NEIGHBOURS, {field: lags[field][0] for field in ("mean", "low", "high")}))
+        cells.append((NEIGHBOURS, Interval(mean=lags.mean[0], low=lags.low[0], high=lags.high[0])))
     rows = [Row([name, bracketed(cell, shared_decimals([cell]))]) for name, cell in cells if cell]
     return Sheet([Column("measure", left=True, folds=True), Column("estimate")], rows)
 
@@ -34,9 +35,8 @@ def rates_sheet(found: Any) -> Sheet:
     """A row a depth: the conditional rates that are measured there, by position."""
     by_depth = found["rates_by_depth"]
     last = by_depth[-1]["depth"]
-    fields = ("mean", "low", "high")
     cells = [
-        [dict(zip(fields, ends, strict=True)) for ends in zip(*(e[f] for f in fields), strict=True)]
+        [Interval(mean=m, low=a, high=b) for m, a, b in zip(e.mean, e.low, e.high, strict=True)]
         for e in by_depth
     ]
     decimals = min(shared_decimals([cell for row in cells for cell in row]), 4)

@@ -10,6 +10,7 @@ from mtpsim.report.formatting import (
     MISSING,
     bracketed,
     fixed,
+    in_percent,
     known,
     plus_minus,
     shared_decimals,
@@ -164,7 +165,7 @@ def _column(policies: Sequence[Any], name: str) -> list[str]:
     if kind == "length":
         return [fixed(p["accept_length"]["mean"], 3) for p in policies]
     if name == "captured":
-        return [fixed(_percent(p.get("captured"), 0).get("mean"), 0) for p in policies]
+        return [fixed(_percent(p.captured, 0).mean if p.captured else None, 0) for p in policies]
     cells = {
         "speedup": [p["speedup"] for p in policies],
         "gain": [_percent(p["gain"], 1) for p in policies],
@@ -176,7 +177,7 @@ def _column(policies: Sequence[Any], name: str) -> list[str]:
 
 def _percent(cell: Any | None, zero: float) -> Any:
     """An interval less ``zero``, in percent."""
-    return {f: 100 * (cell[f] - zero) for f in FIELDS if known(cell[f])} if cell else {}
+    return in_percent(cell, zero)
 
 
 def _half(policy: Any, direction: str) -> str:

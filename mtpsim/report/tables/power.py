@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.benchmark.power import EFFECT, Design, Planned, Question
+from mtpsim.benchmark.power import DEFAULT_EFFECT, BenchmarkPlan, Comparison, Design
 from mtpsim.common.text import counted
 from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
 
@@ -14,96 +14,100 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def print_plan(planned: Planned) -> None:
-    """Print what to run, how sure it is, and what other lengths of requests would take."""
+def print_plan(plan: BenchmarkPlan) -> None:
+    """Print the sizes of the plan, how often they decide right, and other request lengths."""
     console = console_on(sys.stdout)
-    say(console, heading(planned), "bold")
+    say(console, heading(plan), "bold")
     console.print()
-    show_table(console, _table(planned, console))
-    warned = [text for text in map(warning, planned.questions) if text]
+    show_table(console, _table(plan, console))
+    warned = [text for text in map(warning, plan.questions) if text]
     if warned:
         console.print()
     for text in warned:
         say(console, text)
-    if planned.by_length:
+    if plan.by_length:
         console.print()
-        _print_lengths(planned, console)
+        _print_lengths(plan, console)
     console.print()
-    usual = " (the default of --delta)" if planned.effect == EFFECT else " (--delta)"
+    source = "the default of --delta" if plan.effect == DEFAULT_EFFECT else "--delta"
     say(
         console,
-        f"Requests are those for {100 * planned.effect:g} %{usual}, whatever the difference in the "
-        "model is. Independent: each run has requests of its own. Paired: both runs answer the "
-        "same prompts greedily, so that the text is the same; compare request by request. "
-        "Verified: share of simulated benchmarks of that size that decide right, and whose "
-        "interval misses the truth.",
+        f"Sizes are for a difference of {100 * plan.effect:g} % ({source}), not for the difference "
+        "in the model. Independent: each run has its own requests. Paired: both runs answer the "
+        "same prompts greedily; compare request by request. Verified: share of simulated "
+        "benchmarks of that size that decide right, and share whose interval misses the true "
+        "value.",
     )
 
 
-def heading(planned: Planned) -> str:
-    """``To find a difference of 1 % with probability 0.9, at 95 % confidence ...``."""
+def heading(plan: BenchmarkPlan) -> str:
+    """``Requests per depth to detect a difference of 1 % with probability 0.9 ...``."""
     length = "recorded length"
-    for name, value in planned.horizon.items():
-        length = counted(value, name.removesuffix("s"))
+    for unit, number in plan.horizon.items():
+        length = counted(number, unit.removesuffix("s"))
     return (
-        f"To find a difference of {100 * planned.effect:g} % with probability {planned.power:g}, "
-        f"or to know a speedup to ±{100 * planned.effect:g} %, at {100 * planned.confidence:g} % "
-        f"confidence, with requests of {length}, run at each depth:"
+        f"Requests per depth to detect a difference of {100 * plan.effect:g} % with probability "
+        f"{plan.power:g}, or to measure a speedup to ±{100 * plan.effect:g} %, at "
+        f"{100 * plan.confidence:g} % confidence, with requests of {length}:"
     )
 
 
-def _table(planned: Planned, console: Console) -> Table:
+def _table(plan: BenchmarkPlan, console: Console) -> Table:
     table = new_table()
+    table.add_column("comparison", justify="left", no_wrap=True)
     for name in (
-        *("question", "in the\nmodel, %", "requests,\nindependent", "verified\nright/miss"),
-        *("requests,\npaired", "verified\nright/miss"),
+        "in the\nmodel, %",
+        "requests,\nindependent",
+        "verified\nright/miss",
+        "requests,\npaired",
+        "verified\nright/miss",
     ):
-        table.add_column(name, justify="right" if name != "question" else "left", no_wrap=True)
-    for question in planned.questions:
-        cells = [_name(question), f"{100 * question.effect[0]:+.2f}"]
-        for design in question.designs:
+        table.add_column(name, justify="right", no_wrap=True)
+    for comparison in plan.questions:
+        cells = [_name(comparison), f"{100 * comparison.effect[0]:+.2f}"]
+        for design in comparison.designs:
             cells += [f"{design.requests:,}", _verified(design)]
-        table.add_row(*(plain(cell, console) for cell in cells))
+        table.add_row(*[plain(cell, console) for cell in cells])
     return table
 
 
-def _name(question: Question) -> str:
-    one, two = question.depths
-    return f"depth {two} over {one}" if one else f"speedup of {two}"
-
-
-def _begin(question: Question) -> str:
-    return _name(question).capitalize()
+def _name(comparison: Comparison) -> str:
+    one, two = comparison.depths
+    return f"depth {two} vs {one}" if one else f"speedup of {two}"
 
 
 def _verified(design: Design) -> str:
     return f"{design.power:.3f}/{design.false:.3f}"
 
 
-def warning(question: Question) -> str:
-    """What becomes of a plan that takes rounds for independent; nothing where it does no harm."""
-    naive, right = question.if_rounds, question.designs[0]
+def warning(comparison: Comparison) -> str:
+    """The size and power of a plan with independent rounds; empty if it is no smaller."""
+    naive, right = comparison.if_rounds, comparison.designs[0]
     if naive is None or naive.requests >= 0.9 * right.requests:
         return ""
     return (
-        f"{_begin(question)}: who takes rounds for independent would run "
-        f"{counted(naive.requests, 'request')} instead of {right.requests:,}, and decide right in "
-        f"{100 * naive.power:.0f} % of benchmarks."
+        f"{_name(comparison).capitalize()}: treating rounds as independent gives n = "
+        f"{naive.requests:,} and only {100 * naive.power:.0f} % power ({right.requests:,} needed)."
     )
 
 
-def _print_lengths(planned: Planned, console: Console) -> None:
-    say(console, f"{_begin(planned.questions[0])}, by length of a request:")
+def _print_lengths(plan: BenchmarkPlan, console: Console) -> None:
+    say(console, f"{_name(plan.questions[0]).capitalize()}, by length of a request:")
     table = new_table()
     for name in (
-        *(planned.by_length[0].unit, "requests,\nindependent", "tokens\nof a run"),
-        *("requests,\npaired", "tokens\nof a run"),
+        plan.by_length[0].unit,
+        "requests,\nindependent",
+        "tokens\nper run",
+        "requests,\npaired",
+        "tokens\nper run",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in planned.by_length:
+    for row in plan.by_length:
         table.add_row(
             f"{row.length:,}",
-            *(f"{row.independent:,}", f"{row.independent * row.tokens:,.0f}"),
-            *(f"{row.paired:,}", f"{row.paired * row.tokens:,.0f}"),
+            f"{row.independent:,}",
+            f"{row.independent * row.tokens:,.0f}",
+            f"{row.paired:,}",
+            f"{row.paired * row.tokens:,.0f}",
         )
     show_table(console, table)

@@ -15,6 +15,7 @@ from mtpsim.report.formatting import (
     best_depth,
     bracketed,
     fixed,
+    in_percent,
     known,
     level,
     plus_minus,
@@ -212,10 +213,7 @@ def _interval(name: str) -> Interval:
 
 def _percent_cells(errors: Sequence[Any | None], name: str) -> Cells:
     """Relative errors in percent, with the interval that the column's name asks for."""
-    fields = ("mean", "low", "high")
-    scaled: list[dict[str, Any] | None] = [
-        {f: 100 * e[f] if known(e.get(f)) else None for f in fields} if e else None for e in errors
-    ]
+    scaled = [in_percent(error) for error in errors]
     decimals = min(shared_decimals(scaled), 3)  # an identity has an error of 1e-14
     return [_interval(name)(cell, decimals) for cell in scaled]
 

@@ -1,4 +1,4 @@
-"""Numbers as they were published, for the suites and tests that ask them of the engine."""
+"""Published numbers that suites and tests compare with the engine's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TABLE_1 = [
     (0.9, 2, 1.11, 2.71),
     (0.9, 10, 1.60, 6.86),
 ]
-# The same, table 4: rate, drafts, cost of a draft, speedup.
+# Leviathan, Kalman, Matias 2023, table 4: rate, drafts, cost of a draft, speedup.
 TABLE_4 = [
     *((0.75, 7, 0.02, 3.2), (0.80, 7, 0.04, 3.3), (0.82, 7, 0.11, 2.5), (0.62, 7, 0.02, 2.3)),
     *((0.65, 5, 0.02, 2.4), (0.73, 5, 0.04, 2.6), (0.74, 3, 0.11, 2.0), (0.53, 5, 0.02, 1.9)),
     *((0.55, 3, 0.04, 1.8), (0.68, 5, 0.04, 2.4), (0.71, 3, 0.11, 2.0), (0.56, 3, 0.11, 1.6)),
 ]
-# vLLM, one model and data set at depth 8: survival rates.
+# vLLM, one model and dataset at depth 8: survival rates.
 VLLM_8 = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
 # Accept length at depths 1 to 8.
 CURVES = {
@@ -39,7 +39,7 @@ CURVES = {
     "GLM-5.2 MTP": [1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06],
     "Kimi-K2.5 EAGLE3": [1.83, 2.43, 2.88, 3.24, 3.46, 3.62, 3.71, 3.77],
 }
-# GLM-4.7-FP8: tokens a second, by depth, at batches 1, 2, 4, .. 64.
+# GLM-4.7-FP8: tokens/s by depth, at batch sizes 1, 2, 4, .. 64.
 THROUGHPUT = {
     1: [130, 236, 469, 795, 1265, 2090, 3391],
     2: [167, 286, 581, 972, 1540, 2497, 3836],

@@ -1,4 +1,4 @@
-"""A published number and ours, and the ways to ask the engine for it."""
+"""A published number and ours, and functions that run the engine for it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Fact:
 
     Attributes:
         name: of the number.
-        published: what was printed.
-        ours: what the engine gives.
-        slack: how far apart they may be.
-        why: where the slack comes from.
-        differs: the two are known to differ, and why is told; the fact is then that they do.
-        simulated: ours is random.
+        published: the published value.
+        ours: the engine's value.
+        slack: tolerance of the difference.
+        why: origin of the tolerance, or of the known difference.
+        differs: whether the two are known to differ; then they must.
+        simulated: whether ours is random.
 
     """
 
@@ -39,12 +39,12 @@ class Fact:
 
     @property
     def agree(self) -> bool:
-        """Within the slack."""
+        """Whether the difference is within the tolerance."""
         return abs(self.ours - self.published) <= self.slack * (1 + 1e-9)
 
     @property
     def ok(self) -> bool:
-        """As it should be."""
+        """Whether they agree, or differ where they are known to."""
         return self.agree != self.differs
 
 
@@ -54,7 +54,7 @@ def experiment(acceptance: dict[str, Any], latency: dict[str, Any], **sections: 
 
 
 def simulated(acceptance: dict[str, Any], latency: dict[str, Any], requests: int, **sections: Any):  # type: ignore[no-untyped-def]
-    """The one point of a run."""
+    """The only point of a run."""
     simulation = {"rounds": 200, "requests": requests, **sections.pop("simulation", {})}
     if "tokens" in simulation:
         del simulation["rounds"]
@@ -64,7 +64,7 @@ def simulated(acceptance: dict[str, Any], latency: dict[str, Any], requests: int
 
 
 def shipped(name: str, requests: int) -> list[dict[str, Any]]:
-    """Points of a shipped experiment, with fewer requests."""
+    """Points of a shipped experiment with a reduced number of requests."""
     fewer = [f"simulation.requests={requests}"]
     found = mtpsim.run(mtpsim.load(f"experiments/{name}.toml", fewer))
     points: list[dict[str, Any]] = found.document["points"]
@@ -72,7 +72,7 @@ def shipped(name: str, requests: int) -> list[dict[str, Any]]:
 
 
 def near(name: str, published: float, interval: dict[str, Any], half_unit: float) -> Fact:
-    """A simulated number against a printed one."""
+    """Compare a simulated number with a published one."""
     half = (interval["high"] - interval["low"]) / 2
     why = f"rounding {half_unit:g}, 5 standard errors {half * HALF_WIDTHS:.1g}"
     slack = half_unit + half * HALF_WIDTHS
@@ -80,5 +80,5 @@ def near(name: str, published: float, interval: dict[str, Any], half_unit: float
 
 
 def rounded(name: str, published: float, ours: float, half_unit: float, **more: Any) -> Fact:
-    """An exact number against a printed one."""
+    """Compare an exact number with a published one."""
     return Fact(name, published, ours, half_unit, more.pop("why", "rounding"), **more)
