@@ -25,8 +25,8 @@ def described(fits: list[Fit]) -> str:
 
 def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
     """The measured steps over the fitted model, each at its own context."""
-    from mtpsim.report.figures.style import save
     from mtpsim.report.figures.step_times import fit_figure
+    from mtpsim.report.figures.style import save
 
     depths = sorted({int(depth) for depth in steps.depth})
     measured = {k: np.where(steps.depth == k, steps.verify, np.nan) for k in depths}

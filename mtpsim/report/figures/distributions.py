@@ -51,21 +51,25 @@ def accepted_figure(result: ResultDocument) -> Figure:
         _accepted_heading(result.points),
         subtitle_of(result, f"accepted drafts per round at depth {greatest_depth(points[0])}"),
         panels=len(points),
+        values=True,
     )
+    shown = False
     for axes, point in zip(frame.axes, points, strict=True):
         if point.accepted:
-            _draw_accepted(axes, point.accepted)
+            shown |= _draw_accepted(axes, point.accepted)
         if len(points) > 1:
             panel_title(axes, name_of(result, point))
     share_limits(frame.axes, "y")
     frame.name_axes("accepted drafts", "share of rounds (%)")
     handles = [h for axes in frame.axes for h in axes.get_legend_handles_labels()[0]]
     frame.legend(list({handle.get_label(): handle for handle in handles}.values()))
-    frame.note(f"{remark}Below each number: its simulated share in %. {interval_note(result)}")
+    below = "Below each number: its simulated share in %. " * shown
+    frame.note(f"{remark}{below}{interval_note(result)}")
     return frame.figure
 
 
-def _draw_accepted(axes: Axes, accepted: AcceptedDrafts) -> None:
+def _draw_accepted(axes: Axes, accepted: AcceptedDrafts) -> bool:
+    """Draw one distribution; returns whether its shares are written below the bars."""
     mean, low, high, theory, exact = (
         100 * numbers(values)
         for values in (
@@ -89,7 +93,7 @@ def _draw_accepted(axes: Axes, accepted: AcceptedDrafts) -> None:
         )
     axes.margins(y=0.08)
     axes.set_ylim(bottom=0)
-    value_ticks(axes, 0, [fixed(share, 1) for share in mean])
+    return value_ticks(axes, 0, [fixed(share, 1) for share in mean])
 
 
 def _accepted_heading(points: list[PointResult]) -> str:
@@ -98,9 +102,9 @@ def _accepted_heading(points: list[PointResult]) -> str:
         return "Nothing was simulated"
     full, depth = _span([100 * share[-1] for share in shares]), shares[0].size - 1
     if depth == 1:
-        return f"In {full} of rounds the draft is accepted"
+        return f"{full} of rounds accept the draft"
     none = _span([100 * share[0] for share in shares])
-    return f"In {none} of rounds no draft is accepted, in {full} all {depth} drafts are"
+    return f"{none} of rounds accept no draft, {full} accept all {depth}"
 
 
 def _span(percents: list[float]) -> str:
@@ -112,18 +116,18 @@ def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens per second by depth."""
     points, remark = some_points(result)
     subtitle = subtitle_of(result, "tokens per second of single requests")
-    frame = Frame(_request_heading(result), subtitle, panels=len(points))
+    frame = Frame(_request_heading(result), subtitle, panels=len(points), values=True)
+    shown = False
     for axes, point in zip(frame.axes, points, strict=True):
-        _draw_speeds(axes, point)
+        shown |= _draw_speeds(axes, point)
         if len(points) > 1:
             panel_title(axes, name_of(result, point))
     share_limits(frame.axes, "y")
-    frame.name_axes(DEPTH_AXIS, "tokens per second per request")
+    frame.name_axes(DEPTH_AXIS, "tokens per second")
     frame.legend()
-    frame.note(
-        f"{remark}Below each depth: the median. Quantiles over up to 50,000 requests"
-        f"{_request_length(result)}."
-    )
+    below = "Below each depth: the median. " * shown
+    requests = f"up to 50,000 requests{_request_length(result)}"
+    frame.note(f"{remark}{below}Quantiles over {requests}.")
     return frame.figure
 
 
@@ -139,7 +143,8 @@ def _quantile(point: PointResult, share: str) -> Floats:
     return numbers(cell.mean if cell else None for cell in cells)
 
 
-def _draw_speeds(axes: Axes, point: PointResult) -> None:
+def _draw_speeds(axes: Axes, point: PointResult) -> bool:
+    """Draw the quantiles of a point; returns whether medians are written below the depths."""
     depths = np.arange(len(point.depths))
     for low, high, width in (("p1", "p99", 1.6), ("p5", "p95", 7.0)):
         axes.vlines(
@@ -162,7 +167,7 @@ def _draw_speeds(axes: Axes, point: PointResult) -> None:
         label="median",
     )
     texts = [f"{value:.3g}" if known(value) else "-" for value in median]
-    value_ticks(axes, 0, texts, best_depth(point))
+    return value_ticks(axes, 0, texts, best_depth(point))
 
 
 def _request_heading(result: ResultDocument) -> str:
@@ -172,18 +177,15 @@ def _request_heading(result: ResultDocument) -> str:
         return "Speed of single requests"
     if len(points) > 1:
         span = _span([100 * share for share in behind])
-        return (
-            f"At each point's best depth, the slowest 1 % of requests are {span} below the median"
-        )
+        return f"1 % of requests are at least {span} slower than the median, at the best depth"
     best = best_depth(points[0]) or 0
     slow, plain = _quantile(points[0], "p1")[best], _quantile(points[0], "p99")[0]
     if best and slow > plain:
-        return f"p1 of request speed at depth {best} is above p99 without drafts"
+        return f"99 % of requests at depth {best} are faster than 99 % of requests without drafts"
     if behind[0] < 0.005:
-        return f"At depth {best}, all requests are equally fast"
-    return (
-        f"At depth {best}, the slowest 1 % of requests are {100 * behind[0]:.0f} % below the median"
-    )
+        return f"All requests at depth {best} are equally fast"
+    much = f"{100 * behind[0]:.0f} %"
+    return f"1 % of requests at depth {best} are at least {much} slower than the median"
 
 
 def _behind_median(point: PointResult) -> float:
@@ -213,14 +215,14 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         subtitle_of(result, "distribution of the round time by depth"),
         panels=len(points),
         size=(7.2, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
-        left=1.45 if alone else 0.75,
+        left=1.6 if alone else 0.75,
     )
     limits = _range([sample for own in samples for sample in own])
     for axes, point, own in zip(frame.axes, points, samples, strict=True):
         _draw_ridges(axes, point, own, limits, with_means=alone)
         if not alone:
             panel_title(axes, name_of(result, point))
-    frame.name_axes("time of a round (ms)", "depth and mean time" if alone else "depth")
+    frame.name_axes("time of a round (ms)", "" if alone else "depth")
     frame.note(
         f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height; "
         "a constant time is a line."
@@ -275,8 +277,8 @@ def _draw_ridges(
         axes.plot([mean], [-row], "o", color=INK, markersize=4.5, zorder=6 + row)
     axes.set_xlim(limits)
     axes.set_ylim(0.3 - len(depths), 1)
-    times = [f":  {time} ms" if with_means else "" for time in _milliseconds(means)]
-    names = [f"{depth}{times[depth]}" for depth in depths]
+    times = _milliseconds(means)
+    names = [f"depth {depth}: {times[depth]} ms" if with_means else f"{depth}" for depth in depths]
     for depth, tick in zip(
         depths, axes.set_yticks([-row for row in range(len(depths))], names), strict=True
     ):

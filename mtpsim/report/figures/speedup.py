@@ -41,7 +41,11 @@ from mtpsim.report.tables.batch_text import sweep_heading
 
 SPEEDUP_AXIS = "speedup over plain decoding (x)"
 PAYS, COSTS, UNDECIDED = "pays", "costs", "undecided"
-COLORS = {PAYS: BLUE, COSTS: VERMILION, UNDECIDED: GREY}
+STYLES: dict[str, dict[str, Any]] = {
+    PAYS: {"color": BLUE},
+    COSTS: {"color": VERMILION},
+    UNDECIDED: {"facecolor": PAPER, "edgecolor": GREY, "hatch": "////"},
+}
 
 
 def speedup_figure(result: ResultDocument) -> Figure:
@@ -75,20 +79,23 @@ def speedup_heading(point: PointResult) -> str:
 
 def _one_point(result: ResultDocument) -> Figure:
     point = result.points[0]
-    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"))
+    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), values=True)
     axes = frame.axes[0]
-    _draw_simulated(axes, point, BLUE, label="simulated", fmt="o")
+    simulated = _draw_simulated(axes, point, BLUE, label="simulated", fmt="o")
     exact = column(point, "speedup", "exact")
     if np.isfinite(exact).any():
         axes.plot(exact, color=ORANGE, linewidth=2.6, zorder=2, label="exact solution")
     _draw_closed_form(axes, point, INK, label="closed form")
     axes.axhline(1, color=GREY, linewidth=1, zorder=1, label="plain decoding")
-    axes.plot([], [], "o", **_ring(BLUE), label="best depth")
-    value_ticks(axes, 0, [f"{fixed(s, 3)}x" for s in column(point, "speedup")], best_depth(point))
+    axes.plot([], [], "o", **{**_ring(BLUE), "markersize": 9}, label="best depth")
+    texts = [f"{fixed(speed, 3)}x" for speed in column(point, "speedup")]
+    shown = "Below each depth: its simulated speedup. " * value_ticks(
+        axes, 0, texts, best_depth(point)
+    )
     axes.margins(y=0.1)
     frame.name_axes(DEPTH_AXIS, SPEEDUP_AXIS)
-    frame.legend()
-    frame.note(f"Below each depth: its simulated speedup. {interval_note(result)}")
+    frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1]])
+    frame.note(f"{shown}{interval_note(result)}")
     return frame.figure
 
 
@@ -114,7 +121,8 @@ def _few_points(result: ResultDocument) -> Figure:
     style: dict[str, Any] = {"color": INK, "linewidth": 1.2}
     closed = Line2D([], [], linestyle=DASHED, label="closed form", **style)
     plain = Line2D([], [], label="plain decoding", **{**style, "color": GREY})
-    best = Line2D([], [], linestyle="", marker="o", label="best depth", **_ring(INK))
+    ring = {**_ring(INK), "markersize": 9}
+    best = Line2D([], [], linestyle="", marker="o", label="best depth", **ring)
     frame.legend([*by_last_value(drawn), closed, plain, best])
     frame.note(interval_note(result))
     return frame.figure
@@ -154,27 +162,22 @@ def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "
 def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
     points, remark = some_points(result)
-    subtitle = subtitle_of(result, "gain of each step of depth, speedup(k) / speedup(k - 1)")
-    frame = Frame(_marginal_heading(result), subtitle, panels=len(points))
+    subtitle = subtitle_of(result, "gain of each step, speedup(k) / speedup(k - 1)")
+    frame = Frame(_marginal_heading(result), subtitle, panels=len(points), values=True)
+    shown, kinds = False, set()
     for axes, point in zip(frame.axes, points, strict=True):
-        _draw_steps(axes, point)
+        shown |= _draw_steps(axes, point)
+        kinds |= set(step_kinds(point))
         if len(points) > 1:
             panel_title(axes, name_of(result, point))
     share_limits(frame.axes, "y")
     frame.name_axes("step to depth k", "speedup(k) / speedup(k - 1)")
+    named = [Patch(**style, label=kind) for kind, style in STYLES.items() if kind in kinds]
     closed = Line2D([], [], color=INK, linewidth=1.2, linestyle=DASHED, label="closed form")
-    frame.legend(
-        [
-            Patch(color=BLUE, label="pays"),
-            Patch(color=VERMILION, label="costs"),
-            Patch(facecolor=PAPER, edgecolor=GREY, hatch="////", label="undecided"),
-            closed,
-        ]
-    )
-    frame.note(
-        f"{remark}Undecided: the {level(result)} interval (error bar) contains 1. "
-        "Below each step: its gain."
-    )
+    frame.legend([*named, closed])
+    undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
+    below = "Below each step: its gain. " * shown
+    frame.note(f"{remark}{undecided}{below}Error bars: {level(result)} intervals.")
     return frame.figure
 
 
@@ -186,24 +189,22 @@ def step_kinds(point: PointResult) -> list[str]:
     ]
 
 
-def _draw_steps(axes: Axes, point: PointResult) -> None:
+def _draw_steps(axes: Axes, point: PointResult) -> bool:
+    """Draw the steps of a point; returns whether their gains are written below them."""
     depths = np.arange(1, greatest_depth(point) + 1)
     mean, low, high, theory = (
         column(point, "marginal", end)[1:] for end in ("mean", "low", "high", "theory")
     )
-    kinds = step_kinds(point)
-    bars = axes.bar(
-        depths, mean - 1, 0.62, bottom=1, color=[COLORS[kind] for kind in kinds], zorder=2
-    )
-    for bar, kind in zip(bars, kinds, strict=True):
-        if kind == UNDECIDED:
-            bar.set(facecolor=PAPER, edgecolor=GREY, hatch="////")
+    bars = axes.bar(depths, mean - 1, 0.62, bottom=1, zorder=2)
+    for bar, kind in zip(bars, step_kinds(point), strict=True):
+        bar.set(**STYLES[kind])
     arms = error_arms(mean, low, high)
     axes.errorbar(depths, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
     axes.hlines(theory, depths - 0.38, depths + 0.38, INK, DASHED, linewidth=1.2, zorder=3)
     axes.axhline(1, color=INK, linewidth=1)
     axes.margins(y=0.08)
-    value_ticks(axes, 1, [f"{100 * (gain - 1):+.1f} %" if known(gain) else "-" for gain in mean])
+    texts = [f"{100 * (gain - 1):+.1f} %" if known(gain) else "-" for gain in mean]
+    return value_ticks(axes, 1, texts)
 
 
 def _marginal_heading(result: ResultDocument) -> str:

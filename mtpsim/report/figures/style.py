@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
-from matplotlib.transforms import ScaledTranslation
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
@@ -49,8 +48,8 @@ MAX_PANELS = 6
 WIDTH, HEIGHT = 7.2, 4.5
 TEXTS = ("heading", "subtitle", "note")
 """Texts around the axes, by their ``gid`` in the figure."""
-FOOT, NOTE_HEIGHT = 0.98, 0.3
-"""Height in inches below the axes, and the part of it that the first lines of a note take."""
+FOOT, VALUE_ROW, NOTE_HEIGHT = 0.82, 0.15, 0.3
+"""Inches below the axes, more for values below ticks, and what a note takes up of them."""
 LEGEND_LINE, LEGEND_HANDLE = 0.175, 0.62
 """Height of a line of the legend and width of the rest of an entry, in inches."""
 Handle = Artist | Container
@@ -81,62 +80,72 @@ class Frame:
         panels: int = 1,
         size: tuple[float, float] | None = None,
         left: float = 0.75,
+        values: bool = False,
     ) -> None:
-        """Lay out the figure; ``size`` and the ``left`` margin are in inches."""
+        """Lay out the figure.
+
+        Args:
+            heading: what the figure finds.
+            subtitle: what it shows.
+            panels: number of panels.
+            size: width and height in inches, without the legend.
+            left: left margin in inches.
+            values: whether ticks have values below them (:func:`value_ticks`).
+
+        """
         self._columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
         rows = -(-panels // self._columns)
         default = (3.6 * self._columns + 0.6, 2.85 * rows + 1.2)
         width, height = size or ((WIDTH, HEIGHT) if panels == 1 else default)
+        self._left, self._right, self._foot = left, 0.3, FOOT + values * VALUE_ROW
+        self._head = 0.62 if panels > 1 else 0.4  # space above the axes besides lines of text
+        self._top = 0.0
         self.figure = Figure((width, height), facecolor=PAPER)
-        lines, below = _wrap(heading, width - 0.3, 13, bold=True), _wrap(subtitle, width - 0.3, 9.5)
-        self._write("heading", heading, -0.16, lines, 13, INK)
-        self._write("subtitle", subtitle, -0.24 - 0.25 * len(lines), below, 9.5, GREY)
-        top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
-        self._margins = left, 0.3, FOOT, top
         grid = list(self.figure.subplots(rows, self._columns, squeeze=False).flat)
-        self._lay_out(width, height)
         self.axes: list[Axes] = grid[:panels]
+        self._texts = {
+            "heading": self._write("heading", heading, 13, INK, "bold"),
+            "subtitle": self._write("subtitle", subtitle, 9.5, GREY),
+            "note": self._write("note", "", 8, GREY),
+        }
+        self._lay_out(width, height)
         for unused in grid[panels:]:
             unused.remove()
         for axes in self.axes:
             plain_axes(axes)
 
-    def _lay_out(self, width: float, height: float) -> None:
-        left, right, bottom, top = self._margins
-        self.figure.set_size_inches(width, height)
-        self.figure.subplots_adjust(
-            left=left / width,
-            right=1 - right / width,
-            bottom=bottom / height,
-            top=1 - top / height,
-            wspace=0.28,
-            hspace=0.5,
+    def _write(self, kind: str, text: str, size: float, color: str, weight: str = "normal") -> Text:
+        style = {"fontsize": size, "color": color, "fontweight": weight}
+        return self.figure.text(
+            0, 0, "", style, label=text, gid=kind, va="top", linespacing=1.15, parse_math=False
         )
 
-    def _write(
-        self, kind: str, text: str, y: float, lines: list[str], size: float, color: str
-    ) -> None:
-        """Write lines whose top is ``y`` inches above the foot, or below the top if negative."""
-        place = ScaledTranslation(0.16, y, self.figure.dpi_scale_trans)
-        self.figure.text(
-            0,
-            float(y < 0),
-            "\n".join(lines),
-            transform=self.figure.transFigure + place,
-            fontsize=size,
-            color=color,
-            fontweight="bold" if kind == "heading" else "normal",
-            va="top",
-            linespacing=1.15,
-            parse_math=False,
-            gid=kind,
-            label=text,  # as it was before it was broken into lines
+    def _lay_out(self, width: float, height: float) -> None:
+        """Place texts and panels in a figure of so many inches."""
+        self.figure.set_size_inches(width, height)
+        for text in self._texts.values():
+            bold = text.get_fontweight() == "bold"
+            size = float(text.get_fontsize())
+            lines = _wrap(str(text.get_label()), width - 0.3, size, bold=bold)
+            text.set_text("\n".join(lines))
+        heading, subtitle, note = (text.get_text().count("\n") + 1 for text in self._texts.values())
+        self._top = self._head + 0.25 * heading + 0.18 * subtitle
+        tops = height - 0.16, height - 0.24 - 0.25 * heading, 0.11 + 0.13 * note
+        for text, top in zip(self._texts.values(), tops, strict=True):
+            text.set_position((0.16 / width, top / height))
+        self.figure.subplots_adjust(
+            left=self._left / width,
+            right=1 - self._right / width,
+            bottom=self._foot / height,
+            top=1 - self._top / height,
+            wspace=0.28,
+            hspace=0.55,
         )
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
-        lines = _wrap(text, self.figure.get_size_inches()[0] - 0.3, 8)
-        self._write("note", text, 0.11 + 0.13 * len(lines), lines, 8, GREY)
+        self._texts["note"].set_label(text)
+        self._lay_out(*self.figure.get_size_inches())
 
     def legend(self, handles: Sequence[Handle] = (), title: str = "") -> None:
         """Name lines and bars at the right; the figure grows, the panels keep their size.
@@ -152,12 +161,12 @@ class Frame:
             return
         lines = sum(1 + name.count("\n") for name in names) + bool(title)
         self.widen(longest([*names, title]) + LEGEND_HANDLE, LEGEND_LINE * lines)
-        (_, right, _, top), (width, height) = self._margins, self.figure.get_size_inches()
+        width, height = self.figure.get_size_inches()
         legend = self.figure.legend(
             shown,
             names,
             loc="upper left",
-            bbox_to_anchor=(1 - (right - 0.12) / width, 1 - top / height),
+            bbox_to_anchor=(1 - (self._right - 0.12) / width, 1 - self._top / height),
             title=title or None,
             alignment="left",
             fontsize=9,
@@ -173,10 +182,9 @@ class Frame:
 
     def widen(self, extra: float, height: float = 0.0) -> None:
         """Add so many inches at the right of the panels, which are at least as high as given."""
-        left, right, bottom, top = self._margins
         wide, high = self.figure.get_size_inches()
-        self._margins = left, right + extra, bottom, top
-        self._lay_out(wide + extra, max(high, top + FOOT / 2 + height))
+        self._right += extra
+        self._lay_out(wide + extra, max(high, self._top + FOOT / 2 + height))
 
     def name_axes(self, x: str, y: str) -> None:
         """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
@@ -214,7 +222,7 @@ def depth_ticks(axes: Axes, first: int, last: int, margin: float = 0.5) -> None:
     axes.xaxis.set_major_locator(FixedLocator(range(first, last + 1), nbins=17))
 
 
-def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None = None) -> None:
+def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None = None) -> bool:
     """Ticks from ``first`` on with a value below each, where all values fit side by side.
 
     Args:
@@ -223,15 +231,19 @@ def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None =
         texts: values of the ticks.
         bold: tick whose value stands out; None for none.
 
+    Returns:
+        Whether the values are shown.
+
     """
     last = first + len(texts) - 1
     depth_ticks(axes, first, last)
     if longest(texts, 9, bold=bold is not None) + 0.06 > pitch(axes):
-        return
+        return False
     labels = [f"{tick}\n{text}" for tick, text in enumerate(texts, first)]
     drawn = axes.set_xticks(range(first, last + 1), labels, parse_math=False)
     if bold is not None and first <= bold <= last:
         drawn[bold - first].label1.set_fontweight("bold")
+    return True
 
 
 def share_limits(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
@@ -248,9 +260,11 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 
 
 def panel_title(axes: Axes, text: str) -> None:
-    """Title of one of several panels; cut where it is wider than the panel."""
-    text = fit(text, axes.bbox.width / axes.figure.dpi + 0.1, 9, bold=True)
-    style = {"fontsize": 9, "color": INK, "fontweight": "bold"}
+    """Title of one of several panels, in letters of 7 to 9 points; cut where it is wider."""
+    width = axes.bbox.width / axes.figure.dpi + 0.1
+    size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
+    style = {"fontsize": size, "color": INK, "fontweight": "bold"}
+    text = fit(text, width, size, bold=True)
     axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 

@@ -28,7 +28,6 @@ from mtpsim.report.figures.style import (
     Frame,
     by_last_value,
     depth_color,
-    depth_name,
     depth_ticks,
     error_arms,
     interval_note,
@@ -55,7 +54,7 @@ DASHES: dict[str | None, Any] = {
     "request-mean": (0, (5, 2)),
     "every-position": (0, (1, 1.5)),
 }
-ERROR_AXIS = "error of the closed form's speedup (%)"
+ERROR_AXIS = "closed-form speedup error (%)"
 MAX_LINES = 6
 """Depths whose conditional rates are drawn."""
 UNLABELLED = (3, 4, 7, 14, 28)
@@ -134,7 +133,9 @@ def _one_point(result: ResultDocument) -> Figure:
     axes.margins(y=0.08)
     frame.name_axes(DEPTH_AXIS, ERROR_AXIS)
     frame.legend(by_last_value(drawn), "rates in the closed form")
-    frame.note(f"Thick: the rates used elsewhere. {band_note(result)} {interval_note(result)}")
+    frame.note(
+        f"Thick: the rates that the experiment uses. {band_note(result)} {interval_note(result)}"
+    )
     return frame.figure
 
 
@@ -155,10 +156,10 @@ def dependence_figure(result: ResultDocument) -> Figure:
     panel_title(left, "autocorrelation of accepted drafts")
     left.set_xlabel("lag (rounds)", fontsize=10, color=INK)
     if len(result.points) == 1:
-        _draw_autocorrelation(left, found, [INK])
+        limit = _draw_autocorrelation(left, found, [INK])
         panel_title(right, "conditional acceptance rate")
         right.set_xlabel("draft position", fontsize=10, color=INK)
-        frame.legend(_draw_rates(right, found[0]), "rates at")
+        frame.legend([*_draw_rates(right, found[0]), *limit])
     else:
         _draw_autocorrelation(left, found, LINES)
         panel_title(right, "acceptance rate of the first draft (p1)")
@@ -179,11 +180,13 @@ def _dependence_heading(found: Sequence[Diagnostics]) -> str:
     return f"Treating rounds as independent makes intervals {span} times too narrow"
 
 
-def _draw_autocorrelation(axes: Axes, found: Sequence[Diagnostics], colors: Sequence[str]) -> None:
-    """Draw a line per point, and of a single point what the correlation tends to."""
+def _draw_autocorrelation(
+    axes: Axes, found: Sequence[Diagnostics], colors: Sequence[str]
+) -> list[Line2D]:
+    """Draw a line per point; of a single point also the limit at long lags, which is returned."""
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xscale("log")
-    lags = [1]
+    lags, limit = [1], []
     for point, color in zip(found, colors, strict=False):
         series = point.autocorrelation
         if not series:
@@ -200,14 +203,14 @@ def _draw_autocorrelation(axes: Axes, found: Sequence[Diagnostics], colors: Sequ
             and known(share.low)
             and share.low > 0.01
         ):
-            limit = axes.axhline(share.mean, color=INK, linestyle=DASHED, linewidth=1)
-            limit.set_label("between-request share of variance")
-            axes.legend(fontsize=8, frameon=False, loc="upper right")
+            limit.append(axes.axhline(share.mean, color=INK, linestyle=DASHED, linewidth=1))
+            limit[0].set_label("between-request share")
     axes.xaxis.set_major_locator(FixedLocator([lag for lag in lags if lag not in UNLABELLED]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if len(lags) == 1:
         write(axes, 1, 0, "constant counts, or one round per request", va="bottom", ha="center")
+    return limit
 
 
 def _draw_rates(axes: Axes, found: Diagnostics) -> list[Line2D]:
@@ -215,15 +218,16 @@ def _draw_rates(axes: Axes, found: Diagnostics) -> list[Line2D]:
     deepest = found.rates_by_depth[-1].depth
     some = np.linspace(0, deepest - 1, min(deepest, MAX_LINES)).round().astype(int)
     drawn = []
-    for entry in (found.rates_by_depth[n] for n in reversed(some)):
+    for rank, entry in enumerate(found.rates_by_depth[n] for n in reversed(some)):
+        bold = 1 + 0.4 * (some.size - rank)  # lines that coincide show as nested
         drawn += axes.plot(
             range(1, entry.depth + 1),
             numbers(entry.mean),
             color=depth_color(entry.depth, deepest),
             marker="o",
-            markersize=4,
-            linewidth=1.4,
-            label=depth_name(entry.depth),
+            markersize=2 + 2 * bold,
+            linewidth=bold,
+            label=f"rates at depth {entry.depth}",
         )
     depth_ticks(axes, 1, deepest, margin=0.6)
     axes.margins(y=0.12)

@@ -40,15 +40,19 @@ def uncertainty_figure(result: ResultDocument) -> Figure:
     drawn = f"{found.draws:,} draws of the uncertain inputs, {requests} each"
     subtitle = " · ".join(part for part in (title(result), drawn) if part)
     names = short_names([entry.key for entry in found.inputs])
-    labels = [shorten(names[entry.key], 22) for entry in found.inputs[:MAX_INPUTS]]
+    labels = [
+        f"{shorten(names[entry.key], 18)} ({_percent(entry.worth)})"
+        for entry in found.inputs[:MAX_INPUTS]
+    ]
     left = 0.5 + longest(labels)
-    frame = Frame(heading, subtitle, panels=2, size=(7.4 + left, 4.3), left=left)
+    frame = Frame(heading, subtitle, panels=2, size=(7.4 + left, 4.3), left=left, values=True)
     tornado, regret = frame.axes
     _draw_inputs(tornado, found, labels)
     _draw_regret(regret, found)
     frame.legend([Patch(color=ORANGE, label="input low"), Patch(color=BLUE, label="input high")])
     frame.note(
-        "Left: one input at a time at the ends of its interval, the others as given. "
+        "Left: one input at a time at the ends of its interval, the others as given; in brackets: "
+        "expected gain from knowing the input exactly. "
         "Right: expected loss against the best depth of each draw."
     )
     return frame.figure
@@ -62,24 +66,17 @@ def _draw_inputs(axes: Axes, found: Uncertainty, labels: list[str]) -> None:
         ends = inputs[number].speedup
         axes.barh(row, ends.low - middle, left=middle, height=0.55, color=ORANGE)
         axes.barh(row, ends.high - middle, left=middle, height=0.55, color=BLUE)
-        worth = inputs[number].worth
-        axes.annotate(
-            f"{100 * worth:.2g} %" if worth >= WORTH_SAYING else "0",
-            (1, row),
-            xycoords=("axes fraction", "data"),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=INK,
-        )
     axes.grid(visible=False)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
     axes.set_yticks(range(len(labels)), [labels[n] for n in order], parse_math=False)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(f"speedup at depth {found.depth} (x)", fontsize=10, color=INK)
-    panel_title(axes, "effect of each input (right: value of knowing it)")
+    panel_title(axes, "effect of each input on the speedup")
+
+
+def _percent(worth: float) -> str:
+    return f"{100 * worth:.2g} %" if worth >= WORTH_SAYING else "0"
 
 
 def _draw_regret(axes: Axes, found: Uncertainty) -> None:
