@@ -1,4 +1,4 @@
-"""What all contenders simulate, and the check that what they find is right."""
+"""The models that all programs simulate, and the check of their results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATENCY = {
     "draft": [8, 14, 22],
     "noise": {"distribution": "lognormal", "cv": CV},
 }
-SPEED = 76 / (117 + 22)  # speedup at depth 3 over tokens a round and unit of noise
+SPEED = 76 / (117 + 22)  # speedup at depth 3 per token per round and unit of noise
 MODELS = {
     "independent": "independent drafts",
     "round": "two states, round clock",
@@ -58,7 +58,7 @@ def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> KernelPlan:
 
 
 def kernel_run(chain: AcceptanceChain, requests: int, rounds: int = ROUNDS, shallow: int = 0):
-    """What the kernel takes a round, in seconds of CPU; and the rows that it last wrote."""
+    """A function that runs the kernel (CPU seconds per round), its rows, and their layout."""
     kernel = simulate_rounds if chain.clock == "round" else simulate_positions
     compiled = plan(chain, rounds)
     rows = np.zeros((requests, compiled.layout.columns))
@@ -75,7 +75,7 @@ def kernel_run(chain: AcceptanceChain, requests: int, rounds: int = ROUNDS, shal
 
 @dataclass(frozen=True)
 class Estimate:
-    """A speedup at depth 3, and its relative variance times the rounds that it took."""
+    """A speedup at depth 3, its relative variance times the number of rounds, and that number."""
 
     speedup: float
     variance: float
@@ -87,7 +87,7 @@ class Estimate:
 
 
 def estimate(tokens, times, plain_tokens=None, plain_times=None, scale=SPEED) -> Estimate:
-    """Ratio of sums over requests; paired with depth 0 on the same noise where that is given."""
+    """Ratio of sums over requests; paired with depth 0 on the same noise if that is given."""
     parts = [(tokens, 1), (times, -1)]
     if plain_tokens is not None:
         parts += [(plain_tokens, -1), (plain_times, 1)]
@@ -103,10 +103,10 @@ def exact_speedup(name: str) -> float:
     return SPEED * float(solve(chain_of(name), DEPTH, rounds=ROUNDS).accept_length)
 
 
-def check(name: str, found: Estimate, who: str) -> None:
-    """A fast wrong answer is no contender."""
+def check(name: str, found: Estimate, label: str) -> None:
+    """Stop if an estimate differs from the exact speedup."""
     truth = exact_speedup(name)
     if not abs(found.speedup - truth) < 5 * found.error:
         raise SystemExit(
-            f"{who}, {MODELS[name]}: speedup {found.speedup} ±{found.error}, exactly {truth}"
+            f"{label}, {MODELS[name]}: speedup {found.speedup} ±{found.error}, exact {truth}"
         )

@@ -1,4 +1,4 @@
-"""The same simulations in NumPy, vectorised over requests: what a good script would do."""
+"""The same simulations in NumPy, vectorised over requests, as in a good script."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def positions_plain(rng, requests, rounds, leave, accept, sigma):
 
 
 def positions_tuned(rng, requests, rounds, leave, accept, sigma):
-    """Token clock, tuned: requests in lockstep by round, so that noise is drawn once a round."""
+    """Token clock, tuned: requests in lockstep by round, so that noise is drawn once per round."""
     state = rng.random(requests) < 0.5
     tokens, seconds = np.zeros(requests, np.int64), np.zeros(requests)
     u, z = np.empty(requests), np.empty(requests)

@@ -1,4 +1,4 @@
-"""mtpsim against its peers: each simulates the same model at depth 3 and must be right."""
+"""mtpsim and its peers: each simulates the same model at depth 3 and must give the exact result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from models import (
     MODELS,
     ROUNDS,
     SIGMA,
-    Estimate,
     accept_of,
     chain_of,
     check,
@@ -31,40 +30,36 @@ from tables import Table, best
 
 FUNCTION = {"independent": "independent", "round": "rounds_of", "token": "positions"}
 NUMPY = {"independent": "independent", "round": "rounds", "token": "positions"}
-CHUNK = 2048  # requests at once of a vectorised script: more of them leave the caches
+CHUNK = 2048  # requests per pass of a vectorised script: more do not fit into the caches
 HAVE_JAX = find_spec("jax") is not None
 
 Totals = tuple[np.ndarray, np.ndarray]
-Peer = Callable[[], float]  # plays once; CPU seconds a round
 
 
 def survival_of(name: str) -> np.ndarray:
-    """What one uniform number a round is compared with; by position under the token clock."""
+    """Thresholds for one uniform number per round; per position under the token clock."""
     return accept_of(name) if name == "token" else np.cumprod(accept_of(name), axis=1)
 
 
-class Contender:
-    """Plays a model, keeps what it found the first time and is checked by it."""
+class Program:
+    """Simulates a model; its first estimate is kept and checked."""
 
-    def __init__(self, who: str, name: str, requests: int, play: Callable[[], Totals]) -> None:
+    def __init__(self, label: str, name: str, requests: int, play: Callable[[], Totals]) -> None:
         self._play, self._requests = play, requests
-        self.found = self._first(name, who)
-
-    def _first(self, name: str, who: str) -> Estimate:
-        found = estimate(*self._play())
-        check(name, found, who)
-        return found
+        self.found = estimate(*self._play())
+        check(name, self.found, label)
 
     def __call__(self) -> float:
+        """CPU seconds per round."""
         start = time.process_time()
         self._play()
         return (time.process_time() - start) / (self._requests * ROUNDS)
 
 
-class Own(Contender):
+class Own(Program):
     """mtpsim's kernel: all depths 0..3, or depth 3 alone."""
 
-    def __init__(self, who: str, name: str, requests: int, shallow: int = 0) -> None:
+    def __init__(self, label: str, name: str, requests: int, shallow: int = 0) -> None:
         self._run, rows, layout = kernel_run(chain_of(name), requests, shallow=shallow)
         tokens, times = rows[:, layout.tokens], rows[:, layout.time_ms]
         if shallow:
@@ -72,14 +67,14 @@ class Own(Contender):
         else:
             columns = (tokens[:, DEPTH], times[:, DEPTH], tokens[:, 0], times[:, 0])
             self.found = estimate(*columns, scale=1)
-        check(name, self.found, who)
+        check(name, self.found, label)
 
     def __call__(self) -> float:
         return self._run()
 
 
-class Cpp(Contender):
-    """A program that times itself, without its start."""
+class Cpp(Program):
+    """A compiled program that measures its own time, without start-up."""
 
     def __init__(self, name: str, requests: int, program: Path) -> None:
         self._command = [str(program), name, str(requests), str(ROUNDS)]
@@ -94,7 +89,7 @@ class Cpp(Contender):
         return self._lines()[0] / (self._requests * ROUNDS)
 
 
-def with_numpy(way: str, name: str, requests: int) -> Contender:
+def with_numpy(way: str, name: str, requests: int) -> Program:
     function = getattr(numpy_baseline, f"{NUMPY[name]}_{way}")
     table, rng = survival_of(name), np.random.default_rng(1)
     sizes = [min(CHUNK, requests - at) for at in range(0, requests, CHUNK)]
@@ -103,16 +98,16 @@ def with_numpy(way: str, name: str, requests: int) -> Contender:
         parts = [function(rng, size, ROUNDS, LEAVE, table, SIGMA) for size in sizes]
         return np.concatenate([t for t, _ in parts]), np.concatenate([s for _, s in parts])
 
-    return Contender(f"NumPy, {way}", name, requests, play)
+    return Program(f"NumPy, {way}", name, requests, play)
 
 
-def with_numba(name: str, requests: int) -> Contender:
+def with_numba(name: str, requests: int) -> Program:
     function = getattr(numba_baseline, FUNCTION[name])
     arguments = (1, requests, ROUNDS, LEAVE, accept_of(name), SIGMA)
-    return Contender("numba loop", name, requests, lambda: function(*arguments))
+    return Program("numba loop", name, requests, lambda: function(*arguments))
 
 
-def with_python(name: str, requests: int) -> Contender:
+def with_python(name: str, requests: int) -> Program:
     function = getattr(python_baseline, FUNCTION[name])
     arguments = (requests, ROUNDS, LEAVE.tolist(), accept_of(name).tolist(), SIGMA)
     random.seed(1)
@@ -121,10 +116,10 @@ def with_python(name: str, requests: int) -> Contender:
         totals = np.array(list(function(*arguments)))
         return totals[:, 0], totals[:, 1]
 
-    return Contender("Python loop", name, requests, play)
+    return Program("Python loop", name, requests, play)
 
 
-def with_jax(name: str, requests: int) -> Contender:
+def with_jax(name: str, requests: int) -> Program:
     import jax
     import jax.numpy as jnp
     import jax_baseline
@@ -136,7 +131,7 @@ def with_jax(name: str, requests: int) -> Contender:
         tokens, seconds = function(key, requests, ROUNDS, leave, table, SIGMA)
         return np.asarray(tokens, float), np.asarray(seconds, float)
 
-    return Contender("JAX, CPU", name, requests, play)
+    return Program("JAX, CPU", name, requests, play)
 
 
 def compiled_cpp(folder: Path) -> Path | None:
@@ -148,9 +143,9 @@ def compiled_cpp(folder: Path) -> Path | None:
     return program
 
 
-def contenders(
+def programs(
     name: str, requests: int, cpp: Path | None, slow: bool
-) -> Iterator[tuple[str, Contender]]:
+) -> Iterator[tuple[str, Program]]:
     yield "mtpsim, depths 0-3", Own("mtpsim", name, requests)
     yield "mtpsim, depth 3 alone", Own("mtpsim", name, requests, DEPTH)
     if cpp:
@@ -160,27 +155,27 @@ def contenders(
     yield "NumPy", with_numpy("plain", name, requests)
     if HAVE_JAX:
         yield "JAX on the CPU", with_jax(name, requests)
-    if slow:  # a thousandth of the speed: fewer requests are precise enough
+    if slow:  # a thousandth of the speed: fewer requests are enough
         yield "pure Python", with_python(name, max(requests // 32, 64))
 
 
 def table(name: str, requests: int, turns: int, cpp: Path | None, slow: bool) -> Table:
-    """One model; contenders take turns, so that a busy moment meets them all."""
-    players = dict(contenders(name, requests, cpp, slow))
+    """One model; programs take turns, so that other load affects all of them."""
+    players = dict(programs(name, requests, cpp, slow))
     taken = best(players, turns)
     both, alone = list(players)[:2]
-    # Peers estimate what depth 3 alone does: of that, the variance on the very same requests.
+    # Peers estimate the same as depth 3 alone: its variance, on the same requests.
     more = players[alone].found.variance / players[both].found.variance
     rows = []
-    for who, player in players.items():
-        ratio = taken[who] / taken[both]
-        precise = ratio if who == both else ratio * more
+    for label, player in players.items():
+        ratio = taken[label] / taken[both]
+        precise = ratio if label == both else ratio * more
         rows.append(
             (
-                who,
-                f"{taken[who] * 1e9:.1f}",
+                label,
+                f"{taken[label] * 1e9:.1f}",
                 f"{ratio:.1f}",
-                f"{taken[who] / taken[alone]:.1f}",
+                f"{taken[label] / taken[alone]:.1f}",
                 f"{precise:.1f}",
                 f"{player.found.speedup:.4f} ±{player.found.error:.4f}",
             )
@@ -190,8 +185,8 @@ def table(name: str, requests: int, turns: int, cpp: Path | None, slow: bool) ->
     if cpp is None:
         rows.append(("C++ -O3", "no g++", "-", "-", "-", "-"))
     head = (
-        "who",
-        "ns a round",
+        "program",
+        "ns per round",
         "over depths 0-3",
         "over depth 3 alone",
         "equal precision",

@@ -1,4 +1,4 @@
-"""What a round of an adaptive policy costs over one of a fixed depth."""
+"""Cost of a round of an adaptive policy relative to a fixed depth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POLICIES = [
 
 
 def with_policy(policy: dict, requests: int, copies: int):
-    """One policy so many times on one tape: what a further one costs is a difference of these."""
+    """Run ``copies`` of one policy on one tape: cost per policy is a difference of these."""
     entries = [{**policy, "name": str(copy)} for copy in range(copies)]
     adaptive = Adaptive.model_validate({"policies": entries})
     latency, horizon = Latency.model_validate(LATENCY).compile(DEPTH), {"tokens": 0}
@@ -50,17 +50,17 @@ def with_policy(policy: dict, requests: int, copies: int):
 
 
 def table(measured: list[dict], requests: int, turns: int) -> Table:
-    """A round of each policy over a round of a fixed depth; and the tape that all of them share."""
-    contenders = {"fixed": kernel_run(chain_of("round"), requests, shallow=DEPTH)[0]}
+    """Cost of a round of each policy and of the shared tape, relative to a fixed depth."""
+    programs = {"fixed": kernel_run(chain_of("round"), requests, shallow=DEPTH)[0]}
     for policy in measured:
         label = RULES[policy["rule"]].model_validate(policy).label
         for copies in (1, 3):
-            contenders[f"{label} {copies}"] = with_policy(policy, requests, copies)
-    taken = best(contenders, turns)
+            programs[f"{label} {copies}"] = with_policy(policy, requests, copies)
+    taken = best(programs, turns)
     fixed, labels = taken.pop("fixed"), [name[:-2] for name in taken if name.endswith(" 1")]
     cost = {label: (taken[f"{label} 3"] - taken[f"{label} 1"]) / 2 for label in labels}
     tape = taken[f"{labels[0]} 1"] - cost[labels[0]]
     found = [("tape, shared by all policies", tape, "-")]
     found += [(f"policy {label}", cost[label], "at most 3") for label in labels]
     rows = [(what, f"{ns * 1e9:.1f}", f"{ns / fixed:.1f}", goal) for what, ns, goal in found]
-    return Table("Adaptive policies", ("what", "ns a round", "over a fixed depth", "goal"), rows)
+    return Table("Adaptive policies", ("what", "ns per round", "over a fixed depth", "goal"), rows)

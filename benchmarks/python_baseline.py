@@ -1,4 +1,4 @@
-"""The same simulations in pure Python, as calculators on the web are written: draw, or break."""
+"""The same simulations in pure Python, with a loop over drafts."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""How fast, as ratios measured in one run on one machine.
+"""Speed, as ratios measured in one run on one machine.
 
     python benchmarks/run.py            # some minutes; writes results.md and docs/performance.png
     python benchmarks/run.py --quick    # half a minute; prints only
 
-All contenders simulate the same models (at depth 3, with lognormal round times of cv 0.1 and 200
-rounds a request; two states have a mean stay of 20 rounds or tokens) and must agree with the exact
-speedup within five standard errors, else the benchmark stops. mtpsim's kernel gives all depths 0..3
-in one pass; the others give depth 3. Contenders take turns, and each figure is the least of its
-turns. Times are of the CPU, of all threads together, except of whole commands and of two threads.
-Goals with two states: 25 times plain NumPy and 10 times C++ under the round clock, 15 times plain
-NumPy under the token clock.
+All programs simulate the same models (depth 3, lognormal round times of cv 0.1, 200 rounds per
+request; two states have a mean stay of 20 rounds or tokens) and must agree with the exact speedup
+within 5 standard errors, else the benchmark stops. mtpsim's kernel computes all depths 0..3 in one
+pass, the others depth 3. Programs take turns; each figure is the minimum of several turns. Times
+are CPU times of all threads, except for whole commands and for two threads (wall time). Goals with
+two states: 25 times plain NumPy and 10 times C++ under the round clock, 15 times plain NumPy under
+the token clock.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ print(status.split("VmHWM:")[1].split()[0])
 
 
 def peak_memory(rounds: int) -> float:
-    """Peak of a run of the founding case, in MB."""
+    """Peak memory of a run of the founding case, MB."""
     command = [sys.executable, "-c", MEMORY, str(rounds // ROUNDS)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout) / 1024
 
 
 def threads(seconds: float) -> float:
-    """Blocks a second of two threads over those of one."""
+    """Blocks per second with two threads, divided by those with one."""
     compiled = plan(chain_of("round"))
     tally_block(compiled, 0, compiled.unit)
     start = time.perf_counter()
@@ -110,8 +110,8 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How fast, as ratios measured in one run.")
-    parser.add_argument("--quick", action="store_true", help="smaller, and writes nothing")
+    parser = argparse.ArgumentParser(description="Speed, as ratios measured in one run.")
+    parser.add_argument("--quick", action="store_true", help="smaller; writes nothing")
     quick = parser.parse_args().quick
     os.chdir(HERE.parent)
     shown = Console() if sys.stdout.isatty() else Console(width=110)

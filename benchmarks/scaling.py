@@ -1,4 +1,4 @@
-"""What a round costs as the model and the run grow, and what its random words alone cost."""
+"""Cost of a round by size of model and run, and cost of its random words alone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mtpsim.kernels.philox import LANES, PATH, TILE, VERIFY, words_at
 from mtpsim.report.figures.style import BLUE, INK, VERMILION, Frame, panel_title
 
 CLOCKS = {"round": "round clock", "token": "token clock"}
-# Of each axis: its name, its values, and the growth from first to last that is allowed.
+# For each axis: its name, its values, and the allowed growth from first to last.
 AXES: dict[str, tuple[str, tuple[int, ...], str]] = {
     "depth": ("greatest depth", (1, 2, 3, 4, 5, 6, 7, 8), "at most 8"),
     "states": ("hidden states", (1, 2, 4, 8, 16, 32), "under 32"),
     "requests": ("requests", (64, 256, 1024, 4096, 16384), "flat"),
-    "rounds": ("rounds a request", (10, 50, 200, 800, 3200), "flat"),
+    "rounds": ("rounds per request", (10, 50, 200, 800, 3200), "flat"),
 }
-Costs = dict[str, dict[str, list[float]]]  # ns a round by axis, clock and value
+Costs = dict[str, dict[str, list[float]]]  # ns per round by axis, clock and value
 
 
 def chain(clock: str, states: int = 2, depth: int = DEPTH) -> AcceptanceChain:
-    """Hidden states from easy to hard; a single one never moves."""
+    """Hidden states from easy to hard; a single one never changes."""
     easy, hard = np.linspace(0.9, 0.76, depth), np.linspace(0.5, 0.22, depth)
     mix = np.linspace(0, 1, max(states, 2))[:, None]
     rates = (1 - mix) * easy + mix * hard
@@ -46,7 +46,7 @@ def _point(clock: str, axis: str, value: int, size: int) -> Callable[[], float]:
 
 
 def costs(size: int, turns: int, ends: bool = False) -> Costs:
-    """All points take turns; ``ends`` keeps the first and the last value of each axis."""
+    """Measure all points in turns; ``ends``: only the first and last value of each axis."""
     found: Costs = {}
     for axis, (_, values, _) in AXES.items():
         kept = values[:: len(values) - 1] if ends else values
@@ -71,14 +71,14 @@ def table(found: Costs) -> Table:
                     goal,
                 )
             )
-    return Table("Scaling", ("along", "ns a round", "last over first", "goal"), rows)
+    return Table("Scaling", ("along", "ns per round", "last over first", "goal"), rows)
 
 
 def draw(found: Costs, path: str, machine: str) -> None:
-    """Four panels: what a round costs along each axis."""
+    """Four panels: cost of a round along each axis."""
     frame = Frame(
-        "What a simulated round costs, with all its depths",
-        f"CPU ns a round, best of several turns; else depth 3, 2 states, 200 rounds. {machine}",
+        "Cost of a simulated round, all depths together",
+        f"CPU ns per round, minimum over turns; default depth 3, 2 states, 200 rounds. {machine}",
         panels=4,
         size=(7.8, 6.6),
     )
@@ -94,7 +94,7 @@ def draw(found: Costs, path: str, machine: str) -> None:
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
         axes.set_xlabel(name, fontsize=10, color=INK)
-        axes.set_ylabel("ns a round", fontsize=10, color=INK)
+        axes.set_ylabel("ns per round", fontsize=10, color=INK)
         panel_title(axes, f"by {name}")
     frame.axes[0].legend(frameon=False, fontsize=9)
     frame.figure.savefig(path, dpi=130)
@@ -109,7 +109,7 @@ def _words(key, requests, rounds, words):
 
 
 def words_alone(requests: int) -> Callable[[], float]:
-    """The floor: the two random words of a round, and nothing done with them."""
+    """The floor: generate the two random words of a round without using them."""
     words, key = np.empty((TILE, LANES), np.int32), np.uint64(1)
     requests = max(requests // LANES, 1) * LANES
 
@@ -123,7 +123,7 @@ def words_alone(requests: int) -> Callable[[], float]:
 
 
 def floor(requests: int, turns: int) -> Table:
-    """A fixed depth over the random words that it can't do without."""
+    """Cost of a fixed depth relative to the random words that it needs."""
     runs = {"words": words_alone(requests)}
     for name in ("independent", "round"):
         runs[name] = kernel_run(chain_of(name), requests, shallow=DEPTH)[0]
@@ -136,5 +136,5 @@ def floor(requests: int, turns: int) -> Table:
              "at most 2")
         )  # fmt: skip
     return Table(
-        "Over the generator's floor", ("kernel", "ns a round", "over the words", "goal"), rows
+        "Over the generator's floor", ("kernel", "ns per round", "over the words", "goal"), rows
     )

@@ -1,7 +1,7 @@
-"""Seconds of whole commands, from a shell's point of view.
+"""Wall time of whole commands.
 
-Modules are compiled to bytecode once, as where the package is installed. An environment may forbid
-that (PYTHONDONTWRITEBYTECODE): each command would then compile all of mtpsim anew.
+Modules are compiled to bytecode once, as for an installed package. PYTHONDONTWRITEBYTECODE is
+removed from the environment: with it, every command would compile all of mtpsim again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIBRARIES = "import numba, scipy.stats, matplotlib.pyplot"
 
 
 def seconds(arguments: list[str], **changes: str) -> float:
-    """Of one command, with some variables of its environment changed."""
+    """Wall time of one command, s, with some environment variables changed."""
     kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     line = [sys.executable, *arguments]
     start = time.perf_counter()
@@ -33,7 +33,7 @@ def command(*arguments: str) -> Callable[[], float]:
 
 
 def run_of(cold: bool = False) -> Callable[[], float]:
-    """The founding case into a new directory; ``cold`` compiles all kernels first."""
+    """Run the founding case in a new directory; ``cold``: with an empty kernel cache."""
 
     def once() -> float:
         with tempfile.TemporaryDirectory() as out, tempfile.TemporaryDirectory() as empty:
@@ -44,7 +44,7 @@ def run_of(cold: bool = False) -> Callable[[], float]:
 
 
 def table(turns: int, cold: int) -> Table:
-    """``cold`` is the number of first runs, which compile for many seconds; with 0, none."""
+    """``cold`` is the number of runs that compile all kernels (many seconds each)."""
     commands = {
         'python -c "import numpy"': command("-c", "import numpy"),
         "import numpy, pydantic.main": command("-c", "import numpy, pydantic.main"),
@@ -52,7 +52,7 @@ def table(turns: int, cold: int) -> Table:
         "mtpsim --help": command("-m", "mtpsim", "--help"),
         "mtpsim check": command("-m", "mtpsim", "check", FILE),
     }
-    commands["mtpsim check"]()  # compiles to bytecode what is not yet
+    commands["mtpsim check"]()  # compiles bytecode
     if cold:
         commands["mtpsim run, kernels compiled before"] = run_of()
         run_of()()

@@ -1,4 +1,4 @@
-"""Tables for the terminal and for the page; the best of several turns."""
+"""Tables for the terminal and for the page; the minimum of several turns."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Table:
         return shown
 
 
-def best(contenders: Mapping[str, Callable[[], float]], turns: int) -> dict[str, float]:
-    """The least of each contender's turns: whatever else the machine does can only add to it."""
-    taken = {name: float("inf") for name in contenders}
+def best(programs: Mapping[str, Callable[[], float]], turns: int) -> dict[str, float]:
+    """Minimum time over each program's turns: other load on the machine can only add to it."""
+    taken = {name: float("inf") for name in programs}
     for _ in range(turns):
-        for name, run in contenders.items():
+        for name, run in programs.items():
             taken[name] = min(taken[name], run())
     return taken

@@ -23,9 +23,9 @@ import numpy as np
 from mtpsim.acceptance import MODELS
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.candidates import candidates
-from mtpsim.fit.likelihood import Sequence, counts_of
-from mtpsim.fit.mle import draws, maximise, spread
-from mtpsim.fit.replicas import replica
+from mtpsim.fit.likelihood import RoundSequence, position_counts
+from mtpsim.fit.mle import draw_parameters, fit_mle, parameter_covariance
+from mtpsim.fit.replicas import simulate_replica
 from mtpsim.logs import Rounds
 from verification.check import Check, Table, coverage_slack
 
@@ -72,21 +72,22 @@ def log_of(case: Case, seed: int) -> Rounds:
         np.arange(case.requests + 1) * ROUNDS,
     )
     chain = MODELS[case.keys["model"]].model_validate(case.keys).chain()
-    return replica(chain, shape, np.random.default_rng(seed))
+    return simulate_replica(chain, shape, np.random.default_rng(seed))
 
 
 def covered(job: tuple[int, int]) -> tuple[list[bool], bool, list[bool]]:
     """Whether intervals of a log cover: parameters, predicted accept length, the control."""
     case, seed = CASES[job[0]], job[1]
     log = log_of(case, seed)
-    counts = counts_of(log, 3)
+    counts = position_counts(log, 3)
     reached, hit = counts.reached.sum(0), counts.hit.sum(0)
     candidate = next(c for c in candidates(3) if c.name == case.name)
-    evidence = Sequence(log, 3)
-    found = maximise(candidate, evidence, candidate.starts(hit / reached))
-    drawn = [candidate.keys(draw) for draw in draws(found, spread(found, evidence), DRAWS, seed)]
+    data = RoundSequence(log, 3)
+    found = fit_mle(candidate, data, candidate.initial(hit / reached))
+    covariance = parameter_covariance(found, data)
+    drawn = [candidate.section(x) for x in draw_parameters(found, covariance, DRAWS, seed)]
     parameters = []
-    for key in candidate.keys_that_vary():
+    for key in candidate.fitted_keys:
         low, high = np.quantile([np.ravel(keys[key]) for keys in drawn], TAILS, axis=0)
         truth = np.ravel(case.keys[key])
         parameters += ((low <= truth) & (truth <= high)).tolist()

@@ -224,7 +224,7 @@ def read(path: Path, form: str | None, skip: bool) -> None:
     """A log is refused with a place, or its numbers are possible ones."""
     try:
         with limited_time(30):
-            log = read_logs([path], Answers(4, None, 100), format=form, skip_bad=skip)
+            log = read_logs([path], Answers(depth=4, rounds=100), format=form, skip_bad=skip)
     except InputError as error:
         placed = all(p.message and (p.file or p.key) for p in error.problems)
         if not placed:

@@ -104,14 +104,14 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         totals, _ = play_policies(plan, 0, REQUESTS // 2)
         arrays, player = plan.policy_set.engine, plan.policy_set.players[0]
         engine = policy_twin.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
-        setting = plan.policy_set.setting
+        environment = plan.policy_set.environment
         slow = policy_twin.simulate(
-            rng, case.chain, player.spec, setting, engine, SLOW, **case.limit
+            rng, case.chain, player.spec, environment, engine, SLOW, **case.limit
         )
         error = np.sqrt(totals[0].var(0) / len(totals[0]) + slow.var(0, ddof=1) / SLOW)
         apart = totals[0].mean(0) - slow.mean(0)
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))
-        scores.add({player.spec.kind(): as_normal(apart[use] / error[use])}, rng)
+        scores.add({player.spec.rule_name(): as_normal(apart[use] / error[use])}, rng)
     yield from score_checks(
         scores, "policies = slow twin", f"{len(rules)} rules with switching costs"
     )

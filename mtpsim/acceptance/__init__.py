@@ -1,4 +1,4 @@
-"""Acceptance models: one file a model, each compiles to an :class:`AcceptanceChain`."""
+"""Acceptance models: one file per model, each compiles to an :class:`AcceptanceChain`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What an acceptance model promises: a section of the file that compiles to a chain."""
+"""The base class of acceptance models: a section of the file that compiles to a chain."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.recording import Recording
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Probability, Spec
 
 RatesAre = Literal["conditional", "survival", "marginal"]
@@ -19,21 +20,26 @@ Model = TypeVar("Model", bound="AcceptanceModel")
 
 
 class AcceptanceModel(Spec, ABC):
-    """The ``[acceptance]`` section; a subclass has ``model: Literal["its name"]``."""
+    """The ``[acceptance]`` section; a subclass has ``model: Literal["its name"]``.
+
+    Attributes:
+        model (str): Name of the model in TOML.
+
+    """
 
     @abstractmethod
     def chain(self) -> Source:
-        """Compile to the hidden chain; a model of recorded rounds gives the recording."""
+        """Compile to a hidden chain, or to a recording if the model replays recorded requests."""
 
-    def stated_rates(self) -> Floats | None:
-        """Rates ``[K]`` that the file gives, to plug into the closed form; None: it gives none."""
+    def input_rates(self) -> Floats | None:
+        """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
         return None
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())  # lists of rates have no hash of their own
 
     def warnings(self) -> list[str]:
-        """What a reader of the results should know of the model."""
+        """Properties of the model that limit what the results mean, one sentence each."""
         return []
 
 
@@ -51,41 +57,56 @@ def compiled_once(chain: Callable[[Model], AcceptanceChain]) -> Callable[[Model]
     return compiled
 
 
-class Rated(AcceptanceModel):
-    """A model whose file gives a rate by position, or one rate for several of them."""
+class RatesModel(AcceptanceModel):
+    """A model with one acceptance rate per position, or one rate for several positions."""
 
-    rates: list[Probability] = Field(default_factory=list, description="by position 1..K")
-    rate: Probability | None = Field(None, description="one rate for every position")
-    depth: Depth | None = Field(None, description="number of positions that `rate` stands for")
+    rates: list[Probability] = Field(
+        default_factory=list, description="acceptance rates of positions 1..K"
+    )
+    rate: Probability | None = Field(
+        None, description="one acceptance rate for all positions, with `depth`"
+    )
+    depth: Depth | None = Field(None, description="number of positions with this `rate`")
 
     @model_validator(mode="after")
     def _one_way_to_give_rates(self) -> Self:
         if bool(self.rates) == (self.rate is not None):
-            raise ValueError("give either `rates` (a list) or `rate` with `depth`, and not both")
+            raise FieldError("give either `rates` (a list), or `rate` with `depth`")
         if (self.rate is None) != (self.depth is None):
-            raise ValueError("`rate` and `depth` go together: one rate for that many positions")
+            raise FieldError("`rate` and `depth` must be given together", key="rate")
         return self
 
-    def given(self) -> Floats:
-        """The rates as the file gives them, ``[K]``."""
+    def rates_by_position(self) -> Floats:
+        """The rates of the file, ``[K]``."""
         return np.array(self.rates or [self.rate or 0.0] * (self.depth or 0), float)
 
 
-def check_rows(name: str, rows: list[list[float]], size: int, one_a: str) -> None:
-    """Refuse what is no square matrix of probabilities.
+def check_stochastic(name: str, rows: list[list[float]], size: int, row_of: str) -> None:
+    """Check that rows form a square matrix of transition probabilities.
+
+    Args:
+        name (str): Key of the matrix.
+        rows (list[list[float]]): The matrix.
+        size (int): Required number of rows and columns.
+        row_of (str): What a row belongs to, for the message.
 
     Raises:
-        ValueError: says which row of ``name`` has the wrong length or sum.
+        FieldError: A row has the wrong length or sum.
 
     """
     if len(rows) != size or any(len(row) != size for row in rows):
-        raise ValueError(f"`{name}` must be {size} rows of {size}, one a {one_a}")
+        raise FieldError(f"must be {size} rows of {size}, one per {row_of}", key=name)
     for number, row in enumerate(rows, 1):
         if abs(sum(row) - 1) > 1e-9:
-            raise ValueError(f"`{name}`: row {number} sums to {sum(row):.9g}, not to 1")
+            raise FieldError(f"row {number} sums to {sum(row):.9g}, not to 1", key=name)
 
 
-def within_round(conditional: Floats) -> AcceptanceChain:
-    """The chain of rounds that are independent of each other: one state, rates ``[K]``."""
-    one = np.ones(1)
-    return AcceptanceChain(one, np.ones((1, 1, 1)), conditional[None], "round", one)
+def independent_rounds(conditional: Floats) -> AcceptanceChain:
+    """The chain of independent rounds: one state with conditional rates ``[K]``."""
+    return AcceptanceChain(
+        start=np.ones(1),
+        step=np.ones((1, 1, 1)),
+        accept=conditional[None],
+        clock="round",
+        slowdown=np.ones(1),
+    )

@@ -1,4 +1,4 @@
-"""The one form that every acceptance model compiles to: a small hidden chain."""
+"""The form that every acceptance model compiles to: a small hidden Markov chain."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,23 +12,40 @@ Clock = Literal["round", "token"]
 
 @dataclass(frozen=True)
 class AcceptanceChain:
-    """A finite hidden chain that decides which drafts are accepted.
+    """A finite hidden Markov chain that decides which drafts are accepted.
 
-    Under the ``round`` clock the state holds for a whole round and then moves. Under the ``token``
-    clock it belongs to a position of the text: draft ``j`` of a round that starts at position
-    ``t`` is judged in the state of position ``t + j - 1``, and the state moves at each position.
+    Under the ``round`` clock the state is constant within a round and changes after it. Under the
+    ``token`` clock it belongs to a text position: draft ``j`` of a round that starts at position
+    ``t`` is verified in the state of position ``t + j - 1``; the state changes at each position.
 
     Attributes:
-        start: ``[S]`` probability of each state at the first tick of a request.
-        step: ``[A, S, S]`` transition of the state from tick to tick; ``A`` is 1 where the outcome
-            of a tick does not matter, else 2: row set 0 follows a tick with a rejection, row
-            set 1 a tick without.
-        accept: ``[S, K]`` P(draft j accepted | drafts 1..j-1 accepted, state).
-        clock: what a tick is.
-        slowdown: ``[S]`` factor on the time of a round that starts in the state.
+        start (Floats): ``[S]`` probability of each state at the first tick of a request.
+        step (Floats): ``[A, S, S]`` transition probabilities from tick to tick. ``A`` is 1 if they
+            do not depend on the outcome of the tick. Else it is 2: ``step[0]`` follows a tick with
+            a rejection, ``step[1]`` a tick without.
+        accept (Floats): ``[S, K]`` P(draft j accepted | drafts 1..j-1 accepted, state).
+        clock (str): What a tick is: ``"round"`` or ``"token"`` (a text position).
+        slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
 
     Raises:
-        ValueError: shapes disagree or a row is no probability vector.
+        ValueError: Shapes disagree, or a row is not a probability vector.
+
+    Examples:
+        Two states, easy and hard text, that last for 20 rounds on average:
+
+        >>> import numpy as np
+        >>> from mtpsim.acceptance import AcceptanceChain
+        >>> chain = AcceptanceChain(
+        ...     start=np.array([0.5, 0.5]),
+        ...     step=np.array([[[0.95, 0.05], [0.05, 0.95]]]),
+        ...     accept=np.array([[0.9, 0.8], [0.5, 0.4]]),
+        ...     clock="round",
+        ...     slowdown=np.ones(2),
+        ... )
+        >>> chain.states, chain.depth
+        (2, 2)
+        >>> chain.survival.round(2).tolist()
+        [[0.9, 0.72], [0.5, 0.2]]
 
     """
 
@@ -66,31 +83,31 @@ class AcceptanceChain:
 
     @property
     def requests_differ(self) -> bool:
-        """Whether the state that a request starts in decides its long run."""
+        """Whether the long-run average of a request depends on its first state."""
         eigenvalues = np.linalg.eigvals(self.step[-1])
         return self.states > 1 and int((np.abs(eigenvalues - 1) < 1e-12).sum()) > 1
 
     @property
     def survival(self) -> Floats:
-        """``[S, K]`` P(drafts 1..k all accepted) in each state, were the state to hold."""
+        """``[S, K]`` P(drafts 1..k all accepted) if the state does not change."""
         return np.asarray(np.cumprod(self.accept, axis=1))
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:
-    """The long-run law of a chain.
+    """The long-run distribution of a chain.
 
     Args:
-        step: ``[S, S]`` rows that sum to 1.
-        start: ``[S]`` law at the start, by default uniform. It matters only where the chain falls
-            into several closed classes.
+        step (Floats): ``[S, S]`` transition probabilities; rows sum to 1.
+        start (Floats | None): ``[S]`` initial distribution, uniform by default. It matters only if
+            the chain has several closed classes.
 
     Returns:
-        ``[S]`` share of ticks spent in each state.
+        Floats: ``[S]`` share of ticks spent in each state.
 
     """
     states = step.shape[0]
     law = np.full(states, 1 / states) if start is None else start
-    power = (step + np.eye(states)) / 2  # the lazy chain: same long-run law, never periodic
+    power = (step + np.eye(states)) / 2  # the lazy chain: same distribution, never periodic
     for _ in range(50):
         power = power @ power
         power /= power.sum(1, keepdims=True)  # keeps rounding from growing along eigenvalue 1

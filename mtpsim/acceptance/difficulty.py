@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.acceptance.base import Rated, compiled_once
+from mtpsim.acceptance.base import RatesModel, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative, Positive, Slowdown
 
 
 def rouwenhorst(states: int, persistence: float) -> Floats:
-    """Transition ``[S, S]`` on an even grid of an AR(1) process.
+    """Transition matrix ``[S, S]`` that approximates an AR(1) process on an even grid.
 
-    Its stationary law is binomial and its autocorrelation that of the AR(1), exactly, at every
-    lag (Rouwenhorst 1995; Kopecky and Suen 2010).
+    Its stationary distribution is binomial, and its autocorrelation is exactly that of the AR(1)
+    at every lag (Rouwenhorst 1995; Kopecky and Suen 2010).
     """
     p = (1 + persistence) / 2
     step = np.array([[p, 1 - p], [1 - p, p]])
@@ -30,37 +30,43 @@ def rouwenhorst(states: int, persistence: float) -> Floats:
     return step
 
 
-class Difficulty(Rated):
-    """Accept draft j with probability link(b_j - difficulty); b_j makes the mean rate the stated.
+class Difficulty(RatesModel):
+    """Draft j is accepted with probability link(b_j - difficulty).
 
-    ``rates`` are averages over the difficulty of the text. A difficulty of mean 0 and standard
-    deviation ``sd`` is measured in probits or logits, and its correlation between ticks d apart is
-    exp(-d / length).
+    The intercepts b_j are solved for such that ``rates`` are the averages over the difficulty of
+    the text. The difficulty is an AR(1) process with mean 0 and standard deviation ``sd``, in
+    probits or logits; its correlation at a distance d is exp(-d / length).
     """
 
     model: Literal["difficulty"]
-    rates_are: Literal["average"] = Field("average", description="over all difficulties")
-    clock: Clock = Field("round", description="whether it drifts from round to round or by token")
+    rates_are: Literal["average"] = Field(
+        "average", description="rates are averages over all difficulties"
+    )
+    clock: Clock = Field(
+        "round", description="whether the difficulty changes per round or per token"
+    )
     sd: NonNegative = Field(description="standard deviation of the difficulty")
-    length: Positive = Field(description="correlation length in ticks")
-    scale: Literal["probit", "logit"] = Field("probit", description="unit of the difficulty")
+    length: Positive = Field(description="correlation length, in rounds or tokens")
+    scale: Literal["probit", "logit"] = Field(
+        "probit", description="link function: difficulty in probits or in logits"
+    )
     slowdown: Slowdown = Field(
-        1.0, description="factor on the round time for each standard deviation of difficulty"
+        1.0, description="factor on the round time per standard deviation of difficulty"
     )
     states: Annotated[int, Field(ge=2, le=64)] = Field(
-        15, description="grid points of the difficulty; more follow the normal law further out"
+        15, description="number of grid points of the difficulty; more cover the tails further out"
     )
 
-    def stated_rates(self) -> Floats:
-        """The average rates ``[K]``, as one plugs them in who takes them for conditional."""
-        return self.given()
+    def input_rates(self) -> Floats:
+        """The average rates ``[K]``."""
+        return self.rates_by_position()
 
     def _accept(self, law: Floats, difficulty: Floats) -> Floats:
-        """``[S, K]``, each column with the stated mean: intercepts by bisection."""
+        """``[S, K]`` rates with the given averages; intercepts by bisection."""
         from scipy.special import expit, ndtr
 
         link = ndtr if self.scale == "probit" else expit
-        rates = self.given()
+        rates = self.rates_by_position()
         reach = 40 + np.abs(difficulty).max()
         low, high = np.full(rates.size, -reach), np.full(rates.size, reach)
         for _ in range(100):
@@ -68,16 +74,22 @@ class Difficulty(Rated):
             above = law @ link(middle - difficulty[:, None]) > rates
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         accept = link(high - difficulty[:, None])
-        certain = (rates == 0) | (rates == 1)  # no finite intercept gives these
+        certain = (rates == 0) | (rates == 1)  # these require an infinite intercept
         return np.where(certain, rates, accept)
 
     @compiled_once
     def chain(self) -> AcceptanceChain:
-        """A Rouwenhorst chain; its stationary law is binomial."""
+        """A Rouwenhorst chain; its stationary distribution is binomial."""
         step = rouwenhorst(self.states, float(np.exp(-1 / self.length)))
         law = np.ones(1)
         for _ in range(self.states - 1):
             law = np.convolve(law, [0.5, 0.5])
         z = np.linspace(-1, 1, self.states) * np.sqrt(self.states - 1)
         accept = self._accept(law, self.sd * z)
-        return AcceptanceChain(law, step[None], accept, self.clock, self.slowdown**z)
+        return AcceptanceChain(
+            start=law,
+            step=step[None],
+            accept=accept,
+            clock=self.clock,
+            slowdown=self.slowdown**z,
+        )

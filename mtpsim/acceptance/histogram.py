@@ -1,35 +1,36 @@
-"""``histogram``: how many drafts a round accepted, as engines count it."""
+"""``histogram``: number of accepted drafts per round, as engines report it."""
 
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, compiled_once, within_round
+from mtpsim.acceptance.base import AcceptanceModel, compiled_once, independent_rounds
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative
 
 
 class Histogram(AcceptanceModel):
-    """Rounds by their number of accepted drafts 0..K, as counts or as shares.
+    """Counts or shares of rounds by their number of accepted drafts 0..K.
 
-    A histogram can't show dependence between rounds; the model has none.
+    A histogram contains no dependence between rounds; in this model rounds are independent.
     """
 
     model: Literal["histogram"]
     rounds: Annotated[list[NonNegative], Field(min_length=2, max_length=65)] = Field(
-        description="rounds that accepted exactly 0, 1, .. K drafts"
+        description="number or share of rounds that accepted exactly 0, 1, .. K drafts"
     )
 
     @model_validator(mode="after")
     def _some_rounds(self) -> Self:
         if max(self.rounds) <= 0:
-            raise ValueError("`rounds` are all 0; at least one round is needed")
+            raise FieldError("all counts are 0; at least one round is required", key="rounds")
         return self
 
-    def stated_rates(self) -> Floats:
-        """Conditional rates ``[K]``; 0 after a position that was never reached."""
+    def input_rates(self) -> Floats:
+        """Conditional rates ``[K]``; 0 for positions that were never reached."""
         share = np.array(self.rounds, float) / max(self.rounds)
         reached = np.cumsum(share[::-1])[::-1]
         before = reached[:-1]
@@ -37,5 +38,5 @@ class Histogram(AcceptanceModel):
 
     @compiled_once
     def chain(self) -> AcceptanceChain:
-        """One state with the conditional rates of the histogram: it has that very law."""
-        return within_round(self.stated_rates())
+        """One state with the conditional rates of the histogram."""
+        return independent_rounds(self.input_rates())

@@ -1,36 +1,36 @@
-"""``independent``: drafts are accepted independently of all that happened before the round."""
+"""``independent``: rounds are independent, with one acceptance rate per position."""
 
 from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import Rated, RatesAre, compiled_once
+from mtpsim.acceptance.base import RatesAre, RatesModel, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
 
 
-class Independent(Rated):
-    """One acceptance rate a draft position, the same in every round."""
+class Independent(RatesModel):
+    """One acceptance rate per draft position, the same in every round."""
 
     model: Literal["independent"]
-    rates_are: RatesAre = Field("conditional", description="which definition the rates follow")
-    clock: Clock = Field("round", description="makes no difference to this model but to its cost")
+    rates_are: RatesAre = Field("conditional", description="definition of the rates")
+    clock: Clock = Field("round", description="no effect on the results of this model")
 
     @model_validator(mode="after")
     def _rates_convert(self) -> Self:
-        self.stated_rates()
+        self.input_rates()
         return self
 
-    def stated_rates(self) -> Floats:
+    def input_rates(self) -> Floats:
         """Conditional rates ``[K]``."""
-        return conditional_from(self.given(), self.rates_are)
+        return conditional_from(self.rates_by_position(), self.rates_are)
 
     @compiled_once
     def chain(self) -> AcceptanceChain:
-        """One state whose rates are the stated ones."""
+        """One state with these rates."""
         one = np.ones(1)
         return AcceptanceChain(
-            one, np.ones((1, 1, 1)), self.stated_rates()[None, :], self.clock, one
+            one, np.ones((1, 1, 1)), self.input_rates()[None, :], self.clock, one
         )

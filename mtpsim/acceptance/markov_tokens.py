@@ -1,59 +1,62 @@
-"""``tokens``: a target and a draft language model over a small alphabet; acceptance emerges."""
+"""``tokens``: speculative sampling between two small Markov language models."""
 
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, check_rows, compiled_once
+from mtpsim.acceptance.base import AcceptanceModel, check_stochastic, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, stationary
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Probability
 from mtpsim.common.text import counted
 
 Rows = list[list[Probability]]
-MOST_LETTERS = 16
+MAX_VOCABULARY = 16
 
 
 class Tokens(AcceptanceModel):
     """Speculative sampling between two Markov language models (Leviathan et al. 2023).
 
-    After the letter x the draft proposes y with probability q(y | x). The target accepts it with
-    probability min(1, p(y | x) / q(y | x)), and else draws from the residual, proportional to
-    max(0, p - q). So the text follows the target, and a letter y of it was an accepted draft with
-    probability min(1, q / p): that is all the chain needs. Its state is a pair of letters.
+    After token x the draft proposes y with probability q(y | x). The target accepts it with
+    probability min(1, p(y | x) / q(y | x)), and otherwise samples from the residual distribution,
+    proportional to max(0, p - q). The text follows the target, and a token y of it was an accepted
+    draft with probability min(1, q / p). The state of the chain is a pair of tokens.
     """
 
     model: Literal["tokens"]
-    target: Annotated[Rows, Field(min_length=2, max_length=MOST_LETTERS)] = Field(
-        description="p(next letter | letter), a row a letter"
+    target: Annotated[Rows, Field(min_length=2, max_length=MAX_VOCABULARY)] = Field(
+        description="p(next token | token) of the target, one row per token"
     )
-    draft: Annotated[Rows, Field(min_length=2, max_length=MOST_LETTERS)] = Field(
-        description="q(next letter | letter), a row a letter"
+    draft: Annotated[Rows, Field(min_length=2, max_length=MAX_VOCABULARY)] = Field(
+        description="q(next token | token) of the draft, one row per token"
     )
     depth: Depth = Field(description="number of draft positions")
     blur: Probability | list[Probability] = Field(
-        0.0, description="share of guesses at random that the draft mixes in, or by position"
+        0.0,
+        description="share of uniform random proposals of the draft: a number or a list",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in ("target", "draft"):
-            check_rows(name, getattr(self, name), len(self.target), "letter")
+            check_stochastic(name, getattr(self, name), len(self.target), "token")
         if isinstance(self.blur, list) and len(self.blur) != self.depth:
-            raise ValueError(
-                f"`blur` has {counted(len(self.blur), 'entry')} but `depth` is {self.depth}"
+            raise FieldError(
+                f"{counted(len(self.blur), 'entry')} given, but `depth` is {self.depth}",
+                key="blur",
             )
         return self
 
     def drafts(self) -> Floats:
-        """``[K, V, V]`` what the draft proposes at each position: q blurred."""
+        """``[K, V, V]`` proposal distribution at each position: q mixed with uniform proposals."""
         blur = np.broadcast_to(np.array(self.blur, float), self.depth)[:, None, None]
         return np.asarray((1 - blur) * np.array(self.draft) + blur / len(self.draft))
 
     @compiled_once
     def chain(self) -> AcceptanceChain:
-        """States are the pairs (letter, next letter) that the target can emit; token clock."""
+        """States are the pairs (token, next token) that the target can emit; token clock."""
         target = np.array(self.target, float)
         before, after = np.nonzero(target)
         chance = target[before, after]
@@ -62,5 +65,9 @@ class Tokens(AcceptanceModel):
         accept = np.minimum(1, self.drafts()[:, before, after] / chance).T
         start = law[before] * chance
         return AcceptanceChain(
-            start / start.sum(), step[None], accept, "token", np.ones(chance.size)
+            start=start / start.sum(),
+            step=step[None],
+            accept=accept,
+            clock="token",
+            slowdown=np.ones(chance.size),
         )

@@ -1,4 +1,4 @@
-"""``mixture``: a workload of several kinds of requests, each with its own model."""
+"""``mixture``: several classes of requests, each with its own acceptance model."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,23 +9,24 @@ from mtpsim.acceptance.base import AcceptanceModel, compiled_once
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Slowdown, Spec
 
 
 class Part(Spec):
-    """One kind of requests."""
+    """One class of requests."""
 
-    weight: Positive = Field(description="share of the requests, relative to the other parts")
+    weight: Positive = Field(description="share of the requests, relative to other parts")
     slowdown: Slowdown = Field(1.0, description="factor on the round time of these requests")
     of: SimpleModel = Field(description="the acceptance model of these requests")
 
 
 class Mixture(AcceptanceModel):
-    """Each request is of one kind, drawn by weight, and stays so."""
+    """Each request belongs to one class, drawn by weight."""
 
     model: Literal["mixture"]
     parts: Annotated[list[Part], Field(min_length=2)] = Field(
-        description="{ weight = 2, of = { model = .. } } each"
+        description="list of tables { weight = 2, of = { model = .. } }"
     )
 
     @model_validator(mode="after")
@@ -33,7 +34,7 @@ class Mixture(AcceptanceModel):
         chains = self._chains()
         depths = [chain.depth for chain in chains]
         if len(set(depths)) > 1:
-            raise ValueError(f"`parts` must have one depth; theirs are {depths}")
+            raise FieldError(f"all parts must have the same depth; given {depths}", key="parts")
         self._clock(chains)
         return self
 
@@ -42,17 +43,18 @@ class Mixture(AcceptanceModel):
 
     @staticmethod
     def _clock(chains: list[AcceptanceChain]) -> Clock:
-        """The one clock of all parts that have a clock: one state ticks as well by either."""
+        """The common clock of all parts; parts with one state fit either clock."""
         clocks: set[Clock] = {chain.clock for chain in chains if chain.states > 1}
         if len(clocks) > 1:
-            raise ValueError(
-                "`parts` have both clocks; a mixture is by `round` or by `token` as a whole"
+            raise FieldError(
+                "all parts must have the same clock, 'round' or 'token'",
+                key="parts",
             )
         return clocks.pop() if clocks else "round"
 
     @compiled_once
     def chain(self) -> AcceptanceChain:
-        """The chains side by side; the start chooses among them, and no step leads across."""
+        """A block-diagonal chain; the first state selects the part."""
         chains = self._chains()
         weights = np.array([part.weight for part in self.parts], float)
         outcomes = max(len(chain.step) for chain in chains)
@@ -65,9 +67,9 @@ class Mixture(AcceptanceModel):
         ]
         starts = [c.start * w for c, w in zip(chains, weights / weights.sum(), strict=True)]
         return AcceptanceChain(
-            np.concatenate(starts),
-            step,
-            np.concatenate([chain.accept for chain in chains]),
-            self._clock(chains),
-            np.concatenate(slow),
+            start=np.concatenate(starts),
+            step=step,
+            accept=np.concatenate([chain.accept for chain in chains]),
+            clock=self._clock(chains),
+            slowdown=np.concatenate(slow),
         )

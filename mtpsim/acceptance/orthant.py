@@ -1,7 +1,7 @@
-"""Nested orthant probabilities of a normal law: P(Z_1 <= z_1, .., Z_k <= z_k) for k = 1..K.
+"""Nested orthant probabilities of a normal distribution: P(Z_1 <= z_1, .., Z_k <= z_k), k = 1..K.
 
-One number of correlation leaves one integral at a time, which quadrature gives to 1e-9; a full
-matrix needs K - 1 of them at once. Nothing is random: the same bits each time.
+A single correlation requires one-dimensional integrals, computed by quadrature to 1e-9; a full
+matrix requires a (K - 1)-dimensional integral. All methods are deterministic.
 """
 
 from itertools import pairwise
@@ -11,13 +11,13 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 
 NODES = 400
-REACH = 9.0  # standard deviations; beyond is 1e-19
+REACH = 9.0  # standard deviations; the tail beyond has 1e-19
 MOST_NESTED, FEW_NODES, NEAR = 5, 24, 6.5
 POINTS, GENERATOR = 131_071, 52_153  # a Korobov lattice
 
 
 def _nodes(low: float, high: float) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights on an interval, finer at its upper end."""
+    """Gauss-Legendre nodes and weights on an interval."""
     from scipy.special import roots_legendre
 
     x, weight = roots_legendre(NODES)
@@ -30,7 +30,7 @@ def _density(x: Floats) -> Floats:
 
 
 def equal_orthants(z: Floats, correlation: float) -> Floats:
-    """``[K]`` where each pair has the same ``correlation``, in [0, 1): one common factor."""
+    """``[K]`` for equal pairwise ``correlation`` in [0, 1): one common factor."""
     from scipy.special import ndtr
 
     x, weight = _nodes(-REACH, REACH)
@@ -39,7 +39,7 @@ def equal_orthants(z: Floats, correlation: float) -> Floats:
 
 
 def ar1_orthants(z: Floats, correlation: float) -> Floats:
-    """``[K]`` where it is ``correlation`` in (-1, 1) to the power of the distance: step by step."""
+    """``[K]`` for ``correlation`` in (-1, 1) to the power of the distance: recursively."""
     from scipy.special import ndtr
 
     rest = np.sqrt(1 - correlation**2)
@@ -59,9 +59,9 @@ def ar1_orthants(z: Floats, correlation: float) -> Floats:
 def matrix_orthants(z: Floats, correlation: Floats) -> Floats:
     """``[K]`` for any positive definite matrix.
 
-    The variables are separated by the Cholesky factor (Genz 1992), one after the other. Up to five
-    are integrated by nested quadrature, to 1e-7; more on a lattice, to 1e-5 mostly and to 2e-4
-    where they are nearly one.
+    The variables are separated by the Cholesky factor (Genz 1992). Up to five are integrated by
+    nested quadrature, to 1e-7; more on a lattice, typically to 1e-5 and to 2e-4 for correlations
+    close to 1.
     """
     factor = np.asarray(np.linalg.cholesky(correlation), float)
     return _nested(z, factor) if z.size <= MOST_NESTED else _on_lattice(z, factor)

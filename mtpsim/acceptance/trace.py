@@ -1,5 +1,6 @@
-"""``trace``: recorded requests, drawn again with replacement and played as they were."""
+"""``trace``: recorded requests, resampled with replacement."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -9,7 +10,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
-from mtpsim.common.errors import InputError, nearest_file
+from mtpsim.common.errors import FieldError, InputError, nearest_file
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
 
@@ -22,20 +23,20 @@ EVERY = 2**62  # requests to keep: all
 class Trace(AcceptanceModel):
     """A bootstrap of whole requests.
 
-    By ``round`` an entry is a round of the engine: it tells of shallower depths only what they
-    would have accepted in the same rounds. By ``position`` an entry tells how many drafts a round
-    would accept that begins there: any depth is then played exactly.
+    With ``by = "round"`` an entry is a round of the engine; lower depths are evaluated on the same
+    rounds, which is an approximation. With ``by = "position"`` an entry is the number of drafts
+    that a round beginning at this text position would accept; every depth is then exact.
     """
 
     model: Literal["trace"]
     file: str = Field(
-        description="a log that tells rounds one by one: JSON lines, CSV, an engine's"
+        description="log with one entry per round: JSON lines, CSV or an engine's log"
     )
     by: Literal["round", "position"] = Field(
-        "round", description="what an entry is: a round, or a position of the text"
+        "round", description="whether an entry of the log is a round or a text position"
     )
     depth: Depth | None = Field(
-        None, description="drafts a round as recorded; needed where the file doesn't say"
+        None, description="recorded drafts per round; required if the file does not contain it"
     )
     _recording: Recording | None = PrivateAttr(default=None)
 
@@ -45,15 +46,16 @@ class Trace(AcceptanceModel):
         found = read_requests(Path(folder, self.file), self.depth)
         shortest, longest = int(found.drafted.min()), int(found.drafted.max())
         if shortest != longest:
-            raise ValueError(
-                f"`file`: rounds of {shortest} to {longest} drafts are recorded; a replay "
-                "needs one depth, as a short draft hides what a longer one would have accepted "
-                "(mtpsim fit makes a model of such a log)"
+            raise FieldError(
+                f"rounds of {shortest} to {longest} drafts are recorded; a replay requires one "
+                "depth, since a shorter draft does not show what a longer one would have accepted "
+                "(use mtpsim fit for such a log)",
+                key="file",
             )
         if self.depth not in (None, longest):
-            raise ValueError(
-                f"`depth`: {self.depth} is given, but the file has {counted(longest, 'draft')} a "
-                "round"
+            raise FieldError(
+                f"{self.depth} is given, but the file has {counted(longest, 'draft')} per round",
+                key="depth",
             )
         self._recording = Recording(
             found.accepted.astype(np.int32),
@@ -69,13 +71,13 @@ class Trace(AcceptanceModel):
         return self._recording
 
     def warnings(self) -> list[str]:
-        """Few recorded requests say little, however many are simulated."""
+        """Warn of few recorded requests: more simulated ones add no information."""
         count = self.chain().requests
         if count >= 30:
             return []
         return [
-            f"{counted(count, 'recorded request', 'are')} drawn again and again: the intervals "
-            "tell of these requests, not of the workload that they came from"
+            f"only {counted(count, 'recorded request', 'are')} resampled: the intervals describe "
+            "these requests, not the workload they came from"
         ]
 
 
@@ -104,12 +106,12 @@ def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
     try:
         log = read_logs([path], Answers(depth=depth), keep=EVERY)
     except InputError as error:
-        told = "; ".join(map(str, error.problems))
-        raise ValueError(told.replace("say --depth K", "give `depth`")) from None
+        problems = [replace(p, key="depth") if p.key == "--depth" else p for p in error.problems]
+        raise ValueError("; ".join(map(str, problems))) from None
     if log.level != "rounds" or log.sequence is None:
-        (source,) = log.sources
+        (file,) = log.files
         raise ValueError(
-            f"{path} is a log of {source.format} that has {log.level}; a trace needs rounds one by "
-            "one (mtpsim fit makes a model of it)"
+            f"{path} is a {file.format} log of granularity {log.level}; a trace needs rounds in "
+            "order (mtpsim fit makes a model of it)"
         )
     return log.sequence

@@ -1,4 +1,4 @@
-"""Step times of a fit: what is said of the cost models, their picture, and the section."""
+"""Output of ``mtpsim fit`` about step times: summary, figure, section and warnings."""
 
 from __future__ import annotations
 
@@ -8,58 +8,59 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.config.sweep import axes
-from mtpsim.fit.step_times import Fit, Steps, predict
+from mtpsim.config.sweep import swept_values
+from mtpsim.fit.step_times import CostModelFit, StepTimes, predict
 
-POOR = 0.03  # worst relative error of a fitted step above which a fit is called poor
+POOR_FIT = 0.03  # relative error of a fitted step above which a warning is printed
 
 
-def described(fits: list[Fit]) -> str:
-    """A line a model, the best first."""
+def summary_lines(fits: list[CostModelFit]) -> str:
+    """Return a line per cost model, the best first."""
     return "\n".join(
-        f"{' ' if number else '▸'} {fit.keys['model']}: left-out steps predicted to "
-        f"{100 * fit.predicted:.2g} %, worst fitted step off by {100 * fit.worst:.2g} %"
+        f"{' ' if number else '▸'} {fit.section['model']}: leave-one-out error "
+        f"{100 * fit.left_out_error:.2g} %, largest error of a fitted step "
+        f"{100 * fit.worst_error:.2g} %"
         for number, fit in enumerate(fits)
     )
 
 
-def draw_steps(fit: Fit, steps: Steps, path: Path) -> None:
-    """The measured steps over the fitted model, each at its own context."""
+def draw_steps(fit: CostModelFit, steps: StepTimes, path: Path) -> None:
+    """Draw the measured steps and the fitted model, each step at its own context, to ``path``."""
     from mtpsim.report.figures.step_times import fit_figure
     from mtpsim.report.figures.style import save
 
     depths = sorted({int(depth) for depth in steps.depth})
     measured = {k: np.where(steps.depth == k, steps.verify, np.nan) for k in depths}
-    fitted = {k: predict(fit.keys, replace(steps, depth=0 * steps.depth + k)) for k in depths}
-    heading = (
-        f"A {fit.keys['model']} cost model predicts steps left out to {100 * fit.predicted:.2g} %"
-    )
+    fitted = {k: predict(fit.section, replace(steps, depth=0 * steps.depth + k)) for k in depths}
+    error = f"{100 * fit.left_out_error:.2g} %"
+    heading = f"{fit.section['model'].capitalize()} cost model: leave-one-out error {error}"
     save(fit_figure(heading, steps.batch, measured, fitted), path, dpi=150)
 
 
-def latency_of(fit: Fit, before: JsonDict) -> JsonDict:
-    """The section ``[latency]`` of a cost model; what else was stated before is kept."""
+def cost_section(fit: CostModelFit, before: JsonDict) -> JsonDict:
+    """Return the section ``[latency]`` of a cost model; batch, cached and noise are kept."""
     kept: JsonDict = {key: before[key] for key in ("batch", "cached", "noise") if key in before}
-    return {"model": fit.keys["model"], "batch": 1, **fit.keys, **kept}
+    return {"model": fit.section["model"], "batch": 1, **fit.section, **kept}
 
 
-def doubts(fit: Fit, steps: Steps, like: JsonDict) -> list[str]:
-    """What a user of the fitted times should know before a depth is chosen by them."""
+def cost_warnings(fit: CostModelFit, steps: StepTimes, like: JsonDict) -> list[str]:
+    """Return warnings about the fitted times, given the experiment that they are put in."""
     found = []
-    if fit.worst > POOR:
+    if fit.worst_error > POOR_FIT:
         found.append(
-            f"no cost model describes these times: the best is off by {100 * fit.worst:.2g} % at a "
-            "step, and a choice of depth by less than that is not to be trusted; a latency model "
-            "'table' takes the times as they are"
+            f"poor fit: the best cost model is off by {100 * fit.worst_error:.2g} % at a step, so "
+            "smaller differences between depths are not reliable; the latency model 'table' uses "
+            "measured times as they are"
         )
-    sweep = axes(like.get("sweep", {}))
+    sweep = swept_values(like.get("sweep", {}))
     batches = [b for b in sweep.get("latency.batch", []) if isinstance(b, int | float)]
     low, high = steps.batch.min(), steps.batch.max()
     if batches and (min(batches) < low or max(batches) > high):
         found.append(
-            f"batches from {low:g} to {high:g} were measured, and the sweep goes from "
-            f"{min(batches):g} to {max(batches):g}: what it says beyond is extrapolated"
+            f"batches from {low:g} to {high:g} were measured, but the sweep goes from "
+            f"{min(batches):g} to {max(batches):g}: times beyond the measured range are "
+            "extrapolated"
         )
     if not steps.cached.any() and "latency.cached" in sweep:
-        found.append("no `cached` was measured: the sweep over latency.cached will show no effect")
+        found.append("`cached` was not measured: the sweep over latency.cached has no effect")
     return found

@@ -209,20 +209,13 @@ def _drop_output() -> None:
 
 def _experiment(options: argparse.Namespace) -> Experiment:
     """The file, with what the command says instead."""
-    from dataclasses import replace
-
-    from mtpsim.common.errors import InputError
     from mtpsim.config.experiment import load
+    from mtpsim.config.overrides import Override
 
-    seed = [] if options.seed is None else [f"simulation.seed={options.seed}"]
-    try:
-        return load(options.file, [*options.set, *seed])
-    except InputError as error:
-        typed = [
-            replace(p, key=p.key.replace(f"--set simulation.seed={options.seed}", "--seed"))
-            for p in error.problems
-        ]
-        raise InputError(typed) from None
+    if options.seed is None:
+        return load(options.file, options.set)
+    seed = Override.read(f"simulation.seed={options.seed}", "--seed")
+    return load(options.file, [*options.set, seed])
 
 
 def _schema() -> int:
@@ -233,19 +226,38 @@ def _schema() -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from mtpsim.cli.fit import FitOptions, fit_command
+    from mtpsim.cli.fit import FitOptions, LogOptions, ModelOptions, TimeOptions, fit_command
     from mtpsim.logs import Answers
 
-    out, like = (Path(name) if name else None for name in (options.out, options.like))
-    answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
+    names = options.candidates
     return fit_command(
         FitOptions(
-            [Path(name) for name in options.files],
-            *(out, like, answers, options.format, options.skip_bad, options.target),
-            options.holdout,
-            [n.strip() for n in options.candidates.split(",")] if options.candidates else None,
-            *(options.keep_samples, options.design_effect, options.experts, options.active),
-            *(options.json, options.quiet),
+            files=[Path(name) for name in options.files],
+            out=Path(options.out) if options.out else None,
+            like=Path(options.like) if options.like else None,
+            logs=LogOptions(
+                answers=Answers(
+                    depth=options.depth,
+                    rates_are=options.rates_are,
+                    rounds=options.rounds,
+                    model=options.model,
+                ),
+                format=options.format,
+                skip_bad=options.skip_bad,
+            ),
+            model=ModelOptions(
+                holdout=options.holdout,
+                only=[name.strip() for name in names.split(",")] if names else None,
+                design_effect=options.design_effect,
+            ),
+            times=TimeOptions(
+                target=options.target,
+                keep_samples=options.keep_samples,
+                experts=options.experts,
+                active=options.active,
+            ),
+            as_json=options.json,
+            quiet=options.quiet,
         )
     )
 

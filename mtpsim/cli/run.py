@@ -13,7 +13,7 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import defer_interrupts
 from mtpsim.engine.options import RunOptions
-from mtpsim.report.experiment_text import definition
+from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
@@ -60,7 +60,7 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
             if not same:
                 say(_used(folder, before, experiment), options.quiet)
     _check_part(experiment, options)
-    for line in definition(experiment):
+    for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
     return write_and_show(experiment, _simulate(experiment, options), options)

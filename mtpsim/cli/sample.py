@@ -14,13 +14,15 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import play_rounds
 from mtpsim.engine.simulate import compiled_latency
-from mtpsim.logs.files import written
-from mtpsim.logs.write import WRITERS, Told
+from mtpsim.logs.files import create_text
+from mtpsim.logs.write import WRITERS, LoggedRequest
 
 BLOCK = 256  # requests simulated at a time
 
 
-def sample_requests(experiment: Experiment, depths: list[int], count: int) -> Iterator[Told]:
+def sample_requests(
+    experiment: Experiment, depths: list[int], count: int
+) -> Iterator[LoggedRequest]:
     """Simulate requests of an experiment round by round: the same requests as in a run.
 
     Args:
@@ -54,7 +56,7 @@ def sample_requests(experiment: Experiment, depths: list[int], count: int) -> It
             live = accepted >= 0
             made = int((accepted[live] + 1).sum())
             tokens = min(made, simulation.tokens or made)
-            yield Told(accepted[live].tolist(), depth, times[live].tolist(), tokens)
+            yield LoggedRequest(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 
 def sample_command(
@@ -90,7 +92,7 @@ def sample_command(
         if out is None:
             write_while_read(text, sys.stdout)
         else:
-            with written(out) as file:
+            with create_text(out) as file:
                 file.writelines(text)
             print(f"wrote {counted(requests, 'request')} to {out}", file=sys.stderr)
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""What every other package may use."""
+"""Shared by all packages: errors, the base class of sections, types and text."""

@@ -9,4 +9,4 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 JsonDict = dict[str, Any]
-"""A table as ``json`` or ``tomllib`` reads it; inside the package typed classes stand for it."""
+"""A table as ``json`` or ``tomllib`` reads it; used at the edges of the package only."""

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-ProblemKind = Literal["value", "missing", "unknown_key", "conflict"]
+ProblemKind = Literal["value", "missing", "unknown_key"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,13 @@ class Problem:
         key (str): Dotted key such as ``acceptance.rates[1]``, or a command-line option such as
             ``--seed``; may be empty.
         line (int | None): Line in the file, counted from 1; None if unknown.
-        kind (str): ``"value"`` (a value is not allowed), ``"missing"`` (a required key is absent),
-            ``"unknown_key"``, or ``"conflict"`` (values are allowed alone, but not together).
+        kind (str): ``"value"`` (a value, or a combination of values, is not allowed),
+            ``"missing"`` (a required key is absent) or ``"unknown_key"``.
         given (Any): The value or key that was refused; None if there is no single one.
         allowed (tuple[str, ...]): Names that are allowed in its place; empty if they are not
             names, or if the message states the rule.
         suggestion (str | None): The allowed name closest to the given one; None if none is close.
+        cause (str): Command-line options without which the file has no such problem; may be empty.
 
     """
 
@@ -39,12 +40,14 @@ class Problem:
     given: Any = None
     allowed: tuple[str, ...] = ()
     suggestion: str | None = None
+    cause: str = ""
 
     @property
     def text(self) -> str:
-        """Message, allowed names and suggestion, without the place."""
+        """Message, allowed names, suggestion and cause, without the place."""
         allowed = f"; allowed: {', '.join(self.allowed)}" if self.allowed else ""
-        return f"{self.message}{allowed}{did_you_mean(self.suggestion)}"
+        cause = f" (with {self.cause})" if self.cause else ""
+        return f"{self.message}{allowed}{did_you_mean(self.suggestion)}{cause}"
 
     def __str__(self) -> str:
         """``bad.toml:7: acceptance.rates[1]: 1.2 is given; it must be at most 1``."""
@@ -121,15 +124,24 @@ class FieldError(ValueError):
         key (str): Key of the section that is wrong; empty for the section as a whole.
         given (Any): The value that was refused.
         allowed (Iterable[str]): Names that are allowed in its place.
+        kind (str): As of a :class:`Problem`.
 
     """
 
     def __init__(
-        self, message: str, *, key: str = "", given: Any = None, allowed: Iterable[str] = ()
+        self,
+        message: str,
+        *,
+        key: str = "",
+        given: Any = None,
+        allowed: Iterable[str] = (),
+        kind: ProblemKind = "value",
     ) -> None:
-        super().__init__(message)
-        self.key, self.given, self.allowed = key, given, tuple(allowed)
+        self.message, self.key, self.kind = message, key, kind
+        self.given, self.allowed = given, tuple(allowed)
         self.suggestion = suggest(given, self.allowed) if isinstance(given, str) else None
+        found = Problem(message, allowed=self.allowed, suggestion=self.suggestion)
+        super().__init__(f"`{key}`: {found.text}" if key else found.text)
 
 
 def suggest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str | None:

@@ -1,14 +1,14 @@
-"""What every section of an experiment file is made of: strict, frozen, nothing unknown."""
+"""The base class of every section of an experiment file: strict and immutable."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from mtpsim.common.errors import nearest
+from mtpsim.common.errors import FieldError
 
 
 class Spec(BaseModel):
-    """A section of the experiment file; unknown keys, NaN and silent conversions are errors."""
+    """A section of the experiment file; unknown keys, NaN and type conversions are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
@@ -23,12 +23,12 @@ Depth = Annotated[int, Field(ge=1, le=64)]
 
 
 def named(names: list[str], default: str | None = None, key: str = "model") -> BeforeValidator:
-    """Refuse a table whose ``key`` is none of ``names``, with the nearest one.
+    """Build a validator that refuses a table whose ``key`` is not one of ``names``.
 
     Args:
-        names: allowed.
-        default: what a table without the key stands for; None where it must be given.
-        key: of the table.
+        names (list[str]): Allowed values of the key.
+        default (str | None): Value if the key is absent; None if it is required.
+        key (str): Key that selects the class of the table.
 
     """
 
@@ -36,8 +36,8 @@ def named(names: list[str], default: str | None = None, key: str = "model") -> B
         name = value.get(key, default) if isinstance(value, dict) else None
         if not isinstance(value, dict) or (isinstance(name, str) and name in names):
             return value
-        given = f"`{key}` is {name!r}" if name is not None else f"`{key}` is missing"
-        hint = nearest(str(name), names)
-        raise ValueError(f"{given}; it must be one of {', '.join(names)}{hint}")
+        if name is None:
+            raise FieldError("is missing", key=key, allowed=names, kind="missing")
+        raise FieldError(f"unknown {key} {name!r}", key=key, given=name, allowed=names)
 
     return BeforeValidator(check)

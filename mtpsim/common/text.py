@@ -1,18 +1,18 @@
-"""Numbers of things in words."""
+"""Singular and plural."""
 
 from __future__ import annotations
 
 ONE = {"are": "is", "were": "was", "have": "has", "make": "makes", "take": "takes"}
-"""What a verb becomes where there is one."""
+"""Singular forms of verbs."""
 
 
 def counted(number: float, name: str, verb: str = "") -> str:
     """``1 round``, ``2,000 rounds``; ``1 entry was``, ``3 entries were``.
 
     Args:
-        number: of them; a whole one.
-        name: of one of them.
-        verb: that follows, as of many.
+        number (float): A whole number.
+        name (str): Noun in the singular.
+        verb (str): Verb that follows, in the plural.
 
     """
     one = f"{number:,.0f}" == "1"

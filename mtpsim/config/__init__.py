@@ -1,1 +1,1 @@
-"""The experiment file: sections, validation, sweeps, hashing."""
+"""The experiment file: sections, validation, overrides, sweeps and hashes."""

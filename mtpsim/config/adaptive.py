@@ -1,4 +1,4 @@
-"""The ``[adaptive]`` section: policies to be compared, and what the engine makes them pay."""
+"""The ``[adaptive]`` section: policies to compare, and what a change of depth costs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative, Probability, Spec
 from mtpsim.policy import Policy
 
@@ -17,30 +18,36 @@ class Adaptive(Spec):
     policies: Annotated[list[Policy], Field(min_length=1, max_length=40)] = Field(
         description="names of rules, or tables with `rule` and its parameters"
     )
-    switch_cost: NonNegative = Field(0.0, description="ms of each round at another depth")
+    switch_cost: NonNegative = Field(
+        0.0, description="ms added to each round whose depth differs from the previous one"
+    )
     catch_up: NonNegative = Field(
-        0.0, description="ms of the first round that drafts after depth 0: its cache has gaps"
+        0.0,
+        description="ms added to the first round after depth 0, in which the draft model has to "
+        "fill the gap in its cache",
     )
     stale: Probability = Field(
-        0.0, description="chance that the first draft after depth 0 is rejected for that alone"
+        0.0, description="probability that the first round after depth 0 accepts no draft"
     )
     feedback: Literal["drafted", "full"] = Field(
-        "drafted", description="what a round shows: its own drafts, or those of the greatest depth"
+        "drafted",
+        description="what a policy learns from a round: the outcome of its own drafts, or of "
+        "drafts at the greatest depth",
     )
     auc: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.8,
-        description="quality of the draft's confidence: the chance that an accepted draft was "
-        "given a higher one than a rejected draft",
+        description="quality of the draft's confidence (area under the ROC curve): probability "
+        "that an accepted draft has a higher confidence than a rejected one",
     )
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Adaptive:
+    def _labels_differ(self) -> Adaptive:
         for policy in self.policies:
-            if policy.label == "oracle" and policy.kind() != "oracle":
-                raise ValueError("`policies`: the name 'oracle' belongs to the bound; give another")
+            if policy.label == "oracle" and policy.rule_name() != "oracle":
+                raise FieldError("the name 'oracle' is reserved for its rule", key="policies")
         for label, count in Counter(policy.label for policy in self.policies).items():
             if count > 1:
-                raise ValueError(
-                    f"`policies`: {count} of them are called {label!r}; give each a `name`"
+                raise FieldError(
+                    f"{count} policies have the label {label!r}; give each a `name`", key="policies"
                 )
         return self

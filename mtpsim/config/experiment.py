@@ -1,97 +1,143 @@
-"""``experiment.toml`` as an object: strict sections, all problems at once, points of a sweep."""
+"""The experiment file as an object: strict sections, all problems reported at once."""
 
 from __future__ import annotations
 
 import copy
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    ValidationError,
-)
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mtpsim.acceptance import Acceptance, Recording, Source
+from mtpsim.acceptance import Acceptance, Recording
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.decision import Decision
-from mtpsim.config.overrides import Override, apply, blamed
-from mtpsim.config.partial_validation import Faults
+from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Simulation
-from mtpsim.config.sweep import Sweep, axes, combinations, put
-from mtpsim.config.toml_lines import key_lines, line_of
-from mtpsim.config.uncertainty import Robust, Uncertainty, draws_of, scenarios, value_at
+from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
+from mtpsim.config.toml_lines import line_of
+from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import AnyLatency, CostModel
 
-SHORT_STEP, APART = 0.2, 10.0  # ms of a plain step, and times a verify over it, that look odd
+SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
+LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
+NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
 
-Lines = dict[tuple[str | int, ...], int]
-EXTRA = ("sweep", "uncertainty", "robust", "adaptive")  # sections that variants do without
-BOUNDS_NEED = "a model of hidden states; recorded requests have none that could be known"
+
+class Decision(Spec):
+    """The ``[decision]`` section: how a depth is selected."""
+
+    indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01, description="relative difference in speedup below which depths count as equal"
+    )
 
 
 @dataclass(frozen=True)
 class Point:
-    """One combination of a sweep: what it sets, and the experiment with that set."""
+    """One point of a sweep.
+
+    Attributes:
+        set (dict): Swept dotted keys and their values at this point; empty without a sweep.
+        experiment (Experiment): The experiment with these values and without a sweep.
+
+    """
 
     set: JsonDict
     experiment: Experiment
 
 
 class Experiment(Spec):
-    """A whole experiment file."""
+    """A validated experiment file. Use :func:`mtpsim.load` or :func:`mtpsim.parse` to create one.
 
-    title: str = ""
-    acceptance: Acceptance
-    latency: AnyLatency
-    simulation: Simulation = Field(default_factory=lambda: Simulation.model_validate({}))
+    Attributes:
+        title (str): Heading of the report.
+        acceptance (AcceptanceModel): ``[acceptance]``: which drafts are accepted.
+        latency (LatencySpec): ``[latency]``: times of verify and draft in ms.
+        simulation (Simulation): ``[simulation]``: number and length of requests, seed, precision.
+        theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
+        decision (Decision): ``[decision]``: tolerance in the selection of a depth.
+        adaptive (Adaptive | None): ``[adaptive]``: policies that choose the depth of each round.
+        uncertainty (Uncertainty | None): ``[uncertainty]``: standard errors of the inputs.
+        robust (dict | None): ``[robust]``: values that inputs may take instead.
+        sweep (dict | None): ``[sweep]``: values of each swept key; every combination is a point.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml", ["simulation.requests=1000"])
+        >>> experiment.acceptance.model, experiment.acceptance.rates
+        ('independent', [0.8, 0.74, 0.67])
+        >>> experiment.simulation.requests
+        1000
+        >>> [point.set for point in experiment.points()]
+        [{}]
+
+    """
+
+    title: str = Field("", description="heading of the report")
+    acceptance: Acceptance = Field(description="which drafts are accepted")
+    latency: AnyLatency = Field(description="times of verify and draft, in ms")
+    simulation: Simulation = Field(
+        default_factory=lambda: Simulation.model_validate({}),
+        description="number and length of requests, seed and precision",
+    )
     theory: TheorySpec | None = Field(
         None,
-        description="how the rates for the closed form were obtained; without it they are those "
-        "of the file, or else measured at the greatest depth",
+        description="how the rates of the closed form were obtained (default: the input rates, or "
+        "rates measured at the greatest depth)",
     )
-    decision: Decision = Field(default_factory=lambda: Decision.model_validate({}))
+    decision: Decision = Field(
+        default_factory=lambda: Decision.model_validate({}), description="how a depth is selected"
+    )
     adaptive: Adaptive | None = Field(
-        None, description="policies that choose the depth of each round anew"
+        None, description="policies that choose the depth of each round"
     )
     uncertainty: Uncertainty | None = Field(
-        None, description="what is known of the inputs; carried through to the choice of depth"
+        None, description="uncertainty of the inputs, propagated to the selected depth"
     )
     robust: Robust | None = Field(
-        None, description="dotted keys and values that may be: the depth that loses least anywhere"
+        None,
+        description="dotted keys and their possible values; selects the depth with the lowest "
+        "regret over all combinations",
     )
     sweep: Sweep | None = Field(
         None, description="dotted keys and their values; every combination is a point"
     )
     _folder: Path = PrivateAttr(default=Path())
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _collect(cls, value: Any, info: ValidationInfo) -> Any:
+        """Keep valid sections: they are checked against each other even if others are invalid."""
+        if info.context and "valid" in info.context:
+            info.context["valid"][info.field_name] = value
+        return value
+
     @property
     def measured_at(self) -> int:
-        """Depth M at which the rates for the closed form are measured."""
+        """Depth M at which the rates of the closed form are measured."""
         greatest = self.acceptance.chain().depth
         return (self.theory.measured_at if self.theory else None) or greatest
 
     @property
     def batch(self) -> float | None:
-        """Requests that decode together; None where the latency has no batch."""
+        """Requests that decode together; None if the latency has no batch."""
         return self.latency.batch if isinstance(self.latency, CostModel) else None
 
     def raw(self) -> JsonDict:
-        """The experiment as its file would state it, defaults written out."""
+        """The tables of the file, with defaults filled in."""
         return self.model_dump(exclude_none=True)
 
     def points(self) -> list[Point]:
         """Every combination of the sweep, in the order of the file; one point without a sweep.
 
         Raises:
-            InputError: a swept key or value is not allowed.
+            InputError: A swept key or value is not allowed.
 
         """
         points, problems = self._points()
@@ -100,213 +146,278 @@ class Experiment(Spec):
         return points
 
     def _points(self) -> tuple[list[Point], list[tuple[Problem, Problem]]]:
-        """Points that are valid; problems of the others, as of the sweep and as of the point."""
-        points, problems = [], []
-        for chosen in combinations(self.sweep or {}):
-            raw = self.raw()
-            raw.pop("sweep", None)
-            for key, value in chosen.items():
-                put(raw, key.split("."), copy.deepcopy(value))
+        """Valid points; and problems of the others, as of the sweep and as of the point."""
+        if self.sweep is None:
+            return [Point({}, self)], []
+        points: list[Point] = []
+        problems: list[tuple[Problem, Problem]] = []
+        for chosen in combinations(self.sweep):
             try:
-                points.append(Point(chosen, validate(raw, self._folder)))
+                points.append(Point(chosen, self._with(chosen, drop=("sweep",))))
             except InputError as error:
                 where = ", ".join(f"{key} = {value!r}" for key, value in chosen.items())
                 problems += [
-                    (Problem(p.message, file=p.file, key=f"sweep ({where}): {p.key}"), p)
-                    for p in error.problems
+                    (replace(own, key=f"sweep ({where}): {own.key}", line=None), own)
+                    for own in error.problems
                 ]
         return points, problems
 
     def changed(self, changes: JsonDict) -> Experiment:
-        """The same experiment, one point of it, with some dotted keys changed.
+        """The same experiment with some values changed, without sweep, policies and uncertainty.
+
+        Args:
+            changes (dict): Dotted keys and their new values.
 
         Raises:
-            InputError: it is not valid so.
+            InputError: The changed experiment is not valid.
 
         """
-        raw = {key: part for key, part in self.raw().items() if key not in EXTRA}
+        return self._with(changes, drop=NOT_IN_SCENARIOS)
+
+    def _with(self, changes: JsonDict, *, drop: Sequence[str]) -> Experiment:
+        raw = {key: part for key, part in self.raw().items() if key not in drop}
         for key, value in changes.items():
-            put(raw, key.split("."), copy.deepcopy(value))
+            set_key(raw, key.split("."), copy.deepcopy(value))
         return validate(raw, self._folder)
 
     def warnings(self) -> list[str]:
-        """What a reader of the results should know."""
+        """Properties of the input that limit what the results mean, one sentence each."""
         chain = self.acceptance.chain()
         found = self.acceptance.warnings() + self.latency.warnings()
-        found += strange_times(*self.latency.times(chain.depth))
+        found += time_warnings(*self.latency.times(chain.depth))
         if self.simulation.rounds and chain.requests_differ:
             found.append(
-                "requests differ from each other for good: with `rounds` easy and hard ones weigh "
-                "the same, while a server gives hard ones more rounds; `tokens` shows what it sees"
+                "requests differ from each other permanently: with `rounds` every request has the "
+                "same weight, while a server runs more rounds for hard requests; use `tokens` for "
+                "the server's average"
             )
         return found
 
 
-def strange_times(verify: Floats, draft: Floats) -> list[str]:
-    """Times in ms ``[K + 1]`` by depth that were hardly measured, or in another unit."""
+def time_warnings(verify: Floats, draft: Floats) -> list[str]:
+    """Warnings on times that are unlikely to be measured, or in another unit.
+
+    Args:
+        verify (Floats): ``[K + 1]`` mean time of a verify in ms by depth; entry 0: a plain step.
+        draft (Floats): ``[K + 1]`` mean time of drafting in ms by depth.
+
+    """
     found = []
     if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
         found.append(
-            "drafting costs no time here: a verify takes as long as a plain step, so the deepest "
-            "draft always wins; measure both before you trust the depth"
+            "drafting costs no time: a verify takes as long as a plain step, so the greatest depth "
+            "always wins; measure both times before you rely on the depth"
         )
-    if verify[0] < SHORT_STEP:
-        found.append(f"a plain step takes {verify[0]:g} ms; were seconds meant?")
-    off = [k for k in range(1, len(verify)) if not 1 / APART < verify[k] / verify[0] < APART]
-    if off:
-        found.append(
-            f"a verify at depth {off[0]} takes {verify[off[0]]:g} ms, a plain step "
-            f"{verify[0]:g} ms; is one of them in seconds?"
-        )
+    if verify[0] < SHORTEST_STEP:
+        found.append(f"a plain step takes {verify[0]:g} ms; was it given in seconds?")
+    for depth in range(1, len(verify)):
+        if not 1 / LARGEST_RATIO < verify[depth] / verify[0] < LARGEST_RATIO:
+            found.append(
+                f"a verify at depth {depth} takes {verify[depth]:g} ms, a plain step "
+                f"{verify[0]:g} ms; was one of them given in seconds?"
+            )
+            break
     return found
 
 
 def validate(
     raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
 ) -> Experiment:
-    """Turn the tables of a file into an experiment.
+    """Validate the tables of a file.
 
     Args:
-        raw: as tomllib reads it.
-        folder: where relative paths of sample files start.
-        file: name for the messages.
-        text: of the file, to tell lines.
+        raw (dict): Tables as ``tomllib`` reads them.
+        folder (Path): Folder of the relative paths in the file.
+        file (str): Name of the file, for messages.
+        text (str): TOML text of the file, to find lines.
 
     Raises:
-        InputError: with every problem found.
+        InputError: With every problem found.
 
     """
-    lines = key_lines(text)
+    valid: JsonDict = {}
+    problems: list[Problem] = []
     try:
-        experiment = Experiment.model_validate(raw, context={"folder": folder})
+        experiment = Experiment.model_validate(raw, context={"folder": folder, "valid": valid})
     except ValidationError as error:
-        found = problems_of(error, raw, file, lines, Experiment)
-        found += _besides(found, raw, folder, file, lines)
-        raise InputError(sorted(found, key=lambda p: (p.line is None, p.line or 0))) from None
+        problems = problems_of(error, raw, file=file, text=text, spec=Experiment)
+        experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
-    if wrong := _between(experiment, Faults({}), file, lines):
-        raise InputError(wrong)
+    invalid = _invalid_sections(raw, valid, problems)
+    problems += [
+        Problem(
+            message,
+            file=file,
+            key=".".join(filter(None, path)),
+            line=line_of(text, path) if text else None,
+        )
+        for path, message in _mismatches(experiment, invalid)
+    ]
+    problems += _sweep_problems(experiment, invalid, problems, file=file, text=text)
+    if problems:
+        raise InputError(sorted(problems, key=lambda p: (p.line is None, p.line or 0)))
     return experiment
 
 
-def _besides(
-    told: list[Problem], raw: JsonDict, folder: Path, file: str, lines: Lines
-) -> list[Problem]:
-    """Further problems, which those that were told would hide, as far as these don't matter."""
-    context, faults, more = {"folder": folder}, Faults.of(told), []
-    left = faults.without_keys(raw)
-    try:
-        Experiment.model_validate(left, context=context)
-    except ValidationError as error:
-        found = problems_of(error, left, file, lines, Experiment)
-        more = [p for p in found if p not in told and not faults.follow(p)]
-    faults = Faults.of([*told, *more])
-    try:
-        rest = Experiment.model_validate(faults.without_sections(raw), context=context)
-    except ValidationError:
-        return more
-    rest._folder = folder
-    return more + _between(rest, faults, file, lines)
+Mismatch = tuple[tuple[str, str], str]  # section and key, message
 
 
-def _between(experiment: Experiment, faults: Faults, file: str, lines: Lines) -> list[Problem]:
-    """Problems between sections, and of points of the sweep, that no known fault may cause."""
-    wrong = [
-        Problem(message, file=file, key=".".join(filter(None, path)), line=line_of(lines, path))
-        for path, message in _disagreements(experiment).items()
-        if not faults.blur(path[0])
-    ]
-    if experiment.sweep is None or faults.blur_sweep(axes(experiment.sweep)):
-        return wrong
-    told = {(problem.key, problem.message) for problem in wrong}
-    line = line_of(lines, ("sweep",))
-    return wrong + [
-        Problem(swept.message, file=file, key=swept.key, line=line)
-        for swept, own in experiment._points()[1]
-        if (own.key, own.message) not in told
-    ]
+def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
+    """Sections that were refused, and those that a misspelt one may stand for."""
+    refused = {"acceptance", "latency", *raw} - valid.keys()
+    return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}
 
 
-def _disagreements(experiment: Experiment) -> dict[tuple[str, str], str]:
-    """What is wrong between sections, by section and key."""
-    source = experiment.acceptance.chain()
-    lengths = experiment.latency.wrong_lengths(source.depth)
-    wrong = {("latency", key): message for key, message in lengths.items()}
-    if experiment.measured_at > source.depth:
-        wrong["theory", "measured_at"] = (
-            f"{experiment.measured_at} is given, but the acceptance model has depth {source.depth}"
+def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
+    """Disagreements between sections, as far as all sections involved are valid."""
+    checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
+        ({"acceptance", "latency"}, _check_times),
+        ({"acceptance", "theory"}, _check_theory),
+        ({"acceptance", "simulation"}, _check_simulation),
+        ({"acceptance", "latency", "adaptive"}, _check_policies),
+        ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
+    )
+    found = [one for needs, check in checks if not needs & invalid for one in check(experiment)]
+    if experiment.robust and not invalid:
+        found += _check_scenarios(experiment, found)
+    return found
+
+
+def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
+    depth = experiment.acceptance.chain().depth
+    for key, message in experiment.latency.wrong_lengths(depth).items():
+        yield ("latency", key), message
+
+
+def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
+    depth = experiment.acceptance.chain().depth
+    if experiment.measured_at > depth:
+        yield (
+            ("theory", "measured_at"),
+            f"{experiment.measured_at} is given, but the acceptance model has depth {depth}",
         )
-    if experiment.simulation.as_recorded and not isinstance(source, Recording):
-        wrong["simulation", "as_recorded"] = (
-            f'needs recorded requests (model = "trace"), not {experiment.acceptance.model!r}'
-        )
-    if max(experiment.simulation.between or (0,)) > source.depth:
-        wrong["simulation", "between"] = (
-            f"{list(experiment.simulation.between or ())} is given, but the acceptance model has "
-            f"depth {source.depth}"
-        )
-    wrong |= _wrong_policies(experiment, source)
-    return wrong | _wrong_inputs(experiment) | _wrong_scenarios(experiment, wrong)
 
 
-def _wrong_policies(experiment: Experiment, source: Source) -> dict[tuple[str, str], str]:
-    """What is wrong with policies for this acceptance model and this latency."""
-    found = []
-    for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else ()):
-        wrong = policy.wrong(source.depth, experiment.batch)
+def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
+    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    if simulation.as_recorded and not isinstance(source, Recording):
+        yield (
+            ("simulation", "as_recorded"),
+            f'requires recorded requests (model = "trace"), not {experiment.acceptance.model!r}',
+        )
+    if simulation.between and max(simulation.between) > source.depth:
+        yield (
+            ("simulation", "between"),
+            f"{list(simulation.between)} is given, but the acceptance model has depth "
+            f"{source.depth}",
+        )
+
+
+def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
+    source, found = experiment.acceptance.chain(), []
+    for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
+        wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and isinstance(source, Recording):
-            wrong = f"it knows {policy.knows}: it needs {BOUNDS_NEED}"
+            wrong = (
+                f"it knows {policy.knows}, so it requires a model of hidden states; recorded "
+                "requests have none"
+            )
         if wrong:
-            found.append(f"{policy.label} (number {number + 1}): {wrong}")
-    return {("adaptive", "policies"): "; ".join(found)} if found else {}
+            found.append(f"{policy.label} (number {number}): {wrong}")
+    if found:
+        yield ("adaptive", "policies"), "; ".join(found)
 
 
-def _wrong_inputs(experiment: Experiment) -> dict[tuple[str, str], str]:
-    """What is wrong with uncertain inputs."""
-    known, simulation = experiment.uncertainty, experiment.simulation
+def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
+    if experiment.uncertainty is None:
+        return
+    simulation = experiment.simulation
     try:
-        if known:
-            draws_of(experiment.raw(), known, simulation.seed, simulation.confidence)
+        draw_inputs(
+            experiment.raw(),
+            experiment.uncertainty,
+            seed=simulation.seed,
+            confidence=simulation.confidence,
+        )
     except ValueError as error:
-        return {("uncertainty", "inputs"): str(error)}
-    return {}
+        yield ("uncertainty", "inputs"), str(error)
 
 
-def _wrong_scenarios(
-    experiment: Experiment, told: dict[tuple[str, str], str]
-) -> dict[tuple[str, str], str]:
-    """What is wrong with declared sets, but for what was told of the file itself."""
+def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:
+    """Problems of the declared scenarios, without those of the file itself."""
     raw, robust = experiment.raw(), experiment.robust or {}
     depth = experiment.acceptance.chain().depth
-    own = {(".".join(filter(None, path)), message) for path, message in told.items()}
+    own = {(".".join(filter(None, path)), message) for path, message in known}
     try:
         for key in robust:
             value_at(raw, key)
-        for changes in scenarios(raw, robust) if robust else ():
-            wrong, found = _problems_with(experiment, changes)
-            new = [f"{p.key}: {p.message}" for p in wrong if (p.key, p.message) not in own]
-            if new:
-                raise ValueError("; ".join(new))
-            if found and found.acceptance.chain().depth != depth:
-                raise ValueError(f"a scenario has another depth than {depth}: {changes}")
+        for changes in scenarios(raw, robust):
+            try:
+                found = experiment.changed(changes).acceptance.chain().depth
+            except InputError as error:
+                new = [f"{p.key}: {p.text}" for p in error.problems if (p.key, p.text) not in own]
+                if new:
+                    raise ValueError("; ".join(new)) from None
+                continue
+            if found != depth:
+                raise ValueError(
+                    f"all scenarios must have depth {depth}; {changes} has depth {found}"
+                )
     except ValueError as error:
-        return {("robust", ""): str(error)}
-    return {}
+        yield ("robust", ""), str(error)
 
 
-def _problems_with(
-    experiment: Experiment, changes: JsonDict
-) -> tuple[list[Problem], Experiment | None]:
-    try:
-        return [], experiment.changed(changes)
-    except InputError as error:
-        return error.problems, None
+def _sweep_problems(
+    experiment: Experiment, invalid: set[str], known: Sequence[Problem], *, file: str, text: str
+) -> list[Problem]:
+    """Problems of single points of the sweep, if nothing that they depend on is invalid."""
+    if not experiment.sweep:
+        return []
+    sections = {key.partition(".")[0] for key in swept_values(experiment.sweep)}
+    if invalid & {*sections, "acceptance", "latency"}:
+        return []
+    if invalid:  # these may refer to any section
+        experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
+    own = {(problem.key, problem.text) for problem in known}
+    line = line_of(text, ("sweep",))
+    return [
+        replace(of_sweep, file=file, line=line)
+        for of_sweep, of_point in experiment._points()[1]
+        if (of_point.key, of_point.text) not in own
+    ]
 
 
 def parse(
-    text: str, *, folder: Path = Path(), file: str = "experiment", overrides: Sequence[str] = ()
+    text: str,
+    *,
+    folder: Path = Path(),
+    file: str = "experiment",
+    overrides: Sequence[str | Override] = (),
 ) -> Experiment:
-    """Read an experiment from TOML text; arguments as for :func:`load`."""
+    """Read and validate an experiment from TOML text.
+
+    Args:
+        text (str): The experiment in TOML.
+        folder (Path): Folder of the relative paths in the text (default: working directory).
+        file (str): Name of the file, for messages.
+        overrides (Sequence[str]): As for :func:`mtpsim.load`.
+
+    Returns:
+        Experiment: The validated experiment.
+
+    Raises:
+        InputError: With every problem of the text.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.parse('''
+        ... acceptance = { model = "independent", rates = [0.8, 0.7] }
+        ... latency = { target = 76, verify = [90, 104], draft = [8, 14] }
+        ... ''')
+        >>> experiment.acceptance.chain().depth
+        2
+
+    """
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML; or a number of 4300 digits
@@ -314,40 +425,44 @@ def parse(
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")
             line = int(place.split(",")[0])
-        json = "; it looks like JSON" if text.lstrip().startswith("{") else ""
-        raise InputError.of(f"not valid TOML: {message}{json}", file=file, line=line) from None
+        hint = "; it looks like JSON" if text.lstrip().startswith("{") else ""
+        raise InputError.of(f"not valid TOML: {message}{hint}", file=file, line=line) from None
     if not raw and not overrides:
-        raise InputError.of("is empty; it needs at least [acceptance] and [latency]", file=file)
-    given = [Override.read(override) for override in overrides]
-    apply(raw, given)
+        raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
+    if not overrides:
+        return validate(raw, folder, file, text)
+    given = [one if isinstance(one, Override) else Override.read(one) for one in overrides]
+    apply_overrides(raw, given)
     try:
         return validate(raw, folder, file, text)
     except InputError as error:
-        if not given:
-            raise
-        alone = _problems(text, folder, file)
-        raise InputError(blamed(error.problems, given, alone)) from None
+        alone: list[Problem] = []
+        try:
+            validate(tomllib.loads(text), folder, file, text)
+        except InputError as without:
+            alone = without.problems
+        raise InputError(attribute(error.problems, given, alone)) from None
 
 
-def _problems(text: str, folder: Path, file: str) -> list[Problem]:
-    """What is wrong with a file by itself."""
-    try:
-        validate(tomllib.loads(text), folder, file, text)
-    except InputError as error:
-        return error.problems
-    return []
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Read an experiment file.
+def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experiment:
+    """Read and validate an experiment file.
 
     Args:
-        path: of the TOML file; sample files in it are found from its folder.
-        overrides: ``section.key=value`` each, applied before the file is checked; each takes the
-            place of a key that excludes it, and of the sweep over its own key.
+        path (str | Path): TOML file; relative paths in it start from its folder.
+        overrides (Sequence[str]): Assignments ``section.key=value``, applied before validation.
+            Each removes mutually exclusive keys of the file, and a sweep over its own key.
+
+    Returns:
+        Experiment: The validated experiment.
 
     Raises:
-        InputError: with every problem of the file.
+        InputError: With every problem of the file.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml", ["latency.target=70"])
+        >>> experiment.latency.target
+        70.0
 
     """
     path = Path(path)
@@ -358,13 +473,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         raise InputError.of(message, file=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = nearest_file(path, ".toml")
-        raise InputError.of(f"{reason}{hint}", file=path) from None
+        raise InputError.of(f"{reason}{nearest_file(path, '.toml')}", file=path) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
 
 
 def schema() -> JsonDict:
-    """JSON Schema (draft 2020-12) of the file."""
+    """JSON Schema (draft 2020-12) of the experiment file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mtpsim experiment",

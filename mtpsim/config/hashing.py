@@ -1,4 +1,4 @@
-"""What makes two experiments the same: the resolved file, and hashes of what numbers depend on."""
+"""The resolved file, and hashes that identify an experiment and its random numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from mtpsim.common.arrays import JsonDict
 from mtpsim.config.experiment import Experiment
 
-STOPPING = ("precision", "requests", "max_requests", "confidence", "epsilon")
-ASKED = ("precision_of", "precision_is", "between", "control_variates")
+STOPPING_KEYS = ("precision", "requests", "max_requests", "confidence", "epsilon")
+PRECISION_KEYS = ("precision_of", "precision_is", "between", "control_variates")
 
 
 def _with_files(value: Any, folder: Path, digest: bool) -> Any:
-    """Files of samples and traces made absolute, or replaced by a hash of what they hold."""
+    """Absolute paths of sample files and traces, or hashes of their contents."""
     if isinstance(value, list):
         return [_with_files(part, folder, digest) for part in value]
     if not isinstance(value, dict):
@@ -32,12 +32,12 @@ def _with_files(value: Any, folder: Path, digest: bool) -> Any:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, modified: int, size: int) -> str:
-    """Hash of the contents of a file, which is read once as long as it is not modified."""
+    """Hash of the contents of a file; it is read again only if it was modified."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def to_toml(experiment: Experiment) -> str:
-    """The resolved file: defaults written out, sample files by absolute path; loads back equal."""
+    """TOML text with defaults filled in and absolute paths; it loads as an equal experiment."""
     import tomli_w
 
     return tomli_w.dumps(_with_files(experiment.raw(), experiment._folder, digest=False))
@@ -49,22 +49,22 @@ def _hash(raw: JsonDict) -> str:
 
 
 def content_hash(experiment: Experiment) -> str:
-    """Hash of all that the numbers depend on: not the title, but what sample files hold."""
+    """Hash of everything that the results depend on, including the contents of sample files."""
     raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     raw.pop("title", None)
     return _hash(raw)
 
 
 def work_hash(experiment: Experiment) -> str:
-    """Hash of all that a simulated request depends on, but for the seed.
+    """Hash of everything that a simulated request depends on, without the seed.
 
-    Not how many requests there are, nor what is asked of them. Runs that agree in it share their
-    blocks where the seed is the same, and may be merged where it is not.
+    It does not depend on the number of requests or on the requested precision. Runs with equal
+    hashes share their blocks if they have the same seed, and can be merged if they have not.
     """
     raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     for section in ("title", "decision", "uncertainty", "robust"):
         raw.pop(section, None)
-    for key in ("seed", *STOPPING, *ASKED):
+    for key in ("seed", *STOPPING_KEYS, *PRECISION_KEYS):
         raw["simulation"].pop(key, None)
     raw["theory"] = experiment.measured_at
     return _hash(raw)

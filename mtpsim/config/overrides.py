@@ -1,4 +1,4 @@
-"""``--set``: what a command line puts in the place of what a file gives, and is to answer for."""
+"""``--set``: values of the command line that replace those of the file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.config.simulation import ONE_OF
-from mtpsim.config.sweep import ZIP, axes, parse_value, put
+from mtpsim.config.simulation import MUTUALLY_EXCLUSIVE
+from mtpsim.config.sweep import ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
-DOTTED = ("sweep", "robust")  # sections whose keys are dotted keys of others
+DOTTED_KEYS = ("sweep", "robust")  # sections whose keys are dotted keys of other sections
 
 
 @dataclass(frozen=True)
@@ -21,27 +21,31 @@ class Override:
     """A key and its new value.
 
     Attributes:
-        text: as it was typed.
-        path: of the key in the tables of the file.
-        value: a bare word is text, as in ``acceptance.model=beta``.
+        option (str): As typed, such as ``--set latency.target=80`` or ``--seed 3``.
+        path (tuple[str, ...]): Key in the tables of the file.
+        value (Any): New value; a bare word is text, as in ``acceptance.model=beta``.
 
     """
 
-    text: str
+    option: str
     path: tuple[str, ...]
     value: Any
 
     @property
     def key(self) -> str:
-        """The dotted key, as problems name it."""
+        """The dotted key, as in problems."""
         return ".".join(self.path)
 
     @classmethod
-    def read(cls, text: str) -> Override:
-        """Understand ``section.key=value``.
+    def read(cls, text: str, option: str = "") -> Override:
+        """Parse ``section.key=value``.
+
+        Args:
+            text (str): The assignment.
+            option (str): What the user typed, if it was not ``--set`` with this text.
 
         Raises:
-            InputError: it is none.
+            InputError: It is not an assignment.
 
         """
         name, equals, value = text.partition("=")
@@ -50,104 +54,100 @@ class Override:
         except tomllib.TOMLDecodeError:
             path = ()
         if not equals or not path:
-            message = f"{text!r} is given; it must be SECTION.KEY=VALUE, as latency.noise.cv=0.2"
+            message = f"{text!r} is given; it must be SECTION.KEY=VALUE, such as latency.target=80"
             raise InputError.of(message, key="--set")
-        if path[0] in DOTTED and len(path) > 2:
+        if path[0] in DOTTED_KEYS and len(path) > 2:
             path = (path[0], ".".join(path[1:]))
-        return cls(text, path, parse_value(value))
+        return cls(option or f"--set {text}", path, parse_value(value))
 
 
-def apply(raw: JsonDict, overrides: Sequence[Override]) -> None:
-    """Set keys in the tables of a file: a new value is the last word on what it is about.
+def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
+    """Set keys in the tables of a file.
 
-    So it takes the place of a key that excludes it (``simulation.requests`` of a precision), and
-    of the sweep over its own key, or over a key of the section that it sets.
+    A new value also removes the keys that it excludes (``simulation.requests`` removes a
+    precision), and a sweep over its own key or over a key of the section that it sets.
 
     Raises:
-        InputError: two of them speak of the same key, or a sweep over a section would undo one.
+        InputError: Two overrides set the same key, or a sweep over a section would undo one.
 
     """
     for one in overrides:
-        put(raw, one.path, one.value)
+        set_key(raw, one.path, one.value)
     given = {one.path for one in overrides}
     for one in overrides:
-        for rival in _rivals(one):
-            if ("simulation", rival) not in given:
-                raw["simulation"].pop(rival, None)
-    swept = {one.path[1] for one in overrides if one.path[0] == "sweep" and len(one.path) > 1}
+        for key in _excluded_by(one):
+            if ("simulation", key) not in given:
+                raw["simulation"].pop(key, None)
+    set_sweeps = {path[1] for path in given if path[0] == "sweep" and len(path) > 1}
     for one in overrides:
-        _leave_sweep(raw, one, swept)
+        _remove_sweep(raw, one, set_sweeps)
 
 
-def _rivals(one: Override) -> list[str]:
-    """Keys of ``[simulation]`` that the file may give, but not along with this one."""
+def _excluded_by(one: Override) -> list[str]:
+    """Keys of ``[simulation]`` that cannot be given together with this one."""
     section, *rest = one.path
     if section != "simulation" or len(rest) != 1 or one.value is False:
         return []
-    return [rival for group in ONE_OF if rest[0] in group for rival in group if rival != rest[0]]
+    groups = [group for group in MUTUALLY_EXCLUSIVE if rest[0] in group]
+    return [key for group in groups for key in group if key != rest[0]]
 
 
-def _leave_sweep(raw: JsonDict, one: Override, swept: set[str]) -> None:
+def _remove_sweep(raw: JsonDict, one: Override, set_sweeps: set[str]) -> None:
     sweep = raw.get("sweep")
-    if not isinstance(sweep, dict) or one.path[0] in DOTTED:
+    if not isinstance(sweep, dict) or one.path[0] in DOTTED_KEYS:
         return
-    keys = {key for key in axes(sweep) if _inside(key, one.key)}
-    _undone(one, [key for key in axes(sweep) if key in keys & swept or _within(one.key, key)])
+    keys = {key for key in swept_values(sweep) if _is_part(key, one.key)}
+    for key in swept_values(sweep):
+        if key in keys & set_sweeps or (key != one.key and _is_part(one.key, key)):
+            message = f"the sweep over {key} gives the same key other values; set only one of them"
+            raise InputError.of(message, key=one.option)
     if not keys:
         return
-    together = sweep.get(ZIP)
-    left = {key: values for key, values in axes(sweep).items() if key not in keys}
-    if isinstance(together, list):
-        left |= {ZIP: rest} if (rest := [key for key in together if key not in keys]) else {}
-    raw["sweep"] = left
-    if not left:
+    left = {key: values for key, values in swept_values(sweep).items() if key not in keys}
+    zipped = sweep.get(ZIP)
+    if isinstance(zipped, list) and (rest := [key for key in zipped if key not in keys]):
+        left[ZIP] = rest
+    if left:
+        raw["sweep"] = left
+    else:
         del raw["sweep"]
 
 
-def _undone(one: Override, axes: list[str]) -> None:
-    """Refuse what a sweep would take the place of, whatever it says."""
-    if axes:
-        message = f"the sweep over {axes[0]} gives the same key other values; set either"
-        raise InputError.of(message, key=f"--set {one.text}")
-
-
-def blamed(
+def attribute(
     problems: Sequence[Problem], overrides: Sequence[Override], alone: Sequence[Problem]
 ) -> list[Problem]:
-    """The problems with their causes: no line of the file is named for what it does not say.
+    """Attribute problems to the options that cause them, instead of to lines of the file.
 
     Args:
-        problems: of the file with the overrides.
-        overrides: of the command line.
-        alone: problems of the file without them.
+        problems (Sequence[Problem]): Of the file with the overrides.
+        overrides (Sequence[Override]): Of the command line.
+        alone (Sequence[Problem]): Problems of the file without the overrides.
 
     """
-    before = {(problem.key, problem.message) for problem in alone}
-    options = ", ".join(f"--set {one.text}" for one in overrides)
+    before = {(problem.key, problem.text) for problem in alone}
+    options = ", ".join(one.option for one in overrides)
     found = []
     for problem in problems:
-        new = (problem.key, problem.message) not in before
+        new = (problem.key, problem.text) not in before
         if one := _cause(problem, overrides, new):
-            key = f": {problem.key}" if problem.key != one.key else ""
-            found.append(Problem(problem.message, key=f"--set {one.text}{key}"))
+            key = f"{one.option}: {problem.key}" if problem.key != one.key else one.option
+            found.append(replace(problem, file="", key=key, line=None))
+        elif new:
+            found.append(replace(problem, cause=options))
         else:
-            message = f"{problem.message} (with {options})" if new else problem.message
-            found.append(replace(problem, message=message))
+            found.append(problem)
     return found
 
 
 def _cause(problem: Problem, overrides: Sequence[Override], new: bool) -> Override | None:
-    """The override that put there what a problem is about; or the one that changed a part of it."""
-    around = [one for one in overrides if _inside(problem.key, one.key)]
-    parts = [one for one in overrides if problem.key and _inside(one.key, problem.key)]
+    """The override that set what a problem is about, or the only one that changed a part of it."""
+    around = [one for one in overrides if _is_part(problem.key, one.key)]
+    parts = [one for one in overrides if problem.key and _is_part(one.key, problem.key)]
     if around:
         return around[-1]
     return parts[0] if new and len(parts) == 1 else None
 
 
-def _inside(key: str, outer: str) -> bool:
+def _is_part(key: str, outer: str) -> bool:
+    """Whether ``key`` is ``outer`` or a part of it."""
     return (key + ".").startswith((outer + ".", outer + "["))
-
-
-def _within(key: str, outer: str) -> bool:
-    return key != outer and _inside(key, outer)

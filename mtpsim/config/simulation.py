@@ -1,4 +1,4 @@
-"""``[simulation]``: how long requests are, how many of them, and what a precision is asked of."""
+"""The ``[simulation]`` section: length and number of requests, seed and precision."""
 
 from __future__ import annotations
 
@@ -7,64 +7,66 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Spec
 
-ROUNDS, PRECISION = 200, 0.001
+ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
     "speedup", "marginal", "accept_length", "round_time", "theory_error", "difference"
 ]
 Scale = Literal["relative", "absolute"]
-ONE_OF = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
-"""Keys of which one is given, and the others are not."""
-NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # by default absolute
+MUTUALLY_EXCLUSIVE = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
+"""Groups of keys of which only one can be given."""
+NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
 
 class Simulation(Spec):
-    """How long requests are, and how many of them are simulated."""
+    """Length and number of the simulated requests, and the precision to reach."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="of all randomness")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of all random numbers")
     rounds: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None, description=f"rounds a request; {ROUNDS} where neither it nor tokens is given"
+        None, description=f"rounds per request (default: {ROUNDS}, unless `tokens` is given)"
     )
     tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
-        None, description="tokens a request, the last round cut at the limit; instead of rounds"
+        None,
+        description="tokens per request, instead of rounds; cuts the last round",
     )
     as_recorded: bool = Field(
-        False, description='each request as long as it was recorded (model = "trace")'
+        False, description='give each request its recorded length (model = "trace" only)'
     )
     precision: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="half-width to reach, by default relative, of the speedup at every depth; "
-        f"{PRECISION} where neither it nor requests is given",
+        description="half-width of the confidence interval at which a run stops, relative and of "
+        f"the speedup by default (default: {PRECISION}, unless `requests` is given)",
     )
-    precision_of: Quantity = Field("speedup", description="the quantity whose precision it is")
+    precision_of: Quantity = Field("speedup", description="quantity that `precision` refers to")
     precision_is: Scale | None = Field(
         None,
-        description="relative or absolute; by default absolute for theory_error and difference, "
-        "which may be 0, else relative",
+        description="whether `precision` is relative or absolute (default: absolute for "
+        "theory_error and difference, which may be 0; else relative)",
     )
     between: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
         min_length=2,
         max_length=2,
-        description='the two depths of precision_of = "difference"',
+        description='the two depths compared by precision_of = "difference"',
     )
     control_variates: bool = Field(
         False,
         description="use totals with known means (plain steps, tokens at one depth) to narrow the "
-        "intervals of speedups and of the choice; never those of the theory's errors",
+        "intervals of speedups and of the selected depth; never those of the theory's errors",
     )
     requests: Annotated[int, Field(ge=2, le=10**12)] | None = Field(
-        None, description="number of requests, instead of a precision"
+        None, description="number of simulated requests, instead of a precision"
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        0.95, description="of all intervals, two-sided"
+        0.95, description="two-sided confidence level of all intervals"
     )
     epsilon: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.005, description="the theory holds where its relative error is surely within this"
+        0.005, description="relative error of the closed form up to which it counts as accurate"
     )
     max_requests: Annotated[int, Field(ge=2, le=10**12)] = Field(
-        10_000_000, description="where a run to a precision gives up"
+        10_000_000, description="number of requests at which a run to a precision stops anyway"
     )
 
     @field_validator("rounds", "tokens", mode="before")
@@ -73,8 +75,8 @@ class Simulation(Spec):
         if isinstance(given, list | dict | str):
             raise ValueError(
                 f"{reprlib.repr(given)} is given; it must be a whole number, one length for all "
-                'requests. Mixed lengths are those of a log: model = "trace" with as_recorded = '
-                "true; [sweep] tries lengths one after the other"
+                'requests. For mixed lengths replay a log: model = "trace" with as_recorded = '
+                "true. To compare lengths use [sweep]"
             )
         return given
 
@@ -84,32 +86,29 @@ class Simulation(Spec):
         if not isinstance(data, dict):
             return data
         given = {key: value for key, value in data.items() if value is not None}
-        for one, other, default in (
-            ("rounds", "tokens", ROUNDS),
-            ("precision", "requests", PRECISION),
-        ):
-            if one not in given and other not in given:
-                given[one] = default
-        if given.get("as_recorded") is True and not {"rounds", "tokens"} & data.keys():
-            given.pop("rounds")
+        if given.get("as_recorded") is not True and not {"rounds", "tokens"} & given.keys():
+            given["rounds"] = ROUNDS
+        if not {"precision", "requests"} & given.keys():
+            given["precision"] = PRECISION
         return given
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Simulation:
-        for one, other in (("rounds", "tokens"), ("precision", "requests")):
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"`{one}` and `{other}` are both given; give one of them")
+    def _exclusive(self) -> Simulation:
+        for group in MUTUALLY_EXCLUSIVE:
+            given = [key for key in group if getattr(self, key) not in (None, False)]
+            if len(given) > 1:
+                raise FieldError(f"give only one of {', '.join(given)}", key=given[0])
         if (self.precision_of == "difference") != (self.between is not None):
-            raise ValueError('`precision_of = "difference"` and `between = [2, 3]` go together')
+            raise FieldError(
+                '"difference" and `between`, such as [2, 3], must be given together',
+                key="precision_of",
+            )
         if self.precision_of == "theory_error" and self.precision_is == "relative":
-            raise ValueError(
-                "an error may be 0, so its precision can't be relative to it; "
-                'leave `precision_is` out or say "absolute"'
+            raise FieldError(
+                "the precision of an error that may be 0 must be absolute", key="precision_is"
             )
         if self.between and self.between[0] == self.between[1]:
-            raise ValueError("`between` needs two different depths")
-        if self.as_recorded and (self.rounds or self.tokens):
-            raise ValueError("`as_recorded` leaves no room for `rounds` or `tokens`")
+            raise FieldError("two different depths are required", key="between")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""``[uncertainty]`` and ``[robust]``: inputs that are not known for sure."""
+"""The ``[uncertainty]`` and ``[robust]`` sections: inputs that are not known exactly."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import (
+    AliasChoices,
+    ConfigDict,
     Discriminator,
     Field,
     PrivateAttr,
@@ -22,102 +24,127 @@ from pydantic import (
 )
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import nearest, nearest_file
+from mtpsim.common.errors import FieldError, nearest, nearest_file
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
 
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
-LEAST_SE, MOST_SE = 1e-6, 10.0  # of the value; what is less sure is not known at all
-FARTHEST = 1e6  # ends of an interval from each other; draws beyond the ends must not overflow
-RATES = ("rates", "rate", "first", "factor", "drop", "blur")  # keys of what may be 0 or 1
+LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
+MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
+RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
+
+
+def _old_name(schema: JsonDict) -> None:
+    """Allow the former name of a key in editors."""
+    schema["properties"]["tried"] = {
+        **schema["properties"]["trials"],
+        "description": "former name of `trials`",
+        "deprecated": True,
+    }
 
 
 class InputUncertainty(Spec):
-    """What is known of a number of the file, or of each number of a list.
+    """Uncertainty of a number of the file, or of each number of a list.
 
-    One of three: ``tried``, ``se``, or ``low`` and ``high``.
+    Give one of three: ``trials``; ``se``; or ``low`` and ``high``.
     """
 
-    tried: Count | list[Count] | None = Field(
-        None, description="on how many trials a rate was measured (for p_j: rounds that reached j)"
+    model_config = ConfigDict(json_schema_extra=_old_name)
+
+    trials: Count | list[Count] | None = Field(
+        None,
+        validation_alias=AliasChoices("trials", "tried"),
+        description="number of trials an acceptance rate was measured on; for p_j the rounds that "
+        "verified draft j",
     )
     design_effect: Annotated[float, Field(ge=1)] = Field(
-        1.0, description="how many dependent trials are worth one independent one"
+        1.0, description="number of dependent trials with the information of one independent trial"
     )
     se: Positive | list[Positive] | None = Field(
         None,
-        description="standard error; of a rate p below sqrt(p (1 - p)), of other numbers at most "
+        description="standard error; for a rate p below sqrt(p (1 - p)), for other numbers at most "
         "10 times the number",
     )
-    low: Numbers | None = Field(None, description="lower end of an interval, with `high`")
-    high: Numbers | None = Field(None, description="upper end, at simulation.confidence")
+    low: Numbers | None = Field(None, description="lower end of a confidence interval, with `high`")
+    high: Numbers | None = Field(
+        None, description="upper end of the interval; its level is simulation.confidence"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> InputUncertainty:
-        kinds = [self.tried is not None, self.se is not None, self.low is not None]
+        kinds = [self.trials is not None, self.se is not None, self.low is not None]
         if sum(kinds) != 1 or (self.low is None) != (self.high is None):
-            raise ValueError("give one of `tried`, `se`, or `low` with `high`")
+            raise FieldError("give one of `trials`, `se`, or `low` with `high`")
         if self.low is not None and not (np.asarray(self.low) < np.asarray(self.high)).all():
-            raise ValueError("`low` must be below `high`")
+            raise FieldError("must be below `high`", key="low")
         return self
 
-    def told(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
-        """:meth:`quantiles`, with the key in what it says of input that does not fit."""
+    def quantiles_for(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
+        """Quantiles of the inputs.
+
+        A rate with a number of trials has its Beta posterior (Jeffreys prior). Other numbers of
+        ``acceptance`` within 0 and 1 stay there (Beta, or normal on the logit scale), all others
+        stay positive (gamma, or normal on the log scale). Mean and standard error, or the ends of
+        the interval, are as given.
+
+        Args:
+            key (str): Dotted key of the input.
+            values (Floats): ``[n]`` values of the file.
+            u (Floats): ``[D, n]`` probabilities.
+            confidence (float): Level of the interval from ``low`` to ``high``.
+
+        Returns:
+            Floats: ``[D, n]`` quantiles.
+
+        Raises:
+            ValueError: The uncertainty does not fit the values; the message starts with the key.
+
+        """
         try:
-            return self.quantiles(key, values, u, confidence)
+            return self._quantiles(key, values, u, confidence)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
 
-    def quantiles(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
-        """Inputs at probabilities ``u`` ``[D, n]``, for the ``values`` ``[n]`` of the file.
-
-        A rate with a count has its Beta posterior (Jeffreys prior). Otherwise numbers of
-        ``acceptance`` that lie within 0 and 1 stay there (Beta, or normal on the logit scale), and
-        others stay positive (gamma, or normal on the log scale); mean and standard error, or the
-        ends of the interval, are as given.
-
-        Raises:
-            ValueError: what is given does not fit the values.
-
-        """
+    def _quantiles(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
         share = key.startswith("acceptance.") and bool(((values > 0) & (values < 1)).all())
-        if self.tried is not None:
+        if self.trials is not None:
             return self._posterior(key, values, u)
-        if not share and key.split(".")[-1] in RATES:
+        if not share and key.split(".")[-1] in RATE_KEYS:
             raise ValueError(
-                f"{values.tolist()} of the file; how sure a rate of 0 or 1 is, `tried` alone tells"
+                f"{values.tolist()} in the file; a rate of 0 or 1 can only be given with `trials`"
             )
         if self.se is not None:
-            return _by_moments(values, self._each(self.se, values), u, share)
+            return _from_moments(values, self._each(self.se, values), u, share)
         low, high = self._each(self.low, values), self._each(self.high, values)
         if ((values < low) | (values > high)).any():
-            raise ValueError(f"{values.tolist()} of the file lies outside of low and high")
-        return _by_ends(low, high, u, confidence, share)
+            raise ValueError(f"{values.tolist()} in the file is outside `low` and `high`")
+        return _from_interval(low, high, u, confidence, share)
 
     def _posterior(self, key: str, values: Floats, u: Floats) -> Floats:
         from scipy.special import betaincinv
 
         if not key.startswith("acceptance.") or ((values < 0) | (values > 1)).any():
-            raise ValueError("`tried` is for acceptance rates, from 0 to 1")
-        tried = self._each(self.tried, values) / self.design_effect
-        return np.asarray(betaincinv(values * tried + 0.5, (1 - values) * tried + 0.5, u))
+            raise ValueError("`trials` is for acceptance rates from 0 to 1 only")
+        trials = self._each(self.trials, values) / self.design_effect
+        return np.asarray(betaincinv(values * trials + 0.5, (1 - values) * trials + 0.5, u))
 
     def _each(self, given: Numbers | None, values: Floats) -> Floats:
         numbers = np.asarray(given, float)
         if numbers.ndim and numbers.shape != values.shape:
             raise ValueError(
-                f"{counted(numbers.size, 'number', 'are')} given for {values.size} of the file"
+                f"{counted(numbers.size, 'number', 'are')} given for {values.size} in the file"
             )
         return np.broadcast_to(numbers, values.shape)
 
 
-def _by_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
+def _from_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
     from scipy.special import betaincinv, gammaincinv
 
     if not share and (mean <= 0).any():
-        raise ValueError(f"{mean.tolist()} of the file; a standard error needs values above 0")
-    # No Beta law has more; and scipy's quantiles of narrower ones, and of far wider ones, are off.
+        raise ValueError(f"{mean.tolist()} in the file; a standard error requires values above 0")
+    # No Beta distribution has a larger standard error; and scipy's quantiles of narrower ones, and
+    # of far wider ones, are inaccurate.
     most = np.sqrt(mean * (1 - mean)) if share else np.nextafter(MOST_SE * mean, np.inf)
     for value, error, limit in zip(mean, se, most, strict=True):
         if not LEAST_SE * value <= error < limit:
@@ -132,16 +159,14 @@ def _by_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
     return np.asarray(betaincinv(mean * total, (1 - mean) * total, u))
 
 
-def _by_ends(low: Floats, high: Floats, u: Floats, confidence: float, share: bool) -> Floats:
+def _from_interval(low: Floats, high: Floats, u: Floats, confidence: float, share: bool) -> Floats:
     from scipy.special import expit, logit, ndtri
 
-    inside = (low > 0).all() and (not share or (high < 1).all())
-    if not inside:
-        room = "0 and 1" if share else "0 and infinity"
-        raise ValueError(f"`low` and `high` must lie between {room}")
-    if not share and (high > FARTHEST * low).any():
+    if (low <= 0).any() or (share and (high >= 1).any()):
+        raise ValueError(f"`low` and `high` must be above 0{' and below 1' if share else ''}")
+    if not share and (high > MOST_RATIO * low).any():
         raise ValueError(
-            f"`high`: {high.tolist()} is given; it must be at most {FARTHEST:g} times `low`"
+            f"`high`: {high.tolist()} is given; it must be at most {MOST_RATIO:g} times `low`"
         )
     to, back = (logit, expit) if share else (np.log, np.exp)
     middle, half = (to(low) + to(high)) / 2, (to(high) - to(low)) / 2
@@ -149,63 +174,68 @@ def _by_ends(low: Floats, high: Floats, u: Floats, confidence: float, share: boo
 
 
 class Uncertainty(Spec):
-    """Inputs known from measurements; their uncertainty is carried through to the decision."""
+    """Uncertainty of the inputs, propagated to the speedups and to the selected depth."""
 
     draws: Annotated[int, Field(ge=20, le=100_000)] = Field(
-        200, description="sets of inputs drawn from what is known of them"
+        200, description="number of input sets drawn from the uncertainty"
     )
     inputs: dict[str, InputUncertainty] = Field(
-        default_factory=dict, description="dotted keys, and what is known"
+        default_factory=dict, description="dotted keys and the uncertainty of their values"
     )
     samples: str | None = Field(
-        None, description="CSV of inputs drawn together, a column a number: acceptance.rates[0]"
+        None,
+        description="CSV file of joint samples of the inputs, one column per number, named as "
+        "acceptance.rates[0]",
     )
     _sampled: dict[str, Floats] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _something_known(self, info: ValidationInfo) -> Uncertainty:
         if not self.inputs and self.samples is None:
-            raise ValueError("give `inputs`, `samples` or both")
+            raise FieldError("give `inputs`, `samples` or both")
         if self.samples is not None:
             path = Path((info.context or {}).get("folder", Path()), self.samples)
             self._sampled = read_inputs(path)
             rows = len(next(iter(self._sampled.values())))
             if rows < self.draws:
-                raise ValueError(f"`draws` is {self.draws}, but `samples` has {rows} rows")
-        both = sorted(set(self._sampled) & set(self.inputs))
-        if both:
-            raise ValueError(f"{both[0]} is in `inputs` and in `samples`; once is enough")
+                raise FieldError(
+                    f"{self.draws} draws are required, but `samples` has {rows} rows", key="draws"
+                )
+        for key in sorted(set(self._sampled) & set(self.inputs)):
+            raise FieldError(f"{key} is in both `inputs` and `samples`")
         return self
 
     @property
     def sampled(self) -> dict[str, Floats]:
-        """Inputs of the file of samples by key, ``[rows, n]``."""
+        """Joint samples of the inputs by key, each ``[rows, n]``."""
         return self._sampled
 
 
 class PlusMinus(Spec):
-    """Values around that of the file: less, as it is, more."""
+    """Three scenarios: the value of the file, and this much less and more."""
 
-    plus_minus: Annotated[float, Field(gt=0)]
+    plus_minus: Annotated[float, Field(gt=0)] = Field(
+        description="difference to the value of the file"
+    )
 
 
-def _form(value: Any) -> str:
+def _scenario_form(value: Any) -> str:
     return "around" if isinstance(value, dict | PlusMinus) else "values"
 
 
-Possible = Annotated[
+ScenarioValues = Annotated[
     Annotated[PlusMinus, Tag("around")]
     | Annotated[list[SerializeAsAny[Any]], Field(min_length=1), Tag("values")],
-    Discriminator(_form),
+    Discriminator(_scenario_form),
 ]
-Robust = Annotated[dict[str, Possible], Field(min_length=1)]
+Robust = Annotated[dict[str, ScenarioValues], Field(min_length=1)]
 
 
 def value_at(raw: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key of a file.
+    """The value of a dotted key.
 
     Raises:
-        ValueError: there is none.
+        ValueError: The key is not in the tables.
 
     """
     here: Any = raw
@@ -219,16 +249,16 @@ def value_at(raw: Mapping[str, Any], key: str) -> Any:
 
 def _numbers(raw: JsonDict, key: str) -> Floats:
     if not key.startswith(("acceptance.", "latency.")):
-        raise ValueError(f"{key} is no input; keys of acceptance and latency can be uncertain")
+        raise ValueError(f"{key} is not a key of acceptance or latency; only these can vary")
     value = value_at(raw, key)
     values = list(_flat(value))
     if not values or not all(type(v) in (int, float) for v in values):
-        raise ValueError(f"{key} is {value!r}; numbers and lists of numbers can be uncertain")
+        raise ValueError(f"{key} is {value!r}; only numbers and lists of numbers can vary")
     return np.array(values, float)
 
 
 def _flat(value: Any) -> Iterator[Any]:
-    """Entries of a list of lists, row by row."""
+    """Entries of nested lists, row by row."""
     if not isinstance(value, list):
         yield value
         return
@@ -236,43 +266,52 @@ def _flat(value: Any) -> Iterator[Any]:
         yield from _flat(part)
 
 
-def draws_of(
-    raw: JsonDict, uncertainty: Uncertainty, seed: int, confidence: float
+def draw_inputs(
+    raw: JsonDict, uncertainty: Uncertainty, *, seed: int, confidence: float
 ) -> dict[str, Floats]:
-    """Drawn inputs by key, ``[draws, n]``: a Latin hypercube, each key from its own stream.
+    """Draw input sets: a Latin hypercube, with a random stream per key.
+
+    Args:
+        raw (dict): Tables of the file.
+        uncertainty (Uncertainty): Uncertainty of the inputs.
+        seed (int): Seed of the streams.
+        confidence (float): Level of intervals given by ``low`` and ``high``.
+
+    Returns:
+        dict[str, Floats]: Drawn inputs by key, each ``[draws, n]``.
 
     Raises:
-        ValueError: a key is not in the file, or what is known of it does not fit.
+        ValueError: A key is not in the file, or its uncertainty does not fit its value.
 
     """
     found = {}
-    for key, spread in uncertainty.inputs.items():
+    for key, one in uncertainty.inputs.items():
         values = _numbers(raw, key)
         name = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
         rng = np.random.default_rng((seed, name))
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
         u = (cells + rng.random(cells.shape)) / uncertainty.draws
-        found[key] = spread.told(key, values, u, confidence)
+        found[key] = one.quantiles_for(key, values, u, confidence)
     for key, rows in uncertainty.sampled.items():
-        _check_width(raw, key, rows)
+        size = _numbers(raw, key).size
+        if rows.shape[1] != size:
+            raise ValueError(
+                f"`samples` has {rows.shape[1]} columns of {key}, the file has {size} numbers"
+            )
         found[key] = rows[: uncertainty.draws]
     return found
 
 
-def _check_width(raw: JsonDict, key: str, rows: Floats) -> None:
-    size = _numbers(raw, key).size
-    if rows.shape[1] != size:
-        raise ValueError(f"`samples` has {rows.shape[1]} columns of {key}, the file {size} numbers")
-
-
-def ends_of(raw: JsonDict, uncertainty: Uncertainty, confidence: float) -> dict[str, Floats]:
-    """Each key's inputs at both ends of its interval, ``[2, n]``."""
+def interval_ends(
+    raw: JsonDict, uncertainty: Uncertainty, *, confidence: float
+) -> dict[str, Floats]:
+    """Inputs at both ends of their confidence intervals, by key ``[2, n]``."""
     tails = np.array([[(1 - confidence) / 2], [(1 + confidence) / 2]])
     found = {}
-    for key, spread in uncertainty.inputs.items():
+    for key, one in uncertainty.inputs.items():
         values = _numbers(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
-        found[key] = spread.told(key, values, u, confidence)
+        found[key] = one.quantiles_for(key, values, u, confidence)
     for key, rows in uncertainty.sampled.items():
         found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found
@@ -287,20 +326,23 @@ def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
     except ValueError:
         raise ValueError(f"{path}: every cell below the header must be a number") from None
     if rows.ndim != 2 or not np.isfinite(rows).all():
-        raise ValueError(f"{path} needs a header and rows of finite numbers")
+        raise ValueError(f"{path}: a header and rows of finite numbers are required")
     keys = [name.split("[")[0].strip() for name in table[0]]
     return {key: rows[:, [k == key for k in keys]] for key in dict.fromkeys(keys)}
 
 
 def read_inputs(path: Path) -> dict[str, Floats]:
-    """Inputs drawn together, by key ``[rows, n]``.
+    """Read joint samples of the inputs.
 
     Args:
-        path: CSV; the header has a column a number, as ``acceptance.rates[0][1]``, the numbers of
-            a key in the order of the file.
+        path (Path): CSV file; the header names a column per number, such as
+            ``acceptance.rates[0][1]``, with the numbers of a key in the order of the file.
+
+    Returns:
+        dict[str, Floats]: Samples by key, each ``[rows, n]``.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: The file cannot be read, or has other cells than numbers.
 
     """
     try:
@@ -311,7 +353,7 @@ def read_inputs(path: Path) -> dict[str, Floats]:
 
 
 def scenarios(raw: JsonDict, robust: Mapping[str, Any]) -> Iterator[JsonDict]:
-    """What each scenario of a declared set sets: every combination."""
+    """Dotted keys and values of each scenario: every combination of the declared values."""
     columns = [_choices(raw, key, given) for key, given in robust.items()]
     for row in product(*columns):
         yield dict(zip(robust, row, strict=True))

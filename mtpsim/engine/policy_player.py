@@ -13,7 +13,7 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
-from mtpsim.exact.oracle_mdp import Optimal, Problem
+from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.kernels.arrays import (
     LENGTHS,
     LEVELS,
@@ -28,7 +28,7 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Oracle, PolicySpec, Setting
+from mtpsim.policy import Environment, Oracle, PolicySpec
 
 TILE = 8  # ticks that a tape is written in at once
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
@@ -62,7 +62,9 @@ class CompiledPolicy:
         """The kernel of its rule."""
         from mtpsim.kernels.policies import player  # numba: not for `check`
 
-        kernel: Callable[..., None] = player(self.spec.kind(), self.spec.functions(), self.wants)
+        kernel: Callable[..., None] = player(
+            self.spec.rule_name(), self.spec.functions(), self.wants
+        )
         return kernel
 
 
@@ -74,14 +76,14 @@ class PolicySet:
         players: the policies.
         engine: arrays of the engine.
         optimal: the chain's optimal control; None for recorded requests.
-        setting: where they run, as a policy sees it.
+        environment: where they run, as a policy sees it.
 
     """
 
     players: list[CompiledPolicy]
     engine: EngineArrays
     optimal: Optimal | None
-    setting: Setting
+    environment: Environment
 
     def any_wants(self, want: str) -> bool:
         """Whether any policy wants it."""
@@ -107,12 +109,17 @@ def compile_policies(
 
     chain = None if isinstance(source, Recording) else source
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
-    problem = chain and Problem(
-        *(chain, latency.round_time, rounds, tokens),
-        *(adaptive.switch_cost, adaptive.catch_up, adaptive.stale),
+    problem = chain and ControlProblem(
+        chain=chain,
+        times=latency.round_time,
+        rounds=rounds,
+        tokens=tokens,
+        switch_cost=adaptive.switch_cost,
+        catch_up=adaptive.catch_up,
+        stale=adaptive.stale,
     )
     optimal = Optimal(problem) if problem else None
-    setting = Setting(latency.round_time, rates, batch, lambda: _known(optimal))
+    environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
     odds = np.clip(rates, SURE, 1 - SURE)
     apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
     engine = EngineArrays(
@@ -131,17 +138,17 @@ def compile_policies(
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
-    players = [_player(spec, setting, general) for spec in adaptive.policies]
-    players += _bound(adaptive, setting, general) if optimal else []
-    return PolicySet(players, engine, optimal, setting)
+    players = [_player(spec, environment, general) for spec in adaptive.policies]
+    players += _bound(adaptive, environment, general) if optimal else []
+    return PolicySet(players, engine, optimal, environment)
 
 
-def _bound(adaptive: Adaptive, setting: Setting, general: bool) -> list[CompiledPolicy]:
+def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[CompiledPolicy]:
     """The oracle, to hold the policies against, where nobody asked for it and it can be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
     try:
-        return [_player(Oracle(name=None), setting, general)]
+        return [_player(Oracle(name=None), environment, general)]
     except ValueError:  # too large
         return []
 
@@ -160,15 +167,17 @@ def _kind(source: Source) -> int:
     return LEVELS if source.clock == "token" else LENGTHS
 
 
-def _player(spec: PolicySpec, setting: Setting, general: bool) -> CompiledPolicy:
+def _player(spec: PolicySpec, environment: Environment, general: bool) -> CompiledPolicy:
     wants = Wants(
         spec.reads_confidence,
-        spec.draws,
+        spec.uses_random_numbers,
         spec.reads_confidence or spec.sees_outcome,
-        spec.drops,
+        spec.discards_drafts,
         general,
     )
-    return CompiledPolicy(spec, spec.parameters(setting), max(spec.memory(setting), 1), wants)
+    return CompiledPolicy(
+        spec, spec.parameters(environment), max(spec.memory_size(environment), 1), wants
+    )
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from typing import Any
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.config.uncertainty import draws_of, ends_of, scenarios, value_at
+from mtpsim.config.uncertainty import draw_inputs, interval_ends, scenarios, value_at
 from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import Queue
@@ -71,8 +71,8 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
     ends: dict[str, Floats] = {}
     if experiment.uncertainty:
         known, confidence = experiment.uncertainty, simulation.confidence
-        inputs = draws_of(raw, known, simulation.seed, confidence)
-        ends = ends_of(raw, known, confidence)
+        inputs = draw_inputs(raw, known, seed=simulation.seed, confidence=confidence)
+        ends = interval_ends(raw, known, confidence=confidence)
     count = len(next(iter(inputs.values()), []))
     sets = list(scenarios(raw, experiment.robust)) if experiment.robust else []
 

@@ -1,8 +1,8 @@
-"""The best that can be done by who knows a chain of two states, but not which one it is in.
+"""Optimal policy for a two-state chain with unobserved state (belief MDP).
 
-What was seen is summed up in one number, the probability b of the second state, so the best depth
-is a function of b: backward induction on a grid of beliefs, with straight lines between its points.
-A deeper draft also tells more about the state, and that is counted.
+The observations are summarised by one number, the probability b of the second state, so the best
+depth is a function of b: backward induction on a grid of beliefs, with linear interpolation. A
+deeper draft also reveals more about the state, which the induction accounts for.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.intp]
 
-GRID = 401  # beliefs; from 201 on the speedup moves by less than 1e-5
-FAR = 1000  # rounds or tokens looked ahead at most
-RAISES = 20  # of the price of time
+GRID = 401  # beliefs; from 201 on the speedup changes by less than 1e-5
+LOOKAHEAD = 1000  # greatest number of rounds or tokens of the induction
+ITERATIONS = 20  # of the price of time
 
 
 class Beliefs:
     """Control by belief.
 
     Args:
-        laws: ``[2, K + 1, K + 1, 2, 2]`` law of a round, as in :class:`.oracle_mdp.Optimal`.
-        costs: ``[rows, 2, K + 1]`` ms of a round, by what the round before was.
-        rested: ``[rows]`` which of the laws a row has.
-        after: ``[K + 1]`` the row that a round at each depth leads to.
-        start: ``[2]`` law of the first state.
-        rounds: horizon of a request, or
-        tokens: in tokens.
+        laws (Floats): ``[2, K + 1, K + 1, 2, 2]`` probabilities of a round, as
+            :attr:`.oracle_mdp.Optimal.laws`.
+        costs (Floats): ``[rows, 2, K + 1]`` ms of a round by row, state and depth; a row stands
+            for the depth of the round before.
+        draft_was_idle (Ints): ``[rows]`` first index of ``laws`` for each row.
+        row_after (Ints): ``[K + 1]`` row that a round at each depth leads to.
+        start (Floats): ``[2]`` distribution of the first state.
+        rounds (int): Rounds per request, or 0.
+        tokens (int): Tokens per request, or 0; one of the two is given.
 
     """
 
@@ -40,17 +42,17 @@ class Beliefs:
         laws: Floats,
         costs: Floats,
         draft_was_idle: Ints,
-        after: Ints,
+        row_after: Ints,
         start: Floats,
         *,
         rounds: int,
         tokens: int,
     ) -> None:
-        self._rounds, self._tokens = rounds, tokens
-        self._rested, self._after, self._start = draft_was_idle, after, float(start[1])
+        self._rounds, self._tokens, self._start = rounds, tokens, float(start[1])
+        self._draft_was_idle, self._row_after = draft_was_idle, row_after
         self._grid = np.linspace(0, 1, GRID)
-        law = np.stack([1 - self._grid, self._grid], axis=1)
-        joint = np.einsum("bs,fkast->fkabt", law, laws)
+        prior = np.stack([1 - self._grid, self._grid], axis=1)
+        joint = np.einsum("bs,fkast->fkabt", prior, laws)
         self._chance = joint.sum(-1)  # [2, k, a, b]
         belief = np.divide(
             joint[..., 1], self._chance, out=np.zeros_like(self._chance), where=self._chance > 0
@@ -58,52 +60,63 @@ class Beliefs:
         place = np.clip(belief, 0, 1) * (GRID - 1)
         self._left = np.minimum(place.astype(np.intp), GRID - 2)
         self._weight = place - self._left
-        self._costs = np.einsum("bs,rsk->rbk", law, costs)
+        self._costs = np.einsum("bs,rsk->rbk", prior, costs)
 
-    def _ahead(self, past: Floats) -> Floats:
-        """Expected value ``[2, b, k]`` after a round, from values ``past`` ``[a, rows, b]``."""
-        arms = len(self._after)
-        value = past[:, self._after].swapaxes(0, 1)  # [k, a, b]
-        k, a = np.ogrid[:arms, :arms]
+    def _expected(self, values: Floats) -> Floats:
+        """Expected value ``[2, b, k]`` after a round, from ``values`` ``[a, rows, b]``."""
+        depths = len(self._row_after)
+        value = values[:, self._row_after].swapaxes(0, 1)  # [k, a, b]
+        k, a = np.ogrid[:depths, :depths]
         left = value[k[..., None], a[..., None], self._left]
         right = value[k[..., None], a[..., None], self._left + 1]
-        met = left + self._weight * (right - left)
-        return np.asarray(np.einsum("fkab,fkab->fbk", self._chance, met))
+        interpolated = left + self._weight * (right - left)
+        return np.asarray(np.einsum("fkab,fkab->fbk", self._chance, interpolated))
 
-    def _backwards(self, take: Callable[[Floats], Floats], gained: float) -> Floats:
-        """Value at the start of a request; ``gained`` for each token.
+    def _induct(self, choose: Callable[[Floats], Floats], per_token: float) -> Floats:
+        """Values at the start of a request, ``[a, rows, b]``.
 
-        ``take`` turns the expected value after a round ``[rows, b, k]`` into that of the round.
+        Args:
+            choose (Callable): Value of the round ``[rows, b]`` from the expected value after it at
+                each depth, ``[rows, b, k]``.
+            per_token (float): Reward per token.
+
         """
-        arms, rows = len(self._after), len(self._rested)
-        lengths = gained * np.arange(1, arms + 1.0)[:, None, None]
-        past = np.zeros((arms, rows, GRID))
-        for _ in range(min(self._rounds or self._tokens, FAR)):
-            value = take(self._ahead(past + lengths)[self._rested])
-            past = np.concatenate([value[None], past[: 0 if self._rounds else -1]])
-            past = np.broadcast_to(past[:1], (arms, rows, GRID)) if self._rounds else past
-        return past
+        depths, rows = len(self._row_after), len(self._draft_was_idle)
+        reward = per_token * np.arange(1, depths + 1.0)[:, None, None]
+        values = np.zeros((depths, rows, GRID))
+        for _ in range(min(self._rounds or self._tokens, LOOKAHEAD)):
+            value = choose(self._expected(values + reward)[self._draft_was_idle])
+            if self._rounds:
+                values = np.broadcast_to(value[None], (depths, rows, GRID))
+            else:  # by position: a round of a accepted drafts ends a + 1 positions on
+                values = np.concatenate([value[None], values[:-1]])
+        return values
 
     def solve(self, price: float) -> Ints:
-        """``[rows, b]`` the best depth, far from the end of the request.
+        """The best depth by belief, far from the end of the request.
 
-        ``price`` is a first guess at the best pace, in tokens a ms.
+        Args:
+            price (float): First guess at the greatest pace, in tokens per ms.
+
+        Returns:
+            Ints: ``[rows, b]`` depths.
+
         """
-        best = np.zeros((len(self._rested), GRID), np.intp)
+        best = np.zeros((len(self._draft_was_idle), GRID), np.intp)
 
         def greedy(cost: float) -> Callable[[Floats], Floats]:
-            def take(ahead: Floats) -> Floats:
-                each = ahead - cost * self._costs
+            def choose(expected: Floats) -> Floats:
+                each = expected - cost * self._costs
                 best[:] = each.argmax(-1)
                 return np.asarray(each.max(-1))
 
-            return take
+            return choose
 
         if self._tokens:
-            self._backwards(greedy(1.0), 0.0)
+            self._induct(greedy(1.0), 0.0)
             return best
-        for _ in range(RAISES):
-            self._backwards(greedy(price), 1.0)
+        for _ in range(ITERATIONS):
+            self._induct(greedy(price), 1.0)
             pace = self.pace(best)
             if abs(pace / price - 1) < 1e-9:
                 break
@@ -111,19 +124,19 @@ class Beliefs:
         return best
 
     def pace(self, depth: Ints) -> float:
-        """Expected tokens over expected ms of a request under a table of depths by belief."""
+        """Expected tokens over expected ms of a request, with depths by belief ``[rows, b]``."""
 
         def follow(cost: float) -> Callable[[Floats], Floats]:
-            def take(ahead: Floats) -> Floats:
-                each = ahead + cost * self._costs
+            def choose(expected: Floats) -> Floats:
+                each = expected + cost * self._costs
                 return np.asarray(np.take_along_axis(each, depth[..., None], -1)[..., 0])
 
-            return take
+            return choose
 
-        time = self._at_start(self._backwards(follow(1.0), 0.0))
+        time = self._at_start(self._induct(follow(1.0), 0.0))
         if self._tokens:
-            return min(self._tokens, FAR) / time
-        return self._at_start(self._backwards(follow(0.0), 1.0)) / time
+            return min(self._tokens, LOOKAHEAD) / time
+        return self._at_start(self._induct(follow(0.0), 1.0)) / time
 
-    def _at_start(self, past: Floats) -> float:
-        return float(np.interp(self._start, self._grid, past[0, 0]))
+    def _at_start(self, values: Floats) -> float:
+        return float(np.interp(self._start, self._grid, values[0, 0]))

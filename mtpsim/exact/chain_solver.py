@@ -1,7 +1,7 @@
-"""The chain solved exactly: what the simulation must agree with, by linear algebra alone.
+"""Exact expectations of an acceptance model by linear algebra, to check the simulation against.
 
-All follows from the *law of a round*: matrices ``D[a]`` ``[S, S]`` with the probability that a
-round which starts in state s accepts a drafts and that the next one starts in state s'.
+Everything follows from the matrices ``D[a]`` ``[S, S]`` of a round: the probability that a round
+which starts in state s accepts a drafts and that the next round starts in state s'.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ CHUNK = 4096  # recorded requests played at once
 
 
 def round_law(chain: AcceptanceChain, depth: int) -> Floats:
-    """``D`` ``[depth + 1, S, S]``: accepted drafts and next start of a round, by its start.
+    """Joint probabilities of a round: accepted drafts and next start, by its start.
 
-    Under the token clock the next round starts after the position that rejected (or after the
-    bonus token), so ``D.sum(0)`` is the chain embedded at round starts.
+    Under the token clock the next round starts after the rejected position (or after the bonus
+    token), so the sum over a is the chain embedded at round starts.
+
+    Args:
+        chain (AcceptanceChain): The acceptance model, of S states.
+        depth (int): Drafts per round, 0 to K.
+
+    Returns:
+        Floats: ``D`` ``[depth + 1, S, S]`` by accepted drafts a, state s and next state s'.
+
     """
     return (_round_clock if chain.clock == "round" else _token_clock)(chain, depth)
 
@@ -39,7 +47,7 @@ def _round_clock(chain: AcceptanceChain, depth: int) -> Floats:
 
 def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
     rejected, passed = chain.step[0], chain.step[-1]
-    at = np.eye(chain.states)  # law of the state at the next position, by the round's start
+    at = np.eye(chain.states)  # distribution of the state at the next position, by the start
     law = []
     for j in range(depth):
         accept = chain.accept[:, j]
@@ -49,16 +57,23 @@ def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
 
 
 def visits(step: Floats, start: Floats, ticks: int) -> Floats:
-    """Expected visits to each state in ``ticks`` ticks: sum of start step^t over t < ticks.
+    """Expected visits to each state: the sum of start step^t over t < ticks, by doubling.
 
-    By doubling, so that a long horizon costs its logarithm.
+    Args:
+        step (Floats): ``[S, S]`` transition matrix.
+        start (Floats): ``[S]`` distribution of the first state.
+        ticks (int): Number of ticks; the cost grows with its logarithm.
+
+    Returns:
+        Floats: ``[S]`` expected visits.
+
     """
-    total, law = np.zeros_like(start), start.copy()
+    total, now = np.zeros_like(start), start.copy()
     some, power = np.eye(len(start)), step  # sum over the next 2^b ticks, and step^(2^b)
     while ticks:
         if ticks & 1:
-            total = total + law @ some
-            law = law @ power
+            total = total + now @ some
+            now = now @ power
         ticks >>= 1
         if ticks:
             some, power = some + some @ power, power @ power
@@ -66,7 +81,17 @@ def visits(step: Floats, start: Floats, ticks: int) -> Floats:
 
 
 def starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
-    """Expected round starts in each state at positions below ``tokens``."""
+    """Expected round starts in each state at positions below ``tokens``.
+
+    Args:
+        law (Floats): ``[depth + 1, S, S]`` from :func:`round_law`.
+        start (Floats): ``[S]`` distribution of the first state.
+        tokens (int): Tokens per request.
+
+    Returns:
+        Floats: ``[S]`` expected numbers of rounds.
+
+    """
     lengths, states = law.shape[:2]
     # Companion form: the tick is a position, the state "a round starts in s after i more".
     step = np.zeros((lengths * states, lengths * states))
@@ -81,14 +106,14 @@ def starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
 
 @dataclass(frozen=True)
 class Exact:
-    """Expected totals of a request at one depth; ratios of them are what a long run shows.
+    """Expected totals of a request at one depth; their ratios are the limits of a long run.
 
     Attributes:
-        tokens: tokens a request (per round, in the steady state).
-        rounds: rounds a request.
-        slow_rounds: rounds weighted by the slowdown of the state that they start in.
-        accepted: ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
-        starts: ``[S]`` share of rounds that start in each state.
+        tokens (float): Tokens per request (per round, in the steady state).
+        rounds (float): Rounds per request.
+        slow_rounds (float): Rounds per request, weighted by the slowdown of their first state.
+        accepted (Floats): ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
+        starts (Floats): ``[S]`` share of rounds that start in each state.
 
     """
 
@@ -100,7 +125,7 @@ class Exact:
 
     @property
     def accept_length(self) -> float:
-        """Tokens a round."""
+        """Accept length: tokens per round, the bonus token included."""
         return self.tokens / self.rounds
 
     @property
@@ -111,15 +136,27 @@ class Exact:
 
 
 def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exact:
-    """Solve the model at ``depth``.
+    """Exact expected totals of a request at one depth.
 
     Args:
-        chain: the model; of a recording, each request is played once.
-        depth: 0..K.
-        rounds: horizon of a request in rounds, or
-        tokens: in tokens, where the last round's tokens past the limit are dropped (its time and
-            its accepted drafts count in full). With neither: the steady state, per round; of a
-            recording, the requests as long as they were.
+        chain (AcceptanceChain | Recording): The acceptance model; each request of a recording is
+            replayed once.
+        depth (int): Drafts per round, 0 to K.
+        rounds (int): Rounds per request, or 0.
+        tokens (int): Tokens per request, or 0. Tokens of the last round beyond the limit are
+            dropped; its time and its accepted drafts count in full. If both are 0: the steady
+            state, per round; for a recording, requests of recorded length.
+
+    Returns:
+        Exact: Expected tokens, rounds and accepted drafts.
+
+    Examples:
+        >>> from mtpsim.acceptance import Independent
+        >>> chain = Independent(model="independent", rates=[0.8, 0.74, 0.67]).chain()
+        >>> round(solve(chain, depth=2).accept_length, 6)
+        2.392
+        >>> round(solve(chain, depth=2, tokens=10).accept_length, 6)  # cut at the request's end
+        2.196642
 
     """
     if isinstance(chain, Recording):
@@ -143,11 +180,25 @@ def solve(chain: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Exa
 
 
 def break_even_rate(conditional: Floats, round_time: Floats, tokens: int) -> Floats:
-    """The rate p_k above which depth k beats depth k - 1 in requests of ``tokens``, ``[K]``.
+    """Break-even rates p_k of independent rounds in requests of a number of tokens.
 
-    Like :func:`mtpsim.formula.closed_form.break_even_rate`, of rounds that are independent, but
-    the last round of a request is cut at its end: deep drafts lose more there, so that the rate is
-    higher.
+    Like :func:`mtpsim.formula.closed_form.break_even_rate`, but the last round is cut at the
+    request's end. Deep drafts lose more there, so the rates are higher.
+
+    Args:
+        conditional (Floats): ``[K]`` conditional rates.
+        round_time (Floats): ``[K + 1]`` verify + draft time by depth, in ms or any other unit.
+        tokens (int): Tokens per request.
+
+    Returns:
+        Floats: ``[K]`` rates above which depth k is faster than depth k - 1; above 1, linearly
+        extrapolated.
+
+    Examples:
+        >>> times = np.array([76.0, 98.0, 118.0, 139.0])
+        >>> break_even_rate(np.array([0.8, 0.74, 0.67]), times, tokens=64).round(3)
+        array([0.294, 0.47 , 0.744])
+
     """
     found, shallower = [], 1.0
     for k, rate in enumerate(conditional):
@@ -161,7 +212,7 @@ def break_even_rate(conditional: Floats, round_time: Floats, tokens: int) -> Flo
 
 
 def _rate_of(wanted: float, length: Callable[[float], float]) -> float:
-    """The rate that gives the accept length; beyond 1 on a straight line; at least 0."""
+    """The rate that gives the wanted accept length, at least 0; extrapolated beyond 1."""
     from scipy.optimize import brentq
 
     least, most = length(0.0), length(1.0)
@@ -181,12 +232,12 @@ def _length(conditional: Floats, tokens: int) -> float:
 
 @dataclass(frozen=True)
 class CountMoments:
-    """Moments of the accepted drafts a_1 .. a_N of the rounds of a request.
+    """Moments of the accepted drafts a_1 .. a_N in the N rounds of a request.
 
     Attributes:
-        mean: ``[N]`` E a_t.
-        square: ``[N]`` E a_t^2.
-        covariance: ``[N, N]`` of a_t and a_u.
+        mean (Floats): ``[N]`` E a_t.
+        square (Floats): ``[N]`` E a_t^2.
+        covariance (Floats): ``[N, N]`` Cov(a_t, a_u).
 
     """
 
@@ -196,29 +247,48 @@ class CountMoments:
 
     @property
     def variance(self) -> float:
-        """Of the accepted drafts of a round drawn at random."""
+        """Variance of the accepted drafts of a random round."""
         return float(self.square.mean() - self.mean.mean() ** 2)
 
     @property
     def design_effect(self) -> float:
-        """Variance of the sum over what it were with independent rounds."""
+        """Variance of the sum, relative to independent rounds (Kish 1965)."""
         return float(self.covariance.sum() / (len(self.mean) * self.variance))
 
     def autocorrelation(self, lag: int) -> float:
-        """Correlation of rounds ``lag`` apart, all such pairs together."""
+        """Correlation of rounds ``lag`` apart, pooled over all such pairs."""
         early, late = self.mean[:-lag], self.mean[lag:]
         product = np.diag(self.covariance, lag) + early * late
         return float((product.mean() - early.mean() * late.mean()) / self.variance)
 
     @property
     def lasting_share(self) -> float:
-        """Covariance of the mean in the first and in the last third, over the variance."""
+        """Covariance of the means of the first and last third, over the variance of a round."""
         third = max(len(self.mean) // 3, 1)
         return float(self.covariance[:third, -third:].mean() / self.variance)
 
 
 def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMoments:
-    """How the rounds of a request of ``rounds`` rounds hang together, solved exactly."""
+    """Exact moments of the accepted drafts of a request's rounds.
+
+    Args:
+        chain (AcceptanceChain): The acceptance model.
+        depth (int): Drafts per round, 0 to K.
+        rounds (int): Rounds per request, N.
+
+    Returns:
+        CountMoments: Means, mean squares and covariances.
+
+    Examples:
+        >>> from mtpsim.acceptance import Independent
+        >>> chain = Independent(model="independent", rates=[0.8, 0.5]).chain()
+        >>> moments = count_moments(chain, depth=2, rounds=3)
+        >>> moments.mean.round(6)
+        array([1.2, 1.2, 1.2])
+        >>> round(moments.design_effect, 6)
+        1.0
+
+    """
     law = round_law(chain, depth)
     count = np.arange(depth + 1)
     step, weighted = law.sum(0), np.einsum("a,ast->st", count, law)
@@ -238,7 +308,7 @@ def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMomen
 
 
 def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exact:
-    """Mean totals over the recorded requests, which are drawn alike."""
+    """Mean totals over the recorded requests, which are equally likely."""
     counts, produced = np.zeros(depth + 1), 0.0
     for at in range(0, recording.requests, CHUNK):
         some = slice(at, min(at + CHUNK, recording.requests))
@@ -254,9 +324,28 @@ def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exa
 
 
 def speedups(chain: Source, times: Floats, *, rounds: int = 0, tokens: int = 0) -> Floats:
-    """Exact speedup ``[K + 1]`` as the ratio of means; ``times`` ``[K + 1]`` mean ms a round.
+    """Exact speedup over plain decoding by depth: ratios of expected tokens per ms.
 
-    Noise of mean one that does not depend on the path leaves it unchanged.
+    Noise of mean 1 that does not depend on the accepted drafts leaves it unchanged.
+
+    Args:
+        chain (AcceptanceChain | Recording): The acceptance model, of depth K.
+        times (Floats): ``[K + 1]`` mean time of a round by depth in ms.
+        rounds (int): Rounds per request, or 0; as in :func:`solve`.
+        tokens (int): Tokens per request, or 0; as in :func:`solve`.
+
+    Returns:
+        Floats: ``[K + 1]`` speedups; 1 at depth 0.
+
+    Raises:
+        ValueError: ``times`` has another length.
+
+    Examples:
+        >>> from mtpsim.acceptance import Independent
+        >>> chain = Independent(model="independent", rates=[0.8, 0.74]).chain()
+        >>> speedups(chain, np.array([76.0, 98.0, 118.0])).round(4)
+        array([1.    , 1.3959, 1.5406])
+
     """
     solved = [solve(chain, k, rounds=rounds, tokens=tokens) for k in range(chain.depth + 1)]
     pace = np.array([s.tokens / (s.slow_rounds * t) for s, t in zip(solved, times, strict=True)])

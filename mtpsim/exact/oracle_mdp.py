@@ -1,10 +1,10 @@
-"""The best that a choice of depth by state can do: bounds for adaptive policies, solved exactly.
+"""Optimal depth by hidden state (semi-Markov decision process): bounds for adaptive policies.
 
-A semi-Markov decision process. The state is the hidden state in which a round begins, with the
-depth of the round before where switching costs something; the action is the depth. With a fixed
-number of rounds the ratio E tokens / E time is maximised (Dinkelbach, "On nonlinear fractional
-programming", 1967: the price of time is raised until the best balance is 0); with a fixed number of
-tokens the expected time is minimised. Both by backward induction over the horizon.
+The state is the hidden state in which a round begins and, where switching has a cost, the depth of
+the round before; the action is the depth. With a fixed number of rounds the ratio E tokens / E time
+is maximised (Dinkelbach, "On nonlinear fractional programming", 1967: the price of time is raised
+until the best balance is 0); with a fixed number of tokens the expected time is minimised. Both by
+backward induction over the horizon.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from mtpsim.exact.chain_solver import round_law, starts_by_tokens, visits
 
 Ints = npt.NDArray[np.intp]
 
-FAR = 3000  # rounds or tokens looked ahead at most; by then the choice has settled
-SETTLED = 1e-12  # relative change of the gain a step that ends the induction
-RAISES = 30  # of the price of time; each squares the error
-LARGEST = 3000  # unknowns of an exact solution
+LOOKAHEAD = 3000  # greatest number of rounds or tokens of the induction; the choice settles before
+SETTLED = 1e-12  # relative change of the gain per step that ends the induction
+ITERATIONS = 30  # of the price of time; each squares the error
+LARGEST = 3000  # greatest number of unknowns
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What is to be controlled.
+class ControlProblem:
+    """The model to control, and the costs of changing the depth.
 
     Attributes:
-        chain: the acceptance model.
-        times: ``[K + 1]`` mean ms of a round by depth.
-        rounds: horizon of a request, or
-        tokens: in tokens.
-        switch_cost: ms of a round at another depth than the one before.
-        catch_up: ms of the first round that drafts after depth 0.
-        stale: chance that the first draft of such a round is rejected for that alone.
+        chain (AcceptanceChain): The acceptance model.
+        times (Floats): ``[K + 1]`` mean time of a round in ms by depth.
+        rounds (int): Rounds per request, or 0.
+        tokens (int): Tokens per request, or 0; one of the two is given.
+        switch_cost (float): Extra ms of a round at another depth than the round before.
+        catch_up (float): Extra ms of the first round with drafts after depth 0.
+        stale (float): Probability that the first draft of such a round is rejected because the
+            draft model was idle.
 
     """
 
@@ -54,43 +55,56 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Expected tokens and ms of a request under a choice of depths."""
+class ExpectedTotals:
+    """Expected totals of a request under a choice of depths.
+
+    Attributes:
+        tokens (float): Tokens per request.
+        time (float): Time of a request in ms.
+
+    """
 
     tokens: float
     time: float
 
 
 class Optimal:
-    """The solved problem. Tables go by previous depth + 1 (row 0: none yet) and by state."""
+    """The solution of a control problem.
 
-    def __init__(self, problem: Problem) -> None:
+    Tables have a row per previous depth + 1 (row 0: no round before) and a column per state.
+
+    Args:
+        problem (ControlProblem): The model and its costs.
+
+    """
+
+    def __init__(self, problem: ControlProblem) -> None:
         self.problem, chain = problem, problem.chain
         self.depth, self.states, self.start = len(problem.times) - 1, chain.states, chain.start
         self._free = not (problem.switch_cost or problem.catch_up or problem.stale)
 
     @cached_property
     def laws(self) -> Floats:
-        """``[2, K + 1, K + 1, S, S]`` law of a round of a fresh and of a rested draft.
+        """``[2, K + 1, K + 1, S, S]`` probabilities of a round, without and with an idle draft.
 
-        By depth, accepted drafts, state at its start and state at the next one's start.
+        By depth, accepted drafts, state at the round's start and at the next round's start.
         """
-        chain, arms = self.problem.chain, self.depth + 1
-        laws = np.zeros((2, arms, arms, self.states, self.states))
-        for k in range(arms):
+        chain, depths = self.problem.chain, self.depth + 1
+        laws = np.zeros((2, depths, depths, self.states, self.states))
+        for k in range(depths):
             laws[:, k, : k + 1] = round_law(chain, k)
         laws[1, 1:] *= 1 - self.problem.stale
         laws[1, 1:, 0] += self.problem.stale * chain.step[0]
         return laws
 
     @cached_property
-    def _laws_of_seer(self) -> Floats:
-        """The same for who drafts just what will be accepted, up to a cap in place of the depth."""
-        chain, arms = self.problem.chain, self.depth + 1
+    def _clairvoyant_laws(self) -> Floats:
+        """:attr:`laws` of a clairvoyant, who drafts what will be accepted, by cap on the depth."""
+        chain, depths = self.problem.chain, self.depth + 1
         here = chain.clock == "round"
-        laws = np.zeros((2, arms, arms, self.states, self.states))
+        laws = np.zeros((2, depths, depths, self.states, self.states))
         at = np.eye(self.states)
-        for a in range(arms):
+        for a in range(depths):
             ends = 1 - chain.accept[:, a] if a < self.depth else np.ones(self.states)
             laws[:, a + 1 :, a] = (at * ends) @ chain.step[-1]  # stopped before a rejection
             laws[:, a, a] = at @ chain.step[-1]
@@ -102,7 +116,7 @@ class Optimal:
 
     @cached_property
     def _costs(self) -> Floats:
-        """``[rows, S, K + 1]`` ms of a round."""
+        """``[rows, S, K + 1]`` time of a round in ms."""
         p = self.problem
         if self._free:
             return (p.chain.slowdown[:, None] * p.times)[None]
@@ -112,58 +126,58 @@ class Optimal:
         return np.asarray(p.chain.slowdown[None, :, None] * p.times + extra[:, None, :])
 
     @cached_property
-    def _rested(self) -> Ints:
-        """``[rows]`` 1 where the draft has rested."""
+    def _draft_was_idle(self) -> Ints:
+        """``[rows]`` 1 where the round before had no drafts."""
         rows = np.zeros(len(self._costs), np.intp)
         if not self._free:
             rows[1] = 1
         return rows
 
     @cached_property
-    def _after(self) -> Ints:
+    def _row_after(self) -> Ints:
         """``[K + 1]`` row that a round at each depth leads to."""
         return np.arange(self.depth + 1) + 1 if not self._free else np.zeros(self.depth + 1, int)
 
-    def _know_state(self, past: Floats, price: float) -> Floats:
-        """Value ``[rows, S, K + 1]`` of each depth, from values ``past`` ``[a, rows, S]``."""
-        ahead = np.einsum("gkast,akt->gsk", self.laws, past[:, self._after])
-        return np.asarray(ahead[self._rested] - price * self._costs)
+    def _values_by_depth(self, values: Floats, price: float) -> Floats:
+        """Value ``[rows, S, K + 1]`` of each depth, from the next ``values`` ``[a, rows, S]``."""
+        expected = np.einsum("gkast,akt->gsk", self.laws, values[:, self._row_after])
+        return np.asarray(expected[self._draft_was_idle] - price * self._costs)
 
-    def _know_outcome(self, past: Floats, price: float) -> Floats:
-        """Value ``[rows, S, K + 1]`` of each cap, for who drafts just what will be accepted."""
-        gained = past[np.arange(self.depth + 1), self._after]  # [a, t]: the depth is a
-        laws = self._laws_of_seer
-        ahead = np.einsum("gcast,at->gsc", laws, gained)[self._rested]
-        spent = np.einsum("rcas,rsa->rsc", laws.sum(-1)[self._rested], self._costs)
-        return np.asarray(ahead - price * spent)
+    def _values_by_cap(self, values: Floats, price: float) -> Floats:
+        """Value ``[rows, S, K + 1]`` of each cap of a clairvoyant, from the next ``values``."""
+        gained = values[np.arange(self.depth + 1), self._row_after]  # [a, t]: the depth is a
+        laws = self._clairvoyant_laws
+        expected = np.einsum("gcast,at->gsc", laws, gained)[self._draft_was_idle]
+        spent = np.einsum("rcas,rsa->rsc", laws.sum(-1)[self._draft_was_idle], self._costs)
+        return np.asarray(expected - price * spent)
 
     def _induct(self, price: float, clairvoyant: bool) -> Floats:
         """Values of each depth far from the end of the request."""
-        back = self._know_outcome if clairvoyant else self._know_state
-        arms, shape = self.depth + 1, self._costs.shape[:2]
-        lengths = np.arange(1, arms + 1.0)[:, None, None]
-        past, gain = np.zeros((arms, *shape)), np.zeros(shape)
+        step_back = self._values_by_cap if clairvoyant else self._values_by_depth
+        depths, shape = self.depth + 1, self._costs.shape[:2]
+        lengths = np.arange(1, depths + 1.0)[:, None, None]
+        values, gain = np.zeros((depths, *shape)), np.zeros(shape)
         if self.problem.rounds:
             value = np.zeros(shape)
-            for _ in range(min(self.problem.rounds, FAR)):
-                each = back(value + lengths, price)
+            for _ in range(min(self.problem.rounds, LOOKAHEAD)):
+                each = step_back(value + lengths, price)
                 new = each.max(-1)
                 settled = np.abs(new - value - gain).max() <= SETTLED * np.abs(new - value).max()
                 value, gain = new, new - value
                 if settled:
                     break
             return each
-        for _ in range(min(self.problem.tokens, FAR)):
-            each = back(past, 1.0)
-            past = np.concatenate([each.max(-1)[None], past[:-1]])
+        for _ in range(min(self.problem.tokens, LOOKAHEAD)):
+            each = step_back(values, 1.0)
+            values = np.concatenate([each.max(-1)[None], values[:-1]])
         return each
 
-    def _raise_price(self, clairvoyant: bool) -> Floats:
-        """Values at the price of time at which the best balance is 0."""
+    def _maximise(self, clairvoyant: bool) -> Floats:
+        """Values of each depth at the greatest pace (Dinkelbach's iteration)."""
         if self.problem.tokens:
             return self._induct(1.0, clairvoyant)
         pace = max(self.pace(np.full(self._shape(), k)) for k in range(self.depth + 1))
-        for _ in range(RAISES):
+        for _ in range(ITERATIONS):
             each = self._induct(pace, clairvoyant)
             better = self.pace(each.argmax(-1), clairvoyant)
             if better <= pace * (1 + 1e-12):
@@ -177,96 +191,99 @@ class Optimal:
 
     @cached_property
     def _by_state(self) -> Floats:
-        return self._raise_price(False)
+        return self._maximise(False)
 
     def _all_rows(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.broadcast_to(table, (self.depth + 2, *table.shape[1:]))
 
     @cached_property
     def oracle(self) -> Ints:
-        """``[K + 2, S]`` the best depth for who knows the state."""
+        """``[K + 2, S]`` the best depth if the state is known."""
         return self._all_rows(self._by_state.argmax(-1))
 
     @cached_property
     def values(self) -> Floats:
-        """``[K + 2, S, K + 1]`` value of each depth for who knows the state."""
+        """``[K + 2, S, K + 1]`` value of each depth if the state is known."""
         return self._all_rows(self._by_state)
 
     @cached_property
     def cap(self) -> Ints:
-        """``[K + 2, S]`` the best cap for who drafts just what will be accepted."""
-        return self._all_rows(self._raise_price(True).argmax(-1))
+        """``[K + 2, S]`` the best cap on the depth of a clairvoyant."""
+        return self._all_rows(self._maximise(True).argmax(-1))
 
     @cached_property
     def beliefs(self) -> Beliefs:
-        """Control by the probability of the second of two states."""
+        """Control by the probability of the second of two states (belief MDP)."""
         return Beliefs(
-            self.laws,
-            self._costs,
-            self._rested,
-            self._after,
-            self.start,
+            laws=self.laws,
+            costs=self._costs,
+            draft_was_idle=self._draft_was_idle,
+            row_after=self._row_after,
+            start=self.start,
             rounds=self.problem.rounds,
             tokens=self.problem.tokens,
         )
 
     @cached_property
     def by_belief(self) -> Ints | None:
-        """``[K + 2, G]`` the best depth by belief in the second of two states; else None."""
+        """``[K + 2, G]`` the best depth by belief; None unless there are two states."""
         if self.states != 2:
             return None
         return self._all_rows(self.beliefs.solve(1 / float(self.problem.times[0])))
 
     def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
-        """Tokens a ms of a choice, as :meth:`totals`."""
+        """Expected tokens per ms of a choice of depths; arguments of :meth:`totals`."""
         found = self.totals(choice, clairvoyant)
         return found.tokens / found.time
 
-    def totals(self, choice: Ints, clairvoyant: bool = False) -> Pace:
+    def totals(self, choice: Ints, clairvoyant: bool = False) -> ExpectedTotals:
         """Expected totals of a request.
 
         Args:
-            choice: depth by row and state, ``[rows, S]``.
-            clairvoyant: the choice is a cap: of the drafts up to there just those are made that
+            choice (Ints): ``[rows, S]`` depth by previous depth and state.
+            clairvoyant (bool): Whether the choice is a cap of a clairvoyant, who drafts only what
                 will be accepted.
 
+        Returns:
+            ExpectedTotals: Tokens and ms per request.
+
         Raises:
-            ValueError: too many unknowns.
+            ValueError: There are too many unknowns.
 
         """
         choice = np.asarray(choice)[: len(self._costs)]
-        law, costs = (self._law_of_seer if clairvoyant else self._law)(choice)
+        law, costs = (self._clairvoyant_law if clairvoyant else self._law)(choice)
         size = law.shape[1]
         if size * (len(law) if self.problem.tokens else 1) > LARGEST:
             raise ValueError(
                 f"the best depth by state can't be solved: {size:,} unknowns are too many (hidden "
-                "states, times depths where switching costs something)"
+                "states, times depths if switching has a cost)"
             )
         first = np.zeros(size)
         first[: self.states] = self.start
         if self.problem.tokens:
             starts = starts_by_tokens(law, first, self.problem.tokens)
-            return Pace(float(self.problem.tokens), float(starts @ costs))
+            return ExpectedTotals(float(self.problem.tokens), float(starts @ costs))
         starts = visits(law.sum(0), first, self.problem.rounds)
         accepted = np.einsum("s,ast->a", starts, law)
-        return Pace(float(accepted @ np.arange(1, len(law) + 1)), float(starts @ costs))
+        return ExpectedTotals(float(accepted @ np.arange(1, len(law) + 1)), float(starts @ costs))
 
     def _law(self, choice: Ints) -> tuple[Floats, Floats]:
-        """Law of a round ``[K + 1, R S, R S]`` and its ms ``[R S]``, rows and states together."""
+        """Probabilities of a round ``[K + 1, R S, R S]`` and its ms ``[R S]``, rows by states."""
         rows, states = self._shape()
         law = np.zeros((self.depth + 1, rows, states, rows, states))
         for r, s in np.ndindex(rows, states):
             k = int(choice[r, s])
-            law[:, r, s, self._after[k]] = self.laws[self._rested[r], k, :, s]
+            law[:, r, s, self._row_after[k]] = self.laws[self._draft_was_idle[r], k, :, s]
         costs = np.take_along_axis(self._costs, choice[..., None], -1)
         return law.reshape(-1, rows * states, rows * states), costs.ravel()
 
-    def _law_of_seer(self, cap: Ints) -> tuple[Floats, Floats]:
+    def _clairvoyant_law(self, cap: Ints) -> tuple[Floats, Floats]:
         rows, states = self._shape()
         law = np.zeros((self.depth + 1, rows, states, rows, states))
         costs = np.zeros((rows, states))
         for r, s, a in np.ndindex(rows, states, self.depth + 1):
-            ends = self._laws_of_seer[self._rested[r], int(cap[r, s]), a, s]
-            law[a, r, s, self._after[a]] = ends
+            ends = self._clairvoyant_laws[self._draft_was_idle[r], int(cap[r, s]), a, s]
+            law[a, r, s, self._row_after[a]] = ends
             costs[r, s] += ends.sum() * self._costs[r, s, a]
         return law.reshape(-1, rows * states, rows * states), costs.ravel()

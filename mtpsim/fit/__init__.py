@@ -1,1 +1,1 @@
-"""From logs to a model: chains by likelihood, times by law, step times to a cost model."""
+"""Fit logs: acceptance models by likelihood, noise distributions, cost models."""

@@ -1,12 +1,8 @@
-"""Models that logs may be explained by, each as a section of the experiment file.
-
-A candidate maps numbers without bounds to the keys of its section, so that any optimiser can move
-them, and starts from what the counts by position say.
-"""
+"""Candidate models of a log, each parametrized without bounds and written as ``[acceptance]``."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,218 +12,179 @@ from mtpsim.acceptance import MODELS, AcceptanceChain
 from mtpsim.acceptance.chain import Clock
 from mtpsim.common.arrays import Floats, JsonDict
 
-EDGE = 1e-6  # rates are kept this far from 0 and 1 while they are moved
-GRID = 9  # states of a fitted difficulty
-
-
-def _logit(rates: Floats) -> Floats:
-    return np.asarray(logit(np.clip(rates, EDGE, 1 - EDGE)))
-
-
-def _rates(numbers: Floats) -> list[float]:
-    return [float(rate) for rate in np.clip(expit(numbers), EDGE, 1 - EDGE)]
+MARGIN = 1e-6  # least distance of fitted rates from 0 and 1
+DIFFICULTY_STATES = 9
+CLOCKS: tuple[Clock, ...] = ("round", "token")
 
 
 @dataclass(frozen=True)
-class Candidate(ABC):
-    """A model to fit, for drafts of up to ``depth`` positions.
+class Candidate:
+    """A model to fit.
 
     Attributes:
-        depth: K.
+        name: name in tables.
+        depth: number of drafts per round K.
+        fitted_keys: keys of ``[acceptance]`` whose values are fitted.
+        initial: returns start points ``[P]`` of the optimizer, given conditional rates ``[K]``.
+        section: returns the section ``[acceptance]`` of parameters ``[P]``, which are unbounded.
+        is_dynamic: whether the state changes within a request, which counts by position can't show.
 
     """
 
+    name: str
     depth: int
-    moves = False  # whether the state moves within a request, which counts can't tell
+    fitted_keys: tuple[str, ...]
+    initial: Callable[[Floats], list[Floats]]
+    section: Callable[[Floats], JsonDict]
+    is_dynamic: bool = False
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What it is called in tables."""
-
-    @abstractmethod
-    def starts(self, rates: Floats) -> list[Floats]:
-        """Numbers to begin from, ``[P]`` each, given conditional rates ``[K]`` of the data."""
-
-    @abstractmethod
-    def keys(self, numbers: Floats) -> JsonDict:
-        """The section ``[acceptance]`` that numbers ``[P]`` stand for."""
-
-    @abstractmethod
-    def keys_that_vary(self) -> list[str]:
-        """Keys whose values were fitted."""
-
-    def chain(self, numbers: Floats) -> AcceptanceChain:
-        """The chain that numbers ``[P]`` stand for."""
-        keys = self.keys(numbers)
-        chain = MODELS[keys["model"]].model_validate(keys).chain()
+    def chain(self, parameters: Floats) -> AcceptanceChain:
+        """Return the acceptance chain of parameters ``[P]``."""
+        section = self.section(parameters)
+        chain = MODELS[section["model"]].model_validate(section).chain()
         assert isinstance(chain, AcceptanceChain)
         return chain
 
 
-class IndependentRates(Candidate):
-    """A rate a position."""
-
-    name = "independent"
-
-    def starts(self, rates: Floats) -> list[Floats]:
-        """The rates themselves: the maximum of the likelihood."""
-        return [_logit(rates)]
-
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`."""
-        return {"model": "independent", "rates": _rates(numbers)}
-
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["rates"]
+def _logit(rates: Floats) -> Floats:
+    return np.asarray(logit(np.clip(rates, MARGIN, 1 - MARGIN)))
 
 
-class Geometric(Candidate):
+def _rates(parameters: Floats) -> list[float]:
+    return [float(rate) for rate in np.clip(expit(parameters), MARGIN, 1 - MARGIN)]
+
+
+def _independent(depth: int) -> Candidate:
+    """One rate per position."""
+    return Candidate(
+        name="independent",
+        depth=depth,
+        fitted_keys=("rates",),
+        initial=lambda rates: [_logit(rates)],  # the maximum of the likelihood
+        section=lambda x: {"model": "independent", "rates": _rates(x)},
+    )
+
+
+def _geometric(depth: int) -> Candidate:
     """One rate for all positions."""
-
-    name = "geometric"
-
-    def starts(self, rates: Floats) -> list[Floats]:
-        """The mean rate."""
-        return [_logit(rates.mean(keepdims=True))]
-
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`."""
-        return {"model": "independent", "rate": _rates(numbers)[0], "depth": self.depth}
-
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["rate"]
+    return Candidate(
+        name="geometric",
+        depth=depth,
+        fitted_keys=("rate",),
+        initial=lambda rates: [_logit(rates.mean(keepdims=True))],
+        section=lambda x: {"model": "independent", "rate": _rates(x)[0], "depth": depth},
+    )
 
 
-class Decaying(Candidate):
-    """Rates that fall by one factor from position to position."""
+def _decay(depth: int) -> Candidate:
+    """Rates that fall by a constant factor per position."""
 
-    name = "decay"
+    def section(x: Floats) -> JsonDict:
+        first, factor = _rates(x)
+        return {"model": "decay", "first": first, "factor": factor, "depth": depth}
 
-    def starts(self, rates: Floats) -> list[Floats]:
-        """The first rate, and two factors."""
-        return [_logit(np.array([rates[0], factor])) for factor in (0.9, 0.5)]
-
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`."""
-        first, factor = _rates(numbers)
-        return {"model": "decay", "first": first, "factor": factor, "depth": self.depth}
-
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["first", "factor"]
+    return Candidate(
+        name="decay",
+        depth=depth,
+        fitted_keys=("first", "factor"),
+        initial=lambda rates: [_logit(np.array([rates[0], factor])) for factor in (0.9, 0.5)],
+        section=section,
+    )
 
 
-@dataclass(frozen=True)
-class BetaByRequest(Candidate):
-    """Each request has rates of its own, around one mean or around a mean a position."""
+def _beta(depth: int, *, by_position: bool = False) -> Candidate:
+    """Rates that differ between requests, around one mean or one mean per position."""
 
-    by_position: bool = False
+    def initial(rates: Floats) -> list[Floats]:
+        mean = rates if by_position else rates.mean(keepdims=True)
+        return [np.append(_logit(mean), np.log(concentration)) for concentration in (10.0, 100.0)]
 
-    @property
-    def name(self) -> str:
-        """See :class:`Candidate`."""
-        return "beta-position" if self.by_position else "beta"
+    def section(x: Floats) -> JsonDict:
+        means, concentration = _rates(x[:-1]), float(np.exp(np.clip(x[-1], -3, 9)))
+        shape = {"mean": means} if by_position else {"mean": means[0], "depth": depth}
+        return {"model": "beta", **shape, "concentration": concentration, "level": "request"}
 
-    def starts(self, rates: Floats) -> list[Floats]:
-        """The rates as means, wide and narrow."""
-        mean = rates if self.by_position else rates.mean(keepdims=True)
-        return [np.append(_logit(mean), np.log(spread)) for spread in (10.0, 100.0)]
-
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`."""
-        means, spread = _rates(numbers[:-1]), float(np.exp(np.clip(numbers[-1], -3, 9)))
-        shape = {"mean": means} if self.by_position else {"mean": means[0], "depth": self.depth}
-        return {"model": "beta", **shape, "concentration": spread, "level": "request"}
-
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["mean", "concentration"]
+    return Candidate(
+        name="beta-position" if by_position else "beta",
+        depth=depth,
+        fitted_keys=("mean", "concentration"),
+        initial=initial,
+        section=section,
+    )
 
 
-@dataclass(frozen=True)
-class Drifting(Candidate):
-    """A difficulty that drifts from round to round or along the text."""
+def _difficulty(depth: int, clock: Clock) -> Candidate:
+    """A difficulty that drifts by round or by token."""
 
-    clock: Clock = "round"
-    moves = True
-
-    @property
-    def name(self) -> str:
-        """See :class:`Candidate`."""
-        return f"difficulty-{self.clock}"
-
-    def starts(self, rates: Floats) -> list[Floats]:
-        """The rates, a middling spread, short and long passages."""
+    def initial(rates: Floats) -> list[Floats]:
         return [np.append(_logit(rates), np.log([0.7, length])) for length in (3.0, 30.0)]
 
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`."""
-        sd, length = np.exp(np.clip(numbers[-2:], [-6, -3], [2, 9]))
+    def section(x: Floats) -> JsonDict:
+        sd, length = np.exp(np.clip(x[-2:], [-6, -3], [2, 9]))
         return {
-            **{"model": "difficulty", "clock": self.clock, "rates": _rates(numbers[:-2])},
-            **{"sd": float(sd), "length": float(length), "states": GRID},
+            "model": "difficulty",
+            "clock": clock,
+            "rates": _rates(x[:-2]),
+            "sd": float(sd),
+            "length": float(length),
+            "states": DIFFICULTY_STATES,
         }
 
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["rates", "sd", "length"]
+    return Candidate(
+        name=f"difficulty-{clock}",
+        depth=depth,
+        fitted_keys=("rates", "sd", "length"),
+        initial=initial,
+        section=section,
+        is_dynamic=True,
+    )
 
 
-@dataclass(frozen=True)
-class Regimes(Candidate):
-    """Hidden states that last for a while, each with a rate a position."""
+def _regime(depth: int, states: int, clock: Clock) -> Candidate:
+    """Hidden states with geometric sojourns, each with one rate per position."""
 
-    states: int = 2
-    clock: Clock = "round"
-    moves = True
+    def initial(rates: Floats) -> list[Floats]:
+        shifts = np.linspace(1.2, -1.2, states)[:, None]
+        x = (_logit(rates) + shifts).ravel()
+        return [np.append(x, np.full(states, np.log(sojourn - 1))) for sojourn in (3.0, 20.0)]
 
-    @property
-    def name(self) -> str:
-        """See :class:`Candidate`."""
-        return f"regime{self.states}-{self.clock}"
-
-    def starts(self, rates: Floats) -> list[Floats]:
-        """Easier and harder than the mean, with short and with long stays."""
-        apart = np.linspace(1.2, -1.2, self.states)[:, None]
-        numbers = (_logit(rates) + apart).ravel()
-        return [np.append(numbers, np.full(self.states, np.log(stay - 1))) for stay in (3.0, 20.0)]
-
-    def keys(self, numbers: Floats) -> JsonDict:
-        """See :class:`Candidate`; states come in the order of their rates, the easiest first."""
-        rows = numbers[: -self.states].reshape(self.states, self.depth)
-        stays = 1 + np.exp(np.clip(numbers[-self.states :], -9, 9))
-        order = np.argsort(-expit(rows).mean(1), kind="stable")
+    def section(x: Floats) -> JsonDict:
+        rows = x[:-states].reshape(states, depth)
+        sojourns = 1 + np.exp(np.clip(x[-states:], -9, 9))
+        order = np.argsort(-expit(rows).mean(1), kind="stable")  # the easiest state first
         return {
-            **{"model": "regime", "clock": self.clock},
+            "model": "regime",
+            "clock": clock,
             "rates": [_rates(row) for row in rows[order]],
-            "sojourn": [float(stay) for stay in stays[order]],
+            "sojourn": [float(sojourn) for sojourn in sojourns[order]],
         }
 
-    def keys_that_vary(self) -> list[str]:
-        """See :class:`Candidate`."""
-        return ["rates", "sojourn"]
+    return Candidate(
+        name=f"regime{states}-{clock}",
+        depth=depth,
+        fitted_keys=("rates", "sojourn"),
+        initial=initial,
+        section=section,
+        is_dynamic=True,
+    )
 
 
-def candidates(depth: int, *, by_request: bool = True, moving: bool = True) -> list[Candidate]:
-    """Candidates that data of some kind can tell apart, the simplest first.
+def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> list[Candidate]:
+    """Return the candidates that a log can distinguish, the simplest first.
 
     Args:
-        depth: K. At depth 1 a rate by position is one rate.
-        by_request: whether data are by request, so that requests may differ.
-        moving: whether rounds are told in order, so that a state may move among them.
+        depth: number of drafts per round K; at depth 1 there is one rate.
+        by_request: whether rows are requests, so that differences between them can be seen.
+        dynamic: whether rounds are in order, so that a changing state can be seen.
 
     """
-    clocks: tuple[Clock, ...] = ("round", "token")
-    found: list[Candidate] = [IndependentRates(depth)]
+    found = [_independent(depth)]
     if depth > 1:
-        found = [Geometric(depth), Decaying(depth), *found]
+        found = [_geometric(depth), _decay(depth), *found]
     if by_request:
-        found.append(BetaByRequest(depth))
-        found += [BetaByRequest(depth, by_position=True)] if depth > 1 else []
-    if moving:
-        found += [Drifting(depth, clock) for clock in clocks]
-        found += [Regimes(depth, states, clock) for states in (2, 3) for clock in clocks]
+        found.append(_beta(depth))
+        found += [_beta(depth, by_position=True)] if depth > 1 else []
+    if dynamic:
+        found += [_difficulty(depth, clock) for clock in CLOCKS]
+        found += [_regime(depth, states, clock) for states in (2, 3) for clock in CLOCKS]
     return found

@@ -1,9 +1,10 @@
-"""What was fitted, as a document (JSON) and as an experiment (TOML)."""
+"""The report of a fit (JSON), and the sections of the fitted experiment (TOML)."""
 
 from __future__ import annotations
 
 import csv
 import io
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -11,134 +12,280 @@ from mtpsim import __version__
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.candidates import Candidate
 from mtpsim.fit.holdout import accept_lengths
-from mtpsim.fit.model import Fitted
-from mtpsim.fit.model_selection import CandidateFit
+from mtpsim.fit.model import LogFit
+from mtpsim.fit.model_selection import CandidateFit, Selection
+from mtpsim.fit.rates import Interval
+from mtpsim.fit.replicas import CheckKind
+from mtpsim.logs import Log
+
+# Fields of the classes below are the keys of the JSON document.
 
 
-def document(fitted: Fitted) -> JsonDict:
-    """All that was found, for other programs."""
-    log, rates = fitted.log, fitted.rates
-    return {
-        "mtpsim": __version__,
-        "log": {
-            "engine": log.engine,
-            "files": [
-                {
-                    "file": str(source.path),
-                    "format": source.format,
-                    "entries": source.entries,
-                    "skipped": source.skipped,
-                }
-                for source in log.sources
-            ],
-            "unit": log.unit,
-            "level": log.level,
-            "entries": log.count,
-            "rounds": int(log.rounds.sum()),
-            "depth": log.depth,
-        },
-        "accept_length": dict(zip(("mean", "low", "high"), rates.length, strict=True)),
-        "rates": {
-            "definition": "conditional",
-            "clustered": rates.clustered,
-            "mean": rates.values.tolist(),
-            "low": rates.low.tolist(),
-            "high": rates.high.tolist(),
-            "tried": rates.tried.tolist(),
-        },
-        "candidates": _candidates(fitted),
-        "chosen": fitted.chosen.candidate.name if fitted.chosen else None,
-        "acceptance": acceptance_keys(fitted),
-        "requests_fitted": fitted.fitted_to[0],
-        "rounds_fitted": fitted.fitted_to[1],
-        "held_out": [
-            {
-                "depth": f.depth,
-                "accept_length": {"mean": f.seen, "low": f.low, "high": f.high},
-                "model_error": f.model / f.seen - 1,
-                "closed_form_error": {name: v / f.seen - 1 for name, v in f.closed.items()},
-            }
-            for f in fitted.forecasts
+@dataclass(frozen=True)
+class FileReport:
+    """A file that was read, with its format and the numbers of entries read and skipped."""
+
+    file: str
+    format: str
+    entries: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class LogReport:
+    """What was read: the engine, unit and granularity (``level``) of the log, and its size."""
+
+    engine: str
+    files: list[FileReport]
+    unit: str
+    level: str
+    entries: int
+    rounds: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class RatesReport:
+    """Conditional rates by position ``[K]``, with intervals and the rounds that reached each."""
+
+    definition: str
+    clustered: bool
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    tried: list[float]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """A feature of the log, and its range over replicas under a fitted model."""
+
+    name: str
+    kind: CheckKind
+    log: float
+    low: float
+    mean: float
+    high: float
+    fits: bool
+
+
+@dataclass(frozen=True)
+class CandidateReport:
+    """A fitted candidate.
+
+    Attributes:
+        name: name of the candidate.
+        chosen: whether it is selected.
+        as_good: whether the log does not distinguish it from the selected one.
+        parameters: number of fitted parameters.
+        held_out: mean log-likelihood per held-out request; None if none are held out.
+        behind: by how much ``held_out`` is below the best.
+        error: standard error of ``behind``.
+        log_likelihood: log-likelihood of all requests.
+        bic: Schwarz' criterion.
+        acceptance: the section ``[acceptance]``.
+        accept_length: ``[K]`` accept length at depths 1 to K.
+        checks: comparison of the log with replicas.
+
+    """
+
+    name: str
+    chosen: bool
+    as_good: bool
+    parameters: int
+    held_out: float | None
+    behind: float
+    error: float
+    log_likelihood: float
+    bic: float
+    acceptance: JsonDict
+    accept_length: list[float]
+    checks: list[CheckReport]
+
+    @property
+    def failed_kinds(self) -> list[CheckKind]:
+        """Kinds of features that the model does not reproduce, each once."""
+        return list(dict.fromkeys(check.kind for check in self.checks if not check.fits))
+
+
+@dataclass(frozen=True)
+class HeldOutReport:
+    """Accept length of held-out requests at a depth, and the relative errors of predictions."""
+
+    depth: int
+    accept_length: Interval
+    model_error: float
+    closed_form_error: dict[str, float]
+
+
+@dataclass(frozen=True)
+class NoiseReport:
+    """A noise distribution: its section, log-likelihood and Kolmogorov-Smirnov distance."""
+
+    noise: JsonDict
+    log_likelihood: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class TimesReport:
+    """Mean ms per round by depth and of drafting, and distributions fitted to single rounds."""
+
+    by_depth: dict[str, float]
+    draft: float | None
+    samples: int
+    laws: list[NoiseReport]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """All results of a fit.
+
+    Attributes:
+        mtpsim: version of mtpsim.
+        log: what was read.
+        accept_length: mean accept length with its interval.
+        rates: rates by position.
+        candidates: fitted candidates; empty if there are only totals or too few requests.
+        chosen: name of the selected candidate; None without candidates.
+        acceptance: the section ``[acceptance]``.
+        requests_fitted: number of requests that candidates were fitted to.
+        rounds_fitted: number of rounds that candidates were fitted to.
+        held_out: predictions of held-out requests by depth; empty if none are held out.
+        times: round times.
+        notes: what the log can't show, and what was assumed.
+
+    """
+
+    mtpsim: str
+    log: LogReport
+    accept_length: Interval
+    rates: RatesReport
+    candidates: list[CandidateReport]
+    chosen: str | None
+    acceptance: JsonDict
+    requests_fitted: int
+    rounds_fitted: int
+    held_out: list[HeldOutReport]
+    times: TimesReport
+    notes: list[str]
+
+    @property
+    def chosen_candidate(self) -> CandidateReport | None:
+        """The selected candidate."""
+        return next((entry for entry in self.candidates if entry.chosen), None)
+
+    def document(self) -> JsonDict:
+        """Return the report as a JSON document."""
+        return asdict(self)
+
+
+def fit_report(fit: LogFit) -> FitReport:
+    """Return the report of a fit."""
+    rates, times = fit.rates, fit.times
+    found = fit.selection
+    return FitReport(
+        mtpsim=__version__,
+        log=_log_report(fit.log),
+        accept_length=rates.accept_length,
+        rates=RatesReport(
+            definition="conditional",
+            clustered=rates.clustered,
+            mean=rates.values.tolist(),
+            low=rates.low.tolist(),
+            high=rates.high.tolist(),
+            tried=rates.trials.tolist(),
+        ),
+        candidates=[_candidate_report(fit, found, one) for one in found.fits] if found else [],
+        chosen=fit.chosen.candidate.name if fit.chosen else None,
+        acceptance=acceptance_section(fit),
+        requests_fitted=fit.requests_fitted,
+        rounds_fitted=fit.rounds_fitted,
+        held_out=[
+            HeldOutReport(
+                depth=p.depth,
+                accept_length=p.observed,
+                model_error=p.model / p.observed.mean - 1,
+                closed_form_error={k: v / p.observed.mean - 1 for k, v in p.closed_form.items()},
+            )
+            for p in fit.predictions
         ],
-        "times": _times(fitted),
-        "notes": fitted.notes,
-    }
+        times=TimesReport(
+            by_depth={str(depth): mean for depth, mean in times.by_depth.items()},
+            draft=times.draft,
+            samples=times.samples.size,
+            laws=[NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise],
+        ),
+        notes=fit.notes,
+    )
 
 
-def _candidates(fitted: Fitted) -> list[JsonDict]:
-    if fitted.selection is None:
-        return []
-    return [_candidate(fitted, trial) for trial in fitted.selection.trials]
+def _log_report(log: Log) -> LogReport:
+    return LogReport(
+        engine=log.engine,
+        files=[FileReport(str(f.path), f.format, f.entries, f.skipped) for f in log.files],
+        unit=log.unit,
+        level=log.level,
+        entries=log.count,
+        rounds=int(log.rounds.sum()),
+        depth=log.depth,
+    )
 
 
-def _candidate(fitted: Fitted, trial: CandidateFit) -> JsonDict:
-    assert fitted.selection is not None
-    return {
-        "name": trial.name,
-        "chosen": trial is fitted.selection.chosen,
-        "as_good": trial in fitted.selection.indistinguishable_trials,
-        "parameters": trial.whole.numbers.size,
-        "held_out": trial.held_out,
-        "behind": trial.behind,
-        "error": trial.error,
-        "log_likelihood": trial.whole.log_likelihood,
-        "bic": trial.whole.bic,
-        "acceptance": trial.whole.keys,
-        "accept_length": accept_lengths(trial.whole.chain, fitted.tokens).tolist(),
-        "checks": [
-            {
-                "name": check.name,
-                "log": check.log,
-                "low": check.low,
-                "mean": check.mean,
-                "high": check.high,
-                "fits": check.fits,
-            }
-            for check in fitted.goodness[trial.name].checks
-        ],
-    }
+def _candidate_report(fit: LogFit, selection: Selection, one: CandidateFit) -> CandidateReport:
+    return CandidateReport(
+        name=one.name,
+        chosen=one is selection.chosen,
+        as_good=one in selection.indistinguishable,
+        parameters=one.refit.parameters.size,
+        held_out=one.score,
+        behind=one.behind,
+        error=one.behind_se,
+        log_likelihood=one.refit.log_likelihood,
+        bic=one.refit.bic,
+        acceptance=one.refit.section,
+        accept_length=accept_lengths(one.refit.chain, fit.tokens).tolist(),
+        checks=[CheckReport(**asdict(c), fits=c.fits) for c in fit.goodness[one.name].checks],
+    )
 
 
-def _times(fitted: Fitted) -> JsonDict:
-    times = fitted.times
-    return {
-        "by_depth": {str(depth): mean for depth, mean in times.by_depth.items()},
-        "draft": times.draft,
-        "samples": times.samples.size,
-        "laws": [
-            {
-                "noise": law.keys,
-                "log_likelihood": law.log_likelihood,
-                "distance": law.distance,
-            }
-            for law in times.laws
-        ],
-    }
+def acceptance_section(fit: LogFit) -> JsonDict:
+    """Return the section ``[acceptance]``: the selected model, or else rates by position."""
+    if fit.chosen is not None:
+        return fit.chosen.section
+    return {"model": "independent", "rates": fit.rates.values.tolist()}
 
 
-def acceptance_keys(fitted: Fitted) -> JsonDict:
-    """The section ``[acceptance]``: the chosen model, or rates where there was none to choose."""
-    if fitted.chosen is not None:
-        return fitted.chosen.keys
-    return {"model": "independent", "rates": fitted.rates.values.tolist()}
+def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> JsonDict:
+    """Return the section ``[uncertainty]``: a file of draws, or else intervals or counts of rates.
 
+    Args:
+        fit: fit of a log.
+        samples: name of the file of parameter draws.
+        design_effect: factor by which variances exceed those of independent rounds; used where
+            the intervals are not clustered.
 
-def uncertainty_keys(fitted: Fitted, samples: str, design_effect: float) -> JsonDict:
-    """The section ``[uncertainty]``: inputs drawn together, or counts of trials."""
-    if fitted.chosen is not None:
+    """
+    if fit.chosen is not None:
         return {"samples": samples}
-    rates = fitted.rates
+    rates = fit.rates
     known: JsonDict = {"low": rates.low.tolist(), "high": rates.high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
     if not rates.clustered or not inside.all():
-        tried = np.maximum(rates.tried, 1.0)
-        known = {"tried": tried.tolist(), "design_effect": design_effect}
+        trials = np.maximum(rates.trials, 1.0)
+        known = {"trials": trials.tolist(), "design_effect": design_effect}
     return {"inputs": {"acceptance.rates": known}}
 
 
-def samples_csv(candidate: Candidate, sampled: Floats) -> str:
-    """Drawn inputs, a row a draw and a column a number of the experiment."""
-    rows = [_numbers(candidate, numbers) for numbers in sampled]
+def samples_csv(candidate: Candidate, draws: Floats) -> str:
+    """Return parameter draws as CSV, a row per draw and a column per number of the experiment.
+
+    Args:
+        candidate: fitted candidate.
+        draws: ``[n, P]`` draws of its parameters.
+
+    """
+    rows = [_numbers(candidate, parameters) for parameters in draws]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
@@ -146,10 +293,10 @@ def samples_csv(candidate: Candidate, sampled: Floats) -> str:
     return text.getvalue()
 
 
-def _numbers(candidate: Candidate, numbers: Floats) -> dict[str, float]:
-    """Fitted numbers by the key and place that they have in the file."""
-    keys, found = candidate.keys(numbers), {}
-    for key in candidate.keys_that_vary():
-        for place, value in np.ndenumerate(np.array(keys[key], float)):
-            found[f"acceptance.{key}" + "".join(f"[{i}]" for i in place)] = float(value)
+def _numbers(candidate: Candidate, parameters: Floats) -> dict[str, float]:
+    """Return the fitted numbers of the experiment, by key and index."""
+    section, found = candidate.section(parameters), {}
+    for key in candidate.fitted_keys:
+        for index, value in np.ndenumerate(np.array(section[key], float)):
+            found[f"acceptance.{key}" + "".join(f"[{i}]" for i in index)] = float(value)
     return found

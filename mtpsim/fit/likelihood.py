@@ -1,8 +1,8 @@
-"""What logs say of a chain: its likelihood, request by request, and what its states were.
+"""Likelihood of an acceptance chain, given the rounds of requests in order or counts by position.
 
-Two forms, which agree wherever both apply. *Rounds* are the record of every round in order; any
-chain can be held to them, on both clocks. *Counts* are how often each position was reached and
-accepted in a request; they are all that matters while the state of a request never moves.
+The two forms agree where both apply. Rounds in order have a likelihood under any chain, on both
+clocks. Counts of how often each position was reached and accepted in a request are sufficient
+statistics of chains whose state is constant within a request.
 """
 
 from __future__ import annotations
@@ -21,43 +21,48 @@ from mtpsim.kernels.likelihood import expected_counts, log_likelihood
 from mtpsim.logs import Rounds
 
 Ints = npt.NDArray[np.int64]
-TINY = 1e-300
+TINY = 1e-300  # least probability whose logarithm is taken
 Surrogate = Callable[[AcceptanceChain], float]
 
 
-class Evidence(Protocol):
-    """Requests that a chain can be held to."""
+class Observations(Protocol):
+    """Observed requests."""
 
     @property
     def requests(self) -> int:
         """Number of requests R."""
 
     def log_likelihood(self, chain: AcceptanceChain) -> Floats:
-        """Of each request, ``[R]``."""
+        """Return the log-likelihood of each request, ``[R]``."""
 
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
-        """Log likelihood of all, and a function whose slope at ``chain`` is that of the likelihood.
+        """Return the total log-likelihood, and a function with the same gradient at ``chain``.
 
-        It is the expected log probability of states and outcomes together, with states as they are
-        likely under ``chain`` (Fisher's identity; the E-step of Dempster, Laird, Rubin 1977).
+        The function is the expected log probability of states and outcomes, over the distribution
+        of states under ``chain``.
+
+        Source:
+            Fisher's identity; the E-step of Dempster, Laird and Rubin (1977).
+
         """
 
-    def some(self, which: Ints) -> Evidence:
-        """The requests of these numbers."""
+    def subset(self, which: Ints) -> Observations:
+        """Return the requests with these indices."""
 
 
-def still(chain: AcceptanceChain) -> bool:
-    """Whether a request keeps the state that it starts in."""
+def is_static(chain: AcceptanceChain) -> bool:
+    """Return whether a request keeps the state in which it starts."""
     return bool((chain.step == np.eye(chain.states)).all())
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Requests by position.
+class PositionCounts:
+    """Counts by request and position.
 
     Attributes:
-        reached: ``[R, K]`` rounds that drafted position j and accepted all before it.
-        hit: ``[R, K]`` those that accepted it.
+        reached: ``[R, K]`` number of rounds that drafted position j and accepted all positions
+            before it.
+        hit: ``[R, K]`` number of rounds that accepted position j.
 
     """
 
@@ -69,14 +74,14 @@ class Counts:
         """Number of requests R."""
         return len(self.hit)
 
-    def some(self, which: Ints) -> Counts:
-        """The requests of these numbers."""
-        return Counts(self.reached[which], self.hit[which])
+    def subset(self, which: Ints) -> PositionCounts:
+        """See :class:`Observations`."""
+        return PositionCounts(self.reached[which], self.hit[which])
 
     def _by_state(self, chain: AcceptanceChain) -> Floats:
-        """``[R, S]`` log probability of the state and the counts."""
-        if not still(chain):
-            raise ValueError("counts can't tell of a state that moves from round to round")
+        """Return the joint log probability ``[R, S]`` of state and counts."""
+        if not is_static(chain):
+            raise ValueError("counts have no likelihood under a state that changes by round")
         accept = np.clip(chain.accept, TINY, 1.0)
         reject = np.clip(1 - chain.accept, TINY, 1.0)
         missed = self.reached - self.hit
@@ -84,32 +89,29 @@ class Counts:
         return np.asarray(both + np.log(np.maximum(chain.start, TINY)))
 
     def log_likelihood(self, chain: AcceptanceChain) -> Floats:
-        """See :class:`Evidence`."""
+        """See :class:`Observations`."""
         return np.asarray(np.logaddexp.reduce(self._by_state(chain), axis=1))
 
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
-        """See :class:`Evidence`."""
+        """See :class:`Observations`."""
         both = self._by_state(chain)
         of_request = np.logaddexp.reduce(both, axis=1)
         state = np.exp(both - of_request[:, None])
         hit, missed, starts = state.T @ self.hit, state.T @ (self.reached - self.hit), state.sum(0)
 
         def expected(near: AcceptanceChain) -> float:
-            return (
-                _weighted(hit, near.accept)
-                + _weighted(missed, 1 - near.accept)
-                + (_weighted(starts, near.start))
-            )
+            outcomes = _weighted(hit, near.accept) + _weighted(missed, 1 - near.accept)
+            return outcomes + _weighted(starts, near.start)
 
         return float(of_request.sum()), expected
 
 
-class Sequence:
+class RoundSequence:
     """Rounds in order.
 
     Attributes:
-        rounds: what was recorded.
-        depth: K of the chains that it is held to.
+        rounds: observed rounds.
+        depth: number of drafts per round K of the chains to fit.
 
     """
 
@@ -120,43 +122,46 @@ class Sequence:
         known, symbols = np.unique(drafted * self._width + accepted, return_inverse=True)
         self._pairs = [divmod(int(pair), self._width) for pair in known]
         self._symbols = symbols.astype(np.int64)
-        self._counts = counts_of(rounds, depth)
+        self._counts = position_counts(rounds, depth)
 
     @property
     def requests(self) -> int:
         """Number of requests R."""
         return self.rounds.requests
 
-    def some(self, which: Ints) -> Sequence:
-        """The requests of these numbers."""
-        return Sequence(self.rounds.some(which), self.depth)
+    def subset(self, which: Ints) -> RoundSequence:
+        """See :class:`Observations`."""
+        return RoundSequence(self.rounds.subset(which), self.depth)
 
-    def _law(self, chain: AcceptanceChain) -> Floats:
-        laws = {depth: round_law(chain, depth) for depth in {d for d, _ in self._pairs}}
-        found = np.stack([laws[depth][accepted] for depth, accepted in self._pairs])
+    def _transitions(self, chain: AcceptanceChain) -> Floats:
+        """Return the probability ``[Y, S, S]`` of an outcome and the next state, by outcome."""
+        by_depth = {depth: round_law(chain, depth) for depth in {d for d, _ in self._pairs}}
+        found = np.stack([by_depth[depth][accepted] for depth, accepted in self._pairs])
         return np.asarray(np.maximum(found, TINY))
 
     def log_likelihood(self, chain: AcceptanceChain) -> Floats:
-        """See :class:`Evidence`."""
-        if still(chain):
+        """See :class:`Observations`."""
+        if is_static(chain):
             return self._counts.log_likelihood(chain)
         out = np.empty(self.requests)
-        log_likelihood(self._law(chain), chain.start, self._symbols, self.rounds.begins, out)
+        begins = self.rounds.begins
+        log_likelihood(self._transitions(chain), chain.start, self._symbols, begins, out)
         return out
 
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
-        """See :class:`Evidence`."""
-        if still(chain):
+        """See :class:`Observations`."""
+        if is_static(chain):
             return self._counts.surrogate(chain)
-        law, out = self._law(chain), np.empty(self.requests)
-        moves, starts = np.zeros_like(law), np.zeros(chain.states)
-        longest = int(np.diff(self.rounds.begins).max())
+        transitions, out = self._transitions(chain), np.empty(self.requests)
+        moves, starts = np.zeros_like(transitions), np.zeros(chain.states)
+        begins = self.rounds.begins
+        longest = int(np.diff(begins).max())
         expected_counts(
-            *(law, chain.start, self._symbols, self.rounds.begins, longest, out, moves, starts)
+            transitions, chain.start, self._symbols, begins, longest, out, moves, starts
         )
 
         def expected(near: AcceptanceChain) -> float:
-            return _weighted(moves, self._law(near)) + _weighted(starts, near.start)
+            return _weighted(moves, self._transitions(near)) + _weighted(starts, near.start)
 
         return float(out.sum()), expected
 
@@ -165,12 +170,18 @@ def _weighted(weight: Floats, probability: Floats) -> float:
     return float((weight * np.log(np.maximum(probability, TINY))).sum())
 
 
-def counts_of(rounds: Rounds, depth: int) -> Counts:
-    """How often each position was reached and accepted, by request."""
+def position_counts(rounds: Rounds, depth: int) -> PositionCounts:
+    """Return how often each position was reached and accepted, by request.
+
+    Args:
+        rounds: rounds in order.
+        depth: number of positions K to count.
+
+    """
     hit, reached = (np.zeros((rounds.requests, depth), np.int64) for _ in range(2))
     for j in range(depth):
         came = (rounds.accepted >= j) & (rounds.drafted > j)
         for found, rows in ((reached, came), (hit, rounds.accepted > j)):
             total = np.concatenate([[0], np.cumsum(rows)])
             found[:, j] = np.diff(total[rounds.begins])
-    return Counts(reached, hit)
+    return PositionCounts(reached, hit)

@@ -1,4 +1,4 @@
-"""Numbers of a candidate where the likelihood is greatest, and how they vary from log to log."""
+"""Maximum likelihood fit of a candidate, and the sampling distribution of its parameters."""
 
 from __future__ import annotations
 
@@ -10,116 +10,131 @@ import numpy as np
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.candidates import Candidate
-from mtpsim.fit.likelihood import Evidence
+from mtpsim.fit.likelihood import Observations
 
-STEP = 1e-5  # of the differences, in numbers of the order of one
-OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log likelihood
-WIDE = 6.0  # standard errors beyond this are no information
+GRADIENT_STEP = 1e-5  # of central differences, in parameters of the order of 1
+HESSIAN_STEP = 1e-3
+OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log-likelihood
+MAX_SE = 6.0  # standard error of a parameter about which the data hold no information
 
 
 @dataclass(frozen=True)
-class Maximum:
+class MleResult:
     """A fitted candidate.
 
     Attributes:
-        candidate: what was fitted.
-        numbers: ``[P]`` where the likelihood is greatest.
-        log_likelihood: there, over all requests.
-        requests: R, that were fitted.
+        candidate: model that was fitted.
+        parameters: ``[P]`` parameters that maximize the likelihood.
+        log_likelihood: maximum of the log-likelihood, summed over requests.
+        requests: number of requests R fitted.
 
     """
 
     candidate: Candidate
-    numbers: Floats
+    parameters: Floats
     log_likelihood: float
     requests: int
 
     @property
-    def keys(self) -> JsonDict:
+    def section(self) -> JsonDict:
         """The section ``[acceptance]``."""
-        return self.candidate.keys(self.numbers)
+        return self.candidate.section(self.parameters)
 
     @property
     def chain(self) -> AcceptanceChain:
         """The fitted chain."""
-        return self.candidate.chain(self.numbers)
+        return self.candidate.chain(self.parameters)
 
     @property
     def bic(self) -> float:
-        """Schwarz' criterion; requests are the independent units."""
-        return float(np.log(self.requests) * self.numbers.size - 2 * self.log_likelihood)
+        """Schwarz' criterion, with requests as the independent units."""
+        return float(np.log(self.requests) * self.parameters.size - 2 * self.log_likelihood)
 
 
-def _slope(candidate: Candidate, evidence: Evidence, numbers: Floats) -> tuple[float, Floats]:
-    """Log likelihood and its gradient ``[P]``, from one pass over the data."""
-    value, near = evidence.surrogate(candidate.chain(numbers))
-    slope = np.empty(numbers.size)
-    for p in range(numbers.size):
-        step = np.zeros(numbers.size)
-        step[p] = STEP
-        above, below = (near(candidate.chain(numbers + sign * step)) for sign in (1, -1))
-        slope[p] = (above - below) / (2 * STEP)
-    return value, slope
+def _differences(parameters: Floats, step: float) -> list[tuple[Floats, Floats]]:
+    """Return parameters above and below the given ones, for each central difference."""
+    steps = step * np.eye(parameters.size)
+    return [(parameters + step, parameters - step) for step in steps]
 
 
-def maximise(candidate: Candidate, evidence: Evidence, starts: list[Floats]) -> Maximum:
-    """The best of the maxima that some starts lead to.
+def _gradient(candidate: Candidate, data: Observations, parameters: Floats) -> tuple[float, Floats]:
+    """Return the log-likelihood and its gradient ``[P]``, from one pass over the data."""
+    value, surrogate = data.surrogate(candidate.chain(parameters))
+    slopes = [
+        (surrogate(candidate.chain(above)) - surrogate(candidate.chain(below)))
+        / (2 * GRADIENT_STEP)
+        for above, below in _differences(parameters, GRADIENT_STEP)
+    ]
+    return value, np.array(slopes)
+
+
+def fit_mle(candidate: Candidate, data: Observations, initial: list[Floats]) -> MleResult:
+    """Fit a candidate by maximum likelihood.
 
     Args:
-        candidate: to fit.
-        evidence: to fit it to.
-        starts: numbers ``[P]`` each.
+        candidate: model to fit.
+        data: observed requests.
+        initial: start points ``[P]`` of the optimizer; the best of its results is returned.
 
     """
     from scipy.optimize import minimize
 
-    def loss(numbers: Floats) -> tuple[float, Floats]:
-        value, slope = _slope(candidate, evidence, numbers)
-        return -value / evidence.requests, -slope / evidence.requests
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        value, gradient = _gradient(candidate, data, parameters)
+        return -value / data.requests, -gradient / data.requests
 
-    found = [
-        minimize(loss, start, jac=True, method="L-BFGS-B", options=OPTIONS) for start in starts
-    ]
-    best = min(found, key=lambda result: float(result.fun))
-    numbers = np.asarray(best.x, float)
-    total = float(evidence.log_likelihood(candidate.chain(numbers)).sum())
-    return Maximum(candidate, numbers, total, evidence.requests)
+    results = [minimize(loss, x, jac=True, method="L-BFGS-B", options=OPTIONS) for x in initial]
+    best = min(results, key=lambda result: float(result.fun))
+    parameters = np.asarray(best.x, float)
+    total = float(data.log_likelihood(candidate.chain(parameters)).sum())
+    return MleResult(candidate, parameters, total, data.requests)
 
 
-def spread(maximum: Maximum, evidence: Evidence) -> Floats:
-    """Covariance ``[P, P]`` of the numbers from log to log: the sandwich, clustered by request.
+def parameter_covariance(fit: MleResult, data: Observations) -> Floats:
+    """Return the sandwich covariance ``[P, P]`` of the parameters, clustered by request.
 
-    It holds too where the model is wrong (White 1982). Numbers of which the data say nothing
-    have the width ``WIDE``.
+    It is valid under a wrong model too. Parameters about which the data hold no information have
+    the standard error ``MAX_SE``.
+
+    Args:
+        fit: fitted candidate.
+        data: requests that it was fitted to.
+
+    Source:
+        H. White, Maximum likelihood estimation of misspecified models, Econometrica 50 (1982).
+
     """
-    candidate, numbers = maximum.candidate, maximum.numbers
-    size, count = numbers.size, evidence.requests
-    scores, hessian = np.empty((count, size)), np.empty((size, size))
-    for p in range(size):
-        step = np.zeros(size)
-        step[p] = 1e-3
-        above, below = (
-            evidence.log_likelihood(candidate.chain(numbers + sign * step)) for sign in (1, -1)
-        )
-        scores[:, p] = (above - below) / 2e-3
-        up, down = (_slope(candidate, evidence, numbers + sign * step)[1] for sign in (1, -1))
-        hessian[p] = (up - down) / 2e-3
+    candidate, count = fit.candidate, data.requests
+    points = _differences(fit.parameters, HESSIAN_STEP)
+    scores, hessian = np.empty((count, len(points))), np.empty((len(points), len(points)))
+    for p, pair in enumerate(points):
+        above, below = (data.log_likelihood(candidate.chain(x)) for x in pair)
+        scores[:, p] = (above - below) / (2 * HESSIAN_STEP)
+        up, down = (_gradient(candidate, data, x)[1] for x in pair)
+        hessian[p] = (up - down) / (2 * HESSIAN_STEP)
     curvature, axes = np.linalg.eigh(-(hessian + hessian.T) / 2)
-    inverse = axes @ np.diag(1 / np.maximum(curvature, WIDE**-2)) @ axes.T
+    inverse = axes @ np.diag(1 / np.maximum(curvature, MAX_SE**-2)) @ axes.T
     centred = scores - scores.mean(0)
     meat = centred.T @ centred * count / max(count - 1, 1)
     return np.asarray(inverse @ meat @ inverse)
 
 
-def draws(maximum: Maximum, covariance: Floats, count: int, seed: int = 0) -> Floats:
-    """``[count, P]`` numbers that might as well be the true ones, as a normal law has them.
+def draw_parameters(fit: MleResult, covariance: Floats, count: int, seed: int = 0) -> Floats:
+    """Return ``[count, P]`` draws from the sampling distribution of the parameters.
 
-    With few requests the law is Student's, with requests - 1 degrees of freedom.
+    The distribution is Student's t with R - 1 degrees of freedom.
+
+    Args:
+        fit: fitted candidate.
+        covariance: ``[P, P]`` covariance of its parameters.
+        count: number of draws.
+        seed: seed of the random numbers.
+
     """
     rng = np.random.default_rng(seed)
     size, axes = np.linalg.eigh(covariance)
-    root = axes * np.sqrt(np.clip(size, 0, WIDE**2))
-    normal = rng.standard_normal((count, maximum.numbers.size)) @ root.T
-    degrees = max(maximum.requests - 1, 1)
-    heavy = np.sqrt(degrees / rng.chisquare(degrees, (count, 1)))
-    return np.asarray(maximum.numbers + normal * np.minimum(heavy, 10))
+    root = axes * np.sqrt(np.clip(size, 0, MAX_SE**2))
+    normal = rng.standard_normal((count, fit.parameters.size)) @ root.T
+    degrees = max(fit.requests - 1, 1)
+    scale = np.sqrt(degrees / rng.chisquare(degrees, (count, 1)))
+    return np.asarray(fit.parameters + normal * np.minimum(scale, 10))

@@ -1,64 +1,67 @@
-"""From a log to a model: rates, candidates, the choice among them, and how sure it is."""
+"""Fit a log: rates, candidate models, the selection among them, and their uncertainty."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import InputError, nearest
+from mtpsim.common.errors import InputError
 from mtpsim.fit.candidates import Candidate, candidates
-from mtpsim.fit.holdout import Forecast, forecasts
-from mtpsim.fit.likelihood import Counts, Evidence, Sequence
-from mtpsim.fit.mle import Maximum, draws, maximise, spread
-from mtpsim.fit.model_selection import CandidateFit, Selection, Told, selection
+from mtpsim.fit.holdout import Prediction, predict_held_out
+from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence
+from mtpsim.fit.mle import MleResult, draw_parameters, fit_mle, parameter_covariance
+from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, rates_of
-from mtpsim.fit.replicas import Features, Goodness, features, goodness
-from mtpsim.fit.round_times import Times, times_of
+from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
+from mtpsim.fit.round_times import RoundTimes, round_times_of
 from mtpsim.logs import Log, Rounds
+from mtpsim.logs.reducer import Bytes
 
-ROUNDS = 200_000  # that candidates are fitted to; more would tell little and take long
+MAX_ROUNDS = 200_000  # fitted; more rounds add little precision and much time
 DRAWS = 500
-LEAST = 5  # requests or windows, to fit anything but pooled rates
+MIN_ROWS = 5  # requests or windows, to fit anything but pooled rates
 ASSUMED_TOKENS = 512
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """All that a log says.
+@dataclass(frozen=True, kw_only=True)
+class LogFit:
+    """The fit of a log.
 
     Attributes:
-        log: what was read.
-        rates: by position, as they are.
-        times: of rounds.
-        tokens: of a request: the median, or an assumption where none are told.
-        contest: the candidates; None where the log has totals alone.
-        chosen: the model that is written; None with ``selection``.
-        sampled: ``[DRAWS, P]`` numbers of the chosen model that might as well be true.
-        goodness: of each candidate by name.
-        features: of the log.
-        forecasts: by depth, of held-out requests; none where none were held out.
-        ordered: whether rounds were told in order.
-        fitted_to: requests and rounds that candidates were fitted to.
-        notes: what the log can't tell.
+        log: the log that was fitted.
+        rates: conditional acceptance rates by position.
+        times: round times and their noise.
+        tokens: median number of tokens per request; 512 is assumed where not logged.
+        notes: what the log can't show, and what was assumed, a sentence each.
+        selection: fitted candidates; None where the log has no counts by position, or too few
+            requests.
+        chosen: selected model, fitted to all requests; None with ``selection``.
+        draws: ``[500, P]`` draws of the parameters of ``chosen``.
+        goodness: comparison with replicas of the log, by name of the candidate.
+        features: features of the log; None with ``selection``.
+        predictions: accept lengths of held-out requests, by depth; empty if none are held out.
+        ordered: whether the candidates were fitted to rounds in order.
+        requests_fitted: number of requests that the candidates were fitted to.
+        rounds_fitted: number of rounds that the candidates were fitted to.
 
     """
 
     log: Log
     rates: Rates
-    times: Times
+    times: RoundTimes
     tokens: int
-    selection: Selection | None
-    chosen: Maximum | None
-    sampled: Floats
-    goodness: dict[str, Goodness]
-    features: Features | None
-    forecasts: list[Forecast]
-    ordered: bool
-    fitted_to: tuple[int, int]
     notes: list[str]
+    selection: Selection | None = None
+    chosen: MleResult | None = None
+    draws: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    goodness: dict[str, GoodnessOfFit] = field(default_factory=dict)
+    features: Features | None = None
+    predictions: list[Prediction] = field(default_factory=list)
+    ordered: bool = False
+    requests_fitted: int = 0
+    rounds_fitted: int = 0
 
 
 def fit_log(
@@ -67,127 +70,172 @@ def fit_log(
     holdout: float = 0.3,
     confidence: float = 0.95,
     only: list[str] | None = None,
-    told: Told = lambda label, share: None,
-) -> Fitted:
-    """Fit what a log can tell.
+    on_progress: StepCallback = lambda label, share: None,
+) -> LogFit:
+    """Fit acceptance models and the noise of round times to a log.
 
     Args:
-        log: from :func:`mtpsim.logs.read_logs`.
-        holdout: share of the requests that candidates are judged by.
-        confidence: of intervals.
-        only: names of the candidates to try, by default all that the log can tell apart.
-        told: of progress.
+        log: counts and times, from :func:`mtpsim.read_logs`.
+        holdout: share of requests held out to select the model, from 0 to 0.9.
+        confidence: level of the intervals, as 0.95.
+        only: names of the candidates to fit; None: all that the log can distinguish.
+        on_progress: called with a label and the share of the fit that is done (0 to 1).
+
+    Returns:
+        Rates by position, the selected model with draws of its parameters, goodness of fit,
+        held-out predictions and round times.
 
     Raises:
-        InputError: a name is no candidate's.
+        InputError: a name in ``only`` is unknown.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import mtpsim
+        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
+        >>> fit = mtpsim.fit_log(log, only=["geometric", "independent"])
+        >>> fit.rates.values.round(3).tolist()
+        [0.625, 0.661, 0.638, 0.696]
+        >>> fit.chosen.section["model"], fit.draws.shape
+        ('independent', (500, 1))
 
     """
-    rates, tokens = rates_of(log, confidence), _tokens(log)
-    plain = partial(Fitted, log, rates, times_of(log), tokens)
-    notes = [*log.notes, *_can_not_tell(log)]
-    if log.level == "totals" or log.count < LEAST or log.unit == "total":
-        return plain(None, None, np.zeros((0, 0)), {}, None, [], False, (0, 0), notes)
-    evidence, rounds = _evidence(log)
-    ordered = isinstance(evidence, Sequence)
-    entrants = _entrants(log, ordered, only)
-    found = selection(entrants, evidence, rates.values, holdout=holdout, told=told)
-    best, sure = _refit(log, evidence, found.chosen)
-    told("replicas", 0.9)
-    checked = {
-        trial.name: goodness(trial.whole.chain, rounds, log.depth, ordered)
-        for trial in found.trials
-    }
-    ahead = []
-    if found.test.size:
-        parts = rounds.some(found.train), rounds.some(found.test)
-        ahead = forecasts(found.chosen.trained.chain, *parts, log.depth, confidence)
-    return plain(
-        *(found, best, draws(best, sure, DRAWS), checked),
-        *(features(rounds, log.depth), ahead, ordered),
-        *((evidence.requests, int(rounds.begins[-1])), notes),
+    base = LogFit(
+        log=log,
+        rates=rates_of(log, confidence),
+        times=round_times_of(log),
+        tokens=_tokens(log),
+        notes=[*log.notes, *_limitations(log)],
+    )
+    if log.level == "totals" or log.count < MIN_ROWS or log.unit == "total":
+        return base
+    data, rounds = _observations(log)
+    found = select_model(
+        _candidates(log, isinstance(data, RoundSequence), only),
+        data,
+        base.rates.values,
+        holdout=holdout,
+        on_progress=on_progress,
+    )
+    on_progress("replicas", 0.9)
+    return _evaluated(base, found, data, rounds, confidence)
+
+
+def _evaluated(
+    base: LogFit, selection: Selection, data: Observations, rounds: Rounds, confidence: float
+) -> LogFit:
+    """Add the selection, its uncertainty, goodness of fit and held-out predictions to a fit."""
+    log, ordered = base.log, isinstance(data, RoundSequence)
+    chosen, covariance = _refit(log, data, selection.chosen)
+    predictions = []
+    if selection.test.size:
+        predictions = predict_held_out(
+            selection.chosen.trained.chain,
+            train=rounds.subset(selection.train),
+            test=rounds.subset(selection.test),
+            depth=log.depth,
+            confidence=confidence,
+        )
+    return replace(
+        base,
+        selection=selection,
+        chosen=chosen,
+        draws=draw_parameters(chosen, covariance, DRAWS),
+        goodness={
+            fit.name: compare_replicas(fit.refit.chain, rounds, log.depth, ordered=ordered)
+            for fit in selection.fits
+        },
+        features=features(rounds, log.depth),
+        predictions=predictions,
+        ordered=ordered,
+        requests_fitted=data.requests,
+        rounds_fitted=int(rounds.begins[-1]),
     )
 
 
 def _tokens(log: Log) -> int:
     if log.unit != "request":
         return ASSUMED_TOKENS
-    made = np.where(np.isfinite(log.tokens), log.tokens, log.rounds + log.accepted)
-    return max(1, round(float(np.median(made))))
+    tokens = np.where(np.isfinite(log.tokens), log.tokens, log.rounds + log.accepted)
+    return max(1, round(float(np.median(tokens))))
 
 
-def _can_not_tell(log: Log) -> list[str]:
-    """What this kind of log leaves in the dark."""
+def _limitations(log: Log) -> list[str]:
+    """Return what a log of this kind can't show."""
     found = []
     if log.unit == "window":
         found.append(
-            "windows pool many requests: how requests differ, and rounds depend, is not seen"
+            "log windows aggregate requests: between-request variance and round correlation "
+            "cannot be estimated"
         )
-    elif 2 <= log.count < LEAST:
-        found.append(f"{log.count} {log.unit}s tell little of how they differ: no model is chosen")
+    elif 2 <= log.count < MIN_ROWS:
+        found.append(
+            f"{log.count} {log.unit}s are too few to estimate between-{log.unit} variance: no "
+            "model is selected"
+        )
     elif log.count == 1:
         found.append(
-            "one entry has no spread between requests: the intervals take rounds for independent, "
-            "and published logs show them too narrow by 1.4 to 26 times; log by request, or state "
-            "--design-effect"
+            "one entry has no between-request variance: the intervals treat rounds as independent "
+            "(in published logs such intervals are too narrow by a factor of 1.4 to 26); log by "
+            "request, or give --design-effect"
         )
     if log.unit == "request" and log.level != "rounds":
         found.append(
-            f"a {log.level} can't show correlation from round to round: regimes and drifting "
-            "difficulty were not tried"
+            f"no rounds in order (granularity: {log.level}): round correlation cannot be "
+            "estimated; regime and difficulty models were not fitted"
         )
     if log.level == "totals":
-        found.append("totals say nothing of positions: one rate is taken for all of them")
-    if log.short and log.level in ("histogram", "positions"):
+        found.append("granularity totals: one rate is used for all positions")
+    if log.has_short_drafts and log.level in ("histogram", "positions"):
         found.append(
-            "some rounds drafted less than the depth, and which is not told: rates beyond position "
-            "1 are too low; an engine that counts by draft length would mend it"
+            "some rounds drafted less than the depth, and it is not logged which: rates beyond "
+            "position 1 are biased low; use a log with counts by draft length"
         )
-    elif log.short and log.level != "totals":
+    elif log.has_short_drafts and log.level != "totals":
         found.append(
-            "drafts differ in length: a position counts rounds that drafted it, which is right "
-            "unless the draft stops where it expects a rejection"
+            "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
+            "unbiased unless the draft stops where it expects a rejection"
         )
     return found
 
 
-def _evidence(log: Log) -> tuple[Evidence, Rounds]:
-    """What candidates are fitted to, and rounds of that shape, for replicas."""
+def _observations(log: Log) -> tuple[Observations, Rounds]:
+    """Return what candidates are fitted to, and rounds of that shape for replicas."""
     rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
         lengths = np.diff(log.sequence.begins)
         order = rng.permutation(log.sequence.requests)
-        enough = int((np.cumsum(lengths[order]) <= ROUNDS).sum())
-        rounds = log.sequence.some(np.sort(order[: max(enough, 1)]))
-        return Sequence(rounds, log.depth), rounds
+        enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
+        rounds = log.sequence.subset(np.sort(order[: max(enough, 1)]))
+        return RoundSequence(rounds, log.depth), rounds
     order = rng.permutation(log.count)
-    enough = int((np.cumsum(log.rounds[order]) <= 10 * ROUNDS).sum())
-    some = np.sort(order[: max(enough, 2)])
-    begins = np.concatenate([[0], np.cumsum(log.rounds[some])])
+    enough = int((np.cumsum(log.rounds[order]) <= 10 * MAX_ROUNDS).sum())
+    rows = np.sort(order[: max(enough, 2)])
+    begins = np.concatenate([[0], np.cumsum(log.rounds[rows])])
     drafted = np.full(begins[-1], log.depth, np.uint8)
-    accepted = np.concatenate([_unordered(log, int(row)) for row in some])
-    return Counts(log.reached[some], log.hit[some]), Rounds(accepted, drafted, begins)
+    accepted = np.concatenate([_unordered(log, int(row)) for row in rows])
+    return PositionCounts(log.reached[rows], log.hit[rows]), Rounds(accepted, drafted, begins)
 
 
-def _unordered(log: Log, row: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Rounds of a request by its counts, in no order that means anything."""
+def _unordered(log: Log, row: int) -> Bytes:
+    """Return the accepted drafts of a row's rounds, in arbitrary order, from its counts."""
     at_least = np.concatenate([[log.rounds[row]], log.hit[row], [0]])
     return np.repeat(np.arange(log.depth + 1, dtype=np.uint8), np.maximum(-np.diff(at_least), 0))
 
 
-def _entrants(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate]:
-    known = candidates(log.depth, by_request=log.unit == "request", moving=ordered)
-    names = {candidate.name: candidate for candidate in known}
+def _candidates(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate]:
+    known = candidates(log.depth, by_request=log.unit == "request", dynamic=ordered)
+    by_name = {candidate.name: candidate for candidate in known}
     for name in only or ():
-        if name not in names:
-            message = f"{name!r} is none of {', '.join(names)}{nearest(name, names)}"
-            raise InputError.of(message, key="--candidates")
-    return [names[name] for name in only] if only else known
+        if name not in by_name:
+            message = f"unknown candidate {name!r} for this log"
+            raise InputError.of(message, key="--candidates", given=name, allowed=by_name)
+    return [by_name[name] for name in only] if only else known
 
 
-def _refit(log: Log, evidence: Evidence, chosen: CandidateFit) -> tuple[Maximum, Floats]:
-    """The chosen candidate on all that there is: counts are cheap, so that all of them serve."""
-    if chosen.whole.candidate.moves or evidence.requests == log.count:
-        return chosen.whole, spread(chosen.whole, evidence)
-    whole = Counts(log.reached, log.hit)
-    best = maximise(chosen.whole.candidate, whole, [chosen.whole.numbers])
-    return best, spread(best, whole)
+def _refit(log: Log, data: Observations, chosen: CandidateFit) -> tuple[MleResult, Floats]:
+    """Fit the selected candidate to the counts of all requests, if counts suffice for it."""
+    if chosen.refit.candidate.is_dynamic or data.requests == log.count:
+        return chosen.refit, parameter_covariance(chosen.refit, data)
+    counts = PositionCounts(log.reached, log.hit)
+    best = fit_mle(chosen.refit.candidate, counts, [chosen.refit.parameters])
+    return best, parameter_covariance(best, counts)

@@ -1,4 +1,4 @@
-"""Which candidate explains a log best, by requests that it did not see."""
+"""Select the candidate that explains a log best, by held-out log-likelihood."""
 
 from __future__ import annotations
 
@@ -9,113 +9,123 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.fit.candidates import Candidate
-from mtpsim.fit.likelihood import Evidence, Ints
-from mtpsim.fit.mle import Maximum, maximise
+from mtpsim.fit.likelihood import Ints, Observations
+from mtpsim.fit.mle import MleResult, fit_mle
 
-ENOUGH = 20  # requests, to hold some of them out
-TOLD_APART = 2.0  # standard errors of the paired difference
-NOTHING = 1e-3  # of log likelihood a request: no difference at all
-Told = Callable[[str, float], None]
+MIN_REQUESTS = 20  # to hold some out
+MAX_SE_BEHIND = 2.0  # standard errors of the paired difference within which candidates are equal
+NEGLIGIBLE = 1e-3  # log-likelihood per request
+BIC_MARGIN = 2.0
+StepCallback = Callable[[str, float], None]
+"""Called with the label of a step of the fit, and the share of the fit that is done."""
 
 
 @dataclass(frozen=True)
 class CandidateFit:
-    """A candidate on trial.
+    """A fitted candidate and its held-out score.
 
     Attributes:
-        trained: fitted to the requests that were not held out (to all, where none were).
-        whole: fitted to all requests.
-        held_out: mean log likelihood of a held-out request; None where none were held out.
-        behind: by how much that is below the best candidate's, a request.
-        error: standard error of ``behind``, paired by request.
+        trained: fit to the training requests (all requests if none are held out).
+        refit: fit to all requests.
+        score: mean log-likelihood per held-out request; None if none are held out.
+        behind: by how much ``score`` is below that of the best candidate.
+        behind_se: standard error of ``behind``, paired by request.
 
     """
 
-    trained: Maximum
-    whole: Maximum
-    held_out: float | None
+    trained: MleResult
+    refit: MleResult
+    score: float | None
     behind: float
-    error: float
+    behind_se: float
 
     @property
     def name(self) -> str:
-        """Of the candidate."""
-        return self.whole.candidate.name
+        """Name of the candidate."""
+        return self.refit.candidate.name
 
     @property
-    def as_good(self) -> bool:
-        """Whether the held-out requests can't tell it from the best."""
-        return self.behind <= TOLD_APART * self.error + NOTHING
+    def is_near_best(self) -> bool:
+        """Whether the held-out score is within 2 standard errors of the best."""
+        return self.behind <= MAX_SE_BEHIND * self.behind_se + NEGLIGIBLE
 
 
 @dataclass(frozen=True)
 class Selection:
-    """All candidates, and which one is taken.
+    """All fitted candidates and the selected one.
 
     Attributes:
-        trials: in the order of the candidates.
-        chosen: the simplest (by BIC among them) of those as good as the best on held-out requests;
-            without held-out requests the least BIC.
-        train: numbers of the requests that candidates saw.
-        test: numbers of those that were held out.
+        fits: fits in the order of the candidates.
+        chosen: the fit of least BIC among those near the best held-out score; among all if no
+            requests are held out.
+        train: indices of the training requests.
+        test: indices of the held-out requests.
 
     """
 
-    trials: list[CandidateFit]
+    fits: list[CandidateFit]
     chosen: CandidateFit
     train: Ints
     test: Ints
 
     @property
-    def indistinguishable_trials(self) -> list[CandidateFit]:
-        """Those that the log can't tell from the chosen one."""
-        if self.chosen.held_out is None:
-            near = self.chosen.whole.bic + 2.0
-            return [t for t in self.trials if t.whole.bic <= near and t is not self.chosen]
-        return [t for t in self.trials if t.as_good and t is not self.chosen]
+    def indistinguishable(self) -> list[CandidateFit]:
+        """Other fits that the log does not distinguish from the chosen one."""
+        others = [fit for fit in self.fits if fit is not self.chosen]
+        if self.chosen.score is None:
+            return [f for f in others if f.refit.bic <= self.chosen.refit.bic + BIC_MARGIN]
+        return [fit for fit in others if fit.is_near_best]
 
 
-def selection(
-    entrants: Sequence[Candidate],
-    evidence: Evidence,
+def select_model(
+    candidates: Sequence[Candidate],
+    data: Observations,
     rates: Floats,
     *,
     holdout: float = 0.3,
-    told: Told = lambda label, share: None,
+    on_progress: StepCallback = lambda label, share: None,
 ) -> Selection:
-    """Fit all candidates to some requests, judge them by the others, and fit them to all.
+    """Fit all candidates to training requests, score them on held-out ones, and refit to all.
 
     Args:
-        entrants: candidates.
-        evidence: all requests.
-        rates: ``[K]`` conditional rates of the data, to start from.
-        holdout: share of the requests to judge by; 0, or fewer than 20 requests: by BIC alone.
-        told: of progress.
+        candidates: models to fit.
+        data: all requests.
+        rates: ``[K]`` conditional rates of the data, from which start points are made.
+        holdout: share of requests to hold out; with 0 or fewer than 20 requests BIC selects.
+        on_progress: called with a label and the share that is done.
 
     """
-    order = np.random.default_rng(0).permutation(evidence.requests)
-    size = round(holdout * evidence.requests) if evidence.requests >= ENOUGH else 0
+    order = np.random.default_rng(0).permutation(data.requests)
+    size = round(holdout * data.requests) if data.requests >= MIN_REQUESTS else 0
     train, test = np.sort(order[size:]), np.sort(order[:size])
-    seen, unseen = evidence.some(train), evidence.some(test)
-    fitted: list[tuple[Maximum, Maximum]] = []
-    for number, candidate in enumerate(entrants):
-        told(f"fitting {candidate.name}", number / len(entrants))
-        trained = maximise(candidate, seen, candidate.starts(rates))
-        whole = maximise(candidate, evidence, [trained.numbers]) if size else trained
-        fitted.append((trained, whole))
-    scores = np.zeros((len(fitted), size))
-    for row, (trained, _) in enumerate(fitted):
-        scores[row] = unseen.log_likelihood(trained.chain) if size else 0.0
-    trials = [CandidateFit(t, w, *_standing(scores, n)) for n, (t, w) in enumerate(fitted)]
-    good = [trial for trial in trials if trial.as_good] if size else trials
-    return Selection(trials, min(good, key=lambda trial: trial.whole.bic), train, test)
+    training, held_out = data.subset(train), data.subset(test)
+    pairs: list[tuple[MleResult, MleResult]] = []
+    scores = np.zeros((len(candidates), size))
+    for row, candidate in enumerate(candidates):
+        on_progress(f"fitting {candidate.name}", row / len(candidates))
+        trained = fit_mle(candidate, training, candidate.initial(rates))
+        refit = fit_mle(candidate, data, [trained.parameters]) if size else trained
+        pairs.append((trained, refit))
+        if size:
+            scores[row] = held_out.log_likelihood(trained.chain)
+    fits = []
+    for (trained, refit), score in zip(pairs, scores, strict=True):
+        mean, behind, error = _standing(scores, score)
+        fits.append(CandidateFit(trained, refit, score=mean, behind=behind, behind_se=error))
+    near = [fit for fit in fits if fit.is_near_best] if size else fits
+    return Selection(fits, min(near, key=lambda fit: fit.refit.bic), train, test)
 
 
-def _standing(scores: Floats, number: int) -> tuple[float | None, float, float]:
-    """Mean score of a candidate, how far it is behind the best, and the error of that."""
-    count = scores.shape[1]
-    if count < 2:
+def _standing(scores: Floats, score: Floats) -> tuple[float | None, float, float]:
+    """Return the mean score of a candidate, how far it is behind, and the standard error of that.
+
+    Args:
+        scores: ``[candidates, requests]`` held-out log-likelihoods.
+        score: ``[requests]`` those of the candidate.
+
+    """
+    if score.size < 2:
         return None, 0.0, 0.0
-    best = int(scores.mean(1).argmax())
-    apart = scores[best] - scores[number]
-    return float(scores[number].mean()), float(apart.mean()), float(apart.std(ddof=1) / count**0.5)
+    behind = scores[int(scores.mean(1).argmax())] - score
+    error = float(behind.std(ddof=1) / score.size**0.5)
+    return float(score.mean()), float(behind.mean()), error

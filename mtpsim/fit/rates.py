@@ -1,4 +1,4 @@
-"""Acceptance rates by position as a log has them, with intervals that know of requests."""
+"""Acceptance rates by position in a log, with intervals clustered by request."""
 
 from __future__ import annotations
 
@@ -13,88 +13,125 @@ from mtpsim.stats.moments import Tally
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Conditional rates by position.
+class Interval:
+    """A mean with its confidence interval.
 
     Attributes:
-        values: ``[K]`` P(draft j accepted | 1..j-1 accepted), rounds pooled; only rounds that
-            drafted position j count for it, so that short drafts do not bias it.
-        low: ``[K]`` lower ends of intervals, and
-        high: ``[K]`` upper ends.
-        tried: ``[K]`` rounds that came to the position.
-        clustered: whether the intervals are over requests (or windows); else they take rounds for
-            independent, and are too narrow where rounds depend.
-        length: accept length, and its interval, as ``values``, ``low`` and ``high`` of one entry.
+        mean: estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, found: Estimates) -> Interval:
+        """Return the first of some estimates."""
+        return cls(float(found.values[0]), float(found.low[0]), float(found.high[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Conditional acceptance rates by position.
+
+    Attributes:
+        values: ``[K]`` P(draft j accepted | drafts 1 to j-1 accepted), rounds pooled; rounds that
+            did not draft position j are left out, so that short drafts do not bias it.
+        low: ``[K]`` lower ends of the intervals.
+        high: ``[K]`` upper ends of the intervals.
+        trials: ``[K]`` number of rounds that reached position j.
+        clustered: whether the intervals are clustered by request or window; otherwise they treat
+            rounds as independent, and are too narrow if rounds are correlated.
+        accept_length: mean accept length with its interval.
 
     """
 
     values: Floats
     low: Floats
     high: Floats
-    tried: Floats
+    trials: Floats
     clustered: bool
-    length: tuple[float, float, float]
+    accept_length: Interval
 
 
 def rates_of(log: Log, confidence: float) -> Rates:
-    """Rates by position of a log; where only totals are told, one rate for all positions."""
-    told = log.level != "totals"
-    reached = log.reached if told else log.rounds[:, None]
-    hit = log.hit if told else log.accepted[:, None]
-    many = log.count >= 2
+    """Return the rates by position of a log; of totals, one rate for all positions.
+
+    Args:
+        log: counts by request, window or total.
+        confidence: level of the intervals, as 0.95.
+
+    """
+    has_positions = log.level != "totals"
+    reached = log.reached if has_positions else log.rounds[:, None]
+    hit = log.hit if has_positions else log.accepted[:, None]
     columns = np.concatenate([log.rounds[:, None], log.accepted[:, None], reached, hit], axis=1)
     size = reached.shape[1]
 
     def by_position(means: Floats) -> Floats:
-        if not told:
-            one = _geometric(1 + means[..., 1] / means[..., 0], log.drafts)
-            return np.repeat(one[..., None], log.depth, axis=-1)
+        if not has_positions:
+            rate = _geometric(1 + means[..., 1] / means[..., 0], log.mean_drafts)
+            return np.repeat(rate[..., None], log.depth, axis=-1)
         came, passed = means[..., 2 : 2 + size], means[..., 2 + size :]
         return np.divide(passed, came, out=np.zeros_like(came), where=came > 0)
 
-    def length(means: Floats) -> Floats:
+    def accept_length(means: Floats) -> Floats:
         return np.asarray(1 + means[..., 1:2] / means[..., :1])
 
     tally = Tally.of(columns.astype(float))
-    values, tried = by_position(tally.mean), np.resize(reached.sum(0), log.depth)
-    ends, one = _posterior(values, tried, confidence), (log.accept_length,) * 3
-    if many:
-        found, whole = (delta_method(f, tally, confidence) for f in (by_position, length))
-        ends = _within(found, ends)
-        one = whole.values[0], whole.low[0], whole.high[0]
+    values, trials = by_position(tally.mean), np.resize(reached.sum(0), log.depth)
+    ends = _posterior(values, trials, confidence)
+    length = Interval(log.accept_length, log.accept_length, log.accept_length)
+    clustered = log.count >= 2
+    if clustered:
+        ends = _clustered(delta_method(by_position, tally, confidence), ends)
+        length = Interval.of(delta_method(accept_length, tally, confidence))
     return Rates(
-        *(values, *ends, tried),
-        *(many, (float(one[0]), float(one[1]), float(one[2]))),
+        values=values,
+        low=ends[0],
+        high=ends[1],
+        trials=trials,
+        clustered=clustered,
+        accept_length=length,
     )
 
 
-def _within(found: Estimates, single: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    """Where all drafts were accepted, or none, requests show no spread: as of ``single`` rounds."""
-    alike = (found.values <= 0) | (found.values >= 1)
+def _clustered(found: Estimates, single: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Clip intervals to 0 and 1; at rates of 0 and 1, which have no variance, use ``single``."""
+    no_variance = (found.values <= 0) | (found.values >= 1)
     low, high = (
-        np.where(alike, other, np.clip(end, 0, 1))
+        np.where(no_variance, other, np.clip(end, 0, 1))
         for end, other in zip((found.low, found.high), single, strict=True)
     )
     return low, high
 
 
-def _posterior(values: Floats, tried: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Beta posterior of each rate (Jeffreys prior), rounds taken for independent.
+def _posterior(values: Floats, trials: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return Jeffreys intervals of rates, which treat rounds as independent.
 
-    It goes to the end where all were accepted, or none (Brown, Cai and DasGupta 2001), and both
-    ways where none was tried.
+    They reach 1 if all drafts were accepted, 0 if none were, and both without trials.
+
+    Source:
+        Brown, Cai and DasGupta, Interval estimation for a binomial proportion (2001).
+
     """
     from scipy.special import betaincinv
 
-    hit, tail = values * tried, (1 - confidence) / 2
-    low, high = (betaincinv(hit + 0.5, tried - hit + 0.5, u) for u in (tail, 1 - tail))
-    return np.where(hit > 0, low, 0.0), np.where(hit < tried, high, 1.0)
+    hit, tail = values * trials, (1 - confidence) / 2
+    low, high = (betaincinv(hit + 0.5, trials - hit + 0.5, u) for u in (tail, 1 - tail))
+    return np.where(hit > 0, low, 0.0), np.where(hit < trials, high, 1.0)
 
 
 def _geometric(length: Floats, drafts: float) -> Floats:
-    """The one rate that makes an accept length, by bisection.
+    """Return the rate, equal at all positions, that gives an accept length, by bisection.
 
-    Rounds whose drafts fall short of the depth are taken for a mix of the two nearest lengths.
+    Args:
+        length: accept lengths, of any shape.
+        drafts: mean number of drafts; if not whole, a mix of the two nearest draft lengths.
+
     """
     whole, rest = int(drafts), drafts - int(drafts)
     weight = np.append(np.ones(whole + 1), rest)

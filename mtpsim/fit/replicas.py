@@ -1,36 +1,38 @@
-"""Does a fitted chain make logs like the one it was fitted to? Replicas tell.
+"""Goodness of fit: compare features of a log with those of replicas of it under a fitted chain.
 
-A replica has the requests of the log, each with its rounds and its drafts a round, and plays the
-fitted chain in them. What a log shows is then held against the range of the replicas.
+A replica has the requests of the log, each with the same rounds and drafts per round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_law
-from mtpsim.fit.likelihood import counts_of
+from mtpsim.fit.likelihood import position_counts
 from mtpsim.kernels.likelihood import play_rounds
 from mtpsim.logs import Rounds
 
 REPLICAS = 40
 LAGS = 10
-SURE = 0.99  # all checks of a model that is right hold together with this probability
+CONFIDENCE = 0.99  # probability that all checks of a correct model pass
+CheckKind = Literal["length", "spread", "counts", "correlation"]
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one looks at in a log.
+    """Statistics of a log.
 
     Attributes:
         histogram: ``[K + 1]`` share of rounds by accepted drafts.
         rates: ``[K]`` conditional rates by position.
-        autocorrelation: ``[LAGS]`` of accepted drafts, of rounds 1, 2, .. apart in a request.
+        autocorrelation: ``[LAGS]`` correlation of the accepted drafts of rounds 1, 2, .. apart in
+            a request.
         spread: standard deviation over requests of their accept length.
         length: accept length, all rounds pooled.
 
@@ -44,13 +46,19 @@ class Features:
 
 
 def features(rounds: Rounds, depth: int) -> Features:
-    """Look at rounds of up to ``depth`` drafts."""
+    """Return the features of rounds.
+
+    Args:
+        rounds: rounds in order.
+        depth: largest number of drafts per round K.
+
+    """
     accepted = rounds.accepted.astype(float)
-    counts = counts_of(rounds, depth)
+    counts = position_counts(rounds, depth)
     reached = counts.reached.sum(0)
     lengths = np.diff(rounds.begins)
-    whole = np.concatenate([[0.0], np.cumsum(accepted)])
-    mean = np.diff(whole[rounds.begins]) / np.maximum(lengths, 1)
+    sums = np.concatenate([[0.0], np.cumsum(accepted)])
+    mean = np.diff(sums[rounds.begins]) / np.maximum(lengths, 1)
     return Features(
         np.bincount(rounds.accepted, minlength=depth + 1)[: depth + 1] / accepted.size,
         np.divide(counts.hit.sum(0), reached, out=np.full(depth, np.nan), where=reached > 0),
@@ -61,7 +69,7 @@ def features(rounds: Rounds, depth: int) -> Features:
 
 
 def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
-    """About the mean of all rounds: what differs by request counts as correlation."""
+    """Return correlations about the mean of all rounds, so that request differences count too."""
     request = np.repeat(np.arange(rounds.requests), np.diff(rounds.begins))
     centred = accepted - accepted.mean()
     variance = (centred**2).mean()
@@ -73,8 +81,15 @@ def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
     return found
 
 
-def replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Generator) -> Rounds:
-    """Requests of the same rounds and drafts, played anew."""
+def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Generator) -> Rounds:
+    """Simulate requests with the rounds and drafts of given ones.
+
+    Args:
+        chain: acceptance chain.
+        like: rounds whose requests and drafts are taken over.
+        rng: source of random numbers.
+
+    """
     deepest = int(like.drafted.max())
     upto = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
     for depth in np.unique(like.drafted):
@@ -84,23 +99,25 @@ def replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Generator) -> R
     chance, first = rng.random(accepted.size), rng.random(like.requests)
     start = np.cumsum(chain.start)
     play_rounds(upto, start, like.drafted, like.begins, chance, first, accepted)
-    accepted = np.minimum(accepted, like.drafted)  # the last cell of a row may miss 1 by rounding
+    accepted = np.minimum(accepted, like.drafted)  # a row may sum to less than 1 by rounding
     return Rounds(accepted, like.drafted, like.begins)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A feature of the log against the range of the replicas.
+    """A feature of the log compared with the range of the replicas.
 
     Attributes:
-        name: of the feature.
-        log: its value in the log.
-        low: lower end of the range that replicas have, wide enough for all checks together.
-        mean: of the replicas.
+        kind: what the feature is about.
+        name: name of the feature.
+        log: value in the log.
+        low: lower end of the range of replicas, simultaneous over all checks.
+        mean: mean over replicas.
         high: upper end of the range.
 
     """
 
+    kind: CheckKind
     name: str
     log: float
     low: float
@@ -109,16 +126,16 @@ class Check:
 
     @property
     def fits(self) -> bool:
-        """Whether the log lies within the range."""
+        """Whether the value in the log is within the range."""
         return self.low <= self.log <= self.high
 
 
 @dataclass(frozen=True)
-class Goodness:
-    """How a fitted chain's replicas compare with the log.
+class GoodnessOfFit:
+    """Comparison of a log with replicas under a fitted chain.
 
     Attributes:
-        checks: features that matter.
+        checks: a check per feature.
         mean: features of the replicas, on average.
 
     """
@@ -126,54 +143,59 @@ class Goodness:
     checks: list[Check]
     mean: Features
 
+    @property
+    def failed(self) -> list[Check]:
+        """Checks that the log does not pass."""
+        return [check for check in self.checks if not check.fits]
 
-def goodness(chain: AcceptanceChain, like: Rounds, depth: int, ordered: bool) -> Goodness:
-    """Hold a log against replicas of a chain.
+
+def compare_replicas(
+    chain: AcceptanceChain, like: Rounds, depth: int, *, ordered: bool
+) -> GoodnessOfFit:
+    """Compare a log with replicas under a fitted chain.
 
     Args:
-        chain: fitted.
-        like: the log.
-        depth: K.
-        ordered: whether the order of the rounds was recorded; else nothing is said of it.
+        chain: fitted chain.
+        like: rounds of the log.
+        depth: largest number of drafts per round K.
+        ordered: whether rounds were logged in order; otherwise correlation is not checked.
 
     """
     rng = np.random.default_rng(0)
     log = features(like, depth)
-    made = [features(replica(chain, like, rng), depth) for _ in range(REPLICAS)]
-
-    looked = {
-        "accept length": [f.length for f in (log, *made)],
-        "spread over requests": [f.spread for f in (log, *made)],
-        **{
-            f"rounds that accept {a}": [f.histogram[a] for f in (log, *made)]
-            for a in range(depth + 1)
-        },
-    }
+    replicas = [features(simulate_replica(chain, like, rng), depth) for _ in range(REPLICAS)]
+    both = [log, *replicas]
+    rows: list[tuple[CheckKind, str, list[float]]] = [
+        ("length", "accept length", [f.length for f in both]),
+        ("spread", "spread over requests", [f.spread for f in both]),
+    ]
+    rows += [
+        ("counts", f"rounds that accept {a}", [f.histogram[a] for f in both])
+        for a in range(depth + 1)
+    ]
     for lag in (1, LAGS) if ordered else ():
-        rows = [f.autocorrelation[lag - 1] for f in (log, *made)]
-        if np.isfinite(rows).all():
-            looked[f"correlation {lag} apart"] = rows
-    checks = [_check(name, values, len(looked)) for name, values in looked.items()]
-    return Goodness(checks, _mean(made))
+        values = [f.autocorrelation[lag - 1] for f in both]
+        if np.isfinite(values).all():
+            rows.append(("correlation", f"correlation {lag} apart", values))
+    return GoodnessOfFit([_check(*row, len(rows)) for row in rows], _mean(replicas))
 
 
-def _mean(made: list[Features]) -> Features:
+def _mean(replicas: list[Features]) -> Features:
     return Features(
-        np.mean([f.histogram for f in made], axis=0),
-        np.mean([f.rates for f in made], axis=0),
-        np.mean([f.autocorrelation for f in made], axis=0),
-        float(np.mean([f.spread for f in made])),
-        float(np.mean([f.length for f in made])),
+        np.mean([f.histogram for f in replicas], axis=0),
+        np.mean([f.rates for f in replicas], axis=0),
+        np.mean([f.autocorrelation for f in replicas], axis=0),
+        float(np.mean([f.spread for f in replicas])),
+        float(np.mean([f.length for f in replicas])),
     )
 
 
-def _check(name: str, values: Sequence[float], together: int) -> Check:
-    """The first value against the others; normal, Bonferroni over the checks."""
+def _check(kind: CheckKind, name: str, values: Sequence[float], checks: int) -> Check:
+    """Compare the first value with the others: prediction interval, Bonferroni over ``checks``."""
     from scipy.special import stdtrit
 
     log, made = float(values[0]), np.array(values[1:])
-    width = float(stdtrit(made.size - 1, 1 - (1 - SURE) / (2 * together)))
+    width = float(stdtrit(made.size - 1, 1 - (1 - CONFIDENCE) / (2 * checks)))
     half = width * float(made.std(ddof=1)) * np.sqrt(1 + 1 / made.size)
-    return Check(
-        name, log, float(made.mean() - half), float(made.mean()), float(made.mean() + half)
-    )
+    mean = float(made.mean())
+    return Check(kind, name, log, float(mean - half), mean, float(mean + half))

@@ -1,4 +1,4 @@
-"""How long rounds take: the law of their noise, and times by depth as far as a log tells."""
+"""Round times of a log: noise distributions fitted to them, and the section ``[latency]``."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ import numpy as np
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.logs import Log
 
-FEW = 30  # samples below which no law is told from another
-FAR = 0.04  # distance of two distribution functions beyond which a law is no good description
+MIN_SAMPLES = 30  # to fit a distribution
+MAX_DISTANCE = 0.04  # Kolmogorov-Smirnov distance of a distribution that describes the samples
 
 
-@dataclass(frozen=True)
-class Law:
-    """A law of the noise on trial.
+@dataclass(frozen=True, kw_only=True)
+class NoiseFit:
+    """A noise distribution fitted to round times over their mean.
 
     Attributes:
-        name: of the distribution.
-        keys: the section ``noise``, of mean 1.
-        log_likelihood: of the samples; all laws have a mean and a shape.
-        distance: greatest distance of its distribution function from that of the samples.
-        cumulated: its distribution function, of times over their mean.
+        name: name of the distribution.
+        section: the section ``noise``; the mean is 1.
+        log_likelihood: log-likelihood of the samples; all distributions have two parameters.
+        distance: Kolmogorov-Smirnov distance from the samples.
+        cdf: cumulative distribution function of times over their mean.
 
     """
 
     name: str
-    keys: JsonDict
+    section: JsonDict
     log_likelihood: float
     distance: float
-    cumulated: Callable[[Floats], Floats]
+    cdf: Callable[[Floats], Floats]
 
 
-def fit_laws(times: Floats) -> list[Law]:
-    """Laws of times around their mean, by likelihood, the best first.
+def fit_noise(times: Floats) -> list[NoiseFit]:
+    """Fit noise distributions to round times, the most likely first.
 
     Args:
-        times: ``[n]`` above 0; at least ``FEW`` that are not all alike, or there is none.
+        times: ``[n]`` ms, above 0; nothing is fitted to fewer than 30 or to equal ones.
 
     """
     from scipy import stats
 
-    if times.size < FEW or np.ptp(times) < 1e-9 * times.max():
+    if times.size < MIN_SAMPLES or np.ptp(times) < 1e-9 * times.max():
         return []
     ratio = times / times.mean()
     sigma = float(np.log(ratio).std())
     shape = float(stats.gamma.fit(ratio, floc=0)[0])
     alpha = float(stats.pareto.fit(ratio, floc=0, fscale=ratio.min())[0])
     offset = float(ratio.min())
-    laws: dict[str, tuple[JsonDict, Any]] = {
+    distributions: dict[str, tuple[JsonDict, Any]] = {
         "lognormal": (
             {"cv": float(np.sqrt(np.expm1(sigma**2)))},
             stats.lognorm(sigma, scale=np.exp(-(sigma**2) / 2)),
@@ -60,96 +60,98 @@ def fit_laws(times: Floats) -> list[Law]:
         "exponential": ({"offset": offset}, stats.expon(offset, max(1 - offset, 1e-9))),
     }
     if alpha > 1.05:
-        laws["pareto"] = {"alpha": alpha}, stats.pareto(alpha, scale=(alpha - 1) / alpha)
+        pareto = stats.pareto(alpha, scale=(alpha - 1) / alpha)
+        distributions["pareto"] = {"alpha": alpha}, pareto
     found = [
-        Law(name, {"distribution": name, **keys}, *_held(law, ratio), law.cdf)
-        for name, (keys, law) in laws.items()
+        NoiseFit(
+            name=name,
+            section={"distribution": name, **keys},
+            log_likelihood=float(np.maximum(distribution.logpdf(ratio), -1e3).sum()),
+            distance=float(stats.ks_1samp(ratio, distribution.cdf, method="asymp").statistic),
+            cdf=distribution.cdf,
+        )
+        for name, (keys, distribution) in distributions.items()
     ]
-    return sorted(found, key=lambda law: -law.log_likelihood)
-
-
-def _held(law: Any, ratio: Floats) -> tuple[float, float]:
-    ordered = np.sort(ratio)
-    steps = np.arange(ordered.size + 1) / ordered.size
-    below = law.cdf(ordered)
-    density = np.maximum(law.logpdf(ratio), -1e3)
-    return float(density.sum()), float(max((below - steps[:-1]).max(), (steps[1:] - below).max()))
+    return sorted(found, key=lambda fit: -fit.log_likelihood)
 
 
 @dataclass(frozen=True)
-class Times:
-    """What a log says of time.
+class RoundTimes:
+    """Round times of a log.
 
     Attributes:
-        by_depth: mean ms of a round by its drafts.
-        draft: mean ms of drafting a round, or None.
-        samples: ms of rounds of one depth, the depth with the most of them.
-        laws: of their noise, the best first; none where there are too few samples.
+        by_depth: mean ms of a round, by number of drafts.
+        draft: mean ms of drafting per round; None where not logged.
+        samples: ``[n]`` ms of single rounds, at the depth with the most samples.
+        noise: noise distributions fitted to ``samples``, the most likely first.
 
     """
 
     by_depth: dict[int, float]
     draft: float | None
     samples: Floats
-    laws: list[Law]
+    noise: list[NoiseFit]
 
     @property
-    def described(self) -> bool:
-        """Whether the best law describes the samples."""
-        return bool(self.laws) and self.laws[0].distance <= FAR
+    def is_described(self) -> bool:
+        """Whether the most likely noise distribution describes the samples."""
+        return bool(self.noise) and self.noise[0].distance <= MAX_DISTANCE
 
 
-def times_of(log: Log) -> Times:
-    """Times of a log's rounds, one by one if it has them, else their mean."""
-    samples = dict(log.round_times)
-    if not samples and log.step_times and log.depth:
-        samples = {log.depth: max(log.step_times.values(), key=len)}
-    by_depth = {depth: float(times.mean()) for depth, times in samples.items()}
-    known = np.isfinite(log.time)
+def round_times_of(log: Log) -> RoundTimes:
+    """Return the round times of a log: of single rounds if logged, else means of its rows."""
+    times = log.times
+    samples = dict(times.by_depth)
+    if not samples and times.by_batch and log.depth:
+        samples = {log.depth: max(times.by_batch.values(), key=len)}
+    by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
+    known = np.isfinite(times.by_row)
     if not by_depth and known.any():
-        by_depth[log.depth] = float(log.time[known].sum() / log.rounds[known].sum())
+        by_depth[log.depth] = float(times.by_row[known].sum() / log.rounds[known].sum())
     most = max(samples.values(), key=len, default=np.zeros(0))
-    return Times(by_depth, log.draft_time, most, fit_laws(most))
+    return RoundTimes(by_depth, times.draft, most, fit_noise(most))
 
 
-def latency_keys(times: Times, depth: int, target: float | None) -> tuple[JsonDict, list[str]]:
-    """The section ``[latency]`` as far as a log and a stated plain step tell, and what was assumed.
+def latency_section(
+    times: RoundTimes, depth: int, target: float | None
+) -> tuple[JsonDict, list[str]]:
+    """Return the section ``[latency]``, and notes on what was assumed.
 
     Args:
-        times: of the log.
-        depth: K.
-        target: ms of a step without drafts, if stated.
+        times: round times of the log.
+        depth: largest number of drafts per round K.
+        target: ms of a step without drafts, if given by the user.
 
     """
     known = dict(times.by_depth)
     if target is not None:
         known[0] = target
     if 0 not in known or max(known) < depth:
-        same = 1.0 if target is None else target
-        keys = {"target": same, "verify": same, "draft": 0.0}
-        return keys, [_not_measured(known, depth, same)]
+        step = 1.0 if target is None else target
+        note = _missing_times(known, depth, step)
+        return {"target": step, "verify": step, "draft": 0.0}, [note]
     between = [k for k in range(1, depth + 1) if k not in known]
-    said = []
+    notes = []
     if between:
         listed = ", ".join(map(str, between))
-        said = [f"times at depth {listed} were not measured: they lie on the line between others"]
+        notes = [f"round times at depth {listed} are interpolated linearly: not measured"]
     depths = sorted(known)
     each = np.arange(1, depth + 1)
     rounds = np.interp(each, depths, [known[k] for k in depths])
     if times.draft is None or times.draft >= rounds[-1]:
-        said.append("drafting is not told from verifying: its time is within `verify`")
-        return {"target": known[0], "verify": rounds.tolist(), "draft": 0.0}, said
+        notes.append("drafting time is not logged separately: it is included in `verify`")
+        return {"target": known[0], "verify": rounds.tolist(), "draft": 0.0}, notes
     drafting = times.draft / depth * each
     verify = np.maximum(rounds - drafting, 1e-6)
-    return {"target": known[0], "verify": verify.tolist(), "draft": drafting.tolist()}, said
+    return {"target": known[0], "verify": verify.tolist(), "draft": drafting.tolist()}, notes
 
 
-def _not_measured(known: dict[int, float], depth: int, same: float) -> str:
-    """What is missing, what is written instead, and how to state it."""
-    plain, deep = 0 in known, max(known, default=0) >= depth
-    of = f" of rounds at depth {depth}" if plain else " of plain steps" if deep else ""
-    state = "--target MS" if deep else "--like FILE or a CSV file of step times"
+def _missing_times(known: dict[int, float], depth: int, step: float) -> str:
+    """Return a note on which times are missing, what is assumed, and how to give them."""
+    has_deep = max(known, default=0) >= depth
+    of = f" of rounds at depth {depth}" if 0 in known else " of plain steps" if has_deep else ""
+    way = "--target MS" if has_deep else "--like FILE or a step-time CSV"
     return (
-        f"NO TIMES were measured{of}: {same:g} ms is written for every round, so that the speedup "
-        "is the accept length, the limit of a draft that costs nothing; state times with " + state
+        f'No step times{of} given: {step:g} ms is used for every round, so "speedup" equals accept '
+        f"length (upper bound). Pass {way}"
     )

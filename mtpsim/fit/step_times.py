@@ -1,7 +1,7 @@
-"""From measured step times to a cost model: ``mtpsim fit`` of a CSV file.
+"""Fit cost models to measured step times in a CSV file.
 
-Errors count relative to the times, since a millisecond is much at batch 1 and nothing at batch
-512. Models are compared by leave-one-out prediction; standard errors are those of the jackknife.
+Errors are relative, because step times span orders of magnitude between batch sizes. Models are
+compared by leave-one-out error; standard errors are those of the jackknife.
 """
 
 from __future__ import annotations
@@ -16,19 +16,29 @@ from typing import Any
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.common.errors import InputError, Problem, suggest
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
-from mtpsim.logs.files import Start
+from mtpsim.logs.files import Start, csv_delimiter, csv_number, open_text
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
-NEEDED = ("batch", "depth", "verify")
-ALIKE = 1.05  # a model of more parameters must predict better than this to be preferred
+REQUIRED = ("batch", "depth", "verify")
+MIN_STEPS = 4
+TOLERANCE = 1.05  # ratio of leave-one-out errors up to which the simpler model is preferred
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Measured steps, all ``[n]``; times in ms, ``cached`` tokens a request."""
+class StepTimes:
+    """Measured steps.
+
+    Attributes:
+        batch: ``[n]`` number of requests in the batch.
+        depth: ``[n]`` number of drafts per request.
+        verify: ``[n]`` ms of the verification pass.
+        draft: ``[n]`` ms of drafting; 0 where not measured.
+        cached: ``[n]`` cached tokens per request; 0 where not measured.
+
+    """
 
     batch: Floats
     depth: Floats
@@ -36,173 +46,174 @@ class Steps:
     draft: Floats
     cached: Floats
 
-    def without(self, row: int) -> Steps:
-        """All but one."""
-        return Steps(*(np.delete(getattr(self, name), row) for name in self.__dict__))
+    def without(self, row: int) -> StepTimes:
+        """Return all steps but one."""
+        return StepTimes(**{name: np.delete(getattr(self, name), row) for name in COLUMNS})
 
     @property
     def tokens(self) -> Floats:
-        """Tokens of the pass."""
+        """Tokens per pass, ``[n]``."""
         return np.asarray(self.batch * (self.depth + 1))
 
 
 @dataclass(frozen=True)
-class Fit:
+class CostModelFit:
     """A fitted cost model.
 
     Attributes:
-        keys: of the ``[latency]`` section.
-        errors: standard error by key, where it is above 0.
-        predicted: root mean square of the relative errors of steps left out.
-        worst: greatest relative error of a step that was fitted.
+        section: keys of the section ``[latency]``.
+        standard_errors: standard errors above 0, by key.
+        left_out_error: root mean square of the relative leave-one-out errors.
+        worst_error: largest relative error of a fitted step.
 
     """
 
-    keys: JsonDict
-    errors: dict[str, float]
-    predicted: float
-    worst: float
+    section: JsonDict
+    standard_errors: dict[str, float]
+    left_out_error: float
+    worst_error: float
 
 
-def is_steps(path: Path) -> bool:
-    """Whether a file is a table of step times rather than a log.
+def is_step_table(path: Path) -> bool:
+    """Return whether a file is a table of step times, by its header.
 
     Raises:
-        InputError: it can't be read, or is empty.
+        InputError: the file can't be read, or is empty.
 
     """
-    header = {name.strip() for name in Start(path).text.lstrip().splitlines()[0].split(",")}
+    header = set(Start(path).header)
     return len(header) > 1 and bool(header & {"batch", "verify"})
 
 
-def read_steps(path: Path) -> Steps:
-    """Read a CSV file with columns ``batch, depth, verify`` and maybe ``draft``, ``cached``.
+def read_step_times(path: Path) -> StepTimes:
+    """Read step times from a CSV file, delimited by commas, semicolons or tabs.
+
+    Args:
+        path: file with columns ``batch``, ``depth``, ``verify`` and optionally ``draft`` (0 if
+            left out) and ``cached`` (0 if left out).
 
     Raises:
-        InputError: what is wrong with the file, with its line.
+        InputError: the file can't be read, a column is missing or unknown, a number is malformed
+            or out of range (with its line), or there are fewer than 4 steps.
 
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise InputError.of(str(reason), file=path) from None
-    if not table:
+    with open_text(path) as (text, _):
+        lines = text.readlines()
+    if not lines:
         raise InputError.of("is empty", file=path)
-    header = [name.strip() for name in table[0]]
-    problems = _header_problems(path, header)
-    rows = [(n, row) for n, row in enumerate(table[1:], 2) if any(cell.strip() for cell in row)]
-    values, wrong = _numbers(path, header, rows)
-    if problems or wrong:
-        raise InputError(problems + wrong)
-    if len(values) < 4:
-        message = (
-            f"{counted(len(values), 'step', 'are')} given; at least 4 are needed to fit and to "
-            "check"
+    delimiter = csv_delimiter(lines[0])
+    names, *rows = csv.reader(lines, delimiter=delimiter)
+    header = [name.strip() for name in names]
+    problems = [
+        Problem(f"column {name!r} is missing", file=str(path), line=1, kind="missing")
+        for name in REQUIRED
+        if name not in header
+    ]
+    problems += [
+        Problem(
+            f"unknown column {name!r}",
+            file=str(path),
+            line=1,
+            kind="unknown_key",
+            given=name,
+            allowed=COLUMNS,
+            suggestion=suggest(name, COLUMNS),
         )
+        for name in header
+        if name not in COLUMNS
+    ]
+    values = []
+    for line, row in enumerate(rows, 2):
+        if any(cell.strip() for cell in row):
+            try:
+                cells = zip(header, row, strict=True)
+                values.append({name: csv_number(cell, delimiter) for name, cell in cells})
+                message = _implausible(values[-1])
+            except ValueError:
+                message = f"{delimiter.join(row)!r}: {len(header)} numbers are needed"
+            problems += [Problem(message, file=str(path), line=line)] if message else []
+    if problems:
+        raise InputError(problems)
+    if len(values) < MIN_STEPS:
+        message = f"{counted(len(values), 'step', 'are')} given; at least {MIN_STEPS} are needed"
         raise InputError.of(message, file=path)
-    columns = {name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS}
-    return Steps(**columns)
-
-
-def _header_problems(path: Path, header: list[str]) -> list[Problem]:
-    missing = [name for name in NEEDED if name not in header]
-    unknown = [name for name in header if name not in COLUMNS]
-    found = [f"column {name!r} is missing" for name in missing]
-    known = ", ".join(COLUMNS)
-    found += [f"column {n!r} is none of {known}{nearest(n, COLUMNS)}" for n in unknown]
-    return [Problem(message, file=str(path), line=1) for message in found]
-
-
-def _numbers(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]]
-) -> tuple[list[dict[str, float]], list[Problem]]:
-    values, problems = [], []
-    for line, row in rows:
-        try:
-            found = {name: float(cell) for name, cell in zip(header, row, strict=True)}
-        except ValueError:
-            message = f"{','.join(row)!r}: {len(header)} numbers are needed"
-            problems.append(Problem(message, file=str(path), line=line))
-            continue
-        message = _implausible(found)
-        problems += [Problem(message, file=str(path), line=line)] if message else []
-        values.append(found)
-    return values, problems
+    return StepTimes(**{name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS})
 
 
 def _implausible(step: dict[str, float]) -> str:
     if not all(math.isfinite(value) for value in step.values()):
         return "numbers must be finite"
     if step.get("batch", 1) < 1:
-        return f"a batch of {step['batch']:g} is given; it must be at least 1"
+        return f"batch {step['batch']:g} is given; it must be at least 1"
     if step.get("depth", 0) < 0 or step.get("depth", 0) % 1:
         return f"depth {step['depth']:g} is given; it must be 0, 1, 2, ..."
     if step.get("verify", 1) <= 0:
-        return f"{step['verify']:g} ms is given; a step must take some time"
+        return f"{step['verify']:g} ms is given; a time must be above 0"
     if min(step.get("draft", 0), step.get("cached", 0)) < 0:
         return "draft and cached can't be negative"
     return ""
 
 
 def _least_squares(columns: list[Floats], times: Floats) -> Floats:
-    """Coefficients, none negative, of least relative error."""
+    """Return the non-negative coefficients of least squared relative error."""
     from scipy.optimize import nnls
 
     found, _ = nnls(np.stack(columns, axis=1) / times[:, None], np.ones(len(times)))
     return np.asarray(found)
 
 
-def _context(steps: Steps) -> list[Floats]:
+def _context(steps: StepTimes) -> list[Floats]:
     return [steps.batch * steps.cached] if steps.cached.any() else []
 
 
-def _linear(steps: Steps) -> JsonDict:
+def _linear(steps: StepTimes) -> JsonDict:
     columns = [np.ones(len(steps.batch)), steps.tokens, *_context(steps)]
-    base, per_token, *reading = _least_squares(columns, steps.verify)
-    return {"model": "linear", "base": base, "per_token": per_token, **_reading(reading)}
+    base, per_token, *context = _least_squares(columns, steps.verify)
+    return {"model": "linear", "base": base, "per_token": per_token, **_per_cached(context)}
 
 
-def _reading(found: Sequence[float]) -> JsonDict:
+def _per_cached(found: Sequence[float]) -> JsonDict:
     return {"per_cached": found[0]} if found else {}
 
 
-def _roofline(steps: Steps) -> JsonDict:
-    """Try every split of the steps, ordered by tokens, into memory-bound and compute-bound ones."""
+def _roofline(steps: StepTimes) -> JsonDict:
+    """Fit by trying every split of the steps, by tokens, into memory-bound and compute-bound."""
     order, best = np.argsort(steps.tokens, kind="stable"), (np.inf, np.zeros(3))
     for split in range(1, len(order)):
         bound = np.zeros(len(order), bool)
         bound[order[split:]] = True
-        reading = [np.where(bound, 0.0, column) for column in _context(steps)]
-        columns = [np.where(bound, 0.0, 1.0), np.where(bound, steps.tokens, 0.0), *reading]
+        context = [np.where(bound, 0.0, column) for column in _context(steps)]
+        columns = [np.where(bound, 0.0, 1.0), np.where(bound, steps.tokens, 0.0), *context]
         found = _least_squares(columns, steps.verify)
         memory = found[0] + sum(
             c * column for c, column in zip(found[2:], _context(steps), strict=True)
         )
         times = np.maximum(memory, found[1] * steps.tokens)
-        best = min(
-            best, (float(((times / steps.verify - 1) ** 2).sum()), found), key=lambda b: b[0]
-        )
+        error = float(((times / steps.verify - 1) ** 2).sum())
+        best = min(best, (error, found), key=lambda b: b[0])
     floor, per_token, *rest = best[1]
-    return {"model": "roofline", "floor": floor, "per_token": per_token, **_reading(rest)}
+    return {"model": "roofline", "floor": floor, "per_token": per_token, **_per_cached(rest)}
 
 
-def _moe(experts: int, active: int) -> Callable[[Steps], JsonDict]:
-    def fit(steps: Steps) -> JsonDict:
+def _moe(experts: int, active: int) -> Callable[[StepTimes], JsonDict]:
+    def fit(steps: StepTimes) -> JsonDict:
         hit = experts * (1 - (1 - active / experts) ** steps.tokens)
         columns = [np.ones(len(hit)), hit, steps.tokens, *_context(steps)]
-        base, per_expert, per_token, *reading = _least_squares(columns, steps.verify)
+        base, per_expert, per_token, *context = _least_squares(columns, steps.verify)
         return {
-            **{"model": "moe", "experts": experts, "active": active},
-            **{"base": base, "per_expert": per_expert, "per_token": per_token},
-            **_reading(reading),
+            "model": "moe",
+            "experts": experts,
+            "active": active,
+            "base": base,
+            "per_expert": per_expert,
+            "per_token": per_token,
+            **_per_cached(context),
         }
 
     return fit
 
 
-def _draft(steps: Steps) -> JsonDict:
+def _draft(steps: StepTimes) -> JsonDict:
     drafted = steps.depth > 0
     if not steps.draft[drafted].any():
         return {"draft": 0.0}
@@ -213,52 +224,67 @@ def _draft(steps: Steps) -> JsonDict:
     return {"draft": {"base": base, "per_token": per_token}, "draft_per_request": per_request}
 
 
-def predict(keys: JsonDict, steps: Steps) -> Floats:
-    """Ms of the steps by a fitted model."""
+def predict(section: JsonDict, steps: StepTimes) -> Floats:
+    """Return ms of the verification passes ``[n]`` by a fitted model.
+
+    Args:
+        section: keys of the section ``[latency]``.
+        steps: steps whose batch, depth and cached tokens are used.
+
+    """
     times = []
     for batch, depth, cached in zip(steps.batch, steps.depth, steps.cached, strict=True):
-        model: Any = COSTS[keys["model"]].model_construct(
-            **{"overhead": 0.0, "per_cached": 0.0, **keys, "cached": cached}
+        model: Any = COSTS[section["model"]].model_construct(
+            **{"overhead": 0.0, "per_cached": 0.0, **section, "cached": cached}
         )
         assert isinstance(model, CostModel)
         times.append(model.step(batch, np.array([depth]))[0])
     return np.array(times)
 
 
-def fit_steps(steps: Steps, experts: int = 0, active: int = 0) -> list[Fit]:
-    """Fit every cost model; first comes the simplest of those that predict left-out steps best.
+def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list[CostModelFit]:
+    """Fit every cost model; the first is the simplest within 5 % of the least leave-one-out error.
 
     Args:
-        steps: at least four.
-        experts: of a mixture of experts, to try that model too, with
-        active: experts a token.
+        steps: at least 4 measured steps.
+        experts: number of experts of a mixture of experts; 0: that model is not fitted.
+        active: number of active experts per token.
 
     """
-    makers = [_linear, _roofline, *([_moe(experts, active)] if experts else [])]
-    fits = [_fitted(make, steps) for make in makers]
-    good = ALIKE * min(fit.predicted for fit in fits) + 1e-6
-    return sorted(fits, key=lambda fit: (fit.predicted > good, len(fit.keys), fit.predicted))
-
-
-def _fitted(make: Callable[[Steps], JsonDict], steps: Steps) -> Fit:
-    keys, drafting = make(steps), _draft(steps)
-    count = len(steps.batch)
-    left_out = [make(steps.without(row)) for row in range(count)]
-    ahead = np.array([predict(left_out[row], steps)[row] for row in range(count)])
-    found = {
-        key: np.array([other[key] for other in left_out])
-        for key, value in keys.items()
-        if isinstance(value, float)
-    }
-    spread = {k: math.sqrt((count - 1) * float(v.var())) for k, v in found.items()}
-    numbers = {k: float(v) if isinstance(v, float) else v for k, v in keys.items()}
-    return Fit(
-        {**numbers, **_plain(drafting)},
-        {key: error for key, error in spread.items() if error > 1e-9 * keys[key] > 0},
-        float(np.sqrt(((ahead / steps.verify - 1) ** 2).mean())),
-        float(np.abs(predict(keys, steps) / steps.verify - 1).max()),
+    models = [_linear, _roofline, *([_moe(experts, active)] if experts else [])]
+    fits = [_fit(model, steps) for model in models]
+    near = TOLERANCE * min(fit.left_out_error for fit in fits) + 1e-6
+    return sorted(
+        fits, key=lambda fit: (fit.left_out_error > near, len(fit.section), fit.left_out_error)
     )
 
 
-def _plain(keys: JsonDict) -> JsonDict:
-    return {k: _plain(v) if isinstance(v, dict) else float(v) for k, v in keys.items()}
+def _fit(model: Callable[[StepTimes], JsonDict], steps: StepTimes) -> CostModelFit:
+    section, count = model(steps), len(steps.batch)
+    left_out = [model(steps.without(row)) for row in range(count)]
+    predicted = np.array([predict(left_out[row], steps)[row] for row in range(count)])
+    errors = {}
+    for key, value in section.items():
+        if isinstance(value, float):
+            jackknife = np.array([other[key] for other in left_out])
+            error = math.sqrt((count - 1) * float(jackknife.var()))
+            if error > 1e-9 * value > 0:
+                errors[key] = error
+    return CostModelFit(
+        section=_plain({**section, **_draft(steps)}),
+        standard_errors=errors,
+        left_out_error=float(np.sqrt(((predicted / steps.verify - 1) ** 2).mean())),
+        worst_error=float(np.abs(predict(section, steps) / steps.verify - 1).max()),
+    )
+
+
+def _plain(section: JsonDict) -> JsonDict:
+    """Return the section with Python's floats for those of NumPy."""
+    return {
+        key: _plain(value) if isinstance(value, dict) else _plain_number(value)
+        for key, value in section.items()
+    }
+
+
+def _plain_number(value: Any) -> Any:
+    return float(value) if isinstance(value, float) else value

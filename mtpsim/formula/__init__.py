@@ -1,1 +1,1 @@
-"""The closed form, and the definitions of an acceptance rate."""
+"""The closed form of the speedup, and the definitions of an acceptance rate."""

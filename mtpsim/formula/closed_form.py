@@ -1,7 +1,7 @@
-"""The closed form and its conversions: what an engineer computes on paper.
+"""The closed form of the speedup, and conversions between definitions of acceptance rates.
 
-Rates come under three names (conditional, survival, pooled); the closed form takes conditional
-ones. Depth ``k`` runs from 0 (no drafts) to ``K``.
+Rates are conditional unless stated otherwise: the probability that draft j is accepted, given that
+drafts 1 to j - 1 were. Arrays by depth run from depth 0 (plain decoding) to the greatest depth K.
 """
 
 from __future__ import annotations
@@ -12,19 +12,23 @@ from mtpsim.common.arrays import Floats
 
 
 def conditional_from(rates: Floats, rates_are: str) -> Floats:
-    """Convert stated rates to conditional ones.
+    """Convert rates of a given definition to conditional rates.
 
     Args:
-        rates: ``[K]`` in [0, 1], by draft position.
-        rates_are: ``conditional`` P(accept j | 1..j-1 accepted), ``survival`` P(1..j accepted),
-            or ``marginal`` P(draft j would be accepted) of positions that are independent of each
-            other, where it equals the conditional rate.
+        rates (Floats): ``[K]`` rates in [0, 1], by draft position.
+        rates_are (str): ``"conditional"``: P(accept j | 1..j-1 accepted); ``"survival"``:
+            P(1..j accepted); ``"marginal"``: P(draft j would be accepted), of positions that are
+            independent of each other, where it equals the conditional rate.
 
     Returns:
-        ``[K]`` conditional rates; 0 after a position that is never reached.
+        Floats: ``[K]`` conditional rates; 0 after a position that is never reached.
 
     Raises:
-        ValueError: survival rates increase, or the definition is unknown.
+        ValueError: Survival rates increase, or the definition is unknown.
+
+    Examples:
+        >>> conditional_from(np.array([0.8, 0.6, 0.3]), "survival")
+        array([0.8 , 0.75, 0.5 ])
 
     """
     if rates_are in ("conditional", "marginal"):
@@ -41,44 +45,114 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
 
 
 def survival(conditional: Floats) -> Floats:
-    """P(first k drafts accepted), ``[K]``: the running product of conditional rates."""
+    """Survival rates: P(first k drafts accepted), the cumulative product of conditional rates.
+
+    Args:
+        conditional (Floats): ``[K]`` conditional rates.
+
+    Returns:
+        Floats: ``[K]`` survival rates.
+
+    Examples:
+        >>> survival(np.array([0.8, 0.75, 0.5]))
+        array([0.8, 0.6, 0.3])
+
+    """
     return np.asarray(np.cumprod(conditional))
 
 
 def pooled(conditional: Floats, depth: int | None = None) -> float:
-    """Accepted drafts over proposed drafts (A / D) at ``depth``, by default the greatest."""
+    """Pooled rate: accepted drafts over proposed drafts (A / D).
+
+    Args:
+        conditional (Floats): ``[K]`` conditional rates.
+        depth (int | None): Drafts per round; None: K.
+
+    Returns:
+        float: Rate in [0, 1].
+
+    Examples:
+        >>> round(pooled(np.array([0.8, 0.75]), depth=2), 6)
+        0.7
+
+    """
     depth = depth or conditional.size
     return float(survival(conditional)[:depth].sum() / depth)
 
 
 def accept_length(conditional: Floats) -> Floats:
-    """Tokens a round, ``[K + 1]`` for depths 0..K: 1 + p1 + p1 p2 + ..."""
+    """Accept length by depth: tokens per round, 1 + p1 + p1 p2 + ...
+
+    Args:
+        conditional (Floats): ``[K]`` conditional rates.
+
+    Returns:
+        Floats: ``[K + 1]`` tokens per round, the bonus token included.
+
+    Examples:
+        >>> accept_length(np.array([0.8, 0.74, 0.67]))
+        array([1.     , 1.8    , 2.392  , 2.78864])
+
+    """
     return np.concatenate([[1.0], 1 + np.cumsum(survival(conditional))])
 
 
 def speedup(conditional: Floats, target: float, round_time: Floats) -> Floats:
-    """Speedup over plain decoding, ``[K + 1]``.
+    """Speedup over plain decoding by depth.
 
     Args:
-        conditional: ``[K]`` conditional rates.
-        target: time of a plain decoding step.
-        round_time: ``[K + 1]`` verify + draft time at depths 0..K, in the unit of ``target``;
-            entry 0 is ``target`` itself.
+        conditional (Floats): ``[K]`` conditional rates.
+        target (float): Time of a plain decoding step, in ms or any other unit.
+        round_time (Floats): ``[K + 1]`` verify + draft time in the same unit; entry 0 is
+            ``target``.
+
+    Returns:
+        Floats: ``[K + 1]`` speedups; 1 at depth 0.
+
+    Examples:
+        >>> speedup(np.array([0.8, 0.74]), 76.0, np.array([76.0, 98.0, 118.0])).round(4)
+        array([1.    , 1.3959, 1.5406])
 
     """
     return np.asarray(target * accept_length(conditional) / round_time)
 
 
 def marginal_gain(speedups: Floats) -> Floats:
-    """speedup(k) / speedup(k - 1), ``[K + 1]``; 1 at depth 0."""
+    """Gain of each step of depth: speedup(k) / speedup(k - 1).
+
+    Args:
+        speedups (Floats): ``[K + 1]`` speedups by depth.
+
+    Returns:
+        Floats: ``[K + 1]`` ratios; 1 at depth 0.
+
+    Examples:
+        >>> marginal_gain(np.array([1.0, 1.4, 1.54]))
+        array([1. , 1.4, 1.1])
+
+    """
     return np.concatenate([[1.0], speedups[1:] / speedups[:-1]])
 
 
 def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
-    """The rate p_k above which depth k beats depth k - 1, ``[K]``.
+    """Break-even rates: the p_k above which depth k is faster than depth k - 1.
 
-    Step k pays when p1..pk / accept_length(k - 1) exceeds the growth of the round time. A value
-    over 1 means that no rate makes it pay; infinite where position k is never reached.
+    Depth k is faster if p1..pk / accept_length(k - 1) exceeds the relative growth of the round
+    time.
+
+    Args:
+        conditional (Floats): ``[K]`` conditional rates.
+        round_time (Floats): ``[K + 1]`` verify + draft time by depth, in ms or any other unit.
+
+    Returns:
+        Floats: ``[K]`` rates. Above 1: depth k is slower at any rate. Infinite: position k is
+        never reached.
+
+    Examples:
+        >>> times = np.array([76.0, 98.0, 118.0, 139.0])
+        >>> break_even_rate(np.array([0.8, 0.74, 0.67]), times).round(3)
+        array([0.289, 0.459, 0.719])
+
     """
     length = accept_length(conditional)[:-1]
     reached = np.concatenate([[1.0], survival(conditional)[:-1]])
@@ -88,23 +162,79 @@ def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
 
 
 def optimum_depth(speedups: Floats) -> int:
-    """The depth of the greatest speedup; the shallowest of equals."""
+    """The depth of the greatest speedup; the shallowest of equals.
+
+    Args:
+        speedups (Floats): ``[K + 1]`` speedups by depth.
+
+    Returns:
+        int: Depth, 0 to K.
+
+    Examples:
+        >>> optimum_depth(np.array([1.0, 1.4, 1.54, 1.52]))
+        2
+
+    """
     return int(np.argmax(speedups))
 
 
 def geometric_accept_length(alpha: float, gamma: int) -> float:
-    """(1 - a^(g+1)) / (1 - a): one rate at all of ``gamma`` positions (Leviathan et al. 2023)."""
+    """Accept length with one rate at all positions: (1 - a^(g + 1)) / (1 - a).
+
+    Source: Leviathan et al. 2023, eq. 1.
+
+    Args:
+        alpha (float): Acceptance rate in [0, 1].
+        gamma (int): Drafts per round.
+
+    Returns:
+        float: Tokens per round.
+
+    Examples:
+        >>> round(geometric_accept_length(0.8, 5), 3)
+        3.689
+
+    """
     return float(accept_length(np.full(gamma, alpha))[-1])
 
 
 def geometric_speedup(alpha: float, gamma: int, cost: float) -> float:
-    """Speedup with a draft step that costs ``cost`` target steps (Leviathan et al. 2023, 3.8)."""
+    """Speedup with one rate at all positions.
+
+    Source: Leviathan et al. 2023, theorem 3.8.
+
+    Args:
+        alpha (float): Acceptance rate in [0, 1].
+        gamma (int): Drafts per round.
+        cost (float): Time of a draft step over that of a target step.
+
+    Returns:
+        float: Speedup over plain decoding.
+
+    Examples:
+        >>> round(geometric_speedup(0.8, 5, 0.05), 3)
+        2.951
+
+    """
     return geometric_accept_length(alpha, gamma) / (gamma * cost + 1)
 
 
 def geometric_operations(alpha: float, gamma: int, cost: float) -> float:
-    """Arithmetic operations a token against plain decoding (Leviathan et al. 2023, 3.11).
+    """Arithmetic operations per token over those of plain decoding, with one rate.
 
-    ``cost`` is the ratio of the draft's operations a token to the target's.
+    Source: Leviathan et al. 2023, theorem 3.11.
+
+    Args:
+        alpha (float): Acceptance rate in [0, 1].
+        gamma (int): Drafts per round.
+        cost (float): Operations per token of the draft over those of the target.
+
+    Returns:
+        float: Ratio of operations, at least 1 if drafts are wasted.
+
+    Examples:
+        >>> round(geometric_operations(0.8, 5, 0.05), 3)
+        1.694
+
     """
     return (gamma * cost + gamma + 1) / geometric_accept_length(alpha, gamma)

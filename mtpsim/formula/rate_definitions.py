@@ -17,29 +17,40 @@ WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
 class TheorySpec(Spec):
-    """How the rates were obtained that are plugged into the closed form."""
+    """How the rates used in the closed form were measured."""
 
     measured_at: Depth | None = Field(
-        None, description="depth at which the rates were measured; by default the greatest"
+        None, description="depth at which the rates were measured; default: the greatest"
     )
     definition: Definition = Field(
-        "conditional", description="which numbers stand in the place of p1, p2, .."
+        "conditional", description="rates used as p1, p2, ... in the closed form"
     )
     weighting: Weighting = Field(
-        "round-pooled", description="what is averaged over: all rounds, requests, or positions"
+        "round-pooled", description="what is averaged over: rounds, requests, or text positions"
     )
 
 
 def plug_in(definition: Definition, survival: Floats, conditional: Floats, depth: int) -> Floats:
-    """What stands for p1..pK in the closed form, ``[..., depth]``.
+    """The rates used as p1..pK in the closed form, from rates measured at depth M.
 
     Args:
-        definition: ``conditional`` P(accept j | 1..j-1 accepted); ``survival`` P(accept 1..j)
-            taken for it; ``pooled`` accepted over proposed drafts (A / D) and ``first`` p1, each
-            for every position.
-        survival: ``[..., M]`` as measured at depth M.
-        conditional: ``[..., M]`` as measured.
-        depth: K. Beyond M the last measured rate is carried on; short of K the rest is not used.
+        definition (str): ``"conditional"``: P(accept j | 1..j-1 accepted); ``"survival"``:
+            P(accept 1..j), used as if conditional; ``"pooled"``: accepted over proposed drafts
+            (A / D), at every position; ``"first"``: p1 at every position.
+        survival (Floats): ``[..., M]`` measured survival rates.
+        conditional (Floats): ``[..., M]`` measured conditional rates.
+        depth (int): Greatest depth K of the closed form. Beyond M the last measured rate is used;
+            if K is smaller than M, the deeper rates are not used.
+
+    Returns:
+        Floats: ``[..., K]`` rates.
+
+    Examples:
+        >>> reach, rates = np.array([0.8, 0.6]), np.array([0.8, 0.75])
+        >>> plug_in("conditional", reach, rates, depth=3)
+        array([0.8 , 0.75, 0.75])
+        >>> plug_in("pooled", reach, rates, depth=3)
+        array([0.7, 0.7, 0.7])
 
     """
     if definition in ("pooled", "first"):

@@ -18,8 +18,10 @@ from mtpsim.kernels.acceptance import BITS, find_state
 from mtpsim.kernels.arrays import LENGTHS, LEVELS, STEERED_ROUNDS, TapeArrays
 from mtpsim.kernels.jit import bare, bare_inlined, kernel
 from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
-from mtpsim.policy.base import Now, Round
-from mtpsim.policy.fixed import choose, learn, start  # the template's rule, to be replaced
+from mtpsim.policy.base import RoundContext, RoundOutcome
+from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
+from mtpsim.policy.base import start_empty as start
+from mtpsim.policy.fixed import choose
 
 CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # what the template wants: see `Wants`
 
@@ -53,7 +55,7 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
             fill_confidence(text, engine, at, full, hints)
         if SCORES:
             fill_scores(text, engine, at, hints)
-        depth = choose(p, m, Now(state, previous, full), hints)
+        depth = choose(p, m, RoundContext(state, previous, full), hints)
         accepted, row = judge(kind, accepts, text, chain, at, depth, row, stale)
         plain, check, propose = plains[at], checks[at], proposals[at]
         if GENERAL and own_noise:
@@ -66,7 +68,7 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         if previous != depth and previous >= 0:
             time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
         seen, reached = (hints.size, full) if engine.full_feedback else (depth, accepted)
-        learn(p, m, Round(depth, accepted, seen, reached, time))
+        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
         if rounds < log.shape[0]:
             log[rounds, DEPTH], log[rounds, ACCEPTED], log[rounds, STATE] = depth, accepted, state
         rounds += 1

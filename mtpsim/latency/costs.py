@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.text import counted
 from mtpsim.latency.stated_times import LatencySpec
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
@@ -167,7 +168,9 @@ class Moe(_Passes):
     @model_validator(mode="after")
     def _fewer_active(self) -> Self:
         if self.active > self.experts:
-            raise ValueError(f"`active`: {self.active} of {self.experts} experts can't be active")
+            raise FieldError(
+                f"{self.active} of {self.experts} experts can't be active", key="active"
+            )
         return self
 
     def hit(self, tokens: Floats) -> Floats:
@@ -204,20 +207,22 @@ class Table(CostModel):
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
         if any(a >= b for a, b in zip(self.batches, self.batches[1:], strict=False)):
-            raise ValueError("`batches` must ascend without repetition")
+            raise FieldError("`batches` must ascend without repetition", key="batches")
         if len(self.verify) != len(self.batches):
-            raise ValueError(
-                f"`verify`: {len(self.verify)} rows for {len(self.batches)} batches; "
-                "one row per batch is needed"
+            raise FieldError(
+                f"{len(self.verify)} rows for {len(self.batches)} batches; "
+                "one row per batch is needed",
+                key="verify",
             )
         if len({len(row) for row in self.verify}) > 1:
-            raise ValueError("`verify`: rows have different lengths; each needs depths 0 to K")
+            raise FieldError("rows have different lengths; each needs depths 0 to K", key="verify")
         if any(time <= 0 for row in self.verify for time in row):
-            raise ValueError("`verify`: 0 ms is given; it must be positive")
+            raise FieldError("0 ms is given; it must be positive", key="verify")
         if not self.batches[0] <= self.batch <= self.batches[-1]:
-            raise ValueError(
-                f"`batch`: {self.batch:g} is outside the measured range, {self.batches[0]:g} to "
-                f"{self.batches[-1]:g}"
+            raise FieldError(
+                f"{self.batch:g} is outside the measured range, {self.batches[0]:g} to "
+                f"{self.batches[-1]:g}",
+                key="batch",
             )
         return self
 

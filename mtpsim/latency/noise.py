@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import nearest
+from mtpsim.common.errors import FieldError, nearest
 from mtpsim.common.section import NonNegative, Positive, Spec
 from mtpsim.latency.quantile_table import (
     CONSTANT,
@@ -180,9 +180,10 @@ class ParetoNoise(_NamedNoise):
         if (self.alpha is None) == (self.cv is None):
             raise ValueError("give either `alpha` (the tail index) or `cv`, and not both")
         if self.index <= 1:
-            raise ValueError(
+            raise FieldError(
                 f"`alpha` is {self.index:g}: at 1 and below the mean is infinite, so there is "
-                "no long-run speedup to estimate; it must be above 1"
+                "no long-run speedup to estimate; it must be above 1",
+                key="alpha",
             )
         return self
 
@@ -205,14 +206,18 @@ class SpikeNoise(_NamedNoise):
     """Occasional slow rounds: a mixture of a distribution and a multiple of it."""
 
     distribution: Literal["spike"]
-    probability: Annotated[float, Field(gt=0, lt=1)] = Field(description="of a slow round")
-    factor: Annotated[float, Field(gt=1)] = Field(description="slow over fast, above 1")
+    probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="probability of a slow round"
+    )
+    factor: Annotated[float, Field(gt=1)] = Field(
+        description="ratio of the time of a slow round to that of a fast round"
+    )
     base: Noise | None = Field(None, description="noise of fast rounds; slow: `factor` times it")
 
     @model_validator(mode="after")
     def _base_is_named(self) -> SpikeNoise:
         if isinstance(self.base, SampledNoise | SpikeNoise):
-            raise ValueError("`base` must be a named distribution other than spike")
+            raise FieldError("`base` must be a named distribution other than spike", key="base")
         return self
 
     def distribution_used(self) -> Distribution:
@@ -252,18 +257,20 @@ class ScipyNoise(_NamedNoise):
         known = [n for n in dir(stats) if isinstance(getattr(stats, n), stats.rv_continuous)]
         if self.name not in known:
             hint = nearest(self.name, known)
-            raise ValueError(
-                f"`name`: scipy.stats has no continuous distribution {self.name!r}{hint}"
+            raise FieldError(
+                f"scipy.stats has no continuous distribution {self.name!r}{hint}", key="name"
             )
         family = getattr(stats, self.name)
         shapes = [s.strip() for s in (family.shapes or "").split(",") if s.strip()]
         allowed = [*shapes, "loc", "scale"]
         for key in self.parameters:
             if key not in allowed:
-                raise ValueError(f"`parameters`: {self.name} has {', '.join(allowed)}, not {key}")
+                raise FieldError(
+                    f"{self.name} has {', '.join(allowed)}, not {key}", key="parameters"
+                )
         missing = [s for s in shapes if s not in self.parameters]
         if missing:
-            raise ValueError(f"`parameters`: {self.name} also needs {', '.join(missing)}")
+            raise FieldError(f"{self.name} also needs {', '.join(missing)}", key="parameters")
         return family(**self.parameters)
 
     @model_validator(mode="after")
@@ -272,7 +279,7 @@ class ScipyNoise(_NamedNoise):
             frozen = self._frozen()
             least, mean = float(frozen.ppf(0.0)), float(frozen.mean())
         if np.isnan(least):
-            raise ValueError(f"`parameters`: {self.parameters} are not valid for {self.name}")
+            raise FieldError(f"{self.parameters} are not valid for {self.name}", key="parameters")
         if least < 0:
             raise ValueError(f"{self.name} has values down to {least:g}: a time can't be negative")
         if not np.isfinite(mean):
@@ -354,13 +361,15 @@ def _known_kind(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} is given; noise is a table such as {EXAMPLE}")
     if "samples" in value and "distribution" in value:
-        raise ValueError("give either `distribution` or `samples`, and not both")
+        raise FieldError("give either `distribution` or `samples`")
     kind = value.get("distribution")
     if "samples" in value or kind in KINDS:
         return value
-    hint = nearest(str(kind), KINDS)
-    given = f"`distribution` is {kind!r}" if kind is not None else "`distribution` is missing"
-    raise ValueError(f"{given}; it must be one of {', '.join(KINDS)} (or give `samples`){hint}")
+    if kind is None:
+        message = "is missing (give it or `samples`)"
+        raise FieldError(message, key="distribution", allowed=KINDS, kind="missing")
+    message = f"unknown distribution {kind!r}"
+    raise FieldError(message, key="distribution", given=kind, allowed=KINDS)
 
 
 EXAMPLE = '{ distribution = "lognormal", cv = 0.1 }'

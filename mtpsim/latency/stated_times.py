@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Spec
 from mtpsim.latency.noise import Noise, NoiseSpec
 from mtpsim.latency.quantile_table import CONSTANT, QuantileTable
@@ -74,15 +75,18 @@ class LatencySpec(Spec, ABC):
     @classmethod
     def _no_mean(cls, value: NoiseSpec | None) -> NoiseSpec | None:
         if value is not None and value.mean is not None:
-            raise ValueError(
-                "`mean` belongs to target, verify and draft; noise is a factor of mean 1"
+            raise FieldError(
+                "`mean` belongs to target, verify and draft; noise is a factor of mean 1",
+                key="mean",
             )
         return value
 
     @model_validator(mode="after")
     def _something_persists(self) -> Self:
         if self.persistence and not self.noises():
-            raise ValueError("`persistence` needs noise: give `noise` or noise of a component")
+            raise FieldError(
+                "`persistence` needs noise: give `noise` or noise of a component", key="persistence"
+            )
         return self
 
     @abstractmethod
@@ -210,8 +214,8 @@ class Latency(LatencySpec):
     def _time_known(cls, value: Component, info: ValidationInfo) -> Component:
         times = _mean_of(value)
         if times is None:
-            raise ValueError(
-                "`mean` is missing: the mean time in ms (a number, or a list by depth)"
+            raise FieldError(
+                "`mean` is missing: the mean time in ms (a number, or a list by depth)", key="mean"
             )
         if info.field_name == "target" and isinstance(times, list | Slope):
             raise ValueError("must be one number: a plain step has no drafts, at any depth")
@@ -225,13 +229,15 @@ class Latency(LatencySpec):
     def _consistent(self) -> Latency:
         own = [name for name in COMPONENTS if isinstance(getattr(self, name), NoiseSpec)]
         if self.noise is not None and own:
-            raise ValueError(
+            raise FieldError(
                 f"`noise` is one factor for the whole round, but {' and '.join(own)} also has "
-                "noise of its own; give one or the other"
+                "noise of its own; give one or the other",
+                key="noise",
             )
         if self.correlation and not {"verify", "draft"} <= set(own):
-            raise ValueError(
-                "`correlation` is between the noise of `verify` and of `draft`; both need their own"
+            raise FieldError(
+                "correlates the noise of `verify` and `draft`; both need their own",
+                key="correlation",
             )
         return self
 

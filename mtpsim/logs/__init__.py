@@ -1,77 +1,96 @@
-"""Engine logs in: any of the formats, known by its content, reduced to the richest it tells."""
+"""Read engine logs of any supported format, and reduce them to arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from mtpsim.common.errors import InputError, Problem, nearest
+from mtpsim.common.errors import InputError, Problem
 from mtpsim.logs import aiperf, llamacpp, neutral, sglang, trtllm, vllm
-from mtpsim.logs.entry import Entry, EntryError, QuestionError
+from mtpsim.logs.entry import Entry, EntryError, MissingInformationError
 from mtpsim.logs.files import Start
 from mtpsim.logs.format import Answers, Format, Place
-from mtpsim.logs.reducer import KEPT, Log, Reducer, Rounds, Source
+from mtpsim.logs.reducer import MAX_KEPT_REQUESTS, Log, LogFile, Reducer, Rounds
 
 __all__ = ["FORMATS", "Answers", "Entry", "Log", "Rounds", "detect", "read_logs"]
 
-# In this order they are asked whether a file is theirs: the particular before the general.
+# A file is of the first format that claims it: specific formats come before general ones.
 FORMATS: dict[str, Format] = {
-    found.name: found
-    for found in (
-        *(aiperf.SUMMARY, aiperf.RECORDS, sglang.STEPS, sglang.REQUESTS, trtllm.REQUESTS),
-        *(vllm.REQUESTS, vllm.BENCH, llamacpp.TIMINGS, neutral.ROUNDS, neutral.BARE),
-        *(vllm.LOG, sglang.LOG, llamacpp.LOG, vllm.METRICS, neutral.CSV),
-    )
+    entry.name: entry
+    for entry in [
+        aiperf.SUMMARY,
+        aiperf.RECORDS,
+        sglang.STEPS,
+        sglang.REQUESTS,
+        trtllm.REQUESTS,
+        vllm.REQUESTS,
+        vllm.BENCH,
+        llamacpp.TIMINGS,
+        neutral.ROUNDS,
+        neutral.BARE,
+        vllm.LOG,
+        sglang.LOG,
+        llamacpp.LOG,
+        vllm.METRICS,
+        neutral.CSV,
+    ]
 }
-# What engines print without drafts: whose it is, the option that lets them draft, what tells of it.
-SILENT = {
+# Text of logs without speculative decoding: the engine, its option, and the text with it.
+WITHOUT_DRAFTS = {
     "Avg generation throughput": ("vLLM", "--speculative-config", "SpecDecoding metrics"),
     "vllm:": ("vLLM", "--speculative-config", "vllm:spec_decode_num_drafts"),
     "Decode batch": ("SGLang", "--speculative-algorithm", "accept len"),
 }
-STOP = 10  # problems told before reading is given up
-Told = Callable[[str, float, int], None]
+MAX_PROBLEMS = 10  # after which reading stops
+ProgressCallback = Callable[[str, float, int], None]
+"""Called with a label, the share that is done, and the number of entries."""
 
 
 def detect(path: Path) -> Format:
-    """The format of a file, by its content.
+    """Return the format of a file, detected from its content.
+
+    Args:
+        path: file, plain or compressed.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the file can't be read, or its format is unknown.
 
     """
     start = Start(path)
     for found in FORMATS.values():
         if found.claims(start):
             return found
-    known = ", ".join(sorted(FORMATS))
     hint = neutral.hint(start) or _without_drafts(start)
-    message = f"is of no known format{hint}; known are {known} (force one with --format)"
-    raise InputError.of(message, file=path)
+    message = f"unknown log format{hint}; --format selects one"
+    raise InputError.of(message, file=path, allowed=sorted(FORMATS))
 
 
 def _without_drafts(start: Start) -> str:
-    """Say of a log of an engine that nothing at its beginning is about drafts; else nothing."""
-    for mark, (engine, option, told) in SILENT.items():
-        if mark in start.text and told not in start.text:
+    """Return a hint if the log looks like that of an engine without speculative decoding."""
+    for mark, (engine, option, text) in WITHOUT_DRAFTS.items():
+        if mark in start.text and text not in start.text:
             return (
-                f": it looks like {engine}'s, but nothing at its beginning tells of drafts; "
-                f"{engine} writes `{told}` where it runs with {option}"
+                f": it looks like a {engine} log without speculative decoding; {engine} writes "
+                f"`{text}` if it runs with {option}"
             )
     return ""
 
 
-def forced(name: str) -> Format:
-    """The format of a name.
+def format_named(name: str) -> Format:
+    """Return the format of a name.
+
+    Args:
+        name: value of ``--format``.
 
     Raises:
-        InputError: there is none.
+        InputError: the name is unknown.
 
     """
     if name not in FORMATS:
-        message = f"{name!r} is none of {', '.join(sorted(FORMATS))}{nearest(name, FORMATS)}"
-        raise InputError.of(message, key="--format")
+        message = f"unknown format {name!r}"
+        raise InputError.of(message, key="--format", given=name, allowed=sorted(FORMATS))
     return FORMATS[name]
 
 
@@ -81,84 +100,107 @@ def read_logs(
     *,
     format: str | None = None,
     skip_bad: bool = False,
-    keep: int = KEPT,
-    told: Told = lambda label, share, entries: None,
+    keep: int = MAX_KEPT_REQUESTS,
+    on_progress: ProgressCallback = lambda label, share, entries: None,
 ) -> Log:
-    """Read logs of one engine, and reduce them.
+    """Read log files of one engine.
 
     Args:
-        paths: files, plain or compressed (gzip, zstandard).
-        answers: what the user said that the logs leave open.
-        format: of all files; by default each one's own, by its content.
-        skip_bad: go on after a broken entry, and count it.
-        keep: most requests kept round by round.
-        told: of progress: file, share of it that is read, entries.
+        paths: log files, plain or compressed (gzip, zstandard).
+        answers: facts that the logs may not state, such as the depth; None: none are given.
+        format: name of the format of all files; None: each file's format is detected.
+        skip_bad: whether to skip malformed entries, and count them, instead of raising.
+        keep: largest number of requests whose rounds are kept in order.
+        on_progress: called with a label, the share of the file that is read (0 to 1) and the
+            number of entries so far.
+
+    Returns:
+        Counts and times, a row per request, log window or run total.
 
     Raises:
-        InputError: what is wrong, with file and line; or what has to be said first.
+        InputError: a file can't be read, an entry is malformed (with file and line), the files are
+            of several engines, or information is missing that ``answers`` can give.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import mtpsim
+        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/vllm-requests.jsonl")])
+        >>> log.engine, log.count, log.depth
+        ('vLLM', 6, 4)
+        >>> round(log.accept_length, 3)
+        2.533
 
     """
-    given = answers or Answers()
-    formats = {path: forced(format) if format else detect(path) for path in paths}
-    _check_engines(formats)
-    reducer, sources = Reducer(given.depth, keep), []
-    problems: list[Problem] = []
+    facts = answers or Answers()
+    formats = {path: format_named(format) if format else detect(path) for path in paths}
+    engines = {kind.engine: path for path, kind in formats.items() if kind is not sglang.STEPS}
+    if len(engines) > 1:
+        listed = ", ".join(f"{path} is of {engine}" for engine, path in engines.items())
+        message = f"logs of several engines can't be fitted together: {listed}"
+        raise InputError.of(message, key="LOG")
+    reading = _Reading(facts, Reducer(facts.depth, keep), skip_bad, on_progress)
+    files: list[LogFile] = []
     for kind, group in groupby(paths, key=formats.__getitem__):
-        sources += _read(kind, list(group), given, reducer, skip_bad, problems, told)
-    if problems:
-        raise InputError(problems)
+        files += reading.read(kind, list(group))
+    if reading.problems:
+        raise InputError(reading.problems)
     try:
         found = {kind.engine for kind in formats.values()}
-        return reducer.finish(" and ".join(sorted(found)), sources)
-    except QuestionError as question:
-        raise InputError.of(str(question), file=paths[0]) from None
-    except EntryError as nothing:
-        message = f"{nothing}{_without_drafts(Start(paths[0]))}"
+        return reading.reducer.finish(" and ".join(sorted(found)), files)
+    except MissingInformationError as error:
+        raise _missing(error, paths[0]) from None
+    except EntryError as error:
+        message = f"{error}{_without_drafts(Start(paths[0]))}"
         raise InputError.of(message, file=paths[0]) from None
 
 
-def _check_engines(formats: dict[Path, Format]) -> None:
-    engines = {kind.engine: path for path, kind in formats.items() if kind is not sglang.STEPS}
-    if len(engines) > 1:
-        told = ", ".join(f"{path} is of {engine}" for engine, path in engines.items())
-        message = f"logs of several engines can't be fitted together: {told}"
-        raise InputError.of(message, key="LOG")
+def _missing(error: MissingInformationError, path: Path, line: int | None = None) -> InputError:
+    problem = Problem(str(error), file=str(path), key=error.option, line=line, kind="missing")
+    return InputError([problem])
 
 
-def _read(
-    kind: Format,
-    paths: list[Path],
-    answers: Answers,
-    reducer: Reducer,
-    skip_bad: bool,
-    problems: list[Problem],
-    told: Told,
-) -> list[Source]:
-    """Read files of a format into ``reducer``, and what is wrong with them into ``problems``."""
-    good, bad = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0)
-    place = Place(paths[0], None)
+@dataclass
+class _Reading:
+    """Reads files into a reducer, and collects problems."""
 
-    def heard(path: Path, share: float) -> None:
-        told(f"reading {path.name}", share, sum(good.values()))
+    answers: Answers
+    reducer: Reducer
+    skip_bad: bool
+    on_progress: ProgressCallback
+    problems: list[Problem] = field(default_factory=list)
 
-    try:
-        for place, entry in kind.read(paths, answers, heard):
-            try:
-                if isinstance(entry, EntryError):
-                    raise entry
-                reducer.add(entry)
-                good[place.path] += 1
-            except EntryError as broken:
-                bad[place.path] += 1
-                if not skip_bad:
-                    problems.append(Problem(str(broken), file=str(place.path), line=place.line))
-                if len(problems) == STOP:
-                    more = "; these are the first problems, --skip-bad goes on without such entries"
-                    problems[-1] = Problem(
-                        str(broken) + more, file=str(place.path), line=place.line
-                    )
-                    raise InputError(problems) from None
-    except QuestionError as question:
-        where = place.path if place.line else paths[0]
-        raise InputError.of(str(question), file=where, line=place.line) from None
-    return [Source(path, kind.name, good[path], bad[path]) for path in paths]
+    def read(self, kind: Format, paths: list[Path]) -> list[LogFile]:
+        """Read files of one format.
+
+        Raises:
+            InputError: information is missing, or there are ``MAX_PROBLEMS`` malformed entries.
+
+        """
+        good, bad = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0)
+        place = Place(paths[0], None)
+
+        def report(path: Path, share: float) -> None:
+            self.on_progress(f"reading {path.name}", share, sum(good.values()))
+
+        try:
+            for place, entry in kind.read(paths, self.answers, report):
+                try:
+                    if isinstance(entry, EntryError):
+                        raise entry
+                    self.reducer.add(entry)
+                    good[place.path] += 1
+                except EntryError as error:
+                    bad[place.path] += 1
+                    if not self.skip_bad:
+                        self._add_problem(place, str(error))
+        except MissingInformationError as error:
+            where = place.path if place.line else paths[0]
+            raise _missing(error, where, place.line) from None
+        return [LogFile(path, kind.name, good[path], bad[path]) for path in paths]
+
+    def _add_problem(self, place: Place, message: str) -> None:
+        if len(self.problems) == MAX_PROBLEMS - 1:
+            message += "; these are the first problems, --skip-bad skips such entries"
+        self.problems.append(Problem(message, file=str(place.path), line=place.line))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise InputError(self.problems)

@@ -9,12 +9,12 @@ from mtpsim.logs.entry import Entry, EntryError, maybe_whole, of_request
 from mtpsim.logs.format import Answers, json_format
 from mtpsim.logs.vllm import NAMES
 
-_NAMES = {**NAMES, "by_length": []}  # AIPerf took over vLLM's
+_NAMES = {name: fields for name, fields in NAMES.items() if name != "by_length"}  # those of vLLM
 _MS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "sec": 1e3}
 
 
 def _metric(document: JsonDict, name: str) -> Any:
-    """A metric's value in ms, a number or a list; None where it is not there."""
+    """Return a metric in ms, a number or a list; None where it is missing."""
     metrics = document.get("metrics")
     found = metrics.get(name) if isinstance(metrics, dict) else None
     if not isinstance(found, dict) or str(found.get("unit")) not in _MS:
@@ -28,13 +28,13 @@ def _metric(document: JsonDict, name: str) -> Any:
 def _record(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     found = table["spec_decode_acceptance"]
     if not isinstance(found, dict):
-        raise EntryError("'spec_decode_acceptance' is null: this answer did without drafts")
+        raise EntryError("'spec_decode_acceptance' is null: the request ran without drafts")
     latency, first = (_metric(document, n) for n in ("request_latency", "time_to_first_token"))
     chunks = _metric(document, "inter_chunk_latency")
     known = isinstance(latency, float) and isinstance(first, float)
     return of_request(
         found,
-        _NAMES.__getitem__,
+        _NAMES,
         tokens=maybe_whole(found, "completion_tokens"),
         round_times=chunks if isinstance(chunks, list) else [],
         time=latency - first if known else None,
@@ -54,9 +54,10 @@ def _summary(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     pooled: Any = table["pooled_spec_decode_acceptance_histogram"]
     if isinstance(pooled, dict) and "histogram" in pooled:
         pooled = pooled["histogram"]
-    entry = of_request({"histogram": pooled}, lambda what: [what], unit="total")
+    names = {name: (name,) for name in ("histogram", "rounds", "accepted")}
+    entry = of_request({"histogram": pooled}, names, unit="total")
     if not entry.rounds:
-        raise EntryError("the pooled histogram has no rounds")
+        raise EntryError("the pooled histogram has 0 rounds")
     return entry
 
 

@@ -1,4 +1,4 @@
-"""Files as a stream: compressed or not, line by line or JSON document by document."""
+"""Text files as streams, compressed or not: lines, JSON documents and CSV cells."""
 
 from __future__ import annotations
 
@@ -16,44 +16,42 @@ from mtpsim.common.errors import InputError, nearest_file
 from mtpsim.logs.entry import EntryError
 
 Line = tuple[int, str]
-SAMPLE = 1 << 16  # characters that tell a format
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-Told = Callable[[Path, float], None]
-
-
-def _problem(path: Path, message: str) -> InputError:
-    return InputError.of(message, file=path)
+FileProgress = Callable[[Path, float], None]
+SAMPLE_CHARACTERS = 1 << 16  # read to detect a format
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
-    """A text stream of a plain, gzip or zstandard file, and the share of it that was read.
+def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
+    """Open a plain, gzip or zstandard file: its text stream, and the share of it read so far.
 
     Raises:
-        InputError: the file can't be opened or is damaged.
+        InputError: the file can't be opened, is damaged, or is not UTF-8 text.
 
     """
     try:
         with path.open("rb") as raw:
             size = max(path.stat().st_size, 1)
-            yield _text(raw, path), lambda: raw.tell() / size
+            yield _text(raw), lambda: raw.tell() / size
     except (EOFError, zlib.error, gzip.BadGzipFile, DamagedError) as error:
-        raise _problem(path, f"is cut off or damaged: {error}") from None
+        raise InputError.of(f"is truncated or damaged: {error}", file=path) from None
     except UnicodeDecodeError as error:
-        raise _problem(
-            path, f"is not UTF-8 text (byte 0x{error.object[error.start]:02x})"
-        ) from None
+        byte = error.object[error.start]
+        raise InputError.of(f"is not UTF-8 text (byte 0x{byte:02x})", file=path) from None
     except OSError as error:
-        told = f"can't be read: {error.strerror or error}{nearest_file(path)}"
-        raise _problem(path, told) from None
+        message = f"can't be read: {error.strerror or error}{nearest_file(path)}"
+        raise InputError.of(message, file=path) from None
 
 
 class DamagedError(Exception):
-    """A compressed file does not decompress."""
+    """A compressed file can't be decompressed."""
 
 
 class _Zstandard(io.RawIOBase):
-    """A stream of frames that notices when it is cut off."""
+    """A decompressing stream that raises if the last frame is truncated.
+
+    The stream reader of the zstandard package ends without an error there.
+    """
 
     def __init__(self, raw: IO[bytes]) -> None:
         import zstandard
@@ -66,10 +64,10 @@ class _Zstandard(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._plain and (packed := self._packed or self._raw.read(SAMPLE)):
+        while not self._plain and (packed := self._packed or self._raw.read(SAMPLE_CHARACTERS)):
             self._plain = self._unpack(packed)
         if not self._plain and self._frame is not None:
-            raise DamagedError("it ends within a frame")
+            raise DamagedError("the last frame is incomplete")
         size = min(len(buffer), len(self._plain))
         buffer[:size], self._plain = self._plain[:size], self._plain[size:]
         return size
@@ -86,20 +84,20 @@ class _Zstandard(io.RawIOBase):
         return plain
 
 
-def _text(raw: IO[bytes], path: Path) -> IO[str]:
+def _text(raw: IO[bytes]) -> IO[str]:
     start = raw.read(4)
     raw.seek(0)
     stream: Any = raw
     if start.startswith(GZIP):
         stream = gzip.GzipFile(fileobj=raw)
-    elif start == ZSTD:
+    elif start == ZSTANDARD:
         stream = io.BufferedReader(_Zstandard(raw))
     return io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None)
 
 
 @contextmanager
-def written(path: Path) -> Iterator[IO[str]]:
-    """A text file to write, compressed as its name ends (.gz, .zst)."""
+def create_text(path: Path) -> Iterator[IO[str]]:
+    """Open a text file for writing, compressed if its name ends in .gz or .zst."""
     with path.open("wb") as raw:
         stream: Any = raw
         if path.suffix == ".gz":
@@ -113,11 +111,11 @@ def written(path: Path) -> Iterator[IO[str]]:
 
 
 class Start:
-    """How a file begins, which tells its format.
+    """The beginning of a file, from which its format is detected.
 
     Attributes:
-        path: of the file.
-        text: its first characters.
+        path: path of the file.
+        text: first 65,536 characters.
 
     """
 
@@ -125,20 +123,20 @@ class Start:
         """Read the beginning.
 
         Raises:
-            InputError: as :func:`opened`, or the file is empty.
+            InputError: as :func:`open_text`, or the file is empty.
 
         """
         self.path = path
-        with opened(path) as (text, _):
-            self.text = text.read(SAMPLE)
+        with open_text(path) as (text, _):
+            self.text = text.read(SAMPLE_CHARACTERS)
         if not self.text.strip():
-            raise _problem(path, "is empty")
+            raise InputError.of("is empty", file=path)
 
     @cached_property
     def document(self) -> Any:
-        """The first JSON document; an EntryError where there is none."""
+        """The first valid JSON document; an EntryError where there is none."""
         if not self.text.lstrip().startswith(("{", "[")):
-            return EntryError("is no JSON")
+            return EntryError("is not JSON")
         found = (document for _, document in documents(self.path, lambda path, share: None))
         first = next(found, EntryError("is an empty list"))
         while isinstance(first, EntryError) and (later := next(found, None)) is not None:
@@ -146,35 +144,57 @@ class Start:
         return first
 
     @property
-    def one_a_line(self) -> bool:
-        """Whether some line at the beginning is a document of its own, or too long to tell."""
+    def header(self) -> list[str]:
+        """Column names, if the file is a CSV table."""
+        line = self.text.lstrip().splitlines()[0]
+        return [name.strip() for name in line.split(csv_delimiter(line))]
+
+    @property
+    def is_json_lines(self) -> bool:
+        """Whether a line at the beginning is a document by itself, or too long to judge."""
         begun = [line for line in self.text.splitlines() if line.startswith(("{", "["))]
         return any(
-            isinstance(_parsed(line), dict | list) or len(line) > SAMPLE // 2 for line in begun[:50]
+            isinstance(_parsed(line), dict | list) or len(line) > SAMPLE_CHARACTERS // 2
+            for line in begun[:50]
         )
 
 
-def lines(path: Path, told: Told) -> Iterator[Line]:
-    """Lines with their numbers, from 1; ``told`` hears of the file how far the reading is."""
-    with opened(path) as (text, share):
+def csv_delimiter(header: str) -> str:
+    """Return the delimiter of a CSV table, given its first line: a comma, semicolon or tab."""
+    return max(",;\t", key=header.count)
+
+
+def csv_number(text: str, delimiter: str) -> float:
+    """Return the number in a CSV cell; a table not delimited by commas may have decimal commas.
+
+    Raises:
+        ValueError: the cell is not a number.
+
+    """
+    return float(text if delimiter == "," else text.replace(",", "."))
+
+
+def lines(path: Path, on_progress: FileProgress) -> Iterator[Line]:
+    """Yield lines with their numbers, from 1; report the share of the file that is read."""
+    with open_text(path) as (text, share):
         for number, line in enumerate(text, 1):
             if number % 4096 == 0:
-                told(path, share())
+                on_progress(path, share())
             yield number, line
 
 
-def documents(path: Path, told: Told) -> Iterator[tuple[int, Any]]:
-    """JSON documents with the number of the line that each begins on; broken ones as EntryError.
+def documents(path: Path, on_progress: FileProgress) -> Iterator[tuple[int, Any]]:
+    """Yield JSON documents with the number of their first line; malformed ones as EntryError.
 
-    Either a document a line, which is streamed, or one document over several lines. An array
-    counts as a document for each of its entries.
+    A file is streamed if it has one document per line; else it is one document. Each element of an
+    array counts as a document.
     """
-    if Start(path).one_a_line:
+    if Start(path).is_json_lines:
         found: Iterator[tuple[int, Any]] = (
-            (n, _parsed(line)) for n, line in lines(path, told) if line.strip()
+            (n, _parsed(line)) for n, line in lines(path, on_progress) if line.strip()
         )
     else:
-        with opened(path) as (text, _):
+        with open_text(path) as (text, _):
             found = iter([(1, _parsed(text.read()))])
     for number, document in found:
         for entry in document if isinstance(document, list) else [document]:
@@ -188,4 +208,4 @@ def _parsed(text: str) -> Any:
         return EntryError("is nested too deeply")
     except ValueError as error:
         cut = not text.rstrip().endswith(("}", "]"))
-        return EntryError("is cut off" if cut else f"is not valid JSON: {error}")
+        return EntryError("is truncated" if cut else f"is not valid JSON: {error}")

@@ -1,4 +1,4 @@
-"""What a log format is: how to know it by its content, and how to read it."""
+"""Log formats: how to recognize a file by its content, and how to read it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.logs.entry import Entry, EntryError
-from mtpsim.logs.files import Start, Told, documents, lines
+from mtpsim.logs.files import FileProgress, Line, Start, documents, lines
 
 RatesAre = Literal["survival", "conditional"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an entry stands."""
+    """File and line of an entry; the line is None where an entry is a whole file."""
 
     path: Path
     line: int | None
@@ -24,13 +24,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the user said that a log leaves open; None where nothing was said.
+    """Facts that a log may not state, given by the user.
 
     Attributes:
-        depth: drafts a round.
-        rates_are: definition of rates by position.
-        rounds: on how many rounds bare rates were measured.
-        model: which model's counters, where a scrape has several.
+        depth: number of drafts per round; None if not given.
+        rates_are: definition of bare rates by position, ``"survival"`` or ``"conditional"``; None
+            if not given.
+        rounds: number of rounds over which bare rates were measured; None if not given.
+        model: name of the model whose counters to read from a Prometheus scrape of several; None
+            if not given.
 
     """
 
@@ -40,75 +42,76 @@ class Answers:
     model: str | None = None
 
 
-Found = Iterator[tuple[Place, Entry | EntryError]]
+Entries = Iterator[tuple[Place, Entry | EntryError]]
+LineEntries = Iterator[tuple[int, Entry | EntryError]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of log.
+    """A log format.
 
     Attributes:
-        name: as ``--format`` takes it.
-        engine: who writes it; logs of different engines are not fitted together.
-        claims: whether a file that begins so is of this format.
-        read: all files of the format, entry by entry.
+        name: value of ``--format``.
+        engine: engine that writes it; logs of different engines are not fitted together.
+        claims: whether a file with this beginning is of this format.
+        read: yields the entries of files of this format, in order.
 
     """
 
     name: str
     engine: str
     claims: Callable[[Start], bool]
-    read: Callable[[Sequence[Path], Answers, Told], Found]
+    read: Callable[[Sequence[Path], Answers, FileProgress], Entries]
 
 
-def inside(document: Any, test: Callable[[JsonDict], bool]) -> Iterator[JsonDict]:
-    """Tables within a document that pass a test, outermost first; none within another."""
+def objects_within(document: Any, matches: Callable[[JsonDict], bool]) -> Iterator[JsonDict]:
+    """Yield the outermost JSON objects within a document that match."""
     if isinstance(document, dict):
-        if test(document):
+        if matches(document):
             yield document
             return
         document = list(document.values())
     if isinstance(document, list):
         for part in document:
-            yield from inside(part, test)
+            yield from objects_within(part, matches)
 
 
 def json_format(
     name: str,
     engine: str,
-    holds: str,
-    test: Callable[[JsonDict], bool],
-    entry: Callable[[JsonDict, JsonDict, Answers], Entry],
+    content: str,
+    matches: Callable[[JsonDict], bool],
+    to_entry: Callable[[JsonDict, JsonDict, Answers], Entry],
 ) -> Format:
-    """A format whose entries are JSON tables, alone in their document or deep within it.
+    """Return a format whose entries are JSON objects, at any depth of their document.
 
     Args:
-        name: see :class:`Format`, as
-        engine: is.
-        holds: what an entry is, for the messages.
-        test: whether a table is an entry.
-        entry: from that table, its document and what the user said.
+        name: value of ``--format``.
+        engine: engine that writes it.
+        content: description of an entry, for error messages.
+        matches: whether an object is an entry.
+        to_entry: makes an entry of the object, its document and the facts given by the user.
 
     """
 
     def claims(start: Start) -> bool:
-        return any(inside(start.document, test))
+        return any(objects_within(start.document, matches))
 
-    def read(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
+    def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            for line, document in documents(path, told):
+            for line, document in documents(path, on_progress):
                 place = Place(path, line)
                 if isinstance(document, EntryError):
                     yield place, document
                     continue
-                tables = list(inside(document, test))
-                if not tables:
-                    yield place, EntryError(f"holds no {holds} as {name} has them")
-                for table in tables:
+                found = list(objects_within(document, matches))
+                if not found:
+                    yield place, EntryError(f"no {content} found, which {name} needs")
+                for table in found:
                     try:
-                        yield place, entry(table, document, answers)
-                    except EntryError as broken:
-                        yield place, broken
+                        yield place, to_entry(table, document, answers)
+                    except EntryError as error:
+                        yield place, error
 
     return Format(name, engine, claims, read)
 
@@ -116,28 +119,27 @@ def json_format(
 def line_format(
     name: str,
     engine: str,
-    mark: Callable[[str], object],
-    entries: Callable[
-        [Iterator[tuple[int, str]], Answers], Iterator[tuple[int, Entry | EntryError]]
-    ],
+    matches: Callable[[str], object],
+    entries: Callable[[Iterator[Line], Answers], LineEntries],
 ) -> Format:
-    """A format whose entries are lines of a log among others.
+    """Return a format whose entries are lines among others of a text log.
 
     Args:
-        name: see :class:`Format`, as
-        engine: is.
-        mark: finds something in a line that is an entry.
-        entries: from numbered lines that have the mark.
+        name: value of ``--format``.
+        engine: engine that writes it.
+        matches: whether a line belongs to an entry.
+        entries: yields numbered entries, given the numbered lines that match and the facts given
+            by the user.
 
     """
 
     def claims(start: Start) -> bool:
-        return any(mark(line) for line in start.text.splitlines())
+        return any(matches(line) for line in start.text.splitlines())
 
-    def read(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
+    def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            marked = ((n, line) for n, line in lines(path, told) if mark(line))
-            for number, entry in entries(marked, answers):
+            matching = ((n, line) for n, line in lines(path, on_progress) if matches(line))
+            for number, entry in entries(matching, answers):
                 yield Place(path, number), entry
 
     return Format(name, engine, claims, read)

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import Entry, EntryError, maybe_number, maybe_whole, read_error, whole
-from mtpsim.logs.format import Answers, json_format, line_format
+from mtpsim.logs.entry import Entry, EntryError, malformed, maybe_number, maybe_whole, whole
+from mtpsim.logs.files import Line
+from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
 from mtpsim.logs.rates import counts_of
 
 
 def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    """A response: what is not an accepted draft came one a round."""
+    """Return the entry of a response: each round emits one token besides its accepted drafts."""
     tokens, accepted = whole(table, "predicted_n"), whole(table, "draft_n_accepted")
     if accepted > tokens:
         raise EntryError(
@@ -22,8 +23,12 @@ def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
             f"{counted(tokens, 'token', 'were')} generated"
         )
     return Entry(
-        *("request", tokens - accepted, accepted, maybe_whole(table, "draft_n"), answers.depth),
-        tokens,
+        unit="request",
+        rounds=tokens - accepted,
+        accepted=accepted,
+        drafted=maybe_whole(table, "draft_n"),
+        depth=answers.depth,
+        tokens=tokens,
         time=maybe_number(table, "predicted_ms"),
     )
 
@@ -44,39 +49,40 @@ _LINE = re.compile(
 _TIMES = re.compile(r"dur\(b,g,a\)\s*=\s*[\d.]+,\s*([\d.]+),\s*[\d.]+ ms")
 
 
-def _log_entries(
-    marked: Iterator[tuple[int, str]], answers: Answers
-) -> Iterator[tuple[int, Entry | EntryError]]:
-    """A request a line; the line of times that follows belongs to it."""
-    waiting: tuple[int, Entry] | None = None
-    for number, line in marked:
+def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    """Yield a request per line; a line of drafting times belongs to the request before it."""
+    pending: tuple[int, Entry] | None = None
+    for number, line in lines:
         times = _TIMES.search(line)
         found = _LINE.search(line)
         if found:
-            if waiting:
-                yield waiting
-                waiting = None
+            if pending:
+                yield pending
+                pending = None
             try:
-                waiting = number, _request(found, answers)
+                pending = number, _request(found, answers)
             except ValueError as error:
-                yield number, read_error(error)
+                yield number, malformed(error)
         elif not times:
-            yield number, EntryError("is cut off or of an unknown form")
-        if times and waiting:
-            waiting = waiting[0], replace(waiting[1], draft_time=float(times[1]))
-    if waiting:
-        yield waiting
+            yield number, EntryError("truncated line or unknown layout")
+        if times and pending:
+            pending = pending[0], replace(pending[1], draft_time=float(times[1]))
+    if pending:
+        yield pending
 
 
 def _request(found: re.Match[str], answers: Answers) -> Entry:
-    accepted, drafted = int(found[1]), int(found[2])
+    accepted = int(found[1])
     rates = [float(rate) for rate in (found[4] or "").split(",") if rate.strip()]
     length = float(found[3] or 0)
     if length <= 1:
-        raise EntryError("has no mean acceptance length above 1, so that its rounds are not known")
+        raise EntryError("no mean acceptance length above 1: the number of rounds is unknown")
     rounds = round(accepted / (length - 1))
     return Entry(
-        *("request", rounds, accepted, drafted),
+        unit="request",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=int(found[2]),
         depth=answers.depth or len(rates) or None,
         survived=counts_of(rates, rounds, accepted) if rates else [],
         printed=length,

@@ -1,9 +1,8 @@
-"""Our own neutral forms: rounds as JSON lines or CSV, and bare rates by position."""
+"""Engine-neutral formats: rounds as JSON lines or CSV, and bare rates by position."""
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,132 +13,127 @@ from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
     Entry,
     EntryError,
-    QuestionError,
+    MissingInformationError,
     counts,
     maybe_number,
     maybe_whole,
 )
-from mtpsim.logs.files import Start, Told, lines
-from mtpsim.logs.format import Answers, Format, Found, Place, json_format
+from mtpsim.logs.files import FileProgress, Start, csv_delimiter, csv_number, lines
+from mtpsim.logs.format import Answers, Entries, Format, Place, json_format
 from mtpsim.logs.rates import counts_of, definition_of, products
 
-COLUMNS = ("request", "accepted", "drafted", "seconds")
-CSV_NEEDS = ("request", "accepted")
+REQUIRED_COLUMNS = ("request", "accepted")
+
+
+@dataclass
+class _Request:
+    """Rounds of a request; in a CSV file those of several requests may alternate."""
+
+    accepted: list[int] = field(default_factory=list)
+    drafted: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    line: int | None = None
+
+    def entry(
+        self, answers: Answers, *, depth: int | None = None, time: float | None = None
+    ) -> Entry:
+        """Return the entry of the request.
+
+        Raises:
+            EntryError: lists differ in length, or a time is not above 0.
+
+        """
+        for name, found in (("drafted", self.drafted), ("seconds", self.seconds)):
+            if found and len(found) != len(self.accepted):
+                rounds = counted(len(self.accepted), "round")
+                raise EntryError(f"{name!r} has {len(found)} entries for {rounds}")
+        if any(type(s) not in (int, float) or not 0 < s < float("inf") for s in self.seconds):
+            raise EntryError("'seconds' must be above 0 for each round")
+        return Entry(
+            unit="request",
+            rounds=len(self.accepted),
+            accepted=sum(self.accepted),
+            drafted=sum(self.drafted) if self.drafted else None,
+            depth=max(self.drafted) if self.drafted else depth or answers.depth,
+            per_round=(self.accepted, self.drafted),
+            round_times=[1000.0 * s for s in self.seconds],
+            time=time,
+        )
 
 
 def _rounds(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    accepted, drafted = counts(table, "accepted"), counts(table, "drafted")
-    seconds = table.get("seconds")
-    if not accepted:
+    request = _Request(counts(table, "accepted"), counts(table, "drafted"))
+    if not request.accepted:
         raise EntryError("'accepted' is empty; at least one round is needed")
     depth = maybe_whole(table, "depth", "num_spec_tokens")
-    if isinstance(seconds, list):
-        return _entry(accepted, drafted, seconds, depth, answers)
+    if isinstance(table.get("seconds"), list):
+        request.seconds = table["seconds"]
+        return request.entry(answers, depth=depth)
     time = maybe_number(table, "seconds")
-    return _entry(accepted, drafted, [], depth, answers, time and 1000.0 * time)
-
-
-def _entry(
-    accepted: list[int],
-    drafted: list[int],
-    seconds: list[float],
-    depth: int | None,
-    answers: Answers,
-    time: float | None = None,
-) -> Entry:
-    for name, found in (("drafted", drafted), ("seconds", seconds)):
-        if found and len(found) != len(accepted):
-            raise EntryError(
-                f"{counted(len(accepted), 'round', 'are')} accepted but {len(found)} are {name}"
-            )
-    if any(type(s) not in (int, float) or not 0 < s < float("inf") for s in seconds):
-        raise EntryError("'seconds' must be above 0, for each round")
-    return Entry(
-        *("request", len(accepted), sum(accepted)),
-        sum(drafted) if drafted else None,
-        max(drafted) if drafted else depth or answers.depth,
-        per_round=(accepted, drafted),
-        round_times=[1000.0 * s for s in seconds],
-        time=time,
-    )
+    return request.entry(answers, depth=depth, time=time and 1000.0 * time)
 
 
 ROUNDS = json_format(
     "rounds",
     "neutral form",
-    'request with "accepted" by round',
+    'request with a list "accepted"',
     lambda table: isinstance(table.get("accepted"), list),
     _rounds,
 )
 
 
-def _claims_csv(start: Start) -> bool:
-    header = [name.strip() for name in start.text.splitlines()[0].split(",")]
-    return set(CSV_NEEDS) <= set(header)
-
-
-@dataclass
-class _Request:
-    """Rows of a request so far; its rows may stand among those of others."""
-
-    line: int
-    accepted: list[int] = field(default_factory=list)
-    drafted: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-
-def _read_csv(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
+def _read_csv(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
     for path in paths:
         requests: dict[str, _Request] = {}
-        numbered = lines(path, told)
+        numbered = lines(path, on_progress)
+        first = next(numbered, (1, ""))[1]
+        delimiter = csv_delimiter(first)
         try:
-            header = _header(next(numbered, (1, ""))[1])
-        except EntryError as broken:
-            yield Place(path, 1), broken
+            header = _cells(first, delimiter)
+            for name in REQUIRED_COLUMNS:
+                if name not in header:
+                    raise EntryError(f"column {name!r} is missing{nearest(name, header)}")
+        except EntryError as error:
+            yield Place(path, 1), error
             continue
         for number, line in numbered:
             try:
                 if line.strip():
-                    _add_row(requests, number, header, _cells(line))
-            except EntryError as broken:
-                yield Place(path, number), broken
+                    _add_row(requests, number, header, _cells(line, delimiter), delimiter)
+            except EntryError as error:
+                yield Place(path, number), error
         for request in requests.values():
             place = Place(path, request.line)
             try:
-                found = (request.accepted, request.drafted, request.seconds)
-                yield place, _entry(*found, None, answers)
-            except EntryError as broken:
-                yield place, broken
+                yield place, request.entry(answers)
+            except EntryError as error:
+                yield place, error
 
 
-def _header(line: str) -> list[str]:
-    header = _cells(line)
-    missing = [name for name in CSV_NEEDS if name not in header]
-    if missing:
-        told = _parted(line) or f"has no column {missing[0]!r}{nearest(missing[0], header)}"
-        raise EntryError(told)
-    return header
-
-
-def _cells(line: str) -> list[str]:
+def _cells(line: str, delimiter: str) -> list[str]:
     try:
-        return [cell.strip() for cell in next(csv.reader([line]), [])]
-    except csv.Error as error:  # as a cell of more than 131072 characters
-        raise EntryError(f"is no line of a CSV file: {error}") from None
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:  # as a cell of more than 131,072 characters
+        raise EntryError(f"is not a CSV line: {error}") from None
 
 
 def _add_row(
-    requests: dict[str, _Request], number: int, header: list[str], cells: list[str]
+    requests: dict[str, _Request], number: int, header: list[str], cells: list[str], delimiter: str
 ) -> None:
     if len(cells) != len(header):
         raise EntryError(f"has {counted(len(cells), 'cell')}, but the header has {len(header)}")
     row = dict(zip(header, cells, strict=True))
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
-    seconds = [_number(row["seconds"])] if "seconds" in row else []
+    try:
+        seconds = [csv_number(row["seconds"], delimiter)] if "seconds" in row else []
+    except ValueError:
+        raise EntryError(
+            f"{row['seconds']!r} is given for 'seconds'; it must be a number"
+        ) from None
     if drafted and accepted > drafted[0]:
         raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
-    request = requests.setdefault(row["request"], _Request(number))
+    request = requests.setdefault(row["request"], _Request(line=number))
     request.accepted.append(accepted)
     request.drafted += drafted
     request.seconds += seconds
@@ -147,86 +141,73 @@ def _add_row(
 
 def _count(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise EntryError(f"{text!r} is given for {name!r}; a count must be whole, 0 up")
+        raise EntryError(f"{text!r} is given for {name!r}; it must be a whole number, 0 or more")
     return int(text)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise EntryError(f"{text!r} is given for 'seconds'; it must be a number") from None
+CSV = Format(
+    "csv", "neutral form", lambda start: set(REQUIRED_COLUMNS) <= set(start.header), _read_csv
+)
 
-
-CSV = Format("csv", "neutral form", _claims_csv, _read_csv)
-
-_SURVIVAL = ("synthetic_acceptance_rates",)
-_CONDITIONAL = ("nextn_accept_rates", "aic_nextn_accept_rates")
-_EITHER = ("rates", "acceptance_rates", "per_position_acceptance_rates")
-_LENGTH = ("accept_length", "acceptance_length", "mean_acceptance_length")
-RATES = (*_SURVIVAL, *_CONDITIONAL, *_EITHER)
+DEFINITIONS = {
+    "synthetic_acceptance_rates": "survival",
+    "nextn_accept_rates": "conditional",
+    "aic_nextn_accept_rates": "conditional",
+    "rates": None,
+    "acceptance_rates": None,
+    "per_position_acceptance_rates": None,
+}
+"""Keys of bare rates, and the definition that they follow if the key implies one."""
 
 
 def _bare(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    """Rates by position of a run; their definition by their name, by identities, or by asking."""
-    name = next(name for name in RATES if name in table)
+    """Return the entry of a run of which only rates by position are known."""
+    name = next(name for name in DEFINITIONS if name in table)
     rates = table[name]
     if not isinstance(rates, list) or not rates:
         raise EntryError(f"{name!r} is {rates!r}; it must be a list of rates")
     if not all(type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates):
-        raise EntryError(f"{name!r} is {rates}; each rate must lie within 0 and 1")
-    said = "survival" if name in _SURVIVAL else "conditional" if name in _CONDITIONAL else None
-    stated = table.get("rates_are", said or answers.rates_are)
-    definition = definition_of(rates, maybe_number(table, *_LENGTH), stated)
+        raise EntryError(f"{name!r} is {rates}; each rate must be from 0 to 1")
+    length = maybe_number(table, "accept_length", "acceptance_length", "mean_acceptance_length")
+    stated = table.get("rates_are", DEFINITIONS[name] or answers.rates_are)
+    definition = definition_of(rates, length, stated)
     rounds = maybe_whole(table, "rounds") or answers.rounds
     if not rounds:
-        raise QuestionError(
-            "does not tell on how many rounds its rates were measured: say --rounds N"
+        raise MissingInformationError(
+            "the log does not state the number of rounds over which its rates were measured",
+            option="--rounds",
         )
     survival = rates if definition == "survival" else products(rates)
     accepted = round(sum(survival) * rounds)
     return Entry(
-        *("total", rounds, accepted),
+        unit="total",
+        rounds=rounds,
+        accepted=accepted,
         depth=len(rates),
         survived=counts_of(survival, rounds, accepted),
-        notes=(f"rates were taken for {definition} ones",),
+        notes=(f"rates by position are read as {definition} rates",),
     )
 
 
 BARE = json_format(
     "rates",
     "neutral form",
-    "table with rates by position",
-    lambda table: any(isinstance(table.get(name), list) for name in RATES),
+    "object with rates by position",
+    lambda table: any(isinstance(table.get(name), list) for name in DEFINITIONS),
     _bare,
 )
 
 
 def hint(start: Start) -> str:
-    """What a file that begins so may miss to be one of ours, or nothing."""
+    """Return what a file of unknown format lacks to be one of these formats, or nothing."""
     document = start.document
     if start.text.lstrip().startswith(("{", "[")):
         if isinstance(document, EntryError):
-            return f": its JSON {document}" if str(document) else ""
+            return f": its JSON {document}"
         names = list(document) if isinstance(document, dict) else []
-        return nearest("accepted", names).replace("did you mean", '"accepted" is not there, but')
-    first = start.text.splitlines()[0]
-    if parted := _parted(first):
-        return f": {parted}"
-    header = [name.strip() for name in first.split(",")]
-    missing = [name for name in CSV_NEEDS if name not in header]
-    if len(header) < 2 or len(missing) == len(CSV_NEEDS):
+        similar = nearest("accepted", names)
+        return f': "accepted" is missing{similar}' if similar else ""
+    missing = [name for name in REQUIRED_COLUMNS if name not in start.header]
+    if len(start.header) < 2 or len(missing) == len(REQUIRED_COLUMNS):
         return ""
-    return f": no column {missing[0]!r}{nearest(missing[0], header)}"
-
-
-def _parted(header: str) -> str:
-    """By what else than commas the columns of a CSV file are parted; else nothing."""
-    for sign, called in ((";", "';'"), ("\t", "tabs")):
-        names = [name.strip() for name in header.split(sign)]
-        if len(names) > 1 and all(re.fullmatch(r'"?\w+"?', name) for name in names):
-            return (
-                f"its columns are parted by {called}, csv has ',' (and a point in its numbers: "
-                "0.25, not 0,25)"
-            )
-    return ""
+    return f": column {missing[0]!r} is missing{nearest(missing[0], start.header)}"

@@ -1,4 +1,4 @@
-"""Rates by draft position as engines print them: which definition they follow, and their counts."""
+"""Rates by draft position as engines print them: their definition, and counts from them."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import numpy as np
 
 from mtpsim.common.text import counted
 from mtpsim.formula.closed_form import survival
-from mtpsim.logs.entry import Counts, EntryError, QuestionError
+from mtpsim.logs.entry import PRINTED_DIGITS, Counts, EntryError, MissingInformationError
 
-ROUNDED = 6e-4  # what rounding to three digits does, and a little
+ROUNDING = 6e-4  # error of rates printed with three digits
 
 
 def counts_of(rates: list[float], rounds: int, accepted: int) -> Counts:
-    """Rounds that accepted the first 1, 2, .. drafts, from survival rates that sum to A / N.
+    """Return the number of rounds that accepted at least 1, 2, .. drafts.
 
-    Conditional rates are known by the sum of their products, and converted.
+    Args:
+        rates: rates by position, survival or conditional ones; whichever sum to A / N are used.
+        rounds: number of rounds N.
+        accepted: number of accepted drafts A.
 
     Raises:
         EntryError: the rates fit neither definition.
 
     """
     if any(not 0 <= rate <= 1 for rate in rates):
-        raise EntryError(f"rates by position are {rates}; each must lie within 0 and 1")
+        raise EntryError(f"rates by position are {rates}; each must be from 0 to 1")
     for found in (rates, products(rates)):
-        expected = sum(found) * rounds
-        if abs(expected - accepted) <= (ROUNDED * rounds + 0.5) * len(rates):
+        if abs(sum(found) * rounds - accepted) <= (ROUNDING * rounds + 0.5) * len(rates):
             return _whole(found, rounds, accepted)
     raise EntryError(
-        f"rates by position sum to {sum(rates):.4g} a round, and their products to "
+        f"rates by position sum to {sum(rates):.4g} per round, and their products to "
         f"{sum(products(rates)):.4g}, but {counted(accepted, 'draft')} in "
         f"{counted(rounds, 'round')} are {accepted / max(rounds, 1):.4g}"
     )
 
 
 def products(rates: list[float]) -> list[float]:
-    """Survival rates from conditional ones."""
+    """Return survival rates, given conditional ones."""
     return [float(rate) for rate in survival(np.asarray(rates, float))]
 
 
 def _whole(rates: list[float], rounds: int, accepted: int) -> Counts:
-    """Whole numbers near ``rates * rounds`` that sum to ``accepted`` and never rise."""
+    """Round ``rates * rounds`` to non-increasing whole numbers that sum to ``accepted``."""
     scale = accepted / sum(rates) if sum(rates) else 0.0
     exact = [rate * scale for rate in rates]
     found = [int(value) for value in exact]
@@ -51,39 +53,40 @@ def _whole(rates: list[float], rounds: int, accepted: int) -> Counts:
     return sorted((min(n, rounds) for n in found), reverse=True)
 
 
-def definition_of(rates: list[float], length: float | None, said: str | None) -> str:
-    """``survival`` or ``conditional``, by what is known besides the rates.
+def definition_of(rates: list[float], length: float | None, stated: str | None) -> str:
+    """Return the definition of rates, ``"survival"`` or ``"conditional"``.
 
     Args:
-        rates: by position.
-        length: mean accept length, where told.
-        said: by the user.
+        rates: rates by position.
+        length: mean accept length, where logged.
+        stated: definition stated by the file or the user, if any.
 
     Raises:
-        QuestionError: both definitions are possible.
-        EntryError: none is.
+        MissingInformationError: both definitions are possible and neither is stated.
+        EntryError: neither is possible, or the stated one is not.
 
     """
     sums = {"survival": 1 + sum(rates), "conditional": 1 + sum(products(rates))}
-    if length is not None:
-        fitting = [name for name, value in sums.items() if abs(value - length) <= 0.006]
-    else:
-        falls = all(a >= b for a, b in pairwise(rates))
-        fitting = ["survival", "conditional"] if falls else ["conditional"]
     if len(rates) == 1:
         return "conditional"
-    if said in fitting:
-        return said
-    if said is not None or not fitting:
-        stated = "" if length is None else f", and {length:g} is stated"
+    if length is not None:
+        possible = [name for name, v in sums.items() if abs(v - length) <= PRINTED_DIGITS]
+    else:
+        falls = all(a >= b for a, b in pairwise(rates))
+        possible = ["survival", "conditional"] if falls else ["conditional"]
+    if stated in possible:
+        return stated
+    if stated is not None or not possible:
+        given = "" if length is None else f", and {length:g} is stated"
         raise EntryError(
             f"rates {rates} give an accept length of {sums['survival']:.4g} as survival and "
-            f"{sums['conditional']:.4g} as conditional rates{stated}"
-            + (f"; they can't be {said}" if said else "")
+            f"{sums['conditional']:.4g} as conditional rates{given}"
+            + (f"; they can't be {stated}" if stated else "")
         )
-    if len(fitting) > 1:
-        raise QuestionError(
-            f"rates {rates} may be survival rates (accept length {sums['survival']:.4g}) or "
-            f"conditional ones ({sums['conditional']:.4g}): say which with --rates-are"
+    if len(possible) > 1:
+        raise MissingInformationError(
+            f"rates {rates} can be survival rates (accept length {sums['survival']:.4g}) or "
+            f"conditional rates ({sums['conditional']:.4g})",
+            option="--rates-are",
         )
-    return fitting[0]
+    return possible[0]

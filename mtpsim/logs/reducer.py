@@ -1,10 +1,10 @@
-"""What logs say together: entries reduced to arrays, in memory that hardly grows with the log."""
+"""Reduce the entries of a log to arrays, in memory that hardly grows with the size of the log."""
 
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,14 @@ import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import UNTOLD, Counts, Entry, EntryError, QuestionError, Unit
+from mtpsim.logs.entry import (
+    UNKNOWN_LENGTH,
+    Counts,
+    Entry,
+    EntryError,
+    MissingInformationError,
+    Unit,
+)
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -25,15 +32,24 @@ LEVELS: tuple[Level, ...] = (
     "positions",
     "totals",
 )
-KEPT = 5_000  # requests kept round by round, drawn at random where there are more
-TIMES = 200_000  # times kept, the same way
-DEEPEST = 64
-NOT_TOLD = -1  # under which times of rounds stand until the depth of the log is known
+"""Granularities of counts, the finest first."""
+MAX_KEPT_REQUESTS = 5_000  # whose rounds are kept; a random sample where there are more
+MAX_KEPT_TIMES = 200_000  # round times kept by depth, likewise
+MAX_DEPTH = 64
+UNKNOWN_DEPTH = -1  # key of round times until the depth of the log is known
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file that was read: how many entries it gave, and how many were skipped as broken."""
+class LogFile:
+    """A file that was read.
+
+    Attributes:
+        path: path of the file.
+        format: name of its format, as ``--format`` takes it.
+        entries: number of entries read.
+        skipped: number of malformed entries skipped.
+
+    """
 
     path: Path
     format: str
@@ -43,12 +59,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Rounds:
-    """Rounds of requests one after the other.
+    """Rounds in order, the requests one after the other.
 
     Attributes:
-        accepted: ``[N]`` accepted drafts.
-        drafted: ``[N]`` proposed drafts.
-        begins: ``[R + 1]`` where each request begins; the last entry is N.
+        accepted: ``[N]`` number of accepted drafts of each round.
+        drafted: ``[N]`` number of proposed drafts of each round.
+        begins: ``[R + 1]`` index of the first round of each request; the last entry is N.
 
     """
 
@@ -61,8 +77,8 @@ class Rounds:
         """Number of requests R."""
         return self.begins.size - 1
 
-    def some(self, which: Ints) -> Rounds:
-        """The requests of these numbers."""
+    def subset(self, which: Ints) -> Rounds:
+        """Return the rounds of the requests with these indices."""
         pieces = [slice(self.begins[r], self.begins[r + 1]) for r in which]
         lengths = [piece.stop - piece.start for piece in pieces]
         empty = np.zeros(0, np.uint8)
@@ -73,52 +89,73 @@ class Rounds:
         )
 
 
-@dataclass(frozen=True)
-class Log:
-    """All that was read, a row for each request, window or total.
+@dataclass(frozen=True, kw_only=True)
+class LogTimes:
+    """Times in a log.
 
     Attributes:
-        engine: whose logs they are.
-        sources: the files.
-        unit: what a row is.
-        level: the poorest form of counts among the rows.
-        depth: K, most drafts of a round.
-        short: whether some rounds draft fewer than K.
-        drafts: mean drafts of a round; K where that is not told.
-        rounds: ``[R]``.
-        accepted: ``[R]`` drafts.
-        tokens: ``[R]``, NaN where not told.
-        time: ``[R]`` ms, NaN where not told.
-        reached: ``[R, K]`` rounds that drafted position j and accepted all before it; zeros where
-            only totals are known.
-        hit: ``[R, K]`` those of them that accepted it too.
-        sequence: rounds one by one, of at most ``KEPT`` requests; None where they are not told.
-        rows_of_sequence: which rows these requests are.
-        round_times: ms of single rounds, by drafts of the round.
-        step_times: ms of single steps by batch.
-        draft_time: mean ms of drafting a round, or None.
-        notes: what is missing or was taken for granted.
+        by_row: ``[R]`` ms of all rounds of a request, window or total; NaN where not logged.
+        by_depth: ``[n]`` ms of single rounds, by number of drafts of the round.
+        by_batch: ``[n]`` ms of single steps, by batch size.
+        draft: mean ms of drafting per round; None where not logged.
+
+    """
+
+    by_row: Floats
+    by_depth: dict[int, Floats]
+    by_batch: dict[int, Floats]
+    draft: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Counts and times of engine logs, a row per request, log window or run total.
+
+    Attributes:
+        engine: engine that wrote the logs.
+        files: files that were read, in order.
+        unit: what a row is: ``"request"``, ``"window"`` or ``"total"``.
+        level: granularity of the counts, the coarsest among the rows: ``"rounds"``,
+            ``"histogram by draft length"``, ``"histogram"``, ``"positions"`` or ``"totals"``.
+        depth: largest number of drafts per round K.
+        has_short_drafts: whether some rounds draft fewer than K tokens.
+        mean_drafts: mean number of drafts per round; K where not logged.
+        rounds: ``[R]`` number of rounds.
+        accepted: ``[R]`` number of accepted drafts, without bonus tokens.
+        tokens: ``[R]`` number of generated tokens, NaN where not logged.
+        reached: ``[R, K]`` number of rounds that drafted position j and accepted all positions
+            before it; 0 where only totals are logged.
+        hit: ``[R, K]`` number of rounds that accepted position j.
+        sequence: rounds in order, of at most ``keep`` requests drawn at random; None where rounds
+            are not logged one by one.
+        sequence_rows: ``[sequence.requests]`` row of each request of ``sequence``.
+        times: measured times.
+        notes: what the log lacks, and what was assumed, a sentence each.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import mtpsim
+        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
+        >>> log.unit, log.level, log.rounds.shape, log.hit.shape
+        ('request', 'histogram', (6,), (6, 4))
 
     """
 
     engine: str
-    sources: list[Source]
+    files: list[LogFile]
     unit: Unit
     level: Level
     depth: int
-    short: bool
-    drafts: float
+    has_short_drafts: bool
+    mean_drafts: float
     rounds: Ints
     accepted: Ints
     tokens: Floats
-    time: Floats
     reached: Ints
     hit: Ints
     sequence: Rounds | None
-    rows_of_sequence: Ints
-    round_times: dict[int, Floats]
-    step_times: dict[int, Floats]
-    draft_time: float | None
+    sequence_rows: Ints
+    times: LogTimes
     notes: list[str]
 
     @property
@@ -128,19 +165,24 @@ class Log:
 
     @property
     def accept_length(self) -> float:
-        """Tokens a round, all rows pooled: 1 + A / N."""
+        """Mean tokens per round, all rows pooled: 1 + A / N."""
         return float(1 + self.accepted.sum() / max(self.rounds.sum(), 1))
 
 
 class Reservoir:
-    """A uniform sample of a stream of unknown length (Vitter's algorithm R)."""
+    """A uniform sample of a stream of unknown length.
+
+    Source:
+        J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11 (1985), algorithm R.
+
+    """
 
     def __init__(self, size: int) -> None:
         self.size, self.seen = size, 0
         self._random = np.random.default_rng(0)
 
     def place(self) -> int | None:
-        """Where the next item of the stream goes; None: nowhere."""
+        """Return the index at which to store the next item; None: do not store it."""
         self.seen += 1
         if self.seen <= self.size:
             return self.seen - 1
@@ -148,192 +190,202 @@ class Reservoir:
         return at if at < self.size else None
 
 
-@dataclass
 class Reducer:
-    """Takes entries one by one."""
+    """Collects entries one by one.
 
-    depth: int | None = None
-    keep: int = KEPT
-    rows: dict[str, array[int]] = field(
-        default_factory=lambda: {n: array("q") for n in ("rounds", "accepted", "tokens", "untold")}
-    )
-    levels: Counter[Level] = field(default_factory=Counter)
-    units: set[Unit] = field(default_factory=set)
-    depths: set[int] = field(default_factory=set)
-    notes: dict[str, None] = field(default_factory=dict)
+    Attributes:
+        notes: notes on what was read, each once, in order.
 
-    def __post_init__(self) -> None:
-        self._hit, self._reached, self._edge = array("q"), array("q"), array("q", [0])
-        self._time = array("d")
-        self._drafted, self._told, self._without = 0, 0, 0
+    """
+
+    def __init__(self, depth: int | None = None, keep: int = MAX_KEPT_REQUESTS) -> None:
+        """Start with no entry.
+
+        Args:
+            depth: number of drafts per round given by the user; None if not given.
+            keep: most requests whose rounds are kept.
+
+        """
+        self.notes: dict[str, None] = {}
+        self._given_depth, self._depths = depth, set[int]()
+        self._units, self._levels = set[Unit](), Counter[Level]()
+        self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
+        self._row_times = array("d")
+        # Counts by position of all rows, one after the other; row r begins at _begins[r].
+        self._hit, self._reached, self._begins = array("q"), array("q"), array("q", [0])
+        self._reached_follows = array("b")  # whether reached follows from the other counts
+        self._drafts = self._rounds_with_drafts = self._without_rounds = 0
+        self._keep, self._kept_requests = keep, Reservoir(keep)
         self._kept: dict[int, tuple[int, bytes, bytes]] = {}
-        self._requests, self._draft_times = Reservoir(self.keep), [0.0, 0.0]
-        self._round_times: dict[int, list[float]] = {}
-        self._time_places: dict[int, Reservoir] = {}
-        self._step_times: dict[int, list[float]] = {}
+        self._draft_time, self._draft_rounds = 0.0, 0
+        self._round_times: dict[int, list[float]] = defaultdict(list)
+        self._kept_times: dict[int, Reservoir] = defaultdict(lambda: Reservoir(MAX_KEPT_TIMES))
+        self._step_times: dict[int, list[float]] = defaultdict(list)
 
     def add(self, entry: Entry) -> None:
-        """Take an entry.
+        """Add an entry.
 
         Raises:
-            EntryError: it contradicts itself, or its depth those before it.
+            EntryError: it is inconsistent, or its depth differs from that of entries before it.
 
         """
         entry.check()
         for batch, times in entry.step_times.items():
-            self._step_times.setdefault(batch, []).extend(times)
+            self._step_times[batch].extend(times)
         if not entry.rounds:
-            self._without += not entry.step_times
+            self._without_rounds += not entry.step_times
             return
         table, level = _table(entry)
         self._check_depth(entry, table, level)
         self._add_row(entry, table, level)
         self._add_times(entry)
         self.notes.update(dict.fromkeys(entry.notes))
-        self.units.add(entry.unit)
-        self.levels[level] += 1
+        self._units.add(entry.unit)
+        self._levels[level] += 1
         if level == "rounds" and entry.per_round:
-            self._keep(entry.per_round)
+            at = self._kept_requests.place()
+            if at is not None:
+                accepted, drafted = (bytes(part) for part in entry.per_round)
+                self._kept[at] = len(self._rounds) - 1, accepted, drafted
 
     def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
-        if (entry.drafted or 0) > DEEPEST * entry.rounds:
-            told = f"{counted(entry.drafted or 0, 'draft')} in {counted(entry.rounds, 'round')}"
-            raise EntryError(f"{told}: over {DEEPEST} a round, more than any engine drafts")
-        by_length = level in LEVELS[:2] and UNTOLD not in table
+        if (entry.drafted or 0) > MAX_DEPTH * entry.rounds:
+            drafts, rounds = counted(entry.drafted or 0, "draft"), counted(entry.rounds, "round")
+            raise EntryError(f"{drafts} in {rounds}: at most {MAX_DEPTH} per round are possible")
+        by_length = level in LEVELS[:2] and UNKNOWN_LENGTH not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
         deepest = max(table, default=0) if by_length else entry.depth or 0
-        depth = self.depth or deepest
-        if depth and not 1 <= max(accepted, deepest * by_length) <= depth <= DEEPEST:
-            most = max(accepted, deepest * by_length)
-            if most or depth > DEEPEST:
-                raise EntryError(
-                    f"{counted(depth, 'draft')} a round can't be: here are {most}; 1 to {DEEPEST} "
-                    "are possible"
-                )
-        if depth and not by_length and self.depths and depth not in self.depths:
+        depth = self._given_depth or deepest
+        most = max(accepted, deepest * by_length)
+        if depth > MAX_DEPTH or (depth and most > depth):
             raise EntryError(
-                f"drafts {depth} a round, but entries before it {min(self.depths)}: rates of two "
-                "depths can't be mixed; fit each by itself"
+                f"a depth of {depth} is impossible: this entry has {counted(most, 'draft')} per "
+                f"round, and 1 to {MAX_DEPTH} are possible"
+            )
+        if depth and not by_length and self._depths and depth not in self._depths:
+            raise EntryError(
+                f"depth {depth}, but entries before it have depth {min(self._depths)}: rates of "
+                "two depths can't be mixed; fit each depth separately"
             )
         if depth:
-            self.depths.add(depth)
+            self._depths.add(depth)
 
     def _add_row(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
-        rows = self.rows
-        rows["rounds"].append(entry.rounds)
-        rows["accepted"].append(entry.accepted)
-        rows["tokens"].append(-1 if entry.tokens is None else entry.tokens)
-        self._time.append(float("nan") if entry.time is None else entry.time)
+        self._rounds.append(entry.rounds)
+        self._accepted.append(entry.accepted)
+        self._tokens.append(-1 if entry.tokens is None else entry.tokens)
+        self._row_times.append(float("nan") if entry.time is None else entry.time)
         if entry.drafted is not None:
-            self._drafted += entry.drafted
-            self._told += entry.rounds
-        rows["untold"].append(int(UNTOLD in table or level in ("positions", "totals")))
+            self._drafts += entry.drafted
+            self._rounds_with_drafts += entry.rounds
+        self._reached_follows.append(UNKNOWN_LENGTH in table or level in ("positions", "totals"))
         if level == "positions":
             hit, reached = entry.survived, [entry.rounds, *entry.survived[:-1]]
         else:
             hit, reached = _by_position(table)
         self._hit.extend(hit)
         self._reached.extend(reached)
-        self._edge.append(len(self._hit))
+        self._begins.append(len(self._hit))
 
     def _add_times(self, entry: Entry) -> None:
         drafted = entry.per_round[1] if entry.per_round else []
         aligned = len(drafted) == len(entry.round_times)
         for number, time in enumerate(entry.round_times):
-            depth = drafted[number] if aligned else entry.depth or NOT_TOLD
-            at = self._time_places.setdefault(depth, Reservoir(TIMES)).place()
-            times = self._round_times.setdefault(depth, [])
+            depth = drafted[number] if aligned else entry.depth or UNKNOWN_DEPTH
+            at = self._kept_times[depth].place()
             if at is not None:
-                times[at : at + 1] = [time]
+                self._round_times[depth][at : at + 1] = [time]
         if entry.draft_time is not None:
-            self._draft_times[0] += entry.draft_time
-            self._draft_times[1] += entry.rounds
+            self._draft_time += entry.draft_time
+            self._draft_rounds += entry.rounds
 
-    def _keep(self, per_round: tuple[Counts, Counts]) -> None:
-        at = self._requests.place()
-        if at is not None:
-            accepted, drafted = (bytes(part) for part in per_round)
-            self._kept[at] = len(self.rows["rounds"]) - 1, accepted, drafted
+    def finish(self, engine: str, files: list[LogFile]) -> Log:
+        """Return the log of all entries.
 
-    def finish(self, engine: str, sources: list[Source]) -> Log:
-        """All together.
+        Args:
+            engine: engine that wrote the logs.
+            files: files that were read.
 
         Raises:
-            QuestionError: the depth is not told.
-            EntryError: there was nothing.
+            MissingInformationError: the depth is not logged.
+            EntryError: no entry has a round or a step time.
 
         """
-        if not self.rows["rounds"]:
-            if not self._step_times:
-                raise EntryError("no entry has a round in it")
-            return self._times_alone(engine, sources)
-        depth = self._find_depth()
-        level = max(self.levels, key=LEVELS.index)
+        if not self._rounds and not self._step_times:
+            raise EntryError("no entry has a round")
+        depth = self._find_depth() if self._rounds else self._given_depth or 0
         sequence, rows = self._sequence(depth)
         hit, reached = self._counts(depth)
-        tokens = np.array(self.rows["tokens"], float)
-        self._say(level)
-        unit: Unit = self.units.pop() if len(self.units) == 1 else "window"
+        tokens = np.array(self._tokens, float)
+        level: Level = max(self._levels, key=LEVELS.index, default="totals")
+        self._add_notes()
+        one_unit: Unit = "total" if not self._rounds else "window"
+        mean_drafts = float(depth) if self._rounds else 0.0
+        if self._rounds_with_drafts:
+            mean_drafts = self._drafts / self._rounds_with_drafts
         return Log(
-            *(engine, sources, unit, level, depth),
-            self._is_short(depth, reached, hit),
-            self._drafted / self._told if self._told else float(depth),
-            np.array(self.rows["rounds"], np.int64),
-            np.array(self.rows["accepted"], np.int64),
-            np.where(tokens < 0, np.nan, tokens),
-            np.array(self._time, float),
-            *(reached, hit, sequence, rows),
-            self._times_by_depth(depth),
-            self._steps(),
-            self._draft_times[0] / self._draft_times[1] if self._draft_times[1] else None,
-            list(self.notes),
-        )
-
-    def _times_alone(self, engine: str, sources: list[Source]) -> Log:
-        none, nothing = np.zeros(0, np.int64), np.zeros(0)
-        return Log(
-            *(engine, sources, "total", "totals", self.depth or 0, False, 0.0),
-            *(none, none, nothing, nothing, none.reshape(0, 0), none.reshape(0, 0)),
-            *(None, none, {}, self._steps(), None, []),
+            engine=engine,
+            files=files,
+            unit=self._units.pop() if len(self._units) == 1 else one_unit,
+            level=level,
+            depth=depth,
+            has_short_drafts=self._has_short_drafts(depth, hit, reached),
+            mean_drafts=mean_drafts,
+            rounds=np.array(self._rounds, np.int64),
+            accepted=np.array(self._accepted, np.int64),
+            tokens=np.where(tokens < 0, np.nan, tokens),
+            reached=reached,
+            hit=hit,
+            sequence=sequence,
+            sequence_rows=rows,
+            times=LogTimes(
+                by_row=np.array(self._row_times, float),
+                by_depth=self._times_by_depth(depth),
+                by_batch={b: np.array(times) for b, times in sorted(self._step_times.items())},
+                draft=self._draft_time / self._draft_rounds if self._draft_rounds else None,
+            ),
+            notes=list(self.notes),
         )
 
     def _times_by_depth(self, depth: int) -> dict[int, Floats]:
-        """Times of rounds; those whose drafts were not told are of the depth of the log."""
-        found: dict[int, list[float]] = {}
+        """Times of rounds; those of an unknown number of drafts count as of the log's depth."""
+        found: dict[int, list[float]] = defaultdict(list)
         for drafts, times in sorted(self._round_times.items()):
-            found.setdefault(depth if drafts == NOT_TOLD else drafts, []).extend(times)
+            found[depth if drafts == UNKNOWN_DEPTH else drafts].extend(times)
         return {drafts: np.array(times) for drafts, times in sorted(found.items())}
 
-    def _steps(self) -> dict[int, Floats]:
-        return {batch: np.array(times) for batch, times in sorted(self._step_times.items())}
-
     def _find_depth(self) -> int:
-        if self.depth or self.depths:
-            return self.depth or max(self.depths)
-        longest = int(np.diff(np.array(self._edge)).max())
-        bare = self.levels.keys() <= {"totals", "rounds"} and not self._told
-        if bare or not longest:
-            raise QuestionError("does not tell how many drafts a round proposes: say --depth K")
-        if not self._told:
-            told = f"taken for {counted(longest, 'draft')} a round, the most that were accepted"
-            self.notes[told] = None
+        if self._given_depth or self._depths:
+            return self._given_depth or max(self._depths)
+        longest = int(np.diff(np.array(self._begins)).max())
+        no_lengths = self._levels.keys() <= {"totals", "rounds"} and not self._rounds_with_drafts
+        if no_lengths or not longest:
+            raise MissingInformationError(
+                "the log does not state the number of drafts per round", option="--depth"
+            )
+        if not self._rounds_with_drafts:
+            drafts = counted(longest, "draft")
+            self.notes[f"depth assumed: {drafts} per round, the most that were accepted"] = None
             return longest
-        return max(longest, -(-self._drafted // self._told))
+        return max(longest, -(-self._drafts // self._rounds_with_drafts))
 
-    def _is_short(self, depth: int, reached: Ints, hit: Ints) -> bool:
-        first = np.concatenate([np.array(self.rows["rounds"])[:, None], hit[:, :-1]], axis=1)
-        fewer = self._drafted != depth * self._told
-        return fewer or (self.levels.keys() != {"totals"} and bool((reached < first).any()))
+    def _has_short_drafts(self, depth: int, hit: Ints, reached: Ints) -> bool:
+        fewer = self._drafts != depth * self._rounds_with_drafts
+        known = self._levels.keys() != {"totals"}
+        return fewer or (known and bool((reached < self._all_reached(hit)).any()))
+
+    def _all_reached(self, hit: Ints) -> Ints:
+        """Rounds that reach each position if every round drafts all of them."""
+        rounds = np.array(self._rounds, np.int64)[:, None]
+        return np.concatenate([rounds, hit], axis=1)[:, : hit.shape[1]]
 
     def _counts(self, depth: int) -> tuple[Ints, Ints]:
-        edge, untold = np.array(self._edge), np.array(self.rows["untold"], bool)
-        lengths = np.diff(edge)
+        lengths = np.diff(np.array(self._begins))
         inside = np.arange(depth) < lengths[:, None]
-        hit, reached = (np.zeros((len(lengths), depth), np.int64) for _ in range(2))
+        hit, reached = (np.zeros((lengths.size, depth), np.int64) for _ in range(2))
         hit[inside], reached[inside] = np.array(self._hit), np.array(self._reached)
-        shifted = np.concatenate([np.array(self.rows["rounds"])[:, None], hit[:, :-1]], axis=1)
-        known = untold & (lengths > 0)
-        reached[known] = shifted[known]
+        follows = np.array(self._reached_follows, bool) & (lengths > 0)
+        reached[follows] = self._all_reached(hit)[follows]
         return hit, reached
 
     def _sequence(self, depth: int) -> tuple[Rounds | None, Ints]:
@@ -348,47 +400,48 @@ class Reducer:
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         ), np.array([row for row, _, _ in kept], np.int64)
 
-    def _say(self, level: Level) -> None:
-        if self._without:
-            self.notes[f"{counted(self._without, 'entry')} without a round: left aside"] = None
-        if len(self.levels) > 1:
-            told = ", ".join(f"{n:,} {level}" for level, n in self.levels.items())
-            self.notes[f"entries differ in detail ({told}); the poorest counts"] = None
-        if self._requests.seen > self.keep:
+    def _add_notes(self) -> None:
+        if self._without_rounds and self._rounds:
+            skipped = counted(self._without_rounds, "entry", "were")
+            self.notes[f"{skipped} skipped: no rounds"] = None
+        if len(self._levels) > 1:
+            levels = ", ".join(f"{n:,} {level}" for level, n in self._levels.items())
+            self.notes[f"entries differ in granularity ({levels}); the coarsest is used"] = None
+        if self._kept_requests.seen > self._keep:
             self.notes[
-                f"{self.keep:,} of {self._requests.seen:,} requests, drawn at random, are kept "
-                "round by round; of all others their counts by position"
+                f"rounds are kept for a random sample of {self._keep:,} of "
+                f"{self._kept_requests.seen:,} requests, counts by position for all"
             ] = None
 
 
 def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
-    """Rounds by draft length and accepted drafts, and in what form they were told."""
+    """Return rounds by draft length and accepted drafts, and the granularity of the entry."""
     if entry.per_round:
         accepted, drafted = entry.per_round
-        lengths = drafted or [UNTOLD] * len(accepted)
+        lengths = drafted or [UNKNOWN_LENGTH] * len(accepted)
         table: dict[int, Counts] = {}
         for (length, a), n in Counter(zip(lengths, accepted, strict=True)).items():
-            row = table.setdefault(length if drafted else UNTOLD, [])
+            row = table.setdefault(length if drafted else UNKNOWN_LENGTH, [])
             row.extend([0] * (a + 1 - len(row)))
             row[a] += n
-        if drafted:  # a round without drafts says nothing of them, and has no length of its own
+        if drafted:  # a round without drafts has no position, and 0 is not a draft length
             table.pop(0, None)
         return table, "rounds"
     if entry.histogram:
-        told = UNTOLD not in entry.histogram
+        by_length = UNKNOWN_LENGTH not in entry.histogram
         trimmed = {length: _trimmed(row) for length, row in entry.histogram.items()}
-        return trimmed, "histogram by draft length" if told else "histogram"
+        return trimmed, "histogram by draft length" if by_length else "histogram"
     return {}, "positions" if entry.survived else "totals"
 
 
 def _trimmed(row: Counts) -> Counts:
-    """Without the zeros at its end."""
+    """Return the row without trailing zeros."""
     last = max((j for j, n in enumerate(row) if n), default=0)
     return row[: last + 1]
 
 
 def _by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:
-    """Rounds that accepted the first j drafts, and those that came to draft j."""
+    """Return the rounds that accepted draft j, and those that reached it."""
     longest = max((max(length, len(row) - 1) for length, row in table.items()), default=0)
     hit, reached = [0] * longest, [0] * longest
     for length, row in table.items():

@@ -1,4 +1,4 @@
-"""vLLM: log lines of both generations, Prometheus scrapes, requests, and its benchmark's JSON."""
+"""vLLM: log lines of both generations, Prometheus scrapes, requests, and benchmark results."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from pathlib import Path
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
 from mtpsim.logs.entry import (
+    PRINTED_DIGITS,
     Entry,
     EntryError,
-    QuestionError,
+    MissingInformationError,
+    malformed,
     maybe_number,
     maybe_whole,
     of_request,
-    read_error,
     whole,
 )
-from mtpsim.logs.files import Told, lines
-from mtpsim.logs.format import Answers, Format, Found, Place, json_format, line_format
+from mtpsim.logs.files import FileProgress, Line, lines
+from mtpsim.logs.format import (
+    Answers,
+    Entries,
+    Format,
+    LineEntries,
+    Place,
+    json_format,
+    line_format,
+)
 from mtpsim.logs.rates import counts_of
 
 _NUMBER = r"([-\d.]+)"
@@ -33,14 +42,11 @@ _OLD = re.compile(
     r"Number of accepted tokens: (-?\d+), Number of draft tokens: (-?\d+), "
     r"Number of emitted tokens: (-?\d+)"
 )
-_MARK = ("SpecDecoding metrics:", "Speculative metrics:")
 
 
-def _log_entries(
-    marked: Iterator[tuple[int, str]], answers: Answers
-) -> Iterator[tuple[int, Entry | EntryError]]:
+def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
     before: Entry | None = None
-    for number, line in marked:
+    for number, line in lines:
         try:
             if new := _LINE.search(line):
                 yield number, _window(new)
@@ -49,38 +55,50 @@ def _log_entries(
                 yield number, _difference(before, now)
                 before = now
             else:
-                yield number, EntryError("is cut off or of an unknown form")
+                yield number, EntryError("truncated line or unknown layout")
         except ValueError as error:
-            yield number, read_error(error)
+            yield number, malformed(error)
 
 
 def _window(found: re.Match[str]) -> Entry:
-    """A window since the last line; the printed length tells the rounds if drafts fall short."""
+    """Return the entry of a window; rounds follow from the printed length if drafts are short."""
     length, accepted, drafted = float(found[1]), int(found[2]), int(found[3])
     rates = [float(rate) for rate in found[4].split(",")]
     depth = len(rates)
     rounds = drafted // depth
-    if drafted % depth or (rounds and abs(1 + accepted / rounds - length) > 0.006):
+    if drafted % depth or (rounds and abs(1 + accepted / rounds - length) > PRINTED_DIGITS):
         rounds = round(accepted / (length - 1)) if length > 1 else -(-drafted // depth)
-    survived = counts_of(rates, rounds, accepted)
     return Entry(
-        *("window", rounds, accepted, drafted),
+        unit="window",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
         depth=depth,
-        survived=survived,
+        survived=counts_of(rates, rounds, accepted),
         printed=length,
     )
 
 
 def _since_start(found: re.Match[str]) -> Entry:
-    """Counters since the start; its accepted tokens count past a rejection, its emitted do not."""
+    """Return the counts since the start.
+
+    Emitted tokens are used: the accepted ones of this generation include those past a rejection.
+    """
     depth, _, drafted, emitted = (int(found[n]) for n in range(1, 5))
     if not depth or drafted % depth:
         raise EntryError(
-            f"{counted(drafted, 'draft', 'are')} no multiple of "
+            f"{counted(drafted, 'draft', 'are')} not a multiple of "
             f"{counted(depth, 'speculative token')}"
         )
     rounds = drafted // depth
-    return Entry("window", rounds, emitted - rounds, drafted, depth, emitted)
+    return Entry(
+        unit="window",
+        rounds=rounds,
+        accepted=emitted - rounds,
+        drafted=drafted,
+        depth=depth,
+        tokens=emitted,
+    )
 
 
 def _difference(before: Entry | None, now: Entry) -> Entry:
@@ -88,29 +106,27 @@ def _difference(before: Entry | None, now: Entry) -> Entry:
         return now
     if now.depth != before.depth:
         raise EntryError(f"speculative tokens change from {before.depth} to {now.depth}")
-    fell = [
-        name
-        for name in ("rounds", "accepted")
-        if (getattr(now, name) or 0) < (getattr(before, name) or 0)
-    ]
-    if fell:
-        raise EntryError(
-            f"{fell[0]} fall from {getattr(before, fell[0])} to {getattr(now, fell[0])}: the "
-            "counters were reset in between; give the logs of one process"
-        )
-    survived = [b - a for a, b in zip(before.survived, now.survived, strict=True)]
+    for name in ("rounds", "accepted"):
+        earlier, later = getattr(before, name), getattr(now, name)
+        if later < earlier:
+            raise EntryError(
+                f"{name} fall from {earlier} to {later}: the counters were reset in between; give "
+                "the logs of one process"
+            )
     return Entry(
-        *("window", now.rounds - before.rounds, now.accepted - before.accepted),
-        (now.drafted or 0) - (before.drafted or 0),
-        now.depth,
-        survived=survived,
+        unit="window",
+        rounds=now.rounds - before.rounds,
+        accepted=now.accepted - before.accepted,
+        drafted=(now.drafted or 0) - (before.drafted or 0),
+        depth=now.depth,
+        survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)],
     )
 
 
 LOG = line_format(
     "vllm-log",
     "vLLM",
-    lambda line: any(mark in line for mark in _MARK),
+    lambda line: "SpecDecoding metrics:" in line or "Speculative metrics:" in line,
     _log_entries,
 )
 
@@ -121,16 +137,19 @@ _METRIC = re.compile(
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-def _scrape(path: Path, answers: Answers, told: Told) -> Entry:
-    """Counters of one scrape, summed over the engines of a model.
+Counters = dict[tuple[str, int], float]  # by name and position
+
+
+def _scrape(path: Path, answers: Answers, on_progress: FileProgress) -> Entry:
+    """Return the counters of one scrape, summed over the engines of a model.
 
     Raises:
-        EntryError: counters are missing or contradict each other.
-        QuestionError: there are several models.
+        EntryError: counters are missing or inconsistent.
+        MissingInformationError: there are several models and none is selected.
 
     """
-    totals: dict[str, dict[tuple[str, int], float]] = {}
-    for _, line in lines(path, told):
+    totals: dict[str, Counters] = {}
+    for _, line in lines(path, on_progress):
         if found := _METRIC.match(line):
             labels = dict(_LABEL.findall(found[2]))
             key = (found[1], int(labels.get("position", 0)))
@@ -138,50 +157,47 @@ def _scrape(path: Path, answers: Answers, told: Told) -> Entry:
             model[key] = model.get(key, 0.0) + float(found[3])
     if not totals:
         raise EntryError("has no vllm:spec_decode counters; is speculative decoding on?")
-    return _of_counters(_chosen(totals, answers.model))
-
-
-def _chosen(
-    totals: dict[str, dict[tuple[str, int], float]], model: str | None
-) -> dict[tuple[str, int], float]:
-    if model is None and len(totals) == 1:
-        return next(iter(totals.values()))
-    if model not in totals:
+    if answers.model is None and len(totals) == 1:
+        return _of_counters(*totals.values())
+    if answers.model not in totals:
         known = ", ".join(sorted(totals))
-        raise QuestionError(f"has counters of the models {known}: say which with --model")
-    return totals[model]
+        raise MissingInformationError(f"counters are of the models {known}", option="--model")
+    return _of_counters(totals[answers.model])
 
 
-def _of_counters(found: dict[tuple[str, int], float]) -> Entry:
+def _of_counters(found: Counters) -> Entry:
     values: JsonDict = {name: value for (name, position), value in found.items() if not position}
-    rounds, accepted = whole(values, "drafts"), whole(values, "accepted_tokens")
-    at = "accepted_tokens_per_pos"
-    places = sorted(position for name, position in found if name == at)
-    survived = [whole({at: found[at, position]}, at) for position in places]
-    depth = len(places) or None
-    if places != list(range(len(places))):
-        raise EntryError(f"counters have the positions {places}; some are missing")
-    return Entry(
-        *("total", rounds, accepted, whole(values, "draft_tokens"), depth), survived=survived
+    name = "accepted_tokens_per_pos"
+    positions = sorted(position for key, position in found if key == name)
+    entry = Entry(
+        unit="total",
+        rounds=whole(values, "drafts"),
+        accepted=whole(values, "accepted_tokens"),
+        drafted=whole(values, "draft_tokens"),
+        depth=len(positions) or None,
+        survived=[whole({name: found[name, position]}, name) for position in positions],
     )
+    if positions != list(range(len(positions))):
+        raise EntryError(f"counters have the positions {positions}; some are missing")
+    return entry
 
 
-def _read_scrapes(paths: Sequence[Path], answers: Answers, told: Told) -> Found:
+def _read_scrapes(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
     scrapes: list[tuple[Place, Entry]] = []
     for path in paths:
         try:
-            scrapes.append((Place(path, None), _scrape(path, answers, told)))
-        except QuestionError:
+            scrapes.append((Place(path, None), _scrape(path, answers, on_progress)))
+        except MissingInformationError:
             raise
         except ValueError as error:
-            yield Place(path, None), read_error(error)
+            yield Place(path, None), malformed(error)
     if len(scrapes) == 1:
         yield scrapes[0]
     for (_, before), (place, now) in pairwise(scrapes):
         try:
             yield place, _difference(before, now)
-        except EntryError as broken:
-            yield place, broken
+        except EntryError as error:
+            yield place, error
 
 
 METRICS = Format(
@@ -194,22 +210,22 @@ METRICS = Format(
 )
 
 NAMES = {
-    "rounds": ["num_spec_steps"],
-    "accepted": ["num_accepted_draft_tokens"],
-    "drafted": ["num_draft_tokens"],
-    "depth": ["num_spec_tokens"],
-    "histogram": ["acceptance_histogram"],
-    "by_length": ["acceptance_histogram_by_draft_length"],
-    "steps_accepted": ["per_step_accepted"],
-    "steps_drafted": ["per_step_drafted"],
-    "length": ["mean_acceptance_length"],
+    "rounds": ("num_spec_steps",),
+    "accepted": ("num_accepted_draft_tokens",),
+    "drafted": ("num_draft_tokens",),
+    "depth": ("num_spec_tokens",),
+    "histogram": ("acceptance_histogram",),
+    "by_length": ("acceptance_histogram_by_draft_length",),
+    "steps_accepted": ("per_step_accepted",),
+    "steps_drafted": ("per_step_drafted",),
+    "length": ("mean_acceptance_length",),
 }
 
 
 def _request(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     usage = document.get("usage")
     tokens = maybe_whole(usage, "completion_tokens") if isinstance(usage, dict) else None
-    return of_request(table, NAMES.__getitem__, tokens=tokens)
+    return of_request(table, NAMES, tokens=tokens)
 
 
 REQUESTS = json_format(
@@ -222,19 +238,20 @@ REQUESTS = json_format(
 
 
 def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    rounds, accepted = (
-        whole(table, f"spec_decode_{name}") for name in ("num_drafts", "accepted_tokens")
-    )
-    drafted = whole(table, "spec_decode_draft_tokens")
+    rounds = whole(table, "spec_decode_num_drafts")
+    accepted = whole(table, "spec_decode_accepted_tokens")
     rates = table.get("spec_decode_per_position_acceptance_rates") or []
     if not isinstance(rates, list) or not all(type(rate) in (int, float) for rate in rates):
         raise EntryError(
-            f"spec_decode_per_position_acceptance_rates is {rates!r}, no list of rates"
+            f"spec_decode_per_position_acceptance_rates is {rates!r}; it must be a list of rates"
         )
     chunks = table.get("itls")
     each = maybe_number(table, "mean_tpot_ms")
     return Entry(
-        *("total", rounds, accepted, drafted),
+        unit="total",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=whole(table, "spec_decode_draft_tokens"),
         depth=len(rates) or None,
         survived=counts_of(rates, rounds, accepted) if rates else [],
         printed=maybe_number(table, "spec_decode_acceptance_length"),
@@ -244,7 +261,7 @@ def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
 
 
 def _chunk_times(chunks: list[object]) -> list[float]:
-    """Ms between the chunks of a streamed answer: a chunk is a round."""
+    """Return ms between the chunks of streamed responses; a round emits one chunk."""
     times = [t for request in chunks if isinstance(request, list) for t in request]
     return [1000.0 * t for t in times if type(t) is float and t > 0]
 

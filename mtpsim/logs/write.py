@@ -1,7 +1,7 @@
-"""Logs as engines write them, from rounds that are known: samples to try readers on.
+"""Write logs as engines do, given the rounds of requests: samples to test readers with.
 
-Each writer takes requests and yields text. What it writes is read back by the format of
-``READ_BY``.
+A writer takes requests and yields text, which the format of the same name reads; names with a
+suffix (``-older``, ``-summary``) are variants of one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-WINDOW = 8  # requests between two lines of a log
+from mtpsim.common.arrays import JsonDict
+
+REQUESTS_PER_WINDOW = 8  # between two lines of a log
 
 
 @dataclass(frozen=True)
-class Told:
-    """A request as it went.
+class LoggedRequest:
+    """A request to log.
 
     Attributes:
-        accepted: drafts of each round.
-        depth: drafts proposed in each round.
+        accepted: number of accepted drafts of each round.
+        depth: number of proposed drafts per round.
         times: ms of each round.
-        tokens: generated; the last round may be cut.
+        tokens: number of generated tokens; fewer than the rounds emit if the last one is cut.
 
     """
 
@@ -35,64 +37,89 @@ class Told:
 
     @property
     def rounds(self) -> int:
-        """Verifications."""
+        """Number of rounds."""
         return len(self.accepted)
 
     @property
     def hits(self) -> int:
-        """Accepted drafts."""
+        """Number of accepted drafts."""
         return sum(self.accepted)
 
     @property
     def drafted(self) -> int:
-        """Proposed drafts."""
+        """Number of proposed drafts."""
         return self.depth * self.rounds
 
     @property
+    def accept_length(self) -> float:
+        """Mean tokens per round."""
+        return 1 + self.hits / self.rounds
+
+    @property
     def histogram(self) -> list[int]:
-        """Rounds by accepted drafts, 0 to the depth."""
+        """Number of rounds by accepted drafts, 0 to the depth."""
         found = Counter(self.accepted)
         return [found[j] for j in range(self.depth + 1)]
 
+    @property
+    def sparse_histogram(self) -> dict[str, int]:
+        """The histogram without zeros, with strings as keys."""
+        return {str(j): n for j, n in enumerate(self.histogram) if n}
 
-Requests = Iterable[Told]
+    def survival(self, digits: int) -> list[float]:
+        """Return the share of rounds that accept at least 1, 2, .. drafts."""
+        return [
+            round(sum(a >= j for a in self.accepted) / self.rounds, digits)
+            for j in range(1, self.depth + 1)
+        ]
+
+
+Requests = Iterable[LoggedRequest]
 Writer = Callable[[Requests], Iterator[str]]
 
 
-def _line(document: Any) -> str:
+def _line(document: JsonDict) -> str:
     return json.dumps(document, separators=(",", ":")) + "\n"
 
 
-def _together(requests: Requests) -> Told:
-    """All requests as if they were one."""
+def _per_request(record: Callable[[LoggedRequest], JsonDict]) -> Writer:
+    """Return a writer of a JSON line per request."""
+    return lambda requests: (_line(record(request)) for request in requests)
+
+
+def _per_window(line: Callable[[LoggedRequest], str]) -> Writer:
+    """Return a writer of a text line per window."""
+    return lambda requests: (line(window) for window in _windows(requests))
+
+
+def _pooled(requests: Requests) -> LoggedRequest:
+    """Return all requests as one.
+
+    Raises:
+        ValueError: their depths differ.
+
+    """
     known = list(requests)
     deepest = max(r.depth for r in known)
     if min(r.depth for r in known) != deepest:
-        raise ValueError("this format has no room for several depths; choose one with --depth")
-    return Told(
-        [a for r in known for a in r.accepted],
-        deepest,
-        [t for r in known for t in r.times],
-        sum(r.tokens for r in known),
+        raise ValueError("this format can't hold several depths; select one with --depth")
+    return LoggedRequest(
+        accepted=[a for r in known for a in r.accepted],
+        depth=deepest,
+        times=[t for r in known for t in r.times],
+        tokens=sum(r.tokens for r in known),
     )
 
 
-def _windows(requests: Requests) -> Iterator[Told]:
+def _windows(requests: Requests) -> Iterator[LoggedRequest]:
     stream = iter(requests)
-    while some := list(islice(stream, WINDOW)):
-        yield _together(some)
+    while window := list(islice(stream, REQUESTS_PER_WINDOW)):
+        yield _pooled(window)
 
 
-def _survival(request: Told, digits: int) -> list[float]:
-    return [
-        round(sum(a >= j for a in request.accepted) / request.rounds, digits)
-        for j in range(1, request.depth + 1)
-    ]
-
-
-def _vllm_metrics_of(request: Told, detailed: bool) -> dict[str, Any]:
-    found = {
-        "mean_acceptance_length": round(1 + request.hits / request.rounds, 4),
+def _vllm_metrics_of(request: LoggedRequest) -> JsonDict:
+    return {
+        "mean_acceptance_length": round(request.accept_length, 4),
         "draft_acceptance_rate": round(request.hits / request.drafted, 4),
         "acceptance_histogram": request.histogram,
         "acceptance_histogram_by_draft_length": {str(request.depth): request.histogram},
@@ -101,40 +128,34 @@ def _vllm_metrics_of(request: Told, detailed: bool) -> dict[str, Any]:
         "num_draft_tokens": request.drafted,
         "num_spec_tokens": request.depth,
     }
-    if detailed:
-        found["per_step_accepted"] = request.accepted
-        found["per_step_drafted"] = [request.depth] * request.rounds
-    return found
 
 
-def _vllm_requests(requests: Requests, detailed: bool = True) -> Iterator[str]:
-    for number, request in enumerate(requests):
-        yield _line(
-            {
-                "id": f"cmpl-{number}",
-                "usage": {"completion_tokens": request.tokens},
-                "metrics": {"speculative_decoding": _vllm_metrics_of(request, detailed)},
-            }
-        )
+def _vllm_requests(per_round: bool) -> Writer:
+    def write(requests: Requests) -> Iterator[str]:
+        for number, request in enumerate(requests):
+            found = _vllm_metrics_of(request)
+            if per_round:
+                found["per_step_accepted"] = request.accepted
+                found["per_step_drafted"] = [request.depth] * request.rounds
+            usage = {"completion_tokens": request.tokens}
+            metrics = {"speculative_decoding": found}
+            yield _line({"id": f"cmpl-{number}", "usage": usage, "metrics": metrics})
+
+    return write
 
 
-def _vllm_summary(requests: Requests) -> Iterator[str]:
-    return _vllm_requests(requests, detailed=False)
-
-
-def _vllm_log(requests: Requests) -> Iterator[str]:
-    for window in _windows(requests):
-        seconds = sum(window.times) / 1000
-        rates = ", ".join(f"{rate:.3f}" for rate in _survival(window, 6))
-        yield (
-            "INFO [metrics.py:96] SpecDecoding metrics: "
-            f"Mean acceptance length: {1 + window.hits / window.rounds:.2f}, "
-            f"Accepted throughput: {window.hits / seconds:.2f} tokens/s, "
-            f"Drafted throughput: {window.drafted / seconds:.2f} tokens/s, "
-            f"Accepted: {window.hits} tokens, Drafted: {window.drafted} tokens, "
-            f"Per-position acceptance rate: {rates}, "
-            f"Avg Draft acceptance rate: {100 * window.hits / window.drafted:.1f}%\n"
-        )
+def _vllm_log(window: LoggedRequest) -> str:
+    seconds = sum(window.times) / 1000
+    rates = ", ".join(f"{rate:.3f}" for rate in window.survival(6))
+    return (
+        "INFO [metrics.py:96] SpecDecoding metrics: "
+        f"Mean acceptance length: {window.accept_length:.2f}, "
+        f"Accepted throughput: {window.hits / seconds:.2f} tokens/s, "
+        f"Drafted throughput: {window.drafted / seconds:.2f} tokens/s, "
+        f"Accepted: {window.hits} tokens, Drafted: {window.drafted} tokens, "
+        f"Per-position acceptance rate: {rates}, "
+        f"Avg Draft acceptance rate: {100 * window.hits / window.drafted:.1f}%\n"
+    )
 
 
 def _vllm_log_old(requests: Requests) -> Iterator[str]:
@@ -151,18 +172,18 @@ def _vllm_log_old(requests: Requests) -> Iterator[str]:
 
 
 def _vllm_scrape(requests: Requests) -> Iterator[str]:
-    whole = _together(requests)
+    pooled = _pooled(requests)
     labels = 'engine="0",model_name="sample"'
     totals = {
-        "drafts": whole.rounds,
-        "draft_tokens": whole.drafted,
-        "accepted_tokens": whole.hits,
+        "drafts": pooled.rounds,
+        "draft_tokens": pooled.drafted,
+        "accepted_tokens": pooled.hits,
     }
     for name, value in totals.items():
         metric = f"vllm:spec_decode_num_{name}_total"
         yield f"# TYPE {metric} counter\n{metric}{{{labels}}} {float(value)}\n"
-    for position in range(whole.depth):
-        survived = sum(a > position for a in whole.accepted)
+    for position in range(pooled.depth):
+        survived = sum(a > position for a in pooled.accepted)
         yield (
             f"vllm:spec_decode_num_accepted_tokens_per_pos_total{{{labels},"
             f'position="{position}"}} {float(survived)}\n'
@@ -171,147 +192,126 @@ def _vllm_scrape(requests: Requests) -> Iterator[str]:
 
 def _vllm_bench(requests: Requests) -> Iterator[str]:
     known = list(requests)
-    whole = _together(known)
-    made = whole.rounds + whole.hits
+    pooled = _pooled(known)
     found = {
         "completed": len(known),
-        "total_output_tokens": whole.tokens,
-        "mean_tpot_ms": sum(whole.times) / made,
+        "total_output_tokens": pooled.tokens,
+        "mean_tpot_ms": sum(pooled.times) / (pooled.rounds + pooled.hits),
         "itls": [[time / 1000 for time in request.times] for request in known],
-        "spec_decode_acceptance_rate": 100 * whole.hits / whole.drafted,
-        "spec_decode_acceptance_length": 1 + whole.hits / whole.rounds,
-        "spec_decode_num_drafts": whole.rounds,
-        "spec_decode_draft_tokens": whole.drafted,
-        "spec_decode_accepted_tokens": whole.hits,
-        "spec_decode_per_position_acceptance_rates": _survival(whole, 12),
+        "spec_decode_acceptance_rate": 100 * pooled.hits / pooled.drafted,
+        "spec_decode_acceptance_length": pooled.accept_length,
+        "spec_decode_num_drafts": pooled.rounds,
+        "spec_decode_draft_tokens": pooled.drafted,
+        "spec_decode_accepted_tokens": pooled.hits,
+        "spec_decode_per_position_acceptance_rates": pooled.survival(12),
     }
     yield json.dumps(found, indent=2) + "\n"
 
 
-_SGLANG_NAMES = (
-    ("spec_num_correct_drafts", "spec_num_proposed_drafts", "spec_correct_drafts_histogram"),
-    ("spec_accepted_drafts", "spec_proposed_drafts", "spec_accept_histogram"),
-    ("spec_accept_token_num", "spec_draft_token_num", None),
-)
+def _sglang_requests(accepted: str, proposed: str, histogram: str | None) -> Writer:
+    def record(request: LoggedRequest) -> JsonDict:
+        found: JsonDict = {
+            "completion_tokens": request.tokens,
+            "spec_accept_rate": request.hits / request.drafted,
+            "spec_accept_length": request.tokens / request.rounds,
+            accepted: request.hits,
+            proposed: request.drafted,
+            "spec_verify_ct": request.rounds,
+        }
+        if histogram:
+            found[histogram] = request.histogram
+        return {"text": "", "meta_info": found}
+
+    return _per_request(record)
 
 
-def _sglang_requests(generation: int) -> Writer:
-    accepted, proposed, histogram = _SGLANG_NAMES[generation]
-
-    def write(requests: Requests) -> Iterator[str]:
-        for request in requests:
-            found: dict[str, Any] = {
-                "completion_tokens": request.tokens,
-                "spec_accept_rate": request.hits / request.drafted,
-                "spec_accept_length": request.tokens / request.rounds,
-                accepted: request.hits,
-                proposed: request.drafted,
-                "spec_verify_ct": request.rounds,
-            }
-            if histogram:
-                found[histogram] = request.histogram
-            yield _line({"text": "", "meta_info": found})
-
-    return write
-
-
-def _sglang_log(requests: Requests) -> Iterator[str]:
-    for window in _windows(requests):
-        length = 1 + window.hits / window.rounds
-        speed = 1000 * (window.rounds + window.hits) * WINDOW / sum(window.times)
-        yield (
-            f"[2026-05-01 12:00:00 TP0] Decode batch, #running-req: {WINDOW}, #token: 12345, "
-            f"token usage: 0.12, accept len: {length:.2f}, "
-            f"accept rate: {window.hits / window.drafted:.2f}, cuda graph: True, "
-            f"gen throughput (token/s): {speed:.2f}, #queue-req: 0\n"
-        )
+def _sglang_log(window: LoggedRequest) -> str:
+    speed = 1000 * (window.rounds + window.hits) * REQUESTS_PER_WINDOW / sum(window.times)
+    return (
+        f"[2026-05-01 12:00:00 TP0] Decode batch, #running-req: {REQUESTS_PER_WINDOW}, "
+        f"#token: 12345, token usage: 0.12, accept len: {window.accept_length:.2f}, "
+        f"accept rate: {window.hits / window.drafted:.2f}, cuda graph: True, "
+        f"gen throughput (token/s): {speed:.2f}, #queue-req: 0\n"
+    )
 
 
 def _sglang_steps(requests: Requests) -> Iterator[str]:
-    whole = _together(requests)
-    seconds = [time / 1000 for time in whole.times]
+    seconds = [time / 1000 for time in _pooled(requests).times]
     yield json.dumps({"internal_states": [{"step_time_dict": {"1": seconds}}]}, indent=1) + "\n"
 
 
-def _trtllm(requests: Requests) -> Iterator[str]:
-    for request in requests:
-        found = {
-            "acceptance_rate": request.hits / request.drafted,
-            "total_accepted_draft_tokens": request.hits,
-            "total_draft_tokens": request.drafted,
-            "num_spec_steps": request.rounds,
-            "acceptance_histogram": request.histogram,
-            "num_spec_tokens": request.depth,
-        }
-        length = 1 + request.hits / request.rounds
-        choice = {"avg_decoded_tokens_per_iter": length, "speculative_decoding": found}
-        yield _line({"choices": [{"index": 0, "text": "", **choice}]})
+def _trtllm(request: LoggedRequest) -> JsonDict:
+    found = {
+        "acceptance_rate": request.hits / request.drafted,
+        "total_accepted_draft_tokens": request.hits,
+        "total_draft_tokens": request.drafted,
+        "num_spec_steps": request.rounds,
+        "acceptance_histogram": request.histogram,
+        "num_spec_tokens": request.depth,
+    }
+    choice: JsonDict = {
+        "index": 0,
+        "text": "",
+        "avg_decoded_tokens_per_iter": request.accept_length,
+    }
+    return {"choices": [{**choice, "speculative_decoding": found}]}
 
 
-def _sparse(histogram: list[int]) -> dict[str, int]:
-    return {str(j): n for j, n in enumerate(histogram) if n}
-
-
-def _aiperf(requests: Requests) -> Iterator[str]:
-    for request in requests:
-        found = {
-            "engine": "vllm",
-            "mean_acceptance_length": 1 + request.hits / request.rounds,
-            "draft_acceptance_rate": request.hits / request.drafted,
-            "acceptance_histogram": _sparse(request.histogram),
-            "num_accepted_draft_tokens": request.hits,
-            "num_draft_tokens": request.drafted,
-            "num_spec_steps": request.rounds,
-            "num_spec_tokens": request.depth,
-            "completion_tokens": request.tokens,
-            "per_step_accepted": None,
-            "per_step_drafted": None,
-        }
-        metrics = {
-            "time_to_first_token": {"value": 50.0, "unit": "ms"},
-            "request_latency": {"value": 50.0 + sum(request.times), "unit": "ms"},
-            "inter_chunk_latency": {"value": request.times, "unit": "ms"},
-        }
-        yield _line({"metadata": {}, "metrics": metrics, "spec_decode_acceptance": found})
+def _aiperf(request: LoggedRequest) -> JsonDict:
+    found = {
+        "engine": "vllm",
+        "mean_acceptance_length": request.accept_length,
+        "draft_acceptance_rate": request.hits / request.drafted,
+        "acceptance_histogram": request.sparse_histogram,
+        "num_accepted_draft_tokens": request.hits,
+        "num_draft_tokens": request.drafted,
+        "num_spec_steps": request.rounds,
+        "num_spec_tokens": request.depth,
+        "completion_tokens": request.tokens,
+        "per_step_accepted": None,
+        "per_step_drafted": None,
+    }
+    values: dict[str, Any] = {
+        "time_to_first_token": 50.0,
+        "request_latency": 50.0 + sum(request.times),
+        "inter_chunk_latency": request.times,
+    }
+    metrics = {name: {"value": value, "unit": "ms"} for name, value in values.items()}
+    return {"metadata": {}, "metrics": metrics, "spec_decode_acceptance": found}
 
 
 def _aiperf_summary(requests: Requests) -> Iterator[str]:
-    whole = _together(requests)
-    found = {"pooled_spec_decode_acceptance_histogram": _sparse(whole.histogram)}
+    found = {"pooled_spec_decode_acceptance_histogram": _pooled(requests).sparse_histogram}
     yield json.dumps(found, indent=2) + "\n"
 
 
-def _llamacpp_timings(requests: Requests) -> Iterator[str]:
-    for request in requests:
-        found = {
-            "predicted_n": request.rounds + request.hits,
-            "predicted_ms": sum(request.times),
-            "draft_n": request.drafted,
-            "draft_n_accepted": request.hits,
-        }
-        yield _line({"content": "", "timings": found})
+def _llamacpp_timings(request: LoggedRequest) -> JsonDict:
+    found = {
+        "predicted_n": request.rounds + request.hits,
+        "predicted_ms": sum(request.times),
+        "draft_n": request.drafted,
+        "draft_n_accepted": request.hits,
+    }
+    return {"content": "", "timings": found}
 
 
 def _llamacpp_log(requests: Requests) -> Iterator[str]:
     for request in requests:
-        rates = ", ".join(f"{rate:.3f}" for rate in _survival(request, 6))
+        rates = ", ".join(f"{rate:.3f}" for rate in request.survival(6))
         yield (
             f"slot print_timing: id 0 | draft acceptance = {request.hits / request.drafted:.5f} "
             f"( {request.hits:4d} accepted / {request.drafted:5d} generated), "
-            f"mean acceptance length = {1 + request.hits / request.rounds:5.2f}, "
+            f"mean acceptance length = {request.accept_length:5.2f}, "
             f"acceptance rate per position = ({rates})\n"
         )
 
 
-def _rounds(requests: Requests) -> Iterator[str]:
-    for request in requests:
-        yield _line(
-            {
-                "accepted": request.accepted,
-                "drafted": [request.depth] * request.rounds,
-                "seconds": [round(time / 1000, 9) for time in request.times],
-            }
-        )
+def _rounds(request: LoggedRequest) -> JsonDict:
+    return {
+        "accepted": request.accepted,
+        "drafted": [request.depth] * request.rounds,
+        "seconds": [round(time / 1000, 9) for time in request.times],
+    }
 
 
 def _csv(requests: Requests) -> Iterator[str]:
@@ -322,29 +322,34 @@ def _csv(requests: Requests) -> Iterator[str]:
 
 
 def _rates(requests: Requests) -> Iterator[str]:
-    whole = _together(requests)
-    survival = _survival(whole, 9)
-    yield _line({"rates": survival, "rates_are": "survival", "rounds": whole.rounds})
+    pooled = _pooled(requests)
+    yield _line({"rates": pooled.survival(9), "rates_are": "survival", "rounds": pooled.rounds})
 
 
 WRITERS: dict[str, Writer] = {
-    "vllm-requests": _vllm_requests,
-    "vllm-requests-summary": _vllm_summary,
-    "vllm-log": _vllm_log,
+    "vllm-requests": _vllm_requests(per_round=True),
+    "vllm-requests-summary": _vllm_requests(per_round=False),
+    "vllm-log": _per_window(_vllm_log),
     "vllm-log-old": _vllm_log_old,
     "vllm-metrics": _vllm_scrape,
     "vllm-bench": _vllm_bench,
-    "sglang-requests": _sglang_requests(0),
-    "sglang-requests-older": _sglang_requests(1),
-    "sglang-requests-oldest": _sglang_requests(2),
-    "sglang-log": _sglang_log,
+    "sglang-requests": _sglang_requests(
+        "spec_num_correct_drafts", "spec_num_proposed_drafts", "spec_correct_drafts_histogram"
+    ),
+    "sglang-requests-older": _sglang_requests(
+        "spec_accepted_drafts", "spec_proposed_drafts", "spec_accept_histogram"
+    ),
+    "sglang-requests-oldest": _sglang_requests(
+        "spec_accept_token_num", "spec_draft_token_num", None
+    ),
+    "sglang-log": _per_window(_sglang_log),
     "sglang-steps": _sglang_steps,
-    "trtllm-requests": _trtllm,
-    "aiperf-requests": _aiperf,
+    "trtllm-requests": _per_request(_trtllm),
+    "aiperf-requests": _per_request(_aiperf),
     "aiperf-summary": _aiperf_summary,
-    "llamacpp-timings": _llamacpp_timings,
+    "llamacpp-timings": _per_request(_llamacpp_timings),
     "llamacpp-log": _llamacpp_log,
-    "rounds": _rounds,
+    "rounds": _per_request(_rounds),
     "csv": _csv,
     "rates": _rates,
 }

@@ -1,4 +1,4 @@
-"""Policies: one file each, with its parameters and its rule."""
+"""Policies that choose the depth of each round: one file per policy."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field
 from mtpsim.common.section import named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
-from mtpsim.policy.base import Now, PolicySpec, Round, Rule, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, Rule
 from mtpsim.policy.clairvoyant import Clairvoyant
 from mtpsim.policy.controller import Controller
 from mtpsim.policy.ema import Ema
@@ -23,29 +23,26 @@ from mtpsim.policy.specdecpp import SpecDecPP
 from mtpsim.policy.threshold import Threshold
 
 RULES: dict[str, type[PolicySpec]] = {
-    policy.kind(): policy
-    for policy in (
-        Fixed,
-        Off,
-        Schedule,
-        Heuristic,
-        Ema,
-        Goodput,
-        AdaptiveK,
-        Threshold,
-        SpecDecPP,
-        Controller,
-        Bandit,
-        Gate,
-        Oracle,
-        Filter,
-        Clairvoyant,
-    )
+    "fixed": Fixed,
+    "off": Off,
+    "schedule": Schedule,
+    "heuristic": Heuristic,
+    "ema": Ema,
+    "goodput": Goodput,
+    "adaptive_k": AdaptiveK,
+    "threshold": Threshold,
+    "specdecpp": SpecDecPP,
+    "controller": Controller,
+    "bandit": Bandit,
+    "gate": Gate,
+    "oracle": Oracle,
+    "filter": Filter,
+    "clairvoyant": Clairvoyant,
 }
 
 
 def _table(value: Any) -> Any:
-    """A bare name stands for the rule with its usual parameters."""
+    """A name without parameters stands for the rule with its defaults."""
     return {"rule": value} if isinstance(value, str) else value
 
 
@@ -74,4 +71,13 @@ Policy = Annotated[
     BeforeValidator(_table, json_schema_input_type=Name | Table),
 ]
 
-__all__ = ["RULES", "Now", "Oracle", "Policy", "PolicySpec", "Round", "Rule", "Setting"]
+__all__ = [
+    "RULES",
+    "Environment",
+    "Oracle",
+    "Policy",
+    "PolicySpec",
+    "RoundContext",
+    "RoundOutcome",
+    "Rule",
+]

@@ -1,7 +1,7 @@
-"""Goodput from conditional rates that are moving averages, with a rest after each change.
+"""Maximize goodput under moving averages of conditional rates, with a cooldown after each change.
 
 Source: the adaptive-K proposal for vLLM: averages of weight 0.3 from a prior of 0.85, a cooldown of
-2 rounds, off where the goodput is below that of plain decoding.
+2 rounds, plain decoding if the goodput is below that of depth 0.
 """
 
 from __future__ import annotations
@@ -13,48 +13,50 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
 
 WEIGHT, PRIOR, COOLDOWN, PROBE, MOST, PACE = range(6)  # in p; 1 / ms by depth from PACE on
-DEPTH, WAIT, RESTED, RATES = range(4)  # in m; [K] rates from RATES on
+DEPTH, WAIT, IDLE, RATES = range(4)  # in m; [K] rates from RATES on
 
 
 class AdaptiveK(PolicySpec):
-    """The depth of the greatest goodput under moving averages of the conditional rates."""
+    """The depth of the greatest expected goodput under moving averages of conditional rates."""
 
     rule: Literal["adaptive_k"] = "adaptive_k"
-    weight: Probability = Field(0.3, description="of a new verdict in the average of its position")
-    prior: Probability = Field(0.85, description="where each average starts")
+    weight: Probability = Field(
+        0.3, description="weight of a new outcome in the moving average of its position"
+    )
+    prior: Probability = Field(0.85, description="initial value of each average")
     cooldown: Annotated[int, Field(ge=0)] = Field(
-        2, description="rounds that a new depth is kept at least"
+        2, description="minimum number of rounds at a new depth"
     )
     probe: Annotated[int, Field(ge=0)] = Field(
-        0, description="rounds of rest at depth 0 before a try at depth 1; 0: it stays off"
+        0, description="rounds at depth 0 before depth 1 is tried again; 0: never"
     )
 
-    def parameters(self, setting: Setting) -> Floats:
-        """WEIGHT .. MOST, and the pace by depth."""
-        given = [self.weight, self.prior, self.cooldown, self.probe, setting.depth]
-        return np.array([*given, *(1 / setting.times)], float)
+    def parameters(self, environment: Environment) -> Floats:
+        """WEIGHT .. MOST, and 1 / round time by depth."""
+        given = [self.weight, self.prior, self.cooldown, self.probe, environment.depth]
+        return np.array([*given, *(1 / environment.times)], float)
 
-    def memory(self, setting: Setting) -> int:
-        """Depth, waits and rates."""
-        return RATES + setting.depth
+    def memory_size(self, environment: Environment) -> int:
+        """Depth, cooldown, rounds at depth 0 and rates."""
+        return RATES + environment.depth
 
 
 def start(p: Floats, m: Floats) -> None:
     """Every rate at the prior."""
     m[DEPTH] = -1
     m[WAIT] = 0
-    m[RESTED] = 0
+    m[IDLE] = 0
     m[RATES:] = p[PRIOR]
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """The argument of the greatest goodput, where the cooldown lets it change."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """The depth of the greatest goodput, unless the cooldown keeps the last one."""
     if m[WAIT] > 0:
         return int(m[DEPTH])
-    if p[PROBE] > 0 and m[RESTED] >= p[PROBE]:
+    if p[PROBE] > 0 and m[IDLE] >= p[PROBE]:
         return 1
     best, depth, reach, length = p[PACE], 0, 1.0, 1.0
     for k in range(1, int(p[MOST]) + 1):
@@ -65,11 +67,11 @@ def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
     return depth
 
 
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Move the averages of the positions that were judged: up to the first rejection."""
-    m[WAIT] = p[COOLDOWN] - 1 if round.depth != m[DEPTH] else m[WAIT] - 1
-    m[DEPTH] = round.depth
-    m[RESTED] = m[RESTED] + 1 if round.depth == 0 else 0
-    for j in range(min(round.reached + 1, round.seen)):
-        accepted = 1.0 if j < round.reached else 0.0
+def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
+    """Update the averages of verified positions: those up to the first rejection."""
+    m[WAIT] = p[COOLDOWN] - 1 if outcome.depth != m[DEPTH] else m[WAIT] - 1
+    m[DEPTH] = outcome.depth
+    m[IDLE] = m[IDLE] + 1 if outcome.depth == 0 else 0
+    for j in range(min(outcome.observed_accepted + 1, outcome.observed)):
+        accepted = 1.0 if j < outcome.observed_accepted else 0.0
         m[RATES + j] += p[WEIGHT] * (accepted - m[RATES + j])

@@ -1,8 +1,8 @@
-"""Depths are the arms of a bandit, and a round's own speed is the reward.
+"""Multi-armed bandit: depths are the arms, the speed of a round is the reward.
 
 Source: Hou et al., "BanditSpec: adaptive speculative decoding via bandit algorithms", 2025. The
-reward is tokens a ms of the round over that of plain decoding: a mean of ratios, which is not quite
-the throughput where times are noisy.
+reward is tokens per ms of the round, relative to plain decoding. It is a mean of ratios, which
+differs slightly from the throughput if times are noisy.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting, too_deep
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, depth_mismatch
 
 THOMPSON, WIDTH, LEAST, MOST, PLAIN, BONUS = range(6)  # in p; sqrt(2 ln t) from BONUS on,
-TABLE = 1024  # and t^(-1/2) behind it, for so many rounds; later they are computed
+TABLE = 1024  # then t^(-1/2), both for TABLE rounds; later ones are computed
 ROUNDS, ARMS = range(2)  # in m; [3, K + 1] mean reward, pulls, pulls^(-1/2) from ARMS on
 
 
@@ -26,45 +26,47 @@ class Bandit(PolicySpec):
     """Upper confidence bounds, or Thompson sampling with Gaussian posteriors."""
 
     rule: Literal["bandit"] = "bandit"
-    method: Literal["ucb", "thompson"] = Field("ucb", description="how it explores")
-    width: NonNegative = Field(
-        0.5, description="standard deviation of a reward that exploration allows for"
+    method: Literal["ucb", "thompson"] = Field(
+        "ucb", description="exploration: upper confidence bounds or Thompson sampling"
     )
-    least: Annotated[int, Field(ge=0)] = Field(1, description="the shallowest arm")
+    width: NonNegative = Field(
+        0.5, description="assumed standard deviation of the reward of a round"
+    )
+    least: Annotated[int, Field(ge=0)] = Field(1, description="lowest depth that is an arm")
 
     @property
     def label(self) -> str:
-        """The name, or rule and method."""
+        """Its name, or rule and method."""
         return self.name or f"bandit {self.method}"
 
     @property
-    def draws(self) -> bool:
-        """Thompson sampling does."""
+    def uses_random_numbers(self) -> bool:
+        """Whether the method is Thompson sampling."""
         return self.method == "thompson"
 
-    def parameters(self, setting: Setting) -> Floats:
-        """THOMPSON .. PLAIN, and the bonus by round."""
+    def parameters(self, environment: Environment) -> Floats:
+        """THOMPSON .. PLAIN, and the exploration bonus by round."""
         t = np.arange(1.0, TABLE + 1)
-        plain = setting.times[0]
-        given = [self.method == "thompson", self.width, self.least, setting.depth, plain]
+        plain = environment.times[0]
+        given = [self.method == "thompson", self.width, self.least, environment.depth, plain]
         return np.array([*given, *np.sqrt(2 * np.log(t)), *t**-0.5], float)
 
-    def memory(self, setting: Setting) -> int:
-        """Rounds, and three numbers an arm."""
-        return ARMS + 3 * (setting.depth + 1)
+    def memory_size(self, environment: Environment) -> int:
+        """Number of rounds, and three numbers per arm."""
+        return ARMS + 3 * (environment.depth + 1)
 
-    def wrong(self, depth: int, batch: float | None) -> str | None:
-        """No arm that the model has."""
-        return too_deep("least", self.least, depth) if self.least > depth else None
+    def mismatch(self, depth: int, batch: float | None) -> str | None:
+        """The lowest arm must be within the model's depth."""
+        return depth_mismatch("least", self.least, depth)
 
 
 def start(p: Floats, m: Floats) -> None:
-    """No arm pulled."""
+    """No arm has been pulled."""
     m[:] = 0
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """An arm that was never pulled, the deepest first; else the one of the greatest index."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """Arms never pulled first, the deepest first; then the arm of the greatest index."""
     most, least = int(p[MOST]), int(p[LEAST])
     if m[ROUNDS] <= most - least:
         return most - int(m[ROUNDS])
@@ -79,11 +81,11 @@ def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
     return depth
 
 
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Average the reward of the arm."""
+def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
+    """Update the mean reward of the arm."""
     arms = int(p[MOST]) + 1
-    k = ARMS + round.depth
-    reward = (round.accepted + 1) / round.time * p[PLAIN]
+    k = ARMS + outcome.depth
+    reward = (outcome.accepted + 1) / outcome.time_ms * p[PLAIN]
     m[ROUNDS] += 1
     m[k + arms] += 1
     n = int(m[k + arms])

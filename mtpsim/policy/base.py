@@ -1,8 +1,9 @@
-"""What a policy is: parameters of the file, a row of memory, and a rule of three small functions.
+"""What a policy is: its TOML parameters, and a rule made of three small functions.
 
-The functions ``start``, ``choose`` and ``learn`` of a policy's own file are plain Python on floats
-and arrays, so that they can be read and tried by hand; the kernel compiles the very same ones.
-``p`` holds the policy's parameters, ``m`` its memory within one request.
+The functions ``start``, ``choose`` and ``learn`` in the file of a policy are plain Python on floats
+and arrays, so they can be read and called directly; the kernel compiles the same functions. ``p``
+holds the parameters of the policy, ``m`` its memory within one request. A file may leave out
+``start`` or ``learn`` if the policy remembers nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -24,48 +24,79 @@ from mtpsim.common.section import Spec
 Ints = npt.NDArray[np.intp]
 
 
-class Now(NamedTuple):
-    """What can be known before a round; a policy looks only at what it says it knows."""
+class RoundContext(NamedTuple):
+    """State before a round. A policy reads only the fields that it declares to know.
 
-    state: int  # hidden state in which the round begins
-    previous: int  # depth of the round before, -1 before the first
-    full: int  # drafts that would be accepted at the greatest depth
+    Attributes:
+        state (int): Hidden state in which the round begins.
+        previous_depth (int): Depth of the previous round; -1 before the first.
+        acceptable (int): Drafts that would be accepted at the greatest depth K.
+
+    """
+
+    state: int
+    previous_depth: int
+    acceptable: int
 
 
-class Round(NamedTuple):
-    """What a round has shown."""
+class RoundOutcome(NamedTuple):
+    """What a round has shown.
 
-    depth: int  # drafts verified
-    accepted: int  # of them
-    seen: int  # drafts whose fate is known: `depth`, or K with full feedback
-    reached: int  # of them, accepted in a row
-    time: float  # ms
+    Attributes:
+        depth (int): Drafts that were verified.
+        accepted (int): Drafts that were accepted.
+        observed (int): Drafts with a known outcome: ``depth``, or K with full feedback.
+        observed_accepted (int): Drafts accepted in a row among the observed ones.
+        time_ms (float): Duration of the round in ms.
+
+    """
+
+    depth: int
+    accepted: int
+    observed: int
+    observed_accepted: int
+    time_ms: float
 
 
 class Rule(NamedTuple):
-    """The three functions of a policy's file."""
+    """The three functions of a policy.
 
-    start: Callable[[Floats, Floats], None]  # p, m: set the memory at the start of a request
-    # p, m, now, hints [K]: depth of the next round. The hints are the draft's probabilities that
-    # it is accepted, by position, or standard normal random numbers: as the policy wants.
-    choose: Callable[[Floats, Floats, Now, Floats], int]
-    learn: Callable[[Floats, Floats, Round], None]  # p, m, round: remember what it has shown
+    Attributes:
+        start: ``start(p, m)`` sets the memory at the beginning of a request.
+        choose: ``choose(p, m, context, hints)`` returns the depth of the next round. ``hints``
+            ``[K]`` are the draft's confidences by position if the policy sets
+            ``reads_confidence``, or standard normal numbers if it sets ``uses_random_numbers``.
+        learn: ``learn(p, m, outcome)`` updates the memory after the round.
+
+    """
+
+    start: Callable[[Floats, Floats], None]
+    choose: Callable[[Floats, Floats, RoundContext, Floats], int]
+    learn: Callable[[Floats, Floats, RoundOutcome], None]
 
 
-class Solved(Protocol):
-    """What bounds need of the chain's optimal control (mtpsim/exact/oracle_mdp.py)."""
+def start_empty(p: Floats, m: Floats) -> None:
+    """The ``start`` of a policy without memory."""
+
+
+def learn_nothing(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
+    """The ``learn`` of a policy without memory."""
+
+
+class OptimalControl(Protocol):
+    """What policies with privileged information need (see ``mtpsim/exact/oracle_mdp.py``)."""
 
     @property
     def start(self) -> Floats:
-        """``[S]`` law of a request's first state."""
+        """``[S]`` distribution of the first state of a request."""
 
     @property
     def oracle(self) -> Ints:
-        """``[K + 2, S]`` best depth by depth before + 1 and state."""
+        """``[K + 2, S]`` optimal depth by previous depth + 1 and state."""
 
     @property
     def cap(self) -> Ints:
-        """``[K + 2, S]`` best cap for who drafts just what will be accepted."""
+        """``[K + 2, S]`` optimal cap for a policy that drafts only what will be accepted."""
 
     @property
     def values(self) -> Floats:
@@ -73,32 +104,35 @@ class Solved(Protocol):
 
     @property
     def by_belief(self) -> Ints | None:
-        """``[K + 2, G]`` best depth by belief in the second of two states; else None."""
+        """``[K + 2, G]`` optimal depth by belief in the second of two states; else None."""
 
     @property
     def laws(self) -> Floats:
-        """``[2, K + 1, K + 1, S, S]`` law of a round, of a fresh and of a rested draft."""
+        """``[2, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
+
+        Index 0 is for a round after drafting, 1 for a round after depth 0.
+        """
 
     def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
-        """Exact tokens a ms of a choice of depths, or of caps."""
+        """Exact tokens per ms of a table of depths, or of caps."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Where policies run.
+class Environment:
+    """What a policy may know of the engine that it runs in.
 
     Attributes:
-        times: ``[K + 1]`` mean ms of a round by depth; entry 0 is a plain step.
-        rates: ``[K]`` conditional rates, pooled over rounds at the greatest depth.
-        batch: requests that decode together; None where the latency has none.
-        solve: the chain's optimal control; for bounds only, since it takes a while.
+        times (Floats): ``[K + 1]`` mean round time in ms by depth; entry 0 is a plain step.
+        rates (Floats): ``[K]`` conditional acceptance rates, pooled over rounds at depth K.
+        batch (float | None): Requests that decode together; None if the latency has no batch.
+        solve (Callable): Returns the optimal control of the acceptance chain; slow.
 
     """
 
     times: Floats
     rates: Floats
     batch: float | None = None
-    solve: Callable[[], Solved] = field(default=lambda: _no_chain(), repr=False)
+    solve: Callable[[], OptimalControl] = field(default=lambda: _no_chain(), repr=False)
 
     @property
     def depth(self) -> int:
@@ -106,71 +140,84 @@ class Setting:
         return len(self.times) - 1
 
 
-def _no_chain() -> Solved:
+def _no_chain() -> OptimalControl:
     raise TypeError("recorded requests have no chain to solve")
 
 
 class PolicySpec(Spec, ABC):
-    """An entry of ``adaptive.policies``; a subclass has ``rule: Literal["its name"]``."""
+    """An entry of ``adaptive.policies``; a subclass has ``rule: Literal["its name"]``.
 
-    reads_confidence: ClassVar[bool] = False  # wants the draft's confidence as hints
-    sees_outcome: ClassVar[bool] = False  # wants `Now.full`
-    knows: ClassVar[str] = ""  # what no engine can know, where the policy is a bound
+    Attributes:
+        reads_confidence (bool): Whether ``hints`` are the confidences of the draft.
+        sees_outcome (bool): Whether ``RoundContext.acceptable`` is filled in.
+        knows (str): What it knows that an engine cannot know; empty for a realizable policy.
+
+    """
+
+    reads_confidence: ClassVar[bool] = False
+    sees_outcome: ClassVar[bool] = False
+    knows: ClassVar[str] = ""
 
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
-        None, description="in the report; without it the rule's name"
+        None, description="label in the report (default: the name of the rule)"
     )
 
     @property
     def label(self) -> str:
-        """What the report calls it."""
-        return self.name or self.kind()
+        """Label in the report."""
+        return self.name or self.rule_name()
 
     @property
-    def draws(self) -> bool:
-        """Whether it wants random numbers as hints."""
+    def uses_random_numbers(self) -> bool:
+        """Whether ``hints`` are standard normal random numbers."""
         return False
 
     @property
-    def drops(self) -> bool:
-        """Whether its memory begins with a number of drafts that were thrown away."""
+    def discards_drafts(self) -> bool:
+        """Whether ``m[0]`` counts drafts of the round that are discarded before the verify."""
         return False
 
     @classmethod
-    def kind(cls) -> str:
-        """Name of the rule."""
+    def rule_name(cls) -> str:
+        """Name of the rule in TOML."""
         name: str = cls.model_fields["rule"].default
         return name
 
     @classmethod
     def functions(cls) -> Rule:
         """The rule, from the file of the policy."""
-        room: ModuleType = sys.modules[cls.__module__]
-        return Rule(room.start, room.choose, room.learn)
+        module = sys.modules[cls.__module__]
+        return Rule(
+            getattr(module, "start", start_empty),
+            module.choose,
+            getattr(module, "learn", learn_nothing),
+        )
 
     @abstractmethod
-    def parameters(self, setting: Setting) -> Floats:
-        """``p`` as the rule reads it."""
+    def parameters(self, environment: Environment) -> Floats:
+        """The array ``p`` of the rule."""
 
-    @abstractmethod
-    def memory(self, setting: Setting) -> int:
-        """Length of ``m``."""
+    def memory_size(self, environment: Environment) -> int:
+        """Length of the memory ``m``."""
+        return 0
 
-    def exact(self, setting: Setting) -> float | None:
-        """Exact tokens a ms, where the policy is simple enough."""
+    def exact_throughput(self, environment: Environment) -> float | None:
+        """Exact tokens per ms, if the policy can be solved; else None."""
         return None
 
-    def wrong(self, depth: int, batch: float | None) -> str | None:
-        """What doesn't fit an acceptance model of ``depth``; None where all is well."""
+    def mismatch(self, depth: int, batch: float | None) -> str | None:
+        """Why the policy does not fit an acceptance model of this depth; None if it does."""
         return None
 
     def describe(self) -> str:
-        """Name and parameters in short."""
+        """Label and parameters in one line."""
         given = self.model_dump(exclude={"rule", "name"})
         values = ", ".join(f"{key} {value}" for key, value in given.items())
         return f"{self.label}" + (f" ({values})" if values else "")
 
 
-def too_deep(key: str, given: int, depth: int) -> str:
-    """The complaint about a depth that the acceptance model doesn't have."""
+def depth_mismatch(key: str, given: int | None, depth: int) -> str | None:
+    """An error message if ``given`` exceeds the depth of the acceptance model, else None."""
+    if given is None or given <= depth:
+        return None
     return f"`{key}` is {given}, but the acceptance model has depth {depth}"

@@ -1,6 +1,6 @@
-"""A bound: what could be done by who sees how the next round would end.
+"""Upper bound: a policy that knows how many drafts the next round would accept.
 
-It drafts just what will be accepted, up to the cap that is best in the hidden state.
+It drafts just the tokens that will be accepted, up to the cap that is optimal in the hidden state.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.policy.base import Now, PolicySpec, Setting
-from mtpsim.policy.oracle import CAP_OR_DEPTH, STATES, learn, start
-
-__all__ = ["Clairvoyant", "choose", "learn", "start"]
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext
+from mtpsim.policy.oracle import CHOICE, STATES
 
 
 class Clairvoyant(PolicySpec):
@@ -23,22 +21,18 @@ class Clairvoyant(PolicySpec):
     knows = "each round's outcome"
     rule: Literal["clairvoyant"] = "clairvoyant"
 
-    def parameters(self, setting: Setting) -> Floats:
-        """STATES, CAP_OR_DEPTH."""
-        cap = setting.solve().cap
+    def parameters(self, environment: Environment) -> Floats:
+        """STATES and the optimal caps."""
+        cap = environment.solve().cap
         return np.concatenate([[cap.shape[1]], cap.ravel()]).astype(float)
 
-    def exact(self, setting: Setting) -> float | None:
-        """Exact tokens a ms."""
-        solved = setting.solve()
-        return solved.pace(solved.cap, clairvoyant=True)
-
-    def memory(self, setting: Setting) -> int:
-        """None."""
-        return 0
+    def exact_throughput(self, environment: Environment) -> float | None:
+        """Exact tokens per ms."""
+        optimal = environment.solve()
+        return optimal.pace(optimal.cap, clairvoyant=True)
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """The accepted drafts, up to the cap."""
-    cap = int(p[CAP_OR_DEPTH + (now.previous + 1) * int(p[STATES]) + now.state])
-    return min(now.full, cap)
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """The drafts that will be accepted, up to the cap."""
+    cap = int(p[CHOICE + (context.previous_depth + 1) * int(p[STATES]) + context.state])
+    return min(context.acceptable, cap)

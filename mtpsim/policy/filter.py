@@ -1,9 +1,8 @@
-"""A bound for who knows the chain but not its state: Bayes' belief, from what rounds have shown.
+"""Upper bound for policies that know the chain but not its state: Bayesian filtering.
 
-The belief is exact. With two states the choice is the best one
-(mtpsim/exact/belief_mdp.py). With more, it is
-the depth of the greatest expected value under the belief (QMDP: Littman, Cassandra, Kaelbling,
-1995), which counts no value of looking deeper only to learn.
+The belief is exact. With two states the choice is optimal (``mtpsim/exact/belief_mdp.py``). With
+more states it is the depth of the greatest expected value under the belief, which ignores the value
+of exploration (QMDP: Littman, Cassandra and Kaelbling, 1995).
 """
 
 from __future__ import annotations
@@ -13,46 +12,46 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
 
 STATES, MOST, GRID, FIRST = range(4)  # in p; then the arrays of `parameters` from FIRST on
-PREVIOUS, BELIEF = range(2)  # in m; [2, S] from BELIEF on, now and next
+PREVIOUS, BELIEF = range(2)  # in m; [2, S] from BELIEF on: now and next
 
 
 class Filter(PolicySpec):
-    """Knows the chain, and keeps Bayes' belief about its state."""
+    """Knows the acceptance chain, and keeps a Bayesian belief about its hidden state."""
 
     knows = "the chain"
     rule: Literal["filter"] = "filter"
 
-    def parameters(self, setting: Setting) -> Floats:
-        """Start ``[S]``, laws ``[2, K+1, K+1, S, S]`` of a round, and what to choose by.
+    def parameters(self, environment: Environment) -> Floats:
+        """Start ``[S]``, transitions ``[2, K+1, K+1, S, S]`` of a round, and a table of choices.
 
-        The laws are of a fresh draft and of one that rested, by depth and by accepted drafts. The
-        choice is by a table of depths ``[K+2, G]`` over the belief, or values ``[K+2, S, K+1]``.
+        Transitions are for a round after drafting and after depth 0, by depth and by accepted
+        drafts. The table has depths ``[K+2, G]`` over the belief, or values ``[K+2, S, K+1]``.
         """
-        solved = setting.solve()
-        states = solved.start.size
-        table = solved.by_belief
-        head = [states, setting.depth, 0 if table is None else table.shape[1]]
-        choice = solved.values if table is None else table
-        parts = solved.start, solved.laws.ravel(), choice.ravel()
+        optimal = environment.solve()
+        states = optimal.start.size
+        table = optimal.by_belief
+        head = [states, environment.depth, 0 if table is None else table.shape[1]]
+        choice = optimal.values if table is None else table
+        parts = optimal.start, optimal.laws.ravel(), choice.ravel()
         return np.concatenate([np.array(head, float), *parts])
 
-    def memory(self, setting: Setting) -> int:
-        """The depth before, and the belief."""
-        return BELIEF + 2 * setting.solve().start.size
+    def memory_size(self, environment: Environment) -> int:
+        """Previous depth and belief."""
+        return BELIEF + 2 * environment.solve().start.size
 
 
 def start(p: Floats, m: Floats) -> None:
-    """The law of a request's first state."""
+    """The distribution of the first state."""
     m[PREVIOUS] = -1
     for s in range(int(p[STATES])):
         m[BELIEF + s] = p[FIRST + s]
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """The table's depth at the nearest belief, or that of the greatest expected value."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """The depth at the nearest belief of the table, or that of the greatest expected value."""
     states, arms, row = int(p[STATES]), int(p[MOST]) + 1, int(m[PREVIOUS]) + 1
     choice = FIRST + states + 2 * arms * arms * states * states
     if p[GRID] > 0:
@@ -69,13 +68,13 @@ def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
     return depth
 
 
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Bayes' rule, and the step to the next round's start."""
+def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
+    """Bayes' rule, and the transition to the start of the next round."""
     states, arms = int(p[STATES]), int(p[MOST]) + 1
     laws = FIRST + states
-    if m[PREVIOUS] == 0 and round.depth > 0:
-        laws += arms * arms * states * states  # the draft had rested
-    law = laws + (round.depth * arms + round.accepted) * states * states
+    if m[PREVIOUS] == 0 and outcome.depth > 0:
+        laws += arms * arms * states * states  # the round after depth 0
+    law = laws + (outcome.depth * arms + outcome.accepted) * states * states
     after, total = BELIEF + states, 0.0
     for t in range(states):
         m[after + t] = 0.0
@@ -84,4 +83,4 @@ def learn(p: Floats, m: Floats, round: Round) -> None:
         total += m[after + t]
     for t in range(states):
         m[BELIEF + t] = m[after + t] / total
-    m[PREVIOUS] = round.depth
+    m[PREVIOUS] = outcome.depth

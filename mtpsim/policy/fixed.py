@@ -1,4 +1,4 @@
-"""One depth for every round."""
+"""The same depth in every round."""
 
 from __future__ import annotations
 
@@ -9,58 +9,46 @@ import numpy as np
 from pydantic import Field
 
 from mtpsim.common.arrays import Floats
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting, too_deep
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, depth_mismatch
 
 
-class OneDepth(PolicySpec):
+class ConstantDepth(PolicySpec):
     """A policy that never changes the depth."""
 
     @abstractmethod
-    def the_depth(self, setting: Setting) -> int:
-        """The depth of every round."""
+    def depth_in(self, environment: Environment) -> int:
+        """Depth of every round in this environment."""
 
-    def parameters(self, setting: Setting) -> Floats:
+    def parameters(self, environment: Environment) -> Floats:
         """The depth."""
-        return np.array([self.the_depth(setting)], float)
+        return np.array([self.depth_in(environment)], float)
 
-    def memory(self, setting: Setting) -> int:
-        """None."""
-        return 0
-
-    def exact(self, setting: Setting) -> float | None:
-        """Exact tokens a ms."""
-        solved = setting.solve()
-        return solved.pace(np.full_like(solved.oracle, self.the_depth(setting)))
+    def exact_throughput(self, environment: Environment) -> float | None:
+        """Exact tokens per ms."""
+        optimal = environment.solve()
+        return optimal.pace(np.full_like(optimal.oracle, self.depth_in(environment)))
 
 
-class Fixed(OneDepth):
-    """Always the same depth."""
+class Fixed(ConstantDepth):
+    """The same depth in every round."""
 
     rule: Literal["fixed"] = "fixed"
-    depth: Annotated[int, Field(ge=0)] = Field(description="drafts a round; 0 is off")
+    depth: Annotated[int, Field(ge=0)] = Field(description="drafts per round; 0 is plain decoding")
 
     @property
     def label(self) -> str:
-        """The name, or the depth."""
+        """Its name, or the depth."""
         return self.name or f"depth {self.depth}"
 
-    def the_depth(self, setting: Setting) -> int:
-        """As the file says."""
+    def depth_in(self, environment: Environment) -> int:
+        """The depth of the file."""
         return self.depth
 
-    def wrong(self, depth: int, batch: float | None) -> str | None:
-        """A depth that the model doesn't have."""
-        return too_deep("depth", self.depth, depth) if self.depth > depth else None
+    def mismatch(self, depth: int, batch: float | None) -> str | None:
+        """The depth must be within the model's."""
+        return depth_mismatch("depth", self.depth, depth)
 
 
-def start(p: Floats, m: Floats) -> None:
-    """Nothing to remember."""
-
-
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """The depth of the file."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """The constant depth."""
     return int(p[0])
-
-
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Nothing to learn."""

@@ -1,4 +1,4 @@
-"""The depth of the greatest expected tokens a ms, from accepted over drafted by position.
+"""Maximize expected tokens per ms, from the accepted share of drafts by position.
 
 Source: Liu et al., "Optimizing speculative decoding for serving large language models using
 goodput", 2024 (SmartSpec), and vLLM's dynamic speculation.
@@ -13,36 +13,38 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
 
 WARM_UP, KEEP, PROBE, MOST, PACE = range(5)  # in p; 1 / ms by depth from PACE on
-ROUNDS, RESTED, RATES = range(3)  # in m; [2, K] survival rates and drafted rounds from RATES on
+ROUNDS, IDLE, RATES = range(3)  # in m; [2, K] survival rates and drafted rounds from RATES on
 
 
 class Goodput(PolicySpec):
-    """(1 + q1 + .. + qk) / T(k), with survival rates q counted as rounds go by."""
+    """The depth k that maximizes (1 + q1 + .. + qk) / T(k), with observed survival rates q."""
 
     rule: Literal["goodput"] = "goodput"
     warm_up: Annotated[int, Field(ge=1)] = Field(
         10, description="rounds at the greatest depth before the first choice"
     )
-    least: Annotated[int, Field(ge=0)] = Field(0, description="never shallower; 0 may turn it off")
+    least: Annotated[int, Field(ge=0)] = Field(
+        0, description="lowest depth; 0 allows plain decoding"
+    )
     keep: Probability = Field(
-        1.0, description="weight of the old counts in each round; below 1 they are forgotten"
+        1.0, description="weight of previous counts in each round; below 1 they decay"
     )
     probe: Annotated[int, Field(ge=0)] = Field(
-        0, description="rounds of rest at depth 0 before a try at depth 1; 0: it stays off"
+        0, description="rounds at depth 0 before depth 1 is tried again; 0: never"
     )
 
-    def parameters(self, setting: Setting) -> Floats:
-        """WARM_UP .. MOST, and the pace by depth."""
-        pace = 1 / setting.times
-        pace[: min(self.least, setting.depth)] = 0  # never the best
-        return np.array([self.warm_up, self.keep, self.probe, setting.depth, *pace], float)
+    def parameters(self, environment: Environment) -> Floats:
+        """WARM_UP .. MOST, and 1 / round time by depth."""
+        pace = 1 / environment.times
+        pace[: min(self.least, environment.depth)] = 0  # never the best
+        return np.array([self.warm_up, self.keep, self.probe, environment.depth, *pace], float)
 
-    def memory(self, setting: Setting) -> int:
-        """Rounds, rest, rates and drafted rounds by position."""
-        return RATES + 2 * setting.depth
+    def memory_size(self, environment: Environment) -> int:
+        """Rounds, rounds at depth 0, rates and drafted rounds by position."""
+        return RATES + 2 * environment.depth
 
 
 def start(p: Floats, m: Floats) -> None:
@@ -50,12 +52,12 @@ def start(p: Floats, m: Floats) -> None:
     m[:] = 0
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """The argument of the greatest goodput; at equal goodput the shallower depth."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """The depth of the greatest goodput; the lower one at equal goodput."""
     most = int(p[MOST])
     if m[ROUNDS] < p[WARM_UP]:
         return most
-    if p[PROBE] > 0 and m[RESTED] >= p[PROBE]:
+    if p[PROBE] > 0 and m[IDLE] >= p[PROBE]:
         return 1
     best, depth, length = p[PACE], 0, 1.0
     for k in range(1, most + 1):
@@ -65,13 +67,13 @@ def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
     return depth
 
 
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Accepted over drafted, by position."""
+def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
+    """Update the accepted share by position."""
     most = int(p[MOST])
     m[ROUNDS] += 1
-    m[RESTED] = m[RESTED] + 1 if round.depth == 0 else 0
-    for j in range(round.seen):
+    m[IDLE] = m[IDLE] + 1 if outcome.depth == 0 else 0
+    for j in range(outcome.observed):
         drafted = p[KEEP] * m[RATES + most + j] + 1
-        accepted = 1.0 if j < round.reached else 0.0
+        accepted = 1.0 if j < outcome.observed_accepted else 0.0
         m[RATES + j] += (accepted - m[RATES + j]) / drafted
         m[RATES + most + j] = drafted

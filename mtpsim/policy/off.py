@@ -1,20 +1,20 @@
-"""No drafting at all."""
+"""Plain decoding: no drafts."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from mtpsim.policy.base import Setting
-from mtpsim.policy.fixed import OneDepth, choose, learn, start
+from mtpsim.policy.base import Environment
+from mtpsim.policy.fixed import ConstantDepth, choose
 
-__all__ = ["Off", "choose", "learn", "start"]
+__all__ = ["Off", "choose"]
 
 
-class Off(OneDepth):
-    """Plain decoding."""
+class Off(ConstantDepth):
+    """Plain decoding: depth 0 in every round."""
 
     rule: Literal["off"] = "off"
 
-    def the_depth(self, setting: Setting) -> int:
+    def depth_in(self, environment: Environment) -> int:
         """Depth 0."""
         return 0

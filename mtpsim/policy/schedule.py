@@ -1,4 +1,4 @@
-"""A depth by batch size, as vLLM and TensorRT-LLM take it from their users."""
+"""A depth by batch size, as users of vLLM and TensorRT-LLM can configure it."""
 
 from __future__ import annotations
 
@@ -7,44 +7,46 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mtpsim.policy.base import Setting, too_deep
-from mtpsim.policy.fixed import OneDepth, choose, learn, start
+from mtpsim.common.errors import FieldError
+from mtpsim.policy.base import Environment, depth_mismatch
+from mtpsim.policy.fixed import ConstantDepth, choose
 
-__all__ = ["Schedule", "choose", "learn", "start"]
+__all__ = ["Schedule", "choose"]
 
 Row = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=3, max_length=3)]
 
 
-class Schedule(OneDepth):
-    """The depth that a table has for the batch of the cost model."""
+class Schedule(ConstantDepth):
+    """The depth that a table gives for the batch of the cost model."""
 
     rule: Literal["schedule"] = "schedule"
     by_batch: Annotated[list[Row], Field(min_length=1)] = Field(
-        description="rows of first batch, last batch, depth; off where no row fits"
+        description="rows [first batch, last batch, depth]; depth 0 if no row matches"
     )
 
     @model_validator(mode="after")
     def _in_order(self) -> Schedule:
         for first, last, _ in self.by_batch:
             if last < first:
-                raise ValueError(f"`by_batch`: a row goes from {first} down to {last}")
+                raise FieldError(
+                    f"the last batch of a row is below its first: {first}, {last}", key="by_batch"
+                )
         for before, after in pairwise(self.by_batch):
             if after[0] <= before[1]:
-                raise ValueError(f"`by_batch`: row {after} begins within row {before}")
+                raise FieldError(f"rows {before} and {after} overlap", key="by_batch")
         return self
 
     def depth_at(self, batch: float) -> int:
         """The depth for a batch."""
-        fits = (depth for first, last, depth in self.by_batch if first <= batch < last + 1)
-        return next(fits, 0)
+        matches = (depth for first, last, depth in self.by_batch if first <= batch < last + 1)
+        return next(matches, 0)
 
-    def the_depth(self, setting: Setting) -> int:
-        """The depth for the setting's batch."""
-        return self.depth_at(setting.batch or 1.0)
+    def depth_in(self, environment: Environment) -> int:
+        """The depth for the batch of the environment."""
+        return self.depth_at(environment.batch or 1.0)
 
-    def wrong(self, depth: int, batch: float | None) -> str | None:
-        """No batch to look up, or a depth that the model doesn't have."""
+    def mismatch(self, depth: int, batch: float | None) -> str | None:
+        """The latency needs a batch, and the model all depths of the table."""
         if batch is None:
             return 'a schedule needs a batch: latency.model = "linear" or another cost model'
-        deepest = max(row[2] for row in self.by_batch)
-        return too_deep("by_batch", deepest, depth) if deepest > depth else None
+        return depth_mismatch("by_batch", max(row[2] for row in self.by_batch), depth)

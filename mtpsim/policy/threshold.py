@@ -1,7 +1,8 @@
-"""Draft on while the draft is confident.
+"""Draft while the draft model is confident.
 
-Sources: Hugging Face transformers ``assistant_confidence_threshold`` (the draft that falls below is
-the last one, and is verified) and llama.cpp ``--draft-p-min`` (it is thrown away: ``drop = true``).
+Sources: Hugging Face transformers ``assistant_confidence_threshold`` (the first draft below the
+threshold is the last one, and is verified) and llama.cpp ``--draft-p-min`` (it is discarded:
+``drop = true``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Now, PolicySpec, Round, Setting
+from mtpsim.policy.base import Environment, PolicySpec, RoundContext
 
 THETA, MOST, DROP = range(3)  # in p
 
@@ -23,32 +24,32 @@ class Threshold(PolicySpec):
 
     reads_confidence = True
     rule: Literal["threshold"] = "threshold"
-    theta: Probability = Field(0.4, description="least confidence to go on")
+    theta: Probability = Field(0.4, description="lowest confidence at which drafting continues")
     drop: bool = Field(
-        False, description="the draft below is not verified, though its drafting was paid for"
+        False, description="discard the draft below theta unverified; its draft time still counts"
     )
 
     @property
-    def drops(self) -> bool:
-        """As the file says."""
+    def discards_drafts(self) -> bool:
+        """Whether ``drop`` is set."""
         return self.drop
 
-    def parameters(self, setting: Setting) -> Floats:
+    def parameters(self, environment: Environment) -> Floats:
         """THETA, MOST, DROP."""
-        return np.array([self.theta, setting.depth, self.drop], float)
+        return np.array([self.theta, environment.depth, self.drop], float)
 
-    def memory(self, setting: Setting) -> int:
-        """Drafts thrown away."""
+    def memory_size(self, environment: Environment) -> int:
+        """Discarded drafts of the round."""
         return 1
 
 
 def start(p: Floats, m: Floats) -> None:
-    """None thrown away."""
+    """No draft discarded."""
     m[0] = 0
 
 
-def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
-    """Up to the first draft that is not confident; ``m[0]`` tells how many were thrown away."""
+def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
+    """Drafts up to the first one below the threshold; ``m[0]`` counts the discarded one."""
     most = int(p[MOST])
     m[0] = 0
     for j in range(most):
@@ -56,7 +57,3 @@ def choose(p: Floats, m: Floats, now: Now, hints: Floats) -> int:
             m[0] = p[DROP]
             return j + 1 - int(p[DROP])
     return most
-
-
-def learn(p: Floats, m: Floats, round: Round) -> None:
-    """Nothing to learn."""

@@ -1,4 +1,4 @@
-"""``mtpsim check``: what a file means, in plain lines, before anything is simulated."""
+"""The text of ``mtpsim check``: what an experiment simulates, before it runs."""
 
 from __future__ import annotations
 
@@ -9,163 +9,163 @@ import numpy as np
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.chain import stationary
 from mtpsim.acceptance.independent import Independent
+from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
-from mtpsim.config.sweep import axes
+from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
 from mtpsim.engine.blocks import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 
-TICKS = {"round": "once a round", "token": "once a text position"}
+TICKS = {"round": "after each round", "token": "after each text position"}
+MOST_STATES = 8  # listed one by one
 
 
 def explain(experiment: Experiment) -> str:
-    """Explain an experiment; the first point of a sweep stands for all."""
+    """Describe an experiment; acceptance and latency are those of the first point of a sweep."""
     lines = [experiment.title or "(no title)"]
-    for heading, told in chapters(experiment):
-        lines += ["", heading, *(f"  {line}" for line in told)]
+    for heading, entries in chapters(experiment):
+        lines += ["", heading, *(f"  {line}" for line in entries)]
     warnings = dict.fromkeys(experiment.points()[0].experiment.warnings())
-    lines += [f"\nwarning: {text}" for text in warnings]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"\nwarning: {text}" for text in warnings)])
 
 
 def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
-    """What an experiment simulates, as headings with their lines."""
+    """What an experiment simulates: headings and their lines."""
     points = experiment.points()
     first = points[0].experiment
     chain = first.acceptance.chain()
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _acceptance(first, chain) + definition(experiment),
+            _acceptance(chain) + rates_are_note(experiment),
         ),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(points, chain) + _variations(experiment, first)),
     ]
     if policies := _policies(points):
         found.append(("Adaptive depth", policies))
-    found.append(("Theory", [f"plugged into the closed form: {_plugged(first)}"]))
+    found.append(("Theory", [f"closed form uses {_rates_used(first)}"]))
     reported = [
-        "accept length, round time, speedup, marginal gain: closed form, exact,",
-        "simulated with interval; error of the theory with a verdict; break-even rates;",
-        "and the depth to run",
+        "accept length, round time, speedup and marginal gain: closed form, exact, and",
+        "simulated with confidence intervals; error of the closed form; break-even rates;",
+        "recommended depth",
     ]
-    return [*found, (f"Reported, for each depth 0..{chain.depth}", reported)]
+    return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
 
 
 def _policies(points: list[Point]) -> list[str]:
-    """Every policy that any point plays, with its parameters, once."""
+    """Every policy of any point, once, with its parameters."""
     sections = [point.experiment.adaptive for point in points]
-    told = [policy.describe() for section in sections if section for policy in section.policies]
-    return list(dict.fromkeys(told))
+    lines = [policy.describe() for section in sections if section for policy in section.policies]
+    return list(dict.fromkeys(lines))
 
 
 def _variations(experiment: Experiment, first: Experiment) -> list[str]:
-    """What is swept, what is uncertain, and what is declared as a scenario."""
-    swept = axes(experiment.sweep or {}).items()
-    lines = [f"sweep over {key}: {', '.join(map(str, values))}" for key, values in swept]
+    lines = []
+    if experiment.sweep:
+        for key, values in swept_values(experiment.sweep).items():
+            lines.append(f"sweep over {key}: {', '.join(map(str, values))}")
     if first.uncertainty:
         keys = ", ".join([*first.uncertainty.inputs, *first.uncertainty.sampled])
-        lines.append(f"uncertain inputs: {keys}; {first.uncertainty.draws:,} draws a point")
+        lines.append(f"uncertain inputs: {keys}; {first.uncertainty.draws:,} draws per point")
     if first.robust:
         count = sum(1 for _ in scenarios(first.raw(), first.robust))
-        lines.append(f"scenarios over {', '.join(first.robust)}: {count:,} a point")
+        lines.append(f"scenarios over {', '.join(first.robust)}: {count:,} per point")
     return lines
 
 
-def _plugged(experiment: Experiment) -> str:
-    """Where the rates of the closed form come from."""
-    given = experiment.theory
-    if given is None and experiment.acceptance.stated_rates() is not None:
-        return "the rates of the file, at every depth"
-    definition, weighting = ("conditional", "round-pooled")
-    if given is not None:
-        definition, weighting = given.definition, given.weighting
+def _rates_used(experiment: Experiment) -> str:
+    theory = experiment.theory
+    if theory is None and experiment.acceptance.input_rates() is not None:
+        return "the input rates at every depth"
+    definition, weighting = (
+        (theory.definition, theory.weighting) if theory else ("conditional", "round-pooled")
+    )
     return f"{definition} rates measured at depth {experiment.measured_at} ({weighting})"
 
 
-def _rates(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _acceptance(experiment: Experiment, chain: Source) -> list[str]:
+def _acceptance(chain: Source) -> list[str]:
     if isinstance(chain, Recording):
-        entry = "text position" if chain.clock == "token" else "round"
-        total = (
-            f"{counted(chain.requests, 'recorded request')}, {counted(chain.accepted.size, entry)}"
+        entries = counted(
+            chain.accepted.size, "text position" if chain.clock == "token" else "round"
         )
-        return [f"{total}, drawn with replacement"]
+        requests = counted(chain.requests, "recorded request")
+        return [f"{requests} ({entries}), resampled with replacement"]
     if chain.states == 1:
-        return [f"conditional rates {_rates(chain.accept[0])}"]
-    lines = [f"{chain.states} hidden states; the state moves {TICKS[chain.clock]}"]
-    law = stationary(chain.step[0], chain.start)
-    if chain.states <= 8:
+        return [f"conditional rates {_listed(chain.accept[0])}"]
+    lines = [f"{chain.states} hidden states; the state changes {TICKS[chain.clock]}"]
+    share = stationary(chain.step[0], chain.start)
+    if chain.states <= MOST_STATES:
         lines += [
-            f"state {s}: {law[s]:.3g} of ticks, conditional rates {_rates(chain.accept[s])}"
+            f"state {s}: {share[s]:.3g} of the time, conditional rates {_listed(chain.accept[s])}"
             for s in range(chain.states)
         ]
-    reach = law @ chain.survival
-    before = np.concatenate([[1.0], reach[:-1]])
-    rates = np.divide(reach, before, out=0 * reach, where=before > 0)
     if chain.clock == "round":
-        lines.append(f"pooled over rounds: conditional rates {_rates(rates)}")
+        survival = share @ chain.survival
+        before = np.concatenate([[1.0], survival[:-1]])
+        rates = np.divide(survival, before, out=0 * survival, where=before > 0)
+        lines.append(f"conditional rates, pooled over rounds: {_listed(rates)}")
     return lines
 
 
-def definition(experiment: Experiment) -> list[str]:
-    """What the rates would be by the other definition, where the file does not say which.
+def rates_are_note(experiment: Experiment) -> list[str]:
+    """A note on what the rates would be as survival rates, if the file does not define them.
 
-    Rates that are swept are those of the first point.
+    Swept rates are those of the first point.
     """
-    swept = axes(experiment.sweep or {})
-    stated = "rates_are" in experiment.acceptance.model_fields_set
-    if stated or swept.keys() & {"acceptance", "acceptance.rates_are"}:
+    keys = swept_values(experiment.sweep) if experiment.sweep else {}
+    given = "rates_are" in experiment.acceptance.model_fields_set
+    if given or keys.keys() & {"acceptance", "acceptance.rates_are"}:
         return []
     model = experiment.points()[0].experiment.acceptance
-    rates = model.stated_rates() if isinstance(model, Independent) and model.rates else None
+    rates = model.input_rates() if isinstance(model, Independent) and model.rates else None
     if rates is None or len(rates) < 2 or (np.diff(rates) > 0).any():
         return []
-    other = conditional_from(rates, "survival")
-    place = " at the first point" if "acceptance.rates" in swept else ""
+    place = " at the first point" if "acceptance.rates" in keys else ""
     return [
-        "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, "
-        f"they would be conditional {_rates(other)}{place}"
+        "rates_are is not given: rates are taken as conditional. If they are survival rates (as "
+        "vLLM reports), the conditional rates are "
+        f"{_listed(conditional_from(rates, 'survival'))}{place}"
     ]
 
 
-def _aim(s: Simulation) -> str:
-    """What a run to a precision waits for."""
+def _stopping_rule(s: Simulation) -> str:
     target = s.precision or 0
-    close = f"+-{100 * target:g} %" if s.scale == "relative" else f"+-{target:g}"
+    half_width = f"+-{100 * target:g} %" if s.scale == "relative" else f"+-{target:g}"
     if s.between:
-        return f"the difference in speedup of depths {s.between[0]} and {s.between[1]} is {close}"
-    return f"the {s.precision_of.replace('_', ' ')} is known to {close} at every depth"
+        one, other = s.between
+        return f"{half_width} for the difference in speedup of depths {one} and {other}"
+    return f"{half_width} for the {s.precision_of.replace('_', ' ')} at every depth"
 
 
 def _percent(shares: Iterable[float]) -> str:
-    """``0.5 %``; ``0.1 to 2 %`` where a sweep moves it."""
+    """``0.5 %``; ``0.1 to 2 %`` if a sweep varies it."""
     found = sorted(set(shares))
     return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
 
 
 def _simulation(points: list[Point], chain: Source) -> list[str]:
     every = [point.experiment.simulation for point in points]
-    s, count = every[0], len(points)
-    length, unit = (s.rounds, "round") if s.rounds else (s.tokens or 0, "token")
-    horizon = f"of {counted(length, unit)}"
-    horizon = "as long as they were" if s.as_recorded else horizon
-    lines = [f"{counted(count, 'point')}, requests {horizon}, seed {s.seed}"]
-    block = unit_of(chain, s.rounds or 0, s.tokens or 0)
+    s = every[0]
+    length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
+    requests = "requests with their recorded lengths" if s.as_recorded else f"requests of {length}"
+    lines = [f"{counted(len(points), 'point')}, {requests}, seed {s.seed}"]
     if s.requests:
-        lines.append(f"{s.requests:,} requests a point")
+        lines.append(f"{s.requests:,} requests per point")
     else:
+        block = unit_of(chain, s.rounds or 0, s.tokens or 0)
         least = min(FLOOR * block, s.max_requests)
         lines += [
-            f"until {_aim(s)}: at least {least:,} requests, at most {s.max_requests:,}",
-            f"(asked from {FLOOR} blocks of {counted(block, 'request')} on: earlier, chance would "
-            "stop runs whose intervals came out too narrow)",
+            f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
+            f"(first test after {FLOOR} blocks of {counted(block, 'request')}; earlier tests would "
+            "favour intervals that are too narrow by chance)",
         ]
-    level, within = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
-    lines.append(f"intervals at {level}; theory holds within +-{within}")
+    confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
+    lines.append(f"{confidence} intervals; the closed form is accurate if within +-{epsilon}")
     return lines

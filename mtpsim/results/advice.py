@@ -10,8 +10,8 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import Advice, Interval
+from mtpsim.stats.comparisons import Choice
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import Choice
 
 StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]
 EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences

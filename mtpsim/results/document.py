@@ -48,10 +48,9 @@ from mtpsim.results.point_data import (
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators as estimate
+from mtpsim.stats.comparisons import Choice, Judgement, choose, holm_verdicts, log_of
 from mtpsim.stats.control_variates import factors
-from mtpsim.stats.equivalence import Judgement, holm_verdicts
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import Choice, choose, log_of
 
 if TYPE_CHECKING:
     from pathlib import Path

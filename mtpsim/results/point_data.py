@@ -22,8 +22,8 @@ from mtpsim.latency import CompiledLatency
 from mtpsim.report.document import Interval, Series
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import Dependence
+from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.equivalence import RelativeError
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 from mtpsim.stats.moments import Tally
 
@@ -140,7 +140,7 @@ def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPre
     """The closed form as an experiment wants it."""
     times, given = latency.round_time, experiment.theory
     if given is None:
-        return ClosedFormPredictor(times, experiment.acceptance.stated_rates())
+        return ClosedFormPredictor(times, experiment.acceptance.input_rates())
     return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 

@@ -21,8 +21,8 @@ from mtpsim.report.document import (
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import reaction
 from mtpsim.stats import estimators as estimate
+from mtpsim.stats.comparisons import against_one, log_of
 from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.selection import against_one, log_of
 
 SHOWN = 150  # rounds of the request that is shown
 LOOKED_AT = 64  # requests among which one is chosen to be shown
@@ -53,7 +53,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     policies = [
         PolicyResult(
             name=player.spec.label,
-            rule=player.spec.kind(),
+            rule=player.spec.rule_name(),
             knows=player.spec.knows,
             parameters=player.spec.model_dump(mode="json", exclude={"rule", "name"}),
             speedup=ExactInterval(
@@ -127,7 +127,7 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
     if policy_set.optimal is None:
         return None
     try:
-        pace = policy_set.players[number].spec.exact(policy_set.setting)
+        pace = policy_set.players[number].spec.exact_throughput(policy_set.environment)
         plain = policy_set.optimal.pace(np.zeros_like(policy_set.optimal.oracle))
     except ValueError:  # too large to be solved
         return None

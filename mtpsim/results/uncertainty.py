@@ -19,7 +19,7 @@ from mtpsim.report.document import (
     Uncertainty,
     WorstRegret,
 )
-from mtpsim.stats.selection import choose, log_of
+from mtpsim.stats.comparisons import choose, log_of
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults

@@ -30,33 +30,33 @@ def refused(acceptance, folder=None, simulation=""):
 COPULA = 'model = "copula"\nrates = [0.8, 0.7, 0.6]\n'
 PROBLEMS = [
     (COPULA + "correlation = -0.6", "bad.toml:4: acceptance.correlation: the matrix is not "
-     "positive definite (least eigenvalue -0.2); between 3 drafts one number must be above -0.5"),
-    (COPULA + "correlation = 1", "acceptance.correlation: 1 is given; it must lie within -1 and 1 "
-     '(model = "bounds" has both ends)'),
+     "positive definite (least eigenvalue -0.2); a single number for 3 drafts must be above -0.5"),
+    (COPULA + "correlation = 1", "acceptance.correlation: 1 is given; it must be between -1 and 1 "
+     '(for the extremes use model = "bounds")'),
     (COPULA + "correlation = [[1, 0.9, 0.9], [0.9, 1, -0.9], [0.9, -0.9, 1]]", "is not positive "
      "definite (least eigenvalue -0.8)"),
-    (COPULA + "correlation = [[1, 0.9], [0.9, 1]]", "must be 3 rows of 3, as `rates`"),
+    (COPULA + "correlation = [[1, 0.9], [0.9, 1]]", "must be 3 rows of 3, one per rate"),
     (COPULA + "correlation = [[1, 0.2, 0], [0.3, 1, 0], [0, 0, 1]]", "is not symmetric: 0.3 in row "
      "2, column 1, but 0.2 in row 1, column 2"),
-    (COPULA + "correlation = [[1, 0, 0], [0, 2, 0], [0, 0, 1]]", "2 is on the diagonal, in row 2"),
+    (COPULA + "correlation = [[1, 0, 0], [0, 2, 0], [0, 0, 1]]", "diagonal must be 1; row 2 has 2"),
     ('model = "bounds"\nrates = [0.8, 0.7]\naccept_length = 2.9', "bad.toml:4: "
-     "acceptance.accept_length: no coupling of these rates gives 2.9; the limits are 2.3 and 2.5"),
+     "acceptance.accept_length: no coupling of these rates gives 2.9; the bounds are 2.3 and 2.5"),
     ('model = "bounds"\nrates = [0.8, 0.7]', "give either `coupling` or `accept_length`"),
     ('model = "contagion"\nrates = [0.8]\ndrop = 0.5\nduration = 0.5', "bad.toml:5: "
      "acceptance.duration: 0.5 is given; it must be at least 1"),
     ('model = "difficulty"\nrates = [0.8]\nsd = 1\nlength = 0', "length: 0 is given; it must be "
      "above 0"),
-    ('model = "histogram"\nrounds = [0, 0]', "acceptance.rounds: `rounds` are all 0"),
+    ('model = "histogram"\nrounds = [0, 0]', "acceptance.rounds: all counts are 0"),
     ('model = "tokens"\ndepth = 2\ntarget = [[0.5, 0.4], [0, 1]]\ndraft = [[0.5, 0.5], [0, 1]]',
      "bad.toml:4: acceptance.target: row 1 sums to 0.9, not to 1"),
     ('model = "tokens"\ndepth = 2\ntarget = [[0.5, 0.5], [0, 1]]\ndraft = [[1]]',
-     "acceptance.draft: 1 given; at least 2 are needed"),
+     "acceptance.draft: 1 given; at least 2 required"),
     ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decai" } }, { weight = 1, of = '
-     '{ model = "decay", first = 0.8, factor = 1, depth = 2 } }]', "`model` is 'decai'; it must be "
-     "one of independent, decay, histogram"),
+     '{ model = "decay", first = 0.8, factor = 1, depth = 2 } }]', "unknown model 'decai'; "
+     "allowed: independent, decay, histogram"),
     ('model = "mixture"\nparts = [{ weight = 1, of = { model = "decay", first = 0.8, factor = 1, '
      'depth = 3 } }, { weight = 1, of = { model = "decay", first = 0.8, factor = 1, depth = 2 } }]',
-     "`parts` must have one depth; theirs are [3, 2]"),
+     "all parts must have the same depth; given [3, 2]"),
 ]  # fmt: skip
 
 
@@ -83,24 +83,24 @@ def test_problems_of_traces(tmp_path):
     assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
         tmp_path, good + '\n{"accepted": [4], "drafted": [3]}'
     )
-    assert "t.jsonl: is of no known format: its JSON is cut off" in trace(
+    assert "t.jsonl: unknown log format: its JSON is truncated" in trace(
         tmp_path, '{"accepted": [1, 2'
     )
-    assert "\"accepted\" is not there, but 'acepted'" in trace(tmp_path, '{"acepted": [1]}')
+    assert "\"accepted\" is missing; did you mean 'acepted'?" in trace(tmp_path, '{"acepted": [1]}')
     assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
     assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
-    assert "1 round is accepted but 2 are drafted" in trace(
+    assert "'drafted' has 2 entries for 1 round" in trace(
         tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
     )
     assert "rounds of 2 to 3 drafts are recorded" in trace(
         tmp_path, '{"accepted": [1, 1], "drafted": [2, 3]}', keys=""
     )
-    assert "acceptance.depth: 5 is given, but the file has 3 drafts a round" in trace(
+    assert "acceptance.depth: 5 is given, but the file has 3 drafts per round" in trace(
         tmp_path, good, keys="depth = 5"
     )
-    assert "give `depth`" in trace(tmp_path, '{"accepted": [1]}', keys="")
-    assert "no entry has a round in it" in trace(tmp_path, "request,accepted\n", name="t.csv")
-    assert "no column 'accepted'; did you mean 'acepted'?" in trace(
+    assert "t.jsonl: depth: the log does not state" in trace(tmp_path, '{"accepted": [1]}', keys="")
+    assert "no entry has a round" in trace(tmp_path, "request,accepted\n", name="t.csv")
+    assert "column 'accepted' is missing; did you mean 'acepted'?" in trace(
         tmp_path, "request,acepted\na,1\n", name="t.csv"
     )
     assert "t.csv:3: 'x' is given for 'accepted'" in trace(
@@ -114,6 +114,6 @@ def test_problems_of_traces(tmp_path):
 def test_recorded_length_is_for_recordings_only():
     found = refused('model = "independent"\nrates = [0.8]', simulation="as_recorded = true")
     assert found == (
-        'bad.toml:10: simulation.as_recorded: needs recorded requests (model = "trace"), not '
+        'bad.toml:10: simulation.as_recorded: requires recorded requests (model = "trace"), not '
         "'independent'"
     )

@@ -212,7 +212,7 @@ def test_columns_of_a_depth_stay_when_deeper_ones_are_simulated(seed, horizon):
         cut = replace(chain, accept=chain.accept[:, :k])
         plan = compile_plan(cut, latency.compile(k), seed=1, **horizon)
         fewer, layout = simulate_requests(plan, 0, 70), plan.layout
-        for part in ("tokens", "seconds", "rounds"):
+        for part in ("tokens", "time_ms", "rounds"):
             ours, theirs = getattr(layout, part), getattr(whole.layout, part)
             assert (fewer[:, ours] == rows[:, theirs][:, : k + 1]).all()
         kept = fewer[:, layout.accepted(k)]

@@ -1,4 +1,4 @@
-"""The command `fit`: logs of every engine become experiments that run."""
+"""The command `fit`: logs of every engine make experiments that run."""
 
 import json
 import re
@@ -29,14 +29,14 @@ def requests():
     return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 120))
 
 
-# Forms with the very rounds that "rounds" has: all candidates try them there, once.
-TELL_ROUNDS = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
+# Formats with the same rounds as "rounds", for which all candidates are fitted.
+ONE_CANDIDATE = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
 
 
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "sglang-steps"])
-def test_every_log_becomes_an_experiment_that_runs(form, requests, tmp_path, capsys):
+def test_fitted_experiment_of_every_format_loads(form, requests, tmp_path, capsys):
     path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
-    fast = ["--candidates", "independent"] if form in TELL_ROUNDS else []
+    fast = ["--candidates", "independent"] if form in ONE_CANDIDATE else []
     depth = ["--depth", "3"] if form == "llamacpp-timings" else []
     command = ["fit", str(path), "-o", str(out), "--target", "76", *fast, *depth]
     assert main([*command, "--json"]) == 0
@@ -54,13 +54,13 @@ def test_every_log_becomes_an_experiment_that_runs(form, requests, tmp_path, cap
         assert experiment.latency.times(3)[0][-1] == pytest.approx(139, rel=0.02)
 
 
-def test_the_fitted_experiment_carries_its_uncertainty(requests, tmp_path, capsys):
+def test_fitted_experiment_has_input_uncertainty(requests, tmp_path, capsys):
     path, out = written(tmp_path, "rounds", requests), tmp_path / "fitted.toml"
     names = "independent,regime2-round"
     assert main(["fit", str(path), "-o", str(out), "--target", "76", "--candidates", names]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Chosen: regime2-round" in shown
-    assert "Its noise is gamma (cv" in shown
+    assert "Selected: regime2-round (simplest model within 2 SE" in shown
+    assert "Noise: gamma (cv" in shown
     for picture in ("fitted.png", "fitted.times.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     settings = ["simulation.requests=400", "uncertainty.draws=20"]
@@ -73,19 +73,19 @@ def test_the_fitted_experiment_carries_its_uncertainty(requests, tmp_path, capsy
     assert deepest["low"] < deepest["mean"] < deepest["high"]
 
 
-def test_a_fit_without_a_file_stands_alone(requests, tmp_path, capsys):
+def test_experiment_on_stdout_needs_no_other_file(requests, tmp_path, capsys):
     path = written(tmp_path, "sglang-requests", requests)
     assert main(["fit", str(path), "--quiet"]) == 0
     text = capsys.readouterr().out
     experiment = mtpsim.parse(text)
     assert experiment.latency.times(3)[0].tolist() == [1.0, 1.0, 1.0, 1.0]
-    assert "NO TIMES were measured" in text
-    assert "can't show correlation from round to round" in text
+    assert "No step times given: 1 ms is used for every round" in text
+    assert "round correlation cannot be estimated" in text
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("accepted", ["[3, 3]", "[0, 0]"])
-def test_logs_of_all_or_nothing_are_fitted_and_drawn(accepted, tmp_path, capsys):
+def test_logs_with_all_or_no_drafts_accepted(accepted, tmp_path, capsys):
     path, out = tmp_path / "log", tmp_path / "fitted.toml"
     path.write_text(f'{{"accepted": {accepted}, "drafted": [3, 3]}}\n' * 40)
     assert main(["fit", str(path), "-o", str(out), "--candidates", "geometric"]) == 0
@@ -93,14 +93,14 @@ def test_logs_of_all_or_nothing_are_fitted_and_drawn(accepted, tmp_path, capsys)
     assert len(never) == (2 if accepted == "[0, 0]" else 0)
 
 
-def test_few_samples_that_are_kept_need_a_file_beside_them(tmp_path, capsys):
+def test_kept_samples_are_left_out_of_stdout(tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 0], "drafted": [2, 2], "seconds": [0.1, 0.2]}\n' * 6)
     assert main(["fit", str(path), "--keep-samples", "--quiet", "--target", "50"]) == 0
     assert mtpsim.parse(capsys.readouterr().out).latency.noise is None
 
 
-def test_logs_with_step_times_and_with_an_experiment(requests, tmp_path, capsys):
+def test_logs_with_step_times_or_with_like(requests, tmp_path, capsys):
     steps = tmp_path / "steps.csv"
     steps.write_text(
         "batch,depth,verify\n"
@@ -123,17 +123,17 @@ def test_logs_with_step_times_and_with_an_experiment(requests, tmp_path, capsys)
     capsys.readouterr()
 
 
-def test_totals_say_what_they_can_not(requests, tmp_path, capsys):
+def test_limitations_of_totals_are_noted(requests, tmp_path, capsys):
     path, out = written(tmp_path, "vllm-bench", requests), tmp_path / "fitted.toml"
     assert main(["fit", str(path), "-o", str(out), "--design-effect", "4"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "too narrow by 1.4 to 26 times" in shown
-    spread_of = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
-    assert spread_of.design_effect == 4
-    assert spread_of.tried[0] == sum(r.rounds for r in requests)
+    assert "too narrow by a factor of 1.4 to 26" in shown
+    known = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
+    assert known.design_effect == 4
+    assert known.trials[0] == sum(r.rounds for r in requests)
 
 
-def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, capsys):
+def test_totals_by_request_have_clustered_intervals(requests, tmp_path, capsys):
     path, out = written(tmp_path, "llamacpp-timings", requests), tmp_path / "fitted.toml"
     assert main(["fit", str(path), "-o", str(out), "--depth", "3", "--quiet"]) == 0
     known = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
@@ -144,21 +144,24 @@ def test_totals_of_requests_have_the_interval_of_requests(requests, tmp_path, ca
     assert high - low == pytest.approx(2 * 1.98 * error, rel=0.03)
     few = written(tmp_path, "rounds", requests[:3])
     assert main(["fit", str(few)]) == 0
-    assert "3 requests tell little" in " ".join(capsys.readouterr().err.split()).lower()
+    assert "3 requests are too few" in " ".join(capsys.readouterr().err.split()).lower()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--candidates", "regime"], "'regime' is none of geometric"),
+        (["--candidates", "regime"], "unknown candidate 'regime' for this log; allowed: geometric"),
         (["--candidates", "regime2"], "did you mean 'regime2-"),
-        (["--holdout", "1"], "a share from 0 to 0.9"),
+        (["--holdout", "1"], "it must be a share from 0 to 0.9"),
         (["--design-effect", "0.5"], "at least 1"),
         (["--target", "0"], "above 0 ms"),
-        (["--target", "9", "--like", "experiments/article.toml"], "9 is given, but the times"),
+        (
+            ["--target", "9", "--like", "experiments/article.toml"],
+            "9 is given, but so are the times",
+        ),
         (["--depth", "0"], "a whole number from 1 to 64"),
         (["--rounds", "-5"], "a whole number from 1"),
-        (["--format", "vllm"], "'vllm' is none of"),
+        (["--format", "vllm"], "unknown format 'vllm'"),
         (["--out", "/nowhere/fitted.toml"], "can't be written"),
         (["--like", "/nowhere/like.toml"], "No such file"),
         (["--experts", "8"], "give both"),
@@ -171,30 +174,29 @@ def test_wrong_options(options, message, requests, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_few_requests_are_judged_by_bic(requests, tmp_path, capsys):
+def test_bic_selects_if_there_are_few_requests(requests, tmp_path, capsys):
     path = written(tmp_path, "rounds", requests[:12])
     assert main(["fit", str(path), "--candidates", "geometric,independent"]) == 0
-    assert "by BIC alone" in " ".join(capsys.readouterr().err.split())
+    assert "least BIC; too few requests" in " ".join(capsys.readouterr().err.split())
 
 
-def test_windows_are_the_units_of_a_log_of_windows(requests, tmp_path):
+def test_log_windows_are_the_rows(requests, tmp_path):
     found = fit_log(read_logs([written(tmp_path, "vllm-log", requests)]))
-    assert found.policy_set is not None
-    assert {t.name for t in found.policy_set.trials} == {"geometric", "decay", "independent"}
-    assert any("windows pool many requests" in note for note in found.notes)
+    assert found.selection is not None
+    assert {f.name for f in found.selection.fits} == {"geometric", "decay", "independent"}
+    assert any("log windows aggregate requests" in note for note in found.notes)
 
 
-def test_a_histogram_is_foretold_too(requests, tmp_path):
+def test_held_out_histograms_are_predicted(requests, tmp_path):
     found = fit_log(read_logs([written(tmp_path, "sglang-requests", requests)]), holdout=0.4)
-    assert [row.depth for row in found.forecasts] == [1, 2, 3]
-    assert len(found.policy_set.test) == 48
-    for row in found.forecasts:
-        assert row.model == pytest.approx(row.seen, rel=0.06)
+    assert [row.depth for row in found.predictions] == [1, 2, 3]
+    assert len(found.selection.test) == 48
+    for row in found.predictions:
+        assert row.model == pytest.approx(row.observed.mean, rel=0.06)
     assert not any(name.startswith("regime") for name in found.goodness)
 
 
-def test_the_example_of_the_readme(tmp_path, capsys):
-    """The shipped log gives the shipped experiment, as the README tells it."""
+def test_shipped_log_gives_the_shipped_experiment(tmp_path, capsys):
     out = tmp_path / "chat.toml"
     logs = [f"experiments/logs/{name}" for name in ("chat.jsonl.zst", "steps.csv")]
     assert main(["fit", *logs, "-o", str(out), "--json", "--quiet"]) == 0

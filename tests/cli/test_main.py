@@ -12,7 +12,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.report.experiment_text import definition
+from mtpsim.report.experiment_text import rates_are_note
 from tests.support.examples import TWO_DEEP, independent
 
 ARTICLE = "experiments/article.toml"
@@ -175,7 +175,7 @@ def test_ctrl_c_saves_what_was_done(number, tmp_path):
 @pytest.mark.usefixtures("no_pictures")
 def test_run_says_which_definition_it_took(tmp_path, capsys):
     path, text = tmp_path / "e.toml", independent(0.8, 0.7) + TWO_DEEP
-    (other,) = definition(mtpsim.parse(text))
+    (other,) = rates_are_note(mtpsim.parse(text))
     command = ["run", str(path), "--out", str(tmp_path / "out"), "--set", "simulation.requests=50"]
     for line, told in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
         path.write_text(text.replace("[latency]", line or "[latency]"))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.cli.fit_steps import doubts, latency_of
+from mtpsim.cli.fit_steps import cost_section, cost_warnings
 from mtpsim.common.errors import InputError
 from mtpsim.engine.blocks import unit_of
-from mtpsim.fit.step_times import Steps, fit_steps
-from mtpsim.report.experiment_text import definition, explain
+from mtpsim.fit.step_times import StepTimes, fit_cost_models
+from mtpsim.report.experiment_text import explain, rates_are_note
 from mtpsim.report.html.page import render_page
 from tests.support.examples import TWO_DEEP, independent
 
@@ -16,12 +16,12 @@ from tests.support.examples import TWO_DEEP, independent
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; were seconds meant?"),
-        (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; is"),
-        (("target = 76", "target = 2000"), "is one of them in seconds?"),
+        (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; was it given in seconds?"),
+        (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; was"),
+        (("target = 76", "target = 2000"), "was one of them given in seconds?"),
         (
             ("verify = [90, 104]\ndraft = [8, 14]", "verify = 76\ndraft = 0"),
-            "drafting costs no time here: a verify takes as long as a plain step",
+            "drafting costs no time: a verify takes as long as a plain step",
         ),
     ],
 )
@@ -32,8 +32,8 @@ def test_times_that_were_hardly_measured_are_told_of(change, told):
 
 
 OTHER = (
-    "rates_are is not given: taken as conditional; as survival rates, as vLLM prints them, they "
-    "would be conditional 0.8 0.875"
+    "rates_are is not given: rates are taken as conditional. If they are survival rates (as vLLM "
+    "reports), the conditional rates are 0.8 0.875"
 )
 
 
@@ -50,10 +50,10 @@ def test_check_says_what_rates_would_be_by_the_other_definition():
 def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
     text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
     swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
-    assert definition(swept) == []
+    assert rates_are_note(swept) == []
     rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
-    (told,) = definition(rates)
-    assert told.endswith("conditional 0.5 0.8 at the first point")
+    (told,) = rates_are_note(rates)
+    assert told.endswith("conditional rates are 0.5 0.8 at the first point")
 
 
 def test_a_percentage_and_json_are_known_for_what_they_are():
@@ -66,29 +66,30 @@ def test_a_percentage_and_json_are_known_for_what_they_are():
 def steps(noise):
     batch, depth = np.repeat([1.0, 8, 64], 3), np.tile([0.0, 1, 2], 3)
     verify = (6 + 0.02 * batch * (depth + 1)) * (1 + noise * np.sin(np.arange(9) ** 2))
-    return Steps(batch, depth, verify, 2 * depth, np.zeros(9))
+    return StepTimes(batch, depth, verify, 2 * depth, np.zeros(9))
 
 
-def test_a_cost_model_that_describes_nothing_is_told_of():
+def test_poor_cost_model_is_warned_of():
     good, poor = (steps(noise) for noise in (0.002, 0.1))
-    assert doubts(fit_steps(good)[0], good, {}) == []
-    (told,) = doubts(fit_steps(poor)[0], poor, {})
-    assert told.startswith("no cost model describes these times: the best is off by")
+    assert cost_warnings(fit_cost_models(good)[0], good, {}) == []
+    (text,) = cost_warnings(fit_cost_models(poor)[0], poor, {})
+    assert text.startswith("poor fit: the best cost model is off by")
 
 
-def test_a_sweep_over_what_was_not_measured_is_told_of():
+def test_sweep_beyond_the_measured_range_is_warned_of():
     some = steps(0.0)
     like = {"sweep": {"latency.batch": [1, 64], "latency.cached": [0, 1000]}}
-    told = doubts(fit_steps(some)[0], some, like)
-    assert told == ["no `cached` was measured: the sweep over latency.cached will show no effect"]
-    (told,) = doubts(fit_steps(some)[0], some, {"sweep": {"latency.batch": [1, 1024]}})
-    assert "batches from 1 to 64 were measured, and the sweep goes from 1 to 1024" in told
+    fit = fit_cost_models(some)[0]
+    (text,) = cost_warnings(fit, some, like)
+    assert text == "`cached` was not measured: the sweep over latency.cached has no effect"
+    (text,) = cost_warnings(fit, some, {"sweep": {"latency.batch": [1, 1024]}})
+    assert "batches from 1 to 64 were measured, but the sweep goes from 1 to 1024" in text
 
 
 def test_a_fitted_section_names_the_batch():
-    fit = fit_steps(steps(0.0))[0]
-    assert latency_of(fit, {})["batch"] == 1
-    kept = latency_of(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
+    fit = fit_cost_models(steps(0.0))[0]
+    assert cost_section(fit, {})["batch"] == 1
+    kept = cost_section(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
     assert (kept["batch"], kept["noise"]) == (16, {"distribution": "gamma"})
     assert "target" not in kept
 
@@ -111,8 +112,8 @@ def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
     block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     told = explain(mtpsim.parse(text))
-    assert f"at least {30 * block:,} requests" in told
-    assert f"asked from 30 blocks of {block:,} requests on" in told
+    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in told
+    assert f"first test after 30 blocks of {block:,} requests" in told
 
 
 SWEPT_POLICIES = """[simulation]
@@ -128,7 +129,7 @@ policies = ["bandit"]
 def test_what_a_sweep_moves_is_told_for_all_its_points():
     told = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
     assert [told.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
-    assert "theory holds within +-0.1 to 2 %" in told
+    assert "accurate if within +-0.1 to 2 %" in told
 
 
 def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
@@ -136,5 +137,5 @@ def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
     result = mtpsim.run(experiment)
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
-    page = render_page(result.document, experiment, {})
+    page = render_page(result.data, experiment, {})
     assert "its error is surely within 0.1 % to 2 %, as its point says" in page

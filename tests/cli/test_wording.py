@@ -40,7 +40,7 @@ def test_a_log_of_one_request_with_one_draft(tmp_path, capsys):
     log.write_text("request,accepted,drafted\na,1,1\n")
     assert main(["fit", str(log), "-o", str(tmp_path / "f.toml")]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 request, 1 round of up to 1 draft, told by rounds" in told
+    assert "1 request, 1 round of up to 1 draft; granularity: per round" in told
 
 
 def test_one_time_too_few_and_requests_of_one_round(tmp_path, capsys):
@@ -56,5 +56,5 @@ def test_one_time_too_few_and_requests_of_one_round(tmp_path, capsys):
 def test_a_page_of_requests_of_one_round():
     from mtpsim.report.tables.request_text import length_sentence
 
-    (point,) = mtpsim.run(mtpsim.parse(TEXT)).document["points"]
+    (point,) = mtpsim.run(mtpsim.parse(TEXT)).data.points
     assert "1 round long" in length_sentence(point)

@@ -112,11 +112,6 @@ def test_problems_of_several_kinds_are_told_at_once(together, alone):
     assert problems(*together) == set().union(*everything)
 
 
-def test_keys_of_one_section_that_exclude_each_other_are_told_beside_an_unknown_one():
-    told = problems(("rounds = 50", "rounds = 50\nzzz = 1\ntokens = 50"))
-    assert {key for key, _ in told} == {"simulation.zzz", "simulation.rounds"}
-
-
 def test_what_may_be_there_for_the_lack_of_another_key_is_not_told():
     (told,) = problems(("between = [1, 2]", "betwen = [1, 2]"))  # not that it goes with another
     assert told[0] == "simulation.betwen"

@@ -54,19 +54,19 @@ zip = ["acceptance.first", "acceptance.factor"]
         (
             'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.8]\n'
             '"acceptance.factor" = [1, 0.9, 0.8]',
-            "keys that go in step need as many values each: acceptance.first has 2 values, "
+            "zipped keys must have equally many values: acceptance.first has 2 values, "
             "acceptance.factor has 3 values",
         ),
         (
             'zip = ["acceptance.frst", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "'acceptance.frst' is given; it lists swept keys that go in step, from "
+            "'acceptance.frst' is given, but it is not a swept key; allowed: "
             "acceptance.first; did you mean 'acceptance.first'?",
         ),
         (
             'zip = ["acceptance.first", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "a key is named twice",
+            "a key is given twice",
         ),
-        ("zip = [3]", "3 is given; it lists swept keys that go in step, from none"),
+        ("zip = [3]", "3 is given, but it is not a swept key"),
     ],
 )
 def test_problems_of_zip(sweep, message):

@@ -45,20 +45,22 @@ def at_depth(source, times, depth):
     return np.array([[tokens, rounds * times[depth]] for tokens, rounds, *_ in played])
 
 
-def under(source, setting, player):
+def under(source, environment, player):
     """The same under a policy."""
-    return np.array([one_under(part, source.clock, setting, player) for part in parts_of(source)])
+    return np.array(
+        [one_under(part, source.clock, environment, player) for part in parts_of(source)]
+    )
 
 
-def one_under(part, clock, setting, player):
+def one_under(part, clock, environment, player):
     rule, m = player.spec.functions(), np.zeros(player.memory)
     rule.start(player.p, m)
     at, made, ms, previous = 0, 0, 0.0, -1
     while at < len(part):
-        depth = rule.choose(player.p, m, adapting.Now(0, previous, 0), np.zeros(0))
+        depth = rule.choose(player.p, m, adapting.RoundContext(0, previous, 0), np.zeros(0))
         accepted = min(int(part[at]), depth)
-        time = setting.times[depth]
-        rule.learn(player.p, m, adapting.Round(depth, accepted, depth, accepted, time))
+        time = environment.times[depth]
+        rule.learn(player.p, m, adapting.RoundOutcome(depth, accepted, depth, accepted, time))
         at += accepted + 1 if clock == "token" else 1
         made, ms, previous = made + accepted + 1, ms + time, depth
     return min(made, len(part)) if clock == "token" else made, ms
@@ -83,14 +85,14 @@ def atoms(values):
 def test_every_request_and_every_quantile_is_that_of_its_record(clock):
     source = recorded(clock)
     simulated = plan(source, POLICIES, seed=SEED)
-    times = simulated.policy_set.setting.times
+    times = simulated.policy_set.environment.times
     numbers = [drawn(request) for request in range(64, 264)]
     rows, layout = sample_rows(simulated, 200, 64), simulated.layout
     totals = sample_policies(simulated, 200, 64)
     found = [rows[:, [k, layout.time_ms.start + k]] for k in range(source.depth + 1)]
     slow = [at_depth(source, times, k)[numbers] for k in range(source.depth + 1)]
     slow += [
-        under(source, simulated.policy_set.setting, p)[numbers]
+        under(source, simulated.policy_set.environment, p)[numbers]
         for p in simulated.policy_set.players
     ]
     for fast, twin in zip([*found, *totals], slow, strict=True):
@@ -108,11 +110,11 @@ def test_quantiles_are_those_of_the_mixture(clock):
     """Each record has the same chance; the control is a request of the mean length."""
     source = recorded(clock)
     simulated = plan(source, POLICIES, seed=8)
-    setting = simulated.policy_set.setting
+    environment = simulated.policy_set.environment
     fixed = tails(sample_rows(simulated, 20_000), simulated, 0.9999)
     adaptive = policy_tails(sample_policies(simulated, 20_000), 0.9999)
-    laws = [at_depth(source, setting.times, k) for k in range(source.depth + 1)]
-    laws += [under(source, setting, player) for player in simulated.policy_set.players]
+    laws = [at_depth(source, environment.times, k) for k in range(source.depth + 1)]
+    laws += [under(source, environment, player) for player in simulated.policy_set.players]
     found = Tails(*(np.concatenate(pair) for pair in zip(fixed, adaptive, strict=True)))
     for number, law in enumerate(laws):
         for table, values in zip(found, values_of(law), strict=True):

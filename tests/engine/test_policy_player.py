@@ -86,8 +86,8 @@ def test_kernels_agree_with_the_slow_twin(clock, engine, horizon):
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, options)
     for fast, player in zip(totals, simulated.policy_set.players, strict=True):
-        setting = simulated.policy_set.setting
-        slow = adapting.simulate(rng, chain, player.spec, setting, where, 300, **horizon)
+        environment = simulated.policy_set.environment
+        slow = adapting.simulate(rng, chain, player.spec, environment, where, 300, **horizon)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
@@ -105,8 +105,8 @@ def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(14), engine_of(simulated, ENGINES["costly"])
     for fast, player in zip(totals, simulated.policy_set.players, strict=True):
-        setting = simulated.policy_set.setting
-        slow = adapting.simulate(rng, chain, player.spec, setting, where, 500, rounds=25)
+        environment = simulated.policy_set.environment
+        slow = adapting.simulate(rng, chain, player.spec, environment, where, 500, rounds=25)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
@@ -116,8 +116,8 @@ def test_the_comparison_notices_a_cost_that_one_side_forgets():
     simulated = plan(chain, ["heuristic"], options=options, seed=11, rounds=25)
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, {})
-    setting, spec = simulated.policy_set.setting, simulated.policy_set.players[0].spec
-    slow = adapting.simulate(rng, chain, spec, setting, where, 300, rounds=25)
+    environment, spec = simulated.policy_set.environment, simulated.policy_set.players[0].spec
+    slow = adapting.simulate(rng, chain, spec, environment, where, 300, rounds=25)
     assert np.abs(two_samples(totals[0], slow)).max() > LIMIT
 
 
@@ -205,7 +205,7 @@ def test_the_filter_keeps_the_law_of_the_state_given_what_was_seen():
             weight *= (reach[here, accepted] - beyond) * chain.step[0][here, after]
         law[path[-1]] += weight
     for depth, accepted in seen:
-        rule.learn(player.p, m, adapting.Round(depth, accepted, depth, accepted, 1.0))
+        rule.learn(player.p, m, adapting.RoundOutcome(depth, accepted, depth, accepted, 1.0))
     np.testing.assert_allclose(m[1:3], law / law.sum(), rtol=1e-12)
 
 
@@ -272,7 +272,7 @@ def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for
 
 def test_names_are_told_apart():
     twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
-    with pytest.raises(ValueError, match="2 of them are called 'ema'"):
+    with pytest.raises(ValueError, match="2 policies have the label 'ema'"):
         Adaptive.model_validate({"policies": twice})
     with pytest.raises(ValueError, match="'oracle' belongs to the bound"):
         Adaptive.model_validate({"policies": [{"rule": "ema", "name": "oracle"}]})

@@ -9,7 +9,7 @@ import mtpsim
 from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
 from mtpsim.engine.simulate import play_policies
 from mtpsim.engine.tasks import Work
-from mtpsim.policy import Now, Round
+from mtpsim.policy import RoundContext, RoundOutcome
 from mtpsim.results.point_data import of_requests
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
@@ -41,12 +41,15 @@ class Words(adapting.Text):
 
 def played_by_the_twin(simulated, requests, options=None, **horizon):
     """``[policies, n, 2]`` tokens and ms, request by request."""
-    chain, setting = simulated.policy_set.optimal.problem.chain, simulated.policy_set.setting
+    chain, environment = (
+        simulated.policy_set.optimal.problem.chain,
+        simulated.policy_set.environment,
+    )
     where, rng = engine_of(simulated, options or {}), np.random.default_rng(0)
     found = [
         [
             adapting.request(
-                rng, chain, player.spec, setting, where, text=Words(chain, r), **horizon
+                rng, chain, player.spec, environment, where, text=Words(chain, r), **horizon
             )[:2]
             for r in requests
         ]
@@ -89,7 +92,7 @@ def law_of(simulated, number, rounds, step=None):
     policy_set = simulated.policy_set
     chain, player = policy_set.optimal.problem.chain, policy_set.players[number]
     step = chain.step[0] if step is None else step
-    rule, times = player.spec.functions(), policy_set.setting.times
+    rule, times = player.spec.functions(), policy_set.environment.times
     reach = np.concatenate([np.ones((2, 1)), np.cumprod(chain.accept, 1), np.zeros((2, 1))], 1)
     m = np.zeros(player.memory)
     rule.start(player.p, m)
@@ -97,11 +100,11 @@ def law_of(simulated, number, rounds, step=None):
     for _ in range(rounds):
         after = Counter()
         for (s, m, previous, ms, tokens), chance in law.items():
-            depth = rule.choose(player.p, np.array(m), Now(s, previous, 0), np.zeros(3))
+            depth = rule.choose(player.p, np.array(m), RoundContext(s, previous, 0), np.zeros(3))
             time = times[depth] * chain.slowdown[s]
             for accepted in range(depth + 1):
                 learnt = np.array(m)
-                rule.learn(player.p, learnt, Round(depth, accepted, depth, accepted, time))
+                rule.learn(player.p, learnt, RoundOutcome(depth, accepted, depth, accepted, time))
                 beyond = reach[s, accepted + 1] if accepted < depth else 0.0
                 for to in range(2):
                     key = to, tuple(learnt), depth, round(ms + time, 6), tokens + accepted + 1

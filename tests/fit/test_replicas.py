@@ -1,23 +1,23 @@
-"""What a fitted model shows of its log, and foretells of requests that it did not see."""
+"""Goodness of fit by replicas, and predictions of held-out requests."""
 
 import numpy as np
 import pytest
 
-from mtpsim.fit.holdout import forecasts
-from mtpsim.fit.replicas import features, goodness
+from mtpsim.fit.holdout import predict_held_out
+from mtpsim.fit.replicas import compare_replicas, features
 from mtpsim.logs import Rounds
-from tests.support.fitting import TRUTH, fit, made
+from tests.support.fitting import TRUTH, fit, simulated
 
 
-def test_goodness_tells_what_a_model_does_not_show():
-    rounds = made(TRUTH["regime2-round"], 300, 50, seed=4)
+def test_replicas_of_a_wrong_model_fail_checks():
+    rounds = simulated(TRUTH["regime2-round"], 300, 50, seed=4)
     right, _ = fit("regime2-round", rounds)
     wrong, _ = fit("independent", rounds)
-    assert all(check.fits for check in goodness(right.chain, rounds, 3, True).checks)
-    misfits = {c.name for c in goodness(wrong.chain, rounds, 3, True).checks if not c.fits}
-    assert {"correlation 1 apart", "spread over requests"} <= misfits
-    unordered = goodness(wrong.chain, rounds, 3, False).checks
-    assert not any("correlation" in check.name for check in unordered)
+    assert not compare_replicas(right.chain, rounds, 3, ordered=True).failed
+    failed = {c.name for c in compare_replicas(wrong.chain, rounds, 3, ordered=True).failed}
+    assert {"correlation 1 apart", "spread over requests"} <= failed
+    unordered = compare_replicas(wrong.chain, rounds, 3, ordered=False).checks
+    assert not any(check.kind == "correlation" for check in unordered)
 
 
 def test_features_of_a_small_log():
@@ -35,26 +35,27 @@ def test_features_of_a_small_log():
     assert np.isnan(found.autocorrelation[2:]).all()
 
 
-def test_only_rounds_of_a_depth_are_foretold_for_it():
-    """Half of the rounds draft one token: they say nothing of depth 3."""
-    rounds = made(TRUTH["independent"], 200, 50, [1, 3], seed=6)
+def test_short_rounds_are_left_out_of_deeper_predictions():
+    """Half of the rounds draft one token."""
+    rounds = simulated(TRUTH["independent"], 200, 50, [1, 3], seed=6)
     found, _ = fit("independent", rounds)
-    rows = forecasts(found.chain, rounds, rounds, 3, 0.95)
+    rows = predict_held_out(found.chain, train=rounds, test=rounds, depth=3, confidence=0.95)
     deep = rounds.drafted == 3
-    assert rows[2].seen == pytest.approx(1 + rounds.accepted[deep].mean())
-    assert rows[2].closed["conditional"] == pytest.approx(rows[2].model, abs=0.02)
-    assert rows[0].seen == pytest.approx(1 + (rounds.accepted > 0).mean())
+    assert rows[2].observed.mean == pytest.approx(1 + rounds.accepted[deep].mean())
+    assert rows[2].closed_form["conditional"] == pytest.approx(rows[2].model, abs=0.02)
+    assert rows[0].observed.mean == pytest.approx(1 + (rounds.accepted > 0).mean())
 
 
-def test_held_out_requests_are_foretold():
-    rounds = made(TRUTH["regime2-round"], 400, 60, seed=8)
-    train, test = rounds.some(np.arange(280)), rounds.some(np.arange(280, 400))
+def test_held_out_accept_lengths_are_predicted():
+    rounds = simulated(TRUTH["regime2-round"], 400, 60, seed=8)
+    train, test = rounds.subset(np.arange(280)), rounds.subset(np.arange(280, 400))
     found, _ = fit("regime2-round", train)
-    rows = forecasts(found.chain, train, test, 3, 0.99)
+    rows = predict_held_out(found.chain, train=train, test=test, depth=3, confidence=0.99)
     for row in rows:
-        assert row.low - 0.03 < row.model < row.high + 0.03
-        assert row.seen == pytest.approx(1 + np.minimum(test.accepted, row.depth).mean(), rel=1e-12)
-    deepest = rows[-1]
-    assert deepest.closed["survival"] < deepest.low  # survival rates read as conditional
-    assert deepest.closed["pooled"] < deepest.low
-    assert deepest.closed["conditional"] == pytest.approx(deepest.seen, rel=0.03)
+        length = 1 + np.minimum(test.accepted, row.depth).mean()
+        assert row.observed.low - 0.03 < row.model < row.observed.high + 0.03
+        assert row.observed.mean == pytest.approx(length, rel=1e-12)
+    closed_form, observed = rows[-1].closed_form, rows[-1].observed
+    assert closed_form["survival"] < observed.low  # survival rates used as conditional ones
+    assert closed_form["pooled"] < observed.low
+    assert closed_form["conditional"] == pytest.approx(observed.mean, rel=0.03)

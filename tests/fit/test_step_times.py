@@ -1,4 +1,4 @@
-"""Cost models fitted to steps that were made from a known one."""
+"""Cost models fitted to step times that were made from a known one."""
 
 import tomllib
 
@@ -8,7 +8,7 @@ import pytest
 import mtpsim
 from mtpsim.cli import main as cli
 from mtpsim.common.errors import InputError
-from mtpsim.fit.step_times import Steps, fit_steps, read_steps
+from mtpsim.fit.step_times import StepTimes, fit_cost_models, is_step_table, read_step_times
 
 BATCH = np.repeat([1.0, 4, 16, 64, 256], 4)
 DEPTH = np.tile([0.0, 1, 2, 3], 5)
@@ -20,7 +20,7 @@ TRUTH = {
 
 
 def made(model, noise, seed=1):
-    """Steps of a model worked out by hand, with relative noise."""
+    """Steps of a model, by hand, with relative noise."""
     truth, n = TRUTH[model], BATCH * (DEPTH + 1)
     cached = np.tile([200.0, 2000, 600, 1000, 1500], 4)
     reading = truth["per_cached"] * BATCH * cached
@@ -33,32 +33,32 @@ def made(model, noise, seed=1):
         verify = truth["base"] + truth["per_expert"] * hit + truth["per_token"] * n + reading
     factor = 1 + noise * np.random.default_rng(seed).standard_normal((2, n.size))
     draft = (DEPTH > 0) * (0.5 + 1.2 * DEPTH + 0.01 * BATCH * DEPTH)
-    return Steps(BATCH, DEPTH, verify * factor[0], draft * factor[1], cached)
+    return StepTimes(BATCH, DEPTH, verify * factor[0], draft * factor[1], cached)
 
 
 @pytest.mark.parametrize("model", TRUTH)
-def test_exact_steps_give_back_their_model(model):
-    best, *others = fit_steps(made(model, 0), 64, 4)
-    assert best.keys["model"] == model
-    assert {key: best.keys[key] for key in TRUTH[model]} == pytest.approx(TRUTH[model], rel=1e-6)
-    assert best.keys["draft"] == pytest.approx({"base": 0.5, "per_token": 1.2}, rel=1e-6)
-    assert best.keys["draft_per_request"] == pytest.approx(0.01, rel=1e-6)
-    assert best.predicted < 1e-9
+def test_model_is_recovered_from_exact_steps(model):
+    best, *others = fit_cost_models(made(model, 0), 64, 4)
+    assert best.section["model"] == model
+    assert {key: best.section[key] for key in TRUTH[model]} == pytest.approx(TRUTH[model], rel=1e-6)
+    assert best.section["draft"] == pytest.approx({"base": 0.5, "per_token": 1.2}, rel=1e-6)
+    assert best.section["draft_per_request"] == pytest.approx(0.01, rel=1e-6)
+    assert best.left_out_error < 1e-9
     contains = {"linear": {"moe"}}.get(model, set())  # no expert to read: a line
-    assert all(fit.predicted > 1e-3 for fit in others if fit.keys["model"] not in contains)
+    assert all(fit.left_out_error > 1e-3 for fit in others if fit.section["model"] not in contains)
 
 
 @pytest.mark.parametrize("model", TRUTH)
-def test_noisy_steps_recover_the_truth_within_their_errors(model):
+def test_true_keys_are_within_their_standard_errors(model):
     hits, total = 0, 0
     for seed in range(25):
-        fits = fit_steps(made(model, 0.02, seed), 64, 4)
-        fit = next(f for f in fits if f.keys["model"] == model)
+        fits = fit_cost_models(made(model, 0.02, seed), 64, 4)
+        fit = next(f for f in fits if f.section["model"] == model)
         for key, value in TRUTH[model].items():
-            if key in fit.errors and key != "per_cached":
+            if key in fit.standard_errors and key != "per_cached":
                 total += 1
-                hits += abs(fit.keys[key] - value) < 2 * fit.errors[key]
-        assert 0.01 < fit.predicted < 0.06
+                hits += abs(fit.section[key] - value) < 2 * fit.standard_errors[key]
+        assert 0.01 < fit.left_out_error < 0.06
     assert hits / total > 0.85
 
 
@@ -79,15 +79,15 @@ requests = 500
 """
 
 
-def test_a_file_becomes_an_experiment_that_runs(tmp_path, capsys):
+def test_fitted_experiment_runs(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     (tmp_path / "like.toml").write_text(LIKE)
     out = tmp_path / "fitted.toml"
     arguments = [str(tmp_path / "steps.csv"), "-o", str(out), "--like", str(tmp_path / "like.toml")]
     assert cli.main(["fit", *arguments]) == 0
-    told = capsys.readouterr().err
-    assert "linear: left-out steps predicted to" in told
-    assert f"wrote {out}, {tmp_path / 'fitted.png'}\n" in told
+    printed = capsys.readouterr().err
+    assert "linear: leave-one-out error" in printed
+    assert f"wrote {out}, {tmp_path / 'fitted.png'}\n" in printed
     assert cli.main(["check", str(out)]) == 0
     assert (tmp_path / "fitted.png").read_bytes().startswith(b"\x89PNG")
     experiment = mtpsim.load(out)
@@ -97,27 +97,27 @@ def test_a_file_becomes_an_experiment_that_runs(tmp_path, capsys):
     assert point["depths"][1]["round_time"]["mean"] == pytest.approx(8.04, abs=0.05)
 
 
-def test_without_an_experiment_the_section_goes_to_stdout(tmp_path, capsys):
+def test_without_like_the_section_is_printed(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     assert cli.main(["fit", str(tmp_path / "steps.csv")]) == 0
     printed = capsys.readouterr()
     assert tomllib.loads(printed.out)["latency"]["model"] == "linear"
-    assert "--like FILE makes an experiment of it" in printed.err
+    assert "--like FILE completes an experiment" in printed.err
 
 
-def test_step_times_alone_are_not_written_as_an_experiment(tmp_path, capsys):
+def test_step_times_alone_are_not_an_experiment(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     assert cli.main(["fit", str(tmp_path / "steps.csv"), "-o", str(tmp_path / "y.toml")]) == 2
     assert "give --like FILE, an experiment to put them in" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["steps.csv"]
 
 
-def test_nothing_is_left_where_the_experiment_is_not_valid(tmp_path, capsys):
+def test_invalid_experiment_leaves_no_file(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     (tmp_path / "like.toml").write_text("[acceptance]\nmodel = 'none'\n")
     like = ["--like", str(tmp_path / "like.toml"), "-o", str(tmp_path / "y.toml")]
     assert cli.main(["fit", str(tmp_path / "steps.csv"), *like]) == 2
-    assert "'none'; it must be one of" in capsys.readouterr().err
+    assert "allowed: independent, decay" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"steps.csv", "like.toml"}
 
 
@@ -129,19 +129,29 @@ def test_nothing_is_left_where_the_experiment_is_not_valid(tmp_path, capsys):
         ("batch,depth,verify,drft\n1,0,5,1\n", "did you mean 'draft'"),
         ("batch,depth,verify\n1,0,fast\n", "2: '1,0,fast': 3 numbers are needed"),
         ("batch,depth,verify\n1,0\n", "2: '1,0': 3 numbers are needed"),
-        ("batch,depth,verify\n0,0,5\n", "2: a batch of 0 is given"),
+        ("batch,depth,verify\n0,0,5\n", "2: batch 0 is given"),
         ("batch,depth,verify\n1,0.5,5\n", "2: depth 0.5 is given"),
         ("batch,depth,verify\n1,0,nan\n", "2: numbers must be finite"),
         ("batch,depth,verify\n1,0,0\n", "2: 0 ms is given"),
         ("batch,depth,verify\n1,0,5\n", "1 step is given; at least 4"),
     ],
 )
-def test_what_is_no_table_of_steps_is_said(tmp_path, text, message):
+def test_malformed_step_tables(tmp_path, text, message):
     path = tmp_path / "steps.csv"
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        read_steps(path)
+        read_step_times(path)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("delimiter", "point"), [(";", "."), (";", ","), ("\t", ".")])
+def test_other_delimiters_and_decimal_commas(tmp_path, delimiter, point):
+    text = CSV.replace(",", delimiter).replace(".", point)
+    for name, content in (("comma.csv", CSV), ("other.csv", text)):
+        (tmp_path / name).write_text(content)
+    one, two = (read_step_times(tmp_path / name) for name in ("comma.csv", "other.csv"))
+    assert is_step_table(tmp_path / "other.csv")
+    assert one.verify.tolist() == two.verify.tolist()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_what_is_no_table_of_steps_is_said(tmp_path, text, message):
         (["steps.csv", "-o", "no/where.toml"], "can't be written"),
     ],
 )
-def test_wrong_commands_are_exit_2_with_a_sentence(
+def test_wrong_commands_exit_with_2_and_a_message(
     tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)

@@ -183,7 +183,7 @@ WRONG = [
     ({"verify": [90, -1]}, "greater than or equal to 0"),
     ({"target": [1, 2]}, "must be one number"),
     ({"noise": {"distribution": "pareto", "alpha": 1}}, "mean is infinite"),
-    ({"noise": {"distribution": "cauchy"}}, "must be one of constant, lognormal"),
+    ({"noise": {"distribution": "cauchy"}}, "allowed: constant, lognormal"),
     ({"noise": {"distribution": "lognormal", "cv": 0.1, "mean": 3}}, "a factor of mean 1"),
     ({"noise": {"distribution": "scipy", "name": "norm"}}, "can't be negative"),
     ({"noise": {"distribution": "scipy", "name": "lomax", "parameters": {"c": 0.9}}}, "infinite"),

@@ -1,4 +1,4 @@
-"""Logs that are broken, cut, mixed or silent: each is refused in words, or asked about."""
+"""Malformed, truncated, mixed or incomplete logs are refused with a message."""
 
 import json
 
@@ -7,23 +7,23 @@ import pytest
 
 from mtpsim.common.errors import InputError
 from mtpsim.logs import Answers, read_logs
-from mtpsim.logs.write import WRITERS, Told
+from mtpsim.logs.write import WRITERS, LoggedRequest
 from tests.support.engine_logs import GOOD, refused, written
 
 
-def test_rates_are_identified_or_asked_for(tmp_path):
+def test_definition_of_rates_is_inferred_or_required(tmp_path):
     bare = {"rates": [0.8, 0.7], "rounds": 1000}
-    question = refused(tmp_path, json.dumps(bare))
-    assert "survival rates (accept length 2.5) or conditional ones (2.36)" in question
-    assert "--rates-are" in question
+    message = refused(tmp_path, json.dumps(bare))
+    assert "--rates-are: " in message
+    assert "survival rates (accept length 2.5) or conditional rates (2.36)" in message
     path = tmp_path / "log"
-    for told, hits in (
+    for stated, hits in (
         ({"rates_are": "survival"}, [800, 700]),
         ({"rates_are": "conditional"}, [800, 560]),
         ({"accept_length": 2.5}, [800, 700]),
         ({"accept_length": 2.36}, [800, 560]),
     ):
-        path.write_text(json.dumps({**bare, **told}))
+        path.write_text(json.dumps({**bare, **stated}))
         assert read_logs([path]).hit.tolist() == [hits]
     path.write_text(json.dumps({"rates": [0.7, 0.8], "rounds": 1000}))  # survival never rises
     assert read_logs([path]).hit.tolist() == [[700, 560]]
@@ -41,23 +41,23 @@ def test_rates_are_identified_or_asked_for(tmp_path):
         ({"spec_num_proposed_drafts": 60}, "60"),
         ({"spec_verify_ct": -43}, "'spec_verify_ct' is -43; a count can't be negative"),
         ({"spec_verify_ct": "43"}, "'spec_verify_ct' is '43'; it must be a whole number"),
-        ({"spec_correct_drafts_histogram": [54, -11]}, "none can be negative"),
+        ({"spec_correct_drafts_histogram": [54, -11]}, "has the negative count -11"),
         ({"completion_tokens": 400}, "make 106 tokens, but completion_tokens is 400"),
         ({"spec_accept_length": 3.0}, "spec_accept_length is 3, but 106 tokens in 43"),
     ],
 )
-def test_broken_entries_are_told_with_their_line(tmp_path, changes, message):
+def test_inconsistent_entries_are_reported_with_their_line(tmp_path, changes, message):
     text = json.dumps(GOOD) + "\n" + json.dumps({**GOOD, **changes}) + "\n"
     found = refused(tmp_path, text, "log.jsonl")
     assert "log.jsonl:2: " in found
     assert message in found
     log = read_logs([tmp_path / "log.jsonl"], skip_bad=True)
-    assert (log.sources[0].entries, log.sources[0].skipped) == (1, 1)
+    assert (log.files[0].entries, log.files[0].skipped) == (1, 1)
 
 
-def test_a_cut_last_line(requests, tmp_path):
+def test_truncated_last_line(requests, tmp_path):
     text = "".join(WRITERS["vllm-requests"](requests))[:-100]
-    assert "log:40: is cut off" in refused(tmp_path, text)
+    assert "log:40: is truncated" in refused(tmp_path, text)
     assert read_logs([tmp_path / "log"], skip_bad=True).count == 39
 
 
@@ -69,16 +69,18 @@ def test_reading_stops_at_the_tenth_problem(tmp_path):
     assert "no entry has a round" in refused(tmp_path, None, skip_bad=True)
 
 
-def test_what_can_not_be_mixed(requests, tmp_path):
-    deep = [Told([min(a, 2) for a in r.accepted], 2, r.times, r.tokens) for r in requests]
+def test_depths_and_engines_can_not_be_mixed(requests, tmp_path):
+    deep = [LoggedRequest([min(a, 2) for a in r.accepted], 2, r.times, r.tokens) for r in requests]
     text = "".join(WRITERS["trtllm-requests"]([requests[0], deep[1]]))
-    assert "log:2: drafts 2 a round, but entries before it 3" in refused(tmp_path, text)
+    assert "log:2: depth 2, but entries before it have depth 3" in refused(tmp_path, text)
     one = written(tmp_path, "vllm-requests", requests, "one")
     two = written(tmp_path, "sglang-requests", requests, "two")
     with pytest.raises(InputError, match=r"one is of vLLM, .*two is of SGLang"):
         read_logs([one, two])
     mixed = one.read_text() + two.read_text().splitlines()[0]
-    assert "log:41: holds no metrics of a request's" in refused(tmp_path, mixed)
+    assert "log:41: no metrics of a request's speculative decoding found" in refused(
+        tmp_path, mixed
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,27 +88,41 @@ def test_what_can_not_be_mixed(requests, tmp_path):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("hello\n", "is of no known format; known are aiperf-requests"),
-        ("requests,accepted\na,1\n", "no column 'request'; did you mean 'requests'?"),
-        ("request;accepted\na;1\n", "columns are parted by ';', csv has ',' (and a point"),
-        ("batch;depth;verify\n1;0;5\n", "its columns are parted by ';'"),
-        ("request\taccepted\na\t1\n", "its columns are parted by tabs"),
+        ("hello\n", "unknown log format; --format selects one; allowed: aiperf-requests"),
+        ("requests,accepted\na,1\n", "column 'request' is missing; did you mean 'requests'?"),
+        ("request;accepts\na;1\n", "column 'accepted' is missing; did you mean 'accepts'?"),
+        ("request;accepted;seconds\na;1;x\n", "'x' is given for 'seconds'; it must be a number"),
         ("Engine 000: Avg generation throughput: 50.1 tokens/s", "runs with --speculative-config"),
-        ('vllm:num_requests_running{engine="0"} 3', "`vllm:spec_decode_num_drafts` where"),
-        ("Decode batch. #running-req: 1", "looks like SGLang's, but nothing at its beginning"),
+        ('vllm:num_requests_running{engine="0"} 3', "`vllm:spec_decode_num_drafts` if"),
+        ("Decode batch. #running-req: 1", "looks like a SGLang log without speculative decoding"),
         ("request,accepted,drafted\na,4,3\n", "log:2: accepted 4 of 3 drafts"),
         ("request,accepted\na,x\n", "log:2: 'x' is given for 'accepted'"),
         ("request,accepted\na\n", "log:2: has 1 cell, but the header has 2"),
-        ('{"accepted": [1, 2]}', "does not tell how many drafts a round proposes: say --depth"),
+        (
+            '{"accepted": [1, 2]}',
+            "log: --depth: the log does not state the number of drafts per round",
+        ),
         ('{"accepted": [1], "seconds": [-1]}', "'seconds' must be above 0"),
-        ('{"timings": {"predicted_n": 20, "draft_n_accepted": 5}}', "say --depth K"),
+        (
+            '{"timings": {"predicted_n": 20, "draft_n_accepted": 5}}',
+            "log: --depth: the log does not",
+        ),
         ('{"timings": {"predicted_n": 2, "draft_n_accepted": 5}}', "only 2 tokens were generated"),
-        ("SpecDecoding metrics: Mean acc", "log:1: is cut off or of an unknown form"),
-        ("[" * 50_000, "is of no known format"),
+        ("SpecDecoding metrics: Mean acc", "log:1: truncated line or unknown layout"),
+        ("[" * 50_000, "unknown log format"),
     ],
 )
 def test_bad_logs(tmp_path, text, message):
     assert message in refused(tmp_path, text)
+
+
+def test_problems_are_data(tmp_path):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 2]}')
+    with pytest.raises(InputError) as caught:
+        read_logs([path])
+    (problem,) = caught.value.problems
+    assert (problem.kind, problem.key, problem.file) == ("missing", "--depth", str(path))
 
 
 def test_files_that_can_not_be_read(tmp_path):
@@ -116,13 +132,15 @@ def test_files_that_can_not_be_read(tmp_path):
     )
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00a" * 9)
     assert "is not UTF-8 text" in refused(tmp_path, None, "bytes")
-    assert "'vllm-request' is none of" in refused(tmp_path, "{}", format="vllm-request")
+    assert "--format: unknown format 'vllm-request'" in refused(
+        tmp_path, "{}", format="vllm-request"
+    )
     assert "did you mean 'vllm-requests'?" in refused(tmp_path, "{}", format="vllm-request")
 
 
 @pytest.mark.parametrize("form", sorted(WRITERS))
-def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
-    """Lines cut, doubled and swapped, digits and letters changed: no traceback, and no nonsense."""
+def test_damaged_logs_are_refused_or_plausible(form, requests, tmp_path):
+    """Text deleted, repeated and replaced: no traceback, and no impossible counts."""
     rng = np.random.default_rng(len(form))
     whole = "".join(WRITERS[form](requests[:6]))
     path = tmp_path / "log"
@@ -152,20 +170,6 @@ def test_damaged_logs_are_refused_in_words(form, requests, tmp_path):
             assert (log.reached >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("form", "text", "message"),
-    [
-        ("csv", "request;accepted\na;1\n", "its columns are parted by ';', csv has ','"),
-        (
-            "vllm-log",
-            "Avg generation throughput: 50.1 tokens/s",
-            "no entry has a round in it: it looks like vLLM's, but nothing at its beginning tells",
-        ),
-    ],
-)
-def test_a_forced_format_costs_no_hint(tmp_path, form, text, message):
-    path = tmp_path / "log"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_logs([path], format=form)
-    assert message in str(caught.value)
+def test_hint_is_given_with_a_selected_format_too(tmp_path):
+    found = refused(tmp_path, "Avg generation throughput: 50.1 tokens/s", format="vllm-log")
+    assert "no entry has a round: it looks like a vLLM log without speculative decoding" in found

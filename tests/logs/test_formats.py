@@ -1,4 +1,4 @@
-"""Logs of every engine: what is read is what was written, and what is broken is told."""
+"""Logs of every engine: readers recover what writers wrote."""
 
 import gzip
 import json
@@ -46,7 +46,7 @@ def test_round_trip(form, requests, tmp_path):
     assert log.level == LEVEL[form]
     assert log.depth == 3
     rounds, hits = sum(r.rounds for r in requests), sum(r.hits for r in requests)
-    if form == "sglang-log":  # no counts: windows weigh alike
+    if form == "sglang-log":  # no counts: windows have equal weight
         assert log.accept_length == pytest.approx(1 + hits / rounds, abs=0.02)
         return
     assert (log.rounds.sum(), log.accepted.sum()) == (rounds, hits)
@@ -61,12 +61,12 @@ def test_round_trip(form, requests, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["vllm-requests", "rounds", "csv"])
-def test_rounds_one_by_one(form, requests, tmp_path):
+def test_rounds_in_order(form, requests, tmp_path):
     log = read_logs([written(tmp_path, form, requests)])
     found = np.split(log.sequence.accepted, log.sequence.begins[1:-1])
     assert [part.tolist() for part in found] == [r.accepted for r in requests]
     assert set(log.sequence.drafted) == {3}
-    assert log.sequence.some(np.array([2, 0])).accepted.tolist() == (
+    assert log.sequence.subset(np.array([2, 0])).accepted.tolist() == (
         requests[2].accepted + requests[0].accepted
     )
 
@@ -74,35 +74,35 @@ def test_rounds_one_by_one(form, requests, tmp_path):
 @pytest.mark.parametrize("form", ["rounds", "csv", "vllm-bench", "aiperf-requests"])
 def test_times_of_rounds(form, requests, tmp_path):
     log = read_logs([written(tmp_path, form, requests)])
-    (times,) = log.round_times.values()
+    (times,) = log.times.by_depth.values()
     assert times == pytest.approx([t for r in requests for t in r.times], rel=1e-6)
 
 
-def test_times_without_a_told_depth_are_of_the_depth_of_the_log(tmp_path):
-    """Seven drafts in four rounds: no round of them is a plain step."""
+def test_times_of_unknown_depth_are_of_the_depth_of_the_log(tmp_path):
+    """Seven drafts in four rounds."""
     found = {"num_accepted_draft_tokens": 3, "num_draft_tokens": 7, "num_spec_steps": 4}
     record = {**found, "acceptance_histogram": {"0": 2, "1": 1, "2": 1}}
     chunks = {"inter_chunk_latency": {"value": [9.0, 10.0, 11.0, 12.0], "unit": "ms"}}
     (tmp_path / "log").write_text(json.dumps({"metrics": chunks, "spec_decode_acceptance": record}))
     log = read_logs([tmp_path / "log"])
     assert log.depth == 2
-    assert {k: v.tolist() for k, v in log.round_times.items()} == {2: [9.0, 10.0, 11.0, 12.0]}
+    assert {k: v.tolist() for k, v in log.times.by_depth.items()} == {2: [9.0, 10.0, 11.0, 12.0]}
 
 
 def test_times_of_steps_by_batch(requests, tmp_path):
     log = read_logs([written(tmp_path, "sglang-steps", requests)])
-    assert log.step_times[1] == pytest.approx([t for r in requests for t in r.times])
+    assert log.times.by_batch[1] == pytest.approx([t for r in requests for t in r.times])
     assert log.count == 0
 
 
 @pytest.mark.parametrize("form", ["llamacpp-timings", "aiperf-requests"])
 def test_times_of_requests(form, requests, tmp_path):
     log = read_logs([written(tmp_path, form, requests)], Answers(depth=3))
-    assert log.time == pytest.approx([sum(r.times) for r in requests])
+    assert log.times.by_row == pytest.approx([sum(r.times) for r in requests])
 
 
 def test_published_samples_satisfy_their_identities(tmp_path):
-    """The examples of the engines' own documentation, with the numbers that follow from them."""
+    """Examples of the engines' documentation, with counts by hand."""
     samples = {
         "vllm-log": (
             "SpecDecoding metrics: Mean acceptance length: 2.91, Accepted throughput: 0.72 "
@@ -143,11 +143,11 @@ def test_published_samples_satisfy_their_identities(tmp_path):
         assert detect(path).name == form
         log = read_logs([path])
         assert (log.rounds.tolist(), log.hit.tolist()) == ([rounds], [hits])
-    assert log.draft_time == pytest.approx(325.555 / 87)
+    assert log.times.draft == pytest.approx(325.555 / 87)
 
 
-def test_the_oldest_vllm_line_counts_emitted_tokens(tmp_path):
-    """Its accepted tokens go on after a rejection: 32594 of 53716, but 20815 in prefixes."""
+def test_oldest_vllm_line_counts_emitted_tokens(tmp_path):
+    """Its accepted tokens include those after a rejection: 32594, but 20815 in prefixes."""
     (tmp_path / "log").write_text(
         "Speculative metrics: Draft acceptance rate: 0.607, System efficiency: 0.510, Number of "
         "speculative tokens: 4, Number of accepted tokens: 32594, Number of draft tokens: 53716, "
@@ -158,8 +158,7 @@ def test_the_oldest_vllm_line_counts_emitted_tokens(tmp_path):
     assert log.accepted.tolist() == [20815]
 
 
-def test_sglang_accept_counts_the_bonus_where_tokens_say_so(tmp_path):
-    """A request of the oldest names, whose accepted tokens are all of its tokens."""
+def test_oldest_sglang_accepted_tokens_include_the_bonus_token(tmp_path):
     entry = {"completion_tokens": 106, "spec_accept_token_num": 106, "spec_verify_ct": 43}
     (tmp_path / "log").write_text(json.dumps({**entry, "spec_draft_token_num": 215}))
     log = read_logs([tmp_path / "log"])
@@ -167,14 +166,14 @@ def test_sglang_accept_counts_the_bonus_where_tokens_say_so(tmp_path):
 
 
 @pytest.mark.parametrize(("rate", "depth"), [(0.29, 5), (0.41, 5)])
-def test_sglang_lines_of_both_generations_tell_the_depth(tmp_path, rate, depth):
-    """(2.46 - 1) / 5 is .29; before 2026-04 the engine printed 2.46 / 6."""
+def test_depth_of_sglang_lines_of_both_generations(tmp_path, rate, depth):
+    """(2.46 - 1) / 5 is 0.29; before 2026-04 the engine printed 2.46 / 6."""
     text = "Decode batch, #running-req: 8, accept len: 2.46, accept rate: {:.2f}, cuda graph: True"
     (tmp_path / "log").write_text(text.format(rate))
     assert read_logs([tmp_path / "log"]).depth == depth
 
 
-def test_scrapes_are_differenced(requests, tmp_path):
+def test_counts_are_differences_of_scrapes(requests, tmp_path):
     early = written(tmp_path, "vllm-metrics", requests[:15], "early.txt")
     late = written(tmp_path, "vllm-metrics", requests, "late.txt")
     log = read_logs([early, late])
@@ -184,11 +183,11 @@ def test_scrapes_are_differenced(requests, tmp_path):
         read_logs([late, early])
 
 
-def test_models_of_a_scrape_are_asked_for(requests, tmp_path):
+def test_scrape_of_several_models(requests, tmp_path):
     path = written(tmp_path, "vllm-metrics", requests)
     text = path.read_text()
     path.write_text(text + text.replace('"sample"', '"other"').replace('engine="0"', 'engine="1"'))
-    assert "models other, sample: say which with --model" in refused(tmp_path, None, "sample")
+    assert "--model: counters are of the models other, sample" in refused(tmp_path, None, "sample")
     log = read_logs([path], Answers(model="other"))
     assert log.rounds.sum() == sum(r.rounds for r in requests)
     path.write_text(text + text.replace('engine="0"', 'engine="1"'))
@@ -202,8 +201,19 @@ def test_compressed_files(pack, requests, tmp_path):
     packed.write_bytes(pack(plain.read_bytes()))
     assert read_logs([packed]).hit.tolist() == read_logs([plain]).hit.tolist()
     packed.write_bytes(pack(plain.read_bytes())[:-200])
-    with pytest.raises(InputError, match="cut off or damaged"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         read_logs([packed])
+
+
+@pytest.mark.parametrize(("delimiter", "point"), [(";", "."), (";", ","), ("\t", ".")])
+def test_csv_with_other_delimiters_and_decimal_commas(delimiter, point, requests, tmp_path):
+    plain = written(tmp_path, "csv", requests)
+    other = tmp_path / "other"
+    other.write_text(plain.read_text().replace(",", delimiter).replace(".", point))
+    one, two = read_logs([plain]), read_logs([other])
+    assert detect(other).name == "csv"
+    assert one.hit.tolist() == two.hit.tolist()
+    assert one.times.by_depth[3].tolist() == two.times.by_depth[3].tolist()
 
 
 def test_several_files_are_one_log(requests, tmp_path):
@@ -211,20 +221,19 @@ def test_several_files_are_one_log(requests, tmp_path):
     two = written(tmp_path, "vllm-requests", requests[10:], "two")
     log = read_logs([one, two])
     assert log.rounds.tolist() == [r.rounds for r in requests]
-    assert [source.entries for source in log.sources] == [10, 30]
+    assert [file.entries for file in log.files] == [10, 30]
 
 
-def test_draft_lengths_that_vary_censor(tmp_path):
-    """A round of one draft says nothing of position 2: it does not count as reached there."""
+def test_short_rounds_do_not_reach_positions_that_they_did_not_draft(tmp_path):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 3, 1, 0], "drafted": [1, 3, 3, 0]}')
     log = read_logs([path])
-    assert log.short
+    assert log.has_short_drafts
     assert log.reached.tolist() == [[3, 2, 1]]
     assert log.hit.tolist() == [[3, 1, 1]]
 
 
-def test_a_document_over_several_lines_and_in_an_array(tmp_path):
+def test_json_document_of_several_lines_and_array(tmp_path):
     for text in (
         json.dumps(GOOD, indent=2),
         json.dumps([GOOD, GOOD]),
@@ -234,13 +243,13 @@ def test_a_document_over_several_lines_and_in_an_array(tmp_path):
         assert read_logs([tmp_path / "log"]).rounds[0] == 43
 
 
-def test_many_requests_keep_a_uniform_sample_of_their_rounds(tmp_path):
+def test_rounds_of_a_uniform_sample_of_requests_are_kept(tmp_path):
     path = tmp_path / "log"
     path.write_text("".join(f'{{"accepted": [{n % 3}], "drafted": [3]}}\n' for n in range(500)))
     log = read_logs([path], keep=50)
     assert (log.count, log.sequence.requests) == (500, 50)
     assert "50 of 500 requests" in log.notes[0]
-    assert [n % 3 for n in log.rows_of_sequence] == log.sequence.accepted.tolist()
+    assert [n % 3 for n in log.sequence_rows] == log.sequence.accepted.tolist()
     places = Reservoir(10)
     kept = [None] * 10
     for item in range(1000):
@@ -250,17 +259,17 @@ def test_many_requests_keep_a_uniform_sample_of_their_rounds(tmp_path):
     assert 200 < np.mean(kept) < 800
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     path = tmp_path / "log"
     path.write_text('{"accepted": [1], "drafted": [3]}\n' * 10_000)
-    heard = []
-    read_logs([path], told=lambda *what: heard.append(what))
-    assert [label for label, _, _ in heard] == ["reading log"] * 2
-    assert 0 < heard[0][1] < heard[1][1] <= 1
-    assert 4000 < heard[0][2] < 4200
+    calls = []
+    read_logs([path], on_progress=lambda *call: calls.append(call))
+    assert [label for label, _, _ in calls] == ["reading log"] * 2
+    assert 0 < calls[0][1] < calls[1][1] <= 1
+    assert 4000 < calls[0][2] < 4200
 
 
-def test_every_format_is_written_too():
+def test_every_format_has_a_writer():
     assert {READ_BY.get(form, form) for form in WRITERS} == set(FORMATS)
 
 
@@ -279,7 +288,7 @@ def test_sample_command(tmp_path, capsys):
         (["--as", "vllm"], "'vllm' is none of vllm-requests"),
         (["--as", "rounds", "--depth", "4"], "depths are 1 to 3"),
         (["--as", "rounds", "--requests", "0"], "at least 1"),
-        (["--as", "rates", "--depth", "1,2"], "no room for several depths"),
+        (["--as", "rates", "--depth", "1,2"], "can't hold several depths"),
         (["--as", "rates", "--out", "/nowhere/x"], "can't be written"),
     ):
         assert main(["sample", str(experiment), *wrong]) == 2
@@ -289,12 +298,12 @@ def test_sample_command(tmp_path, capsys):
 SAMPLES = sorted(Path("experiments/logs/samples").iterdir())
 
 
-def test_a_sample_of_every_form_is_shipped():
+def test_every_writer_has_a_shipped_sample():
     assert {path.stem for path in SAMPLES} == set(WRITERS)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_shipped_samples_are_what_is_written_now(path, tmp_path):
+def test_shipped_samples_are_up_to_date(path, tmp_path):
     truth = mtpsim.load("experiments/logs/truth.toml", ["simulation.tokens=60"])
     count = 24 if path.suffix == ".log" else 6
     again = written(tmp_path, path.stem, list(sample_requests(truth, [4], count)))
@@ -302,5 +311,5 @@ def test_shipped_samples_are_what_is_written_now(path, tmp_path):
     one, two = (read_logs([p], Answers(depth=4)) for p in (path, again))
     assert one.rounds.tolist() == two.rounds.tolist()
     assert one.hit.tolist() == two.hit.tolist()
-    for batch, times in one.step_times.items():
-        assert times == pytest.approx(two.step_times[batch])
+    for batch, times in one.times.by_batch.items():
+        assert times == pytest.approx(two.times.by_batch[batch])

@@ -3,28 +3,28 @@
 import numpy as np
 import pytest
 
-from mtpsim.policy import RULES, Now, Round, Setting
+from mtpsim.policy import RULES, Environment, RoundContext, RoundOutcome
 
 TIMES = np.array([10.0, 12.0, 14.0, 16.0])
 
 
-def setting(times=TIMES, batch=None):
-    return Setting(np.array(times, float), np.full(len(times) - 1, 0.7), batch)
+def environment(times=TIMES, batch=None):
+    return Environment(np.array(times, float), np.full(len(times) - 1, 0.7), batch)
 
 
 class Player:
     """A policy in one request: its depth, and what it makes of each round."""
 
     def __init__(self, rule, where=None, **parameters):
-        self.where = where or setting()
+        self.where = where or environment()
         self.spec = RULES[rule].model_validate({"rule": rule, **parameters})
         self.p = self.spec.parameters(self.where)
-        self.m = np.zeros(max(self.spec.memory(self.where), 1))
+        self.m = np.zeros(max(self.spec.memory_size(self.where), 1))
         self.rule = self.spec.functions()
         self.rule.start(self.p, self.m)
 
     def depth(self, hints=()):
-        return self.rule.choose(self.p, self.m, Now(0, -1, 0), np.array(hints, float))
+        return self.rule.choose(self.p, self.m, RoundContext(0, -1, 0), np.array(hints, float))
 
     def play(self, *accepted, hints=(), time=None, seen=None):
         """Depths of rounds that would accept so many drafts, whatever their depth."""
@@ -34,7 +34,7 @@ class Player:
             got = min(would, depth)
             shown = seen or depth
             took = time if time is not None else self.where.times[depth]
-            round = Round(depth, got, shown, min(would, shown), took)
+            round = RoundOutcome(depth, got, shown, min(would, shown), took)
             self.rule.learn(self.p, self.m, round)
             depths.append(depth)
         return depths
@@ -49,14 +49,14 @@ def test_fixed_and_off_never_move():
     ("batch", "depth"), [(1, 3), (64, 3), (64.5, 3), (65, 1), (128, 1), (129, 0), (500, 0)]
 )
 def test_schedule_looks_its_batch_up(batch, depth):
-    where = setting(batch=batch)
+    where = environment(batch=batch)
     player = Player("schedule", where, by_batch=[[1, 64, 3], [65, 128, 1], [200, 300, 0]])
     assert player.depth() == depth
 
 
 def test_heuristic_goes_two_up_and_one_down():
     # Start 20 is cut to the model's 8. Full rounds add 2, others take 1; never over 8 or under 1.
-    where = setting(np.arange(10.0, 19.0))
+    where = environment(np.arange(10.0, 19.0))
     assert Player("heuristic", where).play(8, 3, 3, 9, 9, 0, 0) == [8, 8, 7, 6, 8, 8, 7]
     assert Player("heuristic", where, start=2).play(0, 0, 0, 1, 3, 5) == [2, 1, 1, 1, 3, 5]
 
@@ -70,7 +70,7 @@ def test_ema_by_hand():
     # Ladder 1, 3, 5, 7 in a model of depth 7; starts at 7 with an average of 7 - 1 = 6.
     # After 10 rounds of 2 accepted: 2 + 4 x 0.8^10 = 2.4295. First look: down while the average is
     # at most (rung below) - 0.5 - 0.25: 5 -> 4.25 yes; 3 -> 2.25 no. So depth 5.
-    where = setting(np.arange(10.0, 18.0))
+    where = environment(np.arange(10.0, 18.0))
     player = Player("ema", where)
     assert player.play(*[2] * 11) == [7] * 10 + [5]
     # 11th to 15th round: 2 + 4 x 0.8^15 = 2.1407 <= 2.25: down to 3; 1 -> 0.25 no.
@@ -84,7 +84,7 @@ def test_ema_by_hand():
 def test_ema_falls_several_rungs_at_once_and_rises_no_further_than_it_sees():
     # Ten rounds of nothing: 6 x 0.8^10 = 0.644 is under 5 - .75 and under 3 - .75, but not under
     # 1 - .75: two rungs down in one look, from 7 to 3.
-    where = setting(np.arange(10.0, 18.0))
+    where = environment(np.arange(10.0, 18.0))
     player = Player("ema", where)
     assert player.play(*[0] * 11) == [7] * 10 + [3]
     # The text turns easy, but depth 3 shows no more than 3 accepted drafts: however long it lasts,
@@ -95,7 +95,7 @@ def test_ema_falls_several_rungs_at_once_and_rises_no_further_than_it_sees():
 
 
 def test_ema_climbs_several_rungs_at_once_with_full_feedback():
-    where = setting(np.arange(10.0, 18.0))
+    where = environment(np.arange(10.0, 18.0))
     player = Player("ema", where, start=1)
     # Starts at an average of 0; ten rounds of 7 seen: 7 (1 - 0.8^10) = 6.248, over 5 - .5.
     assert player.play(*[7] * 11, seen=7) == [1] * 10 + [7]
@@ -167,7 +167,7 @@ def test_threshold_that_drops_pays_for_the_draft_below():
 
 
 def test_specdecpp_stops_once_a_rejection_is_too_likely():
-    where = setting(np.arange(10.0, 15.0))
+    where = environment(np.arange(10.0, 15.0))
     player = Player("specdecpp", where)
     # 1 - .6 = .4; 1 - .36 = .64; 1 - .216 = .784 > .7: three drafts.
     assert player.depth([0.6, 0.6, 0.6, 0.6]) == 3
@@ -236,5 +236,5 @@ def test_gate_waits_for_a_full_window():
 def test_full_feedback_shows_what_a_deeper_draft_would_have_done():
     # Depth 1 is run, but the fate of three drafts is known: all positions are counted.
     player = Player("goodput", warm_up=1)
-    player.rule.learn(player.p, player.m, Round(1, 1, 3, 2, 12.0))
+    player.rule.learn(player.p, player.m, RoundOutcome(1, 1, 3, 2, 12.0))
     assert player.m[2:].tolist() == [1, 1, 0, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""The contenders of the benchmark simulate what mtpsim does; no time is asserted."""
+"""Programs of the benchmark simulate the same models; no time is asserted."""
 
 import subprocess
 import sys
@@ -22,29 +22,29 @@ EACH_MODEL = pytest.mark.parametrize("name", models.MODELS)
 
 @EACH_MODEL
 @pytest.mark.parametrize("way", ["plain", "tuned"])
-def test_numpy_baselines_are_right(name, way):
-    found = peers.with_numpy(way, name, 4000).found  # stops where it is not right
+def test_numpy_baselines_agree_with_exact(name, way):
+    found = peers.with_numpy(way, name, 4000).found  # stops if it differs from exact
     assert found.error < 0.01
 
 
 @EACH_MODEL
-def test_the_numba_loop_is_right(name):
+def test_numba_loop_agrees_with_exact(name):
     assert peers.with_numba(name, 2000).found.error < 0.01
 
 
 @EACH_MODEL
-def test_the_python_loop_is_right(name):
+def test_python_loop_agrees_with_exact(name):
     assert peers.with_python(name, 300).found.error < 0.02
 
 
 @EACH_MODEL
 @pytest.mark.skipif(not peers.HAVE_JAX, reason="JAX is not installed")
-def test_jax_is_right(name):
+def test_jax_agrees_with_exact(name):
     assert peers.with_jax(name, 2000).found.error < 0.01
 
 
 @EACH_MODEL
-def test_cpp_is_right(name, tmp_path):
+def test_cpp_agrees_with_exact(name, tmp_path):
     program = peers.compiled_cpp(tmp_path)
     if program is None:
         pytest.skip("no g++")
@@ -53,23 +53,23 @@ def test_cpp_is_right(name, tmp_path):
 
 @EACH_MODEL
 @pytest.mark.parametrize("shallow", [0, models.DEPTH])
-def test_the_measured_kernel_is_the_one_that_is_right(name, shallow):
+def test_measured_kernel_agrees_with_exact(name, shallow):
     assert peers.Own("mtpsim", name, 512, shallow)() > 0
 
 
-def test_a_wrong_contender_is_found_out():
-    """The loop of one model in the place of another is off by far more than five errors."""
+def test_program_of_another_model_is_refused():
+    """Negative control."""
     right = peers.with_numba("round", 500)
     with pytest.raises(SystemExit, match="independent drafts: speedup"):
-        peers.Contender("numba loop", "independent", 500, right._play)
+        peers.Program("numba loop", "independent", 500, right._play)
 
 
-def test_every_found_noise_has_mean_one():
+def test_noise_has_mean_one():
     found = [peers.with_numba(name, 500)._play()[1].mean() for name in models.MODELS]
     assert found == pytest.approx(np.full(3, models.ROUNDS), rel=0.003)
 
 
-def test_variance_of_an_estimate_tells_its_error():
+def test_standard_error_of_an_estimate():
     function, arguments = peers.numba_baseline.independent, (models.LEAVE, models.RATES, 0.1)
     found = [
         models.estimate(*function(seed, 100, models.ROUNDS, *arguments)) for seed in range(300)
@@ -79,12 +79,12 @@ def test_variance_of_an_estimate_tells_its_error():
 
 
 @EACH_MODEL
-def test_peers_have_the_variance_of_a_depth_alone(name):
+def test_peers_have_the_variance_of_one_depth(name):
     alone = peers.Own("mtpsim", name, 3000, models.DEPTH).found.variance
     assert peers.with_numba(name, 3000).found.variance == pytest.approx(alone, rel=0.2)
 
 
-def test_scaling_measures_chains_of_the_stated_size():
+def test_sizes_of_scaled_chains():
     for clock in scaling.CLOCKS:
         for states in scaling.AXES["states"][1]:
             assert scaling.chain(clock, states).accept.shape == (states, models.DEPTH)
@@ -92,23 +92,23 @@ def test_scaling_measures_chains_of_the_stated_size():
             assert scaling.chain(clock, depth=depth).depth == depth
 
 
-def test_a_policy_is_measured_without_the_oracle():
+def test_policies_are_measured_without_the_oracle():
     assert policies.with_policy({"rule": "fixed", "depth": 3}, 64, 2)() > 0
     assert {policy["rule"] for policy in policies.POLICIES} < set(RULES)
 
 
-def test_best_is_the_least_of_the_turns():
+def test_best_is_the_minimum():
     turns = iter([3.0, 1.0, 2.0])
     assert tables.best({"one": lambda: next(turns)}, 3) == {"one": 1.0}
 
 
-def test_commands_are_timed_with_bytecode_that_is_kept(monkeypatch):
+def test_commands_are_timed_with_cached_bytecode(monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     assert startup.command("-c", "import sys; sys.exit(sys.dont_write_bytecode)")() > 0
     assert startup.seconds(["-c", "import os; os.environ['ANY']"], ANY="thing") > 0
 
 
-def test_page_shows_the_tables_as_measured():
+def test_page_shows_the_recorded_tables():
     measured = Path("benchmarks/results.md").read_text().splitlines()
     shown = Path("docs/performance.md").read_text().splitlines()
     rows = [line for line in shown if line.startswith("|")]
@@ -116,7 +116,7 @@ def test_page_shows_the_tables_as_measured():
     assert not [row for row in rows if row not in measured]
 
 
-def test_help_says_what_it_writes():
+def test_help():
     out = subprocess.run(
         [sys.executable, "benchmarks/run.py", "--help"], check=True, capture_output=True, text=True
     )

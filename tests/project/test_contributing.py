@@ -40,7 +40,10 @@ ENTERED = {
         ("mtpsim/acceptance/registry.py", "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
-        ("mtpsim/policy/__init__.py", "RULES", "Clairvoyant", "Clairvoyant, Toy"),
+        (
+            *("mtpsim/policy/__init__.py", "RULES", '"clairvoyant": Clairvoyant'),
+            '"clairvoyant": Clairvoyant, "toy": Toy',
+        ),
         ("mtpsim/policy/__init__.py", "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
     ],
     "cost model": [
@@ -68,7 +71,7 @@ WRITTEN = {
 from typing import Literal
 import numpy as np
 from pydantic import Field
-from mtpsim.acceptance.base import AcceptanceModel, within_round
+from mtpsim.acceptance.base import AcceptanceModel, independent_rounds
 from mtpsim.common.section import Depth, Probability
 
 class Toy(AcceptanceModel):
@@ -79,7 +82,7 @@ class Toy(AcceptanceModel):
 
     def chain(self):
         """One state."""
-        return within_round(np.array([self.chance] + [1.0] * (self.depth - 1)))
+        return independent_rounds(np.array([self.chance] + [1.0] * (self.depth - 1)))
 ''',
     "mtpsim/policy/toy.py": '''
 """Turn and turn about."""
@@ -91,11 +94,11 @@ class Toy(PolicySpec):
     """Depth 1 and the greatest, in turn."""
     rule: Literal["toy"] = "toy"
 
-    def parameters(self, setting):
+    def parameters(self, environment):
         """The greatest depth."""
-        return np.array([setting.depth], float)
+        return np.array([environment.depth], float)
 
-    def memory(self, setting):
+    def memory_size(self, environment):
         """The turn."""
         return 1
 

@@ -10,7 +10,7 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance import MODELS
-from mtpsim.acceptance.base import Rated
+from mtpsim.acceptance.base import RatesModel
 from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Simulation, parse
@@ -72,7 +72,7 @@ def test_reference_names_every_model_with_its_keys():
     text = Path("docs/experiment.md").read_text()
     for name, model in MODELS.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
-        shared = {"model", *Rated.model_fields} if "` R |" in line else {"model"}
+        shared = {"model", *RatesModel.model_fields} if "` R |" in line else {"model"}
         for key in model.model_fields.keys() - shared:
             fixed = key == "rates_are" and key not in line  # one value alone
             free = name == "independent" and key == "clock"  # makes no difference

@@ -17,7 +17,7 @@ import reference
 import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.decision import Decision
+from mtpsim.config.experiment import Decision
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.formula.rate_definitions import TheorySpec

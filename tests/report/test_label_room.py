@@ -42,7 +42,7 @@ NAMES = {"one": LONG, "along": LONG + ALONG, "across": LONG + ACROSS}
 def drawn(name):
     if name in SIMULATED:
         few = ["simulation.requests=60", *(["uncertainty.draws=20"] if name == "from_log" else [])]
-        return figures(mtpsim.run(mtpsim.load(f"experiments/{name}.toml", few)).document, ())
+        return figures(mtpsim.run(mtpsim.load(f"experiments/{name}.toml", few)).data, ())
     return figures(EXAMPLES[name], example_round_times(EXAMPLES[name], cv=0))
 
 
@@ -54,7 +54,7 @@ def test_nothing_that_is_written_collides(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_policies_have_room(name):
-    found = mtpsim.run(mtpsim.parse(NAMES[name])).document
+    found = mtpsim.run(mtpsim.parse(NAMES[name])).data
     shown = {"policies": policies_figure, "timeline": timeline_figure, "learning": learning_figure}
     told = {kind: collisions(figure(found)) for kind, figure in shown.items()}
     assert not any(told.values()), told
@@ -113,7 +113,7 @@ def test_plans_name_their_depths_and_what_was_asked_for(pairs):
 def test_names_of_fitted_models_stand_where_the_log_is_not(log, side):
     def check(low, high):
         found = {"low": low, "high": high, "mean": (low + high) / 2, "log": log}
-        return SimpleNamespace(checks=[SimpleNamespace(name="spread of requests", **found)])
+        return SimpleNamespace(checks=[SimpleNamespace(kind="spread", **found)])
 
     models = {"regime2-token": check(0.25, 0.35), "beta": check(0.2, 0.3), "geometric": check(0, 0)}
     fitted = SimpleNamespace(log=SimpleNamespace(unit="request"), goodness=models)

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 
 import mtpsim
 from mtpsim.common.errors import InputError
+from mtpsim.report.document import ScheduleStep
 from mtpsim.report.figures.gallery import batch_figure
 from mtpsim.report.tables.batch_text import batch_sentences
 from tests.support.examples import independent, linear, noise
@@ -25,7 +26,7 @@ requests = 3000
 
 @pytest.fixture(scope="module")
 def result():
-    return mtpsim.run(mtpsim.parse(TEXT)).document
+    return mtpsim.run(mtpsim.parse(TEXT)).data
 
 
 def best_gain(batch, base):
@@ -37,41 +38,41 @@ def best_gain(batch, base):
 
 @pytest.mark.parametrize(("group", "base"), [(0, 10), (1, 40)])
 def test_turning_point_agrees_with_the_closed_form(result, group, base):
-    found = result["by_batch"][group]
+    found = result.by_batch[group]
     truth = brentq(best_gain, 20, 1e5, args=(base,))
-    assert found["set"] == {"latency.base": base}
+    assert found.set == {"latency.base": base}
     if truth > 400:
-        assert found["turns"] == []
+        assert found.turns == []
         return
-    (turn,) = found["turns"]
-    assert turn["to"] == "off"
-    half = (turn["high"] - turn["low"]) / 2
-    assert abs(turn["batch"] - truth) < 2 * half
+    (turn,) = found.turns
+    assert turn.to == "off"
+    half = (turn.high - turn.low) / 2
+    assert abs(turn.batch - truth) < 2 * half
     assert 0 < half < 0.02 * truth
-    assert found["schedule"][-1] == {"from": int(turn["batch"]) + 1, "to": 400, "depth": 0}
+    assert found.schedule[-1] == ScheduleStep(from_=int(turn.batch) + 1, to=400, depth=0)
 
 
 def test_schedule_covers_every_batch_with_its_fastest_depth(result):
-    schedule = result["by_batch"][0]["schedule"]
-    assert schedule[0]["from"] == 1
+    schedule = result.by_batch[0].schedule
+    assert schedule[0].from_ == 1
     for before, after in pairwise(schedule):
-        assert after["from"] == before["to"] + 1
+        assert after.from_ == before.to + 1
     lengths = np.array([1, 1.7, 2.12])
     depths = np.arange(3)
     for entry in schedule:
-        middle = (entry["from"] + entry["to"]) / 2
+        middle = (entry.from_ + entry.to) / 2
         pace = lengths / (10 + 0.1 * middle * (depths + 1) + depths)
-        assert np.argmax(pace) == entry["depth"]
+        assert np.argmax(pace) == entry.depth
 
 
 def test_curves_pass_through_the_simulated_points(result):
-    curves = result["by_batch"][0]["curves"]
-    for point in result["points"][:3]:
+    curves = result.by_batch[0].curves
+    for point in result.points[:3]:
         for depth in (1, 2):
-            there = np.interp(point["set"]["latency.batch"], curves["batch"],
-                              curves["speedup"][depth])  # fmt: skip
-            cell = point["depths"][depth]["speedup"]
-            assert abs(there - cell["mean"]) < 2 * (cell["high"] - cell["low"])
+            there = np.interp(point.set["latency.batch"], curves.batch,
+                              curves.speedup[depth])  # fmt: skip
+            cell = point.depths[depth].speedup
+            assert abs(there - cell.mean) < 2 * (cell.high - cell.low)
 
 
 def test_sentences_and_figure(result):
@@ -103,17 +104,17 @@ requests = 3000
 
 
 def test_moe_can_turn_off_and_on_again():
-    turns = mtpsim.run(mtpsim.parse(MOE)).document["by_batch"][0]["turns"]
-    assert [turn["to"] for turn in turns] == ["off", "on"]
-    assert turns[0]["batch"] < turns[1]["batch"]
+    turns = mtpsim.run(mtpsim.parse(MOE)).data.by_batch[0].turns
+    assert [turn.to for turn in turns] == ["off", "on"]
+    assert turns[0].batch < turns[1].batch
     for turn in turns:
-        assert turn["low"] < turn["batch"] < turn["high"]
+        assert turn.low < turn.batch < turn.high
 
 
 @pytest.mark.parametrize(("batches", "groups"), [("[1]", 0), ("[1.2, 1.7]", 1)])
 def test_no_schedule_for_one_batch_or_between_whole_numbers(batches, groups):
-    found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).document
-    assert [group["schedule"] for group in found["by_batch"]] == [[]] * groups
+    found = mtpsim.run(mtpsim.parse(MOE.replace("[1, 8, 3000]", batches))).data
+    assert [group.schedule for group in found.by_batch] == [[]] * groups
     for sentence in batch_sentences(found):
         assert "no whole one" in sentence
         batch_figure(found)
@@ -121,6 +122,6 @@ def test_no_schedule_for_one_batch_or_between_whole_numbers(batches, groups):
 
 def test_no_groups_without_a_batch_sweep():
     text = TEXT[: TEXT.index("[sweep]")]
-    assert mtpsim.run(mtpsim.parse(text)).document["by_batch"] == []
+    assert mtpsim.run(mtpsim.parse(text)).data.by_batch == []
     with pytest.raises(InputError, match="batch"):
         mtpsim.parse(TEXT.replace("[1, 30, 400]", "[0, 1]"))

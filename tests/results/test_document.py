@@ -208,12 +208,12 @@ def test_identities_hold_with_few_rounds():
 
 def test_break_even_zero_for_a_step_that_always_pays():
     fast = TEXT_FAST.format(rate=0.0)
-    (point,) = mtpsim.run(mtpsim.parse(fast)).points
-    assert point["depths"][1]["break_even"]["rate"]["at"] == 0
+    (point,) = mtpsim.run(mtpsim.parse(fast)).data.points
+    assert point.depths[1].break_even.rate.at == 0
     (sentence, _) = margins(point)
     assert sentence.startswith("Depth 1 beats depth 0 until its verify grows to ")
     dear = fast.replace("verify = [60", "verify = [100").replace("0.0, ", "0.8, ")  # the control
-    (point,) = mtpsim.run(mtpsim.parse(dear)).points
+    (point,) = mtpsim.run(mtpsim.parse(dear)).data.points
     assert margins(point)[0].startswith("Depth 1 beats depth 0 until p1 falls to ")
 
 

@@ -8,6 +8,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form as theory
+from mtpsim.report.document import from_json
 from mtpsim.report.figures.gallery import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
@@ -32,7 +33,7 @@ U = (np.arange(20_000)[:, None] + 0.5) / 20_000
 
 def test_input_distributions_have_stated_moments_and_quantiles():
     def law(key, value, **given):
-        return InputUncertainty(**given).quantiles(key, np.array([value]), U, 0.9)[:, 0]
+        return InputUncertainty(**given).quantiles_for(key, np.array([value]), U, 0.9)[:, 0]
 
     counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
     assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)
@@ -148,10 +149,11 @@ def test_draws_do_not_depend_on_workers_or_other_inputs(point):
 
 
 def test_sentences_and_figure(point):
-    assert uncertain_sentence(point["uncertainty"]).startswith("With inputs as uncertain as stated")
-    assert "one alone: verify" in worth_sentence(point["uncertainty"])
-    assert "Over 6 scenarios depth" in robust_sentence(point["robust"])
-    result = {"points": [point], "experiment": {"title": ""}}
+    result = from_json({"points": [point]})
+    (typed,) = result.points
+    assert uncertain_sentence(typed.uncertainty).startswith("With inputs as uncertain as stated")
+    assert "one alone: verify" in worth_sentence(typed.uncertainty)
+    assert "Over 6 scenarios depth" in robust_sentence(typed.robust)
     assert "loses least" in uncertainty_figure(result).texts[0].get_text()
 
 
@@ -178,7 +180,7 @@ def test_no_sections_without_uncertainty_or_robust():
         ('[uncertainty.inputs]\n"latency.target" = { se = 0 }', "must be above 0"),
         ('[uncertainty.inputs]\n"latency.target" = { se = 1, low = 1, high = 2 }', "give one of"),
         ('[uncertainty.inputs]\n"latency.target" = { low = 3 }', "give one of"),
-        ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "lies outside"),
+        ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "is outside"),
         ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
         (
             '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }',
@@ -214,16 +216,16 @@ def test_no_sections_without_uncertainty_or_robust():
             "[1e+300] is given; it must be at most 1e+06 times `low`",
         ),
         ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
-        ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "is no key here"),
+        ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "unknown key"),
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
         ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
         ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
-        ('[uncertainty.inputs]\n"simulation.seed" = { se = 1 }', "is no input"),
+        ('[uncertainty.inputs]\n"simulation.seed" = { se = 1 }', "not a key of acceptance"),
         ('[robust]\n"latency.target" = 3', "must be a list"),
         (
             '[robust]\n"acceptance.rates" = [[0.8]]\n"latency.verify" = [90]\n'
             '"latency.draft" = [8]',
-            "another depth than 3",
+            "all scenarios must have depth 3",
         ),
         ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
     ],
@@ -240,7 +242,7 @@ def test_rates_of_0_and_1_need_counts(known, end):
     """A law with a standard error would leave the rates that there are."""
     head = independent(end, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
     section = '[uncertainty.inputs]\n"acceptance.rates" = {{ {} }}'
-    with pytest.raises(InputError, match="a rate of 0 or 1 is, `tried` alone tells"):
+    with pytest.raises(InputError, match="a rate of 0 or 1 can only be given with `trials`"):
         mtpsim.parse(head + section.format(known))
     mtpsim.parse(head + section.format("tried = 100"))
 

@@ -7,9 +7,9 @@ from mtpsim.formula import closed_form
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.results.advice import Steps, advise, step_verdict
 from mtpsim.stats import estimators
+from mtpsim.stats.comparisons import DRAWS, choose, log_of
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
 from mtpsim.stats.moments import Tally
-from mtpsim.stats.selection import DRAWS, choose, log_of
 
 
 def test_delta_is_the_ratio_estimator_with_student_t():

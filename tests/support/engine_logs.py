@@ -1,4 +1,4 @@
-"""Logs as engines write them, and what is said of one that is refused."""
+"""Sample logs of every format, and the error message for a log that is refused."""
 
 import pytest
 

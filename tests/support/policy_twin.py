@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtpsim.policy import Now, Round
+from mtpsim.policy import RoundContext, RoundOutcome
 from tests.support.naive import pick
 
 
@@ -73,13 +73,13 @@ def confidences(rng, engine, full, scores):
     return np.array(found)
 
 
-def request(rng, chain, spec, setting, engine, *, text=None, rounds=None, tokens=None):
+def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
     """One request under a policy: tokens, ms, rounds, rounds at each depth.
 
     Its text is drawn by ``rng``, or is one with the words of the kernel.
     """
-    p, m = spec.parameters(setting), np.zeros(max(spec.memory(setting), 1))
-    rule, text, deep = spec.functions(), text or Text(rng, chain), setting.depth
+    p, m = spec.parameters(environment), np.zeros(max(spec.memory_size(environment), 1))
+    rule, text, deep = spec.functions(), text or Text(rng, chain), environment.depth
     rule.start(p, m)
     made, ms, tick, previous, played = 0, 0.0, 0, -1, []
     rejected = None
@@ -89,20 +89,20 @@ def request(rng, chain, spec, setting, engine, *, text=None, rounds=None, tokens
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
         full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
         by_position = chain.clock == "token"
-        if spec.draws or spec.reads_confidence:
+        if spec.uses_random_numbers or spec.reads_confidence:
             scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
         else:
             scores = np.zeros(deep)
         hints = confidences(rng, engine, full, scores) if spec.reads_confidence else scores
-        depth = rule.choose(p, m, Now(state, previous, full), np.asarray(hints))
+        depth = rule.choose(p, m, RoundContext(state, previous, full), np.asarray(hints))
         accepted = 0 if stale else accepted_drafts(text, chain, tick, depth)
         rejected = accepted < depth
-        drafted = depth + (int(m[0]) if spec.drops else 0)
+        drafted = depth + (int(m[0]) if spec.discards_drafts else 0)
         time = (engine.verify[depth] + engine.draft[drafted]) * chain.slowdown[state]
         time += engine.switch_cost if previous not in (-1, depth) else 0
         time += engine.catch_up if previous == 0 and depth > 0 else 0
         seen, reached = (deep, full) if engine.full_feedback else (depth, accepted)
-        rule.learn(p, m, Round(depth, accepted, seen, reached, time))
+        rule.learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
         if by_position:
             text.at(tick + accepted, False)  # the bonus token, or the target's own
         played.append(depth)
@@ -112,7 +112,7 @@ def request(rng, chain, spec, setting, engine, *, text=None, rounds=None, tokens
     return [made, ms, len(played), *np.bincount(played, minlength=deep + 1)]
 
 
-def simulate(rng, chain, spec, setting, engine, requests, **horizon):
+def simulate(rng, chain, spec, environment, engine, requests, **horizon):
     """``[requests, 4 + K]``."""
-    rows = [request(rng, chain, spec, setting, engine, **horizon) for _ in range(requests)]
+    rows = [request(rng, chain, spec, environment, engine, **horizon) for _ in range(requests)]
     return np.array(rows, float)

@@ -1,4 +1,4 @@
-"""Measured step times over the cost model that was fitted to them."""
+"""Figure of measured step times and the fitted cost model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mtpsim.report.figures.style import GREY, LINES, MARKER, Frame, by_last_valu
 def fit_figure(
     heading: str, batch: Floats, measured: Mapping[int, Floats], fitted: Mapping[int, Floats]
 ) -> Figure:
-    """Draw times by batch, a colour a depth.
+    """Draw step times by batch size, a colour per depth.
 
     Args:
-        heading: what was found.
-        batch: ``[n]`` of the steps.
-        measured: ms by depth ``[n]``, NaN where a step has another depth.
-        fitted: the same of the model, at every step's batch.
+        heading: title of the figure.
+        batch: ``[n]`` batch size of each step.
+        measured: ms of each step ``[n]`` by depth, NaN at steps of another depth.
+        fitted: ms by the model ``[n]`` by depth, at every step's batch size.
 
     """
-    frame = Frame(heading, "dots: measured verify times; lines: the fitted cost model")
+    frame = Frame(heading, "dots: measured verify times; lines: fitted cost model")
     axes, order = frame.axes[0], np.argsort(batch)
     drawn = []
     for depth, times in measured.items():
@@ -40,6 +40,6 @@ def fit_figure(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(0, None)
-    frame.name_axes("requests that decode together (batch)", "time of a pass, ms")
+    frame.name_axes("batch size, requests", "verify time, ms")
     frame.legend(by_last_value(drawn))
     return frame.figure

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.stats.equivalence import RelativeError, holm_verdicts
+from mtpsim.stats.comparisons import RelativeError, holm_verdicts
 
 
 def error(mean, half, requests=10_000, confidence=0.95, epsilon=0.005):

@@ -1,0 +1,271 @@
+"""Comparisons of many estimates at once: with the best, with one option, and with a tolerance.
+
+Depths of a run have common random numbers: comparisons are paired, and use the covariance of the
+estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.stats.estimators import Estimates
+
+DRAWS = 20_000  # of the joint distribution of the estimates; fixed seed: the same advice each time
+CERTAIN = 1e-12  # a difference with a smaller error has no noise at all
+ITERATIONS = 6  # of the number of requests needed, alternately too small and too great
+Verdict = Literal["holds", "fails", "undecided"]
+Judgement = tuple[Verdict, int | None]
+"""A verdict, and the further requests that should settle an open one."""
+
+
+def normal_draws(covariance: Floats) -> Floats:
+    """``[DRAWS, Q]`` draws of a normal distribution with mean 0."""
+    size, vectors = np.linalg.eigh(covariance)
+    factor = vectors * np.sqrt(np.clip(size, 0, None))
+    return np.asarray(_standard_draws(len(size)) @ factor.T)
+
+
+@lru_cache(4)  # each point of a sweep needs the same ones
+def _standard_draws(size: int) -> Floats:
+    return np.random.default_rng(0).standard_normal((DRAWS, size))
+
+
+@lru_cache(4)
+def student_scales(freedom: float) -> Floats:
+    """``[DRAWS, 1]`` divisors that turn normal draws into draws of Student's distribution."""
+    if np.isinf(freedom):
+        return np.ones((DRAWS, 1))
+    square = np.random.default_rng(1).chisquare(freedom, (DRAWS, 1)) / freedom
+    return np.asarray(np.sqrt(square))
+
+
+def log_of(speedup: Estimates) -> Estimates:
+    """Estimates of the logarithms, by the delta method."""
+    scale = np.diag(1 / speedup.values)
+    covariance = scale @ speedup.covariance @ scale
+    return replace(speedup, values=np.log(speedup.values), covariance=covariance)
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Paired differences of all options to one of them, and how they vary."""
+
+    gain: Floats
+    error: Floats
+    one_sided: float  # max-t quantile
+    two_sided: float  # max-|t| quantile
+
+    @property
+    def may_be_best(self) -> bool:
+        return bool((self.gain <= self.one_sided * self.error + CERTAIN).all())
+
+
+def _differences(
+    values: Floats, draws: Floats, scales: Floats, option: int, confidence: float
+) -> _Differences:
+    gain, noise = values - values[option], draws - draws[:, [option]]
+    error = noise.std(0)
+    varies = error > CERTAIN
+    error = np.where(varies, error, 0.0)
+    if not varies.any():
+        return _Differences(gain, error, 0.0, 0.0)
+    t = noise[:, varies] / error[varies] / scales
+    return _Differences(
+        gain,
+        error,
+        float(np.quantile(t.max(1), confidence)),
+        float(np.quantile(np.abs(t).max(1), confidence)),
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Comparison of Q options (depths, policies) with the best of them.
+
+    Attributes:
+        best (int): The option of the greatest estimate.
+        probability (Floats): ``[Q]`` probability that each option is the best, under the joint
+            Student distribution of the estimates. Not meaningful among ties: see ``candidates``.
+        candidates (list[int]): Options that may be the best; the set contains a true best option
+            with the stated confidence (max-t over paired differences).
+        loss (Floats): ``[Q]`` log ratio of the best estimate to each.
+        low (Floats): ``[Q]`` lower ends of simultaneous intervals of the true loss (multiple
+            comparisons with the best, Edwards and Hsu 1983, over paired differences).
+        high (Floats): ``[Q]`` upper ends of these intervals.
+        regret (Floats): ``[Q]`` expected loss of each option as a share of the best, under the
+            same distribution.
+
+    """
+
+    best: int
+    probability: Floats
+    candidates: list[int]
+    loss: Floats
+    low: Floats
+    high: Floats
+    regret: Floats
+
+    def verdict(self, option: int, indifference: float) -> str:
+        """``as good`` (as the best, within the indifference), ``worse`` or ``open``."""
+        if self.high[option] <= np.log1p(indifference):
+            return "as good"
+        return "worse" if self.low[option] > np.log1p(indifference) else "open"
+
+
+def choose(log_speedup: Estimates, confidence: float) -> Choice:
+    """Compare options with the best of them.
+
+    Args:
+        log_speedup (Estimates): ``[Q]`` log speedups with their covariance.
+        confidence (float): Simultaneous confidence over all options.
+
+    Returns:
+        Choice: Best option, candidates, losses and regrets.
+
+    """
+    values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
+    scales = student_scales(log_speedup.freedom)
+    to = [_differences(values, draws, scales, option, confidence) for option in range(len(values))]
+    candidates = [option for option, differences in enumerate(to) if differences.may_be_best]
+    # One of the candidates is the best: the loss of the others lies within the bounds that the
+    # differences to one of them give.
+    behind = np.array([-to[c].gain for c in candidates])
+    half = np.array([to[c].two_sided * to[c].error for c in candidates])
+    drawn = values + draws / scales
+    top = drawn.max(1, keepdims=True)
+    return Choice(
+        best=int(np.argmax(values)),
+        probability=(drawn >= top).mean(0),
+        candidates=candidates,
+        loss=values.max() - values,
+        low=np.maximum(behind - half, 0).min(0),
+        high=np.maximum(behind + half, 0).max(0),
+        regret=-np.expm1(drawn - top).mean(0),
+    )
+
+
+def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floats, Floats]:
+    """Differences of all options to one of them, with simultaneous intervals.
+
+    By the max-|t| quantile of the joint Student distribution of the paired differences (Dunnett's
+    comparisons with a control, with the estimated correlations).
+
+    Args:
+        values (Estimates): ``[Q]`` estimates with their covariance.
+        option (int): The option to compare with.
+        confidence (float): Simultaneous confidence over all options.
+
+    Returns:
+        tuple[Floats, Floats]: ``[Q]`` differences and ``[Q]`` half-widths.
+
+    """
+    draws, scales = normal_draws(values.covariance), student_scales(values.freedom)
+    found = _differences(values.values, draws, scales, option, confidence)
+    return found.gain, found.two_sided * found.error
+
+
+@dataclass(frozen=True)
+class RelativeError:
+    """An estimated relative error, tested for equivalence to zero.
+
+    Attributes:
+        mean (float): The estimate.
+        half_width (float): Half-width of its own interval.
+        quantile (float): Standard errors per half-width.
+        requests (int): Requests that the estimate is based on.
+        epsilon (float): Tolerance: the theory holds if the error is certainly within it.
+        confidence (float): Two-sided confidence of the interval.
+
+    """
+
+    mean: float
+    half_width: float
+    quantile: float
+    requests: int
+    epsilon: float
+    confidence: float
+
+    @property
+    def p_value(self) -> float:
+        """P-value of the hypothesis that the estimate contradicts: |error| beyond epsilon, or not.
+
+        (1 - confidence) / 2 or less if the interval lies within epsilon, or outside it.
+        """
+        from scipy.special import stdtr
+
+        margin = abs(self.epsilon - abs(self.mean))
+        error = self.half_width / self.quantile
+        if error <= 0:
+            return 0.0 if margin > 0 else 1.0
+        return float(stdtr(self.requests - 1, -margin / error))
+
+    def at_level(self, tests: int) -> RelativeError:
+        """The same error with its interval at the level of the first of so many tests."""
+        from scipy.special import stdtrit
+
+        level = (1 - self.confidence) / 2 / tests
+        quantile = float(stdtrit(self.requests - 1, 1 - level))
+        wider = self.half_width / self.quantile * quantile
+        return replace(self, half_width=wider, quantile=quantile, confidence=1 - 2 * level)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``holds``: the whole interval is within +-epsilon; ``fails``: all of it is outside."""
+        if abs(self.mean) + self.half_width <= self.epsilon:
+            return "holds"
+        if abs(self.mean) - self.half_width > self.epsilon:
+            return "fails"
+        return "undecided"
+
+    @property
+    def requests_needed(self) -> int | None:
+        """Further requests that should settle an open verdict, if ``mean`` is the true error.
+
+        Student's quantile becomes smaller with them, which matters if requests are few. None if no
+        number is enough: the error is at the tolerance itself.
+        """
+        from scipy.special import ndtri, stdtrit
+
+        margin = abs(self.epsilon - abs(self.mean))
+        if margin == 0 or not np.isfinite(self.half_width / margin):
+            return None
+        level, deviation = (1 + self.confidence) / 2, self.half_width / self.quantile / margin
+        quantile = float(ndtri(level))
+        for _ in range(ITERATIONS):
+            total = max(self.requests * (quantile * deviation) ** 2, self.requests)
+            quantile = float(stdtrit(total - 1, level))
+        return int(np.ceil(total)) - self.requests
+
+
+def holm_verdicts(errors: Sequence[RelativeError]) -> list[Judgement]:
+    """Verdicts on a family of errors, with familywise confidence.
+
+    Holm (1979): sorted by p-value, the i-th of m is tested at level (1 - confidence) / 2 over
+    m - i + 1, until one is not decided. With the stated confidence no verdict of the family is
+    wrong. A single error has the verdict of its own interval.
+
+    Args:
+        errors (Sequence[RelativeError]): The family.
+
+    Returns:
+        list[Judgement]: Verdicts in the order given; an open one with the further requests that
+        should settle it.
+
+    """
+    order = sorted(range(len(errors)), key=lambda i: errors[i].p_value)
+    found: dict[int, Judgement] = {}
+    left = len(errors)
+    for index in order:
+        strict = errors[index].at_level(left)
+        if strict.verdict != "undecided" and left == len(errors) - len(found):
+            found[index] = strict.verdict, None
+            left -= 1
+        else:
+            found[index] = "undecided", strict.requests_needed
+    return [found[index] for index in range(len(errors))]
