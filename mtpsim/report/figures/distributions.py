@@ -30,7 +30,7 @@ from mtpsim.report.figures.style import (
     subtitle_of,
     value_ticks,
 )
-from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, known, numbers
+from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, numbers
 
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
 """A sample of round times in ms for each point and depth."""
@@ -166,8 +166,7 @@ def _draw_speeds(axes: Axes, point: PointResult) -> bool:
         zorder=3,
         label="median",
     )
-    texts = [f"{value:.3g}" if known(value) else "-" for value in median]
-    return value_ticks(axes, 0, texts, best_depth(point))
+    return value_ticks(axes, 0, _three_digits(median), best_depth(point))
 
 
 def _request_heading(result: ResultDocument) -> str:
@@ -241,15 +240,15 @@ def _time_heading(points: list[PointResult]) -> str:
     span = low if low == high else f"{low} to {high}"
     if len(times) > 1:
         return f"A round at depth {depth} takes {span} times as long as a plain step"
-    greatest, plain = _milliseconds(times[0][[-1, 0]])
+    greatest, plain = _three_digits(times[0][[-1, 0]])
     return f"A round at depth {depth} takes {greatest} ms, a plain step {plain} ms"
 
 
-def _milliseconds(times: Floats) -> list[str]:
-    """Times with the decimals that give the greatest three digits."""
-    greatest = max(np.nan_to_num(times).max(), 1e-9)
+def _three_digits(values: Floats) -> list[str]:
+    """Numbers with the decimals that give the greatest three digits."""
+    greatest = max(np.nan_to_num(values).max(), 1e-9)
     decimals = min(max(2 - math.floor(math.log10(greatest)), 0), 6)
-    return [fixed(float(time), decimals) for time in times]
+    return [fixed(float(value), decimals) for value in values]
 
 
 def _shown(samples: Sequence[Floats]) -> list[int]:
@@ -277,7 +276,7 @@ def _draw_ridges(
         axes.plot([mean], [-row], "o", color=INK, markersize=4.5, zorder=6 + row)
     axes.set_xlim(limits)
     axes.set_ylim(0.3 - len(depths), 1)
-    times = _milliseconds(means)
+    times = _three_digits(means)
     names = [f"depth {depth}: {times[depth]} ms" if with_means else f"{depth}" for depth in depths]
     for depth, tick in zip(
         depths, axes.set_yticks([-row for row in range(len(depths))], names), strict=True
