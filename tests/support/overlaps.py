@@ -45,7 +45,7 @@ def _texts(figure: Figure) -> list[Text]:
     found = [*figure.texts]
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
     found += [text for legend in legends if legend for text in legend.get_texts()]
-    for axes in [*figure.axes, *(child for axes in figure.axes for child in axes.child_axes)]:
+    for axes in [*figure.axes, *(child for host in figure.axes for child in host.child_axes)]:
         found += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
         found += [child for child in axes.get_children() if isinstance(child, Text)]  # titles
         for axis in (axes.xaxis, axes.yaxis):
