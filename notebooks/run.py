@@ -1,8 +1,7 @@
 """Run the notebooks of this folder: ``python notebooks/run.py`` rewrites them with their outputs.
 
-With ``--check`` nothing is written: it fails where a cell raises, where something appears on
-stderr, or where the text of an output is not the one that stands in the file. Pictures need only be
-there.
+With ``--check`` nothing is written. The check fails if a cell raises, writes to stderr, or gives
+another text output than the file has. Pictures only need to exist.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 HERE = Path(__file__).resolve().parent
-AT_ONCE = 2  # notebooks; a simulation within one takes all cores
-TIMEOUT = 600  # seconds a cell
+PARALLEL = 2  # notebooks; a simulation in one of them uses all cores
+TIMEOUT = 600  # seconds per cell
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
 
-def executed(path: Path) -> Any:
-    """The notebook with fresh outputs, run beside the experiments but away from the repository.
+def execute(path: Path) -> Any:
+    """The notebook with new outputs, run in a temporary folder with a link to the experiments.
 
     Raises:
         CellExecutionError: a cell raised.
@@ -51,14 +50,14 @@ def executed(path: Path) -> Any:
             kernel_name="python3",
             record_timing=False,
             coalesce_streams=True,
-            extra_arguments=["--log-level=ERROR"],  # it warns of TCP, which stays on this machine
+            extra_arguments=["--log-level=ERROR"],  # hides a warning about local TCP
             resources={"metadata": {"path": str(folder)}},
         ).execute(env=env)
-    return normalised(notebook)
+    return normalise(notebook)
 
 
-def normalised(notebook: Any) -> Any:
-    """Leave out what differs from run to run, as versions and timings do."""
+def normalise(notebook: Any) -> Any:
+    """Remove metadata that differs from run to run, such as versions and timings."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
@@ -68,8 +67,8 @@ def normalised(notebook: Any) -> Any:
     return notebook
 
 
-def told(notebook: Any) -> list[str]:
-    """What its outputs say, line by line; of a picture, that there is one."""
+def output_lines(notebook: Any) -> list[str]:
+    """Text of the outputs, line by line; for a picture only its kind."""
     lines = []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
@@ -80,44 +79,45 @@ def told(notebook: Any) -> list[str]:
     return lines
 
 
-def complaints(path: Path, fresh: Any) -> list[str]:
-    """What is wrong with the outputs of a run, or with those that stand in the file."""
-    loud = [
+def problems(path: Path, new: Any) -> list[str]:
+    """Output on stderr, and differences between new outputs and the file."""
+    stderr = [
         f"cell {number} writes to stderr: {output.text.strip()}"
-        for number, cell in enumerate(fresh.cells)
+        for number, cell in enumerate(new.cells)
         for output in cell.get("outputs", [])
         if output.get("name") == "stderr"
     ]
-    old = told(nbformat.read(path, as_version=4))
-    return loud + list(difflib.unified_diff(old, told(fresh), "committed", "now", "", "", 0, ""))
+    old = output_lines(nbformat.read(path, as_version=4))
+    changes = difflib.unified_diff(old, output_lines(new), "committed", "now", "", "", 0, "")
+    return stderr + list(changes)
 
 
-def play(path: Path, check: bool) -> tuple[str, float, list[str]]:
-    """Run one notebook, and write it unless it is only checked: its name, seconds, complaints."""
-    began = time.monotonic()
+def run(path: Path, check: bool) -> tuple[str, float, list[str]]:
+    """Run one notebook and write or check it; returns name, seconds and problems."""
+    start = time.monotonic()
     try:
-        fresh = executed(path)
-        wrong = complaints(path, fresh) if check else []
+        new = execute(path)
+        found = problems(path, new) if check else []
         if not check:
-            nbformat.write(fresh, path)
+            nbformat.write(new, path)
     except CellExecutionError as error:
-        wrong = [re.sub(r"\x1b\[[0-9;]*m", "", str(error))]
-    return path.name, time.monotonic() - began, wrong
+        found = [re.sub(r"\x1b\[[0-9;]*m", "", str(error))]
+    return path.name, time.monotonic() - start, found
 
 
 def main() -> int:
-    """Run the named notebooks, by default all; 1 where something is wrong."""
+    """Run the given notebooks, by default all; exit code 1 if there are problems."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, compare")
-    parser.add_argument("notebook", nargs="*", type=Path, help="default: all of this folder")
+    parser.add_argument("--check", action="store_true", help="compare outputs, write nothing")
+    parser.add_argument("notebook", nargs="*", type=Path, help="default: all in this folder")
     options = parser.parse_args()
-    paths = options.notebook or sorted(HERE.glob("*.ipynb"), reverse=True)  # the long ones first
+    paths = options.notebook or sorted(HERE.glob("*.ipynb"), reverse=True)  # long ones first
     failed = False
-    with ProcessPoolExecutor(AT_ONCE) as pool:
-        for name, seconds, wrong in pool.map(play, paths, [options.check] * len(paths)):
-            print(f"{name:32} {seconds:6.1f} s  {'FAILS' if wrong else 'ok'}", flush=True)
-            print(*(f"    {line}" for line in wrong), sep="\n", end="\n" if wrong else "")
-            failed = failed or bool(wrong)
+    with ProcessPoolExecutor(PARALLEL) as pool:
+        for name, seconds, found in pool.map(run, paths, [options.check] * len(paths)):
+            print(f"{name:32} {seconds:6.1f} s  {'FAILED' if found else 'ok'}", flush=True)
+            print(*(f"    {line}" for line in found), sep="\n", end="\n" if found else "")
+            failed = failed or bool(found)
     return int(failed)
 
 

@@ -1,18 +1,36 @@
-"""Compiled kernels are kept in a folder that goes with the test session, unless one is given."""
+"""Fixtures of all tests; one cache of compiled kernels; the `slow` marker."""
 
 import os
-import tempfile
+from pathlib import Path
 
 import pytest
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    _cache = tempfile.TemporaryDirectory(prefix="mtpsim-tests-")
-    os.environ["NUMBA_CACHE_DIR"] = _cache.name
+# Next to pytest's own cache, for all workers and later sessions: its folders are named by a hash of
+# the kernels' code. Processes that tests start inherit it.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(".pytest_cache/numba").absolute()))
+
+SLOW = (  # files and tests of more than some seconds; `-m "not slow"` leaves them out
+    "tests/engine/test_executors.py",
+    "tests/engine/test_policy_player.py",
+    "tests/project/test_contributing.py::test_toys",
+    "tests/project/test_experiments.py",
+    "tests/project/test_notebooks.py",
+    "tests/project/test_site.py",
+    "tests/project/test_verification.py::test_damaged",
+    "tests/runs/test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the slow tests."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """Runs write numbers alone; pictures take longer than the small runs of tests."""
+    """Runs write numbers only; drawing takes longer than the small runs of tests."""
 
     def nothing(self, experiment, folder):
         (folder / "report.html").touch()
@@ -23,7 +41,7 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture
 def pictures(no_pictures, monkeypatch):
-    """Runs write pictures after all."""
+    """Runs draw pictures after all."""
     monkeypatch.undo()
 
 

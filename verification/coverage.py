@@ -137,7 +137,7 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
                 lambda m: estimate.design_effect(m, deep.layout), far, CONFIDENCE
             ),
             found.autocorrelation,
-            found.lasting,
+            found.lasting_share,
         ]
         hits += [e.low[0] <= t <= e.high[0] for e, t in zip(estimates, truth, strict=True)]
     return (hits / runs).tolist()

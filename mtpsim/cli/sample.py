@@ -31,7 +31,7 @@ def sample_requests(
         count (int): Number of requests.
 
     Yields:
-        Told: Each request with its accepted drafts and round times.
+        LoggedRequest: Each request with its accepted drafts and round times.
 
     Raises:
         InputError: A distribution of the latency can't be tabulated.

@@ -108,7 +108,7 @@ def diagnostics(measured: PointData) -> Diagnostics:
             **vars(series(dependence.autocorrelation, (-1, 1))),
         )
         found.lasting_share = ExactInterval(
-            exact=exact.lasting_share if exact else None, **vars(interval(dependence.lasting))
+            exact=exact.lasting_share if exact else None, **vars(interval(dependence.lasting_share))
         )
     return found
 

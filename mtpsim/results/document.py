@@ -49,7 +49,7 @@ from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.comparisons import Choice, Judgement, choose, holm_verdicts, log_of
-from mtpsim.stats.control_variates import factors
+from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _loss(choice: Choice, depth: int, indifference: float) -> Loss:
 
 
 def _variance(measured: PointData) -> Variance:
-    shared, controls = factors(measured.tally, measured.controls, measured.layout)
+    shared, controls = variance_reductions(measured.tally, measured.controls, measured.layout)
     return Variance(
         shared_random_numbers=shared,
         control_variates=controls,

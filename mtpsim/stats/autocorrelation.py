@@ -1,6 +1,6 @@
-"""How the rounds of a request hang together: correlation by lag, and what stays for good.
+"""Dependence between the rounds of a request: correlation by lag, and its lasting share.
 
-Totals of a request can't show this, so a sample of requests is recorded round by round.
+Totals of a request do not show it, so a sample of requests is traced round by round.
 """
 
 from __future__ import annotations
@@ -15,46 +15,56 @@ from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.moments import Tally
 
 LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
-MOST_ENTRIES = 400_000  # rounds recorded of a point
-MOST_ROUNDS = 2_000  # of a request
+MOST_ENTRIES = 400_000  # traced rounds per point
+MOST_ROUNDS = 2_000  # per request
 
 Counts = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """Correlations of accepted counts between rounds of a request.
+    """Correlations of accepted drafts between rounds of a request.
 
     Attributes:
-        requests: recorded.
-        lags: ``[L]`` rounds apart.
-        autocorrelation: by lag, over all requests together: differences between requests count.
-        lasting: share of the variance of accepted counts that lasts from the first third of a
-            request to its last one: how far requests differ from each other for good. One value.
+        requests (int): Number of traced requests.
+        lags (list[int]): ``[L]`` distances in rounds.
+        autocorrelation (Estimates): ``[L]`` correlation by lag, pooled over requests, so that
+            differences between requests count.
+        lasting_share (Estimates): ``[1]`` covariance of the means of the first and last third of a
+            request, over the variance of a round: the share of between-request differences.
 
     """
 
     requests: int
     lags: list[int]
     autocorrelation: Estimates
-    lasting: Estimates
+    lasting_share: Estimates
 
 
 def sample_size(requests: int, rounds: int) -> tuple[int, int]:
-    """How many requests to record, and how many rounds of each at most."""
+    """Number of requests to trace, and greatest number of rounds of each.
+
+    Args:
+        requests (int): Requests of the point.
+        rounds (int): Rounds per request.
+
+    Returns:
+        tuple[int, int]: Requests and rounds.
+
+    """
     rounds = min(rounds, MOST_ROUNDS)
     return min(requests, max(64, MOST_ENTRIES // rounds)), rounds
 
 
 def dependence(counts: Counts, confidence: float) -> Dependence | None:
-    """Measure dependence on recorded rounds.
+    """Estimate the dependence between traced rounds.
 
     Args:
-        counts: ``[n, rounds]`` accepted drafts, -1 after the last round of a request.
-        confidence: of the intervals, clustered by request.
+        counts (Counts): ``[n, rounds]`` accepted drafts; -1 after the last round of a request.
+        confidence (float): Confidence of the intervals, clustered by request.
 
     Returns:
-        None where requests have fewer than two rounds or counts never vary.
+        Dependence | None: None if requests have fewer than two rounds or counts do not vary.
 
     """
     typical = int(np.median((counts >= 0).sum(1)))
@@ -68,21 +78,21 @@ def dependence(counts: Counts, confidence: float) -> Dependence | None:
         len(counts),
         lags,
         delta_method(lambda means: _correlations(means, len(lags)), tally, confidence),
-        delta_method(_lasting, tally, confidence),
+        delta_method(_lasting_share, tally, confidence),
     )
 
 
 def _moments(counts: Counts) -> Floats:
-    """Rounds, accepted drafts and their squares, by request, ``[n, 3]``."""
+    """Rounds, accepted drafts and their squares by request, ``[n, 3]``."""
     live = counts >= 0
     value = np.where(live, counts, 0).astype(float)
     return np.stack([live.sum(1), value.sum(1), (value * value).sum(1)], axis=1)
 
 
 def _pairs(counts: Counts, lags: list[int]) -> list[Floats]:
-    """Pairs of rounds some lag apart: their number, sums of both and of products, ``[n, 4]`` each.
+    """Pairs of rounds by lag: their number, sums of both and of products, ``[n, 4]`` each.
 
-    A request's rounds come without a gap, so the sums are differences of its running total.
+    A request's rounds have no gaps, so the sums are differences of its running total.
     """
     value = np.where(counts >= 0, counts, 0).astype(float)
     rounds, place = (counts >= 0).sum(1), np.arange(len(counts))
@@ -97,10 +107,10 @@ def _pairs(counts: Counts, lags: list[int]) -> list[Floats]:
 
 
 def _thirds(counts: Counts) -> Floats:
-    """Mean count in the first and in the last third of a request, and their product, ``[n, 4]``.
+    """Mean counts in the first and last third of a request, and their product, ``[n, 4]``.
 
-    Each is weighted by the length of the third, which comes first: longer requests have more
-    rounds, as they have in the variance of a round.
+    The first column is the length of the third. It weights the others: longer requests have more
+    rounds, as in the variance of a round.
     """
     rounds = (counts >= 0).sum(1)
     third = np.maximum(rounds // 3, 1)
@@ -123,7 +133,7 @@ def _correlations(means: Floats, lags: int) -> Floats:
     return np.asarray(covariance / _variance(means)[..., None])
 
 
-def _lasting(means: Floats) -> Floats:
+def _lasting_share(means: Floats) -> Floats:
     weight, x, y, product = np.moveaxis(means[..., -4:], -1, 0)
     covariance = product / weight - (x / weight) * (y / weight)
     return np.asarray(covariance / _variance(means))[..., None]

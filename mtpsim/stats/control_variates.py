@@ -1,8 +1,8 @@
-"""Less variance for the same rounds: what shared random numbers gain, and control variates.
+"""Variance reduction: control variates, and the gain from common random numbers.
 
 The controls are totals whose means are known exactly: the time of plain steps from the latency
-table, tokens and rounds at depth M from the solved chain. The closed form under test is never one
-of them, and what is said of its errors never uses them.
+table, tokens and rounds at depth M from the solved chain. The closed form under test is not one of
+them, and estimates of its errors do not use them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from mtpsim.stats import estimators
 from mtpsim.stats.moments import Tally
 
 Factors = list[float | None]
-DUST = 1e-24  # relative variance that is rounding
-STRANGE = 1e-6  # chance of controls further from their means, under a normal law
+ROUNDING = 1e-24  # relative variance that is rounding
+IMPLAUSIBLE = 1e-6  # p-value of controls too far from their means, under a normal distribution
 
 
 @dataclass(frozen=True)
 class Controls:
-    """Totals of a request with means that are known.
+    """Totals of a request with known means.
 
     Attributes:
-        columns: ``[q]`` of a row.
-        means: ``[q]``.
+        columns (list[int]): ``[q]`` columns of the row of a request.
+        means (Floats): ``[q]`` exact means of these columns (ms, tokens, rounds).
 
     """
 
@@ -41,7 +41,19 @@ class Controls:
 def controls_of(
     source: Source, latency: CompiledLatency, layout: RowLayout, horizon: dict[str, int]
 ) -> Controls:
-    """The controls of a point; ``horizon`` as :func:`mtpsim.exact.chain_solver.solve` takes it."""
+    """The controls of a point.
+
+    Args:
+        source (Source): The acceptance model.
+        latency (CompiledLatency): The compiled latency.
+        layout (RowLayout): Columns of the row of a request.
+        horizon (dict[str, int]): ``rounds`` and ``tokens`` per request, as for
+            :func:`mtpsim.exact.chain_solver.solve`.
+
+    Returns:
+        Controls: Columns and their exact means.
+
+    """
     at = layout.measured_at
     plain, deep = solve(source, 0, **horizon), solve(source, at, **horizon)
     columns = [layout.time_ms.start, layout.tokens.start + at, layout.rounds.start + at]
@@ -50,31 +62,45 @@ def controls_of(
 
 
 @dataclass(frozen=True)
-class Controlled(Tally):
-    """A tally with some degrees of freedom spent on slopes."""
+class ControlledTally(Tally):
+    """A tally after regression on controls.
+
+    Attributes:
+        spent (int): Degrees of freedom used by the slopes.
+
+    """
 
     spent: int = 0
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom of its covariance."""
+        """Degrees of freedom of ``covariance_of_mean``."""
         return super().freedom - self.spent
 
 
 def controlled(tally: Tally, controls: Controls) -> Tally:
-    """The tally of what a regression on the controls leaves, at the controls' known means.
+    """Apply control variates: the tally of the regression residuals, at the known means.
 
-    Linear regression with estimated slopes (Lavenberg and Welch 1981): a bias of order 1/n, and a
-    degree of freedom for each control. Where the controls came out further from their means than
-    chance takes them, as in a sample that missed rare long rounds, the tally is returned as it is.
+    Linear regression with estimated slopes (Lavenberg and Welch 1981): a bias of order 1/n, and one
+    degree of freedom per control.
+
+    Args:
+        tally (Tally): Totals of requests.
+        controls (Controls): Columns with known means.
+
+    Returns:
+        Tally: With less variance; ``tally`` itself if no control varies, if there are too few
+        requests, or if the controls are implausibly far from their means (as in a sample that
+        misses rare long rounds).
+
     """
     from scipy.special import fdtrc
 
-    dust = DUST * tally.count * tally.mean**2
-    varies = (np.diag(tally.comoment) > dust)[controls.columns]
+    rounding = ROUNDING * tally.count * tally.mean**2
+    varies = (np.diag(tally.comoment) > rounding)[controls.columns]
     columns = [c for c, some in zip(controls.columns, varies, strict=True) if some]
-    left = tally.count - 1 - len(columns)
-    if not columns or left < 1:
+    freedom = tally.count - 1 - len(columns)
+    if not columns or freedom < 1:
         return tally
     cross = tally.comoment[columns]
     scale = np.sqrt(np.diag(cross[:, columns]))
@@ -82,39 +108,46 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     slopes = (inverse / np.outer(scale, scale)) @ cross
     off = tally.mean[columns] - controls.means[varies]
     distance = float((off / scale) @ inverse @ (off / scale)) * tally.count  # T^2 / (n - 1)
-    if fdtrc(len(columns), left + 1, distance * (left + 1) / len(columns)) < STRANGE:
+    if fdtrc(len(columns), freedom + 1, distance * (freedom + 1) / len(columns)) < IMPLAUSIBLE:
         return tally
     mean = tally.mean - off @ slopes
-    rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / left
-    return Controlled(tally.count, mean, rest * (1 + distance), len(columns))
+    rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / freedom
+    return ControlledTally(tally.count, mean, rest * (1 + distance), len(columns))
 
 
 def log_pace(means: Floats, layout: RowLayout) -> Floats:
-    """Logarithm of tokens a ms by depth, ``[..., K + 1]``."""
+    """Log of tokens per ms by depth, ``[..., K + 1]``."""
     return np.log(means[..., layout.tokens] / means[..., layout.time_ms])
 
 
-def _of_steps(covariance: Floats) -> tuple[Floats, Floats]:
-    """For each step of depth: the variance of its gain, and what it were without covariance."""
+def _step_variances(covariance: Floats) -> tuple[Floats, Floats]:
+    """Variance of the gain of each step of depth: paired, and with independent depths."""
     alone = np.diag(covariance)
-    apart = alone[1:] + alone[:-1]
-    return apart - 2 * np.diag(covariance, 1), apart
+    independent = alone[1:] + alone[:-1]
+    return independent - 2 * np.diag(covariance, 1), independent
 
 
-def factors(tally: Tally, controls: Controls, layout: RowLayout) -> tuple[Factors, Factors]:
-    """How many times fewer rounds the gain of each step needs for the same half-width.
+def variance_reductions(
+    tally: Tally, controls: Controls, layout: RowLayout
+) -> tuple[Factors, Factors]:
+    """Factors by which the variance of the gain of each step of depth is reduced.
+
+    Args:
+        tally (Tally): Totals of requests.
+        controls (Controls): Columns with known means.
+        layout (RowLayout): Columns of the row of a request.
 
     Returns:
-        From shared random numbers, against depths simulated apart from each other; and from the
-        controls on top of that. None where nothing is left that varies.
+        tuple[Factors, Factors]: ``[K]`` from common random numbers, relative to independent runs
+        per depth, and ``[K]`` from the controls in addition; None if no variance is left.
 
     """
     plain = estimators.delta_method(lambda means: log_pace(means, layout), tally, 0.95).covariance
     better = controlled(tally, controls)
     rest = estimators.delta_method(lambda means: log_pace(means, layout), better, 0.95).covariance
-    together, apart = _of_steps(plain)
-    left, _ = _of_steps(rest)
-    return _ratios(apart, together), _ratios(together, left)
+    paired, independent = _step_variances(plain)
+    left, _ = _step_variances(rest)
+    return _ratios(independent, paired), _ratios(paired, left)
 
 
 def _ratios(top: Floats, bottom: Floats) -> Factors:

@@ -1,8 +1,12 @@
-"""From a Tally to estimates: one delta-method routine for every interval and comparison.
+"""Estimates with intervals by the delta method, and the quantities that are estimated.
 
-Everything reported is a smooth function of the mean totals of a request. Requests are independent,
-rounds within one are not; the co-moments of the request totals carry that, so each interval is
-clustered by request and knows the covariance between depths, by construction.
+Every quantity is a smooth function of the mean totals of a request. Requests are independent,
+rounds within one are not: the co-moments of the request totals make each interval clustered by
+request, with the covariance between depths.
+
+The functions of (``means``, ``layout``) take mean totals ``[..., C]`` of a request, as columns of
+the :class:`~mtpsim.kernels.row_layout.RowLayout` ``layout``, and are vectorised over the leading
+axes. K is the greatest depth, M the depth at which rates are measured.
 """
 
 from __future__ import annotations
@@ -17,18 +21,18 @@ from mtpsim.formula.rate_definitions import Definition, Weighting, plug_in
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.stats.moments import Tally
 
-STEP = 1e-5  # of the central difference, relative: slopes are right to about 1e-10
+STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """Estimates of several quantities and how they vary together.
+    """Estimates of Q quantities, with their covariance.
 
     Attributes:
-        values: ``[Q]`` point estimates.
-        covariance: ``[Q, Q]`` of the estimates.
-        quantile: half-widths are this many standard errors (Student t).
-        freedom: its degrees of freedom, requests - 1 but for control variates.
+        values (Floats): ``[Q]`` point estimates.
+        covariance (Floats): ``[Q, Q]`` covariance of the estimates.
+        quantile (float): Standard errors per half-width (Student's t).
+        freedom (float): Degrees of freedom: requests - 1, less one per control variate.
 
     """
 
@@ -44,30 +48,43 @@ class Estimates:
 
     @property
     def low(self) -> Floats:
-        """``[Q]`` lower ends."""
+        """``[Q]`` lower ends of the intervals."""
         return self.values - self.half_width
 
     @property
     def high(self) -> Floats:
-        """``[Q]`` upper ends."""
+        """``[Q]`` upper ends of the intervals."""
         return self.values + self.half_width
 
-    def linear_combination(self, change: Floats) -> Estimates:
-        """Estimates of linear combinations: ``change`` ``[Q', Q]``."""
-        covariance = change @ self.covariance @ change.T
-        return Estimates(change @ self.values, covariance, self.quantile, self.freedom)
+    def linear_combination(self, weights: Floats) -> Estimates:
+        """Estimates of linear combinations, with ``weights`` ``[R, Q]``."""
+        covariance = weights @ self.covariance @ weights.T
+        return Estimates(weights @ self.values, covariance, self.quantile, self.freedom)
 
 
 def delta_method(
     function: Callable[[Floats], Floats], tally: Tally, confidence: float
 ) -> Estimates:
-    """Delta method: estimates of a smooth function of the mean totals.
+    """Estimates of a smooth function of the mean totals, by the delta method.
 
     Args:
-        function: maps means ``[..., C]`` to quantities ``[..., Q]``; differentiated by central
-            differences, in real arithmetic, whose every bit is the same on any machine.
-        tally: of at least two requests.
-        confidence: of the intervals, two-sided.
+        function (Callable): Maps means ``[..., C]`` to quantities ``[..., Q]``. Differentiated by
+            central differences in real arithmetic, bit-identical on every machine.
+        tally (Tally): Totals of at least two requests.
+        confidence (float): Two-sided confidence of the intervals.
+
+    Returns:
+        Estimates: ``[Q]`` values with covariance and Student's quantile.
+
+    Raises:
+        ValueError: The tally has fewer than two requests.
+
+    Examples:
+        >>> rows = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0]])
+        >>> ratio = delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.95)
+        >>> ratio.values.round(3), ratio.half_width.round(3)
+        (array([0.6]), array([0.149]))
+
     """
     from scipy.special import stdtrit
 
@@ -85,17 +102,17 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
 
 
 def accept_length(means: Floats, layout: RowLayout) -> Floats:
-    """Tokens a round by depth, ``[..., K + 1]``."""
+    """Accept length, in tokens per round, by depth, ``[..., K + 1]``."""
     return means[..., layout.tokens] / means[..., layout.rounds]
 
 
 def round_time(means: Floats, layout: RowLayout) -> Floats:
-    """Time of a round by depth in ms, ``[..., K + 1]``."""
+    """Round time in ms by depth, ``[..., K + 1]``."""
     return means[..., layout.time_ms] / means[..., layout.rounds]
 
 
 def speedup(means: Floats, layout: RowLayout) -> Floats:
-    """Throughput over that of depth 0, a ratio of means, ``[..., K + 1]``."""
+    """Throughput relative to depth 0, a ratio of means, by depth, ``[..., K + 1]``."""
     pace = means[..., layout.tokens] / means[..., layout.time_ms]
     return pace / pace[..., :1]
 
@@ -108,29 +125,29 @@ def with_policies(means: Floats, layout: RowLayout) -> Floats:
 
 
 def policy_length(means: Floats, layout: RowLayout) -> Floats:
-    """Tokens a round by policy, ``[..., P]``."""
+    """Accept length, in tokens per round, by policy, ``[..., P]``."""
     return np.asarray(means[..., layout.policy_tokens] / means[..., layout.policy_rounds])
 
 
 def policy_time(means: Floats, layout: RowLayout) -> Floats:
-    """Time of a round by policy in ms, ``[..., P]``."""
+    """Round time in ms by policy, ``[..., P]``."""
     return np.asarray(means[..., layout.policy_time_ms] / means[..., layout.policy_rounds])
 
 
 def marginal(means: Floats, layout: RowLayout) -> Floats:
-    """speedup(k) / speedup(k - 1) for k = 1..K, ``[..., K]``."""
+    """Gain of each step of depth, speedup(k) / speedup(k - 1), ``[..., K]``."""
     values = speedup(means, layout)
     return values[..., 1:] / values[..., :-1]
 
 
 def survival(means: Floats, layout: RowLayout) -> Floats:
-    """P(drafts 1..j accepted) at the greatest depth, pooled over rounds, ``[..., K]``."""
+    """P(drafts 1..j accepted) at depth K, pooled over rounds, ``[..., K]``."""
     rounds = means[..., layout.rounds][..., -1:]
     return np.asarray(means[..., layout.accepted(layout.depth)] / rounds)
 
 
 def conditional(means: Floats, layout: RowLayout) -> Floats:
-    """P(draft j accepted | 1..j-1 accepted) at the greatest depth, over rounds, ``[..., K]``."""
+    """P(draft j accepted | 1..j-1 accepted) at depth K, pooled over rounds, ``[..., K]``."""
     return _conditional(survival(means, layout))
 
 
@@ -139,17 +156,17 @@ def _conditional(reach: Floats) -> Floats:
 
 
 def last_rate(means: Floats, layout: RowLayout) -> Floats:
-    """The rate p_k of the deepest draft at each depth k = 1..K, measured there, ``[..., K]``."""
+    """Conditional rate p_k of the deepest draft at each depth k, ``[..., K]``."""
     return np.stack(
         [rates_by_depth(means, layout, k)[..., -1] for k in range(1, layout.depth + 1)], -1
     )
 
 
 def break_even_rate(means: Floats, layout: RowLayout) -> Floats:
-    """The rate p_k at which depth k would be as fast as depth k - 1, ``[..., K]``.
+    """Break-even rate: the p_k at which depth k is as fast as depth k - 1, ``[..., K]``.
 
-    All else as measured at the two depths; so p_k is above it just where the step gains. Where
-    position k is never reached: infinite, or below any rate where the step gains all the same.
+    Everything else is as measured at the two depths, so p_k is above it exactly if the step is a
+    gain. If position k is never reached it is infinite, or -infinite if the step is a gain anyway.
     """
     length, time = accept_length(means, layout), round_time(means, layout)
     spare = length[..., 1:] - length[..., :-1] * time[..., 1:] / time[..., :-1]
@@ -158,18 +175,21 @@ def break_even_rate(means: Floats, layout: RowLayout) -> Floats:
     reached = [means[..., layout.accepted(k)][..., k - 2] for k in range(2, layout.depth + 1)]
     chance = np.stack([rounds[..., 1], *reached], -1) / rounds[..., 1:]
     never = np.where(spare > 0, -np.inf, np.inf)
-    # Control variates may take a chance below 0, where it says as little as one of 0.
+    # Control variates may make a chance negative: it is then treated as 0.
     return np.where(chance <= 0, never, rate - _ratio(spare, chance))
 
 
 def break_even_verify(means: Floats, layout: RowLayout, verify: Floats, draft: Floats) -> Floats:
-    """The mean verify time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``.
+    """Break-even verify time: the mean at which depth k is as fast as depth k - 1.
 
     Args:
-        means: mean totals.
-        layout: of the means.
-        verify: ``[K + 1]`` mean ms as they are.
-        draft: ``[K + 1]`` mean ms as they are.
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+        verify (Floats): ``[K + 1]`` actual mean verify times in ms.
+        draft (Floats): ``[K + 1]`` actual mean draft times in ms.
+
+    Returns:
+        Floats: ``[..., K]`` ms.
 
     """
     length, time = accept_length(means, layout), round_time(means, layout)
@@ -179,34 +199,34 @@ def break_even_verify(means: Floats, layout: RowLayout, verify: Floats, draft: F
 
 
 def break_even_draft(means: Floats, layout: RowLayout, verify: Floats, draft: Floats) -> Floats:
-    """The mean draft time at which depth k would be as fast as depth k - 1, ms, ``[..., K]``."""
+    """Break-even draft time in ms, ``[..., K]``; arguments of :func:`break_even_verify`."""
     return break_even_verify(means, layout, draft, verify)
 
 
 def exactly_accepted(means: Floats, layout: RowLayout) -> Floats:
-    """P(a drafts accepted) at the greatest depth, for a = 0..K, ``[..., K + 1]``."""
+    """P(exactly a drafts accepted) at depth K, for a = 0..K, ``[..., K + 1]``."""
     reach = survival(means, layout)
     edge = np.ones_like(reach[..., :1])
     return np.asarray(np.concatenate([edge, reach], -1) - np.concatenate([reach, 0 * edge], -1))
 
 
 def rates_by_depth(means: Floats, layout: RowLayout, depth: int) -> Floats:
-    """Conditional rates as they are at ``depth``, over its rounds, ``[..., depth]``."""
+    """Conditional rates at ``depth``, pooled over its rounds, ``[..., depth]``."""
     rounds = means[..., layout.rounds][..., depth : depth + 1]
     return _conditional(np.asarray(means[..., layout.accepted(depth)] / rounds))
 
 
 def survivorship(means: Floats, layout: RowLayout) -> Floats:
-    """p_K - p_1 at the greatest depth, ``[..., 1]``: above 0 where survivors are the easy cases."""
+    """p_K - p_1 at depth K, ``[..., 1]``; positive if drafts survive in easy passages."""
     rates = conditional(means, layout)
     return rates[..., -1:] - rates[..., :1]
 
 
 def design_effect(means: Floats, layout: RowLayout) -> Floats:
-    """Variance of the accept length over what it were with independent rounds, ``[..., 1]``.
+    """Variance of the accept length at depth M, relative to independent rounds, ``[..., 1]``.
 
-    At depth M. Between requests E (A - a N)^2, with a = E A / E N accepted drafts a round, over
-    E N times the variance of a single round (the design effect of cluster sampling, Kish 1965).
+    The design effect of cluster sampling (Kish 1965): E (A - a N)^2 between requests, with
+    a = E A / E N accepted drafts per round, over E N times the variance of a single round.
     """
     at = layout.measured_at
     rounds = means[..., layout.rounds][..., at]
@@ -220,11 +240,18 @@ def design_effect(means: Floats, layout: RowLayout) -> Floats:
 
 
 def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Floats, Floats]:
-    """Survival and conditional rates at depth M, each ``[..., M]``, as an engineer measures them.
+    """Acceptance rates at depth M, as they would be measured on an engine.
 
-    ``round-pooled``: over all rounds. ``request-mean``: of each request, then averaged over
-    requests. ``every-position``: over all positions of the text that depth M decoded, as if each
-    began a round; under the round clock that is over rounds.
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+        weighting (str): ``"round-pooled"``: over all rounds; ``"request-mean"``: per request, then
+            averaged over requests; ``"every-position"``: over all text positions decoded at depth
+            M, as if each started a round (under the round clock: over rounds).
+
+    Returns:
+        tuple[Floats, Floats]: Survival and conditional rates, each ``[..., M]``.
+
     """
     at = layout.measured_at
     if weighting == "request-mean":
@@ -241,14 +268,15 @@ def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Fl
 
 @dataclass(frozen=True)
 class ClosedFormPredictor:
-    """The closed form as an engineer would use it.
+    """Predictions of the closed form from stated or measured acceptance rates.
 
     Attributes:
-        times: ``[K + 1]`` mean time of a round in ms; entry 0 is the plain step.
-        rates: ``[K]`` where the file states them; None to plug in what is measured in the
-            simulation, whose uncertainty then counts too.
-        definition: of what is measured and plugged in.
-        weighting: of what is measured.
+        times (Floats): ``[K + 1]`` mean round time in ms by depth; entry 0 is the plain step.
+        rates (Floats | None): ``[K]`` conditional rates of the input file; None: rates measured in
+            the simulation, whose uncertainty is then included.
+        definition (str): Definition of the measured rates, see
+            :func:`~mtpsim.formula.rate_definitions.plug_in`.
+        weighting (str): Weighting of the measured rates, see :func:`measured`.
 
     """
 
@@ -258,26 +286,26 @@ class ClosedFormPredictor:
     weighting: Weighting = "round-pooled"
 
     def rates_used(self, means: Floats, layout: RowLayout) -> Floats:
-        """What stands for p1..pK, ``[..., K]``."""
+        """The rates used as p1..pK in the closed form, ``[..., K]``."""
         if self.rates is not None:
             return np.broadcast_to(self.rates, (*means.shape[:-1], layout.depth))
         found = measured(means, layout, self.weighting)
         return plug_in(self.definition, *found, layout.depth)
 
     def accept_length(self, means: Floats, layout: RowLayout) -> Floats:
-        """1 + p1 + p1 p2 + ... by depth, ``[..., K + 1]``."""
+        """Predicted accept length, 1 + p1 + p1 p2 + ..., by depth, ``[..., K + 1]``."""
         reach = np.cumprod(self.rates_used(means, layout), axis=-1)
         one = np.ones_like(reach[..., :1])
         return np.concatenate([one, 1 + np.cumsum(reach, -1)], -1)
 
     def speedup(self, means: Floats, layout: RowLayout) -> Floats:
-        """T_target x accept length / (T_verify + T_draft) by depth, ``[..., K + 1]``."""
+        """Predicted speedup by depth, ``[..., K + 1]``."""
         return np.asarray(self.accept_length(means, layout) * self.times[0] / self.times)
 
     def length_error(self, means: Floats, layout: RowLayout) -> Floats:
-        """Relative error of the accept length, predicted / simulated - 1, ``[..., K + 1]``."""
+        """Relative error of the predicted accept length by depth, ``[..., K + 1]``."""
         return self.accept_length(means, layout) / accept_length(means, layout) - 1
 
     def error(self, means: Floats, layout: RowLayout) -> Floats:
-        """Relative error of the predicted speedup, predicted / simulated - 1, ``[..., K + 1]``."""
+        """Relative error of the predicted speedup by depth, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1

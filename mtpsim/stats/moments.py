@@ -1,4 +1,4 @@
-"""Tallies merge by addition: blocks, threads, machines and resumed runs all meet here."""
+"""Moments of request totals, which merge by addition over blocks, threads and machines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mtpsim.common.arrays import Floats
 
 @dataclass(frozen=True)
 class Tally:
-    """Moments of the totals of requests, the unit of replication.
+    """Moments of the totals of requests, the independent unit of the simulation.
 
     Attributes:
-        count: number of requests.
-        mean: ``[C]`` mean of each total over requests.
-        comoment: ``[C, C]`` sum over requests of products of deviations from the mean.
+        count (int): Number of requests.
+        mean (Floats): ``[C]`` mean of each total over requests.
+        comoment (Floats): ``[C, C]`` sum over requests of products of deviations from the mean.
 
     """
 
@@ -26,27 +26,27 @@ class Tally:
 
     @classmethod
     def empty(cls, columns: int) -> Tally:
-        """The neutral element: no request yet."""
+        """A tally of no requests, with ``columns`` totals."""
         return cls(0, np.zeros(columns), np.zeros((columns, columns)))
 
     @classmethod
     def of(cls, rows: Floats) -> Tally:
-        """Tally of ``rows`` ``[n, C]``, a request each."""
+        """Tally of ``rows`` ``[n, C]``, one request per row."""
         mean = rows.mean(0)
         return cls(len(rows), mean, (rows - mean).T @ (rows - mean))
 
     def __add__(self, other: Tally) -> Tally:
-        """Tally of both together (Chan, Golub, LeVeque 1979, pairwise update)."""
+        """Tally of both together (pairwise update of Chan, Golub, LeVeque 1979)."""
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
-        apart = other.mean - self.mean
+        difference = other.mean - self.mean
         return Tally(
             count,
-            self.mean + apart * (other.count / count),
+            self.mean + difference * (other.count / count),
             self.comoment
             + other.comoment
-            + np.outer(apart, apart) * (self.count * other.count / count),
+            + np.outer(difference, difference) * (self.count * other.count / count),
         )
 
     @property
@@ -56,12 +56,12 @@ class Tally:
 
     @property
     def covariance_of_mean(self) -> Floats:
-        """``[C, C]`` estimated covariance of ``mean``; needs two requests.
+        """``[C, C]`` estimated covariance of ``mean``.
 
         Raises:
-            ValueError: with fewer than two requests there is no spread to estimate.
+            ValueError: There are fewer than two requests.
 
         """
         if self.count < 2:
-            raise ValueError(f"a spread needs at least 2 requests, not {self.count}")
+            raise ValueError(f"a covariance needs at least 2 requests, not {self.count}")
         return self.comoment / (self.count * (self.count - 1))

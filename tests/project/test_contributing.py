@@ -1,6 +1,7 @@
-"""The recipes of CONTRIBUTING.md, followed: a toy of each kind, entered where they say, works."""
+"""The recipes of CONTRIBUTING.md work: a toy of each kind, registered as they say, runs."""
 
 import ast
+import itertools
 import os
 import re
 import shutil
@@ -17,57 +18,44 @@ from mtpsim.policy import RULES
 
 TEXT = Path("CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^## Add an? ([\w ]+)\n\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
-CLASSES = {
-    "acceptance model": SIMPLE.values(),
-    "policy": RULES.values(),
-    "cost model": COSTS.values(),
-}
-MEMBERS = {kind: [member.__name__ for member in CLASSES[kind]] for kind in CLASSES}
-TABLES = {
-    "acceptance model": ("docs/experiment.md", SIMPLE),
-    "policy": ("docs/experiment.md", RULES),
-    "cost model": ("docs/experiment.md", COSTS),
-    "log format": ("docs/logs.md", FORMATS),
+MEMBERS = {
+    "acceptance model": [kind.__name__ for kind in SIMPLE.values()],
+    "policy": [kind.__name__ for kind in RULES.values()],
+    "cost model": [kind.__name__ for kind in COSTS.values()],
 }
 
-# What the toys enter: file, registry, an entry that is there, and what to put in its place.
-ENTERED = {
+# Registrations of the toys: file, name, an existing entry, the entry with the toy, the import.
+MODEL, POLICY = "mtpsim/acceptance/registry.py", "mtpsim/policy/__init__.py"
+COST, LOGS, WRITE = "mtpsim/latency/__init__.py", "mtpsim/logs/__init__.py", "mtpsim/logs/write.py"
+TAGGED = 'Annotated[Moe, Tag("moe")]'
+REGISTERED = {
     "acceptance model": [
-        (
-            *("mtpsim/acceptance/registry.py", "SIMPLE", '"tokens": Tokens'),
-            '"tokens": Tokens, "toy": Toy',
-        ),
-        ("mtpsim/acceptance/registry.py", "Simple", "| Tokens", "| Tokens | Toy"),
+        (MODEL, "SIMPLE", '"tokens": Tokens', '"tokens": Tokens, "toy": Toy'),
+        (MODEL, "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
-        (
-            *("mtpsim/policy/__init__.py", "RULES", '"clairvoyant": Clairvoyant'),
-            '"clairvoyant": Clairvoyant, "toy": Toy',
-        ),
-        ("mtpsim/policy/__init__.py", "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
+        (POLICY, "RULES", '"clairvoyant": Clairvoyant', '"clairvoyant": Clairvoyant, "toy": Toy'),
+        (POLICY, "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
     ],
     "cost model": [
-        ("mtpsim/latency/__init__.py", "COSTS", '"moe": Moe', '"moe": Moe, "toy": Toy'),
-        (
-            *("mtpsim/latency/__init__.py", "AnyLatency", 'Annotated[Moe, Tag("moe")]'),
-            'Annotated[Moe, Tag("moe")] | Annotated[Toy, Tag("toy")]',
-        ),
+        (COST, "COSTS", '"moe": Moe', '"moe": Moe, "toy": Toy'),
+        (COST, "AnyLatency", TAGGED, TAGGED + ' | Annotated[Toy, Tag("toy")]'),
     ],
     "log format": [
-        ("mtpsim/logs/__init__.py", "FORMATS", "neutral.CSV", "neutral.CSV, toy.REQUESTS"),
-        ("mtpsim/logs/write.py", "WRITERS", '"rates": _rates', '"rates": _rates, "toy": write'),
+        (LOGS, "FORMATS", "neutral.CSV", "neutral.CSV, toy.REQUESTS"),
+        (WRITE, "WRITERS", '"rates": _rates', '"rates": _rates, "toy": write'),
     ],
-}  # fmt: skip
+}
 IMPORTED = {
-    "mtpsim/acceptance/registry.py": "from mtpsim.acceptance.toy import Toy",
-    "mtpsim/policy/__init__.py": "from mtpsim.policy.toy import Toy",
-    "mtpsim/latency/__init__.py": "from mtpsim.latency.toy import Toy",
-    "mtpsim/logs/__init__.py": "from mtpsim.logs import toy",
-    "mtpsim/logs/write.py": "from mtpsim.logs.toy import write",
+    MODEL: "from mtpsim.acceptance.toy import Toy",
+    POLICY: "from mtpsim.policy.toy import Toy",
+    COST: "from mtpsim.latency.toy import Toy",
+    LOGS: "from mtpsim.logs import toy",
+    WRITE: "from mtpsim.logs.toy import write",
 }
 WRITTEN = {
     "mtpsim/acceptance/toy.py": '''
-"""Drafts that are accepted or not as a whole."""
+"""All drafts of a round are accepted, or none."""
 from typing import Literal
 import numpy as np
 from pydantic import Field
@@ -75,7 +63,7 @@ from mtpsim.acceptance.base import AcceptanceModel, independent_rounds
 from mtpsim.common.section import Depth, Probability
 
 class Toy(AcceptanceModel):
-    """All of a round's drafts, or none."""
+    """All drafts of a round, or none."""
     model: Literal["toy"]
     chance: Probability = Field(description="that a round is accepted")
     depth: Depth = Field(description="drafts a round")
@@ -85,7 +73,7 @@ class Toy(AcceptanceModel):
         return independent_rounds(np.array([self.chance] + [1.0] * (self.depth - 1)))
 ''',
     "mtpsim/policy/toy.py": '''
-"""Turn and turn about."""
+"""Two depths in turn."""
 from typing import Literal
 import numpy as np
 from mtpsim.policy.base import PolicySpec
@@ -99,23 +87,23 @@ class Toy(PolicySpec):
         return np.array([environment.depth], float)
 
     def memory_size(self, environment):
-        """The turn."""
+        """Whose turn it is."""
         return 1
 
 def start(p, m):
-    """First the deep one."""
+    """Start with the greatest depth."""
     m[0] = 1
 
 def choose(p, m, now, hints):
-    """By turn."""
+    """The depth whose turn it is."""
     return int(p[0]) if m[0] > 0 else 1
 
 def learn(p, m, round):
-    """The other one's turn."""
+    """Change turns."""
     m[0] = 1 - m[0]
 ''',
     "mtpsim/latency/toy.py": '''
-"""A step that takes as long as the root of its tokens."""
+"""A step time that grows with the root of the number of tokens."""
 from typing import Literal
 import numpy as np
 from pydantic import Field
@@ -123,7 +111,7 @@ from mtpsim.latency.costs import CostModel
 from mtpsim.latency.times import Milliseconds
 
 class Toy(CostModel):
-    """The root of the tokens of a pass."""
+    """Root of the number of tokens in a pass."""
     model: Literal["toy"]
     unit: Milliseconds = Field(description="ms of one token alone")
 
@@ -136,7 +124,7 @@ class Toy(CostModel):
         return f"{self.unit:g} sqrt(B (k + 1)) ms"
 ''',
     "mtpsim/logs/toy.py": '''
-"""A toy engine, whose requests say how many drafts each round accepted."""
+"""A toy engine that logs accepted drafts per round."""
 import json
 from mtpsim.logs.entry import Entry
 from mtpsim.logs.format import json_format
@@ -149,7 +137,7 @@ def _request(table, document, answers):
 REQUESTS = json_format("toy", "Toy", "request of a toy", lambda table: "toy" in table, _request)
 
 def write(requests):
-    """As the engine would."""
+    """Requests in the format of the toy."""
     for request in requests:
         yield json.dumps({"toy": request.accepted, "deep": request.depth}) + "\\n"
 ''',
@@ -170,8 +158,8 @@ requests = 40
 [adaptive]
 policies = ["toy"]
 """
-# Kernels run as plain Python here: compiling them for a copy of the package takes half a minute.
-PLAYED = """
+# Kernels run as plain Python: compiling them for a copy of the package takes half a minute.
+CHECK = """
 import sys
 from pathlib import Path
 import mtpsim
@@ -198,32 +186,29 @@ assert set(log.sequence.accepted) == {0, 3}
 
 
 def places(recipe):
-    """Registries and their files, as a recipe names them: `A` and, with care, in `B` (`FILE`)."""
+    """Files and registries in a recipe, written as `NAME` and `NAME` (`FILE`)."""
     for names, path in re.findall(r"((?:`\w+`[^`(.:]*)+)\(`(mtpsim/[\w/]+\.py)`\)", recipe):
         yield from ((path, name) for name in re.findall(r"`(\w+)`", names))
 
 
 def registry(path, name):
-    """The source of what is assigned to a name at the top of a file."""
+    """Source of the assignment to a name at module level."""
     source = Path(path).read_text()
     for node in ast.parse(source).body:
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             return ast.get_source_segment(source, node)
-    raise AssertionError(f"{path} assigns nothing to {name}")
+    raise AssertionError(f"{path} has no assignment to {name}")
 
 
-@pytest.mark.parametrize("kind", ENTERED)
-def test_a_recipe_is_short_and_names_files_that_there_are(kind):
+@pytest.mark.parametrize("kind", REGISTERED)
+def test_a_recipe_is_short_and_names_existing_files_and_every_registry(kind):
     steps, _, _ = RECIPES[kind].partition("\n\n")
     assert len(steps.splitlines()) < 10
     for path in re.findall(r"`((?:mtpsim|docs|tests|tools|experiments)/[\w/.]+)`", steps):
         assert Path(path).exists() or {"NAME", "ENGINE"} & set(re.findall(r"[A-Z]+", path)), path
-
-
-@pytest.mark.parametrize("kind", ENTERED)
-def test_a_recipe_names_every_place_that_its_toy_needs(kind):
-    assert sorted(places(RECIPES[kind])) == sorted((path, name) for path, name, *_ in ENTERED[kind])
+    needed = [(path, name) for path, name, _, _ in REGISTERED[kind]]
+    assert sorted(places(RECIPES[kind])) == sorted(needed)
 
 
 def absent(kind, source):
@@ -231,51 +216,41 @@ def absent(kind, source):
 
 
 @pytest.mark.parametrize("kind", MEMBERS)
-def test_all_that_there_are_stand_at_every_place(kind):
+def test_every_member_is_in_every_registry(kind):
     for path, name in places(RECIPES[kind]):
         assert not absent(kind, registry(path, name)), f"{name} of {path}"
 
 
-def test_one_that_was_forgotten_is_found():
+def test_a_missing_member_is_found():
     """Negative control."""
-    source = registry("mtpsim/latency/__init__.py", "AnyLatency").replace("[Moe", "[Roofline")
+    source = registry(COST, "AnyLatency").replace("[Moe", "[Roofline")
     assert absent("cost model", source) == ["Moe"]
 
 
-def test_every_log_format_is_written_too():
+def test_every_log_format_has_a_writer():
     from mtpsim.logs.write import WRITERS
 
     assert not FORMATS.keys() - WRITERS.keys()
 
 
-@pytest.mark.parametrize("kind", TABLES)
-def test_all_that_there_are_stand_in_the_table(kind):
-    path, names = TABLES[kind]
-    assert f"`{path}`" in RECIPES[kind]
-    text = Path(path).read_text()
-    assert [name for name in names if f"\n| `{name}`" not in text] == []
-
-
 def follow(folder):
-    """Enter the toys in a copy of the package, at the places that the recipes name."""
+    """Register the toys in a copy of the package, as the recipes say."""
     shutil.copytree("mtpsim", folder / "mtpsim", ignore=shutil.ignore_patterns("__pycache__"))
     for path, text in WRITTEN.items():
         (folder / path).write_text(text.lstrip())
-    for steps in ENTERED.values():
-        for path, name, before, after in steps:
-            found = registry(folder / path, name)
-            assert found.count(before) == 1, (path, name)
-            source = (folder / path).read_text()
-            entered = f"{IMPORTED[path]}\n{found.replace(before, after)}"
-            (folder / path).write_text(source.replace(found, entered))
+    for path, name, before, after in itertools.chain(*REGISTERED.values()):
+        found = registry(folder / path, name)
+        assert found.count(before) == 1, (path, name)
+        source = (folder / path).read_text()
+        entered = f"{IMPORTED[path]}\n{found.replace(before, after)}"
+        (folder / path).write_text(source.replace(found, entered))
 
 
 def test_toys_that_follow_the_recipes_work(tmp_path):
     follow(tmp_path)
     (tmp_path / "toy.toml").write_text(EXPERIMENT)
-    (tmp_path / "play.py").write_text(PLAYED)
-    room = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
-    played = subprocess.run(
-        [sys.executable, "play.py"], cwd=tmp_path, env=room, capture_output=True, text=True
-    )
-    assert played.returncode == 0, played.stderr
+    (tmp_path / "check.py").write_text(CHECK)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "check.py"]
+    checked = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

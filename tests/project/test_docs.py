@@ -1,4 +1,4 @@
-"""What the documents show is what the software does."""
+"""README and docs/ agree with the code: output, commands, keys, defaults and examples."""
 
 import doctest
 import re
@@ -14,8 +14,7 @@ from mtpsim.acceptance.base import RatesModel
 from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Simulation, parse
-from mtpsim.config.sweep import combinations
-from mtpsim.config.uncertainty import InputUncertainty
+from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.fit.candidates import candidates
 from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import COSTS
@@ -23,153 +22,126 @@ from mtpsim.logs import FORMATS
 from mtpsim.policy import RULES
 
 README = Path("README.md").read_text()
+REFERENCE = Path("docs/experiment.md").read_text()
 (README_EXPERIMENT,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-ADAPTIVE = '\n[adaptive]\npolicies = ["heuristic"]\n'
-REDUCED = ["simulation.precision=0.05"]
 DOCUMENTS = [
     *(Path(name) for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")),
     *sorted(Path("docs").rglob("*.md")),
 ]
+SECTIONS = dict(re.findall(r"^## \[(\w+)\]\n(.*?)(?=^## |\Z)", REFERENCE, re.M | re.S))
+COMMAND = re.compile(r"^    (?:.*&& )?\S*python -m mtpsim ([a-z].*?)(?: +#.*)?$", re.M)
+SYNOPSIS = re.compile(r"[\[\]|]| \.\.\.|[A-Z]+\.\.\.| (?:FILE|RUN|VERB|LOG)\b")
+NUMBERS = {15: "fifteen", 16: "sixteen"}
 
 
 def test_readme_python_examples():
-    parser = doctest.DocTestParser()
     (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    test = parser.get_doctest(block, {}, "README", "README.md", 0)
+    test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
     runner = doctest.DocTestRunner()
     runner.run(test)
     assert runner.summarize().failed == 0
     assert runner.summarize().attempted >= 7
 
 
-def test_readme_table_is_what_the_run_prints():
+def test_output_in_readme_and_guide_is_what_the_run_prints():
     (shown,) = re.findall(r"```text\n(.*?)```", README, re.S)
-    result = mtpsim.run(mtpsim.load("experiments/article.toml"))
-    printed = [line.rstrip() for line in str(result).splitlines()]
-    assert shown.splitlines() == printed
+    printed = str(mtpsim.run(mtpsim.load("experiments/article.toml")))
+    assert shown.splitlines() == [line.rstrip() for line in printed.splitlines()]
+    (excerpt,) = re.findall(
+        r"```text\n(.*?)```", Path("docs/guides/turn_it_off.md").read_text(), re.S
+    )
+    assert excerpt in shown
 
 
 def test_readme_experiment_is_valid():
     assert parse(README_EXPERIMENT).acceptance.chain().clock == "token"
 
 
-def test_reference_names_every_key_of_simulation_with_its_default():
-    text = Path("docs/experiment.md").read_text()
-    for name, field in Simulation.model_fields.items():
-        assert f"`{name}`" in text
+def row(section, name):
+    """The table row of a key or a kind."""
+    (found,) = [line for line in SECTIONS[section].splitlines() if line.startswith(f"| `{name}`")]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("section", "model"),
+    [("simulation", Simulation), ("theory", TheorySpec), ("adaptive", Adaptive)],
+)
+def test_sections_list_every_key_with_its_default(section, model):
+    for key, field in model.model_fields.items():
+        assert f"`{key}`" in SECTIONS[section]
         if isinstance(field.default, float):
-            assert f"| {field.default:g} |" in text
+            assert f"| {field.default:g} |" in row(section, key)
 
 
-def test_reference_sweep_is_toml():
-    text = Path("docs/experiment.md").read_text()
-    block = text[text.index("    [sweep]") :].replace("\n    ", "\n")
-    sweep = tomllib.loads(block.partition("\n\nBlocks")[0].strip())["sweep"]
-    assert len(list(combinations(sweep))) == 4
+def test_tables_of_models_and_policies_list_every_key_and_default():
+    for section, kinds in (("acceptance", MODELS), ("adaptive", RULES)):
+        for name, kind in kinds.items():
+            text = row(section, name)
+            shared = {"model", "rule", "name"} | (
+                set(RatesModel.model_fields) if "` R |" in text else set()
+            )
+            if name == "independent":
+                shared.add("clock")  # makes no difference
+            for key in kind.model_fields.keys() - shared:
+                constant = key == "rates_are" and key not in text  # the only possible value
+                assert constant or f"`{key}`" in text or f"`{key} =" in text, f"{name}: {key}"
+            for key, field in kind.model_fields.items() if kinds is RULES else ():
+                if type(field.default) in (int, float):
+                    assert f"({field.default:g}" in text, f"{name}: {key}"
 
 
-def test_reference_names_every_model_with_its_keys():
-    text = Path("docs/experiment.md").read_text()
-    for name, model in MODELS.items():
-        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}`")]
-        shared = {"model", *RatesModel.model_fields} if "` R |" in line else {"model"}
-        for key in model.model_fields.keys() - shared:
-            fixed = key == "rates_are" and key not in line  # one value alone
-            free = name == "independent" and key == "clock"  # makes no difference
-            assert fixed or free or f"`{key}`" in line or f"`{key} =" in line, f"{name}: {key}"
-    for key in TheorySpec.model_fields:
-        assert f"| `{key}` |" in text
-
-
-def test_reference_names_every_cost_model_with_its_keys():
-    text = Path("docs/experiment.md").read_text()
-    section = text[text.index("## [latency]") : text.index("## [simulation]")]
+def test_cost_models_and_uncertain_inputs_are_listed_with_their_keys():
     for name, model in COSTS.items():
-        assert f"| `{name}` |" in section
-        for key in model.model_fields:
-            assert f"`{key}`" in section, f"{name}: {key}"
-
-
-def test_reference_names_every_key_of_uncertain_inputs():
-    text = Path("docs/experiment.md").read_text()
-    section = text[text.index("## [uncertainty]") : text.index("## [sweep]")]
+        assert f"| `{name}` |" in SECTIONS["latency"]
+        assert [key for key in model.model_fields if f"`{key}`" not in SECTIONS["latency"]] == []
     for key in ("draws", *InputUncertainty.model_fields):
-        assert f"`{key}`" in section
-    blocks = section.replace("\n    ", "\n").split("\n\n")
-    examples = [tomllib.loads(block) for block in blocks if block.startswith("[")]
-    assert [list(example) for example in examples] == [["uncertainty"], ["robust"]]
-    for spread in examples[0]["uncertainty"]["inputs"].values():
-        InputUncertainty.model_validate(spread)
+        assert f"`{key}`" in SECTIONS["uncertainty"]
 
 
-def test_reference_names_every_policy_with_its_keys():
-    text = Path("docs/experiment.md").read_text()
-    section = text[text.index("## [adaptive]") : text.index("## [uncertainty]")]
-    for name, policy in RULES.items():
-        (line,) = [line for line in section.splitlines() if line.startswith(f"| `{name}` |")]
-        for key, field in policy.model_fields.items():
-            assert key in ("rule", "name") or f"`{key}`" in line or f"`{key} =" in line, key
-            if type(field.default) in (int, float):
-                assert f"({field.default:g}" in line, f"{name}: {key}"
-    for key, field in Adaptive.model_fields.items():
-        assert f"| `{key}` |" in section
-        if isinstance(field.default, float):
-            assert f"| `{key}` | {field.default:g} |" in section
-    example = section[section.rindex("    [adaptive]") :].replace("\n    ", "\n").strip()
-    Adaptive.model_validate(tomllib.loads(example)["adaptive"])
+@pytest.mark.parametrize("section", ["adaptive", "uncertainty", "robust", "sweep"])
+def test_examples_of_sections_are_valid(section):
+    (block,) = re.findall(
+        rf"(?:^    .*\n)*^    \[{section}.*\n(?:^    .*\n)*", SECTIONS[section], re.M
+    )
+    table = tomllib.loads(re.sub(r"^    ", "", block, flags=re.M))[section]
+    models = {"adaptive": Adaptive, "uncertainty": Uncertainty}
+    if section in models:
+        models[section].model_validate(table)
+    assert table
 
 
-def test_result_page_names_what_the_document_has_of_policies():
-    text = Path("docs/result.md").read_text()
-    section = text[text.index("### `adaptive`") : text.index("## By batch")]
-    found = mtpsim.run(parse(README_EXPERIMENT + ADAPTIVE, overrides=REDUCED))
-    (point,) = found.points
-    for key in (
-        *point["adaptive"],
-        *point["adaptive"]["policies"][0],
-        *point["adaptive"]["timeline"],
-    ):
+def test_result_page_lists_every_key_of_policies():
+    section = Path("docs/result.md").read_text().partition("### `adaptive`")[2]
+    text = README_EXPERIMENT + '\n[adaptive]\npolicies = ["heuristic"]\n'
+    found = mtpsim.run(parse(text, overrides=["simulation.precision=0.05"])).points[0]["adaptive"]
+    for key in (*found, *found["policies"][0], *found["timeline"]):
         assert f"`{key}`" in section, key
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
-        if "://" not in target:
-            assert (path.parent / target).exists(), target
+def test_links_and_commands_in_documents_are_valid(path):
+    text = path.read_text()
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert "://" in target or (path.parent / target).exists(), target
+    for command in COMMAND.findall(text):
+        if not SYNOPSIS.search(command):
+            words = shlex.split(command.partition(" > ")[0])
+            _parser().parse_args(words)  # exits if it is invalid
+            assert [w for w in words if w.startswith("experiments/") and not Path(w).exists()] == []
 
 
-COMMAND = re.compile(r"^    (?:.*&& )?\S*python -m mtpsim ([a-z].*?)(?: +#.*)?$", re.M)
-FORM = re.compile(r"[\[\]|]| \.\.\.|[A-Z]+\.\.\.| (?:FILE|RUN|VERB|LOG)\b")  # not to be typed so
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_commands_are_those_that_there_are(path):
-    for command in COMMAND.findall(path.read_text()):
-        if FORM.search(command):
-            continue
-        given = shlex.split(command.partition(" > ")[0])
-        _parser().parse_args(given)  # else it exits
-        for word in given:
-            if word.startswith("experiments/"):
-                assert Path(word).exists(), word
-
-
-def test_a_command_that_there_is_not_is_found():
+def test_an_invalid_command_is_found():
     """Negative control."""
     (command,) = COMMAND.findall(
-        "    python -m mtpsim run experiments/article.toml --seeds=1  # so\n"
+        "    python -m mtpsim run experiments/article.toml --seeds=1  # no\n"
     )
     with pytest.raises(SystemExit):
         _parser().parse_args(shlex.split(command))
 
 
-def test_page_of_logs_names_every_format_and_candidate():
+def test_logs_page_lists_every_format_and_candidate():
     text = Path("docs/logs.md").read_text()
-    for name in [*FORMATS, *(candidate.name for candidate in candidates(3))]:
-        assert f"`{name}`" in text, name
-    assert f"[{_number(len(FORMATS))} formats]" in README
-
-
-def _number(value):
-    return {15: "fifteen", 16: "sixteen"}[value]
+    names = [*FORMATS, *(candidate.name for candidate in candidates(3))]
+    assert [name for name in names if f"`{name}`" not in text] == []
+    assert f"[{NUMBERS[len(FORMATS)]} formats]" in README

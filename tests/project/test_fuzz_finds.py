@@ -82,7 +82,7 @@ def test_a_number_of_thousands_of_digits(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished run, its experiment beside it."""
+    """A finished run and its experiment."""
     folder = tmp_path_factory.mktemp("done")
     (folder / "e.toml").write_text(TINY)
     assert main(["run", str(folder / "e.toml"), "--out", str(folder / "run"), "--quiet"]) == 0
@@ -100,31 +100,31 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
-def test_a_result_changed_deep_inside(change, done, capsys):
+def test_damaged_result(change, done, capsys):
     folder, document = done
     document = json.loads(json.dumps(document))
     change(document["points"][0])
     (folder / "run/result.json").write_text(json.dumps(document))
     run, file = str(folder / "run"), str(folder / "e.toml")
     commands = (["show", run], ["run", file, "--out", run], ["export", run, "--to", "sglang"])
-    told = []
+    errors = []
     for command in commands:
-        assert main(command) in (0, 2)  # what it does not use, it does not miss
-        told.append(capsys.readouterr().err)
-    assert any("result.json: is no result document (" in text for text in told)
-    assert "Traceback" not in "".join(told)
+        assert main(command) in (0, 2)  # 0: it does not use what is damaged
+        errors.append(capsys.readouterr().err)
+    assert any("result.json: is no result document (" in text for text in errors)
+    assert "Traceback" not in "".join(errors)
 
 
-@pytest.mark.parametrize("title", ["\\u007f", "难易段落中的自适应深度", "\\U0010FFFD"])
-def test_a_title_in_letters_that_the_font_lacks(title, tmp_path, capsys, caplog):
+def test_titles_in_letters_that_fonts_lack(tmp_path, capsys, caplog):
     path = tmp_path / "e.toml"
+    title = "\\u007f 难易段落中的自适应深度 \\U0010FFFD"
     path.write_text(f'title = "{title}"\n' + TINY, encoding="utf-8")
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
     assert "Glyph" not in capsys.readouterr().err
-    assert not caplog.records  # nor a word of the font's weight
+    assert not caplog.records  # no message of the font either
 
 
-def test_a_law_so_narrow_that_its_variance_rounds_to_nothing(tmp_path, capsys):
+def test_distribution_whose_variance_rounds_to_zero(tmp_path, capsys):
     path = tmp_path / "e.toml"
     beta = 'model = "beta"\nmean = 0.999999999999\nconcentration = 1e5\ndepth = 2\nslowdown = 1.5'
     path.write_text(f"[acceptance]\n{beta}\n" + TINY[TINY.index("[latency]") :])

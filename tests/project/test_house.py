@@ -11,17 +11,8 @@ FILES = sorted(Path("mtpsim").rglob("*.py"))
 FOLDERS = ("mtpsim", "tests", "verification", "benchmarks", "tools", "notebooks")
 PACKAGES = {path.parent.name for path in Path("mtpsim").glob("*/__init__.py")}
 LONGEST_FILE, LONGEST_FUNCTION = 500, 60  # lines
-DIALECT = [
-    "told",
-    "foretell",
-    "foretold",
-    "nobody",
-    "whoever",
-    "befalls",
-    "alike",
-    "parted",
-    "hereby",
-]
+DIALECT = {"told", "foretell", "foretold", "nobody", "whoever", "befalls", "alike", "parted"}
+DIALECT |= {"hereby", "foretells", "somebody"}
 
 
 def test_imports_follow_the_layers():

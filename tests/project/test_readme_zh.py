@@ -22,10 +22,6 @@ def prose(text):
     return INDENTED.sub("", FENCE.sub("", text))
 
 
-def outline(text):
-    return [len(mark) for mark in re.findall(r"^(#+) ", prose(text), re.M)]
-
-
 def links(text):
     """Sorted targets; the link to the other README counts as the same."""
     found = re.findall(r"\]\(([^)]+)\)", prose(text))
@@ -44,7 +40,7 @@ def rows(text):
 def differences(one, other):
     """Parts that differ between two READMEs."""
     parts = {
-        "headings": outline,
+        "headings": lambda text: re.findall(r"^#+ ", prose(text), re.M),
         "blocks of code": lambda text: code(text)[0],
         "code within sentences": lambda text: sorted(code(text)[1]),
         "links": links,
@@ -56,11 +52,6 @@ def differences(one, other):
 
 def test_both_readmes_agree():
     assert differences(ENGLISH, CHINESE) == []
-
-
-def test_both_readmes_have_content_to_compare():
-    assert len(outline(ENGLISH)) >= 8
-    assert len(code(ENGLISH)[0]) >= 6
     assert len(links(ENGLISH)) >= 25
     assert sum(bool(numbers) for row in rows(ENGLISH) for numbers, _ in row) >= 6
 

@@ -80,7 +80,7 @@ def test_diagnostics_agree_with_the_exact_ones(name):
     found = dependence(record_requests(plan, 4000, rounds), 0.95)
     truth = [exact.autocorrelation(lag) for lag in found.lags]
     assert z(found.autocorrelation, truth).max() < LIMIT
-    assert z(found.lasting, [exact.lasting_share]).max() < LIMIT
+    assert z(found.lasting_share, [exact.lasting_share]).max() < LIMIT
     tally = Tally.of(simulate_requests(plan, 0, 20_000))
     effect = delta_method(lambda means: estimators.design_effect(means, plan.layout), tally, 0.95)
     assert z(effect, [exact.design_effect]).max() < LIMIT
@@ -103,7 +103,7 @@ def test_known_figures():
     assert independent.autocorrelation(3) == pytest.approx(0, abs=1e-12)
 
 
-def test_nothing_to_say_where_counts_never_vary_or_rounds_are_alone():
+def test_no_dependence_where_counts_do_not_vary_or_requests_have_one_round():
     assert dependence(np.full((50, 9), 2, np.int32), 0.95) is None
     alone = np.full((50, 9), -1, np.int32)
     alone[:, 0] = np.arange(50) % 3
@@ -126,7 +126,7 @@ requests = 64
     assert found["survivorship"]["mean"] == 0
 
 
-def test_requests_of_different_lengths_are_cut_where_they_end():
+def test_requests_of_different_lengths_use_their_own_rounds():
     counts = np.array([[1, 2, 0, -1, -1], [0, 1, 1, 2, 2], [2, 0, -1, -1, -1]] * 20, np.int32)
     found = dependence(counts, 0.95)
     pairs = [(1, 2), (2, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 0)]

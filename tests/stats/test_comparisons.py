@@ -1,10 +1,76 @@
-"""Equivalence verdicts, alone and together."""
+"""Choice of the best option and equivalence verdicts, alone and in families."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.stats.comparisons import RelativeError, holm_verdicts
+from mtpsim.stats.comparisons import DRAWS, RelativeError, choose, holm_verdicts
+from mtpsim.stats.estimators import Estimates
+from tests.support.estimates import estimates
+
+
+def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
+    rng, hits, runs = np.random.default_rng(3), 0, 200
+    for _ in range(runs):
+        drawn = rng.normal(0, 0.01, 5)
+        hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
+    assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
+    assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
+    assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
+
+
+@pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
+def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
+    truth = np.array(truth)
+    rng, runs = np.random.default_rng(5), 200
+    mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
+    hits = 0
+    for _ in range(runs):
+        drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
+        found = choose(drawn, 0.95)
+        loss = truth.max() - truth
+        hits += bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+@pytest.mark.parametrize("requests", [3, 6, 15])
+def test_losses_hold_with_few_requests(requests):
+    rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
+    truth = np.array([0, 0.01, 0.02, 0.02])
+    mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
+    for _ in range(runs):
+        rows = truth + rng.normal(size=(requests, 3)) @ mixed.T
+        covariance = np.cov(rows.T) / requests
+        for freedom in (requests - 1, np.inf):
+            found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
+            loss = truth.max() - truth
+            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
+    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
+
+
+@pytest.mark.parametrize("freedom", [2, 10, np.inf])
+def test_the_chance_to_be_best_follows_students_law(freedom):
+    gap, error = 0.1, 0.05
+    covariance = np.diag([error**2 / 2, error**2 / 2])
+    choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
+    chance = stats.t.sf(gap / error, freedom)
+    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
+    assert abs(choice.probability[0] - chance) < room
+    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
+
+
+def test_verdicts_and_regret_of_a_loss():
+    found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
+    assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]
+    assert found.regret == pytest.approx(-np.expm1([-0.305, -0.005, 0, -0.105]), abs=2e-4)
+    assert choose(estimates([0, 0.3, 0.305], 0.01), 0.95).verdict(1, 0.01) == "open"
+    assert found.probability.sum() == pytest.approx(1)
 
 
 def error(mean, half, requests=10_000, confidence=0.95, epsilon=0.005):

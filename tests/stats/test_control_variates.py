@@ -1,4 +1,4 @@
-"""Control variates: means that are known, less variance, honest intervals, and never the theory."""
+"""Control variates: known means, less variance, correct coverage, and no use in theory errors."""
 
 from dataclasses import replace
 
@@ -10,7 +10,13 @@ from mtpsim.engine.simulate import tally_block
 from mtpsim.engine.tasks import Work
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators
-from mtpsim.stats.control_variates import Controls, controlled, controls_of, factors, log_pace
+from mtpsim.stats.control_variates import (
+    Controls,
+    controlled,
+    controls_of,
+    log_pace,
+    variance_reductions,
+)
 from mtpsim.stats.moments import Tally
 from tests.support.examples import THREE_DEEP, independent, noise, regime
 
@@ -54,7 +60,7 @@ def test_means_of_the_controls_are_the_simulated_ones(text):
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_controlled_intervals_are_narrower_and_hold_the_exact_gain(text):
+def test_controlled_intervals_are_narrower_and_contain_the_exact_gain(text):
     """Step from depth 1 to 2 over many small runs; raw means in such intervals must fail."""
     plan, source, horizon, controls = setting(text)
     solved = [solve(source, k, **horizon) for k in (1, 2)]
@@ -80,7 +86,7 @@ def test_controlled_intervals_are_narrower_and_hold_the_exact_gain(text):
     assert narrower / runs > 0.9
 
 
-def test_shared_random_numbers_gain_as_much_as_is_said():
+def test_common_random_numbers_reduce_variance_as_stated():
     """Against depths of one block set beside depths of the next, which are independent."""
     plan, _, _, controls = setting(CASES[0])
     parts = [tally_block(plan, 64 * i, 64) for i in range(2000)]
@@ -88,13 +94,13 @@ def test_shared_random_numbers_gain_as_much_as_is_said():
     together = (pace[:, 3] - pace[:, 2]).var()
     apart = (pace[1:, 3] - pace[:-1, 2]).var()
     total = tally_block(plan, 0, 64 * 2000)
-    shared, more = factors(total, controls, plan.layout)
+    shared, more = variance_reductions(total, controls, plan.layout)
     assert shared[2] == pytest.approx(apart / together, rel=4 * np.sqrt(4 / 2000))
     assert shared[2] > 10
     assert more[2] > 1.5
 
 
-def test_what_is_said_of_the_theory_never_uses_controls():
+def test_errors_of_the_theory_do_not_use_controls():
     text = CASES[3] + "\nrequests = 4000"
     plain, sharp = (
         mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.control_variates={on}"])).points[0]
@@ -126,7 +132,7 @@ def regression(rows, known=(5.0, 7.0)):
 
 
 @pytest.mark.parametrize("requests", [5, 8, 20])
-def test_few_requests_pay_for_the_slopes(requests):
+def test_slopes_cost_degrees_of_freedom_with_few_requests(requests):
     rng, runs, held, bare = np.random.default_rng(7), 2000, 0, 0
     mix = np.array([[1, 0.3, 0.8], [0, 1, -0.6], [0, 0, 0.5]])
     for _ in range(runs):
@@ -140,7 +146,7 @@ def test_few_requests_pay_for_the_slopes(requests):
     assert requests > 5 or bare / runs < 0.95 - room  # negative control
 
 
-def test_controls_that_are_rounding_or_strange_are_left_alone():
+def test_controls_with_rounding_only_or_implausible_means_are_not_used():
     rng = np.random.default_rng(1)
     rows = rng.normal([5, 7, 9], size=(50, 3))
     constant = rows.copy()
@@ -155,12 +161,12 @@ def test_controls_that_are_rounding_or_strange_are_left_alone():
     assert type(regression(rows)[1]) is not Tally
 
 
-def test_controls_that_can_not_be_used_are_told_of():
-    told = "control variates are not used"
+def test_controls_that_cannot_be_used_give_a_warning():
+    expected = "control variates are not used"
     text = INDEPENDENT + LATENCY + "rounds = 20\nrequests = 100\ncontrol_variates = true\n"
     rare = '{ distribution = "spike", probability = 1e-6, factor = 1000 }'
     missed = text.replace('{ distribution = "lognormal", cv = 0.1 }', rare)
     missed = missed.replace("[0.8, 0.74, 0.67]", "[1.0, 1.0, 1.0]")
     for given, warned in ((missed, True), (text, False)):
         (point,) = mtpsim.run(mtpsim.parse(given)).points
-        assert any(told in warning for warning in point["warnings"]) == warned
+        assert any(expected in warning for warning in point["warnings"]) == warned

@@ -5,9 +5,7 @@ from scipy import stats
 from mtpsim.engine.simulate import complete
 from mtpsim.formula import closed_form
 from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.results.advice import Steps, advise, step_verdict
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import DRAWS, choose, log_of
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
 from mtpsim.stats.moments import Tally
 
@@ -101,90 +99,7 @@ def test_theory_error_is_predicted_over_simulated():
     assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (1.2, 1.3, "essential"),
-        (1.05, 1.2, "worthwhile"),
-        (0.99, 1.01, "marginal"),
-        (0.9, 0.95, "harmful"),
-    ],
-)
-def test_step_verdicts(low, high, expected):
-    assert step_verdict(low, high) == expected
-
-
-def estimates(values, error, correlation=0.0):
-    values = np.asarray(values, float)
-    covariance = error**2 * ((1 - correlation) * np.eye(len(values)) + correlation)
-    return Estimates(values, covariance, 1.96)
-
-
-def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
-    rng, hits, runs = np.random.default_rng(3), 0, 200
-    for _ in range(runs):
-        drawn = rng.normal(0, 0.01, 5)
-        hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
-    assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
-
-
-def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
-    assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
-    assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
-    assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
-
-
-@pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
-def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
-    truth = np.array(truth)
-    rng, runs = np.random.default_rng(5), 200
-    mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
-    hits = 0
-    for _ in range(runs):
-        drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
-        found = choose(drawn, 0.95)
-        loss = truth.max() - truth
-        hits += bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
-    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
-
-
-@pytest.mark.parametrize("requests", [3, 6, 15])
-def test_losses_hold_with_few_requests(requests):
-    rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
-    truth = np.array([0, 0.01, 0.02, 0.02])
-    mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
-    for _ in range(runs):
-        rows = truth + rng.normal(size=(requests, 3)) @ mixed.T
-        covariance = np.cov(rows.T) / requests
-        for freedom in (requests - 1, np.inf):
-            found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
-            loss = truth.max() - truth
-            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
-            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
-    assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
-    assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
-
-
-@pytest.mark.parametrize("freedom", [2, 10, np.inf])
-def test_the_chance_to_be_best_follows_students_law(freedom):
-    gap, error = 0.1, 0.05
-    covariance = np.diag([error**2 / 2, error**2 / 2])
-    choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
-    chance = stats.t.sf(gap / error, freedom)
-    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
-    assert abs(choice.probability[0] - chance) < room
-    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
-
-
-def test_verdicts_and_regret_of_a_loss():
-    found = choose(estimates([0, 0.30, 0.305, 0.2], 1e-4), 0.95)
-    assert [found.verdict(k, 0.01) for k in range(4)] == ["worse", "as good", "as good", "worse"]
-    assert found.regret == pytest.approx(-np.expm1([-0.305, -0.005, 0, -0.105]), abs=2e-4)
-    assert choose(estimates([0, 0.3, 0.305], 0.01), 0.95).verdict(1, 0.01) == "open"
-    assert found.probability.sum() == pytest.approx(1)
-
-
-def test_break_even_times_make_two_depths_equal():
+def test_break_even_times_make_two_depths_equally_fast():
     verify, draft = np.array([76.0, 90, 104]), np.array([0.0, 8, 14])
     at = estimators.break_even_verify(MEANS, LAYOUT, verify, draft)[0]
     length = [1, 1.8, 2.4]
@@ -195,40 +110,6 @@ def test_break_even_times_make_two_depths_equal():
     assert length[2] / (verify[2] + at[1]) == pytest.approx(length[1] / 98)
 
 
-def advice(speedups, marginals, error=1e-4, rates=(0.8, 0.74, 0.67), indifference=0.0):
-    speedup = estimates(speedups, error)
-    steps = Steps(estimates(marginals, error), np.array([0.29, 0.46, 0.719]), np.array(rates))
-    return advise(speedup, steps, choose(log_of(speedup), 0.95), 0.95, indifference)
-
-
-def test_sentence_of_the_founding_case():
-    found = advice([1, 1.395918, 1.540610, 1.524724], [1.3959, 1.1037, 0.9897])
-    assert found.sentence == (
-        "Run depth 2: 1.5406x [1.5404, 1.5408]. Depth 3 gives back 1.03 % [1.01, 1.05]; it would "
-        "pay if p3 were above 0.719, yours is 0.67."
-    )
-    assert found.verdicts == ["essential", "essential", "harmful"]
-    assert (found.depth, found.candidates, found.confidence) == (2, [2], 1.0)
-
-
-def test_sentences_of_other_outcomes():
-    off = advice([1, 0.9, 0.85, 0.8], [0.9, 0.94, 0.94], rates=(0.2, 0.2, 0.2))
-    assert off.sentence.startswith("Turn MTP off: no depth is faster. Depth 1 gives back 10.00 %")
-    sure = advice([1, 1.5, 1.4, 1.3], [1.5, 0.9333, 0.92857], error=1e-9).sentence
-    assert sure.startswith("Run depth 1: 1.5000x. Depth 2 gives back 6.6700 %; it would pay")
-    deep = advice([1, 1.2, 1.3, 1.4], [1.2, 1.08, 1.08])
-    assert deep.sentence.endswith("No deeper draft was simulated; one may be faster still.")
-    tie = advice([1, 1.2, 1.3, 1.3001], [1.2, 1.08, 1.0001], error=0.01)
-    assert "Depths 2 and 3 can't be told apart" in tie.sentence
-    assert tie.candidates == [2, 3]
-    flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
-    assert "Depth 3 may be within 1 % of it." in flat.sentence
-    assert (flat.candidates, flat.within) == ([2], [2, 3])
-
-
-layout_depths = range(4)
-
-
 def requests_of(layout, seed=4, requests=7):
     """Rows of whole requests: rounds drawn one by one, at every depth the layout counts."""
     rng = np.random.default_rng(seed)
@@ -237,9 +118,11 @@ def requests_of(layout, seed=4, requests=7):
         played = rng.integers(0, layout.depth + 1, rng.integers(3, 9))
         counts.append(played)
         row[layout.rounds] = len(played)
-        row[layout.tokens] = [len(played) + np.minimum(played, k).sum() for k in layout_depths]
+        row[layout.tokens] = [
+            len(played) + np.minimum(played, k).sum() for k in range(layout.depth + 1)
+        ]
         row[layout.time_ms] = rng.uniform(50, 90, layout.depth + 1) * len(played)
-        for k in layout_depths[1:]:
+        for k in range(1, layout.depth + 1):
             row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
         row[layout.squares.stop :] = rng.uniform(5, 9, layout.columns - layout.squares.stop)
     rows[0, layout.accepted(layout.measured_at)] = 0  # a request that never comes to draft 2
@@ -266,7 +149,7 @@ def test_survivorship_is_the_last_rate_less_the_first():
     assert estimators.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
 
 
-def test_rates_as_they_are_measured():
+def test_measured_rates_by_weighting():
     layout = RowLayout(3, True, 2, positions=True)
     rows, _ = requests_of(layout)
     means = rows.mean(0)
@@ -292,7 +175,7 @@ def test_rates_as_they_are_measured():
 
 
 @pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
-def test_what_is_measured_is_plugged_in(definition):
+def test_measured_rates_are_used_in_the_closed_form(definition):
     """At depth 2, into a form of depth 3: what is known is used, the last rate carried on."""
     layout = RowLayout(3, True, 2, positions=False)
     means = requests_of(layout)[0].mean(0)
@@ -331,7 +214,7 @@ def test_quantities_of_policies():
     assert speedups[4:] == pytest.approx(tokens / ms / plain)
 
 
-def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
+def test_break_even_where_a_position_is_never_reached_or_states_are_slow():
     never = MEANS.copy()
     never[0, LAYOUT.accepted(2)] = 0
     never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
@@ -349,12 +232,12 @@ def test_break_even_where_nothing_comes_so_far_or_time_is_lost_to_hard_states():
         assert factor * (at[k] + draft[k + 1]) / length == pytest.approx(before)
 
 
-def test_no_half_width_where_rounding_makes_a_variance_negative():
+def test_half_width_is_zero_where_rounding_makes_a_variance_negative():
     found = Estimates(np.ones(2), np.array([[-1e-30, 0], [0, 4.0]]), 3.0)
     assert found.half_width.tolist() == [0, 6]
 
 
-def test_a_total_that_is_always_zero_moves_nothing():
+def test_a_total_that_is_always_zero_adds_no_variance():
     rows = np.stack([np.zeros(9), np.arange(9.0)], 1)
     found = delta_method(lambda m: m[..., :1] * m[..., 1:], Tally.of(rows), 0.9)
     assert found.values.tolist() == found.half_width.tolist() == [0]
@@ -375,7 +258,7 @@ def test_quantities_where_depths_play_other_numbers_of_rounds():
         assert length[k] - reach * (rates[k - 1] - needed[k - 1]) == pytest.approx(at_par)
 
 
-def test_many_means_at_once_are_each_its_own():
+def test_estimators_are_vectorised_over_means():
     layout = RowLayout(3, True, 2, positions=True, policies=2)
     rows, _ = requests_of(layout)
     parts = np.stack([rows[:2].mean(0), rows[2:4].mean(0), rows[4:].mean(0)])
@@ -386,7 +269,7 @@ def test_many_means_at_once_are_each_its_own():
         assert together == pytest.approx(np.stack(apart))
 
 
-def test_small_totals_are_as_sure_as_great_ones():
+def test_relative_errors_do_not_depend_on_the_scale():
     rows = np.random.default_rng(2).gamma(5, size=(40, 2))
     one, other = (
         delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9)
@@ -395,7 +278,7 @@ def test_small_totals_are_as_sure_as_great_ones():
     assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
 
 
-def test_a_spread_needs_two_requests():
+def test_a_covariance_needs_two_requests():
     with pytest.raises(ValueError, match="at least 2 requests, not 1"):
         _ = Tally.of(np.ones((1, 2))).covariance_of_mean
     two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean

@@ -1,0 +1,23 @@
+"""Examples in the docstrings of formulas, exact solvers and estimators."""
+
+import doctest
+import inspect
+
+import pytest
+
+from mtpsim.exact import chain_solver
+from mtpsim.formula import closed_form, rate_definitions
+from mtpsim.stats import estimators
+
+
+@pytest.mark.parametrize("module", [closed_form, rate_definitions, chain_solver, estimators])
+def test_examples_give_the_stated_output(module):
+    failed, attempted = doctest.testmod(module)
+    assert attempted
+    assert not failed
+
+
+def test_every_public_formula_has_an_example():
+    functions = inspect.getmembers(closed_form, inspect.isfunction)
+    functions += [(name, getattr(chain_solver, name)) for name in ("solve", "speedups")]
+    assert not [name for name, function in functions if ">>>" not in inspect.getdoc(function)]
