@@ -50,7 +50,7 @@ def test_singular_in_errors_and_plans(tmp_path, capsys):
     assert "1 time is given, but the acceptance model" in capsys.readouterr().err
     path.write_text(TEXT)
     assert main(["plan", str(path), "--delta", "0.2"]) == 0
-    assert "requests of 1 round," in " ".join(capsys.readouterr().out.split())
+    assert "requests of 1 round:" in " ".join(capsys.readouterr().out.split())
 
 
 def test_singular_in_a_page():
