@@ -56,28 +56,14 @@ draft = [8, 14]
 rounds = 20
 requests = 100
 """
+SWEEP = TINY + "[sweep]\n'latency.target' = [70, 80]\n"
 SCHEDULE = """\
-[acceptance]
-model = "decay"
-first = 0.75
-factor = 0.97
-depth = 2
-[latency]
-model = "linear"
-base = 6
-per_token = 0.02
-draft = { base = 0, per_token = 2 }
-[simulation]
-rounds = 20
-requests = 100
-[sweep]
-"latency.batch" = [1, 8]
+acceptance = { model = "decay", first = 0.75, factor = 0.97, depth = 2 }
+latency = { model = "linear", base = 6, per_token = 0.02, draft = { base = 0, per_token = 2 } }
+simulation = { rounds = 20, requests = 100 }
+sweep = { "latency.batch" = [1, 8] }
 """
-RUNS = {
-    "tiny": TINY,
-    "sweep": TINY + "[sweep]\n'latency.target' = [70, 80]\n",
-    "schedule": SCHEDULE,
-}
+RUNS = {"tiny": TINY, "sweep": SWEEP, "schedule": SCHEDULE}
 COMPILING = ("run", "fit", "plan", "sample")  # verbs that may have to compile kernels
 NONSENSE = re.compile(r"(?<![\w\"'./])-?(?:nan|inf)(?![\w\"'/])", re.IGNORECASE)
 PLACE = re.compile(r"error: [^ ].*: .*\w")
