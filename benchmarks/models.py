@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.compile import KernelPlan, compile_plan
+from mtpsim.engine.simulate import KernelPlan, compile_plan
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.round_clock import simulate_rounds
 from mtpsim.kernels.token_clock import simulate_positions

@@ -9,9 +9,8 @@ from models import DEPTH, LATENCY, ROUNDS, chain_of, kernel_run
 from tables import Table, best
 
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.policy_player import compile_policies
-from mtpsim.engine.simulate import play_policies
+from mtpsim.engine.simulate import compile_plan, play_policies
 from mtpsim.latency import Latency
 from mtpsim.policy import RULES
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.compile import KernelPlan, compile_plan
+from mtpsim.engine.simulate import KernelPlan, compile_plan
 from mtpsim.latency import CompiledLatency, Latency
 
 FLOOR = 0.05  # uniform share of each distribution: means over rare states would be far from normal

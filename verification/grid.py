@@ -18,8 +18,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent
-from mtpsim.engine.compile import KernelPlan, compile_plan
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import KernelPlan, compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula import closed_form as closed
 from mtpsim.stats import estimators as estimate

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.policy_player import compile_policies
-from mtpsim.engine.simulate import play_policies
+from mtpsim.engine.simulate import compile_plan, play_policies
 from tests.support import policy_twin
 from verification.chains import Case, random_case
 from verification.check import Check

@@ -18,12 +18,9 @@ import numpy as np
 
 import mtpsim
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.blocks import BlockRange
-from mtpsim.engine.compile import KernelPlan, random_key
 from mtpsim.engine.executors import Threads
-from mtpsim.engine.scheduler import simulate
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.scheduler import BlockRange, simulate
+from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
@@ -76,7 +73,7 @@ class Watched:
             lambda means: self.function(means, self.plan), tally, CONFIDENCE
         )
 
-    def enough(self, tally: Tally) -> bool:
+    def stop_when(self, tally: Tally) -> bool:
         self.stopped = self.estimate(tally)
         return bool(self.stopped.half_width[0] <= self.target)
 
@@ -93,7 +90,7 @@ def covers(found: Estimates | None, truth: float) -> bool:
 
 def row(given: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[float, float]:
     """Coverage with the engine's stopping rule, and with the hasty one."""
-    work = Work.of(given)
+    work = compile_point(given)
     function, truth = QUANTITIES[quantity], truths(given)[quantity]
     pilot = Watched(work.plan, function, 0).estimate(tally_block(work.plan, 0, 20_000))
     target = float(pilot.half_width[0]) * np.sqrt(20_000 / (TYPICAL * unit))
@@ -102,7 +99,7 @@ def row(given: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[
         plan = replace(work.plan, unit=unit, key=random_key(seed))
         watched = Watched(plan, function, target)
         finished = watched.finished if unit == 1 else lambda _: None
-        how = {"requests": 1000 * unit, "enough": watched.enough, "finished": finished}
+        how = {"requests": 1000 * unit, "stop_when": watched.stop_when, "on_progress": finished}
         simulate(replace(work, plan=plan), pool, **how)
         hits += covers(watched.stopped, truth), covers(watched.hasty or watched.stopped, truth)
     pool.close()

@@ -3,19 +3,59 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache, wraps
-from typing import Literal, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.chain import AcceptanceChain
-from mtpsim.acceptance.recording import Recording
+from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Probability, Spec
+from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 RatesAre = Literal["conditional", "survival", "marginal"]
-Source = AcceptanceChain | Recording
+
+
+class Source(Protocol):
+    """Which drafts are accepted: a hidden chain, or recorded requests."""
+
+    @property
+    def depth(self) -> int:
+        """Greatest depth K."""
+
+    @property
+    def clock(self) -> Clock:
+        """What a tick is: a round, or a token of the text."""
+
+    @property
+    def states(self) -> int:
+        """Number of hidden states S."""
+
+    @property
+    def slowdown(self) -> Floats:
+        """``[S]`` factor on the time of a round that starts in the state."""
+
+    @property
+    def outcomes(self) -> int:
+        """2 if the outcome of a tick steers the next state, else 1."""
+
+    @property
+    def requests_differ(self) -> bool:
+        """Whether requests have different long-run acceptance rates."""
+
+    @property
+    def mean_length(self) -> float:
+        """Mean ticks per recorded request; 0 for a chain."""
+
+    @property
+    def hidden_chain(self) -> AcceptanceChain | None:
+        """The chain; None for recorded requests."""
+
+    def arrays(self) -> ChainArrays | RecordingArrays:
+        """What the kernels read."""
+
+
 Model = TypeVar("Model", bound="AcceptanceModel")
 
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
+from mtpsim.kernels.arrays import ChainArrays
 
+WORDS = 2.0**31  # number of different random words of 31 bits
 Clock = Literal["round", "token"]
 
 
@@ -77,6 +80,21 @@ class AcceptanceChain:
         return self.start.size
 
     @property
+    def outcomes(self) -> int:
+        """Number A of row sets of ``step``."""
+        return int(self.step.shape[0])
+
+    @property
+    def mean_length(self) -> float:
+        """0: the horizon of the experiment sets the length of requests."""
+        return 0.0
+
+    @property
+    def hidden_chain(self) -> "AcceptanceChain":
+        """The chain itself; recorded requests have none."""
+        return self
+
+    @property
     def depth(self) -> int:
         """Greatest depth K that the chain describes."""
         return int(self.accept.shape[1])
@@ -91,6 +109,41 @@ class AcceptanceChain:
     def survival(self) -> Floats:
         """``[S, K]`` P(drafts 1..k all accepted) if the state does not change."""
         return np.asarray(np.cumprod(self.accept, axis=1))
+
+    def arrays(self) -> ChainArrays:
+        """The chain as thresholds on random words; the last row starts a request."""
+        rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
+        accept = self.survival if self.clock == "round" else self.accept
+        slowdown = self.slowdown
+        if self.states == 1:  # add an unreachable state: the vectorized path has two
+            rows = np.array([[1.0, 0.0]] * 3)
+            accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
+        upto, cut, guide = thresholds(rows, accept)
+        two = accept.shape[0] == 2 and (self.outcomes == 1 or self.states == 1)
+        return ChainArrays(upto, cut, guide, slowdown, two, bool((slowdown != 1).any()))
+
+
+def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
+    """Cut the 31-bit words by next state, and each part again by acceptance.
+
+    Args:
+        rows: ``[R, S]`` distribution of the next state, by row.
+        accept: ``[S, K]`` probability that decides each draft, within the state.
+
+    Returns:
+        ``upto`` ``[R, S]``, ``cut`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32. Probabilities
+        0 and 1 are exact, others off by at most 2^-32.
+
+    """
+    edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
+    edge = np.minimum(edge, 2**31)
+    edge[:, -1] = 2**31
+    below = np.concatenate([np.zeros((len(edge), 1), np.int64), edge[:, :-1]], axis=1)
+    width = edge - below
+    cut = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
+    buckets = np.arange(256, dtype=np.int64) << 23
+    guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
+    return (edge - 1).astype(np.int32), (cut - 1).astype(np.int32), guide.astype(np.int32)
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:

@@ -6,6 +6,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mtpsim.common.arrays import Floats
+from mtpsim.kernels.arrays import RecordingArrays
+
 Ints = npt.NDArray[np.int32]
 
 
@@ -28,6 +31,24 @@ class Recording:
     begins: npt.NDArray[np.int64]
     depth: int
     clock: Literal["round", "token"]
+
+    states = 1
+    outcomes = 1
+    hidden_chain = None
+
+    @property
+    def slowdown(self) -> Floats:
+        """``[1]`` 1: recorded requests have no states that slow rounds down."""
+        return np.ones(1)
+
+    @property
+    def mean_length(self) -> float:
+        """Mean entries per request."""
+        return float(self.accepted.size / self.requests)
+
+    def arrays(self) -> RecordingArrays:
+        """The entries, as the kernels read them."""
+        return RecordingArrays(self.accepted, self.begins, self.clock == "token")
 
     @property
     def requests(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import sample_rounds
-from mtpsim.engine.simulate import compiled, plan_experiment, simulate_requests
+from mtpsim.engine.simulate import compile_point, simulate_requests
 from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
 
@@ -137,7 +137,7 @@ class RequestTotals:
             first (int): Number of the first request.
 
         """
-        plan = plan_experiment(experiment)
+        plan = compile_point(experiment).plan
         layout = plan.layout
         runs = []
         for arm in (0, 1):
@@ -340,10 +340,10 @@ class Planner:
 
     def _design_by_rounds(self, depths: tuple[int, int]) -> Design:
         """The independent design planned as if rounds were independent."""
-        source, _, plan = compiled(self.experiment)
+        point = compile_point(self.experiment)
         variance = 0.0
         for run, depth in enumerate(depths):
-            accepted, times = sample_rounds(source, plan, depth)
+            accepted, times = sample_rounds(point.source, point.plan, depth)
             tokens = accepted + 1.0
             influence = tokens / tokens.mean() - times / times.mean()
             variance += float(influence.var() / self.pool.rounds[run, :, depth].mean())

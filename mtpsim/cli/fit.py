@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtpsim.cli.fit_steps import cost_section, cost_warnings, draw_steps, summary_lines
+from mtpsim.cli.fit_steps import cost_section, cost_warnings, summary_lines
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import parse
@@ -30,7 +30,7 @@ from mtpsim.fit.step_times import (
     read_step_times,
 )
 from mtpsim.logs import Answers, read_logs
-from mtpsim.report.progress import progress
+from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
 SAMPLES, TIMES = ".samples.csv", ".times.csv"
@@ -44,7 +44,6 @@ class LogOptions:
         answers: facts that the logs may not state.
         format: name of their format; None: detected.
         skip_bad: whether to skip malformed entries.
-
     """
 
     answers: Answers = field(default_factory=Answers)
@@ -60,7 +59,6 @@ class ModelOptions:
         holdout: share of requests held out, 0 to 0.9.
         only: names of the candidates to fit; None: all.
         design_effect: factor by which variances of totals exceed those of independent rounds.
-
     """
 
     holdout: float = 0.3
@@ -77,7 +75,6 @@ class TimeOptions:
         keep_samples: whether to use measured round times even if a distribution describes them.
         experts: number of experts of a mixture of experts; 0 if it is none.
         active: number of active experts per token.
-
     """
 
     target: float | None = None
@@ -100,7 +97,6 @@ class FitOptions:
         times: how times are modelled.
         as_json: whether to print the report as JSON.
         quiet: whether to print neither progress nor tables.
-
     """
 
     files: list[Path]
@@ -118,7 +114,6 @@ def fit_command(options: FitOptions) -> int:
 
     Raises:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
-
     """
     _check(options)
     tables = [path for path in options.files if is_step_table(path)]
@@ -145,23 +140,24 @@ def fit_command(options: FitOptions) -> int:
     else:
         written = _write(_fit_logs(logs, options), cost, like, options)
     if cost and steps and options.out is not None:
+        from mtpsim.report.figures.fit import steps_figure
+        from mtpsim.report.figures.save import save
+
         written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
-        draw_steps(cost, steps, written[-1])
+        save(steps_figure(cost, steps), written[-1], dpi=150)
     if written and not options.quiet:
         print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
     return 0
 
 
 def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
-    with progress(options.quiet) as watcher:
+    with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
             options.logs.answers,
             format=options.logs.format,
             skip_bad=options.logs.skip_bad,
-            on_progress=lambda label, share, entries: watcher.update(
-                label, share, entries, None, None
-            ),
+            on_progress=lambda label, share, entries: report(Progress(label, share, entries)),
         )
         if not log.count:
             message = "has step times but no rounds; give a request log too"
@@ -170,7 +166,7 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
             log,
             holdout=options.model.holdout,
             only=options.model.only,
-            on_progress=lambda label, share: watcher.update(label, share, log.count, None, None),
+            on_progress=lambda label, share: report(Progress(label, share, log.count)),
         )
 
 
@@ -179,7 +175,6 @@ def _check(options: FitOptions) -> None:
 
     Raises:
         InputError: one is out of range.
-
     """
     times, model, answers, out = options.times, options.model, options.logs.answers, options.out
     experts = f"{times.active} active of {times.experts} experts"
@@ -251,7 +246,7 @@ def _write(
     fit: LogFit, cost: CostModelFit | None, like: JsonDict, options: FitOptions
 ) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
-    read = ", ".join(file.path.name for file in fit.log.files)
+    read = ", ".join(Path(file.file).name for file in fit.log.files)
     latency = _latency(fit, cost, like, options)
     uncertainty = uncertainty_section(fit, name + SAMPLES, options.model.design_effect)
     if inputs := _cost_inputs(cost):
@@ -336,7 +331,6 @@ def _deliver(
         beside: contents of files beside the experiment, by name.
         options: options of the command.
         complete: whether the sections are a complete experiment, which is validated first.
-
     """
     import tomli_w
 

@@ -15,7 +15,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
 from mtpsim.exact.chain_solver import speedups
-from mtpsim.report.progress import progress
+from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.power import print_plan
 
 
@@ -63,14 +63,14 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
         raise InputError.of(message, key="sweep")
     (point,) = points
     depths = _depths(point.experiment, options.depths)
-    with progress(options.quiet or options.as_json) as watcher:
+    with progress_display(options.quiet or options.as_json) as report:
         plan = plan_benchmark(
             point.experiment,
             effect=options.delta,
             power=options.power,
             pairs=list(combinations(depths, 2)),
             pinned=depths,
-            on_progress=lambda label, share: watcher.update(label, share, 0, None, None),
+            on_progress=lambda label, share: report(Progress(label, share)),
         )
     if options.picture is not None:
         _draw(plan, options.picture)

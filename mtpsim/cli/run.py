@@ -128,14 +128,13 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         InputError: there are more parts than such blocks at a point.
 
     """
-    from mtpsim.engine.blocks import first_unit
-    from mtpsim.engine.scheduler import last_block
-    from mtpsim.engine.tasks import Work
+    from mtpsim.engine.scheduler import first_unit, last_block
+    from mtpsim.engine.simulate import compile_point
 
     if options.part == (1, 1):
         return
     points = [point.experiment for point in experiment.points()]
-    units = [Work.of(point).plan.unit for point in points]
+    units = [compile_point(point).plan.unit for point in points]
     requests = [point.simulation.requests or 0 for point in points]
     blocks = min(last_block(n - 1, unit) for n, unit in zip(requests, units, strict=True))
     if options.part[1] > blocks:
@@ -172,8 +171,8 @@ def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
 
 
 def _simulate(experiment: Experiment, options: RunOptions) -> Result:
-    from mtpsim.engine.executors import NoWorkersError
-    from mtpsim.report.progress import progress
+    from mtpsim.engine.scheduler import NoWorkersError
+    from mtpsim.report.progress import progress_display
     from mtpsim.runs.run import run
 
     signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
@@ -182,14 +181,14 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
         told = f"an earlier run left {counted(saved.torn, 'torn record')}: what was lost runs again"
         say(told, options.quiet)
     try:
-        with progress(options.quiet) as watcher:
+        with progress_display(options.quiet) as report:
             result = run(
                 experiment,
                 executor=options.executor,
-                watcher=watcher,
+                on_progress=report,
                 command=options.command,
                 saved=saved,
-                patience=options.patience,
+                timeout=options.timeout,
                 part=options.part,
             )
     except NoWorkersError as error:

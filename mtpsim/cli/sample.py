@@ -11,9 +11,8 @@ from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import play_rounds
-from mtpsim.engine.simulate import compiled_latency
+from mtpsim.engine.simulate import compile_plan, compiled_latency
 from mtpsim.logs.files import create_text
 from mtpsim.logs.write import WRITERS, LoggedRequest
 

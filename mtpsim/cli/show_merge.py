@@ -55,7 +55,7 @@ def _keep(merged: Merged, folder: Path) -> None:
     kept = store.Tallies(folder / store.TALLIES)
     for name, pieces in merged.used.items():
         for piece in pieces:
-            kept.keep(name, piece.seed, piece.stretch)
+            kept.keep(name, piece.seed, piece.blocks)
 
 
 def show_command(run: Path, out: Path | None, json: bool) -> int:
@@ -65,7 +65,7 @@ def show_command(run: Path, out: Path | None, json: bool) -> int:
         The exit code, as of ``run``.
 
     Raises:
-        InputError: it is no run directory, or its files can't be read.
+        InputError: it not a run directory, or its files can't be read.
 
     """
     experiment = store.experiment_of(run)

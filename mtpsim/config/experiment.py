@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mtpsim.acceptance import Acceptance, Recording
+from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest_file
 from mtpsim.common.section import Spec
@@ -300,7 +300,7 @@ def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
 
 def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
     source, simulation = experiment.acceptance.chain(), experiment.simulation
-    if simulation.as_recorded and not isinstance(source, Recording):
+    if simulation.as_recorded and source.hidden_chain is not None:
         yield (
             ("simulation", "as_recorded"),
             f'requires recorded requests (model = "trace"), not {experiment.acceptance.model!r}',
@@ -317,7 +317,7 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.acceptance.chain(), []
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
-        if policy.knows and isinstance(source, Recording):
+        if policy.knows and source.hidden_chain is None:
             wrong = (
                 f"it knows {policy.knows}, so it requires a model of hidden states; recorded "
                 "requests have none"

@@ -1,103 +1,188 @@
-"""Workers for blocks: threads, processes, a dask cluster, or any executor that a caller has."""
+"""Workers for blocks: threads, processes, a dask cluster, or an executor of the caller.
+
+Workers in other processes compile a point for themselves, and check that they get the same tables.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
+import platform
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
+
+from mtpsim import __version__
 from mtpsim.common.errors import InputError
 from mtpsim.engine.interrupts import defer_interrupts
-from mtpsim.engine.options import PATIENCE, ExecutorChoice
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work, work_block
+from mtpsim.engine.options import TIMEOUT, ExecutorChoice
+from mtpsim.engine.scheduler import NoWorkersError, WorkerMismatchError
+from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point, tally_block
+from mtpsim.kernels.jit import kernel_hash
 from mtpsim.stats.moments import Tally
 
-CONNECT = 15  # seconds to find a scheduler
-LEAVE = 10  # seconds to take leave of it
-RETRIES = 3  # times that dask moves a block to another worker, before it is ours to decide
+CONNECT_SECONDS = 15  # to find a dask scheduler
+DISCONNECT_SECONDS = 10
+RETRIES = 3  # of a block on other dask workers, before it counts as failed
 
 
-class NoWorkersError(RuntimeError):
-    """There is nobody left to simulate, and nobody to be had."""
-
-
-class WorkerPool:
-    """Who simulates: a pool of workers elsewhere, closed with it.
+@dataclass(frozen=True)
+class RemoteTask:
+    """A point for a worker in another process, which compiles it for itself.
 
     Attributes:
-        name: for the provenance.
-        count: of workers; each has a few blocks at a time.
-        patience: seconds without a block, after which they are taken to hang; None: for ever.
+        experiment (bytes): The experiment, pickled; a few kB. The worker reads files of samples and
+            traces itself.
+        version (str): Version of mtpsim.
+        kernels (str): Hash of the kernels' code.
+        tables (str): Hash of the compiled point.
 
     """
 
-    def __init__(self, kind: str, count: int, patience: float | None, pool: Executor) -> None:
-        self.name, self.count, self.patience = f"{kind}:{count}", count, patience
+    experiment: bytes
+    version: str
+    kernels: str
+    tables: str
+
+
+@lru_cache(maxsize=4)
+def remote_task(point: CompiledPoint) -> RemoteTask:
+    """The task by which a worker in another process compiles the same point."""
+    experiment = pickle.dumps(point.experiment)
+    return RemoteTask(experiment, __version__, kernel_hash(), fingerprint(point.plan))
+
+
+def fingerprint(plan: KernelPlan) -> str:
+    """Hash of every number that the kernels of a plan read."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _parts(plan):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype}{value.shape}".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _parts(getattr(value, field.name))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _parts(part)
+    elif not callable(value):
+        yield repr(value).encode()
+
+
+@lru_cache(maxsize=4)
+def _compile_task(task: RemoteTask) -> KernelPlan:
+    here = f"the worker {os.getpid()} on {platform.node()}"
+    for what, own, expected in (
+        ("mtpsim", __version__, task.version),
+        ("the kernels", kernel_hash(), task.kernels),
+    ):
+        if own != expected:
+            raise WorkerMismatchError(f"{here} has {what} {own}, this run {expected}")
+    plan = compile_point(pickle.loads(task.experiment)).plan
+    if fingerprint(plan) != task.tables:
+        raise WorkerMismatchError(
+            f"{here} compiles the point to other numbers than this run: it has numpy "
+            f"{np.__version__}; install the same versions of numpy and scipy everywhere"
+        )
+    return plan
+
+
+def simulate_remotely(task: RemoteTask, first: int, count: int) -> Tally:
+    """Tally of one block, in a worker process.
+
+    Raises:
+        WorkerMismatchError: The worker's code or tables are not those of the run.
+
+    """
+    return tally_block(_compile_task(task), first, count)
+
+
+class WorkerPool:
+    """A pool of workers in other processes.
+
+    Attributes:
+        name (str): Kind and number of workers, for the provenance.
+        count (int): Number of workers; each has a few blocks at a time.
+        timeout (float | None): Seconds without a finished block after which the workers count as
+            lost; None: no limit.
+
+    """
+
+    def __init__(self, kind: str, count: int, timeout: float | None, pool: Executor) -> None:
+        self.name, self.count, self.timeout = f"{kind}:{count}", count, timeout
         self._pool = pool
 
-    def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
+    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
         """Simulate requests ``first`` .. ``first + size - 1`` of a point."""
-        return self._pool.submit(work_block, work.order, first, size)
+        return self._pool.submit(simulate_remotely, remote_task(point), first, size)
 
     @property
     def disconnected(self) -> bool:
-        """Whether the way to the workers is gone, so that what is under way will never come."""
+        """Whether the connection to the workers is lost, so that no result can arrive."""
         return False
 
     def restart(self) -> None:
-        """Replace lost or hanging workers; all that was submitted and not done is lost.
+        """Replace lost or hanging workers; submitted blocks that are not done are lost.
 
         Raises:
-            NoWorkersError: there are none to be had.
+            NoWorkersError: None could be started.
 
         """
         raise NoWorkersError(f"workers of {self.name} are lost or hang")
 
     def close(self) -> None:
-        """Send everybody home."""
+        """Shut down the pool."""
         with defer_interrupts:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool.shutdown(wait=True)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Threads(WorkerPool):
-    """Threads of this process. They can't be lost; one that hangs can't be stopped either."""
+    """Threads of this process: they can't be lost, and one that hangs can't be stopped."""
 
     def __init__(self, count: int) -> None:
         super().__init__("threads", count, None, ThreadPoolExecutor(count))
 
-    def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
-        """Simulate with the plan as it is: memory is shared."""
-        return self._pool.submit(tally_block, work.plan, first, size)
+    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+        """Simulate with the plan itself, since memory is shared."""
+        return self._pool.submit(tally_block, point.plan, first, size)
 
 
 class Processes(WorkerPool):
-    """Processes of this machine, replaced all at once where one of them is lost."""
+    """Processes of this machine, all replaced if one of them is lost."""
 
-    def __init__(self, count: int, patience: float) -> None:
-        super().__init__("processes", count, patience, _processes(count))
+    def __init__(self, count: int, timeout: float) -> None:
+        super().__init__("processes", count, timeout, _processes(count))
 
-    def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
-        """Simulate there; this may start a process, which Ctrl-C is not for even while it loads."""
-        with _interrupts_held():
-            return super().submit(work, first, size)
+    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+        """Simulate in a process; one that this starts never sees Ctrl-C."""
+        with _interrupts_blocked():
+            return super().submit(point, first, size)
 
     def restart(self) -> None:
-        """Kill what is left and start anew: hanging processes would be waited for for ever."""
+        """Kill all processes and start new ones; a hanging process never ends by itself."""
         for process in list((getattr(self._pool, "_processes", None) or {}).values()):
             process.kill()
         self.close()
@@ -110,12 +195,12 @@ def _processes(count: int) -> ProcessPoolExecutor:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Interrupts wait until the end; processes that are started meanwhile never see one."""
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT for this thread and for the processes that it starts."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # its start lets them through
+    resource_tracker.ensure_running()  # starting it later would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -124,15 +209,15 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
 
 
-class Given(WorkerPool):
-    """An executor of the caller's, who also closes it."""
+class ExternalPool(WorkerPool):
+    """An executor of the caller, who also closes it."""
 
-    def __init__(self, pool: Executor, patience: float) -> None:
+    def __init__(self, pool: Executor, timeout: float) -> None:
         count = int(getattr(pool, "_max_workers", None) or cores())
-        super().__init__(type(pool).__name__, count, patience, pool)
+        super().__init__(type(pool).__name__, count, timeout, pool)
 
     def close(self) -> None:
         """Do nothing."""
@@ -141,21 +226,21 @@ class Given(WorkerPool):
 class Dask(WorkerPool):
     """Workers of a dask cluster; dask itself moves the blocks of a lost worker to others."""
 
-    def __init__(self, choice: ExecutorChoice, patience: float) -> None:
+    def __init__(self, choice: ExecutorChoice, timeout: float) -> None:
         self._choice = choice
         self._client = _client(choice)
         count = sum(self._client.nthreads().values()) or choice.workers or cores()
-        super().__init__("dask", count, patience, self._executor())
+        super().__init__("dask", count, timeout, self._executor())
 
     def _executor(self) -> Executor:
         pool: Executor = self._client.get_executor(retries=RETRIES, pure=False)
         return pool
 
-    def submit(self, work: Work, first: int, size: int) -> Future[Tally]:
-        """Simulate there; a client that looks for its scheduler would forget what it is given."""
+    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+        """Simulate on the cluster; a client that reconnects would lose what is submitted."""
         if self.disconnected:
             raise NoWorkersError("the connection to the scheduler is lost")
-        return super().submit(work, first, size)
+        return super().submit(point, first, size)
 
     @property
     def disconnected(self) -> bool:
@@ -163,24 +248,24 @@ class Dask(WorkerPool):
         return bool(self._client.status != "running")
 
     def restart(self) -> None:
-        """Look for the scheduler again."""
+        """Connect to the scheduler again."""
         self.close()
         try:
             self._client = _client(self._choice)
         except InputError as error:
-            raise NoWorkersError(error.problems[0].text) from None
+            raise NoWorkersError(error.problems[0].message) from None
         self._pool = self._executor()
 
     def close(self) -> None:
-        """Leave the cluster in bounded time: a client that lost its scheduler may hang there."""
-        leaving = Thread(target=self._leave, daemon=True)
-        leaving.start()
-        leaving.join(LEAVE)
+        """Leave the cluster in bounded time; a client without its scheduler may hang."""
+        closing = Thread(target=self._close, daemon=True)
+        closing.start()
+        closing.join(DISCONNECT_SECONDS)
 
-    def _leave(self) -> None:
-        """Close the client, and the cluster where it is our own."""
+    def _close(self) -> None:
+        """Close the client, and the cluster if it was started here."""
         cluster = self._client.cluster
-        # Where the scheduler has gone, each of these may fail in its own way.
+        # Without a scheduler each of these may fail with any error.
         with suppress(Exception):
             self._pool.shutdown(wait=False)
         with suppress(Exception):
@@ -194,7 +279,8 @@ def _client(choice: ExecutorChoice) -> Any:
     try:
         import distributed
     except ImportError:
-        raise _no_dask("dask is not installed: pip install 'mtpsim[dask]'") from None
+        message = "dask is not installed: pip install 'mtpsim[dask]'"
+        raise InputError.of(message, key="--executor") from None
     dask: Any = distributed
     try:
         if choice.address is None:
@@ -202,21 +288,20 @@ def _client(choice: ExecutorChoice) -> Any:
             options = {"dashboard_address": None, "silence_logs": 50}
             return dask.Client(dask.LocalCluster(workers, threads_per_worker=1, **options))
         if Path(choice.address).is_file():
-            return dask.Client(scheduler_file=choice.address, timeout=CONNECT)
-        return dask.Client(choice.address, timeout=CONNECT)
+            return dask.Client(scheduler_file=choice.address, timeout=CONNECT_SECONDS)
+        return dask.Client(choice.address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
-        raise _no_dask(f"no dask scheduler answers at {choice.address!r} ({error})") from None
-
-
-def _no_dask(message: str) -> InputError:
-    return InputError.of(message, key="--executor")
+        message = f"no dask scheduler answers at {choice.address!r} ({error})"
+        raise InputError.of(message, key="--executor") from None
 
 
 @contextmanager
-def open_pool(
-    choice: ExecutorChoice | Executor, patience: float = PATIENCE
-) -> Iterator[WorkerPool]:
-    """A pool for all points of a run.
+def open_pool(choice: ExecutorChoice | Executor, timeout: float = TIMEOUT) -> Iterator[WorkerPool]:
+    """Open a pool for all points of a run, and close it at the end.
+
+    Args:
+        choice (ExecutorChoice | Executor): Kind and number of workers, or an open executor.
+        timeout (float): Seconds without a finished block after which workers count as lost.
 
     Raises:
         InputError: dask is not installed, or no scheduler answers.
@@ -224,11 +309,11 @@ def open_pool(
     """
     pool: WorkerPool
     if isinstance(choice, Executor):
-        pool = Given(choice, patience)
+        pool = ExternalPool(choice, timeout)
     elif choice.kind == "dask":
-        pool = Dask(choice, patience)
+        pool = Dask(choice, timeout)
     elif choice.kind == "processes":
-        pool = Processes(choice.workers or cores(), patience)
+        pool = Processes(choice.workers or cores(), timeout)
     else:
         pool = Threads(choice.workers or cores())
     try:

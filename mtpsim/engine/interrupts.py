@@ -1,8 +1,9 @@
 """Ctrl-C at a moment when it does no harm.
 
 Python raises KeyboardInterrupt between any two steps of the main thread: also right after a lock of
-``concurrent.futures`` was taken and before it is sure to be given back. Workers would wait for that
-lock for ever, and the program for its workers. So an interrupt waits while futures are handled.
+``concurrent.futures`` is acquired and before it is certain to be released. Workers would then wait
+for the lock, and the program for its workers, without end. So interrupts are deferred while
+futures are handled.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 
 
-class _Held:
-    """A block during which an interrupt waits; it is raised at the end."""
+class _DeferInterrupts:
+    """Context manager: an interrupt inside of it is raised at its end."""
 
     depth, pending = 0, False
 
@@ -37,20 +38,20 @@ class _Held:
             raise KeyboardInterrupt
 
     def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT, or the SIGTERM of a scheduler, which deserves the same care."""
+        """Handle SIGINT, or the SIGTERM of a batch system."""
         self.pending = self.depth > 0
         if not self.pending:
             raise KeyboardInterrupt
 
 
-defer_interrupts = _Held()
+defer_interrupts = _DeferInterrupts()
 
 
 @contextmanager
 def handle_sigint() -> Iterator[None]:
-    """Ctrl-C waits where it has to, unless the caller handles or ignores it in another way."""
-    ours = current_thread() is main_thread()
-    before = signal.getsignal(signal.SIGINT) if ours else None
+    """Let Ctrl-C be deferred, unless the caller has a handler of its own."""
+    main = current_thread() is main_thread()
+    before = signal.getsignal(signal.SIGINT) if main else None
     if before is not signal.default_int_handler:
         yield
         return

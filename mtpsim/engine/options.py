@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 Kind = Literal["threads", "processes", "dask"]
 FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
-PATIENCE = 600.0  # seconds without a block, after which workers are taken to hang
+TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,15 @@ class ExecutorChoice:
     """Where blocks are simulated.
 
     Attributes:
-        kind: threads of this process, other processes, or workers of a dask cluster.
-        workers: how many; None: one for each core, or all that the cluster has.
-        address: of a dask scheduler, or its file; None: a cluster on this machine.
+        kind (str): ``"threads"`` of this process, ``"processes"``, or workers of a ``"dask"``
+            cluster.
+        workers (int | None): Number of workers; None: one per core, or all of the cluster.
+        address (str | None): Address of a dask scheduler, or its scheduler file; None: start a
+            cluster on this machine.
+
+    Examples:
+        >>> ExecutorChoice.parse("processes:4")
+        ExecutorChoice(kind='processes', workers=4, address=None)
 
     """
 
@@ -31,7 +37,7 @@ class ExecutorChoice:
         """Read ``threads``, ``threads:4``, ``processes:4``, ``dask`` or ``dask:tcp://HOST:8786``.
 
         Raises:
-            ValueError: it is none of them.
+            ValueError: The text is none of them.
 
         """
         given, colon, rest = text.partition(":")
@@ -51,7 +57,19 @@ class ExecutorChoice:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how to run, and how much to say."""
+    """Where and how to run, and what to print.
+
+    Attributes:
+        out (Path): Run directory.
+        json (bool): Print the result document instead of the table.
+        quiet (bool): Print no progress and no messages.
+        fresh (bool): Replace an earlier result.
+        executor (ExecutorChoice): Kind and number of workers.
+        command (list[str]): The command line, for the provenance.
+        timeout (float): Seconds without a finished block after which workers count as lost.
+        part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
+
+    """
 
     out: Path
     json: bool = False
@@ -59,5 +77,5 @@ class RunOptions:
     fresh: bool = False
     executor: ExecutorChoice = ExecutorChoice()
     command: list[str] = field(default_factory=list)
-    patience: float = PATIENCE
+    timeout: float = TIMEOUT
     part: tuple[int, int] = (1, 1)

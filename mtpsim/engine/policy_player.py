@@ -1,15 +1,14 @@
-"""Policies of an experiment on the same text: compiled, and played tape by tape."""
+"""Adaptive policies: compiled, and simulated on the same text and noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
@@ -45,10 +44,10 @@ class CompiledPolicy:
     """A policy, compiled.
 
     Attributes:
-        spec: as the file states it.
-        p: its parameters.
-        memory: length of its memory.
-        wants: what it has to be told.
+        spec (PolicySpec): The policy as the experiment file states it.
+        p (Floats): Parameters of its rule.
+        memory (int): Length of its memory.
+        wants (Wants): Inputs that its rule reads.
 
     """
 
@@ -70,13 +69,13 @@ class CompiledPolicy:
 
 @dataclass(frozen=True)
 class PolicySet:
-    """Policies to be played on the same text, and where.
+    """Policies that are simulated on the same text, and their engine.
 
     Attributes:
-        players: the policies.
-        engine: arrays of the engine.
-        optimal: the chain's optimal control; None for recorded requests.
-        environment: where they run, as a policy sees it.
+        players (list[CompiledPolicy]): The policies.
+        engine (EngineArrays): Costs and feedback of the engine.
+        optimal (Optimal | None): Optimal control of the chain; None for recorded requests.
+        environment (Environment): The engine as a policy sees it.
 
     """
 
@@ -86,12 +85,12 @@ class PolicySet:
     environment: Environment
 
     def any_wants(self, want: str) -> bool:
-        """Whether any policy wants it."""
+        """Whether any policy reads the input ``want``."""
         return any(getattr(player.wants, want) for player in self.players)
 
     @property
     def labels(self) -> list[str]:
-        """What the report calls the policies."""
+        """Name of each policy in the report."""
         return [player.spec.label for player in self.players]
 
 
@@ -104,10 +103,10 @@ def compile_policies(
     tokens: int,
     batch: float | None,
 ) -> PolicySet:
-    """Compile the policies of an experiment; arguments of :func:`~.compile.compile_plan`."""
+    """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
     from scipy.special import ndtri
 
-    chain = None if isinstance(source, Recording) else source
+    chain = source.hidden_chain
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     problem = chain and ControlProblem(
         chain=chain,
@@ -123,18 +122,18 @@ def compile_policies(
     odds = np.clip(rates, SURE, 1 - SURE)
     apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
     engine = EngineArrays(
-        _kind(source),
-        source.clock == "token",
-        latency.verify.astype(float),
-        latency.draft.astype(float),
-        adaptive.switch_cost,
-        adaptive.catch_up,
-        adaptive.stale,
-        adaptive.feedback == "full",
-        rates,
-        (1 - odds) / odds,
-        apart,
-        float(np.exp(apart**2)),
+        kind=_kind(source),
+        by_position=source.clock == "token",
+        verify=latency.verify.astype(float),
+        draft=latency.draft.astype(float),
+        switch_cost=adaptive.switch_cost,
+        catch_up=adaptive.catch_up,
+        stale=adaptive.stale,
+        full_feedback=adaptive.feedback == "full",
+        rates=rates,
+        against=(1 - odds) / odds,
+        apart=apart,
+        contrast=float(np.exp(apart**2)),
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
@@ -144,7 +143,7 @@ def compile_policies(
 
 
 def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[CompiledPolicy]:
-    """The oracle, to hold the policies against, where nobody asked for it and it can be solved."""
+    """The oracle as an upper bound, unless the file has it already or it can't be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
     try:
@@ -160,9 +159,9 @@ def _known(optimal: Optimal | None) -> Optimal:
 
 
 def _kind(source: Source) -> int:
-    if isinstance(source, Recording):
+    if source.hidden_chain is None:
         return LENGTHS
-    if source.step.shape[0] == 2:
+    if source.outcomes == 2:
         return STEERED_POSITIONS if source.clock == "token" else STEERED_ROUNDS
     return LEVELS if source.clock == "token" else LENGTHS
 
@@ -180,15 +179,19 @@ def _player(spec: PolicySpec, environment: Environment, general: bool) -> Compil
     )
 
 
-@lru_cache(maxsize=1)
-def empty_chain() -> ChainArrays:
-    """Recorded requests have no chain: one state that slows nothing down."""
-    none = np.zeros((1, 1), np.int32)
-    return ChainArrays(none, np.zeros((1, 1, 1), np.int32), none, np.ones(1), False, False)
+# One state that slows nothing down, for recorded requests
+EMPTY_CHAIN = ChainArrays(
+    upto=np.zeros((1, 1), np.int32),
+    cut=np.zeros((1, 1, 1), np.int32),
+    guide=np.zeros((1, 1), np.int32),
+    slowdown=np.ones(1),
+    two=False,
+    slow=False,
+)
 
 
 class TapePlayer:
-    """A tape, written and played for some requests after the other."""
+    """A tape of random outcomes, filled and played for one group of requests after the other."""
 
     def __init__(
         self,
@@ -198,7 +201,7 @@ class TapePlayer:
         longest: int,
     ) -> None:
         self.policy_set, self.source, self.noise = policy_set, source, noise
-        self.chain = empty_chain() if isinstance(source, RecordingArrays) else source
+        self.chain = EMPTY_CHAIN if isinstance(source, RecordingArrays) else source
         engine = policy_set.engine
         self.ahead = -(-len(engine.rates) // TILE) * TILE if engine.by_position else 0
         self.width = min(TICKS, -(-longest // TILE) * TILE) + self.ahead
@@ -212,18 +215,20 @@ class TapePlayer:
         scores = each if self.policy_set.any_wants("scores") else 0
         doubts = each if self.policy_set.any_wants("confidence") else 0
         return TapeArrays(
-            np.zeros((n, w), np.int64),
-            np.zeros((n, w), np.int32),
-            np.zeros((n, w if steered else 0), np.int32),
-            *(np.ones((n, w)), np.ones((n, w)), np.ones((n, w))),
-            np.zeros((n, w if engine.stale else 0), np.int32),
-            np.zeros((n, w, scores)),
-            np.zeros((n, w, doubts)),
-            np.zeros((n, w, doubts), np.int32),
+            accepts=np.zeros((n, w), np.int64),
+            state=np.zeros((n, w), np.int32),
+            words=np.zeros((n, w if steered else 0), np.int32),
+            target=np.ones((n, w)),
+            verify=np.ones((n, w)),
+            draft=np.ones((n, w)),
+            spare=np.zeros((n, w if engine.stale else 0), np.int32),
+            scores=np.zeros((n, w, scores)),
+            doubts=np.zeros((n, w, doubts)),
+            fates=np.zeros((n, w, doubts), np.int32),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
-        """Play requests ``first`` .. to their end under every policy."""
+        """Simulate requests ``first`` .. to their end under every policy."""
         n, base = len(limits), 0
         row = np.full(n, len(self.chain.upto) - 1, np.int32)
         pair, memory = np.zeros(n, np.int32), np.zeros((2, n))
@@ -235,16 +240,26 @@ class TapePlayer:
             stop = base + self.width - self.ahead
             for i, player in enumerate(self.policy_set.players):
                 player.kernel(
-                    *(self.tape, base, stop, self.chain, self.noise, self.policy_set.engine),
-                    *(limits, player.p, m[i], place[i], scores[i]),
-                    *(totals[i], logs[i]),
+                    self.tape,
+                    base,
+                    stop,
+                    self.chain,
+                    self.noise,
+                    self.policy_set.engine,
+                    limits,
+                    player.p,
+                    m[i],
+                    place[i],
+                    scores[i],
+                    totals[i],
+                    logs[i],
                 )
             if ((totals[..., 2] >= limits[:, 0]) | (totals[..., 0] >= limits[:, 1])).all():
                 return
             base = stop
 
     def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
-        """Fill the tape from tick ``base`` on; its first columns may be known from before."""
+        """Fill the tape from tick ``base`` on; its first columns may be filled already."""
         from mtpsim.kernels import tape as kernels
 
         known = self.ahead if base else 0
@@ -295,16 +310,16 @@ def play(
     *,
     logged: int = 0,
 ) -> tuple[Floats, Log]:
-    """Play requests ``first`` .. under every policy.
+    """Simulate requests ``first`` .. under every policy.
 
     Args:
-        policy_set: the policies.
-        key: of all random words.
-        source: arrays of chain or recording.
-        noise: arrays of the noise.
-        limits: ``[n, 2]`` most rounds and most tokens of each request.
-        first: number of the first request.
-        logged: rounds to write down.
+        policy_set (PolicySet): The policies.
+        key (int): Key of all random words.
+        source (ChainArrays | RecordingArrays): Which drafts are accepted.
+        noise (NoiseArrays): Noise of the round times.
+        limits (Limits): ``[n, 2]`` greatest number of rounds and of tokens per request.
+        first (int): Number of the first request.
+        logged (int): Number of rounds per request to log.
 
     Returns:
         Totals ``[policies, n, 4 + K]`` (tokens, ms, rounds, rounds by depth) and the log
@@ -315,8 +330,8 @@ def play(
     totals = np.zeros((count, len(limits), 4 + len(engine.rates)))
     logs = np.full((count, len(limits), logged, 3), -1, np.int16)
     ticks = int(limits.min(1).max()) * (len(engine.rates) + 1 if engine.by_position else 1)
-    stage = TapePlayer(policy_set, source, noise, ticks)
+    player = TapePlayer(policy_set, source, noise, ticks)
     for at in range(0, len(limits), LANES):
         some = slice(at, at + LANES)
-        stage.play(key, first + at, limits[some], totals[:, some], logs[:, some])
+        player.play(key, first + at, limits[some], totals[:, some], logs[:, some])
     return totals, logs

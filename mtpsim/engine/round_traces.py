@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.compile import KernelPlan
+from mtpsim.engine.simulate import KernelPlan
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 from mtpsim.kernels.noise import round_factors
@@ -106,7 +106,7 @@ def trace_requests(
 def trace_recording(
     recording: Recording, requests: slice, depth: int, *, rounds: int = 0, tokens: int = 0
 ) -> RoundTrace:
-    """Replay recorded requests, each once, as :func:`~mtpsim.acceptance.recording.play`."""
+    """Replay recorded requests, each once; see :func:`mtpsim.acceptance.recording.play`."""
     accepted = play(recording, requests, depth, rounds=rounds, tokens=tokens)
     steps = accepted + 1 if recording.clock == "token" else np.ones_like(accepted)
     tick = np.cumsum(steps, axis=1, dtype=np.int64) - steps

@@ -1,7 +1,6 @@
-"""Scenarios of a point: inputs drawn from what is known of them, their ends, declared scenarios.
+"""Scenarios of a point: draws of uncertain inputs, ends of their intervals, declared scenarios.
 
-Each is simulated on its own, with the random numbers of all others, so that they differ through
-their inputs alone.
+All are simulated on common random numbers, so that they differ through their inputs alone.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.uncertainty import draw_inputs, interval_ends, scenarios, value_at
-from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.executors import WorkerPool
-from mtpsim.engine.scheduler import Queue
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.scheduler import BlockQueue
+from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Tally
@@ -25,14 +23,15 @@ from mtpsim.stats.moments import Tally
 
 @dataclass(frozen=True)
 class Scenarios:
-    """What of a point is simulated besides itself.
+    """Variants of a point that are simulated besides the point itself.
 
     Attributes:
-        inputs: drawn inputs by key, ``[draws, n]``.
-        draws: an experiment for each draw.
-        ends: for each key in turn, its lower and its upper end, others as in the file.
-        sets: what each scenario sets.
-        scenarios: an experiment for each scenario.
+        inputs (dict[str, Floats]): Drawn values of each uncertain input, ``[draws, n]``, by key.
+        draws (list[Experiment]): One experiment per draw of all uncertain inputs.
+        ends (list[Experiment]): Two experiments per uncertain input: at the lower and at the upper
+            end of its interval, other inputs as in the file.
+        sets (list[JsonDict]): Keys and values that each declared scenario sets.
+        scenarios (list[Experiment]): One experiment per declared scenario.
 
     """
 
@@ -44,13 +43,59 @@ class Scenarios:
 
     @property
     def experiments(self) -> list[Experiment]:
-        """All of them in order: draws, ends, scenarios."""
+        """All variants in the order draws, ends, scenarios."""
         return [*self.draws, *self.ends, *self.scenarios]
+
+    def simulate(
+        self, pool: WorkerPool, on_progress: Callable[[float], None]
+    ) -> ScenarioResults | None:
+        """Simulate a unit of requests of each variant.
+
+        Args:
+            pool (WorkerPool): The workers.
+            on_progress (Callable): Called with the share that is done, 0 to 1.
+
+        Returns:
+            None if there is no variant.
+
+        """
+        experiments = self.experiments
+        if not experiments:
+            return None
+        compiled: dict[int, CompiledPoint] = {}
+
+        def block(number: int) -> tuple[CompiledPoint, int, int]:
+            experiment = experiments[number]
+            point = compiled[number] = compiled.get(number) or compile_point(experiment)
+            unit = point.plan.unit
+            return point, 0, min(unit, experiment.simulation.requests or unit)
+
+        found: list[Estimates] = []
+        requests, queue = 0, BlockQueue(pool, block, 0, len(experiments))
+        try:
+            for number, experiment in enumerate(experiments):
+                tally = queue.take(number)
+                requests = tally.count
+                found.append(_speedup(compiled.pop(number).plan, tally, experiment))
+                on_progress(len(found) / len(experiments))
+        finally:
+            queue.cancel()
+        one, two = len(self.draws), len(self.draws) + len(self.ends)
+        return ScenarioResults(self, requests, found[:one], found[one:two], found[two:])
 
 
 @dataclass(frozen=True)
 class ScenarioResults:
-    """Simulated speedups by depth of all variants of a point, each on ``requests`` requests."""
+    """Simulated speedups by depth of all variants of a point.
+
+    Attributes:
+        variants (Scenarios): The variants.
+        requests (int): Number of requests per variant.
+        draws (list[Estimates]): Speedup by depth of each draw.
+        ends (list[Estimates]): Speedup by depth at each end of each input.
+        scenarios (list[Estimates]): Speedup by depth of each declared scenario.
+
+    """
 
     variants: Scenarios
     requests: int
@@ -60,10 +105,10 @@ class ScenarioResults:
 
 
 def scenarios_of(experiment: Experiment) -> Scenarios:
-    """All variants that the experiment of a point asks for.
+    """All variants of the experiment of a point.
 
     Raises:
-        InputError: an input that was drawn is not valid.
+        InputError: A drawn input is not valid.
 
     """
     raw, simulation = experiment.raw(), experiment.simulation
@@ -96,49 +141,13 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
 
 
 def _like(raw: JsonDict, key: str, values: Floats) -> Any:
-    """Values in the form that the file has: a number, a list, or a list of lists."""
+    """Arrange values as the file does: a number, a list, or a list of lists."""
     left = iter(values.tolist())
 
     def fill(given: Any) -> Any:
         return [fill(part) for part in given] if isinstance(given, list) else next(left)
 
     return fill(value_at(raw, key))
-
-
-def simulate_scenarios(
-    variants: Scenarios, pool: WorkerPool, told: Callable[[float], None]
-) -> ScenarioResults | None:
-    """Simulate a unit of requests of each variant; None where there is no variant.
-
-    Args:
-        variants: of a point.
-        pool: who simulates.
-        told: of the share that is done.
-
-    """
-    experiments = variants.experiments
-    if not experiments:
-        return None
-    works: dict[int, Work] = {}
-
-    def block(number: int) -> tuple[Work, int, int]:
-        experiment = experiments[number]
-        work = works[number] = works.get(number) or Work.of(experiment)
-        unit = work.plan.unit
-        return work, 0, min(unit, experiment.simulation.requests or unit)
-
-    found: list[Estimates] = []
-    requests, queue = 0, Queue(pool, block, 0, len(experiments))
-    try:
-        for number, experiment in enumerate(experiments):
-            tally = queue.take(number)
-            requests = tally.count
-            found.append(_speedup(works.pop(number).plan, tally, experiment))
-            told(len(found) / len(experiments))
-    finally:
-        queue.cancel()
-    one, two = len(variants.draws), len(variants.draws) + len(variants.ends)
-    return ScenarioResults(variants, requests, found[:one], found[one:two], found[two:])
 
 
 def _speedup(plan: KernelPlan, tally: Tally, experiment: Experiment) -> Estimates:

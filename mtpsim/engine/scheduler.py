@@ -1,61 +1,145 @@
-"""Blocks in order, from workers that may finish them in any order, be lost, or hang."""
+"""Blocks of requests: their sizes, and their results in order whatever happens to the workers.
+
+A block is a fixed range of requests, the same on any machine. The first 64 blocks have one unit
+each (about 4 ms of work); every later block is 1/32 to 1/64 of all requests before it, up to 64
+units (about 0.3 s). So a short run can stop early, and a long run has little overhead per block.
+"""
 
 from __future__ import annotations
 
+import math
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Future,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mtpsim.engine.blocks import BlockRange, blocks_for, first_unit, next_check
-from mtpsim.engine.executors import NoWorkersError, WorkerPool
+import numpy as np
+
 from mtpsim.engine.interrupts import defer_interrupts
-from mtpsim.engine.tasks import Work, WorkerMismatchError
 from mtpsim.stats.moments import Tally
 
-IN_FLIGHT = 3  # blocks a worker: enough to keep it busy, few to throw away
-TRIES = 3  # of a block that fails, before it is given up
-GLANCE = 0.5  # seconds between two looks whether workers can be reached, and for Ctrl-C
-LOST = (BrokenExecutor, CancelledError, TimeoutError, NoWorkersError, ConnectionError)
+if TYPE_CHECKING:
+    from mtpsim.acceptance import Source
+    from mtpsim.engine.executors import WorkerPool
+    from mtpsim.engine.simulate import CompiledPoint
+
+UNIT_TICKS = 2**20  # work of a unit, about 4 ms: fixed by the experiment, never by the machine
+UNIT_ROWS = 16384  # bounds the memory of a unit where requests are short
+FIRST, OCTAVE, LARGEST = 64, 32, 6  # blocks of one unit; then 32 of each size; up to 2^6 units
+FLOOR = 30  # units: a precision stop on fewer has poor coverage (docs/statistics.md)
+GROWTH = 1.2  # the stopping rule is checked at 30, 36, 44, ... units
+
+BLOCKS_PER_WORKER = 3  # in flight: enough to keep a worker busy, few to discard
+ATTEMPTS = 3  # at a block that fails, before the point is given up
+POLL_SECONDS = 0.5  # between two checks of the connection to the workers, and for Ctrl-C
+
+
+class NoWorkersError(RuntimeError):
+    """No workers are left, and none could be started."""
 
 
 class BlockFailedError(RuntimeError):
-    """A block that fails wherever it is tried."""
+    """A block failed in every attempt."""
 
 
-class Queue:
-    """Blocks of a point under way: results come in order, whatever befalls the workers.
+class WorkerMismatchError(RuntimeError):
+    """A worker has other code or other tables, so its numbers would not be those of this run."""
+
+
+LOST = (BrokenExecutor, CancelledError, TimeoutError, NoWorkersError, ConnectionError)
+
+
+@dataclass(frozen=True)
+class BlockRange:
+    """Consecutive blocks of a point and their tally.
+
+    Attributes:
+        first (int): Number of the first block.
+        end (int): Number of the block after the last one.
+        tally (Tally): Moments of all requests of the blocks.
+
+    """
+
+    first: int
+    end: int
+    tally: Tally
+
+    @classmethod
+    def empty(cls, columns: int, first: int = 0) -> BlockRange:
+        """No blocks yet, of rows with ``columns`` totals."""
+        return cls(first, first, Tally.empty(columns))
+
+
+def unit_of(source: Source, rounds: int, tokens: int, lanes: int = 64) -> int:
+    """Requests per unit: a multiple of ``lanes`` with about ``UNIT_TICKS`` ticks."""
+    positions = source.depth + 1 if source.clock == "token" else 1
+    ticks = tokens or rounds * positions or max(1, round(source.mean_length))
+    return int(np.clip(UNIT_TICKS // ticks // lanes * lanes, lanes, UNIT_ROWS))
+
+
+def first_unit(block: int) -> int:
+    """Number of units before a block."""
+    if block < FIRST:
+        return block
+    octave, within = divmod(block - FIRST, OCTAVE)
+    if octave >= LARGEST:
+        octave, within = LARGEST - 1, block - FIRST - OCTAVE * (LARGEST - 1)
+    return int(FIRST * 2**octave + within * 2 ** (octave + 1))
+
+
+def blocks_for(units: int) -> int:
+    """Least number of blocks that have ``units`` units or more."""
+    return bisect_left(range(max(units, 1) + 1), units, key=first_unit)
+
+
+def last_block(requests: int, unit: int) -> int:
+    """Number of blocks that ``requests`` requests make."""
+    return blocks_for(-(-requests // unit))
+
+
+def next_check(blocks: int) -> int:
+    """Least number of blocks, ``blocks`` or more, at which the stopping rule is checked."""
+    check = FLOOR
+    while check < blocks:
+        check = blocks_for(math.ceil(first_unit(check) * GROWTH))
+    return check
+
+
+class BlockQueue:
+    """Blocks in flight; results come in order, whatever happens to the workers.
 
     Args:
-        pool: who simulates.
-        block: what a block is: its point, first request and number of requests.
-        first: block to begin with.
-        end: block to end before.
+        pool (WorkerPool): The workers.
+        block (Callable): Point, first request and number of requests of the block with a number.
+        first (int): Number of the first block.
+        end (int): Number of the block after the last one.
 
     """
 
     def __init__(
-        self, pool: WorkerPool, block: Callable[[int], tuple[Work, int, int]], first: int, end: int
+        self,
+        pool: WorkerPool,
+        block: Callable[[int], tuple[CompiledPoint, int, int]],
+        first: int,
+        end: int,
     ) -> None:
         self._pool, self._block = pool, block
         self._next, self._end = first, end
-        self._under_way: dict[int, Future[Tally]] = {}
-        self._failed: Counter[int] = Counter()
-        self._losses = self._careful = 0  # before block `handle_sigint`, one at a time
+        self._in_flight: dict[int, Future[Tally]] = {}
+        self._failures: Counter[int] = Counter()
+        self._losses = 0  # of workers, in a row
+        self._serial_until = 0  # blocks before this one are simulated one at a time
 
     def take(self, block: int) -> Tally:
-        """The tally of the next block.
+        """Wait for the tally of the next block.
 
         Raises:
-            BlockFailedError: it failed three times.
-            NoWorkersError: nobody is left.
-            WorkerMismatchError: a worker has other code.
+            BlockFailedError: The block failed three times.
+            NoWorkersError: No workers are left.
+            WorkerMismatchError: A worker has other code.
 
         """
         while True:
@@ -64,145 +148,138 @@ class Queue:
             try:
                 tally = self._wait(block)
             except LOST as error:
-                self._lost(block, error)
+                self._recover(block, error)
             except WorkerMismatchError:
                 raise
-            except Exception as error:  # whatever a worker may raise
-                del self._under_way[block]
-                self._blame(block, f"{type(error).__name__}: {error}")
+            except Exception as error:  # any error that a worker may raise
+                del self._in_flight[block]
+                self._record_failure(block, f"{type(error).__name__}: {error}")
             else:
-                del self._under_way[block]
+                del self._in_flight[block]
                 self._losses = 0
                 return tally
 
     def cancel(self) -> None:
-        """Drop what is under way."""
+        """Discard the blocks in flight."""
         with defer_interrupts:
-            for future in self._under_way.values():
+            for future in self._in_flight.values():
                 future.cancel()
-            self._under_way.clear()
+            self._in_flight.clear()
 
     def _fill(self, head: int) -> None:
-        most = 1 if head < self._careful else IN_FLIGHT * self._pool.count
+        most = 1 if head < self._serial_until else BLOCKS_PER_WORKER * self._pool.count
         self._next = max(self._next, head)
-        if head not in self._under_way:
-            self._under_way[head] = self._submit(head)
+        if head not in self._in_flight:
+            self._in_flight[head] = self._submit(head)
             self._next = max(self._next, head + 1)
-        while len(self._under_way) < most and self._next < self._end:
-            if self._next not in self._under_way:
-                self._under_way[self._next] = self._submit(self._next)
+        while len(self._in_flight) < most and self._next < self._end:
+            if self._next not in self._in_flight:
+                self._in_flight[self._next] = self._submit(self._next)
             self._next += 1
 
     def _submit(self, block: int) -> Future[Tally]:
         try:
             return self._pool.submit(*self._block(block))
-        except (BrokenExecutor, RuntimeError) as error:  # the pool broke since it was last asked
+        except (BrokenExecutor, RuntimeError) as error:  # the pool broke since the last block
             future: Future[Tally] = Future()
             future.set_exception(NoWorkersError(str(error)))
             return future
 
     def _wait(self, block: int) -> Tally:
-        """Wait for a block as long as any block is being finished."""
-        future, heard = self._under_way[block], time.monotonic()
+        """Wait for a block as long as any block finishes within the timeout."""
+        future, last_finished = self._in_flight[block], time.monotonic()
+        timeout = self._pool.timeout
         while True:
             with defer_interrupts:
-                open_ = [f for f in self._under_way.values() if not f.done()]
-                if future not in open_:
+                running = [f for f in self._in_flight.values() if not f.done()]
+                if future not in running:
                     return future.result()
-                done, _ = wait(open_, self._glance, FIRST_COMPLETED)
+                done, _ = wait(running, min(POLL_SECONDS, timeout or POLL_SECONDS), FIRST_COMPLETED)
                 late = not future.done()
             if late and self._pool.disconnected:
-                raise NoWorkersError("the way to the workers is lost")
+                raise NoWorkersError("the connection to the workers is lost")
             if done:
-                heard = time.monotonic()
-            elif self._pool.patience and time.monotonic() - heard >= self._pool.patience:
-                raise TimeoutError(f"no block was finished for {self._pool.patience:g} seconds")
+                last_finished = time.monotonic()
+            elif timeout and time.monotonic() - last_finished >= timeout:
+                raise TimeoutError(f"no block was finished for {timeout:g} seconds")
 
-    @property
-    def _glance(self) -> float:
-        return min(GLANCE, self._pool.patience or GLANCE)
-
-    def _lost(self, block: int, error: BaseException) -> None:
-        """Simulate again what was lost; after two losses in a row, one block at a time."""
-        alone = block < self._careful
+    def _recover(self, block: int, error: BaseException) -> None:
+        """Resubmit what was lost; after two losses in a row, one block at a time."""
+        alone = block < self._serial_until
         self._losses += 1
         if self._losses > 1:
-            self._careful = max([self._careful, block + 1, *(b + 1 for b in self._under_way)])
-        kept = {b: f for b, f in self._under_way.items() if _fine(f)}
-        self._under_way = kept
+            ends = [b + 1 for b in self._in_flight]
+            self._serial_until = max([self._serial_until, block + 1, *ends])
+        self._in_flight = {b: f for b, f in self._in_flight.items() if _succeeded(f)}
         self._next = block
         self._pool.restart()
         if alone:
-            self._blame(block, str(error) or "its worker was lost")
+            self._record_failure(block, str(error) or "its worker was lost")
 
-    def _blame(self, block: int, why: str) -> None:
-        self._failed[block] += 1
-        if self._failed[block] >= TRIES:
+    def _record_failure(self, block: int, reason: str) -> None:
+        self._failures[block] += 1
+        if self._failures[block] >= ATTEMPTS:
             _, first, size = self._block(block)
             raise BlockFailedError(
                 f"block {block} (requests {first:,} to {first + size - 1:,}) failed "
-                f"{TRIES} times: {why}"
+                f"{ATTEMPTS} times: {reason}"
             )
 
 
-def _fine(future: Future[Tally]) -> bool:
+def _succeeded(future: Future[Tally]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
 def simulate(
-    work: Work,
+    point: CompiledPoint,
     pool: WorkerPool,
     *,
     requests: int,
-    enough: Callable[[Tally], bool],
-    finished: Callable[[BlockRange], None],
+    stop_when: Callable[[Tally], bool],
+    on_progress: Callable[[BlockRange], None],
     begin: BlockRange | None = None,
     end: int | None = None,
 ) -> Tally:
     """Simulate up to ``requests`` requests of one point, in blocks.
 
-    Tallies are added and the stopping rule is asked on the contiguous blocks done only, so that
-    the answer is the same, bit for bit, on any number of workers of any kind.
+    Tallies are added, and the stopping rule is checked, in the order of the blocks. So the result
+    is the same to the last bit on any number of workers of any kind.
 
     Args:
-        work: the point.
-        pool: who simulates.
-        requests: never more than these.
-        enough: asked at the floor of 30 units and then each time there are 1.2 times more.
-        finished: told the blocks so far after each one; on KeyboardInterrupt the caller has from
-            it all that was done. The last block may have fewer requests than others.
-        begin: blocks that are done already, of no more than ``requests`` requests.
-        end: block to end before; None: go on to ``requests``.
+        point (CompiledPoint): The point.
+        pool (WorkerPool): The workers.
+        requests (int): Greatest number of requests.
+        stop_when (Callable): Whether a tally is precise enough. Checked at 30 units and then at
+            each 1.2-fold number of units.
+        on_progress (Callable): Called after each block with all blocks so far, so that the caller
+            has them on a KeyboardInterrupt. The last block may have fewer requests than others.
+        begin (BlockRange | None): Blocks that are done already; None: start with block 0.
+        end (int | None): Number of the block to stop before; None: go on to ``requests``.
 
     Raises:
-        BlockFailedError: a block failed three times.
-        NoWorkersError: nobody is left.
-        WorkerMismatchError: a worker has other code.
+        BlockFailedError: A block failed three times.
+        NoWorkersError: No workers are left.
+        WorkerMismatchError: A worker has other code.
 
     """
-    done = begin or BlockRange.empty(work.plan.layout.columns)
-    unit = work.plan.unit
+    done = begin or BlockRange.empty(point.plan.layout.columns)
+    unit = point.plan.unit
     last = last_block(requests, unit) if end is None else end
 
-    def block(number: int) -> tuple[Work, int, int]:
+    def block(number: int) -> tuple[CompiledPoint, int, int]:
         first = first_unit(number) * unit
-        return work, first, min(first_unit(number + 1) * unit, requests) - first
+        return point, first, min(first_unit(number + 1) * unit, requests) - first
 
-    queue, ask_at = Queue(pool, block, done.end, last), next_check(done.end + 1)
+    queue, check_at = BlockQueue(pool, block, done.end, last), next_check(done.end + 1)
     try:
         while done.end < last:
             tally = done.tally + queue.take(done.end)
             done = BlockRange(done.first, done.end + 1, tally)
-            finished(done)
-            if done.end == ask_at:
-                if enough(tally):
+            on_progress(done)
+            if done.end == check_at:
+                if stop_when(tally):
                     break
-                ask_at = next_check(done.end + 1)
+                check_at = next_check(done.end + 1)
     finally:
         queue.cancel()
     return done.tally
-
-
-def last_block(requests: int, unit: int) -> int:
-    """Number of blocks that ``requests`` requests make."""
-    return blocks_for(-(-requests // unit))

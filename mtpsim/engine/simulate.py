@@ -1,8 +1,9 @@
-"""Requests through the kernel: an experiment is compiled, and a Tally of a block comes out."""
+"""An experiment is compiled to a kernel plan; the kernels turn a block of requests into a tally."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,22 +11,187 @@ from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.compile import KernelPlan, compile_plan
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.kernels.arrays import RecordingArrays
+from mtpsim.engine.scheduler import unit_of
+from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays, RequestArrays
 from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
+from mtpsim.latency.quantile_table import normal_table
 from mtpsim.stats.moments import Tally
+
+TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """Everything that the kernels read of a point.
+
+    Attributes:
+        key (int): Key of all random words.
+        clock (str): ``"round"`` or ``"token"``: what a tick is.
+        outcomes (int): 2 if the outcome of a tick steers the chain, else 1.
+        source (ChainArrays | RecordingArrays): Which drafts are accepted.
+        noise (NoiseArrays): Quantile tables of the round times.
+        task (RequestArrays): Length of a request and mean round times by depth.
+        layout (RowLayout): Columns of a row of totals.
+        unit (int): Requests per unit of a block.
+        policy_set (PolicySet | None): Adaptive policies; None if there are none.
+
+    """
+
+    key: int
+    clock: str
+    outcomes: int
+    source: ChainArrays | RecordingArrays
+    noise: NoiseArrays
+    task: RequestArrays
+    layout: RowLayout
+    unit: int
+    policy_set: PolicySet | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledPoint:
+    """A point of an experiment, compiled.
+
+    Attributes:
+        experiment (Experiment): The point: an experiment without a sweep.
+        source (Source): Which drafts are accepted.
+        latency (CompiledLatency): How long rounds take.
+        plan (KernelPlan): What the kernels read.
+
+    """
+
+    experiment: Experiment
+    source: Source
+    latency: CompiledLatency
+    plan: KernelPlan
+
+
+def compile_point(experiment: Experiment) -> CompiledPoint:
+    """Compile an experiment without a sweep.
+
+    Raises:
+        InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
+
+    """
+    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    latency = compiled_latency(experiment, source.depth)
+    policy_set = None
+    if experiment.adaptive is not None:
+        try:
+            policy_set = compile_policies(
+                experiment.adaptive,
+                source,
+                latency,
+                batch=experiment.batch,
+                **simulation.horizon,
+            )
+        except ValueError as error:
+            raise InputError.of(str(error), key="adaptive.policies") from None
+    plan = compile_plan(
+        source,
+        latency,
+        seed=simulation.seed,
+        **simulation.horizon,
+        measured_at=experiment.measured_at,
+        policy_set=policy_set,
+    )
+    return CompiledPoint(experiment, source, latency, plan)
+
+
+def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
+    """Compile the latency of an experiment for depths 0 to ``depth``.
+
+    Raises:
+        InputError: A distribution of the latency can't be tabulated.
+
+    """
+    try:
+        return experiment.latency.compile(depth)
+    except ValueError as error:
+        raise InputError.of(str(error), key="latency") from None
+
+
+def compile_plan(
+    source: Source,
+    latency: CompiledLatency,
+    *,
+    seed: int,
+    rounds: int = 0,
+    tokens: int = 0,
+    measured_at: int | None = None,
+    policy_set: PolicySet | None = None,
+) -> KernelPlan:
+    """Compile what the kernels read of one point.
+
+    Args:
+        source (Source): Which drafts are accepted.
+        latency (CompiledLatency): How long rounds take; compiled for the same depths.
+        seed (int): Seed of all random numbers.
+        rounds (int): Rounds per request; 0 if requests end otherwise.
+        tokens (int): Tokens per request; 0 if requests end otherwise. With ``rounds`` and
+            ``tokens`` 0, recorded requests have their recorded length.
+        measured_at (int | None): Depth at which acceptance rates are measured; None: the greatest.
+        policy_set (PolicySet | None): Adaptive policies to simulate too.
+
+    """
+    every = source.clock == "token" or source.outcomes == 2 or tokens > 0
+    measured = measured_at or source.depth
+    times = np.stack([latency.verify, latency.draft]).astype(np.float64)
+    return KernelPlan(
+        key=random_key(seed),
+        clock=source.clock,
+        outcomes=source.outcomes,
+        source=source.arrays(),
+        noise=noise_arrays(latency),
+        task=RequestArrays(rounds, tokens, measured, times, every),
+        layout=RowLayout(
+            depth=source.depth,
+            every=every,
+            measured_at=measured,
+            positions=source.clock == "token",
+            policies=len(policy_set.players) if policy_set else 0,
+        ),
+        unit=unit_of(source, rounds, tokens),
+        policy_set=policy_set,
+    )
+
+
+def noise_arrays(latency: CompiledLatency) -> NoiseArrays:
+    """Quantile tables of the noise; that of the normal distribution only if scores are needed."""
+    tables = (latency.target_noise, latency.verify_noise, latency.draft_noise)
+    scores = latency.correlation != 0 or latency.persistence != 0
+    return NoiseArrays(
+        kinds=np.array([TABLE_KINDS[table.kind] for table in tables], np.int64),
+        target=latency.target_noise.values,
+        verify=latency.verify_noise.values,
+        draft=latency.draft_noise.values,
+        normal=normal_table().values if scores else np.zeros((1, 2)),
+        shared=latency.shared,
+        correlation=float(latency.correlation),
+        persistence=float(latency.persistence),
+        arm=0,
+    )
+
+
+def random_key(seed: int) -> int:
+    """Key of the random words of a seed.
+
+    All points of an experiment share the key, so that depths, models and swept values are compared
+    on common random numbers.
+    """
+    return int.from_bytes(hashlib.blake2b(f"mtpsim {seed}".encode(), digest_size=8).digest(), "big")
 
 
 def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     """Totals of requests ``first`` .. ``first + count - 1``, ``[count, columns]``.
 
-    A request's row depends on the plan and its number alone.
+    The row of a request depends on the plan and the number of the request alone.
     """
     rows = np.zeros((count, plan.layout.columns))
     if isinstance(plan.source, RecordingArrays):
@@ -47,14 +213,17 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
 
 
 def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
-    """What :func:`~.policy_player.play` finds of requests ``first`` .. ``first + count - 1``.
+    """Simulate requests ``first`` .. ``first + count - 1`` under every policy.
+
+    Returns:
+        Totals and log, as of :func:`mtpsim.engine.policy_player.play`.
 
     Raises:
-        ValueError: the experiment has no policies.
+        ValueError: The experiment has no policies.
 
     """
     if plan.policy_set is None:
-        raise ValueError("the experiment has no policies to play")
+        raise ValueError("the experiment has no policies to simulate")
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
     return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
@@ -68,7 +237,7 @@ def complete(rows: Floats, layout: RowLayout) -> None:
 
 
 def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
-    """Tally of one block, a unit of it after the other: memory is that of a unit."""
+    """Tally of one block, unit by unit to bound the memory."""
     tally = Tally.empty(plan.layout.columns)
     for at in range(first, first + count, plan.unit):
         rows = simulate_requests(plan, at, min(plan.unit, first + count - at))
@@ -77,63 +246,3 @@ def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
         moments(rows, mean, comoment)
         tally = tally + Tally(len(rows), mean, comoment)
     return tally
-
-
-class Compiled(NamedTuple):
-    """An experiment without a sweep: which drafts are accepted, how long rounds take, the plan."""
-
-    source: Source
-    latency: CompiledLatency
-    plan: KernelPlan
-
-
-def plan_experiment(experiment: Experiment) -> KernelPlan:
-    """What the kernels read of an experiment; raises like :func:`compiled`."""
-    return compiled(experiment).plan
-
-
-def compiled(experiment: Experiment) -> Compiled:
-    """Compile an experiment without a sweep.
-
-    Raises:
-        InputError: a law of the latency can't be tabulated.
-
-    """
-    source = experiment.acceptance.chain()
-    simulation = experiment.simulation
-    latency = compiled_latency(experiment, source.depth)
-    plan = compile_plan(
-        source,
-        latency,
-        seed=simulation.seed,
-        **simulation.horizon,
-        measured_at=experiment.measured_at,
-        policy_set=_contest(experiment, source, latency, **simulation.horizon),
-    )
-    return Compiled(source, latency, plan)
-
-
-def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
-    """Compile the latency of an experiment for depths 0 to ``depth``.
-
-    Raises:
-        InputError: a distribution of the latency can't be tabulated.
-
-    """
-    try:
-        return experiment.latency.compile(depth)
-    except ValueError as error:
-        raise InputError.of(str(error), key="latency") from None
-
-
-def _contest(
-    experiment: Experiment, source: Source, latency: CompiledLatency, **horizon: int
-) -> PolicySet | None:
-    if experiment.adaptive is None:
-        return None
-    try:
-        return compile_policies(
-            experiment.adaptive, source, latency, batch=experiment.batch, **horizon
-        )
-    except ValueError as error:
-        raise InputError.of(str(error), key="adaptive.policies") from None

@@ -1,4 +1,4 @@
-"""What a precision is asked of: a quantity of the report, relative or absolute."""
+"""The stopping rule: half-width of a quantity of the report, relative or absolute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAIN: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
 def function_of(
     simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout
 ) -> Callable[[Floats], Floats]:
-    """The quantity, as a function of the mean totals ``[..., C]``."""
+    """The quantity as a function of the mean totals ``[..., C]``."""
     quantity = simulation.precision_of
     if quantity == "difference":
         one, other = simulation.between or (0, 0)
@@ -41,7 +41,7 @@ def function_of(
 def half_width(
     simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout, tally: Tally
 ) -> float:
-    """The greatest half-width of the quantity over all depths, on the scale that is asked for."""
+    """Greatest half-width of the quantity over all depths, on the scale of the experiment."""
     found = estimate.delta_method(
         function_of(simulation, theory, layout), tally, simulation.confidence
     )

@@ -45,8 +45,8 @@ class RecordingArrays(NamedTuple):
     by_position: bool  # an entry is a text position, not a round
 
 
-class Task(NamedTuple):
-    """What to simulate: the horizon (at most one is not 0) and mean times in ms by depth."""
+class RequestArrays(NamedTuple):
+    """Length of a request (at most one of the first two is not 0) and mean times in ms by depth."""
 
     rounds: int
     tokens: int  # with both 0: recorded requests, each as long as it was

@@ -15,7 +15,7 @@ from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
-from mtpsim.engine.blocks import FLOOR, unit_of
+from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 
 TICKS = {"round": "after each round", "token": "after each text position"}
@@ -90,13 +90,15 @@ def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-def _acceptance(chain: Source) -> list[str]:
-    if isinstance(chain, Recording):
+def _acceptance(source: Source) -> list[str]:
+    if isinstance(source, Recording):
         entries = counted(
-            chain.accepted.size, "text position" if chain.clock == "token" else "round"
+            source.accepted.size, "text position" if source.clock == "token" else "round"
         )
-        requests = counted(chain.requests, "recorded request")
+        requests = counted(source.requests, "recorded request")
         return [f"{requests} ({entries}), resampled with replacement"]
+    chain = source.hidden_chain
+    assert chain is not None  # what is not recorded has a chain
     if chain.states == 1:
         return [f"conditional rates {_listed(chain.accept[0])}"]
     lines = [f"{chain.states} hidden states; the state changes {TICKS[chain.clock]}"]

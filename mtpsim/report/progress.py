@@ -1,17 +1,19 @@
-"""Progress of a run on stderr: a bar on a terminal, few plain lines elsewhere, or nothing."""
+"""Progress of a command on stderr: a bar on a terminal, a few lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 from mtpsim.common.text import counted
 
@@ -21,139 +23,114 @@ LINE_FRACTION = 0.1
 HEARTBEAT_SECONDS = 30.0
 
 
-class Reporter(Protocol):
-    """What a running simulation tells; safe to call from any thread."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a step of a command is.
 
-    def update(
-        self,
-        point_label: str,
-        done_fraction: float,
-        requests: int,
-        half_width: float | None,
-        target: float | None,
-    ) -> None:
-        """Say how far a point is.
+    Attributes:
+        label (str): Name of the step, as a point of a sweep; a new label starts a new bar.
+        fraction (float): Share of the step that is done, 0 to 1.
+        requests (int): Number of requests finished.
+        half_width (float | None): Relative half-width of the interval so far; None if unknown.
+        target (float | None): Relative half-width to reach; None if the number of requests is
+            fixed.
 
-        Args:
-            point_label: which point; a new label starts a new bar.
-            done_fraction: share of the point that is done, 0 to 1.
-            requests: requests finished.
-            half_width: relative half-width of the interval so far, None while unknown.
-            target: relative half-width to reach, None where the number of requests is fixed.
+    """
 
-        """
+    label: str
+    fraction: float
+    requests: int = 0
+    half_width: float | None = None
+    target: float | None = None
 
-
-def status(requests: int, half_width: float | None, target: float | None) -> str:
-    """``12,000 requests, ±0.31 % (target ±0.1 %)``."""
-    parts = [counted(requests, "request")] if requests else []
-    if half_width is not None and half_width < float("inf"):
-        parts.append(f"±{100 * half_width:.2g} %")
-    text = ", ".join(parts)
-    return text if target is None else f"{text} (target ±{100 * target:.2g} %)"
+    @property
+    def status(self) -> str:
+        """``12,000 requests, ±0.31 % (target ±0.1 %)``."""
+        parts = [counted(self.requests, "request")] if self.requests else []
+        if self.half_width is not None and self.half_width < float("inf"):
+            parts.append(f"±{100 * self.half_width:.2g} %")
+        text = ", ".join(parts)
+        return text if self.target is None else f"{text} (target ±{100 * self.target:.2g} %)"
 
 
-class Silent:
-    """Says nothing, so that a caller never has to ask whether anybody listens."""
-
-    def update(
-        self,
-        point_label: str,
-        done_fraction: float,
-        requests: int,
-        half_width: float | None,
-        target: float | None,
-    ) -> None:
-        """Do nothing."""
+ProgressCallback = Callable[[Progress], None]  # may be called from any thread
 
 
-class Lines:
-    """Plain lines for logs and pipes: none in the first second, then about ten a point."""
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing."""
+
+
+class ProgressLines:
+    """Plain lines for logs and pipes: none in the first second, then about ten per step."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last = self._start = time.monotonic()
-        self._label: str | None = None
-        self._fraction = 0.0
+        self._last_time = self._start = time.monotonic()
+        self._last = Progress("", 0.0)
+        self._printed = False
 
-    def update(
-        self,
-        point_label: str,
-        done_fraction: float,
-        requests: int,
-        half_width: float | None,
-        target: float | None,
-    ) -> None:
-        """Write a line where time has passed and the last one is out of date."""
+    def report(self, progress: Progress) -> None:
+        """Print a line if the last one is out of date."""
         with self._lock:
-            if not self._due(point_label, done_fraction):
+            if not self._due(progress):
                 return
-            self._last, self._label, self._fraction = time.monotonic(), point_label, done_fraction
-            name = f"{point_label}: " if point_label else ""
-            told = status(requests, half_width, target)
-            line = f"{name}{done_fraction:.0%}{', ' * bool(told)}{told}"
-            print(line, file=sys.stderr, flush=True)
+            self._last_time, self._last, self._printed = time.monotonic(), progress, True
+            name = f"{progress.label}: " if progress.label else ""
+            parts = [f"{name}{progress.fraction:.0%}", progress.status]
+            print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
-    def _due(self, label: str, fraction: float) -> bool:
+    def _due(self, progress: Progress) -> bool:
         now = time.monotonic()
-        if now - self._start < SILENT_SECONDS or now - self._last < LINE_SECONDS:
+        if now - self._start < SILENT_SECONDS or now - self._last_time < LINE_SECONDS:
             return False
-        moved = label != self._label or fraction >= self._fraction + LINE_FRACTION
-        return moved or now - self._last >= HEARTBEAT_SECONDS
+        moved = progress.fraction >= self._last.fraction + LINE_FRACTION
+        new = not self._printed or progress.label != self._last.label
+        return new or moved or now - self._last_time >= HEARTBEAT_SECONDS
 
 
-class Bar:
-    """A rich progress bar with the time left; one bar, started anew at each point."""
+class ProgressBar:
+    """A rich progress bar with the remaining time; a new bar per label."""
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: RichProgress) -> None:
         self._bar = bar
         self._lock = threading.Lock()
         self._task: TaskID | None = None
         self._label = ""
 
-    def update(
-        self,
-        point_label: str,
-        done_fraction: float,
-        requests: int,
-        half_width: float | None,
-        target: float | None,
-    ) -> None:
+    def report(self, progress: Progress) -> None:
         """Move the bar."""
         with self._lock:
-            self._bar.update(
-                self._task_of(point_label),
-                completed=done_fraction,
-                status=status(requests, half_width, target),
-            )
-
-    def _task_of(self, label: str) -> TaskID:
-        if self._task is None or label != self._label:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(label or "simulating", total=1.0, status="")
-            self._label = label
-        return self._task
+            if self._task is None or progress.label != self._label:
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
+                label = progress.label or "simulating"
+                self._task = self._bar.add_task(label, total=1.0, status="")
+                self._label = progress.label
+            self._bar.update(self._task, completed=progress.fraction, status=progress.status)
 
 
 @contextmanager
-def progress(quiet: bool = False, console: Console | None = None) -> Iterator[Reporter]:
-    """Report progress on stderr while the block runs.
+def progress_display(
+    quiet: bool = False, console: Console | None = None
+) -> Iterator[ProgressCallback]:
+    """Show progress on stderr while the block runs.
 
     Args:
-        quiet: say nothing.
-        console: a rich console to draw on; by default stderr.
+        quiet (bool): Show nothing.
+        console (Console | None): The rich console to draw on; None: stderr.
 
     """
     terminal = console.is_terminal if console is not None else sys.stderr.isatty()
-    if quiet or not terminal:
-        yield Silent() if quiet else Lines()
-        return
-    with _rich_bar(console) as bar:
-        yield Bar(bar)
+    if quiet:
+        yield ignore_progress
+    elif not terminal:
+        yield ProgressLines().report
+    else:
+        with _rich_bar(console) as bar:
+            yield ProgressBar(bar).report
 
 
-def _rich_bar(console: Console | None) -> Progress:
+def _rich_bar(console: Console | None) -> RichProgress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
 from mtpsim.exact.chain_solver import CountMoments, count_moments
 from mtpsim.formula.rate_definitions import DEFINITIONS, WEIGHTINGS, Weighting
 from mtpsim.report.document import (
@@ -116,9 +115,10 @@ def diagnostics(measured: PointData) -> Diagnostics:
 def _exact_counts(measured: PointData) -> CountMoments | None:
     """Exact moments, where requests have a number of rounds and it is no great one."""
     rounds = measured.experiment.simulation.rounds or 0
-    if isinstance(measured.source, Recording) or not 1 < rounds <= MOST_ROUNDS:
+    chain = measured.source.hidden_chain
+    if chain is None or not 1 < rounds <= MOST_ROUNDS:
         return None
-    return count_moments(measured.source, measured.layout.measured_at, rounds)
+    return count_moments(chain, measured.layout.measured_at, rounds)
 
 
 def _rates_at(measured: PointData, depth: int) -> RatesAtDepth:

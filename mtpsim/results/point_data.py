@@ -13,9 +13,9 @@ import numpy.typing as npt
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.engine.compile import KernelPlan
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
+from mtpsim.engine.simulate import KernelPlan
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
@@ -136,10 +135,10 @@ def _exact(policy_set: PolicySet, number: int) -> float | None:
 
 def _accepted_by_state(measured: PointData) -> Floats | None:
     """Expected accepted drafts by state; None where there is one state or a recording."""
-    source = measured.source
-    if isinstance(source, Recording) or source.states < 2:
+    chain = measured.source.hidden_chain
+    if chain is None or chain.states < 2:
         return None
-    return np.asarray(source.survival.sum(1))
+    return np.asarray(chain.survival.sum(1))
 
 
 def _timeline(

@@ -12,7 +12,6 @@ from typing import overload
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.exact.chain_solver import solve
@@ -57,7 +56,7 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
     latency = experiment.latency.compile(source.depth)
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [_single_rounds(latency, depth, seed) for depth in depths]
-    if isinstance(source, Recording) or (source.slowdown == 1).all():
+    if (source.slowdown == 1).all():
         return times
     for depth in depths:
         starts = solve(source, depth, **experiment.simulation.horizon).starts

@@ -1,4 +1,4 @@
-"""The run directory: what a finished run leaves, written whole or not at all."""
+"""The run directory: stored blocks, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import to_toml
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.results.document import Result
 from mtpsim.stats.moments import Tally
 
@@ -40,14 +40,17 @@ Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its see
 
 
 class Tallies:
-    """Blocks of a run's points: those at which the stopping rule was asked, and those under way.
+    """Stored blocks of a run's points.
 
-    The first are appended to ``tallies.jsonl``; the last are written whole to ``under_way.json``,
-    aside and then moved in, about once a second. So a crash loses a second of work, and a run that
-    goes on gives the numbers of one that was never stopped.
+    Blocks at which the stopping rule was checked are appended to ``tallies.jsonl``. The blocks of
+    the unfinished point replace ``under_way.json`` atomically, about once per second. So a crash
+    loses a second of work, and a resumed run gives the numbers of an uninterrupted one.
+
+    Args:
+        path (Path): The file ``tallies.jsonl``.
 
     Attributes:
-        torn: records that a crash, a disk or a hand left broken; they were dropped.
+        torn (int): Number of broken records, which are ignored.
 
     """
 
@@ -61,66 +64,66 @@ class Tallies:
         self._read(_text(self._held))
 
     def _read(self, text: str) -> set[tuple[Key, tuple[int, int, int]]]:
-        """Take the records of a file; returns those that are whole."""
+        """Read the records of a file; returns the keys of the valid ones."""
         found = set()
         for line in text.splitlines():
             try:
                 entry: JsonDict = json.loads(line)
                 key = str(entry["point"]), int(entry["seed"])
-                stretch = _stretch(entry)
+                blocks = _blocks_of(entry)
             except BROKEN:
                 self.torn += 1
                 continue
-            self._known.setdefault(key, {})[_range(stretch)] = stretch
-            found.add((key, _range(stretch)))
+            self._known.setdefault(key, {})[_range(blocks)] = blocks
+            found.add((key, _range(blocks)))
         return found
 
     def names(self) -> list[Key]:
-        """The points and seeds of which anything is kept."""
+        """Points and seeds that have stored blocks."""
         return list(self._known)
 
     def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
-        """What is kept of a point, the fewest requests first."""
+        """Stored blocks of a point, the fewest requests first."""
         known = self._known.get((point, seed), {})
-        return sorted(known.values(), key=lambda stretch: stretch.tally.count)
+        return sorted(known.values(), key=lambda blocks: blocks.tally.count)
 
-    def keep(self, point: str, seed: int, stretch: BlockRange) -> None:
-        """Append blocks of a point; floats are written so that they read back the same."""
+    def keep(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Append blocks of a point; floats read back to the last bit."""
         key = point, seed
-        self._known.setdefault(key, {})[_range(stretch)] = stretch
-        if (key, _range(stretch)) in self._kept:
+        self._known.setdefault(key, {})[_range(blocks)] = blocks
+        if (key, _range(blocks)) in self._kept:
             return
-        line = ("" if self._whole else "\n") + _line(key, stretch)
+        line = ("" if self._whole else "\n") + _line(key, blocks)
         self._whole = False  # a disk that fills up in the middle leaves a torn line
-        # A disk that is full now is told of at the end, when the answer has been shown.
+        # A full disk is reported at the end, after the result has been printed.
         with suppress(OSError):
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line)
             self._whole = True
-            self._kept.add((key, _range(stretch)))
+            self._kept.add((key, _range(blocks)))
 
-    def hold(self, point: str, seed: int, stretch: BlockRange) -> None:
-        """Write blocks of the point under way, instead of those before."""
+    def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
+        """Store blocks of the unfinished point, in place of those held before."""
         aside = self._held.with_suffix(ASIDE)
         with suppress(OSError):
-            aside.write_text(_line((point, seed), stretch), encoding="utf-8")
+            aside.write_text(_line((point, seed), blocks), encoding="utf-8")
             os.replace(aside, self._held)
 
     def close(self) -> None:
-        """Drop what was held; for a run that is complete."""
+        """Remove the blocks held of an unfinished point, when the run is complete."""
         with suppress(OSError):  # left there it does no harm
             self._held.unlink(missing_ok=True)
 
 
-def _range(stretch: BlockRange) -> tuple[int, int, int]:
-    return stretch.first, stretch.end, stretch.tally.count
+def _range(blocks: BlockRange) -> tuple[int, int, int]:
+    return blocks.first, blocks.end, blocks.tally.count
 
 
 def _text(path: Path) -> str:
-    """What a file of records holds.
+    """Text of a file of records; empty if there is none.
 
     Raises:
-        InputError: it can't be read, or is no file.
+        InputError: The file can't be read.
 
     """
     try:
@@ -132,7 +135,7 @@ def _text(path: Path) -> str:
         raise InputError.of(message, file=path) from None
 
 
-def _stretch(entry: JsonDict) -> BlockRange:
+def _blocks_of(entry: JsonDict) -> BlockRange:
     if entry["check"] != _check(entry):
         raise ValueError("the record is not as it was written")
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
@@ -142,38 +145,38 @@ def _stretch(entry: JsonDict) -> BlockRange:
 
 
 def _check(entry: JsonDict) -> int:
-    """A checksum of the numbers: a wrong digit would be believed, else."""
+    """Checksum of the numbers, since a wrong digit would still be valid JSON."""
     numbers = {name: entry[name] for name in NUMBERS}
     return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
 
 
-def _line(key: Key, stretch: BlockRange) -> str:
+def _line(key: Key, blocks: BlockRange) -> str:
     entry: JsonDict = {
         **dict(zip(("point", "seed"), key, strict=True)),
-        **{"first": stretch.first, "end": stretch.end, "count": stretch.tally.count},
-        "mean": stretch.tally.mean.tolist(),
-        "comoment": stretch.tally.comoment.tolist(),
+        **{"first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
+        "mean": blocks.tally.mean.tolist(),
+        "comoment": blocks.tally.comoment.tolist(),
     }
     return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
 
 
 def to_json(document: JsonDict) -> str:
-    """The result document as JSON text, sealed; NaN and infinity can't occur in it."""
+    """The result document as JSON text with a checksum; it has no NaN or infinity."""
     sealed = document if "check" in document else {**document, "check": _seal(document)}
     return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _seal(document: JsonDict) -> int:
-    """A checksum of all that a document says."""
-    told = {name: value for name, value in document.items() if name != "check"}
-    return zlib.crc32(json.dumps(told, allow_nan=False).encode())
+    """Checksum of a document."""
+    content = {name: value for name, value in document.items() if name != "check"}
+    return zlib.crc32(json.dumps(content, allow_nan=False).encode())
 
 
 def prepare(folder: Path) -> None:
-    """Make sure that a run can be written, before it is simulated.
+    """Check that a run can be written, before it is simulated.
 
     Raises:
-        InputError: the folder can't be made or written to, or a file stands in its place.
+        InputError: The folder can't be created or written to.
 
     """
     try:
@@ -194,17 +197,17 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder; the lock of a killed process is gone with it.
+    """Keep other runs out of a folder; the lock of a killed process ends with it.
 
     Raises:
-        InputError: another run is under way there.
+        InputError: Another run is writing to the folder.
 
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        message = "another run is under way there: wait for it, or write elsewhere"
+        message = "another run is writing there: wait for it, or choose another directory"
         raise InputError.of(message, file=folder, key="--out") from None
     except OSError as error:  # as on a full disk, or a file system without locks
         raise _cannot_write(folder, error) from None
@@ -215,10 +218,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def forget(folder: Path) -> None:
-    """Drop the blocks that an earlier run left.
+    """Remove the blocks of an earlier run.
 
     Raises:
-        InputError: they can't be removed.
+        InputError: They can't be removed.
 
     """
     try:
@@ -229,9 +232,9 @@ def forget(folder: Path) -> None:
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
-    """Say what is being run there, for whoever finds blocks and no result.
+    """Write ``experiment.toml``, so that blocks without a result can be resumed or shown.
 
-    What a killed run had written aside goes: nobody else writes there, the folder is locked.
+    Temporary folders of a killed run are removed: the folder is locked, so no other run uses them.
     """
     for left in folder.glob(f"{ASIDE}-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -242,23 +245,23 @@ def begin(folder: Path, experiment: Experiment) -> None:
 
 
 def experiment_of(folder: Path) -> Experiment:
-    """The experiment of a run directory, finished or not.
+    """Read the experiment of a run directory, finished or not.
 
     Raises:
-        InputError: it is none.
+        InputError: It is not a run directory.
 
     """
     if not (folder / EXPERIMENT).is_file():
-        message = f"is no run directory: it has no {EXPERIMENT}"
+        message = f"not a run directory: it has no {EXPERIMENT}"
         raise InputError.of(message, file=folder)
     return load(folder / EXPERIMENT)
 
 
 def finished(folder: Path) -> JsonDict | None:
-    """The document of the run in ``folder``, or None where there is none.
+    """Read the result document of a run directory; None if there is none.
 
     Raises:
-        InputError: there is a result file, but not one that can be read.
+        InputError: The result file can't be read.
 
     """
     path = folder / RESULT
@@ -276,39 +279,39 @@ def finished(folder: Path) -> JsonDict | None:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def untouched(document: JsonDict) -> bool:
-    """Whether a document is as a run wrote it; those of versions that had no seal are not known."""
+    """Whether a document is as a run wrote it; False if it has no checksum."""
     return bool(document.get("check") == _seal(document))
 
 
 def edited(document: JsonDict) -> bool:
-    """Whether a document has a seal that does not fit it."""
+    """Whether a document has a checksum that does not match."""
     return "check" in document and not untouched(document)
 
 
 def _no_result(path: Path, error: Exception) -> InputError:
-    why = f"is no result document ({type(error).__name__}: {str(error)[:60]})"
-    message = f"{why}: remove it and the run goes on from its blocks; run --fresh replaces both"
+    why = f"not a result document ({type(error).__name__}: {str(error)[:60]})"
+    message = f"{why}: remove it, and the same command resumes; --fresh replaces the stored blocks"
     return InputError.of(message, file=path)
 
 
 @contextmanager
 def as_written(folder: Path, document: JsonDict) -> Iterator[None]:
-    """Use a document that :func:`finished` gave: some part deep in it may have been changed.
+    """Use a document of :func:`finished`, any part of which may have been edited.
 
     Raises:
-        InputError: it was changed, and a part is not what a run writes.
+        InputError: It was edited, and a part is not what a run writes.
 
     """
     try:
         yield
     except (InputError, OSError):
         raise
-    except Exception as error:  # any: there is no end to what a hand can change
-        if untouched(document):  # the fault is ours, and has to be seen
+    except Exception as error:  # an edit may cause any error
+        if untouched(document):  # then it is a bug, and must be seen
             raise
         raise _no_result(folder / RESULT, error) from None
 

@@ -1,4 +1,4 @@
-"""Kept blocks of several runs, added: each block of each seed once."""
+"""Merge runs: the tallies of stored blocks added, each block of each seed once."""
 
 from __future__ import annotations
 
@@ -10,33 +10,40 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import work_hash
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.report.progress import Silent
+from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
 from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, experiment_of
-from mtpsim.runs.point_run import PointJob, name_of
-from mtpsim.runs.run import Started, result_of
+from mtpsim.runs.point_run import PointRun, name_of
+from mtpsim.runs.run import RunStart, result_of
 from mtpsim.stats.moments import Tally
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Blocks of a point from a run: with a seed's other pieces they may overlap."""
+    """Stored blocks of a point from one run.
+
+    Attributes:
+        run (Path): The run directory.
+        seed (int): Seed of the blocks.
+        blocks (BlockRange): The blocks; they may overlap those of other pieces of the seed.
+
+    """
 
     run: Path
     seed: int
-    stretch: BlockRange
+    blocks: BlockRange
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge found.
+    """The result of a merge.
 
     Attributes:
-        result: of all blocks together.
-        used: for each point's name, the pieces that were added.
-        overlaps: sentences on blocks that several runs have, and on broken ones: what is left out.
+        result (Result): The result of all blocks together.
+        used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
+        overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
 
     """
 
@@ -46,67 +53,69 @@ class Merged:
 
 
 def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
-    """Add what runs of one experiment have kept: other machines, parts, precisions or seeds.
+    """Add the stored blocks of runs of one experiment.
+
+    The runs may be parts, or have other seeds, precisions or machines.
 
     Args:
-        runs: run directories; they may be unfinished.
-        command: kept in the provenance.
+        runs (list[Path]): Run directories; they may be unfinished.
+        command (list[str] | None): The command line, for the provenance.
 
     Raises:
-        InputError: a run is of another experiment, version or kernel, or has kept nothing.
+        InputError: A run is of another experiment, version or kernel, or has no blocks.
 
     """
     experiments = [experiment_of(run) for run in runs]
     first = experiments[0]
-    started = Started(first, command)
+    start = RunStart(first, command)
     for run, other in zip(runs[1:], experiments[1:], strict=True):
         if work_hash(other) != work_hash(first):
             _refuse(run, f"is of another experiment than {runs[0]}: {_difference(first, other)}")
-    kept = [Tallies(run / TALLIES) for run in runs]
-    told = [
+    stored = [Tallies(run / TALLIES) for run in runs]
+    overlaps = [
         f"{run}: {t.torn} torn records are left out"
-        for run, t in zip(runs, kept, strict=True)
+        for run, t in zip(runs, stored, strict=True)
         if t.torn
     ]
     points = [experiment.points() for experiment in experiments]
-    measured, used, overlaps = [], {}, told
+    done, used = [], {}
     for number, point in enumerate(points[0]):
         pieces = [
-            Piece(run, seed, stretch)
-            for run, tallies, own in zip(runs, kept, points, strict=True)
-            for seed, stretch in _found(run, tallies, own[number])
+            Piece(run, seed, blocks)
+            for run, tallies, own in zip(runs, stored, points, strict=True)
+            for seed, blocks in _found(run, tallies, own[number])
         ]
         chosen, dropped = disjoint(pieces)
         used[name_of(point)] = chosen
         overlaps += [f"point {number + 1}: {text}" for text in dropped]
-        job = PointJob(number, len(points[0]), point, Silent())
-        job.take(sum((piece.stretch.tally for piece in chosen), Tally.empty(job.tally.mean.size)))
-        if job.tally.count > 1:
-            measured.append(job.measured(interrupted=False))
-    if not measured:
-        _refuse(runs[0], _nothing(kept))
-    provenance = started.provenance("merge")
+        point_run = PointRun(number, len(points[0]), point, ignore_progress)
+        empty = Tally.empty(point_run.tally.mean.size)
+        point_run.take(sum((piece.blocks.tally for piece in chosen), empty))
+        if point_run.tally.count > 1:
+            done.append(point_run.data(interrupted=False))
+    if not done:
+        _refuse(runs[0], _nothing(stored))
+    provenance = start.provenance("merge")
     provenance["merged"] = [
         {"run": str(run), "seed": e.simulation.seed}
         for run, e in zip(runs, experiments, strict=True)
     ]
-    result = result_of(first, measured, provenance, len(points[0]), [])
-    return Merged(result, used, overlaps)
+    return Merged(result_of(first, done, provenance, len(points[0]), []), used, overlaps)
 
 
-def _nothing(kept: list[Tallies]) -> str:
+def _nothing(stored: list[Tallies]) -> str:
     """Why a merge has nothing to add."""
-    if any(tallies.names() for tallies in kept):
+    if any(tallies.names() for tallies in stored):
         return (
-            f"has kept no blocks of its {EXPERIMENT}: it, or a file it reads, was changed after "
+            f"has no blocks of its {EXPERIMENT}: it, or a file it reads, was changed after "
             "the run; put it back"
         )
-    torn = sum(tallies.torn for tallies in kept)
-    return "has kept no blocks" + f": its {counted(torn, 'record', 'are')} torn" * bool(torn)
+    torn = sum(tallies.torn for tallies in stored)
+    return "has no blocks" + f": its {counted(torn, 'record', 'are')} torn" * bool(torn)
 
 
 def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRange]]:
-    """What a run has kept of a point, of any seed (it may be merged itself)."""
+    """Stored blocks of a point, of any seed (the run may be a merge itself)."""
     name, hash_ = name_of(point), work_hash(point.experiment)
     for known, _ in tallies.names():
         if known.startswith(hash_) and known != name:
@@ -114,48 +123,51 @@ def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRa
             ours = f"{kernel_hash()}-{__version__}"
             _refuse(run, f"was made by other kernels or another version: {theirs}, not {ours}")
     return [
-        (seed, stretch)
+        (seed, blocks)
         for known, seed in tallies.names()
         if known == name
-        for stretch in tallies.block_ranges(known, seed)
+        for blocks in tallies.block_ranges(known, seed)
     ]
 
 
 def disjoint(pieces: list[Piece]) -> tuple[list[Piece], list[str]]:
-    """Pieces of which none overlaps another, with the most requests; and what overlapped.
+    """Choose pieces without overlap that have the most requests.
 
-    The best choice of ranges is found by the classic recursion over their ends (weighted interval
-    scheduling), seed by seed. Prefixes of one run, each longer than the one before, are nothing to
-    tell of; the same blocks from two runs are.
+    Weighted interval scheduling, seed by seed. Several prefixes of one run are normal; the same
+    blocks in two runs are reported.
+
+    Returns:
+        The chosen pieces, and a sentence on each run whose blocks another run has too.
+
     """
     chosen: list[Piece] = []
-    told: list[str] = []
+    overlaps: list[str] = []
     for seed in sorted({piece.seed for piece in pieces}):
         own = sorted(
             (p for p in pieces if p.seed == seed),
-            key=lambda p: (p.stretch.end, p.stretch.first, p.stretch.tally.count),
+            key=lambda p: (p.blocks.end, p.blocks.first, p.blocks.tally.count),
         )
         best: list[tuple[int, list[Piece]]] = [(0, [])]
         for number, piece in enumerate(own):
-            before = sum(other.stretch.end <= piece.stretch.first for other in own[:number])
+            before = sum(other.blocks.end <= piece.blocks.first for other in own[:number])
             count, taken = best[before]
-            count += piece.stretch.tally.count
+            count += piece.blocks.tally.count
             best.append(max(best[-1], (count, [*taken, piece]), key=lambda option: option[0]))
         chosen += best[-1][1]
-        told += _overlaps(seed, own, best[-1][1])
-    return chosen, told
+        overlaps += _overlaps(seed, own, best[-1][1])
+    return chosen, overlaps
 
 
 def _overlaps(seed: int, pieces: list[Piece], chosen: list[Piece]) -> list[str]:
-    """The runs whose blocks another run has too: the longest of each."""
+    """A sentence on each run without a chosen piece: its longest one."""
     lost: dict[Path, Piece] = {}
     for piece in pieces:
         if not any(piece.run == taken.run for taken in chosen):
             lost[piece.run] = max(
-                piece, lost.get(piece.run, piece), key=lambda p: p.stretch.tally.count
+                piece, lost.get(piece.run, piece), key=lambda p: p.blocks.tally.count
             )
     return [
-        f"blocks {p.stretch.first} to {p.stretch.end - 1} of seed {seed} in {run} "
+        f"blocks {p.blocks.first} to {p.blocks.end - 1} of seed {seed} in {run} "
         "are in another run too: they count once"
         for run, p in lost.items()
     ]

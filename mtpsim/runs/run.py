@@ -1,4 +1,4 @@
-"""A run from experiment to result: every point, with progress, and nothing lost on Ctrl-C."""
+"""A run of an experiment: all its points, with progress, and a result even after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,119 +7,166 @@ import sys
 import time
 from concurrent.futures import Executor
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.executors import NoWorkersError, WorkerPool, open_pool
+from mtpsim.engine.executors import WorkerPool, open_pool
 from mtpsim.engine.interrupts import handle_sigint
-from mtpsim.engine.options import PATIENCE, ExecutorChoice
-from mtpsim.engine.scenarios import Scenarios, scenarios_of
-from mtpsim.engine.scheduler import BlockFailedError
-from mtpsim.engine.tasks import WorkerMismatchError
+from mtpsim.engine.options import TIMEOUT, ExecutorChoice
+from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.document import ResultDocument
-from mtpsim.report.progress import Reporter, Silent
+from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData
 from mtpsim.results.round_times import RoundTimes
-from mtpsim.runs.point_run import Nowhere, PointJob, Saved
+from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
+
+if TYPE_CHECKING:
+    from mtpsim.engine.scenarios import Scenarios
 
 
 def run(
     experiment: Experiment,
     *,
     executor: ExecutorChoice | Executor | str | None = None,
-    watcher: Reporter | None = None,
+    on_progress: ProgressCallback | None = None,
     command: list[str] | None = None,
-    saved: Saved | None = None,
-    patience: float = PATIENCE,
+    saved: BlockStore | None = None,
+    timeout: float = TIMEOUT,
     part: tuple[int, int] = (1, 1),
+    watcher: Any = None,
+    patience: float | None = None,
 ) -> Result:
     """Simulate every point of an experiment.
 
-    The numbers depend on the experiment alone, never on the executor or its number of workers.
+    The numbers depend on the experiment alone, not on the executor or the number of workers.
 
     Args:
-        experiment: from :func:`mtpsim.load`.
-        executor: threads, processes or dask, as ``"dask:tcp://HOST:8786"`` too; by default a thread
-            for each core. Or any executor of ``concurrent.futures``, which stays open. With
-            processes, call this under ``if __name__ == "__main__":``, since they are spawned.
-        watcher: told of progress.
-        command: kept in the provenance.
-        saved: where blocks are kept, and found again.
-        patience: seconds without a block after which workers (not threads) are taken to hang,
-            and are replaced.
-        part: (i, n): simulate the i-th of n parts of the requests only; parts can be merged.
+        experiment (Experiment): The experiment, from :func:`mtpsim.load` or :func:`mtpsim.parse`.
+        executor (ExecutorChoice | Executor | str | None): Threads, processes or dask, as
+            ``"processes:4"`` or ``"dask:tcp://HOST:8786"``; or an open executor of
+            ``concurrent.futures``, which stays open. None: one thread per core. Processes are
+            spawned, so call this under ``if __name__ == "__main__":``.
+        on_progress (ProgressCallback | None): Called with a
+            :class:`mtpsim.report.progress.Progress` a few times per second, from any thread.
+        command (list[str] | None): The command line, for the provenance.
+        saved (BlockStore | None): Where finished blocks are stored, and found again.
+        timeout (float): Seconds without a finished block after which workers (not threads) count as
+            lost and are replaced.
+        part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests. Parts can
+            be merged.
+        watcher (Any): Older form of ``on_progress``: an object with ``update(label, fraction,
+            requests, half_width, target)``.
+        patience (float | None): Older name of ``timeout``.
 
     Returns:
-        The result. On KeyboardInterrupt, or where workers fail for good, it holds what was done
-        until then, the point under way with ``interrupted`` true, and ``failures`` says why.
+        Result: The result. After a KeyboardInterrupt, or if workers keep failing, it holds what was
+            done until then: the unfinished point has ``interrupted`` true, and ``failures`` has the
+            reason.
 
     Raises:
-        KeyboardInterrupt: interrupted before there were two requests to report.
-        NoWorkersError: nobody is left to simulate, and nothing to report.
-        InputError: workers have other code, or none are to be had.
-        ValueError: a part of a run to a precision is asked for; the executor's name is wrong.
+        KeyboardInterrupt: Interrupted before two requests were done.
+        NoWorkersError: No workers are left, and nothing was simulated.
+        InputError: Workers have other code, or none could be started.
+        ValueError: A part of a run to a precision, or an unknown executor.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml", ["simulation.requests=200"])
+        >>> result = mtpsim.run(experiment, executor="threads:1")
+        >>> [depth["depth"] for depth in result.points[0]["depths"]]
+        [0, 1, 2, 3]
 
     """
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
     if part != (1, 1) and experiment.simulation.requests is None:
-        raise ValueError("a part of a run needs simulation.requests: a precision is of the whole")
-    started = Started(experiment, command)
+        raise ValueError("a part needs simulation.requests: a precision applies to the whole run")
+    if watcher is not None:
+        on_progress = _callback_of(watcher)
+    start = RunStart(experiment, command)
     points = experiment.points()
-    measured: list[PointData] = []
+    scenarios = [_scenarios(point.experiment) for point in points]
+    done: list[PointData] = []
     failures: list[str] = []
     stop: BaseException | None = None
-    variants = [scenarios_of(point.experiment) for point in points]
-    with handle_sigint(), open_pool(choice or ExecutorChoice(), patience) as pool:
-        for number, (point, some) in enumerate(zip(points, variants, strict=True)):
-            job = PointJob(number, len(points), point, watcher or Silent(), part)
-            stop = _one(job, some, pool, saved or Nowhere())
-            if job.failure:
-                failures.append(f"{job.label}: {job.failure}" if job.label else job.failure)
-            if job.tally.count > 1:
-                measured.append(job.measured(bool(stop or job.failure)))
+    with (
+        handle_sigint(),
+        open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
+    ):
+        for number, point in enumerate(points):
+            point_run = PointRun(
+                number, len(points), point, on_progress or ignore_progress, part=part
+            )
+            stop = _simulate(point_run, scenarios[number], pool, saved or NoStore())
+            if point_run.failure:
+                name = f"{point_run.label}: " if point_run.label else ""
+                failures.append(name + point_run.failure)
+            if point_run.tally.count > 1:
+                done.append(point_run.data(interrupted=bool(stop or point_run.failure)))
             if stop:
                 break
-        name = pool.name
-    if not measured:
+    if not done:
         raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
-    return result_of(experiment, measured, started.provenance(name), len(points), failures)
+    return result_of(experiment, done, start.provenance(pool.name), len(points), failures)
 
 
-def _one(
-    job: PointJob, variants: Scenarios, pool: WorkerPool, saved: Saved
+def _callback_of(watcher: Any) -> ProgressCallback:
+    def on_progress(progress: Progress) -> None:
+        watcher.update(
+            progress.label,
+            progress.fraction,
+            progress.requests,
+            progress.half_width,
+            progress.target,
+        )
+
+    return on_progress
+
+
+def _scenarios(experiment: Experiment) -> Scenarios | None:
+    if not experiment.uncertainty and not experiment.robust:
+        return None
+    from mtpsim.engine.scenarios import scenarios_of
+
+    return scenarios_of(experiment)
+
+
+def _simulate(
+    point_run: PointRun, scenarios: Scenarios | None, pool: WorkerPool, saved: BlockStore
 ) -> BaseException | None:
-    """Simulate a point; returns what stops the whole run, if anything does."""
+    """Simulate a point and its scenarios; returns the error that ends the whole run, or None."""
     try:
-        job.run(pool, saved)
-        job.vary(variants, pool)
+        point_run.run(pool, saved)
+        if scenarios:
+            point_run.outcomes = scenarios.simulate(pool, point_run.report_scenarios)
     except KeyboardInterrupt as interrupt:
         return interrupt
     except BlockFailedError as error:
-        job.failure = str(error)
+        point_run.failure = str(error)
     except NoWorkersError as error:
-        job.failure = str(error)
+        point_run.failure = str(error)
         return error
     except WorkerMismatchError as error:
         raise InputError.of(str(error), key="--executor") from None
     return None
 
 
-class Started:
-    """When and how a run began."""
+class RunStart:
+    """Time and command of the start of a run."""
 
     def __init__(self, experiment: Experiment, command: list[str] | None) -> None:
         self._experiment, self._command = experiment, command
-        self._began = time.monotonic()
+        self._monotonic = time.monotonic()
         self._at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     def provenance(self, executor: str) -> JsonDict:
-        """What a reader needs to run it again; the clock may jump, the duration does not."""
+        """What is needed to repeat the run; the duration is from a monotonic clock."""
         return {
             "hash": content_hash(self._experiment),
             "work": work_hash(self._experiment),
@@ -127,7 +174,7 @@ class Started:
             "kernels": kernel_hash(),
             "command": self._command or [],
             "started": self._at,
-            "seconds": round(time.monotonic() - self._began, 3),
+            "seconds": round(time.monotonic() - self._monotonic, 3),
             "executor": executor,
             "python": sys.version.split()[0],
             "platform": f"{platform.system()} {platform.machine()}",
@@ -137,20 +184,19 @@ class Started:
 
 def result_of(
     experiment: Experiment,
-    measured: list[PointData],
+    done: list[PointData],
     provenance: JsonDict,
     points: int,
     failures: list[str],
 ) -> Result:
-    """The result of points that were measured, of ``points`` in all."""
-    done = len(measured) == points and not any(m.interrupted for m in measured)
+    """The result of the simulated points, of ``points`` points in all."""
     document = ResultDocument(
         mtpsim=__version__,
         experiment=experiment.model_dump(mode="json"),
         provenance=provenance,
-        complete=done,
+        complete=len(done) == points and not any(point.interrupted for point in done),
         failures=failures,
-        points=point_results(measured),
-        by_batch=by_batch(measured),
+        points=point_results(done),
+        by_batch=by_batch(done),
     )
-    return Result(document, RoundTimes([m.experiment for m in measured]))
+    return Result(document, RoundTimes([point.experiment for point in done]))

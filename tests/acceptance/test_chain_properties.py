@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
-from mtpsim.engine.compile import compile_plan
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
 from mtpsim.formula import closed_form as theory
 from mtpsim.latency import Latency

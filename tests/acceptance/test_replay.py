@@ -7,8 +7,7 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance.recording import play
-from mtpsim.engine.compile import compile_plan
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
 from tests.support.random_chains import LIMIT, latency_by_depth, z_scores

@@ -124,7 +124,7 @@ def test_a_broken_result_file_is_refused(no_precision, tmp_path, capsys):
     out.mkdir()
     (out / "result.json").write_text("{")
     assert run(no_precision, "--out", out) == 2
-    assert "is no result document" in capsys.readouterr().err
+    assert "not a result document" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_the_answer_on_screen(

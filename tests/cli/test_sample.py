@@ -8,7 +8,7 @@ import pytest
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.cli.sample import sample_requests
-from mtpsim.engine.simulate import compiled, simulate_requests
+from mtpsim.engine.simulate import compile_point, simulate_requests
 from tests.support.examples import TWO_DEEP, noise, regime
 
 STATES = '[acceptance]\nmodel = "regime"\nrates = [[0.9, 0.8], [0.4, 0.3]]\nsojourn = [6, 4]\n'
@@ -51,7 +51,7 @@ def parse(acceptance, latency, horizon="rounds = 30", more=""):
 @pytest.mark.parametrize("model", SLOWED)
 def test_times_of_a_request_add_up_to_those_of_the_run(model, latency, horizon):
     experiment = parse(SLOWED[model], LATENCIES[latency], horizon)
-    plan = compiled(experiment).plan
+    plan = compile_point(experiment).plan
     rows = simulate_requests(plan, 0, 100)
     for depth in (1, 2):
         requests = list(sample_requests(experiment, [depth], 100))
@@ -105,7 +105,7 @@ def test_recorded_requests_are_replayed_with_times_of_the_run(tmp_path):
         + "[simulation]\nas_recorded = true\nrequests = 500\n"
     )
     experiment = mtpsim.load(path)
-    plan = compiled(experiment).plan
+    plan = compile_point(experiment).plan
     times = simulate_requests(plan, 0, 500)[:, plan.layout.time_ms][:, 2]
     requests = list(sample_requests(experiment, [2], 500))  # all alike: drawn or in turn, no matter
     assert [sum(request.times) for request in requests] == pytest.approx(times, rel=1e-9)

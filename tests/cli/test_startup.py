@@ -50,7 +50,7 @@ def test_check_loads_nothing_that_solves_or_compiles():
     ours = {name for name in loaded("check", ARTICLE) if name.startswith("mtpsim.")}
     assert "mtpsim.report.experiment_text" in ours
     assert not ours & {
-        "mtpsim.engine.compile",
+        "mtpsim.engine.simulate",
         "mtpsim.exact.chain_solver",
         "mtpsim.engine.policy_player",
         "mtpsim.exact.oracle_mdp",

@@ -122,12 +122,10 @@ def test_adding_a_point_changes_no_other_but_for_verdicts_judged_together():
         assert [d["speedup"] for d in a["depths"]] == [d["speedup"] for d in b["depths"]]
 
 
-class Dying:
-    """Ctrl-C at the first progress of the second point."""
-
-    def update(self, label, *_):
-        if label.startswith("2/"):
-            raise KeyboardInterrupt
+def interrupt_second_point(progress):
+    """Raise KeyboardInterrupt at the first progress report of the second point."""
+    if progress.label.startswith("2/"):
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -141,8 +139,8 @@ def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, m
     experiment, saved = mtpsim.load(file), tmp_path / "run" / "tallies.jsonl"
     whole = mtpsim.run(experiment).points
     saved.parent.mkdir()
-    monkeypatch.setattr("mtpsim.runs.point_run.GLANCE", 0.0)
-    cut = mtpsim.run(experiment, watcher=Dying(), saved=Tallies(saved))
+    monkeypatch.setattr("mtpsim.runs.point_run.PROGRESS_SECONDS", 0.0)
+    cut = mtpsim.run(experiment, on_progress=interrupt_second_point, saved=Tallies(saved))
     assert not cut.document["complete"]
     assert len(saved.read_text().splitlines()) == 1
     with saved.open("a") as torn:
@@ -150,11 +148,11 @@ def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, m
     simulated = []
     inner = point.simulate
 
-    def watched(work, *rest, **options):
-        simulated.append(work.experiment.simulation.seed)
-        return inner(work, *rest, **options)
+    def counting(compiled, *rest, **options):
+        simulated.append(compiled.experiment.simulation.seed)
+        return inner(compiled, *rest, **options)
 
-    monkeypatch.setattr(point, "simulate", watched)
+    monkeypatch.setattr(point, "simulate", counting)
     assert main(["run", str(file), "--out", str(saved.parent)]) == 0
     assert simulated == [3]  # the second one was just done when it was stopped
     document = json.loads((saved.parent / "result.json").read_text())

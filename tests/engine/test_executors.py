@@ -1,4 +1,4 @@
-"""Workers that die, hang, disagree or go: the numbers stay those of a quiet run."""
+"""Workers that die, hang, disagree or disconnect: the numbers are those of a run without faults."""
 
 import json
 import multiprocessing
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -16,12 +15,23 @@ import pytest
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
-from mtpsim.engine import executors as crews
-from mtpsim.engine.executors import NoWorkersError, Processes, WorkerPool, open_pool
+from mtpsim.engine import executors
+from mtpsim.engine.executors import (
+    Processes,
+    WorkerPool,
+    fingerprint,
+    open_pool,
+    remote_task,
+    simulate_remotely,
+)
 from mtpsim.engine.options import ExecutorChoice
-from mtpsim.engine.scheduler import BlockFailedError, simulate
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work, WorkerMismatchError, fingerprint, work_block
+from mtpsim.engine.scheduler import (
+    BlockFailedError,
+    NoWorkersError,
+    WorkerMismatchError,
+    simulate,
+)
+from mtpsim.engine.simulate import compile_point, tally_block
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -48,12 +58,12 @@ def quiet(experiment):
         ("dask:/shared/scheduler.json", ("dask", None, "/shared/scheduler.json")),
     ],
 )
-def test_executors_are_read(text, expected):
+def test_executor_names_are_parsed(text, expected):
     assert ExecutorChoice.parse(text) == ExecutorChoice(*expected)
 
 
 @pytest.mark.parametrize("text", ["thread", "threads:", "threads:0", "processes:tcp://x", "dask:"])
-def test_others_are_refused(text):
+def test_other_executor_names_are_refused(text):
     with pytest.raises(ValueError, match=r"is given|are given"):
         ExecutorChoice.parse(text)
 
@@ -66,36 +76,36 @@ def test_any_executor_of_the_caller_gives_the_same_numbers(experiment, quiet):
     assert result.document["provenance"]["executor"] == "ThreadPoolExecutor:3"
 
 
-class Unlucky(WorkerPool):
-    """Runs blocks at once; some of them fail, or are lost with all that is under way."""
+class FaultyPool(WorkerPool):
+    """Runs blocks at once; some of them fail, or are lost with all blocks in flight."""
 
     def __init__(self, fate, count=2):
-        self.name, self.count, self.patience = "unlucky", count, 0.2
-        self.fate, self.tried, self.renewed = fate, [], 0
+        self.name, self.count, self.timeout = "faulty", count, 0.2
+        self.fate, self.tried, self.restarts = fate, [], 0
 
     disconnected = False
 
-    def submit(self, work, first, size):
+    def submit(self, point, first, size):
         self.tried.append(first)
         future = Future()
         fate = self.fate(first, self.tried.count(first))
         if fate is None:
-            future.set_result(tally_block(work.plan, first, size))
+            future.set_result(tally_block(point.plan, first, size))
         elif isinstance(fate, BaseException):
             future.set_exception(fate)
         return future  # else it never ends
 
     def restart(self):
-        self.renewed += 1
+        self.restarts += 1
 
     def close(self):
         pass
 
 
 def tally_with(experiment, fate):
-    pool = Unlucky(fate)
-    plan = {"requests": 400_000, "enough": lambda _: False, "finished": lambda _: None}
-    return simulate(Work.of(experiment), pool, **plan), pool
+    pool = FaultyPool(fate)
+    plan = {"requests": 400_000, "stop_when": lambda _: False, "on_progress": lambda _: None}
+    return simulate(compile_point(experiment), pool, **plan), pool
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,7 @@ def tally_with(experiment, fate):
         lambda first, tries: TimeoutError() if first == 0 and tries < 3 else None,
     ],
 )
-def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
+def test_a_lost_block_is_simulated_again_with_the_same_numbers(fate, experiment):
     calm, _ = tally_with(experiment, lambda *_: None)
     got, pool = tally_with(experiment, fate)
     assert len(pool.tried) > len(set(pool.tried))
@@ -116,36 +126,36 @@ def test_a_lost_block_runs_again_and_the_numbers_stay(fate, experiment):
 
 
 @pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
-def test_a_poison_block_is_named(how, experiment):
-    unit = Work.of(experiment).plan.unit
+def test_a_block_that_always_fails_is_reported(how, experiment):
+    unit = compile_point(experiment).plan.unit
     with pytest.raises(BlockFailedError, match=r"block 5 \(requests .* failed 3 times"):
         tally_with(experiment, lambda first, _: how if first == 5 * unit else None)
 
 
-def test_after_a_poison_block_the_rest_is_kept_and_the_next_point_runs(
+def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
     tmp_path, monkeypatch, capsys
 ):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT + '[sweep]\n"latency.target" = [70, 76]\n')
 
-    def poisoned(self, work, first, size):
-        bad = work.experiment.latency.target == 70 and first >= 10 * work.plan.unit
+    def failing(self, point, first, size):
+        bad = point.experiment.latency.target == 70 and first >= 10 * point.plan.unit
         if not bad:
-            return kept(self, work, first, size)
+            return kept(self, point, first, size)
         future = Future()
         future.set_exception(ArithmeticError("bad block"))
         return future
 
-    kept = crews.Threads.submit
+    kept = executors.Threads.submit
     with monkeypatch.context() as patch:
-        patch.setattr(crews.Threads, "submit", poisoned)
+        patch.setattr(executors.Threads, "submit", failing)
         assert main(["run", str(file), "--out", str(out), "--quiet"]) == 4
     printed = capsys.readouterr()
     assert "block 10 (requests" in printed.err
     assert "ArithmeticError: bad block" in printed.err
     first, second = json.loads((out / "result.json").read_text())["points"]
     assert first["interrupted"]
-    assert first["requests"] == 10 * Work.of(mtpsim.parse(TEXT)).plan.unit
+    assert first["requests"] == 10 * compile_point(mtpsim.parse(TEXT)).plan.unit
     assert "incomplete: block 10" in " ".join(first["warnings"])
     assert not second["interrupted"]
     assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0
@@ -153,45 +163,33 @@ def test_after_a_poison_block_the_rest_is_kept_and_the_next_point_runs(
     assert json.loads((out / "result.json").read_text())["points"] == json.loads(json.dumps(whole))
 
 
-def kill_some(seconds, victims, times=2):
-    """Kill a process of ``victims()`` now and then."""
-
-    def work():
-        for _ in range(times):
-            time.sleep(seconds)
-            for process in victims()[:1]:
-                process.kill()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
-
-
 def test_killed_processes_are_replaced():
-    """Real ones, in the middle of their work."""
+    """Real processes, while they work."""
     experiment = mtpsim.parse(TEXT.replace("400000", "3000000"))
     pool = Processes(2, 60)
     killed = []
 
-    def finished(stretch):
-        if stretch.end in (20, 80):
+    def kill_one(blocks):
+        if blocks.end in (20, 80):
             victim = next(iter(pool._pool._processes.values()))
             victim.kill()
             killed.append(victim.pid)
 
-    plan = {"requests": 3_000_000, "enough": lambda _: False, "finished": finished}
+    plan = {"requests": 3_000_000, "stop_when": lambda _: False, "on_progress": kill_one}
     try:
-        got = simulate(Work.of(experiment), pool, **plan)
+        got = simulate(compile_point(experiment), pool, **plan)
     finally:
         pool.close()
     assert len(killed) == 2
     with open_pool(ExecutorChoice("threads", 2)) as threads:
-        calm = simulate(Work.of(experiment), threads, **(plan | {"finished": lambda _: None}))
+        calm = simulate(
+            compile_point(experiment), threads, **(plan | {"on_progress": lambda _: None})
+        )
     assert (got.mean == calm.mean).all()
     assert (got.comoment == calm.comoment).all()
 
 
-def test_a_broken_pool_of_the_caller_is_told_of_and_the_rest_is_kept(experiment):
+def test_a_broken_pool_of_the_caller_is_reported(experiment):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         pool.submit(os.getpid).result()
@@ -202,35 +200,35 @@ def test_a_broken_pool_of_the_caller_is_told_of_and_the_rest_is_kept(experiment)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"version": "9.9"}, "has mtpsim .*this run 9.9"),
         ({"kernels": "0123"}, "has the kernels .*this run 0123"),
         ({"tables": "0123"}, "compiles the point to other numbers"),
     ],
 )
-def test_a_worker_of_other_code_is_refused(change, told, experiment):
-    order = Work.of(experiment).order
-    assert work_block(order, 0, 64).count == 64
-    with pytest.raises(WorkerMismatchError, match=told):
-        work_block(replace(order, **change), 0, 64)
+def test_a_worker_of_other_code_is_refused(change, message, experiment):
+    task = remote_task(compile_point(experiment))
+    assert simulate_remotely(task, 0, 64).count == 64
+    with pytest.raises(WorkerMismatchError, match=message):
+        simulate_remotely(replace(task, **change), 0, 64)
 
 
-def test_a_mismatch_ends_the_run_with_a_sentence(experiment, monkeypatch):
-    monkeypatch.setattr("mtpsim.engine.tasks.fingerprint", lambda _: os.urandom(4).hex())
+def test_a_mismatch_ends_the_run_with_an_input_error(experiment, monkeypatch):
+    monkeypatch.setattr("mtpsim.engine.executors.fingerprint", lambda _: os.urandom(4).hex())
     with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="to other numbers"):
         mtpsim.run(experiment, executor=pool)
 
 
 def test_a_fingerprint_sees_every_table(experiment):
-    one = fingerprint(Work.of(experiment).plan)
-    assert one == fingerprint(Work.of(mtpsim.parse(TEXT)).plan)
+    one = fingerprint(compile_point(experiment).plan)
+    assert one == fingerprint(compile_point(mtpsim.parse(TEXT)).plan)
     for old, new in (("76", "76.000001"), ("cv = 0.3", "cv = 0.300001"), ("0.95", "0.950001")):
-        assert fingerprint(Work.of(mtpsim.parse(TEXT.replace(old, new))).plan) != one
+        assert fingerprint(compile_point(mtpsim.parse(TEXT.replace(old, new))).plan) != one
 
 
-def test_a_missing_scheduler_is_told_of(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(crews, "CONNECT", 0.5)
+def test_a_missing_scheduler_is_reported(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 0.5)
     file = tmp_path / "e.toml"
     file.write_text(TEXT)
     options = ["--out", str(tmp_path / "o"), "--executor", "dask:tcp://127.0.0.1:1"]
@@ -263,7 +261,7 @@ if __name__ == "__main__":
 
 
 def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
-    """A real cluster in processes of its own; both workers die, one after the other."""
+    """A real cluster; both worker processes are killed, one after the other."""
     text = TEXT.replace("400000", "6000000")
     (tmp_path / "e.toml").write_text(text)
     (tmp_path / "cluster.py").write_text(CLUSTER)
@@ -275,7 +273,7 @@ def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
 
 
 def test_a_lost_scheduler_keeps_what_was_done(tmp_path):
-    """The scheduler is killed in the middle: exit code 4, and threads go on from its blocks."""
+    """The scheduler is killed during the run: exit code 4, and its blocks are kept."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT.replace("400000", "40000000"))
     address = tmp_path / "scheduler.json"
@@ -296,13 +294,13 @@ def test_a_lost_scheduler_keeps_what_was_done(tmp_path):
         while run.poll() is None and not (out / "tallies.jsonl").exists():
             time.sleep(0.05)
         scheduler.send_signal(signal.SIGKILL)
-        _, told = run.communicate(timeout=120)
+        _, errors = run.communicate(timeout=120)
     finally:
         for process in (scheduler, worker):
             process.kill()
             process.wait()
-    assert run.returncode == 4, told
-    assert "no dask scheduler answers" in told
+    assert run.returncode == 4, errors
+    assert "no dask scheduler answers" in errors
     kept = json.loads((out / "result.json").read_text())
     assert kept["points"][0]["interrupted"]
     assert 0 < kept["points"][0]["requests"] < 40_000_000

@@ -6,7 +6,6 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.request_quantiles import (
     SHARES,
     Tails,
@@ -16,9 +15,9 @@ from mtpsim.engine.request_quantiles import (
     sample_rows,
     tails,
 )
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.latency import Latency
-from mtpsim.results.point_data import of_requests
+from mtpsim.results.point_data import request_quantiles
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
 from tests.support.policy_plans import plan
@@ -97,12 +96,14 @@ def test_every_request_and_every_quantile_is_that_of_its_record(clock):
     ]
     for fast, twin in zip([*found, *totals], slow, strict=True):
         np.testing.assert_allclose(fast, twin, rtol=1e-12)
-    cells = of_requests(tails(rows, simulated, 0.9)) + of_requests(policy_tails(totals, 0.9))
+    cells = request_quantiles(tails(rows, simulated, 0.9)) + request_quantiles(
+        policy_tails(totals, 0.9)
+    )
     for cell, twin in zip(cells, slow, strict=True):
         for name, values in zip(("request_time", "request_speed"), values_of(twin), strict=True):
             for share in SHARES:
-                told = np.array(list(cell[name][f"p{100 * share:g}"].values()), float)
-                assert told == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
+                got = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
+                assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("clock", CLOCKS)

@@ -7,10 +7,9 @@ import pytest
 
 import mtpsim
 from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
-from mtpsim.engine.simulate import play_policies
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point, play_policies
 from mtpsim.policy import RoundContext, RoundOutcome
-from mtpsim.results.point_data import of_requests
+from mtpsim.results.point_data import request_quantiles
 from tests.support import policy_twin as adapting
 from tests.support.naive import quantile
 from tests.support.policy_plans import engine_of, plan, steered, two_states
@@ -76,12 +75,12 @@ def test_every_request_and_every_quantile_is_that_of_the_twin(chain, clock, hori
     assert (totals[..., 0] == slow[..., 0]).all()
     np.testing.assert_allclose(totals[..., 1], slow[..., 1], rtol=1e-12)
     for cells, (tokens, ms) in zip(
-        of_requests(policy_tails(totals, 0.9)), slow.swapaxes(1, 2), strict=True
+        request_quantiles(policy_tails(totals, 0.9)), slow.swapaxes(1, 2), strict=True
     ):
         for name, values in (("request_time", ms), ("request_speed", 1000 * tokens / ms)):
             for share in SHARES:
-                told = np.array(list(cells[name][f"p{100 * share:g}"].values()), float)
-                assert told == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
+                got = np.array(list(vars(cells[name][f"p{100 * share:g}"]).values()), float)
+                assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
 
 
 def law_of(simulated, number, rounds, step=None):
@@ -216,7 +215,7 @@ def test_the_sample_is_of_the_first_requests_and_stays_small():
         text = TEXT
         for key, value in changes.items():
             text = text.replace(f"{key} = ", f"{key} = {value} # ")
-        return Work.of(mtpsim.parse(text)).plan
+        return compile_point(mtpsim.parse(text)).plan
 
     short = work(rounds=1000)
     assert sample_policies(short, 400_000).shape == (3, 2**23 // 3000, 2)

@@ -6,7 +6,7 @@ from scipy import stats
 
 import mtpsim
 from mtpsim.engine.request_quantiles import SHARES, quantiles, sample_rows
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point
 from tests.support.examples import TWO_DEEP, independent, noise
 
 TEXT = (
@@ -70,9 +70,9 @@ def test_speed_is_tokens_over_time_and_its_tails_turn():
 
 
 def test_the_sample_is_of_the_first_requests_and_stays_small():
-    work = Work.of(mtpsim.parse(TEXT.replace("40000", "400000")))
+    work = compile_point(mtpsim.parse(TEXT.replace("40000", "400000")))
     rows = sample_rows(work.plan, 400_000)
     assert len(rows) == 50_000
     assert (sample_rows(work.plan, 100) == rows[:100]).all()
-    long = Work.of(mtpsim.parse(TEXT.replace("rounds = 1", "rounds = 1000000")))
+    long = compile_point(mtpsim.parse(TEXT.replace("rounds = 1", "rounds = 1000000")))
     assert len(sample_rows(long.plan, 400_000)) == 100

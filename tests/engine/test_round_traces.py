@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
 from tests.support import naive as naive

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.blocks import FLOOR, BlockRange, blocks_for, first_unit, next_check
 from mtpsim.engine.options import ExecutorChoice
-from mtpsim.engine.scheduler import simulate
-from mtpsim.engine.simulate import plan_experiment, simulate_requests, tally_block
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.scheduler import FLOOR, BlockRange, blocks_for, first_unit, next_check, simulate
+from mtpsim.engine.simulate import compile_point, simulate_requests, tally_block
 from mtpsim.stats.moments import Tally
 
 TEXT = """\
@@ -55,17 +53,17 @@ def test_other_seeds_give_other_numbers(one_thread):
     assert numbers(other)["points"][0]["depths"] != one_thread["points"][0]["depths"]
 
 
-class Shuffled:
-    """An executor that finishes blocks in another order than they were submitted."""
+class ShuffledPool:
+    """A pool that finishes blocks in another order than they were submitted."""
 
-    count, patience = 2, None
+    count, timeout = 2, None
 
     def __init__(self, seed):
         self.rng, self.waiting = np.random.default_rng(seed), []
 
-    def submit(self, work, first, size):
+    def submit(self, point, first, size):
         future = Future()
-        self.waiting.append((future, work.plan, first, size))
+        self.waiting.append((future, point.plan, first, size))
         if len(self.waiting) == 6:
             for index in self.rng.permutation(6):
                 done, *job = self.waiting[index]
@@ -76,28 +74,28 @@ class Shuffled:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_order_of_blocks_gives_the_same_tally(seed):
-    work = Work.of(experiment())
-    plan = work.plan
+    point = compile_point(experiment())
+    plan = point.plan
     requests = 12 * plan.unit
-    run = {"requests": requests, "enough": lambda _: False, "finished": lambda _: None}
-    got = simulate(work, Shuffled(seed), **run)
+    run = {"requests": requests, "stop_when": lambda _: False, "on_progress": lambda _: None}
+    got = simulate(point, ShuffledPool(seed), **run)
     blocks = [tally_block(plan, b * plan.unit, plan.unit) for b in range(12)]
     expected = sum(blocks, Tally.empty(plan.layout.columns))
     assert got.count == expected.count == requests
     assert (got.mean == expected.mean).all()
     assert (got.comoment == expected.comoment).all()
     begin = BlockRange(0, 6, sum(blocks[:6], Tally.empty(plan.layout.columns)))
-    again = simulate(work, Shuffled(seed), **run, begin=begin)
+    again = simulate(point, ShuffledPool(seed), **run, begin=begin)
     assert (again.comoment == expected.comoment).all()
 
 
-def test_the_stopping_rule_is_asked_on_a_fixed_schedule():
-    asked = [blocks for blocks in range(1, 90) if next_check(blocks) == blocks]
-    assert asked == [30, 36, 44, 53, 64, 71, 79, 89]
-    assert [first_unit(blocks) for blocks in asked] == [30, 36, 44, 53, 64, 78, 94, 114]
+def test_the_stopping_rule_is_checked_on_a_fixed_schedule():
+    checks = [blocks for blocks in range(1, 90) if next_check(blocks) == blocks]
+    assert checks == [30, 36, 44, 53, 64, 71, 79, 89]
+    assert [first_unit(blocks) for blocks in checks] == [30, 36, 44, 53, 64, 78, 94, 114]
 
 
-def test_blocks_grow_with_what_is_before_them_and_then_stay():
+def test_block_sizes_grow_up_to_a_limit():
     sizes = np.diff([first_unit(block) for block in range(600)])
     assert first_unit(0) == 0
     assert sizes[:64].max() == sizes[63] == 1
@@ -109,8 +107,8 @@ def test_blocks_grow_with_what_is_before_them_and_then_stay():
         assert units == 0 or first_unit(blocks_for(units) - 1) < units
 
 
-def test_tally_of_blocks_is_that_of_all_rows():
-    plan = plan_experiment(experiment())
+def test_the_tally_of_blocks_equals_that_of_all_rows():
+    plan = compile_point(experiment()).plan
     rows = simulate_requests(plan, 0, 3000)
     whole = Tally.of(rows)
     parts = tally_block(plan, 0, 1000) + tally_block(plan, 1000, 1) + tally_block(plan, 1001, 1999)
@@ -127,54 +125,63 @@ def test_a_spread_needs_two_requests():
         _ = Tally.of(np.ones((1, 3))).covariance_of_mean
 
 
-def test_precision_stop_waits_for_the_floor_and_then_stops_early():
+def test_a_precision_stop_needs_the_least_number_of_units():
     result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
     (point,) = result.points
-    plan = plan_experiment(experiment(simulation="rounds = 20\nprecision = 0.9"))
+    plan = compile_point(experiment(simulation="rounds = 20\nprecision = 0.9")).plan
     assert point["requests"] == FLOOR * plan.unit
     assert point["precision_reached"] is True
 
 
-def test_precision_out_of_reach_is_said():
+def test_a_precision_out_of_reach_is_reported():
     text = "rounds = 20\nprecision = 1e-6\nmax_requests = 500"
     (point,) = mtpsim.run(experiment(simulation=text)).points
     assert point["requests"] == 500
     assert point["precision_reached"] is False
 
 
-class Interrupting:
-    """A watcher that presses Ctrl-C after some updates."""
+def interrupt_after(reports):
+    """A progress callback that raises KeyboardInterrupt after some reports."""
+    left = iter(range(reports))
 
-    def __init__(self, after):
-        self.left = after
-
-    def update(self, *_):
-        self.left -= 1
-        if self.left < 0:
+    def on_progress(*_):
+        if next(left, None) is None:
             raise KeyboardInterrupt
 
+    return on_progress
 
-def test_an_interrupt_keeps_what_was_done(monkeypatch):
-    monkeypatch.setattr("mtpsim.runs.point_run.GLANCE", 0.0)
+
+class Watcher:
+    """The older form of a progress callback."""
+
+    def __init__(self, reports):
+        self.update = interrupt_after(reports)
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_progress": interrupt_after(3)}, {"watcher": Watcher(3), "patience": 9.0}]
+)
+def test_an_interrupt_keeps_the_finished_blocks(options, monkeypatch):
+    monkeypatch.setattr("mtpsim.runs.point_run.PROGRESS_SECONDS", 0.0)
     slow = experiment(simulation="rounds = 50\nrequests = 1000000")
-    result = mtpsim.run(slow, watcher=Interrupting(3))
+    result = mtpsim.run(slow, **options)
     (point,) = result.points
     assert point["interrupted"]
     assert 0 < point["requests"] < 1_000_000
     assert not result.document["complete"]
-    plan = plan_experiment(slow)
+    plan = compile_point(slow).plan
     same = mtpsim.run(experiment(simulation=f"rounds = 50\nrequests = {point['requests']}"))
     assert point["requests"] % plan.unit == 0
     assert same.points[0]["depths"] == point["depths"]
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_noise_has_the_moments_and_the_dependence_that_were_asked_for(clock):
+def test_noise_has_the_stated_moments_and_dependence(clock):
     """Variance of the time of a request, against sums over an AR(1) of lognormal factors."""
     text = TEXT.replace("gamma", "lognormal").format(
         clock=clock, persistence=0.6, simulation="rounds = 8\nrequests = 2"
     )
-    plan = plan_experiment(mtpsim.parse(text))
+    plan = compile_point(mtpsim.parse(text)).plan
     n, rounds = 60_000, 8
     rows = simulate_requests(plan, 0, n)
     seconds = rows[:, plan.layout.time_ms][:, 1]

@@ -7,9 +7,8 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.simulate import tally_block
+from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.engine.stopping import half_width
-from mtpsim.engine.tasks import Work
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.estimators import ClosedFormPredictor
 from tests.support.examples import TWO_DEEP, noise, regime
@@ -113,7 +112,7 @@ def test_check_says_what_is_waited_for(tmp_path, capsys):
 def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
     text = TEXT + 'precision = 0.1\nprecision_of = "difference"\nbetween = [1, 2]'
     experiment = mtpsim.parse(text)
-    plan = Work.of(experiment).plan
+    plan = compile_point(experiment).plan
     tally = tally_block(plan, 0, plan.unit)
     gains = estimate.delta_method(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
     expected = gains.linear_combination(np.array([[0.0, -1.0, 1.0]])).half_width[0]

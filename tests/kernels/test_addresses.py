@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.engine.compile import random_key
+from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.philox import ARMS, DRAFT, FATES, PATH, SCORES, STALE, VERIFY, words_at
 
 DEEPEST, TICKS, LANES = 64, 64, 64

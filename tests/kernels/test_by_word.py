@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.compile import compile_plan
-from mtpsim.engine.simulate import complete, simulate_requests, tally_block
+from mtpsim.engine.simulate import compile_plan, complete, simulate_requests, tally_block
 from mtpsim.kernels import philox
 from mtpsim.kernels import round_clock as rounds
 from mtpsim.kernels import token_clock as positions

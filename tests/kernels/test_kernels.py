@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.engine.compile import compile_plan, random_key, thresholds
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.acceptance.chain import thresholds
+from mtpsim.engine.simulate import compile_plan, random_key, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.philox import philox_block, words_at

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mtpsim.engine.compile import normal_table, random_key
+from mtpsim.engine.simulate import normal_table, random_key
 from mtpsim.kernels import noise as stage
-from mtpsim.kernels.arrays import NoiseArrays, Task
+from mtpsim.kernels.arrays import NoiseArrays, RequestArrays
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
 from mtpsim.kernels.philox import ARMS, TILE
 from mtpsim.kernels.row_layout import RowLayout
@@ -187,7 +187,7 @@ def test_hard_states_slow_every_component(shared):
 def test_totals_stand_in_their_columns(every, shallow, deep):
     depth, measured, rng = 4, 2, np.random.default_rng(5)
     layout = RowLayout(depth, every, measured, True)
-    task = Task(0, 0, measured, rng.uniform(1, 2, (2, depth + 1)), every)
+    task = RequestArrays(0, 0, measured, rng.uniform(1, 2, (2, depth + 1)), every)
     tokens, rounds = rng.integers(1, 99, (2, depth + 1, LANES))
     accepted = rng.integers(0, 9, (depth + 1, depth, LANES))
     verify, draft = rng.uniform(1, 2, (2, depth + 1, LANES))

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from mtpsim.cli.main import main
-from mtpsim.report import progress as progress_room
+from mtpsim.report import progress as progress_module
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.formatting import (
     bracketed,
@@ -28,6 +28,7 @@ from mtpsim.report.formatting import (
     shared_decimals,
     short_names,
 )
+from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.tables.batch_text import sweep_heading
 from mtpsim.report.tables.result import render
@@ -290,23 +291,23 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(progress_room, "time", clock)
+    monkeypatch.setattr(progress_module, "time", clock)
     return clock
 
 
 class TestProgress:
     def test_short_runs_say_nothing(self, clock, capsys):
-        with progress_room.progress() as report:
+        with progress_display() as report:
             for step in range(10):
                 clock.now = step * 0.099
-                report.update("", step / 10, step, None, None)
+                report(Progress("", step / 10, step))
         assert capsys.readouterr().err == ""
 
     def test_lines_are_few_and_tell_how_far(self, clock, capsys):
-        with progress_room.progress() as report:
+        with progress_display() as report:
             for step in range(1001):
                 clock.now = step * 0.1
-                report.update("noise.cv = 0.1", step / 1000, 10 * step, 0.01, 0.001)
+                report(Progress("noise.cv = 0.1", step / 1000, 10 * step, 0.01, 0.001))
         out, err = capsys.readouterr()
         lines = err.splitlines()
         assert out == ""
@@ -316,33 +317,33 @@ class TestProgress:
         assert min(np.diff(shares)) >= 10
 
     def test_stuck_runs_show_life(self, clock, capsys):
-        with progress_room.progress() as report:
+        with progress_display() as report:
             for step in range(100):
                 clock.now = float(step)
-                report.update("", 0.05, step, None, None)
+                report(Progress("", 0.05, step))
         assert len(capsys.readouterr().err.splitlines()) == 4
 
     def test_quiet_says_nothing(self, clock, capsys):
-        with progress_room.progress(quiet=True) as report:
+        with progress_display(quiet=True) as report:
             clock.now = 100
-            report.update("", 0.5, 1, None, None)
+            report(Progress("", 0.5, 1))
         assert capsys.readouterr().err == ""
 
     def test_bar_on_a_terminal_from_many_threads(self):
         file = io.StringIO()
         console = Console(file=file, force_terminal=True, width=100)
-        with progress_room.progress(console=console) as report:
+        with progress_display(console=console) as report:
 
             def work(label: str) -> None:
                 for step in range(50):
-                    report.update(label, step / 50, step, 0.02, 0.01)
+                    report(Progress(label, step / 50, step, 0.02, 0.01))
 
             threads = [threading.Thread(target=work, args=(f"point {n}",)) for n in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-            report.update("[b]last", 0.5, 1234, 0.02, 0.01)
+            report(Progress("[b]last", 0.5, 1234, 0.02, 0.01))
         assert "[b]last" in file.getvalue()
         assert "1,234 requests, ±2 %" in file.getvalue()
 

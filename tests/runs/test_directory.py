@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.figures.gallery import figures
 from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
 from mtpsim.stats.moments import Tally
@@ -122,7 +122,7 @@ def test_a_broken_result_is_told_of(text, folder, capsys):
     (folder / "out" / RESULT).write_text(text)
     assert run(folder) == 2
     assert main(["show", str(folder / "out")]) == 2
-    assert capsys.readouterr().err.count("is no result document") == 2
+    assert capsys.readouterr().err.count("not a result document") == 2
 
 
 def test_an_edited_result_is_shown_and_told_of(folder, capsys):
@@ -140,7 +140,7 @@ def test_an_edited_result_is_shown_and_told_of(folder, capsys):
     path.write_text(json.dumps(document))
     assert main(show) == 2
     assert (
-        "is no result document (ValueError: points[0].depths: Field required)"
+        "not a result document (ValueError: points[0].depths: Field required)"
         in capsys.readouterr().err
     )
 

@@ -8,7 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.engine.blocks import BlockRange
+from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
 from mtpsim.stats.moments import Tally
@@ -103,10 +103,10 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["merge", "nowhere", "-o", "m"], "is no run directory"),
+        (["merge", "nowhere", "-o", "m"], "not a run directory"),
         (["merge", "a", "a", "-o", "m"], "given twice"),
         (["merge", "a", "-o", "a"], "holds a run already"),
-        (["show", "nowhere"], "is no run directory"),
+        (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
         (["run", "e.toml", "--patience", "0"], "above 0"),
@@ -178,12 +178,12 @@ def test_the_most_requests_without_overlap_are_chosen():
         edges = np.sort(rng.integers(0, 12, (6, 2)), axis=1)
         pieces = [piece(str(i), a, b + 1) for i, (a, b) in enumerate(edges)]
         chosen, _ = disjoint(pieces)
-        covered = [set(range(p.stretch.first, p.stretch.end)) for p in chosen]
+        covered = [set(range(p.blocks.first, p.blocks.end)) for p in chosen]
         assert sum(map(len, covered)) == len(set().union(*covered))
         best = 0
         for mask in range(64):
             some = [p for i, p in enumerate(pieces) if mask >> i & 1]
-            blocks = [b for p in some for b in range(p.stretch.first, p.stretch.end)]
+            blocks = [b for p in some for b in range(p.blocks.first, p.blocks.end)]
             if len(blocks) == len(set(blocks)):
                 best = max(best, len(blocks))
         assert sum(map(len, covered)) == best
@@ -196,7 +196,7 @@ def test_two_runs_in_one_directory_are_kept_apart(file, tmp_path, capsys):
     prepare(out)
     with locked(out):
         assert main(["run", str(file), "--out", str(out)]) == 2
-    assert "another run is under way there" in capsys.readouterr().err
+    assert "another run is writing there" in capsys.readouterr().err
     assert run(file, out) == 0
 
 

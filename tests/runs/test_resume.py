@@ -1,5 +1,6 @@
 """A run that was stopped goes on to the same numbers; one of another precision uses its blocks."""
 
+import itertools
 import json
 import os
 import signal
@@ -31,24 +32,23 @@ def saved(tmp_path):
     return tmp_path / TALLIES
 
 
-class Dying:
-    """Ctrl-C at the n-th look."""
+def interrupt_at(report):
+    """A progress callback that raises KeyboardInterrupt at one report."""
+    numbers = itertools.count(1)
 
-    def __init__(self, looks):
-        self.left = looks
-
-    def update(self, *_):
-        self.left -= 1
-        if not self.left:
+    def on_progress(_):
+        if next(numbers) == report:
             raise KeyboardInterrupt
 
+    return on_progress
 
-@pytest.mark.parametrize("looks", [3, 33, 40])
-def test_an_interrupted_point_goes_on_from_its_last_block(looks, saved, monkeypatch):
+
+@pytest.mark.parametrize("report", [3, 33, 40])
+def test_an_interrupted_point_resumes_from_its_last_block(report, saved, monkeypatch):
     experiment = parsed("precision = 0.0003")
     whole = mtpsim.run(experiment)
-    monkeypatch.setattr(point, "GLANCE", 0.0)
-    cut = mtpsim.run(experiment, watcher=Dying(looks), saved=Tallies(saved))
+    monkeypatch.setattr(point, "PROGRESS_SECONDS", 0.0)
+    cut = mtpsim.run(experiment, on_progress=interrupt_at(report), saved=Tallies(saved))
     assert cut.points[0]["interrupted"]
     before = []
     inner = point.simulate
@@ -71,7 +71,7 @@ def test_an_interrupted_point_goes_on_from_its_last_block(looks, saved, monkeypa
         ("precision = 0.001", "precision = 0.001\nconfidence = 0.99"),
     ],
 )
-def test_another_precision_has_the_numbers_of_a_run_of_its_own(first, then, saved):
+def test_a_resumed_run_of_another_precision_equals_a_new_one(first, then, saved):
     mtpsim.run(parsed(first), saved=Tallies(saved))
     assert points(mtpsim.run(parsed(then), saved=Tallies(saved))) == points(
         mtpsim.run(parsed(then))
@@ -87,7 +87,7 @@ def test_a_finished_point_is_not_simulated_again(saved, monkeypatch):
             assert points(mtpsim.run(experiment, saved=Tallies(saved))) == points(whole)
 
 
-def test_the_command_goes_on_with_more_precision(tmp_path, capsys):
+def test_the_command_resumes_at_a_higher_precision(tmp_path, capsys):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(LONG_RUN + "precision = 0.002")
     command = ["run", str(file), "--out", str(out)]
@@ -106,8 +106,8 @@ def parsed_run(precision):
 
 
 @pytest.mark.parametrize("executor", ["threads:2", "processes:2"])
-def test_a_killed_run_goes_on(executor, tmp_path, capsys):
-    """kill -9 in the middle: what is left is at most a second old, and is gone on from."""
+def test_a_killed_run_resumes(executor, tmp_path, capsys):
+    """kill -9 during the run: the stored blocks are at most a second old, and are reused."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(LONG_RUN + "requests = 3000000")
     command = ["run", str(file), "--out", str(out), "--quiet", "--executor", executor]
@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on(executor, tmp_path, capsys):
     assert json.dumps(found) == points(parsed_run("requests = 3000000"))
 
 
-def test_records_of_another_shape_are_dropped(saved):
+def test_malformed_records_are_ignored(saved):
     saved.write_text(
         '{"point": "a", "seed": 1, "first": 0, "end": 1, "count": 64, "mean": [1.0], '
         '"comoment": [[1.0, 2.0]]}\n'

@@ -5,9 +5,8 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance import Beta, Contagion, Independent, Regime
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.round_traces import record_requests
-from mtpsim.engine.simulate import simulate_requests
+from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.simulate import tally_block
-from mtpsim.engine.tasks import Work
+from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators
 from mtpsim.stats.control_variates import (
@@ -40,7 +39,7 @@ CASES = [
 
 def setting(text):
     experiment = mtpsim.parse(text + "\nrequests = 2000")
-    work, source = Work.of(experiment), experiment.acceptance.chain()
+    work, source = compile_point(experiment), experiment.acceptance.chain()
     simulation = experiment.simulation
     horizon = {"rounds": simulation.rounds or 0, "tokens": simulation.tokens or 0}
     latency = experiment.latency.compile(source.depth)

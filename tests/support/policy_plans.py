@@ -4,8 +4,8 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.engine.compile import compile_plan
 from mtpsim.engine.policy_player import compile_policies
+from mtpsim.engine.simulate import compile_plan
 from mtpsim.latency import Latency
 from tests.support import policy_twin as adapting
 

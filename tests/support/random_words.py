@@ -4,7 +4,7 @@ from functools import cache
 
 from randomgen import Philox
 
-from mtpsim.engine.compile import random_key
+from mtpsim.engine.simulate import random_key
 
 SEED, FIRST, REQUESTS = 5, 2**32 - 2, 4  # a request's number crosses 2^32 on the way
 
