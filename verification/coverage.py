@@ -20,14 +20,8 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent, Regime
 from mtpsim.engine.round_traces import record_requests
-<<<<<<< HEAD
-from mtpsim.engine.simulate import simulate_requests
-from mtpsim.exact.chain_solver import count_moments, speedups
-=======
 from mtpsim.engine.simulate import compile_plan, simulate_requests
-from mtpsim.exact.chain_solver import count_moments, solve, speedups
-from mtpsim.formula import closed_form as closed
->>>>>>> main
+from mtpsim.exact.chain_solver import count_moments, speedups
 from mtpsim.latency import Latency
 from mtpsim.stats import estimators as estimate
 from mtpsim.stats.autocorrelation import dependence
