@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
@@ -111,6 +112,91 @@ class FitOptions:
     times: TimeOptions = field(default_factory=TimeOptions)
     as_json: bool = False
     quiet: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add(
+        "files",
+        metavar="LOG",
+        nargs="+",
+        help="logs of one engine (.gz and .zst too); a CSV file of step times",
+    )
+    add("-o", "--out", metavar="FILE", help="experiment to write (default: stdout)")
+    add("--like", metavar="FILE", help="experiment whose times and other sections are kept")
+    add("--target", type=float, metavar="MS", help="time of a step without drafts in ms")
+    add("--format", metavar="NAME", help="log format (default: detected for each file)")
+    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
+    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
+    add(
+        "--rates-are",
+        choices=("survival", "conditional"),
+        help="definition of rates that are given without their counts",
+    )
+    add("--rounds", type=int, metavar="N", help="number of rounds behind such rates")
+    add("--model", metavar="NAME", help="model to use, if a scrape has several")
+    add(
+        "--holdout",
+        type=float,
+        default=0.3,
+        metavar="SHARE",
+        help="share of the requests that is held out (default: 0.3)",
+    )
+    add(
+        "--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that are possible)"
+    )
+    add(
+        "--keep-samples",
+        action="store_true",
+        help="resample measured round times instead of fitting a distribution",
+    )
+    add(
+        "--design-effect",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="variance inflation of a log of totals (default: 1)",
+    )
+    add("--experts", type=int, default=0, help="experts of a mixture of experts, for step times")
+    add("--active", type=int, default=0, help="experts that a token uses")
+    add("--json", action="store_true", help="print the report as JSON only")
+    add("--quiet", action="store_true", help="no progress and no tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; raises like :func:`fit_command`."""
+    names = options.candidates
+    return fit_command(
+        FitOptions(
+            files=[Path(name) for name in options.files],
+            out=Path(options.out) if options.out else None,
+            like=Path(options.like) if options.like else None,
+            logs=LogOptions(
+                answers=Answers(
+                    depth=options.depth,
+                    rates_are=options.rates_are,
+                    rounds=options.rounds,
+                    model=options.model,
+                ),
+                format=options.format,
+                skip_bad=options.skip_bad,
+            ),
+            model=ModelOptions(
+                holdout=options.holdout,
+                only=[name.strip() for name in names.split(",")] if names else None,
+                design_effect=options.design_effect,
+            ),
+            times=TimeOptions(
+                target=options.target,
+                keep_samples=options.keep_samples,
+                experts=options.experts,
+                active=options.active,
+            ),
+            as_json=options.json,
+            quiet=options.quiet,
+        )
+    )
 
 
 def fit_command(options: FitOptions) -> int:

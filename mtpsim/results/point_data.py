@@ -15,7 +15,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
-from mtpsim.engine.simulate import KernelPlan
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
@@ -29,6 +28,7 @@ from mtpsim.stats.moments import Tally
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
+    from mtpsim.engine.simulate import KernelPlan
 
 ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
@@ -36,7 +36,7 @@ COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs 
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PointData:
     """A simulated point."""
 

@@ -76,7 +76,7 @@ def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
     file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
     assert main(["run", str(file), "--out", str(out)]) == 0
     assert (
-        "holds this run to another precision or part: its blocks are used"
+        "contains this run at another precision or part; its blocks are reused"
         in capsys.readouterr().err
     )
     found = json.loads((out / "result.json").read_text())["points"]
