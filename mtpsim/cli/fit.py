@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtpsim.cli.fit_steps import cost_section, cost_warnings, draw_steps, summary_lines
+from mtpsim.cli.fit_steps import cost_section, cost_warnings, summary_lines
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import parse
@@ -45,7 +45,6 @@ class LogOptions:
         answers: facts that the logs may not state.
         format: name of their format; None: detected.
         skip_bad: whether to skip malformed entries.
-
     """
 
     answers: Answers = field(default_factory=Answers)
@@ -61,7 +60,6 @@ class ModelOptions:
         holdout: share of requests held out, 0 to 0.9.
         only: names of the candidates to fit; None: all.
         design_effect: factor by which variances of totals exceed those of independent rounds.
-
     """
 
     holdout: float = 0.3
@@ -78,7 +76,6 @@ class TimeOptions:
         keep_samples: whether to use measured round times even if a distribution describes them.
         experts: number of experts of a mixture of experts; 0 if it is none.
         active: number of active experts per token.
-
     """
 
     target: float | None = None
@@ -101,7 +98,6 @@ class FitOptions:
         times: how times are modelled.
         as_json: whether to print the report as JSON.
         quiet: whether to print neither progress nor tables.
-
     """
 
     files: list[Path]
@@ -117,51 +113,30 @@ class FitOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add(
-        "files",
-        metavar="LOG",
-        nargs="+",
-        help="logs of one engine (.gz and .zst too); a CSV file of step times",
-    )
-    add("-o", "--out", metavar="FILE", help="experiment to write (default: stdout)")
-    add("--like", metavar="FILE", help="experiment whose times and other sections are kept")
-    add("--target", type=float, metavar="MS", help="time of a step without drafts in ms")
-    add("--format", metavar="NAME", help="log format (default: detected for each file)")
-    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
+    add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
+    add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
+    add("--like", metavar="FILE", help="experiment whose times and other sections are used")
+    add("--target", type=float, metavar="MS", help="time of a step without drafts")
+    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
+    add("--skip-bad", action="store_true", help="skip and count malformed entries")
     add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
-    add(
-        "--rates-are",
-        choices=("survival", "conditional"),
-        help="definition of rates that are given without their counts",
-    )
-    add("--rounds", type=int, metavar="N", help="number of rounds behind such rates")
-    add("--model", metavar="NAME", help="model to use, if a scrape has several")
-    add(
-        "--holdout",
-        type=float,
-        default=0.3,
-        metavar="SHARE",
-        help="share of the requests that is held out (default: 0.3)",
-    )
-    add(
-        "--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that are possible)"
-    )
-    add(
-        "--keep-samples",
-        action="store_true",
-        help="resample measured round times instead of fitting a distribution",
-    )
+    add("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    add("--rounds", type=int, metavar="N", help="rounds over which bare rates were measured")
+    add("--model", metavar="NAME", help="model to read from a scrape of several models")
+    add("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default 0.3)")
+    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
+    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
     add(
         "--design-effect",
         type=float,
         default=1.0,
         metavar="X",
-        help="variance inflation of a log of totals (default: 1)",
+        help="variance of totals relative to independent rounds (default 1)",
     )
-    add("--experts", type=int, default=0, help="experts of a mixture of experts, for step times")
-    add("--active", type=int, default=0, help="experts that a token uses")
-    add("--json", action="store_true", help="print the report as JSON only")
-    add("--quiet", action="store_true", help="no progress and no tables")
+    add("--experts", type=int, default=0, metavar="N", help="experts of a mixture of experts")
+    add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    add("--json", action="store_true", help="print only the report, as JSON")
+    add("--quiet", action="store_true", help="print neither progress nor tables")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -204,7 +179,6 @@ def fit_command(options: FitOptions) -> int:
 
     Raises:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
-
     """
     _check(options)
     tables = [path for path in options.files if is_step_table(path)]
@@ -231,8 +205,11 @@ def fit_command(options: FitOptions) -> int:
     else:
         written = _write(_fit_logs(logs, options), cost, like, options)
     if cost and steps and options.out is not None:
+        from mtpsim.report.figures.fit import steps_figure
+        from mtpsim.report.figures.save import save
+
         written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
-        draw_steps(cost, steps, written[-1])
+        save(steps_figure(cost, steps), written[-1], dpi=150)
     if written and not options.quiet:
         print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
     return 0
@@ -263,7 +240,6 @@ def _check(options: FitOptions) -> None:
 
     Raises:
         InputError: one is out of range.
-
     """
     times, model, answers, out = options.times, options.model, options.logs.answers, options.out
     experts = f"{times.active} active of {times.experts} experts"
@@ -335,7 +311,7 @@ def _write(
     fit: LogFit, cost: CostModelFit | None, like: JsonDict, options: FitOptions
 ) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
-    read = ", ".join(file.path.name for file in fit.log.files)
+    read = ", ".join(Path(file.file).name for file in fit.log.files)
     latency = _latency(fit, cost, like, options)
     uncertainty = uncertainty_section(fit, name + SAMPLES, options.model.design_effect)
     if inputs := _cost_inputs(cost):
@@ -420,7 +396,6 @@ def _deliver(
         beside: contents of files beside the experiment, by name.
         options: options of the command.
         complete: whether the sections are a complete experiment, which is validated first.
-
     """
     import tomli_w
 

@@ -1,15 +1,10 @@
-"""Output of ``mtpsim fit`` about step times: summary, figure, section and warnings."""
+"""Output of ``mtpsim fit`` about step times: summary, section and warnings."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
-
 from mtpsim.common.arrays import JsonDict
 from mtpsim.config.sweep import swept_values
-from mtpsim.fit.step_times import CostModelFit, StepTimes, predict
+from mtpsim.fit.step_times import CostModelFit, StepTimes
 
 POOR_FIT = 0.03  # relative error of a fitted step above which a warning is printed
 
@@ -22,19 +17,6 @@ def summary_lines(fits: list[CostModelFit]) -> str:
         f"{100 * fit.worst_error:.2g} %"
         for number, fit in enumerate(fits)
     )
-
-
-def draw_steps(fit: CostModelFit, steps: StepTimes, path: Path) -> None:
-    """Draw the measured steps and the fitted model, each step at its own context, to ``path``."""
-    from mtpsim.report.figures.save import save
-    from mtpsim.report.figures.step_times import fit_figure
-
-    depths = sorted({int(depth) for depth in steps.depth})
-    measured = {k: np.where(steps.depth == k, steps.verify, np.nan) for k in depths}
-    fitted = {k: predict(fit.section, replace(steps, depth=0 * steps.depth + k)) for k in depths}
-    error = f"{100 * fit.left_out_error:.2g} %"
-    heading = f"{fit.section['model'].capitalize()} cost model: leave-one-out error {error}"
-    save(fit_figure(heading, steps.batch, measured, fitted), path, dpi=150)
 
 
 def cost_section(fit: CostModelFit, before: JsonDict) -> JsonDict:

@@ -20,18 +20,10 @@ CHUNK = 4096  # recorded requests played at once
 
 
 def round_law(chain: AcceptanceChain, depth: int) -> Floats:
-    """Joint probabilities of a round: accepted drafts and next start, by its start.
+    """The matrices ``D`` ``[depth + 1, S, S]`` of a round at a depth from 0 to K.
 
     Under the token clock the next round starts after the rejected position (or after the bonus
     token), so the sum over a is the chain embedded at round starts.
-
-    Args:
-        chain (AcceptanceChain): The acceptance model, of S states.
-        depth (int): Drafts per round, 0 to K.
-
-    Returns:
-        Floats: ``D`` ``[depth + 1, S, S]`` by accepted drafts a, state s and next state s'.
-
     """
     return (_round_clock if chain.clock == "round" else _token_clock)(chain, depth)
 
@@ -57,16 +49,9 @@ def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
 
 
 def visits(step: Floats, start: Floats, ticks: int) -> Floats:
-    """Expected visits to each state: the sum of start step^t over t < ticks, by doubling.
+    """Expected visits to each state in a number of ticks: the sum of start step^t over t < ticks.
 
-    Args:
-        step (Floats): ``[S, S]`` transition matrix.
-        start (Floats): ``[S]`` distribution of the first state.
-        ticks (int): Number of ticks; the cost grows with its logarithm.
-
-    Returns:
-        Floats: ``[S]`` expected visits.
-
+    By doubling, so that the cost grows with the logarithm of ``ticks``.
     """
     total, now = np.zeros_like(start), start.copy()
     some, power = np.eye(len(start)), step  # sum over the next 2^b ticks, and step^(2^b)
@@ -81,17 +66,7 @@ def visits(step: Floats, start: Floats, ticks: int) -> Floats:
 
 
 def starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
-    """Expected round starts in each state at positions below ``tokens``.
-
-    Args:
-        law (Floats): ``[depth + 1, S, S]`` from :func:`round_law`.
-        start (Floats): ``[S]`` distribution of the first state.
-        tokens (int): Tokens per request.
-
-    Returns:
-        Floats: ``[S]`` expected numbers of rounds.
-
-    """
+    """Expected round starts in each state ``[S]`` at positions below ``tokens``."""
     lengths, states = law.shape[:2]
     # Companion form: the tick is a position, the state "a round starts in s after i more".
     step = np.zeros((lengths * states, lengths * states))

@@ -28,7 +28,6 @@ class Candidate:
         initial: returns start points ``[P]`` of the optimizer, given conditional rates ``[K]``.
         section: returns the section ``[acceptance]`` of parameters ``[P]``, which are unbounded.
         is_dynamic: whether the state changes within a request, which counts by position can't show.
-
     """
 
     name: str
@@ -176,7 +175,6 @@ def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> 
         depth: number of drafts per round K; at depth 1 there is one rate.
         by_request: whether rows are requests, so that differences between them can be seen.
         dynamic: whether rounds are in order, so that a changing state can be seen.
-
     """
     found = [_independent(depth)]
     if depth > 1:

@@ -15,20 +15,11 @@ from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
 from mtpsim.fit.rates import Interval
-from mtpsim.fit.replicas import CheckKind
+from mtpsim.fit.replicas import Check, CheckKind
 from mtpsim.logs import Log
+from mtpsim.logs.reducer import LogFile
 
 # Fields of the classes below are the keys of the JSON document.
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """A file that was read, with its format and the numbers of entries read and skipped."""
-
-    file: str
-    format: str
-    entries: int
-    skipped: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,7 @@ class LogReport:
     """What was read: the engine, unit and granularity (``level``) of the log, and its size."""
 
     engine: str
-    files: list[FileReport]
+    files: list[LogFile]
     unit: str
     level: str
     entries: int
@@ -57,19 +48,6 @@ class RatesReport:
 
 
 @dataclass(frozen=True)
-class CheckReport:
-    """A feature of the log, and its range over replicas under a fitted model."""
-
-    name: str
-    kind: CheckKind
-    log: float
-    low: float
-    mean: float
-    high: float
-    fits: bool
-
-
-@dataclass(frozen=True)
 class CandidateReport:
     """A fitted candidate.
 
@@ -85,8 +63,7 @@ class CandidateReport:
         bic: Schwarz' criterion.
         acceptance: the section ``[acceptance]``.
         accept_length: ``[K]`` accept length at depths 1 to K.
-        checks: comparison of the log with replicas.
-
+        checks: features of the log compared with replicas.
     """
 
     name: str
@@ -100,7 +77,7 @@ class CandidateReport:
     bic: float
     acceptance: JsonDict
     accept_length: list[float]
-    checks: list[CheckReport]
+    checks: list[Check]
 
     @property
     def failed_kinds(self) -> list[CheckKind]:
@@ -154,7 +131,6 @@ class FitReport:
         held_out: predictions of held-out requests by depth; empty if none are held out.
         times: round times.
         notes: what the log can't show, and what was assumed.
-
     """
 
     mtpsim: str
@@ -223,7 +199,7 @@ def fit_report(fit: LogFit) -> FitReport:
 def _log_report(log: Log) -> LogReport:
     return LogReport(
         engine=log.engine,
-        files=[FileReport(str(f.path), f.format, f.entries, f.skipped) for f in log.files],
+        files=log.files,
         unit=log.unit,
         level=log.level,
         entries=log.count,
@@ -245,7 +221,7 @@ def _candidate_report(fit: LogFit, selection: Selection, one: CandidateFit) -> C
         bic=one.refit.bic,
         acceptance=one.refit.section,
         accept_length=accept_lengths(one.refit.chain, fit.tokens).tolist(),
-        checks=[CheckReport(**asdict(c), fits=c.fits) for c in fit.goodness[one.name].checks],
+        checks=fit.goodness[one.name].checks,
     )
 
 
@@ -264,7 +240,6 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
         samples: name of the file of parameter draws.
         design_effect: factor by which variances exceed those of independent rounds; used where
             the intervals are not clustered.
-
     """
     if fit.chosen is not None:
         return {"samples": samples}
@@ -283,7 +258,6 @@ def samples_csv(candidate: Candidate, draws: Floats) -> str:
     Args:
         candidate: fitted candidate.
         draws: ``[n, P]`` draws of its parameters.
-
     """
     rows = [_numbers(candidate, parameters) for parameters in draws]
     text = io.StringIO()

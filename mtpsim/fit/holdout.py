@@ -31,11 +31,12 @@ class Prediction:
     """Accept length over the first k drafts of held-out rounds, observed and predicted.
 
     Attributes:
-        depth: number of drafts k.
-        observed: accept length of the held-out requests, with its interval clustered by request.
-        model: accept length predicted by the selected model, fitted to the other requests.
-        closed_form: accept length by the closed form, by definition of its acceptance rate.
-
+        depth (int): number of drafts k.
+        observed (Interval): accept length of the held-out requests, with its interval clustered by
+            request.
+        model (float): accept length predicted by the selected model, fitted to the other requests.
+        closed_form (dict[str, float]): accept length by the closed form, by definition of its
+            acceptance rate.
     """
 
     depth: int
@@ -58,7 +59,6 @@ def predict_held_out(
         test: rounds of the held-out requests.
         depth: largest number of drafts per round K.
         confidence: level of the intervals, as 0.95.
-
     """
     rng = np.random.default_rng(1)
     replicas = [simulate_replica(chain, test, rng) for _ in range(REPLICAS)]

@@ -43,7 +43,6 @@ class Observations(Protocol):
 
         Source:
             Fisher's identity; the E-step of Dempster, Laird and Rubin (1977).
-
         """
 
     def subset(self, which: Ints) -> Observations:
@@ -63,7 +62,6 @@ class PositionCounts:
         reached: ``[R, K]`` number of rounds that drafted position j and accepted all positions
             before it.
         hit: ``[R, K]`` number of rounds that accepted position j.
-
     """
 
     reached: Ints
@@ -112,7 +110,6 @@ class RoundSequence:
     Attributes:
         rounds: observed rounds.
         depth: number of drafts per round K of the chains to fit.
-
     """
 
     def __init__(self, rounds: Rounds, depth: int) -> None:
@@ -176,7 +173,6 @@ def position_counts(rounds: Rounds, depth: int) -> PositionCounts:
     Args:
         rounds: rounds in order.
         depth: number of positions K to count.
-
     """
     hit, reached = (np.zeros((rounds.requests, depth), np.int64) for _ in range(2))
     for j in range(depth):

@@ -23,11 +23,10 @@ class MleResult:
     """A fitted candidate.
 
     Attributes:
-        candidate: model that was fitted.
-        parameters: ``[P]`` parameters that maximize the likelihood.
-        log_likelihood: maximum of the log-likelihood, summed over requests.
-        requests: number of requests R fitted.
-
+        candidate (Candidate): model that was fitted.
+        parameters (NDArray[float64]): ``[P]`` parameters that maximize the likelihood.
+        log_likelihood (float): maximum of the log-likelihood, summed over requests.
+        requests (int): number of requests R fitted.
     """
 
     candidate: Candidate
@@ -75,7 +74,6 @@ def fit_mle(candidate: Candidate, data: Observations, initial: list[Floats]) -> 
         candidate: model to fit.
         data: observed requests.
         initial: start points ``[P]`` of the optimizer; the best of its results is returned.
-
     """
     from scipy.optimize import minimize
 
@@ -102,7 +100,6 @@ def parameter_covariance(fit: MleResult, data: Observations) -> Floats:
 
     Source:
         H. White, Maximum likelihood estimation of misspecified models, Econometrica 50 (1982).
-
     """
     candidate, count = fit.candidate, data.requests
     points = _differences(fit.parameters, HESSIAN_STEP)
@@ -129,7 +126,6 @@ def draw_parameters(fit: MleResult, covariance: Floats, count: int, seed: int = 
         covariance: ``[P, P]`` covariance of its parameters.
         count: number of draws.
         seed: seed of the random numbers.
-
     """
     rng = np.random.default_rng(seed)
     size, axes = np.linalg.eigh(covariance)

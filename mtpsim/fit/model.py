@@ -13,7 +13,7 @@ from mtpsim.fit.holdout import Prediction, predict_held_out
 from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence
 from mtpsim.fit.mle import MleResult, draw_parameters, fit_mle, parameter_covariance
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
-from mtpsim.fit.rates import Rates, rates_of
+from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
 from mtpsim.fit.round_times import RoundTimes, round_times_of
 from mtpsim.logs import Log, Rounds
@@ -30,22 +30,23 @@ class LogFit:
     """The fit of a log.
 
     Attributes:
-        log: the log that was fitted.
-        rates: conditional acceptance rates by position.
-        times: round times and their noise.
-        tokens: median number of tokens per request; 512 is assumed where not logged.
-        notes: what the log can't show, and what was assumed, a sentence each.
-        selection: fitted candidates; None where the log has no counts by position, or too few
-            requests.
-        chosen: selected model, fitted to all requests; None with ``selection``.
-        draws: ``[500, P]`` draws of the parameters of ``chosen``.
-        goodness: comparison with replicas of the log, by name of the candidate.
-        features: features of the log; None with ``selection``.
-        predictions: accept lengths of held-out requests, by depth; empty if none are held out.
-        ordered: whether the candidates were fitted to rounds in order.
-        requests_fitted: number of requests that the candidates were fitted to.
-        rounds_fitted: number of rounds that the candidates were fitted to.
-
+        log (Log): the log that was fitted.
+        rates (Rates): conditional acceptance rates by position.
+        times (RoundTimes): round times and their noise.
+        tokens (int): median number of tokens per request; 512 is assumed where not logged.
+        notes (list[str]): what the log can't show, and what was assumed, a sentence each.
+        selection (Selection | None): fitted candidates; None where the log has no counts by
+            position, or too few requests.
+        chosen (MleResult | None): selected model, fitted to all requests; None with ``selection``.
+        draws (NDArray[float64]): ``[500, P]`` draws of the parameters of ``chosen``.
+        goodness (dict[str, GoodnessOfFit]): comparison with replicas of the log, by name of the
+            candidate.
+        features (Features | None): features of the log; None with ``selection``.
+        predictions (list[Prediction]): accept lengths of held-out requests, by depth; empty if none
+            are held out.
+        ordered (bool): whether the candidates were fitted to rounds in order.
+        requests_fitted (int): number of requests that the candidates were fitted to.
+        rounds_fitted (int): number of rounds that the candidates were fitted to.
     """
 
     log: Log
@@ -75,11 +76,13 @@ def fit_log(
     """Fit acceptance models and the noise of round times to a log.
 
     Args:
-        log: counts and times, from :func:`mtpsim.read_logs`.
-        holdout: share of requests held out to select the model, from 0 to 0.9.
-        confidence: level of the intervals, as 0.95.
-        only: names of the candidates to fit; None: all that the log can distinguish.
-        on_progress: called with a label and the share of the fit that is done (0 to 1).
+        log (Log): counts and times, from :func:`mtpsim.read_logs`.
+        holdout (float): share of requests held out to select the model, from 0 to 0.9.
+        confidence (float): level of the intervals, as 0.95.
+        only (list[str] | None): names of the candidates to fit; None: all that the log can
+            distinguish.
+        on_progress (StepCallback): called with a label and the share of the fit that is done (0 to
+            1).
 
     Returns:
         Rates by position, the selected model with draws of its parameters, goodness of fit,
@@ -94,14 +97,13 @@ def fit_log(
         >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
         >>> fit = mtpsim.fit_log(log, only=["geometric", "independent"])
         >>> fit.rates.values.round(3).tolist()
-        [0.625, 0.661, 0.638, 0.696]
+        [0.767, 0.626, 0.758, 0.596]
         >>> fit.chosen.section["model"], fit.draws.shape
-        ('independent', (500, 1))
-
+        ('independent', (500, 4))
     """
     base = LogFit(
         log=log,
-        rates=rates_of(log, confidence),
+        rates=estimate_rates(log, confidence),
         times=round_times_of(log),
         tokens=_tokens(log),
         notes=[*log.notes, *_limitations(log)],

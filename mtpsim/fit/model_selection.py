@@ -25,12 +25,11 @@ class CandidateFit:
     """A fitted candidate and its held-out score.
 
     Attributes:
-        trained: fit to the training requests (all requests if none are held out).
-        refit: fit to all requests.
-        score: mean log-likelihood per held-out request; None if none are held out.
-        behind: by how much ``score`` is below that of the best candidate.
-        behind_se: standard error of ``behind``, paired by request.
-
+        trained (MleResult): fit to the training requests (all requests if none are held out).
+        refit (MleResult): fit to all requests.
+        score (float | None): mean log-likelihood per held-out request; None if none are held out.
+        behind (float): by how much ``score`` is below that of the best candidate.
+        behind_se (float): standard error of ``behind``, paired by request.
     """
 
     trained: MleResult
@@ -55,12 +54,11 @@ class Selection:
     """All fitted candidates and the selected one.
 
     Attributes:
-        fits: fits in the order of the candidates.
-        chosen: the fit of least BIC among those near the best held-out score; among all if no
-            requests are held out.
-        train: indices of the training requests.
-        test: indices of the held-out requests.
-
+        fits (list[CandidateFit]): fits in the order of the candidates.
+        chosen (CandidateFit): the fit of least BIC among those near the best held-out score; among
+            all if no requests are held out.
+        train (NDArray[int64]): indices of the training requests.
+        test (NDArray[int64]): indices of the held-out requests.
     """
 
     fits: list[CandidateFit]
@@ -93,7 +91,6 @@ def select_model(
         rates: ``[K]`` conditional rates of the data, from which start points are made.
         holdout: share of requests to hold out; with 0 or fewer than 20 requests BIC selects.
         on_progress: called with a label and the share that is done.
-
     """
     order = np.random.default_rng(0).permutation(data.requests)
     size = round(holdout * data.requests) if data.requests >= MIN_REQUESTS else 0
@@ -122,7 +119,6 @@ def _standing(scores: Floats, score: Floats) -> tuple[float | None, float, float
     Args:
         scores: ``[candidates, requests]`` held-out log-likelihoods.
         score: ``[requests]`` those of the candidate.
-
     """
     if score.size < 2:
         return None, 0.0, 0.0

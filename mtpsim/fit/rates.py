@@ -17,10 +17,9 @@ class Interval:
     """A mean with its confidence interval.
 
     Attributes:
-        mean: estimate.
-        low: lower end of the interval.
-        high: upper end of the interval.
-
+        mean (float): estimate.
+        low (float): lower end of the interval.
+        high (float): upper end of the interval.
     """
 
     mean: float
@@ -38,15 +37,15 @@ class Rates:
     """Conditional acceptance rates by position.
 
     Attributes:
-        values: ``[K]`` P(draft j accepted | drafts 1 to j-1 accepted), rounds pooled; rounds that
-            did not draft position j are left out, so that short drafts do not bias it.
-        low: ``[K]`` lower ends of the intervals.
-        high: ``[K]`` upper ends of the intervals.
-        trials: ``[K]`` number of rounds that reached position j.
-        clustered: whether the intervals are clustered by request or window; otherwise they treat
-            rounds as independent, and are too narrow if rounds are correlated.
-        accept_length: mean accept length with its interval.
-
+        values (NDArray[float64]): ``[K]`` P(draft j accepted | drafts 1 to j-1 accepted), rounds
+            pooled; rounds that did not draft position j are left out, so that short drafts do not
+            bias it.
+        low (NDArray[float64]): ``[K]`` lower ends of the intervals.
+        high (NDArray[float64]): ``[K]`` upper ends of the intervals.
+        trials (NDArray[float64]): ``[K]`` number of rounds that reached position j.
+        clustered (bool): whether the intervals are clustered by request or window; otherwise they
+            treat rounds as independent, and are too narrow if rounds are correlated.
+        accept_length (Interval): mean accept length with its interval.
     """
 
     values: Floats
@@ -57,13 +56,12 @@ class Rates:
     accept_length: Interval
 
 
-def rates_of(log: Log, confidence: float) -> Rates:
+def estimate_rates(log: Log, confidence: float) -> Rates:
     """Return the rates by position of a log; of totals, one rate for all positions.
 
     Args:
         log: counts by request, window or total.
         confidence: level of the intervals, as 0.95.
-
     """
     has_positions = log.level != "totals"
     reached = log.reached if has_positions else log.rounds[:, None]
@@ -116,7 +114,6 @@ def _posterior(values: Floats, trials: Floats, confidence: float) -> tuple[Float
 
     Source:
         Brown, Cai and DasGupta, Interval estimation for a binomial proportion (2001).
-
     """
     from scipy.special import betaincinv
 
@@ -131,7 +128,6 @@ def _geometric(length: Floats, drafts: float) -> Floats:
     Args:
         length: accept lengths, of any shape.
         drafts: mean number of drafts; if not whole, a mix of the two nearest draft lengths.
-
     """
     whole, rest = int(drafts), drafts - int(drafts)
     weight = np.append(np.ones(whole + 1), rest)

@@ -6,7 +6,7 @@ A replica has the requests of the log, each with the same rounds and drafts per 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -29,13 +29,12 @@ class Features:
     """Statistics of a log.
 
     Attributes:
-        histogram: ``[K + 1]`` share of rounds by accepted drafts.
-        rates: ``[K]`` conditional rates by position.
-        autocorrelation: ``[LAGS]`` correlation of the accepted drafts of rounds 1, 2, .. apart in
-            a request.
-        spread: standard deviation over requests of their accept length.
-        length: accept length, all rounds pooled.
-
+        histogram (NDArray[float64]): ``[K + 1]`` share of rounds by accepted drafts.
+        rates (NDArray[float64]): ``[K]`` conditional rates by position.
+        autocorrelation (NDArray[float64]): ``[LAGS]`` correlation of the accepted drafts of rounds
+            1, 2, .. apart in a request.
+        spread (float): standard deviation over requests of their accept length.
+        length (float): accept length, all rounds pooled.
     """
 
     histogram: Floats
@@ -51,7 +50,6 @@ def features(rounds: Rounds, depth: int) -> Features:
     Args:
         rounds: rounds in order.
         depth: largest number of drafts per round K.
-
     """
     accepted = rounds.accepted.astype(float)
     counts = position_counts(rounds, depth)
@@ -88,7 +86,6 @@ def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Genera
         chain: acceptance chain.
         like: rounds whose requests and drafts are taken over.
         rng: source of random numbers.
-
     """
     deepest = int(like.drafted.max())
     upto = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
@@ -108,26 +105,22 @@ class Check:
     """A feature of the log compared with the range of the replicas.
 
     Attributes:
-        kind: what the feature is about.
-        name: name of the feature.
-        log: value in the log.
-        low: lower end of the range of replicas, simultaneous over all checks.
-        mean: mean over replicas.
-        high: upper end of the range.
-
+        name (str): name of the feature.
+        kind (CheckKind): what the feature is about.
+        log (float): value in the log.
+        low (float): lower end of the range of replicas, simultaneous over all checks.
+        mean (float): mean over replicas.
+        high (float): upper end of the range.
+        fits (bool): whether the value in the log is within the range.
     """
 
-    kind: CheckKind
     name: str
+    kind: CheckKind
     log: float
     low: float
     mean: float
     high: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether the value in the log is within the range."""
-        return self.low <= self.log <= self.high
+    fits: bool
 
 
 @dataclass(frozen=True)
@@ -135,9 +128,8 @@ class GoodnessOfFit:
     """Comparison of a log with replicas under a fitted chain.
 
     Attributes:
-        checks: a check per feature.
-        mean: features of the replicas, on average.
-
+        checks (list[Check]): a check per feature.
+        mean (Features): features of the replicas, on average.
     """
 
     checks: list[Check]
@@ -159,38 +151,37 @@ def compare_replicas(
         like: rounds of the log.
         depth: largest number of drafts per round K.
         ordered: whether rounds were logged in order; otherwise correlation is not checked.
-
     """
     rng = np.random.default_rng(0)
     log = features(like, depth)
     replicas = [features(simulate_replica(chain, like, rng), depth) for _ in range(REPLICAS)]
     both = [log, *replicas]
-    rows: list[tuple[CheckKind, str, list[float]]] = [
-        ("length", "accept length", [f.length for f in both]),
-        ("spread", "spread over requests", [f.spread for f in both]),
+    rows: list[tuple[str, CheckKind, list[float]]] = [
+        ("accept length", "length", [f.length for f in both]),
+        ("spread over requests", "spread", [f.spread for f in both]),
     ]
     rows += [
-        ("counts", f"rounds that accept {a}", [f.histogram[a] for f in both])
+        (f"rounds that accept {a}", "counts", [f.histogram[a] for f in both])
         for a in range(depth + 1)
     ]
     for lag in (1, LAGS) if ordered else ():
         values = [f.autocorrelation[lag - 1] for f in both]
         if np.isfinite(values).all():
-            rows.append(("correlation", f"correlation {lag} apart", values))
-    return GoodnessOfFit([_check(*row, len(rows)) for row in rows], _mean(replicas))
-
-
-def _mean(replicas: list[Features]) -> Features:
-    return Features(
-        np.mean([f.histogram for f in replicas], axis=0),
-        np.mean([f.rates for f in replicas], axis=0),
-        np.mean([f.autocorrelation for f in replicas], axis=0),
-        float(np.mean([f.spread for f in replicas])),
-        float(np.mean([f.length for f in replicas])),
+            rows.append((f"correlation {lag} apart", "correlation", values))
+    return GoodnessOfFit(
+        [_check(name, kind, values, len(rows)) for name, kind, values in rows], _mean(replicas)
     )
 
 
-def _check(kind: CheckKind, name: str, values: Sequence[float], checks: int) -> Check:
+def _mean(replicas: list[Features]) -> Features:
+    means = {
+        field.name: np.mean([getattr(replica, field.name) for replica in replicas], axis=0)
+        for field in fields(Features)
+    }
+    return Features(**means)
+
+
+def _check(name: str, kind: CheckKind, values: Sequence[float], checks: int) -> Check:
     """Compare the first value with the others: prediction interval, Bonferroni over ``checks``."""
     from scipy.special import stdtrit
 
@@ -198,4 +189,5 @@ def _check(kind: CheckKind, name: str, values: Sequence[float], checks: int) -> 
     width = float(stdtrit(made.size - 1, 1 - (1 - CONFIDENCE) / (2 * checks)))
     half = width * float(made.std(ddof=1)) * np.sqrt(1 + 1 / made.size)
     mean = float(made.mean())
-    return Check(kind, name, log, float(mean - half), mean, float(mean + half))
+    low, high = float(mean - half), float(mean + half)
+    return Check(name, kind, log, low, mean, high, fits=low <= log <= high)

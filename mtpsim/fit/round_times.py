@@ -20,12 +20,12 @@ class NoiseFit:
     """A noise distribution fitted to round times over their mean.
 
     Attributes:
-        name: name of the distribution.
-        section: the section ``noise``; the mean is 1.
-        log_likelihood: log-likelihood of the samples; all distributions have two parameters.
-        distance: Kolmogorov-Smirnov distance from the samples.
-        cdf: cumulative distribution function of times over their mean.
-
+        name (str): name of the distribution.
+        section (JsonDict): the section ``noise``; the mean is 1.
+        log_likelihood (float): log-likelihood of the samples; all distributions have two
+            parameters.
+        distance (float): Kolmogorov-Smirnov distance from the samples.
+        cdf (Callable[[Floats], Floats]): cumulative distribution function of times over their mean.
     """
 
     name: str
@@ -40,7 +40,6 @@ def fit_noise(times: Floats) -> list[NoiseFit]:
 
     Args:
         times: ``[n]`` ms, above 0; nothing is fitted to fewer than 30 or to equal ones.
-
     """
     from scipy import stats
 
@@ -80,11 +79,10 @@ class RoundTimes:
     """Round times of a log.
 
     Attributes:
-        by_depth: mean ms of a round, by number of drafts.
-        draft: mean ms of drafting per round; None where not logged.
-        samples: ``[n]`` ms of single rounds, at the depth with the most samples.
-        noise: noise distributions fitted to ``samples``, the most likely first.
-
+        by_depth (dict[int, float]): mean ms of a round, by number of drafts.
+        draft (float | None): mean ms of drafting per round; None where not logged.
+        samples (NDArray[float64]): ``[n]`` ms of single rounds, at the depth with the most samples.
+        noise (list[NoiseFit]): noise distributions fitted to ``samples``, the most likely first.
     """
 
     by_depth: dict[int, float]
@@ -121,7 +119,6 @@ def latency_section(
         times: round times of the log.
         depth: largest number of drafts per round K.
         target: ms of a step without drafts, if given by the user.
-
     """
     known = dict(times.by_depth)
     if target is not None:

@@ -37,7 +37,6 @@ class StepTimes:
         verify: ``[n]`` ms of the verification pass.
         draft: ``[n]`` ms of drafting; 0 where not measured.
         cached: ``[n]`` cached tokens per request; 0 where not measured.
-
     """
 
     batch: Floats
@@ -65,7 +64,6 @@ class CostModelFit:
         standard_errors: standard errors above 0, by key.
         left_out_error: root mean square of the relative leave-one-out errors.
         worst_error: largest relative error of a fitted step.
-
     """
 
     section: JsonDict
@@ -79,7 +77,6 @@ def is_step_table(path: Path) -> bool:
 
     Raises:
         InputError: the file can't be read, or is empty.
-
     """
     header = set(Start(path).header)
     return len(header) > 1 and bool(header & {"batch", "verify"})
@@ -95,7 +92,6 @@ def read_step_times(path: Path) -> StepTimes:
     Raises:
         InputError: the file can't be read, a column is missing or unknown, a number is malformed
             or out of range (with its line), or there are fewer than 4 steps.
-
     """
     with open_text(path) as (text, _):
         lines = text.readlines()
@@ -230,7 +226,6 @@ def predict(section: JsonDict, steps: StepTimes) -> Floats:
     Args:
         section: keys of the section ``[latency]``.
         steps: steps whose batch, depth and cached tokens are used.
-
     """
     times = []
     for batch, depth, cached in zip(steps.batch, steps.depth, steps.cached, strict=True):
@@ -249,7 +244,6 @@ def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list
         steps: at least 4 measured steps.
         experts: number of experts of a mixture of experts; 0: that model is not fitted.
         active: number of active experts per token.
-
     """
     models = [_linear, _roofline, *([_moe(experts, active)] if experts else [])]
     fits = [_fit(model, steps) for model in models]

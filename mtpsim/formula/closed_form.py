@@ -61,25 +61,6 @@ def survival(conditional: Floats) -> Floats:
     return np.asarray(np.cumprod(conditional))
 
 
-def pooled(conditional: Floats, depth: int | None = None) -> float:
-    """Pooled rate: accepted drafts over proposed drafts (A / D).
-
-    Args:
-        conditional (Floats): ``[K]`` conditional rates.
-        depth (int | None): Drafts per round; None: K.
-
-    Returns:
-        float: Rate in [0, 1].
-
-    Examples:
-        >>> round(pooled(np.array([0.8, 0.75]), depth=2), 6)
-        0.7
-
-    """
-    depth = depth or conditional.size
-    return float(survival(conditional)[:depth].sum() / depth)
-
-
 def accept_length(conditional: Floats) -> Floats:
     """Accept length by depth: tokens per round, 1 + p1 + p1 p2 + ...
 
@@ -158,83 +139,5 @@ def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
     reached = np.concatenate([[1.0], survival(conditional)[:-1]])
     needed = length * (round_time[1:] / round_time[:-1] - 1)
     free = np.where(needed > 0, np.inf, 0.0)
-    return np.asarray(np.divide(np.maximum(needed, 0), reached, out=free, where=reached > 0))
-
-
-def optimum_depth(speedups: Floats) -> int:
-    """The depth of the greatest speedup; the shallowest of equals.
-
-    Args:
-        speedups (Floats): ``[K + 1]`` speedups by depth.
-
-    Returns:
-        int: Depth, 0 to K.
-
-    Examples:
-        >>> optimum_depth(np.array([1.0, 1.4, 1.54, 1.52]))
-        2
-
-    """
-    return int(np.argmax(speedups))
-
-
-def geometric_accept_length(alpha: float, gamma: int) -> float:
-    """Accept length with one rate at all positions: (1 - a^(g + 1)) / (1 - a).
-
-    Source: Leviathan et al. 2023, eq. 1.
-
-    Args:
-        alpha (float): Acceptance rate in [0, 1].
-        gamma (int): Drafts per round.
-
-    Returns:
-        float: Tokens per round.
-
-    Examples:
-        >>> round(geometric_accept_length(0.8, 5), 3)
-        3.689
-
-    """
-    return float(accept_length(np.full(gamma, alpha))[-1])
-
-
-def geometric_speedup(alpha: float, gamma: int, cost: float) -> float:
-    """Speedup with one rate at all positions.
-
-    Source: Leviathan et al. 2023, theorem 3.8.
-
-    Args:
-        alpha (float): Acceptance rate in [0, 1].
-        gamma (int): Drafts per round.
-        cost (float): Time of a draft step over that of a target step.
-
-    Returns:
-        float: Speedup over plain decoding.
-
-    Examples:
-        >>> round(geometric_speedup(0.8, 5, 0.05), 3)
-        2.951
-
-    """
-    return geometric_accept_length(alpha, gamma) / (gamma * cost + 1)
-
-
-def geometric_operations(alpha: float, gamma: int, cost: float) -> float:
-    """Arithmetic operations per token over those of plain decoding, with one rate.
-
-    Source: Leviathan et al. 2023, theorem 3.11.
-
-    Args:
-        alpha (float): Acceptance rate in [0, 1].
-        gamma (int): Drafts per round.
-        cost (float): Operations per token of the draft over those of the target.
-
-    Returns:
-        float: Ratio of operations, at least 1 if drafts are wasted.
-
-    Examples:
-        >>> round(geometric_operations(0.8, 5, 0.05), 3)
-        1.694
-
-    """
-    return (gamma * cost + gamma + 1) / geometric_accept_length(alpha, gamma)
+    with np.errstate(over="ignore"):  # a position that is as good as never reached
+        return np.asarray(np.divide(np.maximum(needed, 0), reached, out=free, where=reached > 0))

@@ -65,9 +65,8 @@ class NoiseSpec(Spec):
     def describe(self) -> str:
         """Distribution and parameters as text, such as ``gamma, cv 0.1``."""
 
-    def distribution_used(self) -> Distribution | None:
-        """The distribution; None if constant or sampled."""
-        return None
+    def _distribution(self) -> Distribution | None:
+        return None  # constant or sampled
 
     def natural_mean(self) -> float | None:
         """Mean in ms, if the noise has one without ``mean``; else None."""
@@ -104,7 +103,7 @@ class _NamedNoise(NoiseSpec):
 @lru_cache(maxsize=16)
 def _table_of_keys(kind: type[_NamedNoise], keys: str) -> QuantileTable:
     """One table of a megabyte for all points of a sweep that have the same noise."""
-    distribution = kind.model_validate_json(keys).distribution_used()
+    distribution = kind.model_validate_json(keys)._distribution()
     return CONSTANT if distribution is None else table_of(distribution)
 
 
@@ -122,8 +121,7 @@ class LognormalNoise(_NamedNoise):
     cv: NonNegative = Field(description=CV)
     text = "lognormal, cv {self.cv:g}"
 
-    def distribution_used(self) -> Distribution | None:
-        """Lognormal of mean 1; None if ``cv`` is 0."""
+    def _distribution(self) -> Distribution | None:
         return lognormal(self.cv) if self.cv else None
 
 
@@ -134,8 +132,7 @@ class GammaNoise(_NamedNoise):
     cv: NonNegative = Field(description=CV)
     text = "gamma, cv {self.cv:g}"
 
-    def distribution_used(self) -> Distribution | None:
-        """Gamma of mean 1; None if ``cv`` is 0."""
+    def _distribution(self) -> Distribution | None:
         return gamma(self.cv) if self.cv else None
 
 
@@ -160,8 +157,7 @@ class ExponentialNoise(_NamedNoise):
         """Fixed share of the mean, in [0, 1]."""
         return self.offset if self.offset is not None else 1 - (1 if self.cv is None else self.cv)
 
-    def distribution_used(self) -> Distribution | None:
-        """Shifted exponential of mean 1; None if all of it is fixed."""
+    def _distribution(self) -> Distribution | None:
         return exponential(self.fixed_share) if self.fixed_share < 1 else None
 
 
@@ -194,8 +190,7 @@ class ParetoNoise(_NamedNoise):
             return self.alpha
         return 1 + float(np.sqrt(1 + (self.cv or 1.0) ** -2))
 
-    def distribution_used(self) -> Distribution:
-        """Pareto of mean 1."""
+    def _distribution(self) -> Distribution:
         return pareto(self.index)
 
     def _infinite_variance(self) -> bool:
@@ -220,14 +215,13 @@ class SpikeNoise(_NamedNoise):
             raise FieldError("`base` must be a named distribution other than spike", key="base")
         return self
 
-    def distribution_used(self) -> Distribution:
-        """The mixture, of mean 1."""
-        base = self.base.distribution_used() if self.base else None
+    def _distribution(self) -> Distribution:
+        base = self.base._distribution() if self.base else None
         return spike(base or lognormal(0.0), self.probability, self.factor)
 
     def table(self) -> QuantileTable:
         """Compile to a quantile table; of single values if fast and slow rounds are separate."""
-        base = self.base.distribution_used() if self.base else None
+        base = self.base._distribution() if self.base else None
         if are_separate(base, self.factor):
             return stepped_table(base, self.probability, self.factor)
         return super().table()
@@ -289,8 +283,7 @@ class ScipyNoise(_NamedNoise):
             )
         return self
 
-    def distribution_used(self) -> Distribution:
-        """The distribution of scipy.stats, in ms."""
+    def _distribution(self) -> Distribution:
         frozen = self._frozen()
         with np.errstate(all="ignore"):
             sd = float(frozen.std())
@@ -298,11 +291,11 @@ class ScipyNoise(_NamedNoise):
         return Distribution(frozen.ppf, frozen.isf, float(frozen.mean()), sd)
 
     def _infinite_variance(self) -> bool:
-        return bool(np.isinf(self.distribution_used().sd))
+        return bool(np.isinf(self._distribution().sd))
 
     def natural_mean(self) -> float:
         """Mean in ms."""
-        return float(self.distribution_used().mean)
+        return float(self._distribution().mean)
 
     def describe(self) -> str:
         """Name and parameters as text."""

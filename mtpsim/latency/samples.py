@@ -1,4 +1,4 @@
-"""Measured times from a file: one number a line, or a column of a CSV file."""
+"""Measured times from a file: one number per line, or a column of a CSV file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import nearest, nearest_file
 
+Lines = list[tuple[int, list[str]]]  # number in the file, from 1, and cells
+
 
 def read_samples(path: Path, column: str | None = None) -> Floats:
     """Read positive times.
 
     Args:
-        path: text in UTF-8: one number a line, or CSV with a header.
-        column: name of the CSV column; needed where there are several.
+        path (Path): UTF-8 text: one number per line, or CSV with a header.
+        column (str | None): Name of the CSV column; required if there are several.
 
     Returns:
-        ``[n]`` values in the order of the file.
+        Floats: ``[n]`` times in the order of the file.
 
     Raises:
-        ValueError: what is wrong with the file, with its path and line.
+        ValueError: The file can't be read, or a time is invalid; with path and line.
 
     """
     try:
@@ -49,17 +51,14 @@ def _read(path: Path, column: str | None, modified: int, size: int) -> Floats:
     return values
 
 
-def _find_column(
-    path: Path, lines: list[tuple[int, list[str]]], column: str | None
-) -> tuple[int, list[tuple[int, list[str]]]]:
+def _find_column(path: Path, lines: Lines, column: str | None) -> tuple[int, Lines]:
+    """Index of the column, and the lines without the header."""
     first = [cell.strip() for cell in lines[0][1]]
-    has_header = not all(_is_number(cell) for cell in first)
+    has_header = any(_number(cell) is None for cell in first)
     if column is None:
         if len(first) > 1:
-            raise ValueError(
-                f"{path} has {len(first)} columns; say which one with `column`"
-                + (f": {', '.join(first)}" if has_header else " (it has no header to name them)")
-            )
+            names = f": {', '.join(first)}" if has_header else " (it has no header to name them)"
+            raise ValueError(f"{path} has {len(first)} columns; say which one with `column`{names}")
         return 0, lines[1:] if has_header and len(lines) > 1 else lines
     if not has_header or column not in first:
         hint = nearest(column, first) if has_header else ""
@@ -68,19 +67,18 @@ def _find_column(
     return first.index(column), lines[1:]
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float | None:
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _time(path: Path, number: int, row: list[str], index: int) -> float:
     text = row[index].strip() if index < len(row) else ""
-    if not _is_number(text):
-        raise ValueError(f"{path}:{number}: {text!r} is no number")
-    value = float(text)
+    value = _number(text)
+    if value is None:
+        raise ValueError(f"{path}:{number}: {text!r} is not a number")
     if not np.isfinite(value) or value <= 0:
         raise ValueError(f"{path}:{number}: {text} is given; a time must be positive and finite")
     return value

@@ -91,14 +91,7 @@ class LatencySpec(Spec, ABC):
 
     @abstractmethod
     def times(self, depth: int) -> tuple[Floats, Floats]:
-        """Mean times for depths 0 to ``depth``.
-
-        Args:
-            depth (int): Greatest depth K of the acceptance model.
-
-        Returns:
-            tuple[Floats, Floats]: Verify and draft times in ms, each ``[K + 1]``; entry 0 is the
-            plain step, and 0.
+        """Mean verify and draft times in ms for depths 0 to ``depth``, each ``[depth + 1]``.
 
         Raises:
             ValueError: A list of times has another length.
@@ -107,15 +100,7 @@ class LatencySpec(Spec, ABC):
 
     @abstractmethod
     def wrong_lengths(self, depth: int) -> dict[str, str]:
-        """Lists of times whose length does not fit the depth.
-
-        Args:
-            depth (int): Greatest depth of the acceptance model.
-
-        Returns:
-            dict[str, str]: An error message by key; empty if all lengths fit.
-
-        """
+        """Error messages by key for lists of times whose length does not fit the depth."""
 
     @abstractmethod
     def describe(self) -> list[str]:

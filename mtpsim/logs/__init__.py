@@ -52,11 +52,10 @@ def detect(path: Path) -> Format:
     """Return the format of a file, detected from its content.
 
     Args:
-        path: file, plain or compressed.
+        path (Path): file, plain or compressed.
 
     Raises:
         InputError: the file can't be read, or its format is unknown.
-
     """
     start = Start(path)
     for found in FORMATS.values():
@@ -86,7 +85,6 @@ def format_named(name: str) -> Format:
 
     Raises:
         InputError: the name is unknown.
-
     """
     if name not in FORMATS:
         message = f"unknown format {name!r}"
@@ -106,13 +104,14 @@ def read_logs(
     """Read log files of one engine.
 
     Args:
-        paths: log files, plain or compressed (gzip, zstandard).
-        answers: facts that the logs may not state, such as the depth; None: none are given.
-        format: name of the format of all files; None: each file's format is detected.
-        skip_bad: whether to skip malformed entries, and count them, instead of raising.
-        keep: largest number of requests whose rounds are kept in order.
-        on_progress: called with a label, the share of the file that is read (0 to 1) and the
-            number of entries so far.
+        paths (Sequence[Path]): log files, plain or compressed (gzip, zstandard).
+        answers (Answers | None): facts that the logs may not state, such as the depth; None: none
+            are given.
+        format (str | None): name of the format of all files; None: each file's format is detected.
+        skip_bad (bool): whether to skip malformed entries, and count them, instead of raising.
+        keep (int): largest number of requests whose rounds are kept in order.
+        on_progress (ProgressCallback): called with a label, the share of the file that is read (0
+            to 1) and the number of entries so far.
 
     Returns:
         Counts and times, a row per request, log window or run total.
@@ -128,8 +127,7 @@ def read_logs(
         >>> log.engine, log.count, log.depth
         ('vLLM', 6, 4)
         >>> round(log.accept_length, 3)
-        2.533
-
+        2.829
     """
     facts = answers or Answers()
     formats = {path: format_named(format) if format else detect(path) for path in paths}
@@ -174,7 +172,6 @@ class _Reading:
 
         Raises:
             InputError: information is missing, or there are ``MAX_PROBLEMS`` malformed entries.
-
         """
         good, bad = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0)
         place = Place(paths[0], None)
@@ -196,7 +193,7 @@ class _Reading:
         except MissingInformationError as error:
             where = place.path if place.line else paths[0]
             raise _missing(error, where, place.line) from None
-        return [LogFile(path, kind.name, good[path], bad[path]) for path in paths]
+        return [LogFile(str(path), kind.name, good[path], bad[path]) for path in paths]
 
     def _add_problem(self, place: Place, message: str) -> None:
         if len(self.problems) == MAX_PROBLEMS - 1:

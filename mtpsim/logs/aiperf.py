@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import Entry, EntryError, maybe_whole, of_request
+from mtpsim.logs.entry import Entry, EntryError, optional_count, request_entry
 from mtpsim.logs.format import Answers, json_format
 from mtpsim.logs.vllm import NAMES
 
@@ -32,10 +32,10 @@ def _record(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     latency, first = (_metric(document, n) for n in ("request_latency", "time_to_first_token"))
     chunks = _metric(document, "inter_chunk_latency")
     known = isinstance(latency, float) and isinstance(first, float)
-    return of_request(
+    return request_entry(
         found,
         _NAMES,
-        tokens=maybe_whole(found, "completion_tokens"),
+        tokens=optional_count(found, "completion_tokens"),
         round_times=chunks if isinstance(chunks, list) else [],
         time=latency - first if known else None,
     )
@@ -55,7 +55,7 @@ def _summary(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     if isinstance(pooled, dict) and "histogram" in pooled:
         pooled = pooled["histogram"]
     names = {name: (name,) for name in ("histogram", "rounds", "accepted")}
-    entry = of_request({"histogram": pooled}, names, unit="total")
+    entry = request_entry({"histogram": pooled}, names, unit="total")
     if not entry.rounds:
         raise EntryError("the pooled histogram has 0 rounds")
     return entry

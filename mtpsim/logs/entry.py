@@ -32,7 +32,6 @@ class MissingInformationError(ValueError):
 
     Attributes:
         option: command-line option that supplies it.
-
     """
 
     def __init__(self, message: str, option: str) -> None:
@@ -61,7 +60,6 @@ class Entry:
         step_times: ms of single steps by batch size.
         printed: mean accept length as the engine prints it.
         notes: remarks on the source for the reader of a report.
-
     """
 
     unit: Unit
@@ -85,7 +83,6 @@ class Entry:
 
         Raises:
             EntryError: one of them fails.
-
         """
         for name in ("rounds", "accepted", "drafted", "tokens"):
             if (value := getattr(self, name)) is not None:
@@ -174,7 +171,6 @@ def check_count(name: str, value: int) -> None:
 
     Raises:
         EntryError: it is negative, or ``MAX_COUNT`` or more.
-
     """
     if value < 0:
         raise EntryError(f"{name} is {value}; a count can't be negative")
@@ -187,21 +183,20 @@ def malformed(error: ValueError) -> EntryError:
     return error if isinstance(error, EntryError) else EntryError(f"malformed number: {error}")
 
 
-def whole(values: JsonDict, *names: str) -> int:
+def required_count(values: JsonDict, *names: str) -> int:
     """Return the count under the first of ``names`` that has one.
 
     Raises:
         EntryError: no name has one, or it is not a whole number.
-
     """
-    found = maybe_whole(values, *names)
+    found = optional_count(values, *names)
     if found is None:
         raise EntryError(f"{names[0]!r} is missing")
     return found
 
 
-def maybe_whole(values: JsonDict, *names: str) -> int | None:
-    """Return what :func:`whole` does, but None where all names are missing or null."""
+def optional_count(values: JsonDict, *names: str) -> int | None:
+    """Return what :func:`required_count` does, but None where all names are missing or null."""
     for name in names:
         if (value := values.get(name)) is not None:
             if type(value) is float and value.is_integer():
@@ -213,7 +208,7 @@ def maybe_whole(values: JsonDict, *names: str) -> int | None:
     return None
 
 
-def maybe_number(values: JsonDict, *names: str) -> float | None:
+def optional_number(values: JsonDict, *names: str) -> float | None:
     """Return the finite number under the first of ``names`` that has one, or None."""
     for name in names:
         if (value := values.get(name)) is not None:
@@ -257,7 +252,7 @@ def _is_small(key: str) -> bool:
     return key.isdecimal() and len(key) <= 4 and int(key) <= 1024
 
 
-def of_request(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
+def request_entry(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
     """Return the entry of a request, given an engine's field names.
 
     Args:
@@ -269,20 +264,19 @@ def of_request(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
 
     Raises:
         EntryError: rounds or accepted drafts are missing, or a field is malformed.
-
     """
     known: FieldNames = defaultdict(tuple, names)
     histogram = _histogram(values, known)
     rows = histogram.values()
-    rounds = maybe_whole(values, *known["rounds"])
-    accepted = maybe_whole(values, *known["accepted"])
+    rounds = optional_count(values, *known["rounds"])
+    accepted = optional_count(values, *known["accepted"])
     if rounds is None and rows:
         rounds = sum(map(sum, rows))
     if accepted is None and rows:
         accepted = sum(j * n for row in rows for j, n in enumerate(row))
     if rounds is None or accepted is None:
         raise EntryError(f"{known['rounds' if rounds is None else 'accepted'][0]!r} is missing")
-    drafted, depth = (maybe_whole(values, *known[name]) for name in ("drafted", "depth"))
+    drafted, depth = (optional_count(values, *known[name]) for name in ("drafted", "depth"))
     if depth is None and drafted and rounds and drafted % rounds == 0:
         depth = drafted // rounds  # not whole where the draft length varies by round
     per_round = counts(values, *known["steps_accepted"]), counts(values, *known["steps_drafted"])
@@ -291,7 +285,7 @@ def of_request(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
         depth=depth,
         histogram=histogram,
         per_round=per_round if per_round[0] else None,
-        printed=maybe_number(values, *known["length"]),
+        printed=optional_number(values, *known["length"]),
     )
 
 

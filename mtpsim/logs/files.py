@@ -27,7 +27,6 @@ def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
 
     Raises:
         InputError: the file can't be opened, is damaged, or is not UTF-8 text.
-
     """
     try:
         with path.open("rb") as raw:
@@ -116,7 +115,6 @@ class Start:
     Attributes:
         path: path of the file.
         text: first 65,536 characters.
-
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,7 +122,6 @@ class Start:
 
         Raises:
             InputError: as :func:`open_text`, or the file is empty.
-
         """
         self.path = path
         with open_text(path) as (text, _):
@@ -169,7 +166,6 @@ def csv_number(text: str, delimiter: str) -> float:
 
     Raises:
         ValueError: the cell is not a number.
-
     """
     return float(text if delimiter == "," else text.replace(",", "."))
 

@@ -27,13 +27,13 @@ class Answers:
     """Facts that a log may not state, given by the user.
 
     Attributes:
-        depth: number of drafts per round; None if not given.
-        rates_are: definition of bare rates by position, ``"survival"`` or ``"conditional"``; None
-            if not given.
-        rounds: number of rounds over which bare rates were measured; None if not given.
-        model: name of the model whose counters to read from a Prometheus scrape of several; None
-            if not given.
-
+        depth (int | None): number of drafts per round; None if not given.
+        rates_are (RatesAre | None): definition of bare rates by position, ``"survival"`` or
+            ``"conditional"``; None if not given.
+        rounds (int | None): number of rounds over which bare rates were measured; None if not
+            given.
+        model (str | None): name of the model whose counters to read from a Prometheus scrape of
+            several; None if not given.
     """
 
     depth: int | None = None
@@ -55,7 +55,6 @@ class Format:
         engine: engine that writes it; logs of different engines are not fitted together.
         claims: whether a file with this beginning is of this format.
         read: yields the entries of files of this format, in order.
-
     """
 
     name: str
@@ -91,7 +90,6 @@ def json_format(
         content: description of an entry, for error messages.
         matches: whether an object is an entry.
         to_entry: makes an entry of the object, its document and the facts given by the user.
-
     """
 
     def claims(start: Start) -> bool:
@@ -130,7 +128,6 @@ def line_format(
         matches: whether a line belongs to an entry.
         entries: yields numbered entries, given the numbered lines that match and the facts given
             by the user.
-
     """
 
     def claims(start: Start) -> bool:

@@ -8,15 +8,25 @@ from dataclasses import replace
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import Entry, EntryError, malformed, maybe_number, maybe_whole, whole
+from mtpsim.logs.entry import (
+    Entry,
+    EntryError,
+    malformed,
+    optional_count,
+    optional_number,
+    required_count,
+)
 from mtpsim.logs.files import Line
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
-from mtpsim.logs.rates import counts_of
+from mtpsim.logs.rates import counts_from_rates
 
 
 def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return the entry of a response: each round emits one token besides its accepted drafts."""
-    tokens, accepted = whole(table, "predicted_n"), whole(table, "draft_n_accepted")
+    tokens, accepted = (
+        required_count(table, "predicted_n"),
+        required_count(table, "draft_n_accepted"),
+    )
     if accepted > tokens:
         raise EntryError(
             f"{counted(accepted, 'draft', 'are')} accepted, but only "
@@ -26,10 +36,10 @@ def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         unit="request",
         rounds=tokens - accepted,
         accepted=accepted,
-        drafted=maybe_whole(table, "draft_n"),
+        drafted=optional_count(table, "draft_n"),
         depth=answers.depth,
         tokens=tokens,
-        time=maybe_number(table, "predicted_ms"),
+        time=optional_number(table, "predicted_ms"),
     )
 
 
@@ -84,7 +94,7 @@ def _request(found: re.Match[str], answers: Answers) -> Entry:
         accepted=accepted,
         drafted=int(found[2]),
         depth=answers.depth or len(rates) or None,
-        survived=counts_of(rates, rounds, accepted) if rates else [],
+        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
         printed=length,
     )
 

@@ -15,12 +15,12 @@ from mtpsim.logs.entry import (
     EntryError,
     MissingInformationError,
     counts,
-    maybe_number,
-    maybe_whole,
+    optional_count,
+    optional_number,
 )
 from mtpsim.logs.files import FileProgress, Start, csv_delimiter, csv_number, lines
 from mtpsim.logs.format import Answers, Entries, Format, Place, json_format
-from mtpsim.logs.rates import counts_of, definition_of, products
+from mtpsim.logs.rates import counts_from_rates, rate_definition, survival_rates
 
 REQUIRED_COLUMNS = ("request", "accepted")
 
@@ -41,7 +41,6 @@ class _Request:
 
         Raises:
             EntryError: lists differ in length, or a time is not above 0.
-
         """
         for name, found in (("drafted", self.drafted), ("seconds", self.seconds)):
             if found and len(found) != len(self.accepted):
@@ -65,11 +64,11 @@ def _rounds(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     request = _Request(counts(table, "accepted"), counts(table, "drafted"))
     if not request.accepted:
         raise EntryError("'accepted' is empty; at least one round is needed")
-    depth = maybe_whole(table, "depth", "num_spec_tokens")
+    depth = optional_count(table, "depth", "num_spec_tokens")
     if isinstance(table.get("seconds"), list):
         request.seconds = table["seconds"]
         return request.entry(answers, depth=depth)
-    time = maybe_number(table, "seconds")
+    time = optional_number(table, "seconds")
     return request.entry(answers, depth=depth, time=time and 1000.0 * time)
 
 
@@ -168,23 +167,23 @@ def _bare(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         raise EntryError(f"{name!r} is {rates!r}; it must be a list of rates")
     if not all(type(rate) in (int, float) and 0 <= rate <= 1 for rate in rates):
         raise EntryError(f"{name!r} is {rates}; each rate must be from 0 to 1")
-    length = maybe_number(table, "accept_length", "acceptance_length", "mean_acceptance_length")
+    length = optional_number(table, "accept_length", "acceptance_length", "mean_acceptance_length")
     stated = table.get("rates_are", DEFINITIONS[name] or answers.rates_are)
-    definition = definition_of(rates, length, stated)
-    rounds = maybe_whole(table, "rounds") or answers.rounds
+    definition = rate_definition(rates, length, stated)
+    rounds = optional_count(table, "rounds") or answers.rounds
     if not rounds:
         raise MissingInformationError(
             "the log does not state the number of rounds over which its rates were measured",
             option="--rounds",
         )
-    survival = rates if definition == "survival" else products(rates)
+    survival = rates if definition == "survival" else survival_rates(rates)
     accepted = round(sum(survival) * rounds)
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
         depth=len(rates),
-        survived=counts_of(survival, rounds, accepted),
+        survived=counts_from_rates(survival, rounds, accepted),
         notes=(f"rates by position are read as {definition} rates",),
     )
 

@@ -13,7 +13,7 @@ from mtpsim.logs.entry import PRINTED_DIGITS, Counts, EntryError, MissingInforma
 ROUNDING = 6e-4  # error of rates printed with three digits
 
 
-def counts_of(rates: list[float], rounds: int, accepted: int) -> Counts:
+def counts_from_rates(rates: list[float], rounds: int, accepted: int) -> Counts:
     """Return the number of rounds that accepted at least 1, 2, .. drafts.
 
     Args:
@@ -23,21 +23,20 @@ def counts_of(rates: list[float], rounds: int, accepted: int) -> Counts:
 
     Raises:
         EntryError: the rates fit neither definition.
-
     """
     if any(not 0 <= rate <= 1 for rate in rates):
         raise EntryError(f"rates by position are {rates}; each must be from 0 to 1")
-    for found in (rates, products(rates)):
+    for found in (rates, survival_rates(rates)):
         if abs(sum(found) * rounds - accepted) <= (ROUNDING * rounds + 0.5) * len(rates):
             return _whole(found, rounds, accepted)
     raise EntryError(
         f"rates by position sum to {sum(rates):.4g} per round, and their products to "
-        f"{sum(products(rates)):.4g}, but {counted(accepted, 'draft')} in "
+        f"{sum(survival_rates(rates)):.4g}, but {counted(accepted, 'draft')} in "
         f"{counted(rounds, 'round')} are {accepted / max(rounds, 1):.4g}"
     )
 
 
-def products(rates: list[float]) -> list[float]:
+def survival_rates(rates: list[float]) -> list[float]:
     """Return survival rates, given conditional ones."""
     return [float(rate) for rate in survival(np.asarray(rates, float))]
 
@@ -53,7 +52,7 @@ def _whole(rates: list[float], rounds: int, accepted: int) -> Counts:
     return sorted((min(n, rounds) for n in found), reverse=True)
 
 
-def definition_of(rates: list[float], length: float | None, stated: str | None) -> str:
+def rate_definition(rates: list[float], length: float | None, stated: str | None) -> str:
     """Return the definition of rates, ``"survival"`` or ``"conditional"``.
 
     Args:
@@ -64,9 +63,8 @@ def definition_of(rates: list[float], length: float | None, stated: str | None) 
     Raises:
         MissingInformationError: both definitions are possible and neither is stated.
         EntryError: neither is possible, or the stated one is not.
-
     """
-    sums = {"survival": 1 + sum(rates), "conditional": 1 + sum(products(rates))}
+    sums = {"survival": 1 + sum(rates), "conditional": 1 + sum(survival_rates(rates))}
     if len(rates) == 1:
         return "conditional"
     if length is not None:

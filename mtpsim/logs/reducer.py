@@ -5,8 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +24,7 @@ from mtpsim.logs.entry import (
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Level = Literal["rounds", "histogram by draft length", "histogram", "positions", "totals"]
-LEVELS: tuple[Level, ...] = (
-    "rounds",
-    "histogram by draft length",
-    "histogram",
-    "positions",
-    "totals",
-)
+LEVELS: tuple[Level, ...] = get_args(Level)
 """Granularities of counts, the finest first."""
 MAX_KEPT_REQUESTS = 5_000  # whose rounds are kept; a random sample where there are more
 MAX_KEPT_TIMES = 200_000  # round times kept by depth, likewise
@@ -44,14 +37,13 @@ class LogFile:
     """A file that was read.
 
     Attributes:
-        path: path of the file.
-        format: name of its format, as ``--format`` takes it.
-        entries: number of entries read.
-        skipped: number of malformed entries skipped.
-
+        file (str): path of the file.
+        format (str): name of its format, as ``--format`` takes it.
+        entries (int): number of entries read.
+        skipped (int): number of malformed entries skipped.
     """
 
-    path: Path
+    file: str
     format: str
     entries: int
     skipped: int
@@ -62,10 +54,10 @@ class Rounds:
     """Rounds in order, the requests one after the other.
 
     Attributes:
-        accepted: ``[N]`` number of accepted drafts of each round.
-        drafted: ``[N]`` number of proposed drafts of each round.
-        begins: ``[R + 1]`` index of the first round of each request; the last entry is N.
-
+        accepted (NDArray[uint8]): ``[N]`` number of accepted drafts of each round.
+        drafted (NDArray[uint8]): ``[N]`` number of proposed drafts of each round.
+        begins (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
+            entry is N.
     """
 
     accepted: Bytes
@@ -94,11 +86,11 @@ class LogTimes:
     """Times in a log.
 
     Attributes:
-        by_row: ``[R]`` ms of all rounds of a request, window or total; NaN where not logged.
-        by_depth: ``[n]`` ms of single rounds, by number of drafts of the round.
-        by_batch: ``[n]`` ms of single steps, by batch size.
-        draft: mean ms of drafting per round; None where not logged.
-
+        by_row (NDArray[float64]): ``[R]`` ms of all rounds of a request, window or total; NaN where
+            not logged.
+        by_depth (dict[int, Floats]): ``[n]`` ms of single rounds, by number of drafts of the round.
+        by_batch (dict[int, Floats]): ``[n]`` ms of single steps, by batch size.
+        draft (float | None): mean ms of drafting per round; None where not logged.
     """
 
     by_row: Floats
@@ -112,25 +104,25 @@ class Log:
     """Counts and times of engine logs, a row per request, log window or run total.
 
     Attributes:
-        engine: engine that wrote the logs.
-        files: files that were read, in order.
-        unit: what a row is: ``"request"``, ``"window"`` or ``"total"``.
-        level: granularity of the counts, the coarsest among the rows: ``"rounds"``,
+        engine (str): engine that wrote the logs.
+        files (list[LogFile]): files that were read, in order.
+        unit (Unit): what a row is: ``"request"``, ``"window"`` or ``"total"``.
+        level (Level): granularity of the counts, the coarsest among the rows: ``"rounds"``,
             ``"histogram by draft length"``, ``"histogram"``, ``"positions"`` or ``"totals"``.
-        depth: largest number of drafts per round K.
-        has_short_drafts: whether some rounds draft fewer than K tokens.
-        mean_drafts: mean number of drafts per round; K where not logged.
-        rounds: ``[R]`` number of rounds.
-        accepted: ``[R]`` number of accepted drafts, without bonus tokens.
-        tokens: ``[R]`` number of generated tokens, NaN where not logged.
-        reached: ``[R, K]`` number of rounds that drafted position j and accepted all positions
-            before it; 0 where only totals are logged.
-        hit: ``[R, K]`` number of rounds that accepted position j.
-        sequence: rounds in order, of at most ``keep`` requests drawn at random; None where rounds
-            are not logged one by one.
-        sequence_rows: ``[sequence.requests]`` row of each request of ``sequence``.
-        times: measured times.
-        notes: what the log lacks, and what was assumed, a sentence each.
+        depth (int): largest number of drafts per round K.
+        has_short_drafts (bool): whether some rounds draft fewer than K tokens.
+        mean_drafts (float): mean number of drafts per round; K where not logged.
+        rounds (NDArray[int64]): ``[R]`` number of rounds.
+        accepted (NDArray[int64]): ``[R]`` number of accepted drafts, without bonus tokens.
+        tokens (NDArray[float64]): ``[R]`` number of generated tokens, NaN where not logged.
+        reached (NDArray[int64]): ``[R, K]`` number of rounds that drafted position j and accepted
+            all positions before it; 0 where only totals are logged.
+        hit (NDArray[int64]): ``[R, K]`` number of rounds that accepted position j.
+        sequence (Rounds | None): rounds in order, of at most ``keep`` requests drawn at random;
+            None where rounds are not logged one by one.
+        sequence_rows (NDArray[int64]): ``[sequence.requests]`` row of each request of ``sequence``.
+        times (LogTimes): measured times.
+        notes (list[str]): what the log lacks, and what was assumed, a sentence each.
 
     Examples:
         >>> from pathlib import Path
@@ -138,7 +130,6 @@ class Log:
         >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
         >>> log.unit, log.level, log.rounds.shape, log.hit.shape
         ('request', 'histogram', (6,), (6, 4))
-
     """
 
     engine: str
@@ -174,7 +165,6 @@ class Reservoir:
 
     Source:
         J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11 (1985), algorithm R.
-
     """
 
     def __init__(self, size: int) -> None:
@@ -195,7 +185,6 @@ class Reducer:
 
     Attributes:
         notes: notes on what was read, each once, in order.
-
     """
 
     def __init__(self, depth: int | None = None, keep: int = MAX_KEPT_REQUESTS) -> None:
@@ -204,7 +193,6 @@ class Reducer:
         Args:
             depth: number of drafts per round given by the user; None if not given.
             keep: most requests whose rounds are kept.
-
         """
         self.notes: dict[str, None] = {}
         self._given_depth, self._depths = depth, set[int]()
@@ -227,7 +215,6 @@ class Reducer:
 
         Raises:
             EntryError: it is inconsistent, or its depth differs from that of entries before it.
-
         """
         entry.check()
         for batch, times in entry.step_times.items():
@@ -309,7 +296,6 @@ class Reducer:
         Raises:
             MissingInformationError: the depth is not logged.
             EntryError: no entry has a round or a step time.
-
         """
         if not self._rounds and not self._step_times:
             raise EntryError("no entry has a round")

@@ -14,9 +14,9 @@ from mtpsim.logs.entry import (
     Entry,
     EntryError,
     malformed,
-    maybe_number,
-    maybe_whole,
-    of_request,
+    optional_count,
+    optional_number,
+    request_entry,
 )
 from mtpsim.logs.files import Line
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
@@ -33,14 +33,14 @@ TREE_NOTE = "tree drafts: the depth is the longest path, and D / N does not give
 
 def _request(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return a request's entry; here "accept" includes the bonus token, "correct" does not."""
-    tokens = maybe_whole(table, "completion_tokens")
-    entry = of_request(table, _NAMES, tokens=tokens)
+    tokens = optional_count(table, "completion_tokens")
+    entry = request_entry(table, _NAMES, tokens=tokens)
     deepest = len(entry.histogram.get(UNKNOWN_LENGTH, [])) - 1
     if entry.drafted and entry.histogram and entry.drafted > deepest * entry.rounds:
         entry = replace(entry, depth=deepest, drafted=None, notes=(TREE_NOTE,))
     if tokens is None or not entry.rounds:
         return entry
-    stated, length = maybe_number(table, "spec_accept_length"), tokens / entry.rounds
+    stated, length = optional_number(table, "spec_accept_length"), tokens / entry.rounds
     if stated is not None and abs(stated - length) > PRINTED_DIGITS:
         raise EntryError(
             f"spec_accept_length is {stated:g}, but {counted(tokens, 'token')} in "

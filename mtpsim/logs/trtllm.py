@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import PRINTED_DIGITS, Entry, EntryError, maybe_number, of_request
+from mtpsim.logs.entry import PRINTED_DIGITS, Entry, EntryError, optional_number, request_entry
 from mtpsim.logs.format import Answers, json_format
 
 _NAMES = {
@@ -22,8 +22,8 @@ def _choice(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     inner = table.get("speculative_decoding", table)
     if not isinstance(inner, dict):
         raise EntryError(f"'speculative_decoding' is {inner!r}; it must be an object")
-    entry = of_request(inner, _NAMES)
-    rate = maybe_number(inner, "acceptance_rate")
+    entry = request_entry(inner, _NAMES)
+    rate = optional_number(inner, "acceptance_rate")
     if rate is not None and entry.drafted:
         counted_rate = entry.accepted / entry.drafted
         if abs(rate - counted_rate) > PRINTED_DIGITS:

@@ -15,10 +15,10 @@ from mtpsim.logs.entry import (
     EntryError,
     MissingInformationError,
     malformed,
-    maybe_number,
-    maybe_whole,
-    of_request,
-    whole,
+    optional_count,
+    optional_number,
+    request_entry,
+    required_count,
 )
 from mtpsim.logs.files import FileProgress, Line, lines
 from mtpsim.logs.format import (
@@ -30,7 +30,7 @@ from mtpsim.logs.format import (
     json_format,
     line_format,
 )
-from mtpsim.logs.rates import counts_of
+from mtpsim.logs.rates import counts_from_rates
 
 _NUMBER = r"([-\d.]+)"
 _LINE = re.compile(
@@ -74,7 +74,7 @@ def _window(found: re.Match[str]) -> Entry:
         accepted=accepted,
         drafted=drafted,
         depth=depth,
-        survived=counts_of(rates, rounds, accepted),
+        survived=counts_from_rates(rates, rounds, accepted),
         printed=length,
     )
 
@@ -146,7 +146,6 @@ def _scrape(path: Path, answers: Answers, on_progress: FileProgress) -> Entry:
     Raises:
         EntryError: counters are missing or inconsistent.
         MissingInformationError: there are several models and none is selected.
-
     """
     totals: dict[str, Counters] = {}
     for _, line in lines(path, on_progress):
@@ -171,11 +170,11 @@ def _of_counters(found: Counters) -> Entry:
     positions = sorted(position for key, position in found if key == name)
     entry = Entry(
         unit="total",
-        rounds=whole(values, "drafts"),
-        accepted=whole(values, "accepted_tokens"),
-        drafted=whole(values, "draft_tokens"),
+        rounds=required_count(values, "drafts"),
+        accepted=required_count(values, "accepted_tokens"),
+        drafted=required_count(values, "draft_tokens"),
         depth=len(positions) or None,
-        survived=[whole({name: found[name, position]}, name) for position in positions],
+        survived=[required_count({name: found[name, position]}, name) for position in positions],
     )
     if positions != list(range(len(positions))):
         raise EntryError(f"counters have the positions {positions}; some are missing")
@@ -224,8 +223,8 @@ NAMES = {
 
 def _request(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     usage = document.get("usage")
-    tokens = maybe_whole(usage, "completion_tokens") if isinstance(usage, dict) else None
-    return of_request(table, NAMES, tokens=tokens)
+    tokens = optional_count(usage, "completion_tokens") if isinstance(usage, dict) else None
+    return request_entry(table, NAMES, tokens=tokens)
 
 
 REQUESTS = json_format(
@@ -238,23 +237,23 @@ REQUESTS = json_format(
 
 
 def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    rounds = whole(table, "spec_decode_num_drafts")
-    accepted = whole(table, "spec_decode_accepted_tokens")
+    rounds = required_count(table, "spec_decode_num_drafts")
+    accepted = required_count(table, "spec_decode_accepted_tokens")
     rates = table.get("spec_decode_per_position_acceptance_rates") or []
     if not isinstance(rates, list) or not all(type(rate) in (int, float) for rate in rates):
         raise EntryError(
             f"spec_decode_per_position_acceptance_rates is {rates!r}; it must be a list of rates"
         )
     chunks = table.get("itls")
-    each = maybe_number(table, "mean_tpot_ms")
+    each = optional_number(table, "mean_tpot_ms")
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
-        drafted=whole(table, "spec_decode_draft_tokens"),
+        drafted=required_count(table, "spec_decode_draft_tokens"),
         depth=len(rates) or None,
-        survived=counts_of(rates, rounds, accepted) if rates else [],
-        printed=maybe_number(table, "spec_decode_acceptance_length"),
+        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+        printed=optional_number(table, "spec_decode_acceptance_length"),
         round_times=_chunk_times(chunks) if isinstance(chunks, list) else [],
         time=each and each * (rounds + accepted),
     )

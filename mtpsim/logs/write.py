@@ -27,7 +27,6 @@ class LoggedRequest:
         depth: number of proposed drafts per round.
         times: ms of each round.
         tokens: number of generated tokens; fewer than the rounds emit if the last one is cut.
-
     """
 
     accepted: list[int]
@@ -97,7 +96,6 @@ def _pooled(requests: Requests) -> LoggedRequest:
 
     Raises:
         ValueError: their depths differ.
-
     """
     known = list(requests)
     deepest = max(r.depth for r in known)

@@ -181,7 +181,7 @@ def test_problems_of_regimes(old, new, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1.0\n2.x\n", "s.csv:2: '2.x' is no number"),
+        ("1.0\n2.x\n", "s.csv:2: '2.x' is not a number"),
         ("", "s.csv is empty; it needs at least one time"),
         ("1.0\n-2\n", "s.csv:2: -2 is given; a time must be positive and finite"),
         ("1.0\nnan\n", "s.csv:2: nan is given; a time must be positive and finite"),

@@ -14,7 +14,7 @@ def regime(clock, sojourn=(20, 10)):
     return Regime(model="regime", clock=clock, rates=rates, sojourn=list(sojourn)).chain()
 
 
-def test_stationary_law_of_closed_classes_follows_the_start():
+def test_stationary_distribution_of_closed_classes_depends_on_the_start():
     step = np.array([[1, 0, 0], [0, 1, 0], [0.25, 0.75, 0]])
     assert stationary(step, np.array([0, 0, 1.0])) == pytest.approx([0.25, 0.75, 0])
     assert stationary(step) == pytest.approx([(1 + 0.25) / 3, (1 + 0.75) / 3, 0])
@@ -104,16 +104,6 @@ def test_slowdown_weighs_time_by_the_state_of_the_round():
     assert speedups(slow, np.array([10.0, 15.5])) == pytest.approx([1, 1])
 
 
-def test_law_of_a_round_is_a_law():
-    for outcomes in (1, 2):
-        rng = np.random.default_rng(outcomes)
-        step = rng.dirichlet(np.ones(3), (outcomes, 3))
-        for clock in ("round", "token"):
-            chain = AcceptanceChain(step[0, 0], step, rng.random((3, 4)), clock, np.ones(3))
-            for k in range(5):
-                assert round_law(chain, k).sum((0, 2)) == pytest.approx(np.ones(3))
-
-
 def paths(chain, depth, state):
     """(accepted drafts, next round's start, probability) of a round from a state, path by path."""
     found = []
@@ -135,7 +125,7 @@ def paths(chain, depth, state):
 
 @pytest.mark.parametrize("clock", ["round", "token"])
 @pytest.mark.parametrize("outcomes", [1, 2])
-def test_law_of_a_round_adds_up_all_its_paths(clock, outcomes):
+def test_round_probabilities_add_up_all_paths(clock, outcomes):
     rng = np.random.default_rng(outcomes)
     step = rng.dirichlet(np.ones(3), (outcomes, 3))
     chain = AcceptanceChain(step[0, 0], step, rng.random((3, 3)), clock, np.ones(3))
@@ -156,7 +146,7 @@ def test_shares_and_rates_where_a_draft_is_never_reached():
     assert two.rounds == pytest.approx(9)
 
 
-def test_shapes_of_the_dependence_between_rounds():
+def test_moments_of_the_dependence_between_rounds():
     chain = regime("token")
     long, short = count_moments(chain, 3, 7), count_moments(chain, 3, 2)
     pooled = long.square.mean() - long.mean.mean() ** 2
@@ -174,13 +164,13 @@ def test_a_recording_that_never_accepts_all_drafts():
     assert (solved.tokens, solved.rounds, solved.starts.tolist()) == (2, 1.5, [1])
 
 
-def test_times_of_another_depth_are_refused():
+def test_times_of_another_length_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         speedups(regime("round"), np.ones(3))
 
 
 @pytest.mark.parametrize("tokens", [4, 6, 8, 16, 64, 1000])
-def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
+def test_break_even_rates_in_requests_of_a_number_of_tokens(tokens):
     """At that rate both depths are equally fast; the closed form's rate is lower (the control)."""
     rates, times = np.array([0.8, 0.74, 0.67]), np.array([76.0, 98.0, 118.0, 139.0])
     needed = exact.break_even_rate(rates, times, tokens)
@@ -209,7 +199,7 @@ def test_break_even_rates_in_requests_of_so_many_tokens(tokens):
         assert needed == pytest.approx(on_paper, abs=0.003)
 
 
-def test_break_even_rates_where_a_position_gives_nothing():
+def test_break_even_rates_where_a_position_adds_no_token():
     times = np.array([76.0, 60.0, 118.0, 139.0])  # depth 1 is faster at once; 2 tokens need no more
     needed = exact.break_even_rate(np.array([0.8, 0.74, 0.67]), times, 2)
     assert needed.tolist() == [0, np.inf, np.inf]

@@ -11,7 +11,7 @@ from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import draw_parameters, parameter_covariance
 from mtpsim.fit.model import fit_log
 from mtpsim.fit.model_selection import select_model
-from mtpsim.fit.rates import rates_of
+from mtpsim.fit.rates import estimate_rates
 from mtpsim.logs import read_logs
 from tests.support.fitting import TRUTH, candidate, chain_of, fit, simulated
 
@@ -84,7 +84,7 @@ def test_short_drafts_do_not_bias_rates(tmp_path):
     path = tmp_path / "log"
     path.write_text(json_lines(rounds))
     log = read_logs([path])
-    found = rates_of(log, 0.95)
+    found = estimate_rates(log, 0.95)
     assert found.clustered
     assert found.values == pytest.approx([0.8, 0.7, 0.75], abs=0.02)
     assert (found.low < [0.8, 0.7, 0.75]).all()
@@ -99,7 +99,7 @@ def test_rates_of_0_and_1_have_intervals_of_binomial_width(tmp_path):
     """50 drafts at position 1 are all accepted, none at 2, and none reach 3."""
     path = tmp_path / "log"
     path.write_text('{"accepted": [1, 1], "drafted": [3, 3]}\n' * 25)
-    found = rates_of(read_logs([path]), 0.95)
+    found = estimate_rates(read_logs([path]), 0.95)
     assert found.clustered
     assert found.values[:2].tolist() == [1, 0]
     assert found.low == pytest.approx([0.9512, 0, 0], abs=1e-4)  # Jeffreys, of 50

@@ -129,7 +129,7 @@ def test_spike_is_the_mixture(base_cv, probability, factor):
         assert below(low) - 1e-6 <= u <= below(high) + 1e-6
 
 
-def test_samples_are_resampled_as_they_are():
+def test_samples_are_resampled_exactly():
     table = samples_table(np.array([3.0, 1.0, 2.0, 6.0]))
     u = np.array([0.01, 0.24, 0.26, 0.51, 0.74, 0.76, 0.99])
     assert (table.quantile(u) * 3).tolist() == [1, 1, 2, 3, 3, 6, 6]
@@ -152,7 +152,7 @@ def test_times_by_depth():
     assert own.verify_noise.kind == "constant"
 
 
-def test_samples_bring_their_own_mean(tmp_path):
+def test_samples_have_their_own_mean(tmp_path):
     path = tmp_path / "step.csv"
     path.write_text("step,ms\n1,70\n2,80\n3,90\n")
     given = {"target": {"samples": "step.csv", "column": "ms"}, "verify": 90, "draft": 1}

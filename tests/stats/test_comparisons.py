@@ -9,7 +9,7 @@ from mtpsim.stats.estimators import Estimates
 from tests.support.estimates import estimates
 
 
-def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
+def test_candidates_contain_a_best_depth_as_often_as_stated_if_all_tie():
     rng, hits, runs = np.random.default_rng(3), 0, 200
     for _ in range(runs):
         drawn = rng.normal(0, 0.01, 5)
@@ -17,14 +17,14 @@ def test_candidates_hold_a_best_depth_as_often_as_stated_where_all_tie():
     assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
 
 
-def test_clear_winners_stand_alone_and_certain_differences_need_no_noise():
+def test_clear_winners_are_the_only_candidates_and_exact_differences_too():
     assert choose(estimates([0, 0.3, 0.5, 0.4], 0.01), 0.95).candidates == [2]
     assert choose(estimates([0, 0.3, 0.31], 0.0), 0.95).candidates == [2]
     assert choose(estimates([0, 0.31, 0.31], 0.0), 0.95).candidates == [1, 2]
 
 
 @pytest.mark.parametrize("truth", [[0, 0, 0, 0], [0, 0.01, 0.02, 0.03], [0, 0.5, 0.5, 0.4]])
-def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
+def test_loss_intervals_cover_simultaneously_as_often_as_stated(truth):
     truth = np.array(truth)
     rng, runs = np.random.default_rng(5), 200
     mixed = 0.01 * np.array([[1, 0, 0, 0], [0.5, 1, 0, 0], [0.5, 0.9, 0.4, 0], [0.2, 0, 0.3, 1]])
@@ -38,7 +38,7 @@ def test_losses_hold_for_all_depths_together_as_often_as_stated(truth):
 
 
 @pytest.mark.parametrize("requests", [3, 6, 15])
-def test_losses_hold_with_few_requests(requests):
+def test_loss_intervals_cover_with_few_requests(requests):
     rng, runs, hits, normal = np.random.default_rng(8), 200, 0, 0
     truth = np.array([0, 0.01, 0.02, 0.02])
     mixed = 0.05 * np.array([[1, 0, 0], [0.5, 1, 0], [0.5, 0.9, 0.4], [0.2, 0, 0.3]])
@@ -55,7 +55,7 @@ def test_losses_hold_with_few_requests(requests):
 
 
 @pytest.mark.parametrize("freedom", [2, 10, np.inf])
-def test_the_chance_to_be_best_follows_students_law(freedom):
+def test_probability_of_being_best_follows_students_distribution(freedom):
     gap, error = 0.1, 0.05
     covariance = np.diag([error**2 / 2, error**2 / 2])
     choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
@@ -96,14 +96,14 @@ def test_verdict_is_an_equivalence_test(mean, half, expected):
     assert holm_verdicts([one])[0][0] == expected
 
 
-def test_requests_needed_shrink_the_interval_to_the_room_there_is():
+def test_requests_needed_make_the_interval_fit_the_margin():
     more = error(0.004, 0.003, 1000).requests_needed
     assert more == pytest.approx(8000, rel=0.005)
     assert error(0.005, 0.003).requests_needed is None
 
 
 @pytest.mark.parametrize("requests", [2, 3, 10])
-def test_requests_needed_from_a_few_count_on_a_narrower_quantile(requests):
+def test_requests_needed_from_few_use_the_smaller_quantile(requests):
     level, deviation = 0.975, 0.02  # of a request: 0.001 is known by 1,537 + 1 at 95 %
     half = deviation / np.sqrt(requests) * stats.t.ppf(level, requests - 1)
     few = RelativeError(0.004, half, stats.t.ppf(level, requests - 1), requests, 0.005, 0.95)
@@ -112,7 +112,7 @@ def test_requests_needed_from_a_few_count_on_a_narrower_quantile(requests):
     assert total <= 1540
 
 
-def test_together_each_needs_a_smaller_p_value():
+def test_a_family_needs_smaller_p_values():
     clear, close = error(0.0, 0.001), error(0.0, 0.0045)
     assert [v for v, _ in holm_verdicts([close])] == ["holds"]
     # p of `close` is 0.015: enough alone and as the last one left, not among ten like it
@@ -123,7 +123,7 @@ def test_together_each_needs_a_smaller_p_value():
     assert all(needed > 0 for _, needed in verdicts[1:])
 
 
-def test_judged_in_the_order_given_and_certain_errors_need_no_noise():
+def test_verdicts_are_in_the_order_given_and_exact_errors_are_decided():
     verdicts = holm_verdicts(
         [error(0.004, 0.003), error(0.02, 0.001), error(0.0, 0.0), error(0.1, 0.0)]
     )
@@ -146,6 +146,6 @@ def wrong_families(correct, runs=RUNS, size=8):
     return wrong / runs
 
 
-def test_families_are_wrong_as_rarely_as_stated_and_without_holm_more_often():
+def test_families_are_wrong_as_rarely_as_stated_and_more_often_without_holm():
     assert wrong_families(correct=True) <= 0.025 + 3.5 * np.sqrt(0.025 * 0.975 / RUNS)
     assert wrong_families(correct=False) > 0.1  # negative control

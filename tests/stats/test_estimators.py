@@ -142,13 +142,6 @@ def test_design_effect_is_spread_of_request_sums_over_that_of_independent_rounds
     assert estimators.design_effect(rows.mean(0), layout) == pytest.approx([expected])
 
 
-def test_survivorship_is_the_last_rate_less_the_first():
-    layout = RowLayout(3, True, 2, positions=False)
-    rows, _ = requests_of(layout)
-    rates = estimators.conditional(rows.mean(0), layout)
-    assert estimators.survivorship(rows.mean(0), layout) == pytest.approx([rates[2] - rates[0]])
-
-
 def test_measured_rates_by_weighting():
     layout = RowLayout(3, True, 2, positions=True)
     rows, _ = requests_of(layout)

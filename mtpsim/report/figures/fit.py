@@ -1,13 +1,14 @@
-"""Figures of a fit: the log and the fitted models, and round times with noise distributions."""
+"""Figures of a fit: log and models, round times and noise, step times and cost model."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
@@ -15,7 +16,18 @@ from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import Selection
 from mtpsim.fit.replicas import LAGS, Features
 from mtpsim.fit.round_times import RoundTimes
-from mtpsim.report.figures.style import GREY, INK, LINES, MARKER, PALE, Frame, panel_title, write
+from mtpsim.fit.step_times import CostModelFit, StepTimes, predict
+from mtpsim.report.figures.style import (
+    GREY,
+    INK,
+    LINES,
+    MARKER,
+    PALE,
+    Frame,
+    label_ends,
+    panel_title,
+    write,
+)
 
 MAX_MODELS = 4  # drawn: the selected one, then the best of each other family
 
@@ -140,4 +152,31 @@ def times_figure(times: RoundTimes) -> Figure:
     axes.set_ylim(0, top)
     axes.legend(fontsize=9, frameon=False, labelcolor="linecolor")
     frame.name_axes("round time / mean", "density")
+    return frame.figure
+
+
+def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
+    """Draw measured step times by batch size, and the cost model at each step's own context."""
+    frame = Frame(
+        f"{fit.section['model'].capitalize()} cost model: leave-one-out error "
+        f"{100 * fit.left_out_error:.2g} %",
+        "dots: measured verify times; lines: fitted cost model",
+        right=0.95,
+    )
+    axes, order, labels = frame.axes[0], np.argsort(steps.batch), []
+    for depth in sorted({int(depth) for depth in steps.depth}):
+        color = LINES[(depth - 1) % len(LINES)] if depth else GREY
+        measured = np.where(steps.depth == depth, steps.verify, np.nan)
+        fitted = predict(fit.section, replace(steps, depth=0 * steps.depth + depth))[order]
+        axes.plot(steps.batch, measured, "o", color=color, markersize=MARKER * 0.8)
+        axes.plot(steps.batch[order], fitted, color=color, linewidth=1.4)
+        labels.append((float(fitted[-1]), f"depth {depth}" if depth else "plain step", color))
+    if steps.batch.min() < steps.batch.max():
+        axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(steps.batch)), nbins=10))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(0, None)
+    label_ends(axes, labels)
+    frame.name_axes("batch size, requests", "verify time, ms")
     return frame.figure
