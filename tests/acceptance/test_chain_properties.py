@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
 from mtpsim.engine.simulate import compile_plan, simulate_requests
-from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
+from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
 from mtpsim.formula import closed_form as theory
 from mtpsim.latency import Latency
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
@@ -146,7 +146,7 @@ def test_a_state_cut_in_two_alike_changes_nothing(chain, share, horizon):
 
 def histories(chain, depth, rounds):
     """Every history of accepted drafts, with its probability: by the law of a round."""
-    law = round_law(chain, depth)
+    law = round_distribution(chain, depth)
     for history in product(range(depth + 1), repeat=rounds):
         at = reduce(lambda state, accepted: state @ law[accepted], history, chain.start)
         yield history, at.sum()
@@ -179,7 +179,7 @@ def test_moments_of_counts_are_those_of_all_histories(chain):
 def test_totals_of_a_request_are_those_of_all_histories(chain):
     """By tokens: a round begins at each position below the limit that some history comes to."""
     depth, tokens = min(chain.depth, 2), 5
-    law = round_law(chain, depth)
+    law = round_distribution(chain, depth)
     rounds, slow, ended = 0.0, 0.0, np.zeros(depth + 1)
     waiting = [(0, chain.start)]
     while waiting:
