@@ -132,25 +132,31 @@ def _run_verbs(verbs: Any) -> None:
 
 
 def _fit_options(fit: argparse.ArgumentParser) -> None:
-    say = fit.add_argument
-    say("files", metavar="LOG", nargs="+", help="logs of one engine (.gz and .zst too); step times")
-    say("-o", "--out", metavar="FILE", help="write the experiment here (default: stdout)")
-    say("--like", metavar="FILE", help="an experiment whose times and other sections are kept")
-    say("--target", type=float, metavar="MS", help="time of a step without drafts")
-    say("--format", metavar="NAME", help="of the logs (default: each one's own, by content)")
-    say("--skip-bad", action="store_true", help="go on after broken entries, and count them")
-    say("--depth", type=int, metavar="K", help="drafts a round, where the log does not tell")
-    say("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
-    say("--rounds", type=int, metavar="N", help="on which bare rates were measured")
-    say("--model", metavar="NAME", help="whose counters, where a scrape has several models")
-    say("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default: 0.3)")
-    say("--candidates", metavar="NAME[,NAME]", help="to try (default: all that the log can tell)")
-    say("--keep-samples", action="store_true", help="resample round times, fit no law to them")
-    say("--design-effect", type=float, default=1.0, metavar="X", help="of a log of totals")
-    say("--experts", type=int, default=0, help="of a mixture of experts, for step times, with")
-    say("--active", type=int, default=0, help="experts that a token uses")
-    say("--json", action="store_true", help="print the report alone")
-    say("--quiet", action="store_true", help="no progress, no tables")
+    add = fit.add_argument
+    add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
+    add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
+    add("--like", metavar="FILE", help="experiment whose times and other sections are used")
+    add("--target", type=float, metavar="MS", help="time of a step without drafts")
+    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
+    add("--skip-bad", action="store_true", help="skip and count malformed entries")
+    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
+    add("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    add("--rounds", type=int, metavar="N", help="rounds over which bare rates were measured")
+    add("--model", metavar="NAME", help="model to read from a scrape of several models")
+    add("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default 0.3)")
+    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
+    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
+    add(
+        "--design-effect",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="variance of totals relative to independent rounds (default 1)",
+    )
+    add("--experts", type=int, default=0, metavar="N", help="experts of a mixture of experts")
+    add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    add("--json", action="store_true", help="print only the report, as JSON")
+    add("--quiet", action="store_true", help="print neither progress nor tables")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
