@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mtpsim.acceptance import AcceptanceChain, Bounds
 from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
-from mtpsim.formula import closed_form as theory
+from mtpsim.formula import closed_form
 from mtpsim.latency import Latency
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
 
@@ -70,7 +70,7 @@ def test_rates_measured_at_a_depth_make_the_closed_form_exact_there(chain, horiz
     for k in range(1, chain.depth + 1):
         solved = solve(chain, k, **horizon)
         produced = 1 + solved.accepted @ np.arange(k + 1)
-        assert theory.accept_length(solved.conditional)[-1] == pytest.approx(produced)
+        assert closed_form.accept_length(solved.conditional)[-1] == pytest.approx(produced)
         if "tokens" not in horizon:
             assert solved.accept_length == pytest.approx(produced)
 
