@@ -141,7 +141,7 @@ def fit_command(options: FitOptions) -> int:
         written = _write(_fit_logs(logs, options), cost, like, options)
     if cost and steps and options.out is not None:
         from mtpsim.report.figures.fit import steps_figure
-        from mtpsim.report.figures.save import save
+        from mtpsim.report.figures.style import save
 
         written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
         save(steps_figure(cost, steps), written[-1], dpi=150)
@@ -357,7 +357,7 @@ def _deliver(
 def _write_report(fit: LogFit, report: FitReport, out: Path) -> list[Path]:
     """Write the report and the figures beside the experiment."""
     from mtpsim.report.figures.fit import fit_page, times_figure
-    from mtpsim.report.figures.save import save
+    from mtpsim.report.figures.style import save
 
     written = [out.with_suffix(".json")]
     written[0].write_text(json.dumps(report.document(), indent=2) + "\n", encoding="utf-8")

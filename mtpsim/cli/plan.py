@@ -113,7 +113,7 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
 
 def _draw(plan: BenchmarkPlan, path: Path) -> None:
     from mtpsim.report.figures.power import plan_figure
-    from mtpsim.report.figures.save import save
+    from mtpsim.report.figures.style import save
 
     try:
         save(plan_figure(plan), path, dpi=150)

@@ -195,13 +195,7 @@ class Experiment(Spec):
 
 
 def time_warnings(verify: Floats, draft: Floats) -> list[str]:
-    """Warnings on times that are unlikely to be measured, or in another unit.
-
-    Args:
-        verify (Floats): ``[K + 1]`` mean time of a verify in ms by depth; entry 0: a plain step.
-        draft (Floats): ``[K + 1]`` mean time of drafting in ms by depth.
-
-    """
+    """Warnings on times ``[K + 1]`` in ms that are not plausible, or in another unit."""
     found = []
     if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
         found.append(

@@ -1,4 +1,4 @@
-"""Acceptance models that can't be: the file, the line, the key, and what is wrong with it."""
+"""Invalid acceptance models: file, line, key and message."""
 
 import json
 
@@ -61,12 +61,12 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("acceptance", "message"), PROBLEMS)
-def test_problems_of_models(acceptance, message):
+def test_model_problems(acceptance, message):
     found = refused(acceptance)
     assert message in found
 
 
-def test_a_number_out_of_bounds_is_not_told_to_be_a_list():
+def test_number_out_of_range_is_reported_once():
     found = refused('model = "beta"\nmean = 1.0\nconcentration = 2\ndepth = 3')
     assert "acceptance.mean: 1.0 is given; it must be below 1" in found
     assert "brackets" not in found
@@ -77,7 +77,7 @@ def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
     return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path, **options)
 
 
-def test_problems_of_traces(tmp_path):
+def test_trace_problems(tmp_path):
     good = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
     assert "t.jsonl:1: round 2 accepts 4 of 3 drafts" in trace(tmp_path, '{"accepted": [1, 4]}')
     assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
@@ -111,7 +111,7 @@ def test_problems_of_traces(tmp_path):
     )
 
 
-def test_recorded_length_is_for_recordings_only():
+def test_recorded_length_requires_a_recording():
     found = refused('model = "independent"\nrates = [0.8]', simulation="as_recorded = true")
     assert found == (
         'bad.toml:10: simulation.as_recorded: requires recorded requests (model = "trace"), not '

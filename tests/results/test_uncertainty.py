@@ -154,7 +154,7 @@ def test_sentences_and_figure(point):
     assert uncertain_sentence(typed.uncertainty).startswith("With inputs as uncertain as stated")
     assert "one alone: verify" in worth_sentence(typed.uncertainty)
     assert "Over 6 scenarios depth" in robust_sentence(typed.robust)
-    assert "loses least" in uncertainty_figure(result).texts[0].get_text()
+    assert "lowest expected regret" in uncertainty_figure(result).texts[0].get_text()
 
 
 def test_invalid_draws_are_reported():
