@@ -110,8 +110,8 @@ def truths(cell: Cell, times: np.ndarray) -> np.ndarray:
     return np.array([length[-1], times[-1], speedup[-1], *gain, predicted / speedup[-1] - 1])
 
 
-def estimators(plan: KernelPlan, times: np.ndarray) -> Any:
-    """The engine's estimators of ``QUANTITIES``, as one function of the mean totals."""
+def estimated_quantities(plan: KernelPlan, times: np.ndarray) -> Any:
+    """Estimators of ``QUANTITIES``, as one function of the mean totals."""
     layout, theory = plan.layout, estimators.ClosedFormPredictor(times)
 
     def values(means: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def measure(cell: Cell, runs: int, seed: int) -> Found:
     times = latency(noise).compile(DEPTH)
     chain = MODELS[cell.model].chain()
     plan = compile_plan(chain, times, seed=seed, measured_at=1, **LENGTHS[cell.length])
-    truth, function = truths(cell, times.round_time), estimators(plan, times.round_time)
+    truth, function = truths(cell, times.round_time), estimated_quantities(plan, times.round_time)
     m, hits, control = cell.requests, np.zeros((len(LEVELS), len(QUANTITIES))), 0
     for first in range(0, runs, 200):
         rows = simulate_requests(plan, first * m, 200 * m)
