@@ -19,7 +19,7 @@ from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.report.document import Interval, Series
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
@@ -96,7 +96,7 @@ class PointData:
 
         Noise may give errors a width there, but not of what was never seen.
         """
-        width = self.estimates(estimate.accept_length).half_width
+        width = self.estimates(estimators.accept_length).half_width
         return np.asarray((width < ROUNDING) & (self.rounds < self.rounds_needed))
 
     @cached_property
@@ -121,7 +121,9 @@ class PointData:
 
     def _delta(self, function: Callable[[Floats, RowLayout], Floats], tally: Tally) -> Estimates:
         confidence = self.experiment.simulation.confidence
-        return estimate.delta_method(lambda means: function(means, self.layout), tally, confidence)
+        return estimators.delta_method(
+            lambda means: function(means, self.layout), tally, confidence
+        )
 
     def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, to be judged."""
