@@ -23,7 +23,7 @@ from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments, speedups
 from mtpsim.latency import Latency
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.moments import Tally
 from verification.check import Check, Table, coverage_slack
@@ -84,7 +84,9 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
     for run in range(runs):
         rows = simulate_requests(plan, run * requests, requests)
         tally = Tally.of(rows)
-        found = estimate.delta_method(lambda m: estimate.speedup(m, plan.layout), tally, CONFIDENCE)
+        found = estimators.delta_method(
+            lambda m: estimators.speedup(m, plan.layout), tally, CONFIDENCE
+        )
         covered += bool(found.low[-1] <= truth <= found.high[-1])
         half = independent_half_width(tally, plan.layout, compiled.round_time[-1], case, requests)
         control += bool(abs(found.values[-1] - truth) <= half * found.values[-1])
@@ -93,7 +95,7 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
 
 def independent_half_width(tally, layout, time, case, requests):  # type: ignore[no-untyped-def]
     """Relative half-width from the variance of single rounds, as if they were independent."""
-    share = estimate.exactly_accepted(tally.mean, layout)
+    share = estimators.exactly_accepted(tally.mean, layout)
     length = np.arange(1, layout.depth + 2)
     mean = share @ length
     variance = (share @ length**2 - mean**2) / mean**2
@@ -113,8 +115,8 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
         tally = Tally.of(simulate_requests(plan, at, requests))
         found = dependence(counts[at : at + requests], CONFIDENCE)
         assert found is not None
-        effect = estimate.delta_method(
-            lambda m: estimate.design_effect(m, plan.layout), tally, CONFIDENCE
+        effect = estimators.delta_method(
+            lambda m: estimators.design_effect(m, plan.layout), tally, CONFIDENCE
         )
         estimates = [effect, found.autocorrelation, found.lasting_share]
         hits += [e.low[0] <= t <= e.high[0] for e, t in zip(estimates, truth, strict=True)]

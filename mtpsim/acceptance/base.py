@@ -122,17 +122,9 @@ class RatesModel(AcceptanceModel):
 
 
 def check_stochastic(name: str, rows: list[list[float]], size: int, row_of: str) -> None:
-    """Check that rows form a square matrix of transition probabilities.
+    """Raise a FieldError of key ``name`` unless rows are transition probabilities ``[size, size]``.
 
-    Args:
-        name (str): Key of the matrix.
-        rows (list[list[float]]): The matrix.
-        size (int): Required number of rows and columns.
-        row_of (str): What a row belongs to, for the message.
-
-    Raises:
-        FieldError: A row has the wrong length or sum.
-
+    ``row_of`` names what a row belongs to, for the message.
     """
     if len(rows) != size or any(len(row) != size for row in rows):
         raise FieldError(f"must be {size} rows of {size}, one per {row_of}", key=name)

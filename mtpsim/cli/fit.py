@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
@@ -109,6 +110,70 @@ class FitOptions:
     quiet: bool = False
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
+    add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
+    add("--like", metavar="FILE", help="experiment whose times and other sections are used")
+    add("--target", type=float, metavar="MS", help="time of a step without drafts")
+    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
+    add("--skip-bad", action="store_true", help="skip and count malformed entries")
+    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
+    add("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    add("--rounds", type=int, metavar="N", help="rounds over which bare rates were measured")
+    add("--model", metavar="NAME", help="model to read from a scrape of several models")
+    add("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default 0.3)")
+    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
+    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
+    add(
+        "--design-effect",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="variance of totals relative to independent rounds (default 1)",
+    )
+    add("--experts", type=int, default=0, metavar="N", help="experts of a mixture of experts")
+    add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    add("--json", action="store_true", help="print only the report, as JSON")
+    add("--quiet", action="store_true", help="print neither progress nor tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; raises like :func:`fit_command`."""
+    names = options.candidates
+    return fit_command(
+        FitOptions(
+            files=[Path(name) for name in options.files],
+            out=Path(options.out) if options.out else None,
+            like=Path(options.like) if options.like else None,
+            logs=LogOptions(
+                answers=Answers(
+                    depth=options.depth,
+                    rates_are=options.rates_are,
+                    rounds=options.rounds,
+                    model=options.model,
+                ),
+                format=options.format,
+                skip_bad=options.skip_bad,
+            ),
+            model=ModelOptions(
+                holdout=options.holdout,
+                only=[name.strip() for name in names.split(",")] if names else None,
+                design_effect=options.design_effect,
+            ),
+            times=TimeOptions(
+                target=options.target,
+                keep_samples=options.keep_samples,
+                experts=options.experts,
+                active=options.active,
+            ),
+            as_json=options.json,
+            quiet=options.quiet,
+        )
+    )
+
+
 def fit_command(options: FitOptions) -> int:
     """Fit logs and step times, print the fit, and write the experiment.
 
@@ -141,7 +206,7 @@ def fit_command(options: FitOptions) -> int:
         written = _write(_fit_logs(logs, options), cost, like, options)
     if cost and steps and options.out is not None:
         from mtpsim.report.figures.fit import steps_figure
-        from mtpsim.report.figures.save import save
+        from mtpsim.report.figures.style import save
 
         written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
         save(steps_figure(cost, steps), written[-1], dpi=150)
@@ -357,7 +422,7 @@ def _deliver(
 def _write_report(fit: LogFit, report: FitReport, out: Path) -> list[Path]:
     """Write the report and the figures beside the experiment."""
     from mtpsim.report.figures.fit import fit_page, times_figure
-    from mtpsim.report.figures.save import save
+    from mtpsim.report.figures.style import save
 
     written = [out.with_suffix(".json")]
     written[0].write_text(json.dumps(report.document(), indent=2) + "\n", encoding="utf-8")

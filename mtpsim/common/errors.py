@@ -91,29 +91,21 @@ class InputError(Exception):
         given: str | None = None,
         allowed: Iterable[str] = (),
     ) -> Self:
-        """Build the error of a single problem.
-
-        Args:
-            message (str): What is wrong.
-            file (str | Path): File that is wrong; empty if there is none.
-            key (str): Dotted key or command-line option.
-            line (int | None): Line in the file, counted from 1.
-            given (str | None): The name that was refused, to suggest the closest allowed one.
-            allowed (Iterable[str]): Names that are allowed.
-
-        """
+        """The error of a single problem; arguments are those of :class:`Problem`."""
         names = tuple(allowed)
-        suggestion = None if given is None else suggest(given, names)
-        problem = Problem(
-            message,
-            file=str(file),
-            key=key,
-            line=line,
-            given=given,
-            allowed=names,
-            suggestion=suggestion,
+        return cls(
+            [
+                Problem(
+                    message,
+                    file=str(file),
+                    key=key,
+                    line=line,
+                    given=given,
+                    allowed=names,
+                    suggestion=suggest(given, names) if given else None,
+                )
+            ]
         )
-        return cls([problem])
 
 
 class FieldError(ValueError):
@@ -160,13 +152,9 @@ def nearest(given: str, allowed: Iterable[str]) -> str:
 
 
 def nearest_file(path: Path, suffix: str = "") -> str:
-    """``; did you mean 'x'?`` with the closest name beside a file that does not exist.
+    """``; did you mean 'x'?`` with the closest file name in the folder of a missing file.
 
-    Args:
-        path (Path): As given.
-        suffix (str): Suggest only names with this ending. It is left out of the comparison, since
-            what all names share makes none of them closer.
-
+    Only names with the ending ``suffix`` are suggested, and compared without it.
     """
     try:
         beside = [] if path.exists() else sorted(path.parent.iterdir())

@@ -1,9 +1,7 @@
 """The ``[adaptive]`` section: policies to compare, and what a change of depth costs."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -41,7 +39,7 @@ class Adaptive(Spec):
     )
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> Adaptive:
+    def _labels_differ(self) -> Self:
         for policy in self.policies:
             if policy.label == "oracle" and policy.rule_name() != "oracle":
                 raise FieldError("the name 'oracle' is reserved for its rule", key="policies")

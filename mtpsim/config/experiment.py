@@ -195,13 +195,7 @@ class Experiment(Spec):
 
 
 def time_warnings(verify: Floats, draft: Floats) -> list[str]:
-    """Warnings on times that are unlikely to be measured, or in another unit.
-
-    Args:
-        verify (Floats): ``[K + 1]`` mean time of a verify in ms by depth; entry 0: a plain step.
-        draft (Floats): ``[K + 1]`` mean time of drafting in ms by depth.
-
-    """
+    """Warnings on times ``[K + 1]`` in ms that are not plausible, or in another unit."""
     found = []
     if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
         found.append(
@@ -223,13 +217,7 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
 def validate(
     raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
 ) -> Experiment:
-    """Validate the tables of a file.
-
-    Args:
-        raw (dict): Tables as ``tomllib`` reads them.
-        folder (Path): Folder of the relative paths in the file.
-        file (str): Name of the file, for messages.
-        text (str): TOML text of the file, to find lines.
+    """Validate the tables of a file; other arguments as for :func:`parse`.
 
     Raises:
         InputError: With every problem found.

@@ -38,11 +38,7 @@ class Override:
 
     @classmethod
     def read(cls, text: str, option: str = "") -> Override:
-        """Parse ``section.key=value``.
-
-        Args:
-            text (str): The assignment.
-            option (str): What the user typed, if it was not ``--set`` with this text.
+        """Parse ``section.key=value``; ``option`` is what the user typed, by default ``--set``.
 
         Raises:
             InputError: It is not an assignment.
@@ -118,11 +114,7 @@ def attribute(
 ) -> list[Problem]:
     """Attribute problems to the options that cause them, instead of to lines of the file.
 
-    Args:
-        problems (Sequence[Problem]): Of the file with the overrides.
-        overrides (Sequence[Override]): Of the command line.
-        alone (Sequence[Problem]): Problems of the file without the overrides.
-
+    ``alone`` are the problems of the file without the overrides.
     """
     before = {(problem.key, problem.text) for problem in alone}
     options = ", ".join(one.option for one in overrides)

@@ -1,9 +1,7 @@
 """The ``[simulation]`` section: length and number of requests, seed and precision."""
 
-from __future__ import annotations
-
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -93,7 +91,7 @@ class Simulation(Spec):
         return given
 
     @model_validator(mode="after")
-    def _exclusive(self) -> Simulation:
+    def _exclusive(self) -> Self:
         for group in MUTUALLY_EXCLUSIVE:
             given = [key for key in group if getattr(self, key) not in (None, False)]
             if len(given) > 1:

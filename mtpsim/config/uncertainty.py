@@ -1,14 +1,12 @@
 """The ``[uncertainty]`` and ``[robust]`` sections: inputs that are not known exactly."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import (
@@ -72,7 +70,7 @@ class InputUncertainty(Spec):
     )
 
     @model_validator(mode="after")
-    def _one_kind(self) -> InputUncertainty:
+    def _one_kind(self) -> Self:
         kinds = [self.trials is not None, self.se is not None, self.low is not None]
         if sum(kinds) != 1 or (self.low is None) != (self.high is None):
             raise FieldError("give one of `trials`, `se`, or `low` with `high`")
@@ -190,7 +188,7 @@ class Uncertainty(Spec):
     _sampled: dict[str, Floats] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _something_known(self, info: ValidationInfo) -> Uncertainty:
+    def _something_known(self, info: ValidationInfo) -> Self:
         if not self.inputs and self.samples is None:
             raise FieldError("give `inputs`, `samples` or both")
         if self.samples is not None:
@@ -269,16 +267,7 @@ def _flat(value: Any) -> Iterator[Any]:
 def draw_inputs(
     raw: JsonDict, uncertainty: Uncertainty, *, seed: int, confidence: float
 ) -> dict[str, Floats]:
-    """Draw input sets: a Latin hypercube, with a random stream per key.
-
-    Args:
-        raw (dict): Tables of the file.
-        uncertainty (Uncertainty): Uncertainty of the inputs.
-        seed (int): Seed of the streams.
-        confidence (float): Level of intervals given by ``low`` and ``high``.
-
-    Returns:
-        dict[str, Floats]: Drawn inputs by key, each ``[draws, n]``.
+    """Drawn inputs by key, each ``[draws, n]``: a Latin hypercube, with a random stream per key.
 
     Raises:
         ValueError: A key is not in the file, or its uncertainty does not fit its value.
@@ -332,14 +321,10 @@ def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
 
 
 def read_inputs(path: Path) -> dict[str, Floats]:
-    """Read joint samples of the inputs.
+    """Joint samples of the inputs by key, each ``[rows, n]``, from a CSV file.
 
-    Args:
-        path (Path): CSV file; the header names a column per number, such as
-            ``acceptance.rates[0][1]``, with the numbers of a key in the order of the file.
-
-    Returns:
-        dict[str, Floats]: Samples by key, each ``[rows, n]``.
+    The header names a column per number, such as ``acceptance.rates[0][1]``, with the numbers of a
+    key in the order of the experiment file.
 
     Raises:
         ValueError: The file cannot be read, or has other cells than numbers.

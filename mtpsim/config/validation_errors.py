@@ -40,15 +40,9 @@ KINDS: dict[str, ProblemKind] = {"missing": "missing", "extra_forbidden": "unkno
 def problems_of(
     error: ValidationError, raw: Any, *, file: str, text: str, spec: type[Spec]
 ) -> list[Problem]:
-    """Convert every error of a validation, without duplicates.
+    """Every error of the validation of ``raw`` as a ``spec``, without duplicates.
 
-    Args:
-        error (ValidationError): As raised by ``spec``.
-        raw (Any): What was validated.
-        file (str): Name of the file, for the problems.
-        text (str): TOML text of the file, to find lines.
-        spec (type[Spec]): Class that was validated.
-
+    Lines are those of ``text``, the TOML text of ``file``.
     """
     found = [(details, _path_in(raw, details)) for details in error.errors(include_url=False)]
     paths = [path for _, path in found]

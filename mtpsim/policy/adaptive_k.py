@@ -4,8 +4,6 @@ Source: the adaptive-K proposal for vLLM: averages of weight 0.3 from a prior of
 2 rounds, plain decoding if the goodput is below that of depth 0.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

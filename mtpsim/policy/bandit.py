@@ -5,8 +5,6 @@ reward is tokens per ms of the round, relative to plain decoding. It is a mean o
 differs slightly from the throughput if times are noisy.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal
 

@@ -3,8 +3,6 @@
 It drafts just the tokens that will be accepted, up to the cap that is optimal in the hidden state.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

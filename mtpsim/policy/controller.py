@@ -4,8 +4,6 @@ Source: Zhang et al., "Draft & Verify: lossless large language model acceleratio
 self-speculative decoding", 2023, the adaptive draft-exiting mechanism.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -4,9 +4,7 @@ Source: SGLang, adaptive speculative steps. The average cannot exceed the curren
 policy without full feedback is slow to find that a greater depth would pay.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -46,7 +44,7 @@ class Ema(PolicySpec):
     slack_up: float = Field(0.0, description="h_up of SGLang")
 
     @model_validator(mode="after")
-    def _rises(self) -> Ema:
+    def _rises(self) -> Self:
         if sorted(set(self.ladder)) != self.ladder:
             raise FieldError(f"{self.ladder} is given; depths must increase", key="ladder")
         if self.start is not None and self.start not in self.ladder:

@@ -5,8 +5,6 @@ more states it is the depth of the greatest expected value under the belief, whi
 of exploration (QMDP: Littman, Cassandra and Kaelbling, 1995).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The same depth in every round."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Annotated, Literal
 

@@ -4,8 +4,6 @@ Source: TensorRT-LLM, the acceptance-length gate of speculative decoding. A simu
 for a session: consecutive requests of ``request_rounds`` rounds each on the same engine.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

@@ -4,8 +4,6 @@ Source: Liu et al., "Optimizing speculative decoding for serving large language 
 goodput", 2024 (SmartSpec), and vLLM's dynamic speculation.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

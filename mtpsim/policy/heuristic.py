@@ -4,8 +4,6 @@ Source: Hugging Face transformers, assisted generation, ``num_assistant_tokens_s
 "heuristic"``. There the depth is unbounded; here it stays within the acceptance model's.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Plain decoding: no drafts."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from mtpsim.policy.base import Environment

@@ -1,7 +1,5 @@
 """Upper bound: the optimal policy for a known hidden state."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,9 +1,7 @@
 """A depth by batch size, as users of vLLM and TensorRT-LLM can configure it."""
 
-from __future__ import annotations
-
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,7 +23,7 @@ class Schedule(ConstantDepth):
     )
 
     @model_validator(mode="after")
-    def _in_order(self) -> Schedule:
+    def _in_order(self) -> Self:
         for first, last, _ in self.by_batch:
             if last < first:
                 raise FieldError(

@@ -4,9 +4,7 @@ Source: Huang, Guo, Wang, "SpecDec++: boosting speculative decoding via adaptive
 2024: stop once the predicted probability of at least one rejection exceeds a threshold.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,7 +27,7 @@ class SpecDecPP(PolicySpec):
     most: Annotated[int, Field(ge=1)] = Field(20, description="highest number of drafts per round")
 
     @model_validator(mode="after")
-    def _ordered(self) -> SpecDecPP:
+    def _ordered(self) -> Self:
         if self.most < self.least:
             raise FieldError(f"`most` is {self.most}, below `least` {self.least}", key="most")
         return self

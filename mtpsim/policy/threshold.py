@@ -5,8 +5,6 @@ threshold is the last one, and is verified) and llama.cpp ``--draft-p-min`` (it 
 ``drop = true``).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

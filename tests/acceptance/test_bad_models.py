@@ -1,4 +1,4 @@
-"""Acceptance models that can't be: the file, the line, the key, and what is wrong with it."""
+"""Invalid acceptance models: file, line, key and message."""
 
 import json
 
@@ -28,7 +28,17 @@ def refused(acceptance, folder=None, simulation=""):
 
 
 COPULA = 'model = "copula"\nrates = [0.8, 0.7, 0.6]\n'
+REGIME = 'model = "regime"\nrates = [[0.9, 0.8], [0.5, 0.4]]\n'
 PROBLEMS = [
+    (REGIME + "sojourn = [20, 0.5]", "bad.toml:4: acceptance.sojourn[1]: 0.5 is given; it must be "
+     "at least 1"),
+    (REGIME + "sojourn = [20]", "sojourn: 1 entry given, but `rates` has 2 rows"),
+    (REGIME + "step = [[0.5, 0.4], [0, 1]]", "acceptance.step: row 1 sums to 0.9, not to 1"),
+    (REGIME + "step = [[1, 0]]", "step: must be 2 rows of 2, one per state"),
+    (REGIME, "bad.toml:1: acceptance: give either `sojourn` or `step`"),
+    (REGIME.replace(", 0.4", "") + "sojourn = [20, 20]", "rates: all rows must have the same "
+     "length, at least 1; given [2, 1]"),
+    (REGIME.replace(", [0.5, 0.4]", "") + "sojourn = [20]", "1 given; at least 2 required"),
     (COPULA + "correlation = -0.6", "bad.toml:4: acceptance.correlation: the matrix is not "
      "positive definite (least eigenvalue -0.2); a single number for 3 drafts must be above -0.5"),
     (COPULA + "correlation = 1", "acceptance.correlation: 1 is given; it must be between -1 and 1 "
@@ -61,12 +71,12 @@ PROBLEMS = [
 
 
 @pytest.mark.parametrize(("acceptance", "message"), PROBLEMS)
-def test_problems_of_models(acceptance, message):
+def test_model_problems(acceptance, message):
     found = refused(acceptance)
     assert message in found
 
 
-def test_a_number_out_of_bounds_is_not_told_to_be_a_list():
+def test_number_out_of_range_is_reported_once():
     found = refused('model = "beta"\nmean = 1.0\nconcentration = 2\ndepth = 3')
     assert "acceptance.mean: 1.0 is given; it must be below 1" in found
     assert "brackets" not in found
@@ -77,7 +87,7 @@ def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
     return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path, **options)
 
 
-def test_problems_of_traces(tmp_path):
+def test_trace_problems(tmp_path):
     good = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
     assert "t.jsonl:1: round 2 accepts 4 of 3 drafts" in trace(tmp_path, '{"accepted": [1, 4]}')
     assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
@@ -111,7 +121,7 @@ def test_problems_of_traces(tmp_path):
     )
 
 
-def test_recorded_length_is_for_recordings_only():
+def test_recorded_length_requires_a_recording():
     found = refused('model = "independent"\nrates = [0.8]', simulation="as_recorded = true")
     assert found == (
         'bad.toml:10: simulation.as_recorded: requires recorded requests (model = "trace"), not '

@@ -1,4 +1,4 @@
-"""Statements that hold of every chain, solved or simulated, and of every coupling of drafts."""
+"""Properties of all chains, solved or simulated, and of all couplings of drafts."""
 
 from dataclasses import replace
 from functools import reduce
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
 from mtpsim.engine.simulate import compile_plan, simulate_requests
-from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
-from mtpsim.formula import closed_form as theory
+from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
+from mtpsim.formula import closed_form
 from mtpsim.latency import Latency
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
 
@@ -35,7 +35,7 @@ chains = seeds.map(chain_of)
 
 
 def same(one, other):
-    """Two solutions of a model, to rounding."""
+    """Two solutions agree up to rounding."""
     assert one.accept_length == pytest.approx(other.accept_length)
     assert one.accepted == pytest.approx(other.accepted, abs=1e-12)
     assert one.slow_rounds == pytest.approx(other.slow_rounds)
@@ -47,8 +47,8 @@ def same(one, other):
 
 @fixed
 @given(seeds, st.integers(1, 5), st.floats(0.05, 3))
-def test_frechet_bounds_hold_every_coupling(seed, depth, spread):
-    """Any joint law of the drafts' fates, only its marginals being stated."""
+def test_frechet_bounds_contain_every_coupling(seed, depth, spread):
+    """Any joint distribution of draft outcomes with given marginals."""
     law = np.random.default_rng(seed).dirichlet(np.full(2**depth, spread))
     fates = np.array(list(product([0, 1], repeat=depth)), bool)
     truth = [law[fates[:, : k + 1].all(1)].sum() for k in range(depth)]
@@ -66,18 +66,18 @@ def test_frechet_bounds_hold_every_coupling(seed, depth, spread):
 
 @fixed
 @given(chains, horizons)
-def test_rates_measured_at_a_depth_make_the_closed_form_exact_there(chain, horizon):
+def test_closed_form_is_exact_at_the_measured_depth(chain, horizon):
     for k in range(1, chain.depth + 1):
         solved = solve(chain, k, **horizon)
         produced = 1 + solved.accepted @ np.arange(k + 1)
-        assert theory.accept_length(solved.conditional)[-1] == pytest.approx(produced)
+        assert closed_form.accept_length(solved.conditional)[-1] == pytest.approx(produced)
         if "tokens" not in horizon:
             assert solved.accept_length == pytest.approx(produced)
 
 
 @fixed
 @given(chains, horizons, unit)
-def test_a_solved_depth_does_not_see_deeper_rates(chain, horizon, other):
+def test_depth_is_independent_of_deeper_rates(chain, horizon, other):
     for k in range(chain.depth):
         changed = chain.accept.copy()
         changed[:, k:] = other
@@ -86,7 +86,7 @@ def test_a_solved_depth_does_not_see_deeper_rates(chain, horizon, other):
 
 @fixed
 @given(seeds, seeds)
-def test_a_higher_rate_never_shortens_accepts_where_the_text_does_not_mind(seed, where):
+def test_accept_length_increases_with_rates_if_outcomes_do_not_matter(seed, where):
     chain, rng = chain_of(seed, "round", 1), np.random.default_rng(where)
     raised = chain.accept.copy()
     at = tuple(rng.integers(raised.shape))
@@ -98,7 +98,7 @@ def test_a_higher_rate_never_shortens_accepts_where_the_text_does_not_mind(seed,
 
 @fixed
 @given(chains, factors, horizons)
-def test_units_of_time_and_of_slowdown_change_no_exact_speedup(chain, factor, horizon):
+def test_speedup_is_independent_of_units(chain, factor, horizon):
     times = times_of(chain.depth)
     here = speedups(chain, times, **horizon)
     assert speedups(chain, factor * times, **horizon) == pytest.approx(here)
@@ -108,7 +108,7 @@ def test_units_of_time_and_of_slowdown_change_no_exact_speedup(chain, factor, ho
 
 @fixed
 @given(chains, seeds, horizons)
-def test_names_of_hidden_states_do_not_matter(chain, seed, horizon):
+def test_order_of_states_does_not_matter(chain, seed, horizon):
     order = np.random.default_rng(seed).permutation(chain.states)
     other = AcceptanceChain(
         chain.start[order],
@@ -125,7 +125,7 @@ def test_names_of_hidden_states_do_not_matter(chain, seed, horizon):
 
 @fixed
 @given(chains, inner, horizons)
-def test_a_state_cut_in_two_alike_changes_nothing(chain, share, horizon):
+def test_split_state_changes_nothing(chain, share, horizon):
     def cut(law):
         return np.concatenate([law[..., :1] * share, law[..., :1] * (1 - share), law[..., 1:]], -1)
 
@@ -145,8 +145,8 @@ def test_a_state_cut_in_two_alike_changes_nothing(chain, share, horizon):
 
 
 def histories(chain, depth, rounds):
-    """Every history of accepted drafts, with its probability: by the law of a round."""
-    law = round_law(chain, depth)
+    """Every sequence of accepted drafts and its probability."""
+    law = round_distribution(chain, depth)
     for history in product(range(depth + 1), repeat=rounds):
         at = reduce(lambda state, accepted: state @ law[accepted], history, chain.start)
         yield history, at.sum()
@@ -154,10 +154,13 @@ def histories(chain, depth, rounds):
 
 @few
 @given(chains)
-def test_moments_of_counts_are_those_of_all_histories(chain):
+def test_moments_of_counts_by_enumeration(chain):
     depth, rounds = min(chain.depth, 2), 4
-    told = list(histories(chain, depth, rounds))
-    counts, weights = np.array([h for h, _ in told], float), np.array([p for _, p in told])
+    outcomes_and_weights = list(histories(chain, depth, rounds))
+    counts, weights = (
+        np.array([h for h, _ in outcomes_and_weights], float),
+        np.array([p for _, p in outcomes_and_weights]),
+    )
     mean = weights @ counts
     second = (counts * weights[:, None]).T @ counts
     found = count_moments(chain, depth, rounds)
@@ -176,10 +179,10 @@ def test_moments_of_counts_are_those_of_all_histories(chain):
 
 @few
 @given(chains)
-def test_totals_of_a_request_are_those_of_all_histories(chain):
-    """By tokens: a round begins at each position below the limit that some history comes to."""
+def test_request_totals_by_enumeration(chain):
+    """By tokens: a round begins at each position below the limit."""
     depth, tokens = min(chain.depth, 2), 5
-    law = round_law(chain, depth)
+    law = round_distribution(chain, depth)
     rounds, slow, ended = 0.0, 0.0, np.zeros(depth + 1)
     waiting = [(0, chain.start)]
     while waiting:
@@ -201,7 +204,7 @@ def test_totals_of_a_request_are_those_of_all_histories(chain):
 
 @few
 @given(seeds, st.sampled_from([{"rounds": 6}, {"tokens": 15}]))
-def test_columns_of_a_depth_stay_when_deeper_ones_are_simulated(seed, horizon):
+def test_columns_are_independent_of_greater_depths(seed, horizon):
     chain = chain_of(seed, outcomes=1)
     deep = chain.depth
     latency = Latency(target=17, verify=20, draft=3)

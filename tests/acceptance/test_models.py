@@ -1,4 +1,4 @@
-"""Every acceptance model: its chain does what the model says, three ways."""
+"""Every acceptance model: its chain against simulations of the mechanism and closed forms."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def reached(counts, depth):
 
 
 def agrees(counts, chain, depth=None, **horizon):
-    """Survival of simulated rounds, independent of each other, against the chain solved."""
+    """Whether survival of simulated independent rounds agrees with the solved chain."""
     depth = depth or chain.depth
     exact = solve(chain, depth, **horizon)
     truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
@@ -30,7 +30,7 @@ def agrees(counts, chain, depth=None, **horizon):
 
 
 def by_request(requests, chain, depth=None, **horizon):
-    """The same where rounds of a request depend: the request is the unit."""
+    """The same for dependent rounds: z-scores over requests."""
     depth = depth or chain.depth
     exact = solve(chain, depth, **horizon)
     truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
@@ -55,7 +55,7 @@ FULL = np.array([[1, 0.7, -0.2], [0.7, 1, 0.1], [-0.2, 0.1, 1]])
     ],
     ids=["equal", "ar1", "matrix"],
 )
-def test_copula_is_what_joint_normal_scores_give(keys, matrix):
+def test_copula_matches_joint_normal_scores(keys, matrix):
     chain = models.Copula(model="copula", rates=RATES, **keys).chain()
     counts = mechanisms.copula(np.random.default_rng(1), RATES, matrix, 400_000)
     assert agrees(counts, chain)
@@ -67,7 +67,7 @@ def decaying(rho, size):
 
 
 @pytest.mark.parametrize("rho", [-0.9, -0.3, 0.0, 0.4, 0.95])
-def test_orthants_of_two_and_three_have_closed_forms(rho):
+def test_orthants_of_two_and_three_match_closed_forms(rho):
     two = 0.25 + np.arcsin(rho) / (2 * np.pi)
     three = 0.125 + (2 * np.arcsin(rho) + np.arcsin(rho**2)) / (4 * np.pi)
     assert ar1_orthants(np.zeros(3), rho) == pytest.approx([0.5, two, three], abs=1e-9)
@@ -88,7 +88,7 @@ def test_orthants_of_a_matrix_agree_with_quadrature(size, most, rho):
     assert matrix_orthants(limits, near) == pytest.approx(ar1_orthants(limits, rho), abs=most)
 
 
-def test_orthants_of_half_correlated_scores_and_of_certain_ones():
+def test_orthants_of_special_cases():
     assert equal_orthants(np.zeros(8), 0.5) == pytest.approx(1 / np.arange(2, 10), abs=1e-9)
     certain = np.array([np.inf, 0.0, -np.inf, 1.0])
     for found in (equal_orthants(certain, 0.0), ar1_orthants(certain, 0.0)):
@@ -96,7 +96,7 @@ def test_orthants_of_half_correlated_scores_and_of_certain_ones():
     assert matrix_orthants(certain, np.eye(4)) == pytest.approx([1, 0.5, 0, 0], abs=1e-6)
 
 
-def test_bounds_are_reached_by_one_coupling_each_at_all_depths():
+def test_bounds_match_extreme_couplings():
     rng = np.random.default_rng(2)
     for coupling, play in (
         ("comonotone", mechanisms.comonotone),
@@ -113,7 +113,7 @@ def test_bounds_are_reached_by_one_coupling_each_at_all_depths():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_copula_lies_within_the_bounds(seed):
+def test_copula_is_within_bounds(seed):
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(4, 6))
     matrix = factor @ factor.T
@@ -133,7 +133,7 @@ def test_every_copula_lies_within_the_bounds(seed):
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_contagion_is_a_flag_that_a_rejection_sets(clock):
+def test_contagion_matches_simulation(clock):
     model = models.Contagion(model="contagion", rates=RATES, drop=0.5, duration=4, clock=clock)
     rng = np.random.default_rng(3)
     requests = [mechanisms.contagion(rng, RATES, 0.5, 4, 25, clock) for _ in range(3000)]
@@ -146,8 +146,8 @@ def test_contagion_is_a_flag_that_a_rejection_sets(clock):
 @pytest.mark.parametrize(
     ("scale", "link"), [("probit", stats.norm.cdf), ("logit", stats.logistic.cdf)]
 )
-def test_difficulty_is_an_autoregressive_process_on_the_line(clock, scale, link):
-    """The grid against real numbers: what is left between them is below the sampling error."""
+def test_difficulty_matches_continuous_process(clock, scale, link):
+    """The discretization error is below the sampling error."""
     sd, length, rates = 0.8, 6, [0.8, 0.6]
     model = models.Difficulty(
         model="difficulty", rates=rates, sd=sd, length=length, scale=scale, clock=clock
@@ -173,7 +173,7 @@ def test_difficulty_is_an_autoregressive_process_on_the_line(clock, scale, link)
 
 
 @pytest.mark.parametrize("states", [2, 5, 15])
-def test_rouwenhorst_has_the_variance_and_the_correlation_of_the_process(states):
+def test_rouwenhorst_variance_and_correlation(states):
     step = rouwenhorst(states, 0.8)
     law = stats.binom.pmf(range(states), states - 1, 0.5)
     z = np.linspace(-1, 1, states) * np.sqrt(states - 1)
@@ -184,7 +184,7 @@ def test_rouwenhorst_has_the_variance_and_the_correlation_of_the_process(states)
         assert law @ (z * (np.linalg.matrix_power(step, lag) @ z)) == pytest.approx(0.8**lag)
 
 
-def test_difficulty_keeps_the_average_rates_it_was_given():
+def test_difficulty_has_the_given_average_rates():
     for scale in ("probit", "logit"):
         model = models.Difficulty(
             model="difficulty",
@@ -210,7 +210,7 @@ def tokens(**keys):
 
 
 @pytest.mark.parametrize("keys", [{}, {"blur": [0.0, 0.2, 0.5]}], ids=["plain", "blurred"])
-def test_tokens_accept_as_speculative_sampling_does_and_emit_the_targets_text(keys):
+def test_tokens_match_speculative_sampling(keys):
     model, rng = tokens(**keys), np.random.default_rng(5)
     requests = [
         mechanisms.speculative_sampling(rng, np.array(TARGET), model.drafts(), 400)
@@ -230,12 +230,12 @@ def test_tokens_accept_as_speculative_sampling_does_and_emit_the_targets_text(ke
     assert by_request([counts for _, counts in requests], other.chain()).max() > 20
 
 
-def test_a_draft_that_is_the_target_is_always_accepted():
+def test_draft_equal_to_target_is_always_accepted():
     model = models.Tokens(model="tokens", target=TARGET, draft=TARGET, depth=2)
     assert solve(model.chain(), 2).accept_length == pytest.approx(3)
 
 
-def test_histogram_and_decay_are_their_own_laws():
+def test_histogram_and_decay_rates():
     counts = [39, 1, 0, 3]
     chain = models.Histogram(model="histogram", rounds=counts).chain()
     assert solve(chain, 3).accepted * 43 == pytest.approx(counts)
@@ -253,7 +253,7 @@ HARD = {"model": "regime", "rates": [[0.6, 0.5], [0.2, 0.1]], "sojourn": [5, 5],
 SHAKY = {"model": "contagion", "rates": [0.7, 0.7], "drop": 0.5, "duration": 3, "clock": "token"}
 
 
-def test_mixture_is_its_parts_side_by_side():
+def test_mixture_combines_its_parts():
     model = mixture([{"weight": 3, "of": EASY}, {"weight": 1, "of": HARD, "slowdown": 2}])
     parts = [part.of.chain() for part in model.parts]
     whole = solve(model.chain(), 2, tokens=50)
@@ -271,7 +271,7 @@ def test_mixture_is_its_parts_side_by_side():
     assert abs(np.mean(rounds) - solve(chain, 2, tokens=20).rounds) < LIMIT * error
 
 
-def test_beta_slows_down_by_difficulty_at_either_level():
+def test_beta_slowdown():
     for level in ("request", "round"):
         model = models.Beta(
             model="beta", mean=0.7, concentration=5, depth=2, level=level, slowdown=1.3
@@ -286,13 +286,13 @@ def test_beta_slows_down_by_difficulty_at_either_level():
         )
 
 
-def test_a_beta_of_concentration_1_gives_no_warning():
+def test_beta_of_concentration_1_raises_no_warning():
     model = models.Beta(model="beta", mean=0.7, concentration=1, depth=2)
     chain = model.chain()  # the arcsine law at a mean of a half: its quadrature divides 0 by 0
     assert chain.start @ chain.accept[:, 0] == pytest.approx(0.7)
 
 
-def test_a_narrow_beta_far_from_a_half_has_no_overflow():
+def test_narrow_beta_does_not_overflow():
     for mean, concentration in ((0.99, 2000), (0.05, 5000), (0.7, 9999)):
         keys = {"mean": mean, "concentration": float(concentration), "depth": 2}
         chain = models.Beta.model_validate({"model": "beta", **keys}).chain()

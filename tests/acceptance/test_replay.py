@@ -18,7 +18,7 @@ HORIZONS = [{}, {"rounds": 7}, {"tokens": 20}]
 
 @pytest.mark.parametrize("clock", ["round", "token"])
 @pytest.mark.parametrize("horizon", HORIZONS, ids=str)
-def test_replay_and_exact_are_what_a_loop_by_hand_finds(clock, horizon):
+def test_replay_and_solution_match_a_plain_loop(clock, horizon):
     recorded = recording(clock)
     for depth in range(recorded.depth + 1):
         parts = np.split(recorded.accepted, recorded.begins[1:-1])
@@ -34,7 +34,7 @@ def test_replay_and_exact_are_what_a_loop_by_hand_finds(clock, horizon):
 
 @pytest.mark.parametrize("clock", ["round", "token"])
 @pytest.mark.parametrize("horizon", HORIZONS, ids=str)
-def test_kernel_draws_requests_alike_and_plays_them_whole(clock, horizon):
+def test_kernel_resamples_whole_requests_uniformly(clock, horizon):
     recorded = recording(clock)
     latency = latency_by_depth(recorded.depth)
     plan = compile_plan(recorded, latency, seed=2, **horizon)
@@ -56,7 +56,7 @@ def test_kernel_draws_requests_alike_and_plays_them_whole(clock, horizon):
         assert seconds == pytest.approx(kernel[:, 1] * latency.round_time[depth])
 
 
-def test_windows_of_a_recording_are_its_entries():
+def test_windows_of_a_recording():
     recorded = recording("token", requests=5)
     plan = compile_plan(recorded, latency_by_depth(4), seed=2)
     rows = simulate_requests(plan, 0, 4000)
@@ -67,7 +67,7 @@ def test_windows_of_a_recording_are_its_entries():
 
 @pytest.mark.parametrize("horizon", ["rounds = 8", "tokens = 16", "as_recorded = true"])
 @pytest.mark.parametrize("by", ["round", "position"])
-def test_a_trace_runs_from_its_file(tmp_path, by, horizon):
+def test_run_of_a_trace_file(tmp_path, by, horizon):
     rng = np.random.default_rng(7)
     lines = [
         json.dumps({"accepted": rng.integers(0, 4, rng.integers(4, 30)).tolist()})
@@ -99,7 +99,7 @@ requests = 20000
     assert point["diagnostics"]["autocorrelation"]["requests"] == 40
 
 
-def test_csv_and_json_lines_hold_the_same_requests(tmp_path):
+def test_csv_and_json_lines_are_equivalent(tmp_path):
     (tmp_path / "t.csv").write_text("request,accepted,drafted\na,2,3\nb,1,3\na,0,3\n")
     (tmp_path / "t.jsonl").write_text(
         '{"accepted": [2, 0], "drafted": [3, 3]}\n{"accepted": [1], "drafted": [3]}\n'

@@ -1,4 +1,4 @@
-"""What a user is told before numbers are believed: odd times, definitions, other formats."""
+"""Warnings and notes on inputs: implausible times, definitions, other formats."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.support.examples import TWO_DEEP, independent
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "shown"),
     [
         (("target = 76", "target = 0.02"), "a plain step takes 0.02 ms; was it given in seconds?"),
         (("target = 76", "target = 5"), "a verify at depth 1 takes 90 ms, a plain step 5 ms; was"),
@@ -25,10 +25,10 @@ from tests.support.examples import TWO_DEEP, independent
         ),
     ],
 )
-def test_times_that_were_hardly_measured_are_told_of(change, told):
+def test_implausible_times(change, shown):
     text = independent(0.8, 0.7) + TWO_DEEP
     assert mtpsim.parse(text).warnings() == []
-    assert told in " ".join(mtpsim.parse(text.replace(*change)).warnings())
+    assert shown in " ".join(mtpsim.parse(text.replace(*change)).warnings())
 
 
 OTHER = (
@@ -37,26 +37,26 @@ OTHER = (
 )
 
 
-def test_check_says_what_rates_would_be_by_the_other_definition():
+def test_check_shows_rates_by_the_other_definition():
     text = independent(0.8, 0.7) + TWO_DEEP
     assert OTHER in explain(mtpsim.parse(text))
     stated = text.replace("[latency]", 'rates_are = "conditional"\n[latency]')
     rising = text.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
-    single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")  # alike
+    single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")
     for said in (stated, rising, single):
         assert "rates_are" not in explain(mtpsim.parse(said))
 
 
-def test_a_swept_definition_is_given_and_swept_rates_are_those_of_the_first_point():
+def test_note_on_rates_under_a_sweep():
     text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
     swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
     assert rates_are_note(swept) == []
     rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
-    (told,) = rates_are_note(rates)
-    assert told.endswith("conditional rates are 0.5 0.8 at the first point")
+    (shown,) = rates_are_note(rates)
+    assert shown.endswith("conditional rates are 0.5 0.8 at the first point")
 
 
-def test_a_percentage_and_json_are_known_for_what_they_are():
+def test_percentages_and_json_are_recognized():
     with pytest.raises(InputError, match=r"80 is given; it must be at most 1; 80 % is 0\.8"):
         mtpsim.parse(independent(80, 0.7) + TWO_DEEP)
     with pytest.raises(InputError, match="it looks like JSON"):
@@ -86,7 +86,7 @@ def test_sweep_beyond_the_measured_range_is_warned_of():
     assert "batches from 1 to 64 were measured, but the sweep goes from 1 to 1024" in text
 
 
-def test_a_fitted_section_names_the_batch():
+def test_fitted_section_has_a_batch():
     fit = fit_cost_models(steps(0.0))[0]
     assert cost_section(fit, {})["batch"] == 1
     kept = cost_section(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
@@ -94,7 +94,7 @@ def test_a_fitted_section_names_the_batch():
     assert "target" not in kept
 
 
-def test_requests_of_so_many_rounds_are_not_compared_by_time():
+def test_request_times_by_rounds_and_by_tokens():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
     rounds = str(mtpsim.run(mtpsim.parse(text + "rounds = 50\n")))
     assert "50 rounds of a request at depth 2 take p50" in rounds
@@ -102,18 +102,18 @@ def test_requests_of_so_many_rounds_are_not_compared_by_time():
     assert "A request at depth 2 takes p50" in tokens
 
 
-def test_where_rounds_are_alike_there_is_nothing_to_adapt_to():
+def test_independent_rounds_leave_nothing_to_adapt_to():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
     assert "There is nothing to adapt to: even an oracle plays depth 2 held fixed." in shown
 
 
-def test_check_says_why_a_run_to_a_precision_has_a_least_number_of_requests():
+def test_check_explains_the_minimum_number_of_requests():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
     block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
-    told = explain(mtpsim.parse(text))
-    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in told
-    assert f"first test after 30 blocks of {block:,} requests" in told
+    shown = explain(mtpsim.parse(text))
+    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in shown
+    assert f"first test after 30 blocks of {block:,} requests" in shown
 
 
 SWEPT_POLICIES = """[simulation]
@@ -126,13 +126,13 @@ policies = ["bandit"]
 """
 
 
-def test_what_a_sweep_moves_is_told_for_all_its_points():
-    told = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
-    assert [told.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
-    assert "accurate if within +-0.1 to 2 %" in told
+def test_check_shows_swept_policies_and_tolerances():
+    shown = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
+    assert [shown.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
+    assert "accurate if within +-0.1 to 2 %" in shown
 
 
-def test_swept_policies_and_tolerances_are_told_apart_in_a_report():
+def test_report_distinguishes_swept_policies():
     experiment = mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES)
     result = mtpsim.run(experiment)
     for width in (0.1, 0.5):

@@ -1,4 +1,4 @@
-"""One is told as one, and many as many."""
+"""Singular and plural in messages."""
 
 import pytest
 
@@ -21,7 +21,7 @@ requests = 100
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "text"),
     [
         ((1, "round"), "1 round"),
         ((0, "round"), "0 rounds"),
@@ -31,29 +31,29 @@ requests = 100
         ((1, "torn record", "lie"), "1 torn record lie"),
     ],
 )
-def test_counts_in_words(given, told):
-    assert counted(*given) == told
+def test_counted(given, text):
+    assert counted(*given) == text
 
 
-def test_a_log_of_one_request_with_one_draft(tmp_path, capsys):
+def test_singular_in_the_report_of_a_log(tmp_path, capsys):
     log = tmp_path / "log.csv"
     log.write_text("request,accepted,drafted\na,1,1\n")
     assert main(["fit", str(log), "-o", str(tmp_path / "f.toml")]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "1 request, 1 round of up to 1 draft; granularity: per round" in told
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 request, 1 round of up to 1 draft; granularity: per round" in text
 
 
-def test_one_time_too_few_and_requests_of_one_round(tmp_path, capsys):
+def test_singular_in_errors_and_plans(tmp_path, capsys):
     path = tmp_path / "e.toml"
     path.write_text(TEXT.replace("[0.8]", "[0.8, 0.7]"))
     assert main(["check", str(path)]) == 2
     assert "1 time is given, but the acceptance model" in capsys.readouterr().err
     path.write_text(TEXT)
     assert main(["plan", str(path), "--delta", "0.2"]) == 0
-    assert "requests of 1 round," in " ".join(capsys.readouterr().out.split())
+    assert "requests of 1 round:" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_page_of_requests_of_one_round():
+def test_singular_in_a_page():
     from mtpsim.report.tables.request_text import length_sentence
 
     (point,) = mtpsim.run(mtpsim.parse(TEXT)).data.points

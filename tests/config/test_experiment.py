@@ -1,4 +1,4 @@
-"""Files in, experiments or complete lists of problems out."""
+"""Validation of experiment files: defaults, problems, schema, round trip."""
 
 import json
 import tomllib
@@ -37,7 +37,7 @@ def problems(text, **options):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_shipped_experiments_load_match_the_schema_and_say_what_they_show(path):
+def test_shipped_experiments_match_schema_and_state_expectation(path):
     text = path.read_text()
     assert text.startswith("#:schema ./experiment.schema.json\n# ")
     assert "# Expect:" in text
@@ -50,7 +50,7 @@ def test_committed_schema_is_current():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_resolved_file_loads_back_equal(path):
+def test_resolved_file_round_trips(path):
     experiment = load(path)
     again = parse(to_toml(experiment))
     assert to_toml(again) == to_toml(experiment)
@@ -127,11 +127,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), CASES)
-def test_problems_are_told_in_full(old, new, expected):
+def test_problem_text(old, new, expected):
     assert sorted(problems(GOOD.replace(old, new, 1))) == sorted(expected)
 
 
-def test_all_problems_of_a_file_at_once():
+def test_all_problems_are_reported_at_once():
     text = GOOD.replace("0.7]", "-3]").replace("76", '"x"').replace("requests", "reqests")
     found = problems(text)
     assert [line.split(": ")[1] for line in found] == [
@@ -139,43 +139,6 @@ def test_all_problems_of_a_file_at_once():
         "latency.target",
         "simulation.reqests",
     ]
-
-
-REGIME = """\
-[acceptance]
-model = "regime"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [20, 20]
-[latency]
-target = 76
-verify = 90
-draft = 8
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("sojourn = [20, 20]", "sojourn = [20, 0.5]", "sojourn[1]: 0.5 is given; it must be at "),
-        ("sojourn = [20, 20]", "sojourn = [20]", "sojourn: 1 entry given, but `rates` has 2 rows"),
-        (
-            "sojourn = [20, 20]",
-            "step = [[0.5, 0.4], [0, 1]]",
-            "step: row 1 sums to 0.9, not",
-        ),
-        ("sojourn = [20, 20]", "step = [[1, 0]]", "step: must be 2 rows of 2"),
-        ("sojourn = [20, 20]", "", "give either `sojourn` or `step`"),
-        (
-            "[0.5, 0.4]",
-            "[0.5]",
-            "all rows must have the same length, at least 1; given [2, 1]",
-        ),
-        (", [0.5, 0.4]]", "]", "rates: 1 given; at least 2 required"),
-    ],
-)
-def test_problems_of_regimes(old, new, message):
-    (found,) = problems(REGIME.replace(old, new))
-    assert message in found
 
 
 @pytest.mark.parametrize(
@@ -189,7 +152,7 @@ def test_problems_of_regimes(old, new, message):
         (b"\xff\xfe1", "s.csv is not UTF-8 text (byte 0)"),
     ],
 )
-def test_problems_of_sample_files(tmp_path, content, message):
+def test_sample_file_problems(tmp_path, content, message):
     data = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "s.csv").write_bytes(data)
     text = GOOD.replace("draft = [8, 14]", 'draft = [8, 14]\nnoise = { samples = "s.csv" }')
@@ -198,7 +161,7 @@ def test_problems_of_sample_files(tmp_path, content, message):
     assert "bad.toml:10: latency.noise" in found
 
 
-def test_files_that_are_none(tmp_path):
+def test_unreadable_files(tmp_path):
     def message(path):
         with pytest.raises(InputError) as caught:
             load(path)
@@ -229,7 +192,7 @@ def test_overrides():
     assert "did you mean 'target'" in problems(GOOD, overrides=["latency.targt=3"])[0]
 
 
-def test_sweep_is_every_combination_in_the_order_of_the_file():
+def test_sweep_order():
     sweep = '[sweep]\n"latency.target" = [70, 80]\n"simulation.seed" = [1, 2, 3]\n'
     points = parse(GOOD + sweep).points()
     assert [tuple(point.set.values()) for point in points] == [
@@ -241,7 +204,7 @@ def test_sweep_is_every_combination_in_the_order_of_the_file():
     assert single.set == {}
 
 
-def test_hash_sees_what_samples_hold_but_not_the_title(tmp_path):
+def test_hash_depends_on_sample_contents_not_title(tmp_path):
     text = GOOD.replace("draft = [8, 14]", 'draft = [8, 14]\nnoise = { samples = "s.csv" }')
     hashes = []
     for content in ("1\n2\n", "1\n3\n"):
@@ -251,7 +214,7 @@ def test_hash_sees_what_samples_hold_but_not_the_title(tmp_path):
     assert content_hash(parse(GOOD)) == content_hash(parse(GOOD.replace("small", "big")))
 
 
-def test_requests_that_differ_with_rounds_are_warned_of():
+def test_warning_on_differing_requests_with_rounds():
     beta = GOOD.replace("independent", "beta").replace("rates = [0.8, 0.7]", "mean = [0.8, 0.7]\n"
                                                        "concentration = 4")  # fmt: skip
     assert "requests differ" in parse(beta).warnings()[0]
@@ -276,7 +239,7 @@ PATHS = st.sampled_from(
 )
 
 
-def refused_well(raw_or_text, read):
+def problems_or_none(raw_or_text, read):
     """Nothing but an experiment or a list of problems; None, or the problems as text."""
     try:
         read(raw_or_text)
@@ -287,18 +250,18 @@ def refused_well(raw_or_text, read):
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, JUNK, max_size=4))
-def test_any_tables_give_an_experiment_or_problems(changes):
+def test_arbitrary_tables(changes):
     from mtpsim.config.experiment import validate
     from mtpsim.config.sweep import set_key
 
     raw = tomllib.loads(GOOD)
     for path, value in changes.items():
         set_key(raw, path.split("."), value)
-    problems_found = refused_well(raw, validate)
+    problems_found = problems_or_none(raw, validate)
     assert problems_found is None or (problems_found and "pydantic" not in problems_found)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
-def test_any_text_gives_an_experiment_or_problems(text):
-    assert refused_well(text, parse) != ""
+def test_arbitrary_text(text):
+    assert problems_or_none(text, parse) != ""

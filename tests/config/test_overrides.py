@@ -1,4 +1,4 @@
-"""``--set``: the user's last word, and what is said of it where it is wrong."""
+"""``--set``: precedence over the file, and problems attributed to the option."""
 
 import re
 from pathlib import Path
@@ -38,14 +38,14 @@ def read(*overrides, text=TEXT):
     return parse(text, file="e.toml", overrides=overrides)
 
 
-def told(*overrides, text=TEXT):
+def error_lines(*overrides, text=TEXT):
     with pytest.raises(InputError) as caught:
         read(*overrides, text=text)
     return str(caught.value).splitlines()
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_experiment_runs_with_so_many_requests(path, capsys):
+def test_requests_can_be_set_for_every_shipped_experiment(path, capsys):
     assert main(["check", str(path), "--set", "simulation.requests=500"]) == 0
     assert "  500 requests per point" in capsys.readouterr().out
 
@@ -58,27 +58,27 @@ def test_every_shipped_experiment_runs_with_so_many_requests(path, capsys):
         ("precision=0.1", {"precision": 0.1, "rounds": 50}, "requests"),
     ],
 )
-def test_a_key_takes_the_place_of_the_one_that_excludes_it(given, here, gone):
+def test_override_removes_mutually_exclusive_key(given, here, gone):
     text = TEXT if gone != "requests" else TEXT.replace("precision = 0.01", "requests = 9")
     simulation = read(f"simulation.{given}", text=text).simulation
     assert {key: getattr(simulation, key) for key in here} == here
     assert getattr(simulation, gone) is None
 
 
-def test_what_is_set_to_false_takes_no_place():
+def test_false_removes_no_key():
     assert read("simulation.as_recorded=false").simulation.rounds == 50
 
 
-def test_two_that_exclude_each_other_are_refused_where_one_side_gives_both():
+def test_exclusive_keys_from_one_source_are_refused():
     both = "give only one of precision, requests"
     of_file = TEXT.replace("precision = 0.01", "precision = 0.01\nrequests = 9")
-    assert told(text=of_file) == [f"e.toml:16: simulation.precision: {both}"]
-    assert told("title=x", text=of_file) == [f"e.toml:16: simulation.precision: {both}"]
-    (line,) = told("simulation.requests=9", "simulation.precision=0.1")
+    assert error_lines(text=of_file) == [f"e.toml:16: simulation.precision: {both}"]
+    assert error_lines("title=x", text=of_file) == [f"e.toml:16: simulation.precision: {both}"]
+    (line,) = error_lines("simulation.requests=9", "simulation.precision=0.1")
     assert line == f"--set simulation.precision=0.1: {both}"
 
 
-def test_a_swept_key_that_is_set_is_swept_no_more():
+def test_override_removes_sweep_over_its_key():
     one = read("latency.batch=4")
     assert one.sweep == {"acceptance.first": [0.7, 0.8], "zip": ["acceptance.first"]}
     assert {point.experiment.batch for point in one.points()} == {4}
@@ -87,7 +87,7 @@ def test_a_swept_key_that_is_set_is_swept_no_more():
     assert len(none.points()) == 1
 
 
-def test_a_section_that_is_set_has_no_swept_keys():
+def test_section_override_removes_sweeps_over_its_keys():
     plain = read("latency={target = 10, verify = 12, draft = 1}")
     assert plain.sweep == {"acceptance.first": [0.7, 0.8], "zip": ["acceptance.first"]}
     assert [point.experiment.latency.model for point in plain.points()] == ["times", "times"]
@@ -100,18 +100,18 @@ def test_a_section_that_is_set_has_no_swept_keys():
         ("acceptance.first=0.5", "sweep.acceptance=[{model='independent', rates=[0.5]}]"),
     ],
 )
-def test_a_set_that_a_sweep_would_undo_is_refused(overrides):
+def test_override_undone_by_sweep_is_refused(overrides):
     with pytest.raises(InputError, match=rf"--set {overrides[0]}: the sweep over .* set only one"):
         read(*overrides, text=TEXT.partition("[sweep]")[0])
 
 
 @pytest.mark.parametrize("key", ["sweep.latency.batch", 'sweep."latency.batch"'])
-def test_a_sweep_can_be_set(key):
+def test_sweep_override(key):
     points = read(f"{key}=[2, 3]").points()
     assert [point.set["latency.batch"] for point in points] == [2, 3]
 
 
-def test_the_message_on_parts_names_a_command_that_works(tmp_path, capsys):
+def test_suggested_option_for_parts_works(tmp_path, capsys):
     path = tmp_path / "e.toml"
     path.write_text(TEXT)
     command = ["run", str(path), "--part", "1/2", "--quiet", "--out", str(tmp_path / "out")]
@@ -132,25 +132,25 @@ def test_the_message_on_parts_names_a_command_that_works(tmp_path, capsys):
         ("simulation.precision_of=difference", '"difference" and `between`'),
     ],
 )
-def test_what_is_wrong_with_a_set_names_it_and_no_line_of_the_file(override, message):
+def test_invalid_override_is_named_without_a_line(override, message):
     for others in ([], ["title=x"]):
-        (line, *_) = told(*others, override)
+        (line, *_) = error_lines(*others, override)
         assert line.startswith(f"--set {override}: {message}")
         assert "e.toml" not in line
 
 
-def test_what_a_set_makes_wrong_elsewhere_names_both():
-    lines = told("acceptance.model=beta")
+def test_problem_caused_by_override_names_line_and_option():
+    lines = error_lines("acceptance.model=beta")
     assert lines[0] == (
         "e.toml:2: acceptance.mean: is missing: mean acceptance rate: a number, or a list by "
         "position (with --set acceptance.model=beta)"
     )
     assert all(line.endswith("(with --set acceptance.model=beta)") for line in lines)
-    (swept,) = told("sweep.latency.base=[0, -1]", "sweep.latency.batch=[1, 16]")[:1]
+    (swept,) = error_lines("sweep.latency.base=[0, -1]", "sweep.latency.batch=[1, 16]")[:1]
     assert "(with --set sweep.latency.base=[0, -1], --set" in swept
 
 
-def test_what_is_wrong_with_the_file_stays_its_own():
+def test_problems_of_the_file_are_not_attributed_to_overrides():
     wrong = TEXT.replace("factor = 0.9", "factor = 9")
-    assert told("latency.batch=3", text=wrong) == told(text=wrong)
-    assert told(text=wrong)[0].startswith("e.toml:5: acceptance.factor: 9 is given")
+    assert error_lines("latency.batch=3", text=wrong) == error_lines(text=wrong)
+    assert error_lines(text=wrong)[0].startswith("e.toml:5: acceptance.factor: 9 is given")

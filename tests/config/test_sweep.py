@@ -1,4 +1,4 @@
-"""Points of a sweep: combinations, keys in step, and points that an earlier run finished."""
+"""Points of a sweep: combinations, zipped keys, and points of an earlier run."""
 
 import json
 
@@ -35,7 +35,7 @@ def points(sweep):
     return [tuple(point.set.values()) for point in mtpsim.parse(TEXT + sweep).points()]
 
 
-def test_zip_moves_keys_in_step_and_the_rest_as_a_grid():
+def test_zipped_keys_vary_together_and_others_as_a_grid():
     sweep = """\
 "acceptance.first" = [0.7, 0.8]
 "simulation.seed" = [1, 2, 3]
@@ -48,56 +48,43 @@ zip = ["acceptance.first", "acceptance.factor"]
     assert list(first) == ["a", "b"]
 
 
+FIRST, ZIPPED = '"acceptance.first"', 'zip = ["acceptance.first", "acceptance.factor"]\n'
+
+
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
         (
-            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.8]\n'
-            '"acceptance.factor" = [1, 0.9, 0.8]',
-            "zipped keys must have equally many values: acceptance.first has 2 values, "
+            f'{ZIPPED}{FIRST} = [0.7, 0.8]\n"acceptance.factor" = [1, 0.9, 0.8]',
+            "sweep.zip: zipped keys must have equally many values: acceptance.first has 2 values, "
             "acceptance.factor has 3 values",
         ),
         (
-            'zip = ["acceptance.frst", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "'acceptance.frst' is given, but it is not a swept key; allowed: "
+            f'zip = ["acceptance.frst", {FIRST}]\n{FIRST} = [0.7]',
+            "sweep.zip: 'acceptance.frst' is given, but it is not a swept key; allowed: "
             "acceptance.first; did you mean 'acceptance.first'?",
         ),
+        (f"zip = [{FIRST}, {FIRST}]\n{FIRST} = [0.7]", "sweep.zip: a key is given twice"),
+        ("zip = [3]", "sweep.zip: 3 is given, but it is not a swept key"),
+        (f"{FIRST} = [0.7, 0.8, 0.7]", "sweep: `acceptance.first`: 0.7 is given 2 times"),
         (
-            'zip = ["acceptance.first", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "a key is given twice",
-        ),
-        ("zip = [3]", "3 is given, but it is not a swept key"),
-    ],
-)
-def test_problems_of_zip(sweep, message):
-    with pytest.raises(InputError) as caught:
-        mtpsim.parse(TEXT + sweep, file="bad.toml")
-    assert f"sweep.zip: {message}" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("sweep", "message"),
-    [
-        ('"acceptance.first" = [0.7, 0.8, 0.7]', "sweep: `acceptance.first`: 0.7 is given 2 times"),
-        (
-            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
-            '"acceptance.factor" = [1, 1]',
+            f'{ZIPPED}{FIRST} = [0.7, 0.7]\n"acceptance.factor" = [1, 1]',
             "(0.7, 1) is given 2 times",
         ),
     ],
 )
-def test_a_point_that_is_there_twice_would_be_judged_as_two(sweep, message):
+def test_sweep_problems(sweep, message):
     with pytest.raises(InputError) as caught:
         mtpsim.parse(TEXT + sweep, file="bad.toml")
     assert message in str(caught.value)
 
 
-def test_keys_in_step_may_have_equal_values():
+def test_zipped_keys_may_have_equal_values():
     sweep = 'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
     assert points(sweep + '"acceptance.factor" = [1, 0.9]') == [(0.7, 1), (0.7, 0.9)]
 
 
-def test_whole_models_can_be_swept():
+def test_sweep_over_models():
     sweep = (
         'acceptance = [{ model = "decay", first = 0.8, factor = 1.0, depth = 2 }, '
         '{ model = "independent", rates = [0.8, 0.8, 0.8] }]'
@@ -106,7 +93,7 @@ def test_whole_models_can_be_swept():
     assert depths == [2, 3]
 
 
-def test_points_share_their_random_numbers():
+def test_points_share_random_numbers():
     """The same text at every point: a change of the latency leaves the acceptances as they are."""
     result = mtpsim.run(mtpsim.parse(TEXT + '"latency.noise.cv" = [0.1, 0.4]'))
     one, two = result.points
@@ -115,7 +102,7 @@ def test_points_share_their_random_numbers():
         assert a["depth"] == 0 or a["round_time"] != b["round_time"]
 
 
-def test_adding_a_point_changes_no_other_but_for_verdicts_judged_together():
+def test_added_point_changes_no_other():
     sweeps = ('"simulation.seed" = [1, 2]', '"simulation.seed" = [1, 2, 3]')
     few, many = (mtpsim.run(mtpsim.parse(TEXT + sweep)).points for sweep in sweeps)
     for a, b in zip(few, many, strict=False):
@@ -135,7 +122,7 @@ def file(tmp_path):
     return path
 
 
-def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, monkeypatch, capsys):
+def test_interrupted_sweep_resumes_with_missing_points(file, tmp_path, monkeypatch, capsys):
     experiment, saved = mtpsim.load(file), tmp_path / "run" / "tallies.jsonl"
     whole = mtpsim.run(experiment).points
     saved.parent.mkdir()
@@ -163,7 +150,7 @@ def test_an_interrupted_sweep_goes_on_with_the_points_it_lacks(file, tmp_path, m
     assert simulated == [1, 2, 3]
 
 
-def test_a_point_of_other_numbers_is_not_taken(file, tmp_path):
+def test_point_with_other_inputs_is_not_reused(file, tmp_path):
     saved = tmp_path / "tallies.jsonl"
     mtpsim.run(mtpsim.load(file), saved=Tallies(saved))
     known = set(Tallies(saved)._known)

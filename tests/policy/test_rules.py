@@ -1,4 +1,4 @@
-"""The rules of the policies, each on a short sequence that was worked by hand."""
+"""Each policy on a short sequence with hand-computed results."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def environment(times=TIMES, batch=None):
 
 
 class Player:
-    """A policy in one request: its depth, and what it makes of each round."""
+    """A policy within one request."""
 
     def __init__(self, rule, where=None, **parameters):
         self.where = where or environment()
@@ -27,7 +27,7 @@ class Player:
         return self.rule.choose(self.p, self.m, RoundContext(0, -1, 0), np.array(hints, float))
 
     def play(self, *accepted, hints=(), time=None, seen=None):
-        """Depths of rounds that would accept so many drafts, whatever their depth."""
+        """Depths of rounds that would accept so many drafts at any depth."""
         depths = []
         for would in accepted:
             depth = self.depth(hints)
@@ -40,7 +40,7 @@ class Player:
         return depths
 
 
-def test_fixed_and_off_never_move():
+def test_fixed_and_off():
     assert Player("fixed", depth=2).play(0, 3, 1) == [2, 2, 2]
     assert Player("off").play(3, 3) == [0, 0]
 
@@ -48,25 +48,25 @@ def test_fixed_and_off_never_move():
 @pytest.mark.parametrize(
     ("batch", "depth"), [(1, 3), (64, 3), (64.5, 3), (65, 1), (128, 1), (129, 0), (500, 0)]
 )
-def test_schedule_looks_its_batch_up(batch, depth):
+def test_schedule_by_batch(batch, depth):
     where = environment(batch=batch)
     player = Player("schedule", where, by_batch=[[1, 64, 3], [65, 128, 1], [200, 300, 0]])
     assert player.depth() == depth
 
 
-def test_heuristic_goes_two_up_and_one_down():
+def test_heuristic():
     # Start 20 is cut to the model's 8. Full rounds add 2, others take 1; never over 8 or under 1.
     where = environment(np.arange(10.0, 19.0))
     assert Player("heuristic", where).play(8, 3, 3, 9, 9, 0, 0) == [8, 8, 7, 6, 8, 8, 7]
     assert Player("heuristic", where, start=2).play(0, 0, 0, 1, 3, 5) == [2, 1, 1, 1, 3, 5]
 
 
-def test_heuristic_of_depth_0_counts_as_fully_accepted():
+def test_heuristic_at_depth_0():
     # Nothing was drafted, so nothing was rejected: 0 + 2.
     assert Player("heuristic", start=1, least=0).play(0, 0, 1) == [1, 0, 2]
 
 
-def test_ema_by_hand():
+def test_ema():
     # Ladder 1, 3, 5, 7 in a model of depth 7; starts at 7 with an average of 7 - 1 = 6.
     # After 10 rounds of 2 accepted: 2 + 4 x 0.8^10 = 2.4295. First look: down while the average is
     # at most (rung below) - 0.5 - 0.25: 5 -> 4.25 yes; 3 -> 2.25 no. So depth 5.
@@ -81,7 +81,7 @@ def test_ema_by_hand():
     assert player.play(3, 3, 3, 3, 3) == [3, 3, 3, 3, 5]
 
 
-def test_ema_falls_several_rungs_at_once_and_rises_no_further_than_it_sees():
+def test_ema_decreases_by_several_rungs_and_increases_by_one():
     # Ten rounds of nothing: 6 x 0.8^10 = 0.644 is under 5 - .75 and under 3 - .75, but not under
     # 1 - .75: two rungs down in one look, from 7 to 3.
     where = environment(np.arange(10.0, 18.0))
@@ -94,14 +94,14 @@ def test_ema_falls_several_rungs_at_once_and_rises_no_further_than_it_sees():
     assert player.play(*[7] * 5)[-1] <= 5
 
 
-def test_ema_climbs_several_rungs_at_once_with_full_feedback():
+def test_ema_increases_by_several_rungs_with_full_feedback():
     where = environment(np.arange(10.0, 18.0))
     player = Player("ema", where, start=1)
     # Starts at an average of 0; ten rounds of 7 seen: 7 (1 - 0.8^10) = 6.248, over 5 - .5.
     assert player.play(*[7] * 11, seen=7) == [1] * 10 + [7]
 
 
-def test_goodput_by_hand():
+def test_goodput():
     # Three rounds at the greatest depth with 1, 0, 3 accepted: q = 2/3, 1/3, 1/3.
     # (1 + sum q) / T: 1/10; 1.667/12 = .1389; 2/14 = .1429; 2.333/16 = .1458.
     player = Player("goodput", warm_up=3)
@@ -113,14 +113,14 @@ def test_goodput_by_hand():
     assert player.depth() == 3
 
 
-def test_goodput_that_is_off_sees_nothing_and_stays_off_unless_it_probes():
+def test_goodput_stays_off_without_probe():
     assert Player("goodput", warm_up=1).play(0, 3, 3, 3) == [3, 0, 0, 0]
     # After 2 rounds of rest depth 1 is tried: q1 = 1/2, the others 0: 1.5/12 = .125 > .1.
     assert Player("goodput", warm_up=1, probe=2).play(0, 3, 3, 3, 3) == [3, 0, 0, 1, 1]
     assert Player("goodput", warm_up=1, least=1).play(0, 3) == [3, 1]
 
 
-def test_goodput_that_forgets_weighs_the_last_rounds_more():
+def test_goodput_with_decaying_counts():
     # Two rounds, none and then one accepted, old counts halved: q1 = 1 / 1.5.
     player = Player("goodput", warm_up=9, keep=0.5)
     player.play(0, 1)
@@ -128,7 +128,7 @@ def test_goodput_that_forgets_weighs_the_last_rounds_more():
     assert player.m[3] == 0
 
 
-def test_adaptive_k_by_hand():
+def test_adaptive_k():
     # Rates start at .85: 1.85/12 = .1542; 2.5725/14 = .1838; 3.1866/16 = .1992.
     player = Player("adaptive_k")
     assert player.play(0) == [3]
@@ -144,7 +144,7 @@ def test_adaptive_k_by_hand():
     assert player.play(3, 3, 3, 3) == [0, 0, 0, 0]
 
 
-def test_adaptive_k_that_probes_comes_back():
+def test_adaptive_k_probe():
     player = Player("adaptive_k", probe=2, cooldown=0)
     player.m[3:] = 0.1
     # Off for two rounds; then a try that is accepted: .1 + .3 x .9 = .37: 1.37/12 = .1142 pays.
@@ -152,21 +152,21 @@ def test_adaptive_k_that_probes_comes_back():
     assert player.m[3] == pytest.approx(0.37 * 0.7)
 
 
-def test_threshold_stops_at_the_first_draft_below_it():
+def test_threshold():
     player = Player("threshold", theta=0.5)
     assert player.depth([0.9, 0.4, 0.9]) == 2  # the draft below is verified too
     assert player.depth([0.5, 0.5, 0.5]) == 3  # at the threshold is not below it
     assert player.depth([0.1, 0.9, 0.9]) == 1
 
 
-def test_threshold_that_drops_pays_for_the_draft_below():
+def test_threshold_with_drop():
     player = Player("threshold", theta=0.5, drop=True)
     assert (player.depth([0.9, 0.4, 0.9]), player.m[0]) == (1, 1)
     assert (player.depth([0.4, 0.9, 0.9]), player.m[0]) == (0, 1)
     assert (player.depth([0.9, 0.9, 0.9]), player.m[0]) == (3, 0)
 
 
-def test_specdecpp_stops_once_a_rejection_is_too_likely():
+def test_specdecpp():
     where = environment(np.arange(10.0, 15.0))
     player = Player("specdecpp", where)
     # 1 - .6 = .4; 1 - .36 = .64; 1 - .216 = .784 > .7: three drafts.
@@ -175,7 +175,7 @@ def test_specdecpp_stops_once_a_rejection_is_too_likely():
     assert player.depth([0.99] * 4) == 4  # the model's depth, below 20
 
 
-def test_controller_by_hand():
+def test_controller():
     player = Player("controller")
     # 3 of 3 accepted: rate .5 x .9 + .5 = .95 > .9, so the threshold goes down:
     # .9 x .6 + .1 x (.6 - .01) = .599.
@@ -186,7 +186,7 @@ def test_controller_by_hand():
     assert player.m.tolist() == pytest.approx([0.6, 0.725])
 
 
-def test_bandit_pulls_every_arm_once_and_then_the_greatest_bound():
+def test_bandit_ucb():
     # Rewards (accepted + 1) / time x 10 of arms 3, 2, 1: 2 x 10/16, 1 x 10/14, 2 x 10/12.
     player = Player("bandit", width=0.0)
     assert player.play(1, 0, 1, 1) == [3, 2, 1, 1]
@@ -199,7 +199,7 @@ def test_bandit_pulls_every_arm_once_and_then_the_greatest_bound():
     assert player.depth() == 3
 
 
-def test_bandit_by_thompson_adds_a_random_number_for_each_arm():
+def test_bandit_thompson():
     player = Player("bandit", method="thompson", width=1.0)
     player.play(1, 0, 1, hints=[0.0, 0.0, 0.0])
     # Means 1.667, .714, 1.25; one pull each.
@@ -208,32 +208,32 @@ def test_bandit_by_thompson_adds_a_random_number_for_each_arm():
     assert player.depth([-1.0, 0.0, 0.0]) == 3
 
 
-def test_bandit_rewards_are_tokens_a_ms_over_plain_decoding():
+def test_bandit_rewards():
     player = Player("bandit", least=0)
     player.play(2, 2, 0, 0, time=5.0)
     # 3/5 x 10, 3/5 x 10, 1/5 x 10, 1/5 x 10 of arms 3, 2, 1, 0; arm 0 first here.
     assert player.m[1:5].tolist() == pytest.approx([2.0, 2.0, 6.0, 6.0])
 
 
-def test_bandit_knows_bounds_beyond_its_table():
+def test_bandit_beyond_its_table():
     player = Player("bandit")
     assert player.play(*[3] * 1500)[-1] == 3
     assert player.m[0] == 1500
     assert player.m[-1] == pytest.approx(player.m[-5] ** -0.5)
 
 
-def test_gate_shuts_for_good_after_a_full_window():
+def test_gate_switches_off_permanently():
     # Requests of 2 rounds, windows of 2 requests, limit 1. Means: .5; then (.5 + 1.5) / 2 = 1, not
     # below 1; then (1.5 + 0) / 2 = .75: shut.
     player = Player("gate", window=2, request_rounds=2, limit=1.0)
     assert player.play(0, 1, 1, 2, 0, 0, 3, 3, 3) == [3] * 6 + [0] * 3
 
 
-def test_gate_waits_for_a_full_window():
+def test_gate_requires_a_full_window():
     assert Player("gate", depth=1, window=3, request_rounds=1).play(0, 0, 0, 0) == [1, 1, 1, 0]
 
 
-def test_full_feedback_shows_what_a_deeper_draft_would_have_done():
+def test_full_feedback():
     # Depth 1 is run, but the fate of three drafts is known: all positions are counted.
     player = Player("goodput", warm_up=1)
     player.rule.learn(player.p, player.m, RoundOutcome(1, 1, 3, 2, 12.0))

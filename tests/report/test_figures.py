@@ -8,7 +8,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
 
 from mtpsim.report.document import Interval
-from mtpsim.report.figures import style
+from mtpsim.report.figures.distributions import density
 from mtpsim.report.figures.gallery import (
     accepted_figure,
     dependence_figure,
@@ -19,7 +19,7 @@ from mtpsim.report.figures.gallery import (
     speedup_figure,
     theory_figure,
 )
-from mtpsim.report.figures.round_time import density
+from mtpsim.report.tables.definitions import row_name
 from tests.support.figure_texts import texts
 from tests.support.report_example import (
     EXAMPLES,
@@ -52,22 +52,24 @@ class TestFigures:
         assert [s[0, 1] for s in segments] == pytest.approx([c.low for c in cells])
         assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
         assert "Depth 2 is fastest: 1.45x" in texts(figure)
-        assert "closed form\nand exact" not in texts(figure)
+        assert {"closed form", "exact solution", "simulated"} <= set(texts(figure).splitlines())
+        values = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert values == [f"{k}\n{cell.mean:.3f}x" for k, cell in enumerate(cells)]
 
     def test_founding_case_draws_the_published_speedups(self):
         lines = drawn_lines(speedup_figure(example_result()).axes[0])
         published = [1, 1.395918, 1.540610, 1.524724]
         assert any(line == pytest.approx(published, abs=1e-6) for line in lines)
 
-    def test_tied_depths_are_said_to_tie(self):
+    def test_heading_names_tied_depths(self):
         assert "may be as fast" in texts(speedup_figure(example_result(relative_half_width=0.1)))
 
     def test_no_depth_pays(self):
         result = example_result(round_time=[76, 200, 300, 400])
         assert "No depth pays" in texts(speedup_figure(result))
-        assert "depth 1 costs" in texts(marginal_figure(result))
+        assert "depth 1 is" in texts(marginal_figure(result))
 
-    def test_few_points_are_labelled_lines(self):
+    def test_few_points_are_lines_with_a_legend(self):
         figure = speedup_figure(example_sweep())
         assert len(figure.axes) == 1
         assert "noise.cv = 0.4" in texts(figure)
@@ -97,18 +99,20 @@ class TestFigures:
         assert tops == pytest.approx(gains)
         faces = [bar.get_facecolor() for bar in bars.patches]
         assert faces[0] == faces[1] != faces[2]
-        assert "Each step pays up to depth 2; depth 3 costs 1.0 %" in texts(figure)
+        assert "Steps up to depth 2 pay; depth 3 is 1.0 % slower than depth 2" in texts(figure)
 
     def test_marginal_interval_across_one_is_undecided(self):
         figure = marginal_figure(example_result(relative_half_width=0.2))
-        assert texts(figure).count("\ncan't tell") == 2
+        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
+        assert [bar.get_hatch() for bar in bars.patches] == [None, "////", "////"]
+        assert "\nundecided" in texts(figure)
 
     def test_accepted_bars_are_shares_of_rounds(self):
         figure = accepted_figure(example_result())
         bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
         assert sum(bar.get_height() for bar in bars.patches) == pytest.approx(100, rel=1e-3)
         assert bars.patches[0].get_height() == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
-        assert "In 20 % of rounds no draft is accepted" in texts(figure)
+        assert "20 % of rounds accept no draft, 40 % accept all 3" in texts(figure)
 
     def test_latency_rows_mark_the_mean_of_each_depth(self):
         result = example_result()
@@ -125,7 +129,7 @@ class TestFigures:
         assert places == [[t, t] for t in (76, 98, 118, 139)]
 
     @pytest.mark.parametrize("name", EXAMPLES)
-    def test_every_kind_of_result_becomes_six_pictures(self, name, tmp_path):
+    def test_every_kind_of_result_gives_six_pictures(self, name, tmp_path):
         result = EXAMPLES[name]
         paths = save_plots(result, example_round_times(result), tmp_path / "plots")
         assert [path.name for path in paths] == [
@@ -139,7 +143,7 @@ class TestFigures:
         for path in paths:
             assert imread(path).std() > 0.02
 
-    def test_nothing_simulated_still_draws(self, tmp_path):
+    def test_results_without_numbers_are_drawn(self, tmp_path):
         bare = without_numbers(example_result())
         assert len(save_plots(bare, [[np.empty(0)] * 4], tmp_path)) == 6
         assert "nan" not in texts(speedup_figure(bare)) + texts(marginal_figure(bare))
@@ -147,7 +151,7 @@ class TestFigures:
     def test_without_samples_there_is_no_latency_plot(self, tmp_path):
         assert len(save_plots(example_result(), [], tmp_path)) == 5
 
-    def test_documents_of_earlier_versions_still_draw(self, tmp_path):
+    def test_documents_without_definitions_and_diagnostics_are_drawn(self, tmp_path):
         old = example_result()
         for point in old.points:
             point.trial = point.diagnostics = None
@@ -159,30 +163,25 @@ class TestFigures:
         assert save_plots(result, [], tmp_path)
 
 
-class TestDrawing:
-    def test_labels_are_spread_no_more_than_needed(self):
-        ends, heights = np.array([0.0, 0.1, 0.1, 5.0]), np.full(4, 1.0)
-        places = style.spread(ends, heights)
-        assert (np.diff(places) >= 1 - 1e-12).all()
-        assert places[3] == 5
-        assert places[:3].mean() == pytest.approx(ends[:3].mean())
+@pytest.mark.parametrize("examples", ["one", "grid"])
+def test_the_same_document_gives_the_same_file(examples, tmp_path):
+    result = EXAMPLES[examples]
+    first, second = (
+        save_plots(result, example_round_times(result), tmp_path / name) for name in "ab"
+    )
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
-    def test_a_heap_of_labels_stays_below_the_top_and_leaves_the_others(self):
-        heights = np.full(4, 1.0)
-        places = style.below(6.0, style.spread(np.array([0.0, 5.6, 5.8, 5.9]), heights), heights)
-        assert places == pytest.approx([0, 3.5, 4.5, 5.5])
-        far = np.array([0.0, 1.5])
-        assert style.below(6.0, far, heights[:2]) == pytest.approx(far)
 
-    def test_density_peaks_where_the_sample_does(self):
-        sample = np.random.default_rng(3).normal(100, 5, 20_000)
-        grid = np.linspace(70, 130, 400)
-        found = density(sample, grid)
-        wanted = np.exp(-0.5 * ((grid - 100) / 5) ** 2)
-        # Relative error of the peak: sd (2 sqrt(pi) n h f)^-1/2 = 1.7 %, bias 0.8 %.
-        # Four standard errors.
-        assert np.abs(found - wanted).max() < 0.07
-        assert found.max() == 1
+def test_density_peaks_where_the_sample_does():
+    sample = np.random.default_rng(3).normal(100, 5, 20_000)
+    grid = np.linspace(70, 130, 400)
+    found = density(sample, grid)
+    wanted = np.exp(-0.5 * ((grid - 100) / 5) ** 2)
+    # Relative error of the peak: sd (2 sqrt(pi) n h f)^-1/2 = 1.7 %, bias 0.8 %.
+    # Four standard errors.
+    assert np.abs(found - wanted).max() < 0.07
+    assert found.max() == 1
 
 
 class TestTheory:
@@ -196,19 +195,19 @@ class TestTheory:
             drawn = any(line == pytest.approx(errors) for line in lines)
             assert drawn or row.weighting == "every-position"  # here the same as round-pooled
         written = texts(figure)
-        for name in ("as the file states", "pooled A / D", "p1 alone", "mean of requests"):
-            assert name in written
+        shown = [row for row in rows if row.weighting != "every-position"]
+        assert {row_name(row) for row in shown} <= set(written.splitlines())
         assert "every position" not in written
-        assert "holds at every depth" in written
-        assert "within 0.5 %" in written
+        assert "The closed form is within 0.5 % at every depth" in written
+        assert "tolerance of 0.5 %" in written
 
     def test_a_failure_is_the_heading(self):
         result = example_result()
         error = result.points[0].depths[3].theory_error
         error.mean, error.verdict = -0.0691, "fails"
-        assert "promises 6.91 % too little at depth 3" in texts(theory_figure(result))
+        assert "underestimates the speedup by 6.91 % at depth 3" in texts(theory_figure(result))
 
-    def test_a_sweep_of_one_key_has_a_line_a_depth_of_two_a_map_of_more_a_list(self):
+    def test_one_swept_key_gives_lines_two_a_map_and_zipped_keys_a_list(self):
         sweep = example_sweep()
         figure = theory_figure(sweep)
         at_2 = [100 * point.depths[2].theory_error.mean for point in sweep.points]
@@ -217,16 +216,16 @@ class TestTheory:
         grid = theory_figure(example_grid())
         (image,) = grid.axes[0].images
         assert image.get_array().shape == (3, 4)
-        in_step = example_grid()
-        in_step.points = in_step.points[:5]  # no grid any more: a list
-        assert not theory_figure(in_step).axes[0].images
-        assert "depth" in texts(theory_figure(in_step))
+        zipped = example_grid()
+        zipped.points = zipped.points[:5]  # not a full grid
+        assert not theory_figure(zipped).axes[0].images
+        assert "depth" in texts(theory_figure(zipped))
 
     def test_a_swept_tolerance_is_that_of_each_point(self):
         within = [0.001, 0.004, 0.02]
         points = [example_point({"simulation.epsilon": e}, seed=n) for n, e in enumerate(within)]
         figure = theory_figure(document(points))
-        assert "Grey: within 0.1 % to 2 %" in texts(figure)
+        assert "tolerance of 0.1 % to 2 %" in texts(figure)
         (band,) = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
         corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
         assert {(e, sign * 100 * e) for e in within for sign in (1, -1)} <= corners
@@ -241,8 +240,9 @@ class TestTheory:
         crossed = texts(theory_figure(document(points)))
         assert crossed.count("off") == 2 + 1  # two cells, and the note
         assert crossed.count(", d2") == 2
-        in_step = texts(theory_figure(document([points[0], points[3]])))
-        assert (in_step.count("off"), in_step.count("depth 2, ")) == (1, 1)
+        zipped = texts(theory_figure(document([points[0], points[3]])))
+        assert zipped.splitlines().count("off") == 1
+        assert zipped.count("depth 2, ") == 1
 
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("figure", [theory_figure, dependence_figure])
@@ -252,7 +252,7 @@ class TestTheory:
 
 
 def speeds(p1, p50, p99):
-    """A point whose requests go at these speeds, at every depth."""
+    """A point with these quantiles of request speed at every depth."""
     cells = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
     point = example_point()
     for depth in point.depths:
@@ -266,32 +266,34 @@ class TestRequests:
     @pytest.mark.parametrize(
         ("points", "heading"),
         [
-            ([(8, 10, 12)], "At depth 2, 1 % of requests go 20 % slower than the median"),
-            ([(10, 10, 10)], "At depth 2, requests go as fast as each other"),
+            ([(8, 10, 12)], "1 % of requests at depth 2 are at least 20 % slower than the median"),
+            ([(10, 10, 10)], "All requests at depth 2 are equally fast"),
             (
                 [(8, 10, 12), (6, 10, 12)],
-                "At each point's best depth, 1 % of requests go 20 to 40 % slower than the median",
+                "1 % of requests are at least 20 to 40 % slower than the median, at the best depth",
             ),
-            ([(None, None, None)], "How fast single requests go"),
+            ([(None, None, None)], "Speed of single requests"),
         ],
     )
-    def test_the_heading_is_how_far_the_slowest_are_behind(self, points, heading):
+    def test_the_heading_compares_the_slowest_requests_with_the_median(self, points, heading):
         figure = requests_figure(document([speeds(*point) for point in points]))
         (found,) = (text for text in figure.texts if text.get_gid() == "heading")
         assert found.get_label() == heading
 
-    def test_many_depths_have_their_numbers_above_the_bars(self):
+    def test_medians_are_written_where_they_fit(self):
         deep = example_deep()
         for depth in deep.points[0].depths:
-            depth.request_speed = speeds(8, 100, 120).depths[0].request_speed
-        beside = requests_figure(document([speeds(8, 100, 120)])).axes[0].texts
-        above = requests_figure(deep).axes[0].texts
-        assert [{text.xy[1] for text in texts} for texts in (beside, above)] == [{100}, {120}]
-        assert len(above) == 17
+            depth.request_speed = speeds(8, 1234.4, 1500).depths[0].request_speed
+        ticks = [
+            [label.get_text() for label in requests_figure(result).axes[0].get_xticklabels()]
+            for result in (document([speeds(8, 1234.4, 1500)]), deep)
+        ]
+        assert ticks[0] == [f"{k}\n1,234" for k in range(4)]
+        assert ticks[1] == [f"{k}" for k in range(17)]
 
 
 class TestDependence:
-    def test_autocorrelation_with_intervals_and_what_lasts(self):
+    def test_autocorrelation_with_intervals_and_its_limit(self):
         result = example_result()
         figure = dependence_figure(result)
         found = result.points[0].diagnostics
@@ -301,23 +303,19 @@ class TestDependence:
         (bars,) = figure.axes[0].containers
         low = [s[0, 1] for s in bars[2][0].get_segments()]
         assert low == pytest.approx(found.autocorrelation.low)
-        assert "would be 3 times too narrow" in texts(figure)
-        assert "lasts for good" in texts(figure)
+        assert "makes intervals 3 times too narrow" in texts(figure)
+        assert "between-request share" in texts(figure)
 
     def test_rates_by_position_for_each_depth_or_p1_for_each_point(self):
         figure = dependence_figure(example_result())
         lines = drawn_lines(figure.axes[1])
-        assert [len(line) for line in lines] == [1, 2, 3]
-        assert "Right: the fainter, the smaller the depth." in texts(figure)
-        alike = example_result()
-        for entry in alike.points[0].diagnostics.rates_by_depth:
-            entry.mean = [0.8, 0.7, 0.6][: entry.depth]
-        assert "Right: all depths measure the same rates." in texts(dependence_figure(alike))
+        assert [len(line) for line in lines] == [3, 2, 1]
+        assert "rates at depth 3\nrates at depth 2\nrates at depth 1" in texts(figure)
         sweep = dependence_figure(example_sweep())
         assert [len(line) for line in drawn_lines(sweep.axes[1])] == [3, 3, 3]
         assert "noise.cv = 0.4" in texts(sweep)
 
-    def test_counts_that_never_vary_are_said(self):
+    def test_constant_counts_have_no_autocorrelation(self):
         figure = dependence_figure(without_numbers(example_result()))
-        assert "counts never vary" in texts(figure)
-        assert "as good as independent" in texts(figure)
+        assert "constant counts" in texts(figure)
+        assert "No dependence between rounds of a request detected" in texts(figure)

@@ -158,7 +158,7 @@ def test_a_sweep_of_one_key_has_a_line_a_policy():
     for point in result.data.points:
         point.adaptive.policies = [replace(entry, name=f"policy {n}") for n in range(8)]
     many = policies_figure(result.data)
-    assert "policy 5\npolicy 6 (dashed)\npolicy 7 (dashed)" in texts(many)
+    assert {f"policy {n}" for n in range(8)} <= set(texts(many).splitlines())
     styles = [(line.get_color(), line.get_linestyle()) for line in many.axes[0].get_lines()[:8]]
     assert len(set(styles)) == 8
 
@@ -174,20 +174,20 @@ def test_the_timeline_is_the_replayed_request(one):
     assert all(p.state == oracle.state for p in line.policies.values())
     figure = timeline_figure(one.data)
     turns = {n: int((np.diff(line.policies[n].depth) != 0).sum()) for n in ("heuristic", "goodput")}
-    told = f"heuristic changes its depth {turns['heuristic']} times in 150 rounds, goodput once"
     assert turns["goodput"] == 1
-    assert told in texts(figure)
+    heading = f"heuristic changes its depth {turns['heuristic']} times in 150 rounds, goodput once"
+    assert heading in texts(figure)
 
 
 def test_learning_is_drawn_where_the_text_changes(one):
     figure = learning_figure(one.data)
-    assert "the text gets harder" in texts(figure)
+    assert "drafts get harder" in texts(figure)
     lines = figure.axes[0].get_lines()
     grey = [line._dash_pattern for line in lines if line.get_color() == GREY]
     bounds = [p.name for p in one.data.points[0].adaptive.policies if p.knows]
-    told = [name for name in bounds if f"{name} " in texts(figure).rpartition("Grey: ")[2]]
-    assert told  # each bound that is drawn is named by its dashes, and no two have the same
-    assert len({str(dashes) for dashes in grey}) == len(grey) == len(told)
+    drawn = [name for name in bounds if name in texts(figure).splitlines()]
+    assert drawn  # grey lines differ by their dashes
+    assert len({str(dashes) for dashes in grey}) == len(grey) == len(drawn)
     still = mtpsim.run(
         mtpsim.parse(
             FILE.replace('"regime"\nclock = "round"', '"independent"')

@@ -81,7 +81,7 @@ def test_sentences_and_figure(result):
     assert "Turn MTP off above a batch of" in first
     heading, *_, note = (text.get_label() for text in batch_figure(result).texts)
     assert "off above" in heading or "pays" in second
-    assert "Dashed: where drafting starts or stops to pay" in note
+    assert "Dashed: batch size at which drafting starts or stops to pay" in note
 
 
 MOE = """

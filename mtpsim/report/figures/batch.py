@@ -1,9 +1,8 @@
-"""Speedup over the batch: a line a depth from the cost model, the simulated points on it."""
+"""Speedup over the batch size: a line per depth from the cost model, simulated points on it."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,17 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from mtpsim.common.text import counted
-from mtpsim.report.document import PointResult, ResultDocument
-from mtpsim.report.figures.speedup import Y_NAME
+from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
+from mtpsim.report.figures.speedup import SPEEDUP_AXIS
 from mtpsim.report.figures.style import (
-    GREY,
+    DASHED,
     INK,
-    LINES,
     MARKER,
-    MOST_PANELS,
+    MAX_PANELS,
     PALE,
     Frame,
-    label_ends,
+    by_last_value,
+    depth_color,
+    depth_name,
     panel_title,
     share_limits,
     subtitle_of,
@@ -33,83 +33,74 @@ KEY = "latency.batch"
 
 
 def batch_figure(result: ResultDocument) -> Figure:
-    """Draw every group of points that differ in the batch, a panel each."""
-    groups = result["by_batch"][:MOST_PANELS]
-    what = "markers simulated, lines by the cost model"
-    frame = Frame(_heading(groups), subtitle_of(result, what), panels=len(groups), right=0.95)
+    """Draw every group of points that differ in the batch size, a panel each."""
+    groups = result.by_batch[:MAX_PANELS]
+    subtitle = subtitle_of(result, "markers: simulated; lines: cost model")
+    frame = Frame(_heading(groups), subtitle, panels=len(groups))
     for axes, group in zip(frame.axes, groups, strict=True):
         if len(groups) > 1:
             panel_title(axes, group_label(group))
         _draw(axes, group, _points_of(result, group))
     share_limits(frame.axes, "y")
-    _label(frame.axes[-1], groups[-1])
-    frame.name_axes("requests that decode together (batch)", Y_NAME)
-    rest = len(result["by_batch"]) - len(groups)
-    note = "The bar at the foot is the fastest depth; grey: off. "
-    if any(group["turns"] for group in groups):
-        note += "Dashed: where drafting starts or stops to pay, with its interval. "
+    frame.name_axes("batch size (requests)", SPEEDUP_AXIS)
+    frame.legend(by_last_value(frame.axes[-1].get_legend_handles_labels()[0]))
+    rest = len(result.by_batch) - len(groups)
+    note = "Bar at the bottom: the fastest depth. "
+    if any(group.turns for group in groups):
+        note += "Dashed: batch size at which drafting starts or stops to pay, with its interval. "
     frame.note(note + (f"{counted(rest, 'more group', 'are')} not shown." if rest else ""))
     return frame.figure
 
 
-def _heading(groups: list[Any]) -> str:
-    if len(groups) == 1 and groups[0]["turns"]:
-        return turn_text(groups[0]["turns"][-1])
-    turned = [group for group in groups if group["turns"]]
+def _heading(groups: Sequence[BatchGroup]) -> str:
+    if len(groups) == 1 and groups[0].turns:
+        return turn_text(groups[0].turns[-1])
+    turned = [group for group in groups if group.turns]
     if not turned:
-        off = max(speedup[0] for speedup in groups[0]["curves"]["speedup"][1:]) < 1
-        return "Drafting pays at no batch" if off else "Drafting pays at every batch of the sweep"
-    return f"{turn_text(turned[0]['turns'][-1])} ({group_label(turned[0])})"
+        off = max(speedup[0] for speedup in groups[0].curves.speedup[1:]) < 1
+        every = "no batch size" if off else "every batch size"
+        return f"Drafting pays at {every} of the sweep"
+    return f"{turn_text(turned[0].turns[-1])} ({group_label(turned[0])})"
 
 
-def _points_of(result: ResultDocument, group: Any) -> list[Any]:
+def _points_of(result: ResultDocument, group: BatchGroup) -> list[PointResult]:
     def fits(point: PointResult) -> bool:
-        others = {key: value for key, value in point["set"].items() if key != KEY}
-        return KEY in point["set"] and bool(others == group["set"])
+        others = {key: value for key, value in point.set.items() if key != KEY}
+        return KEY in point.set and bool(others == group.set)
 
-    return [point for point in result["points"] if fits(point)]
+    return [point for point in result.points if fits(point)]
 
 
-def _draw(axes: Axes, group: Any, points: list[PointResult]) -> None:
-    batches = np.array(group["curves"]["batch"])
-    swept = np.array([float(point["set"][KEY]) for point in points])
+def _draw(axes: Axes, group: BatchGroup, points: Sequence[PointResult]) -> None:
+    batches = np.array(group.curves.batch)
+    swept = [float(point.set[KEY]) for point in points]
+    deepest = len(group.curves.speedup) - 1
     axes.set_xscale("log", base=2)
-    for depth, speedup in enumerate(group["curves"]["speedup"]):
-        color = _color(depth)
-        axes.plot(batches, speedup, color=color, linewidth=1.6 if depth else 1.0)
+    for depth, speedup in enumerate(group.curves.speedup):
+        color = depth_color(depth, deepest)
+        axes.plot(batches, speedup, color=color, linewidth=1.6, label=depth_name(depth))
         if depth:
             simulated = [column(point, "speedup")[depth] for point in points]
             axes.plot(swept, simulated, "o", color=color, markersize=MARKER * 0.8)
-    for turn in group["turns"]:
-        axes.axvline(turn["batch"], color=INK, linewidth=1, linestyle=(0, (3, 3)))
-        if known(turn["low"]) and known(turn["high"]):
-            axes.axvspan(turn["low"], turn["high"], color=PALE)
-    for entry in group["schedule"]:
-        axes.axvspan(entry["from"], entry["to"] + 1, 0, 0.03, color=_color(entry["depth"]))
+    for turn in group.turns:
+        axes.axvline(turn.batch, color=INK, linewidth=1, linestyle=DASHED)
+        if known(turn.low) and known(turn.high):
+            axes.axvspan(turn.low, turn.high, color=PALE)
+    for entry in group.schedule:
+        color = depth_color(entry.depth, deepest)
+        axes.axvspan(entry.from_, entry.to + 1, 0, 0.03, color=color)
     axes.set_xlim(batches[0], batches[-1])
-    axes.xaxis.set_major_locator(FixedLocator(_apart(swept)))
+    axes.xaxis.set_major_locator(FixedLocator(_spaced(swept)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _apart(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float]:
-    """Those of the ascending values that have room for their number on a log axis."""
+def _spaced(values: Sequence[float]) -> list[float]:
+    """Values whose numbers fit side by side on a logarithmic axis."""
     ordered = sorted(values)
-    room = np.log(ordered[-1] / ordered[0]) / 9
-    kept = [ordered[0]]
-    kept += [b for a, b in pairwise(ordered) if np.log(b / kept[-1]) > room or not room]
+    gap = np.log(ordered[-1] / ordered[0]) / 9
+    kept = ordered[:1]
+    for value in ordered[1:]:
+        if np.log(value / kept[-1]) > gap:
+            kept.append(value)
     return kept
-
-
-def _color(depth: int) -> str:
-    return LINES[(depth - 1) % len(LINES)] if depth else GREY
-
-
-def _label(axes: Axes, group: Any) -> None:
-    label_ends(
-        axes,
-        [
-            (speedup[-1], f"depth {depth}" if depth else "plain", _color(depth))
-            for depth, speedup in enumerate(group["curves"]["speedup"])
-        ],
-    )

@@ -24,7 +24,7 @@ from mtpsim.report.figures.style import (
     MARKER,
     PALE,
     Frame,
-    label_ends,
+    by_last_value,
     panel_title,
     write,
 )
@@ -161,22 +161,21 @@ def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
         f"{fit.section['model'].capitalize()} cost model: leave-one-out error "
         f"{100 * fit.left_out_error:.2g} %",
         "dots: measured verify times; lines: fitted cost model",
-        right=0.95,
     )
-    axes, order, labels = frame.axes[0], np.argsort(steps.batch), []
+    axes, order, drawn = frame.axes[0], np.argsort(steps.batch), []
     for depth in sorted({int(depth) for depth in steps.depth}):
         color = LINES[(depth - 1) % len(LINES)] if depth else GREY
         measured = np.where(steps.depth == depth, steps.verify, np.nan)
         fitted = predict(fit.section, replace(steps, depth=0 * steps.depth + depth))[order]
         axes.plot(steps.batch, measured, "o", color=color, markersize=MARKER * 0.8)
-        axes.plot(steps.batch[order], fitted, color=color, linewidth=1.4)
-        labels.append((float(fitted[-1]), f"depth {depth}" if depth else "plain step", color))
+        name = f"depth {depth}" if depth else "plain step"
+        drawn += axes.plot(steps.batch[order], fitted, color=color, linewidth=1.4, label=name)
     if steps.batch.min() < steps.batch.max():
         axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(steps.batch)), nbins=10))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(0, None)
-    label_ends(axes, labels)
     frame.name_axes("batch size, requests", "verify time, ms")
+    frame.legend(by_last_value(drawn))
     return frame.figure

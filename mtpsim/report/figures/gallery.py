@@ -1,4 +1,4 @@
-"""Every figure of a result, each readable alone, and all of them as files."""
+"""All figures of a result, and their PNG files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from matplotlib.figure import Figure
 
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.batch import batch_figure
-from mtpsim.report.figures.dependence import dependence_figure
+from mtpsim.report.figures.distributions import (
+    RoundTimes,
+    accepted_figure,
+    latency_figure,
+    requests_figure,
+)
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
-from mtpsim.report.figures.request_quantiles import requests_figure
-from mtpsim.report.figures.round_time import RoundTimes, latency_figure
-from mtpsim.report.figures.save import save
-from mtpsim.report.figures.speedup import speedup_figure
-from mtpsim.report.figures.steps import accepted_figure, marginal_figure
-from mtpsim.report.figures.theory_error import theory_figure
+from mtpsim.report.figures.speedup import marginal_figure, speedup_figure
+from mtpsim.report.figures.style import save
+from mtpsim.report.figures.theory import dependence_figure, theory_figure
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 
 DPI = 150
@@ -47,7 +49,7 @@ def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | s
         result: the result document.
         round_times: a sample of round times in ms for each point and depth; without any, there is
             no ``latency.png``.
-        folder: made where it is missing.
+        folder: created if missing.
 
     Returns:
         The files written.
@@ -57,7 +59,7 @@ def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | s
 
 
 def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
-    """Write figures as PNG files; ``folder`` is made where it is missing."""
+    """Write figures as PNG files; ``folder`` is created if missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
@@ -70,20 +72,20 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
         "marginal": marginal_figure(result),
         "accepted": accepted_figure(result),
     }
-    if all(point.trial for point in result.points):
+    if all(point.trial and point.diagnostics for point in result.points):
         found["theory"] = theory_figure(result)
         found["dependence"] = dependence_figure(result)
-    if all(point["depths"][0].get("request_speed") for point in result["points"]):
+    if all(point.depths[0].request_speed for point in result.points):
         found["requests"] = requests_figure(result)
-    if result.get("by_batch"):
+    if result.by_batch:
         found["batch"] = batch_figure(result)
-    if any(point.get("adaptive") for point in result["points"]):
+    if any(point.adaptive for point in result.points):
         found["policies"] = policies_figure(result)
         found["timeline"] = timeline_figure(result)
         curves = learning_figure(result)
         if curves is not None:
             found["learning"] = curves
-    if any(point.get("uncertainty") for point in result["points"]):
+    if any(point.uncertainty for point in result.points):
         found["uncertainty"] = uncertainty_figure(result)
     if len(round_times):
         found["latency"] = latency_figure(result, round_times)
@@ -91,6 +93,6 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    # Weak compression: half the time, and the files are small anyhow.
+    # Weak compression takes half the time, and the files are small.
     save(figure, path, dpi=DPI, pil_kwargs={"compress_level": 2})
     return path

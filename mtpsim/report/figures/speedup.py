@@ -1,4 +1,4 @@
-"""The speedup by depth: one point, a few as lines, many against what was swept."""
+"""Speedup by depth, and the gain of each step of depth."""
 
 from __future__ import annotations
 
@@ -7,64 +7,67 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from mtpsim.common.arrays import Floats
 from mtpsim.report.document import PointResult, ResultDocument
-from mtpsim.report.figures.label_placement import ABOVE, AROUND, BELOW, Room
 from mtpsim.report.figures.style import (
     BLUE,
+    DASHED,
+    DEPTH_AXIS,
     GREY,
     INK,
     LINES,
     MARKER,
-    MOST_PANELS,
+    MAX_PANELS,
     ORANGE,
     PAPER,
-    WIDTH,
+    VERMILION,
     Frame,
+    by_last_value,
     depth_ticks,
     error_arms,
-    height_for,
-    in_points,
     interval_note,
-    label_ends,
-    label_of,
-    longest,
-    shorten,
+    legend_name,
+    name_of,
+    panel_title,
+    share_limits,
+    some_points,
     subtitle_of,
+    value_ticks,
 )
-from mtpsim.report.formatting import best_depth, column
+from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, known, level
 from mtpsim.report.tables.batch_text import sweep_heading
 
-SAME = 1e-3
-"""Relative difference below which two lines can't be told apart in the figure."""
-MOST_VALUES = 9
-"""More depths than these have their values labelled at the best one alone."""
-Y_NAME = "speedup over plain decoding (x)"
+SPEEDUP_AXIS = "speedup over plain decoding (x)"
+PAYS, COSTS, UNDECIDED = "pays", "costs", "undecided"
+STYLES: dict[str, dict[str, Any]] = {
+    PAYS: {"color": BLUE},
+    COSTS: {"color": VERMILION},
+    UNDECIDED: {"facecolor": PAPER, "edgecolor": GREY, "hatch": "////"},
+}
 
 
 def speedup_figure(result: ResultDocument) -> Figure:
     """Draw speedup by depth with its intervals, over the closed form and the exact solution.
 
-    Up to six points of a sweep are lines of one figure; more are drawn against what was swept.
+    Up to six points of a sweep are lines of one figure; more are drawn against the swept keys.
     """
-    points = result["points"]
-    if len(points) == 1:
+    if len(result.points) == 1:
         return _one_point(result)
-    if len(points) <= MOST_PANELS:
+    if len(result.points) <= MAX_PANELS:
         return _few_points(result)
-    from mtpsim.report.figures.sweep import many_points
+    from mtpsim.report.figures.sweep import speedup_over_sweep
 
-    return many_points(result)
+    return speedup_over_sweep(result)
 
 
 def speedup_heading(point: PointResult) -> str:
-    """State which depth is the fastest, and whether that is sure."""
+    """State which depth is the fastest, and which others may be."""
     best = best_depth(point)
     if best is None:
         return "Nothing was simulated"
-    candidates = (point.get("advice") or {}).get("candidates") or [best]
+    candidates = point.advice.candidates if point.advice else [best]
     speed = f"{column(point, 'speedup')[best]:.2f}x"
     if len(candidates) > 1:
         others = " or ".join(str(k) for k in candidates if k != best)
@@ -75,146 +78,159 @@ def speedup_heading(point: PointResult) -> str:
 
 
 def _one_point(result: ResultDocument) -> Figure:
-    point = result["points"][0]
-    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), right=1.35)
+    point = result.points[0]
+    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), values=True)
     axes = frame.axes[0]
-    mean, arms = draw_simulated(axes, point, BLUE)
-    theory, exact = column(point, "speedup", "theory"), column(point, "speedup", "exact")
-    depths = np.arange(len(mean))
-    axes.plot(depths, exact, color=ORANGE, linewidth=2.6, zorder=2)
-    axes.plot(depths, theory, color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=2.5)
-    _baseline(axes)
-    _ring(axes, point, mean, BLUE)
-    depth_ticks(axes, 0, depths[-1])
-    axes.margins(y=0.14)
-    _value_labels(axes, point, mean, arms, [theory, exact, np.ones_like(mean)])
-    labels = [(1.0, "plain decoding", GREY), (mean[-1], "simulated", BLUE)]
-    if np.isnan(exact / theory).all():
-        labels.append((theory[-1], "closed form", INK))
-    elif np.nanmax(np.abs(exact / theory - 1)) < SAME:
-        labels.append((theory[-1], "closed form\nand exact", INK))
-    else:
-        labels += [(theory[-1], "closed form", INK), (exact[-1], "exact", ORANGE)]
-    label_ends(axes, labels)
-    frame.name_axes("depth (drafts a round)", Y_NAME)
-    frame.note(interval_note(result, axes, arms))
-    return frame.figure
-
-
-def draw_simulated(axes: Axes, point: PointResult, color: str) -> tuple[Floats, Floats]:
-    """Draw simulated speedups as markers with error bars; give their means and arms."""
-    mean = column(point, "speedup")
-    arms = error_arms(mean, column(point, "speedup", "low"), column(point, "speedup", "high"))
-    axes.errorbar(
-        np.arange(len(mean)),
-        mean,
-        arms,
-        fmt="o",
-        color=color,
-        markersize=MARKER,
-        elinewidth=1.4,
-        capsize=3,
-        zorder=3,
+    simulated = _draw_simulated(axes, point, BLUE, label="simulated", fmt="o")
+    exact = column(point, "speedup", "exact")
+    if np.isfinite(exact).any():
+        axes.plot(exact, color=ORANGE, linewidth=2.6, zorder=2, label="exact solution")
+    _draw_closed_form(axes, point, INK, label="closed form")
+    axes.axhline(1, color=GREY, linewidth=1, zorder=1, label="plain decoding")
+    axes.plot([], [], "o", **{**_ring(BLUE), "markersize": 9}, label="best depth")
+    texts = [f"{fixed(speed, 3)}x" for speed in column(point, "speedup")]
+    shown = "Below each depth: its simulated speedup. " * value_ticks(
+        axes, 0, texts, best_depth(point)
     )
-    return mean, arms
-
-
-def _baseline(axes: Axes) -> None:
-    axes.axhline(1, color=GREY, linewidth=1, zorder=1)
-
-
-def _ring(axes: Axes, point: PointResult, mean: Floats, color: str) -> None:
-    """Mark the best depth."""
-    best = best_depth(point)
-    if best is not None:
-        axes.plot(
-            [best],
-            [mean[best]],
-            "o",
-            markersize=2.2 * MARKER,
-            markerfacecolor="none",
-            markeredgecolor=color,
-            markeredgewidth=1.6,
-            zorder=4,
-        )
-
-
-def _value_labels(
-    axes: Axes, point: PointResult, mean: Floats, arms: Floats, lines: list[Floats]
-) -> None:
-    """Write the values beside their markers, where no line passes."""
-    best, last = best_depth(point), len(mean) - 1
-    depths = np.arange(last + 1)
-    drawn = [np.column_stack([depths, values]) for values in lines]
-    drawn += [np.array([(k, mean[k] - arms[0, k]), (k, mean[k] + arms[1, k])]) for k in depths]
-    room = Room(axes, drawn, np.column_stack([depths, mean]))
-    for depth in range(1, last + 1):
-        bold = depth == best
-        if not np.isfinite(mean[depth]) or (last >= MOST_VALUES and not bold):
-            continue
-        rises = mean[depth] >= mean[depth - 1]
-        places = [*AROUND] if rises else [*AROUND[1::-1], *AROUND[2:]]
-        if bold or depth == last:
-            down, up = in_points(axes, arms[:, depth])
-            beyond = ABOVE._replace(y=ABOVE.y + up), BELOW._replace(y=BELOW.y - down)
-            places = [*(beyond if rises else beyond[::-1]), *places]
-        text, size = f"{mean[depth]:.3f}x", 10.5 if bold else 9.0
-        place = room.find((depth, mean[depth]), text, size, places)
-        axes.annotate(
-            text,
-            (depth, mean[depth]),
-            xytext=place[:2],
-            textcoords="offset points",
-            ha=place.ha,
-            va=place.va,
-            fontsize=size,
-            fontweight="bold" if bold else "normal",
-            color=BLUE,
-            path_effects=[withStroke(linewidth=3, foreground=PAPER)],
-            zorder=6,
-            parse_math=False,
-        )
+    axes.margins(y=0.1)
+    frame.name_axes(DEPTH_AXIS, SPEEDUP_AXIS)
+    frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1]])
+    frame.note(f"{shown}{interval_note(result)}")
+    return frame.figure
 
 
 def _few_points(result: ResultDocument) -> Figure:
-    points = result["points"]
-    names = [shorten(label_of(result, n), 60).replace(", ", "\n") for n in range(len(points))]
-    ends = [*names, "plain decoding", "closed form"]
-    right = 0.3 + longest(ends)
-    frame = Frame(
-        sweep_heading(result),
-        subtitle_of(result, "simulated speedup by depth; the best depth is ringed"),
-        size=(max(WIDTH, right + 4.4), height_for(ends)),
-        right=right,
+    frame = Frame(sweep_heading(result), subtitle_of(result, "simulated speedup by depth"))
+    axes, points = frame.axes[0], result.points
+    theories = [column(point, "speedup", "theory") for point in points]
+    same = all(
+        t.shape == theories[0].shape and np.allclose(t, theories[0], rtol=1e-9) for t in theories
     )
-    axes = frame.axes[0]
-    drawn = [draw_simulated(axes, p, c) for p, c in zip(points, LINES, strict=False)]
-    for point, color, (mean, _) in zip(points, LINES, drawn, strict=False):
-        axes.plot(mean, color=color, linewidth=1.4)
-        _ring(axes, point, mean, color)
-    labels = [
-        (mean[-1], name, color) for name, color, (mean, _) in zip(names, LINES, drawn, strict=False)
-    ]
-    theory = _closed_forms(axes, points)
-    labels += [*theory, (1.0, "plain decoding", GREY)]
-    _baseline(axes)
-    depth_ticks(axes, 0, max(len(mean) for mean, _ in drawn) - 1)
+    drawn: list[Any] = []
+    for point, color in zip(points, LINES, strict=False):
+        name = legend_name(result, point)
+        drawn.append(_draw_simulated(axes, point, color, label=name, fmt="o-"))
+        if not same:
+            _draw_closed_form(axes, point, color)
+    if same:
+        _draw_closed_form(axes, points[0], INK)
+    axes.axhline(1, color=GREY, linewidth=1, zorder=1)
+    depth_ticks(axes, 0, max(map(greatest_depth, points)))
     axes.margins(y=0.1)
-    label_ends(axes, labels)
-    frame.name_axes("depth (drafts a round)", Y_NAME)
-    note = interval_note(result, axes, np.concatenate([arms for _, arms in drawn], axis=1))
-    frame.note(note if theory else f"Dashed: the closed form. {note}")
+    frame.name_axes(DEPTH_AXIS, SPEEDUP_AXIS)
+    style: dict[str, Any] = {"color": INK, "linewidth": 1.2}
+    closed = Line2D([], [], linestyle=DASHED, label="closed form", **style)
+    plain = Line2D([], [], label="plain decoding", **{**style, "color": GREY})
+    ring = {**_ring(INK), "markersize": 9}
+    best = Line2D([], [], linestyle="", marker="o", label="best depth", **ring)
+    frame.legend([*by_last_value(drawn), closed, plain, best])
+    frame.note(interval_note(result))
     return frame.figure
 
 
-def _closed_forms(axes: Axes, points: list[PointResult]) -> list[tuple[float, str, str]]:
-    """Draw the closed form of every point; a label where one line is that of all."""
-    theories = [column(point, "speedup", "theory") for point in points]
-    style: dict[str, Any] = {"linestyle": (0, (4, 3)), "linewidth": 1.1, "zorder": 2.5}
-    first = theories[0]
-    if all(t.shape == first.shape and np.allclose(t, first, rtol=1e-9) for t in theories):
-        axes.plot(first, color=INK, **style)
-        return [(first[-1], "closed form", INK)]
-    for theory, color in zip(theories, LINES, strict=False):
-        axes.plot(theory, color=color, **style)
-    return []
+def _draw_simulated(axes: Axes, point: PointResult, color: str, *, label: str, fmt: str) -> Any:
+    """Draw simulated speedups with error bars, the best depth ringed; returns the error bars."""
+    mean, low, high = (column(point, "speedup", end) for end in ("mean", "low", "high"))
+    bars = axes.errorbar(
+        np.arange(mean.size),
+        mean,
+        error_arms(mean, low, high),
+        fmt=fmt,
+        color=color,
+        linewidth=1.4,
+        markersize=MARKER,
+        capsize=3,
+        zorder=3,
+        label=label,
+    )
+    best = best_depth(point)
+    if best is not None:
+        axes.plot([best], [mean[best]], "o", **_ring(color), zorder=4)
+    return bars
+
+
+def _ring(color: str) -> dict[str, Any]:
+    face = {"markerfacecolor": "none", "markeredgecolor": color, "markeredgewidth": 1.6}
+    return {"markersize": 2.2 * MARKER, **face}
+
+
+def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "") -> None:
+    theory = column(point, "speedup", "theory")
+    axes.plot(theory, color=color, linewidth=1.2, linestyle=DASHED, zorder=2.5, label=label)
+
+
+def marginal_figure(result: ResultDocument) -> Figure:
+    """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
+    points, remark = some_points(result)
+    subtitle = subtitle_of(result, "gain of each step, speedup(k) / speedup(k - 1)")
+    frame = Frame(_marginal_heading(result), subtitle, panels=len(points), values=True)
+    shown, kinds = False, set()
+    for axes, point in zip(frame.axes, points, strict=True):
+        shown |= _draw_steps(axes, point)
+        kinds |= set(step_kinds(point))
+        if len(points) > 1:
+            panel_title(axes, name_of(result, point))
+    share_limits(frame.axes, "y")
+    frame.name_axes("step to depth k", "speedup(k) / speedup(k - 1)")
+    named = [Patch(**style, label=kind) for kind, style in STYLES.items() if kind in kinds]
+    closed = Line2D([], [], color=INK, linewidth=1.2, linestyle=DASHED, label="closed form")
+    frame.legend([*named, closed])
+    undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
+    below = "Below each step: its gain. " * shown
+    frame.note(f"{remark}{undecided}{below}Error bars: {level(result)} intervals.")
+    return frame.figure
+
+
+def step_kinds(point: PointResult) -> list[str]:
+    """Whether each step to depth 1..K pays, judged by its interval, ``[K]``."""
+    low, high = column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
+    return [
+        PAYS if a > 1 else COSTS if b < 1 else UNDECIDED for a, b in zip(low, high, strict=True)
+    ]
+
+
+def _draw_steps(axes: Axes, point: PointResult) -> bool:
+    """Draw the steps of a point; returns whether their gains are written below them."""
+    depths = np.arange(1, greatest_depth(point) + 1)
+    mean, low, high, theory = (
+        column(point, "marginal", end)[1:] for end in ("mean", "low", "high", "theory")
+    )
+    bars = axes.bar(depths, mean - 1, 0.62, bottom=1, zorder=2)
+    for bar, kind in zip(bars, step_kinds(point), strict=True):
+        bar.set(**STYLES[kind])
+    arms = error_arms(mean, low, high)
+    axes.errorbar(depths, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
+    axes.hlines(theory, depths - 0.38, depths + 0.38, INK, DASHED, linewidth=1.2, zorder=3)
+    axes.axhline(1, color=INK, linewidth=1)
+    axes.margins(y=0.08)
+    texts = [f"{100 * (gain - 1):+.1f} %" if known(gain) else "-" for gain in mean]
+    return value_ticks(axes, 1, texts)
+
+
+def _marginal_heading(result: ResultDocument) -> str:
+    points = result.points
+    if len(points) > 1:
+        deepest = sorted({_paying_steps(point) for point in points})
+        if len(deepest) > 1:
+            return (
+                f"Number of steps that pay: {deepest[0]} to {deepest[-1]}, depending on the point"
+            )
+        return f"Steps up to depth {deepest[0]} pay at every point"
+    point = points[0]
+    pays, total = _paying_steps(point), greatest_depth(point)
+    if pays == total:
+        return f"Every step pays, up to the greatest simulated depth ({total})"
+    change = 100 * (column(point, "marginal")[pays + 1] - 1)
+    if not np.isfinite(change):
+        return "Nothing was simulated"
+    start = f"Steps up to depth {pays} pay; " if pays else "The first step does not pay: "
+    if step_kinds(point)[pays] == COSTS:
+        much = f"{abs(change):.1f} %" if abs(change) >= 0.05 else "less than 0.1 %"
+        return f"{start}depth {pays + 1} is {much} slower than depth {pays}"
+    return f"{start}the gain of depth {pays + 1} is not significant ({change:+.1f} %)"
+
+
+def _paying_steps(point: PointResult) -> int:
+    """How many steps pay, at the level of the intervals, before the first that does not."""
+    kinds = step_kinds(point)
+    return next((n for n, kind in enumerate(kinds) if kind != PAYS), len(kinds))

@@ -1,29 +1,34 @@
-"""How every figure looks: colours, the frame around the axes, labels that stand by their lines.
+"""How every figure looks: colours, title and axes, legend, text widths, and saving to a file.
 
-Colours are of Okabe and Ito (2008), which colour-blind readers can tell apart. Figures use
+Colours are of Okabe and Ito (2008), which colour-blind readers can distinguish. Figures use
 matplotlib's objects and never pyplot, which is slow to import and keeps figures alive. Text is
 never parsed as mathematics, so that a title may hold a dollar sign.
 """
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import IO, Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.container import Container
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.report.document import ResultDocument
-from mtpsim.report.figures.save import BEYOND
-from mtpsim.report.formatting import level, point_label, title
+from mtpsim.report.document import Interval, PointResult, ResultDocument
+from mtpsim.report.formatting import level, numbers, point_label, title
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -34,27 +39,35 @@ BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#CC79A7",
 )
 INK, GREY, PALE, PAPER = "#222222", "#6B6B6B", "#D9D9D9", "#FFFFFF"
-DARK_WORD, LIGHT_WORD = "#1A1A1A", "#FDFDFD"
-"""Ink on a coloured cell, which keeps its colour where a page turns dark."""
+DARK_TEXT, LIGHT_TEXT = "#1A1A1A", "#FDFDFD"
+"""Text on a coloured cell, which keeps its colour where a page turns dark."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+DASHED = (0, (4, 3))
 MARKER = 6.0
-MOST_PANELS = 6
+MAX_PANELS = 6
 WIDTH, HEIGHT = 7.2, 4.5
-WORDS = ("heading", "subtitle", "note")
-"""Texts around the axes, by the name that they carry in the figure."""
-AT_END = ("axes fraction", "data")
-"""Where labels at the ends of lines stand, which may reach beyond the axes."""
-LABEL = 0.165
-"""Height in inches of a line of a label at the end of a line."""
-NOTE_ROOM = 0.3
-"""Height in inches at the foot of a figure where a note of a line or two stands."""
+TEXTS = ("heading", "subtitle", "note")
+"""Texts around the axes, by their ``gid`` in the figure."""
+FOOT, VALUE_ROW, NOTE_HEIGHT = 0.82, 0.15, 0.3
+"""Inches below the axes, more for values below ticks, and what a note takes up of them."""
+LEGEND_LINE, LEGEND_HANDLE = 0.175, 0.62
+"""Height of a line of the legend and width of the rest of an entry, in inches."""
+Handle = Artist | Container
+"""What a legend has an entry for."""
+DEPTH_AXIS = "depth (drafts per round)"
+CJK = "\u2e80"  # where East Asian scripts begin; DejaVu Sans has no glyphs from here on
+CJK_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN"),
+    *("PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Arial Unicode MS"),
+)
 
 
 class Frame:
     """A figure with a title that states the finding, and a grid of plain axes below it.
 
     Attributes:
-        figure: what is drawn on.
+        figure: the matplotlib figure.
         axes: panels, row by row; as many as asked for.
 
     """
@@ -67,60 +80,111 @@ class Frame:
         panels: int = 1,
         size: tuple[float, float] | None = None,
         left: float = 0.75,
-        right: float = 0.3,
+        values: bool = False,
     ) -> None:
-        """Lay out the figure; ``size`` and margins are in inches."""
-        columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
-        rows = -(-panels // columns)
-        default = (WIDTH, HEIGHT) if panels == 1 else (3.6 * columns + 0.6, 2.75 * rows + 1.2)
-        width, height = size or default
+        """Lay out the figure.
+
+        Args:
+            heading: what the figure finds.
+            subtitle: what it shows.
+            panels: number of panels.
+            size: width and height in inches, without the legend.
+            left: left margin in inches.
+            values: whether ticks have values below them (:func:`value_ticks`).
+
+        """
+        self._columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
+        rows = -(-panels // self._columns)
+        default = (3.6 * self._columns + 0.6, 2.85 * rows + 1.2)
+        width, height = size or ((WIDTH, HEIGHT) if panels == 1 else default)
+        self._left, self._right, self._foot = left, 0.3, FOOT + values * VALUE_ROW
+        self._head = 0.62 if panels > 1 else 0.4  # space above the axes besides lines of text
+        self._top = 0.0
         self.figure = Figure((width, height), facecolor=PAPER)
-        lines = _wrap(heading, width - 0.3, 13, bold=True)
-        below = _wrap(subtitle, width - 0.3, 9.5)
-        top = 0.28 + 0.25 * len(lines) + 0.18 * len(below) + (0.34 if panels > 1 else 0.12)
-        self._write("heading", heading, height - 0.16, lines, 13, INK)
-        self._write("subtitle", subtitle, height - 0.24 - 0.25 * len(lines), below, 9.5, GREY)
-        grid = self.figure.subplots(
-            rows,
-            columns,
-            squeeze=False,
-            gridspec_kw={
-                "left": left / width,
-                "right": 1 - right / width,
-                "bottom": 0.82 / height,
-                "top": 1 - top / height,
-                "wspace": 0.28,
-                "hspace": 0.5,
-            },
-        )
-        self._columns = columns
-        self.axes: list[Axes] = list(grid.flat)[:panels]
-        for unused in list(grid.flat)[panels:]:
+        grid = list(self.figure.subplots(rows, self._columns, squeeze=False).flat)
+        self.axes: list[Axes] = grid[:panels]
+        self._texts = {
+            "heading": self._write("heading", heading, 13, INK, "bold"),
+            "subtitle": self._write("subtitle", subtitle, 9.5, GREY),
+            "note": self._write("note", "", 8, GREY),
+        }
+        self._lay_out(width, height)
+        for unused in grid[panels:]:
             unused.remove()
         for axes in self.axes:
             plain_axes(axes)
 
-    def _write(
-        self, name: str, text: str, y: float, lines: list[str], size: float, color: str
-    ) -> None:
-        width, height = self.figure.get_size_inches()
-        self.figure.text(
-            *(0.16 / width, y / height, "\n".join(lines)),
-            fontsize=size,
-            color=color,
-            fontweight="bold" if name == "heading" else "normal",
-            va="top",
-            linespacing=1.15,
-            parse_math=False,
-            gid=name,
-            label=text,  # as it was before it was broken into lines
+    def _write(self, kind: str, text: str, size: float, color: str, weight: str = "normal") -> Text:
+        style = {"fontsize": size, "color": color, "fontweight": weight}
+        return self.figure.text(
+            0, 0, "", style, label=text, gid=kind, va="top", linespacing=1.15, parse_math=False
+        )
+
+    def _lay_out(self, width: float, height: float) -> None:
+        """Place texts and panels in a figure of so many inches."""
+        self.figure.set_size_inches(width, height)
+        for text in self._texts.values():
+            bold = text.get_fontweight() == "bold"
+            size = float(text.get_fontsize())
+            lines = _wrap(str(text.get_label()), width - 0.3, size, bold=bold)
+            text.set_text("\n".join(lines))
+        heading, subtitle, note = (text.get_text().count("\n") + 1 for text in self._texts.values())
+        self._top = self._head + 0.25 * heading + 0.18 * subtitle
+        tops = height - 0.16, height - 0.24 - 0.25 * heading, 0.11 + 0.13 * note
+        for text, top in zip(self._texts.values(), tops, strict=True):
+            text.set_position((0.16 / width, top / height))
+        self.figure.subplots_adjust(
+            left=self._left / width,
+            right=1 - self._right / width,
+            bottom=self._foot / height,
+            top=1 - self._top / height,
+            wspace=0.28,
+            hspace=0.55,
         )
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
-        width = self.figure.get_size_inches()[0]
-        lines = _wrap(text, width - 0.3, 8)
-        self._write("note", text, 0.11 + 0.13 * len(lines), lines, 8, GREY)
+        self._texts["note"].set_label(text)
+        self._lay_out(*self.figure.get_size_inches())
+
+    def legend(self, handles: Sequence[Handle] = (), title: str = "") -> None:
+        """Name lines and bars at the right; the figure grows, the panels keep their size.
+
+        Args:
+            handles: labelled artists from the top down; by default those of the first panel.
+            title: stands above them.
+
+        """
+        shown: list[Any] = list(handles) or self.axes[0].get_legend_handles_labels()[0]
+        names = [str(handle.get_label()) for handle in shown]
+        if not names:
+            return
+        lines = sum(1 + name.count("\n") for name in names) + bool(title)
+        self.widen(longest([*names, title]) + LEGEND_HANDLE, LEGEND_LINE * lines)
+        width, height = self.figure.get_size_inches()
+        legend = self.figure.legend(
+            shown,
+            names,
+            loc="upper left",
+            bbox_to_anchor=(1 - (self._right - 0.12) / width, 1 - self._top / height),
+            title=title or None,
+            alignment="left",
+            fontsize=9,
+            title_fontsize=9,
+            labelcolor=INK,
+            frameon=False,
+            borderaxespad=0,
+            borderpad=0,
+            handlelength=1.9,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+    def widen(self, extra: float, height: float = 0.0) -> None:
+        """Add so many inches at the right of the panels, which are at least as high as given."""
+        wide, high = self.figure.get_size_inches()
+        self._right += extra
+        self._lay_out(wide + extra, max(high, self._top + FOOT / 2 + height))
 
     def name_axes(self, x: str, y: str) -> None:
         """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
@@ -131,37 +195,55 @@ class Frame:
             axes.set_ylabel("" if beside else y, fontsize=10, color=INK, parse_math=False)
 
 
-def _wrap(text: str, room: float, size: float, *, bold: bool = False) -> list[str]:
-    """Lines as wide as there is room, that leave a number together with its percent sign."""
-    most, kept = int(room * 145 / size), text.replace(" %", "\N{NO-BREAK SPACE}%")
+def _wrap(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Lines of at most so many inches; a number stays on one line with its percent sign."""
+    most, kept = int(width * 145 / size), text.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.wrap(kept, most)
-    while most > 20 and longest(lines, size, bold=bold) > room:
+    while most > 20 and longest(lines, size, bold=bold) > width:
         most -= 1
         lines = textwrap.wrap(kept, most)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
-def shades(count: int) -> list[str]:
-    """So many colours in order, none too faint for white paper nor for black."""
-    found = colormaps["viridis"](np.linspace(0.35, 0.68, count))
-    return ["#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in c[:3])) for c in found]
-
-
 def plain_axes(axes: Axes) -> None:
-    """Leave of the axes what helps to read values: two spines and faint horizontal lines."""
+    """Keep of the axes what helps to read values: two spines and faint horizontal lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=INK, labelsize=9, length=3)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
-    # A stated height spares matplotlib a layout of all tick labels, to look for a better one.
+    # A stated height saves matplotlib a layout of all tick labels.
     axes.set_title("", y=1.0, loc="left")
 
 
 def depth_ticks(axes: Axes, first: int, last: int, margin: float = 0.5) -> None:
-    """Whole numbers on the x axis, each of them where there is room."""
+    """Whole numbers on the x axis, thinned out where there are many."""
     axes.set_xlim(first - margin, last + margin)
     axes.xaxis.set_major_locator(FixedLocator(range(first, last + 1), nbins=17))
+
+
+def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None = None) -> bool:
+    """Ticks from ``first`` on with a value below each, where all values fit side by side.
+
+    Args:
+        axes: of final size.
+        first: the first tick.
+        texts: values of the ticks.
+        bold: tick whose value stands out; None for none.
+
+    Returns:
+        Whether the values are shown.
+
+    """
+    last = first + len(texts) - 1
+    depth_ticks(axes, first, last)
+    if longest(texts, 9, bold=bold is not None) + 0.06 > pitch(axes):
+        return False
+    labels = [f"{tick}\n{text}" for tick, text in enumerate(texts, first)]
+    drawn = axes.set_xticks(range(first, last + 1), labels, parse_math=False)
+    if bold is not None and first <= bold <= last:
+        drawn[bold - first].label1.set_fontweight("bold")
+    return True
 
 
 def share_limits(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
@@ -178,46 +260,79 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 
 
 def panel_title(axes: Axes, text: str) -> None:
-    """Head one of several panels, in letters small enough for it."""
-    room = axes.bbox.width / axes.figure.dpi + 0.1
-    size = float(np.clip(9.5 * room / max(width_of(text, 9.5, bold=True), room), 7, 9.5))
-    text = fit(text, room, size, bold=True)
+    """Title of one of several panels, in letters of 7 to 9 points; cut where it is wider."""
+    width = axes.bbox.width / axes.figure.dpi + 0.1
+    size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
     style = {"fontsize": size, "color": INK, "fontweight": "bold"}
+    text = fit(text, width, size, bold=True)
     axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 
+def depth_color(depth: int, deepest: int) -> str:
+    """Colour of a depth: grey for 0; shades from dark to light where depths outnumber colours."""
+    if depth == 0:
+        return GREY
+    if deepest <= len(LINES):
+        return LINES[depth - 1]
+    shade = colormaps["viridis"](0.35 + 0.33 * (depth - 1) / (deepest - 1))
+    return "#{:02x}{:02x}{:02x}".format(*(int(255 * part) for part in shade[:3]))
+
+
+def depth_name(depth: int) -> str:
+    """``depth 2``; of 0, ``plain decoding``."""
+    return f"depth {depth}" if depth else "plain decoding"
+
+
+def text_color(background: tuple[float, ...]) -> str:
+    """Dark or light, whichever reads better on the background."""
+    brightness = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
+    return DARK_TEXT if brightness > 0.5 else LIGHT_TEXT
+
+
+def by_last_value(handles: Sequence[Handle]) -> list[Handle]:
+    """Lines, or error bars along lines, in the order of their right ends from the top down."""
+
+    def last(handle: Any) -> float:
+        line = handle[0] if isinstance(handle, Container) else handle
+        values = np.asarray(line.get_ydata(), float)
+        known = values[np.isfinite(values)]
+        return float(known[-1]) if known.size else -np.inf
+
+    return sorted(handles, key=last, reverse=True)
+
+
 def shorten(text: str, most: int) -> str:
-    """Cut text that is too long, and show that it was."""
+    """Cut text of more than so many characters, and show that it was cut."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def width_of(text: str, size: float, *, bold: bool = False) -> float:
-    """Inches that the widest line of a text takes in letters of so many points."""
-    widths = (sum(_advance(letter, bold) for letter in line) for line in text.split("\n"))
-    return max(widths) * size / 72
-
-
-@lru_cache(2048)
-def _advance(letter: str, bold: bool) -> float:
-    """Width of a letter, as a share of the size."""
-    if letter >= BEYOND or not letter.isprintable():
-        return 1.0  # of a font that has it, or of the box that stands for it
-    font = get_font(findfont(FontProperties(weight="bold" if bold else "normal")))
-    font.set_size(100, 72)
-    return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)
-
-
-def fit(text: str, room: float, size: float, *, bold: bool = False) -> str:
-    """Cut a text of one line that is wider than so many inches, and show that it was."""
+def fit(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """Cut a line of text wider than so many inches, and show that it was cut."""
     most = len(text)
-    while most > 1 and width_of(shorten(text, most), size, bold=bold) > room:
+    while most > 1 and width_of(shorten(text, most), size, bold=bold) > width:
         most -= 1
     return shorten(text, most)
 
 
+def width_of(text: str, size: float, *, bold: bool = False) -> float:
+    """Width in inches of the widest line of a text in letters of so many points."""
+    widths = (sum(_advance(letter, bold) for letter in line) for line in text.split("\n"))
+    return max(widths) * size / 72
+
+
 def longest(names: Sequence[str], size: float = 9, *, bold: bool = False) -> float:
-    """Inches that the widest of some names takes."""
+    """Width in inches of the widest of some names."""
     return max((width_of(name, size, bold=bold) for name in names), default=0.0)
+
+
+@lru_cache(2048)
+def _advance(letter: str, bold: bool) -> float:
+    """Width of a letter, as a share of its size."""
+    if letter >= CJK or not letter.isprintable():
+        return 1.0  # of a font that has it, or of the box that stands for it
+    font = get_font(findfont(FontProperties(weight="bold" if bold else "normal")))
+    font.set_size(100, 72)
+    return float(font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100)
 
 
 def pitch(axes: Axes) -> float:
@@ -226,115 +341,68 @@ def pitch(axes: Axes) -> float:
     return float(axes.bbox.width / axes.figure.dpi / (high - low))
 
 
-def _height_in_points(axes: Axes) -> float:
-    return float(72 * axes.bbox.height / axes.figure.dpi)
-
-
-def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Label lines at the right edge, in the order of their ends and without overlap.
-
-    Args:
-        axes: with final limits.
-        labels: end of the line in data coordinates, text, colour.
-
-    """
-    shown = sorted((end, text, color) for end, text, color in labels if np.isfinite(end))
-    if not shown:
-        return
-    low, high = axes.get_ylim()
-    per_inch = (high - low) / (_height_in_points(axes) / 72)
-    heights = [LABEL * per_inch * (1 + text.count("\n")) for _, text, _ in shown]
-    places = spread(np.array([end for end, _, _ in shown]), np.array(heights))
-    if sum(heights) <= high - low:
-        places = below(high, places, np.array(heights))
-    for (_, text, color), place in zip(shown, places, strict=True):
-        axes.annotate(
-            text,
-            (1, place),
-            xycoords=AT_END,
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=color,
-            parse_math=False,
-            annotation_clip=False,
-        )
-
-
-def height_for(names: Sequence[str], least: float = HEIGHT) -> float:
-    """Inches of a figure whose axes are as high as the heap of labels at their right."""
-    return max(least, 2.05 + LABEL * sum(1 + name.count("\n") for name in names))
-
-
-def spread(ends: Floats, heights: Floats) -> Floats:
-    """Move sorted label centres apart, as little as needed, until none overlap.
-
-    Args:
-        ends: ``[N]`` wanted centres, ascending.
-        heights: ``[N]`` room that each label takes.
-
-    Returns:
-        ``[N]`` centres whose distances are at least the mean height of the two neighbours.
-
-    """
-    gaps = np.concatenate([[0.0], (heights[1:] + heights[:-1]) / 2])
-    offset = np.cumsum(gaps)
-    # Centres minus offsets must not decrease: isotonic regression, by pooling neighbours.
-    pools: list[list[float]] = []
-    for value in ends - offset:
-        pools.append([float(value)])
-        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
-            last = pools.pop()
-            pools[-1] += last
-    flat = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools])
-    return np.asarray(flat + offset)
-
-
-def below(top: float, places: Floats, heights: Floats) -> Floats:
-    """Push the sorted label centres down, as little as needed, until none reaches above ``top``."""
-    edges = top - np.cumsum(heights[::-1])[::-1]  # least reach of each, were all heaped at the top
-    return np.minimum(places, edges + heights / 2)
-
-
 def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
     """Lengths of error bars below and above, ``[2, N]``; 0 where an end is missing."""
     return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))
 
 
-def in_points(axes: Axes, heights: Floats) -> Floats:
-    """Heights in data coordinates, of axes with final limits, as points."""
-    low, high = axes.get_ylim()
-    return np.asarray(_height_in_points(axes) * heights / (high - low))
+def percent_arms(cells: Sequence[Interval | None]) -> tuple[Floats, Floats]:
+    """Fractions as percent ``[N]``, NaN where missing, and lengths of error bars ``[2, N]``."""
+    mean, low, high = (
+        100 * numbers(getattr(cell, end, None) for cell in cells) for end in ("mean", "low", "high")
+    )
+    return mean, error_arms(mean, low, high)
 
 
-def interval_note(result: ResultDocument, axes: Axes, arms: Floats) -> str:
-    """Say what the error bars are, if any, and when they hide behind the markers."""
-    points = in_points(axes, arms)
-    if not points.any():
-        return ""
-    if points.max() < MARKER / 2:
-        return f"The {level(result)} intervals are smaller than the markers."
-    return f"Error bars are {level(result)} intervals."
+def interval_note(result: ResultDocument) -> str:
+    """What the error bars are."""
+    return f"Error bars: {level(result)} intervals (hidden where smaller than the marker)."
 
 
 def subtitle_of(result: ResultDocument, what: str) -> str:
-    """Say what is shown and on how much it rests."""
+    """Title of the experiment, what is shown, and the number of requests of a single point."""
     parts = [title(result), what]
-    if len(result["points"]) == 1:
-        parts.append(counted(result["points"][0]["requests"], "request"))
+    if len(result.points) == 1:
+        parts.append(counted(result.points[0].requests, "request"))
     return " · ".join(part for part in parts if part)
 
 
-def some_points(result: ResultDocument) -> tuple[list[int], str]:
-    """Numbers of the points that get a panel, evenly spread, and a remark where some have none."""
-    total = len(result["points"])
-    if total <= MOST_PANELS:
-        return list(range(total)), ""
-    chosen = np.linspace(0, total - 1, MOST_PANELS).round().astype(int)
-    return chosen.tolist(), f"{MOST_PANELS} of the {total} points. "
+def some_points(result: ResultDocument) -> tuple[list[PointResult], str]:
+    """Points that get a panel, evenly spread, and a remark where some have none."""
+    total = len(result.points)
+    if total <= MAX_PANELS:
+        return result.points, ""
+    chosen = np.linspace(0, total - 1, MAX_PANELS).round().astype(int)
+    return [result.points[n] for n in chosen], f"{MAX_PANELS} of the {total} points. "
 
 
-def label_of(result: ResultDocument, number: int) -> str:
-    """Name a point by what it sets, or by its number where it sets nothing."""
-    return point_label(result, result["points"][number]) or f"point {number}"
+def name_of(result: ResultDocument, point: PointResult) -> str:
+    """What a point sets, or its number where it sets nothing."""
+    return point_label(result, point) or f"point {result.points.index(point)}"
+
+
+def legend_name(result: ResultDocument, point: PointResult) -> str:
+    """Name of a point, a line per swept key."""
+    return shorten(name_of(result, point), 60).replace(", ", "\n")
+
+
+def save(figure: Figure, file: Path | IO[str], **options: Any) -> None:
+    """Save a figure; a letter that no font of this machine has becomes a box, without a warning."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and max(text.get_text(), default="") >= CJK:
+            text.set_fontfamily([*text.get_fontfamily(), *_cjk_fonts()])
+    logger = logging.getLogger("matplotlib.font_manager")  # warns where a font lacks bold
+    before = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        logger.setLevel(logging.ERROR)
+        try:
+            figure.savefig(file, **options)
+        finally:
+            logger.setLevel(before)
+
+
+@lru_cache
+def _cjk_fonts() -> list[str]:
+    known = set(fontManager.get_font_names())
+    return [name for name in CJK_FONTS if name in known]

@@ -1,179 +1,436 @@
-"""The speedup over a sweep of many points: against one key, as a map of two, or as a list."""
+"""Sweeps of many points, against the swept keys: speedup, and error of the closed form.
+
+One key is an axis, two keys are a map, more keys give a row per point.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import ResultDocument
-from mtpsim.report.figures.speedup import Y_NAME
+from mtpsim.report.document import (
+    DepthResult,
+    Interval,
+    PointResult,
+    ResultDocument,
+    TheoryError,
+)
+from mtpsim.report.figures.speedup import SPEEDUP_AXIS
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
-    LINES,
+    INK,
     MARKER,
     PALE,
     SKY,
     Frame,
+    by_last_value,
+    depth_color,
+    depth_name,
     error_arms,
     interval_note,
-    label_ends,
-    label_of,
-    shades,
+    longest,
+    name_of,
+    percent_arms,
     shorten,
     subtitle_of,
+    text_color,
+    width_of,
     write,
 )
-from mtpsim.report.figures.sweep_axes import Along, Grid, ink_on
+from mtpsim.report.figures.theory import ERROR_AXIS, band_note, theory_heading, tolerances
 from mtpsim.report.formatting import (
     best_depth,
     column,
+    fixed,
+    in_percent,
+    known,
+    numbers,
+    short_names,
     swept_keys,
+    value_text,
 )
 from mtpsim.report.tables.batch_text import sweep_heading
 
-MOST_ROWS = 40
-MOST_WRITTEN = (13, 9)
-"""A map of more rows or columns than these carries colours without numbers."""
+MAX_ROWS = 40
+MAX_CELLS = (13, 9)
+"""A map of more rows or columns than these has colours without numbers."""
+MAX_TEXT = 14
+"""Letters of a swept value on an axis."""
 
 
-def many_points(result: ResultDocument) -> Figure:
+def values_of(result: ResultDocument, key: str) -> list[Any]:
+    """Value of a swept key at every point."""
+    return [point.set.get(key) for point in result.points]
+
+
+@dataclass(frozen=True)
+class Along:
+    """A swept key as the x axis.
+
+    Attributes:
+        name: the key without its section.
+        values: value of the key at every point.
+        x: ``[N]`` coordinates: the values if they are numbers, else 0, 1, 2...
+        numeric: whether the values are numbers.
+
+    """
+
+    name: str
+    values: list[Any]
+    x: Floats
+    numeric: bool
+
+    @classmethod
+    def of(cls, result: ResultDocument, key: str) -> Along:
+        """The axis of a key."""
+        values = values_of(result, key)
+        numeric = all(known(v) and not isinstance(v, bool) for v in values)
+        x = np.array(values if numeric else range(len(values)), float)
+        return cls(short_names([key])[key], values, x, numeric)
+
+    @property
+    def order(self) -> npt.NDArray[np.intp]:
+        """Points from left to right, ``[N]``."""
+        return np.argsort(self.x, kind="stable")
+
+    def tick(self, axes: Axes) -> None:
+        """Ticks at swept values, as many as fit; a logarithmic axis for values over decades."""
+        if self.numeric and self._spans_decades:
+            axes.set_xscale("log")
+            axes.minorticks_off()
+        if self.numeric and len(self.values) > 12:
+            return
+        pairs = zip(self.x, self.values, strict=True)
+        texts = {x: shorten(value_text(v), MAX_TEXT) for x, v in pairs}
+        at, inches = axes.transData.transform, axes.figure.dpi
+        axes.get_xlim()  # matplotlib computes limits when they are asked for
+        kept: list[tuple[float, float]] = []  # a tick, and where its text ends
+        for x in sorted(texts):
+            center, half = at((x, 1))[0] / inches, width_of(texts[x], 9) / 2
+            if not kept or center - half > kept[-1][1] + 0.05:
+                kept.append((x, center + half))
+        shown = [x for x, _ in kept]
+        axes.set_xticks(shown, [texts[x] for x in shown], fontsize=9, parse_math=False)
+
+    @property
+    def _spans_decades(self) -> bool:
+        """Whether values span two decades, or the smallest would lie on each other."""
+        x = np.unique(self.x)
+        if x.size < 2 or x[0] <= 0:
+            return False
+        crowded = np.diff(x).min() < 0.04 * (x[-1] - x[0])
+        return bool(x[-1] / x[0] >= (8 if crowded else 100))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A map over two swept keys, a cell per point.
+
+    Attributes:
+        down: key whose values are the rows.
+        across: key whose values are the columns.
+        rows: values of ``down`` as text.
+        columns: values of ``across`` as text.
+
+    """
+
+    down: str
+    across: str
+    rows: list[str]
+    columns: list[str]
+
+    @classmethod
+    def of(cls, result: ResultDocument, down: str, across: str) -> Grid:
+        """The grid of a sweep over two keys."""
+        rows, columns = (
+            list(dict.fromkeys(map(value_text, values_of(result, key)))) for key in (down, across)
+        )
+        return cls(down, across, rows, columns)
+
+    @property
+    def left(self) -> float:
+        """Inches that the names of rows need."""
+        return 0.7 + longest([shorten(row, MAX_TEXT) for row in self.rows])
+
+    @property
+    def writable(self) -> bool:
+        """Whether cells are large enough for text."""
+        return len(self.rows) <= MAX_CELLS[0] and len(self.columns) <= MAX_CELLS[1]
+
+    def size(self, width: float, height: float) -> tuple[float, float]:
+        """Inches of a figure whose cells have that width and height, within limits."""
+        wide, high = 2.5 + width * len(self.columns), 2.3 + height * len(self.rows)
+        return max(min(wide, 11), 7.2), max(min(high, 9), 3.6)
+
+    def empty(self) -> Floats:
+        """A number per cell, all NaN."""
+        return np.full((len(self.rows), len(self.columns)), np.nan)
+
+    def place(self, point: PointResult) -> tuple[int, int]:
+        """Row and column of a point."""
+        down, across = (value_text(point.set.get(key)) for key in (self.down, self.across))
+        return self.rows.index(down), self.columns.index(across)
+
+    def paint(self, axes: Axes, cells: Floats, colors: Colormap, norm: Normalize) -> None:
+        """Draw the cells as colours, with rows and columns named."""
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.imshow(cells, cmap=colors, norm=norm, aspect="auto")
+        axes.set_xticks(range(len(self.columns)), [shorten(c, MAX_TEXT) for c in self.columns])
+        axes.set_yticks(range(len(self.rows)), [shorten(r, MAX_TEXT) for r in self.rows])
+
+    def name_axes(self, frame: Frame) -> None:
+        """Label the axes with the keys of columns and rows."""
+        names = short_names([self.down, self.across])
+        frame.name_axes(names[self.across], names[self.down])
+
+
+def speedup_over_sweep(result: ResultDocument) -> Figure:
     """Draw the speedup of a sweep with more points than one figure has lines for."""
     keys = swept_keys(result)
     if len(keys) == 1:
-        return _against_one_key(result, keys[0])
+        return _speedup_along(result, keys[0])
     if len(keys) == 2:
-        return _map_of_two_keys(result, keys[0], keys[1])
-    return _list_of_points(result)
+        return _speedup_map(result, keys[0], keys[1])
+    return _speedup_rows(result)
 
 
-def _against_one_key(result: ResultDocument, key: str) -> Figure:
-    """Draw a line a depth: coloured where the depth is the best somewhere, else pale."""
+def _speedup_along(result: ResultDocument, key: str) -> Figure:
+    """Draw a line per depth; markers where the depth is the best."""
     along = Along.of(result, key)
-    x, order = along.x, along.order
-    what = "speedup of each depth; markers show the best"
-    frame = Frame(sweep_heading(result), subtitle_of(result, what), right=1.0)
-    axes = frame.axes[0]
-    best = [best_depth(point) for point in result["points"]]
-    colors = _colors_of_depths(best)
-    deepest = max(len(point["depths"]) for point in result["points"])
-    labels, all_arms = [], []
-    for depth in range(deepest):
-        mean, arms = _at_depth(result, depth)
-        color = colors.get(depth, PALE)
-        axes.plot(x[order], mean[order], color=color, linewidth=1.6 if depth in colors else 1)
+    subtitle = subtitle_of(result, "simulated speedup of each depth; markers: the best depth")
+    frame = Frame(sweep_heading(result), subtitle)
+    axes, order = frame.axes[0], along.order
+    best = [best_depth(point) for point in result.points]
+    deepest = max(len(point.depths) for point in result.points) - 1
+    drawn: list[Any] = []
+    for depth in range(deepest + 1):
+        cells = [_speedup(point, depth) for point in result.points]
+        mean, arms = (values / 100 for values in percent_arms(cells))
+        color, x = depth_color(depth, deepest), along.x
+        drawn += axes.plot(x[order], mean[order], color=color, label=depth_name(depth))
         here = [n for n in order if best[n] == depth]
         axes.errorbar(
             x[here], mean[here], arms[:, here], fmt="o", color=color, markersize=MARKER, capsize=3
         )
-        all_arms.append(arms[:, here])
-        if depth in colors or deepest <= MOST_WRITTEN[1]:
-            text = f"depth {depth}" if depth else "plain"
-            labels.append((mean[order[-1]], text, color if depth in colors else GREY))
     along.tick(axes)
-    label_ends(axes, labels)
-    frame.name_axes(along.name, Y_NAME)
-    frame.note(interval_note(result, axes, np.concatenate(all_arms, axis=1)))
+    frame.name_axes(along.name, SPEEDUP_AXIS)
+    frame.legend(by_last_value(drawn))
+    frame.note(interval_note(result))
     return frame.figure
 
 
-def _at_depth(result: ResultDocument, depth: int) -> tuple[Floats, Floats]:
-    """Speedup of a depth at every point ``[N]`` and its error arms ``[2, N]``."""
-    fields = {
-        field: np.array(
-            [
-                values[depth] if depth < len(values := column(p, "speedup", field)) else np.nan
-                for p in result["points"]
-            ]
-        )
-        for field in ("mean", "low", "high")
-    }
-    return fields["mean"], error_arms(fields["mean"], fields["low"], fields["high"])
+def _speedup(point: PointResult, depth: int | None) -> Interval | None:
+    """Speedup of a depth at a point; None where the point lacks it."""
+    found = _at(point, depth)
+    return found.speedup if found else None
 
 
-def _colors_of_depths(best: list[int | None]) -> dict[int, str]:
-    winners = sorted({depth for depth in best if depth is not None})
-    if len(winners) <= len(LINES):
-        return dict(zip(winners, LINES, strict=False))
-    return dict(zip(winners, shades(len(winners)), strict=True))
+def _at(point: PointResult, depth: int | None) -> DepthResult | None:
+    return None if depth is None or depth >= len(point.depths) else point.depths[depth]
 
 
-def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
+def _speedup_map(result: ResultDocument, down: str, across: str) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
     grid = Grid.of(result, down, across)
-    rows, columns = grid.rows, grid.columns
-    depth, speed = grid.empty(), {}
-    for point in result["points"]:
-        place = grid.place(point)
-        best = best_depth(point)
+    depths, speeds = grid.empty(), grid.empty()
+    for point in result.points:
+        best, place = best_depth(point), grid.place(point)
         if best is not None:
-            depth[place] = best
-            speed[place] = column(point, "speedup")[best]
-    size = (min(2.4 + 0.85 * len(columns), 11), min(2.2 + 0.5 * len(rows), 9))
-    size = (max(size[0], 7.2), max(size[1], 3.6))
-    subtitle = subtitle_of(result, "best depth (colour, d) and its speedup (x)")
-    frame = Frame(sweep_heading(result), subtitle, size=size, left=grid.left)
+            depths[place], speeds[place] = best, column(point, "speedup")[best]
+    subtitle = subtitle_of(result, "best depth (d) and its speedup (x)")
+    frame = Frame(sweep_heading(result), subtitle, size=grid.size(0.85, 0.5), left=grid.left)
     axes = frame.axes[0]
-    colors, norm = _depth_colors(depth)
-    grid.paint(axes, depth, colors, norm)
-    if len(rows) <= MOST_WRITTEN[0] and len(columns) <= MOST_WRITTEN[1]:
-        for (row, col), value in speed.items():
-            ink = ink_on(colors(norm(depth[row, col])))
-            text = f"d{int(depth[row, col])}  {value:.2f}x" if depth[row, col] else "plain"
-            write(axes, col, row, text, color=ink, ha="center", va="center")
+    colors, norm = _depth_colors(depths)
+    grid.paint(axes, depths, colors, norm)
+    if grid.writable:
+        for (row, col), depth in np.ndenumerate(depths):
+            if np.isfinite(depth):
+                text = f"d{int(depth)}  {speeds[row, col]:.2f}x" if depth else "off"
+                ink = text_color(colors(norm(depth)))
+                write(axes, col, row, text, color=ink, ha="center", va="center")
+        frame.note("d2: depth 2 is fastest; off: plain decoding is fastest.")
     else:
-        bar = frame.figure.colorbar(axes.images[0], ax=axes, label="best depth")
-        bar.set_ticks(np.unique(depth[np.isfinite(depth)]).tolist())
-    frame.note("plain: no depth pays; d2: depth 2 is the fastest.")
+        bar = frame.figure.colorbar(axes.images[0], ax=axes, label="best depth (0: plain decoding)")
+        bar.set_ticks(np.unique(depths[np.isfinite(depths)]).tolist())
     grid.name_axes(frame)
     return frame.figure
 
 
-def _depth_colors(depth: Floats) -> tuple[ListedColormap, BoundaryNorm]:
-    """A shade a depth from the shallowest to the deepest best one; missing cells stay white."""
-    found = depth[np.isfinite(depth)]
+def _depth_colors(depths: Floats) -> tuple[ListedColormap, BoundaryNorm]:
+    """A shade per depth from the least to the greatest best one; missing cells stay white."""
+    found = depths[np.isfinite(depths)]
     low, high = (int(found.min()), int(found.max())) if found.size else (0, 0)
     count = high - low + 1
     blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
-def _list_of_points(result: ResultDocument) -> Figure:
-    """Draw the best speedup of each point as a row; the fastest where there are too many."""
-    points = result["points"]
-    best = [best_depth(point) for point in points]
-    speeds = [
-        column(p, "speedup")[k] if k is not None else np.nan
-        for p, k in zip(points, best, strict=True)
-    ]
-    order = np.argsort(-np.nan_to_num(np.array(speeds)), kind="stable")[:MOST_ROWS]
+def _speedup_rows(result: ResultDocument) -> Figure:
+    """Draw the best speedup of each point as a row, the fastest first."""
+    rows = []
+    for point in result.points:
+        depth = best_depth(point)
+        text = depth_name(depth) if depth is not None else ""
+        rows.append(Row(name_of(result, point), _speedup(point, depth), text))
+    rows.sort(key=lambda row: -(row.interval.mean or 0) if row.interval else 0)
     subtitle = subtitle_of(result, "speedup at the best depth of each point")
-    names = [shorten(label_of(result, n), 48) for n in order]
-    left = 0.4 + 0.075 * max(len(name) for name in names)
-    frame = Frame(
-        sweep_heading(result), subtitle, size=(left + 5, 1.9 + 0.24 * len(order)), left=left
-    )
+    frame = _draw_rows(rows, sweep_heading(result), subtitle)
+    frame.name_axes(SPEEDUP_AXIS, "")
+    part = f"The fastest {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
+    frame.note(f"{part}{interval_note(result)}")
+    return frame.figure
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point of a sweep as a row of a figure.
+
+    Attributes:
+        name: the swept values.
+        interval: what is drawn; None for nothing.
+        text: written beside it.
+
+    """
+
+    name: str
+    interval: Interval | None
+    text: str
+
+
+def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> Frame:
+    """A dot with its interval per row, the first at the top, with texts in a column."""
+    shown = rows[:MAX_ROWS]
+    names = [shorten(row.name, 48) for row in shown]
+    left = 0.4 + longest(names, 8.5)
+    frame = Frame(heading, subtitle, size=(left + 5, 2.1 + 0.25 * len(shown)), left=left)
     axes = frame.axes[0]
     axes.grid(visible=False)
-    for row, number in enumerate(order):
-        depth = best[number]
-        if depth is None:
-            continue
-        mean, arms = _at_depth(result, depth)
-        axes.errorbar(
-            mean[number], row, xerr=arms[:, [number]], fmt="o", color=BLUE, markersize=MARKER
-        )
-        write(
-            axes, mean[number] + arms[1, number], row, f"  depth {depth}", va="center", fontsize=8
-        )
-    axes.set_yticks(range(len(order)), names, fontsize=8.5)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.grid(axis="x", color=PALE, linewidth=0.6)
+    mean, low, high = (
+        numbers(getattr(row.interval, end, None) for row in shown)
+        for end in ("mean", "low", "high")
+    )
+    places = np.arange(len(shown))
+    arms = error_arms(mean, low, high)
+    axes.errorbar(mean, places, xerr=arms, fmt="o", color=BLUE, markersize=MARKER)
+    axes.set_yticks(places, names, fontsize=8.5, parse_math=False)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.locator_params(axis="x", nbins=6)
-    frame.name_axes(Y_NAME, "")
-    if len(points) > len(order):
-        frame.note(f"The fastest {len(order)} of {len(points)} points.")
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(places, [row.text for row in shown], fontsize=8.5, parse_math=False)
+    right.tick_params(length=0)
+    right.spines["right"].set_visible(False)
+    frame.widen(longest([row.text for row in shown], 8.5))
+    return frame
+
+
+def theory_over_sweep(result: ResultDocument) -> Figure:
+    """Draw the error of the closed form against the swept keys."""
+    keys = swept_keys(result)
+    if len(keys) == 1:
+        return _theory_along(result, keys[0])
+    if len(keys) == 2 and _fills_a_grid(result, keys):
+        return _theory_map(result, keys[0], keys[1])
+    return _theory_rows(result)
+
+
+def _theory_error(point: PointResult, depth: int | None) -> TheoryError | None:
+    cell = _at(point, depth)
+    return cell.theory_error if cell else None
+
+
+def _theory_along(result: ResultDocument, key: str) -> Figure:
+    along = Along.of(result, key)
+    subtitle = subtitle_of(result, "error of the closed form at each depth")
+    frame = Frame(theory_heading(result), subtitle)
+    axes, x, order = frame.axes[0], along.x, along.order
+    deepest = max(len(point.depths) for point in result.points) - 1
+    drawn: list[Any] = []
+    for depth in range(1, deepest + 1):
+        mean, arms = percent_arms([_theory_error(point, depth) for point in result.points])
+        bars = axes.errorbar(
+            x[order],
+            mean[order],
+            arms[:, order],
+            color=depth_color(depth, deepest),
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=depth_name(depth),
+        )
+        drawn.append(bars)
+    within = tolerances(result)[order]
+    axes.fill_between(x[order], -within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    along.tick(axes)
+    frame.name_axes(along.name, ERROR_AXIS)
+    frame.legend(by_last_value(drawn))
+    frame.note(f"{band_note(result)} {interval_note(result)}")
+    return frame.figure
+
+
+def _fills_a_grid(result: ResultDocument, keys: Iterable[str]) -> bool:
+    """Whether the two keys cross; those that change together are a list of points."""
+    sizes = [len(set(map(value_text, values_of(result, key)))) for key in keys]
+    return len(result.points) == sizes[0] * sizes[1]
+
+
+def _theory_map(result: ResultDocument, down: str, across: str) -> Figure:
+    grid = Grid.of(result, down, across)
+    error, texts = grid.empty(), {}
+    for point in result.points:
+        depth, place = best_depth(point), grid.place(point)
+        cell = _theory_error(point, depth)
+        error[place] = percent_arms([cell])[0][0]
+        texts[place] = f"{fixed(error[place], 2)}\n{cell.verdict}, d{depth}" if cell else ""
+        if depth == 0:
+            texts[place] = "off"
+    subtitle = subtitle_of(result, "error of the closed form at the best depth (%)")
+    frame = Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
+    axes = frame.axes[0]
+    least = 4 * tolerances(result).max()  # errors within the tolerance stay pale
+    reach = max(float(np.nanmax(np.abs(error), initial=0)), least)
+    colors, norm = colormaps["RdBu_r"], Normalize(-1.3 * reach, 1.3 * reach)
+    grid.paint(axes, error, colors, norm)
+    if grid.writable:
+        for (row, col), text in texts.items():
+            known_error = np.isfinite(error[row, col])
+            ink = text_color(colors(norm(error[row, col]))) if known_error else INK
+            write(axes, col, row, text, color=ink, ha="center", va="center", fontsize=8.5)
+    frame.note(
+        "Red: the closed form overestimates; blue: underestimates. d2: depth 2 is fastest; "
+        "off: plain decoding is fastest."
+    )
+    grid.name_axes(frame)
+    return frame.figure
+
+
+def _theory_rows(result: ResultDocument) -> Figure:
+    rows = []
+    for point in result.points:
+        depth = best_depth(point)
+        cell = _theory_error(point, depth)
+        text = f"depth {depth}, {cell.verdict}" if cell else "off" if depth == 0 else ""
+        rows.append(Row(name_of(result, point), in_percent(cell), text))
+    subtitle = subtitle_of(result, "error of the closed form at the best depth of each point")
+    frame = _draw_rows(rows, theory_heading(result), subtitle)
+    axes = frame.axes[0]
+    for row, within in enumerate(tolerances(result)[:MAX_ROWS]):
+        band = [row - 0.5, row + 0.5]
+        axes.fill_betweenx(band, -within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+    frame.name_axes(ERROR_AXIS, "")
+    part = f"The first {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
+    off = "off: plain decoding is fastest. " if any(row.text == "off" for row in rows) else ""
+    frame.note(f"{part}{off}{band_note(result)} {interval_note(result)}")
     return frame.figure

@@ -14,11 +14,10 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from mtpsim.report.figures import style
-from mtpsim.report.figures.save import save
+from mtpsim.report.figures.style import save
 from mtpsim.report.formatting import legible
 
 SALT = "mtpsim"
@@ -30,7 +29,7 @@ NAMES = {
     **{style.ORANGE: "orange", style.SKY: "sky", style.PURPLE: "purple"},
     **{style.INK: "ink", style.GREY: "grey", style.PALE: "pale", style.PAPER: "paper"},
 }
-ON_CELLS = (style.DARK_WORD.lower(), style.LIGHT_WORD.lower())
+ON_CELLS = (style.DARK_TEXT.lower(), style.LIGHT_TEXT.lower())
 VARIABLES = {color.lower(): name for color, name in NAMES.items()}
 COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
 POINTER = re.compile(r"url\(#([^)]+)\)")
@@ -64,7 +63,7 @@ class Picture:
 
 def picture(name: str, figure: Figure, title: str = "") -> Picture:
     """Draw a figure for a page that bears a title; the figure loses its heading and the like."""
-    words = {kind: _take(figure, kind) for kind in style.WORDS}
+    words = {kind: _take(figure, kind) for kind in style.TEXTS}
     words["subtitle"] = words["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
     _spare_marks(figure)
     text = _drawn(figure)
@@ -104,10 +103,7 @@ def _plots_alone(figure: Figure) -> Bbox:
     width, height = figure.get_size_inches()
     top = max(axes.get_position().y1 for axes in figure.axes) * height
     top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
-    labels = [text for axes in figure.axes for text in axes.texts if isinstance(text, Annotation)]
-    beyond = [text for text in labels if text.xycoords == style.AT_END]
-    reach = [text.get_window_extent().y1 / figure.dpi + 0.05 for text in beyond]
-    return Bbox([[0, style.NOTE_ROOM], [width, min(max([top, *reach]), height)]])
+    return Bbox([[0, style.NOTE_HEIGHT], [width, min(top, height)]])
 
 
 def _spare_marks(figure: Figure) -> None:

@@ -1,4 +1,4 @@
-"""No figure has a text that reaches out of it, or lies on another text or on a line."""
+"""Texts of figures stay inside the figure and off other texts and lines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.power import plan_figure
 from mtpsim.report.figures.style import LINES, Frame, fit, width_of
-from mtpsim.report.figures.sweep_axes import Along
-from tests.support.label_room import collisions
+from mtpsim.report.figures.sweep import Along
+from tests.support.overlaps import overlaps
 from tests.support.policy_experiment import FILE as POLICIES
-from tests.support.report_example import EXAMPLES, example_round_times
+from tests.support.report_example import EXAMPLES, document, example_point, example_round_times
 
 SIMULATED = {
     "carried_rates": "three swept keys, eight depths",
@@ -28,7 +28,7 @@ SIMULATED = {
     "robust": "a closed form that leaves what was simulated",
     "workload": "wide intervals",
 }
-"""Experiments whose pictures are full, and of what."""
+"""Experiments with crowded figures, and what crowds them."""
 LONG = POLICIES.replace('"heuristic", "goodput"', """
     { rule = "heuristic", name = "a heuristic, under a name of 40 letters." },
     { rule = "goodput", name = "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW" }
@@ -47,17 +47,17 @@ def drawn(name):
 
 
 @pytest.mark.parametrize("name", [*EXAMPLES, *SIMULATED])
-def test_nothing_that_is_written_collides(name):
-    found = {kind: collisions(figure) for kind, figure in drawn(name).items()}
-    assert not {kind: told for kind, told in found.items() if told}
+def test_texts_do_not_overlap(name):
+    found = {kind: overlaps(figure) for kind, figure in drawn(name).items()}
+    assert not {kind: sentences for kind, sentences in found.items() if sentences}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_of_policies_have_room(name):
+def test_long_names_of_policies_fit(name):
     found = mtpsim.run(mtpsim.parse(NAMES[name])).data
     shown = {"policies": policies_figure, "timeline": timeline_figure, "learning": learning_figure}
-    told = {kind: collisions(figure(found)) for kind, figure in shown.items()}
-    assert not any(told.values()), told
+    sentences = {kind: overlaps(figure(found)) for kind, figure in shown.items()}
+    assert not any(sentences.values()), sentences
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_names_of_policies_have_room(name):
         ([3], "linear", 1),
     ],
 )
-def test_swept_values_do_not_crowd(values, scale, ticks):
-    points = [{"set": {"latency.batch": value}} for value in values]
-    along = Along.of({"points": points}, "latency.batch")
+def test_tick_labels_of_swept_values_fit(values, scale, ticks):
+    points = [example_point({"latency.batch": value}) for value in values]
+    along = Along.of(document(points), "latency.batch")
     axes = Figure().subplots()
     axes.plot(along.x, along.x, "o")
     along.tick(axes)
@@ -80,7 +80,7 @@ def test_swept_values_do_not_crowd(values, scale, ticks):
     assert len(axes.get_xticks()) == ticks
 
 
-def test_widths_are_those_that_are_drawn():
+def test_computed_text_widths_are_those_drawn():
     figure = Figure()
     renderer = FigureCanvasAgg(figure).get_renderer()
     for text, bold in (("depth 3, fails", False), ("first = 0.8, $ and $", True)):
@@ -103,7 +103,7 @@ def test_plans_name_their_depths_and_what_was_asked_for(pairs):
     designs = [Design(False, 1200, 0.91, 0.05, 400), Design(True, 90, 0.9, 0.05, 400)]
     questions = [Comparison(pair, (0.02, 0.001), designs, None) for pair in pairs]
     figure = plan_figure(BenchmarkPlan(0.02, 0.9, 0.95, {}, 512, questions, []))
-    assert not collisions(figure)
+    assert not overlaps(figure)
     _, subtitle, note = words(figure)
     assert ("between depths 1 and 2" in subtitle) == (len(pairs) == 1)
     assert note == "Dashed: the wanted probability, 0.9."
@@ -120,13 +120,13 @@ def test_names_of_fitted_models_stand_where_the_log_is_not(log, side):
     frame = Frame("A fit", "", panels=4)
     _spread(frame.axes[2], fitted, dict(zip(models, LINES, strict=False)))
     assert {text.get_ha() for text in frame.axes[2].texts} == {side}
-    assert not collisions(frame.figure)
+    assert not overlaps(frame.figure)
     dashed = frame.axes[2].lines[2].get_window_extent().x0
     boxes = [text.get_window_extent() for text in frame.axes[2].texts]
     assert not any(box.x0 < dashed < box.x1 for box in boxes)
 
 
-def test_collisions_are_found():
+def test_overlaps_are_found():
     figure = Figure()
     axes = figure.subplots()
     axes.plot([0, 1, 2], [0, 1, 0])
@@ -135,7 +135,7 @@ def test_collisions_are_found():
     axes.text(1.5, 0.8, "here")
     axes.text(1.5, 0.82, "too")
     axes.text(1.9, 0.5, "a text that goes far to the right")
-    assert [told.replace("'", "") for told in collisions(figure)] == [
+    assert [sentence.replace("'", "") for sentence in overlaps(figure)] == [
         "a text that goes far to the right reaches out of the figure",
         "here lies on too",
         "a line crosses peak",

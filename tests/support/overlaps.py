@@ -1,4 +1,4 @@
-"""What is written on a figure, and what it lies on: boxes in pixels, as matplotlib draws them."""
+"""Texts of a figure that overlap: boxes in pixels, as matplotlib draws them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-SLACK = 1.5  # pixels by which boxes, which are wider than the letters, may touch
+SLACK = 1.5  # pixels by which boxes, which are wider than the letters, may overlap
 
 
-def collisions(figure: Figure) -> list[str]:
-    """Texts that reach out of the figure, lie on each other, or on a line."""
+def overlaps(figure: Figure) -> list[str]:
+    """Sentences on texts that reach out of the figure, lie on each other, or on a line."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    boxes = [(text, _shrunk(text.get_window_extent(renderer))) for text in _written(figure)]
+    boxes = [(text, _shrunk(text.get_window_extent(renderer))) for text in _texts(figure)]
     paper = figure.bbox.padded(2)
     found = [
         f"{_name(text)} reaches out of the figure"
@@ -41,23 +41,23 @@ def collisions(figure: Figure) -> list[str]:
     return found
 
 
-def _written(figure: Figure) -> list[Text]:
+def _texts(figure: Figure) -> list[Text]:
     found = [*figure.texts]
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
     found += [text for legend in legends if legend for text in legend.get_texts()]
-    for axes in figure.axes:
+    for axes in [*figure.axes, *(child for host in figure.axes for child in host.child_axes)]:
         found += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
         found += [child for child in axes.get_children() if isinstance(child, Text)]  # titles
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
-            found += [tick.label1 for tick in ticks]
+            found += [label for tick in ticks for label in (tick.label1, tick.label2)]
     shown = {id(text): text for text in found if text.get_visible() and text.get_text().strip()}
     return list(shown.values())
 
 
 def _lines(axes: Axes) -> Iterator[np.ndarray]:
-    """Every line that is drawn over data, in pixels; rules across all of the axes are none."""
+    """Every line in data coordinates, in pixels; lines across all of the axes do not count."""
     for line in axes.lines:
         if line.get_linestyle() == "None" or line.get_transform() != axes.transData:
             continue
