@@ -24,7 +24,7 @@ from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments, solve, speedups
 from mtpsim.formula import closed_form as closed
 from mtpsim.latency import Latency
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.moments import Tally
 from verification.check import Check, Table, coverage_slack
@@ -90,7 +90,9 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
     for run in range(runs):
         rows = simulate_requests(plan, run * requests, requests)
         tally = Tally.of(rows)
-        found = estimate.delta_method(lambda m: estimate.speedup(m, plan.layout), tally, CONFIDENCE)
+        found = estimators.delta_method(
+            lambda m: estimators.speedup(m, plan.layout), tally, CONFIDENCE
+        )
         covered += bool(found.low[-1] <= truth <= found.high[-1])
         half = independent_half_width(tally, plan.layout, compiled.round_time[-1], case, requests)
         control += bool(abs(found.values[-1] - truth) <= half * found.values[-1])
@@ -99,7 +101,7 @@ def hits(case: Case, requests: int, runs: int, seed: int) -> tuple[float, float]
 
 def independent_half_width(tally, layout, time, case, requests):  # type: ignore[no-untyped-def]
     """Relative half-width from the variance of single rounds, as if they were independent."""
-    share = estimate.exactly_accepted(tally.mean, layout)
+    share = estimators.exactly_accepted(tally.mean, layout)
     length = np.arange(1, layout.depth + 2)
     mean = share @ length
     variance = (share @ length**2 - mean**2) / mean**2
@@ -114,7 +116,7 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
     compiled = latency(case.noise).compile(chain.depth)
     plan = compile_plan(chain, compiled, seed=seed, rounds=ROUNDS, measured_at=1)
     deep = compile_plan(chain, compiled, seed=seed, rounds=ROUNDS)
-    theory = estimate.ClosedFormPredictor(compiled.round_time)
+    theory = estimators.ClosedFormPredictor(compiled.round_time)
     first = solve(chain, 1, rounds=ROUNDS).conditional[0]
     fast = speedups(chain, compiled.round_time, rounds=ROUNDS)[-1]
     promised = closed.speedup(np.full(3, first), compiled.target, compiled.round_time)[-1]
@@ -129,11 +131,11 @@ def diagnosed(case: Case, requests: int, runs: int, seed: int) -> list[float]:
         found = dependence(counts[at : at + requests], CONFIDENCE)
         assert found is not None
         estimates = [
-            estimate.delta_method(
+            estimators.delta_method(
                 lambda m: theory.error(m, plan.layout)[..., -1:], near, CONFIDENCE
             ),
-            estimate.delta_method(
-                lambda m: estimate.design_effect(m, deep.layout), far, CONFIDENCE
+            estimators.delta_method(
+                lambda m: estimators.design_effect(m, deep.layout), far, CONFIDENCE
             ),
             found.autocorrelation,
             found.lasting_share,

@@ -28,11 +28,11 @@ import tomli_w
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from mtpsim.cli.main import ENGINES
 from mtpsim.cli.main import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import schema
 from mtpsim.logs import FORMATS, Answers, read_logs
+from mtpsim.runs.export import FORMATS
 from verification.check import Check
 from verification.strategies import (
     damaged_bytes,
@@ -264,7 +264,7 @@ def runs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             ("show", broken),
             ("run", "{run}.toml", "--out", broken),
             *(("merge", broken, str(folder / name), "-o", str(merged)) for name in RUNS),
-            *(("export", broken, "--to", engine) for engine in ENGINES),
+            *(("export", broken, "--to", engine) for engine in FORMATS),
         ]
     )
 

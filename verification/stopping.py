@@ -22,7 +22,7 @@ from mtpsim.engine.executors import Threads
 from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Tally
 from verification.check import Check, Table, coverage_slack
@@ -64,8 +64,8 @@ CASES = {
     "independent, noise of cv 2": (INDEPENDENT, WILD),
 }
 QUANTITIES: dict[str, Callable[[Floats, KernelPlan], Floats]] = {
-    "speedup": lambda means, plan: estimate.speedup(means, plan.layout)[..., 2:],
-    "marginal gain": lambda means, plan: estimate.marginal(means, plan.layout)[..., 1:],
+    "speedup": lambda means, plan: estimators.speedup(means, plan.layout)[..., 2:],
+    "marginal gain": lambda means, plan: estimators.marginal(means, plan.layout)[..., 1:],
 }
 
 
@@ -88,7 +88,7 @@ class Watched:
         self.hasty: Estimates | None = None
 
     def estimate(self, tally: Tally) -> Estimates:
-        return estimate.delta_method(
+        return estimators.delta_method(
             lambda means: self.function(means, self.plan), tally, CONFIDENCE
         )
 
