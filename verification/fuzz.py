@@ -32,7 +32,7 @@ from mtpsim.cli.main import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import schema
 from mtpsim.logs import FORMATS, Answers, read_logs
-from mtpsim.runs.export import FORMATS
+from mtpsim.runs.export import FORMATS as ENGINES
 from verification.check import Check
 from verification.strategies import (
     damaged_bytes,
@@ -264,7 +264,7 @@ def runs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             ("show", broken),
             ("run", "{run}.toml", "--out", broken),
             *(("merge", broken, str(folder / name), "-o", str(merged)) for name in RUNS),
-            *(("export", broken, "--to", engine) for engine in FORMATS),
+            *(("export", broken, "--to", engine) for engine in ENGINES),
         ]
     )
 
