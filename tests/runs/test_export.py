@@ -99,7 +99,7 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
         ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
     ],
 )
-def test_what_can_not_be_exported_is_said(runs, capsys, name, arguments, message):
+def test_what_cannot_be_exported_is_reported(runs, capsys, name, arguments, message):
     code, out, err = exported(capsys, runs / name, *arguments)
     assert (code, out) == (2, "")
     assert message in err
