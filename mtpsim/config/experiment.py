@@ -217,13 +217,7 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
 def validate(
     raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
 ) -> Experiment:
-    """Validate the tables of a file.
-
-    Args:
-        raw (dict): Tables as ``tomllib`` reads them.
-        folder (Path): Folder of the relative paths in the file.
-        file (str): Name of the file, for messages.
-        text (str): TOML text of the file, to find lines.
+    """Validate the tables of a file; other arguments as for :func:`parse`.
 
     Raises:
         InputError: With every problem found.
