@@ -32,7 +32,7 @@ from mtpsim.cli.main import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import schema
 from mtpsim.logs import FORMATS, Answers, read_logs
-from mtpsim.runs.export import FORMATS
+from mtpsim.runs.export import FORMATS as EXPORTS
 from verification.check import Check
 from verification.strategies import (
     damaged_bytes,
@@ -56,28 +56,14 @@ draft = [8, 14]
 rounds = 20
 requests = 100
 """
+SWEEP = TINY + "[sweep]\n'latency.target' = [70, 80]\n"
 SCHEDULE = """\
-[acceptance]
-model = "decay"
-first = 0.75
-factor = 0.97
-depth = 2
-[latency]
-model = "linear"
-base = 6
-per_token = 0.02
-draft = { base = 0, per_token = 2 }
-[simulation]
-rounds = 20
-requests = 100
-[sweep]
-"latency.batch" = [1, 8]
+acceptance = { model = "decay", first = 0.75, factor = 0.97, depth = 2 }
+latency = { model = "linear", base = 6, per_token = 0.02, draft = { base = 0, per_token = 2 } }
+simulation = { rounds = 20, requests = 100 }
+sweep = { "latency.batch" = [1, 8] }
 """
-RUNS = {
-    "tiny": TINY,
-    "sweep": TINY + "[sweep]\n'latency.target' = [70, 80]\n",
-    "schedule": SCHEDULE,
-}
+RUNS = {"tiny": TINY, "sweep": SWEEP, "schedule": SCHEDULE}
 COMPILING = ("run", "fit", "plan", "sample")  # verbs that may have to compile kernels
 NONSENSE = re.compile(r"(?<![\w\"'./])-?(?:nan|inf)(?![\w\"'/])", re.IGNORECASE)
 PLACE = re.compile(r"error: [^ ].*: .*\w")
@@ -264,7 +250,7 @@ def runs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             ("show", broken),
             ("run", "{run}.toml", "--out", broken),
             *(("merge", broken, str(folder / name), "-o", str(merged)) for name in RUNS),
-            *(("export", broken, "--to", engine) for engine in FORMATS),
+            *(("export", broken, "--to", engine) for engine in EXPORTS),
         ]
     )
 
