@@ -18,7 +18,6 @@ import tempfile
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -67,20 +66,6 @@ RUNS = {"tiny": TINY, "sweep": SWEEP, "schedule": SCHEDULE}
 COMPILING = ("run", "fit", "plan", "sample")  # verbs that may have to compile kernels
 NONSENSE = re.compile(r"(?<![\w\"'./])-?(?:nan|inf)(?![\w\"'/])", re.IGNORECASE)
 PLACE = re.compile(r"error: [^ ].*: .*\w")
-
-
-@cache
-def shipped() -> dict[str, Any]:
-    """Shipped experiments by name."""
-    files = sorted((ROOT / "experiments").glob("*.toml"))
-    return {path.stem: tomllib.loads(path.read_text()) for path in files}
-
-
-@cache
-def samples() -> dict[str, bytes]:
-    """Sample logs of every engine by name."""
-    files = (ROOT / "experiments/logs/samples").iterdir()
-    return {path.name: path.read_bytes() for path in files}
 
 
 class HangError(BaseException):
@@ -160,6 +145,7 @@ def experiments(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], N
     """Damaged experiments: `check`, then `run`, `plan` or `sample` what it accepts."""
     home = folder / "experiments"
     shutil.copytree(ROOT / "experiments", home, dirs_exist_ok=True)
+    shipped = {path.stem: tomllib.loads(path.read_text()) for path in sorted(home.glob("*.toml"))}
     names = st.sampled_from(["e.toml", "naïve 文字.toml", "a: b.toml"])
     verbs = st.sampled_from([None, None, "run", "run", "run", "plan", *sorted(FORMATS)[:5]])
 
@@ -183,12 +169,14 @@ def experiments(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], N
             command(folder, "run", str(path), "--out", str(out), "--json")
             finite(out / "result.json")
 
-    return st.tuples(experiment_files(from_schema(schema()), shipped()), names, verbs), check
+    return st.tuples(experiment_files(from_schema(schema()), shipped), names, verbs), check
 
 
 def logs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
     """Damaged logs: the readers; then `fit` of some, and `check` of the experiment it writes."""
     out = folder / "fitted.toml"
+    samples = (ROOT / "experiments/logs/samples").iterdir()
+    texts = {path.name: path.read_bytes() for path in samples}
     forms = st.none() | st.none() | st.sampled_from(sorted(FORMATS))
     fitted = st.integers(0, 24).map(lambda n: n == 0)
 
@@ -203,7 +191,7 @@ def logs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             if command(folder, "fit", str(path), *asked, "-o", str(out)) == 0:
                 assert command(folder, "check", str(out)) == 0
 
-    return st.tuples(log_files(samples()), forms, st.booleans(), fitted), check
+    return st.tuples(log_files(texts), forms, st.booleans(), fitted), check
 
 
 def read(path: Path, form: str | None, skip: bool) -> None:
@@ -295,7 +283,7 @@ Area = Callable[[Path], tuple[st.SearchStrategy[Any], Callable[[Any], None]]]
 AREAS: dict[str, tuple[Area, int, int]] = {  # examples of a small and of a full search
     "experiments": (experiments, 40, 1500),
     "logs": (logs, 100, 10_000),
-    "runs": (runs, 15, 300),
+    "runs": (runs, 10, 300),
 }
 CONTROLS: dict[str, tuple[Area, Callable[[], Any]]] = {
     "a reader that trusts its input": (logs, trusting_reader),

@@ -215,7 +215,7 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
 
 
 def validate(
-    raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
+    raw: JsonDict, folder: Path = Path(), *, file: str = "experiment", text: str = ""
 ) -> Experiment:
     """Validate the tables of a file; other arguments as for :func:`parse`.
 
@@ -418,15 +418,15 @@ def parse(
     if not raw and not overrides:
         raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
     if not overrides:
-        return validate(raw, folder, file, text)
+        return validate(raw, folder, file=file, text=text)
     given = [one if isinstance(one, Override) else Override.read(one) for one in overrides]
     apply_overrides(raw, given)
     try:
-        return validate(raw, folder, file, text)
+        return validate(raw, folder, file=file, text=text)
     except InputError as error:
         alone: list[Problem] = []
         try:
-            validate(tomllib.loads(text), folder, file, text)
+            validate(tomllib.loads(text), folder, file=file, text=text)
         except InputError as without:
             alone = without.problems
         raise InputError(attribute(error.problems, given, alone)) from None

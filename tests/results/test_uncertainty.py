@@ -33,7 +33,9 @@ U = (np.arange(20_000)[:, None] + 0.5) / 20_000
 
 def test_input_distributions_have_stated_moments_and_quantiles():
     def law(key, value, **given):
-        return InputUncertainty(**given).quantiles_for(key, np.array([value]), U, 0.9)[:, 0]
+        return InputUncertainty(**given).quantiles_for(key, np.array([value]), U, confidence=0.9)[
+            :, 0
+        ]
 
     counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
     assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)
