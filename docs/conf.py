@@ -47,10 +47,16 @@ html_static_path = ["_static"]
 html_extra_path = ["_extra"]  # index.html, which leads to docs/index.html
 html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False
-html_sidebars = dict.fromkeys(  # pages without subpages
-    ["docs/index", "docs/concepts", "docs/glossary", "README", "README.zh", "genindex", "search"],
-    [],
+PLAIN = (
+    "docs/index",
+    "docs/concepts",
+    "docs/glossary",
+    "README",
+    "README.zh",
+    "genindex",
+    "search",
 )
+html_sidebars = {page: [] for page in PLAIN}  # pages without subpages
 html_theme_options = {
     "logo": {"text": "mtpsim"},
     "header_links_before_dropdown": 9,

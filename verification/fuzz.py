@@ -18,7 +18,6 @@ import tempfile
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,11 +27,11 @@ import tomli_w
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from mtpsim.cli.main import ENGINES
 from mtpsim.cli.main import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import schema
 from mtpsim.logs import FORMATS, Answers, read_logs
+from mtpsim.runs.export import FORMATS as EXPORTS
 from verification.check import Check
 from verification.strategies import (
     damaged_bytes,
@@ -56,45 +55,17 @@ draft = [8, 14]
 rounds = 20
 requests = 100
 """
+SWEEP = TINY + "[sweep]\n'latency.target' = [70, 80]\n"
 SCHEDULE = """\
-[acceptance]
-model = "decay"
-first = 0.75
-factor = 0.97
-depth = 2
-[latency]
-model = "linear"
-base = 6
-per_token = 0.02
-draft = { base = 0, per_token = 2 }
-[simulation]
-rounds = 20
-requests = 100
-[sweep]
-"latency.batch" = [1, 8]
+acceptance = { model = "decay", first = 0.75, factor = 0.97, depth = 2 }
+latency = { model = "linear", base = 6, per_token = 0.02, draft = { base = 0, per_token = 2 } }
+simulation = { rounds = 20, requests = 100 }
+sweep = { "latency.batch" = [1, 8] }
 """
-RUNS = {
-    "tiny": TINY,
-    "sweep": TINY + "[sweep]\n'latency.target' = [70, 80]\n",
-    "schedule": SCHEDULE,
-}
+RUNS = {"tiny": TINY, "sweep": SWEEP, "schedule": SCHEDULE}
 COMPILING = ("run", "fit", "plan", "sample")  # verbs that may have to compile kernels
 NONSENSE = re.compile(r"(?<![\w\"'./])-?(?:nan|inf)(?![\w\"'/])", re.IGNORECASE)
 PLACE = re.compile(r"error: [^ ].*: .*\w")
-
-
-@cache
-def shipped() -> dict[str, Any]:
-    """Shipped experiments by name."""
-    files = sorted((ROOT / "experiments").glob("*.toml"))
-    return {path.stem: tomllib.loads(path.read_text()) for path in files}
-
-
-@cache
-def samples() -> dict[str, bytes]:
-    """Sample logs of every engine by name."""
-    files = (ROOT / "experiments/logs/samples").iterdir()
-    return {path.name: path.read_bytes() for path in files}
 
 
 class HangError(BaseException):
@@ -174,6 +145,7 @@ def experiments(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], N
     """Damaged experiments: `check`, then `run`, `plan` or `sample` what it accepts."""
     home = folder / "experiments"
     shutil.copytree(ROOT / "experiments", home, dirs_exist_ok=True)
+    shipped = {path.stem: tomllib.loads(path.read_text()) for path in sorted(home.glob("*.toml"))}
     names = st.sampled_from(["e.toml", "naïve 文字.toml", "a: b.toml"])
     verbs = st.sampled_from([None, None, "run", "run", "run", "plan", *sorted(FORMATS)[:5]])
 
@@ -197,12 +169,14 @@ def experiments(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], N
             command(folder, "run", str(path), "--out", str(out), "--json")
             finite(out / "result.json")
 
-    return st.tuples(experiment_files(from_schema(schema()), shipped()), names, verbs), check
+    return st.tuples(experiment_files(from_schema(schema()), shipped), names, verbs), check
 
 
 def logs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
     """Damaged logs: the readers; then `fit` of some, and `check` of the experiment it writes."""
     out = folder / "fitted.toml"
+    samples = (ROOT / "experiments/logs/samples").iterdir()
+    texts = {path.name: path.read_bytes() for path in samples}
     forms = st.none() | st.none() | st.sampled_from(sorted(FORMATS))
     fitted = st.integers(0, 24).map(lambda n: n == 0)
 
@@ -217,7 +191,7 @@ def logs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             if command(folder, "fit", str(path), *asked, "-o", str(out)) == 0:
                 assert command(folder, "check", str(out)) == 0
 
-    return st.tuples(log_files(samples()), forms, st.booleans(), fitted), check
+    return st.tuples(log_files(texts), forms, st.booleans(), fitted), check
 
 
 def read(path: Path, form: str | None, skip: bool) -> None:
@@ -264,7 +238,7 @@ def runs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
             ("show", broken),
             ("run", "{run}.toml", "--out", broken),
             *(("merge", broken, str(folder / name), "-o", str(merged)) for name in RUNS),
-            *(("export", broken, "--to", engine) for engine in ENGINES),
+            *(("export", broken, "--to", engine) for engine in EXPORTS),
         ]
     )
 

@@ -21,7 +21,7 @@ from mtpsim.acceptance import AcceptanceModel, Beta, Contagion, Independent
 from mtpsim.engine.simulate import KernelPlan, compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula import closed_form as closed
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.moments import Tally
 from verification.check import Check, Table, coverage_slack
 from verification.coverage import RATES, latency, regime
@@ -110,17 +110,17 @@ def truths(cell: Cell, times: np.ndarray) -> np.ndarray:
     return np.array([length[-1], times[-1], speedup[-1], *gain, predicted / speedup[-1] - 1])
 
 
-def estimators(plan: KernelPlan, times: np.ndarray) -> Any:
-    """The engine's estimators of ``QUANTITIES``, as one function of the mean totals."""
-    layout, theory = plan.layout, estimate.ClosedFormPredictor(times)
+def estimated_quantities(plan: KernelPlan, times: np.ndarray) -> Any:
+    """Estimators of ``QUANTITIES``, as one function of the mean totals."""
+    layout, theory = plan.layout, estimators.ClosedFormPredictor(times)
 
     def values(means: np.ndarray) -> np.ndarray:
-        speedup = estimate.speedup(means, layout)
+        speedup = estimators.speedup(means, layout)
         parts = [
-            estimate.accept_length(means, layout)[..., -1],
-            estimate.round_time(means, layout)[..., -1],
+            estimators.accept_length(means, layout)[..., -1],
+            estimators.round_time(means, layout)[..., -1],
             speedup[..., -1],
-            estimate.marginal(means, layout)[..., -1],
+            estimators.marginal(means, layout)[..., -1],
             speedup[..., -1] - speedup[..., -2],
             theory.error(means, layout)[..., -1],
         ]
@@ -135,13 +135,13 @@ def measure(cell: Cell, runs: int, seed: int) -> Found:
     times = latency(noise).compile(DEPTH)
     chain = MODELS[cell.model].chain()
     plan = compile_plan(chain, times, seed=seed, measured_at=1, **LENGTHS[cell.length])
-    truth, function = truths(cell, times.round_time), estimators(plan, times.round_time)
+    truth, function = truths(cell, times.round_time), estimated_quantities(plan, times.round_time)
     m, hits, control = cell.requests, np.zeros((len(LEVELS), len(QUANTITIES))), 0
     for first in range(0, runs, 200):
         rows = simulate_requests(plan, first * m, 200 * m)
         for run in range(200):
             tally = Tally.of(rows[run * m : (run + 1) * m])
-            found = estimate.delta_method(function, tally, 0.95)
+            found = estimators.delta_method(function, tally, 0.95)
             error = np.abs(found.values - truth) / np.sqrt(np.diag(found.covariance))
             for at, level in enumerate(LEVELS):
                 hits[at] += error <= stdtrit(m - 1, (1 + level) / 2)
@@ -151,7 +151,7 @@ def measure(cell: Cell, runs: int, seed: int) -> Found:
 
 def _covered_by_rounds(tally: Tally, plan: KernelPlan, truth: float) -> bool:
     """Whether the accept length's interval covers the truth if rounds count as independent."""
-    share = estimate.exactly_accepted(tally.mean, plan.layout)
+    share = estimators.exactly_accepted(tally.mean, plan.layout)
     tokens = np.arange(1, DEPTH + 2)
     mean = share @ tokens
     rounds = tally.mean[plan.layout.rounds][-1] * tally.count

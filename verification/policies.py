@@ -14,7 +14,7 @@ from tests.support import policy_twin
 from verification.chains import Case, random_case
 from verification.check import Check
 from verification.kernel_totals import REQUESTS
-from verification.scores import SLOW, Scores, as_normal, score, score_checks
+from verification.scores import SLOW, Scores, difference, score, score_checks
 
 LONG = 500  # rounds or tokens of a request for which the oracle's table is optimal
 RULES = [
@@ -107,10 +107,8 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         slow = policy_twin.simulate(
             rng, case.chain, player.spec, environment, engine, SLOW, **case.limit
         )
-        error = np.sqrt(totals[0].var(0) / len(totals[0]) + slow.var(0, ddof=1) / SLOW)
-        apart = totals[0].mean(0) - slow.mean(0)
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))
-        scores.add({player.spec.rule_name(): as_normal(apart[use] / error[use])}, rng)
+        scores.add({player.spec.rule_name(): difference(slow, totals[0])[use].tolist()}, rng)
     yield from score_checks(
         scores, "policies = slow twin", f"{len(rules)} rules with switching costs"
     )

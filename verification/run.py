@@ -20,10 +20,11 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -36,16 +37,8 @@ from verification.page import write  # noqa: E402
 LAST = HERE / "last_run.json"
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A module ``NAME.py`` of this folder, whose ``checks(smoke)`` yields :class:`Check`.
-
-    Attributes:
-        name: of the module.
-        title: the question that it answers.
-        page: file that a full run of it writes; empty: none.
-
-    """
+class Suite(NamedTuple):
+    """A module ``name`` of this folder, the question it answers, and the page of a full run."""
 
     name: str
     title: str

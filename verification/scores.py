@@ -84,9 +84,16 @@ def score(rows: Floats, exact: Floats) -> tuple[Floats, Floats]:
     return z, constant
 
 
-def as_normal(t: Floats) -> list[float]:
+def as_normal(t: Floats) -> Floats:
     """Student's t over the slow twin's requests, converted to z."""
-    return list(stats.norm.isf(stats.t.sf(np.abs(t), SLOW - 1)) * np.sign(t))
+    return np.asarray(stats.norm.isf(stats.t.sf(np.abs(t), SLOW - 1)) * np.sign(t))
+
+
+def difference(slow: Floats, fast: Floats) -> Floats:
+    """z-score of each column's difference of means between slow twin and kernel."""
+    error = np.sqrt(slow.var(0, ddof=1) / len(slow) + fast.var(0) / len(fast))
+    apart = slow.mean(0) - fast.mean(0)
+    return as_normal(np.divide(apart, error, out=np.zeros_like(apart), where=error > 0))
 
 
 def score_checks(scores: Scores, name: str, statement: str) -> Iterator[Check]:

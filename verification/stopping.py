@@ -11,7 +11,7 @@ alarm if its first column is below nominal by 4 binomial standard errors: false 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,73 +22,54 @@ from mtpsim.engine.executors import Threads
 from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Tally
 from verification.check import Check, Table, coverage_slack
+from verification.published_fact import experiment
 
 LEAST, TYPICAL, CONFIDENCE = 64, 40, 0.95
-INDEPENDENT = """
-model = "independent"
-rates = [0.8, 0.7]
-"""
-REGIME = """
-model = "regime"
-rates = [[0.95, 0.9], [0.4, 0.3]]
-sojourn = [50, 50]
-"""
-BETA = """
-model = "beta"
-mean = 0.75
-concentration = 5
-depth = 2
-"""
-TIMES = """
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-"""
-SHARED = 'noise = { distribution = "lognormal", cv = 0.1 }\n'  # one factor for all three components
+TIMES = {"target": 76, "verify": [90, 104], "draft": [8, 14]}
+SHARED = TIMES | {
+    "noise": {"distribution": "lognormal", "cv": 0.1}
+}  # one factor for all components
 # Noise of one component does not cancel in a ratio of times.
-WILD = """
-[latency]
-target = 76
-verify = { mean = [90, 104], distribution = "lognormal", cv = 2 }
-draft = [8, 14]
-"""
+WILD = TIMES | {"verify": {"mean": [90, 104], "distribution": "lognormal", "cv": 2}}
+INDEPENDENT = {"model": "independent", "rates": [0.8, 0.7]}
+REGIME = {"model": "regime", "rates": [[0.95, 0.9], [0.4, 0.3]], "sojourn": [50, 50]}
+BETA = {"model": "beta", "mean": 0.75, "concentration": 5, "depth": 2}
 CASES = {
-    "independent": (INDEPENDENT, TIMES + SHARED),
-    "hidden regime, mean stay 50": (REGIME, TIMES + SHARED),
-    "beta frailty by request": (BETA, TIMES + SHARED),
+    "independent": (INDEPENDENT, SHARED),
+    "hidden regime, mean stay 50": (REGIME, SHARED),
+    "beta frailty by request": (BETA, SHARED),
     "independent, noise of cv 2": (INDEPENDENT, WILD),
 }
 QUANTITIES: dict[str, Callable[[Floats, KernelPlan], Floats]] = {
-    "speedup": lambda means, plan: estimate.speedup(means, plan.layout)[..., 2:],
-    "marginal gain": lambda means, plan: estimate.marginal(means, plan.layout)[..., 1:],
+    "speedup": lambda means, plan: estimators.speedup(means, plan.layout)[..., 2:],
+    "marginal gain": lambda means, plan: estimators.marginal(means, plan.layout)[..., 1:],
 }
 
 
-def truths(experiment: mtpsim.Experiment) -> dict[str, float]:
-    source = experiment.acceptance.chain()
-    times = experiment.latency.compile(source.depth).round_time
+def truths(given: mtpsim.Experiment) -> dict[str, float]:
+    source = given.acceptance.chain()
+    times = given.latency.compile(source.depth).round_time
     length = [solve(source, k, rounds=100).accept_length for k in range(3)]
     pace = [a / t for a, t in zip(length, times, strict=True)]
     return {"speedup": pace[2] / pace[0], "marginal gain": pace[2] / pace[1]}
 
 
+@dataclass
 class Watched:
     """A run that records its estimates where each of the two stopping rules stops."""
 
-    def __init__(
-        self, plan: KernelPlan, function: Callable[[Floats, KernelPlan], Floats], target: float
-    ):
-        self.plan, self.function, self.target = plan, function, target
-        self.stopped: Estimates | None = None
-        self.hasty: Estimates | None = None
+    plan: KernelPlan
+    function: Callable[[Floats, KernelPlan], Floats]
+    target: float
+    stopped: Estimates | None = None
+    hasty: Estimates | None = None
 
     def estimate(self, tally: Tally) -> Estimates:
-        return estimate.delta_method(
+        return estimators.delta_method(
             lambda means: self.function(means, self.plan), tally, CONFIDENCE
         )
 
@@ -107,10 +88,10 @@ def covers(found: Estimates | None, truth: float) -> bool:
     return found is not None and bool(found.low[0] <= truth <= found.high[0])
 
 
-def row(experiment: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[float, float]:
+def row(given: mtpsim.Experiment, quantity: str, runs: int, unit: int) -> tuple[float, float]:
     """Coverage with the engine's stopping rule, and with the hasty one."""
-    work = compile_point(experiment)
-    function, truth = QUANTITIES[quantity], truths(experiment)[quantity]
+    work = compile_point(given)
+    function, truth = QUANTITIES[quantity], truths(given)[quantity]
     pilot = Watched(work.plan, function, 0).estimate(tally_block(work.plan, 0, 20_000))
     target = float(pilot.half_width[0]) * np.sqrt(20_000 / (TYPICAL * unit))
     pool, hits = Threads(1), np.zeros(2)
@@ -130,11 +111,10 @@ def checks(smoke: bool) -> Iterator[Check]:
     runs, alarms, lead = (100 if smoke else 2000), [], 0.0
     table = Table("requests", "quantity", "units of 64", "units of 1", "units of 1, from 2 on")
     for name, (model, times) in list(CASES.items())[: 2 if smoke else None]:
-        text = f"[acceptance]\n{model}\n{times}\n[simulation]\nrounds = 100\n"
+        given = experiment(model, times, simulation={"rounds": 100})
         for quantity in QUANTITIES:
-            experiment = mtpsim.parse(text)
-            covered, _ = row(experiment, quantity, runs, LEAST)
-            coarse, hasty = row(experiment, quantity, runs, 1)
+            covered, _ = row(given, quantity, runs, LEAST)
+            coarse, hasty = row(given, quantity, runs, 1)
             table.add(name, quantity, *(f"{share:.3f}" for share in (covered, coarse, hasty)))
             lead += coarse - hasty
             if covered < CONFIDENCE - coverage_slack(CONFIDENCE, runs):

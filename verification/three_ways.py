@@ -21,7 +21,7 @@ from tests.support import naive
 from tests.support.random_words import SEED
 from tests.support.word_twin import expected
 from verification.chain_faults import FAULTS
-from verification.chains import Floats, random_case
+from verification.chains import random_case
 from verification.check import Check, Table
 from verification.kernel_totals import (
     EVENTS,
@@ -32,7 +32,7 @@ from verification.kernel_totals import (
     truth,
 )
 from verification.policies import LONG, RULES, policies_as_solved, policies_slowly
-from verification.scores import SLOW, Scores, as_normal, score, score_checks
+from verification.scores import SLOW, Scores, as_normal, difference, score, score_checks
 
 SLOW_EVENTS = 100  # minimum expected events, over a slow twin's requests
 
@@ -93,11 +93,9 @@ def slow_twin(cases: int) -> Iterator[Check]:
         for kind, totals in parts.items():
             z, constant = score(totals, exact[kind])
             use = (SLOW * events(exact, kind) >= SLOW_EVENTS) & ~constant
-            two[kind] += as_normal(z[use])
+            two[kind] += as_normal(z)[use].tolist()
             if kind in fast:
-                error = np.sqrt(totals.var(0, ddof=1) / SLOW + fast[kind].var(0) / len(fast[kind]))
-                apart = totals.mean(0) - fast[kind].mean(0)
-                one[kind] += as_normal(apart[use] / error[use])
+                one[kind] += difference(totals, fast[kind])[use].tolist()
         against_kernel.add(one, rng)
         against_exact.add(two, rng)
     yield from score_checks(against_kernel, "kernel = slow twin", "kernel and slow twin")
@@ -170,16 +168,11 @@ def picture(scores: Scores) -> None:
     axes.axline((0, 0), slope=1, color="0.6", linewidth=1)
     for number, (kind, zs) in enumerate(scores.drawn.items()):
         label = f"{kind}: {len(zs):,} chains"
-        axes.plot(*_quantiles(zs), ".", markersize=3, color=f"C{number}", label=label)
+        axes.plot(*stats.probplot(zs)[0], ".", markersize=3, color=f"C{number}", label=label)
     label = "control: all rates 0.2 % too low"
-    axes.plot(*_quantiles(faulty.drawn["any"]), "x", markersize=4, color="0.2", label=label)
+    axes.plot(*stats.probplot(faulty.drawn["any"])[0], "x", markersize=4, color="0.2", label=label)
     axes.set(ylim=(-7, 7), xlabel="quantile of the normal distribution", ylabel="z-score, sorted")
     axes.set_title("Kernel compared with linear algebra over random chains:\nz-scores are normal")
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(Path(__file__).with_name("three_ways.png"), dpi=110)
     plt.close(figure)
-
-
-def _quantiles(zs: list[float]) -> tuple[Floats, Floats]:
-    ranks = (np.arange(len(zs)) + 0.5) / len(zs)
-    return stats.norm.ppf(ranks), np.sort(zs)

@@ -121,7 +121,7 @@ class RatesModel(AcceptanceModel):
         return np.array(self.rates or [self.rate or 0.0] * (self.depth or 0), float)
 
 
-def check_stochastic(name: str, rows: list[list[float]], size: int, row_of: str) -> None:
+def check_stochastic(name: str, rows: list[list[float]], *, size: int, row_of: str) -> None:
     """Raise a FieldError of key ``name`` unless rows are transition probabilities ``[size, size]``.
 
     ``row_of`` names what a row belongs to, for the message.

@@ -1,11 +1,11 @@
 """``independent``: rounds are independent, with one acceptance rate per position."""
 
+from dataclasses import replace
 from typing import Literal, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import RatesAre, RatesModel, compiled_once
+from mtpsim.acceptance.base import RatesAre, RatesModel, compiled_once, independent_rounds
 from mtpsim.acceptance.chain import AcceptanceChain, Clock
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
@@ -30,7 +30,4 @@ class Independent(RatesModel):
     @compiled_once
     def chain(self) -> AcceptanceChain:
         """One state with these rates."""
-        one = np.ones(1)
-        return AcceptanceChain(
-            one, np.ones((1, 1, 1)), self.input_rates()[None, :], self.clock, one
-        )
+        return replace(independent_rounds(self.input_rates()), clock=self.clock)

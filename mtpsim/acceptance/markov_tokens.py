@@ -41,7 +41,7 @@ class Tokens(AcceptanceModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name in ("target", "draft"):
-            check_stochastic(name, getattr(self, name), len(self.target), "token")
+            check_stochastic(name, getattr(self, name), size=len(self.target), row_of="token")
         if isinstance(self.blur, list) and len(self.blur) != self.depth:
             raise FieldError(
                 f"{counted(len(self.blur), 'entry')} given, but `depth` is {self.depth}",

@@ -51,7 +51,7 @@ class Regime(AcceptanceModel):
                     key=name,
                 )
         if self.step is not None:
-            check_stochastic("step", self.step, states, "state")
+            check_stochastic("step", self.step, size=states, row_of="state")
         for row in self.rates:
             conditional_from(np.array(row, float), self.rates_are)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
@@ -107,6 +108,70 @@ class FitOptions:
     times: TimeOptions = field(default_factory=TimeOptions)
     as_json: bool = False
     quiet: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add = parser.add_argument
+    add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
+    add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
+    add("--like", metavar="FILE", help="experiment whose times and other sections are used")
+    add("--target", type=float, metavar="MS", help="time of a step without drafts")
+    add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
+    add("--skip-bad", action="store_true", help="skip and count malformed entries")
+    add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
+    add("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
+    add("--rounds", type=int, metavar="N", help="rounds over which bare rates were measured")
+    add("--model", metavar="NAME", help="model to read from a scrape of several models")
+    add("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default 0.3)")
+    add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
+    add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
+    add(
+        "--design-effect",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="variance of totals relative to independent rounds (default 1)",
+    )
+    add("--experts", type=int, default=0, metavar="N", help="experts of a mixture of experts")
+    add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    add("--json", action="store_true", help="print only the report, as JSON")
+    add("--quiet", action="store_true", help="print neither progress nor tables")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; raises like :func:`fit_command`."""
+    names = options.candidates
+    return fit_command(
+        FitOptions(
+            files=[Path(name) for name in options.files],
+            out=Path(options.out) if options.out else None,
+            like=Path(options.like) if options.like else None,
+            logs=LogOptions(
+                answers=Answers(
+                    depth=options.depth,
+                    rates_are=options.rates_are,
+                    rounds=options.rounds,
+                    model=options.model,
+                ),
+                format=options.format,
+                skip_bad=options.skip_bad,
+            ),
+            model=ModelOptions(
+                holdout=options.holdout,
+                only=[name.strip() for name in names.split(",")] if names else None,
+                design_effect=options.design_effect,
+            ),
+            times=TimeOptions(
+                target=options.target,
+                keep_samples=options.keep_samples,
+                experts=options.experts,
+                active=options.active,
+            ),
+            as_json=options.json,
+            quiet=options.quiet,
+        )
+    )
 
 
 def fit_command(options: FitOptions) -> int:

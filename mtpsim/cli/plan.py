@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
+from mtpsim.cli.main import add_experiment_arguments, read_experiment
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
@@ -39,6 +41,46 @@ class PlanOptions:
     picture: Path | None
     as_json: bool
     quiet: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_experiment_arguments(parser)
+    parser.add_argument(
+        "--delta",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="smallest relative difference to detect (default: 0.01)",
+    )
+    parser.add_argument(
+        "--power",
+        type=float,
+        default=0.9,
+        metavar="P",
+        help="probability of detecting it (default: 0.9)",
+    )
+    parser.add_argument(
+        "--depths", metavar="K,K", help="depths to compare (default: the best and its neighbours)"
+    )
+    parser.add_argument("--picture", metavar="PNG", help="draw the power by number of requests")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; raises like :func:`plan_command`."""
+    experiment = read_experiment(options)
+    picture = Path(options.picture) if options.picture else None
+    chosen = PlanOptions(
+        delta=options.delta,
+        power=options.power,
+        depths=options.depths,
+        picture=picture,
+        as_json=options.json,
+        quiet=options.quiet,
+    )
+    return plan_command(experiment, chosen)
 
 
 def plan_command(experiment: Experiment, options: PlanOptions) -> int:

@@ -1,37 +1,114 @@
-"""``mtpsim run``: from an experiment to a run directory and a table."""
+"""``mtpsim run``: simulate an experiment, write a run directory and print a table."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 from pathlib import Path
 
+from mtpsim.cli.main import DONE, INTERRUPTED, add_experiment_arguments, read_experiment
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import defer_interrupts
-from mtpsim.engine.options import RunOptions
+from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
-DONE, NOT_PRECISE, FAILED, INTERRUPTED = 0, 3, 4, 130
-EDITED = "was edited after the run: this is what it says now"
-GOES_ON = "interrupted: what was done is kept; the same command completes it"
+NOT_PRECISE, FAILED = 3, 4  # exit codes
+EDITED = "was edited after the run; it is shown as it is now"
+RESUMES = "interrupted: finished blocks are saved; the same command completes the run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_experiment_arguments(parser)
+    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
+    parser.add_argument("--json", action="store_true", help="print the result document only")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no messages")
+    parser.add_argument("--fresh", action="store_true", help="replace an earlier result")
+    parser.add_argument(
+        "--executor",
+        metavar="KIND[:N]",
+        default="threads",
+        help="threads, processes or dask, and their number (default: one thread per core)",
+    )
+    parser.add_argument(
+        "--timeout",
+        "--patience",
+        type=float,
+        default=TIMEOUT,
+        metavar="S",
+        help="worker timeout in seconds (default: 600)",
+    )
+    parser.add_argument(
+        "--part",
+        metavar="I/N",
+        default="1/1",
+        help="simulate part I of N equal parts of the requests, for `mtpsim merge`",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; returns its exit code, as of :func:`run_command`.
+
+    Raises:
+        InputError: The experiment or an option is not valid, or see :func:`run_command`.
+
+    """
+    try:
+        executor = ExecutorChoice.parse(options.executor)
+    except ValueError as error:
+        raise InputError.of(str(error), key="--executor") from None
+    if not options.timeout > 0:
+        message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
+        raise InputError.of(message, key="--timeout")
+    experiment = read_experiment(options)
+    return run_command(
+        experiment,
+        RunOptions(
+            out=Path(options.out) if options.out else Path("runs", Path(options.file).stem),
+            json=options.json,
+            quiet=options.quiet,
+            fresh=options.fresh,
+            executor=executor,
+            command=options.command,
+            timeout=options.timeout,
+            part=_parse_part(options.part, experiment.simulation.requests),
+        ),
+    )
+
+
+def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
+    one, slash, all_ = text.partition("/")
+    given = one.isdecimal() and all_.isdecimal() and bool(slash)
+    part = (int(one), int(all_)) if given else (0, 0)
+    if not 1 <= part[0] <= part[1]:
+        message = f"{text!r} is given; it must be I/N with I from 1 to N, as 2/4"
+    elif part != (1, 1) and requests is None:
+        message = (
+            "a part needs a number of requests, since a precision applies to the whole run: "
+            "add --set simulation.requests=100000, the number of all parts together"
+        )
+    else:
+        return part
+    raise InputError.of(message, key="--part")
 
 
 def run_command(experiment: Experiment, options: RunOptions) -> int:
-    """Run, write the run directory, print; or say that it is all there already.
+    """Simulate, write the run directory and print; a finished result is only printed.
 
     Returns:
-        The exit code: 0 done, 3 precision not reached within the limit, 4 workers failed,
-        130 interrupted.
+        int: Exit code: 0 done, 3 precision not reached within the limit, 4 workers failed, 130
+            interrupted.
 
     Raises:
-        InputError: the directory can't be written, holds another experiment or is in use.
-        OSError: the result is written, but can't be printed.
+        InputError: The directory can't be written, contains another experiment, or is in use.
+        OSError: The result is written, but can't be printed.
 
     """
     folder = options.out
@@ -39,8 +116,8 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
     with store.locked(folder):
         try:
             return _run(experiment, options)
-        except KeyboardInterrupt:  # between two points, or while tables and plots are made
-            say(GOES_ON, options.quiet)
+        except KeyboardInterrupt:  # between two points, or while printing
+            say(RESUMES, options.quiet)
             return INTERRUPTED
 
 
@@ -53,7 +130,7 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         with store.as_written(folder, before):
             same = _same(before, experiment, options)
             if same and before.get("complete"):
-                say(f"{folder} holds this very run, finished; --fresh runs it again", options.quiet)
+                say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
                 if store.edited(before):
                     say(f"{folder / store.RESULT} {EDITED}", options.quiet)
                 return show(Result.of(before), options)
@@ -109,7 +186,7 @@ def _draw_again(options: RunOptions) -> str:
 
 
 def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:
-    """Whether it is this run, and this part of it or the whole."""
+    """Whether a result is of this experiment, and of this part or the whole."""
     made, requests = before["provenance"], experiment.simulation.requests
     if made.get("hash") != content_hash(experiment):
         return False
@@ -122,10 +199,10 @@ def _part(options: RunOptions) -> str:
 
 
 def _check_part(experiment: Experiment, options: RunOptions) -> None:
-    """Refuse parts of which some would have no block, or the last one a single request.
+    """Check that every part has a block, and the last part two requests.
 
     Raises:
-        InputError: there are more parts than such blocks at a point.
+        InputError: There are too many parts for the requests of a point.
 
     """
     from mtpsim.engine.scheduler import first_unit, last_block
@@ -139,35 +216,38 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     blocks = min(last_block(n - 1, unit) for n, unit in zip(requests, units, strict=True))
     if options.part[1] > blocks:
         few, enough = min(requests), first_unit(options.part[1] - 1) * max(units) + 2
-        most = f"they make {blocks} parts at most" if blocks > 1 else "they can't be divided"
+        most = f"there are at most {blocks} parts" if blocks > 1 else "there is only one part"
         message = (
-            f"{_part(options)} is given, but of {few:,} requests a point {most}: {options.part[1]} "
-            f"parts need {enough:,} requests or more (simulation.requests)"
+            f"{_part(options)} is given, but for {few:,} requests per point {most}: "
+            f"{options.part[1]} parts need {enough:,} requests or more (simulation.requests)"
         )
         raise InputError.of(message, key="--part")
 
 
 def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
-    """What of another run is used: one of another precision, or of other points.
+    """Sentence on stored blocks of another precision or sweep that are reused.
 
     Raises:
-        InputError: nothing of it is: it is of another experiment.
+        InputError: There are none: the result is of a different experiment.
 
     """
-    from mtpsim.runs.point_run import name_of  # numba: not where a run is there already
+    from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 
     made, now = before["provenance"], experiment.simulation.seed
     if made.get("work") == work_hash(experiment) and made.get("seed") == now:
-        return f"{folder} holds this run to another precision or part: its blocks are used"
+        return f"{folder} contains this run at another precision or part; its blocks are reused"
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
     if not any(known) or not (experiment.sweep and before["experiment"].get("sweep")):
-        message = "holds a run of another experiment; --fresh replaces it, --out writes elsewhere"
+        message = (
+            "already contains results of a different experiment; --fresh replaces them, --out "
+            "chooses another directory"
+        )
         raise InputError.of(message, file=folder, key="--out")
     new = [str(n + 1) for n, old in enumerate(known) if not old]
-    told = f"{sum(known)} of {len(points)} points are unchanged: their blocks are used"
-    return f"{folder} holds another sweep: {told}" + f"; new: {', '.join(new)}" * bool(new)
+    reused = f"blocks of {sum(known)} of {len(points)} points are reused"
+    return f"{folder} contains another sweep; {reused}" + f"; new: {', '.join(new)}" * bool(new)
 
 
 def _simulate(experiment: Experiment, options: RunOptions) -> Result:
@@ -178,8 +258,8 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
-        told = f"an earlier run left {counted(saved.torn, 'torn record')}: what was lost runs again"
-        say(told, options.quiet)
+        records = counted(saved.torn, "torn record")
+        say(f"{records} of an earlier run ignored; the blocks are simulated again", options.quiet)
     try:
         with progress_display(options.quiet) as report:
             result = run(
@@ -202,7 +282,7 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
 
 
 def show(result: Result, options: RunOptions) -> int:
-    """Print the table, or JSON; returns the exit code that the run deserves."""
+    """Print the table, or JSON; returns the exit code of the run."""
     if options.json:
         sys.stdout.write(store.to_json(result.document))
         sys.stdout.flush()
@@ -215,10 +295,10 @@ def show(result: Result, options: RunOptions) -> int:
     for failure in document.failures:
         print(f"error: {failure}", file=sys.stderr)
     if document.failures:
-        say("workers failed: what was done is kept; the same command goes on", options.quiet)
+        say("workers failed: finished blocks are saved; the same command resumes", options.quiet)
         return FAILED
     if any(point.interrupted for point in document.points) or not document.complete:
-        say(GOES_ON, options.quiet)
+        say(RESUMES, options.quiet)
         return INTERRUPTED
     short = [point for point in document.points if point.precision_reached is False]
     if short:
@@ -229,6 +309,6 @@ def show(result: Result, options: RunOptions) -> int:
 
 
 def say(text: str, quiet: bool = False) -> None:
-    """A message, on stderr."""
+    """Print a message on stderr."""
     if not quiet:
         print(text, file=sys.stderr, flush=True)

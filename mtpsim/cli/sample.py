@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording
+from mtpsim.cli.main import add_experiment_arguments, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
@@ -17,6 +19,27 @@ from mtpsim.logs.files import create_text
 from mtpsim.logs.write import WRITERS, LoggedRequest
 
 BLOCK = 256  # requests simulated at a time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_experiment_arguments(parser)
+    parser.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="log format")
+    parser.add_argument(
+        "--requests", type=int, default=200, metavar="N", help="number of requests (default: 200)"
+    )
+    parser.add_argument("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="file to write (default: stdout)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; raises like :func:`sample_command`."""
+    if options.requests < 1:
+        message = f"{options.requests} is given; at least 1 is needed"
+        raise InputError.of(message, key="--requests")
+    experiment = read_experiment(options)
+    out = Path(options.out) if options.out else None
+    return sample_command(experiment, options.form, options.requests, options.depth, out)
 
 
 def sample_requests(

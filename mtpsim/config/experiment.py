@@ -215,15 +215,9 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
 
 
 def validate(
-    raw: JsonDict, folder: Path = Path(), file: str = "experiment", text: str = ""
+    raw: JsonDict, folder: Path = Path(), *, file: str = "experiment", text: str = ""
 ) -> Experiment:
-    """Validate the tables of a file.
-
-    Args:
-        raw (dict): Tables as ``tomllib`` reads them.
-        folder (Path): Folder of the relative paths in the file.
-        file (str): Name of the file, for messages.
-        text (str): TOML text of the file, to find lines.
+    """Validate the tables of a file; other arguments as for :func:`parse`.
 
     Raises:
         InputError: With every problem found.
@@ -424,15 +418,15 @@ def parse(
     if not raw and not overrides:
         raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
     if not overrides:
-        return validate(raw, folder, file, text)
+        return validate(raw, folder, file=file, text=text)
     given = [one if isinstance(one, Override) else Override.read(one) for one in overrides]
     apply_overrides(raw, given)
     try:
-        return validate(raw, folder, file, text)
+        return validate(raw, folder, file=file, text=text)
     except InputError as error:
         alone: list[Problem] = []
         try:
-            validate(tomllib.loads(text), folder, file, text)
+            validate(tomllib.loads(text), folder, file=file, text=text)
         except InputError as without:
             alone = without.problems
         raise InputError(attribute(error.problems, given, alone)) from None

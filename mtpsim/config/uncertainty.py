@@ -78,7 +78,7 @@ class InputUncertainty(Spec):
             raise FieldError("must be below `high`", key="low")
         return self
 
-    def quantiles_for(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
+    def quantiles_for(self, key: str, values: Floats, u: Floats, *, confidence: float) -> Floats:
         """Quantiles of the inputs.
 
         A rate with a number of trials has its Beta posterior (Jeffreys prior). Other numbers of
@@ -100,11 +100,11 @@ class InputUncertainty(Spec):
 
         """
         try:
-            return self._quantiles(key, values, u, confidence)
+            return self._quantiles(key, values, u, confidence=confidence)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
 
-    def _quantiles(self, key: str, values: Floats, u: Floats, confidence: float) -> Floats:
+    def _quantiles(self, key: str, values: Floats, u: Floats, *, confidence: float) -> Floats:
         share = key.startswith("acceptance.") and bool(((values > 0) & (values < 1)).all())
         if self.trials is not None:
             return self._posterior(key, values, u)
@@ -113,11 +113,11 @@ class InputUncertainty(Spec):
                 f"{values.tolist()} in the file; a rate of 0 or 1 can only be given with `trials`"
             )
         if self.se is not None:
-            return _from_moments(values, self._each(self.se, values), u, share)
+            return _from_moments(values, self._each(self.se, values), u, share=share)
         low, high = self._each(self.low, values), self._each(self.high, values)
         if ((values < low) | (values > high)).any():
             raise ValueError(f"{values.tolist()} in the file is outside `low` and `high`")
-        return _from_interval(low, high, u, confidence, share)
+        return _from_interval(low, high, u, confidence=confidence, share=share)
 
     def _posterior(self, key: str, values: Floats, u: Floats) -> Floats:
         from scipy.special import betaincinv
@@ -136,7 +136,7 @@ class InputUncertainty(Spec):
         return np.broadcast_to(numbers, values.shape)
 
 
-def _from_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
+def _from_moments(mean: Floats, se: Floats, u: Floats, *, share: bool) -> Floats:
     from scipy.special import betaincinv, gammaincinv
 
     if not share and (mean <= 0).any():
@@ -157,7 +157,9 @@ def _from_moments(mean: Floats, se: Floats, u: Floats, share: bool) -> Floats:
     return np.asarray(betaincinv(mean * total, (1 - mean) * total, u))
 
 
-def _from_interval(low: Floats, high: Floats, u: Floats, confidence: float, share: bool) -> Floats:
+def _from_interval(
+    low: Floats, high: Floats, u: Floats, *, confidence: float, share: bool
+) -> Floats:
     from scipy.special import expit, logit, ndtri
 
     if (low <= 0).any() or (share and (high >= 1).any()):
@@ -280,7 +282,7 @@ def draw_inputs(
         rng = np.random.default_rng((seed, name))
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
         u = (cells + rng.random(cells.shape)) / uncertainty.draws
-        found[key] = one.quantiles_for(key, values, u, confidence)
+        found[key] = one.quantiles_for(key, values, u, confidence=confidence)
     for key, rows in uncertainty.sampled.items():
         size = _numbers(raw, key).size
         if rows.shape[1] != size:
@@ -300,7 +302,7 @@ def interval_ends(
     for key, one in uncertainty.inputs.items():
         values = _numbers(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
-        found[key] = one.quantiles_for(key, values, u, confidence)
+        found[key] = one.quantiles_for(key, values, u, confidence=confidence)
     for key, rows in uncertainty.sampled.items():
         found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found

@@ -16,7 +16,7 @@ from mtpsim.config.uncertainty import draw_inputs, interval_ends, scenarios, val
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import BlockQueue
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import Estimates
 from mtpsim.stats.moments import Tally
 
@@ -151,8 +151,8 @@ def _like(raw: JsonDict, key: str, values: Floats) -> Any:
 
 
 def _speedup(plan: KernelPlan, tally: Tally, experiment: Experiment) -> Estimates:
-    return estimate.delta_method(
-        lambda means: estimate.speedup(means, plan.layout),
+    return estimators.delta_method(
+        lambda means: estimators.speedup(means, plan.layout),
         tally,
         experiment.simulation.confidence,
     )

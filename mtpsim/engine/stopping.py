@@ -9,15 +9,15 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.config.simulation import Quantity, Simulation
 from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor
 from mtpsim.stats.moments import Tally
 
 _PLAIN: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
-    "speedup": estimate.with_policies,
-    "marginal": estimate.marginal,
-    "accept_length": estimate.accept_length,
-    "round_time": estimate.round_time,
+    "speedup": estimators.with_policies,
+    "marginal": estimators.marginal,
+    "accept_length": estimators.accept_length,
+    "round_time": estimators.round_time,
 }
 
 
@@ -30,7 +30,7 @@ def function_of(
         one, other = simulation.between or (0, 0)
 
         def difference(means: Floats) -> Floats:
-            gains = estimate.speedup(means, layout)
+            gains = estimators.speedup(means, layout)
             return gains[..., other : other + 1] - gains[..., one : one + 1]
 
         return difference
@@ -42,7 +42,7 @@ def half_width(
     simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout, tally: Tally
 ) -> float:
     """Greatest half-width of the quantity over all depths, on the scale of the experiment."""
-    found = estimate.delta_method(
+    found = estimators.delta_method(
         function_of(simulation, theory, layout), tally, simulation.confidence
     )
     if simulation.scale == "absolute":

@@ -19,7 +19,7 @@ from mtpsim.common.arrays import Floats
 CHUNK = 4096  # recorded requests played at once
 
 
-def round_law(chain: AcceptanceChain, depth: int) -> Floats:
+def round_distribution(chain: AcceptanceChain, depth: int) -> Floats:
     """The matrices ``D`` ``[depth + 1, S, S]`` of a round at a depth from 0 to K.
 
     Under the token clock the next round starts after the rejected position (or after the bonus
@@ -40,12 +40,12 @@ def _round_clock(chain: AcceptanceChain, depth: int) -> Floats:
 def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
     rejected, passed = chain.step[0], chain.step[-1]
     at = np.eye(chain.states)  # distribution of the state at the next position, by the start
-    law = []
+    joint = []
     for j in range(depth):
         accept = chain.accept[:, j]
-        law.append((at * (1 - accept)) @ rejected)
+        joint.append((at * (1 - accept)) @ rejected)
         at = (at * accept) @ passed
-    return np.stack([*law, at @ passed])
+    return np.stack([*joint, at @ passed])
 
 
 def visits(step: Floats, start: Floats, ticks: int) -> Floats:
@@ -65,15 +65,15 @@ def visits(step: Floats, start: Floats, ticks: int) -> Floats:
     return total
 
 
-def starts_by_tokens(law: Floats, start: Floats, tokens: int) -> Floats:
+def starts_by_tokens(joint: Floats, start: Floats, tokens: int) -> Floats:
     """Expected round starts in each state ``[S]`` at positions below ``tokens``."""
-    lengths, states = law.shape[:2]
+    lengths, states = joint.shape[:2]
     # Companion form: the tick is a position, the state "a round starts in s after i more".
     step = np.zeros((lengths * states, lengths * states))
     for wait in range(1, lengths):
         here, sooner = wait * states, (wait - 1) * states
         step[here : here + states, sooner : sooner + states] = np.eye(states)
-    step[:states] = law.transpose(1, 0, 2).reshape(states, -1)
+    step[:states] = joint.transpose(1, 0, 2).reshape(states, -1)
     first = np.zeros(lengths * states)
     first[:states] = start
     return visits(step, first, tokens)[:states]
@@ -138,14 +138,14 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     chain = source.hidden_chain
     if chain is None:
         raise TypeError(f"{type(source).__name__} is neither a chain nor a recording")
-    law = round_law(chain, depth)
+    joint = round_distribution(chain, depth)
     if tokens:
-        starts = starts_by_tokens(law, chain.start, tokens)
+        starts = starts_by_tokens(joint, chain.start, tokens)
     elif rounds:
-        starts = visits(law.sum(0), chain.start, rounds)
+        starts = visits(joint.sum(0), chain.start, rounds)
     else:
-        starts = stationary(law.sum(0), chain.start)
-    accepted = np.einsum("s,ast->a", starts, law)
+        starts = stationary(joint.sum(0), chain.start)
+    accepted = np.einsum("s,ast->a", starts, joint)
     produced = tokens or float(accepted @ np.arange(1, depth + 2))
     return Exact(
         float(produced),
@@ -266,16 +266,16 @@ def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMomen
         1.0
 
     """
-    law = round_law(chain, depth)
+    joint = round_distribution(chain, depth)
     count = np.arange(depth + 1)
-    step, weighted = law.sum(0), np.einsum("a,ast->st", count, law)
+    step, weighted = joint.sum(0), np.einsum("a,ast->st", count, joint)
     here, ahead = np.empty((rounds, chain.states)), np.empty((chain.states, rounds))
     start, later = chain.start, weighted.sum(1)
     for t in range(rounds):
         here[t], ahead[:, t] = start, later
         start, later = start @ step, step @ later
     mean = here @ weighted.sum(1)
-    square = here @ (count**2 @ law.sum(2))
+    square = here @ (count**2 @ joint.sum(2))
     product = here @ weighted @ ahead  # E a_t a_(t + 1 + lag), by t and lag
     first, second = np.triu_indices(rounds, 1)
     covariance = np.diag(square - mean**2)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.belief_mdp import Beliefs
-from mtpsim.exact.chain_solver import round_law, starts_by_tokens, visits
+from mtpsim.exact.chain_solver import round_distribution, starts_by_tokens, visits
 
 Ints = npt.NDArray[np.intp]
 
@@ -92,7 +92,7 @@ class Optimal:
         chain, depths = self.problem.chain, self.depth + 1
         laws = np.zeros((2, depths, depths, self.states, self.states))
         for k in range(depths):
-            laws[:, k, : k + 1] = round_law(chain, k)
+            laws[:, k, : k + 1] = round_distribution(chain, k)
         laws[1, 1:] *= 1 - self.problem.stale
         laws[1, 1:, 0] += self.problem.stale * chain.step[0]
         return laws
@@ -252,9 +252,9 @@ class Optimal:
 
         """
         choice = np.asarray(choice)[: len(self._costs)]
-        law, costs = (self._clairvoyant_law if clairvoyant else self._law)(choice)
-        size = law.shape[1]
-        if size * (len(law) if self.problem.tokens else 1) > LARGEST:
+        joint, costs = (self._clairvoyant_joint if clairvoyant else self._joint)(choice)
+        size = joint.shape[1]
+        if size * (len(joint) if self.problem.tokens else 1) > LARGEST:
             raise ValueError(
                 f"the best depth by state can't be solved: {size:,} unknowns are too many (hidden "
                 "states, times depths if switching has a cost)"
@@ -262,28 +262,28 @@ class Optimal:
         first = np.zeros(size)
         first[: self.states] = self.start
         if self.problem.tokens:
-            starts = starts_by_tokens(law, first, self.problem.tokens)
+            starts = starts_by_tokens(joint, first, self.problem.tokens)
             return ExpectedTotals(float(self.problem.tokens), float(starts @ costs))
-        starts = visits(law.sum(0), first, self.problem.rounds)
-        accepted = np.einsum("s,ast->a", starts, law)
-        return ExpectedTotals(float(accepted @ np.arange(1, len(law) + 1)), float(starts @ costs))
+        starts = visits(joint.sum(0), first, self.problem.rounds)
+        accepted = np.einsum("s,ast->a", starts, joint)
+        return ExpectedTotals(float(accepted @ np.arange(1, len(joint) + 1)), float(starts @ costs))
 
-    def _law(self, choice: Ints) -> tuple[Floats, Floats]:
+    def _joint(self, choice: Ints) -> tuple[Floats, Floats]:
         """Probabilities of a round ``[K + 1, R S, R S]`` and its ms ``[R S]``, rows by states."""
         rows, states = self._shape()
-        law = np.zeros((self.depth + 1, rows, states, rows, states))
+        joint = np.zeros((self.depth + 1, rows, states, rows, states))
         for r, s in np.ndindex(rows, states):
             k = int(choice[r, s])
-            law[:, r, s, self._row_after[k]] = self.laws[self._draft_was_idle[r], k, :, s]
+            joint[:, r, s, self._row_after[k]] = self.laws[self._draft_was_idle[r], k, :, s]
         costs = np.take_along_axis(self._costs, choice[..., None], -1)
-        return law.reshape(-1, rows * states, rows * states), costs.ravel()
+        return joint.reshape(-1, rows * states, rows * states), costs.ravel()
 
-    def _clairvoyant_law(self, cap: Ints) -> tuple[Floats, Floats]:
+    def _clairvoyant_joint(self, cap: Ints) -> tuple[Floats, Floats]:
         rows, states = self._shape()
-        law = np.zeros((self.depth + 1, rows, states, rows, states))
+        joint = np.zeros((self.depth + 1, rows, states, rows, states))
         costs = np.zeros((rows, states))
         for r, s, a in np.ndindex(rows, states, self.depth + 1):
             ends = self._clairvoyant_laws[self._draft_was_idle[r], int(cap[r, s]), a, s]
-            law[a, r, s, self._row_after[a]] = ends
+            joint[a, r, s, self._row_after[a]] = ends
             costs[r, s] += ends.sum() * self._costs[r, s, a]
-        return law.reshape(-1, rows * states, rows * states), costs.ravel()
+        return joint.reshape(-1, rows * states, rows * states), costs.ravel()

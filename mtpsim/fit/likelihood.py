@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.exact.chain_solver import round_law
+from mtpsim.exact.chain_solver import round_distribution
 from mtpsim.kernels.likelihood import expected_counts, log_likelihood
 from mtpsim.logs import Rounds
 
@@ -132,7 +132,9 @@ class RoundSequence:
 
     def _transitions(self, chain: AcceptanceChain) -> Floats:
         """Return the probability ``[Y, S, S]`` of an outcome and the next state, by outcome."""
-        by_depth = {depth: round_law(chain, depth) for depth in {d for d, _ in self._pairs}}
+        by_depth = {
+            depth: round_distribution(chain, depth) for depth in {d for d, _ in self._pairs}
+        }
         found = np.stack([by_depth[depth][accepted] for depth, accepted in self._pairs])
         return np.asarray(np.maximum(found, TINY))
 

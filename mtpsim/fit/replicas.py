@@ -13,7 +13,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.exact.chain_solver import round_law
+from mtpsim.exact.chain_solver import round_distribution
 from mtpsim.fit.likelihood import position_counts
 from mtpsim.kernels.likelihood import play_rounds
 from mtpsim.logs import Rounds
@@ -90,7 +90,7 @@ def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Genera
     deepest = int(like.drafted.max())
     upto = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
     for depth in np.unique(like.drafted):
-        law = round_law(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
+        law = round_distribution(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
         upto[depth, :, : law.shape[1]] = np.cumsum(law, axis=1)
     accepted = np.empty(like.accepted.size, np.uint8)
     chance, first = rng.random(accepted.size), rng.random(like.requests)

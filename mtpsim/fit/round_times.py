@@ -146,9 +146,11 @@ def latency_section(
 def _missing_times(known: dict[int, float], depth: int, step: float) -> str:
     """Return a note on which times are missing, what is assumed, and how to give them."""
     has_deep = max(known, default=0) >= depth
-    of = f" of rounds at depth {depth}" if 0 in known else " of plain steps" if has_deep else ""
+    missing = "times of plain steps" if has_deep else "step times"
+    if 0 in known:
+        missing = f"round times at depth {depth}"
     way = "--target MS" if has_deep else "--like FILE or a step-time CSV"
     return (
-        f'No step times{of} given: {step:g} ms is used for every round, so "speedup" equals accept '
+        f'No {missing} given: {step:g} ms is used for every round, so "speedup" equals accept '
         f"length (upper bound). Pass {way}"
     )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, suggest
+from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
 from mtpsim.logs.files import Start, csv_delimiter, csv_number, open_text
@@ -105,19 +105,11 @@ def read_step_times(path: Path) -> StepTimes:
         for name in REQUIRED
         if name not in header
     ]
-    problems += [
-        Problem(
-            f"unknown column {name!r}",
-            file=str(path),
-            line=1,
-            kind="unknown_key",
-            given=name,
-            allowed=COLUMNS,
-            suggestion=suggest(name, COLUMNS),
+    for name in [name for name in header if name not in COLUMNS]:
+        error = InputError.of(
+            f"unknown column {name!r}", file=path, line=1, given=name, allowed=COLUMNS
         )
-        for name in header
-        if name not in COLUMNS
-    ]
+        problems += error.problems
     values = []
     for line, row in enumerate(rows, 2):
         if any(cell.strip() for cell in row):
@@ -272,13 +264,8 @@ def _fit(model: Callable[[StepTimes], JsonDict], steps: StepTimes) -> CostModelF
     )
 
 
-def _plain(section: JsonDict) -> JsonDict:
-    """Return the section with Python's floats for those of NumPy."""
-    return {
-        key: _plain(value) if isinstance(value, dict) else _plain_number(value)
-        for key, value in section.items()
-    }
-
-
-def _plain_number(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Return the value with Python's floats for those of NumPy."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
     return float(value) if isinstance(value, float) else value

@@ -2,7 +2,7 @@
 
 A round is a symbol: its number of drafts and how many of them were accepted. ``law[symbol]`` is
 the matrix of probabilities that a round which starts in state s shows it and that the next one
-starts in state s' (:func:`mtpsim.exact.chain_solver.round_law`).
+starts in state s' (:func:`mtpsim.exact.chain_solver.round_distribution`).
 """
 
 import numpy as np

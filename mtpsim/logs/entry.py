@@ -109,23 +109,20 @@ class Entry:
             )
 
     def _check_histogram(self) -> None:
-        if not self.histogram:
-            return
         counts = [n for row in self.histogram.values() for n in row]
         if min(counts, default=0) < 0:
             raise EntryError(f"the histogram has the negative count {min(counts)}")
-        _check_equal("sum(histogram)", sum(counts), "rounds", self.rounds)
-        weighted = sum(j * n for row in self.histogram.values() for j, n in enumerate(row))
-        _check_equal("sum(j x histogram[j])", weighted, "accepted drafts", self.accepted)
+        if self.histogram:
+            _check_equal("sum(histogram)", sum(counts), "rounds", self.rounds)
+            weighted = sum(j * n for row in self.histogram.values() for j, n in enumerate(row))
+            _check_equal("sum(j x histogram[j])", weighted, "accepted drafts", self.accepted)
         for length, row in self.histogram.items():
             most = length or self.depth
-            beyond = [j for j, n in enumerate(row) if n and most is not None and j > most]
-            if beyond:
-                raise EntryError(
-                    f"the histogram has rounds that accept {beyond[0]} of "
-                    f"{counted(most or 0, 'draft')}"
-                )
-        if self.drafted is not None and UNKNOWN_LENGTH not in self.histogram:
+            for j, n in enumerate(row):
+                if n and most is not None and j > most:
+                    drafts = counted(most, "draft")
+                    raise EntryError(f"the histogram has rounds that accept {j} of {drafts}")
+        if self.histogram and self.drafted is not None and UNKNOWN_LENGTH not in self.histogram:
             drafted = sum(length * sum(row) for length, row in self.histogram.items())
             _check_equal("drafts by draft length", drafted, "drafted", self.drafted)
 

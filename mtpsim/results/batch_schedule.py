@@ -18,7 +18,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
 from mtpsim.report.document import BatchCurves, BatchGroup, ScheduleStep, Turn
 from mtpsim.results.point_data import PointData, number
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 
 KEY = "latency.batch"
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
@@ -54,7 +54,7 @@ class _Curves:
         cost = widest.experiment.latency
         assert isinstance(cost, CostModel)  # only cost models have a batch
         self._cost, self._depth = cost, widest.layout.depth
-        gain = widest.estimates(estimate.speedup)
+        gain = widest.estimates(estimators.speedup)
         scale = 1 / self._price(float(cost.batch))
         self._yields = {"mean": gain.values, "low": gain.low, "high": gain.high}
         self._yields = {name: values * scale for name, values in self._yields.items()}

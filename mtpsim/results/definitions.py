@@ -20,7 +20,7 @@ from mtpsim.report.document import (
     RatesAtDepth,
 )
 from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, series
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import MOST_ROUNDS
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 
@@ -86,13 +86,13 @@ def _judged(
 def diagnostics(measured: PointData) -> Diagnostics:
     """How far rounds are from independent, and how rates move with position and depth."""
     layout, dependence, exact = measured.layout, measured.dependence, _exact_counts(measured)
-    effect = measured.estimates(estimate.design_effect)
+    effect = measured.estimates(estimators.design_effect)
     found = Diagnostics(
         measured_at=layout.measured_at,
         rates_by_depth=[_rates_at(measured, k) for k in range(1, layout.depth + 1)],
     )
     if layout.depth > 1:
-        found.survivorship = interval(measured.estimates(estimate.survivorship))
+        found.survivorship = interval(measured.estimates(estimators.survivorship))
     if np.isfinite(effect.values[0]) and effect.values[0] > 0:
         ends = interval(effect, within=POSITIVE)
         found.design_effect = ExactInterval(
@@ -122,5 +122,7 @@ def _exact_counts(measured: PointData) -> CountMoments | None:
 
 
 def _rates_at(measured: PointData, depth: int) -> RatesAtDepth:
-    found = measured.estimates(lambda means, layout: estimate.rates_by_depth(means, layout, depth))
+    found = measured.estimates(
+        lambda means, layout: estimators.rates_by_depth(means, layout, depth)
+    )
     return RatesAtDepth(depth=depth, **vars(series(found, SHARE)))

@@ -47,7 +47,7 @@ from mtpsim.results.point_data import (
 )
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import robust, uncertainty
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import Choice, Judgement, choose, holm_verdicts, log_of
 from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
@@ -190,8 +190,8 @@ def point_results(points: list[PointData]) -> list[PointResult]:
 def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
     """Every number that is reported of one point."""
     simulation, decision = measured.experiment.simulation, measured.experiment.decision
-    steps = Steps(measured.sharp(estimate.marginal), *_break_even(measured, measured.solved[-1]))
-    speedup = measured.sharp(estimate.speedup)
+    steps = Steps(measured.sharp(estimators.marginal), *_break_even(measured, measured.solved[-1]))
+    speedup = measured.sharp(estimators.speedup)
     choice = choose(log_of(speedup), simulation.confidence)
     scenarios = measured.outcomes
     uncertain = uncertainty(measured.experiment, scenarios) if scenarios else None
@@ -224,9 +224,9 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
 
 
 def _measured_rates(measured: PointData) -> MeasuredRates:
-    survival = measured.estimates(estimate.survival).values
+    survival = measured.estimates(estimators.survival).values
     return MeasuredRates(
-        conditional=[number(v) for v in measured.estimates(estimate.conditional).values],
+        conditional=[number(v) for v in measured.estimates(estimators.conditional).values],
         survival=[number(v) for v in survival],
         pooled=float(survival.mean()),
     )
@@ -258,10 +258,10 @@ def _depths(
     exact_speedup = exact_length / exact_time * exact_time[0] / exact_length[0]
     theory_speedup = closed_form.speedup(rates, times[0], times)
     length = _Compared(
-        closed_form.accept_length(rates), exact_length, measured.estimates(estimate.accept_length)
+        closed_form.accept_length(rates), exact_length, measured.estimates(estimators.accept_length)
     )
-    time = _Compared(times, exact_time, measured.estimates(estimate.round_time))
-    speedup = _Compared(theory_speedup, exact_speedup, measured.sharp(estimate.speedup))
+    time = _Compared(times, exact_time, measured.estimates(estimators.round_time))
+    speedup = _Compared(theory_speedup, exact_speedup, measured.sharp(estimators.speedup))
     found = [
         DepthResult(
             depth=k,
@@ -296,7 +296,7 @@ def _add_steps(
     verify, draft = measured.latency.verify, measured.latency.draft
     allowed_verify, allowed_draft = (
         measured.sharp(partial(function, verify=verify, draft=draft))
-        for function in (estimate.break_even_verify, estimate.break_even_draft)
+        for function in (estimators.break_even_verify, estimators.break_even_draft)
     )
     for step, (depth, (verdict, needed)) in enumerate(zip(depths, judged, strict=True)):
         k = depth.depth
@@ -349,8 +349,8 @@ def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
     rate and verdict never contradict each other.
     """
     means, layout = measured.controlled.mean, measured.layout
-    needed = np.maximum(estimate.break_even_rate(means, layout), 0)  # below 0 any rate pays
-    rates, stated = estimate.last_rate(means, layout), measured.theory.rates
+    needed = np.maximum(estimators.break_even_rate(means, layout), 0)  # below 0 any rate pays
+    rates, stated = estimators.last_rate(means, layout), measured.theory.rates
     if stated is None or not np.allclose(deepest.conditional, stated, rtol=0, atol=1e-9):
         return needed, rates
     times, tokens = measured.theory.times, measured.horizon.get("tokens", 0)
@@ -358,12 +358,12 @@ def _break_even(measured: PointData, deepest: Exact) -> tuple[Floats, Floats]:
         on_paper = chain_solver.break_even_rate(stated, times, tokens)
     else:
         on_paper = closed_form.break_even_rate(stated, times)
-    agree = (stated > on_paper) == (estimate.marginal(means, layout) > 1)
+    agree = (stated > on_paper) == (estimators.marginal(means, layout) > 1)
     return np.where(agree, on_paper, needed), np.where(agree, stated, rates)
 
 
 def _accepted(measured: PointData) -> AcceptedDrafts:
-    counts = measured.estimates(estimate.exactly_accepted)
+    counts = measured.estimates(estimators.exactly_accepted)
     rates = measured.theory.rates_used(measured.tally.mean, measured.layout)
     reach = np.concatenate([[1.0], closed_form.survival(rates), [0.0]])
     return AcceptedDrafts(

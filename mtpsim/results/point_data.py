@@ -15,12 +15,11 @@ from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.request_quantiles import SHARES, Tails
-from mtpsim.engine.simulate import KernelPlan
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.report.document import Interval, Series
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
@@ -29,6 +28,7 @@ from mtpsim.stats.moments import Tally
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
+    from mtpsim.engine.simulate import KernelPlan
 
 ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
@@ -36,7 +36,7 @@ COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs 
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PointData:
     """A simulated point."""
 
@@ -96,7 +96,7 @@ class PointData:
 
         Noise may give errors a width there, but not of what was never seen.
         """
-        width = self.estimates(estimate.accept_length).half_width
+        width = self.estimates(estimators.accept_length).half_width
         return np.asarray((width < ROUNDING) & (self.rounds < self.rounds_needed))
 
     @cached_property
@@ -121,7 +121,9 @@ class PointData:
 
     def _delta(self, function: Callable[[Floats, RowLayout], Floats], tally: Tally) -> Estimates:
         confidence = self.experiment.simulation.confidence
-        return estimate.delta_method(lambda means: function(means, self.layout), tally, confidence)
+        return estimators.delta_method(
+            lambda means: function(means, self.layout), tally, confidence
+        )
 
     def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, to be judged."""

@@ -19,7 +19,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import reaction
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import against_one, log_of
 from mtpsim.stats.estimators import Estimates
 
@@ -35,7 +35,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     policy_set = measured.plan.policy_set
     if policy_set is None or measured.log is None or measured.policy_tails is None:
         return None
-    speedup = measured.sharp(estimate.with_policies)
+    speedup = measured.sharp(estimators.with_policies)
     depths = measured.layout.depth + 1
     chosen = [best, *range(depths, len(speedup.values))]
     gain, half = against_one(
@@ -46,7 +46,8 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     oracle = _oracle(policy_set)
     captured = _captured(speedup, best, depths, oracle)
     length, time = (
-        measured.estimates(function) for function in (estimate.policy_length, estimate.policy_time)
+        measured.estimates(function)
+        for function in (estimators.policy_length, estimators.policy_time)
     )
     accepted, quantiles = _accepted_by_state(measured), request_quantiles(measured.policy_tails)
     policies = [

@@ -258,8 +258,8 @@ def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Fl
         rates = _ratio(means[..., layout.request_conditional], means[..., layout.reached_mask])
         return means[..., layout.request_survival], rates
     if weighting == "every-position" and layout.positions:
-        tried = means[..., layout.windows]
-        reach = _ratio(tried[..., 1:], tried[..., :1])
+        windows = means[..., layout.windows]
+        reach = _ratio(windows[..., 1:], windows[..., :1])
     else:
         rounds = means[..., layout.rounds][..., at : at + 1]
         reach = np.asarray(means[..., layout.accepted(at)] / rounds)

@@ -28,7 +28,17 @@ def refused(acceptance, folder=None, simulation=""):
 
 
 COPULA = 'model = "copula"\nrates = [0.8, 0.7, 0.6]\n'
+REGIME = 'model = "regime"\nrates = [[0.9, 0.8], [0.5, 0.4]]\n'
 PROBLEMS = [
+    (REGIME + "sojourn = [20, 0.5]", "bad.toml:4: acceptance.sojourn[1]: 0.5 is given; it must be "
+     "at least 1"),
+    (REGIME + "sojourn = [20]", "sojourn: 1 entry given, but `rates` has 2 rows"),
+    (REGIME + "step = [[0.5, 0.4], [0, 1]]", "acceptance.step: row 1 sums to 0.9, not to 1"),
+    (REGIME + "step = [[1, 0]]", "step: must be 2 rows of 2, one per state"),
+    (REGIME, "bad.toml:1: acceptance: give either `sojourn` or `step`"),
+    (REGIME.replace(", 0.4", "") + "sojourn = [20, 20]", "rates: all rows must have the same "
+     "length, at least 1; given [2, 1]"),
+    (REGIME.replace(", [0.5, 0.4]", "") + "sojourn = [20]", "1 given; at least 2 required"),
     (COPULA + "correlation = -0.6", "bad.toml:4: acceptance.correlation: the matrix is not "
      "positive definite (least eigenvalue -0.2); a single number for 3 drafts must be above -0.5"),
     (COPULA + "correlation = 1", "acceptance.correlation: 1 is given; it must be between -1 and 1 "

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
 from mtpsim.engine.simulate import compile_plan, simulate_requests
-from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups
-from mtpsim.formula import closed_form as theory
+from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
+from mtpsim.formula import closed_form
 from mtpsim.latency import Latency
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
 
@@ -70,7 +70,7 @@ def test_closed_form_is_exact_at_the_measured_depth(chain, horizon):
     for k in range(1, chain.depth + 1):
         solved = solve(chain, k, **horizon)
         produced = 1 + solved.accepted @ np.arange(k + 1)
-        assert theory.accept_length(solved.conditional)[-1] == pytest.approx(produced)
+        assert closed_form.accept_length(solved.conditional)[-1] == pytest.approx(produced)
         if "tokens" not in horizon:
             assert solved.accept_length == pytest.approx(produced)
 
@@ -146,7 +146,7 @@ def test_split_state_changes_nothing(chain, share, horizon):
 
 def histories(chain, depth, rounds):
     """Every sequence of accepted drafts and its probability."""
-    law = round_law(chain, depth)
+    law = round_distribution(chain, depth)
     for history in product(range(depth + 1), repeat=rounds):
         at = reduce(lambda state, accepted: state @ law[accepted], history, chain.start)
         yield history, at.sum()
@@ -182,7 +182,7 @@ def test_moments_of_counts_by_enumeration(chain):
 def test_request_totals_by_enumeration(chain):
     """By tokens: a round begins at each position below the limit."""
     depth, tokens = min(chain.depth, 2), 5
-    law = round_law(chain, depth)
+    law = round_distribution(chain, depth)
     rounds, slow, ended = 0.0, 0.0, np.zeros(depth + 1)
     waiting = [(0, chain.start)]
     while waiting:

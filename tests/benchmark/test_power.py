@@ -34,7 +34,7 @@ def small(monkeypatch):
 
 
 def power_of(requests, shift, confidence=0.95):
-    """By the noncentral t law: the exact power of a t test."""
+    """By the noncentral t distribution: the exact power of a t test."""
     critical = stats.t.ppf((1 + confidence) / 2, requests - 1)
     return stats.nct.sf(critical, requests - 1, shift * np.sqrt(requests))
 
@@ -88,8 +88,8 @@ def narrow_enough(requests, delta, scale=0.2):
 
 
 def test_size_of_an_interval_of_requests_with_long_tails():
-    spread = 9 - 1  # kurtosis of the exponential law, less 1
-    requests = requests_to_measure(0.04, 0.03, 0.9, 0.95, spread)
+    excess = 9 - 1  # kurtosis of the exponential distribution, less 1
+    requests = requests_to_measure(0.04, 0.03, 0.9, 0.95, excess)
     error = np.sqrt(0.9 * 0.1 / 4000)
     assert narrow_enough(requests, 0.03) == pytest.approx(0.9, abs=4 * error + 0.01)
     as_normal = requests_to_measure(0.04, 0.03, 0.9, 0.95)
@@ -101,7 +101,7 @@ def test_size_of_an_interval_with_a_variance_estimated_from_few_requests():
     variances = rng.normal(0, 0.2, (300, pool)).var(1, ddof=1)
 
     def reached(known):
-        """Share of pools and benchmarks; the half-width has the chi-squared law."""
+        """Share of pools and benchmarks; the half-width has the chi-squared distribution."""
         sizes = np.array([requests_to_measure(v, 0.02, 0.9, 0.95, 2.0, known) for v in variances])
         most = np.log1p(0.02) ** 2 * sizes / stats.t.ppf(0.975, sizes - 1) ** 2
         return stats.chi2.cdf(most * (sizes - 1) / 0.04, sizes - 1).mean()
@@ -135,10 +135,10 @@ def test_variance_of_independent_rounds_by_hand():
     planner = Planner(mtpsim.parse(TEXT), 0.01, 0.9)
     rows = planner.pool.compared((1, 2), paired=False)
     by_hand = 0.0
-    for law in ([0.2, 0.8], [0.2, 0.24, 0.56]):
-        made = np.arange(1, len(law) + 1)
-        mean = made @ law
-        by_hand += ((made**2 @ law - mean**2) / mean**2 + 0.09) / 50
+    for chances in ([0.2, 0.8], [0.2, 0.24, 0.56]):
+        tokens = np.arange(1, len(chances) + 1)
+        mean = tokens @ chances
+        by_hand += ((tokens**2 @ chances - mean**2) / mean**2 + 0.09) / 50
     assert power._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
     alone = planner._design_by_rounds((1, 2))
     assert alone.requests == pytest.approx(requests_to_detect(by_hand, 0.01, 0.9, 0.95), rel=0.03)

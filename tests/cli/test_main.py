@@ -65,11 +65,11 @@ def test_a_finished_run_is_left_alone(no_precision, tmp_path, capsys):
     capsys.readouterr()
     assert run(no_precision, "--out", out) == 0
     printed = capsys.readouterr()
-    assert "holds this very run, finished" in printed.err
+    assert "already contains this result" in printed.err
     assert "Run depth 2" in printed.out
     assert (out / "result.json").stat().st_mtime_ns == stamp
     assert run(no_precision, "--out", out, "--seed", 2) == 2
-    assert "holds a run of another experiment; --fresh replaces it" in capsys.readouterr().err
+    assert "already contains results of a different experiment" in capsys.readouterr().err
     assert run(no_precision, "--out", out, "--seed", 2, "--fresh") == 0
     assert json.loads((out / "result.json").read_text())["provenance"]["seed"] == 2
 

@@ -107,7 +107,7 @@ def test_recorded_requests_are_replayed_with_times_of_the_run(tmp_path):
     experiment = mtpsim.load(path)
     plan = compile_point(experiment).plan
     times = simulate_requests(plan, 0, 500)[:, plan.layout.time_ms][:, 2]
-    requests = list(sample_requests(experiment, [2], 500))  # all alike: drawn or in turn, no matter
+    requests = list(sample_requests(experiment, [2], 500))  # all the same
     assert [sum(request.times) for request in requests] == pytest.approx(times, rel=1e-9)
     assert requests[0].accepted == [2, 0, 1, 2]
 

@@ -141,43 +141,6 @@ def test_all_problems_are_reported_at_once():
     ]
 
 
-REGIME = """\
-[acceptance]
-model = "regime"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [20, 20]
-[latency]
-target = 76
-verify = 90
-draft = 8
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("sojourn = [20, 20]", "sojourn = [20, 0.5]", "sojourn[1]: 0.5 is given; it must be at "),
-        ("sojourn = [20, 20]", "sojourn = [20]", "sojourn: 1 entry given, but `rates` has 2 rows"),
-        (
-            "sojourn = [20, 20]",
-            "step = [[0.5, 0.4], [0, 1]]",
-            "step: row 1 sums to 0.9, not",
-        ),
-        ("sojourn = [20, 20]", "step = [[1, 0]]", "step: must be 2 rows of 2"),
-        ("sojourn = [20, 20]", "", "give either `sojourn` or `step`"),
-        (
-            "[0.5, 0.4]",
-            "[0.5]",
-            "all rows must have the same length, at least 1; given [2, 1]",
-        ),
-        (", [0.5, 0.4]]", "]", "rates: 1 given; at least 2 required"),
-    ],
-)
-def test_problems_of_regimes(old, new, message):
-    (found,) = problems(REGIME.replace(old, new))
-    assert message in found
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

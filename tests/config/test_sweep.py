@@ -48,45 +48,32 @@ zip = ["acceptance.first", "acceptance.factor"]
     assert list(first) == ["a", "b"]
 
 
+FIRST, ZIPPED = '"acceptance.first"', 'zip = ["acceptance.first", "acceptance.factor"]\n'
+
+
 @pytest.mark.parametrize(
     ("sweep", "message"),
     [
         (
-            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.8]\n'
-            '"acceptance.factor" = [1, 0.9, 0.8]',
-            "zipped keys must have equally many values: acceptance.first has 2 values, "
+            f'{ZIPPED}{FIRST} = [0.7, 0.8]\n"acceptance.factor" = [1, 0.9, 0.8]',
+            "sweep.zip: zipped keys must have equally many values: acceptance.first has 2 values, "
             "acceptance.factor has 3 values",
         ),
         (
-            'zip = ["acceptance.frst", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "'acceptance.frst' is given, but it is not a swept key; allowed: "
+            f'zip = ["acceptance.frst", {FIRST}]\n{FIRST} = [0.7]',
+            "sweep.zip: 'acceptance.frst' is given, but it is not a swept key; allowed: "
             "acceptance.first; did you mean 'acceptance.first'?",
         ),
+        (f"zip = [{FIRST}, {FIRST}]\n{FIRST} = [0.7]", "sweep.zip: a key is given twice"),
+        ("zip = [3]", "sweep.zip: 3 is given, but it is not a swept key"),
+        (f"{FIRST} = [0.7, 0.8, 0.7]", "sweep: `acceptance.first`: 0.7 is given 2 times"),
         (
-            'zip = ["acceptance.first", "acceptance.first"]\n"acceptance.first" = [0.7]',
-            "a key is given twice",
-        ),
-        ("zip = [3]", "3 is given, but it is not a swept key"),
-    ],
-)
-def test_zip_problems(sweep, message):
-    with pytest.raises(InputError) as caught:
-        mtpsim.parse(TEXT + sweep, file="bad.toml")
-    assert f"sweep.zip: {message}" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("sweep", "message"),
-    [
-        ('"acceptance.first" = [0.7, 0.8, 0.7]', "sweep: `acceptance.first`: 0.7 is given 2 times"),
-        (
-            'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
-            '"acceptance.factor" = [1, 1]',
+            f'{ZIPPED}{FIRST} = [0.7, 0.7]\n"acceptance.factor" = [1, 1]',
             "(0.7, 1) is given 2 times",
         ),
     ],
 )
-def test_duplicate_points_are_refused(sweep, message):
+def test_sweep_problems(sweep, message):
     with pytest.raises(InputError) as caught:
         mtpsim.parse(TEXT + sweep, file="bad.toml")
     assert message in str(caught.value)

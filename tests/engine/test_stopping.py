@@ -9,7 +9,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.engine.simulate import compile_point, tally_block
 from mtpsim.engine.stopping import half_width
-from mtpsim.stats import estimators as estimate
+from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor
 from tests.support.examples import TWO_DEEP, noise, regime
 
@@ -76,7 +76,7 @@ def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
     file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
     assert main(["run", str(file), "--out", str(out)]) == 0
     assert (
-        "holds this run to another precision or part: its blocks are used"
+        "contains this run at another precision or part; its blocks are reused"
         in capsys.readouterr().err
     )
     found = json.loads((out / "result.json").read_text())["points"]
@@ -114,7 +114,9 @@ def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
     experiment = mtpsim.parse(text)
     plan = compile_point(experiment).plan
     tally = tally_block(plan, 0, plan.unit)
-    gains = estimate.delta_method(lambda means: estimate.speedup(means, plan.layout), tally, 0.95)
+    gains = estimators.delta_method(
+        lambda means: estimators.speedup(means, plan.layout), tally, 0.95
+    )
     expected = gains.linear_combination(np.array([[0.0, -1.0, 1.0]])).half_width[0]
     theory = ClosedFormPredictor(np.ones(3))  # plays no part here
     found = half_width(experiment.simulation, theory, plan.layout, tally)

@@ -4,7 +4,7 @@ import pytest
 from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Regime
 from mtpsim.acceptance.chain import stationary
 from mtpsim.exact import chain_solver as exact
-from mtpsim.exact.chain_solver import count_moments, round_law, solve, speedups, visits
+from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups, visits
 from mtpsim.formula import closed_form
 from mtpsim.formula.closed_form import accept_length
 
@@ -130,11 +130,11 @@ def test_round_probabilities_add_up_all_paths(clock, outcomes):
     step = rng.dirichlet(np.ones(3), (outcomes, 3))
     chain = AcceptanceChain(step[0, 0], step, rng.random((3, 3)), clock, np.ones(3))
     for depth in range(4):
-        law = np.zeros((depth + 1, 3, 3))
+        joint = np.zeros((depth + 1, 3, 3))
         for state in range(3):
             for accepted, to, chance in paths(chain, depth, state):
-                law[accepted, state, to] += chance
-        assert round_law(chain, depth) == pytest.approx(law)
+                joint[accepted, state, to] += chance
+        assert round_distribution(chain, depth) == pytest.approx(joint)
 
 
 def test_shares_and_rates_where_a_draft_is_never_reached():
@@ -153,8 +153,8 @@ def test_moments_of_the_dependence_between_rounds():
     assert long.lasting_share == pytest.approx(long.covariance[:2, 5:].mean() / pooled)
     assert short.lasting_share == pytest.approx(short.covariance[0, 1] / short.variance)
     pairs = [long.covariance[t, t + 1] + long.mean[t] * long.mean[t + 1] for t in range(6)]
-    apart = np.mean(pairs) - long.mean[:6].mean() * long.mean[1:].mean()
-    assert long.autocorrelation(1) == pytest.approx(apart / pooled)
+    covariance = np.mean(pairs) - long.mean[:6].mean() * long.mean[1:].mean()
+    assert long.autocorrelation(1) == pytest.approx(covariance / pooled)
 
 
 def test_a_recording_that_never_accepts_all_drafts():

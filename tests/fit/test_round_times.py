@@ -49,15 +49,15 @@ def test_latency_of_measured_times(tmp_path):
     assert latency_section(times, 3, 40.0)[0]["target"] == 40.0
     section, notes = latency_section(times, 4, None)
     assert section == {"target": 1.0, "verify": 1.0, "draft": 0.0}
-    assert "No step times of rounds at depth 4 given" in notes[0]
+    assert "No round times at depth 4 given" in notes[0]
 
 
 @pytest.mark.parametrize(
     ("by_depth", "target", "note"),
     [
         ({}, None, 'No step times given: 1 ms is used for every round, so "speedup" equals'),
-        ({}, 30.0, "No step times of rounds at depth 3 given: 30 ms is used for every round"),
-        ({3: 90.0}, None, "No step times of plain steps given: 1 ms is used for every round"),
+        ({}, 30.0, "No round times at depth 3 given: 30 ms is used for every round"),
+        ({3: 90.0}, None, "No times of plain steps given: 1 ms is used for every round"),
     ],
 )
 def test_missing_times_are_noted_and_a_given_step_is_used(by_depth, target, note):

@@ -107,7 +107,7 @@ def test_normal_scores():
 @pytest.mark.parametrize("base_cv", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize(("probability", "factor"), [(0.02, 8.0), (0.3, 1.5), (0.001, 30.0)])
 def test_spike_is_the_mixture(base_cv, probability, factor):
-    """From a base that is constant, narrow (parts lie apart) or wide (they overlap)."""
+    """From a base that is constant, narrow (separate parts) or wide (they overlap)."""
     noise = {"distribution": "spike", "probability": probability, "factor": factor}
     if base_cv:
         noise["base"] = {"distribution": "lognormal", "cv": base_cv}

@@ -1,4 +1,4 @@
-"""How to cite: CITATION.cff has the form of the Citation File Format 1.2.0, and our version."""
+"""CITATION.cff follows the Citation File Format 1.2.0 and has the package's version."""
 
 import tomllib
 from pathlib import Path
@@ -20,7 +20,7 @@ class Entity(BaseModel):
 
 
 class Citation(BaseModel):
-    """The part of the format that the file uses; required is what the format requires."""
+    """The part of the format that the file uses."""
 
     model_config = STRICT
     version_of_format: Literal["1.2.0"] = Field(alias="cff-version")
@@ -34,23 +34,23 @@ class Citation(BaseModel):
     keywords: list[Text] = Field(min_length=1)
 
 
-def stated():
+def citation():
     return yaml.safe_load(Path("CITATION.cff").read_text())
 
 
-def test_the_file_has_the_form_of_the_format():
-    Citation.model_validate(stated())
+def test_format():
+    Citation.model_validate(citation())
 
 
-def test_what_it_says_is_what_the_package_says():
+def test_metadata_agree_with_the_package():
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    cited = stated()
+    cited = citation()
     assert cited["version"] == project["version"] == mtpsim.__version__
     assert cited["license"] == project["license"]
     assert cited["keywords"] == project["keywords"]
 
 
 @pytest.mark.parametrize("wrong", [{"version": 0.1}, {"authors": []}, {"licence": "Apache-2.0"}])
-def test_other_forms_are_refused(wrong):
+def test_other_formats_are_refused(wrong):
     with pytest.raises(ValidationError):
-        Citation.model_validate(stated() | wrong)
+        Citation.model_validate(citation() | wrong)

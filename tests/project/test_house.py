@@ -112,7 +112,6 @@ def positional_packs(source):
             yield node.lineno
 
 
-@pytest.mark.xfail(strict=False)
 def test_no_positional_packs():
     found = [f"{path}:{line}" for path in FILES for line in positional_packs(path.read_text())]
     assert found == []

@@ -7,7 +7,7 @@ import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
-from mtpsim.formula import closed_form as theory
+from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
@@ -25,7 +25,7 @@ def point():
 
 
 def closed(rates, target=76.0, verify=VERIFY, draft=DRAFT):
-    return theory.speedup(np.asarray(rates), target, np.append(target, verify + draft))
+    return closed_form.speedup(np.asarray(rates), target, np.append(target, verify + draft))
 
 
 U = (np.arange(20_000)[:, None] + 0.5) / 20_000
@@ -33,7 +33,9 @@ U = (np.arange(20_000)[:, None] + 0.5) / 20_000
 
 def test_input_distributions_have_stated_moments_and_quantiles():
     def law(key, value, **given):
-        return InputUncertainty(**given).quantiles_for(key, np.array([value]), U, 0.9)[:, 0]
+        return InputUncertainty(**given).quantiles_for(key, np.array([value]), U, confidence=0.9)[
+            :, 0
+        ]
 
     counted = law("acceptance.rates", 0.8, tried=100.0, design_effect=4.0)
     assert counted.mean() == pytest.approx((0.8 * 25 + 0.5) / 26, abs=1e-4)

@@ -168,16 +168,16 @@ def test_a_part_is_not_taken_for_another_or_the_whole(folder, done, capsys):
     (folder / "out" / TALLIES).unlink()
     assert run(folder, "--part", "1/2") == 0
     assert run(folder, "--part", "1/2") == 0
-    assert "holds this very run" in capsys.readouterr().err
+    assert "already contains this result" in capsys.readouterr().err
     assert run(folder) == 0
-    assert "its blocks are used" in capsys.readouterr().err
+    assert "its blocks are reused" in capsys.readouterr().err
     found = json.loads((folder / "out" / RESULT).read_text())["points"]
     assert found == json.loads(done[RESULT])["points"]
 
 
 def test_more_parts_than_blocks_are_refused(folder, capsys):
     assert run(folder, "--fresh", "--part", "1/5000") == 2
-    assert "parts at most: 5000 parts need " in capsys.readouterr().err
+    assert "parts: 5000 parts need " in capsys.readouterr().err
 
 
 def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
@@ -185,14 +185,14 @@ def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
     few = ["--fresh", "--set", "simulation.requests=2"]
     assert run(folder, *few, "--part", "1/3") == 2
     told = capsys.readouterr().err
-    assert "--part: 1/3 is given, but of 2 requests a point they can't be divided" in told
+    assert "--part: 1/3 is given, but for 2 requests per point there is only one part" in told
     enough = int(re.search(r"3 parts need ([\d,]+) requests", told)[1].replace(",", ""))
     for requests, code in ((enough - 1, 2), (enough, 0)):
         few[-1] = f"simulation.requests={requests}"
         assert run(folder, *few, "--part", "3/3") == code
     swept = ["--fresh", "--set", f'sweep={{"simulation.requests"=[{enough}, 2]}}']
     assert run(folder, *swept, "--part", "1/3") == 2
-    assert "of 2 requests a point" in capsys.readouterr().err
+    assert "for 2 requests per point" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["show", "store.write_result"])
@@ -205,7 +205,7 @@ def test_an_interrupt_after_the_simulation_loses_nothing(place, folder, capsys, 
 
     monkeypatch.setattr(f"mtpsim.cli.run.{place}", interrupt)
     assert run(folder) == 130
-    assert "the same command completes it" in capsys.readouterr().err
+    assert "the same command completes the run" in capsys.readouterr().err
     assert (folder / "out" / TALLIES).read_bytes() == before
 
 

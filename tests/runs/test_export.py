@@ -9,7 +9,6 @@ import pytest
 import mtpsim
 from mtpsim.cli import main as cli
 from mtpsim.runs import directory as store
-from mtpsim.runs.export import FORMATS
 from tests.support.examples import TWO_DEEP, independent, linear
 
 TEXT = f"""\
@@ -104,10 +103,6 @@ def test_what_can_not_be_exported_is_said(runs, capsys, name, arguments, message
     code, out, err = exported(capsys, runs / name, *arguments)
     assert (code, out) == (2, "")
     assert message in err
-
-
-def test_help_names_every_format():
-    assert tuple(FORMATS) == cli.ENGINES
 
 
 @pytest.mark.parametrize("lost", ["advice", "diagnostics"])

@@ -105,7 +105,7 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
     [
         (["merge", "nowhere", "-o", "m"], "not a run directory"),
         (["merge", "a", "a", "-o", "m"], "given twice"),
-        (["merge", "a", "-o", "a"], "holds a run already"),
+        (["merge", "a", "-o", "a"], "already contains a run"),
         (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
@@ -207,6 +207,6 @@ def test_a_longer_sweep_goes_on_from_the_points_it_shares(tmp_path, capsys):
     assert main(["run", str(file), "--out", str(out)]) == 0
     file.write_text(text + "[70, 74, 72]")
     assert main(["run", str(file), "--out", str(out)]) == 0
-    assert "2 of 3 points are unchanged: their blocks are used; new: 2" in capsys.readouterr().err
+    assert "blocks of 2 of 3 points are reused; new: 2" in capsys.readouterr().err
     found = json.loads((out / RESULT).read_text())["points"]
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))

@@ -93,12 +93,12 @@ def test_the_command_resumes_at_a_higher_precision(tmp_path, capsys):
     command = ["run", str(file), "--out", str(out)]
     assert main(command) == 0
     assert main([*command, "--set", "simulation.precision=0.0005"]) == 0
-    assert "its blocks are used" in capsys.readouterr().err
+    assert "its blocks are reused" in capsys.readouterr().err
     found = json.loads((out / "result.json").read_text())["points"]
     assert json.dumps(found) == points(parsed_run("precision = 0.0005"))
     assert not (out / HELD).exists()
     assert main([*command, "--set", "latency.target=70"]) == 2
-    assert "a run of another experiment" in capsys.readouterr().err
+    assert "results of a different experiment" in capsys.readouterr().err
 
 
 def parsed_run(precision):
@@ -124,7 +124,7 @@ def test_a_killed_run_resumes(executor, tmp_path, capsys):
     with (out / TALLIES).open("a") as torn:
         torn.write('{"point": "abc", "blocks": 3, "mean": [1.0, ')
     assert main([*command[:4], "--executor", executor]) == 0
-    assert "an earlier run left 1 torn record: what was lost runs again" in capsys.readouterr().err
+    assert "1 torn record of an earlier run ignored" in capsys.readouterr().err
     found = json.loads((out / "result.json").read_text())["points"]
     assert json.dumps(found) == points(parsed_run("requests = 3000000"))
 

@@ -39,8 +39,8 @@ def test_moments_of_counts_agree_with_the_naive_twin(seed, clock):
     chain = random_chain(rng, clock)
     counts = np.array([naive.counts(rng, chain, chain.depth, 5) for _ in range(8000)], float)
     exact = count_moments(chain, chain.depth, 5)
-    spread = counts.std(0) / np.sqrt(len(counts))
-    assert (np.abs(counts.mean(0) - exact.mean) <= LIMIT * spread + 1e-9).all()
+    error = counts.std(0) / np.sqrt(len(counts))
+    assert (np.abs(counts.mean(0) - exact.mean) <= LIMIT * error + 1e-9).all()
     centred = counts - exact.mean
     products = centred[:, :, None] * centred[:, None, :]
     error = products.std(0) / np.sqrt(len(counts))

@@ -48,8 +48,9 @@ def test_loss_intervals_cover_with_few_requests(requests):
         for freedom in (requests - 1, np.inf):
             found = choose(Estimates(rows.mean(0), covariance, 1.96, freedom), 0.95)
             loss = truth.max() - truth
-            held = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
-            hits, normal = hits + held * (freedom < np.inf), normal + held * (freedom == np.inf)
+            covered = bool(((found.low <= loss + 1e-12) & (loss <= found.high + 1e-12)).all())
+            hits += covered * (freedom < np.inf)
+            normal += covered * (freedom == np.inf)
     assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
     assert requests > 3 or normal / runs < 0.9  # negative control: the covariance taken as known
 
@@ -60,9 +61,9 @@ def test_probability_of_being_best_follows_students_distribution(freedom):
     covariance = np.diag([error**2 / 2, error**2 / 2])
     choice = choose(Estimates(np.array([0.0, gap]), covariance, 2.0, freedom), 0.95)
     chance = stats.t.sf(gap / error, freedom)
-    room = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
-    assert abs(choice.probability[0] - chance) < room
-    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > room  # the control
+    slack = 4 * np.sqrt(chance * (1 - chance) / DRAWS)
+    assert abs(choice.probability[0] - chance) < slack
+    assert freedom > 2 or abs(stats.norm.sf(gap / error) - chance) > slack  # the control
 
 
 def test_verdicts_and_regret_of_a_loss():

@@ -66,7 +66,7 @@ def test_controlled_intervals_are_narrower_and_contain_the_exact_gain(text):
     length = [s.accept_length for s in solved]
     time = [t * s.slow_rounds / s.rounds for t, s in zip((98, 118), solved, strict=True)]
     truth = length[1] / time[1] / (length[0] / time[0])
-    held = misplaced = narrower = 0
+    covered = misplaced = narrower = 0
     runs = 400
     for run in range(runs):
         tally = tally_block(plan, 64 * run, 64)
@@ -76,11 +76,11 @@ def test_controlled_intervals_are_narrower_and_contain_the_exact_gain(text):
             )
             for t in (tally, controlled(tally, controls))
         )
-        held += int(sharp.low[0] <= truth <= sharp.high[0])
+        covered += int(sharp.low[0] <= truth <= sharp.high[0])
         misplaced += int(abs(raw.values[0] - truth) <= sharp.half_width[0])
         narrower += int(sharp.half_width[0] < raw.half_width[0])
     error = np.sqrt(0.95 * 0.05 / runs)
-    assert held / runs > 0.95 - 3.5 * error
+    assert covered / runs > 0.95 - 3.5 * error
     assert misplaced / runs < 0.95 - 3.5 * error
     assert narrower / runs > 0.9
 
@@ -91,10 +91,10 @@ def test_common_random_numbers_reduce_variance_as_stated():
     parts = [tally_block(plan, 64 * i, 64) for i in range(2000)]
     pace = np.stack([log_pace(part.mean, plan.layout) for part in parts])
     together = (pace[:, 3] - pace[:, 2]).var()
-    apart = (pace[1:, 3] - pace[:-1, 2]).var()
+    independent_depths = (pace[1:, 3] - pace[:-1, 2]).var()
     total = tally_block(plan, 0, 64 * 2000)
     shared, more = variance_reductions(total, controls, plan.layout)
-    assert shared[2] == pytest.approx(apart / together, rel=4 * np.sqrt(4 / 2000))
+    assert shared[2] == pytest.approx(independent_depths / together, rel=4 * np.sqrt(4 / 2000))
     assert shared[2] > 10
     assert more[2] > 1.5
 
@@ -132,17 +132,17 @@ def regression(rows, known=(5.0, 7.0)):
 
 @pytest.mark.parametrize("requests", [5, 8, 20])
 def test_slopes_cost_degrees_of_freedom_with_few_requests(requests):
-    rng, runs, held, bare = np.random.default_rng(7), 2000, 0, 0
+    rng, runs, covered, bare = np.random.default_rng(7), 2000, 0, 0
     mix = np.array([[1, 0.3, 0.8], [0, 1, -0.6], [0, 0, 0.5]])
     for _ in range(runs):
         found, tally = regression(rng.normal(size=(requests, 3)) @ mix + [5, 7, 9])
-        held += bool(found.low[0] <= 9 <= found.high[0])
+        covered += bool(found.low[0] <= 9 <= found.high[0])
         plain = Tally(tally.count, tally.mean, tally.comoment)  # the same, no freedom spent
         found = estimators.delta_method(lambda means: means[..., 2:], plain, 0.95)
         bare += bool(found.low[0] <= 9 <= found.high[0])
-    room = 3.5 * np.sqrt(0.95 * 0.05 / runs)
-    assert abs(held / runs - 0.95) < room
-    assert requests > 5 or bare / runs < 0.95 - room  # negative control
+    slack = 3.5 * np.sqrt(0.95 * 0.05 / runs)
+    assert abs(covered / runs - 0.95) < slack
+    assert requests > 5 or bare / runs < 0.95 - slack  # negative control
 
 
 def test_controls_with_rounding_only_or_implausible_means_are_not_used():

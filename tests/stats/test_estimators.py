@@ -155,10 +155,10 @@ def test_measured_rates_by_weighting():
     assert reach == pytest.approx(own.mean(0))
     came = own[:, 0] > 0
     assert rates == pytest.approx([reach[0], (own[came, 1] / own[came, 0]).mean()])
-    tried = means[layout.windows]
+    windows = means[layout.windows]
     reach, rates = measured(means, layout, "every-position")
-    assert reach == pytest.approx(tried[1:] / tried[0])
-    assert rates == pytest.approx([tried[1] / tried[0], tried[2] / tried[1]])
+    assert reach == pytest.approx(windows[1:] / windows[0])
+    assert rates == pytest.approx([windows[1] / windows[0], windows[2] / windows[1]])
     by_round = RowLayout(3, True, 2, positions=False)
     means = requests_of(by_round)[0].mean(0)
     for one, two in zip(
@@ -173,7 +173,7 @@ def test_measured_rates_are_used_in_the_closed_form(definition):
     layout = RowLayout(3, True, 2, positions=False)
     means = requests_of(layout)[0].mean(0)
     reach, rates = measured(means, layout, "request-mean")
-    plugged = {
+    expected = {
         "conditional": [*rates, rates[1]],
         "survival": [*reach, reach[1]],
         "pooled": [reach.mean()] * 3,
@@ -181,8 +181,8 @@ def test_measured_rates_are_used_in_the_closed_form(definition):
     }[definition]
     times = np.array([76.0, 98.0, 118.0, 139.0])
     form = ClosedFormPredictor(times, None, definition, "request-mean")
-    assert form.rates_used(means, layout) == pytest.approx(plugged)
-    length = closed_form.accept_length(np.array(plugged))
+    assert form.rates_used(means, layout) == pytest.approx(expected)
+    length = closed_form.accept_length(np.array(expected))
     assert form.accept_length(means, layout) == pytest.approx(length)
     assert form.speedup(means, layout) == pytest.approx(76 * length / times)
     simulated = estimators.accept_length(means, layout)
@@ -258,8 +258,8 @@ def test_estimators_are_vectorised_over_means():
     names = ("with_policies", "design_effect", "survivorship", "marginal", "exactly_accepted")
     for function in (getattr(estimators, name) for name in names):
         together = function(parts, layout)
-        apart = [function(means, layout) for means in parts]
-        assert together == pytest.approx(np.stack(apart))
+        one_by_one = [function(means, layout) for means in parts]
+        assert together == pytest.approx(np.stack(one_by_one))
 
 
 def test_relative_errors_do_not_depend_on_the_scale():

@@ -21,7 +21,7 @@ def rows_of(seed, count, columns=3):
     return rng.normal(size=(count, columns)) @ mix + rng.uniform(1, 50, columns)
 
 
-def alike(one, other):
+def assert_equal(one, other):
     assert one.count == other.count
     assert one.mean == pytest.approx(other.mean, rel=1e-12)
     scale = np.abs(other.comoment).max() + 1e-9
@@ -38,12 +38,12 @@ def test_tallies_of_parts_merge_to_the_whole_in_any_order(seed, cuts):
     assert whole.comoment == pytest.approx(60 * np.cov(rows.T, bias=True))
     assert whole.covariance_of_mean == pytest.approx(np.cov(rows.T) / 60)
     for order in (parts, parts[::-1]):
-        alike(reduce(lambda a, b: a + b, order), whole)
-        alike(reduce(lambda a, b: b + a, order), whole)
+        assert_equal(reduce(lambda a, b: a + b, order), whole)
+        assert_equal(reduce(lambda a, b: b + a, order), whole)
     half = len(parts) // 2
     ends = [sum(some, Tally.empty(3)) for some in (parts[:half], parts[half:])]
-    alike(ends[0] + ends[1], whole)
-    alike(ends[1] + ends[0], whole)
+    assert_equal(ends[0] + ends[1], whole)
+    assert_equal(ends[1] + ends[0], whole)
     assert whole + Tally.empty(3) is whole
     assert Tally.empty(3) + whole is whole
 

@@ -1,6 +1,6 @@
-"""Sections of experiments: a test's experiment is a sum of them, and of what it asks besides.
+"""Sections of experiments; tests concatenate them: ``independent(0.8, 0.7) + TWO_DEEP``.
 
-The keys that a test adds belong to the section before them: ``TWO_DEEP + noise(0.3)``.
+Keys that a test appends belong to the last section: ``TWO_DEEP + noise(0.3)``.
 """
 
 TWO_DEEP = """\
@@ -38,5 +38,5 @@ def linear(base, per_token, draft):
 
 
 STRETCHES = regime([0.95, 0.9], [0.4, 0.3], sojourn=[20, 20])
-# Of as many requests as a test asks for: where runs are stopped, merged and go on.
+# For tests of interrupted, merged and resumed runs.
 LONG_RUN = STRETCHES + TWO_DEEP + noise(0.3) + "[simulation]\nrounds = 40\n"

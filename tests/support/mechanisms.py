@@ -1,4 +1,4 @@
-"""What each acceptance model claims to be, played out draft by draft: no chain, no formula."""
+"""Direct simulation of the mechanism of each acceptance model, without a chain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def comonotone(rng, rates, rounds):
 
 
 def countermonotone(rng, rates, rounds):
-    """Rejections lie end to end on a circle, so that they avoid each other while they can."""
+    """Rejections occupy disjoint arcs of a circle as long as they fit."""
     u, edge = rng.random(rounds), 0.0
     good = np.empty((rounds, len(rates)), bool)
     for j, rate in enumerate(rates):
@@ -33,26 +33,26 @@ def countermonotone(rng, rates, rounds):
 
 
 def contagion(rng, rates, drop, duration, rounds, clock):
-    """One request: a flag that a rejection sets, and that goes out by chance."""
-    shaken, counts = False, []
+    """One request: a flag that is set by a rejection and cleared at random."""
+    impaired, counts = False, []
     for _ in range(rounds):
         accepted, rejected = 0, False
         while accepted < len(rates):
-            rate = rates[accepted] * (1 - drop if shaken else 1)
+            rate = rates[accepted] * (1 - drop if impaired else 1)
             if rng.random() >= rate:
                 rejected = True
                 break
             accepted += 1
             if clock == "token":
-                shaken = shaken and rng.random() >= 1 / duration
+                impaired = impaired and rng.random() >= 1 / duration
         counts.append(accepted)
         # The tick that ends the round: its rejection, or the bonus token or the round as a whole.
-        shaken = rejected or (shaken and rng.random() >= 1 / duration)
+        impaired = rejected or (impaired and rng.random() >= 1 / duration)
     return counts
 
 
 def difficulty(rng, intercepts, sd, length, rounds, clock, link):
-    """One request: a Gaussian AR(1) difficulty, on the line and not on a grid."""
+    """One request: a Gaussian AR(1) difficulty, not discretized."""
     rho = np.exp(-1 / length)
     state, counts = rng.normal(0, sd), []
 

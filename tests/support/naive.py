@@ -1,7 +1,7 @@
-"""Slow, obvious twins of the kernels: one uniform draw for each thing that happens.
+"""Plain reference implementations of the kernels: one uniform number per event.
 
-Nothing is shared with the package but the chain's own arrays: no thresholds, no survival products,
-no addressed words, no quantile tables.
+They share only the arrays of the chain with the package: no thresholds, no survival products, no
+addressed random numbers, no quantile tables.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def round_under_round_clock(rng, chain, depth, state):
 
 
 def round_under_token_clock(rng, chain, depth, state):
-    """The state moves after each position: each accepted draft, and the target's own token."""
+    """The state changes after each accepted draft, and after the token of the target."""
     for accepted in range(depth):
         if rng.random() >= chain.accept[state, accepted]:
             return accepted, pick(rng, chain.step[0][state])
@@ -80,28 +80,28 @@ def simulate(rng, chain, depth, draw: Draw, requests, **horizon):
 
 
 def windows(rng, chain, depth, *, rounds):
-    """One request under the token clock, every position it decodes tried as a start.
+    """One request under the token clock, with every decoded position as the start of a round.
 
-    Returns ``[1 + depth]``: windows, and those that accept 1..j. A window is judged on the fates
-    of its positions: each has one uniform number, whichever draft meets it.
+    Returns ``[1 + depth]``: windows, and those that accept 1..j. Each position has one uniform
+    number, which decides the outcome of any draft at this position.
     """
-    state, fates = pick(rng, chain.start), []
+    state, outcomes = pick(rng, chain.start), []
     done = 0
     while done < rounds:
         for accepted in range(depth + 1):
-            fates.append((state, rng.random()))
+            outcomes.append((state, rng.random()))
             judged = accepted < depth
-            good = judged and fates[-1][1] < chain.accept[state, accepted]
+            good = judged and outcomes[-1][1] < chain.accept[state, accepted]
             rejected = judged and not good
             state = pick(rng, chain.step[0 if rejected else -1][state])
             if not good:
                 break
         done += 1
     found = [0] * (1 + depth)
-    for start in range(len(fates) - depth + 1):
+    for start in range(len(outcomes) - depth + 1):
         found[0] += 1
         for j in range(depth):
-            at, u = fates[start + j]
+            at, u = outcomes[start + j]
             if u >= chain.accept[at, j]:
                 break
             found[1 + j] += 1
@@ -119,7 +119,7 @@ def counts(rng, chain, depth, rounds):
 
 
 def log_likelihood(chain, drafted, accepted):
-    """Log probability of a request's rounds: every path of hidden states, position by position."""
+    """Log-likelihood of the rounds of a request, summed over all paths of hidden states."""
     steer = len(chain.step) - 1
 
     def rounds(number, state):
@@ -150,15 +150,15 @@ def log_likelihood(chain, drafted, accepted):
 
 
 def quantile(values, share, confidence):
-    """A quantile and its interval: values counted one by one, ends by sums of binomial chances."""
+    """A quantile and its binomial confidence interval, by direct counting."""
     values, n = sorted(values), len(values)
     middle = next(v for i, v in enumerate(values) if (i + 1) / n >= share - 1e-12)
-    chances = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
+    probabilities = [math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(n + 1)]
     spare = (1 - confidence) / 2
     low, high = math.nan, math.nan
-    for rank in range(1, n + 1):  # the value of this rank is too high where fewer lie below
-        if sum(chances[:rank]) <= spare:
+    for rank in range(1, n + 1):
+        if sum(probabilities[:rank]) <= spare:
             low = values[rank - 1]
-        if math.isnan(high) and sum(chances[rank:]) <= spare:
+        if math.isnan(high) and sum(probabilities[rank:]) <= spare:
             high = values[rank - 1]
     return middle, low, high

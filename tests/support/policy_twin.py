@@ -1,7 +1,6 @@
-"""A slow, obvious twin of the policy kernels: a text, read position by position or round by round.
+"""Plain reference implementation of the policy kernels.
 
-Only the rules themselves are shared with the package
-(tests/policy/test_rules.py works those by hand).
+It shares only the rules with the package; tests/policy/test_rules.py checks those.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ class Engine:
 
 
 class Text:
-    """Ticks of one request: a state, a uniform number that decides it, and one normal score."""
+    """Ticks of one request: a state, a uniform number for its outcome, and a normal score."""
 
     def __init__(self, rng, chain):
         self.rng, self.chain, self.ticks = rng, chain, []
 
     def at(self, tick, rejected=None):
-        """The tick; where outcomes steer the chain, ``rejected`` is that of the tick before."""
+        """The tick; with outcome-dependent transitions, ``rejected`` is that of the last tick."""
         while len(self.ticks) <= tick:
             if not self.ticks:
                 state = pick(self.rng, self.chain.start)
@@ -46,7 +45,7 @@ class Text:
 
 
 def accepted_drafts(text, chain, tick, depth):
-    """Accepted drafts of a round of ``depth`` that begins here, draft by draft."""
+    """Accepted drafts of a round of ``depth`` that begins at this tick."""
     for j in range(depth):
         state, u, _ = text.at(tick + j, False) if chain.clock == "token" else text.at(tick)
         limit = chain.accept[state, : j + 1].prod() if chain.clock == "round" else None
@@ -60,7 +59,7 @@ def normal(x):
 
 
 def confidences(rng, engine, full, scores):
-    """Bayes' on a normal score whose mean is higher for a draft that will be accepted."""
+    """Posterior from a normal score whose mean is higher for accepted drafts."""
     from scipy.special import ndtri
 
     apart = math.sqrt(2) * ndtri(engine.auc)
@@ -76,7 +75,7 @@ def confidences(rng, engine, full, scores):
 def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
     """One request under a policy: tokens, ms, rounds, rounds at each depth.
 
-    Its text is drawn by ``rng``, or is one with the words of the kernel.
+    ``text`` may hold the random numbers of the kernel; by default it is drawn by ``rng``.
     """
     p, m = spec.parameters(environment), np.zeros(max(spec.memory_size(environment), 1))
     rule, text, deep = spec.functions(), text or Text(rng, chain), environment.depth

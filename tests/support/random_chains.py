@@ -1,4 +1,4 @@
-"""Random chains, times for them, and how far simulated means are from their truth."""
+"""Random chains, latencies for them, and z-scores of simulated means."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def latency_by_depth(depth):
 
 
 def z_scores(rows, truth):
-    """Deviations of the mean in standard errors; a column without spread must be exact."""
+    """Deviations of the mean in standard errors; constant columns must be exact."""
     error = rows.std(0, ddof=1) / np.sqrt(len(rows))
     apart = rows.mean(0) - truth
     return np.where(error > 1e-12, apart / np.maximum(error, 1e-12), apart / 1e-6)

@@ -1,4 +1,4 @@
-"""Inputs that hypothesis draws for the tests of what holds of every input: the same each time."""
+"""Strategies and settings for property tests; the drawn inputs are the same in every run."""
 
 import numpy as np
 from hypothesis import Phase, settings
@@ -10,7 +10,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     max_examples=40,
-    phases=[Phase.generate],  # most inputs come from seeds: smaller ones would say no more
+    phases=[Phase.generate],  # most inputs are seeds, which need no shrinking
 )
 fixed = settings(settings.get_profile("fixed"))
 few = settings(settings.get_profile("fixed"), max_examples=12)

@@ -1,0 +1,25 @@
+"""``mtpsim check``: validate an experiment and explain it."""
+
+from __future__ import annotations
+
+import argparse
+
+from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_experiment_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the experiment simulates.
+
+    Raises:
+        InputError: The experiment is not valid.
+
+    """
+    from mtpsim.report.experiment_text import explain
+
+    print(explain(read_experiment(options)))
+    return DONE

@@ -1,0 +1,62 @@
+"""``mtpsim merge``: add the stored blocks of runs of one experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mtpsim.cli.run import say, write_and_show
+from mtpsim.common.errors import InputError
+from mtpsim.engine.options import RunOptions
+from mtpsim.runs import directory as store
+from mtpsim.runs.merge import Merged, merge
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories")
+    parser.add_argument(
+        "-o", "--out", metavar="RUN", required=True, help="run directory of the merged result"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result document only")
+    parser.add_argument("--quiet", action="store_true", help="no messages")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Merge runs into a new run directory and print the result; returns the exit code.
+
+    Raises:
+        InputError: The runs can't be merged, or the directory can't be written or is not empty.
+        OSError: The result is written, but can't be printed.
+
+    """
+    folder, runs = Path(options.out), [Path(name) for name in options.runs]
+    if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():
+        message = "already contains a run; choose an empty directory"
+        raise InputError.of(message, file=folder, key="--out")
+    if len({path.resolve() for path in runs}) < len(runs):
+        raise InputError.of("the same run is given twice", key="RUN")
+    store.prepare(folder)
+    with store.locked(folder):
+        merged = merge(runs, options.command)
+        for text in merged.overlaps:
+            say(text, options.quiet)
+        try:
+            _keep(merged, folder)
+            experiment = store.experiment_of(runs[0])
+            return write_and_show(
+                experiment,
+                merged.result,
+                RunOptions(folder, options.json, options.quiet, command=options.command),
+            )
+        except BaseException:
+            if not (folder / store.RESULT).exists():  # half a merge would be refused next time
+                store.forget(folder)
+            raise
+
+
+def _keep(merged: Merged, folder: Path) -> None:
+    kept = store.Tallies(folder / store.TALLIES)
+    for name, pieces in merged.used.items():
+        for piece in pieces:
+            kept.keep(name, piece.seed, piece.blocks)
