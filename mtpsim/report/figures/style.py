@@ -264,7 +264,7 @@ def panel_title(axes: Axes, text: str) -> None:
     width = axes.bbox.width / axes.figure.dpi + 0.1
     size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
     style = {"fontsize": size, "color": INK, "fontweight": "bold"}
-    text = fit(text, width, size, bold=True)
+    text = fit(text, width + 0.01, size, bold=True)  # may fit up to rounding
     axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 
