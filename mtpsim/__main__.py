@@ -7,20 +7,22 @@ import sys
 
 
 def entry() -> None:
-    """Run the command line and leave with its exit code, in peace also where it is interrupted."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it reads every package's name
+    """Run the command line and exit with its code, without a traceback after an interrupt."""
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # else pydantic reads the metadata of every package
     try:
         from mtpsim.cli.main import main
-        from mtpsim.cli.streams import outlive_readers
+        from mtpsim.cli.streams import survive_closed_pipes
 
-        outlive_readers()
+        survive_closed_pipes()
         code = main()
-    except KeyboardInterrupt:  # while there is nothing to say yet
+    except KeyboardInterrupt:  # while modules are imported
         code = 130
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: Python may end in peace
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt
     if code == 130:
-        # Python would end by SIGINT itself where it was interrupted inside of an `exec`.
-        atexit._run_exitfuncs()  # semaphores of processes are given back
+        # Python would end by SIGINT itself if it was interrupted inside an `exec`.
+        atexit._run_exitfuncs()  # release the semaphores of processes
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -283,7 +283,7 @@ Area = Callable[[Path], tuple[st.SearchStrategy[Any], Callable[[Any], None]]]
 AREAS: dict[str, tuple[Area, int, int]] = {  # examples of a small and of a full search
     "experiments": (experiments, 40, 1500),
     "logs": (logs, 100, 10_000),
-    "runs": (runs, 15, 300),
+    "runs": (runs, 10, 300),
 }
 CONTROLS: dict[str, tuple[Area, Callable[[], Any]]] = {
     "a reader that trusts its input": (logs, trusting_reader),

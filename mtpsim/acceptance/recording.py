@@ -77,7 +77,7 @@ def play(
         depth: 0..K.
         rounds: horizon in rounds, or
         tokens: in tokens. With neither a request ends with its record. One that is longer than
-            its record goes on from the record's beginning.
+            its record continues from the record's beginning.
 
     Returns:
         ``[n, rounds]`` accepted drafts of each round; -1 after a request's last one.

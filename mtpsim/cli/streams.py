@@ -1,4 +1,4 @@
-"""Streams whose reader may leave, as ``head`` does: what else a command does goes on in peace."""
+"""Output streams whose reader may close them, as ``head`` does, without ending the command."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from collections.abc import Iterable
 from typing import Any, TextIO
 
 
-class _Outliving(io.FileIO):
-    """A file of which nothing is heard once its reader has left."""
+class _ClosableFile(io.FileIO):
+    """A file that ignores what is written after its reader has closed it."""
 
-    left = False
+    closed_by_reader = False
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            self.left = True
+            self.closed_by_reader = True
             return memoryview(data).nbytes
 
 
-def outlive_readers() -> None:
-    """Let stdout and stderr of this process outlive their readers, and be there in any case."""
-    _fill()
-    sys.stdout, sys.stderr = _outliving(sys.stdout), _outliving(sys.stderr)
+def survive_closed_pipes() -> None:
+    """Let the process continue if a reader closes stdout or stderr, or if they do not exist."""
+    _open_missing()
+    sys.stdout, sys.stderr = _closable(sys.stdout), _closable(sys.stderr)
 
 
-def _fill() -> None:
-    """Put /dev/null where a stream was closed from the start, as ``>&-`` does.
+def _open_missing() -> None:
+    """Open /dev/null in place of a stream that is closed from the start, as by ``>&-``.
 
-    Files take the lowest free number: a result would be opened as stdout, else, and printed into.
+    Files take the lowest free number: without this a result file could become stdout.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
@@ -40,10 +40,10 @@ def _fill() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
-def _outliving(stream: Any) -> Any:
-    if not isinstance(stream, io.TextIOWrapper):  # somebody's own
+def _closable(stream: Any) -> Any:
+    if not isinstance(stream, io.TextIOWrapper):  # replaced by the caller
         return stream
-    raw = _Outliving(stream.fileno(), "w", closefd=False)
+    raw = _ClosableFile(stream.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
         raw if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(raw),  # -u or not
         encoding=stream.encoding,
@@ -54,10 +54,10 @@ def _outliving(stream: Any) -> Any:
 
 
 def write_while_read(lines: Iterable[str], out: TextIO) -> None:
-    """Write lines as they are made, and make no more of them once nobody reads."""
+    """Write lines as they are generated; stop when the reader has closed the stream."""
     buffer = getattr(out, "buffer", None)
     raw = getattr(buffer, "raw", buffer)
     for line in lines:
         out.write(line)
-        if getattr(raw, "left", False):
+        if getattr(raw, "closed_by_reader", False):
             return

@@ -254,7 +254,7 @@ def simulate(
         on_progress (Callable): Called after each block with all blocks so far, so that the caller
             has them on a KeyboardInterrupt. The last block may have fewer requests than others.
         begin (BlockRange | None): Blocks that are done already; None: start with block 0.
-        end (int | None): Number of the block to stop before; None: go on to ``requests``.
+        end (int | None): Number of the block to stop before; None: continue to ``requests``.
 
     Raises:
         BlockFailedError: A block failed three times.

@@ -1,1 +1,1 @@
-"""The hot paths: numba alone, no model, no file, no Python object but arrays."""
+"""The simulation kernels, compiled by numba: they read and write arrays only."""

@@ -1,4 +1,4 @@
-"""What kernels are given: plain arrays under names, no object that knows a model."""
+"""Named tuples of arrays that the kernels read."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class NoiseArrays(NamedTuple):
     target: Floats
     verify: Floats
     draft: Floats
-    normal: Floats  # table of the standard normal law
+    normal: Floats  # quantile table of the standard normal distribution
     shared: bool  # one factor for all of a round
     correlation: float
     persistence: float
-    arm: int  # runs of other numbers have other noise on the same text
+    arm: int  # runs with different numbers have different noise on the same text
 
 
 class RecordingArrays(NamedTuple):
-    """Recorded requests in a row, instead of a chain."""
+    """Recorded requests, one after the other."""
 
     accepted: Ints  # [N] accepted drafts by entry
     begins: npt.NDArray[np.int64]  # [R + 1] where each request begins
@@ -50,24 +50,24 @@ class RequestArrays(NamedTuple):
 
     rounds: int
     tokens: int  # with both 0: recorded requests, each as long as it was
-    measured_at: int  # depth M that walks the positions which are all tried as starts
+    measured_at: int  # depth M at which acceptance rates are measured
     times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
     every: bool  # accepted drafts counted at every depth, not only at the deepest
 
 
 class TapeArrays(NamedTuple):
-    """The text of some requests, W ticks of it, for policies to play: all ``[n, W]`` and more."""
+    """W ticks of n requests, on which policies are simulated: arrays ``[n, W]`` and more."""
 
     accepts: npt.NDArray[np.int64]  # drafts accepted from here; or bit j: accepted as draft j
     state: Ints
-    words: Ints  # of the path, where outcomes steer the chain; else [n, 0]
+    words: Ints  # of the path, if outcomes steer the chain; else [n, 0]
     target: Floats  # noise factors; normal scores where each policy has its own noise
     verify: Floats
     draft: Floats
-    spare: Ints  # words that decide whether a rested draft is stale; [n, 0] where none is
+    spare: Ints  # words that decide whether a draft after a pause is stale; [n, 0] if none can be
     scores: Floats  # [n, W, Z] standard normal; Z is K under the round clock, else 1; 0: not wanted
     doubts: Floats  # [n, W, Z] likelihood ratio that a good draft shows, lognormal of mean 1
-    fates: Ints  # [n, W, Z] words that decide what a draft beyond a rejection looks like
+    fates: Ints  # [n, W, Z] words that decide the confidence of a draft after a rejection
 
 
 class EngineArrays(NamedTuple):
@@ -84,16 +84,16 @@ class EngineArrays(NamedTuple):
     rates: Floats  # [K] conditional rates, which the draft's confidence starts from
     against: Floats  # [K] their odds against acceptance
     apart: float  # standard deviations between the scores of accepted and rejected drafts
-    contrast: float  # how much more a bad draft doubts: exp(apart^2)
+    contrast: float  # factor on the doubt of a rejected draft: exp(apart^2)
 
 
 class Wants(NamedTuple):
-    """What a policy needs to be told; its kernel is made for just that."""
+    """Inputs that a policy reads; its kernel is compiled for these only."""
 
     confidence: bool
     scores: bool
     outcome: bool  # at the greatest depth
-    drops: bool  # its memory begins with the number of drafts that it throws away
+    drops: bool  # its memory starts with the number of drafts that it discards
     general: bool  # outcomes steer the chain, or each policy has noise of its own
 
 

@@ -1,4 +1,4 @@
-"""How likely recorded rounds are under a hidden chain, what the states were, and rounds anew.
+"""Likelihood of recorded rounds under a hidden chain, expected counts, and simulated rounds.
 
 A round is a symbol: its number of drafts and how many of them were accepted. ``law[symbol]`` is
 the matrix of probabilities that a round which starts in state s shows it and that the next one
@@ -19,7 +19,7 @@ def log_likelihood(law, start, symbols, begins, out):
 
     Args:
         law: ``[Y, S, S]`` by symbol.
-        start: ``[S]`` law of the state at a request's first round.
+        start: ``[S]`` distribution of the state at a request's first round.
         symbols: ``[N]`` of all rounds, request by request.
         begins: ``[R + 1]`` where each request begins.
         out: ``[R]``, written.
@@ -48,10 +48,10 @@ def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
     """Add how often each move was made, given the rounds.
 
     Args:
-        law: see :func:`log_likelihood`, as
-        start: and
-        symbols: and
-        begins: are.
+        law: ``[Y, S, S]`` by symbol; see :func:`log_likelihood`.
+        start: ``[S]`` distribution of the state at a request's first round.
+        symbols: ``[N]`` symbols of all rounds, request by request.
+        begins: ``[R + 1]`` index of each request's first round.
         longest: rounds of the longest request.
         out: ``[R]`` log likelihoods, written.
         moves: ``[Y, S, S]`` expected number of rounds with a symbol that go from s to s', added.
@@ -98,8 +98,8 @@ def play_rounds(upto, start_upto, drafted, begins, chance, first_chance, accepte
     """Play rounds of given numbers of drafts through a chain.
 
     Args:
-        upto: ``[K + 1, S, (K + 1) S]`` cumulated law of (accepted, next state).
-        start_upto: ``[S]`` cumulated law of the first state.
+        upto: ``[K + 1, S, (K + 1) S]`` cumulative distribution of (accepted, next state).
+        start_upto: ``[S]`` cumulative distribution of the first state.
         drafted: ``[N]`` drafts of each round.
         begins: ``[R + 1]`` where each request begins.
         chance: ``[N]`` uniform numbers, one a round.

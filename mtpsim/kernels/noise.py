@@ -129,7 +129,7 @@ def look_up(kind, values, words, ticks, floats, bits, out):
 
 @helper
 def sums_alone(noise):
-    """Whether factors are wanted for their sums only: one a round, independent, of a law."""
+    """Whether factors are wanted for their sums only: one per round, independent, from a table."""
     free = noise.correlation == 0 and noise.persistence == 0
     return noise.shared and free and noise.kinds[1] == CELLS
 
@@ -166,7 +166,7 @@ def correlate(scores, partner, correlation):
 
 @helper
 def _persist(scores, begin, fresh, persistence, memory, words):
-    """AR(1) from round to round, started in its stationary law; then back to words."""
+    """AR(1) from round to round, started in its stationary distribution; then back to words."""
     innovation = math.sqrt(1.0 - persistence * persistence)
     for lane in range(words.size):
         if begin[lane]:

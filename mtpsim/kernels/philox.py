@@ -2,7 +2,7 @@
 
 Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (Random123).
 The address is (key; request, tick, purpose). One call of the generator gives four words, which
-serve four ticks in a row: a purpose that is not needed costs nothing.
+serve four ticks in a row: an unused purpose costs nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Policies play the tape: lane by lane, a round at a time, by the rule of the policy's own file.
+"""Policies on a tape: lane by lane, round by round, by the rule in the policy's file.
 
 Each rule gets a kernel of its own from one template. Numba can't cache a kernel that is handed a
 jitted function, nor a closure over one; it can cache a function whose globals are jitted functions.
-So the template is copied with the rule's functions among its globals, and with what it wants as
-constants: what it doesn't want is not even asked for each round.
+So the template is copied with the rule's functions as globals. What the rule reads is a constant,
+so that inputs which it does not read are not computed.
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ def judge_steered_positions(text, chain, at, depth, row, stale):
 def fill_confidence(text, engine, at, full, sure):
     """The draft's probability that it is accepted, by position: Bayes' on its odds.
 
-    A draft beyond the first rejection goes on from a text that will not be; it looks like one that
-    is accepted as often as drafts there are.
+    A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
+    if it were accepted with the rate of its position.
     """
     for j in range(sure.size):
         i, c = (at + j, 0) if engine.by_position else (at, j)

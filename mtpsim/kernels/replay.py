@@ -1,6 +1,6 @@
 """Recorded requests played again: drawn with replacement, walked by every depth at once.
 
-A request that is longer than its record goes on from the record's beginning.
+A request that is longer than its record continues from the record's beginning.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class RowLayout:
 
     @property
     def policy_tokens(self) -> slice:
-        """Tokens by policy; :attr:`policy_time_ms` and :attr:`policy_rounds` are alike."""
+        """Tokens by policy."""
         return slice(self.squares.stop, None, self._policy_columns)
 
     @property
@@ -80,7 +80,7 @@ class RowLayout:
     def windows(self) -> slice:
         """Text positions tried as the start of a round; then those that accept 1..j; ``[1 + M]``.
 
-        Empty under the round clock, where a text position is nothing of its own.
+        Empty under the round clock, which has no text positions.
         """
         first = window_column(self.depth, self.every)
         return slice(first, first + (1 + self.measured_at if self.positions else 0))

@@ -34,7 +34,7 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         column: first column to fill.
         chain: arrays of the chain.
         noise: arrays of the noise.
-        normal: table of the normal law.
+        normal: quantile table of the normal distribution.
         engine: arrays of the engine.
         row: [n] where the lanes stand in the thresholds; updated.
         pair: [n] the same for two states; updated.

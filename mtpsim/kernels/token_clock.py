@@ -130,7 +130,7 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windo
 
 @helper
 def _begin(limit, at, rounds, begin, active):
-    """A round may begin within the horizon only; one under way goes on to its end."""
+    """A round may begin within the horizon only; a started round is completed."""
     for lane in range(at.size):
         start = np.int32((at[lane] == 0) & (rounds[lane] < limit))
         begin[lane] = start
@@ -148,7 +148,7 @@ def _judge(level, j, at, active, hit, accepted):
 
 @helper
 def _try_as_start(levels, t, active, trying, windows):
-    """Try every position as the start of a round, as if the draft were asked there too.
+    """Try every position as the start of a round, as if a draft were made there too.
 
     ``trying`` [M, lanes]: drafts accepted so far from the position i before this one; none where
     the request has no such position. A start counts once its M positions are all decoded.
@@ -182,7 +182,7 @@ def _reject(depth, at, active, hit, rejected):
 
 @helper
 def _step_on(active, hit, at):
-    """Go on to the next position; 1 while any lane is live."""
+    """Advance to the next position; 1 while any lane is live."""
     live = np.int32(0)
     for lane in range(at.size):
         live |= active[lane]

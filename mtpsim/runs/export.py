@@ -1,4 +1,4 @@
-"""``mtpsim export``: what a run found, in the form that an inference engine reads.
+"""A result as the configuration of an inference engine.
 
 vLLM: ``num_speculative_tokens_per_batch_size`` and synthetic acceptance of its speculative config;
 SGLang: server arguments; TensorRT-LLM: ``draft_len_schedule``.
@@ -20,15 +20,19 @@ from mtpsim.runs.directory import as_written, finished
 
 
 def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
-    """Text for an engine.
+    """Write the configuration of an engine.
 
     Args:
-        run: a run directory.
-        to: a key of ``FORMATS``.
-        chosen: ``key=value`` each, to choose from a sweep.
+        run (Path): A run directory.
+        to (str): Name of the engine and form, a key of ``FORMATS``.
+        chosen (Sequence[str]): ``key=value`` pairs that select a point of a sweep.
+
+    Returns:
+        str: JSON, YAML or command-line arguments.
 
     Raises:
-        InputError: there is no run, the format is unknown, or the run lacks what the engine needs.
+        InputError: There is no result, the format is unknown, or the result lacks what the engine
+            needs.
 
     """
     if to not in FORMATS:
@@ -36,7 +40,7 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
         raise _wrong("--to", f"{to!r} is given; it must be one of {known}{nearest(to, FORMATS)}")
     document = finished(run)
     if document is None:
-        raise InputError.of("holds no finished run (result.json)", file=run)
+        raise InputError.of("contains no finished run (result.json)", file=run)
     wanted = dict(_pair(text) for text in chosen)
     with as_written(run, document):
         return FORMATS[to](document, wanted)
@@ -65,13 +69,13 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
         ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
         for entry in found or entries
     )
-    raise _wrong("--set", f"{len(found)} {what} fit; choose one of: {known or 'the only one'}")
+    raise _wrong("--set", f"{len(found)} {what} match; choose one of: {known or 'the only one'}")
 
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
-        raise _wrong("--to", f"needs a run whose sweep goes over `latency.batch`: {_how(document)}")
+        raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
     schedule: list[JsonDict] = _one(groups, chosen, "groups of batches")["schedule"]
     first = schedule[0]["from"] if schedule else "no whole number"
     if first != 1:
@@ -80,7 +84,7 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:
 
 
 def _how(document: JsonDict) -> str:
-    """How to make of an experiment one that is swept over the batch."""
+    """How to add a sweep over the batch to the experiment."""
     sweep = 'add `[sweep]` with `"latency.batch" = [1, 16, 64, 256]`, from 1 to the greatest batch'
     again = "to the experiment, and run it again"
     if "batch" in document["experiment"]["latency"]:
@@ -89,11 +93,11 @@ def _how(document: JsonDict) -> str:
 
 
 def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
-    """The advised depth of a point, and P(1..j accepted) as it is at that depth."""
+    """The advised depth of a point, and P(1..j accepted) at that depth."""
     point = _one(document["points"], chosen, "points")
     depth = int(point["advice"]["depth"])
     if not depth:
-        raise _wrong("--to", "the advice is depth 0, to turn MTP off: there is nothing to set")
+        raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
     rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
     return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
 
@@ -117,7 +121,7 @@ def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
 
 
 def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
-    """Survival rates for acceptance without a draft that earns it."""
+    """Survival rates for synthetic acceptance, without a draft model."""
     depth, survival = _depth_and_survival(document, chosen)
     config = {
         "num_speculative_tokens": depth,
@@ -137,9 +141,9 @@ def sglang(document: JsonDict, chosen: JsonDict) -> str:
 
 
 def trtllm(document: JsonDict, chosen: JsonDict) -> str:
-    """YAML: up to which batch drafts have which length; above the last one there are none."""
+    """YAML: greatest batch of each draft length; no drafts above the last one."""
     schedule = _schedule(document, chosen)
-    beyond = f"  # above {schedule[-1]['to']}, where the sweep ends, the engine drafts nothing"
+    beyond = f"  # above {schedule[-1]['to']}, the end of the sweep, the engine drafts nothing"
     unknown = [beyond] if schedule[-1]["depth"] else []
     while schedule and not schedule[-1]["depth"]:
         schedule = schedule[:-1]

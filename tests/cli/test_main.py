@@ -58,7 +58,7 @@ def test_run_writes_the_whole_directory(no_precision, tmp_path, capsys):
     assert again["provenance"]["hash"] == document["provenance"]["hash"]
 
 
-def test_a_finished_run_is_left_alone(no_precision, tmp_path, capsys):
+def test_a_finished_run_is_not_repeated(no_precision, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(no_precision, "--out", out) == 0
     stamp = (out / "result.json").stat().st_mtime_ns
@@ -106,7 +106,7 @@ def test_precision_not_reached_is_exit_3(tmp_path, capsys):
         (["run", ARTICLE, "--out", f"{ARTICLE}/x"], "--out: can't write the run there"),
     ],
 )
-def test_wrong_input_is_exit_2_with_a_sentence(arguments, message, capsys):
+def test_wrong_input_is_exit_2_with_a_message(arguments, message, capsys):
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert message in printed.err
@@ -127,7 +127,7 @@ def test_a_broken_result_file_is_refused(no_precision, tmp_path, capsys):
     assert "not a result document" in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_nothing_half_written_and_the_answer_on_screen(
+def test_a_full_disk_leaves_no_partial_file_and_prints_the_table(
     no_precision, tmp_path, monkeypatch, capsys
 ):
     def fail(*_):
@@ -155,7 +155,7 @@ def test_schema_prints_json(capsys):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_what_was_done(number, tmp_path):
+def test_ctrl_c_saves_the_finished_blocks(number, tmp_path):
     out = tmp_path / "out"
     long = ["--set", "simulation.precision=1e-7", "--set", "simulation.max_requests=10000000000"]
     command = [sys.executable, "-m", "mtpsim", "run", ARTICLE, *long, "--out", str(out)]
@@ -173,12 +173,12 @@ def test_ctrl_c_saves_what_was_done(number, tmp_path):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_run_says_which_definition_it_took(tmp_path, capsys):
+def test_run_notes_the_assumed_definition_of_rates(tmp_path, capsys):
     path, text = tmp_path / "e.toml", independent(0.8, 0.7) + TWO_DEEP
     (other,) = rates_are_note(mtpsim.parse(text))
     command = ["run", str(path), "--out", str(tmp_path / "out"), "--set", "simulation.requests=50"]
-    for line, told in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
+    for line, message in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
         path.write_text(text.replace("[latency]", line or "[latency]"))
         assert main([*command, "--fresh"]) == 0
         said = capsys.readouterr().err.splitlines()
-        assert [line for line in said if "rates_are" in line] == told
+        assert [line for line in said if "rates_are" in line] == message

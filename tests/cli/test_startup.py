@@ -71,7 +71,7 @@ print([kind.__name__ for kind in kinds if kind.__pydantic_complete__])
     assert done.stdout.strip() == "[]"
 
 
-def test_a_finished_run_is_told_of_without_numba_or_scipy(finished):
+def test_a_finished_run_is_printed_without_numba_or_scipy(finished):
     file, out = finished
     for arguments in (
         ["run", file, "--out", out, "--json"],
@@ -99,7 +99,7 @@ def test_public_names_are_at_the_root():
 
 
 @pytest.mark.parametrize(("wanted", "seen"), [(None, False), ("", True)])
-def test_the_command_looks_for_no_plugins_of_pydantic(tmp_path, wanted, seen):
+def test_the_command_disables_pydantic_plugins(tmp_path, wanted, seen):
     """Looking reads the metadata of every installed package; a user's own word counts for more."""
     there = tmp_path / "plugged-1.dist-info"
     there.mkdir()

@@ -31,8 +31,8 @@ def command(*arguments, buffers="buffered", **streams):
 
 
 @pytest.fixture
-def nobody():
-    """The end of a pipe that nobody reads."""
+def closed_pipe():
+    """The end of a pipe that closed_pipe reads."""
     read, write = os.pipe()
     os.close(read)
     yield write
@@ -41,15 +41,15 @@ def nobody():
 
 @pytest.mark.parametrize("buffers", BUFFERS)
 @pytest.mark.parametrize("verb", ["check", "schema", "--help", "sample"])
-def test_a_reader_that_leaves_is_no_error(verb, buffers, nobody, experiment):
+def test_a_closed_pipe_is_not_an_error(verb, buffers, closed_pipe, experiment):
     rest = {"check": [experiment], "sample": [experiment, "--as", "csv", "--requests", "30"]}
-    done = command(verb, *rest.get(verb, []), buffers=buffers, stdout=nobody)
+    done = command(verb, *rest.get(verb, []), buffers=buffers, stdout=closed_pipe)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("verb", ["export", "fit", "plan"])
-def test_what_is_simulated_and_fitted_ends_in_peace_too(
-    verb, nobody, experiment, tmp_path, no_pictures
+def test_a_closed_pipe_is_not_an_error_of_long_commands(
+    verb, closed_pipe, experiment, tmp_path, no_pictures
 ):
     run, log = tmp_path / "run", tmp_path / "log.csv"
     few = ["--set", "simulation.requests=200"]
@@ -62,12 +62,12 @@ def test_what_is_simulated_and_fitted_ends_in_peace_too(
         "fit": [str(log), "--candidates", "independent", "--quiet"],
         "plan": [experiment, "--json", "--quiet", *few],
     }
-    done = command(verb, *rest[verb], stdout=nobody)
+    done = command(verb, *rest[verb], stdout=closed_pipe)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not shutil.which("sh"), reason="this system has no shell that closes a stream")
-def test_streams_that_were_closed_from_the_start_cost_nothing(experiment, tmp_path, no_pictures):
+def test_streams_that_are_closed_from_the_start(experiment, tmp_path, no_pictures):
     """Files must not take their place either, and be printed into."""
     out = str(tmp_path / "run")
     asked = ["run", experiment, "--out", out, "--set", "simulation.requests=200"]
@@ -87,26 +87,31 @@ def test_streams_that_were_closed_from_the_start_cost_nothing(experiment, tmp_pa
 
 
 @pytest.mark.parametrize("buffers", BUFFERS)
-def test_a_run_whose_readers_have_left_is_kept(buffers, nobody, experiment, tmp_path):
+def test_a_run_with_closed_pipes_is_saved(buffers, closed_pipe, experiment, tmp_path):
     out = tmp_path / "run"
     done = command(
-        *("run", experiment, "--out", str(out)), buffers=buffers, stdout=nobody, stderr=nobody
+        *("run", experiment, "--out", str(out)),
+        buffers=buffers,
+        stdout=closed_pipe,
+        stderr=closed_pipe,
     )
     assert done.returncode == 0
     assert {"result.json", "result.csv", "report.html"} <= {path.name for path in out.iterdir()}
-    shown = command("show", str(out), buffers=buffers, stdout=nobody)
+    shown = command("show", str(out), buffers=buffers, stdout=closed_pipe)
     assert shown.returncode == 0
     assert "report.html" in shown.stderr
 
 
 @pytest.mark.parametrize("end", ["reader", pytest.param("disk", marks=FULL)])
-def test_a_merge_that_nobody_can_read_is_kept(end, nobody, experiment, tmp_path, no_pictures):
+def test_a_merge_that_cannot_be_printed_is_saved(
+    end, closed_pipe, experiment, tmp_path, no_pictures
+):
     parts = [str(tmp_path / part) for part in "ab"]
     for number, part in enumerate(parts, 1):
         asked = ["--part", f"{number}/2", "--out", part, "--quiet"]
         assert main(["run", experiment, *asked]) == 0
     with open("/dev/full", "w") as full:
-        out = full if end == "disk" else nobody
+        out = full if end == "disk" else closed_pipe
         done = command("merge", *parts, "-o", str(tmp_path / "both"), stdout=out)
     assert (tmp_path / "both" / "result.json").is_file()
     assert done.returncode == (2 if end == "disk" else 0), done.stderr
@@ -115,7 +120,7 @@ def test_a_merge_that_nobody_can_read_is_kept(end, nobody, experiment, tmp_path,
 
 @FULL
 @pytest.mark.parametrize("buffers", BUFFERS)
-def test_a_full_disk_is_told_in_a_sentence(buffers, experiment):
+def test_a_full_disk_is_an_error_message(buffers, experiment):
     with open("/dev/full", "w") as full:
         done = command("check", experiment, buffers=buffers, stdout=full)
     assert done.returncode == 2
@@ -123,7 +128,7 @@ def test_a_full_disk_is_told_in_a_sentence(buffers, experiment):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_long_log_is_made_as_far_as_it_is_read(experiment):
+def test_a_long_log_is_generated_while_it_is_read(experiment):
     """Ten million requests would take an hour."""
     asked = ["sample", experiment, "--as", "csv", "--requests", "10000000"]
     process = subprocess.Popen(

@@ -272,7 +272,7 @@ def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.parse(text)).points))
 
 
-def test_a_lost_scheduler_keeps_what_was_done(tmp_path):
+def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
     """The scheduler is killed during the run: exit code 4, and its blocks are kept."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT.replace("400000", "40000000"))

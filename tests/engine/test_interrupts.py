@@ -7,14 +7,14 @@ from contextlib import suppress
 import pytest
 
 import mtpsim
-from mtpsim.engine import scheduler as in_order
+from mtpsim.engine import scheduler as scheduler_module
 from mtpsim.engine.interrupts import defer_interrupts, handle_sigint
 from tests.support.examples import TWO_DEEP, independent
 
 LONG = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 1e-7\n"
 
 
-def test_an_interrupt_waits_for_the_end_of_all_that_is_held():
+def test_an_interrupt_is_deferred_to_the_end_of_the_outermost_block():
     reached = []
 
     def nested():
@@ -33,12 +33,12 @@ def test_an_interrupt_waits_for_the_end_of_all_that_is_held():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_elsewhere_it_comes_at_once():
+def test_an_interrupt_outside_is_raised_at_once():
     with handle_sigint(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_handler_of_the_callers_own_is_left_alone():
+def test_a_handler_of_the_caller_is_kept():
     seen = []
     before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     try:
@@ -49,7 +49,7 @@ def test_a_handler_of_the_callers_own_is_left_alone():
     assert seen == [signal.SIGINT]
 
 
-def test_other_threads_hold_nothing():
+def test_other_threads_defer_nothing():
     with handle_sigint():
         with defer_interrupts:
             thread = threading.Thread(target=lambda: defer_interrupts.__enter__())
@@ -58,9 +58,9 @@ def test_other_threads_hold_nothing():
         assert defer_interrupts.depth == 0
 
 
-def test_no_lock_of_a_future_is_left_taken(monkeypatch):
+def test_an_interrupt_leaves_no_lock_of_a_future_acquired(monkeypatch):
     """An interrupt right after a lock was taken: workers would wait for it for ever."""
-    plainly, released = in_order.wait, []
+    plainly, released = scheduler_module.wait, []
 
     def interrupted(futures, timeout, when):
         lock = next(iter(futures))._condition
@@ -70,7 +70,7 @@ def test_no_lock_of_a_future_is_left_taken(monkeypatch):
         released.append(True)
         return plainly(futures, timeout, when)
 
-    monkeypatch.setattr(in_order, "wait", interrupted)
+    monkeypatch.setattr(scheduler_module, "wait", interrupted)
     with suppress(KeyboardInterrupt):  # raised where there are no two requests to report yet
         assert not mtpsim.run(mtpsim.parse(LONG)).document["complete"]
     assert released

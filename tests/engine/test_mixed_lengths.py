@@ -137,7 +137,7 @@ def times_law(lengths, share):
     return optimize.brentq(short, 0, 9 * 200)
 
 
-def test_intervals_hold_the_quantiles_of_the_mixture_as_often_as_they_say():
+def test_intervals_of_the_mixture_have_their_nominal_coverage():
     """1,000 samples of 200 requests; the control is a law of requests that are all alike."""
     source = recorded("round")
     noise = {"target": 9, "verify": 9, "draft": 1, "noise": {"distribution": "gamma", "cv": 0.5}}
@@ -156,7 +156,7 @@ def test_intervals_hold_the_quantiles_of_the_mixture_as_often_as_they_say():
     assert (held([source.lengths.mean()])[[0, -1]] < 0.5).all()
 
 
-def test_another_way_to_ask_for_mixed_lengths_is_told_how():
+def test_unsupported_mixed_lengths_name_as_recorded():
     text = """
 [acceptance]
 model = "independent"

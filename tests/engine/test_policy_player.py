@@ -26,7 +26,7 @@ HORIZONS = [{"rounds": 40}, {"tokens": 300}, {"rounds": 700}]
 @pytest.mark.parametrize("noise", NOISE)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("horizon", HORIZONS, ids=str)
-def test_a_depth_held_fixed_by_a_policy_is_the_fixed_depth(source, noise, horizon):
+def test_a_constant_policy_equals_the_fixed_depth(source, noise, horizon):
     """Two kernels with nothing in common but the words: the same tokens, rounds and times."""
     chain = SOURCES[source]
     policies = [{"rule": "fixed", "depth": depth} for depth in range(chain.depth + 1)]
@@ -110,7 +110,7 @@ def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
-def test_the_comparison_notices_a_cost_that_one_side_forgets():
+def test_the_comparison_detects_a_missing_cost():
     """Negative control."""
     chain, options = two_states("round"), {"switch_cost": 0.4}
     simulated = plan(chain, ["heuristic"], options=options, seed=11, rounds=25)
@@ -161,7 +161,7 @@ def test_switching_costs_make_the_oracle_switch_less():
     assert costly.pace(costly.oracle) >= fixed
 
 
-def test_confidence_has_the_quality_that_was_asked_for():
+def test_confidence_has_the_stated_auc():
     """The area under the curve, and calibration, from the twin that the kernel agrees with."""
     rng = np.random.default_rng(3)
     engine = adapting.Engine(np.ones(2), np.ones(2), np.array([0.7]), auc=0.85)
@@ -176,7 +176,7 @@ def test_confidence_has_the_quality_that_was_asked_for():
         assert full[inside].mean() == pytest.approx(sure[inside].mean(), abs=5 * error)
 
 
-def test_confidence_that_tells_nothing_is_the_rate_itself():
+def test_uninformative_confidence_is_the_rate_itself():
     simulated = plan(
         two_states("round"), [{"rule": "threshold", "theta": 0.4}], options={"auc": 0.5}, rounds=30
     )
@@ -186,7 +186,7 @@ def test_confidence_that_tells_nothing_is_the_rate_itself():
     assert (totals[0][:, -1] == 30).all()
 
 
-def test_the_filter_keeps_the_law_of_the_state_given_what_was_seen():
+def test_the_filter_has_the_posterior_of_the_state():
     """Against the sum over all paths of states, by hand."""
     from itertools import product
 
@@ -226,7 +226,7 @@ def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
     assert heuristic < filtered < optimal.pace(optimal.oracle)
 
 
-def test_what_is_seen_can_be_worth_a_deeper_draft():
+def test_information_can_be_worth_a_deeper_draft():
     """The dynamic program over beliefs beats the greedy choice under the same belief."""
     chain = two_states("round", stay=20)
     simulated = plan(chain, ["filter"], rounds=200)
@@ -262,7 +262,7 @@ def test_the_log_is_what_the_totals_count():
         assert (totals[:, :, 3 + k] == (depth == k).sum(-1)).all()
 
 
-def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for(monkeypatch):
+def test_an_oracle_that_is_too_large_is_omitted_or_reported(monkeypatch):
     monkeypatch.setattr("mtpsim.exact.oracle_mdp.LARGEST", 1)
     chain, more = two_states("round"), {"options": ENGINES["costly"], "rounds": 5}
     assert plan(chain, ["heuristic"], **more).policy_set.labels == ["heuristic"]
@@ -270,7 +270,7 @@ def test_an_oracle_that_is_too_large_is_left_out_but_told_where_it_was_asked_for
         plan(chain, ["oracle"], **more)
 
 
-def test_names_are_told_apart():
+def test_equal_policies_get_different_names():
     twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
     with pytest.raises(ValueError, match="2 policies have the label 'ema'"):
         Adaptive.model_validate({"policies": twice})

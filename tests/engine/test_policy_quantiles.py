@@ -136,7 +136,7 @@ INDEPENDENT = np.full((2, 2), 0.5)  # the chain's states come alike, whatever th
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["heuristic", "oracle"])
-def test_quantiles_are_those_of_the_law_of_a_request(number):
+def test_quantiles_are_those_of_the_exact_distribution(number):
     """Solved over all paths; the control is the law that rounds would have without dependence."""
     chain = two_states("round")
     simulated = plan(chain, RULES[:2], seed=3, rounds=ROUNDS)
@@ -157,7 +157,7 @@ def coverage(values, truth, confidence):
     return ((found[..., 1] - 1e-5 <= truth) & (truth <= found[..., 2] + 1e-5)).mean(0)
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
+def test_intervals_have_their_nominal_coverage():
     """Requests are the unit: 1,000 samples of 200 under a rule that carries on what it learnt."""
     simulated = plan(two_states("round"), ["heuristic"], seed=4, rounds=ROUNDS)
     tokens, ms = play_policies(simulated, 0, 200_000)[0][0].T[:2]
@@ -191,7 +191,7 @@ policies = ["heuristic", { rule = "fixed", depth = 2 }]
 """
 
 
-def test_a_run_tells_the_quantiles_of_every_policy():
+def test_a_run_reports_quantiles_of_every_policy():
     result = mtpsim.run(mtpsim.parse(TEXT))
     (point,) = result.points
     policies = point["adaptive"]["policies"]
@@ -202,8 +202,8 @@ def test_a_run_tells_the_quantiles_of_every_policy():
             assert fixed[name][share] == pytest.approx(cell, rel=1e-9)
         # the control: another policy takes other times
         assert policies[0][name]["p50"] != pytest.approx(depth[name]["p50"], rel=1e-3)
-    told = {(row["policy"], row["quantity"]): row for row in result.rows() if row["policy"]}
-    row = told["heuristic", "request_speed_p1"]
+    message = {(row["policy"], row["quantity"]): row for row in result.rows() if row["policy"]}
+    row = message["heuristic", "request_speed_p1"]
     assert row["low"] == policies[0]["request_speed"]["p1"]["low"]
     plain = mtpsim.run(mtpsim.parse(TEXT[: TEXT.index("[adaptive]")])).points[0]
     for one, other in zip(plain["depths"], point["depths"], strict=True):

@@ -26,21 +26,21 @@ def coverage(confidence, share, runs=2000, n=200):
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
-def test_intervals_hold_the_truth_as_often_as_they_say(share):
+def test_intervals_have_their_nominal_coverage(share):
     error = np.sqrt(0.95 * 0.05 / 2000)
     assert 0.95 - 3 * error < coverage(0.95, share) < 0.99
     assert coverage(0.8, share) < 0.95 - 3 * error  # the control: narrower ones do not
 
 
 @pytest.mark.parametrize(("count", "confidence"), [(2, 0.5), (4, 0.875), (6, 0.96875)])
-def test_ends_are_the_narrowest_even_where_a_chance_is_met_exactly(count, confidence):
+def test_interval_ends_are_the_narrowest_possible(count, confidence):
     tail = (1 - confidence) / 2
     (found,) = quantiles(np.arange(float(count)), (0.5,), confidence)
     low, high = stats.binom.ppf([tail, 1 - tail], count, 0.5).astype(int)
     assert found[1:] == pytest.approx([low - 1 if low else np.nan, high], nan_ok=True)
 
 
-def test_ends_that_a_small_sample_does_not_have_are_missing():
+def test_small_samples_have_no_interval_ends():
     low, middle, high = quantiles(np.arange(50.0), (0.01, 0.5, 0.99), 0.95)
     assert np.isnan(low[1])
     assert np.isnan(high[2])

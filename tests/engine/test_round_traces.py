@@ -28,7 +28,7 @@ def one_outcome(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_windows_agree_with_the_law_of_the_text(seed):
+def test_windows_agree_with_the_exact_distribution(seed):
     """Position t is in state start step^t, whoever reads it; then drafts are judged in turn."""
     chain, tokens = one_outcome(seed), 17
     for at in range(1, chain.depth + 1):
@@ -115,7 +115,7 @@ def test_request_means_average_the_rates_of_requests():
     assert conditional == pytest.approx([(one / 3).mean(), (two[has] / one[has]).mean()])
 
 
-def test_first_rate_at_each_depth_is_right_where_requests_end_by_tokens():
+def test_first_rate_at_each_depth_with_a_token_limit():
     """Depths play different numbers of rounds then, so each needs counts of its own."""
     chain = Regime(model="regime", rates=[[0.9, 0.8], [0.3, 0.2]], sojourn=[5, 5]).chain()
     latency = latency_by_depth(2)

@@ -48,7 +48,7 @@ def soonest():
         ("theory_error", "absolute"),
     ],
 )
-def test_the_precision_is_of_what_it_says(quantity, scale, soonest):
+def test_the_precision_applies_to_its_quantity(quantity, scale, soonest):
     target = 0.7 * greatest(soonest, quantity, scale)
     text = TEXT + f'precision = {target}\nprecision_of = "{quantity}"\nprecision_is = "{scale}"'
     point = mtpsim.run(mtpsim.parse(text)).points[0]
@@ -69,7 +69,7 @@ def test_a_difference_of_two_depths_is_absolute_and_paired():
     assert whole["requests"] > point["requests"]  # the difference is surer than its parts
 
 
-def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
+def test_another_stopping_rule_reuses_the_blocks(tmp_path, capsys):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT + "precision = 0.002")
     assert main(["run", str(file), "--out", str(out)]) == 0
@@ -84,7 +84,7 @@ def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('precision_of = "speed"', "did you mean 'speedup'"),
         ('precision_of = "difference"', "go together"),
@@ -96,20 +96,20 @@ def test_another_aim_goes_on_from_the_same_blocks(tmp_path, capsys):
         ('precision_is = "percent"', "must be one of relative, absolute"),
     ],
 )
-def test_what_cannot_be_asked_is_said(line, told):
-    with pytest.raises(mtpsim.InputError, match=told):
+def test_invalid_stopping_rules_are_refused(line, message):
+    with pytest.raises(mtpsim.InputError, match=message):
         mtpsim.parse(TEXT + line)
 
 
-def test_check_says_what_is_waited_for(tmp_path, capsys):
+def test_check_explains_the_stopping_rule(tmp_path, capsys):
     file = tmp_path / "e.toml"
     file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
     assert main(["check", str(file)]) == 0
-    told = capsys.readouterr().out
-    assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in told
+    message = capsys.readouterr().out
+    assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in message
 
 
-def test_the_width_of_a_difference_knows_the_covariance_of_its_depths():
+def test_the_width_of_a_difference_includes_the_covariance():
     text = TEXT + 'precision = 0.1\nprecision_of = "difference"\nbetween = [1, 2]'
     experiment = mtpsim.parse(text)
     plan = compile_point(experiment).plan

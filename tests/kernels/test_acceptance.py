@@ -69,7 +69,7 @@ CASES = [(shape, fresh) for shape in SHAPES for fresh in (True, False)]
 
 @pytest.mark.parametrize("deep", range(DEEPEST + 1))
 @pytest.mark.parametrize(("shape", "fresh"), CASES)
-def test_rounds_that_come_so_far(shape, fresh, deep):
+def test_rounds_that_reach_each_draft(shape, fresh, deep):
     chain = chain_of(*shape, seed=deep)
     words, ticks = words_around(chain, seed=deep), 3 + deep
     before, path = path_of(chain, fresh, seed=deep)

@@ -61,8 +61,8 @@ def compare(chain, times, plan, horizon, noise=None, rel=1e-12):
     rows, layout = simulate_requests(plan, FIRST, REQUESTS), plan.layout
     for lane, row in enumerate(rows):
         for k in range(4):
-            told = expected(chain, times, FIRST + lane, k, noise, **horizon)
-            tokens, time, rounds, reached = told
+            expected_row = expected(chain, times, FIRST + lane, k, noise, **horizon)
+            tokens, time, rounds, reached = expected_row
             assert row[layout.tokens][k] == tokens
             assert row[layout.rounds][k] == rounds
             assert row[layout.time_ms][k] == pytest.approx(time, rel=rel)
@@ -95,13 +95,13 @@ NOISES = [
 ]
 
 
-@pytest.mark.parametrize(("given", "told"), NOISES, ids=["shared", "lasting", "own", "both"])
+@pytest.mark.parametrize(("given", "more"), NOISES, ids=["shared", "lasting", "own", "both"])
 @pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)
 @pytest.mark.parametrize("model", [MODELS[0], *MODELS[1::2]], ids=str)
-def test_noise_comes_from_the_words_where_rounds_begin(model, horizon, given, told):
+def test_noise_comes_from_the_words_at_the_start_of_rounds(model, horizon, given, more):
     chain, times, plan = plan_for(model, horizon, **given)
     # a table of cells stands for the law: good to about 1e-4 of a factor
-    compare(chain, times, plan, horizon, {"cv": 0.3, **told}, rel=1e-3)
+    compare(chain, times, plan, horizon, {"cv": 0.3, **more}, rel=1e-3)
 
 
 def test_noise_of_samples_is_the_sample_that_the_word_points_at(tmp_path):
@@ -130,8 +130,8 @@ def test_positions_tried_as_starts(model, measured_at):
             _, seen = walk(chain, FIRST + lane, measured_at, **horizon)
             starts = [seen[i : i + measured_at] for i in range(len(seen) - measured_at + 1)]
             run = [all(start[j][j] for j in range(k)) for start in starts for k in sizes]
-            told = [sum(run[k :: len(sizes)]) for k in sizes]
-            assert row.tolist() == told
+            expected_row = [sum(run[k :: len(sizes)]) for k in sizes]
+            assert row.tolist() == expected_row
 
 
 @pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)

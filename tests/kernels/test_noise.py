@@ -62,11 +62,11 @@ def test_words_are_read_for_the_components_that_have_noise(kinds, shared, arm):
         (scratch.verify_words, VERIFY, kinds[0] or kinds[1]),
         (scratch.draft_words, DRAFT, kinds[2] and not shared),
     ):
-        told = [
+        expected = [
             [signed(FIRST + lane, TICK + t, purpose + ARMS * arm) for lane in range(LANES)]
             for t in range(TICKS)
         ]
-        assert (found[:TICKS] == (told if wanted else 0)).all()
+        assert (found[:TICKS] == (expected if wanted else 0)).all()
 
 
 def scratch_of_words(seed=0):
@@ -95,7 +95,7 @@ def test_factors_are_quantiles_of_their_words(kinds, shared):
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("correlation", "persistence"), [(0.6, 0.0), (0.0, 0.7), (0.6, 0.7)])
 @pytest.mark.parametrize("fresh", [True, False])
-def test_scores_are_correlated_and_go_on_from_round_to_round(
+def test_scores_are_correlated_and_persist_from_round_to_round(
     fresh, correlation, persistence, shared
 ):
     noise = arrays((CELLS,) * 3, shared=shared, correlation=correlation, persistence=persistence)
@@ -123,7 +123,7 @@ def test_scores_are_correlated_and_go_on_from_round_to_round(
         assert memory[:, lane] == pytest.approx(scores, rel=1e-12)
 
 
-def test_words_of_scores_are_counted_from_the_nearer_end():
+def test_words_of_scores_are_exact_in_both_tails():
     table = normal_table().values
     assert [stage.to_word(z) for z in (9.0, -9.0)] == [-1, 0]
     for z in (6.0, 3.0, 1.0, 0.25, 1e-3):
@@ -133,7 +133,7 @@ def test_words_of_scores_are_counted_from_the_nearer_end():
         assert in_cell(table, found) == pytest.approx(z, rel=1e-2, abs=1e-6)
 
 
-def test_words_of_scores_are_those_of_the_normal_law_to_the_last():
+def test_words_of_scores_follow_the_normal_distribution_exactly():
     assert stage.to_word(0.0) == 2**31 - 1  # the middle, which has no word, counts as below
     for z in np.linspace(0.01, 2, 20):
         index = math.floor(special.ndtr(-z) * 2**32)
@@ -141,7 +141,7 @@ def test_words_of_scores_are_those_of_the_normal_law_to_the_last():
 
 
 @pytest.mark.parametrize(
-    ("kinds", "more", "told"),
+    ("kinds", "more", "expected"),
     [
         ((CELLS,) * 3, {"shared": True}, True),
         ((CONSTANT, CELLS, CONSTANT), {"shared": True}, True),
@@ -154,8 +154,8 @@ def test_words_of_scores_are_those_of_the_normal_law_to_the_last():
         ((CELLS,) * 3, {"shared": True, "persistence": -1.0}, False),
     ],
 )
-def test_sums_are_enough_where_no_factor_is_wanted_by_itself(kinds, more, told):
-    assert bool(stage.sums_alone(arrays(kinds, **more))) == told
+def test_only_sums_are_computed_if_no_single_factor_is_needed(kinds, more, expected):
+    assert bool(stage.sums_alone(arrays(kinds, **more))) == expected
 
 
 def test_sums_are_those_of_the_factors():
@@ -167,7 +167,7 @@ def test_sums_are_those_of_the_factors():
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_hard_states_slow_every_component(shared):
+def test_slowdown_applies_to_every_component(shared):
     noise, scratch, rng = arrays((CELLS,) * 3, shared=shared), stage.new_scratch(LANES), RNG
     parts = scratch.verify, scratch.target, scratch.draft
     for part in parts:

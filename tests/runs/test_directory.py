@@ -69,7 +69,7 @@ def broken(change):
         lambda _: "\x00\xff",
     ],
 )
-def test_a_damaged_record_is_dropped(damage, folder):
+def test_a_damaged_record_is_ignored(damage, folder):
     path = folder / "out" / TALLIES
     *others, last = path.read_text().splitlines()
     path.write_text("\n".join([*others, damage(last)]) + "\n")
@@ -95,7 +95,7 @@ class Full:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_disk_that_fills_up_in_a_record_costs_nothing_once_there_is_room(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_in_a_record_loses_that_record_only(tmp_path, monkeypatch):
     path = tmp_path / TALLIES
     one, two = (BlockRange(0, n, Tally.of(np.arange(2.0 * n)[:, None])) for n in (30, 36))
     kept, opened = Tallies(path), Path.open
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_in_a_record_costs_nothing_once_there_is_room(tmp_p
 
 
 @pytest.mark.parametrize("name", [TALLIES, "under_way.json", RESULT, ".lock", "experiment.toml"])
-def test_a_directory_in_the_place_of_a_file_is_told_of(name, folder, capsys):
+def test_a_directory_in_place_of_a_file_is_reported(name, folder, capsys):
     (folder / "out" / name).unlink(missing_ok=True)
     (folder / "out" / name).mkdir()
     assert run(folder, "--fresh") == 2
@@ -118,14 +118,14 @@ def test_a_directory_in_the_place_of_a_file_is_told_of(name, folder, capsys):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"points": 1}', "[" * 200_000])
-def test_a_broken_result_is_told_of(text, folder, capsys):
+def test_a_broken_result_is_reported(text, folder, capsys):
     (folder / "out" / RESULT).write_text(text)
     assert run(folder) == 2
     assert main(["show", str(folder / "out")]) == 2
     assert capsys.readouterr().err.count("not a result document") == 2
 
 
-def test_an_edited_result_is_shown_and_told_of(folder, capsys):
+def test_an_edited_result_is_shown_with_a_note(folder, capsys):
     path, show = folder / "out" / RESULT, ["show", str(folder / "out")]
     assert main(show) == 0
     assert "was edited" not in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_an_edited_result_is_shown_and_told_of(folder, capsys):
     )
 
 
-def test_a_fault_in_drawing_is_not_laid_on_the_document(folder, monkeypatch):
+def test_an_error_in_drawing_is_not_blamed_on_the_document(folder, monkeypatch):
     def draws(document, console):
         raise KeyError("of the drawing")
 
@@ -154,7 +154,7 @@ def test_a_fault_in_drawing_is_not_laid_on_the_document(folder, monkeypatch):
         main(["show", str(folder / "out")])
 
 
-def test_an_edited_experiment_is_not_taken_for_that_of_the_run(folder, capsys):
+def test_an_edited_experiment_is_refused(folder, capsys):
     path = folder / "out" / "experiment.toml"
     path.write_text(path.read_text().replace("76", "77"))
     assert main(["show", str(folder / "out")]) == 2
@@ -163,7 +163,7 @@ def test_an_edited_experiment_is_not_taken_for_that_of_the_run(folder, capsys):
     assert "changed after the run" in capsys.readouterr().err
 
 
-def test_a_part_is_not_taken_for_another_or_the_whole(folder, done, capsys):
+def test_a_part_is_not_the_whole_run(folder, done, capsys):
     (folder / "out" / RESULT).unlink()
     (folder / "out" / TALLIES).unlink()
     assert run(folder, "--part", "1/2") == 0
@@ -180,13 +180,13 @@ def test_more_parts_than_blocks_are_refused(folder, capsys):
     assert "parts: 5000 parts need " in capsys.readouterr().err
 
 
-def test_so_many_requests_as_parts_are_said_to_need_are_enough(folder, capsys):
+def test_the_reported_least_number_of_requests_for_parts_is_exact(folder, capsys):
     """And one fewer is not; in a sweep over them, those of the point that has the fewest."""
     few = ["--fresh", "--set", "simulation.requests=2"]
     assert run(folder, *few, "--part", "1/3") == 2
-    told = capsys.readouterr().err
-    assert "--part: 1/3 is given, but for 2 requests per point there is only one part" in told
-    enough = int(re.search(r"3 parts need ([\d,]+) requests", told)[1].replace(",", ""))
+    message = capsys.readouterr().err
+    assert "--part: 1/3 is given, but for 2 requests per point there is only one part" in message
+    enough = int(re.search(r"3 parts need ([\d,]+) requests", message)[1].replace(",", ""))
     for requests, code in ((enough - 1, 2), (enough, 0)):
         few[-1] = f"simulation.requests={requests}"
         assert run(folder, *few, "--part", "3/3") == code

@@ -87,19 +87,19 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
     ("name", "arguments", "message"),
     [
         ("batch", ["--to", "vlm-schedule"], "did you mean 'vllm-schedule'"),
-        ("none", ["--to", "sglang"], "holds no finished run"),
+        ("none", ["--to", "sglang"], "contains no finished run"),
         ("plain", ["--to", "trtllm"], 'over `latency.batch`: add `[sweep]` with `"latency.batch"'),
         ("timed", ["--to", "vllm-schedule"], "over `latency.batch`: give [latency] a cost model"),
         ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
         ("off", ["--to", "trtllm"], "MTP is off at every batch"),
         ("off", ["--to", "sglang", "--set", "latency.batch=1"], "the advice is depth 0"),
         ("late", ["--to", "trtllm"], "starts at a batch of 2"),
-        ("two", ["--to", "trtllm"], "2 groups of batches fit; choose one of: latency.base=10;"),
-        ("batch", ["--to", "sglang"], "3 points fit; choose one of: latency.batch=1;"),
+        ("two", ["--to", "trtllm"], "2 groups of batches match; choose one of: latency.base=10;"),
+        ("batch", ["--to", "sglang"], "3 points match; choose one of: latency.batch=1;"),
         ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
     ],
 )
-def test_what_can_not_be_exported_is_said(runs, capsys, name, arguments, message):
+def test_what_cannot_be_exported_is_reported(runs, capsys, name, arguments, message):
     code, out, err = exported(capsys, runs / name, *arguments)
     assert (code, out) == (2, "")
     assert message in err

@@ -101,7 +101,7 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["merge", "nowhere", "-o", "m"], "not a run directory"),
         (["merge", "a", "a", "-o", "m"], "given twice"),
@@ -113,12 +113,14 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
         (["run", "e.toml", "--patience", "nan"], "above 0"),
     ],
 )
-def test_what_cannot_be_is_said(arguments, told, file, tmp_path, capsys, monkeypatch):
+def test_wrong_runs_and_options_are_reported(
+    arguments, message, file, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / TALLIES).write_text("")
     assert main(arguments) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
@@ -128,7 +130,7 @@ def test_a_part_of_a_precision_is_refused(tmp_path, capsys):
     assert "a part needs a number of requests" in capsys.readouterr().err
 
 
-def test_quantiles_of_a_part_are_of_its_own_requests(file, tmp_path):
+def test_quantiles_of_a_part_are_those_of_its_requests(file, tmp_path):
     for i in (1, 2):
         assert run(file, tmp_path / f"part{i}", "--part", f"{i}/2") == 0
     one, two = (point(tmp_path / f"part{i}") for i in (1, 2))
@@ -153,7 +155,7 @@ def test_show_prints_and_draws_a_run_again(pictures, file, tmp_path, capsys):
     assert {p.name: p.read_bytes() for p in out.glob("*.png")} == pictures
 
 
-def test_show_of_an_unfinished_run_says_what_its_blocks_say(pictures, file, tmp_path, capsys):
+def test_show_of_an_unfinished_run_uses_its_blocks(pictures, file, tmp_path, capsys):
     out = tmp_path / "a"
     assert run(file, out) == 0
     whole = point(out)
@@ -189,7 +191,7 @@ def test_the_most_requests_without_overlap_are_chosen():
         assert sum(map(len, covered)) == best
 
 
-def test_two_runs_in_one_directory_are_kept_apart(file, tmp_path, capsys):
+def test_a_directory_in_use_is_refused(file, tmp_path, capsys):
     from mtpsim.runs.directory import locked, prepare
 
     out = tmp_path / "a"
@@ -200,7 +202,7 @@ def test_two_runs_in_one_directory_are_kept_apart(file, tmp_path, capsys):
     assert run(file, out) == 0
 
 
-def test_a_longer_sweep_goes_on_from_the_points_it_shares(tmp_path, capsys):
+def test_a_longer_sweep_reuses_the_points_it_shares(tmp_path, capsys):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     text = TEXT.replace("400000", "4000") + '[sweep]\n"latency.target" = '
     file.write_text(text + "[70, 72]")
