@@ -175,8 +175,8 @@ def _clean(value: Any) -> Any:
 
 
 def _prose(text: str) -> str:
-    """The text with numbers kept together with their percent sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """The text with no line break before a percent sign or within ``k-1``."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("k-1", "k\N{NON-BREAKING HYPHEN}1")
 
 
 def _headers(table: TextTable) -> list[tuple[str, bool]]:

@@ -144,7 +144,7 @@ def signed_percent(error: Interval | None, decimals: int) -> str:
     if not error or not known(error.mean):
         return MISSING
     text = fixed(100 * error.mean, decimals)
-    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+    return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
 
 
 def dependence_sentences(point: PointResult) -> list[str]:
