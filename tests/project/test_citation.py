@@ -1,56 +1,23 @@
-"""CITATION.cff follows the Citation File Format 1.2.0 and has the package's version."""
+"""CITATION.cff follows the Citation File Format 1.2.0 and states the version of the package."""
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
 
-import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import mtpsim
 
-Text = Annotated[str, Field(min_length=1)]
-STRICT = ConfigDict(extra="forbid", strict=True)
+REQUIRED = {"cff-version", "message", "title", "authors"}
+OPTIONAL = {"type", "abstract", "version", "license", "keywords"}  # those of the format in use
 
 
-class Entity(BaseModel):
-    model_config = STRICT
-    name: Text
-
-
-class Citation(BaseModel):
-    """The part of the format that the file uses."""
-
-    model_config = STRICT
-    version_of_format: Literal["1.2.0"] = Field(alias="cff-version")
-    message: Text
-    title: Text
-    authors: list[Entity] = Field(min_length=1)
-    type: Literal["software", "dataset"]
-    abstract: Text
-    version: Text
-    license: Literal["Apache-2.0"]
-    keywords: list[Text] = Field(min_length=1)
-
-
-def citation():
-    return yaml.safe_load(Path("CITATION.cff").read_text())
-
-
-def test_format():
-    Citation.model_validate(citation())
-
-
-def test_metadata_agree_with_the_package():
+def test_citation_has_valid_keys_and_the_values_of_the_package():
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    cited = citation()
+    cited = yaml.safe_load(Path("CITATION.cff").read_text())
+    assert cited.keys() == REQUIRED | OPTIONAL
+    assert (cited["cff-version"], cited["type"]) == ("1.2.0", "software")
     assert cited["version"] == project["version"] == mtpsim.__version__
-    assert cited["license"] == project["license"]
+    assert cited["license"] == project["license"] == "Apache-2.0"
     assert cited["keywords"] == project["keywords"]
-
-
-@pytest.mark.parametrize("wrong", [{"version": 0.1}, {"authors": []}, {"licence": "Apache-2.0"}])
-def test_other_formats_are_refused(wrong):
-    with pytest.raises(ValidationError):
-        Citation.model_validate(citation() | wrong)
+    assert [author.keys() for author in cited["authors"]] == [{"name"}]
+    assert all(type(cited[key]) is str and cited[key] for key in ("message", "title", "abstract"))

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 import mtpsim
-from mtpsim.report.figures.gallery import figures, speedup_figure
+from mtpsim.report.figures.gallery import figures
+from mtpsim.report.figures.speedup import speedup_figure
 from mtpsim.report.figures.style import PALE
 from mtpsim.report.formatting import fixed, plus_minus, shared_decimals
 from mtpsim.report.html.page import LOOK, render_page

@@ -9,7 +9,7 @@ from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
-from mtpsim.report.figures.gallery import uncertainty_figure
+from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
 from tests.support.uncertain_experiment import HEAD, KNOWN, SETS

@@ -139,7 +139,7 @@ def experiments() -> str:
         lines = [line[1:].removeprefix(" ") for line in comment.splitlines() if line[:2] != "#:"]
         about = "\n".join(lines).replace("\nExpect:", "\n\n**Expect:**")
         parts.append(
-            f"\n## `{path.stem}`\n\n**{tomllib.loads(text)['title']}.** {about}\n\n"
+            f"\n## `{path.stem}`\n\n**{tomllib.loads(text)['title']}**\n\n{about}\n\n"
             f":::{{dropdown}} experiments/{path.name}\n```toml\n{rest.strip()}\n```\n:::\n"
         )
     return "".join(parts)

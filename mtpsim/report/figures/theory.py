@@ -32,8 +32,8 @@ from mtpsim.report.figures.style import (
     error_arms,
     interval_note,
     legend_name,
+    means_and_arms,
     panel_title,
-    percent_arms,
     some_points,
     subtitle_of,
     write,
@@ -111,7 +111,7 @@ def _one_point(result: ResultDocument) -> Figure:
     axes = frame.axes[0]
     drawn = []
     for row in worth_showing(point.trial):
-        mean, arms = percent_arms([entry.speedup_error for entry in row.depths])
+        mean, arms = means_and_arms([entry.speedup_error for entry in row.depths], 100)
         bars = axes.errorbar(
             [entry.depth for entry in row.depths],
             mean,

@@ -137,7 +137,7 @@ def percent(error: Any | None, digits: int) -> str:
     if not error or not known(error.get("mean")):
         return MISSING
     text = fixed(100 * error["mean"], digits)
-    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+    return text if text.startswith("-") or not text.strip("0.") else f"+{text}"
 
 
 def findings(point: PointResult) -> list[str]:
