@@ -16,32 +16,8 @@ from mtpsim.common.arrays import JsonDict
 Number = float | None
 
 
-class Section:
-    """Lets code that still reads string keys read the fields."""
-
-    def __getitem__(self, key: str) -> Any:
-        """The field."""
-        return getattr(self, key.replace("from", "from_"))
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The field, or ``default``."""
-        return getattr(self, key, default)
-
-    def __contains__(self, key: str) -> bool:
-        """Whether there is such a field."""
-        return hasattr(self, key)
-
-    def keys(self) -> Any:
-        """Names of the fields."""
-        return vars(self).keys()
-
-    def items(self) -> Any:
-        """Fields and their values."""
-        return vars(self).items()
-
-
 @dataclass(kw_only=True)
-class Interval(Section):
+class Interval:
     """An estimate and the two ends of its interval."""
 
     mean: Number
@@ -87,7 +63,7 @@ class Loss(JudgedInterval):
 
 
 @dataclass(kw_only=True)
-class Series(Section):
+class Series:
     """Several estimates and their intervals, a list each."""
 
     mean: list[Number]
@@ -96,7 +72,7 @@ class Series(Section):
 
 
 @dataclass(kw_only=True)
-class BreakEvenRate(Section):
+class BreakEvenRate:
     """The rate at which a step stops paying, and the rate now."""
 
     at: Number
@@ -104,7 +80,7 @@ class BreakEvenRate(Section):
 
 
 @dataclass(kw_only=True)
-class BreakEvenTime(Section):
+class BreakEvenTime:
     """The time in ms at which a step stops paying, its interval, and the time now."""
 
     now: float
@@ -114,7 +90,7 @@ class BreakEvenTime(Section):
 
 
 @dataclass(kw_only=True)
-class BreakEven(Section):
+class BreakEven:
     """Break-even values of a step of depth, one input at a time."""
 
     rate: BreakEvenRate
@@ -123,7 +99,7 @@ class BreakEven(Section):
 
 
 @dataclass(kw_only=True)
-class DepthResult(Section):
+class DepthResult:
     """What one depth yields."""
 
     depth: int
@@ -141,7 +117,7 @@ class DepthResult(Section):
 
 
 @dataclass(kw_only=True)
-class Horizon(Section):
+class Horizon:
     """What ends a request; both None where requests are as long as recorded."""
 
     rounds: int | None = None
@@ -149,7 +125,7 @@ class Horizon(Section):
 
 
 @dataclass(kw_only=True)
-class MeasuredRates(Section):
+class MeasuredRates:
     """Acceptance rates at the greatest depth, by the three definitions."""
 
     conditional: list[Number]
@@ -167,7 +143,7 @@ class AcceptedDrafts(Series):
 
 
 @dataclass(kw_only=True)
-class DefinitionDepth(Section):
+class DefinitionDepth:
     """Errors of the closed form at one depth under one definition of the rates."""
 
     depth: int
@@ -176,7 +152,7 @@ class DefinitionDepth(Section):
 
 
 @dataclass(kw_only=True)
-class DefinitionRow(Section):
+class DefinitionRow:
     """One definition of the rates, used in the closed form at every depth."""
 
     definition: str
@@ -187,7 +163,7 @@ class DefinitionRow(Section):
 
 
 @dataclass(kw_only=True)
-class Definitions(Section):
+class Definitions:
     """Every definition of the rates side by side (JSON key ``trial``)."""
 
     measured_at: int
@@ -216,7 +192,7 @@ class RatesAtDepth(Series):
 
 
 @dataclass(kw_only=True)
-class Diagnostics(Section):
+class Diagnostics:
     """How rounds depend on each other, and how rates move with depth and position."""
 
     measured_at: int
@@ -229,7 +205,7 @@ class Diagnostics(Section):
 
 
 @dataclass(kw_only=True)
-class Variance(Section):
+class Variance:
     """Factors by which common random numbers and control variates reduce variance, ``[K]``."""
 
     shared_random_numbers: list[Number]
@@ -238,7 +214,7 @@ class Variance(Section):
 
 
 @dataclass(kw_only=True)
-class Advice(Section):
+class Advice:
     """Which depth to run, and how sure that is.
 
     Attributes:
@@ -262,7 +238,7 @@ class Advice(Section):
 
 
 @dataclass(kw_only=True)
-class ReactionCurve(Section):
+class ReactionCurve:
     """Mean depth by rounds since a change of the hidden state."""
 
     changes: int
@@ -272,7 +248,7 @@ class ReactionCurve(Section):
 
 
 @dataclass(kw_only=True)
-class Reaction(Section):
+class Reaction:
     """How a policy reacts to easier and to harder text (JSON key ``learning``)."""
 
     easier: ReactionCurve | None = None
@@ -280,7 +256,7 @@ class Reaction(Section):
 
 
 @dataclass(kw_only=True)
-class PolicyResult(Section):
+class PolicyResult:
     """What one adaptive policy yields."""
 
     name: str
@@ -299,7 +275,7 @@ class PolicyResult(Section):
 
 
 @dataclass(kw_only=True)
-class TimelinePolicy(Section):
+class TimelinePolicy:
     """Rounds of one request under one policy; lists of equal length."""
 
     depth: list[int]
@@ -308,7 +284,7 @@ class TimelinePolicy(Section):
 
 
 @dataclass(kw_only=True)
-class Timeline(Section):
+class Timeline:
     """One request under every policy."""
 
     request: int
@@ -318,7 +294,7 @@ class Timeline(Section):
 
 
 @dataclass(kw_only=True)
-class Adaptive(Section):
+class Adaptive:
     """Adaptive policies against the best fixed depth."""
 
     best_fixed: int
@@ -327,7 +303,7 @@ class Adaptive(Section):
 
 
 @dataclass(kw_only=True)
-class UncertainDepth(Section):
+class UncertainDepth:
     """One depth over uncertain inputs."""
 
     depth: int
@@ -338,7 +314,7 @@ class UncertainDepth(Section):
 
 
 @dataclass(kw_only=True)
-class Ends(Section):
+class Ends:
     """A value at the low and at the high end of an input."""
 
     low: float
@@ -346,7 +322,7 @@ class Ends(Section):
 
 
 @dataclass(kw_only=True)
-class DepthEnds(Section):
+class DepthEnds:
     """The best depth at the low and at the high end of an input."""
 
     low: int
@@ -354,7 +330,7 @@ class DepthEnds(Section):
 
 
 @dataclass(kw_only=True)
-class UncertainInput(Section):
+class UncertainInput:
     """What one uncertain input does by itself."""
 
     key: str
@@ -366,7 +342,7 @@ class UncertainInput(Section):
 
 
 @dataclass(kw_only=True)
-class Uncertainty(Section):
+class Uncertainty:
     """What uncertain inputs mean for the choice of depth."""
 
     draws: int
@@ -378,7 +354,7 @@ class Uncertainty(Section):
 
 
 @dataclass(kw_only=True)
-class WorstRegret(Section):
+class WorstRegret:
     """Regret in the worst scenario, and the bound that no scenario exceeds."""
 
     mean: float
@@ -386,7 +362,7 @@ class WorstRegret(Section):
 
 
 @dataclass(kw_only=True)
-class RobustDepth(Section):
+class RobustDepth:
     """One depth over declared scenarios."""
 
     depth: int
@@ -396,7 +372,7 @@ class RobustDepth(Section):
 
 
 @dataclass(kw_only=True)
-class Robust(Section):
+class Robust:
     """The depth that loses least in its worst scenario."""
 
     scenarios: int
@@ -406,7 +382,7 @@ class Robust(Section):
 
 
 @dataclass(kw_only=True)
-class PointResult(Section):
+class PointResult:
     """One point of a run.
 
     Attributes:
@@ -450,7 +426,7 @@ class PointResult(Section):
 
 
 @dataclass(kw_only=True)
-class Turn(Section):
+class Turn:
     """A batch size at which drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
 
     to: str
@@ -460,7 +436,7 @@ class Turn(Section):
 
 
 @dataclass(kw_only=True)
-class ScheduleStep(Section):
+class ScheduleStep:
     """The fastest depth for batch sizes ``from_`` to ``to``, both included."""
 
     from_: Annotated[int, Field(validation_alias="from")]
@@ -469,7 +445,7 @@ class ScheduleStep(Section):
 
 
 @dataclass(kw_only=True)
-class BatchCurves(Section):
+class BatchCurves:
     """Speedup by batch size: ``speedup[k]`` of depth k at each ``batch``."""
 
     batch: list[float]
@@ -477,7 +453,7 @@ class BatchCurves(Section):
 
 
 @dataclass(kw_only=True)
-class BatchGroup(Section):
+class BatchGroup:
     """Points of a sweep that differ in the batch size alone."""
 
     set: JsonDict
@@ -487,7 +463,7 @@ class BatchGroup(Section):
 
 
 @dataclass(kw_only=True)
-class ResultDocument(Section):
+class ResultDocument:
     """The whole result.
 
     Attributes:

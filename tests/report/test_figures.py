@@ -44,11 +44,11 @@ class TestFigures:
         lines = drawn_lines(figure.axes[0])
         cells = [depth.speedup for depth in result.points[0].depths]
         for field in ("theory", "exact", "mean"):
-            assert any(line == pytest.approx([c[field] for c in cells]) for line in lines)
+            assert any(line == pytest.approx([getattr(c, field) for c in cells]) for line in lines)
         (bars,) = figure.axes[0].containers
         segments = bars[2][0].get_segments()
         assert [s[0, 1] for s in segments] == pytest.approx([c.low for c in cells])
-        assert [s[1, 1] for s in segments] == pytest.approx([c["high"] for c in cells])
+        assert [s[1, 1] for s in segments] == pytest.approx([c.high for c in cells])
         assert "Depth 2 is fastest: 1.45x" in texts(figure)
         assert {"closed form", "exact solution", "simulated"} <= set(texts(figure).splitlines())
         values = [label.get_text() for label in figure.axes[0].get_xticklabels()]

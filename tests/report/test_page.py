@@ -169,7 +169,7 @@ def test_every_part_of_the_document_has_its_section(which):
 def test_advice_stands_first_with_its_why():
     advice = EXAMPLES["one"].points[0].advice
     first = next(tree("one").iter("section"))
-    assert text_of(first).startswith(f"Advice {advice['sentence']} Why: {advice['why']}")
+    assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")
 
 
 @pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])

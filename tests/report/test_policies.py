@@ -88,7 +88,7 @@ def test_tables_fit_and_have_a_line_for_each_policy(one, swept, width):
         assert "…" not in printed(result, width)
     lines = printed(one, width).splitlines()
     for entry in one.data.points[0].adaptive.policies:
-        assert sum(line.startswith(f" {entry['name']} ") for line in lines) == 1
+        assert sum(line.startswith(f" {entry.name} ") for line in lines) == 1
 
 
 def test_the_answer_is_in_words(one, swept):

@@ -75,7 +75,7 @@ class TestTable:
         assert max(map(len, text.splitlines())) <= max(width, 84)  # what long names of keys take
         row = next(x for x in text.splitlines() if x.count("0.625") == 3)
         best = points[1].depths[2].speedup
-        assert re.search(rf" 2  {best['mean']:.3f} (±0.003|\[{best['low']:.3f}, )", row)
+        assert re.search(rf" 2  {best.mean:.3f} (±0.003|\[{best.low:.3f}, )", row)
 
     def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
         text = printed(example_result(relative_half_width=2.0), 200)
@@ -173,7 +173,7 @@ class TestTable:
         survival = next(r for r in rows if r.definition == "survival")
         line = next(x for x in text.splitlines() if "survival used as conditional  " in x)
         for entry in survival.depths[1:]:
-            assert f"{100 * entry['speedup_error']['mean']:+.1f}" in line
+            assert f"{100 * entry.speedup_error.mean:+.1f}" in line
         assert "▸ input rates" in text
         assert "request mean" in text
         assert ", every position" not in text  # the same here as over rounds
