@@ -129,7 +129,7 @@ class Result:
 
     def plot(self) -> Figure:
         """Speedup by depth with intervals over the closed form; a matplotlib figure."""
-        from mtpsim.report.figures.gallery import speedup_figure
+        from mtpsim.report.figures.speedup import speedup_figure
 
         return speedup_figure(self.data)
 

@@ -129,3 +129,18 @@ def test_distribution_whose_variance_rounds_to_zero(tmp_path, capsys):
     beta = 'model = "beta"\nmean = 0.999999999999\nconcentration = 1e5\ndepth = 2\nslowdown = 1.5'
     path.write_text(f"[acceptance]\n{beta}\n" + TINY[TINY.index("[latency]") :])
     assert main(["check", str(path)]) == 0  # warnings are errors here
+
+
+def test_error_of_more_than_a_thousand_percent(tmp_path, capsys):
+    path = tmp_path / "e.toml"
+    path.write_text("""\
+acceptance = { model = "decay", first = 0.98, factor = 0.35, depth = 35 }
+simulation = { rounds = 20, requests = 64 }
+[latency]
+model = "roofline"
+floor = 0.0
+per_token = 1.3
+draft = { base = 0, per_token = 16.5 }
+""")
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "+1,0" in capsys.readouterr().out

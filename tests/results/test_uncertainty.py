@@ -9,7 +9,7 @@ from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
-from mtpsim.report.figures.gallery import uncertainty_figure
+from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
 from tests.support.uncertain_experiment import HEAD, KNOWN, SETS
@@ -153,9 +153,9 @@ def test_draws_do_not_depend_on_workers_or_other_inputs(point):
 def test_sentences_and_figure(point):
     result = from_json({"points": [point]})
     (typed,) = result.points
-    assert uncertain_sentence(typed.uncertainty).startswith("With inputs as uncertain as stated")
+    assert uncertain_sentence(typed.uncertainty).startswith("Including input uncertainty")
     assert "one alone: verify" in worth_sentence(typed.uncertainty)
-    assert "Over 6 scenarios depth" in robust_sentence(typed.robust)
+    assert "Over 6 scenarios, depth" in robust_sentence(typed.robust)
     assert "lowest expected regret" in uncertainty_figure(result).texts[0].get_text()
 
 

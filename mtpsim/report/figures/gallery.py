@@ -23,24 +23,6 @@ from mtpsim.report.figures.uncertainty import uncertainty_figure
 
 DPI = 150
 
-__all__ = [
-    "accepted_figure",
-    "batch_figure",
-    "dependence_figure",
-    "figures",
-    "latency_figure",
-    "learning_figure",
-    "marginal_figure",
-    "policies_figure",
-    "requests_figure",
-    "save_figures",
-    "save_plots",
-    "speedup_figure",
-    "theory_figure",
-    "timeline_figure",
-    "uncertainty_figure",
-]
-
 
 def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | str) -> list[Path]:
     """Write ``speedup.png``, ``theory.png``, ``dependence.png`` and the others as PNG files.
@@ -62,7 +44,11 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
     """Write figures as PNG files; ``folder`` is created if missing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+    files = {folder / f"{name}.png": figure for name, figure in drawn.items()}
+    for file, figure in files.items():
+        # Weak compression takes half the time, and the files are small.
+        save(figure, file, dpi=DPI, pil_kwargs={"compress_level": 2})
+    return list(files)
 
 
 def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure]:
@@ -90,9 +76,3 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
     if len(round_times):
         found["latency"] = latency_figure(result, round_times)
     return found
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    # Weak compression takes half the time, and the files are small.
-    save(figure, path, dpi=DPI, pil_kwargs={"compress_level": 2})
-    return path

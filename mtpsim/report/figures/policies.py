@@ -35,7 +35,6 @@ from mtpsim.report.figures.style import (
     fit,
     longest,
     panel_title,
-    pitch,
     share_limits,
     subtitle_of,
     text_color,
@@ -200,16 +199,15 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     norm, colors = TwoSlopeNorm(0, -top, top), colormaps["RdBu"]
     titles = "upper bound: an oracle that knows the state", "fastest policy"
     for axes, values, text in zip(frame.axes, maps, titles, strict=True):
-        grid.paint(axes, values, colors, norm)
         panel_title(axes, text)
-        for place, name in names.items():
-            value = values[place]
-            cell = f"{value:+.1f}" if np.isfinite(value) else ""
-            if axes is frame.axes[1] and len(grid.columns) <= 6:
-                cell += f"\n{fit(name, pitch(axes) - 0.06, 7.5)}"
-            ink = text_color(colors(norm(value))) if np.isfinite(value) else INK
-            style = {"ha": "center", "va": "center", "fontsize": 7.5}
-            write(axes, place[1], place[0], cell, color=ink, **style)
+        width = axes.bbox.width / axes.figure.dpi / len(grid.columns) - 0.06
+        named = axes is frame.axes[1] and len(grid.columns) <= 6
+        cells = {
+            place: f"{values[place]:+.1f}" + (f"\n{fit(name, width, 7.5)}" if named else "")
+            for place, name in names.items()
+            if np.isfinite(values[place])
+        }
+        grid.paint(axes, values, colors, norm, cells, 7.5)
     frame.axes[1].set_yticks([])
     grid.name_axes(frame)
     return frame.figure

@@ -264,7 +264,7 @@ def panel_title(axes: Axes, text: str) -> None:
     width = axes.bbox.width / axes.figure.dpi + 0.1
     size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
     style = {"fontsize": size, "color": INK, "fontweight": "bold"}
-    text = fit(text, width, size, bold=True)
+    text = fit(text, width + 0.01, size, bold=True)  # may fit up to rounding
     axes.set_title(text, style, loc="left", y=1.0, parse_math=False)
 
 
@@ -346,10 +346,11 @@ def error_arms(mean: Floats, low: Floats, high: Floats) -> Floats:
     return np.asarray(np.nan_to_num(np.clip([mean - low, high - mean], 0, None)))
 
 
-def percent_arms(cells: Sequence[Interval | None]) -> tuple[Floats, Floats]:
-    """Fractions as percent ``[N]``, NaN where missing, and lengths of error bars ``[2, N]``."""
+def means_and_arms(cells: Sequence[Interval | None], scale: float = 1) -> tuple[Floats, Floats]:
+    """Scaled means ``[N]``, NaN where missing, and lengths of error bars ``[2, N]``."""
     mean, low, high = (
-        100 * numbers(getattr(cell, end, None) for cell in cells) for end in ("mean", "low", "high")
+        scale * numbers(getattr(cell, end, None) for cell in cells)
+        for end in ("mean", "low", "high")
     )
     return mean, error_arms(mean, low, high)
 

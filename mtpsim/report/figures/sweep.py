@@ -5,7 +5,7 @@ One key is an axis, two keys are a map, more keys give a row per point.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import (
@@ -36,15 +37,15 @@ from mtpsim.report.figures.style import (
     by_last_value,
     depth_color,
     depth_name,
-    error_arms,
+    fit,
     interval_note,
     longest,
+    means_and_arms,
     name_of,
-    percent_arms,
+    pitch,
     shorten,
     subtitle_of,
     text_color,
-    width_of,
     write,
 )
 from mtpsim.report.figures.theory import ERROR_AXIS, band_note, theory_heading, tolerances
@@ -54,12 +55,11 @@ from mtpsim.report.formatting import (
     fixed,
     in_percent,
     known,
-    numbers,
     short_names,
     swept_keys,
     value_text,
 )
-from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.sweep import sweep_heading
 
 MAX_ROWS = 40
 MAX_CELLS = (13, 9)
@@ -104,23 +104,16 @@ class Along:
         return np.argsort(self.x, kind="stable")
 
     def tick(self, axes: Axes) -> None:
-        """Ticks at swept values, as many as fit; a logarithmic axis for values over decades."""
-        if self.numeric and self._spans_decades:
+        """Name the axis's values; a logarithmic axis for numbers over decades."""
+        if not self.numeric:
+            axes.get_xlim()  # matplotlib computes limits when they are asked for
+            width = pitch(axes) - 0.05
+            axes.set_xticks(self.x, [fit(value_text(v), width, 9) for v in self.values])
+        elif self._spans_decades:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.minorticks_off()
-        if self.numeric and len(self.values) > 12:
-            return
-        pairs = zip(self.x, self.values, strict=True)
-        texts = {x: shorten(value_text(v), MAX_TEXT) for x, v in pairs}
-        at, inches = axes.transData.transform, axes.figure.dpi
-        axes.get_xlim()  # matplotlib computes limits when they are asked for
-        kept: list[tuple[float, float]] = []  # a tick, and where its text ends
-        for x in sorted(texts):
-            center, half = at((x, 1))[0] / inches, width_of(texts[x], 9) / 2
-            if not kept or center - half > kept[-1][1] + 0.05:
-                kept.append((x, center + half))
-        shown = [x for x, _ in kept]
-        axes.set_xticks(shown, [texts[x] for x in shown], fontsize=9, parse_math=False)
 
     @property
     def _spans_decades(self) -> bool:
@@ -162,11 +155,6 @@ class Grid:
         """Inches that the names of rows need."""
         return 0.7 + longest([shorten(row, MAX_TEXT) for row in self.rows])
 
-    @property
-    def writable(self) -> bool:
-        """Whether cells are large enough for text."""
-        return len(self.rows) <= MAX_CELLS[0] and len(self.columns) <= MAX_CELLS[1]
-
     def size(self, width: float, height: float) -> tuple[float, float]:
         """Inches of a figure whose cells have that width and height, within limits."""
         wide, high = 2.5 + width * len(self.columns), 2.3 + height * len(self.rows)
@@ -181,13 +169,29 @@ class Grid:
         down, across = (value_text(point.set.get(key)) for key in (self.down, self.across))
         return self.rows.index(down), self.columns.index(across)
 
-    def paint(self, axes: Axes, cells: Floats, colors: Colormap, norm: Normalize) -> None:
-        """Draw the cells as colours, with rows and columns named."""
+    def paint(
+        self,
+        axes: Axes,
+        cells: Floats,
+        colors: Colormap,
+        norm: Normalize,
+        texts: Mapping[tuple[int, int], str],
+        size: float = 8.5,
+    ) -> None:
+        """Draw cells as colours with texts of so many points, rows and columns named."""
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.imshow(cells, cmap=colors, norm=norm, aspect="auto")
         axes.set_xticks(range(len(self.columns)), [shorten(c, MAX_TEXT) for c in self.columns])
         axes.set_yticks(range(len(self.rows)), [shorten(r, MAX_TEXT) for r in self.rows])
+        if len(self.rows) > MAX_CELLS[0] or len(self.columns) > MAX_CELLS[1]:
+            axes.figure.colorbar(axes.images[0], ax=axes)
+            return
+        for (row, col), text in texts.items():
+            value = cells[row, col]
+            color = text_color(colors(norm(value))) if np.isfinite(value) else INK
+            style = {"ha": "center", "va": "center", "fontsize": size}
+            write(axes, col, row, text, color=color, **style)
 
     def name_axes(self, frame: Frame) -> None:
         """Label the axes with the keys of columns and rows."""
@@ -199,70 +203,117 @@ def speedup_over_sweep(result: ResultDocument) -> Figure:
     """Draw the speedup of a sweep with more points than one figure has lines for."""
     keys = swept_keys(result)
     if len(keys) == 1:
-        return _speedup_along(result, keys[0])
-    if len(keys) == 2:
-        return _speedup_map(result, keys[0], keys[1])
-    return _speedup_rows(result)
+        what = "simulated speedup of each depth; markers: the best depth"
+        frame = _lines(result, keys[0], sweep_heading(result), what, _speedup)
+        frame.axes[0].set_ylabel(SPEEDUP_AXIS, fontsize=10, color=INK)
+        frame.note(interval_note(result))
+        return frame.figure
+    return _speedup_map(result, keys) if _fills_a_grid(result, keys) else _speedup_rows(result)
 
 
-def _speedup_along(result: ResultDocument, key: str) -> Figure:
-    """Draw a line per depth; markers where the depth is the best."""
-    along = Along.of(result, key)
-    subtitle = subtitle_of(result, "simulated speedup of each depth; markers: the best depth")
-    frame = Frame(sweep_heading(result), subtitle)
-    axes, order = frame.axes[0], along.order
-    best = [best_depth(point) for point in result.points]
-    deepest = max(len(point.depths) for point in result.points) - 1
-    drawn: list[Any] = []
-    for depth in range(deepest + 1):
-        cells = [_speedup(point, depth) for point in result.points]
-        mean, arms = (values / 100 for values in percent_arms(cells))
-        color, x = depth_color(depth, deepest), along.x
-        drawn += axes.plot(x[order], mean[order], color=color, label=depth_name(depth))
-        here = [n for n in order if best[n] == depth]
-        axes.errorbar(
-            x[here], mean[here], arms[:, here], fmt="o", color=color, markersize=MARKER, capsize=3
-        )
-    along.tick(axes)
-    frame.name_axes(along.name, SPEEDUP_AXIS)
-    frame.legend(by_last_value(drawn))
-    frame.note(interval_note(result))
-    return frame.figure
+def theory_over_sweep(result: ResultDocument) -> Figure:
+    """Draw the error of the closed form against the swept keys."""
+    keys = swept_keys(result)
+    if len(keys) == 1:
+        what = "error of the closed form at each depth"
+        frame = _lines(result, keys[0], theory_heading(result), what, _theory_error)
+        axes, along = frame.axes[0], Along.of(result, keys[0])
+        within = tolerances(result)[along.order]
+        band: dict[str, Any] = {"color": PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
+        axes.fill_between(along.x[along.order], -within, within, **band)
+        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+        axes.set_ylabel(ERROR_AXIS, fontsize=10, color=INK)
+        frame.note(f"{band_note(result)} {interval_note(result)}")
+        return frame.figure
+    return _theory_map(result, keys) if _fills_a_grid(result, keys) else _theory_rows(result)
+
+
+def _fills_a_grid(result: ResultDocument, keys: Sequence[str]) -> bool:
+    """Whether there are two keys and every combination of their values is a point."""
+    sizes = [len(set(map(value_text, values_of(result, key)))) for key in keys]
+    return len(keys) == 2 and len(result.points) == sizes[0] * sizes[1]
 
 
 def _speedup(point: PointResult, depth: int | None) -> Interval | None:
-    """Speedup of a depth at a point; None where the point lacks it."""
     found = _at(point, depth)
     return found.speedup if found else None
+
+
+def _theory_error(point: PointResult, depth: int | None) -> TheoryError | None:
+    found = _at(point, depth)
+    return found.theory_error if found else None
 
 
 def _at(point: PointResult, depth: int | None) -> DepthResult | None:
     return None if depth is None or depth >= len(point.depths) else point.depths[depth]
 
 
-def _speedup_map(result: ResultDocument, down: str, across: str) -> Figure:
+def _lines(
+    result: ResultDocument,
+    key: str,
+    heading: str,
+    what: str,
+    cell: Callable[[PointResult, int], Interval | None],
+) -> Frame:
+    """A line per depth over a key: errors in percent, or speedups with markers where best."""
+    along, best = Along.of(result, key), [best_depth(point) for point in result.points]
+    frame = Frame(heading, subtitle_of(result, what))
+    axes, x, order = frame.axes[0], along.x, along.order
+    deepest = max(len(point.depths) for point in result.points) - 1
+    speedup = cell is _speedup
+    drawn: list[Any] = []
+    for depth in range(0 if speedup else 1, deepest + 1):
+        cells = [cell(point, depth) for point in result.points]
+        mean, arms = means_and_arms(cells, 1 if speedup else 100)
+        color = depth_color(depth, deepest)
+        drawn += axes.plot(x[order], mean[order], color=color, label=depth_name(depth))
+        here = [n for n in order if best[n] == depth or not speedup]
+        style: dict[str, Any] = {"fmt": "o", "color": color, "capsize": 3}
+        axes.errorbar(x[here], mean[here], arms[:, here], markersize=5, **style)
+    along.tick(axes)
+    axes.set_xlabel(along.name, fontsize=10, color=INK, parse_math=False)
+    frame.legend(by_last_value(drawn))
+    return frame
+
+
+def _speedup_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
     """Draw the best depth as a colour, with its speedup, over the two swept keys."""
-    grid = Grid.of(result, down, across)
-    depths, speeds = grid.empty(), grid.empty()
+    grid = Grid.of(result, *keys)
+    depths, texts = grid.empty(), {}
     for point in result.points:
         best, place = best_depth(point), grid.place(point)
         if best is not None:
-            depths[place], speeds[place] = best, column(point, "speedup")[best]
+            depths[place] = best
+            texts[place] = f"d{best}  {column(point, 'speedup')[best]:.2f}x" if best else "off"
     subtitle = subtitle_of(result, "best depth (d) and its speedup (x)")
     frame = Frame(sweep_heading(result), subtitle, size=grid.size(0.85, 0.5), left=grid.left)
-    axes = frame.axes[0]
-    colors, norm = _depth_colors(depths)
-    grid.paint(axes, depths, colors, norm)
-    if grid.writable:
-        for (row, col), depth in np.ndenumerate(depths):
-            if np.isfinite(depth):
-                text = f"d{int(depth)}  {speeds[row, col]:.2f}x" if depth else "off"
-                ink = text_color(colors(norm(depth)))
-                write(axes, col, row, text, color=ink, ha="center", va="center")
-        frame.note("d2: depth 2 is fastest; off: plain decoding is fastest.")
-    else:
-        bar = frame.figure.colorbar(axes.images[0], ax=axes, label="best depth (0: plain decoding)")
-        bar.set_ticks(np.unique(depths[np.isfinite(depths)]).tolist())
+    grid.paint(frame.axes[0], depths, *_depth_colors(depths), texts, 9)
+    frame.note("d2: depth 2 is fastest; off: plain decoding is fastest.")
+    grid.name_axes(frame)
+    return frame.figure
+
+
+def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
+    """Draw the error of the closed form at the best depth over the two swept keys."""
+    grid = Grid.of(result, *keys)
+    errors, texts = grid.empty(), {}
+    for point in result.points:
+        depth, place = best_depth(point), grid.place(point)
+        cell = _theory_error(point, depth)
+        if cell:
+            errors[place] = means_and_arms([cell], 100)[0][0]
+            texts[place] = f"{fixed(errors[place], 2)}\n{cell.verdict}, d{depth}"
+        elif depth == 0:
+            texts[place] = "off"
+    subtitle = subtitle_of(result, "error of the closed form at the best depth (%)")
+    frame = Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
+    least = 4 * tolerances(result).max()  # errors within the tolerance stay pale
+    reach = 1.3 * max(float(np.nanmax(np.abs(errors), initial=0)), least)
+    grid.paint(frame.axes[0], errors, colormaps["RdBu_r"], Normalize(-reach, reach), texts)
+    frame.note(
+        "Red: the closed form overestimates; blue: underestimates. d2: depth 2 is fastest; "
+        "off: plain decoding is fastest."
+    )
     grid.name_axes(frame)
     return frame.figure
 
@@ -274,22 +325,6 @@ def _depth_colors(depths: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     count = high - low + 1
     blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
-
-
-def _speedup_rows(result: ResultDocument) -> Figure:
-    """Draw the best speedup of each point as a row, the fastest first."""
-    rows = []
-    for point in result.points:
-        depth = best_depth(point)
-        text = depth_name(depth) if depth is not None else ""
-        rows.append(Row(name_of(result, point), _speedup(point, depth), text))
-    rows.sort(key=lambda row: -(row.interval.mean or 0) if row.interval else 0)
-    subtitle = subtitle_of(result, "speedup at the best depth of each point")
-    frame = _draw_rows(rows, sweep_heading(result), subtitle)
-    frame.name_axes(SPEEDUP_AXIS, "")
-    part = f"The fastest {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
-    frame.note(f"{part}{interval_note(result)}")
-    return frame.figure
 
 
 @dataclass(frozen=True)
@@ -317,12 +352,8 @@ def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> Frame:
     axes = frame.axes[0]
     axes.grid(visible=False)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
-    mean, low, high = (
-        numbers(getattr(row.interval, end, None) for row in shown)
-        for end in ("mean", "low", "high")
-    )
+    mean, arms = means_and_arms([row.interval for row in shown])
     places = np.arange(len(shown))
-    arms = error_arms(mean, low, high)
     axes.errorbar(mean, places, xerr=arms, fmt="o", color=BLUE, markersize=MARKER)
     axes.set_yticks(places, names, fontsize=8.5, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -335,84 +366,19 @@ def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> Frame:
     return frame
 
 
-def theory_over_sweep(result: ResultDocument) -> Figure:
-    """Draw the error of the closed form against the swept keys."""
-    keys = swept_keys(result)
-    if len(keys) == 1:
-        return _theory_along(result, keys[0])
-    if len(keys) == 2 and _fills_a_grid(result, keys):
-        return _theory_map(result, keys[0], keys[1])
-    return _theory_rows(result)
-
-
-def _theory_error(point: PointResult, depth: int | None) -> TheoryError | None:
-    cell = _at(point, depth)
-    return cell.theory_error if cell else None
-
-
-def _theory_along(result: ResultDocument, key: str) -> Figure:
-    along = Along.of(result, key)
-    subtitle = subtitle_of(result, "error of the closed form at each depth")
-    frame = Frame(theory_heading(result), subtitle)
-    axes, x, order = frame.axes[0], along.x, along.order
-    deepest = max(len(point.depths) for point in result.points) - 1
-    drawn: list[Any] = []
-    for depth in range(1, deepest + 1):
-        mean, arms = percent_arms([_theory_error(point, depth) for point in result.points])
-        bars = axes.errorbar(
-            x[order],
-            mean[order],
-            arms[:, order],
-            color=depth_color(depth, deepest),
-            marker="o",
-            markersize=4,
-            capsize=2,
-            label=depth_name(depth),
-        )
-        drawn.append(bars)
-    within = tolerances(result)[order]
-    axes.fill_between(x[order], -within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
-    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    along.tick(axes)
-    frame.name_axes(along.name, ERROR_AXIS)
-    frame.legend(by_last_value(drawn))
-    frame.note(f"{band_note(result)} {interval_note(result)}")
-    return frame.figure
-
-
-def _fills_a_grid(result: ResultDocument, keys: Iterable[str]) -> bool:
-    """Whether the two keys cross; those that change together are a list of points."""
-    sizes = [len(set(map(value_text, values_of(result, key)))) for key in keys]
-    return len(result.points) == sizes[0] * sizes[1]
-
-
-def _theory_map(result: ResultDocument, down: str, across: str) -> Figure:
-    grid = Grid.of(result, down, across)
-    error, texts = grid.empty(), {}
+def _speedup_rows(result: ResultDocument) -> Figure:
+    """Draw the best speedup of each point as a row, the fastest first."""
+    rows = []
     for point in result.points:
-        depth, place = best_depth(point), grid.place(point)
-        cell = _theory_error(point, depth)
-        error[place] = percent_arms([cell])[0][0]
-        texts[place] = f"{fixed(error[place], 2)}\n{cell.verdict}, d{depth}" if cell else ""
-        if depth == 0:
-            texts[place] = "off"
-    subtitle = subtitle_of(result, "error of the closed form at the best depth (%)")
-    frame = Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
-    axes = frame.axes[0]
-    least = 4 * tolerances(result).max()  # errors within the tolerance stay pale
-    reach = max(float(np.nanmax(np.abs(error), initial=0)), least)
-    colors, norm = colormaps["RdBu_r"], Normalize(-1.3 * reach, 1.3 * reach)
-    grid.paint(axes, error, colors, norm)
-    if grid.writable:
-        for (row, col), text in texts.items():
-            known_error = np.isfinite(error[row, col])
-            ink = text_color(colors(norm(error[row, col]))) if known_error else INK
-            write(axes, col, row, text, color=ink, ha="center", va="center", fontsize=8.5)
-    frame.note(
-        "Red: the closed form overestimates; blue: underestimates. d2: depth 2 is fastest; "
-        "off: plain decoding is fastest."
-    )
-    grid.name_axes(frame)
+        depth = best_depth(point)
+        text = depth_name(depth) if depth is not None else ""
+        rows.append(Row(name_of(result, point), _speedup(point, depth), text))
+    rows.sort(key=lambda row: -(row.interval.mean or 0) if row.interval else 0)
+    subtitle = subtitle_of(result, "speedup at the best depth of each point")
+    frame = _draw_rows(rows, sweep_heading(result), subtitle)
+    frame.name_axes(SPEEDUP_AXIS, "")
+    part = f"The fastest {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
+    frame.note(f"{part}{interval_note(result)}")
     return frame.figure
 
 

@@ -32,14 +32,14 @@ from mtpsim.report.figures.style import (
     error_arms,
     interval_note,
     legend_name,
+    means_and_arms,
     panel_title,
-    percent_arms,
     some_points,
     subtitle_of,
     write,
 )
 from mtpsim.report.formatting import epsilon, known, numbers, tolerance
-from mtpsim.report.tables.definitions import row_name, worth_showing
+from mtpsim.report.tables.diagnostics import row_name, worth_showing
 
 COLORS = {
     "stated": INK,
@@ -111,7 +111,7 @@ def _one_point(result: ResultDocument) -> Figure:
     axes = frame.axes[0]
     drawn = []
     for row in worth_showing(point.trial):
-        mean, arms = percent_arms([entry.speedup_error for entry in row.depths])
+        mean, arms = means_and_arms([entry.speedup_error for entry in row.depths], 100)
         bars = axes.errorbar(
             [entry.depth for entry in row.depths],
             mean,
