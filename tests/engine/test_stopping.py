@@ -92,7 +92,7 @@ def test_another_stopping_rule_reuses_the_blocks(tmp_path, capsys):
         ('precision_of = "difference"\nbetween = [1, 1]', "two different depths"),
         ('precision_of = "difference"\nbetween = [1, 5]', "the acceptance model has depth 2"),
         ('precision_of = "difference"\nbetween = [1]', "at least 2 required"),
-        ('precision_of = "theory_error"\nprecision_is = "relative"', "an error that may be 0"),
+        ('precision_of = "theory_error"\nprecision_is = "relative"', "must be absolute"),
         ('precision_is = "percent"', "allowed: relative, absolute"),
     ],
 )
@@ -106,7 +106,7 @@ def test_check_explains_the_stopping_rule(tmp_path, capsys):
     file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
     assert main(["check", str(file)]) == 0
     message = capsys.readouterr().out
-    assert "stops at +-0.001 for the difference in speedup of depths 1 and 2: " in message
+    assert "stops at +-0.001 for the difference in speedup of depths 1 and 2" in message
 
 
 def test_the_width_of_a_difference_includes_the_covariance():
