@@ -152,7 +152,7 @@ class Frame:
 
         Args:
             handles: labelled artists from the top down; by default those of all panels.
-            title: stands above them.
+            title: of the legend.
 
         """
         found = handles or [h for axes in self.axes for h in axes.get_legend_handles_labels()[0]]
@@ -230,7 +230,7 @@ def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None =
         axes: of final size.
         first: the first tick.
         texts: values of the ticks.
-        bold: tick whose value stands out; None for none.
+        bold: tick whose value is bold; None for none.
 
     Returns:
         Whether the values are shown.
