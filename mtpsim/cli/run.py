@@ -133,6 +133,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
                 say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
                 if store.edited(before):
                     say(f"{folder / store.RESULT} {EDITED}", options.quiet)
+                if not (folder / store.REPORT).exists():
+                    say(f"it has no figures; {_draw_again(options)}", options.quiet)
                 return show(Result.of(before), options)
             if not same:
                 say(_used(folder, before, experiment), options.quiet)

@@ -182,11 +182,13 @@ def bracketed(cell: Interval | None, decimals: int) -> str:
 
 
 def plus_minus(cell: Interval | None, decimals: int) -> str:
-    """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding."""
+    """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding.
+
+    The number alone where half the width rounds to 0.
+    """
     mean = fixed(cell.mean if cell else None, decimals)
-    if not cell or mean == MISSING or not half_width(cell) > 0:
-        return mean
-    return f"{mean} ±{fixed(half_width(cell), decimals)}"
+    half = round(half_width(cell), decimals) if cell else 0
+    return f"{mean} ±{fixed(half, decimals)}" if mean != MISSING and half > 0 else mean
 
 
 def half_width(cell: Interval) -> float:

@@ -27,8 +27,9 @@ RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", 
 EXPERIMENT = "experiment.toml"
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
 PARTS = {"experiment": dict, "provenance": dict, "complete": bool, "points": list}  # of a result
+REPORT = "report.html"
 FIGURES = [  # what `Result.save_report` may write
-    "report.html",
+    REPORT,
     *(f"{name}.png" for name in ("speedup", "marginal", "accepted", "theory", "dependence")),
     *(f"{name}.png" for name in ("requests", "batch", "policies", "timeline", "learning")),
     *(f"{name}.png" for name in ("uncertainty", "latency")),

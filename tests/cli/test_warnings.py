@@ -97,15 +97,15 @@ def test_fitted_section_has_a_batch():
 def test_request_times_by_rounds_and_by_tokens():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
     rounds = str(mtpsim.run(mtpsim.parse(text + "rounds = 50\n")))
-    assert "50 rounds of a request at depth 2 take p50" in rounds
+    assert "Requests of 50 rounds at depth 2: p50" in rounds
     tokens = str(mtpsim.run(mtpsim.parse(text + "tokens = 50\n")))
-    assert "A request at depth 2 takes p50" in tokens
+    assert "Requests at depth 2: p50" in tokens
 
 
 def test_independent_rounds_leave_nothing_to_adapt_to():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
-    assert "There is nothing to adapt to: even an oracle plays depth 2 held fixed." in shown
+    assert "Adaptive depth cannot help: the oracle always chooses depth 2." in shown
 
 
 def test_check_explains_the_minimum_number_of_requests():
@@ -138,4 +138,4 @@ def test_report_distinguishes_swept_policies():
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
     page = render_page(result.data, experiment, {})
-    assert "its error is surely within 0.1 % to 2 %, as its point says" in page
+    assert "within 0.1 % to 2 %, as its point states" in page

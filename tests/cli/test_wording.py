@@ -54,7 +54,7 @@ def test_singular_in_errors_and_plans(tmp_path, capsys):
 
 
 def test_singular_in_a_page():
-    from mtpsim.report.tables.request_text import length_sentence
+    from mtpsim.report.tables.diagnostics import length_sentence
 
     (point,) = mtpsim.run(mtpsim.parse(TEXT)).data.points
     assert "1 round long" in length_sentence(point)

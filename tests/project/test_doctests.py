@@ -14,6 +14,6 @@ OBJECTS = [mtpsim, *PUBLIC, AcceptanceChain, Problem]
 
 @pytest.mark.parametrize("named", OBJECTS, ids=lambda one: one.__name__)
 def test_examples_run(named):
-    (test,) = doctest.DocTestFinder(recurse=False).find(named, named.__name__, globs={})
+    (test,) = doctest.DocTestFinder(recurse=False).find(named, named.__name__)
     results = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
     assert results.failed == 0

@@ -19,9 +19,10 @@ from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.speedup import speedup_figure
 from mtpsim.report.figures.style import PALE
 from mtpsim.report.formatting import fixed, plus_minus, shared_decimals
-from mtpsim.report.html.page import LOOK, render_page
+from mtpsim.report.html.page import STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
-from mtpsim.report.tables.result import render
+from mtpsim.report.tables.diagnostics import definitions_title
+from mtpsim.report.tables.result import BREAK_EVEN, render
 from tests.support.examples import independent, linear
 from tests.support.policy_experiment import FILE as POLICIES
 from tests.support.report_example import (
@@ -50,7 +51,7 @@ SIMULATED = {"policies": POLICIES, "uncertain": UNCERTAIN, "batch": BATCH}
 WRITTEN = ("one", "deep", "sweep", "long sweep", "grid", "no exact solution")
 SVG = "{http://www.w3.org/2000/svg}svg"
 HOSTILE = "</script></title><img src=x onerror=alert(1)> {{7*7}} {% raw %} & \x00\x1b"
-DEPTHS = "Depths, the one to run marked"
+DEPTHS = "Depths; the advised one is marked"
 KEYS = {
     "policies": {"policies", "requests", "variance", "diagnostics"},
     "uncertain": {"uncertainty", "robust", "requests"},
@@ -188,14 +189,16 @@ def test_depth_table_has_the_documents_numbers(which):
             depth.speedup.mean, abs=0.51 * 10**-digits
         )
         assert row["speedup, exact"] == fixed(depth.speedup.exact, digits)
-        assert row["speedup, theory"] == fixed(depth.speedup.theory, digits)
-        assert row["theory verdict"] == (depth.theory_error.verdict if depth.theory_error else "-")
+        assert row["speedup, closed form"] == fixed(depth.speedup.theory, digits)
+        assert row["closed-form verdict"] == (
+            depth.theory_error.verdict if depth.theory_error else "-"
+        )
 
 
 def test_a_narrow_window_shows_what_decides():
     """The rest of a table may need to be scrolled to."""
     heads = [text_of(th) for th in captioned(tree("one"), DEPTHS).iterfind("thead/tr/th")]
-    assert heads[:4] == ["depth", "speedup", "advice", "theory verdict"]
+    assert heads[:4] == ["depth", "speedup", "step verdict", "closed-form verdict"]
     rows = rows_of(captioned(tree("one"), DEPTHS))
     assert max(sum(map(len, row[:4])) for row in rows) <= 40
     assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
@@ -210,11 +213,9 @@ def test_the_depth_to_run_is_marked():
 
 def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
     trial = EXAMPLES["one"].points[0].trial
-    rows = {
-        row[0]: row for row in rows_of(captioned(tree("one"), "Error of the predicted speedup, %"))
-    }
+    rows = {row[0]: row for row in rows_of(captioned(tree("one"), definitions_title(trial)))}
     survival = next(row for row in trial.rows if row.definition == "survival")
-    shown = rows["survival as if conditional"][1:]
+    shown = rows["survival used as conditional"][1:]
     for cell, entry in zip(shown, survival.depths, strict=True):
         error = entry.speedup_error
         assert float(cell.split()[0]) == pytest.approx(100 * error.mean, abs=0.051)
@@ -223,7 +224,7 @@ def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
     worst = rows_of(captioned(tree("uncertain"), "Each depth in its worst scenario"))
     losses = [100 * depth.regret.mean for depth in point.robust.depths]
     assert [float(row[1]) for row in worst] == pytest.approx(losses, abs=0.0051)
-    inputs = rows_of(captioned(tree("uncertain"), "Inputs, by what it is worth to know them"))
+    inputs = rows_of(captioned(tree("uncertain"), "Inputs by value of information"))
     worth = [100 * entry.worth for entry in point.uncertainty.inputs]
     assert [float(row[-1]) for row in inputs] == pytest.approx(worth, abs=0.0051)
 
@@ -281,7 +282,7 @@ def test_colours_of_pictures_are_those_of_the_page():
     assert set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
     drawn = picture("x", speedup_figure(EXAMPLES["one"])).svg
     assert not set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", drawn))
-    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     for variable in set(re.findall(r"var\((--[a-z-]+)\)", "".join(made(n)[0] for n in WRITTEN))):
         assert look.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
 
@@ -299,7 +300,7 @@ def contrast(one, other):
 
 def test_words_can_be_read_in_every_scheme():
     """WCAG 2 AA: 4.5 for text, 3 for lines and markers."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     schemes = [
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
         for block in re.findall(r":root \{(.*?)\}", look, re.S)
@@ -351,19 +352,20 @@ def test_a_merged_run_says_of_which_seeds_it_is():
 def test_a_break_even_rate_above_1_is_none():
     result = example_result()
     for depth, rate in enumerate((0.2894, 1.0, 1.45), 1):
-        result.points[0].depths[depth].break_even_rate = rate
-    table = captioned(html5lib.parse(page(result), namespaceHTMLElements=False), DEPTHS)
+        found = result.points[0].depths[depth]
+        found.break_even_rate = found.break_even.rate.at = rate
+    table = captioned(html5lib.parse(page(result), namespaceHTMLElements=False), BREAK_EVEN)
     heads = [text_of(head) for head in table.findall("thead/tr/th")]
     found = [row[heads.index("break-even p")] for row in rows_of(table)]
-    assert found == ["-", "0.289", "1.000", "none"]
+    assert found == ["0.289", "1.000", "none"]
     file = io.StringIO()
-    render(result, Console(file=file, width=140))
-    assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [1, 0]
+    render(result, Console(file=file, width=170))
+    assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [2, 0]
 
 
 def test_what_a_narrow_window_cuts_has_a_shadow_there():
     """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / LOOK).read_text()
+    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
     assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
         ("over", "local"),

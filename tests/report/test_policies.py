@@ -11,8 +11,8 @@ import mtpsim
 from mtpsim.report.document import JudgedInterval
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.style import GREY
+from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
 from mtpsim.report.tables.policies import best_policy, verdict
-from mtpsim.report.tables.request_text import policy_tail_sentence, policy_tail_sheet
 from mtpsim.report.tables.result import render
 from tests.support.figure_texts import texts
 from tests.support.policy_experiment import FILE
@@ -117,12 +117,16 @@ def test_a_policy_that_stands_still_may_be_faster_than_the_fastest_that_moves(on
     speedup = replace(moving.speedup, mean=still)
     stands = replace(moving, name="still", depths=[0.0, 0.0, 1.0], speedup=speedup)
     text = verdict(replace(adaptive, policies=[moving, stands]))
-    assert f"{moving.name}, the fastest policy{says}, beats" in text
+    assert f"{moving.name}, the fastest policy{says}, and" in text
 
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [(1.01, 1.03, "Adapting pays"), (0.9, 0.95, "does not pay"), (0.99, 1.01, "is open")],
+    [
+        (1.01, 1.03, "Adapting pays"),
+        (0.9, 0.95, "does not pay"),
+        (0.99, 1.01, "No stat"),
+    ],
 )
 def test_the_sentence_follows_the_interval(one, low, high, says):
     found = "faster" if low > 1 else "slower" if high < 1 else "open"
@@ -211,17 +215,16 @@ def test_rows_have_a_line_a_policy_and_quantity(one):
 
 
 def test_single_requests_of_policies_have_a_sentence_and_a_table(one):
-    point = one.data.points[0]
-    told = policy(one, "heuristic").request_time["p99"].mean
-    assert "Under heuristic they take p50" in policy_tail_sentence(point)
-    assert f"p99 {told / 1000:,.2f} s" in policy_tail_sentence(point)
-    assert policy_tail_sentence(point) in " ".join(str(one).split())
-    sheet = policy_tail_sheet(point.adaptive)
-    names = [entry.name for entry in point.adaptive.policies]
-    assert [row.cells[0] for row in sheet.rows] == names
-    assert sheet.rows[names.index("heuristic")].tone == "best"
-    assert all(len(row.cells) == len(sheet.columns) for row in sheet.rows)
-    assert policy_tail_sentence(replace(point, adaptive=None)) == ""
-    bare = [replace(entry, request_time=None) for entry in point.adaptive.policies]
-    adaptive = replace(point.adaptive, policies=bare)
-    assert policy_tail_sentence(replace(point, adaptive=adaptive)) == ""
+    adaptive, heuristic = one.data.points[0].adaptive, policy(one, "heuristic")
+    p99 = heuristic.request_time["p99"].mean
+    sentence = policy_request_sentence(heuristic)
+    assert sentence.startswith("Requests under heuristic: p50 ")
+    assert f"p99 {p99 / 1000:,.2f} s" in sentence
+    assert sentence in " ".join(str(one).split())
+    table = policy_requests_table(adaptive, heuristic)
+    names = [entry.name for entry in adaptive.policies]
+    assert [row.cells[0] for row in table.rows] == names
+    assert table.rows[names.index("heuristic")].tone == "best"
+    assert all(len(row.cells) == len(table.columns) for row in table.rows)
+    assert policy_request_sentence(None) == ""
+    assert policy_request_sentence(replace(heuristic, request_time=None)) == ""

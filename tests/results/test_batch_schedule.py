@@ -10,7 +10,7 @@ import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.report.document import ScheduleStep
 from mtpsim.report.figures.batch import batch_figure
-from mtpsim.report.tables.batch_text import batch_sentences
+from mtpsim.report.tables.sweep import batch_sentences
 from tests.support.examples import independent, linear, noise
 
 TEXT = f"""\

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.report.tables.break_even_text import margins
+from mtpsim.report.tables.result import break_even_table
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import COCHRAN, skewness_of
 from tests.support.examples import TWO_DEEP, noise, regime
@@ -210,11 +210,10 @@ def test_break_even_zero_for_a_step_that_always_pays():
     fast = TEXT_FAST.format(rate=0.0)
     (point,) = mtpsim.run(mtpsim.parse(fast)).data.points
     assert point.depths[1].break_even.rate.at == 0
-    (sentence, _) = margins(point)
-    assert sentence.startswith("Depth 1 beats depth 0 until its verify grows to ")
+    assert break_even_table(point).rows[0].cells[:2] == ["0 to 1", "0.000"]
     dear = fast.replace("verify = [60", "verify = [100").replace("0.0, ", "0.8, ")  # the control
     (point,) = mtpsim.run(mtpsim.parse(dear)).data.points
-    assert margins(point)[0].startswith("Depth 1 beats depth 0 until p1 falls to ")
+    assert 0 < float(break_even_table(point).rows[0].cells[1]) < 0.8
 
 
 @pytest.mark.parametrize(

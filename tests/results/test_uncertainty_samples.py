@@ -55,14 +55,14 @@ def test_check_names_sampled_inputs(tmp_path):
 def test_invalid_samples_are_reported(tmp_path):
     short = HEADER.rsplit(",", 1)[0]
     for header, rows, message in (
-        (HEADER, samples(30), "`draws` is 40, but `samples` has 30 rows"),
+        (HEADER, samples(30), "40 draws are required, but `samples` has 30 rows"),
         (
             short,
             samples()[:, :3],
-            "`samples` has 3 columns of acceptance.rates, the file 4 numbers",
+            "`samples` has 3 columns of acceptance.rates, the file has 4 numbers",
         ),
         (HEADER.replace("rates[0][0]", "rate"), samples(), "acceptance.rate is not in the file"),
-        (HEADER.replace("acceptance", "simulation"), samples(), "can be uncertain"),
+        (HEADER.replace("acceptance", "simulation"), samples(), "not a key of acceptance"),
         (HEADER, np.full((40, 4), np.nan), "rows of finite numbers"),
     ):
         with pytest.raises(InputError) as caught:
@@ -78,5 +78,5 @@ def test_invalid_samples_are_reported(tmp_path):
             mtpsim.parse(text, folder=tmp_path)
         assert message in str(caught.value)
     both = TEXT + '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.1 }\n'
-    with pytest.raises(InputError, match="once is enough"):
+    with pytest.raises(InputError, match="is in both"):
         parsed(tmp_path, text=both)

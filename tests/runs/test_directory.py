@@ -232,8 +232,12 @@ def test_a_result_is_complete_where_drawing_its_figures_ends(
     found = json.loads((folder / "out" / RESULT).read_text())
     assert found["complete"]
     assert found["points"] == json.loads(done[RESULT])["points"]
+    assert run(folder) == 0
+    assert f"it has no figures; `mtpsim show {folder / 'out'}`" in capsys.readouterr().err
     assert main(["show", str(folder / "out")]) == 0
     assert (folder / "out" / "report.html").exists()
+    assert run(folder) == 0
+    assert "has no figures" not in capsys.readouterr().err
 
 
 def test_every_figure_has_a_name_by_which_a_later_result_removes_it():

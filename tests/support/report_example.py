@@ -12,6 +12,9 @@ from mtpsim.report.document import (
     AcceptedDrafts,
     Advice,
     Autocorrelation,
+    BreakEven,
+    BreakEvenRate,
+    BreakEvenTime,
     DefinitionDepth,
     DefinitionRow,
     Definitions,
@@ -79,6 +82,12 @@ def example_point(
             depth.marginal = _quantity(gain, factor=factor, half=half * gain * factor)
             depth.theory_error = _theory_error(1 / scale[k] - 1, half)
             depth.break_even_rate = _needed(k, length, survival, times)
+            allowed = times[k - 1] * length[k] / length[k - 1]
+            depth.break_even = BreakEven(
+                rate=BreakEvenRate(at=depth.break_even_rate, now=rates[k - 1]),
+                verify=_allowed(allowed - 0.1 * times[k], now=0.9 * times[k]),
+                draft=_allowed(allowed - 0.9 * times[k], now=0.1 * times[k]),
+            )
         depths.append(depth)
     shares = np.diff(np.concatenate([[0.0], 1 - survival, [1.0]]))
     return PointResult(
@@ -115,6 +124,10 @@ def _theory_error(mean: float, half: float) -> TheoryError:
 def _needed(k: int, length: np.ndarray, survival: np.ndarray, times: np.ndarray) -> float:
     reached = 1.0 if k == 1 else survival[k - 2]
     return float(length[k - 1] * (times[k] / times[k - 1] - 1) / reached)
+
+
+def _allowed(at: float, now: float) -> BreakEvenTime:
+    return BreakEvenTime(at=at, now=now, low=at - 0.1, high=at + 0.1)
 
 
 def _definitions(depths: list[DepthResult], rates: np.ndarray, times: np.ndarray) -> Definitions:

@@ -27,7 +27,7 @@ from mtpsim.report.figures.style import (
     subtitle_of,
 )
 from mtpsim.report.formatting import column, known
-from mtpsim.report.tables.batch_text import group_label, turn_text
+from mtpsim.report.tables.sweep import group_label, turn_text
 
 KEY = "latency.batch"
 

@@ -35,7 +35,7 @@ from mtpsim.report.figures.style import (
     value_ticks,
 )
 from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, known, level
-from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.sweep import sweep_heading
 
 SPEEDUP_AXIS = "speedup over plain decoding (x)"
 PAYS, COSTS, UNDECIDED = "pays", "costs", "undecided"

@@ -59,7 +59,7 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.tables.batch_text import sweep_heading
+from mtpsim.report.tables.sweep import sweep_heading
 
 MAX_ROWS = 40
 MAX_CELLS = (13, 9)

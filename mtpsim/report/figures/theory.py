@@ -39,7 +39,7 @@ from mtpsim.report.figures.style import (
     write,
 )
 from mtpsim.report.formatting import epsilon, known, numbers, tolerance
-from mtpsim.report.tables.definitions import row_name, worth_showing
+from mtpsim.report.tables.diagnostics import row_name, worth_showing
 
 COLORS = {
     "stated": INK,

@@ -1,20 +1,32 @@
-"""One page of a result, to send to somebody: everything is in the file, and nothing is fetched."""
+"""A result as one HTML page: everything is in the file, and nothing is fetched.
+
+The sentences and tables are those of the terminal; here they are put in order.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
 from mtpsim.report.experiment_text import chapters
-from mtpsim.report.formatting import legible, level, title, tolerance
-from mtpsim.report.html.sections import sections
-from mtpsim.report.html.svg import picture
-from mtpsim.report.tables.table_model import MARK, Sheet
+from mtpsim.report.formatting import (
+    greatest_depth,
+    legible,
+    level,
+    point_label,
+    title,
+    tolerance,
+)
+from mtpsim.report.html.svg import Picture, picture
+from mtpsim.report.tables import diagnostics
+from mtpsim.report.tables import result as results
+from mtpsim.report.tables.terminal import MARK, Column, Row, TextTable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,14 +35,11 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 LONG = 40
 """A table of more rows scrolls in a box of its own, so that what is below stays near."""
-TEMPLATE, LOOK = "page.html.j2", "page.css"
-GOOD = ("holds", "faster", "essential", "worthwhile")
-BAD = ("fails", "slower", "harmful")
-OPEN = ("undecided", "open", "marginal")
-MADE_OF = {
+TEMPLATE, STYLE_SHEET = "page.html.j2", "page.css"
+PROVENANCE = {
     "seed": "seed",
     "started": "started",
-    "seconds": "seconds it took",
+    "seconds": "run time, s",
     "executor": "executor",
     "part": "part of the run",
     "hash": "hash of the experiment",
@@ -41,6 +50,54 @@ MADE_OF = {
     "numba": "numba",
     "scipy": "SciPy",
 }
+LAYOUT = (
+    *("speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
+    *("gain", "length", "time"),
+)
+"""What decides stands first: a narrow window shows the columns on the left."""
+MAIN = ("speedup", "marginal", "accepted", "theory", "latency")
+DEPENDENCE, DEFINITIONS = "Dependence between rounds", "Definitions of the acceptance rate"
+Pictures = Mapping[str, Picture]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    sheet: TextTable
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, in the order in which its fields are shown.
+
+    Attributes:
+        key: unique among its neighbours, fit for an id.
+        heading: its title.
+        lead: sentences in bold.
+        text: other sentences.
+        tables: with their captions.
+        notes: sentences on how to read the tables.
+        pictures: figures.
+        inner: sections that are folded until opened.
+
+    """
+
+    key: str
+    heading: str
+    lead: Sequence[str] = ()
+    text: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
+    inner: Sequence[Section] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        parts = self.lead, self.text, self.tables, self.notes, self.pictures, self.inner
+        return not any(parts)
 
 
 def write_page(
@@ -50,9 +107,9 @@ def write_page(
 
     Args:
         result: the result document.
-        experiment: that it is of.
+        experiment: the experiment that the result is of.
         figures: of :func:`~.figures.gallery.figures`; they lose their headings to the page.
-        folder: that is there.
+        folder: an existing folder.
 
     """
     path = folder / PAGE
@@ -68,7 +125,8 @@ def render_page(
         name: picture(f"picture-{name}", figure, title(result)) for name, figure in figures.items()
     }
     parts = sections(result, pictures)
-    toml, made = to_toml(experiment), result.get("provenance") or {}
+    toml, made = to_toml(experiment), result.provenance
+    *simulated, _ = chapters(experiment)  # the last one lists what the page itself shows
     return (
         _environment()
         .get_template(TEMPLATE)
@@ -76,12 +134,15 @@ def render_page(
             title=title(result) or "An experiment without a title",
             sections=parts,
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
-            chapters=_simulated(experiment),
+            chapters=[
+                (heading, [line.replace("+-", "±") for line in lines])
+                for heading, lines in simulated
+            ],
             level=level(result),
             tolerance=tolerance(result),
-            sweep=len(result["points"]) > 1,
-            version=result.get("mtpsim", ""),
-            provenance=_provenance(result),
+            sweep=len(result.points) > 1,
+            version=result.mtpsim,
+            provenance={name: made[k] for k, name in PROVENANCE.items() if made.get(k) is not None},
             command=shlex.join(made.get("command") or []),
             merged=made.get("merged") or [],
             reads_files='samples = "' in toml or 'file = "' in toml,
@@ -90,24 +151,12 @@ def render_page(
     )
 
 
-def _simulated(experiment: Experiment) -> list[tuple[str, list[str]]]:
-    """What was simulated; what is reported of it, the page itself shows."""
-    *told, _ = chapters(experiment)
-    return [(heading, [line.replace("+-", "±") for line in lines]) for heading, lines in told]
-
-
-def _provenance(result: ResultDocument) -> list[tuple[str, str]]:
-    made = result.get("provenance") or {}
-    found = [(name, str(made[key])) for key, name in MADE_OF.items() if made.get(key) is not None]
-    return [("mtpsim", str(result.get("mtpsim", ""))), *found]
-
-
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    room = Path(__file__).parent
+    folder = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(room),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_clean,
@@ -115,8 +164,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(prose=_prose, cells=_cells, headers=_headers, tone=_tone)
-    environment.globals.update(MARK=MARK, LONG=LONG, look=(room / LOOK).read_text(encoding="utf-8"))
+    environment.filters.update(prose=_prose, cells=_cells, headers=_headers)
+    style = (folder / STYLE_SHEET).read_text(encoding="utf-8")
+    environment.globals.update(MARK=MARK, LONG=LONG, style_sheet=style)
     return environment
 
 
@@ -125,30 +175,241 @@ def _clean(value: Any) -> Any:
 
 
 def _prose(text: str) -> str:
-    """The text with numbers kept together with their percent sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    """The text with no line break before a percent sign or within ``k-1``."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("k-1", "k\N{NON-BREAKING HYPHEN}1")
 
 
-def _headers(sheet: Sheet) -> list[tuple[str, bool]]:
-    """Headers with their side; a column that joins another one has none."""
-    return [(column.name, column.left) for column in sheet.columns if not column.joins]
+def _headers(table: TextTable) -> list[tuple[str, bool]]:
+    """Headers, and whether they are aligned to the left; a column that joins another has none."""
+    return [(column.name, column.left) for column in table.columns if not column.joins]
 
 
-def _cells(cells: list[str], sheet: Sheet) -> list[tuple[list[str], str]]:
-    """Texts of each cell, those that join it with it, and the class of its column."""
-    found: list[tuple[list[str], str]] = []
-    for text, column in zip(cells, sheet.columns, strict=True):
+def _cells(cells: Sequence[str], table: TextTable) -> list[tuple[list[tuple[str, str]], str]]:
+    """The texts of each cell with the tones of their verdicts, and the class of its column."""
+    found: list[tuple[list[tuple[str, str]], str]] = []
+    for text, column in zip(cells, table.columns, strict=True):
+        part = (str(text), getattr(text, "tone", ""))
         if column.joins:
-            found[-1][0].append(text)
+            found[-1][0].append(part)
             continue
-        parts = {"left": column.left, "folds": column.folds, "faint": column.faint}
-        found.append(([text], " ".join(name for name, so in parts.items() if so)))
+        kinds = {"left": column.left, "folds": column.folds, "faint": column.faint}
+        found.append(([part], " ".join(name for name, applies in kinds.items() if applies)))
     return found
 
 
-def _tone(word: str) -> str:
-    """The class of a word that is a verdict."""
-    for name, words in (("good", GOOD), ("bad", BAD), ("open", OPEN)):
-        if word in words:
-            return name
-    return ""
+def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
+    """The whole document as sections, the most wanted first."""
+    points = result.points
+    main = Section("pictures", "Figures", pictures=_some(pictures, *MAIN))
+    if len(points) == 1:
+        first, definitions, *rest = point_sections(result, points[0], pictures)
+        found = [_advice(points[0]), first, definitions, main, *rest]
+    else:
+        found = [*_sweep(result), main, *_over_points(result, pictures), _each_point(result)]
+    return [section for section in [*found, _warnings(result)] if not section.empty]
+
+
+def _some(drawn: Pictures, *names: str) -> list[Picture]:
+    return [drawn[name] for name in names if name in drawn]
+
+
+def _advice(point: PointResult) -> Section:
+    if not point.advice:
+        return Section("advice", "Advice")
+    return Section("advice", "Advice", [point.advice.sentence], [f"Why: {point.advice.why}"])
+
+
+def point_sections(
+    result: ResultDocument, point: PointResult, drawn: Pictures | None = None
+) -> list[Section]:
+    """The sections of a point: its depths, definitions of the rates, then the rest."""
+    drawn = drawn or {}
+    found = [_depths(result, point), _definitions(point)]
+    if point.adaptive:
+        found.append(_policies(point.adaptive, drawn))
+    if point.uncertainty:
+        found.append(_uncertain(point.uncertainty, drawn))
+    if point.robust:
+        found.append(_robust(point.robust))
+    if all(depth.request_time for depth in point.depths):
+        found.append(_requests(point, drawn))
+    if point.diagnostics:
+        tables = [
+            Table("Dependence of rounds", diagnostics.dependence_table(point.diagnostics)),
+            Table("Conditional rates by depth", diagnostics.rates_table(point.diagnostics)),
+        ]
+        found.append(
+            Section(
+                "diagnostics",
+                DEPENDENCE,
+                text=diagnostics.dependence_sentences(point),
+                tables=[table for table in tables if table.sheet.rows],
+                pictures=_some(drawn, "dependence"),
+            )
+        )
+    if point.variance and (sentence := diagnostics.variance_sentence(point)):
+        table = Table("Variance reduction by step", diagnostics.variance_table(point.variance))
+        found.append(Section("variance", "Variance reduction", text=[sentence], tables=[table]))
+    return found
+
+
+def _depths(result: ResultDocument, point: PointResult) -> Section:
+    tables = [
+        Table("Depths; the advised one is marked", results.depth_table(point, LAYOUT)),
+        Table(results.BREAK_EVEN, results.break_even_table(point)),
+    ]
+    return Section(
+        "depths",
+        "Results by depth",
+        text=[results.sample_sentence(result, point) + "."],
+        tables=[table for table in tables if table.sheet.rows],
+        notes=list(filter(None, [results.undecided_sentence(point)])),
+    )
+
+
+def _definitions(point: PointResult) -> Section:
+    tables = []
+    if point.trial:
+        caption = diagnostics.definitions_title(point.trial)
+        tables = [Table(caption, diagnostics.definitions_table(point.trial))]
+    return Section("trial", DEFINITIONS, tables=tables)
+
+
+def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
+    from mtpsim.report.tables import policies
+
+    return Section(
+        "policies",
+        "Adaptive depth",
+        [policies.verdict(adaptive)],
+        tables=[Table("Policies", policies.policy_table(adaptive))],
+        notes=[policies.reading(adaptive)],
+        pictures=_some(drawn, "policies", "timeline", "learning"),
+    )
+
+
+def _uncertain(found: Uncertainty, drawn: Pictures) -> Section:
+    from mtpsim.report.tables import uncertainty
+
+    return Section(
+        "uncertainty",
+        "Uncertain inputs",
+        [uncertainty.uncertain_sentence(found)],
+        tables=[
+            Table("Depths over uncertain inputs", uncertainty.uncertain_table(found)),
+            Table("Inputs by value of information", uncertainty.input_table(found)),
+        ],
+        notes=[uncertainty.worth_sentence(found)],
+        pictures=_some(drawn, "uncertainty"),
+    )
+
+
+def _robust(declared: Robust) -> Section:
+    from mtpsim.report.tables import uncertainty
+
+    table = Table("Each depth in its worst scenario", uncertainty.robust_table(declared))
+    lead = [uncertainty.robust_sentence(declared)]
+    return Section("robust", "Declared scenarios", lead, tables=[table])
+
+
+def _requests(point: PointResult, drawn: Pictures) -> Section:
+    tables = [Table("Quantiles of requests by depth", diagnostics.requests_table(point))]
+    text = [diagnostics.request_sentence(point)]
+    if point.adaptive and any(policy.request_time for policy in point.adaptive.policies):
+        from mtpsim.report.tables.policies import best_policy
+
+        best = best_policy(point.adaptive)
+        table = diagnostics.policy_requests_table(point.adaptive, best)
+        tables.append(Table("Quantiles of requests by policy", table))
+        text.append(diagnostics.policy_request_sentence(best))
+    text.append(diagnostics.length_sentence(point))
+    return Section(
+        "requests",
+        "Single requests",
+        text=list(filter(None, text)),
+        tables=tables,
+        pictures=_some(drawn, "requests"),
+    )
+
+
+def _sweep(result: ResultDocument) -> list[Section]:
+    """Sections above the pictures of a sweep: advice, all points, the closed form at each."""
+    from mtpsim.report.tables import sweep
+
+    lead = [f"{sweep.sweep_heading(result)}."]
+    advice = Section("advice", "Advice", lead, sweep.batch_sentences(result))
+    summary = sweep.summary_table(result)
+    sentences = [point.advice.sentence if point.advice else "" for point in result.points]
+    rows = [Row([*row.cells, text]) for row, text in zip(summary.rows, sentences, strict=True)]
+    table = TextTable([*summary.columns, Column("advice", left=True, folds=True)], rows)
+    every = Section(
+        "points",
+        f"All {len(result.points):,} points",
+        tables=[Table("Best depth of every point", table)],
+        notes=[sweep.judged_together(result)],
+    )
+    shown = sweep.definition_columns(result)
+    tables = [Table(sweep.DEFINITIONS, sweep.definitions_table(result, shown))] if shown else []
+    return [advice, every, Section("trial", DEFINITIONS, tables=tables)]
+
+
+def _over_points(result: ResultDocument, drawn: Pictures) -> list[Section]:
+    """Sections below the pictures of a sweep."""
+    found = [_batches(result, drawn)]
+    if any(point.adaptive for point in result.points):
+        from mtpsim.report.tables.policies import policy_summary_table
+
+        table = Table("Adaptive depth at each point", policy_summary_table(result))
+        shown = _some(drawn, "policies", "timeline", "learning")
+        found.append(Section("policies", "Adaptive depth", tables=[table], pictures=shown))
+    for key, name, heading in (
+        ("uncertainty", "uncertainty", "Uncertain inputs"),
+        ("requests", "requests", "Single requests"),
+        ("diagnostics", "dependence", DEPENDENCE),
+    ):
+        found.append(Section(key, heading, pictures=_some(drawn, name)))
+    return found
+
+
+def _batches(result: ResultDocument, drawn: Pictures) -> Section:
+    from mtpsim.report.tables import sweep
+
+    columns = [Column("from batch"), Column("to batch"), Column("run", left=True)]
+    tables = []
+    for group in result.by_batch:
+        rows = [
+            Row([f"{e.from_:,}", f"{e.to:,}", f"depth {e.depth}" if e.depth else "off"])
+            for e in group.schedule
+        ]
+        caption = ", ".join(filter(None, ["By batch", sweep.group_label(group)]))
+        tables.append(Table(caption, TextTable(columns, rows)))
+    text = sweep.batch_sentences(result)
+    return Section("batches", "By batch", text=text, tables=tables, pictures=_some(drawn, "batch"))
+
+
+def _each_point(result: ResultDocument) -> Section:
+    points, heading = result.points, "Point by point"
+    if len(points) > results.MOST_TABLES:
+        text = f"More than {results.MOST_TABLES} points: result.csv has the numbers of each depth."
+        return Section("each", heading, text=[text])
+    inner = []
+    for number, point in enumerate(points, 1):
+        parts = [s for s in [_advice(point), *point_sections(result, point)] if not s.empty]
+        label = point_label(result, point) or f"point {number}"
+        inner.append(Section(f"point-{number}", label, inner=parts))
+    depths = sorted({greatest_depth(point) for point in points})
+    reach = " or ".join(map(str, depths[:3]))
+    return Section("each", heading, text=[f"Depths 0 to {reach} at each point."], inner=inner)
+
+
+def _warnings(result: ResultDocument) -> Section:
+    found = [*(result.warnings or []), *(f"failed: {text}" for text in result.failures)]
+    if not result.complete:
+        found.append("the run was interrupted before it was complete")
+    if len(result.points) > 1:
+        from mtpsim.report.tables.sweep import warnings_of_points
+
+        found += warnings_of_points(result)
+    else:
+        found += result.points[0].warnings
+    return Section("warnings", "Warnings", text=found)

@@ -1,27 +1,100 @@
-"""What every table on a terminal shares: plain text, one look, no wider than there is room."""
+"""Tables as text, which a terminal and the page share, and how a terminal prints them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
-from mtpsim.report.tables.table_model import MARK, Sheet
+from mtpsim.report.formatting import MISSING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Choice = TypeVar("Choice")
+MARK = "▸"
 PIPE_WIDTH, USUAL_WIDTH, LEAST_WIDTH = 170, 80, 40
 STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
+TONES = {
+    **dict.fromkeys(("holds", "faster", "essential", "worthwhile"), "good"),
+    **dict.fromkeys(("fails", "slower", "harmful"), "bad"),
+    **dict.fromkeys(("undecided", "open", "marginal"), "open"),
+}
+SHOWN = {"marginal": "undecided", "": MISSING}
+"""Verdicts that are shown under another name than they have in the document."""
+
+
+class VerdictText(str):
+    """A verdict of the document as the text of a cell.
+
+    Attributes:
+        tone: ``good``, ``bad``, ``open`` or empty.
+
+    """
+
+    tone: str
+
+    def __new__(cls, verdict: str) -> VerdictText:
+        """The text and tone of a verdict; ``-`` where it is empty."""
+        text = super().__new__(cls, SHOWN.get(verdict, verdict))
+        text.tone = TONES.get(verdict, "")
+        return text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        header: as a terminal shows it, with line breaks.
+        full: the header where it is read alone; by default the same.
+        left: whether its cells are aligned to the left.
+        folds: whether its cells may break over lines.
+        faint: whether it is printed dim.
+        joins: whether the page shows its cells in the column before.
+
+    """
+
+    header: str
+    full: str = ""
+    left: bool = False
+    folds: bool = False
+    faint: bool = False
+    joins: bool = False
+
+    @property
+    def name(self) -> str:
+        """The header in one line."""
+        return self.full or self.header.replace("-\n", "-").replace("\n", " ").strip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        cells: texts, one per column; verdicts are :class:`VerdictText`.
+        tone: ``best``, ``chosen``, ``faint`` or empty.
+        marked: whether a mark, visible without colour, stands before its first cell.
+
+    """
+
+    cells: Sequence[str]
+    tone: str = ""
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Columns and rows of text."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
 
 
 def console_on(file: TextIO) -> Console:
-    """A console as wide as COLUMNS says, or else the terminal.
-
-    A pipe has no width: a log is better off with the whole table than with a folded one.
-    """
+    """A console as wide as COLUMNS says, or else the terminal; a pipe has 170 columns."""
     from rich.console import Console
 
     asked = os.environ.get("COLUMNS", "")
@@ -29,13 +102,20 @@ def console_on(file: TextIO) -> Console:
         return Console(file=file, width=max(int(asked), LEAST_WIDTH))
     try:
         width = os.get_terminal_size(file.fileno()).columns if file.isatty() else PIPE_WIDTH
-    except (OSError, ValueError):  # a terminal that does not tell
+    except (OSError, ValueError):  # a terminal without a size
         width = 0
     return Console(file=file, width=width or USUAL_WIDTH)
 
 
+def print_table(console: Console, *choices: TextTable) -> None:
+    """Print the first of the tables that fits the console's width, else the last."""
+    tables = [drawn(choice, console) for choice in choices]
+    fitting = [table for table in tables if _width(table, console) <= console.width]
+    show_table(console, (fitting or tables[-1:])[0])
+
+
 def show_table(console: Console, table: Table) -> None:
-    """Print a table; beyond a terminal, which has no more room, no value of it is cut off."""
+    """Print a table; outside a terminal lines may be longer so that no value is cut off."""
     width = console.width
     if not console.is_terminal:
         console.width = max(width, _width(table, console, folded=True))
@@ -44,7 +124,7 @@ def show_table(console: Console, table: Table) -> None:
 
 
 def _width(table: Table, console: Console, folded: bool = False) -> int:
-    """What a table needs; with its columns ``folded`` as far as whole words allow."""
+    """Width that a table needs; with its columns ``folded`` as far as whole words allow."""
     from rich.measure import Measurement
 
     unbounded = console.options.update(max_width=10_000)
@@ -57,8 +137,14 @@ def _width(table: Table, console: Console, folded: bool = False) -> int:
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print a sentence as it is: wrapped at words, no markup, no colours of its own."""
+    """Print a sentence, wrapped at words; nothing in it is read as markup."""
     console.print(plain(text, console), style=style or None, markup=False, highlight=False)
+
+
+def print_warnings(console: Console, warnings: Iterable[str]) -> None:
+    """Print each warning on a line of its own."""
+    for warning in warnings:
+        say(console, f"warning: {warning}", "yellow")
 
 
 def plain(text: str, console: Console) -> str:
@@ -67,39 +153,29 @@ def plain(text: str, console: Console) -> str:
 
 
 def new_table() -> Table:
-    """An empty table in the look of the house."""
+    """An empty table in the style of every table."""
     from rich import box
     from rich.table import Table
 
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
 
 
-def drawn(sheet: Sheet, console: Console) -> Table:
-    """A sheet as a table; marks stand before the first cell."""
+def drawn(text: TextTable, console: Console) -> Table:
+    """A table ready to print; marks stand before the first cell."""
     table = new_table()
-    for column in sheet.columns:
+    lines = max(column.header.count("\n") for column in text.columns)
+    for column in text.columns:
         table.add_column(
-            column.header,
+            "\n" * (lines - column.header.count("\n")) + column.header,
             justify="left" if column.left else "right",
             no_wrap=not column.folds,
             overflow="fold" if column.folds else "ellipsis",
             style="dim" if column.faint else None,
         )
-    # Cells on the right line up as they are; those on the left need room where the mark is not.
-    blank = "  " if sheet.columns[0].left and any(row.marked for row in sheet.rows) else ""
-    for row in sheet.rows:
+    # Cells aligned to the left are indented in rows without the mark.
+    blank = "  " if text.columns[0].left and any(row.marked for row in text.rows) else ""
+    for row in text.rows:
         first = (f"{MARK} " if row.marked else blank) + row.cells[0]
         cells = (plain(cell, console) for cell in (first, *row.cells[1:]))
         table.add_row(*cells, style=STYLES.get(row.tone))
     return table
-
-
-def show_widest(
-    console: Console, choices: Sequence[Choice], build: Callable[[Choice], Table]
-) -> None:
-    """Print the table of the first choice that the console has room for; the last where none."""
-    for choice in choices:
-        table = build(choice)
-        if _width(table, console) <= console.width:
-            break
-    show_table(console, table)

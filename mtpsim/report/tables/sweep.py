@@ -1,0 +1,183 @@
+"""A sweep on a terminal: a row per point, and how the best depth moves with the batch size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtpsim.report.document import BatchGroup, DepthResult, PointResult, ResultDocument, Turn
+from mtpsim.report.formatting import (
+    MISSING,
+    best_depth,
+    column,
+    fixed,
+    known,
+    plus_minus,
+    point_label,
+    shared_decimals,
+    short_names,
+    swept_keys,
+    value_text,
+)
+from mtpsim.report.tables import diagnostics
+from mtpsim.report.tables.result import HEADERS, error_cells, verdict_text
+from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, print_warnings, say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DEFINITIONS = (
+    "Closed-form error (%) at the best depth of each point, by definition of the acceptance rate"
+)
+OFF = "0 (off)"
+
+
+def print_summary(result: ResultDocument, console: Console, *, with_warnings: bool) -> None:
+    """Print a row per point, the closed form's errors, what policies gain, and the answer."""
+    console.print()
+    say(console, f"All {len(result.points)} points", "bold")
+    print_table(console, summary_table(result))
+    console.print()
+    if shown := definition_columns(result):
+        say(console, f"{DEFINITIONS}:")
+        print_table(console, *(definitions_table(result, shown[:n]) for n in (len(shown), 3, 1)))
+        console.print()
+    if any(point.adaptive for point in result.points):
+        from mtpsim.report.tables.policies import policy_summary_table
+
+        say(console, "Adaptive depth", "bold")
+        print_table(console, policy_summary_table(result))
+        console.print()
+    for sentence in [f"{sweep_heading(result)}.", *batch_sentences(result)]:
+        say(console, sentence, "bold")
+    if result.by_batch:
+        console.print()
+    say(console, judged_together(result), "dim")
+    if with_warnings and (warnings := warnings_of_points(result)):
+        console.print()
+        print_warnings(console, warnings)
+
+
+def sweep_heading(result: ResultDocument) -> str:
+    """How the best depth and its speedup move over a sweep."""
+    best = [(best_depth(point), column(point, "speedup")) for point in result.points]
+    found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
+    if not found:
+        return "Nothing was simulated"
+    depths = sorted({depth for depth, _ in found})
+    low, high = min(speed for _, speed in found), max(speed for _, speed in found)
+    reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
+    if depths == [0]:
+        return f"No depth pays at any of the {len(found)} points"
+    if len(depths) == 1:
+        return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
+    over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
+    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"
+
+
+def batch_sentences(result: ResultDocument) -> list[str]:
+    """The depth to run by batch size, for each group of points that differ in nothing else."""
+    return [_batch_sentence(group) for group in result.by_batch]
+
+
+def group_label(group: BatchGroup) -> str:
+    """The swept values that the points of a group share; may be empty."""
+    names = short_names(list(group.set))
+    return ", ".join(f"{names[key]} = {value_text(v)}" for key, v in group.set.items())
+
+
+def _batch_sentence(group: BatchGroup) -> str:
+    label = group_label(group)
+    runs = []
+    for entry in group.schedule:
+        where = f"{entry.from_:,}" + (f" to {entry.to:,}" if entry.to > entry.from_ else "")
+        runs.append(f"{where} depth {entry.depth}" if entry.depth else f"{where} off")
+    text = f"By batch, {label}: " if label else "By batch: "
+    text += (", ".join(runs) or "no whole one") + "."
+    for turn in group.turns:
+        text += f" {turn_text(turn)}."
+    if not group.turns and group.schedule and group.schedule[-1].depth:
+        text += " Drafting pays at every batch of the sweep."
+    return text
+
+
+def turn_text(turn: Turn) -> str:
+    """``Turn MTP off above a batch of 600.7 [599.9, 601.4]``."""
+    digits = 1 if turn.batch < 1000 else 0
+    text = f"Turn MTP {turn.to} above a batch of {fixed(turn.batch, digits)}"
+    if known(turn.low) and known(turn.high):
+        return text + f" [{fixed(turn.low, digits)}, {fixed(turn.high, digits)}]"
+    return text + " (one end of its interval is beyond the sweep)"
+
+
+def judged_together(result: ResultDocument) -> str:
+    """How many verdicts on the closed form a sweep gives at once."""
+    judged = sum(len(point.depths) - 1 for point in result.points)
+    return f"Closed-form verdicts are adjusted for {judged} comparisons (Holm)."
+
+
+def summary_table(result: ResultDocument) -> TextTable:
+    """A row per point of a sweep: its best depth, its speedup, and the closed form's error."""
+    names = short_names(swept_keys(result))
+    headers = "best\ndepth", "speedup", HEADERS["error"], HEADERS["verdict"]
+    best = [_best_entry(point) for point in result.points]
+    speedups = [entry.speedup if entry else None for entry in best]
+    errors = [entry.theory_error if entry else None for entry in best]
+    decimals, percents = shared_decimals(speedups), error_cells(errors)
+    rows = []
+    for n, (point, entry) in enumerate(zip(result.points, best, strict=True)):
+        depth = str(entry.depth) if entry else MISSING
+        found = [depth, plus_minus(speedups[n], decimals), percents[n], verdict_text(errors[n])]
+        rows.append(Row([*(value_text(point.set.get(key)) for key in names), *found]))
+    columns = [Column(name, folds=True) for name in names.values()]
+    return TextTable([*columns, *map(Column, headers)], rows)
+
+
+def _best_entry(point: PointResult) -> DepthResult | None:
+    best = best_depth(point)
+    return next((depth for depth in point.depths if depth.depth == best), None)
+
+
+def warnings_of_points(result: ResultDocument) -> list[str]:
+    """Each warning once, with the points that it belongs to."""
+    labels: dict[str, list[str]] = {}
+    for point in result.points:
+        for warning in point.warnings:
+            labels.setdefault(warning, []).append(point_label(result, point))
+    total = len(result.points)
+    where = {w: "every point" if len(ls) == total else "; ".join(ls) for w, ls in labels.items()}
+    return [f"{warning} ({place})" for warning, place in where.items()]
+
+
+def definition_columns(result: ResultDocument) -> list[tuple[str, str | None]]:
+    """Definition and weighting of every column: what is chosen anywhere comes first."""
+    rows = [row for point in result.points if point.trial for row in point.trial.rows]
+    keys = [(row.definition, row.weighting) for row in rows if row.chosen]
+    keys += [(row.definition, row.weighting) for row in rows if diagnostics.is_plain(row)]
+    return list(dict.fromkeys(keys))
+
+
+def definitions_table(result: ResultDocument, shown: list[tuple[str, str | None]]) -> TextTable:
+    """A row per point: the closed form's error at its best depth, by definition of the rates."""
+    keys = short_names(swept_keys(result))
+    columns = [Column(name, folds=True) for name in keys.values()] + [Column("depth")]
+    for definition, weighting in shown:
+        more = diagnostics.WEIGHTINGS.get(weighting or "", "")
+        header = diagnostics.SHORT[definition] + more.replace(", ", "\n")
+        columns.append(Column(header, diagnostics.NAMES[definition] + more))
+    rows = []
+    for point in result.points:
+        if not point.trial:
+            continue
+        best = best_depth(point)
+        # The closed form has no error at depth 0, where every rate gives a speedup of 1.
+        name = str(best) if best else OFF if best == 0 else MISSING
+        errors = {
+            (row.definition, row.weighting): entry.speedup_error
+            for row in point.trial.rows
+            for entry in row.depths
+            if entry.depth == best
+        }
+        values = [value_text(point.set.get(key)) for key in keys]
+        cells = [diagnostics.signed_percent(errors.get(key), 2) for key in shown]
+        rows.append(Row([*values, name, *cells]))
+    return TextTable(columns, rows)
