@@ -274,7 +274,7 @@ def test_equal_policies_get_different_names():
     twice = [{"rule": "ema"}, {"rule": "heuristic", "name": "ema"}]
     with pytest.raises(ValueError, match="2 policies have the label 'ema'"):
         Adaptive.model_validate({"policies": twice})
-    with pytest.raises(ValueError, match="'oracle' belongs to the bound"):
+    with pytest.raises(ValueError, match="the name 'oracle' is reserved"):
         Adaptive.model_validate({"policies": [{"rule": "ema", "name": "oracle"}]})
 
 

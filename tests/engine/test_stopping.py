@@ -87,13 +87,13 @@ def test_another_stopping_rule_reuses_the_blocks(tmp_path, capsys):
     ("line", "message"),
     [
         ('precision_of = "speed"', "did you mean 'speedup'"),
-        ('precision_of = "difference"', "go together"),
-        ("between = [1, 2]", "go together"),
+        ('precision_of = "difference"', "must be given together"),
+        ("between = [1, 2]", "must be given together"),
         ('precision_of = "difference"\nbetween = [1, 1]', "two different depths"),
         ('precision_of = "difference"\nbetween = [1, 5]', "the acceptance model has depth 2"),
-        ('precision_of = "difference"\nbetween = [1]', "at least 2 are needed"),
-        ('precision_of = "theory_error"\nprecision_is = "relative"', "an error may be 0"),
-        ('precision_is = "percent"', "must be one of relative, absolute"),
+        ('precision_of = "difference"\nbetween = [1]', "at least 2 required"),
+        ('precision_of = "theory_error"\nprecision_is = "relative"', "must be absolute"),
+        ('precision_is = "percent"', "allowed: relative, absolute"),
     ],
 )
 def test_invalid_stopping_rules_are_refused(line, message):
@@ -106,7 +106,7 @@ def test_check_explains_the_stopping_rule(tmp_path, capsys):
     file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
     assert main(["check", str(file)]) == 0
     message = capsys.readouterr().out
-    assert "until the difference in speedup of depths 1 and 2 is +-0.001: at least" in message
+    assert "stops at +-0.001 for the difference in speedup of depths 1 and 2" in message
 
 
 def test_the_width_of_a_difference_includes_the_covariance():

@@ -110,7 +110,7 @@ def test_plans_name_their_depths_and_what_was_asked_for(pairs):
 
 
 @pytest.mark.parametrize(("log", "side"), [(0.28, "left"), (0.05, "right")])
-def test_names_of_fitted_models_stand_where_the_log_is_not(log, side):
+def test_names_of_fitted_models_avoid_the_line_of_the_log(log, side):
     def check(low, high):
         found = {"low": low, "high": high, "mean": (low + high) / 2, "log": log}
         return SimpleNamespace(checks=[SimpleNamespace(kind="spread", **found)])

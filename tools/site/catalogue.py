@@ -48,8 +48,7 @@ def _about(kind: type[Any]) -> str:
     """The docstring of the module of a model, or of the class where a module has several."""
     own, said = inspect.getdoc(kind) or "", inspect.getdoc(sys.modules[kind.__module__]) or ""
     said = re.sub(r"^``\w+``: (.)", lambda found: found[1].upper(), said)
-    about = own if kind.__module__.startswith("mtpsim.latency.") else f"{said}\n\n{own}"
-    return about.replace("``", "`")
+    return (own if ".latency." in kind.__module__ else f"{said}\n\n{own}").replace("``", "`")
 
 
 def _section(kind: type[Any], name: str, code: str, picture: str) -> str:

@@ -41,7 +41,7 @@ def batch_figure(result: ResultDocument) -> Figure:
         if len(groups) > 1:
             panel_title(axes, group_label(group))
         _draw(axes, group, _points_of(result, group))
-    share_limits(frame.axes, "y")
+    share_limits(frame.axes)
     frame.name_axes("batch size (requests)", SPEEDUP_AXIS)
     frame.legend(by_last_value(frame.axes[-1].get_legend_handles_labels()[0]))
     rest = len(result.by_batch) - len(groups)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import AcceptedDrafts, PointResult, ResultDocument
+from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures.style import (
     BLUE,
     DEPTH_AXIS,
@@ -25,7 +25,7 @@ from mtpsim.report.figures.style import (
     interval_note,
     name_of,
     panel_title,
-    share_limits,
+    point_panels,
     some_points,
     subtitle_of,
     value_ticks,
@@ -46,30 +46,21 @@ EXACT_DIFFERS = 0.1
 
 def accepted_figure(result: ResultDocument) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
-    points, remark = some_points(result)
-    frame = Frame(
-        _accepted_heading(result.points),
-        subtitle_of(result, f"accepted drafts per round at depth {greatest_depth(points[0])}"),
-        panels=len(points),
-        values=True,
-    )
-    shown = False
-    for axes, point in zip(frame.axes, points, strict=True):
-        if point.accepted:
-            shown |= _draw_accepted(axes, point.accepted)
-        if len(points) > 1:
-            panel_title(axes, name_of(result, point))
-    share_limits(frame.axes, "y")
+    heading, depth = _accepted_heading(result.points), greatest_depth(result.points[0])
+    what = f"accepted drafts per round at depth {depth}"
+    frame, remark, shown = point_panels(result, heading, what, _draw_accepted)
     frame.name_axes("accepted drafts", "share of rounds (%)")
-    handles = [h for axes in frame.axes for h in axes.get_legend_handles_labels()[0]]
-    frame.legend(list({handle.get_label(): handle for handle in handles}.values()))
+    frame.legend()
     below = "Below each number: its simulated share in %. " * shown
     frame.note(f"{remark}{below}{interval_note(result)}")
     return frame.figure
 
 
-def _draw_accepted(axes: Axes, accepted: AcceptedDrafts) -> bool:
+def _draw_accepted(axes: Axes, point: PointResult) -> bool:
     """Draw one distribution; returns whether its shares are written below the bars."""
+    accepted = point.accepted
+    if not accepted:
+        return False
     mean, low, high, theory, exact = (
         100 * numbers(values)
         for values in (
@@ -114,15 +105,8 @@ def _span(percents: list[float]) -> str:
 
 def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens per second by depth."""
-    points, remark = some_points(result)
-    subtitle = subtitle_of(result, "tokens per second of single requests")
-    frame = Frame(_request_heading(result), subtitle, panels=len(points), values=True)
-    shown = False
-    for axes, point in zip(frame.axes, points, strict=True):
-        shown |= _draw_speeds(axes, point)
-        if len(points) > 1:
-            panel_title(axes, name_of(result, point))
-    share_limits(frame.axes, "y")
+    heading, what = _request_heading(result), "tokens per second of single requests"
+    frame, remark, shown = point_panels(result, heading, what, _draw_speeds)
     frame.name_axes(DEPTH_AXIS, "tokens per second")
     frame.legend()
     below = "Below each depth: the median. " * shown

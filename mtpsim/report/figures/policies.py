@@ -321,7 +321,7 @@ def learning_figure(result: ResultDocument) -> Figure | None:
             )
         axes.axvline(0, color=INK, linewidth=1)
         axes.locator_params(axis="x", nbins=6)
-    share_limits(frame.axes, "y")
+    share_limits(frame.axes)
     frame.name_axes("rounds since the change", "mean depth")
     frame.legend(by_last_value(list(drawn.values())))
     frame.note(BOUND_NOTE if any(policy.knows for policy in shown) else "")

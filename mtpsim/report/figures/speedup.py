@@ -29,9 +29,7 @@ from mtpsim.report.figures.style import (
     error_arms,
     interval_note,
     legend_name,
-    name_of,
-    panel_title,
-    share_limits,
+    point_panels,
     some_points,
     subtitle_of,
     value_ticks,
@@ -161,16 +159,9 @@ def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "
 
 def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
-    points, remark = some_points(result)
-    subtitle = subtitle_of(result, "gain of each step, speedup(k) / speedup(k - 1)")
-    frame = Frame(_marginal_heading(result), subtitle, panels=len(points), values=True)
-    shown, kinds = False, set()
-    for axes, point in zip(frame.axes, points, strict=True):
-        shown |= _draw_steps(axes, point)
-        kinds |= set(step_kinds(point))
-        if len(points) > 1:
-            panel_title(axes, name_of(result, point))
-    share_limits(frame.axes, "y")
+    what = "gain of each step, speedup(k) / speedup(k - 1)"
+    frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
+    kinds = {kind for point in some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "speedup(k) / speedup(k - 1)")
     named = [Patch(**style, label=kind) for kind, style in STYLES.items() if kind in kinds]
     closed = Line2D([], [], color=INK, linewidth=1.2, linestyle=DASHED, label="closed form")

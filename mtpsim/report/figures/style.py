@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -151,19 +151,20 @@ class Frame:
         """Name lines and bars at the right; the figure grows, the panels keep their size.
 
         Args:
-            handles: labelled artists from the top down; by default those of the first panel.
-            title: stands above them.
+            handles: labelled artists from the top down; by default those of all panels.
+            title: of the legend.
 
         """
-        shown: list[Any] = list(handles) or self.axes[0].get_legend_handles_labels()[0]
-        names = [str(handle.get_label()) for handle in shown]
+        found = handles or [h for axes in self.axes for h in axes.get_legend_handles_labels()[0]]
+        named: dict[str, Any] = {str(handle.get_label()): handle for handle in found}
+        names = list(named)
         if not names:
             return
         lines = sum(1 + name.count("\n") for name in names) + bool(title)
         self.widen(longest([*names, title]) + LEGEND_HANDLE, LEGEND_LINE * lines)
         width, height = self.figure.get_size_inches()
         legend = self.figure.legend(
-            shown,
+            list(named.values()),
             names,
             loc="upper left",
             bbox_to_anchor=(1 - (self._right - 0.12) / width, 1 - self._top / height),
@@ -229,7 +230,7 @@ def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None =
         axes: of final size.
         first: the first tick.
         texts: values of the ticks.
-        bold: tick whose value stands out; None for none.
+        bold: tick whose value is bold; None for none.
 
     Returns:
         Whether the values are shown.
@@ -246,12 +247,11 @@ def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None =
     return True
 
 
-def share_limits(panels: Sequence[Axes], axis: Literal["x", "y"]) -> None:
-    """Give all panels the limits that hold what each of them shows."""
-    limits = [axes.get_xlim() if axis == "x" else axes.get_ylim() for axes in panels]
-    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+def share_limits(panels: Sequence[Axes]) -> None:
+    """Give all panels the y limits that hold what each of them shows."""
+    limits = [axes.get_ylim() for axes in panels]
     for axes in panels:
-        axes.set(**{f"{axis}lim": (low, high)})
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
@@ -375,6 +375,31 @@ def some_points(result: ResultDocument) -> tuple[list[PointResult], str]:
         return result.points, ""
     chosen = np.linspace(0, total - 1, MAX_PANELS).round().astype(int)
     return [result.points[n] for n in chosen], f"{MAX_PANELS} of the {total} points. "
+
+
+def point_panels(
+    result: ResultDocument, heading: str, what: str, draw: Callable[[Axes, PointResult], bool]
+) -> tuple[Frame, str, bool]:
+    """Draw a panel per point, with shared y limits and values below the ticks.
+
+    Args:
+        result: the result document.
+        heading: what the figure finds.
+        what: what it shows.
+        draw: draws a point; returns whether the values below its ticks fit.
+
+    Returns:
+        The figure, a remark on points without a panel, and whether any panel shows values.
+
+    """
+    points, remark = some_points(result)
+    frame = Frame(heading, subtitle_of(result, what), panels=len(points), values=True)
+    fits = [draw(axes, point) for axes, point in zip(frame.axes, points, strict=True)]
+    if len(points) > 1:
+        for axes, point in zip(frame.axes, points, strict=True):
+            panel_title(axes, name_of(result, point))
+    share_limits(frame.axes)
+    return frame, remark, any(fits)
 
 
 def name_of(result: ResultDocument, point: PointResult) -> str:
