@@ -1,4 +1,4 @@
-"""The page of a result: whole, alone, safe, the same each time, and with the document's numbers."""
+"""The page of a result: valid, self-contained, reproducible, and with the document's numbers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_ids_are_unique_and_pointers_lead_to_them(name):
     assert pointers <= set(ids)
 
 
-def test_headings_are_in_order_and_pictures_say_what_they_show(name):
+def test_headings_are_in_order_and_figures_have_a_description(name):
     levels = [int(e.tag[1]) for e in tree(name).iter() if re.fullmatch(r"h\d", str(e.tag))]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -150,7 +150,7 @@ def test_headings_are_in_order_and_pictures_say_what_they_show(name):
         assert text_of(figure.find("h3")).rstrip(".") in drawn.get("aria-label")
 
 
-def test_what_scrolls_can_be_reached_and_has_a_name(name):
+def test_scrolling_boxes_are_focusable_and_labelled(name):
     boxes = [e for e in tree(name).iter("div") if (e.get("class") or "").startswith("scroll")]
     assert len(boxes) >= len(list(tree(name).iter("table")))
     for box in boxes:
@@ -195,7 +195,7 @@ def test_depth_table_has_the_documents_numbers(which):
         )
 
 
-def test_a_narrow_window_shows_what_decides():
+def test_speedup_and_verdicts_are_the_first_columns():
     """The rest of a table may need to be scrolled to."""
     heads = [text_of(th) for th in captioned(tree("one"), DEPTHS).iterfind("thead/tr/th")]
     assert heads[:4] == ["depth", "speedup", "step verdict", "closed-form verdict"]
@@ -204,7 +204,7 @@ def test_a_narrow_window_shows_what_decides():
     assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
 
 
-def test_the_depth_to_run_is_marked():
+def test_the_advised_depth_is_marked():
     table = captioned(tree("one"), DEPTHS)
     marked = [row for row in table.findall("tbody/tr") if "marked" in text_of(row)]
     assert [row.get("class") for row in marked] == ["best"]
@@ -229,7 +229,7 @@ def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
     assert [float(row[-1]) for row in inputs] == pytest.approx(worth, abs=0.0051)
 
 
-def test_points_of_a_sweep_have_their_advice_and_details():
+def test_each_point_of_a_sweep_has_advice_and_details():
     sweep = EXAMPLES["sweep"]
     table = captioned(tree("sweep"), "Best depth of every point")
     assert [row[-1] for row in rows_of(table)] == [p.advice.sentence for p in sweep.points]
@@ -239,7 +239,7 @@ def test_points_of_a_sweep_have_their_advice_and_details():
 
 
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # control characters have none
-def test_what_is_typed_stays_text():
+def test_input_text_is_escaped():
     result = example_sweep()
     result.experiment["title"] = HOSTILE
     result.warnings = [f"beware of {HOSTILE}"]
@@ -258,7 +258,7 @@ def test_what_is_typed_stays_text():
     assert "49" not in text_of(root.find(".//h1"))
 
 
-def test_the_experiment_is_there_to_be_run_again():
+def test_the_experiment_on_the_page_is_the_one_that_was_run():
     (code,) = (
         "".join(box.itertext()).strip()
         for box in tree("uncertain").iter("div")
@@ -276,7 +276,7 @@ def test_the_same_document_gives_the_same_page():
     assert page(example_result(seed=2), times) != made("one")[0]
 
 
-def test_colours_of_pictures_are_those_of_the_page():
+def test_colours_of_figures_are_those_of_the_page():
     file = io.StringIO()
     speedup_figure(EXAMPLES["one"]).savefig(file, format="svg")
     assert set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
@@ -298,7 +298,7 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_words_can_be_read_in_every_scheme():
+def test_text_has_enough_contrast_in_every_colour_scheme():
     """WCAG 2 AA: 4.5 for text, 3 for lines and markers."""
     look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     schemes = [
@@ -318,7 +318,7 @@ def test_words_can_be_read_in_every_scheme():
     assert contrast(PALE, "#FFFFFF") < 3
 
 
-def test_a_thousand_points_stay_a_page_of_a_few_megabytes():
+def test_a_page_of_a_thousand_points_is_a_few_megabytes():
     result = example_sweep([n / 1000 for n in range(1000)])
     text = page(result)
     assert len(text.encode()) < 3_000_000
@@ -328,7 +328,7 @@ def test_a_thousand_points_stay_a_page_of_a_few_megabytes():
     assert sum(e.get("class") == "scroll tall" for e in root.iter("div")) == 2
 
 
-def test_documents_with_little_in_them_have_a_page():
+def test_documents_without_optional_sections_have_a_page():
     old = document([example_point()])
     old.points[0].trial = old.points[0].diagnostics = None
     for result in (old, without_numbers(example_result()), without_numbers(example_sweep())):
@@ -338,7 +338,7 @@ def test_documents_with_little_in_them_have_a_page():
         assert not re.search(r"\bnan\b|\bNone\b", shown)
 
 
-def test_a_merged_run_says_of_which_seeds_it_is():
+def test_a_merged_run_lists_its_seeds():
     result = example_result()
     result.provenance = {"merged": [{"run": "a&b", "seed": 5}, {"run": "c", "seed": 6}]}
     result.complete, result.failures = False, ["a worker died"]
@@ -363,7 +363,7 @@ def test_a_break_even_rate_above_1_is_none():
     assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [2, 0]
 
 
-def test_what_a_narrow_window_cuts_has_a_shadow_there():
+def test_tables_that_scroll_have_a_shadow_at_their_ends():
     """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
     look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)

@@ -1,4 +1,4 @@
-"""What a reader sees of adaptive depth: tables, sentences, pictures, rows."""
+"""Adaptive depth in the report: tables, sentences, figures, rows."""
 
 from dataclasses import replace
 from io import StringIO
@@ -50,9 +50,9 @@ def test_the_oracle_is_always_there_and_has_all_of_its_gain(one):
 
 
 def test_an_oracle_that_runs_the_best_fixed_depth_is_neither_faster_nor_slower():
-    alike = ["acceptance.sd=0.0", 'sweep={ "acceptance.length" = [16] }']
+    constant = ["acceptance.sd=0.0", 'sweep={ "acceptance.length" = [16] }']
     few = ["simulation={ rounds = 400, requests = 300 }"]
-    (point,) = mtpsim.run(mtpsim.load("experiments/adapting.toml", alike + few)).data.points
+    (point,) = mtpsim.run(mtpsim.load("experiments/adapting.toml", constant + few)).data.points
     gains = {p.name: p.gain for p in point.adaptive.policies}
     assert gains["oracle"].mean == pytest.approx(1, abs=1e-12)
     assert gains["oracle"].verdict == "open"
@@ -68,7 +68,7 @@ def test_a_policy_that_never_drafts_is_plain_decoding(one):
     assert off.gain.verdict == "slower"
 
 
-def test_gain_and_share_are_what_the_speedups_say(one):
+def test_gain_and_captured_share_follow_from_the_speedups(one):
     best = one.data.points[0].depths[one.data.points[0].adaptive.best_fixed].speedup.mean
     oracle = policy(one, "oracle").speedup.mean
     for entry in one.data.points[0].adaptive.policies:
@@ -81,7 +81,7 @@ def test_gain_and_share_are_what_the_speedups_say(one):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
-def test_tables_fit_and_have_a_line_for_each_policy(one, swept, width):
+def test_tables_fit_and_have_a_line_per_policy(one, swept, width):
     for result in (one, swept):
         text = printed(result, width, force_terminal=True, color_system=None)
         assert max(map(len, text.splitlines())) <= width
@@ -91,14 +91,14 @@ def test_tables_fit_and_have_a_line_for_each_policy(one, swept, width):
         assert sum(line.startswith(f" {entry.name} ") for line in lines) == 1
 
 
-def test_the_answer_is_in_words(one, swept):
+def test_the_report_states_whether_adapting_pays(one, swept):
     said = " ".join(printed(one).split())
     assert "Adapting pays: heuristic is" in said
     assert "Knowing the hidden state would gain" in said
     assert "Adapting" in printed(swept)
 
 
-def test_bounds_and_policies_that_stand_still_are_no_candidates(one):
+def test_bounds_and_constant_policies_are_no_candidates(one):
     adaptive = one.data.points[0].adaptive
     assert best_policy(adaptive).name == "heuristic"
     others = [p for p in adaptive.policies if p.name != "heuristic"]
@@ -110,7 +110,7 @@ def test_bounds_and_policies_that_stand_still_are_no_candidates(one):
 
 
 @pytest.mark.parametrize(("still", "says"), [(9.0, " that changes its depth"), (0.1, "")])
-def test_a_policy_that_stands_still_may_be_faster_than_the_fastest_that_moves(one, still, says):
+def test_a_constant_policy_may_be_faster_than_the_best_that_adapts(one, still, says):
     adaptive = one.data.points[0].adaptive
     moving = best_policy(adaptive)
     moving = replace(moving, gain=replace(moving.gain, low=0.9, high=1.1, verdict="open"))

@@ -1,4 +1,4 @@
-"""The report room: tables at any width, tidy rows, progress, and figures with the right data."""
+"""Tables at any width, numbers as text, tidy rows and progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.sweep import sweep_heading
-from mtpsim.report.tables.terminal import console_on
+from mtpsim.report.tables.terminal import VerdictText, console_on
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -58,14 +58,14 @@ class TestTable:
 
     @pytest.mark.parametrize("name", EXAMPLES)
     @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 170])
-    def test_beyond_a_terminal_no_value_is_cut_off(self, name, width):
+    def test_no_value_is_cut_off_in_a_pipe(self, name, width):
         text = printed(EXAMPLES[name], width)
         assert "…" not in text
         if width >= 80:
             assert max(map(len, text.splitlines())) <= width
 
     @pytest.mark.parametrize("width", [60, 80, 100])
-    def test_a_wide_sweep_keeps_its_values_whole(self, width):
+    def test_values_of_a_wide_sweep_are_not_cut_off(self, width):
         keys = "latency.noise.persistence", "acceptance.correlation", "theory.measured_at"
         points = [
             example_point(dict.fromkeys(keys, value), relative_half_width=0.002)
@@ -77,12 +77,12 @@ class TestTable:
         best = points[1].depths[2].speedup
         assert re.search(rf" 2  {best.mean:.3f} (±0.003|\[{best.low:.3f}, )", row)
 
-    def test_the_closed_form_keeps_its_decimals_beside_wide_intervals(self):
+    def test_closed_form_has_two_decimals_beside_wide_intervals(self):
         text = printed(example_result(relative_half_width=2.0), 200)
         row = next(x for x in text.splitlines() if x.startswith("     2"))
         assert " 1.54 " in row
 
-    def test_a_swept_confidence_is_that_of_its_point(self):
+    def test_each_point_states_its_swept_confidence(self):
         whole = {"simulation": {"confidence": 0.9}}
         points = [example_point(p) for p in ({"simulation.confidence": 0.6}, whole, {})]
         text = printed(document(points))
@@ -151,7 +151,7 @@ class TestTable:
         ]
         assert summary.count("fails") == 2
 
-    def test_a_sweep_says_its_answer_and_leaves_quantiles_to_the_page(self, monkeypatch):
+    def test_a_sweep_prints_its_heading_and_no_quantiles(self, monkeypatch):
         monkeypatch.setattr(
             "mtpsim.report.tables.diagnostics.request_sentence", lambda _: "Requests: p50 1 s."
         )
@@ -159,14 +159,14 @@ class TestTable:
         assert f"{sweep_heading(example_sweep())}." in text
         assert ("p50 1 s" in alone, "p50 1 s" in text) == (True, False)
 
-    def test_long_sweep_is_summed_up_and_keeps_its_warnings(self):
+    def test_long_sweep_has_a_summary_and_its_warnings(self):
         text = printed(EXAMPLES["long sweep"])
         assert len(re.findall(r"^ +best +form +form *$", text, re.M)) == 1
         assert "even p" not in text
         assert "warning: the round time varies by 40 %" in text
         assert "(noise.cv = 1.2)" in " ".join(text.split())
 
-    def test_definitions_stand_side_by_side(self):
+    def test_definitions_of_the_rates_have_a_row_each(self):
         result = example_result()
         text = printed(result)
         rows = result.points[0].trial.rows
@@ -182,12 +182,12 @@ class TestTable:
         assert "Conditional rates rise by 0.020" in text
         assert "p1 falls from 0.790 at depth 1 to 0.770 at depth 3" in text
 
-    def test_sweep_shows_what_each_definition_would_have_cost(self):
+    def test_sweep_has_a_column_per_definition(self):
         text = printed(example_sweep()).partition("Closed-form error (%) at the best depth")[2]
         assert "survival  pooled" in text
         assert "adjusted for 9 comparisons (Holm)" in text
 
-    def test_sweep_names_depth_0_where_it_wins(self):
+    def test_sweep_names_depth_0_where_it_is_best(self):
         on = example_point({"latency.batch": 1})
         off = example_point({"latency.batch": 1024}, round_time=[76, 200, 300, 400])
         assert (on.advice.depth, off.advice.depth) == (2, 0)
@@ -196,7 +196,7 @@ class TestTable:
         assert first.split()[1] == "2"
         assert last.split()[1:] == ["0", "(off)", *(len(first.split()) - 2) * ["-"]]
 
-    def test_state_of_the_run_is_told(self):
+    def test_interrupted_and_undecided_points_are_reported(self):
         point = example_point(relative_half_width=0.05)
         missed = replace(point, precision_reached=False)
         assert "precision not reached" in printed(document([missed]))
@@ -213,6 +213,15 @@ class TestTable:
 
 
 class TestNumbers:
+    def test_verdicts_have_a_tone_and_undecided_steps_are_called_so(self):
+        shown = {verdict: VerdictText(verdict) for verdict in ("holds", "harmful", "marginal", "")}
+        assert list(shown.values()) == ["holds", "harmful", "undecided", "-"]
+        assert [text.tone for text in shown.values()] == ["good", "bad", "open", ""]
+        point = example_point()
+        point.advice.verdicts[1] = "marginal"
+        row = next(x for x in printed(document([point])).splitlines() if x.startswith("   ▸ 2"))
+        assert row.split()[-2:] == ["undecided", "holds"]
+
     @pytest.mark.parametrize(
         ("half", "text"),
         [
@@ -248,7 +257,7 @@ class TestNumbers:
 
 
 class TestRows:
-    def test_one_row_a_point_depth_and_quantity(self):
+    def test_one_row_per_point_depth_and_quantity(self):
         tidy = rows(example_sweep())
         keys = [(r["point"], r["depth"], r["quantity"]) for r in tidy]
         assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6)
@@ -298,14 +307,14 @@ def clock(monkeypatch):
 
 
 class TestProgress:
-    def test_short_runs_say_nothing(self, clock, capsys):
+    def test_short_runs_print_nothing(self, clock, capsys):
         with progress_display() as report:
             for step in range(10):
                 clock.now = step * 0.099
                 report(Progress("", step / 10, step))
         assert capsys.readouterr().err == ""
 
-    def test_lines_are_few_and_tell_how_far(self, clock, capsys):
+    def test_lines_are_few_and_state_the_progress(self, clock, capsys):
         with progress_display() as report:
             for step in range(1001):
                 clock.now = step * 0.1
@@ -318,14 +327,14 @@ class TestProgress:
         assert 5 <= len(lines) <= 10
         assert min(np.diff(shares)) >= 10
 
-    def test_stuck_runs_show_life(self, clock, capsys):
+    def test_stuck_runs_print_a_heartbeat(self, clock, capsys):
         with progress_display() as report:
             for step in range(100):
                 clock.now = float(step)
                 report(Progress("", 0.05, step))
         assert len(capsys.readouterr().err.splitlines()) == 4
 
-    def test_quiet_says_nothing(self, clock, capsys):
+    def test_quiet_prints_nothing(self, clock, capsys):
         with progress_display(quiet=True) as report:
             clock.now = 100
             report(Progress("", 0.5, 1))

@@ -3,7 +3,7 @@
 from tests.support.examples import TWO_DEEP, regime
 
 FILE = f"""\
-title = "two stretches"
+title = "two regimes"
 {regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])}
 {TWO_DEEP}
 [simulation]

@@ -65,7 +65,7 @@ class Table:
     """A table with its caption."""
 
     caption: str
-    sheet: TextTable
+    content: TextTable
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def point_sections(
                 "diagnostics",
                 DEPENDENCE,
                 text=diagnostics.dependence_sentences(point),
-                tables=[table for table in tables if table.sheet.rows],
+                tables=[table for table in tables if table.content.rows],
                 pictures=_some(drawn, "dependence"),
             )
         )
@@ -262,7 +262,7 @@ def _depths(result: ResultDocument, point: PointResult) -> Section:
         "depths",
         "Results by depth",
         text=[results.sample_sentence(result, point) + "."],
-        tables=[table for table in tables if table.sheet.rows],
+        tables=[table for table in tables if table.content.rows],
         notes=list(filter(None, [results.undecided_sentence(point)])),
     )
 

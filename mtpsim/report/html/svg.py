@@ -144,7 +144,7 @@ def _describe(root: ElementTree.Element, name: str, sentences: list[str]) -> Non
 
 
 def _adapt(root: ElementTree.Element, name: str) -> None:
-    """Rename ids so that figures do not clash, drop those nobody points to, and name colours."""
+    """Rename ids so that figures do not clash, drop unused ones, and name colours."""
     targets = set(POINTER.findall(" ".join(_values(root))))
     targets |= {value[1:] for e in root.iter() if (value := e.get(HREF, "")).startswith("#")}
     for parent in list(root.iter()):
