@@ -70,6 +70,11 @@ class Series:
     low: list[Number]
     high: list[Number]
 
+    def intervals(self) -> list[Interval]:
+        """The estimates one by one."""
+        ends = zip(self.mean, self.low, self.high, strict=True)
+        return [Interval(mean=mean, low=low, high=high) for mean, low, high in ends]
+
 
 @dataclass(kw_only=True)
 class BreakEvenRate:
@@ -373,7 +378,7 @@ class RobustDepth:
 
 @dataclass(kw_only=True)
 class Robust:
-    """The depth that loses least in its worst scenario."""
+    """The depth with the smallest worst-case regret over declared scenarios."""
 
     scenarios: int
     requests: int

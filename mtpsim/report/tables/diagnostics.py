@@ -171,8 +171,7 @@ def _lag_1(found: Diagnostics) -> str:
 
 def _first_lag(found: Diagnostics) -> Interval | None:
     """Correlation of accepted drafts between neighbouring rounds."""
-    lags = found.autocorrelation
-    return Interval(mean=lags.mean[0], low=lags.low[0], high=lags.high[0]) if lags else None
+    return found.autocorrelation.intervals()[0] if found.autocorrelation else None
 
 
 def _between_requests(found: Diagnostics) -> str:
@@ -195,7 +194,7 @@ def _survivorship(found: Diagnostics) -> str:
 
 def _moving_rate(found: Diagnostics) -> str:
     rates = found.rates_by_depth[0], found.rates_by_depth[-1]
-    first, last = (Interval(mean=r.mean[0], low=r.low[0], high=r.high[0]) for r in rates)
+    first, last = (by_position.intervals()[0] for by_position in rates)
     one, other = sorted((first, last), key=lambda cell: cell.mean or 0)
     if not (known(first.mean) and known(last.mean) and known(one.high) and known(other.low)):
         return ""
@@ -223,13 +222,7 @@ def dependence_table(found: Diagnostics) -> TextTable:
 def rates_table(found: Diagnostics) -> TextTable:
     """A row per depth: the conditional rates measured there, by position."""
     last = found.rates_by_depth[-1].depth
-    by_depth = [
-        [
-            Interval(mean=mean, low=low, high=high)
-            for mean, low, high in zip(entry.mean, entry.low, entry.high, strict=True)
-        ]
-        for entry in found.rates_by_depth
-    ]
+    by_depth = [entry.intervals() for entry in found.rates_by_depth]
     decimals = min(shared_decimals([cell for cells in by_depth for cell in cells]), 4)
     rows = []
     for entry, cells in zip(found.rates_by_depth, by_depth, strict=True):
