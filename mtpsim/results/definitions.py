@@ -14,11 +14,9 @@ from mtpsim.report.document import (
     DefinitionRow,
     Definitions,
     Diagnostics,
-    ExactInterval,
-    Interval,
-    JudgedInterval,
     RatesAtDepth,
 )
+from mtpsim.report.intervals import ExactInterval, Interval, JudgedInterval
 from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, series
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import MOST_ROUNDS

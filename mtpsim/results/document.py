@@ -16,20 +16,22 @@ from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
 from mtpsim.report.document import (
     AcceptedDrafts,
-    BreakEven,
-    BreakEvenRate,
-    BreakEvenTime,
     DepthResult,
     Horizon,
-    Loss,
     MeasuredRates,
     PointResult,
-    Quantity,
     ResultDocument,
-    TheoryError,
     Variance,
     from_json,
     to_json,
+)
+from mtpsim.report.intervals import (
+    BreakEven,
+    BreakEvenRate,
+    BreakEvenTime,
+    Loss,
+    Quantity,
+    TheoryError,
 )
 from mtpsim.results.advice import Steps, advise
 from mtpsim.results.definitions import diagnostics, trial

@@ -18,7 +18,7 @@ from mtpsim.engine.request_quantiles import SHARES, Tails
 from mtpsim.exact.chain_solver import Exact, solve
 from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.latency import CompiledLatency
-from mtpsim.report.document import Interval, Series
+from mtpsim.report.intervals import Interval, Series
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.comparisons import RelativeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -92,25 +93,15 @@ def run(
     start = RunStart(experiment, command)
     points = experiment.points()
     scenarios = [_scenarios(point.experiment) for point in points]
-    done: list[PointData] = []
-    failures: list[str] = []
-    stop: BaseException | None = None
     with (
         handle_sigint(),
         open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
     ):
-        for number, point in enumerate(points):
-            point_run = PointRun(
-                number, len(points), point, on_progress or ignore_progress, part=part
-            )
-            stop = _simulate(point_run, scenarios[number], pool, saved or NoStore())
-            if point_run.failure:
-                name = f"{point_run.label}: " if point_run.label else ""
-                failures.append(name + point_run.failure)
-            if point_run.tally.count > 1:
-                done.append(point_run.data(interrupted=bool(stop or point_run.failure)))
-            if stop:
-                break
+        runs = (  # compiled one at a time: a long sweep needs the memory of one point
+            PointRun(number, len(points), point, on_progress or ignore_progress, part=part)
+            for number, point in enumerate(points)
+        )
+        done, failures, stop = _simulate_all(runs, scenarios, pool, saved or NoStore())
     if not done:
         raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, done, start.provenance(pool.name), len(points), failures)
@@ -135,6 +126,27 @@ def _scenarios(experiment: Experiment) -> Scenarios | None:
     from mtpsim.engine.scenarios import scenarios_of
 
     return scenarios_of(experiment)
+
+
+def _simulate_all(
+    runs: Iterator[PointRun],
+    scenarios: list[Scenarios | None],
+    pool: WorkerPool,
+    saved: BlockStore,
+) -> tuple[list[PointData], list[str], BaseException | None]:
+    """Simulate point by point: the data, failures in words, and what stopped the run early."""
+    done: list[PointData] = []
+    failures: list[str] = []
+    for point_run, some in zip(runs, scenarios, strict=True):
+        stop = _simulate(point_run, some, pool, saved)
+        if point_run.failure:
+            name = f"{point_run.label}: " if point_run.label else ""
+            failures.append(name + point_run.failure)
+        if point_run.tally.count > 1:
+            done.append(point_run.data(interrupted=bool(stop or point_run.failure)))
+        if stop:
+            return done, failures, stop
+    return done, failures, None
 
 
 def _simulate(

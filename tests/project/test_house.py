@@ -35,13 +35,14 @@ def test_violated_layers_are_found(layer, place, tmp_path):
 
 
 def too_long(source, name):
-    """The file, if it is too long, and its functions that are."""
+    """The file, if it is too long, and its functions that are, without their docstrings."""
     if len(source.splitlines()) > LONGEST_FILE:
         yield name
     for node in ast.walk(ast.parse(source)):
-        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if function and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
-            yield f"{name}: {node.name}"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            documented = len((ast.get_docstring(node) or "").splitlines())
+            if node.end_lineno - node.lineno - documented >= LONGEST_FUNCTION:
+                yield f"{name}: {node.name}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -127,7 +128,6 @@ def dialect(source):
                 yield from (f"{node.lineno}: {word}" for word in words if word in DIALECT)
 
 
-@pytest.mark.xfail(strict=False)
 def test_no_dialect():
     found = [f"{path}:{word}" for path in FILES for word in dialect(path.read_text())]
     assert found == []

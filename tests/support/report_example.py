@@ -12,22 +12,24 @@ from mtpsim.report.document import (
     AcceptedDrafts,
     Advice,
     Autocorrelation,
-    BreakEven,
-    BreakEvenRate,
-    BreakEvenTime,
     DefinitionDepth,
     DefinitionRow,
     Definitions,
     DepthResult,
     Diagnostics,
+    MeasuredRates,
+    PointResult,
+    RatesAtDepth,
+    ResultDocument,
+)
+from mtpsim.report.intervals import (
+    BreakEven,
+    BreakEvenRate,
+    BreakEvenTime,
     ExactInterval,
     Interval,
     JudgedInterval,
-    MeasuredRates,
-    PointResult,
     Quantity,
-    RatesAtDepth,
-    ResultDocument,
     Series,
     TheoryError,
 )
@@ -47,6 +49,18 @@ def _quantity(
 ) -> Quantity:
     true = theory * factor
     return Quantity(theory=theory, exact=true if exact else None, **_interval(true * noise, half))
+
+
+def _accepted(survival: Any, half: float, *, exact: bool) -> AcceptedDrafts:
+    shares = np.diff(np.concatenate([[0.0], 1 - survival, [1.0]]))
+    return AcceptedDrafts(
+        count=list(range(shares.size)),
+        theory=shares.tolist(),
+        exact=shares.tolist() if exact else None,
+        mean=(shares * (1 + 0.5 * half)).tolist(),
+        low=(shares * (1 - 0.5 * half)).tolist(),
+        high=(shares * (1 + 1.5 * half)).tolist(),
+    )
 
 
 def example_point(
@@ -89,7 +103,6 @@ def example_point(
                 draft=_allowed(allowed - 0.9 * times[k], now=0.1 * times[k]),
             )
         depths.append(depth)
-    shares = np.diff(np.concatenate([[0.0], 1 - survival, [1.0]]))
     return PointResult(
         set=dict(settings or {}),
         requests=40000,
@@ -98,14 +111,7 @@ def example_point(
         measured=MeasuredRates(
             conditional=list(rates), survival=survival.tolist(), pooled=float(survival.mean())
         ),
-        accepted=AcceptedDrafts(
-            count=list(range(length.size)),
-            theory=shares.tolist(),
-            exact=shares.tolist() if exact else None,
-            mean=(shares * (1 + 0.5 * relative_half_width)).tolist(),
-            low=(shares * (1 - 0.5 * relative_half_width)).tolist(),
-            high=(shares * (1 + 1.5 * relative_half_width)).tolist(),
-        ),
+        accepted=_accepted(survival, relative_half_width, exact=exact),
         depths=depths,
         trial=_definitions(depths, np.asarray(rates, float), times),
         diagnostics=_diagnostics(rates),

@@ -18,13 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import (
-    DepthResult,
-    Interval,
-    PointResult,
-    ResultDocument,
-    TheoryError,
-)
+from mtpsim.report.document import DepthResult, PointResult, ResultDocument
 from mtpsim.report.figures.speedup import SPEEDUP_AXIS
 from mtpsim.report.figures.style import (
     BLUE,
@@ -59,6 +53,7 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
+from mtpsim.report.intervals import Interval, TheoryError
 from mtpsim.report.tables.sweep import sweep_heading
 
 MAX_ROWS = 40
