@@ -35,7 +35,6 @@ def execute(path: Path) -> Any:
 
     Raises:
         CellExecutionError: a cell raised.
-
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as name:

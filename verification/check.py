@@ -20,7 +20,6 @@ class Check:
             is random.
         control: whether this is a deliberate fault that must be found.
         seconds: wall time, s.
-
     """
 
     name: str

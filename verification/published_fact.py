@@ -26,7 +26,6 @@ class Fact:
         why: origin of the tolerance, or of the known difference.
         differs: whether the two are known to differ; then they must.
         simulated: whether ours is random.
-
     """
 
     name: str

@@ -25,7 +25,6 @@ class Scores:
         unequal: number of constants that were not exact.
         constant: number of constants (totals without variance).
         rare: number of totals left out because too few events were expected.
-
     """
 
     every: list[float] = field(default_factory=list)

@@ -64,7 +64,6 @@ class AcceptanceModel(Spec, ABC):
 
     Attributes:
         model (str): Name of the model in TOML.
-
     """
 
     @abstractmethod

@@ -49,7 +49,6 @@ class AcceptanceChain:
         (2, 2)
         >>> chain.survival.round(2).tolist()
         [[0.9, 0.72], [0.5, 0.2]]
-
     """
 
     start: Floats
@@ -133,7 +132,6 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...
     Returns:
         ``upto`` ``[R, S]``, ``cut`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32. Probabilities
         0 and 1 are exact, others off by at most 2^-32.
-
     """
     edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
     edge = np.minimum(edge, 2**31)
@@ -156,7 +154,6 @@ def stationary(step: Floats, start: Floats | None = None) -> Floats:
 
     Returns:
         Floats: ``[S]`` share of ticks spent in each state.
-
     """
     states = step.shape[0]
     law = np.full(states, 1 / states) if start is None else start

@@ -24,7 +24,6 @@ class Recording:
         begins: ``[R + 1]`` where each request begins in ``accepted``; the last entry is N.
         depth: greatest depth K that was drafted.
         clock: what an entry is.
-
     """
 
     accepted: Ints
@@ -81,7 +80,6 @@ def play(
 
     Returns:
         ``[n, rounds]`` accepted drafts of each round; -1 after a request's last one.
-
     """
     first = recording.begins[:-1][requests]
     length = recording.lengths[requests]

@@ -90,7 +90,6 @@ def read_requests(path: Path, depth: int | None) -> "Rounds":
 
     Raises:
         ValueError: what is wrong with the file, with its path and line.
-
     """
     try:
         stamp = path.stat()

@@ -42,7 +42,6 @@ class Design:
             or the interval of a speedup is as narrow as asked for.
         false (float): Share of simulated benchmarks whose interval misses the true value.
         tries (int): Number of simulated benchmarks.
-
     """
 
     paired: bool
@@ -63,7 +62,6 @@ class Comparison:
         designs (list[Design]): The independent design, then the paired one.
         if_rounds (Design | None): The independent design planned as if rounds were independent;
             None for a speedup.
-
     """
 
     depths: tuple[int, int]
@@ -82,7 +80,6 @@ class RequestLength:
         tokens (float): Mean tokens per request.
         independent (int): Requests per run in the independent design.
         paired (int): Requests per run in the paired design.
-
     """
 
     unit: str
@@ -106,7 +103,6 @@ class BenchmarkPlan:
         questions (list[Comparison]): Comparisons of depths, then the speedup of each depth.
         by_length (list[RequestLength]): Sizes for the first comparison with shorter and longer
             requests.
-
     """
 
     effect: float
@@ -125,7 +121,6 @@ class RequestTotals:
         tokens (Floats): ``[2, n, K + 1]`` tokens by run, request and depth.
         times (Floats): ``[2, n, K + 1]`` times in ms.
         rounds (Floats): ``[2, n, K + 1]`` numbers of rounds.
-
     """
 
     def __init__(self, experiment: Experiment, count: int, first: int = 0) -> None:
@@ -135,7 +130,6 @@ class RequestTotals:
             experiment (Experiment): One point.
             count (int): Number of requests n.
             first (int): Number of the first request.
-
         """
         plan = compile_point(experiment).plan
         layout = plan.layout
@@ -209,7 +203,6 @@ def requests_to_detect(variance: float, effect: float, power: float, confidence:
 
     Returns:
         int: Requests per run.
-
     """
     return _least_requests(
         variance, np.log1p(effect), lambda m: _t((1 + confidence) / 2, m) + _t(power, m)
@@ -239,7 +232,6 @@ def requests_to_measure(
 
     Returns:
         int: Requests per run.
-
     """
     from scipy.special import chdtri
 
@@ -295,7 +287,6 @@ class Planner:
             experiment (Experiment): One point: acceptance model, latency and request length.
             effect (float): Relative difference to detect, or half-width of a speedup.
             power (float): Wanted probability of a right decision.
-
         """
         self.experiment, self.effect, self.power = experiment, effect, power
         self.confidence = experiment.simulation.confidence
@@ -408,7 +399,6 @@ def plan_benchmark(
         >>> independent, paired = plan.questions[0].designs
         >>> independent.requests > paired.requests >= 10
         True
-
     """
     on_progress("simulating requests", 0.0)
     planner = Planner(experiment, effect, power)

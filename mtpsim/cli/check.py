@@ -17,7 +17,6 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         InputError: The experiment is not valid.
-
     """
     from mtpsim.report.experiment_text import explain
 

@@ -29,7 +29,6 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         InputError: There is no result, or it lacks what the engine needs.
-
     """
     from mtpsim.runs.export import export
 

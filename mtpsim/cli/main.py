@@ -74,7 +74,6 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
 
     Raises:
         InputError: The file or an override is not valid.
-
     """
     from mtpsim.config.experiment import load
     from mtpsim.config.overrides import Override
@@ -94,7 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         int: Exit code: 0 done, 2 wrong input, 3 precision not reached, 4 workers failed, 130
             interrupted.
-
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:

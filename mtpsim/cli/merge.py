@@ -28,7 +28,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: The runs can't be merged, or the directory can't be written or is not empty.
         OSError: The result is written, but can't be printed.
-
     """
     folder, runs = Path(options.out), [Path(name) for name in options.runs]
     if (folder / store.TALLIES).exists() or (folder / store.RESULT).exists():

@@ -32,7 +32,6 @@ class PlanOptions:
         picture (Path | None): Where to draw power by number of requests.
         as_json (bool): Print the plan as JSON.
         quiet (bool): Print no progress.
-
     """
 
     delta: float
@@ -96,7 +95,6 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
     Raises:
         InputError: A number is out of range, the experiment has several points, or the picture
             can't be written.
-
     """
     _check(options)
     points = experiment.points()

@@ -58,7 +58,6 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         InputError: The experiment or an option is not valid, or see :func:`run_command`.
-
     """
     try:
         executor = ExecutorChoice.parse(options.executor)
@@ -109,7 +108,6 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
     Raises:
         InputError: The directory can't be written, contains another experiment, or is in use.
         OSError: The result is written, but can't be printed.
-
     """
     folder = options.out
     store.prepare(folder)
@@ -154,7 +152,6 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     Raises:
         InputError: the directory can't be written.
         OSError: the result is written, but can't be printed.
-
     """
     paths: list[Path] = []
     unwritten, unprinted, code = None, None, DONE
@@ -205,7 +202,6 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
 
     Raises:
         InputError: There are too many parts for the requests of a point.
-
     """
     from mtpsim.engine.scheduler import first_unit, last_block
     from mtpsim.engine.simulate import compile_point
@@ -231,7 +227,6 @@ def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
 
     Raises:
         InputError: There are none: the result is of a different experiment.
-
     """
     from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 

@@ -57,7 +57,6 @@ def sample_requests(
 
     Raises:
         InputError: A distribution of the latency can't be tabulated.
-
     """
     source = experiment.acceptance.chain()
     latency = compiled_latency(experiment, source.depth)
@@ -99,7 +98,6 @@ def sample_command(
     Raises:
         InputError: The format is unknown, a depth is beyond the model's, fewer requests are
             recorded, the format holds a single depth only, or the file can't be written.
-
     """
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"

@@ -28,7 +28,6 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         InputError: It is not a run directory, or its files can't be read.
-
     """
     folder = Path(options.run)
     out = Path(options.out) if options.out else folder
@@ -64,7 +63,6 @@ def _check_same(folder: Path, experiment: Experiment, document: JsonDict) -> Non
 
     Raises:
         InputError: The experiment file was changed after the run.
-
     """
     if document["provenance"].get("hash") != content_hash(experiment):
         message = (

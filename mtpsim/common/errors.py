@@ -28,7 +28,6 @@ class Problem:
             names, or if the message states the rule.
         suggestion (str | None): The allowed name closest to the given one; None if none is close.
         cause (str): Command-line options without which the file has no such problem; may be empty.
-
     """
 
     message: str
@@ -73,7 +72,6 @@ class InputError(Exception):
         ...         print(problem.line, problem.key, problem.kind, problem.suggestion)
         1 acceptance.model value independent
         None latency missing None
-
     """
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -117,7 +115,6 @@ class FieldError(ValueError):
         given (Any): The value that was refused.
         allowed (Iterable[str]): Names that are allowed in its place.
         kind (str): As of a :class:`Problem`.
-
     """
 
     def __init__(

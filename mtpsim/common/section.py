@@ -29,7 +29,6 @@ def named(names: list[str], default: str | None = None, key: str = "model") -> B
         names (list[str]): Allowed values of the key.
         default (str | None): Value if the key is absent; None if it is required.
         key (str): Key that selects the class of the table.
-
     """
 
     def check(value: Any) -> Any:

@@ -13,7 +13,6 @@ def counted(number: float, name: str, verb: str = "") -> str:
         number (float): A whole number.
         name (str): Noun in the singular.
         verb (str): Verb that follows, in the plural.
-
     """
     one = f"{number:,.0f}" == "1"
     many = f"{name[:-1]}ies" if name.endswith("ry") else f"{name}s"

@@ -45,7 +45,6 @@ class Point:
     Attributes:
         set (dict): Swept dotted keys and their values at this point; empty without a sweep.
         experiment (Experiment): The experiment with these values and without a sweep.
-
     """
 
     set: JsonDict
@@ -76,7 +75,6 @@ class Experiment(Spec):
         1000
         >>> [point.set for point in experiment.points()]
         [{}]
-
     """
 
     title: str = Field("", description="heading of the report")
@@ -138,7 +136,6 @@ class Experiment(Spec):
 
         Raises:
             InputError: A swept key or value is not allowed.
-
         """
         points, problems = self._points()
         if problems:
@@ -170,7 +167,6 @@ class Experiment(Spec):
 
         Raises:
             InputError: The changed experiment is not valid.
-
         """
         return self._with(changes, drop=NOT_IN_SCENARIOS)
 
@@ -221,7 +217,6 @@ def validate(
 
     Raises:
         InputError: With every problem found.
-
     """
     valid: JsonDict = {}
     problems: list[Problem] = []
@@ -404,7 +399,6 @@ def parse(
         ... ''')
         >>> experiment.acceptance.chain().depth
         2
-
     """
     try:
         raw = tomllib.loads(text)
@@ -451,7 +445,6 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment = mtpsim.load("experiments/article.toml", ["latency.target=70"])
         >>> experiment.latency.target
         70.0
-
     """
     path = Path(path)
     try:

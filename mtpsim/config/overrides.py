@@ -24,7 +24,6 @@ class Override:
         option (str): As typed, such as ``--set latency.target=80`` or ``--seed 3``.
         path (tuple[str, ...]): Key in the tables of the file.
         value (Any): New value; a bare word is text, as in ``acceptance.model=beta``.
-
     """
 
     option: str
@@ -42,7 +41,6 @@ class Override:
 
         Raises:
             InputError: It is not an assignment.
-
         """
         name, equals, value = text.partition("=")
         try:
@@ -65,7 +63,6 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
 
     Raises:
         InputError: Two overrides set the same key, or a sweep over a section would undo one.
-
     """
     for one in overrides:
         set_key(raw, one.path, one.value)

@@ -19,7 +19,6 @@ def split_key(dotted: str) -> KeyPath:
 
     Raises:
         tomllib.TOMLDecodeError: Not a TOML key.
-
     """
     parts: list[str | int] = []
     table: Any = tomllib.loads(f"{dotted} = 0")

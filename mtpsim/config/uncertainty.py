@@ -97,7 +97,6 @@ class InputUncertainty(Spec):
 
         Raises:
             ValueError: The uncertainty does not fit the values; the message starts with the key.
-
         """
         try:
             return self._quantiles(key, values, u, confidence=confidence)
@@ -236,7 +235,6 @@ def value_at(raw: Mapping[str, Any], key: str) -> Any:
 
     Raises:
         ValueError: The key is not in the tables.
-
     """
     here: Any = raw
     for part in key.split("."):
@@ -273,7 +271,6 @@ def draw_inputs(
 
     Raises:
         ValueError: A key is not in the file, or its uncertainty does not fit its value.
-
     """
     found = {}
     for key, one in uncertainty.inputs.items():
@@ -330,7 +327,6 @@ def read_inputs(path: Path) -> dict[str, Floats]:
 
     Raises:
         ValueError: The file cannot be read, or has other cells than numbers.
-
     """
     try:
         return _read_inputs(path, path.stat().st_mtime_ns)

@@ -46,7 +46,6 @@ class RemoteTask:
         version (str): Version of mtpsim.
         kernels (str): Hash of the kernels' code.
         tables (str): Hash of the compiled point.
-
     """
 
     experiment: bytes
@@ -107,7 +106,6 @@ def simulate_remotely(task: RemoteTask, first: int, count: int) -> Tally:
 
     Raises:
         WorkerMismatchError: The worker's code or tables are not those of the run.
-
     """
     return tally_block(_compile_task(task), first, count)
 
@@ -120,7 +118,6 @@ class WorkerPool:
         count (int): Number of workers; each has a few blocks at a time.
         timeout (float | None): Seconds without a finished block after which the workers count as
             lost; None: no limit.
-
     """
 
     def __init__(self, kind: str, count: int, timeout: float | None, pool: Executor) -> None:
@@ -141,7 +138,6 @@ class WorkerPool:
 
         Raises:
             NoWorkersError: None could be started.
-
         """
         raise NoWorkersError(f"workers of {self.name} are lost or hang")
 
@@ -305,7 +301,6 @@ def open_pool(choice: ExecutorChoice | Executor, timeout: float = TIMEOUT) -> It
 
     Raises:
         InputError: dask is not installed, or no scheduler answers.
-
     """
     pool: WorkerPool
     if isinstance(choice, Executor):

@@ -25,7 +25,6 @@ class ExecutorChoice:
     Examples:
         >>> ExecutorChoice.parse("processes:4")
         ExecutorChoice(kind='processes', workers=4, address=None)
-
     """
 
     kind: Kind = "threads"
@@ -38,7 +37,6 @@ class ExecutorChoice:
 
         Raises:
             ValueError: The text is none of them.
-
         """
         given, colon, rest = text.partition(":")
         kind: Kind | None = next((k for k in get_args(Kind) if k == given), None)
@@ -68,7 +66,6 @@ class RunOptions:
         command (list[str]): The command line, for the provenance.
         timeout (float): Seconds without a finished block after which workers count as lost.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
-
     """
 
     out: Path

@@ -48,7 +48,6 @@ class CompiledPolicy:
         p (Floats): Parameters of its rule.
         memory (int): Length of its memory.
         wants (Wants): Inputs that its rule reads.
-
     """
 
     spec: PolicySpec
@@ -76,7 +75,6 @@ class PolicySet:
         engine (EngineArrays): Costs and feedback of the engine.
         optimal (Optimal | None): Optimal control of the chain; None for recorded requests.
         environment (Environment): The engine as a policy sees it.
-
     """
 
     players: list[CompiledPolicy]
@@ -324,7 +322,6 @@ def play(
     Returns:
         Totals ``[policies, n, 4 + K]`` (tokens, ms, rounds, rounds by depth) and the log
         ``[policies, n, logged, 3]`` (depth, accepted drafts, state; -1 after the last round).
-
     """
     engine, count = policy_set.engine, len(policy_set.players)
     totals = np.zeros((count, len(limits), 4 + len(engine.rates)))

@@ -30,7 +30,6 @@ class Tails(NamedTuple):
     Attributes:
         time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
         speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
-
     """
 
     time: Floats
@@ -44,7 +43,6 @@ def sample_rows(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
         plan (KernelPlan): The point.
         requests (int): Number of requests of the point.
         first (int): Number of its first request, a multiple of the unit.
-
     """
     from mtpsim.engine.simulate import simulate_requests  # numba: `show` does not need it
 
@@ -61,7 +59,6 @@ def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
         requests (int): Number of requests of the point.
         first (int): Number of its first request, a multiple of the unit. Each policy has the same
             requests as the fixed depths.
-
     """
     from mtpsim.engine.simulate import play_policies  # numba: `show` does not need it
 
@@ -91,7 +88,6 @@ def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> F
     Returns:
         ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is too
         small for it.
-
     """
     ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
     found = np.full((len(shares), 3), np.nan)

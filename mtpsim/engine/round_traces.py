@@ -36,7 +36,6 @@ class RoundTrace:
         accepted (Counts): ``[n, R]`` accepted drafts per round; -1 after a request's last round.
         tick (Ints): ``[n, R]`` tick of the random words at which each round starts.
         state (Ints): ``[n, R]`` hidden state in which each round starts.
-
     """
 
     accepted: Counts
@@ -66,7 +65,6 @@ def trace_requests(
 
     Raises:
         TypeError: The requests are recorded ones.
-
     """
     chain = plan.source
     if isinstance(chain, RecordingArrays):
@@ -128,7 +126,6 @@ def play_rounds(
     Returns:
         tuple[Counts, Floats]: ``[n, R]`` accepted drafts, -1 after a request's last round, and
         ``[n, R]`` times in ms.
-
     """
     rounds, tokens = plan.task.rounds, plan.task.tokens
     if isinstance(source, Recording):
@@ -165,7 +162,6 @@ def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0)
 
     Returns:
         Floats: ``[n, R]`` ms; not meaningful after a request's last round.
-
     """
     requests, rounds = trace.tick.shape
     tick = np.zeros((-(-rounds // TILE) * TILE, requests), np.int64)

@@ -32,7 +32,6 @@ class Scenarios:
             end of its interval, other inputs as in the file.
         sets (list[JsonDict]): Keys and values that each declared scenario sets.
         scenarios (list[Experiment]): One experiment per declared scenario.
-
     """
 
     inputs: dict[str, Floats] = field(default_factory=dict)
@@ -57,7 +56,6 @@ class Scenarios:
 
         Returns:
             None if there is no variant.
-
         """
         experiments = self.experiments
         if not experiments:
@@ -94,7 +92,6 @@ class ScenarioResults:
         draws (list[Estimates]): Speedup by depth of each draw.
         ends (list[Estimates]): Speedup by depth at each end of each input.
         scenarios (list[Estimates]): Speedup by depth of each declared scenario.
-
     """
 
     variants: Scenarios
@@ -109,7 +106,6 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
 
     Raises:
         InputError: A drawn input is not valid.
-
     """
     raw, simulation = experiment.raw(), experiment.simulation
     inputs: dict[str, Floats] = {}

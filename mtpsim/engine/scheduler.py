@@ -60,7 +60,6 @@ class BlockRange:
         first (int): Number of the first block.
         end (int): Number of the block after the last one.
         tally (Tally): Moments of all requests of the blocks.
-
     """
 
     first: int
@@ -116,7 +115,6 @@ class BlockQueue:
         block (Callable): Point, first request and number of requests of the block with a number.
         first (int): Number of the first block.
         end (int): Number of the block after the last one.
-
     """
 
     def __init__(
@@ -140,7 +138,6 @@ class BlockQueue:
             BlockFailedError: The block failed three times.
             NoWorkersError: No workers are left.
             WorkerMismatchError: A worker has other code.
-
         """
         while True:
             with defer_interrupts:
@@ -260,7 +257,6 @@ def simulate(
         BlockFailedError: A block failed three times.
         NoWorkersError: No workers are left.
         WorkerMismatchError: A worker has other code.
-
     """
     done = begin or BlockRange.empty(point.plan.layout.columns)
     unit = point.plan.unit

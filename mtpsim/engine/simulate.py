@@ -40,7 +40,6 @@ class KernelPlan:
         layout (RowLayout): Columns of a row of totals.
         unit (int): Requests per unit of a block.
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
-
     """
 
     key: int
@@ -63,7 +62,6 @@ class CompiledPoint:
         source (Source): Which drafts are accepted.
         latency (CompiledLatency): How long rounds take.
         plan (KernelPlan): What the kernels read.
-
     """
 
     experiment: Experiment
@@ -77,7 +75,6 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
 
     Raises:
         InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
-
     """
     source, simulation = experiment.acceptance.chain(), experiment.simulation
     latency = compiled_latency(experiment, source.depth)
@@ -109,7 +106,6 @@ def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
 
     Raises:
         InputError: A distribution of the latency can't be tabulated.
-
     """
     try:
         return experiment.latency.compile(depth)
@@ -138,7 +134,6 @@ def compile_plan(
             ``tokens`` 0, recorded requests have their recorded length.
         measured_at (int | None): Depth at which acceptance rates are measured; None: the greatest.
         policy_set (PolicySet | None): Adaptive policies to simulate too.
-
     """
     every = source.clock == "token" or source.outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
@@ -220,7 +215,6 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
 
     Raises:
         ValueError: The experiment has no policies.
-
     """
     if plan.policy_set is None:
         raise ValueError("the experiment has no policies to simulate")

@@ -34,7 +34,6 @@ class Beliefs:
         start (Floats): ``[2]`` distribution of the first state.
         rounds (int): Rounds per request, or 0.
         tokens (int): Tokens per request, or 0; one of the two is given.
-
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class Beliefs:
             choose (Callable): Value of the round ``[rows, b]`` from the expected value after it at
                 each depth, ``[rows, b, k]``.
             per_token (float): Reward per token.
-
         """
         depths, rows = len(self._row_after), len(self._draft_was_idle)
         reward = per_token * np.arange(1, depths + 1.0)[:, None, None]
@@ -100,7 +98,6 @@ class Beliefs:
 
         Returns:
             Ints: ``[rows, b]`` depths.
-
         """
         best = np.zeros((len(self._draft_was_idle), GRID), np.intp)
 

@@ -89,7 +89,6 @@ class Exact:
         slow_rounds (float): Rounds per request, weighted by the slowdown of their first state.
         accepted (Floats): ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
         starts (Floats): ``[S]`` share of rounds that start in each state.
-
     """
 
     tokens: float
@@ -131,7 +130,6 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
         2.392
         >>> round(solve(chain, depth=2, tokens=10).accept_length, 6)  # cut at the request's end
         2.196642
-
     """
     if isinstance(source, Recording):
         return _play_all(source, depth, rounds, tokens)
@@ -175,7 +173,6 @@ def break_even_rate(conditional: Floats, round_time: Floats, tokens: int) -> Flo
         >>> times = np.array([76.0, 98.0, 118.0, 139.0])
         >>> break_even_rate(np.array([0.8, 0.74, 0.67]), times, tokens=64).round(3)
         array([0.294, 0.47 , 0.744])
-
     """
     found, shallower = [], 1.0
     for k, rate in enumerate(conditional):
@@ -215,7 +212,6 @@ class CountMoments:
         mean (Floats): ``[N]`` E a_t.
         square (Floats): ``[N]`` E a_t^2.
         covariance (Floats): ``[N, N]`` Cov(a_t, a_u).
-
     """
 
     mean: Floats
@@ -264,7 +260,6 @@ def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMomen
         array([1.2, 1.2, 1.2])
         >>> round(moments.design_effect, 6)
         1.0
-
     """
     joint = round_distribution(chain, depth)
     count = np.arange(depth + 1)
@@ -322,7 +317,6 @@ def speedups(chain: Source, times: Floats, *, rounds: int = 0, tokens: int = 0) 
         >>> chain = Independent(model="independent", rates=[0.8, 0.74]).chain()
         >>> speedups(chain, np.array([76.0, 98.0, 118.0])).round(4)
         array([1.    , 1.3959, 1.5406])
-
     """
     solved = [solve(chain, k, rounds=rounds, tokens=tokens) for k in range(chain.depth + 1)]
     pace = np.array([s.tokens / (s.slow_rounds * t) for s, t in zip(solved, times, strict=True)])

@@ -42,7 +42,6 @@ class ControlProblem:
         catch_up (float): Extra ms of the first round with drafts after depth 0.
         stale (float): Probability that the first draft of such a round is rejected because the
             draft model was idle.
-
     """
 
     chain: AcceptanceChain
@@ -61,7 +60,6 @@ class ExpectedTotals:
     Attributes:
         tokens (float): Tokens per request.
         time (float): Time of a request in ms.
-
     """
 
     tokens: float
@@ -75,7 +73,6 @@ class Optimal:
 
     Args:
         problem (ControlProblem): The model and its costs.
-
     """
 
     def __init__(self, problem: ControlProblem) -> None:
@@ -249,7 +246,6 @@ class Optimal:
 
         Raises:
             ValueError: There are too many unknowns.
-
         """
         choice = np.asarray(choice)[: len(self._costs)]
         joint, costs = (self._clairvoyant_joint if clairvoyant else self._joint)(choice)

@@ -29,7 +29,6 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
     Examples:
         >>> conditional_from(np.array([0.8, 0.6, 0.3]), "survival")
         array([0.8 , 0.75, 0.5 ])
-
     """
     if rates_are in ("conditional", "marginal"):
         return rates
@@ -56,7 +55,6 @@ def survival(conditional: Floats) -> Floats:
     Examples:
         >>> survival(np.array([0.8, 0.75, 0.5]))
         array([0.8, 0.6, 0.3])
-
     """
     return np.asarray(np.cumprod(conditional))
 
@@ -73,7 +71,6 @@ def accept_length(conditional: Floats) -> Floats:
     Examples:
         >>> accept_length(np.array([0.8, 0.74, 0.67]))
         array([1.     , 1.8    , 2.392  , 2.78864])
-
     """
     return np.concatenate([[1.0], 1 + np.cumsum(survival(conditional))])
 
@@ -93,7 +90,6 @@ def speedup(conditional: Floats, target: float, round_time: Floats) -> Floats:
     Examples:
         >>> speedup(np.array([0.8, 0.74]), 76.0, np.array([76.0, 98.0, 118.0])).round(4)
         array([1.    , 1.3959, 1.5406])
-
     """
     return np.asarray(target * accept_length(conditional) / round_time)
 
@@ -110,7 +106,6 @@ def marginal_gain(speedups: Floats) -> Floats:
     Examples:
         >>> marginal_gain(np.array([1.0, 1.4, 1.54]))
         array([1. , 1.4, 1.1])
-
     """
     return np.concatenate([[1.0], speedups[1:] / speedups[:-1]])
 
@@ -133,7 +128,6 @@ def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
         >>> times = np.array([76.0, 98.0, 118.0, 139.0])
         >>> break_even_rate(np.array([0.8, 0.74, 0.67]), times).round(3)
         array([0.289, 0.459, 0.719])
-
     """
     length = accept_length(conditional)[:-1]
     reached = np.concatenate([[1.0], survival(conditional)[:-1]])

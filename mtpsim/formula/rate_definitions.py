@@ -51,7 +51,6 @@ def plug_in(definition: Definition, survival: Floats, conditional: Floats, depth
         array([0.8 , 0.75, 0.75])
         >>> plug_in("pooled", reach, rates, depth=3)
         array([0.7, 0.7, 0.7])
-
     """
     if definition in ("pooled", "first"):
         mean = survival.mean(-1, keepdims=True)

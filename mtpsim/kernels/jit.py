@@ -37,7 +37,6 @@ def hash_of_code(sources: dict[str, str]) -> str:
 
     Args:
         sources: text of each file, by file name.
-
     """
     digest = hashlib.blake2b(digest_size=8)
     for name, source in sources.items():

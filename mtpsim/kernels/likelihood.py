@@ -23,7 +23,6 @@ def log_likelihood(law, start, symbols, begins, out):
         symbols: ``[N]`` of all rounds, request by request.
         begins: ``[R + 1]`` where each request begins.
         out: ``[R]``, written.
-
     """
     states = start.size
     here, ahead = np.empty(states), np.empty(states)
@@ -56,7 +55,6 @@ def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
         out: ``[R]`` log likelihoods, written.
         moves: ``[Y, S, S]`` expected number of rounds with a symbol that go from s to s', added.
         starts: ``[S]`` expected number of requests that start in s, added.
-
     """
     states = start.size
     forward = np.empty((longest + 1, states))
@@ -105,7 +103,6 @@ def play_rounds(upto, start_upto, drafted, begins, chance, first_chance, accepte
         chance: ``[N]`` uniform numbers, one a round.
         first_chance: ``[R]`` uniform numbers, one a request.
         accepted: ``[N]``, written.
-
     """
     states = start_upto.size
     for request in range(begins.size - 1):

@@ -23,7 +23,6 @@ def complete_rows(rows, rounds, accepted, derived, depth):
         accepted: first column of the rounds that accept 1..j at ``depth``.
         derived: first column to fill in.
         depth: M, where rates are measured.
-
     """
     for i in range(rows.shape[0]):
         row = rows[i]

@@ -98,7 +98,6 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
         scores: [n, 2] of noise that persists from round to round; updated.
         out: [n, 3 + K + 1] totals: tokens, ms, rounds, rounds by depth; updated.
         log: [n, R, 3] depth, accepted drafts and state of the first rounds.
-
     """
     hints = np.zeros(engine.rates.size)
     for lane in range(out.shape[0]):

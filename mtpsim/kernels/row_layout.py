@@ -18,7 +18,6 @@ class RowLayout:
         measured_at: depth M at which rates are measured to be plugged into the closed form.
         positions: text positions are tried as starts of rounds, under the token clock.
         policies: number of policies that are played.
-
     """
 
     depth: int

@@ -40,7 +40,6 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         pair: [n] the same for two states; updated.
         memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
-
     """
     n, deep = row.size, engine.rates.size
     words, s = np.empty((TILE, n), np.int32), new_scratch(n)

@@ -46,7 +46,6 @@ class CostModel(LatencySpec):
 
         Returns:
             Floats: ``[n]`` ms.
-
         """
 
     def times(self, depth: int) -> tuple[Floats, Floats]:

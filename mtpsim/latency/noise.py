@@ -58,7 +58,6 @@ class NoiseSpec(Spec):
 
         Raises:
             ValueError: The distribution can't be tabulated.
-
         """
 
     @abstractmethod

@@ -44,7 +44,6 @@ class Distribution:
             tail.
         mean (float): Mean, finite and positive.
         sd (float): Standard deviation; infinite if the variance is.
-
     """
 
     ppf: Callable[[Floats], Floats]
@@ -159,7 +158,6 @@ class QuantileTable:
             ``samples`` (sorted values, equally likely: resampled exactly).
         values (Floats): ``cells``: ``[65536, 2]`` value, and slope per fraction; ``samples``:
             ``[n, 2]`` with slope 0; ``constant``: ``[1, 2]``.
-
     """
 
     kind: Literal["constant", "cells", "samples"]
@@ -280,7 +278,6 @@ def table_of(distribution: Distribution) -> QuantileTable:
 
     Raises:
         ValueError: Mean or standard deviation would be off by more than 1e-4, relative.
-
     """
     index = _grid()[0]
     mean, cv = distribution.mean, distribution.sd / distribution.mean
@@ -338,7 +335,6 @@ def stepped_table(base: Distribution | None, probability: float, factor: float) 
 
     Returns:
         QuantileTable: Of kind ``samples``.
-
     """
     whole = Fraction(probability).limit_denominator(STEPS).denominator
     count = whole * max(1, STEPS // whole)

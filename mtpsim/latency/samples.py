@@ -26,7 +26,6 @@ def read_samples(path: Path, column: str | None = None) -> Floats:
 
     Raises:
         ValueError: The file can't be read, or a time is invalid; with path and line.
-
     """
     try:
         stamp = path.stat()

@@ -37,7 +37,6 @@ class CompiledLatency:
             round, in [-1, 1].
         persistence (float): Correlation of the normal scores of successive rounds (AR(1)), in
             [0, 1).
-
     """
 
     verify: Floats
@@ -95,7 +94,6 @@ class LatencySpec(Spec, ABC):
 
         Raises:
             ValueError: A list of times has another length.
-
         """
 
     @abstractmethod
@@ -117,7 +115,6 @@ class LatencySpec(Spec, ABC):
 
         Raises:
             ValueError: A list of times has another length, or a distribution can't be tabulated.
-
         """
         verify, draft = self.times(depth)
         one = self.noise.table() if self.noise else CONSTANT

@@ -47,7 +47,6 @@ def by_depth(times: Times, depth: int) -> Floats:
 
     Raises:
         ValueError: The list has another length.
-
     """
     if isinstance(times, Slope):
         return np.asarray(times.base + times.per_token * np.arange(1, depth + 1))

@@ -31,7 +31,6 @@ class RoundContext(NamedTuple):
         state (int): Hidden state in which the round begins.
         previous_depth (int): Depth of the previous round; -1 before the first.
         acceptable (int): Drafts that would be accepted at the greatest depth K.
-
     """
 
     state: int
@@ -48,7 +47,6 @@ class RoundOutcome(NamedTuple):
         observed (int): Drafts with a known outcome: ``depth``, or K with full feedback.
         observed_accepted (int): Drafts accepted in a row among the observed ones.
         time_ms (float): Duration of the round in ms.
-
     """
 
     depth: int
@@ -67,7 +65,6 @@ class Rule(NamedTuple):
             ``[K]`` are the draft's confidences by position if the policy sets
             ``reads_confidence``, or standard normal numbers if it sets ``uses_random_numbers``.
         learn: ``learn(p, m, outcome)`` updates the memory after the round.
-
     """
 
     start: Callable[[Floats, Floats], None]
@@ -126,7 +123,6 @@ class Environment:
         rates (Floats): ``[K]`` conditional acceptance rates, pooled over rounds at depth K.
         batch (float | None): Requests that decode together; None if the latency has no batch.
         solve (Callable): Returns the optimal control of the acceptance chain; slow.
-
     """
 
     times: Floats
@@ -151,7 +147,6 @@ class PolicySpec(Spec, ABC):
         reads_confidence (bool): Whether ``hints`` are the confidences of the draft.
         sees_outcome (bool): Whether ``RoundContext.acceptable`` is filled in.
         knows (str): What it knows that an engine cannot know; empty for a realizable policy.
-
     """
 
     reads_confidence: ClassVar[bool] = False

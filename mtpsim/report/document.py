@@ -152,7 +152,6 @@ class Advice:
         verdicts: ``[K]`` verdict on the step to depth 1..K.
         sentence: the advice in words.
         why: what it rests on.
-
     """
 
     depth: int
@@ -330,7 +329,6 @@ class PointResult:
         adaptive: adaptive policies.
         uncertainty: uncertain inputs.
         robust: declared scenarios.
-
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -402,7 +400,6 @@ class ResultDocument:
         points: one entry per combination of the swept values.
         by_batch: groups of points that differ in the batch size alone.
         warnings: sentences that concern the whole run.
-
     """
 
     mtpsim: str = ""
@@ -432,7 +429,6 @@ def from_json(data: JsonDict) -> ResultDocument:
 
     Raises:
         ValueError: a key is missing, or a value has the wrong type; names the first one.
-
     """
     try:
         return TypeAdapter(ResultDocument).validate_python(data)

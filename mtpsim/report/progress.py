@@ -34,7 +34,6 @@ class Progress:
         half_width (float | None): Relative half-width of the interval so far; None if unknown.
         target (float | None): Relative half-width to reach; None if the number of requests is
             fixed.
-
     """
 
     label: str
@@ -118,7 +117,6 @@ def progress_display(
     Args:
         quiet (bool): Show nothing.
         console (Console | None): The rich console to draw on; None: stderr.
-
     """
     terminal = console.is_terminal if console is not None else sys.stderr.isatty()
     if quiet:

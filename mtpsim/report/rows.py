@@ -31,7 +31,6 @@ def rows(result: ResultDocument) -> list[JsonDict]:
         Dicts with the keys of :func:`columns`; None where a number does not exist. ``point``
         counts from 0 in the order of the document. Times are in milliseconds, ``theory_error`` is
         relative (0.01 is 1 %), and ``break_even_rate`` has its value under ``theory``.
-
     """
     names = columns(result)
     tidy: list[JsonDict] = []

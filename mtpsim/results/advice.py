@@ -27,7 +27,6 @@ class Steps:
         marginal: speedup(k) / speedup(k - 1).
         break_even: the rate p_k at which step k stops paying.
         rates: the rates p_k that it is held against.
-
     """
 
     marginal: Estimates
@@ -67,7 +66,6 @@ def advise(
         indifference: share of the best speedup that does not matter.
         input_ranges: interval of the speedup by depth over uncertain inputs; empty where the
             inputs are certain.
-
     """
     best, marginal = choice.best, steps.marginal
     depths = range(len(speedup.values))

@@ -69,7 +69,6 @@ class Result:
     Attributes:
         data: the result document, typed (:class:`mtpsim.report.document.ResultDocument`).
         round_times: for each point and depth, a sample of round times in ms (for the plots).
-
     """
 
     data: ResultDocument
@@ -81,7 +80,6 @@ class Result:
 
         Raises:
             ValueError: a key is missing, or a value has the wrong type.
-
         """
         result = cls(from_json(document), round_times)
         result.__dict__["document"] = document  # as it was written, its seal included
@@ -115,7 +113,6 @@ class Result:
 
         Raises:
             ImportError: pandas is not installed.
-
         """
         try:
             import pandas
@@ -147,7 +144,6 @@ class Result:
         Args:
             experiment: that the result is of.
             folder: made where it is missing.
-
         """
         from mtpsim.report.figures.gallery import figures, save_figures
         from mtpsim.report.html.page import write_page

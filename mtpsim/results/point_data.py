@@ -171,7 +171,6 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Interv
         index: which of them.
         within: least and greatest possible value. With few requests an interval may reach beyond;
             cutting it leaves its coverage as it is.
-
     """
     mean, low, high = (
         number(np.clip(values[index], *within))

@@ -27,7 +27,6 @@ def reaction(log: Log, accepted: Floats) -> Reaction:
     Returns:
         A curve around changes to easy text and one around changes to hard text; None for one
         with fewer than 30 changes.
-
     """
     depth, state = log[..., 0].astype(float), log[..., 2].astype(int)
     played = state >= 0

@@ -25,7 +25,6 @@ class RoundTimes(Sequence[list[Floats]]):
 
     Args:
         points: experiments without a sweep.
-
     """
 
     def __init__(self, points: Sequence[Experiment]) -> None:

@@ -52,7 +52,6 @@ class Tallies:
 
     Attributes:
         torn (int): Number of broken records, which are ignored.
-
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,7 +124,6 @@ def _text(path: Path) -> str:
 
     Raises:
         InputError: The file can't be read.
-
     """
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -178,7 +176,6 @@ def prepare(folder: Path) -> None:
 
     Raises:
         InputError: The folder can't be created or written to.
-
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +199,6 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         InputError: Another run is writing to the folder.
-
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -223,7 +219,6 @@ def forget(folder: Path) -> None:
 
     Raises:
         InputError: They can't be removed.
-
     """
     try:
         for name in (TALLIES, HELD):
@@ -250,7 +245,6 @@ def experiment_of(folder: Path) -> Experiment:
 
     Raises:
         InputError: It is not a run directory.
-
     """
     if not (folder / EXPERIMENT).is_file():
         message = f"not a run directory: it has no {EXPERIMENT}"
@@ -263,7 +257,6 @@ def finished(folder: Path) -> JsonDict | None:
 
     Raises:
         InputError: The result file can't be read.
-
     """
     path = folder / RESULT
     if not path.is_file():
@@ -305,7 +298,6 @@ def as_written(folder: Path, document: JsonDict) -> Iterator[None]:
 
     Raises:
         InputError: It was edited, and a part is not what a run writes.
-
     """
     try:
         yield
@@ -329,7 +321,6 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
 
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
-
     """
     from mtpsim.report.rows import write_csv
 
@@ -350,7 +341,6 @@ def write_figures(folder: Path, experiment: Experiment, result: Result) -> list[
 
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
-
     """
     with _staged(folder) as aside:
         return _move(aside, [path.name for path in result.save_report(experiment, aside)], folder)

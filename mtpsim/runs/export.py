@@ -33,7 +33,6 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
     Raises:
         InputError: There is no result, the format is unknown, or the result lacks what the engine
             needs.
-
     """
     if to not in FORMATS:
         known = ", ".join(FORMATS)

@@ -28,7 +28,6 @@ class Piece:
         run (Path): The run directory.
         seed (int): Seed of the blocks.
         blocks (BlockRange): The blocks; they may overlap those of other pieces of the seed.
-
     """
 
     run: Path
@@ -44,7 +43,6 @@ class Merged:
         result (Result): The result of all blocks together.
         used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
         overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
-
     """
 
     result: Result
@@ -63,7 +61,6 @@ def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
 
     Raises:
         InputError: A run is of another experiment, version or kernel, or has no blocks.
-
     """
     experiments = [experiment_of(run) for run in runs]
     first = experiments[0]
@@ -138,7 +135,6 @@ def disjoint(pieces: list[Piece]) -> tuple[list[Piece], list[str]]:
 
     Returns:
         The chosen pieces, and a sentence on each run whose blocks another run has too.
-
     """
     chosen: list[Piece] = []
     overlaps: list[str] = []

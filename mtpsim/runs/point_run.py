@@ -76,7 +76,6 @@ class PointRun:
         point (Point): The point.
         on_progress (ProgressCallback): Called with the progress.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
-
     """
 
     def __init__(

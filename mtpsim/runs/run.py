@@ -83,7 +83,6 @@ def run(
         >>> result = mtpsim.run(experiment, executor="threads:1")
         >>> [depth["depth"] for depth in result.points[0]["depths"]]
         [0, 1, 2, 3]
-
     """
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
     if part != (1, 1) and experiment.simulation.requests is None:
@@ -209,6 +208,6 @@ def result_of(
         complete=len(done) == points and not any(point.interrupted for point in done),
         failures=failures,
         points=point_results(done),
-        by_batch=by_batch(done),
+        by_batch=by_batch(done) if experiment.sweep else [],
     )
     return Result(document, RoundTimes([point.experiment for point in done]))

@@ -32,7 +32,6 @@ class Dependence:
             differences between requests count.
         lasting_share (Estimates): ``[1]`` covariance of the means of the first and last third of a
             request, over the variance of a round: the share of between-request differences.
-
     """
 
     requests: int
@@ -50,7 +49,6 @@ def sample_size(requests: int, rounds: int) -> tuple[int, int]:
 
     Returns:
         tuple[int, int]: Requests and rounds.
-
     """
     rounds = min(rounds, MOST_ROUNDS)
     return min(requests, max(64, MOST_ENTRIES // rounds)), rounds
@@ -65,7 +63,6 @@ def dependence(counts: Counts, confidence: float) -> Dependence | None:
 
     Returns:
         Dependence | None: None if requests have fewer than two rounds or counts do not vary.
-
     """
     typical = int(np.median((counts >= 0).sum(1)))
     lags = [lag for lag in LAGS if lag <= typical // 2] or ([1] if typical > 1 else [])

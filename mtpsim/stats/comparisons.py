@@ -100,7 +100,6 @@ class Choice:
         high (Floats): ``[Q]`` upper ends of these intervals.
         regret (Floats): ``[Q]`` expected loss of each option as a share of the best, under the
             same distribution.
-
     """
 
     best: int
@@ -127,7 +126,6 @@ def choose(log_speedup: Estimates, confidence: float) -> Choice:
 
     Returns:
         Choice: Best option, candidates, losses and regrets.
-
     """
     values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
     scales = student_scales(log_speedup.freedom)
@@ -163,7 +161,6 @@ def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floa
 
     Returns:
         tuple[Floats, Floats]: ``[Q]`` differences and ``[Q]`` half-widths.
-
     """
     draws, scales = normal_draws(values.covariance), student_scales(values.freedom)
     found = _differences(values.values, draws, scales, option, confidence)
@@ -181,7 +178,6 @@ class RelativeError:
         requests (int): Requests that the estimate is based on.
         epsilon (float): Tolerance: the theory holds if the error is certainly within it.
         confidence (float): Two-sided confidence of the interval.
-
     """
 
     mean: float
@@ -256,7 +252,6 @@ def holm_verdicts(errors: Sequence[RelativeError]) -> list[Judgement]:
     Returns:
         list[Judgement]: Verdicts in the order given; an open one with the further requests that
         should settle it.
-
     """
     order = sorted(range(len(errors)), key=lambda i: errors[i].p_value)
     found: dict[int, Judgement] = {}

@@ -31,7 +31,6 @@ class Controls:
     Attributes:
         columns (list[int]): ``[q]`` columns of the row of a request.
         means (Floats): ``[q]`` exact means of these columns (ms, tokens, rounds).
-
     """
 
     columns: list[int]
@@ -52,7 +51,6 @@ def controls_of(
 
     Returns:
         Controls: Columns and their exact means.
-
     """
     at = layout.measured_at
     plain, deep = solve(source, 0, **horizon), solve(source, at, **horizon)
@@ -67,7 +65,6 @@ class ControlledTally(Tally):
 
     Attributes:
         spent (int): Degrees of freedom used by the slopes.
-
     """
 
     spent: int = 0
@@ -92,7 +89,6 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
         Tally: With less variance; ``tally`` itself if no control varies, if there are too few
         requests, or if the controls are implausibly far from their means (as in a sample that
         misses rare long rounds).
-
     """
     from scipy.special import fdtrc
 
@@ -140,7 +136,6 @@ def variance_reductions(
     Returns:
         tuple[Factors, Factors]: ``[K]`` from common random numbers, relative to independent runs
         per depth, and ``[K]`` from the controls in addition; None if no variance is left.
-
     """
     plain = estimators.delta_method(lambda means: log_pace(means, layout), tally, 0.95).covariance
     better = controlled(tally, controls)

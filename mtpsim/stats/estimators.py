@@ -33,7 +33,6 @@ class Estimates:
         covariance (Floats): ``[Q, Q]`` covariance of the estimates.
         quantile (float): Standard errors per half-width (Student's t).
         freedom (float): Degrees of freedom: requests - 1, less one per control variate.
-
     """
 
     values: Floats
@@ -84,7 +83,6 @@ def delta_method(
         >>> ratio = delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(rows), 0.95)
         >>> ratio.values.round(3), ratio.half_width.round(3)
         (array([0.6]), array([0.149]))
-
     """
     from scipy.special import stdtrit
 
@@ -190,7 +188,6 @@ def break_even_verify(means: Floats, layout: RowLayout, verify: Floats, draft: F
 
     Returns:
         Floats: ``[..., K]`` ms.
-
     """
     length, time = accept_length(means, layout), round_time(means, layout)
     allowed = length[..., 1:] / length[..., :-1] * time[..., :-1]
@@ -251,7 +248,6 @@ def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Fl
 
     Returns:
         tuple[Floats, Floats]: Survival and conditional rates, each ``[..., M]``.
-
     """
     at = layout.measured_at
     if weighting == "request-mean":
@@ -277,7 +273,6 @@ class ClosedFormPredictor:
         definition (str): Definition of the measured rates, see
             :func:`~mtpsim.formula.rate_definitions.plug_in`.
         weighting (str): Weighting of the measured rates, see :func:`measured`.
-
     """
 
     times: Floats

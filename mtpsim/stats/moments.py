@@ -17,7 +17,6 @@ class Tally:
         count (int): Number of requests.
         mean (Floats): ``[C]`` mean of each total over requests.
         comoment (Floats): ``[C, C]`` sum over requests of products of deviations from the mean.
-
     """
 
     count: int
@@ -60,7 +59,6 @@ class Tally:
 
         Raises:
             ValueError: There are fewer than two requests.
-
         """
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 requests, not {self.count}")

@@ -83,7 +83,6 @@ def speculative_sampling(rng, target, drafts, tokens):
 
     Returns:
         The emitted text, and accepted drafts by round.
-
     """
     letters = np.arange(len(target))
     text, counts = [0], []

@@ -183,7 +183,6 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     Args:
         result: the result document.
         round_times: a sample in ms for each point and depth, in any order.
-
     """
     points, remark = some_points(result)
     samples = [

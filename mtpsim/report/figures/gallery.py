@@ -35,7 +35,6 @@ def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | s
 
     Returns:
         The files written.
-
     """
     return save_figures(figures(result, round_times), folder)
 

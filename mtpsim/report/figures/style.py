@@ -70,7 +70,6 @@ class Frame:
     Attributes:
         figure: the matplotlib figure.
         axes: panels, row by row; as many as asked for.
-
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class Frame:
             size: width and height in inches, without the legend.
             left: left margin in inches.
             values: whether ticks have values below them (:func:`value_ticks`).
-
         """
         self._columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
         rows = -(-panels // self._columns)
@@ -154,7 +152,6 @@ class Frame:
         Args:
             handles: labelled artists from the top down; by default those of all panels.
             title: of the legend.
-
         """
         found = handles or [h for axes in self.axes for h in axes.get_legend_handles_labels()[0]]
         named: dict[str, Any] = {str(handle.get_label()): handle for handle in found}
@@ -235,7 +232,6 @@ def value_ticks(axes: Axes, first: int, texts: Sequence[str], bold: int | None =
 
     Returns:
         Whether the values are shown.
-
     """
     last = first + len(texts) - 1
     depth_ticks(axes, first, last)
@@ -391,7 +387,6 @@ def point_panels(
 
     Returns:
         The figure, a remark on points without a panel, and whether any panel shows values.
-
     """
     points, remark = some_points(result)
     frame = Frame(heading, subtitle_of(result, what), panels=len(points), values=True)

@@ -77,7 +77,6 @@ class Along:
         values: value of the key at every point.
         x: ``[N]`` coordinates: the values if they are numbers, else 0, 1, 2...
         numeric: whether the values are numbers.
-
     """
 
     name: str
@@ -129,7 +128,6 @@ class Grid:
         across: key whose values are the columns.
         rows: values of ``down`` as text.
         columns: values of ``across`` as text.
-
     """
 
     down: str
@@ -330,7 +328,6 @@ class Row:
         name: the swept values.
         interval: what is drawn; None for nothing.
         text: written beside it.
-
     """
 
     name: str

@@ -81,7 +81,6 @@ class Section:
         notes: sentences on how to read the tables.
         pictures: figures.
         inner: sections that are folded until opened.
-
     """
 
     key: str
@@ -110,7 +109,6 @@ def write_page(
         experiment: the experiment that the result is of.
         figures: of :func:`~.figures.gallery.figures`; they lose their headings to the page.
         folder: an existing folder.
-
     """
     path = folder / PAGE
     path.write_text(render_page(result, experiment, figures), encoding="utf-8")

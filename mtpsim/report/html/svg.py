@@ -50,7 +50,6 @@ class Picture:
         subtitle: what it shows.
         note: how it is to be read; may be empty.
         width: in CSS pixels, at which its text has the size of small print.
-
     """
 
     name: str

@@ -118,7 +118,6 @@ def definitions_table(trial: Definitions, depths: Iterable[int] | None = None) -
     Args:
         trial: the definitions.
         depths: depths to show; all by default.
-
     """
     shown = worth_showing(trial)
     columns = [Column("definition", left=True)]

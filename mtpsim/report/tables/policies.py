@@ -49,7 +49,6 @@ def print_policies(adaptive: Adaptive, console: Console, *, with_requests: bool)
         adaptive: the policies.
         console: where to print.
         with_requests: whether to add quantiles of single requests under the best one.
-
     """
     console.print()
     print_table(console, policy_table(adaptive), policy_table(adaptive, NARROW))

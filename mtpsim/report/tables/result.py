@@ -208,7 +208,6 @@ def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTa
     Args:
         point: the point.
         around_best: only the steps to the best depth and to the one after it.
-
     """
     best = best_depth(point)
     rows = []

@@ -30,7 +30,6 @@ class VerdictText(str):
 
     Attributes:
         tone: ``good``, ``bad``, ``open`` or empty.
-
     """
 
     tone: str
@@ -53,7 +52,6 @@ class Column:
         folds: whether its cells may break over lines.
         faint: whether it is printed dim.
         joins: whether the page shows its cells in the column before.
-
     """
 
     header: str
@@ -77,7 +75,6 @@ class Row:
         cells: texts, one per column; verdicts are :class:`VerdictText`.
         tone: ``best``, ``chosen``, ``faint`` or empty.
         marked: whether a mark, visible without colour, stands before its first cell.
-
     """
 
     cells: Sequence[str]
