@@ -72,9 +72,9 @@ class TimeOptions:
     """How times are modelled.
 
     Attributes:
-        target: ms of a step without drafts; None if not given.
+        target: step time of plain decoding, ms; None if not given.
         keep_samples: whether to use measured round times even if a distribution describes them.
-        experts: number of experts of a mixture of experts; 0 if it is none.
+        experts: number of experts of a mixture-of-experts model; 0 for a dense model.
         active: number of active experts per token.
     """
 
@@ -116,14 +116,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
     add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
     add("--like", metavar="FILE", help="experiment whose times and other sections are used")
-    add("--target", type=float, metavar="MS", help="time of a step without drafts")
+    add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
     add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
-    add("--skip-bad", action="store_true", help="skip and count malformed entries")
+    add("--skip-bad", action="store_true", help="skip malformed entries and count them")
     add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
-    add("--rates-are", choices=("survival", "conditional"), help="definition of bare rates")
-    add("--rounds", type=int, metavar="N", help="rounds over which bare rates were measured")
+    add("--rates-are", choices=("survival", "conditional"), help="definition of unlabelled rates")
+    add("--rounds", type=int, metavar="N", help="number of rounds behind unlabelled rates")
     add("--model", metavar="NAME", help="model to read from a scrape of several models")
-    add("--holdout", type=float, default=0.3, metavar="SHARE", help="of requests (default 0.3)")
+    add(
+        "--holdout",
+        type=float,
+        default=0.3,
+        metavar="SHARE",
+        help="held-out share of requests (default: 0.3)",
+    )
     add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
     add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
     add(
@@ -131,9 +137,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="X",
-        help="variance of totals relative to independent rounds (default 1)",
+        help="variance of totals relative to independent rounds (default: 1)",
     )
-    add("--experts", type=int, default=0, metavar="N", help="experts of a mixture of experts")
+    add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
     add("--active", type=int, default=0, metavar="N", help="active experts per token")
     add("--json", action="store_true", help="print only the report, as JSON")
     add("--quiet", action="store_true", help="print neither progress nor tables")

@@ -26,7 +26,7 @@ COMMANDS = {
     "sample": "write an engine log of simulated requests",
     "plan": "number of requests that a benchmark needs",
     "show": "print and draw a run directory, finished or not",
-    "merge": "add runs of several machines, parts or seeds",
+    "merge": "merge runs of several machines, parts or seeds",
 }
 
 
@@ -64,8 +64,8 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="override a key, as latency.noise.cv=0.2; removes mutually exclusive keys and a sweep "
-        "over it; repeatable",
+        help="override a key, such as latency.noise.cv=0.2; removes mutually exclusive keys and a "
+        "sweep over it; repeatable",
     )
 
 

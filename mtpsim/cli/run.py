@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--executor",
         metavar="KIND[:N]",
         default="threads",
-        help="threads, processes or dask, and their number (default: one thread per core)",
+        help="threads, processes or dask, with N workers (default: one thread per core)",
     )
     parser.add_argument(
         "--timeout",
@@ -87,7 +87,7 @@ def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
     given = one.isdecimal() and all_.isdecimal() and bool(slash)
     part = (int(one), int(all_)) if given else (0, 0)
     if not 1 <= part[0] <= part[1]:
-        message = f"{text!r} is given; it must be I/N with I from 1 to N, as 2/4"
+        message = f"{text!r} is given; it must be I/N with I from 1 to N, such as 2/4"
     elif part != (1, 1) and requests is None:
         message = (
             "a part needs a number of requests, since a precision applies to the whole run: "

@@ -204,7 +204,7 @@ class TestTable:
         assert "precision" not in printed(document([replace(point, precision_reached=None)]))
         assert "interrupted" in printed(document([replace(point, interrupted=True)]))
         text = " ".join(printed(document([point], warnings=["the machine is warm"])).split())
-        assert "undecided at depth 1, 2, 3; about 12,000 more requests" in text
+        assert "undecided at depths 1, 2, 3; about 12,000 more requests" in text
         assert "warning: the machine is warm" in text
 
     def test_titles_are_not_markup(self):

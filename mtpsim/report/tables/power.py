@@ -73,7 +73,7 @@ def _table(plan: BenchmarkPlan, console: Console) -> Table:
 
 def _name(comparison: Comparison) -> str:
     one, two = comparison.depths
-    return f"depth {two} vs {one}" if one else f"speedup of {two}"
+    return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
 
 
 def _verified(design: Design) -> str:

@@ -66,8 +66,16 @@ WIDE = (
     *("speedup", "speedup.theory", "speedup.exact", "gain"),
     *("break-even", "step", "error", "verdict"),
 )
-NARROW = ("length.mean", "time.mean", "speedup", "gain", "step", "verdict")
-"""Fits 80 columns; ``.mean`` is an estimate without its interval."""
+WITHOUT_EXACT = tuple(
+    name
+    for name in WIDE
+    if name not in ("length.theory", "length.exact", "time.theory", "speedup.exact")
+)
+"""Fits about 130 columns: the speedup keeps its closed form."""
+MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "gain", "step", "verdict")
+"""Fits 100 columns; ``.mean`` is an estimate without its interval."""
+NARROW = tuple(name for name in MEDIUM if name != "speedup.theory")
+"""Fits 80 columns."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
 
 
@@ -91,8 +99,11 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if label := point_label(result, point):
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    narrow = depth_table(point, NARROW, NARROW_DECIMALS)
-    print_table(console, depth_table(point, WIDE), narrow)
+    print_table(
+        console,
+        *(depth_table(point, layout) for layout in (WIDE, WITHOUT_EXACT)),
+        *(depth_table(point, layout, NARROW_DECIMALS) for layout in (MEDIUM, NARROW)),
+    )
     console.print()
     if point.advice:
         say(console, point.advice.sentence, "bold")
@@ -136,7 +147,8 @@ def undecided_sentence(point: PointResult) -> str:
     undecided = {k: error for k, error in found if error and error.verdict == "undecided"}
     if not undecided:
         return ""
-    text = f"Closed-form verdict undecided at depth {', '.join(map(str, undecided))}"
+    noun = "depths" if len(undecided) > 1 else "depth"
+    text = f"Closed-form verdict undecided at {noun} {', '.join(map(str, undecided))}"
     needed = [error.requests_needed or 0 for error in undecided.values()]
     more = f"; about {counted(max(needed), 'more request')} needed" if all(needed) else ""
     return f"{text}{more}."
