@@ -226,7 +226,7 @@ def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
     assert heuristic < filtered < optimal.pace(optimal.oracle)
 
 
-def test_oracle_drafts_deeper_to_learn_the_state():
+def test_optimal_belief_policy_beats_the_greedy_choice():
     """The dynamic program over beliefs beats the greedy choice under the same belief."""
     chain = two_states("round", stay=20)
     simulated = plan(chain, ["filter"], rounds=200)
