@@ -87,7 +87,7 @@ def trace_requests(
         starts = np.flatnonzero(live & (so_far == 0))
         trace.tick[starts, done[starts]], trace.state[starts, done[starts]] = tick, state[starts]
         if plan.clock == "token":
-            ended, rejected = _judge_position(accepts, depth, so_far)
+            ended, rejected = _verify_position(accepts, depth, so_far)
         else:
             so_far = accepts[:, :depth].sum(1)
             ended, rejected = np.ones(count, bool), so_far < depth
@@ -181,8 +181,8 @@ def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0)
     return np.asarray(time * plan.source.slowdown[trace.state])
 
 
-def _judge_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:
-    """Judge the next draft at a position: does the round end, and by a rejection?
+def _verify_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:
+    """Verify the next draft at a position; return whether the round ends, and whether by rejection.
 
     Adds to ``so_far`` where the draft is accepted.
     """

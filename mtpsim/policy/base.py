@@ -104,7 +104,7 @@ class OptimalControl(Protocol):
         """``[K + 2, G]`` optimal depth by belief in the second of two states; else None."""
 
     @property
-    def laws(self) -> Floats:
+    def transitions(self) -> Floats:
         """``[2, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
 
         Index 0 is for a round after drafting, 1 for a round after depth 0.

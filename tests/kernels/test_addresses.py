@@ -11,10 +11,20 @@ import pytest
 from scipy import stats
 
 from mtpsim.engine.simulate import random_key
-from mtpsim.kernels.philox import ARMS, DRAFT, FATES, PATH, SCORES, STALE, VERIFY, words_at
+from mtpsim.kernels.philox import ARMS, DRAFT, PATH, REJECTED, SCORES, STALE, VERIFY, words_at
 
 DEEPEST, TICKS, LANES = 64, 64, 64
-PURPOSES = [PATH, VERIFY, DRAFT, STALE, SCORES, SCORES + 1, FATES, VERIFY + ARMS, VERIFY + 2 * ARMS]
+PURPOSES = [
+    PATH,
+    VERIFY,
+    DRAFT,
+    STALE,
+    SCORES,
+    SCORES + 1,
+    REJECTED,
+    VERIFY + ARMS,
+    VERIFY + 2 * ARMS,
+]
 FAR = [0, 2**8, 2**16, 2**32 - LANES, 2**32, 2**33, 2**40]  # numbers of first requests
 LATE = [0, 2**10, 2**20]  # first ticks
 
@@ -71,7 +81,7 @@ def test_shared_words_are_found(fault):
 
 
 def test_purposes_are_distinct():
-    used = [PATH, STALE, *(base + j for base in (SCORES, FATES) for j in range(DEEPEST))]
+    used = [PATH, STALE, *(base + j for base in (SCORES, REJECTED) for j in range(DEEPEST))]
     used += [base + ARMS * arm for base in (VERIFY, DRAFT) for arm in range(1000)]
     assert len(set(used)) == len(used)
 
