@@ -73,7 +73,7 @@ def advise(
     sentence = [
         _headline(best, speedup, input_ranges),
         _tie(choice.candidates),
-        _near_best(best, choice.candidates, within, indifference),
+        _near_best(choice, within, indifference),
         _next_step(best + 1, steps),
     ]
     return Advice(
@@ -83,7 +83,7 @@ def advise(
         within=within,
         verdicts=[step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, confidence),
+        why=_why(choice, confidence, given_inputs=bool(input_ranges)),
     )
 
 
@@ -119,12 +119,15 @@ def _tie(candidates: list[int]) -> str:
     return f"Depths {_listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
 
 
-def _near_best(best: int, candidates: list[int], within: list[int], indifference: float) -> str:
-    near = [k for k in within if k != best]
-    if not near or within == candidates:
+def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
+    """Depths that differ from the best by no more than the indifference."""
+    near = [k for k in within if k != choice.best]
+    if not near or within == choice.candidates:
         return ""
     plural = "s" * (len(near) > 1)
-    return f"Depth{plural} {_listed(near)} may be within {100 * indifference:g} % of it."
+    certain = all(choice.verdict(k, indifference) == "as good" for k in near)
+    are = ("are" if plural else "is") if certain else "may be"
+    return f"Depth{plural} {_listed(near)} {are} within {100 * indifference:g} % of it."
 
 
 def _listed(depths: list[int]) -> str:
@@ -147,10 +150,11 @@ def _next_step(depth: int, steps: Steps) -> str:
     return text + f"break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, confidence: float) -> str:
+def _why(choice: Choice, confidence: float, *, given_inputs: bool) -> str:
     level = f"simultaneous {100 * confidence:g} % CI, common random numbers"
     if len(choice.candidates) == 1:
-        return f"All other depths are slower ({level})."
+        every = "With the inputs exactly as given, all" if given_inputs else "All"
+        return f"{every} other depths are slower ({level})."
     probability = choice.probability[choice.best]
     depths = _listed(choice.candidates)
     is_best = f"P(depth {choice.best}) = {probability:.2f}"

@@ -54,5 +54,7 @@ def test_sentences_of_other_outcomes():
     assert "Depths 2 and 3 cannot be distinguished" in tie.sentence
     assert tie.candidates == [2, 3]
     flat = advice([1, 1.2, 1.3, 1.295], [1.2, 1.08, 0.996], indifference=0.01)
-    assert "Depth 3 may be within 1 % of it." in flat.sentence
+    assert "Depth 3 is within 1 % of it." in flat.sentence
+    rough = advice([1, 1.2, 1.3, 1.283], [1.2, 1.08, 0.987], error=0.003, indifference=0.01)
+    assert "Depth 3 may be within 1 % of it." in rough.sentence
     assert (flat.candidates, flat.within) == ([2], [2, 3])
