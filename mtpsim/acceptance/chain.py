@@ -1,4 +1,4 @@
-"""The form that every acceptance model compiles to: a small hidden Markov chain."""
+"""The compiled form of acceptance models: a small hidden Markov chain."""
 
 from dataclasses import dataclass
 from typing import Literal
