@@ -102,17 +102,17 @@ def command(folder: Path, *arguments: str) -> int:
         stack.enter_context(limited_time(300 if arguments[0] in COMPILING else 30))
         code = cli(arguments)
     out, err = (path.read_text("utf-8") for path in outputs)
-    told = f"{' '.join(arguments)} exits with {code}: {err[:500]}"
-    assert code in (0, 2, 3), told
-    assert "Traceback" not in err, told
-    assert "Warning:" not in err, told
+    message = f"{' '.join(arguments)} exits with {code}: {err[:500]}"
+    assert code in (0, 2, 3), message
+    assert "Traceback" not in err, message
+    assert "Warning:" not in err, message
     if code == 2:
         errors = [line for line in err.splitlines() if line.startswith("error:")]
-        assert errors, f"no reason: {told}"
-        assert all(map(PLACE.match, errors)), f"no place: {told}"
+        assert errors, f"no reason: {message}"
+        assert all(map(PLACE.match, errors)), f"no place: {message}"
     else:
         found = NONSENSE.search(out)
-        assert not found, f"reports {found and found[0]}: {told}"
+        assert not found, f"reports {found and found[0]}: {message}"
     return code
 
 

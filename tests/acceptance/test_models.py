@@ -138,8 +138,8 @@ def test_contagion_matches_simulation(clock):
     rng = np.random.default_rng(3)
     requests = [mechanisms.contagion(rng, RATES, 0.5, 4, 25, clock) for _ in range(3000)]
     assert by_request(requests, model.chain(), rounds=25).max() < LIMIT
-    calm = models.Independent(model="independent", rates=RATES).chain()
-    assert by_request(requests, calm, rounds=25).max() > 20  # negative control
+    independent = models.Independent(model="independent", rates=RATES).chain()
+    assert by_request(requests, independent, rounds=25).max() > 20  # negative control
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
@@ -224,7 +224,7 @@ def test_tokens_match_speculative_sampling(keys):
     seen = pairs.sum(1, keepdims=True)
     error = np.sqrt(np.maximum(np.array(TARGET) * (1 - np.array(TARGET)), 1e-12) / seen)
     assert (np.abs(pairs / seen - TARGET) < LIMIT * error + 1e-12).all()
-    # negative controls: the draft's own text, and a draft that is taken at its word
+    # negative controls: the draft's own text, and a draft equal to the target
     assert (np.abs(pairs / seen - DRAFT) > 20 * error).any()
     other = models.Tokens(model="tokens", target=TARGET, draft=TARGET, depth=3, **keys)
     assert by_request([counts for _, counts in requests], other.chain()).max() > 20

@@ -119,7 +119,7 @@ def test_kurtosis_of_the_influence_of_a_request():
     assert power._excess(np.ones((10, 4))) == 2
 
 
-def test_two_runs_have_the_same_text_and_independent_noise():
+def test_two_runs_share_the_text_and_have_independent_noise():
     totals = RequestTotals(mtpsim.parse(REGIME), 2000)
     assert (totals.tokens[0] == totals.tokens[1]).all()
     assert (totals.rounds[0] == totals.rounds[1]).all()
@@ -144,7 +144,7 @@ def test_variance_of_independent_rounds_by_hand():
     assert alone.requests == pytest.approx(requests_to_detect(by_hand, 0.01, 0.9, 0.95), rel=0.03)
 
 
-def test_a_plan_decides_as_often_as_stated(small):
+def test_plan_has_the_stated_power(small):
     found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).compare((1, 2))
     for design in found.designs:
         error = np.sqrt(0.9 * 0.1 / design.tries)
@@ -224,7 +224,7 @@ def test_wrong_options(small, options, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_the_default_difference_is_named_as_such(small, tmp_path, capsys):
+def test_default_difference_is_marked_as_default(small, tmp_path, capsys):
     (tmp_path / "e.toml").write_text(TEXT)
     assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
     shown = " ".join(capsys.readouterr().out.split())

@@ -80,7 +80,7 @@ def test_json_alone_on_stdout(no_precision, tmp_path, capsys):
     assert json.loads(printed) == json.loads((tmp_path / "out" / "result.json").read_text())
 
 
-def test_quiet_says_nothing_on_stderr(no_precision, tmp_path, capsys):
+def test_quiet_writes_nothing_to_stderr(no_precision, tmp_path, capsys):
     assert run(no_precision, "--out", tmp_path / "out", "--quiet") == 0
     assert capsys.readouterr().err == ""
 
@@ -114,7 +114,7 @@ def test_wrong_input_is_exit_2_with_a_message(arguments, message, capsys):
     assert printed.out == ""
 
 
-def test_no_verb_shows_help(capsys):
+def test_no_command_shows_help(capsys):
     assert main([]) == 2
     assert "run" in capsys.readouterr().err
 
@@ -180,5 +180,5 @@ def test_run_notes_the_assumed_definition_of_rates(tmp_path, capsys):
     for line, message in (("", [f"note: {other}"]), ('rates_are = "conditional"\n[latency]', [])):
         path.write_text(text.replace("[latency]", line or "[latency]"))
         assert main([*command, "--fresh"]) == 0
-        said = capsys.readouterr().err.splitlines()
-        assert [line for line in said if "rates_are" in line] == message
+        lines = capsys.readouterr().err.splitlines()
+        assert [line for line in lines if "rates_are" in line] == message

@@ -114,8 +114,8 @@ def test_recorded_requests_are_replayed_with_times_of_the_run(tmp_path):
 
 def test_a_distribution_that_cannot_be_tabulated_is_an_error_of_the_latency(tmp_path, capsys):
     path = tmp_path / "e.toml"
-    wild = 'noise = { distribution = "lognormal", cv = 1e4 }\n'
-    path.write_text(SLOWED["contagion"] + TWO_DEEP + wild + "[simulation]\nrounds = 5\n")
+    extreme_noise = 'noise = { distribution = "lognormal", cv = 1e4 }\n'
+    path.write_text(SLOWED["contagion"] + TWO_DEEP + extreme_noise + "[simulation]\nrounds = 5\n")
     for command in (["sample", str(path), "--as", "csv"], ["plan", str(path)]):
         assert main(command) == 2
         assert "latency: the distribution can't be tabulated" in capsys.readouterr().err

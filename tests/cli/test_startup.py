@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
-def test_light_verbs_load_no_heavy_library(arguments):
+def test_simple_commands_import_no_heavy_library(arguments):
     assert not loaded(*arguments) & HEAVY
 
 

@@ -43,8 +43,8 @@ def test_check_shows_rates_by_the_other_definition():
     stated = text.replace("[latency]", 'rates_are = "conditional"\n[latency]')
     rising = text.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
     single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")
-    for said in (stated, rising, single):
-        assert "rates_are" not in explain(mtpsim.parse(said))
+    for text in (stated, rising, single):
+        assert "rates_are" not in explain(mtpsim.parse(text))
 
 
 def test_note_on_rates_under_a_sweep():
@@ -69,14 +69,14 @@ def steps(noise):
     return StepTimes(batch, depth, verify, 2 * depth, np.zeros(9))
 
 
-def test_poor_cost_model_is_warned_of():
+def test_poor_cost_model_gives_a_warning():
     good, poor = (steps(noise) for noise in (0.002, 0.1))
     assert cost_warnings(fit_cost_models(good)[0], good, {}) == []
     (text,) = cost_warnings(fit_cost_models(poor)[0], poor, {})
     assert text.startswith("poor fit: the best cost model is off by")
 
 
-def test_sweep_beyond_the_measured_range_is_warned_of():
+def test_sweep_beyond_the_measured_range_gives_a_warning():
     some = steps(0.0)
     like = {"sweep": {"latency.batch": [1, 64], "latency.cached": [0, 1000]}}
     fit = fit_cost_models(some)[0]
@@ -102,7 +102,7 @@ def test_request_times_by_rounds_and_by_tokens():
     assert "Requests at depth 2: p50" in tokens
 
 
-def test_independent_rounds_leave_nothing_to_adapt_to():
+def test_oracle_gains_nothing_with_independent_rounds():
     text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
     assert "Adaptive depth cannot help: the oracle always chooses depth 2." in shown

@@ -90,7 +90,7 @@ def line_of(fault):
     return GOOD[: GOOD.index(fault[0])].count("\n")
 
 
-def test_two_faults_have_only_the_problems_of_each_and_mostly_all():
+def test_problems_of_two_faults_are_those_of_each_fault():
     assert parse(GOOD)
     alone = {fault: problems(fault) for fault in FAULTS}
     pairs = [(a, b) for a, b in combinations(FAULTS, 2) if line_of(a) != line_of(b)]

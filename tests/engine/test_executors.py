@@ -79,20 +79,20 @@ def test_any_executor_of_the_caller_gives_the_same_numbers(experiment, quiet):
 class FaultyPool(WorkerPool):
     """Runs blocks at once; some of them fail, or are lost with all blocks in flight."""
 
-    def __init__(self, fate, count=2):
+    def __init__(self, fault, count=2):
         self.name, self.count, self.timeout = "faulty", count, 0.2
-        self.fate, self.tried, self.restarts = fate, [], 0
+        self.fault, self.tried, self.restarts = fault, [], 0
 
     disconnected = False
 
     def submit(self, point, first, size):
         self.tried.append(first)
         future = Future()
-        fate = self.fate(first, self.tried.count(first))
-        if fate is None:
+        fault = self.fault(first, self.tried.count(first))
+        if fault is None:
             future.set_result(tally_block(point.plan, first, size))
-        elif isinstance(fate, BaseException):
-            future.set_exception(fate)
+        elif isinstance(fault, BaseException):
+            future.set_exception(fault)
         return future  # else it never ends
 
     def restart(self):
@@ -102,14 +102,14 @@ class FaultyPool(WorkerPool):
         pass
 
 
-def tally_with(experiment, fate):
-    pool = FaultyPool(fate)
+def tally_with(experiment, fault):
+    pool = FaultyPool(fault)
     plan = {"requests": 400_000, "stop_when": lambda _: False, "on_progress": lambda _: None}
     return simulate(compile_point(experiment), pool, **plan), pool
 
 
 @pytest.mark.parametrize(
-    "fate",
+    "fault",
     [
         lambda first, tries: MemoryError() if tries < 3 and first % 5 == 0 else None,
         lambda first, tries: BrokenPipeError() if tries < 2 else None,
@@ -117,12 +117,12 @@ def tally_with(experiment, fate):
         lambda first, tries: TimeoutError() if first == 0 and tries < 3 else None,
     ],
 )
-def test_a_lost_block_is_simulated_again_with_the_same_numbers(fate, experiment):
-    calm, _ = tally_with(experiment, lambda *_: None)
-    got, pool = tally_with(experiment, fate)
+def test_a_lost_block_is_simulated_again_with_the_same_numbers(fault, experiment):
+    expected_tally, _ = tally_with(experiment, lambda *_: None)
+    got, pool = tally_with(experiment, fault)
     assert len(pool.tried) > len(set(pool.tried))
-    assert (got.mean == calm.mean).all()
-    assert (got.comoment == calm.comoment).all()
+    assert (got.mean == expected_tally.mean).all()
+    assert (got.comoment == expected_tally.comoment).all()
 
 
 @pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
@@ -182,11 +182,11 @@ def test_killed_processes_are_replaced():
         pool.close()
     assert len(killed) == 2
     with open_pool(ExecutorChoice("threads", 2)) as threads:
-        calm = simulate(
+        expected_tally = simulate(
             compile_point(experiment), threads, **(plan | {"on_progress": lambda _: None})
         )
-    assert (got.mean == calm.mean).all()
-    assert (got.comoment == calm.comoment).all()
+    assert (got.mean == expected_tally.mean).all()
+    assert (got.comoment == expected_tally.comoment).all()
 
 
 def test_a_broken_pool_of_the_caller_is_reported(experiment):

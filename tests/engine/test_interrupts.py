@@ -49,7 +49,7 @@ def test_a_handler_of_the_caller_is_kept():
     assert seen == [signal.SIGINT]
 
 
-def test_other_threads_defer_nothing():
+def test_interrupts_are_not_deferred_in_other_threads():
     with handle_sigint():
         with defer_interrupts:
             thread = threading.Thread(target=lambda: defer_interrupts.__enter__())

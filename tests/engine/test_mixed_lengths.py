@@ -81,7 +81,7 @@ def atoms(values):
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_every_request_and_every_quantile_is_that_of_its_record(clock):
+def test_request_times_and_quantiles_equal_the_recording(clock):
     source = recorded(clock)
     simulated = plan(source, POLICIES, seed=SEED)
     times = simulated.policy_set.environment.times
@@ -94,13 +94,15 @@ def test_every_request_and_every_quantile_is_that_of_its_record(clock):
         under(source, simulated.policy_set.environment, p)[numbers]
         for p in simulated.policy_set.players
     ]
-    for fast, twin in zip([*found, *totals], slow, strict=True):
-        np.testing.assert_allclose(fast, twin, rtol=1e-12)
+    for fast, reference in zip([*found, *totals], slow, strict=True):
+        np.testing.assert_allclose(fast, reference, rtol=1e-12)
     cells = request_quantiles(tails(rows, simulated, 0.9)) + request_quantiles(
         policy_tails(totals, 0.9)
     )
-    for cell, twin in zip(cells, slow, strict=True):
-        for name, values in zip(("request_time", "request_speed"), values_of(twin), strict=True):
+    for cell, reference in zip(cells, slow, strict=True):
+        for name, values in zip(
+            ("request_time", "request_speed"), values_of(reference), strict=True
+        ):
             for share in SHARES:
                 got = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
                 assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
@@ -123,8 +125,8 @@ def test_quantiles_are_those_of_the_mixture(clock):
             assert ((low - 1e-9 <= atoms(values)) & (atoms(values) <= high + 1e-9)).all()
             assert middle == pytest.approx(atoms(values))
     horizon = {"rounds" if clock == "round" else "tokens": round(source.lengths.mean())}
-    alike = plan(source, POLICIES, seed=8, **horizon)
-    other = tails(sample_rows(alike, 20_000), alike, 0.9999).time[0, :, 0]
+    equal_lengths = plan(source, POLICIES, seed=8, **horizon)
+    other = tails(sample_rows(equal_lengths, 20_000), equal_lengths, 0.9999).time[0, :, 0]
     assert (np.abs(other / fixed.time[0, :, 0] - 1)[[0, -1]] > 0.2).all()
 
 
@@ -138,7 +140,7 @@ def times_law(lengths, share):
 
 
 def test_intervals_of_the_mixture_have_their_nominal_coverage():
-    """1,000 samples of 200 requests; the control is a law of requests that are all alike."""
+    """1,000 samples of 200 requests; the control assumes requests of equal length."""
     source = recorded("round")
     noise = {"target": 9, "verify": 9, "draft": 1, "noise": {"distribution": "gamma", "cv": 0.5}}
     simulated = compile_plan(source, Latency.model_validate(noise).compile(source.depth), seed=9)

@@ -1,4 +1,4 @@
-"""Policies in the kernel: as the slow twin plays them, as fixed depths, and as solved exactly."""
+"""Policies in the kernel against the naive simulator, fixed depths and exact solutions."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ EXAMPLES = [
     {"rule": "filter"},
     {"rule": "clairvoyant"},
 ]
-TWINS = [
+REFERENCE_CASES = [
     (clock, engine, horizon)
     for clock in ("round", "token")
     for engine in ENGINES
@@ -78,8 +78,8 @@ TWINS = [
 ]
 
 
-@pytest.mark.parametrize(("clock", "engine", "horizon"), TWINS, ids=str)
-def test_kernels_agree_with_the_slow_twin(clock, engine, horizon):
+@pytest.mark.parametrize(("clock", "engine", "horizon"), REFERENCE_CASES, ids=str)
+def test_kernels_agree_with_the_naive_simulator(clock, engine, horizon):
     """12 x 14 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
     chain, options = two_states(clock, slowdown=1.4), ENGINES[engine]
     simulated = plan(chain, EXAMPLES, options=options, seed=11, **horizon)
@@ -98,7 +98,7 @@ def two_samples(one, two):
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
+def test_kernels_agree_with_the_naive_simulator_where_outcomes_change_the_state(clock):
     chain = steered(clock)
     policies = [{"rule": "heuristic", "least": 0}, {"rule": "bandit"}, {"rule": "oracle"}]
     simulated = plan(chain, policies, seed=13, options=ENGINES["costly"], rounds=25)
@@ -110,7 +110,7 @@ def test_kernels_agree_with_the_slow_twin_where_outcomes_steer_the_chain(clock):
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
-def test_the_comparison_detects_a_missing_cost():
+def test_comparison_detects_a_missing_cost():
     """Negative control."""
     chain, options = two_states("round"), {"switch_cost": 0.4}
     simulated = plan(chain, ["heuristic"], options=options, seed=11, rounds=25)
@@ -140,7 +140,7 @@ def test_bounds_are_as_fast_as_solved(source, engine, horizon):
 
 @pytest.mark.parametrize("horizon", [{"rounds": 6}, {"rounds": 60}], ids=str)
 @pytest.mark.parametrize("source", ["round", "token", "steered token"])
-def test_no_choice_by_state_beats_the_oracle(source, horizon):
+def test_oracle_is_at_least_as_fast_as_any_state_policy(source, horizon):
     """All of them tried: 16 ways to give a depth to each of two states."""
     simulated = plan(SOURCES[source], ["oracle"], **horizon)
     optimal = simulated.policy_set.optimal
@@ -162,7 +162,7 @@ def test_switching_costs_make_the_oracle_switch_less():
 
 
 def test_confidence_has_the_stated_auc():
-    """The area under the curve, and calibration, from the twin that the kernel agrees with."""
+    """AUC and calibration of the scores of the naive simulator."""
     rng = np.random.default_rng(3)
     engine = adapting.Engine(np.ones(2), np.ones(2), np.array([0.7]), auc=0.85)
     full = rng.binomial(1, 0.7, 20_000)
@@ -226,7 +226,7 @@ def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
     assert heuristic < filtered < optimal.pace(optimal.oracle)
 
 
-def test_information_can_be_worth_a_deeper_draft():
+def test_optimal_belief_policy_beats_the_greedy_choice():
     """The dynamic program over beliefs beats the greedy choice under the same belief."""
     chain = two_states("round", stay=20)
     simulated = plan(chain, ["filter"], rounds=200)
@@ -251,7 +251,7 @@ def test_a_request_depends_on_its_number_alone():
     assert (their_logs == logs[:, 500:530]).all()
 
 
-def test_the_log_is_what_the_totals_count():
+def test_recorded_log_equals_the_totals():
     simulated = plan(two_states("token"), ["heuristic", "bandit"], rounds=60)
     totals, logs = play_policies(simulated, 0, 40, logged=100)
     assert (logs[:, :, 60:] == -1).all()

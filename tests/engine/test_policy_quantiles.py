@@ -1,4 +1,4 @@
-"""How long single requests take under policies: as the twin, as solved, and as often as said."""
+"""Request times under policies: scalar reference, exact distribution and interval coverage."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ RULES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 
 
 
 class Words(adapting.Text):
-    """The text of a request as the kernel's own random words tell it."""
+    """The text of a request that the random words of the kernel define."""
 
     def __init__(self, chain, request):
         super().__init__(None, chain)
@@ -57,7 +57,7 @@ def played_by_the_twin(simulated, requests, options=None, **horizon):
     return np.array(found, float)
 
 
-TWINS = [
+REFERENCE_CASES = [
     (two_states, "round", {"rounds": 12}),
     (two_states, "token", {"tokens": 30}),
     (steered, "round", {"tokens": 30}),
@@ -66,8 +66,8 @@ TWINS = [
 NAMES = ["two states, round", "two states, token", "steered, round", "steered, token"]
 
 
-@pytest.mark.parametrize(("chain", "clock", "horizon"), TWINS, ids=NAMES)
-def test_every_request_and_every_quantile_is_that_of_the_twin(chain, clock, horizon):
+@pytest.mark.parametrize(("chain", "clock", "horizon"), REFERENCE_CASES, ids=NAMES)
+def test_request_times_and_quantiles_equal_the_scalar_reference(chain, clock, horizon):
     options = {"switch_cost": 1.5, "catch_up": 4.0}
     simulated = plan(chain(clock), RULES, seed=SEED, options=options, **horizon)
     totals = sample_policies(simulated, 150, 64)
@@ -132,7 +132,7 @@ def speed_of(ms, tokens):
 
 
 ROUNDS = 8
-INDEPENDENT = np.full((2, 2), 0.5)  # the chain's states come alike, whatever the one before
+INDEPENDENT = np.full((2, 2), 0.5)  # each state is independent of the one before
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["heuristic", "oracle"])
@@ -158,7 +158,7 @@ def coverage(values, truth, confidence):
 
 
 def test_intervals_have_their_nominal_coverage():
-    """Requests are the unit: 1,000 samples of 200 under a rule that carries on what it learnt."""
+    """Requests are the unit: 1,000 samples of 200 under a rule with memory across rounds."""
     simulated = plan(two_states("round"), ["heuristic"], seed=4, rounds=ROUNDS)
     tokens, ms = play_policies(simulated, 0, 200_000)[0][0].T[:2]
     law, other = law_of(simulated, 0, ROUNDS), law_of(simulated, 0, ROUNDS, INDEPENDENT)

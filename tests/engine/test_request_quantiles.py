@@ -61,7 +61,7 @@ def test_times_of_one_round_have_the_quantiles_of_the_noise():
     assert not cell["low"] <= 76 * law.ppf(0.97) <= cell["high"]
 
 
-def test_speed_is_tokens_over_time_and_its_tails_turn():
+def test_request_speed_is_tokens_over_time_with_reversed_quantiles():
     text = TEXT.replace("rounds = 1", "tokens = 64")
     plain = mtpsim.run(mtpsim.parse(text)).points[0]["depths"][0]
     for slow, fast in (("p1", "p99"), ("p50", "p50")):

@@ -29,7 +29,7 @@ def one_outcome(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_windows_agree_with_the_exact_distribution(seed):
-    """Position t is in state start step^t, whoever reads it; then drafts are judged in turn."""
+    """The state of position t has distribution start step^t; drafts are verified in order."""
     chain, tokens = one_outcome(seed), 17
     for at in range(1, chain.depth + 1):
         rows = window_rows(chain, at, seed, tokens=tokens)
@@ -52,7 +52,7 @@ def test_windows_agree_with_the_exact_distribution(seed):
 
 
 @pytest.mark.parametrize("outcomes", [1, 2])
-def test_windows_agree_with_the_naive_twin(outcomes):
+def test_windows_agree_with_the_naive_simulator(outcomes):
     rng = np.random.default_rng(outcomes)
     chain = AcceptanceChain(
         np.array([0.7, 0.3]),
@@ -68,7 +68,7 @@ def test_windows_agree_with_the_naive_twin(outcomes):
         assert (np.abs(fast.mean(0) - slow.mean(0)) < LIMIT * error + 1e-9).all()
 
 
-def test_every_position_is_easier_than_the_positions_where_rounds_begin():
+def test_rates_over_all_positions_exceed_rates_at_round_starts():
     """A round begins where the last one was rejected; negative control for the weighting."""
     chain = Regime(
         model="regime", clock="token", rates=[[0.9, 0.9], [0.4, 0.4]], sojourn=[20, 20]
@@ -116,7 +116,7 @@ def test_request_means_average_the_rates_of_requests():
 
 
 def test_first_rate_at_each_depth_with_a_token_limit():
-    """Depths play different numbers of rounds then, so each needs counts of its own."""
+    """Depths have different numbers of rounds, so each needs counts of its own."""
     chain = Regime(model="regime", rates=[[0.9, 0.8], [0.3, 0.2]], sojourn=[5, 5]).chain()
     latency = latency_by_depth(2)
     plan = compile_plan(chain, latency, seed=3, tokens=40)

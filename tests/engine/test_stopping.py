@@ -1,4 +1,4 @@
-"""A precision of any reported quantity: reached where it is said to be, and as it is said."""
+"""Stopping rules: the requested precision of a quantity, its schedule and its errors."""
 
 import json
 
@@ -118,6 +118,6 @@ def test_the_width_of_a_difference_includes_the_covariance():
         lambda means: estimators.speedup(means, plan.layout), tally, 0.95
     )
     expected = gains.linear_combination(np.array([[0.0, -1.0, 1.0]])).half_width[0]
-    theory = ClosedFormPredictor(np.ones(3))  # plays no part here
+    theory = ClosedFormPredictor(np.ones(3))  # not used by this quantity
     found = half_width(experiment.simulation, theory, plan.layout, tally)
     assert found == pytest.approx(expected, rel=1e-6)

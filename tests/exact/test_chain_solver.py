@@ -77,7 +77,9 @@ HORIZONS = [(0.75, 2, 3.414, 2.811), (0.75, 10, 3.159, 2.975), (0.75, 50, 3.075,
 
 
 @pytest.mark.parametrize(("mean", "concentration", "by_rounds", "by_tokens"), HORIZONS)
-def test_horizon_matters_where_requests_differ(mean, concentration, by_rounds, by_tokens):
+def test_accept_length_depends_on_the_horizon_if_requests_differ(
+    mean, concentration, by_rounds, by_tokens
+):
     chain = Beta(model="beta", mean=mean, concentration=concentration, depth=4).chain()
     assert solve(chain, 4, rounds=100).accept_length == pytest.approx(by_rounds, abs=6e-4)
     long = solve(chain, 4, tokens=200_000).accept_length

@@ -65,7 +65,7 @@ def test_surrogate_has_the_gradient_of_the_likelihood(name):
 
 @pytest.mark.parametrize("clock", ["round", "token"])
 def test_replicas_follow_the_distribution_of_the_chain(clock):
-    """Against the exact distribution and the naive twin that plays position by position."""
+    """Against the exact distribution and the naive simulator, position by position."""
     rng = np.random.default_rng(2)
     chain = random_chain(rng, 3, 3, clock)
     found = simulate_replica(chain, shape(20_000, 12, 3), rng)

@@ -106,7 +106,7 @@ def test_rates_of_0_and_1_have_intervals_of_binomial_width(tmp_path):
     assert found.high == pytest.approx([1, 1 - 0.9512, 1], abs=1e-4)
 
 
-def test_two_depths_distinguish_the_clocks():
+def test_counts_at_two_depths_identify_the_clock():
     """Rounds at depth 1 and at depth 3: only the token clock has both first-position rates."""
     rounds = simulated(TRUTH["regime2-token"], 600, 80, np.repeat([1, 3], 80))
     by_token, _ = fit("regime2-token", rounds)

@@ -35,7 +35,7 @@ def test_features_of_a_small_log():
     assert np.isnan(found.autocorrelation[2:]).all()
 
 
-def test_short_rounds_are_left_out_of_deeper_predictions():
+def test_deeper_predictions_ignore_short_rounds():
     """Half of the rounds draft one token."""
     rounds = simulated(TRUTH["independent"], 200, 50, [1, 3], seed=6)
     found, _ = fit("independent", rounds)

@@ -97,7 +97,7 @@ def test_fitted_experiment_runs(tmp_path, capsys):
     assert point["depths"][1]["round_time"]["mean"] == pytest.approx(8.04, abs=0.05)
 
 
-def test_without_like_the_section_is_printed(tmp_path, capsys):
+def test_step_times_without_like_print_the_latency_section(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text(CSV)
     assert cli.main(["fit", str(tmp_path / "steps.csv")]) == 0
     printed = capsys.readouterr()

@@ -31,7 +31,7 @@ def test_break_even_where_a_position_is_never_reached_or_costs_nothing():
     assert closed_form.break_even_rate(np.array([0.0, 0.5, 0.5]), times).tolist() == [0, 0, 0]
 
 
-def test_survival_may_fall_to_zero_but_not_rise():
+def test_survival_must_not_increase():
     rates = closed_form.conditional_from(np.array([0.5, 0.0, 0.0]), "survival")
     assert rates.tolist() == [0.5, 0, 0]
     with pytest.raises(ValueError, match=r"position 2 is 0\.6 after 0\.5"):

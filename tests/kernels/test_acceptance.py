@@ -81,14 +81,14 @@ def test_rounds_that_reach_each_draft(shape, fresh, deep):
         assert (reached[j] - 4 == (lengths > j).sum(0)).all()
     if not chain.two:
         assert path.row.tolist() == rows
-    if deep or not chain.two:  # without a draft nobody asks
+    if deep or not chain.two:  # without a draft the state is not computed
         assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
         assert (path.state[ticks:] == -7).all()
 
 
 @pytest.mark.parametrize("deep", [0, 3])
 @pytest.mark.parametrize(("shape", "fresh"), CASES)
-def test_lengths_of_rounds(shape, fresh, deep):
+def test_find_lengths_equals_the_scalar_walk(shape, fresh, deep):
     chain, ticks = chain_of(*shape, seed=9), 5
     words = words_around(chain, seed=9)
     before, path = path_of(chain, fresh, seed=9)

@@ -47,7 +47,7 @@ def repeated(fault=lambda *address: address):
     return calls.size - np.unique(calls).size
 
 
-def test_no_two_addresses_share_their_words():
+def test_words_of_all_addresses_are_distinct():
     assert repeated() == 0
 
 
@@ -75,7 +75,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_shared_words_are_found(fault):
+def test_addresses_that_share_words_are_detected(fault):
     """Negative controls."""
     assert repeated(fault) >= TICKS // 4
 
@@ -128,7 +128,7 @@ def test_words_are_uniform_and_uncorrelated(order):
 
 
 @pytest.mark.parametrize("fault", ["drift", "bias", "ramp"])
-def test_words_that_are_not_are_found(fault):
+def test_correlated_and_biased_words_are_detected(fault):
     """Negative controls."""
     good = ORDERS["requests"]()
     steps = np.arange(good.shape[1], dtype=np.uint32)

@@ -1,6 +1,6 @@
-"""Kernel = a slow twin that reads the very same random words: every count equal, not on average.
+"""Kernels against a scalar reference that reads the same random words: every count is equal.
 
-The words come from another implementation of Philox; the twin walks one request at one depth,
+The words come from another implementation of Philox; the reference walks one request at one depth,
 draft by draft. So it is quick, sees faults of one request in many, and serves the mutation run
 (verification/mutation.md) with the kernels as plain Python.
 """
@@ -73,7 +73,7 @@ def compare(chain, times, plan, horizon, noise=None, rel=1e-12):
 
 @pytest.mark.parametrize("horizon", HORIZONS, ids=str)
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_every_count_is_that_of_the_twin(model, horizon):
+def test_every_count_equals_the_scalar_reference(model, horizon):
     chain, times, plan = plan_for(model, horizon)
     compare(chain, times, plan, horizon)
 
@@ -120,7 +120,7 @@ def test_noise_of_samples_is_the_sample_that_the_word_points_at(tmp_path):
 
 @pytest.mark.parametrize("measured_at", [1, 2, 3])
 @pytest.mark.parametrize("model", MODELS[4:], ids=str)
-def test_positions_tried_as_starts(model, measured_at):
+def test_window_counts_equal_the_scalar_walk(model, measured_at):
     """Each position whose M are all decoded, and how many drafts it accepts there."""
     sizes = range(measured_at + 1)
     for horizon in HORIZONS:
@@ -136,7 +136,7 @@ def test_positions_tried_as_starts(model, measured_at):
 
 @pytest.mark.parametrize("horizon", HORIZONS[1::2], ids=str)
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_derived_columns_are_left_to_others(model, horizon):
+def test_kernels_do_not_write_derived_columns(model, horizon):
     _, _, plan = plan_for(model, horizon, 2)
     of_rounds = rounds.simulate_rounds_to_tokens if "tokens" in horizon else rounds.simulate_rounds
     kernel = positions.simulate_positions if model[0] == "token" else of_rounds
@@ -149,7 +149,7 @@ def test_derived_columns_are_left_to_others(model, horizon):
 
 
 @pytest.mark.parametrize("horizon", HORIZONS[:2], ids=str)
-def test_derived_columns_are_those_of_the_request(horizon):
+def test_derived_columns_follow_from_the_counts(horizon):
     chain, _, plan = plan_for(MODELS[2], horizon, 2)
     rows, layout = simulate_requests(plan, 0, 30), plan.layout
     rounds = rows[:, layout.rounds][:, 2]
@@ -187,10 +187,10 @@ def test_requests_beyond_a_batch_of_lanes_are_their_own(monkeypatch):
             _, _, plan = plan_for(model, horizon)
             many = philox.LANES + 2
             if numba.config.DISABLE_JIT:  # plain Python: fewer lanes, for speed
-                lanes = plan.layout.columns + 3  # more than columns, lest one pass for the other
+                lanes = plan.layout.columns + 3  # more than columns, so that the two axes differ
                 many = lanes + 2
-                for room in (rounds, positions):
-                    monkeypatch.setattr(room, "LANES", lanes)
+                for kernel in (rounds, positions):
+                    monkeypatch.setattr(kernel, "LANES", lanes)
             last = simulate_requests(plan, FIRST + 2 - many, many)[-2:]
             assert (last == simulate_requests(plan, FIRST, 2)).all()
 

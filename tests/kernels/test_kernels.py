@@ -1,4 +1,4 @@
-"""Kernel = naive twin = exact, over random chains, both clocks, both horizons."""
+"""Kernels, naive simulator and exact solution agree: random chains, both clocks and horizons."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_kernel_agrees_with_exact(clock, seed, horizon):
 
 
 @pytest.mark.parametrize(("clock", "seed", "horizon"), CASES[:8])
-def test_naive_twin_agrees_with_exact(clock, seed, horizon):
+def test_naive_simulator_agrees_with_exact(clock, seed, horizon):
     rng = np.random.default_rng(seed)
     chain = random_chain(rng, clock)
     latency = latency_by_depth(chain.depth)
@@ -117,7 +117,7 @@ def test_comparison_with_exact_notices_a_slightly_wrong_chain(clock):
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_spread_between_requests_agrees_with_the_naive_twin(clock):
+def test_variance_between_requests_agrees_with_the_naive_simulator(clock):
     """Means could agree while dependence is lost; the variance of request totals sees that."""
     chain = AcceptanceChain(
         np.array([0.5, 0.5]),
@@ -152,7 +152,7 @@ def test_certain_and_impossible_drafts_are_exact(clock, horizon):
         assert (rows[:, 2] == rounds).all()
 
 
-def test_depths_see_the_same_text():
+def test_all_depths_share_the_random_text():
     """Under the round clock accepts are nested: no depth accepts fewer drafts than a shallower."""
     rng = np.random.default_rng(8)
     chain = random_chain(rng, "round")

@@ -184,7 +184,7 @@ def test_slowdown_applies_to_every_component(shared):
 
 @pytest.mark.parametrize(("shallow", "deep"), [(0, 4), (2, 3), (4, 4)])
 @pytest.mark.parametrize("every", [True, False])
-def test_totals_stand_in_their_columns(every, shallow, deep):
+def test_write_depths_fills_the_columns_of_the_layout(every, shallow, deep):
     depth, measured, rng = 4, 2, np.random.default_rng(5)
     layout = RowLayout(depth, every, measured, True)
     task = RequestArrays(0, 0, measured, rng.uniform(1, 2, (2, depth + 1)), every)

@@ -36,7 +36,7 @@ def test_roofline_is_flat_until_the_ridge_and_a_line_beyond():
     assert reading.tolist() == [13, 13]
 
 
-def test_moe_reads_as_many_experts_as_sampling_does():
+def test_moe_expert_count_matches_sampling():
     keys = {"experts": 16, "active": 2, "base": 3, "per_expert": 0.5, "per_token": 0.01}
     model = COST.validate_python({"model": "moe", **keys, "draft": 0.4, "batch": 4})
     assert isinstance(model, Moe)

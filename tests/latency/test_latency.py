@@ -204,7 +204,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)
-def test_refusals(changes, message):
+def test_invalid_latency_sections_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message.replace("(", r"\(")):
         latency(**changes)
 

@@ -246,7 +246,7 @@ def follow(folder):
         (folder / path).write_text(source.replace(found, entered))
 
 
-def test_toys_that_follow_the_recipes_work(tmp_path):
+def test_extensions_that_follow_the_recipes_run(tmp_path):
     follow(tmp_path)
     (tmp_path / "toy.toml").write_text(EXPERIMENT)
     (tmp_path / "check.py").write_text(CHECK)

@@ -267,9 +267,9 @@ def test_policies(run):
 def test_adapting(run):
     points = run("adapting", requests=300)
     oracle = {place: gains(point)["oracle"] for place, point in points.items()}
-    for sd, room in ((0.0, 0), (0.5, 8.8), (1.0, 15), (2.0, 17.5), (3.0, 17.5)):
+    for sd, gain in ((0.0, 0), (0.5, 8.8), (1.0, 15), (2.0, 17.5), (3.0, 17.5)):
         for length in (1, 4, 16):
-            assert oracle[sd, length] == pytest.approx(room, abs=1.5)
+            assert oracle[sd, length] == pytest.approx(gain, abs=1.5)
     own = ("heuristic", "ema", "goodput", "adaptive_k", "bandit ucb")
     best = {place: max(gains(p)[name] for name in own) for place, p in points.items()}
     assert all(best[0.0, length] < 0 for length in (1, 4, 16, 64, 256))

@@ -134,7 +134,7 @@ def test_every_noise_and_experiment_has_a_section(generated):
     assert "\n\n**Expect:** " in generated["experiments"]
 
 
-def test_a_chain_is_shown_in_numbers(generated):
+def test_model_reference_prints_the_numbers_of_the_chain(generated):
     (section,) = re.findall(r"^## `regime`$.*?(?=^## )", generated["models"], re.M | re.S)
     for row in ("states 2", "clock token", "accept 0.9000 0.8500 0.8000", "step 0.9500 0.0500"):
         assert re.search(row.replace(" ", " +"), section), row
@@ -153,7 +153,7 @@ def test_every_key_of_every_section_is_in_the_reference():
         assert f"[`{name}`]" in text
 
 
-def test_types_are_in_words():
+def test_types_in_the_reference_are_plain_english():
     for kind, row in [
         (MODELS["regime"], "| `rates` | list of 2 or more lists of numbers >= 0 and <= 1 |"),
         (MODELS["regime"], '| `clock` | `"round"` or `"token"` |'),

@@ -88,7 +88,7 @@ class TestFigures:
         best = [point.advice.depth for point in example_grid().points]
         assert shown.ravel().tolist() == best
 
-    def test_marginal_bars_reach_the_gain_and_say_whether_it_pays(self):
+    def test_marginal_bars_show_the_gain_and_the_verdict(self):
         result = example_result()
         figure = marginal_figure(result)
         bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))

@@ -166,7 +166,7 @@ def test_every_part_of_the_document_has_its_section(which):
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", made(which)[0], flags=re.S).split()
 
 
-def test_advice_stands_first_with_its_why():
+def test_advice_is_the_first_section_with_its_reason():
     advice = EXAMPLES["one"].points[0].advice
     first = next(tree("one").iter("section"))
     assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")

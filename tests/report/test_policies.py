@@ -43,7 +43,7 @@ def policy(result, name, point=0):
     return next(entry for entry in entries if entry.name == name)
 
 
-def test_the_oracle_is_always_there_and_has_all_of_its_gain(one):
+def test_oracle_is_always_listed_and_captures_its_whole_gain(one):
     oracle = policy(one, "oracle")
     assert oracle.captured.mean == 1
     assert oracle.speedup.low < oracle.speedup.exact < oracle.speedup.high
@@ -92,9 +92,9 @@ def test_tables_fit_and_have_a_line_per_policy(one, swept, width):
 
 
 def test_the_report_states_whether_adapting_pays(one, swept):
-    said = " ".join(printed(one).split())
-    assert "Adapting pays: heuristic is" in said
-    assert "Knowing the hidden state would gain" in said
+    text = " ".join(printed(one).split())
+    assert "Adapting pays: heuristic is" in text
+    assert "Knowing the hidden state would gain" in text
     assert "Adapting" in printed(swept)
 
 
@@ -128,7 +128,7 @@ def test_a_constant_policy_may_be_faster_than_the_best_that_adapts(one, still, s
         (0.99, 1.01, "No stat"),
     ],
 )
-def test_the_sentence_follows_the_interval(one, low, high, says):
+def test_adaptive_verdict_follows_the_interval_of_the_gain(one, low, high, says):
     found = "faster" if low > 1 else "slower" if high < 1 else "open"
     gain = JudgedInterval(mean=(low + high) / 2, low=low, high=high, verdict=found)
     heuristic = replace(policy(one, "heuristic"), gain=gain)
@@ -136,7 +136,7 @@ def test_the_sentence_follows_the_interval(one, low, high, says):
     assert says in verdict(replace(one.data.points[0].adaptive, policies=policies))
 
 
-def test_bars_are_the_gains(one):
+def test_policy_bars_equal_the_gains(one):
     figure = policies_figure(one.data)
     widths = [bar.get_width() for bar in figure.axes[0].patches]
     gains = [100 * (p.gain.mean - 1) for p in one.data.points[0].adaptive.policies]
@@ -144,13 +144,13 @@ def test_bars_are_the_gains(one):
     assert "Adapting pays" in texts(figure)
 
 
-def test_the_map_has_both_panels(swept):
+def test_policy_map_has_oracle_and_policy_panels(swept):
     figure = policies_figure(swept.data)
-    room, got = (axes.images[0].get_array() for axes in figure.axes)
+    oracle_gain, policy_gain = (axes.images[0].get_array() for axes in figure.axes)
     for point in range(4):
         oracle = 100 * (policy(swept, "oracle", point).gain.mean - 1)
-        assert np.isclose(room, oracle).any()
-        assert (np.asarray(got) <= np.asarray(room) + 1e-9).all()
+        assert np.isclose(oracle_gain, oracle).any()
+        assert (np.asarray(policy_gain) <= np.asarray(oracle_gain) + 1e-9).all()
 
 
 def test_a_sweep_of_one_key_has_a_line_a_policy():

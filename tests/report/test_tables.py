@@ -214,7 +214,7 @@ class TestTable:
 
 
 class TestNumbers:
-    def test_verdicts_have_a_tone_and_undecided_steps_are_called_so(self):
+    def test_verdicts_have_a_tone_and_undecided_steps_are_labelled(self):
         shown = {verdict: VerdictText(verdict) for verdict in ("holds", "harmful", "marginal", "")}
         assert list(shown.values()) == ["holds", "harmful", "undecided", "-"]
         assert [text.tone for text in shown.values()] == ["good", "bad", "open", ""]

@@ -103,8 +103,8 @@ def test_missing_pandas_names_the_extra(monkeypatch, missing):
     monkeypatch.setattr(builtins, "__import__", lacking)
     with pytest.raises(ImportError) as caught:
         Result({"points": []}).to_frame()
-    told = r"pip install 'mtpsim[pandas]'" in str(caught.value)
-    assert told == (missing == "pandas")  # what a broken pandas lacks, it says itself
+    hint = r"pip install 'mtpsim[pandas]'" in str(caught.value)
+    assert hint == (missing == "pandas")  # other missing modules keep the original error
 
 
 def test_the_named_extra_exists():
@@ -114,7 +114,7 @@ def test_the_named_extra_exists():
 
 
 def test_intervals_of_two_requests_stay_within_limits():
-    """Student's quantile with one degree of freedom is 12.7: they tell next to nothing."""
+    """Student's quantile with one degree of freedom is 12.7: the intervals are very wide."""
     text = (
         regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])
         + TWO_DEEP
@@ -136,7 +136,7 @@ def test_intervals_of_two_requests_stay_within_limits():
             assert min(rates["low"]) >= 0
             assert max(rates["high"]) <= 1
         assert "[-" not in point["advice"]["sentence"].partition("Depth")[0]
-    assert cut > 12  # they would end beyond
+    assert cut > 12  # intervals that would exceed the limits
 
 
 FEW = """
@@ -168,7 +168,7 @@ rounds = 30
 """
 
 
-def test_equal_requests_by_chance_give_no_verdict():
+def test_zero_variance_by_chance_gives_no_verdict():
     (point,) = mtpsim.run(mtpsim.parse(FEW)).points
     gain = point["depths"][2]["speedup"]
     assert gain["low"] == gain["mean"] == gain["high"] != pytest.approx(gain["exact"], rel=0.01)
@@ -228,13 +228,13 @@ def test_break_even_zero_for_a_step_that_always_pays():
 def test_warning_for_rare_rejections(rates, rounds, warned):
     text = FEW.replace("[0.99, 0.98]", rates).replace("rounds = 3", f"rounds = {rounds}")
     (point,) = mtpsim.run(mtpsim.parse(text)).points
-    told = [warning for warning in point["warnings"] if "rare" in warning]
-    assert [warned in warning for warning in told] == [True] * bool(warned)
+    rare = [warning for warning in point["warnings"] if "rare" in warning]
+    assert [warned in warning for warning in rare] == [True] * bool(warned)
 
 
 @pytest.mark.parametrize("p", [0.9, 0.99])
 def test_coverage_reaches_nominal_at_cochrans_rule(p):
-    """It promises 94 of 100 for 95. Rounds by themselves, 4,000 times; the control: a twentieth."""
+    """Coverage is at least 94 % for nominal 95 %. Control: a twentieth of the rounds."""
     law, repeats = np.array([1 - p, p * (1 - p), p * p]), 4_000
     rng, error = np.random.default_rng(5), np.sqrt(0.95 * 0.05 / 4_000)
 

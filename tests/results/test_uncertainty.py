@@ -161,10 +161,10 @@ def test_sentences_and_figure(point):
 
 def test_invalid_draws_are_reported():
     times = THREE_DEEP + noise(0.1) + "persistence = 0.9\n"
-    wild = HEAD.replace(THREE_DEEP, times)
-    wild += '[uncertainty.inputs]\n"latency.persistence" = { se = 0.3 }'
+    too_uncertain = HEAD.replace(THREE_DEEP, times)
+    too_uncertain += '[uncertainty.inputs]\n"latency.persistence" = { se = 0.3 }'
     with pytest.raises(InputError, match=r"uncertainty.inputs: an input as uncertain"):
-        mtpsim.run(mtpsim.parse(wild))
+        mtpsim.run(mtpsim.parse(too_uncertain))
 
 
 def test_no_sections_without_uncertainty_or_robust():

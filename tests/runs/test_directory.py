@@ -145,7 +145,7 @@ def test_an_edited_result_is_shown_with_a_note(folder, capsys):
     )
 
 
-def test_an_error_in_drawing_is_not_blamed_on_the_document(folder, monkeypatch):
+def test_drawing_errors_are_not_reported_as_document_errors(folder, monkeypatch):
     def draws(document, console):
         raise KeyError("of the drawing")
 
@@ -196,7 +196,7 @@ def test_the_reported_least_number_of_requests_for_parts_is_exact(folder, capsys
 
 
 @pytest.mark.parametrize("place", ["show", "store.write_result"])
-def test_an_interrupt_after_the_simulation_loses_nothing(place, folder, capsys, monkeypatch):
+def test_interrupt_after_the_simulation_keeps_the_result(place, folder, capsys, monkeypatch):
     (folder / "out" / RESULT).unlink()
     before = (folder / "out" / TALLIES).read_bytes()
 
@@ -224,9 +224,9 @@ def test_a_result_is_complete_where_drawing_its_figures_ends(
     with monkeypatch.context() as patch:
         patch.setattr("mtpsim.results.document.Result.save_report", end)
         assert run(folder, "--fresh") == code
-    said = capsys.readouterr()
-    assert "Run depth" in said.out
-    assert f"`mtpsim show {folder / 'out'}` draws the figures" in said.err
+    printed = capsys.readouterr()
+    assert "Run depth" in printed.out
+    assert f"`mtpsim show {folder / 'out'}` draws the figures" in printed.err
     left = {path.name for path in (folder / "out").iterdir()}
     assert left == {RESULT, TALLIES, "result.csv", "experiment.toml", ".lock"}
     found = json.loads((folder / "out" / RESULT).read_text())

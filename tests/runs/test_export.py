@@ -99,18 +99,18 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
         ("batch", ["--to", "sglang", "--set", "latency.batch"], "must be KEY=VALUE"),
     ],
 )
-def test_what_cannot_be_exported_is_reported(runs, capsys, name, arguments, message):
+def test_export_errors_are_reported(runs, capsys, name, arguments, message):
     code, out, err = exported(capsys, runs / name, *arguments)
     assert (code, out) == (2, "")
     assert message in err
 
 
 @pytest.mark.parametrize("lost", ["advice", "diagnostics"])
-def test_a_result_that_was_edited_is_named(capsys, runs, tmp_path, lost):
+def test_edited_result_file_is_named_in_the_error(capsys, runs, tmp_path, lost):
     document = store.finished(runs / "plain")
     del document["points"][0][lost]
     (tmp_path / "result.json").write_text(json.dumps(document))
     assert cli.main(["export", str(tmp_path), "--to", "sglang"]) == 2
-    said = capsys.readouterr().err
-    assert "result.json" in said
-    assert lost in said
+    error = capsys.readouterr().err
+    assert "result.json" in error
+    assert lost in error

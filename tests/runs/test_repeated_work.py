@@ -30,7 +30,7 @@ def test_equal_acceptance_models_are_compiled_once(monkeypatch):
     assert compiled == {0.5: 1, 0.1: 1, 0.3: 1}
 
 
-def test_models_that_differ_in_one_key_are_compiled_apart():
+def test_models_that_differ_in_one_key_are_compiled_separately():
     text = 'acceptance = { model = "independent", rates = [0.8, 0.7], rates_are = "KIND" }'
     one, other = (
         mtpsim.parse(

@@ -34,7 +34,7 @@ def z(estimates, truth):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_moments_of_counts_agree_with_the_naive_twin(seed, clock):
+def test_moments_of_counts_agree_with_the_naive_simulator(seed, clock):
     rng = np.random.default_rng(seed)
     chain = random_chain(rng, clock)
     counts = np.array([naive.counts(rng, chain, chain.depth, 5) for _ in range(8000)], float)

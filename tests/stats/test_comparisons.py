@@ -113,7 +113,7 @@ def test_requests_needed_from_few_use_the_smaller_quantile(requests):
     assert total <= 1540
 
 
-def test_a_family_needs_smaller_p_values():
+def test_holm_requires_smaller_p_values_in_larger_families():
     clear, close = error(0.0, 0.001), error(0.0, 0.0045)
     assert [v for v, _ in holm_verdicts([close])] == ["holds"]
     # p of `close` is 0.015: enough alone and as the last one left, not among ten like it
@@ -147,6 +147,6 @@ def wrong_families(correct, runs=RUNS, size=8):
     return wrong / runs
 
 
-def test_families_are_wrong_as_rarely_as_stated_and_more_often_without_holm():
+def test_holm_controls_the_familywise_error_rate():
     assert wrong_families(correct=True) <= 0.025 + 3.5 * np.sqrt(0.025 * 0.975 / RUNS)
     assert wrong_families(correct=False) > 0.1  # negative control

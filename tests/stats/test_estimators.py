@@ -37,7 +37,7 @@ def coverage(cluster):
     return hits / runs
 
 
-def test_intervals_cover_where_requests_are_the_unit_and_fail_where_rounds_are():
+def test_intervals_over_requests_cover_and_intervals_over_rounds_do_not():
     error = np.sqrt(0.95 * 0.05 / 600)
     assert abs(coverage(cluster=True) - 0.95) < 3.5 * error
     assert coverage(cluster=False) < 0.6  # negative control: rounds taken as independent

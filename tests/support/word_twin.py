@@ -1,4 +1,4 @@
-"""A slow twin of the kernels that reads the same random words, one request and depth at a time."""
+"""A scalar reference of the kernels: the same random words, one request and depth at a time."""
 
 import math
 
