@@ -139,7 +139,8 @@ def play_rounds(
 def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts, Floats]:
     """A sample of single rounds: accepted drafts and times in ms, each ``[N]``.
 
-    All rounds of whole requests; their number depends on the length of a request. Arguments as in :func:`play_rounds`.
+    All rounds of whole requests; their number depends on the length of a request.
+    Arguments as in :func:`play_rounds`.
     """
     longest = plan.task.rounds or plan.task.tokens
     if isinstance(source, Recording):

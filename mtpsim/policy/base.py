@@ -81,7 +81,7 @@ def learn_nothing(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
 
 
 class OptimalControl(Protocol):
-    """Optimal control for policies with privileged information (see ``mtpsim/exact/oracle_mdp.py``)."""
+    """Optimal control for policies with privileged information (:mod:`mtpsim.exact.oracle_mdp`)."""
 
     @property
     def start(self) -> Floats:
