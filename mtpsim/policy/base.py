@@ -205,9 +205,13 @@ class PolicySpec(Spec, ABC):
         return None
 
     def describe(self) -> str:
-        """Label and parameters in one line."""
-        given = self.model_dump(exclude={"rule", "name"})
-        values = ", ".join(f"{key} {value}" for key, value in given.items())
+        """Label and parameters in one line; what is unset or off is left out."""
+        given = self.model_dump(exclude={"rule", "name"}, exclude_none=True)
+        values = ", ".join(
+            key if value is True else f"{key} {value}"
+            for key, value in given.items()
+            if value is not False
+        )
         return f"{self.label}" + (f" ({values})" if values else "")
 
 
