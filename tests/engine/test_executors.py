@@ -181,10 +181,9 @@ def test_killed_processes_are_replaced():
     finally:
         pool.close()
     assert len(killed) == 2
+    plan["on_progress"] = lambda _: None
     with open_pool(ExecutorChoice("threads", 2)) as threads:
-        expected_tally = simulate(
-            compile_point(experiment), threads, **(plan | {"on_progress": lambda _: None})
-        )
+        expected_tally = simulate(compile_point(experiment), threads, **plan)
     assert (got.mean == expected_tally.mean).all()
     assert (got.comoment == expected_tally.comoment).all()
 

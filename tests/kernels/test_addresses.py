@@ -51,26 +51,16 @@ def test_words_of_all_addresses_are_distinct():
     assert repeated() == 0
 
 
-FAULTS = {
-    "seed ignored": lambda seed, first, tick, purpose: (1, first, tick, purpose),
-    "request ignored": lambda seed, first, tick, purpose: (seed, 0, tick, purpose),
-    "request of 16 bits": lambda seed, first, tick, purpose: (seed, first % 2**16, tick, purpose),
-    "request of 32 bits": lambda seed, first, tick, purpose: (seed, first % 2**32, tick, purpose),
+FAULTS = {  # of seed, first request, tick and purpose
+    "seed ignored": lambda _, first, tick, purpose: (1, first, tick, purpose),
+    "request ignored": lambda seed, _, tick, purpose: (seed, 0, tick, purpose),
+    "request of 16 bits": lambda seed, first, *rest: (seed, first % 2**16, *rest),
+    "request of 32 bits": lambda seed, first, *rest: (seed, first % 2**32, *rest),
     "tick of 10 bits": lambda seed, first, tick, purpose: (seed, first, tick % 2**10, purpose),
-    "purpose ignored": lambda seed, first, tick, purpose: (seed, first, tick, PATH),
+    "purpose ignored": lambda seed, first, tick, _: (seed, first, tick, PATH),
     "purpose of 8 bits": lambda seed, first, tick, purpose: (seed, first, tick, purpose % 2**8),
-    "purpose added to tick": lambda seed, first, tick, purpose: (
-        seed,
-        first,
-        tick + 4 * purpose,
-        0,
-    ),
-    "request added to tick": lambda seed, first, tick, purpose: (
-        seed,
-        0,
-        tick + 4 * first,
-        purpose,
-    ),
+    "purpose added to tick": lambda seed, first, tick, add: (seed, first, tick + 4 * add, 0),
+    "request added to tick": lambda seed, add, tick, purpose: (seed, 0, tick + 4 * add, purpose),
 }
 
 
