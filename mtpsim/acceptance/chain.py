@@ -1,4 +1,4 @@
-"""The form that every acceptance model compiles to: a small hidden Markov chain."""
+"""The compiled form of acceptance models: a small hidden Markov chain."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -123,7 +123,7 @@ class AcceptanceChain:
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
-    """Cut the 31-bit words by next state, and each part again by acceptance.
+    """Cut the 31-bit words by next state, and each interval again by acceptance.
 
     Args:
         rows: ``[R, S]`` distribution of the next state, by row.
@@ -156,10 +156,10 @@ def stationary(step: Floats, start: Floats | None = None) -> Floats:
         Floats: ``[S]`` share of ticks spent in each state.
     """
     states = step.shape[0]
-    law = np.full(states, 1 / states) if start is None else start
+    distribution = np.full(states, 1 / states) if start is None else start
     power = (step + np.eye(states)) / 2  # the lazy chain: same distribution, never periodic
     for _ in range(50):
         power = power @ power
         power /= power.sum(1, keepdims=True)  # keeps rounding from growing along eigenvalue 1
-    law = law @ power
-    return np.asarray(law / law.sum())
+    distribution = distribution @ power
+    return np.asarray(distribution / distribution.sum())

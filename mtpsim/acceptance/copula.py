@@ -83,10 +83,10 @@ class Copula(RatesModel):
         size = self.rates_by_position().size
         if isinstance(self.correlation, list):
             return np.array(self.correlation, float)
-        apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+        distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
         if self.structure == "equal":
-            apart = np.minimum(apart, 1)
-        return np.asarray(self.correlation ** apart.astype(float))
+            distance = np.minimum(distance, 1)
+        return np.asarray(self.correlation ** distance.astype(float))
 
     def input_rates(self) -> Floats:
         """The marginal rates ``[K]``."""

@@ -61,7 +61,7 @@ class Difficulty(RatesModel):
         """The average rates ``[K]``."""
         return self.rates_by_position()
 
-    def _accept(self, law: Floats, difficulty: Floats) -> Floats:
+    def _accept(self, weights: Floats, difficulty: Floats) -> Floats:
         """``[S, K]`` rates with the given averages; intercepts by bisection."""
         from scipy.special import expit, ndtr
 
@@ -71,7 +71,7 @@ class Difficulty(RatesModel):
         low, high = np.full(rates.size, -reach), np.full(rates.size, reach)
         for _ in range(100):
             middle = (low + high) / 2
-            above = law @ link(middle - difficulty[:, None]) > rates
+            above = weights @ link(middle - difficulty[:, None]) > rates
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         accept = link(high - difficulty[:, None])
         certain = (rates == 0) | (rates == 1)  # these require an infinite intercept
@@ -81,13 +81,13 @@ class Difficulty(RatesModel):
     def chain(self) -> AcceptanceChain:
         """A Rouwenhorst chain; its stationary distribution is binomial."""
         step = rouwenhorst(self.states, float(np.exp(-1 / self.length)))
-        law = np.ones(1)
+        weights = np.ones(1)
         for _ in range(self.states - 1):
-            law = np.convolve(law, [0.5, 0.5])
+            weights = np.convolve(weights, [0.5, 0.5])
         z = np.linspace(-1, 1, self.states) * np.sqrt(self.states - 1)
-        accept = self._accept(law, self.sd * z)
+        accept = self._accept(weights, self.sd * z)
         return AcceptanceChain(
-            start=law,
+            start=weights,
             step=step[None],
             accept=accept,
             clock=self.clock,

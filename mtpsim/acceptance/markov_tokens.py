@@ -61,9 +61,9 @@ class Tokens(AcceptanceModel):
         before, after = np.nonzero(target)
         chance = target[before, after]
         step = (after[:, None] == before[None, :]) * chance[None, :]
-        law = stationary(target)
+        distribution = stationary(target)
         accept = np.minimum(1, self.drafts()[:, before, after] / chance).T
-        start = law[before] * chance
+        start = distribution[before] * chance
         return AcceptanceChain(
             start=start / start.sum(),
             step=step[None],

@@ -1,4 +1,4 @@
-"""Recorded requests: what a trace compiles to instead of a chain, and a plain replay of them."""
+"""Recorded requests (the compiled form of a trace), and their replay."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -61,7 +61,7 @@ class Recording:
 
     @property
     def requests_differ(self) -> bool:
-        """Whether some request is easier than another, which each simulated one then repeats."""
+        """Whether requests have different acceptance rates."""
         return self.requests > 1
 
 

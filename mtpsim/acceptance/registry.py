@@ -1,4 +1,4 @@
-"""The models that compile to a chain by themselves, by name: what a mixture can be made of."""
+"""Models that compile to a chain, by name; these may be components of a mixture."""
 
 from typing import Annotated
 

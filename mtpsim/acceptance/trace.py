@@ -100,7 +100,7 @@ def read_requests(path: Path, depth: int | None) -> "Rounds":
 
 @lru_cache(maxsize=8)
 def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
-    from mtpsim.logs import Answers, read_logs  # only who replays a log pays for its readers
+    from mtpsim.logs import Answers, read_logs  # imported only if a log is replayed
 
     try:
         log = read_logs([path], Answers(depth=depth), keep=EVERY)

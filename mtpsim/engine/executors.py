@@ -95,7 +95,7 @@ def _compile_task(task: RemoteTask) -> KernelPlan:
     plan = compile_point(pickle.loads(task.experiment)).plan
     if fingerprint(plan) != task.tables:
         raise WorkerMismatchError(
-            f"{here} compiles the point to other numbers than this run: it has numpy "
+            f"{here} compiles the point to different numbers than this run: it has numpy "
             f"{np.__version__}; install the same versions of numpy and scipy everywhere"
         )
     return plan

@@ -1,9 +1,8 @@
-"""Ctrl-C at a moment when it does no harm.
+"""Deferred handling of Ctrl-C while futures are handled.
 
 Python raises KeyboardInterrupt between any two steps of the main thread: also right after a lock of
-``concurrent.futures`` is acquired and before it is certain to be released. Workers would then wait
-for the lock, and the program for its workers, without end. So interrupts are deferred while
-futures are handled.
+``concurrent.futures`` is acquired and before it is certain to be released. Workers would
+then wait for the lock, and the program for its workers: a deadlock.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ defer_interrupts = _DeferInterrupts()
 
 @contextmanager
 def handle_sigint() -> Iterator[None]:
-    """Let Ctrl-C be deferred, unless the caller has a handler of its own."""
+    """Install the deferring SIGINT handler, unless the caller has installed another handler."""
     main = current_thread() is main_thread()
     before = signal.getsignal(signal.SIGINT) if main else None
     if before is not signal.default_int_handler:

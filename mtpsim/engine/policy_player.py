@@ -21,17 +21,17 @@ from mtpsim.kernels.arrays import (
     ChainArrays,
     EngineArrays,
     NoiseArrays,
+    PolicyInputs,
     RecordingArrays,
     TapeArrays,
-    Wants,
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.policy import Environment, Oracle, PolicySpec
 
-TILE = 8  # ticks that a tape is written in at once
+TILE = 8  # ticks per write to a tape
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
-SURE = 1e-9  # rates are kept this far from 0 and 1 where their odds are taken
+MARGIN = 1e-9  # rates are clipped to this distance from 0 and 1 to compute odds
 ENDLESS = 2**62
 
 Log = npt.NDArray[np.int16]
@@ -47,13 +47,13 @@ class CompiledPolicy:
         spec (PolicySpec): The policy as the experiment file states it.
         p (Floats): Parameters of its rule.
         memory (int): Length of its memory.
-        wants (Wants): Inputs that its rule reads.
+        inputs (PolicyInputs): Inputs that its rule reads.
     """
 
     spec: PolicySpec
     p: Floats
     memory: int
-    wants: Wants
+    inputs: PolicyInputs
 
     @property
     def kernel(self) -> Callable[..., None]:
@@ -61,7 +61,7 @@ class CompiledPolicy:
         from mtpsim.kernels.policies import player  # numba: not for `check`
 
         kernel: Callable[..., None] = player(
-            self.spec.rule_name(), self.spec.functions(), self.wants
+            self.spec.rule_name(), self.spec.functions(), self.inputs
         )
         return kernel
 
@@ -74,7 +74,7 @@ class PolicySet:
         players (list[CompiledPolicy]): The policies.
         engine (EngineArrays): Costs and feedback of the engine.
         optimal (Optimal | None): Optimal control of the chain; None for recorded requests.
-        environment (Environment): The engine as a policy sees it.
+        environment (Environment): Known quantities that policies may use.
     """
 
     players: list[CompiledPolicy]
@@ -82,9 +82,9 @@ class PolicySet:
     optimal: Optimal | None
     environment: Environment
 
-    def any_wants(self, want: str) -> bool:
-        """Whether any policy reads the input ``want``."""
-        return any(getattr(player.wants, want) for player in self.players)
+    def any_reads(self, name: str) -> bool:
+        """Whether any policy reads the input ``name``."""
+        return any(getattr(player.inputs, name) for player in self.players)
 
     @property
     def labels(self) -> list[str]:
@@ -117,8 +117,9 @@ def compile_policies(
     )
     optimal = Optimal(problem) if problem else None
     environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
-    odds = np.clip(rates, SURE, 1 - SURE)
-    apart = float(np.sqrt(2) * ndtri(adaptive.auc))  # area under the curve of two normal laws
+    odds = np.clip(rates, MARGIN, 1 - MARGIN)
+    # The AUC of two normal distributions with equal variance gives the distance of their means.
+    separation = float(np.sqrt(2) * ndtri(adaptive.auc))
     engine = EngineArrays(
         kind=_kind(source),
         by_position=source.clock == "token",
@@ -129,9 +130,9 @@ def compile_policies(
         stale=adaptive.stale,
         full_feedback=adaptive.feedback == "full",
         rates=rates,
-        against=(1 - odds) / odds,
-        apart=apart,
-        contrast=float(np.exp(apart**2)),
+        odds_against=(1 - odds) / odds,
+        separation=separation,
+        rejection_factor=float(np.exp(separation**2)),
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
@@ -141,7 +142,7 @@ def compile_policies(
 
 
 def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[CompiledPolicy]:
-    """The oracle as an upper bound, unless the file has it already or it can't be solved."""
+    """The oracle as an upper bound, unless the file lists it or it can't be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
     try:
@@ -152,7 +153,7 @@ def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[
 
 def _known(optimal: Optimal | None) -> Optimal:
     if optimal is None:
-        raise ValueError("recorded requests have no hidden states that could be known")
+        raise ValueError("recorded requests have no hidden states, which this policy reads")
     return optimal
 
 
@@ -165,7 +166,7 @@ def _kind(source: Source) -> int:
 
 
 def _player(spec: PolicySpec, environment: Environment, general: bool) -> CompiledPolicy:
-    wants = Wants(
+    inputs = PolicyInputs(
         spec.reads_confidence,
         spec.uses_random_numbers,
         spec.reads_confidence or spec.sees_outcome,
@@ -173,7 +174,7 @@ def _player(spec: PolicySpec, environment: Environment, general: bool) -> Compil
         general,
     )
     return CompiledPolicy(
-        spec, spec.parameters(environment), max(spec.memory_size(environment), 1), wants
+        spec, spec.parameters(environment), max(spec.memory_size(environment), 1), inputs
     )
 
 
@@ -210,8 +211,8 @@ class TapePlayer:
         engine, n, w = self.policy_set.engine, LANES, self.width
         steered = engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
         each = 1 if engine.by_position else len(engine.rates)
-        scores = each if self.policy_set.any_wants("scores") else 0
-        doubts = each if self.policy_set.any_wants("confidence") else 0
+        scores = each if self.policy_set.any_reads("scores") else 0
+        ratios = each if self.policy_set.any_reads("confidence") else 0
         return TapeArrays(
             accepts=np.zeros((n, w), np.int64),
             state=np.zeros((n, w), np.int32),
@@ -219,10 +220,10 @@ class TapePlayer:
             target=np.ones((n, w)),
             verify=np.ones((n, w)),
             draft=np.ones((n, w)),
-            spare=np.zeros((n, w if engine.stale else 0), np.int32),
+            stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
             scores=np.zeros((n, w, scores)),
-            doubts=np.zeros((n, w, doubts)),
-            fates=np.zeros((n, w, doubts), np.int32),
+            likelihood_ratios=np.zeros((n, w, ratios)),
+            rejected_words=np.zeros((n, w, ratios), np.int32),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:

@@ -1,7 +1,7 @@
-"""A sample of requests recorded round by round, for what totals can't show.
+"""Traces of a sample of requests round by round, for statistics that totals do not contain.
 
-The kernel's requests, word for word, walked by plain array code: a compiled twin would cost more
-time to compile than this takes to run.
+NumPy code reproduces the requests of the kernels from the same random words: another kernel would
+take longer to compile than this takes to run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 from mtpsim.kernels.noise import round_factors
 from mtpsim.kernels.philox import ARMS, DRAFT, PATH, TILE, VERIFY, words_at
 
-SAMPLED_ROUNDS = 80_000  # at most about so many, but of at least so many requests:
-SAMPLED_REQUESTS = 64
+SAMPLED_ROUNDS = 80_000  # approximate maximum
+SAMPLED_REQUESTS = 64  # minimum; takes precedence over the maximum number of rounds
 
 Counts = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ def trace_requests(
         starts = np.flatnonzero(live & (so_far == 0))
         trace.tick[starts, done[starts]], trace.state[starts, done[starts]] = tick, state[starts]
         if plan.clock == "token":
-            ended, rejected = _judge_position(accepts, depth, so_far)
+            ended, rejected = _verify_position(accepts, depth, so_far)
         else:
             so_far = accepts[:, :depth].sum(1)
             ended, rejected = np.ones(count, bool), so_far < depth
@@ -117,7 +117,7 @@ def play_rounds(
     """Play whole requests at one depth: a trace and its times.
 
     Args:
-        source (Source): The acceptance model; recorded requests are played in turn, each once.
+        source (Source): The acceptance model; recorded requests are replayed in order, each once.
         plan (KernelPlan): The compiled point of the same model.
         depth (int): Drafts per round, 0 to K.
         count (int): Number of requests n.
@@ -139,8 +139,8 @@ def play_rounds(
 def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts, Floats]:
     """A sample of single rounds: accepted drafts and times in ms, each ``[N]``.
 
-    All rounds of whole requests: enough requests to show how they differ, and not too many rounds
-    where requests are long. Arguments as in :func:`play_rounds`.
+    All rounds of whole requests; their number depends on the length of a request.
+    Arguments as in :func:`play_rounds`.
     """
     longest = plan.task.rounds or plan.task.tokens
     if isinstance(source, Recording):
@@ -152,7 +152,7 @@ def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts,
 
 
 def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0) -> Floats:
-    """Times of traced rounds: those that the kernels add up in a run.
+    """Times of traced rounds, equal to those in the kernels.
 
     Args:
         plan (KernelPlan): The compiled point.
@@ -181,8 +181,8 @@ def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0)
     return np.asarray(time * plan.source.slowdown[trace.state])
 
 
-def _judge_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:
-    """Judge the next draft at a position: does the round end, and by a rejection?
+def _verify_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:
+    """Verify the next draft at a position; return whether the round ends, and whether by rejection.
 
     Adds to ``so_far`` where the draft is accepted.
     """

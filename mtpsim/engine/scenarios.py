@@ -125,7 +125,7 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
         moved = [changed({key: end}) for key, both in ends.items() for end in both]
     except InputError as error:
         first = error.problems[0]
-        message = f"an input as uncertain as stated leads to {first.key}: {first.text}"
+        message = f"a draw of the uncertain inputs is invalid: {first.key}: {first.text}"
         raise InputError.of(message, key="uncertainty.inputs") from None
     return Scenarios(
         inputs,

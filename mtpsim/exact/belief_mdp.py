@@ -25,11 +25,11 @@ class Beliefs:
     """Control by belief.
 
     Args:
-        laws (Floats): ``[2, K + 1, K + 1, 2, 2]`` probabilities of a round, as
-            :attr:`.oracle_mdp.Optimal.laws`.
+        transitions (Floats): ``[2, K + 1, K + 1, 2, 2]`` probabilities of a round, as
+            :attr:`.oracle_mdp.Optimal.transitions`.
         costs (Floats): ``[rows, 2, K + 1]`` ms of a round by row, state and depth; a row stands
             for the depth of the round before.
-        draft_was_idle (Ints): ``[rows]`` first index of ``laws`` for each row.
+        draft_was_idle (Ints): ``[rows]`` first index of ``transitions`` for each row.
         row_after (Ints): ``[K + 1]`` row that a round at each depth leads to.
         start (Floats): ``[2]`` distribution of the first state.
         rounds (int): Rounds per request, or 0.
@@ -38,7 +38,7 @@ class Beliefs:
 
     def __init__(
         self,
-        laws: Floats,
+        transitions: Floats,
         costs: Floats,
         draft_was_idle: Ints,
         row_after: Ints,
@@ -51,7 +51,7 @@ class Beliefs:
         self._draft_was_idle, self._row_after = draft_was_idle, row_after
         self._grid = np.linspace(0, 1, GRID)
         prior = np.stack([1 - self._grid, self._grid], axis=1)
-        joint = np.einsum("bs,fkast->fkabt", prior, laws)
+        joint = np.einsum("bs,fkast->fkabt", prior, transitions)
         self._chance = joint.sum(-1)  # [2, k, a, b]
         belief = np.divide(
             joint[..., 1], self._chance, out=np.zeros_like(self._chance), where=self._chance > 0

@@ -81,35 +81,35 @@ class Optimal:
         self._free = not (problem.switch_cost or problem.catch_up or problem.stale)
 
     @cached_property
-    def laws(self) -> Floats:
+    def transitions(self) -> Floats:
         """``[2, K + 1, K + 1, S, S]`` probabilities of a round, without and with an idle draft.
 
         By depth, accepted drafts, state at the round's start and at the next round's start.
         """
         chain, depths = self.problem.chain, self.depth + 1
-        laws = np.zeros((2, depths, depths, self.states, self.states))
+        transitions = np.zeros((2, depths, depths, self.states, self.states))
         for k in range(depths):
-            laws[:, k, : k + 1] = round_distribution(chain, k)
-        laws[1, 1:] *= 1 - self.problem.stale
-        laws[1, 1:, 0] += self.problem.stale * chain.step[0]
-        return laws
+            transitions[:, k, : k + 1] = round_distribution(chain, k)
+        transitions[1, 1:] *= 1 - self.problem.stale
+        transitions[1, 1:, 0] += self.problem.stale * chain.step[0]
+        return transitions
 
     @cached_property
-    def _clairvoyant_laws(self) -> Floats:
-        """:attr:`laws` of a clairvoyant, who drafts what will be accepted, by cap on the depth."""
+    def _clairvoyant_transitions(self) -> Floats:
+        """:attr:`transitions` of the clairvoyant bound by cap on the depth; no rejections."""
         chain, depths = self.problem.chain, self.depth + 1
         here = chain.clock == "round"
-        laws = np.zeros((2, depths, depths, self.states, self.states))
+        transitions = np.zeros((2, depths, depths, self.states, self.states))
         at = np.eye(self.states)
         for a in range(depths):
             ends = 1 - chain.accept[:, a] if a < self.depth else np.ones(self.states)
-            laws[:, a + 1 :, a] = (at * ends) @ chain.step[-1]  # stopped before a rejection
-            laws[:, a, a] = at @ chain.step[-1]
+            transitions[:, a + 1 :, a] = (at * ends) @ chain.step[-1]  # stopped before a rejection
+            transitions[:, a, a] = at @ chain.step[-1]
             if a < self.depth:
                 at = at * chain.accept[:, a] if here else (at * chain.accept[:, a]) @ chain.step[-1]
-        laws[1, 1:] *= 1 - self.problem.stale
-        laws[1, 1:, 0] += self.problem.stale * chain.step[-1]
-        return laws
+        transitions[1, 1:] *= 1 - self.problem.stale
+        transitions[1, 1:, 0] += self.problem.stale * chain.step[-1]
+        return transitions
 
     @cached_property
     def _costs(self) -> Floats:
@@ -137,15 +137,15 @@ class Optimal:
 
     def _values_by_depth(self, values: Floats, price: float) -> Floats:
         """Value ``[rows, S, K + 1]`` of each depth, from the next ``values`` ``[a, rows, S]``."""
-        expected = np.einsum("gkast,akt->gsk", self.laws, values[:, self._row_after])
+        expected = np.einsum("gkast,akt->gsk", self.transitions, values[:, self._row_after])
         return np.asarray(expected[self._draft_was_idle] - price * self._costs)
 
     def _values_by_cap(self, values: Floats, price: float) -> Floats:
         """Value ``[rows, S, K + 1]`` of each cap of a clairvoyant, from the next ``values``."""
         gained = values[np.arange(self.depth + 1), self._row_after]  # [a, t]: the depth is a
-        laws = self._clairvoyant_laws
-        expected = np.einsum("gcast,at->gsc", laws, gained)[self._draft_was_idle]
-        spent = np.einsum("rcas,rsa->rsc", laws.sum(-1)[self._draft_was_idle], self._costs)
+        transitions = self._clairvoyant_transitions
+        expected = np.einsum("gcast,at->gsc", transitions, gained)[self._draft_was_idle]
+        spent = np.einsum("rcas,rsa->rsc", transitions.sum(-1)[self._draft_was_idle], self._costs)
         return np.asarray(expected - price * spent)
 
     def _induct(self, price: float, clairvoyant: bool) -> Floats:
@@ -212,7 +212,7 @@ class Optimal:
     def beliefs(self) -> Beliefs:
         """Control by the probability of the second of two states (belief MDP)."""
         return Beliefs(
-            laws=self.laws,
+            transitions=self.transitions,
             costs=self._costs,
             draft_was_idle=self._draft_was_idle,
             row_after=self._row_after,
@@ -270,7 +270,7 @@ class Optimal:
         joint = np.zeros((self.depth + 1, rows, states, rows, states))
         for r, s in np.ndindex(rows, states):
             k = int(choice[r, s])
-            joint[:, r, s, self._row_after[k]] = self.laws[self._draft_was_idle[r], k, :, s]
+            joint[:, r, s, self._row_after[k]] = self.transitions[self._draft_was_idle[r], k, :, s]
         costs = np.take_along_axis(self._costs, choice[..., None], -1)
         return joint.reshape(-1, rows * states, rows * states), costs.ravel()
 
@@ -279,7 +279,7 @@ class Optimal:
         joint = np.zeros((self.depth + 1, rows, states, rows, states))
         costs = np.zeros((rows, states))
         for r, s, a in np.ndindex(rows, states, self.depth + 1):
-            ends = self._clairvoyant_laws[self._draft_was_idle[r], int(cap[r, s]), a, s]
+            ends = self._clairvoyant_transitions[self._draft_was_idle[r], int(cap[r, s]), a, s]
             joint[a, r, s, self._row_after[a]] = ends
             costs[r, s] += ends.sum() * self._costs[r, s, a]
         return joint.reshape(-1, rows * states, rows * states), costs.ravel()

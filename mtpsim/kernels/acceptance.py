@@ -1,4 +1,4 @@
-"""Words to acceptance. One word decides a tick: the state it finds, and the drafts accepted there.
+"""Acceptance from random words. One word per tick selects the next state and the accepted drafts.
 
 The unit interval of the word's 31 low bits is cut by next state, and each state's part again by
 acceptance, so that a probability of 0 or 1 is exact and any other is off by at most 2^-32.
@@ -15,7 +15,7 @@ from mtpsim.kernels.philox import TILE
 
 BITS = np.int32(0x7FFFFFFF)
 
-# What lanes know of their chain. `row` [lanes]: the row of the thresholds that the next tick
+# Position of each lane in its chain. `row` [lanes]: the row of the thresholds that the next tick
 # reads; `state` [TILE, lanes]; `pair` [lanes]: 2 old + new, for chains of two states.
 Path = namedtuple("Path", "row state pair")
 
@@ -37,13 +37,13 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):
     if chain.two and deep > 0:
         for t in range(ticks):
             first = fresh and t == 0
-            _move_and_judge(words, t, first, chain.upto, chain.cut, path.pair, reached[0])
+            _move_and_verify(words, t, first, chain.upto, chain.cut, path.pair, reached[0])
             if chain.slow:
                 _note_two(path.pair, path.state, t)
             for j in range(1, deep - 1, 2):
-                _judge_both(words, t, first, chain.cut, j, path.pair, reached[j], reached[j + 1])
+                _verify_both(words, t, first, chain.cut, j, path.pair, reached[j], reached[j + 1])
             if deep % 2 == 0:
-                _judge_two(words, t, first, chain.cut, deep - 1, path.pair, reached, deep - 1)
+                _verify_two(words, t, first, chain.cut, deep - 1, path.pair, reached, deep - 1)
         return
     find_lengths(chain, words, fresh, ticks, deep, path, length)
     for j in range(deep):
@@ -61,7 +61,7 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
             _note_two(path.pair, path.state, t)
             length[t] = 0
             for j in range(deep):
-                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, length, t)
+                _verify_two(words, t, fresh and t == 0, chain.cut, j, path.pair, length, t)
     else:
         _lengths_many(
             words, ticks, chain.upto, chain.guide, chain.cut, deep, path.row, path.state, length
@@ -80,7 +80,7 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
             _move_two(words, t, fresh and t == 0, chain.upto, path.pair)
             _note_two(path.pair, path.state, t)
             for j in range(levels.shape[0]):
-                _judge_two(words, t, fresh and t == 0, chain.cut, j, path.pair, levels[j], t)
+                _verify_two(words, t, fresh and t == 0, chain.cut, j, path.pair, levels[j], t)
     else:
         _levels_many(
             words, first, ticks, chain.upto, chain.guide, chain.cut, path.row, path.state, levels
@@ -89,7 +89,7 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
 
 @helper
 def _move_two(words, t, first, upto, pair):
-    """Move two states: ``pair`` [lanes] becomes 2 old + new. Blends, not loads: it vectorises."""
+    """Move two states: ``pair`` [lanes] becomes 2 old + new, without loads, to vectorise."""
     after_0, after_1 = upto[0, 0], upto[1, 0]
     if first:
         after_0, after_1 = upto[2, 0], upto[2, 0]
@@ -107,7 +107,7 @@ def _note_two(pair, state, t):
 
 
 @helper
-def _judge_two(words, t, first, cut, draft, pair, total, row):
+def _verify_two(words, t, first, cut, draft, pair, total, row):
     """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
     c00, c01, c10, c11 = cut[0, 0, draft], cut[0, 1, draft], cut[1, 0, draft], cut[1, 1, draft]
     if first:
@@ -120,8 +120,8 @@ def _judge_two(words, t, first, cut, draft, pair, total, row):
 
 
 @helper
-def _move_and_judge(words, t, first, upto, cut, pair, reached):
-    """Move two states and judge the first draft, in one pass over the lanes."""
+def _move_and_verify(words, t, first, upto, cut, pair, reached):
+    """Move two states and verify the first draft, in one pass over the lanes."""
     row_0, row_1 = (2, 2) if first else (0, 1)
     after_0, after_1 = upto[row_0, 0], upto[row_1, 0]
     c00, c01, c10, c11 = cut[row_0, 0, 0], cut[row_0, 1, 0], cut[row_1, 0, 0], cut[row_1, 1, 0]
@@ -136,8 +136,8 @@ def _move_and_judge(words, t, first, upto, cut, pair, reached):
 
 
 @helper
-def _judge_both(words, t, first, cut, draft, pair, here, next_):
-    """Judge ``draft`` and the one after it: words and states are read once for both."""
+def _verify_both(words, t, first, cut, draft, pair, here, next_):
+    """Verify ``draft`` and the next draft, so that words and states are read once."""
     row_0, row_1 = (2, 2) if first else (0, 1)
     d = draft + 1
     a00, a01 = cut[row_0, 0, draft], cut[row_0, 1, draft]
@@ -157,7 +157,7 @@ def _judge_both(words, t, first, cut, draft, pair, here, next_):
 @helper
 def find_state(word, r, upto, guide):
     """The state that a 31-bit ``word`` leads to from row ``r`` of the thresholds."""
-    # The guide names the least state that the top byte admits: a search of about one step.
+    # The guide names the least state that the top byte allows: the search takes about one step.
     s = np.intp(guide[r, np.intp(word >> 23)])
     while word > upto[r, s]:
         s += 1
@@ -194,7 +194,7 @@ def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):
 
 @helper
 def note_outcomes(chain, rejected, path):
-    """Token clock, where outcomes steer the chain: choose the next row by ``rejected`` [lanes]."""
+    """Select the next row by ``rejected`` [lanes], for transitions that depend on outcomes."""
     states = chain.upto.shape[1]
     for lane in range(rejected.size):
         if rejected[lane] == 0:

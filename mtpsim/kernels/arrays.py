@@ -46,10 +46,10 @@ class RecordingArrays(NamedTuple):
 
 
 class RequestArrays(NamedTuple):
-    """Length of a request (at most one of the first two is not 0) and mean times in ms by depth."""
+    """Length of a request (``rounds`` or ``tokens`` is 0) and mean times in ms by depth."""
 
     rounds: int
-    tokens: int  # with both 0: recorded requests, each as long as it was
+    tokens: int  # both 0: recorded requests with their recorded lengths
     measured_at: int  # depth M at which acceptance rates are measured
     times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
     every: bool  # accepted drafts counted at every depth, not only at the deepest
@@ -64,16 +64,16 @@ class TapeArrays(NamedTuple):
     target: Floats  # noise factors; normal scores where each policy has its own noise
     verify: Floats
     draft: Floats
-    spare: Ints  # words that decide whether a draft after a pause is stale; [n, 0] if none can be
-    scores: Floats  # [n, W, Z] standard normal; Z is K under the round clock, else 1; 0: not wanted
-    doubts: Floats  # [n, W, Z] likelihood ratio that a good draft shows, lognormal of mean 1
-    fates: Ints  # [n, W, Z] words that decide the confidence of a draft after a rejection
+    stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
+    scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
+    likelihood_ratios: Floats  # [n, W, Z] rejected over accepted, at the score of an accepted draft
+    rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
 
 
 class EngineArrays(NamedTuple):
     """Where policies run."""
 
-    kind: int  # what the tape holds: LENGTHS, LEVELS, or words that steer by round or by position
+    kind: int  # what the tape holds: LENGTHS, LEVELS, or words of a chain steered by outcomes
     by_position: bool  # a tick is a text position, not a round
     verify: Floats  # [K + 1] mean ms; entry 0 is the plain step
     draft: Floats  # [K + 1]
@@ -81,13 +81,13 @@ class EngineArrays(NamedTuple):
     catch_up: float
     stale: float
     full_feedback: bool
-    rates: Floats  # [K] conditional rates, which the draft's confidence starts from
-    against: Floats  # [K] their odds against acceptance
-    apart: float  # standard deviations between the scores of accepted and rejected drafts
-    contrast: float  # factor on the doubt of a rejected draft: exp(apart^2)
+    rates: Floats  # [K] conditional rates: prior of the draft confidence
+    odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
+    separation: float  # standard deviations between the scores of accepted and rejected drafts
+    rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
 
 
-class Wants(NamedTuple):
+class PolicyInputs(NamedTuple):
     """Inputs that a policy reads; its kernel is compiled for these only."""
 
     confidence: bool

@@ -1,4 +1,4 @@
-"""The only way to jit, and where compiled kernels are cached.
+"""The decorators that compile kernels, and the cache of compiled kernels.
 
 Numba's own cache checks only the file that defines the function, so a change in a helper of another
 file would leave stale machine code. Here the cache folder is named after a hash of all kernel code.
@@ -67,7 +67,7 @@ CACHE_FOLDER = _cache_folder()
 
 
 class _Locator(caching._CacheLocator):
-    """Puts every kernel into the one folder, without a change of numba's global configuration."""
+    """Caches every kernel in one folder without changing numba's global configuration."""
 
     @classmethod
     def from_function(cls, function: Function, file: str) -> _Locator:

@@ -1,8 +1,8 @@
 """Likelihood of recorded rounds under a hidden chain, expected counts, and simulated rounds.
 
-A round is a symbol: its number of drafts and how many of them were accepted. ``law[symbol]`` is
-the matrix of probabilities that a round which starts in state s shows it and that the next one
-starts in state s' (:func:`mtpsim.exact.chain_solver.round_distribution`).
+A round is a symbol: its number of drafts and how many of them were accepted.
+``transitions[symbol]`` is the joint probability of the symbol and of the next round's state s',
+given that the round starts in state s (:func:`mtpsim.exact.chain_solver.round_distribution`).
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from mtpsim.kernels.jit import kernel
 
 
 @kernel
-def log_likelihood(law, start, symbols, begins, out):
+def log_likelihood(transitions, start, symbols, begins, out):
     """Write the log likelihood of each request to ``out`` ``[R]``.
 
     Args:
-        law: ``[Y, S, S]`` by symbol.
+        transitions: ``[Y, S, S]`` by symbol.
         start: ``[S]`` distribution of the state at a request's first round.
         symbols: ``[N]`` of all rounds, request by request.
         begins: ``[R + 1]`` where each request begins.
@@ -30,7 +30,7 @@ def log_likelihood(law, start, symbols, begins, out):
         here[:] = start
         total = 0.0
         for t in range(begins[request], begins[request + 1]):
-            matrix, scale = law[symbols[t]], 0.0
+            matrix, scale = transitions[symbols[t]], 0.0
             for to in range(states):
                 ahead[to] = 0.0
                 for s in range(states):
@@ -43,11 +43,11 @@ def log_likelihood(law, start, symbols, begins, out):
 
 
 @kernel
-def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
-    """Add how often each move was made, given the rounds.
+def expected_counts(transitions, start, symbols, begins, longest, out, moves, starts):
+    """Add the expected number of transitions, given the rounds.
 
     Args:
-        law: ``[Y, S, S]`` by symbol; see :func:`log_likelihood`.
+        transitions: ``[Y, S, S]`` by symbol; see :func:`log_likelihood`.
         start: ``[S]`` distribution of the state at a request's first round.
         symbols: ``[N]`` symbols of all rounds, request by request.
         begins: ``[R + 1]`` index of each request's first round.
@@ -65,7 +65,7 @@ def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
         forward[0] = start
         total = 0.0
         for t in range(rounds):
-            matrix, scale = law[symbols[first + t]], 0.0
+            matrix, scale = transitions[symbols[first + t]], 0.0
             for to in range(states):
                 ahead = 0.0
                 for s in range(states):
@@ -83,7 +83,7 @@ def expected_counts(law, start, symbols, begins, longest, out, moves, starts):
             for s in range(states):
                 before[s] = 0.0
                 for to in range(states):
-                    weight = law[symbol, s, to] * back[to] / scales[t]
+                    weight = transitions[symbol, s, to] * back[to] / scales[t]
                     before[s] += weight
                     moves[symbol, s, to] += forward[t, s] * weight
             back[:] = before

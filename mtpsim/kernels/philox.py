@@ -12,8 +12,8 @@ import numpy as np
 from mtpsim.kernels.jit import helper, inlined, kernel
 
 PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
-STALE, SCORES, FATES = 3, 16, 80  # of policies; the last two have one for each draft position
-ARMS = 256  # purposes apart: runs of a benchmark with the same text and each its own noise
+STALE, SCORES, REJECTED = 3, 16, 80  # of policies; the last two have one for each draft position
+ARMS = 256  # offset between arms: benchmark runs with the same text and separate noise
 CALL = 4  # words that one call of the generator gives: four ticks of a purpose
 TILE = 8  # ticks that the stages of a kernel handle at once, a multiple of CALL
 LANES = 1024  # requests in lockstep: their scratch stays in the nearest caches

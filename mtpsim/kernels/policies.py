@@ -23,7 +23,7 @@ from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # what the template wants: see `Wants`
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # see `PolicyInputs`
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
@@ -32,8 +32,8 @@ DEPTH, ACCEPTED, STATE = range(3)  # columns of its log
 
 def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log, hints):
     """Play the rounds of one lane; arguments as for :func:`_play`, but of this lane."""
-    # Arrays under names of their own: taking them from their tuple anew each round costs more than
-    # the round does, since references are counted.
+    # Local names: reading arrays from the tuple in each round would cost more than the round
+    # itself, because of reference counting.
     kind, accepts, states, plains, checks, proposals = (
         engine.kind, text.accepts, text.state, text.target, text.verify, text.draft
     )  # fmt: skip
@@ -50,13 +50,13 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         stale = engine.stale > 0 and previous == 0 and is_stale(text, engine, at)
         full = np.int64(0)
         if OUTCOME or engine.full_feedback:
-            full, _ = judge(kind, accepts, text, chain, at, hints.size, row, stale)
+            full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, stale)
         if CONFIDENCE:
             fill_confidence(text, engine, at, full, hints)
         if SCORES:
             fill_scores(text, engine, at, hints)
         depth = choose(p, m, RoundContext(state, previous, full), hints)
-        accepted, row = judge(kind, accepts, text, chain, at, depth, row, stale)
+        accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, stale)
         plain, check, propose = plains[at], checks[at], proposals[at]
         if GENERAL and own_noise:
             plain, check, propose = own_factors(noise, check, propose, rounds, scores)
@@ -108,10 +108,10 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.target[lane],
             tape.verify[lane],
             tape.draft[lane],
-            tape.spare[lane],
+            tape.stale_words[lane],
             tape.scores[lane],
-            tape.doubts[lane],
-            tape.fates[lane],
+            tape.likelihood_ratios[lane],
+            tape.rejected_words[lane],
         )
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])
@@ -122,12 +122,14 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
 
 
 @lru_cache
-def player(name, rule, wants):
-    """The kernel of a rule; ``name`` and ``wants`` keep the cached ones apart."""
-    name += "".join(str(int(want)) for want in wants)
-    constants = {want.upper(): value for want, value in wants._asdict().items()}
+def player(name, rule, inputs):
+    """The kernel of a rule, compiled for the given inputs; ``name`` must be unique per rule."""
+    name += "".join(str(int(field)) for field in inputs)
+    constants = {field.upper(): value for field, value in inputs._asdict().items()}
     functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    functions["judge"] = bare_inlined(_copy(judge, f"judge_{name}", constants))
+    functions["verify_drafts"] = bare_inlined(
+        _copy(verify_drafts, f"verify_drafts_{name}", constants)
+    )
     lane = bare(_copy(play_lane, f"play_lane_{name}", {**functions, **constants}))
     return kernel(_copy(_play, f"play_{name}", {**functions, "play_lane": lane}))
 
@@ -140,17 +142,17 @@ def _copy(function, name, more):
 
 @bare
 def state_by_words(text, chain, at, row):
-    """Hidden state in which a round begins, where outcomes steer the chain."""
+    """Hidden state at the start of a round, for chains whose transitions depend on outcomes."""
     return np.int64(find_state(text.words[at] & BITS, row, chain.upto, chain.guide))
 
 
 @bare
 def is_stale(text, engine, at):
-    """Whether the first draft after a rest would be rejected for that alone."""
-    return np.uint32(text.spare[at]) < engine.stale * 4294967296.0
+    """Whether the first draft after an idle round is rejected because it is stale."""
+    return np.uint32(text.stale_words[at]) < engine.stale * 4294967296.0
 
 
-def judge(kind, accepts, text, chain, at, depth, row, stale):
+def verify_drafts(kind, accepts, text, chain, at, depth, row, stale):
     """Drafts accepted of ``depth``, and the row of the thresholds for the next round."""
     accepted = np.int64(0)
     if kind == LENGTHS:
@@ -159,17 +161,17 @@ def judge(kind, accepts, text, chain, at, depth, row, stale):
         while accepted < depth and (accepts[at + accepted] >> accepted) & 1 != 0:
             accepted += 1
     elif kind == STEERED_ROUNDS:
-        accepted, row = judge_steered_round(text, chain, at, depth, row, stale)
+        accepted, row = verify_steered_round(text, chain, at, depth, row, stale)
     else:
-        accepted, row = judge_steered_positions(text, chain, at, depth, row, stale)
+        accepted, row = verify_steered_positions(text, chain, at, depth, row, stale)
     if stale:
         accepted = np.int64(0)
     return accepted, row
 
 
 @bare
-def judge_steered_round(text, chain, at, depth, row, stale):
-    """The same where outcomes steer the chain from round to round."""
+def verify_steered_round(text, chain, at, depth, row, stale):
+    """As :func:`verify_drafts`, for transitions that depend on the outcome of a round."""
     states, word, accepted = chain.upto.shape[1], text.words[at] & BITS, np.int64(0)
     s = find_state(word, row, chain.upto, chain.guide)
     while accepted < depth and not stale and word <= chain.cut[row, s, accepted]:
@@ -178,8 +180,8 @@ def judge_steered_round(text, chain, at, depth, row, stale):
 
 
 @bare
-def judge_steered_positions(text, chain, at, depth, row, stale):
-    """The same where they steer it from position to position."""
+def verify_steered_positions(text, chain, at, depth, row, stale):
+    """As :func:`verify_drafts`, for transitions that depend on the outcome of a position."""
     states = chain.upto.shape[1]
     for j in range(depth + 1):
         word = text.words[at + j] & BITS
@@ -191,19 +193,21 @@ def judge_steered_positions(text, chain, at, depth, row, stale):
 
 
 @bare_inlined
-def fill_confidence(text, engine, at, full, sure):
-    """The draft's probability that it is accepted, by position: Bayes' on its odds.
+def fill_confidence(text, engine, at, full, confidence):
+    """The draft's estimated acceptance probability by position, by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
     if it were accepted with the rate of its position.
     """
-    for j in range(sure.size):
+    for j in range(confidence.size):
         i, c = (at + j, 0) if engine.by_position else (at, j)
-        good = (
-            np.uint32(text.fates[i, c]) < engine.rates[j] * 4294967296.0 if j > full else j < full
-        )
-        against = engine.against[j] * text.doubts[i, c]
-        sure[j] = 1 / (1 + (against if good else against * engine.contrast))
+        if j > full:
+            word = np.uint32(text.rejected_words[i, c])
+            good = word < engine.rates[j] * 4294967296.0
+        else:
+            good = j < full
+        against = engine.odds_against[j] * text.likelihood_ratios[i, c]
+        confidence[j] = 1 / (1 + (against if good else against * engine.rejection_factor))
 
 
 @bare_inlined
@@ -231,7 +235,7 @@ def own_factors(noise, check, propose, rounds, memory):
 
 @bare
 def _factor(kind, values, score):
-    """The quantile of a normal score: the scalar twin of the noise stage's look-up."""
+    """The quantile of a normal score: scalar version of the look-up in the noise stage."""
     if kind == CONSTANT:
         return 1.0
     word = to_word(score)

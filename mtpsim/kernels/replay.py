@@ -14,7 +14,7 @@ from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch
 from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
 from mtpsim.kernels.totals import write_depths, write_windows
 
-# Where the lanes of a depth stand. `at` [K+1, lanes]: tick at which its next round begins; the
+# Progress of the lanes of a depth. `at` [K+1, lanes]: tick at which its next round begins; the
 # rest are running totals by depth.
 Play = namedtuple("Play", "at tokens rounds accepted verify draft")
 

@@ -19,7 +19,7 @@ from mtpsim.kernels.noise import (
     look_up,
     new_scratch,
 )
-from mtpsim.kernels.philox import FATES, PATH, SCORES, STALE, TILE, fill_words
+from mtpsim.kernels.philox import PATH, REJECTED, SCORES, STALE, TILE, fill_words
 from mtpsim.kernels.replay import draw_requests
 
 
@@ -36,7 +36,7 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         noise: arrays of the noise.
         normal: quantile table of the normal distribution.
         engine: arrays of the engine.
-        row: [n] where the lanes stand in the thresholds; updated.
+        row: [n] row of the thresholds of each lane; updated.
         pair: [n] the same for two states; updated.
         memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
@@ -50,21 +50,21 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         fill_words(key, first, now, TILE, PATH, words)
         if engine.kind == LENGTHS:
             find_lengths(chain, words, now == 0, TILE, deep, path, length)
-            _turn(length, at, tape.accepts)
-            _turn(path.state, at, tape.state)
+            _transpose(length, at, tape.accepts)
+            _transpose(path.state, at, tape.state)
         elif engine.kind == LEVELS:
             find_levels(chain, words, now == 0, 0, TILE, path, levels)
-            _turn_levels(levels, at, tape.accepts)
-            _turn(path.state, at, tape.state)
+            _transpose_levels(levels, at, tape.accepts)
+            _transpose(path.state, at, tape.state)
         else:
-            _turn(words, at, tape.words)
+            _transpose(words, at, tape.words)
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.apart, words, s, tape)
+        _write_extras(key, first, now, at, normal, engine.separation, words, s, tape)
 
 
 @kernel
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
-    """The same for recorded requests, drawn as the replay of fixed depths draws them."""
+    """As :func:`write_chain`, for recorded requests, drawn as for fixed depths."""
     n = memory.shape[1]
     drawn, s = draw_requests(key, first, recording, n), new_scratch(n)
     words = np.empty((TILE, n), np.int32)
@@ -77,11 +77,11 @@ def write_recording(key, first, tick, column, recording, noise, normal, engine, 
                 tape.accepts[lane, at + t] = recording.accepted[begin + (now + t) % length]
                 tape.state[lane, at + t] = 0
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.apart, words, s, tape)
+        _write_extras(key, first, now, at, normal, engine.separation, words, s, tape)
 
 
 @helper
-def _turn(tile, at, out):
+def _transpose(tile, at, out):
     """From [TILE, n] to columns of [n, W]."""
     for lane in range(tile.shape[1]):
         for t in range(TILE):
@@ -89,7 +89,7 @@ def _turn(tile, at, out):
 
 
 @helper
-def _turn_levels(levels, at, out):
+def _transpose_levels(levels, at, out):
     for t in range(TILE):
         for lane in range(levels.shape[2]):
             bits = np.int64(0)
@@ -110,30 +110,30 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
         look_up(CELLS, noise.normal, s.draft_words, TILE, s.floats, s.bits, s.z_draft)
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
-        _turn(s.z_verify, at, tape.verify)
-        _turn(s.z_draft, at, tape.draft)
+        _transpose(s.z_verify, at, tape.verify)
+        _transpose(s.z_draft, at, tape.draft)
         return
     everywhere = np.ones((TILE, memory.shape[1]), np.int32)
     draw_factors(noise, everywhere, now == 0, TILE, memory, s)
-    _turn(s.verify, at, tape.verify)
+    _transpose(s.verify, at, tape.verify)
     if not noise.shared:
-        _turn(s.target, at, tape.target)
-        _turn(s.draft, at, tape.draft)
+        _transpose(s.target, at, tape.target)
+        _transpose(s.draft, at, tape.draft)
 
 
 @helper
-def _write_extras(key, first, now, at, normal, apart, words, s, tape):
-    """Random numbers that only some policies and engines want."""
-    if tape.spare.shape[1] > 0:
+def _write_extras(key, first, now, at, normal, separation, words, s, tape):
+    """Random numbers that only some policies and engines read."""
+    if tape.stale_words.shape[1] > 0:
         fill_words(key, first, now, TILE, STALE, words)
-        _turn(words, at, tape.spare)
-    for j in range(max(tape.scores.shape[2], tape.doubts.shape[2])):
+        _transpose(words, at, tape.stale_words)
+    for j in range(max(tape.scores.shape[2], tape.likelihood_ratios.shape[2])):
         fill_words(key, first, now, TILE, SCORES + j, words)
         look_up(CELLS, normal, words, TILE, s.floats, s.bits, s.z_verify)
         if tape.scores.shape[2] > 0:
-            _turn(s.z_verify, at, tape.scores[:, :, j])
-        if tape.doubts.shape[2] > 0:
-            s.z_verify[:] = np.exp(-apart * (s.z_verify + 0.5 * apart))
-            _turn(s.z_verify, at, tape.doubts[:, :, j])
-            fill_words(key, first, now, TILE, FATES + j, words)
-            _turn(words, at, tape.fates[:, :, j])
+            _transpose(s.z_verify, at, tape.scores[:, :, j])
+        if tape.likelihood_ratios.shape[2] > 0:
+            s.z_verify[:] = np.exp(-separation * (s.z_verify + 0.5 * separation))
+            _transpose(s.z_verify, at, tape.likelihood_ratios[:, :, j])
+            fill_words(key, first, now, TILE, REJECTED + j, words)
+            _transpose(words, at, tape.rejected_words[:, :, j])

@@ -1,7 +1,7 @@
 """The token clock: a tick is a position of the text, read by all depths at once.
 
-Each depth walks the same text in its own rounds: at a position it either judges its next draft or
-adds the target's own token and begins anew.
+Each depth decodes the same text in its own rounds: at a position it either verifies its next draft
+or adds the target's own token and starts a new round.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, sl
 from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
 from mtpsim.kernels.totals import write_depths, write_windows
 
-# Where the lanes of a depth stand. `at` [K+1, lanes]: drafts accepted so far in the round under
-# way; `begin` [TILE, lanes] of the depth walked last; the rest are running totals by depth.
+# Progress of the lanes of a depth. `at` [K+1, lanes]: drafts accepted so far in the current
+# round; `begin` [TILE, lanes] of the last depth advanced; the rest are running totals by depth.
 Walk = namedtuple("Walk", "at begin active hit rejected rounds accepted verify draft")
 
 
@@ -109,7 +109,7 @@ def _tokens(task, walk):
 
 @helper
 def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windows):
-    """Walk ticks ``first`` .. ``last - 1`` of a tile at depth ``k``; is any lane still live?"""
+    """Advance depth ``k`` over ticks ``first`` .. ``last - 1``; return whether any lane is live."""
     live = np.int32(0)
     for t in range(first, last):
         inside = task.tokens == 0 or tick + t < task.tokens
@@ -117,11 +117,11 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windo
         _begin(limit, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
         walk.hit[:] = 0
         for j in range(k):
-            _judge(
+            _verify(
                 levels[j, t], np.int32(j), walk.at[k], walk.active, walk.hit, walk.accepted[k, j]
             )
         if k == task.measured_at:
-            _try_as_start(levels, t, walk.active, trying, windows)
+            _count_starts(levels, t, walk.active, trying, windows)
         if steered:
             _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _step_on(walk.active, walk.hit, walk.at[k])
@@ -130,7 +130,7 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windo
 
 @helper
 def _begin(limit, at, rounds, begin, active):
-    """A round may begin within the horizon only; a started round is completed."""
+    """Start rounds within the horizon only; complete a started round."""
     for lane in range(at.size):
         start = np.int32((at[lane] == 0) & (rounds[lane] < limit))
         begin[lane] = start
@@ -139,7 +139,7 @@ def _begin(limit, at, rounds, begin, active):
 
 
 @helper
-def _judge(level, j, at, active, hit, accepted):
+def _verify(level, j, at, active, hit, accepted):
     for lane in range(at.size):
         good = active[lane] & level[lane] & np.int32(at[lane] == j)
         hit[lane] |= good
@@ -147,28 +147,28 @@ def _judge(level, j, at, active, hit, accepted):
 
 
 @helper
-def _try_as_start(levels, t, active, trying, windows):
-    """Try every position as the start of a round, as if a draft were made there too.
+def _count_starts(levels, t, active, trying, windows):
+    """Count every position as the start of a hypothetical round.
 
     ``trying`` [M, lanes]: drafts accepted so far from the position i before this one; none where
     the request has no such position. A start counts once its M positions are all decoded.
     """
     last = trying.shape[0] - 1
     for i in range(last, 0, -1):
-        _pass_on(trying[i - 1], levels[i, t], np.int32(i), trying[i])
+        _extend_prefix(trying[i - 1], levels[i, t], np.int32(i), trying[i])
     trying[0] = levels[0, t]
     for j in range(last + 1):
-        _count_over(trying[last], active, np.int32(j), windows[j + 1])
+        _count_longer(trying[last], active, np.int32(j), windows[j + 1])
 
 
 @helper
-def _pass_on(before, level, i, after):
+def _extend_prefix(before, level, i, after):
     for lane in range(after.size):
         after[lane] = before[lane] + (level[lane] & np.int32(before[lane] == i))
 
 
 @helper
-def _count_over(accepted, active, j, total):
+def _count_longer(accepted, active, j, total):
     for lane in range(total.size):
         total[lane] += active[lane] & np.int32(accepted[lane] > j)
 

@@ -28,7 +28,7 @@ TOTAL = 2.0**32
 TOLERANCE = 1e-4  # relative, of mean and standard deviation; else the table is refused
 NEGLIGIBLE = 1e-6  # share of the variance that need not be accounted for
 STEPS = 1 << 20  # values of a mixture with separate parts
-ROUNDING = 5e-5  # a mean error below this is scaled away, a larger one goes to the far tail
+ROUNDING = 5e-5  # a smaller mean error is removed by scaling, a larger one is added to the far tail
 SEPARATE = 0.08  # greatest standard deviation of separate parts, over the log of their ratio
 
 
@@ -235,7 +235,7 @@ def _cell_moments(values: Floats) -> tuple[float, float, float]:
         first += (inside * mean).sum()
         second += (inside * (mean**2 + spread_out)).sum()
         third += (inside * (mean**3 + 3 * mean * spread_out)).sum()
-        if extra:  # w = -2^31, whose float begins one more octave
+        if extra:  # w = -2^31, whose float is in one more octave
             last = values[((OCTAVES - 1 + 127) << 7) + sign, 0]
             first, second, third = first + last, second + last**2, third + last**3
     zero = values[0, 0]
@@ -292,7 +292,7 @@ def table_of(distribution: Distribution) -> QuantileTable:
     _match(values, cv)
     table = QuantileTable("cells", values)
     off = abs(table.mean - 1)
-    # Below a cv of 1e-3 the rounding of the two moments shows; the noise itself hardly does.
+    # Below a cv of 1e-3 the rounding of the two moments is comparable to the noise.
     sd_off = abs(table.sd - cv) / max(cv, 1e-3) if np.isfinite(cv) else 0.0
     if not max(off, sd_off) < TOLERANCE:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a policy is: its TOML parameters, and a rule made of three small functions.
+"""The interface of policies: TOML parameters, and a rule of three small functions.
 
 The functions ``start``, ``choose`` and ``learn`` in the file of a policy are plain Python on floats
 and arrays, so they can be read and called directly; the kernel compiles the same functions. ``p``
@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.intp]
 
 
 class RoundContext(NamedTuple):
-    """State before a round. A policy reads only the fields that it declares to know.
+    """State before a round. A policy reads only the fields that it declares.
 
     Attributes:
         state (int): Hidden state in which the round begins.
@@ -39,7 +39,7 @@ class RoundContext(NamedTuple):
 
 
 class RoundOutcome(NamedTuple):
-    """What a round has shown.
+    """The outcome of a round.
 
     Attributes:
         depth (int): Drafts that were verified.
@@ -81,7 +81,7 @@ def learn_nothing(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
 
 
 class OptimalControl(Protocol):
-    """What policies with privileged information need (see ``mtpsim/exact/oracle_mdp.py``)."""
+    """Optimal control for policies with privileged information (:mod:`mtpsim.exact.oracle_mdp`)."""
 
     @property
     def start(self) -> Floats:
@@ -104,7 +104,7 @@ class OptimalControl(Protocol):
         """``[K + 2, G]`` optimal depth by belief in the second of two states; else None."""
 
     @property
-    def laws(self) -> Floats:
+    def transitions(self) -> Floats:
         """``[2, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
 
         Index 0 is for a round after drafting, 1 for a round after depth 0.
@@ -116,7 +116,7 @@ class OptimalControl(Protocol):
 
 @dataclass(frozen=True)
 class Environment:
-    """What a policy may know of the engine that it runs in.
+    """Properties of the engine that a policy may use.
 
     Attributes:
         times (Floats): ``[K + 1]`` mean round time in ms by depth; entry 0 is a plain step.
@@ -201,13 +201,17 @@ class PolicySpec(Spec, ABC):
         return None
 
     def mismatch(self, depth: int, batch: float | None) -> str | None:
-        """Why the policy does not fit an acceptance model of this depth; None if it does."""
+        """Error message if the policy does not fit this depth, else None."""
         return None
 
     def describe(self) -> str:
-        """Label and parameters in one line."""
-        given = self.model_dump(exclude={"rule", "name"})
-        values = ", ".join(f"{key} {value}" for key, value in given.items())
+        """Label and parameters in one line; what is unset or off is left out."""
+        given = self.model_dump(exclude={"rule", "name"}, exclude_none=True)
+        values = ", ".join(
+            key if value is True else f"{key} {value}"
+            for key, value in given.items()
+            if value is not False
+        )
         return f"{self.label}" + (f" ({values})" if values else "")
 
 

@@ -33,7 +33,7 @@ class Filter(PolicySpec):
         table = optimal.by_belief
         head = [states, environment.depth, 0 if table is None else table.shape[1]]
         choice = optimal.values if table is None else table
-        parts = optimal.start, optimal.laws.ravel(), choice.ravel()
+        parts = optimal.start, optimal.transitions.ravel(), choice.ravel()
         return np.concatenate([np.array(head, float), *parts])
 
     def memory_size(self, environment: Environment) -> int:
@@ -69,15 +69,15 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Bayes' rule, and the transition to the start of the next round."""
     states, arms = int(p[STATES]), int(p[MOST]) + 1
-    laws = FIRST + states
+    first = FIRST + states
     if m[PREVIOUS] == 0 and outcome.depth > 0:
-        laws += arms * arms * states * states  # the round after depth 0
-    law = laws + (outcome.depth * arms + outcome.accepted) * states * states
+        first += arms * arms * states * states  # the round after depth 0
+    matrix = first + (outcome.depth * arms + outcome.accepted) * states * states
     after, total = BELIEF + states, 0.0
     for t in range(states):
         m[after + t] = 0.0
         for s in range(states):
-            m[after + t] += m[BELIEF + s] * p[law + s * states + t]
+            m[after + t] += m[BELIEF + s] * p[matrix + s * states + t]
         total += m[after + t]
     for t in range(states):
         m[BELIEF + t] = m[after + t] / total

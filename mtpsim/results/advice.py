@@ -1,4 +1,4 @@
-"""Which depth to run, how sure that is, and what each further step of depth brings."""
+"""Recommended depth, its confidence, and the marginal gain of each depth."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Steps:
 
     Attributes:
         marginal: speedup(k) / speedup(k - 1).
-        break_even: the rate p_k at which step k stops paying.
-        rates: the rates p_k that it is held against.
+        break_even: rate p_k at which depth k is as fast as depth k - 1.
+        rates: measured or given rates p_k, compared with ``break_even``.
     """
 
     marginal: Estimates
@@ -35,10 +35,10 @@ class Steps:
 
 
 def step_verdict(low: float, high: float) -> StepVerdict:
-    """Judge a marginal gain by its interval.
+    """Classify a marginal gain by its interval.
 
-    ``essential``: gains a tenth or more, surely (low >= 1.1); ``worthwhile``: surely gains;
-    ``harmful``: surely loses; ``marginal``: can't tell.
+    ``essential``: low >= 1.1; ``worthwhile``: low > 1; ``harmful``: high < 1; ``marginal``: the
+    interval contains 1.
     """
     if high < 1:
         return "harmful"
@@ -60,8 +60,8 @@ def advise(
 
     Args:
         speedup: ``[K + 1]`` speedup by depth 0..K.
-        steps: what each step of depth brings.
-        choice: how the depths compare.
+        steps: marginal gain and break-even rate of each depth.
+        choice: comparison of the depths with the best.
         confidence: of the candidates, a share.
         indifference: share of the best speedup that does not matter.
         input_ranges: interval of the speedup by depth over uncertain inputs; empty where the
@@ -136,7 +136,7 @@ def _listed(depths: list[int]) -> str:
 
 
 def _next_step(depth: int, steps: Steps) -> str:
-    """How far the step beyond the best depth is from paying."""
+    """Loss and break-even rate of the depth after the best."""
     marginal = steps.marginal
     if depth > len(marginal.values):
         return "No deeper draft was simulated; one may be faster."
@@ -155,6 +155,7 @@ def _why(choice: Choice, confidence: float, *, given_inputs: bool) -> str:
     if len(choice.candidates) == 1:
         every = "With the inputs exactly as given, all" if given_inputs else "All"
         return f"{every} other depths are slower ({level})."
-    sure = choice.probability[choice.best]
+    probability = choice.probability[choice.best]
     depths = _listed(choice.candidates)
-    return f"The best depth is one of {depths} ({level}); P(depth {choice.best}) = {sure:.2f}."
+    is_best = f"P(depth {choice.best}) = {probability:.2f}"
+    return f"The best depth is one of {depths} ({level}); {is_best}."

@@ -1,4 +1,4 @@
-"""From which batch on a depth pays no more: a sweep over ``latency.batch``, between its points too.
+"""Best depth by batch, interpolated between the points of a sweep over ``latency.batch``.
 
 What a round yields does not depend on the batch, and the cost model knows the time of a step at any
 batch. So the simulated speedup at one batch, with its interval, carries over to all others by the
@@ -22,11 +22,11 @@ from mtpsim.stats import estimators
 
 KEY = "latency.batch"
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
-LOOKS = 512  # batches looked at for the schedule; where the depth changes, all between are
+SCHEDULE_POINTS = 512  # batches evaluated for the schedule; refined where the depth changes
 
 
 def by_batch(points: list[PointData]) -> list[BatchGroup]:
-    """An entry for each group of points that differ in nothing but the batch."""
+    """One entry per group of points that differ only in the batch."""
     return [_group(group) for group in _groups(points) if len(set(map(_batch, group))) > 1]
 
 
@@ -89,7 +89,7 @@ def _group(group: list[PointData]) -> BatchGroup:
 
 
 def _turns(curves: _Curves, batches: Floats) -> list[Turn]:
-    """Batches at which drafting stops to pay, or starts to, each with its interval."""
+    """Batches at which drafting stops or starts to pay, with intervals."""
     gains = np.array([curves.gain(batch, "mean") for batch in batches])
     found: list[Turn] = []
     for i in np.flatnonzero((gains[:-1] > 0) != (gains[1:] > 0)):
@@ -118,7 +118,7 @@ def _schedule(curves: _Curves, first: int, last: int) -> Iterator[ScheduleStep]:
     """The fastest depth by whole batches: ``from`` .. ``to``, all included."""
     if first > last:  # no whole batch between the swept ones
         return
-    looked = np.unique(np.rint(np.geomspace(first, last, LOOKS)).astype(int)).tolist()
+    looked = np.unique(np.rint(np.geomspace(first, last, SCHEDULE_POINTS)).astype(int)).tolist()
     start, depth = first, curves.best(first)
     for before, after in pairwise(looked):
         new = curves.best(after)

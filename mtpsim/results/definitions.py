@@ -1,4 +1,4 @@
-"""The theory on trial: every way to measure rates side by side, and how rounds depend."""
+"""Errors of the closed form by definition of the rates, and dependence between rounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 
 
 def trial(measured: PointData, verdicts: list[str]) -> Definitions:
-    """Every definition and weighting, plugged into the closed form at every depth."""
+    """Closed-form errors of every definition and weighting at every depth."""
     chosen, times = measured.theory, measured.theory.times
     rows = [
         ClosedFormPredictor(times, None, definition, weighting)
@@ -55,7 +55,7 @@ def _same(theory: ClosedFormPredictor, chosen: ClosedFormPredictor, measured: Po
 def _row(
     measured: PointData, theory: ClosedFormPredictor, chosen: bool, verdicts: list[str]
 ) -> DefinitionRow:
-    """One definition; the chosen one carries the ``verdicts`` that were judged over the sweep."""
+    """One definition; the chosen one has the ``verdicts`` adjusted over the sweep."""
     stated = theory.rates is not None
     lengths, speedups = measured.estimates(theory.length_error), measured.estimates(theory.error)
     return DefinitionRow(
@@ -66,23 +66,23 @@ def _row(
         depths=[
             DefinitionDepth(
                 depth=k,
-                accept_length_error=_judged(measured, lengths, k),
-                speedup_error=_judged(measured, speedups, k, verdicts[k - 1] if chosen else None),
+                accept_length_error=_tested(measured, lengths, k),
+                speedup_error=_tested(measured, speedups, k, verdicts[k - 1] if chosen else None),
             )
             for k in range(1, measured.layout.depth + 1)
         ],
     )
 
 
-def _judged(
+def _tested(
     measured: PointData, errors: Estimates, depth: int, verdict: str | None = None
 ) -> JudgedInterval:
-    judged = verdict or measured.error(errors, depth).verdict
-    return JudgedInterval(verdict=judged, **vars(interval(errors, depth)))
+    decided = verdict or measured.error(errors, depth).verdict
+    return JudgedInterval(verdict=decided, **vars(interval(errors, depth)))
 
 
 def diagnostics(measured: PointData) -> Diagnostics:
-    """How far rounds are from independent, and how rates move with position and depth."""
+    """Correlation between rounds, and rates by position and depth."""
     layout, dependence, exact = measured.layout, measured.dependence, _exact_counts(measured)
     effect = measured.estimates(estimators.design_effect)
     found = Diagnostics(
@@ -111,7 +111,7 @@ def diagnostics(measured: PointData) -> Diagnostics:
 
 
 def _exact_counts(measured: PointData) -> CountMoments | None:
-    """Exact moments, where requests have a number of rounds and it is no great one."""
+    """Exact moments, if requests have a fixed, small number of rounds."""
     rounds = measured.experiment.simulation.rounds or 0
     chain = measured.source.hidden_chain
     if chain is None or not 1 < rounds <= MOST_ROUNDS:

@@ -50,7 +50,7 @@ from mtpsim.results.point_data import (
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import robust, uncertainty
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import Choice, Judgement, choose, holm_verdicts, log_of
+from mtpsim.stats.comparisons import Choice, HolmVerdict, choose, holm_verdicts, log_of
 from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
 
@@ -170,22 +170,22 @@ class Result:
 
 
 def point_results(points: list[PointData]) -> list[PointResult]:
-    """The typed documents of all points; verdicts of a sweep are judged together (Holm)."""
+    """The typed documents of all points; verdicts of a sweep are adjusted together (Holm)."""
     errors = [
         [measured.error(found, k) for k in range(1, measured.layout.depth + 1)]
         for measured, found in ((m, m.estimates(m.theory.error)) for m in points)
     ]
     if len(points) > 1:
-        judged = iter(holm_verdicts([error for row in errors for error in row]))
+        verdicts = iter(holm_verdicts([error for row in errors for error in row]))
     else:
-        judged = (holm_verdicts([error])[0] for row in errors for error in row)
+        verdicts = (holm_verdicts([error])[0] for row in errors for error in row)
     return [
-        _point_result(measured, [next(judged) for _ in row])
+        _point_result(measured, [next(verdicts) for _ in row])
         for measured, row in zip(points, errors, strict=True)
     ]
 
 
-def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
+def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResult:
     """Every number that is reported of one point."""
     simulation, decision = measured.experiment.simulation, measured.experiment.decision
     steps = Steps(measured.sharp(estimators.marginal), *_break_even(measured, measured.solved[-1]))
@@ -203,8 +203,8 @@ def _point_result(measured: PointData, judged: list[Judgement]) -> PointResult:
         warnings=_warnings(measured),
         measured=_measured_rates(measured),
         accepted=_accepted(measured),
-        depths=_depths(measured, steps, choice, judged),
-        trial=trial(measured, [verdict for verdict, _ in judged]),
+        depths=_depths(measured, steps, choice, verdicts),
+        trial=trial(measured, [verdict for verdict, _ in verdicts]),
         diagnostics=diagnostics(measured),
         variance=_variance(measured),
         advice=advise(
@@ -247,7 +247,7 @@ class _Compared:
 
 
 def _depths(
-    measured: PointData, steps: Steps, choice: Choice, judged: list[Judgement]
+    measured: PointData, steps: Steps, choice: Choice, verdicts: list[HolmVerdict]
 ) -> list[DepthResult]:
     times, solved = measured.theory.times, measured.solved
     rates = measured.theory.rates_used(measured.tally.mean, measured.layout)
@@ -277,7 +277,7 @@ def _depths(
         closed_form.marginal_gain(exact_speedup)[1:],
         steps.marginal,
     )
-    _add_steps(measured, found[1:], gain, steps, judged)
+    _add_steps(measured, found[1:], gain, steps, verdicts)
     return found
 
 
@@ -286,7 +286,7 @@ def _add_steps(
     depths: list[DepthResult],
     gain: _Compared,
     steps: Steps,
-    judged: list[Judgement],
+    verdicts: list[HolmVerdict],
 ) -> None:
     """What only depths 1..K have: the step from the depth before, and errors of the theory."""
     error = measured.estimates(measured.theory.error)
@@ -296,7 +296,7 @@ def _add_steps(
         measured.sharp(partial(function, verify=verify, draft=draft))
         for function in (estimators.break_even_verify, estimators.break_even_draft)
     )
-    for step, (depth, (verdict, needed)) in enumerate(zip(depths, judged, strict=True)):
+    for step, (depth, (verdict, needed)) in enumerate(zip(depths, verdicts, strict=True)):
         k = depth.depth
         ends = vars(interval(error, k))
         depth.marginal = gain.at(step)

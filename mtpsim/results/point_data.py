@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
     from mtpsim.engine.simulate import KernelPlan
 
-ROUNDING = 1e-12  # half-widths of no width, as far as means of requests are added up
+ROUNDING = 1e-12  # smaller half-widths are rounding errors of the means
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
 
 Span = tuple[float, float]
@@ -109,7 +109,7 @@ class PointData:
         return self._delta(function, self.tally)
 
     def sharp(self, function: Callable[[Floats, RowLayout], Floats]) -> Estimates:
-        """Like :meth:`estimates`, narrowed by control variates where the experiment wants them."""
+        """Like :meth:`estimates`, with control variates if the experiment enables them."""
         return self._delta(function, self.controlled)
 
     @cached_property
@@ -126,7 +126,7 @@ class PointData:
         )
 
     def error(self, estimates: Estimates, index: int) -> RelativeError:
-        """A relative error of a depth, to be judged."""
+        """A relative error of a depth, for an equivalence test."""
         simulation = self.experiment.simulation
         return RelativeError(
             float(estimates.values[index]),
@@ -139,22 +139,23 @@ class PointData:
 
 
 def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPredictor:
-    """The closed form as an experiment wants it."""
+    """The closed form with the rates or the definition of an experiment."""
     times, given = latency.round_time, experiment.theory
     if given is None:
         return ClosedFormPredictor(times, experiment.acceptance.input_rates())
     return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 
-def skewness_of(law: Floats) -> float:
-    """Of the number 0, 1, ... that has this law; 0 where it is always the same."""
-    apart = np.arange(len(law)) - law @ np.arange(len(law))
-    variance = law @ apart**2
-    return float(law @ apart**3 / variance**1.5) if variance > 1e-12 else 0.0
+def skewness_of(probabilities: Floats) -> float:
+    """Skewness of a number 0, 1, ... with these probabilities; 0 if it is constant."""
+    values = np.arange(len(probabilities))
+    deviation = values - probabilities @ values
+    variance = probabilities @ deviation**2
+    return float(probabilities @ deviation**3 / variance**1.5) if variance > 1e-12 else 0.0
 
 
 def number(value: float) -> float | None:
-    """A number for JSON: None where it is none."""
+    """A number for JSON: None if it is not finite."""
     return float(value) if np.isfinite(value) else None
 
 

@@ -1,4 +1,4 @@
-"""Adaptive policies in the result document: what each gains over the best fixed depth."""
+"""Adaptive policies in the result document: gain of each over the best fixed depth."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mtpsim.stats.comparisons import against_one, log_of
 from mtpsim.stats.estimators import Estimates
 
 SHOWN = 150  # rounds of the request that is shown
-LOOKED_AT = 64  # requests among which one is chosen to be shown
+CANDIDATES = 64  # requests from which the shown one is chosen
 
 Verdict = Literal["faster", "slower", "open"]
-ROUNDING = 1e-12  # of logarithms: what runs as the best fixed depth does is not slower by 1e-16
+ROUNDING = 1e-12  # smaller log ratios are rounding errors
 
 
 def adaptive(measured: PointData, best: int) -> Adaptive | None:
@@ -102,17 +102,17 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
     values, size = speedup.values, len(speedup.values)
     edge = np.zeros((1, size))
     edge[0, depths + oracle], edge[0, best] = 1, -1
-    room = speedup.linear_combination(edge)
-    if room.low[0] <= 0:
+    potential = speedup.linear_combination(edge)
+    if potential.low[0] <= 0:
         return None
     rows = np.arange(depths, size)
-    share = (values[rows] - values[best]) / room.values[0]
+    share = (values[rows] - values[best]) / potential.values[0]
     # The slope of (a - b) / (o - b) in a, b and o.
     change = np.zeros((len(rows), size))
     change[np.arange(len(rows)), rows] = 1
     change[:, best] -= 1
     change -= share[:, None] * edge
-    slope = change / room.values[0]
+    slope = change / potential.values[0]
     covariance = slope @ speedup.covariance @ slope.T
     return Estimates(share, covariance, speedup.quantile, speedup.freedom)
 
@@ -140,7 +140,7 @@ def _timeline(
     measured: PointData, policy_set: PolicySet, log: Log, accepted: Floats | None
 ) -> Timeline:
     """Of the first requests the one with the median number of state changes."""
-    state = log[0, :LOOKED_AT, :SHOWN, 2]
+    state = log[0, :CANDIDATES, :SHOWN, 2]
     changes = ((state[:, 1:] != state[:, :-1]) & (state[:, 1:] >= 0)).sum(1)
     request = int(np.argsort(changes, kind="stable")[len(changes) // 2])
     played = [some[some[:, 0] >= 0] for some in log[:, request, :SHOWN]]

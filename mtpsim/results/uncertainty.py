@@ -1,4 +1,4 @@
-"""What uncertain inputs mean for the choice of depth, and which depth is safe in any scenario."""
+"""Choice of depth with uncertain inputs, and the minimax-regret depth over scenarios."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def uncertainty(experiment: Experiment, outcomes: ScenarioResults) -> Uncertaint
 
 
 def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[UncertainInput]:
-    """What each input does by itself, the one most worth measuring first.
+    """Effect of each input alone, sorted by the value of measuring it.
 
     No input is worth more than all together: a regression of few draws on many numbers could
     otherwise say so.
@@ -81,7 +81,7 @@ def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[Unc
 
 
 def _explained(inputs: Floats, speedups: Floats) -> Floats:
-    """Speedup by depth as far as the inputs ``[D, n]`` explain it: a quadratic in each."""
+    """Speedup by depth, fitted as a quadratic in each of the inputs ``[D, n]``."""
     centred = (inputs - inputs.mean(0)) / np.maximum(inputs.std(0), 1e-300)
     columns = np.concatenate([np.ones((len(inputs), 1)), centred, centred**2], axis=1)
     slope, *_ = np.linalg.lstsq(columns, speedups, rcond=None)

@@ -94,7 +94,7 @@ class Tallies:
         if (key, _range(blocks)) in self._kept:
             return
         line = ("" if self._whole else "\n") + _line(key, blocks)
-        self._whole = False  # a disk that fills up in the middle leaves a torn line
+        self._whole = False  # a full disk leaves an incomplete line
         # A full disk is reported at the end, after the result has been printed.
         with suppress(OSError):
             with self._path.open("a", encoding="utf-8") as file:
@@ -103,15 +103,15 @@ class Tallies:
             self._kept.add((key, _range(blocks)))
 
     def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Store blocks of the unfinished point, in place of those held before."""
+        """Store blocks of the unfinished point, replacing those stored before."""
         aside = self._held.with_suffix(ASIDE)
         with suppress(OSError):
             aside.write_text(_line((point, seed), blocks), encoding="utf-8")
             os.replace(aside, self._held)
 
     def close(self) -> None:
-        """Remove the blocks held of an unfinished point, when the run is complete."""
-        with suppress(OSError):  # left there it does no harm
+        """Remove the stored blocks of an unfinished point, when the run is complete."""
+        with suppress(OSError):  # a leftover file is harmless
             self._held.unlink(missing_ok=True)
 
 
@@ -136,7 +136,7 @@ def _text(path: Path) -> str:
 
 def _blocks_of(entry: JsonDict) -> BlockRange:
     if entry["check"] != _check(entry):
-        raise ValueError("the record is not as it was written")
+        raise ValueError("the checksum does not match the record")
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
     if comoment.shape != (len(mean), len(mean)):
         raise ValueError("the moments are of different sizes")
@@ -314,7 +314,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
 
     Each file is written to a temporary folder and then moved, ``result.json`` last: a reader never
     finds a torn file, nor a result without its other files. Figures of an earlier result are
-    removed before, so that no figure lies beside a result that it does not show.
+    removed before, so that every figure in the folder shows the current result.
 
     Returns:
         The files written.

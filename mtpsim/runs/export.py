@@ -68,7 +68,8 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
         ", ".join(f"{key}={json.dumps(value)}" for key, value in entry["set"].items())
         for entry in found or entries
     )
-    raise _wrong("--set", f"{len(found)} {what} match; choose one of: {known or 'the only one'}")
+    advice = f"choose one of: {known}" if known else "the run has no sweep, so leave --set out"
+    raise _wrong("--set", f"{len(found)} {what} match; {advice}")
 
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:

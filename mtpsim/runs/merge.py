@@ -67,7 +67,10 @@ def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
     start = RunStart(first, command)
     for run, other in zip(runs[1:], experiments[1:], strict=True):
         if work_hash(other) != work_hash(first):
-            _refuse(run, f"is of another experiment than {runs[0]}: {_difference(first, other)}")
+            _refuse(
+                run,
+                f"is a run of a different experiment than {runs[0]}: {_difference(first, other)}",
+            )
     stored = [Tallies(run / TALLIES) for run in runs]
     overlaps = [
         f"{run}: {t.torn} torn records are left out"
@@ -178,9 +181,10 @@ def _difference(one: Experiment, other: Experiment) -> str:
             continue
         if not isinstance(left, dict) or not isinstance(right, dict):
             return section
-        for key in sorted(left.keys() | right.keys()):
+        for key in sorted(left.keys() | right.keys(), key=lambda key: (key != "model", key)):
             if left.get(key) != right.get(key) and (section, key) != ("simulation", "seed"):
-                return f"{section}.{key} is {right.get(key)!r}, not {left.get(key)!r}"
+                here, there = (part.get(key, "not set") for part in (right, left))
+                return f"{section}.{key} is {here!r}, there {there!r}"
     return "the files it reads differ"
 
 

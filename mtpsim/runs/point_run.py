@@ -41,7 +41,7 @@ LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the polici
 
 
 class BlockStore(Protocol):
-    """Where blocks of points are stored, and found again."""
+    """Storage of the blocks of points."""
 
     def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
         """The stored blocks of a point, the fewest requests first."""
@@ -50,7 +50,7 @@ class BlockStore(Protocol):
         """Store blocks of a point."""
 
     def hold(self, point: str, seed: int, blocks: BlockRange) -> None:
-        """Store blocks of the unfinished point, in place of those held before."""
+        """Store blocks of the unfinished point, replacing those stored before."""
 
 
 class NoStore:
@@ -147,7 +147,7 @@ class PointRun:
         if begin is not None:
             self.tally = begin.tally
             if self.reached or begin.end == self._end:
-                self._keep(store, begin)  # an interrupted run may have held it only
+                self._keep(store, begin)  # an interrupted run may have stored it as unfinished only
                 return
         try:
             simulate(

@@ -57,7 +57,7 @@ def run(
         on_progress (ProgressCallback | None): Called with a
             :class:`mtpsim.report.progress.Progress` a few times per second, from any thread.
         command (list[str] | None): The command line, for the provenance.
-        saved (BlockStore | None): Where finished blocks are stored, and found again.
+        saved (BlockStore | None): Where finished blocks are stored, and read again.
         timeout (float): Seconds without a finished block after which workers (not threads) count as
             lost and are replaced.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests. Parts can

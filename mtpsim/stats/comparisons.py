@@ -17,10 +17,10 @@ from mtpsim.common.arrays import Floats
 from mtpsim.stats.estimators import Estimates
 
 DRAWS = 20_000  # of the joint distribution of the estimates; fixed seed: the same advice each time
-CERTAIN = 1e-12  # a difference with a smaller error has no noise at all
-ITERATIONS = 6  # of the number of requests needed, alternately too small and too great
+CERTAIN = 1e-12  # smaller standard errors are rounding errors
+ITERATIONS = 6  # of the fixed point for the number of requests needed
 Verdict = Literal["holds", "fails", "undecided"]
-Judgement = tuple[Verdict, int | None]
+HolmVerdict = tuple[Verdict, int | None]
 """A verdict, and the further requests that should settle an open one."""
 
 
@@ -202,7 +202,7 @@ class RelativeError:
         return float(stdtr(self.requests - 1, -margin / error))
 
     def at_level(self, tests: int) -> RelativeError:
-        """The same error with its interval at the level of the first of so many tests."""
+        """The same error with its interval at the level of the first of ``tests`` tests (Holm)."""
         from scipy.special import stdtrit
 
         level = (1 - self.confidence) / 2 / tests
@@ -239,7 +239,7 @@ class RelativeError:
         return int(np.ceil(total)) - self.requests
 
 
-def holm_verdicts(errors: Sequence[RelativeError]) -> list[Judgement]:
+def holm_verdicts(errors: Sequence[RelativeError]) -> list[HolmVerdict]:
     """Verdicts on a family of errors, with familywise confidence.
 
     Holm (1979): sorted by p-value, the i-th of m is tested at level (1 - confidence) / 2 over
@@ -250,11 +250,11 @@ def holm_verdicts(errors: Sequence[RelativeError]) -> list[Judgement]:
         errors (Sequence[RelativeError]): The family.
 
     Returns:
-        list[Judgement]: Verdicts in the order given; an open one with the further requests that
+        list[HolmVerdict]: Verdicts in the order given; an open one with the further requests that
         should settle it.
     """
     order = sorted(range(len(errors)), key=lambda i: errors[i].p_value)
-    found: dict[int, Judgement] = {}
+    found: dict[int, HolmVerdict] = {}
     left = len(errors)
     for index in order:
         strict = errors[index].at_level(left)

@@ -181,10 +181,9 @@ def test_killed_processes_are_replaced():
     finally:
         pool.close()
     assert len(killed) == 2
+    plan["on_progress"] = lambda _: None
     with open_pool(ExecutorChoice("threads", 2)) as threads:
-        expected_tally = simulate(
-            compile_point(experiment), threads, **(plan | {"on_progress": lambda _: None})
-        )
+        expected_tally = simulate(compile_point(experiment), threads, **plan)
     assert (got.mean == expected_tally.mean).all()
     assert (got.comoment == expected_tally.comoment).all()
 
@@ -204,7 +203,7 @@ def test_a_broken_pool_of_the_caller_is_reported(experiment):
     [
         ({"version": "9.9"}, "has mtpsim .*this run 9.9"),
         ({"kernels": "0123"}, "has the kernels .*this run 0123"),
-        ({"tables": "0123"}, "compiles the point to other numbers"),
+        ({"tables": "0123"}, "compiles the point to different numbers"),
     ],
 )
 def test_a_worker_of_other_code_is_refused(change, message, experiment):
@@ -216,7 +215,7 @@ def test_a_worker_of_other_code_is_refused(change, message, experiment):
 
 def test_a_mismatch_ends_the_run_with_an_input_error(experiment, monkeypatch):
     monkeypatch.setattr("mtpsim.engine.executors.fingerprint", lambda _: os.urandom(4).hex())
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="to other numbers"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="to different numbers"):
         mtpsim.run(experiment, executor=pool)
 
 

@@ -11,10 +11,20 @@ import pytest
 from scipy import stats
 
 from mtpsim.engine.simulate import random_key
-from mtpsim.kernels.philox import ARMS, DRAFT, FATES, PATH, SCORES, STALE, VERIFY, words_at
+from mtpsim.kernels.philox import ARMS, DRAFT, PATH, REJECTED, SCORES, STALE, VERIFY, words_at
 
 DEEPEST, TICKS, LANES = 64, 64, 64
-PURPOSES = [PATH, VERIFY, DRAFT, STALE, SCORES, SCORES + 1, FATES, VERIFY + ARMS, VERIFY + 2 * ARMS]
+PURPOSES = [
+    PATH,
+    VERIFY,
+    DRAFT,
+    STALE,
+    SCORES,
+    SCORES + 1,
+    REJECTED,
+    VERIFY + ARMS,
+    VERIFY + 2 * ARMS,
+]
 FAR = [0, 2**8, 2**16, 2**32 - LANES, 2**32, 2**33, 2**40]  # numbers of first requests
 LATE = [0, 2**10, 2**20]  # first ticks
 
@@ -41,26 +51,16 @@ def test_words_of_all_addresses_are_distinct():
     assert repeated() == 0
 
 
-FAULTS = {
-    "seed ignored": lambda seed, first, tick, purpose: (1, first, tick, purpose),
-    "request ignored": lambda seed, first, tick, purpose: (seed, 0, tick, purpose),
-    "request of 16 bits": lambda seed, first, tick, purpose: (seed, first % 2**16, tick, purpose),
-    "request of 32 bits": lambda seed, first, tick, purpose: (seed, first % 2**32, tick, purpose),
+FAULTS = {  # of seed, first request, tick and purpose
+    "seed ignored": lambda _, first, tick, purpose: (1, first, tick, purpose),
+    "request ignored": lambda seed, _, tick, purpose: (seed, 0, tick, purpose),
+    "request of 16 bits": lambda seed, first, *rest: (seed, first % 2**16, *rest),
+    "request of 32 bits": lambda seed, first, *rest: (seed, first % 2**32, *rest),
     "tick of 10 bits": lambda seed, first, tick, purpose: (seed, first, tick % 2**10, purpose),
-    "purpose ignored": lambda seed, first, tick, purpose: (seed, first, tick, PATH),
+    "purpose ignored": lambda seed, first, tick, _: (seed, first, tick, PATH),
     "purpose of 8 bits": lambda seed, first, tick, purpose: (seed, first, tick, purpose % 2**8),
-    "purpose added to tick": lambda seed, first, tick, purpose: (
-        seed,
-        first,
-        tick + 4 * purpose,
-        0,
-    ),
-    "request added to tick": lambda seed, first, tick, purpose: (
-        seed,
-        0,
-        tick + 4 * first,
-        purpose,
-    ),
+    "purpose added to tick": lambda seed, first, tick, add: (seed, first, tick + 4 * add, 0),
+    "request added to tick": lambda seed, add, tick, purpose: (seed, 0, tick + 4 * add, purpose),
 }
 
 
@@ -71,7 +71,7 @@ def test_addresses_that_share_words_are_detected(fault):
 
 
 def test_purposes_are_distinct():
-    used = [PATH, STALE, *(base + j for base in (SCORES, FATES) for j in range(DEEPEST))]
+    used = [PATH, STALE, *(base + j for base in (SCORES, REJECTED) for j in range(DEEPEST))]
     used += [base + ARMS * arm for base in (VERIFY, DRAFT) for arm in range(1000)]
     assert len(set(used)) == len(used)
 

@@ -19,7 +19,7 @@ import numba
 from mtpsim.kernels import jit
 from mtpsim.kernels.policies import player
 from mtpsim.policy.fixed import Fixed
-from mtpsim.kernels.arrays import Wants
+from mtpsim.kernels.arrays import PolicyInputs
 
 before = numba.config.CACHE_DIR
 folders = set()
@@ -28,8 +28,8 @@ sys.setswitchinterval(1e-6)
 
 def build(thread):
     for number in range(300):
-        wants = Wants(False, False, False, False, False)
-        kernel = player(f"thread_{thread}_{number}", Fixed.functions(), wants)
+        inputs = PolicyInputs(False, False, False, False, False)
+        kernel = player(f"thread_{thread}_{number}", Fixed.functions(), inputs)
         folders.add(kernel._cache.cache_path)
 
 

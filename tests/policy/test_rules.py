@@ -234,7 +234,7 @@ def test_gate_requires_a_full_window():
 
 
 def test_full_feedback():
-    # Depth 1 is run, but the fate of three drafts is known: all positions are counted.
+    # Depth 1 is run, but the outcomes of three drafts are known: all positions are counted.
     player = Player("goodput", warm_up=1)
     player.rule.learn(player.p, player.m, RoundOutcome(1, 1, 3, 2, 12.0))
     assert player.m[2:].tolist() == [1, 1, 0, 1, 1, 1]

@@ -22,7 +22,7 @@ def delayed_policy(delay, requests=40, rounds=200, period=50):
 
 
 @pytest.mark.parametrize("delay", [0, 1, 7, 20])
-def test_the_half_way_round_is_the_delay(delay):
+def test_half_reaction_round_equals_the_delay(delay):
     found = reaction(delayed_policy(delay), ACCEPTED)
     easier, harder = found.easier, found.harder
     rounds, depth = np.array(harder.rounds), np.array(harder.depth)
@@ -33,7 +33,7 @@ def test_the_half_way_round_is_the_delay(delay):
     assert rounds[-1] == 49  # a request counts only until its next change
 
 
-def test_a_constant_depth_has_no_half_way_round():
+def test_constant_depth_has_no_half_reaction_round():
     state = (np.arange(100) // 25) % 2
     found = reaction(log_of([np.full(100, 2)] * 40, [state] * 40), ACCEPTED)
     assert found.easier.half is None

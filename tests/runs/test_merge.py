@@ -84,7 +84,7 @@ def test_another_experiment_is_refused_with_what_differs(file, tmp_path, capsys)
     assert run(file, tmp_path / "b", "--set", "latency.target=70") == 0
     pair = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
-    assert "latency.target is 70.0, not 76.0" in capsys.readouterr().err
+    assert "latency.target is 70.0, there 76.0" in capsys.readouterr().err
     assert not (tmp_path / "m" / TALLIES).exists()
 
 

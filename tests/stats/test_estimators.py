@@ -210,8 +210,8 @@ def test_quantities_of_policies():
 def test_break_even_where_a_position_is_never_reached_or_states_are_slow():
     never = MEANS.copy()
     never[0, LAYOUT.accepted(2)] = 0
-    never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # depth 2 makes what depth 1 does
-    for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # and may gain all the same
+    never[0, LAYOUT.tokens][2] = never[0, LAYOUT.tokens][1]  # as many as depth 1
+    for time, rate in ((63, -np.inf), (64, np.inf), (65, np.inf)):  # may still gain
         never[0, LAYOUT.time_ms] = [76, 64, time]
         assert estimators.break_even_rate(never, LAYOUT)[0, 1] == rate
     never[0, LAYOUT.accepted(2)] = -0.1  # by control variates
@@ -236,7 +236,7 @@ def test_a_total_that_is_always_zero_adds_no_variance():
     assert found.values.tolist() == found.half_width.tolist() == [0]
 
 
-def test_quantities_where_depths_play_other_numbers_of_rounds():
+def test_quantities_if_depths_have_different_numbers_of_rounds():
     every = RowLayout(2, True, 2, positions=False)
     given = [20, 27, 32, 760, 800, 900, 20, 15, 12, 12, 11, 9]
     means = row(every, given)
