@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import sample_rounds
 from mtpsim.engine.simulate import compile_point, simulate_requests
@@ -363,6 +364,7 @@ class Planner:
         return found
 
 
+@renamed_keyword(PROGRESS, "on_progress")
 def plan_benchmark(
     experiment: Experiment,
     *,

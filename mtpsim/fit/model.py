@@ -8,6 +8,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
+from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Prediction, predict_held_out
 from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence
@@ -65,6 +66,7 @@ class LogFit:
     rounds_fitted: int = 0
 
 
+@renamed_keyword(PROGRESS, "on_progress")
 def fit_log(
     log: Log,
     *,

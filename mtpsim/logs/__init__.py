@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.logs import aiperf, llamacpp, neutral, sglang, trtllm, vllm
 from mtpsim.logs.entry import Entry, EntryError, MissingInformationError
 from mtpsim.logs.files import Start
@@ -92,6 +93,7 @@ def format_named(name: str) -> Format:
     return FORMATS[name]
 
 
+@renamed_keyword(PROGRESS, "on_progress")
 def read_logs(
     paths: Sequence[Path],
     answers: Answers | None = None,
