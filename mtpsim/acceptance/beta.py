@@ -16,6 +16,7 @@ InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
 NARROW = 1e4  # concentration above which Gauss-Jacobi nodes lose precision
 LARGE = 700  # log of weights that overflow a float
+SMALL = 1e-9  # least shape parameter of the Beta distribution that quadrature can tell from 0
 
 
 class Beta(AcceptanceModel):
@@ -52,6 +53,18 @@ class Beta(AcceptanceModel):
                 )
         elif self.depth is None:
             raise FieldError("is required if `mean` is a number", key="depth", kind="missing")
+        return self
+
+    @model_validator(mode="after")
+    def _shapes_resolved(self) -> Self:
+        means = np.atleast_1d(self.mean)
+        least = float(np.minimum(means, 1 - means).min()) if means.size else 1.0
+        if least * self.concentration < SMALL:
+            raise FieldError(
+                f"{self.concentration:g} is given; it must be at least {SMALL / least:.3g} for "
+                "these means",
+                key="concentration",
+            )
         return self
 
     def _nodes(self) -> tuple[Floats, Floats]:

@@ -127,3 +127,11 @@ def test_recorded_length_requires_a_recording():
         'bad.toml:10: simulation.as_recorded: requires recorded requests (model = "trace"), not '
         "'independent'"
     )
+
+
+def test_a_concentration_that_quadrature_cannot_resolve():
+    """Found by fuzzing: shape parameters that round to 0."""
+    text = 'model = "beta"\nmean = 0.5\nconcentration = %s\ndepth = 2'
+    assert "must be at least 2e-09" in refused(text % "1.4e-45")
+    chain = parse(FILE.format(acceptance=text % "1e-6", simulation="")).acceptance.chain()
+    assert chain.start @ chain.accept[:, 0] == pytest.approx(0.5)
