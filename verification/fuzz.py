@@ -26,6 +26,7 @@ import numpy as np
 import tomli_w
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.constants_ast import Constants
 
 from mtpsim.cli.main import main as cli
 from mtpsim.common.errors import InputError
@@ -295,7 +296,7 @@ CONTROLS: dict[str, tuple[Area, Callable[[], Any]]] = {
 def search(area: Area, examples: int, number: int = 1, shrink: bool = True) -> tuple[int, str]:
     """Examples tried, and the fault that was found with its smallest example, if there is one."""
     tried = 0
-    with tempfile.TemporaryDirectory(prefix="mtpsim-fuzz-") as home, no_pictures():
+    with tempfile.TemporaryDirectory(prefix="mtpsim-fuzz-") as home, no_pictures(), no_constants():
         strategy, check = area(Path(home))
 
         @seed(number)
@@ -318,6 +319,12 @@ def search(area: Area, examples: int, number: int = 1, shrink: bool = True) -> t
         except Exception as error:
             return tried, "".join(traceback.format_exception(error))
     return tried, ""
+
+
+def no_constants() -> contextlib.AbstractContextManager[object]:
+    """Hypothesis draws no constants of our modules: examples would change with any edit of them."""
+    target = "hypothesis.internal.conjecture.providers._get_local_constants"
+    return mock.patch(target, return_value=Constants())
 
 
 def no_pictures() -> contextlib.AbstractContextManager[object]:
