@@ -18,7 +18,7 @@ from mtpsim.report.figures.speedup import marginal_figure, speedup_figure
 from mtpsim.report.figures.theory import dependence_figure, theory_figure
 from mtpsim.report.intervals import Interval
 from mtpsim.report.tables.diagnostics import row_name
-from tests.support.figure_texts import texts
+from tests.support.overlaps import texts
 from tests.support.report_example import (
     EXAMPLES,
     RATES,
