@@ -18,6 +18,7 @@ DONE, WRONG, INTERRUPTED = 0, 2, 130  # exit codes
 
 # Each module in mtpsim.cli has `add_arguments(parser)` and `run(options)`.
 COMMANDS = {
+    "quick": "answer from a few numbers, without a simulation",
     "run": "simulate an experiment and write a run directory",
     "check": "validate an experiment and explain it",
     "schema": "print the JSON Schema of experiment.toml",

@@ -13,7 +13,7 @@ from mtpsim.kernels.arrays import NoiseArrays, RequestArrays, RowLayout
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
 from mtpsim.kernels.philox import ARMS, TILE
 from mtpsim.kernels.totals import write_depths, write_windows
-from tests.support.random_words import DRAFT, SEED, VERIFY, word
+from tests.support.scalar_reference import DRAFT, SEED, VERIFY, word
 
 KEY, FIRST, TICK, TICKS, LANES = np.uint64(random_key(SEED)), 3, 16, 5, 6
 RNG = np.random.default_rng(11)

@@ -35,7 +35,7 @@ NUMBERS = {15: "fifteen", 16: "sixteen"}
 
 
 def test_readme_python_examples():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    block = "".join(re.findall(r"```python\n(.*?)```", README, re.S))
     test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
     runner = doctest.DocTestRunner()
     runner.run(test)

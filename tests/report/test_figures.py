@@ -22,7 +22,7 @@ from mtpsim.report.figures.speedup import (
     theory_figure,
 )
 from mtpsim.report.tables.diagnostics import row_name
-from tests.support.figure_texts import texts
+from tests.support.overlaps import texts
 from tests.support.report_example import (
     EXAMPLES,
     RATES,

@@ -11,7 +11,7 @@ from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.estimators import Tally, delta_method
-from tests.support import naive as naive
+from tests.support import naive
 from tests.support.random_chains import LIMIT, latency_by_depth, random_chain
 
 RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
