@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +14,10 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 
 from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest_file
+from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
@@ -430,7 +432,9 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
     """Read and validate an experiment file.
 
     Args:
-        path (str | Path): TOML file; relative paths in it start from its folder.
+        path (str | Path): TOML file; relative paths in it start from its folder. ``"-"`` is
+            standard input. The name of an installed example, such as ``"article"``, if there is
+            no such file.
         overrides (Sequence[str]): Assignments ``section.key=value``, applied before validation.
             Each removes mutually exclusive keys of the file, and a sweep over its own key.
 
@@ -446,15 +450,17 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment.latency.target
         70.0
     """
-    path = Path(path)
+    path = file_or_example(Path(path))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
         raise InputError.of(message, file=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError.of(f"{reason}{nearest_file(path, '.toml')}", file=path) from None
+        hint = nearest_file(path, ".toml") or nearest(str(path), titles())
+        raise InputError.of(f"{reason}{hint}", file=path) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
 
 
