@@ -24,7 +24,7 @@ from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
-from mtpsim.formula.rate_definitions import TheorySpec
+from mtpsim.formula.closed_form import TheorySpec
 from mtpsim.latency import AnyLatency, CostModel
 
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds

@@ -16,22 +16,20 @@ from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
 from mtpsim.report.document import (
     AcceptedDrafts,
-    DepthResult,
-    Horizon,
-    MeasuredRates,
-    PointResult,
-    ResultDocument,
-    Variance,
-    from_json,
-    to_json,
-)
-from mtpsim.report.intervals import (
     BreakEven,
     BreakEvenRate,
     BreakEvenTime,
+    DepthResult,
+    Horizon,
     Loss,
+    MeasuredRates,
+    PointResult,
     Quantity,
+    ResultDocument,
     TheoryError,
+    Variance,
+    from_json,
+    to_json,
 )
 from mtpsim.results.advice import Steps, advise
 from mtpsim.results.definitions import diagnostics, trial

@@ -25,8 +25,7 @@ from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
-from mtpsim.results.point_data import PointData
-from mtpsim.results.round_times import RoundTimes
+from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
 
 if TYPE_CHECKING:

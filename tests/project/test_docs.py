@@ -16,7 +16,7 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Simulation, parse
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.fit.candidates import candidates
-from mtpsim.formula.rate_definitions import TheorySpec
+from mtpsim.formula.closed_form import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.logs import FORMATS
 from mtpsim.policy import RULES

@@ -17,9 +17,13 @@ from mtpsim.report.figures.distributions import (
     requests_figure,
 )
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
-from mtpsim.report.figures.speedup import marginal_figure, speedup_figure
+from mtpsim.report.figures.speedup import (
+    dependence_figure,
+    marginal_figure,
+    speedup_figure,
+    theory_figure,
+)
 from mtpsim.report.figures.style import save
-from mtpsim.report.figures.theory import dependence_figure, theory_figure
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 
 DPI = 150
