@@ -16,6 +16,7 @@ from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replicas import Check, CheckKind
+from mtpsim.fit.round_times import RoundTimes
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import LogFile
 
@@ -23,16 +24,38 @@ from mtpsim.logs.reducer import LogFile
 
 
 @dataclass(frozen=True)
+class DepthReport:
+    """Rounds, accept length and round time (ms; None where not logged) at one depth."""
+
+    rounds: int
+    accept_length: float
+    round_ms: float | None
+
+
+@dataclass(frozen=True)
 class LogReport:
-    """What was read: the engine, unit and granularity (``level``) of the log, and its size."""
+    """What was read: the engine, unit and granularity (``level``) of the log, and its size.
+
+    ``requests`` or ``windows`` is None where the entries are others, ``drafted`` where it is not
+    logged, and ``histogram`` (rounds by accepted drafts, 0 to the depth) where only totals are.
+    """
 
     engine: str
     files: list[LogFile]
     unit: str
     level: str
     entries: int
+    requests: int | None
+    windows: int | None
     rounds: int
+    accepted: int
+    drafted: int | None
+    mean_drafts: float
     depth: int
+    accept_length: float
+    survival: list[float] | None
+    histogram: list[int] | None
+    by_depth: dict[str, DepthReport]
 
 
 @dataclass(frozen=True)
@@ -162,7 +185,7 @@ def fit_report(fit: LogFit) -> FitReport:
     found = fit.selection
     return FitReport(
         mtpsim=__version__,
-        log=_log_report(fit.log),
+        log=_log_report(fit.log, times),
         accept_length=rates.accept_length,
         rates=RatesReport(
             definition="conditional",
@@ -196,15 +219,40 @@ def fit_report(fit: LogFit) -> FitReport:
     )
 
 
-def _log_report(log: Log) -> LogReport:
+def _log_report(log: Log, times: RoundTimes) -> LogReport:
+    rounds = int(log.rounds.sum())
+    drafted = None if np.isnan(log.drafted).any() else int(log.drafted.sum())
+    has_positions = log.level != "totals"
+    reached = np.maximum(log.reached.sum(0), 1)
     return LogReport(
         engine=log.engine,
         files=log.files,
         unit=log.unit,
         level=log.level,
         entries=log.count,
-        rounds=int(log.rounds.sum()),
+        requests=log.count if log.unit == "request" else None,
+        windows=log.count if log.unit == "window" else None,
+        rounds=rounds,
+        accepted=int(log.accepted.sum()),
+        drafted=drafted,
+        mean_drafts=log.mean_drafts,
         depth=log.depth,
+        accept_length=log.accept_length,
+        survival=np.cumprod(log.hit.sum(0) / reached).tolist() if has_positions else None,
+        histogram=log.histogram.tolist() if has_positions else None,
+        by_depth={
+            str(depth): _depth_report(log, times, int(depth)) for depth in np.unique(log.depths)
+        },
+    )
+
+
+def _depth_report(log: Log, times: RoundTimes, depth: int) -> DepthReport:
+    rows = log.depths == depth
+    rounds = int(log.rounds[rows].sum())
+    return DepthReport(
+        rounds=rounds,
+        accept_length=float(1 + log.accepted[rows].sum() / rounds),
+        round_ms=times.by_depth.get(depth),
     )
 
 

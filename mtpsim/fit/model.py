@@ -215,7 +215,7 @@ def _observations(log: Log) -> tuple[Observations, Rounds]:
     enough = int((np.cumsum(log.rounds[order]) <= 10 * MAX_ROUNDS).sum())
     rows = np.sort(order[: max(enough, 2)])
     begins = np.concatenate([[0], np.cumsum(log.rounds[rows])])
-    drafted = np.full(begins[-1], log.depth, np.uint8)
+    drafted = np.repeat(log.depths[rows].astype(np.uint8), log.rounds[rows])
     accepted = np.concatenate([_unordered(log, int(row)) for row in rows])
     return PositionCounts(log.reached[rows], log.hit[rows]), Rounds(accepted, drafted, begins)
 

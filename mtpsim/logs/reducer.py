@@ -17,6 +17,7 @@ from mtpsim.logs.entry import (
     Counts,
     Entry,
     EntryError,
+    IncompleteError,
     MissingInformationError,
     Unit,
 )
@@ -40,7 +41,8 @@ class LogFile:
         file (str): path of the file.
         format (str): name of its format, as ``--format`` takes it.
         entries (int): number of entries read.
-        skipped (int): number of malformed entries skipped.
+        skipped (int): number of entries set aside: incomplete ones, and malformed ones if they are
+            to be skipped.
     """
 
     file: str
@@ -88,12 +90,14 @@ class LogTimes:
     Attributes:
         by_row (NDArray[float64]): ``[R]`` ms of all rounds of a request, window or total; NaN where
             not logged.
+        rough (NDArray[bool]): ``[R]`` whether ``by_row`` may count time without requests.
         by_depth (dict[int, Floats]): ``[n]`` ms of single rounds, by number of drafts of the round.
         by_batch (dict[int, Floats]): ``[n]`` ms of single steps, by batch size.
         draft (float | None): mean ms of drafting per round; None where not logged.
     """
 
     by_row: Floats
+    rough: npt.NDArray[np.bool_]
     by_depth: dict[int, Floats]
     by_batch: dict[int, Floats]
     draft: float | None
@@ -110,10 +114,13 @@ class Log:
         level (Level): granularity of the counts, the coarsest among the rows: ``"rounds"``,
             ``"histogram by draft length"``, ``"histogram"``, ``"positions"`` or ``"totals"``.
         depth (int): largest number of drafts per round K.
-        has_short_drafts (bool): whether some rounds draft fewer than K tokens.
+        depths (NDArray[int64]): ``[R]`` largest number of drafts per round of a row; K where a row
+            does not state it.
+        has_short_drafts (bool): whether some rounds draft fewer tokens than the depth of their row.
         mean_drafts (float): mean number of drafts per round; K where not logged.
         rounds (NDArray[int64]): ``[R]`` number of rounds.
         accepted (NDArray[int64]): ``[R]`` number of accepted drafts, without bonus tokens.
+        drafted (NDArray[float64]): ``[R]`` number of proposed drafts, NaN where not logged.
         tokens (NDArray[float64]): ``[R]`` number of generated tokens, NaN where not logged.
         reached (NDArray[int64]): ``[R, K]`` number of rounds that drafted position j and accepted
             all positions before it; 0 where only totals are logged.
@@ -137,10 +144,12 @@ class Log:
     unit: Unit
     level: Level
     depth: int
+    depths: Ints
     has_short_drafts: bool
     mean_drafts: float
     rounds: Ints
     accepted: Ints
+    drafted: Floats
     tokens: Floats
     reached: Ints
     hit: Ints
@@ -158,6 +167,14 @@ class Log:
     def accept_length(self) -> float:
         """Mean tokens per round, all rows pooled: 1 + A / N."""
         return float(1 + self.accepted.sum() / max(self.rounds.sum(), 1))
+
+    @property
+    def histogram(self) -> Ints:
+        """``[K + 1]`` number of rounds by accepted drafts; empty where only totals are logged."""
+        if self.level == "totals":
+            return np.zeros(0, np.int64)
+        at_least = [self.rounds.sum(), *self.hit.sum(0), 0]
+        return np.asarray(-np.diff(np.array(at_least, np.int64)))
 
 
 class Reservoir:
@@ -195,10 +212,12 @@ class Reducer:
             keep: most requests whose rounds are kept.
         """
         self.notes: dict[str, None] = {}
-        self._given_depth, self._depths = depth, set[int]()
+        self._given_depth, self._depths = depth, Counter[int]()
+        self._other_depths = Counter[int]()
         self._units, self._levels = set[Unit](), Counter[Level]()
         self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
-        self._row_times = array("d")
+        self._row_times, self._rough_times = array("d"), array("b")
+        self._row_depths, self._drafted = array("q"), array("d")
         # Counts by position of all rows, one after the other; row r begins at _begins[r].
         self._hit, self._reached, self._begins = array("q"), array("q"), array("q", [0])
         self._reached_follows = array("b")  # whether reached follows from the other counts
@@ -220,11 +239,12 @@ class Reducer:
         for batch, times in entry.step_times.items():
             self._step_times[batch].extend(times)
         if not entry.rounds:
-            self._without_rounds += not entry.step_times
+            self._without_rounds += not entry.step_times and not entry.notes
+            self.notes.update(dict.fromkeys(entry.notes))
             return
         table, level = _table(entry)
-        self._check_depth(entry, table, level)
-        self._add_row(entry, table, level)
+        depth = self._check_depth(entry, table, level)
+        self._add_row(entry, table, level, depth)
         self._add_times(entry)
         self.notes.update(dict.fromkeys(entry.notes))
         self._units.add(entry.unit)
@@ -235,13 +255,22 @@ class Reducer:
                 accepted, drafted = (bytes(part) for part in entry.per_round)
                 self._kept[at] = len(self._rounds) - 1, accepted, drafted
 
-    def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
+    def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> int:
+        """Return the depth of an entry; 0 if it does not state it.
+
+        Raises:
+            IncompleteError: it is of another depth than the one to be read.
+            EntryError: the depth is impossible.
+        """
         if (entry.drafted or 0) > MAX_DEPTH * entry.rounds:
             drafts, rounds = counted(entry.drafted or 0, "draft"), counted(entry.rounds, "round")
             raise EntryError(f"{drafts} in {rounds}: at most {MAX_DEPTH} per round are possible")
         by_length = level in LEVELS[:2] and UNKNOWN_LENGTH not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
         deepest = max(table, default=0) if by_length else entry.depth or 0
+        if self._given_depth and entry.depth not in (None, self._given_depth):
+            self._other_depths[entry.depth or 0] += 1
+            raise IncompleteError(f"depth {entry.depth}, but depth {self._given_depth} is given")
         depth = self._given_depth or deepest
         most = max(accepted, deepest * by_length)
         if depth > MAX_DEPTH or (depth and most > depth):
@@ -249,19 +278,18 @@ class Reducer:
                 f"a depth of {depth} is impossible: this entry has {counted(most, 'draft')} per "
                 f"round, and 1 to {MAX_DEPTH} are possible"
             )
-        if depth and not by_length and self._depths and depth not in self._depths:
-            raise EntryError(
-                f"depth {depth}, but entries before it have depth {min(self._depths)}: rates of "
-                "two depths can't be mixed; fit each depth separately"
-            )
         if depth:
-            self._depths.add(depth)
+            self._depths[depth] += 1
+        return depth
 
-    def _add_row(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
+    def _add_row(self, entry: Entry, table: dict[int, Counts], level: Level, depth: int) -> None:
         self._rounds.append(entry.rounds)
         self._accepted.append(entry.accepted)
         self._tokens.append(-1 if entry.tokens is None else entry.tokens)
         self._row_times.append(float("nan") if entry.time is None else entry.time)
+        self._rough_times.append(entry.rough_time)
+        self._row_depths.append(depth)
+        self._drafted.append(float("nan") if entry.drafted is None else entry.drafted)
         if entry.drafted is not None:
             self._drafts += entry.drafted
             self._rounds_with_drafts += entry.rounds
@@ -298,10 +326,15 @@ class Reducer:
             EntryError: no entry has a round or a step time.
         """
         if not self._rounds and not self._step_times:
+            if self._other_depths:
+                listed = ", ".join(map(str, sorted(self._other_depths)))
+                raise EntryError(f"depth {self._given_depth} is given, but the log has {listed}")
             raise EntryError("no entry has a round")
         depth = self._find_depth() if self._rounds else self._given_depth or 0
         sequence, rows = self._sequence(depth)
-        hit, reached = self._counts(depth)
+        depths = np.array(self._row_depths, np.int64)
+        depths[depths == 0] = depth
+        hit, reached = self._counts(depth, depths)
         tokens = np.array(self._tokens, float)
         level: Level = max(self._levels, key=LEVELS.index, default="totals")
         self._add_notes()
@@ -315,10 +348,12 @@ class Reducer:
             unit=self._units.pop() if len(self._units) == 1 else one_unit,
             level=level,
             depth=depth,
-            has_short_drafts=self._has_short_drafts(depth, hit, reached),
+            depths=depths,
+            has_short_drafts=self._has_short_drafts(depths, hit, reached),
             mean_drafts=mean_drafts,
             rounds=np.array(self._rounds, np.int64),
             accepted=np.array(self._accepted, np.int64),
+            drafted=np.array(self._drafted, float),
             tokens=np.where(tokens < 0, np.nan, tokens),
             reached=reached,
             hit=hit,
@@ -326,6 +361,7 @@ class Reducer:
             sequence_rows=rows,
             times=LogTimes(
                 by_row=np.array(self._row_times, float),
+                rough=np.array(self._rough_times, bool),
                 by_depth=self._times_by_depth(depth),
                 by_batch={b: np.array(times) for b, times in sorted(self._step_times.items())},
                 draft=self._draft_time / self._draft_rounds if self._draft_rounds else None,
@@ -344,8 +380,8 @@ class Reducer:
         if self._given_depth or self._depths:
             return self._given_depth or max(self._depths)
         longest = int(np.diff(np.array(self._begins)).max())
-        no_lengths = self._levels.keys() <= {"totals", "rounds"} and not self._rounds_with_drafts
-        if no_lengths or not longest:
+        bounded = longest and not self._levels.keys() <= {"totals", "rounds"}
+        if not bounded and not self._rounds_with_drafts:
             raise MissingInformationError(
                 "the log does not state the number of drafts per round", option="--depth"
             )
@@ -353,25 +389,35 @@ class Reducer:
             drafts = counted(longest, "draft")
             self.notes[f"depth assumed: {drafts} per round, the most that were accepted"] = None
             return longest
-        return max(longest, -(-self._drafts // self._rounds_with_drafts))
+        found = max(longest, -(-self._drafts // self._rounds_with_drafts))
+        if self._drafts != found * self._rounds_with_drafts:
+            self.notes[
+                f"depth assumed: {counted(found, 'draft')} per round, the mean "
+                f"{self._drafts / self._rounds_with_drafts:.2f} rounded up; --depth K states it"
+            ] = None
+        return found
 
-    def _has_short_drafts(self, depth: int, hit: Ints, reached: Ints) -> bool:
-        fewer = self._drafts != depth * self._rounds_with_drafts
-        known = self._levels.keys() != {"totals"}
-        return fewer or (known and bool((reached < self._all_reached(hit)).any()))
+    def _has_short_drafts(self, depths: Ints, hit: Ints, reached: Ints) -> bool:
+        drafted, rounds = np.array(self._drafted, float), np.array(self._rounds, np.int64)
+        known = np.isfinite(drafted)
+        fewer = bool((drafted[known] != (depths * rounds)[known]).any())
+        full = self._all_reached(hit, depths)
+        return fewer or (self._levels.keys() != {"totals"} and bool((reached < full).any()))
 
-    def _all_reached(self, hit: Ints) -> Ints:
-        """Rounds that reach each position if every round drafts all of them."""
+    def _all_reached(self, hit: Ints, depths: Ints) -> Ints:
+        """Rounds that reach each position if every round drafts as many as its row's depth."""
         rounds = np.array(self._rounds, np.int64)[:, None]
-        return np.concatenate([rounds, hit], axis=1)[:, : hit.shape[1]]
+        found = np.concatenate([rounds, hit], axis=1)[:, : hit.shape[1]]
+        found[np.arange(hit.shape[1]) >= depths[:, None]] = 0
+        return found
 
-    def _counts(self, depth: int) -> tuple[Ints, Ints]:
+    def _counts(self, depth: int, depths: Ints) -> tuple[Ints, Ints]:
         lengths = np.diff(np.array(self._begins))
         inside = np.arange(depth) < lengths[:, None]
         hit, reached = (np.zeros((lengths.size, depth), np.int64) for _ in range(2))
         hit[inside], reached[inside] = np.array(self._hit), np.array(self._reached)
         follows = np.array(self._reached_follows, bool) & (lengths > 0)
-        reached[follows] = self._all_reached(hit)[follows]
+        reached[follows] = self._all_reached(hit, depths)[follows]
         return hit, reached
 
     def _sequence(self, depth: int) -> tuple[Rounds | None, Ints]:
@@ -387,6 +433,12 @@ class Reducer:
         ), np.array([row for row, _, _ in kept], np.int64)
 
     def _add_notes(self) -> None:
+        if len(self._depths) > 1 and self._levels.keys() & {"histogram", "positions", "totals"}:
+            found = ", ".join(f"{k} ({n:,})" for k, n in sorted(self._depths.items()))
+            self.notes[
+                f"several depths in one log: {found}. One chain is fitted to all; --depth K reads "
+                "one of them"
+            ] = None
         if self._without_rounds and self._rounds:
             skipped = counted(self._without_rounds, "entry", "were")
             self.notes[f"{skipped} skipped: no rounds"] = None
