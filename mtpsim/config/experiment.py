@@ -7,13 +7,20 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest_file
+from mtpsim.common.errors import FieldError, InputError, Problem, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.overrides import Override, apply_overrides, attribute
@@ -31,11 +38,26 @@ NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
 
 
 class Decision(Spec):
-    """The ``[decision]`` section: how a depth is selected."""
+    """The ``[decision]`` section: how a depth is selected and a step of depth is judged."""
 
     indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.01, description="relative difference in speedup below which depths count as equal"
     )
+    essential: Annotated[float, Field(gt=0, le=100)] = Field(
+        0.2, description="relative gain from which a step of depth is `essential`"
+    )
+    negligible: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.005, description="relative gain or loss up to which a step of depth is `negligible`"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.negligible >= self.essential:
+            raise FieldError(
+                f"{self.negligible:g} is given; it must be below `essential`, {self.essential:g}",
+                key="negligible",
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -60,7 +82,7 @@ class Experiment(Spec):
         latency (LatencySpec): ``[latency]``: times of verify and draft in ms.
         simulation (Simulation): ``[simulation]``: number and length of requests, seed, precision.
         theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
-        decision (Decision): ``[decision]``: tolerance in the selection of a depth.
+        decision (Decision): ``[decision]``: thresholds of advice and verdicts.
         adaptive (Adaptive | None): ``[adaptive]``: policies that choose the depth of each round.
         uncertainty (Uncertainty | None): ``[uncertainty]``: standard errors of the inputs.
         robust (dict | None): ``[robust]``: values that inputs may take instead.

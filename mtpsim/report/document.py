@@ -24,6 +24,9 @@ from mtpsim.report.intervals import (
     TheoryError,
 )
 
+SIMULATION, INPUTS = "simulation", "inputs"
+"""What an interval covers: the simulation with inputs as given, or uncertain inputs as well."""
+
 
 @dataclass(kw_only=True)
 class DepthResult:
@@ -146,19 +149,23 @@ class Advice:
 
     Attributes:
         depth: depth with the greatest estimated speedup; 0 means MTP off.
-        confidence: probability that it is the fastest.
+        confidence: probability that it loses no more than the indifference against the fastest.
         candidates: depths that may be the fastest, at the experiment's confidence.
         within: depths that may be within the indifference of the best.
         verdicts: ``[K]`` verdict on the step to depth 1..K.
+        steps: ``[K]`` relative gains of these steps, with the intervals that decide the verdicts.
+        requests_needed: least number of requests for all of these; None where there are enough.
         sentence: the advice in words.
         why: what it rests on.
     """
 
     depth: int
-    confidence: float
+    confidence: Number
     candidates: list[int]
     within: list[int]
     verdicts: list[str]
+    steps: list[JudgedInterval] = field(default_factory=list)
+    requests_needed: int | None = None
     sentence: str
     why: str
 
@@ -234,6 +241,7 @@ class UncertainDepth:
 
     depth: int
     speedup: Interval
+    gain: Interval | None = None
     simulation: float
     best: float
     regret: float
@@ -352,21 +360,24 @@ class PointResult:
 
 @dataclass(kw_only=True)
 class Turn:
-    """A batch size at which drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
+    """The last batch size before drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
 
     to: str
     batch: float
     low: Number
     high: Number
+    over: str = SIMULATION
 
 
 @dataclass(kw_only=True)
 class ScheduleStep:
-    """The fastest depth for batch sizes ``from_`` to ``to``, both included."""
+    """The fastest depth for batch sizes ``from_`` to ``to``, both included; interval of ``to``."""
 
     from_: Annotated[int, Field(validation_alias="from")]
     to: int
     depth: int
+    low: Number = None
+    high: Number = None
 
 
 @dataclass(kw_only=True)

@@ -52,8 +52,8 @@ class ExactInterval(Interval):
 class Loss(JudgedInterval):
     """Speedup lost against the best depth; P(this depth is best); expected loss."""
 
-    best: float
-    regret: float
+    best: Number
+    regret: Number
 
 
 @dataclass(kw_only=True)
