@@ -9,10 +9,10 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.experiment import Decision
-from mtpsim.report.document import Advice
-from mtpsim.report.intervals import Interval, JudgedInterval
-from mtpsim.stats.comparisons import Choice, step_verdict
+from mtpsim.config.decision import Decision
+from mtpsim.formula.closed_form import step_verdict
+from mtpsim.report.document import Advice, Interval, JudgedInterval
+from mtpsim.stats.comparisons import Choice
 from mtpsim.stats.estimators import Estimates
 
 EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences

@@ -12,6 +12,7 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.report.document import (
     DepthEnds,
     Ends,
+    Interval,
     Robust,
     RobustDepth,
     UncertainDepth,
@@ -19,7 +20,6 @@ from mtpsim.report.document import (
     Uncertainty,
     WorstRegret,
 )
-from mtpsim.report.intervals import Interval
 from mtpsim.stats.comparisons import Choice, choose, log_of, normal_draws, student_scales
 from mtpsim.stats.estimators import Estimates
 

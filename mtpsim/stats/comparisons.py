@@ -20,7 +20,6 @@ DRAWS = 20_000  # of the joint distribution of the estimates; fixed seed: the sa
 CERTAIN = 1e-12  # smaller standard errors are rounding errors
 ITERATIONS = 6  # of the fixed point for the number of requests needed
 Verdict = Literal["holds", "fails", "undecided"]
-StepVerdict = Literal["essential", "optional", "negligible", "harmful", "undecided"]
 HolmVerdict = tuple[Verdict, int | None]
 """A verdict, and the further requests that should settle an open one."""
 
@@ -178,32 +177,6 @@ def _choice(
         high=np.maximum(behind + half, 0).max(0),
         regret=-np.expm1(drawn - top).mean(0),
     )
-
-
-def step_verdict(low: float, high: float, *, essential: float, negligible: float) -> StepVerdict:
-    """Judge a step of depth by the interval of its relative gain.
-
-    Args:
-        low (float): Lower end; 0.1 is a gain of 10 %.
-        high (float): Upper end.
-        essential (float): Least gain of an essential step.
-        negligible (float): Greatest gain or loss of a negligible step.
-
-    Returns:
-        str: ``negligible``: the interval lies within +-negligible; ``essential``: at or above
-        essential; ``optional``: above 0; ``harmful``: below 0; ``undecided``: it contains 0.
-
-    Examples:
-        >>> step_verdict(0.103, 0.104, essential=0.2, negligible=0.005)
-        'optional'
-    """
-    if max(-low, high) <= negligible:
-        return "negligible"
-    if high < 0:
-        return "harmful"
-    if low >= essential:
-        return "essential"
-    return "optional" if low > 0 else "undecided"
 
 
 def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floats, Floats]:

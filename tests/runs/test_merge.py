@@ -11,7 +11,7 @@ from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them

@@ -8,29 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.config.experiment import Decision
+from mtpsim.config.decision import Decision
 from mtpsim.report.document import (
     AcceptedDrafts,
     Advice,
     Autocorrelation,
+    BreakEven,
+    BreakEvenRate,
+    BreakEvenTime,
     DefinitionDepth,
     DefinitionRow,
     Definitions,
     DepthResult,
     Diagnostics,
-    MeasuredRates,
-    PointResult,
-    RatesAtDepth,
-    ResultDocument,
-)
-from mtpsim.report.intervals import (
-    BreakEven,
-    BreakEvenRate,
-    BreakEvenTime,
     ExactInterval,
     Interval,
     JudgedInterval,
+    MeasuredRates,
+    PointResult,
     Quantity,
+    RatesAtDepth,
+    ResultDocument,
     Series,
     TheoryError,
 )

@@ -8,6 +8,7 @@ from mtpsim.report.document import (
     INPUTS,
     SIMULATION,
     BatchGroup,
+    Interval,
     PointResult,
     ResultDocument,
     ScheduleStep,
@@ -27,7 +28,6 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.intervals import Interval
 from mtpsim.report.tables import diagnostics
 from mtpsim.report.tables.result import HEADERS, error_cells, verdict_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, print_warnings, say
