@@ -15,6 +15,7 @@ from mtpsim.report.document import Advice, Interval, JudgedInterval
 from mtpsim.stats.comparisons import Choice
 from mtpsim.stats.estimators import Estimates
 
+DIGITS = 12  # of a gain: 1.2 is 0.2 above 1
 EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences
 
 
@@ -109,7 +110,7 @@ def judge(gain: Interval, decision: Decision, *, enough: bool = True) -> JudgedI
         enough: whether there are enough requests for a verdict.
     """
     ends = gain.mean, gain.low, gain.high
-    mean, low, high = (None if end is None else end - 1 for end in ends)
+    mean, low, high = (None if end is None else round(end - 1, DIGITS) for end in ends)
     verdict = "undecided"
     if enough and low is not None and high is not None:
         limits = {"essential": decision.essential, "negligible": decision.negligible}
