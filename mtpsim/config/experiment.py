@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -462,6 +462,19 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         hint = nearest_file(path, ".toml") or nearest(str(path), titles())
         raise InputError.of(f"{reason}{hint}", file=path) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
+
+
+def as_experiment(source: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """An experiment from whatever states one: itself, its tables, or the path of its file.
+
+    Raises:
+        InputError: It is not valid.
+    """
+    if isinstance(source, Experiment):
+        return source
+    if isinstance(source, Mapping):
+        return validate(copy.deepcopy(dict(source)), Path())
+    return load(source)
 
 
 def schema() -> JsonDict:
