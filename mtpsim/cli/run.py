@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     return run_command(
         experiment,
         RunOptions(
-            out=Path(options.out) if options.out else Path("runs", Path(options.file).stem),
+            out=Path(options.out) if options.out else default_folder(options.file),
             json=options.json,
             quiet=options.quiet,
             fresh=options.fresh,
@@ -81,6 +81,11 @@ def run(options: argparse.Namespace) -> int:
             part=_parse_part(options.part, experiment.simulation.requests),
         ),
     )
+
+
+def default_folder(file: str) -> Path:
+    """Run directory of an experiment file: ``runs/NAME``."""
+    return Path("runs", "stdin" if file == "-" else Path(file).stem)
 
 
 def _parse_part(text: str, requests: int | None) -> tuple[int, int]:

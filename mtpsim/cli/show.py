@@ -14,7 +14,7 @@ from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 if TYPE_CHECKING:
-    from mtpsim.results.round_times import RoundTimes
+    from mtpsim.results.point_data import RoundTimes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> i
 
 def _round_times(experiment: Experiment, result: Result) -> RoundTimes:
     """The round times of a finished result, sampled again; points without requests have none."""
-    from mtpsim.results.round_times import RoundTimes
+    from mtpsim.results.point_data import RoundTimes
 
     done = [point.set for point in result.data.points]
     return RoundTimes([point.experiment for point in experiment.points() if point.set in done])

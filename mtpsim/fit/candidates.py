@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
-from mtpsim.acceptance.chain import Clock
+from mtpsim.acceptance.base import Clock
 from mtpsim.common.arrays import Floats, JsonDict
 
 MARGIN = 1e-6  # least distance of fitted rates from 0 and 1

@@ -12,11 +12,9 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.likelihood import position_counts
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replicas import REPLICAS, simulate_replica
-from mtpsim.formula.closed_form import accept_length
-from mtpsim.formula.rate_definitions import DEFINITIONS, plug_in
+from mtpsim.formula.closed_form import DEFINITIONS, accept_length, plug_in
 from mtpsim.logs import Rounds
-from mtpsim.stats.estimators import delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally, delta_method
 
 
 def accept_lengths(chain: AcceptanceChain, tokens: int) -> Floats:

@@ -22,7 +22,7 @@ from mtpsim.config.hashing import content_hash, to_toml
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.document import seal
 from mtpsim.results.document import Result
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"

@@ -13,7 +13,7 @@ from mtpsim.config.hashing import point_hash, work_hash
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
