@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -53,3 +54,28 @@ def requests():
     from tests.support.engine_logs import EXPERIMENT
 
     return list(sample_requests(mtpsim.parse(EXPERIMENT), [3], 40))
+
+
+class Finished(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def shown(self):
+        """Standard output with all white space as single blanks."""
+        return " ".join(self.out.split())
+
+
+@pytest.fixture
+def cli(capsys):
+    """A function that runs a command in this process."""
+    from mtpsim.cli.main import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        return Finished(main([str(argument) for argument in arguments]), *capsys.readouterr())
+
+    return run

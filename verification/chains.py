@@ -26,7 +26,7 @@ class Case:
 
     @property
     def limit(self) -> dict[str, int]:
-        """The one limit that is set, as the slow twins take it."""
+        """The one limit that is set, as the naive simulators take it."""
         return {"rounds": self.rounds} if self.rounds else {"tokens": self.tokens}
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.policy_player import compile_policies
 from mtpsim.engine.simulate import compile_plan, play_policies
-from tests.support import policy_twin
+from tests.support import naive_policies
 from verification.chains import Case, random_case
 from verification.check import Check
 from verification.kernel_totals import REQUESTS
@@ -102,9 +102,9 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         plan = plan_with(case, [rule], options, seed)
         totals, _ = play_policies(plan, 0, REQUESTS // 2)
         arrays, player = plan.policy_set.engine, plan.policy_set.players[0]
-        engine = policy_twin.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
+        engine = naive_policies.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
         environment = plan.policy_set.environment
-        slow = policy_twin.simulate(
+        slow = naive_policies.simulate(
             rng, case.chain, player.spec, environment, engine, SLOW, **case.limit
         )
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))

@@ -18,8 +18,7 @@ from scipy import stats
 from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import simulate_requests
 from tests.support import naive
-from tests.support.random_words import SEED
-from tests.support.word_twin import expected
+from tests.support.scalar_reference import SEED, expected
 from verification.chain_faults import FAULTS
 from verification.chains import random_case
 from verification.check import Check, Table

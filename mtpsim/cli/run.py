@@ -38,11 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        "--patience",
         type=float,
         default=TIMEOUT,
         metavar="S",
         help="worker timeout in seconds (default: 600)",
+    )
+    parser.add_argument(  # former name
+        "--patience", type=float, dest="timeout", default=TIMEOUT, help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--part",
@@ -64,12 +66,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(str(error), key="--executor") from None
     if not options.timeout > 0:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--timeout")
+        former = any(word.startswith("--patience") for word in options.command)
+        raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
     return run_command(
         experiment,
         RunOptions(
-            out=Path(options.out) if options.out else Path("runs", Path(options.file).stem),
+            out=Path(options.out) if options.out else default_folder(options.file),
             json=options.json,
             quiet=options.quiet,
             fresh=options.fresh,
@@ -79,6 +82,11 @@ def run(options: argparse.Namespace) -> int:
             part=_parse_part(options.part, experiment.simulation.requests),
         ),
     )
+
+
+def default_folder(file: str) -> Path:
+    """Run directory of an experiment file: ``runs/NAME``."""
+    return Path("runs", "stdin" if file == "-" else Path(file).stem)
 
 
 def _parse_part(text: str, requests: int | None) -> tuple[int, int]:

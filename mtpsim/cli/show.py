@@ -74,7 +74,7 @@ def _check_same(folder: Path, experiment: Experiment, document: JsonDict) -> Non
 
 def _result_of(experiment: Experiment, document: JsonDict) -> Result:
     """A finished result, with round times that are sampled again for its figures."""
-    from mtpsim.results.round_times import RoundTimes
+    from mtpsim.results.point_data import RoundTimes
 
     points = experiment.points()[: len(document["points"])]
     return Result.of(document, RoundTimes([point.experiment for point in points]))

@@ -32,7 +32,7 @@ from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import NoWorkersError, WorkerMismatchError
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point, tally_block
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 CONNECT_SECONDS = 15  # to find a dask scheduler
 DISCONNECT_SECONDS = 10

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 if TYPE_CHECKING:
     from mtpsim.acceptance import Source

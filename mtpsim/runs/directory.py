@@ -21,7 +21,7 @@ from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import to_toml
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.results.document import Result
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"

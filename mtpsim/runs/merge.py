@@ -17,7 +17,7 @@ from mtpsim.results.document import Result
 from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, experiment_of
 from mtpsim.runs.point_run import PointRun, name_of
 from mtpsim.runs.run import RunStart, result_of
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from mtpsim import acceptance as models
 from mtpsim.acceptance.difficulty import rouwenhorst
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.exact.chain_solver import solve
-from tests.support import mechanisms as mechanisms
-from tests.support import naive as naive
+from tests.support import mechanisms, naive
 
 RATES = [0.8, 0.74, 0.67]
 LIMIT = 4.5  # standard errors; with about 150 comparisons a false alarm in one run of 1,000

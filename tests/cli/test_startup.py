@@ -10,6 +10,7 @@ import pytest
 from mtpsim.cli.main import main
 
 ARTICLE = "experiments/article.toml"
+QUICK = ["quick", "--target", "76", "--verify", "90", "--draft", "8", "--rates", ".8"]
 HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
 
 
@@ -37,13 +38,19 @@ def finished(tmp_path_factory):
     return file, out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"], QUICK])
 def test_simple_commands_import_no_heavy_library(arguments):
     assert not loaded(*arguments) & HEAVY
 
 
 def test_help_loads_no_library_at_all():
     assert not loaded("--help") & {"numpy", "pydantic"}
+
+
+def test_a_quick_answer_needs_numpy_alone():
+    ours = loaded(*QUICK)
+    assert "numpy" in ours
+    assert not ours & {"pydantic", "tomllib", "mtpsim.config.experiment"}
 
 
 def test_check_loads_nothing_that_solves_or_compiles():

@@ -6,23 +6,22 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.request_quantiles import (
-    SHARES,
-    Tails,
+from mtpsim.engine.simulate import (
+    compile_plan,
     policy_tails,
-    quantiles,
     sample_policies,
     sample_rows,
+    simulate_requests,
     tails,
 )
-from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.latency import Latency
 from mtpsim.results.point_data import request_quantiles
-from tests.support import policy_twin as adapting
+from mtpsim.stats.estimators import SHARES, Tails, quantiles
+from tests.support import naive_policies
 from tests.support.naive import quantile
 from tests.support.policy_plans import plan
-from tests.support.random_words import PATH, SEED, word
 from tests.support.recordings import by_hand, recording
+from tests.support.scalar_reference import PATH, SEED, word
 
 RECORDS = 37  # no share that is reported falls between two of them
 POLICIES = ["heuristic", {"rule": "ema", "ladder": [1, 2, 4], "warm_up": 3, "every": 2}]
@@ -56,10 +55,10 @@ def one_under(part, clock, environment, player):
     rule.start(player.p, m)
     at, made, ms, previous = 0, 0, 0.0, -1
     while at < len(part):
-        depth = rule.choose(player.p, m, adapting.RoundContext(0, previous, 0), np.zeros(0))
+        depth = rule.choose(player.p, m, naive_policies.RoundContext(0, previous, 0), np.zeros(0))
         accepted = min(int(part[at]), depth)
         time = environment.times[depth]
-        rule.learn(player.p, m, adapting.RoundOutcome(depth, accepted, depth, accepted, time))
+        rule.learn(player.p, m, naive_policies.RoundOutcome(depth, accepted, depth, accepted, time))
         at += accepted + 1 if clock == "token" else 1
         made, ms, previous = made + accepted + 1, ms + time, depth
     return min(made, len(part)) if clock == "token" else made, ms

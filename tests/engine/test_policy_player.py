@@ -6,7 +6,7 @@ import pytest
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.simulate import play_policies, simulate_requests
 from mtpsim.policy import RULES
-from tests.support import policy_twin as adapting
+from tests.support import naive_policies
 from tests.support.policy_plans import NOISE, engine_of, plan, steered, two_states
 from tests.support.random_chains import LIMIT, random_chain, z_scores
 from tests.support.recordings import recording
@@ -87,7 +87,7 @@ def test_kernels_agree_with_the_naive_simulator(clock, engine, horizon):
     rng, where = np.random.default_rng(12), engine_of(simulated, options)
     for fast, player in zip(totals, simulated.policy_set.players, strict=True):
         environment = simulated.policy_set.environment
-        slow = adapting.simulate(rng, chain, player.spec, environment, where, 300, **horizon)
+        slow = naive_policies.simulate(rng, chain, player.spec, environment, where, 300, **horizon)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
@@ -106,7 +106,7 @@ def test_kernels_agree_with_the_naive_simulator_where_outcomes_change_the_state(
     rng, where = np.random.default_rng(14), engine_of(simulated, ENGINES["costly"])
     for fast, player in zip(totals, simulated.policy_set.players, strict=True):
         environment = simulated.policy_set.environment
-        slow = adapting.simulate(rng, chain, player.spec, environment, where, 500, rounds=25)
+        slow = naive_policies.simulate(rng, chain, player.spec, environment, where, 500, rounds=25)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
@@ -117,7 +117,7 @@ def test_comparison_detects_a_missing_cost():
     totals, _ = play_policies(simulated, 0, 6_000)
     rng, where = np.random.default_rng(12), engine_of(simulated, {})
     environment, spec = simulated.policy_set.environment, simulated.policy_set.players[0].spec
-    slow = adapting.simulate(rng, chain, spec, environment, where, 300, rounds=25)
+    slow = naive_policies.simulate(rng, chain, spec, environment, where, 300, rounds=25)
     assert np.abs(two_samples(totals[0], slow)).max() > LIMIT
 
 
@@ -164,9 +164,9 @@ def test_switching_costs_make_the_oracle_switch_less():
 def test_confidence_has_the_stated_auc():
     """AUC and calibration of the scores of the naive simulator."""
     rng = np.random.default_rng(3)
-    engine = adapting.Engine(np.ones(2), np.ones(2), np.array([0.7]), auc=0.85)
+    engine = naive_policies.Engine(np.ones(2), np.ones(2), np.array([0.7]), auc=0.85)
     full = rng.binomial(1, 0.7, 20_000)
-    sure = np.array([adapting.confidences(rng, engine, f, [rng.normal()])[0] for f in full])
+    sure = np.array([naive_policies.confidences(rng, engine, f, [rng.normal()])[0] for f in full])
     good, bad = sure[full == 1], sure[full == 0]
     area = (good[:4000, None] > bad[None, :4000]).mean()
     assert area == pytest.approx(0.85, abs=5 * 0.5 / np.sqrt(4000))
@@ -205,7 +205,7 @@ def test_the_filter_has_the_posterior_of_the_state():
             weight *= (reach[here, accepted] - beyond) * chain.step[0][here, after]
         law[path[-1]] += weight
     for depth, accepted in seen:
-        rule.learn(player.p, m, adapting.RoundOutcome(depth, accepted, depth, accepted, 1.0))
+        rule.learn(player.p, m, naive_policies.RoundOutcome(depth, accepted, depth, accepted, 1.0))
     np.testing.assert_allclose(m[1:3], law / law.sum(), rtol=1e-12)
 
 

@@ -6,19 +6,25 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
-from mtpsim.engine.simulate import compile_point, play_policies
+from mtpsim.engine.simulate import (
+    LEAST,
+    compile_point,
+    play_policies,
+    policy_tails,
+    sample_policies,
+)
 from mtpsim.policy import RoundContext, RoundOutcome
 from mtpsim.results.point_data import request_quantiles
-from tests.support import policy_twin as adapting
+from mtpsim.stats.estimators import SHARES, quantiles
+from tests.support import naive_policies
 from tests.support.naive import quantile
 from tests.support.policy_plans import engine_of, plan, steered, two_states
-from tests.support.random_words import PATH, SEED, word
+from tests.support.scalar_reference import PATH, SEED, word
 
 RULES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2}]
 
 
-class Words(adapting.Text):
+class Words(naive_policies.Text):
     """The text of a request that the random words of the kernel define."""
 
     def __init__(self, chain, request):
@@ -38,7 +44,7 @@ class Words(adapting.Text):
         return self.ticks[tick]
 
 
-def played_by_the_twin(simulated, requests, options=None, **horizon):
+def played_by_the_reference(simulated, requests, options=None, **horizon):
     """``[policies, n, 2]`` tokens and ms, request by request."""
     chain, environment = (
         simulated.policy_set.optimal.problem.chain,
@@ -47,7 +53,7 @@ def played_by_the_twin(simulated, requests, options=None, **horizon):
     where, rng = engine_of(simulated, options or {}), np.random.default_rng(0)
     found = [
         [
-            adapting.request(
+            naive_policies.request(
                 rng, chain, player.spec, environment, where, text=Words(chain, r), **horizon
             )[:2]
             for r in requests
@@ -71,7 +77,7 @@ def test_request_times_and_quantiles_equal_the_scalar_reference(chain, clock, ho
     options = {"switch_cost": 1.5, "catch_up": 4.0}
     simulated = plan(chain(clock), RULES, seed=SEED, options=options, **horizon)
     totals = sample_policies(simulated, 150, 64)
-    slow = played_by_the_twin(simulated, range(64, 214), options, **horizon)
+    slow = played_by_the_reference(simulated, range(64, 214), options, **horizon)
     assert (totals[..., 0] == slow[..., 0]).all()
     np.testing.assert_allclose(totals[..., 1], slow[..., 1], rtol=1e-12)
     for cells, (tokens, ms) in zip(

@@ -8,7 +8,7 @@ from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
-from tests.support import naive as naive
+from tests.support import naive
 from tests.support.random_chains import LIMIT, latency_by_depth, random_chain, z_scores
 
 

@@ -18,8 +18,7 @@ from mtpsim.kernels import round_clock as rounds
 from mtpsim.kernels import token_clock as positions
 from mtpsim.kernels.moments import moments
 from mtpsim.latency import Latency
-from tests.support.random_words import FIRST, REQUESTS, SEED, VERIFY, word
-from tests.support.word_twin import expected, walk
+from tests.support.scalar_reference import FIRST, REQUESTS, SEED, VERIFY, expected, walk, word
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")  # where nothing is compiled
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.acceptance.chain import thresholds
+from mtpsim.acceptance.base import thresholds
 from mtpsim.engine.simulate import compile_plan, random_key, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.philox import philox_block, words_at
-from tests.support import naive as naive
+from tests.support import naive
 from tests.support.random_chains import LIMIT, latency_by_depth, random_chain, z_scores
 from verification.published_values import PHILOX
 

@@ -20,7 +20,7 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Decision
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
-from mtpsim.formula.rate_definitions import TheorySpec
+from mtpsim.formula.closed_form import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.latency.noise import KINDS
 from mtpsim.policy import RULES

@@ -17,8 +17,8 @@ from mtpsim.report.figures.policies import learning_figure, policies_figure, tim
 from mtpsim.report.figures.power import plan_figure
 from mtpsim.report.figures.style import LINES, Frame, fit, width_of
 from mtpsim.report.figures.sweep import Along
+from tests.support.examples import POLICIES
 from tests.support.overlaps import overlaps
-from tests.support.policy_experiment import FILE as POLICIES
 from tests.support.report_example import EXAMPLES, document, example_point, example_round_times
 
 SIMULATED = {

@@ -23,8 +23,7 @@ from mtpsim.report.html.page import STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.diagnostics import definitions_title
 from mtpsim.report.tables.result import BREAK_EVEN, render
-from tests.support.examples import independent, linear
-from tests.support.policy_experiment import FILE as POLICIES
+from tests.support.examples import HEAD, KNOWN, POLICIES, SETS, independent, linear
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -34,7 +33,6 @@ from tests.support.report_example import (
     example_sweep,
     without_numbers,
 )
-from tests.support.uncertain_experiment import HEAD, KNOWN, SETS
 
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS

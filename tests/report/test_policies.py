@@ -8,18 +8,18 @@ import pytest
 from rich.console import Console
 
 import mtpsim
+from mtpsim.report.document import JudgedInterval
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.style import GREY
-from mtpsim.report.intervals import JudgedInterval
 from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
 from mtpsim.report.tables.policies import best_policy, verdict
 from mtpsim.report.tables.result import render
-from tests.support.figure_texts import texts
-from tests.support.policy_experiment import FILE
+from tests.support.examples import POLICIES
+from tests.support.overlaps import texts
 
 
 def run(more=""):
-    return mtpsim.run(mtpsim.parse(FILE + more))
+    return mtpsim.run(mtpsim.parse(POLICIES + more))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_learning_is_drawn_where_the_text_changes(one):
     assert len({str(dashes) for dashes in grey}) == len(grey) == len(drawn)
     still = mtpsim.run(
         mtpsim.parse(
-            FILE.replace('"regime"\nclock = "round"', '"independent"')
+            POLICIES.replace('"regime"\nclock = "round"', '"independent"')
             .replace("[[0.95, 0.93], [0.3, 0.2]]", "[0.8, 0.7]")
             .replace("sojourn = [30, 20]", "")
         )

@@ -11,8 +11,7 @@ from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
-from tests.support.examples import THREE_DEEP, TWO_DEEP, independent, noise
-from tests.support.uncertain_experiment import HEAD, KNOWN, SETS
+from tests.support.examples import HEAD, KNOWN, SETS, THREE_DEEP, TWO_DEEP, independent, noise
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 

@@ -14,7 +14,7 @@ from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.figures.gallery import figures
 from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import TWO_DEEP, independent
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them

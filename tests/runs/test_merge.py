@@ -11,7 +11,7 @@ from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -109,8 +109,8 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
         (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
-        (["run", "e.toml", "--patience", "0"], "above 0"),
-        (["run", "e.toml", "--patience", "nan"], "above 0"),
+        (["run", "e.toml", "--timeout", "0"], "error: --timeout: 0 is given"),
+        (["run", "e.toml", "--patience", "nan"], "error: --patience: nan is given"),
     ],
 )
 def test_wrong_runs_and_options_are_reported(

@@ -1,42 +1,97 @@
-"""Sections of experiments; tests concatenate them: ``independent(0.8, 0.7) + TWO_DEEP``.
+"""Experiments as TOML text; tests concatenate sections: ``independent(0.8, 0.7) + TWO_DEEP``.
 
 Keys that a test appends belong to the last section: ``TWO_DEEP + noise(0.3)``.
 """
 
-TWO_DEEP = """\
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-"""
-THREE_DEEP = """\
-[latency]
-target = 76
-verify = [90, 104, 117]
-draft = [8, 14, 22]
-"""
+import json
+from typing import Any
+
+import pytest
+
+import mtpsim
 
 
-def independent(*rates):
-    return f'[acceptance]\nmodel = "independent"\nrates = {list(rates)}\n'
+def toml(value: Any) -> str:
+    """A value on one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
 
 
-def regime(*rates, sojourn, clock="round"):
+def section(name: str, **keys: Any) -> str:
+    """A section; dotted keys, as in a sweep, are quoted."""
+    lines = [f'"{key}"' * ("." in key) or key for key in keys]
+    pairs = zip(lines, keys.values(), strict=True)
+    return f"[{name}]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in pairs)
+
+
+def acceptance(model: str, **keys: Any) -> str:
+    return section("acceptance", model=model, **keys)
+
+
+def latency(target: Any, verify: Any, draft: Any, **keys: Any) -> str:
+    return section("latency", target=target, verify=verify, draft=draft, **keys)
+
+
+def simulation(**keys: Any) -> str:
+    return section("simulation", **keys)
+
+
+def independent(*rates: float) -> str:
+    return acceptance("independent", rates=rates)
+
+
+def beta(mean: float, concentration: float, depth: int, **keys: Any) -> str:
+    return acceptance("beta", mean=mean, concentration=concentration, depth=depth, **keys)
+
+
+def regime(*rates: list[float], sojourn: list[float], clock: str = "round") -> str:
     """Hidden states with a row of rates each."""
-    head = f'[acceptance]\nmodel = "regime"\nclock = "{clock}"\n'
-    return head + f"rates = {list(rates)}\nsojourn = {sojourn}\n"
+    return acceptance("regime", clock=clock, rates=rates, sojourn=sojourn)
 
 
-def noise(cv, distribution="lognormal"):
-    return f'noise = {{ distribution = "{distribution}", cv = {cv} }}\n'
+def noise(cv: float, distribution: str = "lognormal") -> str:
+    return f"noise = {toml({'distribution': distribution, 'cv': cv})}\n"
 
 
-def linear(base, per_token, draft):
-    """Times by batch; ``draft``: ms a drafted token."""
-    head = f'[latency]\nmodel = "linear"\nbase = {base}\nper_token = {per_token}\n'
-    return head + f"draft = {{ base = 0, per_token = {draft} }}\n"
+def linear(base: float, per_token: float, draft: float) -> str:
+    """Times by batch; ``draft``: ms per drafted token."""
+    draft_times = {"base": 0, "per_token": draft}
+    return section("latency", model="linear", base=base, per_token=per_token, draft=draft_times)
 
 
+def problem_of(text: str, **options: Any) -> str:
+    """The message with which an experiment is refused."""
+    with pytest.raises(mtpsim.InputError) as caught:
+        mtpsim.parse(text, **options)
+    return str(caught.value)
+
+
+TWO_DEEP = latency(76, [90, 104], [8, 14])
+THREE_DEEP = latency(76, [90, 104, 117], [8, 14, 22])
 STRETCHES = regime([0.95, 0.9], [0.4, 0.3], sojourn=[20, 20])
 # For tests of interrupted, merged and resumed runs.
-LONG_RUN = STRETCHES + TWO_DEEP + noise(0.3) + "[simulation]\nrounds = 40\n"
+LONG_RUN = STRETCHES + TWO_DEEP + noise(0.3) + simulation(rounds=40)
+POLICIES = (
+    'title = "two regimes"\n'
+    + regime([0.95, 0.93], [0.3, 0.2], sojourn=[30, 20])
+    + TWO_DEEP
+    + simulation(requests=200)
+    + section("adaptive", policies=["heuristic", "goodput", "off", "filter"])
+)
+HEAD = independent(0.80, 0.74, 0.67) + THREE_DEEP + simulation(requests=2000)
+KNOWN = """
+[uncertainty]
+draws = 400
+[uncertainty.inputs]
+"acceptance.rates" = { tried = [150, 120, 89] }
+"latency.target" = { se = 3 }
+"latency.verify" = { se = [2, 2, 3] }
+"""
+SETS = """
+[robust]
+"acceptance.rates" = { plus_minus = 0.05 }
+"latency.draft" = [[6, 11, 17], [10, 18, 28]]
+"""

@@ -1,4 +1,4 @@
-"""Texts of a figure that overlap: boxes in pixels, as matplotlib draws them."""
+"""Texts of a figure, and those that overlap: boxes in pixels, as matplotlib draws them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 SLACK = 1.5  # pixels by which boxes, which are wider than the letters, may overlap
+
+
+def texts(figure: Figure) -> str:
+    """Texts of a figure, a line each: around the axes, on them, in its legend."""
+    found = [text.get_text() for text in figure.texts]
+    found += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
+        for child in axes.child_axes:
+            found += [label.get_text() for label in child.get_yticklabels()]
+    return "\n".join(found)
 
 
 def overlaps(figure: Figure) -> list[str]:

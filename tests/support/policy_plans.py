@@ -7,7 +7,7 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.policy_player import compile_policies
 from mtpsim.engine.simulate import compile_plan
 from mtpsim.latency import Latency
-from tests.support import policy_twin as adapting
+from tests.support import naive_policies
 
 NOISE = {
     "none": {"target": 9.0},
@@ -54,7 +54,7 @@ def steered(clock):
 
 def engine_of(simulated, options):
     arrays = simulated.policy_set.engine
-    return adapting.Engine(
+    return naive_policies.Engine(
         arrays.verify,
         arrays.draft,
         arrays.rates,

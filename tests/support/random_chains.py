@@ -4,7 +4,6 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.latency import Latency
-from tests.support import naive as naive
 
 
 def random_chain(rng, clock):

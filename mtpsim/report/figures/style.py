@@ -28,9 +28,8 @@ from matplotlib.ticker import FixedLocator
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.engine.interrupts import interrupts
-from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.document import Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import level, numbers, point_label, title
-from mtpsim.report.intervals import Interval
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
