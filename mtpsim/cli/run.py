@@ -39,11 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        "--patience",
         type=float,
         default=TIMEOUT,
         metavar="S",
         help="worker timeout in seconds (default: 600)",
+    )
+    parser.add_argument(  # former name
+        "--patience", type=float, dest="timeout", default=TIMEOUT, help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--part",
@@ -65,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(str(error), key="--executor") from None
     if not options.timeout > 0:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--timeout")
+        former = any(word.startswith("--patience") for word in options.command)
+        raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
     return run_command(
         experiment,

@@ -14,14 +14,13 @@ Quantity = Literal[
     "speedup", "marginal", "accept_length", "round_time", "theory_error", "difference"
 ]
 Scale = Literal["relative", "absolute"]
-MUTUALLY_EXCLUSIVE = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
-"""Groups of keys of which only one can be given."""
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
 
 class Simulation(Spec):
     """Length and number of the simulated requests, and the precision to reach."""
 
+    exclusive = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of all random numbers")
     rounds: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         None, description=f"rounds per request (default: {ROUNDS}, unless `tokens` is given)"
@@ -92,11 +91,7 @@ class Simulation(Spec):
         return given
 
     @model_validator(mode="after")
-    def _exclusive(self) -> Self:
-        for group in MUTUALLY_EXCLUSIVE:
-            given = [key for key in group if getattr(self, key) not in (None, False)]
-            if len(given) > 1:
-                raise FieldError(f"give only one of {', '.join(given)}", key=given[0])
+    def _consistent(self) -> Self:
         if (self.precision_of == "difference") != (self.between is not None):
             raise FieldError(
                 '"difference" and `between`, such as [2, 3], must be given together',
