@@ -1,4 +1,4 @@
-"""The ``[simulation]`` section: length and number of requests, seed and precision."""
+"""The sections ``[simulation]`` (requests, seed, precision) and ``[theory]`` (closed form)."""
 
 import reprlib
 from typing import Annotated, Any, Literal, Self
@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import Spec
+from mtpsim.common.section import Depth, Spec
+from mtpsim.formula.closed_form import Definition, Weighting
 
 ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
@@ -113,3 +114,17 @@ class Simulation(Spec):
     def scale(self) -> Scale:
         """Whether the precision is relative or absolute."""
         return self.precision_is or ("absolute" if self.precision_of in NEAR_ZERO else "relative")
+
+
+class TheorySpec(Spec):
+    """How the rates used in the closed form were measured."""
+
+    measured_at: Depth | None = Field(
+        None, description="depth at which the rates were measured; default: the greatest"
+    )
+    definition: Definition = Field(
+        "conditional", description="rates used as p1, p2, ... in the closed form"
+    )
+    weighting: Weighting = Field(
+        "round-pooled", description="what is averaged over: rounds, requests, or text positions"
+    )
