@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.interrupts import defer_interrupts
+from mtpsim.engine.interrupts import command_interruptible, interrupts
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
@@ -40,11 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        "--patience",
         type=float,
         default=TIMEOUT,
         metavar="S",
         help="worker timeout in seconds (default: 600)",
+    )
+    parser.add_argument(  # former name
+        "--patience", type=float, dest="timeout", default=TIMEOUT, help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--part",
@@ -66,7 +67,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(str(error), key="--executor") from None
     if not options.timeout > 0:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--timeout")
+        former = any(word.startswith("--patience") for word in options.command)
+        raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
     return run_command(
         experiment,
@@ -143,7 +145,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
-    return write_and_show(experiment, _simulate(experiment, options), options)
+    with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
+        return write_and_show(experiment, _simulate(experiment, options), options)
 
 
 def write_and_show(
@@ -171,9 +174,11 @@ def write_and_show(
     if unwritten:
         raise unwritten
     try:
+        interrupts.check()
         paths += store.write_figures(options.out, experiment, result)
     except KeyboardInterrupt:
-        say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
+        if code != INTERRUPTED:  # else it has been said
+            say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
         return INTERRUPTED
     except InputError:
         say(f"the result is complete, the figures are not; {_draw_again(options)}", options.quiet)
@@ -270,7 +275,6 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     from mtpsim.report.progress import progress_display
     from mtpsim.runs.run import run
 
-    signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         records = counted(saved.torn, "torn record")

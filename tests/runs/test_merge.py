@@ -111,8 +111,8 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
         (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
-        (["run", "e.toml", "--patience", "0"], "above 0"),
-        (["run", "e.toml", "--patience", "nan"], "above 0"),
+        (["run", "e.toml", "--timeout", "0"], "error: --timeout: 0 is given"),
+        (["run", "e.toml", "--patience", "nan"], "error: --patience: nan is given"),
     ],
 )
 def test_wrong_runs_and_options_are_reported(
