@@ -1,4 +1,4 @@
-"""The ``[simulation]`` and ``[theory]`` sections: length, number, precision; rates used."""
+"""The sections ``[simulation]`` (requests, seed, precision) and ``[theory]`` (closed form)."""
 
 import reprlib
 from typing import Annotated, Any, Literal, Self
