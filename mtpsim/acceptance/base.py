@@ -254,6 +254,7 @@ def compiled_once(chain: Callable[[Model], AcceptanceChain]) -> Callable[[Model]
 class RatesModel(AcceptanceModel):
     """A model with one acceptance rate per position, or one rate for several positions."""
 
+    exclusive = (("rates", "rate"),)
     rates: list[Probability] = Field(
         default_factory=list, description="acceptance rates of positions 1..K"
     )
@@ -264,7 +265,7 @@ class RatesModel(AcceptanceModel):
 
     @model_validator(mode="after")
     def _one_way_to_give_rates(self) -> Self:
-        if bool(self.rates) == (self.rate is not None):
+        if not self.rates and self.rate is None:
             raise FieldError("give either `rates` (a list), or `rate` with `depth`")
         if (self.rate is None) != (self.depth is None):
             raise FieldError("`rate` and `depth` must be given together", key="rate")

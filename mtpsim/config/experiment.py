@@ -20,12 +20,11 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.simulation import Simulation
+from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
-from mtpsim.formula.closed_form import TheorySpec
 from mtpsim.latency import AnyLatency, CostModel
 
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds

@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from pydantic import Field
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.section import Depth, Spec
 
 Definition = Literal["conditional", "survival", "pooled", "first"]
 Weighting = Literal["round-pooled", "request-mean", "every-position"]
@@ -20,20 +18,6 @@ DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 StepVerdict = Literal["essential", "optional", "negligible", "harmful", "undecided"]
 ESSENTIAL, NEGLIGIBLE = 0.2, 0.005  # thresholds of relative gains, where none are stated
-
-
-class TheorySpec(Spec):
-    """How the rates used in the closed form were measured."""
-
-    measured_at: Depth | None = Field(
-        None, description="depth at which the rates were measured; default: the greatest"
-    )
-    definition: Definition = Field(
-        "conditional", description="rates used as p1, p2, ... in the closed form"
-    )
-    weighting: Weighting = Field(
-        "round-pooled", description="what is averaged over: rounds, requests, or text positions"
-    )
 
 
 def plug_in(definition: Definition, survival: Floats, conditional: Floats, depth: int) -> Floats:
