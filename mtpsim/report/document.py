@@ -16,9 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mtpsim.common.arrays import JsonDict
 
 Number = float | None
-
-SIMULATION, INPUTS = "simulation", "inputs"
-"""What an interval covers: the simulation with inputs as given, or uncertain inputs as well."""
+SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
