@@ -5,7 +5,12 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, compiled_once, independent_rounds
+from mtpsim.acceptance.base import (
+    AcceptanceModel,
+    compiled_once,
+    conditional_rates,
+    independent_rounds,
+)
 from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
@@ -100,7 +105,7 @@ class Beta(AcceptanceModel):
         by_round = self.level == "round"
         if by_round and self.slowdown == 1:
             survival = weight @ np.cumprod(rates, axis=1)
-            return independent_rounds(survival / np.concatenate([[1.0], survival[:-1]]))
+            return independent_rounds(conditional_rates(survival))
         step = np.repeat(weight[None], NODES, axis=0) if by_round else np.eye(NODES)
         easier = rates.mean(1) - weight @ rates.mean(1)
         spread = np.sqrt(weight @ easier**2)

@@ -122,8 +122,9 @@ def policy_tails(totals: Floats, confidence: float) -> Tails:
 
 def _tails(tokens: Floats, times: Floats, confidence: float) -> Tails:
     """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
+    with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
+        speeds = 1000 * tokens / times
     time, speed = (
-        np.stack([quantiles(row, SHARES, confidence) for row in table])
-        for table in (times, 1000 * tokens / times)
+        np.stack([quantiles(row, SHARES, confidence) for row in table]) for table in (times, speeds)
     )
     return Tails(time, speed)

@@ -89,10 +89,12 @@ def delta_method(
     mean = tally.mean
     step = STEP * np.maximum(np.abs(mean), 1e-9)
     up, down = mean + np.diag(step), mean - np.diag(step)
-    slope = (function(up) - function(down)) / (2 * step[:, None])
-    covariance = slope.T @ tally.covariance_of_mean @ slope
+    with np.errstate(all="ignore"):  # a total that was never seen makes its ratios unknown
+        slope = (function(up) - function(down)) / (2 * step[:, None])
+        covariance = slope.T @ tally.covariance_of_mean @ slope
+        values = function(mean)
     quantile = float(stdtrit(tally.freedom, (1 + confidence) / 2))
-    return Estimates(function(mean), covariance, quantile, tally.freedom)
+    return Estimates(values, covariance, quantile, tally.freedom)
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
