@@ -164,7 +164,7 @@ def test_types_in_the_reference_are_plain_english():
 
 def test_every_command_is_in_the_reference():
     text = reference.command()
-    for name in ("run", "check", "fit", "plan", "merge", "show", "sample", "export", "schema"):
+    for name in ("run", "check", "compare", "fit", "plan", "merge", "show", "sample", "export", "schema"):
         assert f"\n## {name}\n" in text
     assert "| `--seed N` |" in text
 
