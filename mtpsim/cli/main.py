@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         int: Exit code: 0 done, 2 wrong input, 3 precision not reached, 4 workers failed, 130
-            interrupted.
+            interrupted, or the result that is shown, merged or exported is not complete.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:

@@ -29,6 +29,7 @@ from mtpsim.report.document import (
     TheoryError,
     Variance,
     from_json,
+    seal,
     to_json,
 )
 from mtpsim.results.advice import Steps, advise
@@ -77,8 +78,11 @@ class Result:
         """The result that a document states, as read from ``result.json``.
 
         Raises:
-            ValueError: a key is missing, or a value has the wrong type.
+            ValueError: a key is missing, a value has the wrong type, or the document has a key
+                ``check`` that does not match the rest: it was edited.
         """
+        if "check" in document and document["check"] != seal(document):
+            raise ValueError("its checksum does not match: it was edited or damaged")
         result = cls(from_json(document), round_times)
         result.__dict__["document"] = document  # as it was written, its seal included
         return result
