@@ -25,7 +25,7 @@ from mtpsim.exact.chain_solver import count_moments, speedups
 from mtpsim.latency import Latency
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from verification.check import Check, Table, coverage_slack
 
 ROUNDS, CONFIDENCE = 100, 0.95

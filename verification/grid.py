@@ -22,7 +22,7 @@ from mtpsim.engine.simulate import KernelPlan, compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula import closed_form as closed
 from mtpsim.stats import estimators
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from verification.check import Check, Table, coverage_slack
 from verification.coverage import RATES, latency, regime
 

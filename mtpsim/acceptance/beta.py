@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import (
+    AcceptanceChain,
     AcceptanceModel,
     compiled_once,
     conditional_rates,
     independent_rounds,
 )
-from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Positive, Slowdown

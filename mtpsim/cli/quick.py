@@ -14,18 +14,9 @@ from mtpsim.common.errors import InputError
 MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001}
 NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([a-z%]*)", re.IGNORECASE)
 
-EXAMPLES = """\
-examples:
-  mtpsim quick --target 76 --verify 90,104,117 --draft 8,14,22 --rates .8,.74,.67
-  mtpsim quick --target 21ms --verify 24ms,26ms --draft 2ms,4ms --pooled 78%
-  mtpsim quick --target 76 --verify 90,104,117 --draft 8,14,22 --alpha .75 --toml > my.toml
-"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
     add = parser.add_argument
     add("--target", metavar="T", required=True, help="time of a plain decoding step (ms, or 0.07s)")
     add("--verify", metavar="T,T,...", required=True, help="verify time by depth 1, 2, ...")

@@ -105,9 +105,10 @@ class QuickAnswer:
 
     def __str__(self) -> str:
         """The table by depth, the advice, and what was assumed."""
-        return "\n".join([*self._table(), "", *self._advice(), *self._assumptions()])
+        return "\n".join([*self.table(), "", *self._advice(), *self._assumptions()])
 
-    def _table(self) -> list[str]:
+    def table(self) -> list[str]:
+        """Rows of the table by depth, the header first."""
         rates = ["-", *(f"{rate:.3g}" for rate in self.acceptance.rates)]
         gains = ["-", *(f"{100 * gain:+.1f} %" for gain in self.gain[1:])]
         columns = {

@@ -6,18 +6,17 @@ from scipy import optimize, stats
 
 import mtpsim
 from mtpsim.common.errors import InputError
-from mtpsim.engine.request_quantiles import (
-    SHARES,
-    Tails,
+from mtpsim.engine.simulate import (
+    compile_plan,
     policy_tails,
-    quantiles,
     sample_policies,
     sample_rows,
+    simulate_requests,
     tails,
 )
-from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.latency import Latency
 from mtpsim.results.point_data import request_quantiles
+from mtpsim.stats.estimators import SHARES, Tails, quantiles
 from tests.support import naive_policies
 from tests.support.naive import quantile
 from tests.support.policy_plans import plan

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.engine.request_quantiles import LEAST, SHARES, policy_tails, quantiles, sample_policies
-from mtpsim.engine.simulate import compile_point, play_policies
+from mtpsim.engine.simulate import (
+    LEAST,
+    compile_point,
+    play_policies,
+    policy_tails,
+    sample_policies,
+)
 from mtpsim.policy import RoundContext, RoundOutcome
 from mtpsim.results.point_data import request_quantiles
+from mtpsim.stats.estimators import SHARES, quantiles
 from tests.support import naive_policies
 from tests.support.naive import quantile
 from tests.support.policy_plans import engine_of, plan, steered, two_states

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.engine.request_quantiles import SHARES, quantiles, sample_rows
-from mtpsim.engine.simulate import compile_point
+from mtpsim.engine.simulate import compile_point, sample_rows
+from mtpsim.stats.estimators import SHARES, quantiles
 from tests.support.examples import TWO_DEEP, independent, noise
 
 TEXT = (

@@ -44,7 +44,7 @@ def test_counts_and_rounds_agree_for_static_chains():
 
 
 def test_likelihood_of_counts_by_hand():
-    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]))
+    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]), np.array([4]))
     chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})
     expected = np.log([0.75**3 * 0.25 * (1 / 3) * (2 / 3) ** 2])
     assert counts.log_likelihood(chain) == pytest.approx(expected)
