@@ -111,7 +111,7 @@ class TimesReport:
     by_depth: dict[str, float]
     draft: float | None
     samples: int
-    laws: list[NoiseReport]
+    distributions: list[NoiseReport]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,9 @@ class FitReport:
 
     def document(self) -> JsonDict:
         """Return the report as a JSON document."""
-        return asdict(self)
+        found = asdict(self)
+        found["times"]["laws"] = found["times"]["distributions"]  # former name
+        return found
 
 
 def fit_report(fit: LogFit) -> FitReport:
@@ -190,7 +192,9 @@ def fit_report(fit: LogFit) -> FitReport:
             by_depth={str(depth): mean for depth, mean in times.by_depth.items()},
             draft=times.draft,
             samples=times.samples.size,
-            laws=[NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise],
+            distributions=[
+                NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise
+            ],
         ),
         notes=fit.notes,
     )

@@ -206,7 +206,7 @@ def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
     rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
-        lengths = np.diff(log.sequence.begins)
+        lengths = np.diff(log.sequence.offsets)
         order = rng.permutation(log.sequence.requests)
         enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
         return RoundSequence(log.sequence.subset(np.sort(order[: max(enough, 1)])), log.depth)
