@@ -103,9 +103,8 @@ def round_times_of(log: Log) -> RoundTimes:
     if not samples and times.by_batch and log.depth:
         samples = {log.depth: max(times.by_batch.values(), key=len)}
     by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
-    if log.undrafted and by_depth:  # at the log's setting a round may draft less, or nothing
-        by_depth = {depth: mean for depth, mean in by_depth.items() if not depth}
-        by_depth[log.depth] = float(np.concatenate(list(samples.values())).mean())
+    if log.undrafted and len(by_depth) > 1:
+        by_depth = _at_settings(samples, by_depth)
     known = np.isfinite(times.by_row)
     if not by_depth:
         for depth in np.unique(log.depths[known]):
@@ -113,6 +112,22 @@ def round_times_of(log: Log) -> RoundTimes:
             by_depth[int(depth)] = float(times.by_row[rows].sum() / log.rounds[rows].sum())
     most = max(samples.values(), key=len, default=np.zeros(0))
     return RoundTimes(by_depth, times.draft, most, fit_noise(most))
+
+
+def _at_settings(samples: dict[int, Floats], means: dict[int, float]) -> dict[int, float]:
+    """Return the mean round time if at most 0 to K tokens are drafted, and the drafter may stop.
+
+    Args:
+        samples: ms of single rounds, by the number of drafts that they have.
+        means: their means.
+    """
+    drafts = sorted(samples)
+    weights = [samples[n].size for n in drafts]
+    each = [means[n] for n in drafts]
+    return {
+        most: float(np.average(np.interp(np.minimum(drafts, most), drafts, each), weights=weights))
+        for most in range(drafts[0], drafts[-1] + 1)
+    }
 
 
 def latency_section(
