@@ -288,6 +288,13 @@ def check_stochastic(name: str, rows: list[list[float]], *, size: int, row_of: s
             raise FieldError(f"row {number} sums to {sum(row):.9g}, not to 1", key=name)
 
 
+def conditional_rates(survival: Floats) -> Floats:
+    """Conditional rates ``[K]`` of survival rates ``[K]``: 0 after a rate of 0, never above 1."""
+    before = np.concatenate([[1.0], survival[:-1]])
+    rates = np.divide(survival, before, out=np.zeros_like(survival), where=before > 0)
+    return np.asarray(np.minimum(rates, 1.0))  # a ratio of equal rates may round to more
+
+
 def independent_rounds(conditional: Floats) -> AcceptanceChain:
     """The chain of independent rounds: one state with conditional rates ``[K]``."""
     return AcceptanceChain(
