@@ -130,7 +130,7 @@ class TimesReport:
     round_ms: float | None
     draft_ms: float | None
     samples: int
-    laws: list[NoiseReport]
+    distributions: list[NoiseReport]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,9 @@ class FitReport:
 
     def document(self) -> JsonDict:
         """Return the report as a JSON document."""
-        return asdict(self)
+        found = asdict(self)
+        found["times"]["laws"] = found["times"]["distributions"]  # former name
+        return found
 
 
 def fit_report(fit: LogFit) -> FitReport:
@@ -213,7 +215,9 @@ def fit_report(fit: LogFit) -> FitReport:
             round_ms=times.by_depth[max(times.by_depth)] if times.by_depth else None,
             draft_ms=times.draft,
             samples=times.samples.size,
-            laws=[NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise],
+            distributions=[
+                NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise
+            ],
         ),
         notes=fit.notes,
     )

@@ -216,14 +216,14 @@ def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
     rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
-        lengths = np.diff(log.sequence.begins)
+        lengths = np.diff(log.sequence.offsets)
         order = rng.permutation(log.sequence.requests)
         enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
         kept = np.sort(order[: max(enough, 1)])
         rounds = log.sequence.subset(kept)
         if log.undrafted:  # the drafter sets the length: what it leaves out is not accepted
             depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
-            rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.begins)))
+            rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
         return RoundSequence(rounds, log.depth)
     rows = np.sort(rng.permutation(log.count)[:MAX_ROWS])
     return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows])
