@@ -58,6 +58,7 @@ SUITES = [
     Suite("calibration", "Are decisions as right as they say?", "calibration.md"),
     Suite("fit", "Do intervals of fitted models?", "fit.md"),
     Suite("fuzz", "Does damaged input end with an error message?"),
+    Suite("interrupts", "Do interrupted runs end, and resume to the same numbers?"),
 ]
 
 
