@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -13,44 +12,35 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.interrupts import defer_interrupts
+from mtpsim.engine.interrupts import command_interruptible, interrupts
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 NOT_PRECISE, FAILED = 3, 4  # exit codes
-EDITED = "was edited after the run; it is shown as it is now"
-RESUMES = "interrupted: finished blocks are saved; the same command completes the run"
+RESUMES = (
+    "interrupted: finished blocks are saved; the same command without --fresh completes the run"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_experiment_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no messages")
-    parser.add_argument("--fresh", action="store_true", help="replace an earlier result")
-    parser.add_argument(
-        "--executor",
-        metavar="KIND[:N]",
-        default="threads",
-        help="threads, processes or dask, with N workers (default: one thread per core)",
-    )
-    parser.add_argument(
-        "--timeout",
-        "--patience",
-        type=float,
-        default=TIMEOUT,
-        metavar="S",
-        help="worker timeout in seconds (default: 600)",
-    )
-    parser.add_argument(
-        "--part",
-        metavar="I/N",
-        default="1/1",
-        help="simulate part I of N equal parts of the requests, for `mtpsim merge`",
-    )
+    add = parser.add_argument
+    add("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
+    add("--json", action="store_true", help="print the result document only")
+    add("--quiet", action="store_true", help="no progress and no messages")
+    add("--fresh", action="store_true", help="replace an earlier result")
+    workers = "threads, processes or dask, with N workers (default: one thread per core)"
+    add("--executor", metavar="KIND[:N]", default="threads", help=workers)
+    timeout = "worker timeout in seconds (default: 600)"
+    add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
+    hidden = argparse.SUPPRESS  # a former name
+    add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
+    part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
+    add("--part", metavar="I/N", default="1/1", help=part)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,12 +55,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(str(error), key="--executor") from None
     if not options.timeout > 0:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--timeout")
+        former = any(word.startswith("--patience") for word in options.command)
+        raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
     return run_command(
         experiment,
         RunOptions(
-            out=Path(options.out) if options.out else default_folder(options.file),
+            out=Path(options.out) if options.out else _own_folder(experiment, options),
             json=options.json,
             quiet=options.quiet,
             fresh=options.fresh,
@@ -85,6 +76,48 @@ def run(options: argparse.Namespace) -> int:
 def default_folder(file: str) -> Path:
     """Run directory of an experiment file: ``runs/NAME``."""
     return Path("runs", "stdin" if file == "-" else Path(file).stem)
+
+
+def _own_folder(experiment: Experiment, options: argparse.Namespace) -> Path:
+    """The run directory where none is asked for: ``runs/NAME``, or ``runs/NAME-2`` and so on.
+
+    The first one without a different experiment, so that an edited file keeps the earlier result.
+    """
+    first = default_folder(options.file)
+    folder, number, changed = first, 1, ""
+    while not options.fresh and (other := _other_experiment(folder, experiment)):
+        changed = changed or _changes(other, experiment.raw())
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    if number > 1:
+        say(f"{first} contains a different experiment ({changed}); using {folder}", options.quiet)
+    return folder
+
+
+def _other_experiment(folder: Path, experiment: Experiment) -> JsonDict | None:
+    """The experiment of a run directory as plain data, if the new one can reuse nothing of it."""
+    if not (folder / store.EXPERIMENT).is_file():
+        return None
+    before = store.finished(folder)
+    if before is None:
+        held = store.experiment_of(folder)
+        same = work_hash(held) == work_hash(experiment)
+        return None if same or not store.Tallies(folder / store.TALLIES).names() else held.raw()
+    if before.data.provenance.get("hash") == content_hash(experiment):
+        return None
+    return None if _used(folder, before.data, experiment) else before.data.experiment
+
+
+def _changes(before: JsonDict, after: JsonDict) -> str:
+    """``latency.target: 76 then, 70 now``; at most three keys."""
+    from mtpsim.report.formatting import value_text
+    from mtpsim.results.comparison import input_changes
+
+    found = [
+        f"{change.key}: {value_text(change.before)} then, {value_text(change.after)} now"
+        for change in input_changes(before, after)
+    ]
+    return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
@@ -126,33 +159,41 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
 
 def _run(experiment: Experiment, options: RunOptions) -> int:
     folder = options.out
-    if options.fresh:
-        store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        with store.as_written(folder, before):
-            same = _same(before, experiment, options)
-            if same and before.get("complete"):
-                say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
-                if store.edited(before):
-                    say(f"{folder / store.RESULT} {EDITED}", options.quiet)
-                if not (folder / store.REPORT).exists():
-                    say(f"it has no figures; {_draw_again(options)}", options.quiet)
-                return show(Result.of(before), options)
-            if not same:
-                say(_used(folder, before, experiment), options.quiet)
+        same = _same(before.data, experiment, options)
+        if same and before.data.complete:
+            say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
+            if not (folder / store.REPORT).exists():
+                say(f"it has no figures; {_draw_again(options)}", options.quiet)
+            return show(before, options)
+        if not same:
+            if (used := _used(folder, before.data, experiment)) is None:
+                message = (
+                    "already contains results of a different experiment "
+                    f"({_changes(before.data.experiment, experiment.raw())}); --fresh replaces "
+                    "them, without --out the run gets a directory of its own"
+                )
+                raise InputError.of(message, file=folder, key="--out")
+            say(used, options.quiet)
     _check_part(experiment, options)
+    if options.fresh:
+        _forget(folder, options.quiet)
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
-    return write_and_show(experiment, _simulate(experiment, options), options)
+    with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
+        result = _simulate(experiment, options)
+        return write_and_show(experiment, result, options) if result else FAILED
 
 
-def write_and_show(experiment: Experiment, result: Result, options: RunOptions) -> int:
-    """Write the result, print it, then draw the figures; returns the exit code of the run.
+def write_and_show(
+    experiment: Experiment, result: Result, options: RunOptions, incomplete: str = RESUMES
+) -> int:
+    """Write the result, print it, then draw the figures; returns the exit code of the result.
 
     The numbers are on disk before anything is drawn. A full disk costs neither the table on screen
-    nor, where only the screen is a full disk, the files.
+    nor, where only the screen is a full disk, the files. Arguments are those of :func:`show`.
 
     Raises:
         InputError: the directory can't be written.
@@ -165,15 +206,17 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     except InputError as error:
         unwritten = error
     try:
-        code = show(result, options)
+        code = show(result, options, incomplete)
     except OSError as error:
         unprinted = error
     if unwritten:
         raise unwritten
     try:
+        interrupts.check()
         paths += store.write_figures(options.out, experiment, result)
     except KeyboardInterrupt:
-        say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
+        if code != INTERRUPTED:  # else it has been said
+            say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
         return INTERRUPTED
     except InputError:
         say(f"the result is complete, the figures are not; {_draw_again(options)}", options.quiet)
@@ -185,17 +228,29 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     return code
 
 
+def _forget(folder: Path, quiet: bool) -> None:
+    """Remove the blocks of an earlier run; says so where they are not those of a result."""
+    try:
+        result = store.finished(folder)
+    except InputError:
+        result = None
+    requests = store.Tallies(folder / store.TALLIES).requests()
+    if requests and not (result and result.data.complete):
+        left = f"--fresh drops {counted(requests, 'finished request')} of an unfinished run"
+        say(f"{left} in {folder}", quiet)
+    store.forget(folder)
+
+
 def _draw_again(options: RunOptions) -> str:
     return f"`mtpsim show {options.out}` draws the figures"
 
 
-def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:
+def _same(before: ResultDocument, experiment: Experiment, options: RunOptions) -> bool:
     """Whether a result is of this experiment, and of this part or the whole."""
-    made, requests = before["provenance"], experiment.simulation.requests
+    made = before.provenance
     if made.get("hash") != content_hash(experiment):
         return False
-    whole = all(point.get("requests") == requests for point in before["points"])
-    return whole or requests is None or made.get("part") == _part(options)
+    return made.get("part") in (None, _part(options))
 
 
 def _part(options: RunOptions) -> str:
@@ -227,37 +282,33 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         raise InputError.of(message, key="--part")
 
 
-def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
+def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str | None:
     """Sentence on stored blocks of another precision or sweep that are reused.
 
-    Raises:
-        InputError: There are none: the result is of a different experiment.
+    None if there are none: the result is of a different experiment.
     """
     from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 
-    made, now = before["provenance"], experiment.simulation.seed
-    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
-        return f"{folder} contains this run at another precision or part; its blocks are reused"
+    made, now = before.provenance, experiment.simulation.seed
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
-    if not any(known) or not (experiment.sweep and before["experiment"].get("sweep")):
-        message = (
-            "already contains results of a different experiment; --fresh replaces them, --out "
-            "chooses another directory"
-        )
-        raise InputError.of(message, file=folder, key="--out")
+    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
+        text = f"{folder} contains this run at another precision or part; its blocks are "
+        return text + ("reused" if any(known) else "of other code, and are simulated again")
+    if not any(known) or not (experiment.sweep and before.experiment.get("sweep")):
+        return None
     new = [str(n + 1) for n, old in enumerate(known) if not old]
     reused = f"blocks of {sum(known)} of {len(points)} points are reused"
     return f"{folder} contains another sweep; {reused}" + f"; new: {', '.join(new)}" * bool(new)
 
 
-def _simulate(experiment: Experiment, options: RunOptions) -> Result:
+def _simulate(experiment: Experiment, options: RunOptions) -> Result | None:
+    """The result; None if workers failed before there was any."""
     from mtpsim.engine.scheduler import NoWorkersError
     from mtpsim.report.progress import progress_display
     from mtpsim.runs.run import run
 
-    signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         records = counted(saved.torn, "torn record")
@@ -274,8 +325,8 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
                 part=options.part,
             )
     except NoWorkersError as error:
-        message = f"nothing could be simulated: {error}"
-        raise InputError.of(message, key="--executor") from None
+        print(f"error: --executor: nothing could be simulated: {error}", file=sys.stderr)
+        return None
     if result.data.complete:
         saved.close()
     if options.part != (1, 1):
@@ -283,8 +334,14 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     return result
 
 
-def show(result: Result, options: RunOptions) -> int:
-    """Print the table, or JSON; returns the exit code of the run."""
+def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
+    """Print the table, or JSON; returns the exit code of the result.
+
+    Args:
+        result (Result): Of this run, or of a run directory.
+        options (RunOptions): What to print.
+        incomplete (str): Message on a result that is not complete.
+    """
     if options.json:
         sys.stdout.write(store.to_json(result.document))
         sys.stdout.flush()
@@ -299,8 +356,8 @@ def show(result: Result, options: RunOptions) -> int:
     if document.failures:
         say("workers failed: finished blocks are saved; the same command resumes", options.quiet)
         return FAILED
-    if any(point.interrupted for point in document.points) or not document.complete:
-        say(RESUMES, options.quiet)
+    if not document.complete:
+        say(incomplete, options.quiet)
         return INTERRUPTED
     short = [point for point in document.points if point.precision_reached is False]
     if short:

@@ -14,6 +14,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 
 MARGIN = 1e-6  # least distance of fitted rates from 0 and 1
 DIFFICULTY_STATES = 9
+CONDITIONAL = {"rates_are": "conditional"}  # stated, so that a reader need not guess
 CLOCKS: tuple[Clock, ...] = ("round", "token")
 
 
@@ -60,7 +61,7 @@ def _independent(depth: int) -> Candidate:
         depth=depth,
         fitted_keys=("rates",),
         initial=lambda rates: [_logit(rates)],  # the maximum of the likelihood
-        section=lambda x: {"model": "independent", "rates": _rates(x)},
+        section=lambda x: {"model": "independent", "rates": _rates(x), **CONDITIONAL},
     )
 
 
@@ -71,7 +72,12 @@ def _geometric(depth: int) -> Candidate:
         depth=depth,
         fitted_keys=("rate",),
         initial=lambda rates: [_logit(rates.mean(keepdims=True))],
-        section=lambda x: {"model": "independent", "rate": _rates(x)[0], "depth": depth},
+        section=lambda x: {
+            "model": "independent",
+            "rate": _rates(x)[0],
+            "depth": depth,
+            **CONDITIONAL,
+        },
     )
 
 
@@ -155,6 +161,7 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
             "model": "regime",
             "clock": clock,
             "rates": [_rates(row) for row in rows[order]],
+            **CONDITIONAL,
             "sojourn": [float(sojourn) for sojourn in sojourns[order]],
         }
 
@@ -168,13 +175,17 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
     )
 
 
-def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> list[Candidate]:
+def candidates(
+    depth: int, *, by_request: bool = True, dynamic: bool = True, several_depths: bool = False
+) -> list[Candidate]:
     """Return the candidates that a log can distinguish, the simplest first.
 
     Args:
         depth: number of drafts per round K; at depth 1 there is one rate.
         by_request: whether rows are requests, so that differences between them can be seen.
         dynamic: whether rounds are in order, so that a changing state can be seen.
+        several_depths: whether rows have different depths: a state that changes by token then shows
+            in rates that depend on the depth.
     """
     found = [_independent(depth)]
     if depth > 1:
@@ -182,6 +193,8 @@ def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> 
     if by_request:
         found.append(_beta(depth))
         found += [_beta(depth, by_position=True)] if depth > 1 else []
+    if several_depths and not dynamic:
+        found.append(_difficulty(depth, "token"))
     if dynamic:
         found += [_difficulty(depth, clock) for clock in CLOCKS]
         found += [_regime(depth, states, clock) for states in (2, 3) for clock in CLOCKS]

@@ -10,13 +10,13 @@ import numpy as np
 
 from mtpsim import __version__
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.fit.candidates import Candidate
+from mtpsim.fit.by_depth import AtDepth
+from mtpsim.fit.candidates import CONDITIONAL, Candidate
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replicas import Check, CheckKind
-from mtpsim.fit.round_times import RoundTimes
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import LogFile
 
@@ -24,20 +24,11 @@ from mtpsim.logs.reducer import LogFile
 
 
 @dataclass(frozen=True)
-class DepthReport:
-    """Rounds, accept length and round time (ms; None where not logged) at one depth."""
-
-    rounds: int
-    accept_length: float
-    round_ms: float | None
-
-
-@dataclass(frozen=True)
 class LogReport:
     """What was read: the engine, unit and granularity (``level``) of the log, and its size.
 
-    ``requests`` or ``windows`` is None where the entries are others, ``drafted`` where it is not
-    logged, and ``histogram`` (rounds by accepted drafts, 0 to the depth) where only totals are.
+    ``drafted`` and ``mean_drafts`` are null where drafts are not logged, ``histogram`` (rounds by
+    accepted drafts) where only totals are. ``requests`` or ``windows`` is null by the unit.
     """
 
     engine: str
@@ -50,12 +41,11 @@ class LogReport:
     rounds: int
     accepted: int
     drafted: int | None
-    mean_drafts: float
+    mean_drafts: float | None
+    undrafted_rounds: int
     depth: int
     accept_length: float
-    survival: list[float] | None
     histogram: list[int] | None
-    by_depth: dict[str, DepthReport]
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,9 @@ class RatesReport:
 
     definition: str
     clustered: bool
+    one_rate: bool
     mean: list[float]
+    survival: list[float]
     low: list[float]
     high: list[float]
     tried: list[float]
@@ -129,12 +121,17 @@ class NoiseReport:
 
 @dataclass(frozen=True)
 class TimesReport:
-    """Mean ms per round by depth and of drafting, and distributions fitted to single rounds."""
+    """Mean ms per round by depth and of drafting, and distributions fitted to single rounds.
+
+    ``round_ms`` is that of the largest depth measured, ``draft_ms`` is ``draft``.
+    """
 
     by_depth: dict[str, float]
     draft: float | None
+    round_ms: float | None
+    draft_ms: float | None
     samples: int
-    laws: list[NoiseReport]
+    distributions: list[NoiseReport]
 
 
 @dataclass(frozen=True)
@@ -152,6 +149,8 @@ class FitReport:
         requests_fitted: number of requests that candidates were fitted to.
         rounds_fitted: number of rounds that candidates were fitted to.
         held_out: predictions of held-out requests by depth; empty if none are held out.
+        by_depth: accept length and ms per round at each depth, measured and predicted; empty if the
+            log has one depth.
         times: round times.
         notes: what the log can't show, and what was assumed.
     """
@@ -166,6 +165,7 @@ class FitReport:
     requests_fitted: int
     rounds_fitted: int
     held_out: list[HeldOutReport]
+    by_depth: list[AtDepth]
     times: TimesReport
     notes: list[str]
 
@@ -176,7 +176,9 @@ class FitReport:
 
     def document(self) -> JsonDict:
         """Return the report as a JSON document."""
-        return asdict(self)
+        found = asdict(self)
+        found["times"]["laws"] = found["times"]["distributions"]  # former name
+        return found
 
 
 def fit_report(fit: LogFit) -> FitReport:
@@ -185,12 +187,14 @@ def fit_report(fit: LogFit) -> FitReport:
     found = fit.selection
     return FitReport(
         mtpsim=__version__,
-        log=_log_report(fit.log, times),
+        log=_log_report(fit.log),
         accept_length=rates.accept_length,
         rates=RatesReport(
             definition="conditional",
             clustered=rates.clustered,
+            one_rate=rates.one_rate,
             mean=rates.values.tolist(),
+            survival=rates.survival.tolist(),
             low=rates.low.tolist(),
             high=rates.high.tolist(),
             tried=rates.trials.tolist(),
@@ -209,21 +213,25 @@ def fit_report(fit: LogFit) -> FitReport:
             )
             for p in fit.predictions
         ],
+        by_depth=fit.by_depth,
         times=TimesReport(
             by_depth={str(depth): mean for depth, mean in times.by_depth.items()},
             draft=times.draft,
+            round_ms=times.by_depth[max(times.by_depth)] if times.by_depth else None,
+            draft_ms=times.draft,
             samples=times.samples.size,
-            laws=[NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise],
+            distributions=[
+                NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise
+            ],
         ),
         notes=fit.notes,
     )
 
 
-def _log_report(log: Log, times: RoundTimes) -> LogReport:
-    rounds = int(log.rounds.sum())
+def _log_report(log: Log) -> LogReport:
     drafted = None if np.isnan(log.drafted).any() else int(log.drafted.sum())
-    has_positions = log.level != "totals"
-    reached = np.maximum(log.reached.sum(0), 1)
+    rounds, accepted = int(log.rounds.sum()), int(log.accepted.sum())
+    counts = np.append(log.hit.sum(0), 0)
     return LogReport(
         engine=log.engine,
         files=log.files,
@@ -233,26 +241,13 @@ def _log_report(log: Log, times: RoundTimes) -> LogReport:
         requests=log.count if log.unit == "request" else None,
         windows=log.count if log.unit == "window" else None,
         rounds=rounds,
-        accepted=int(log.accepted.sum()),
+        accepted=accepted,
         drafted=drafted,
-        mean_drafts=log.mean_drafts,
+        mean_drafts=None if drafted is None else drafted / max(rounds, 1),
+        undrafted_rounds=log.undrafted,
         depth=log.depth,
         accept_length=log.accept_length,
-        survival=np.cumprod(log.hit.sum(0) / reached).tolist() if has_positions else None,
-        histogram=log.histogram.tolist() if has_positions else None,
-        by_depth={
-            str(depth): _depth_report(log, times, int(depth)) for depth in np.unique(log.depths)
-        },
-    )
-
-
-def _depth_report(log: Log, times: RoundTimes, depth: int) -> DepthReport:
-    rows = log.depths == depth
-    rounds = int(log.rounds[rows].sum())
-    return DepthReport(
-        rounds=rounds,
-        accept_length=float(1 + log.accepted[rows].sum() / rounds),
-        round_ms=times.by_depth.get(depth),
+        histogram=None if log.level == "totals" else (-np.diff(counts, prepend=rounds)).tolist(),
     )
 
 
@@ -277,7 +272,10 @@ def acceptance_section(fit: LogFit) -> JsonDict:
     """Return the section ``[acceptance]``: the selected model, or else rates by position."""
     if fit.chosen is not None:
         return fit.chosen.section
-    return {"model": "independent", "rates": fit.rates.values.tolist()}
+    rates: JsonDict = {"rates": fit.rates.values.tolist()}
+    if fit.rates.one_rate:
+        rates = {"rate": float(fit.rates.values[0]), "depth": fit.log.depth}
+    return {"model": "independent", **rates, **CONDITIONAL}
 
 
 def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> JsonDict:
@@ -292,12 +290,14 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
     if fit.chosen is not None:
         return {"samples": samples}
     rates = fit.rates
-    known: JsonDict = {"low": rates.low.tolist(), "high": rates.high.tolist()}
+    low, high, trials = rates.low, rates.high, np.maximum(rates.trials.round(), 1.0)
+    if rates.one_rate:  # on which all trials at all positions tell
+        low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
+    known: JsonDict = {"low": low.tolist(), "high": high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
     if not rates.clustered or not inside.all():
-        trials = np.maximum(rates.trials, 1.0)
         known = {"trials": trials.tolist(), "design_effect": design_effect}
-    return {"inputs": {"acceptance.rates": known}}
+    return {"inputs": {f"acceptance.{'rate' if rates.one_rate else 'rates'}": known}}
 
 
 def samples_csv(candidate: Candidate, draws: Floats) -> str:

@@ -1,6 +1,7 @@
 """Goodness of fit: compare features of a log with those of replicas of it under a fitted chain.
 
-A replica has the requests of the log, each with the same rounds and drafts per round.
+A replica has the requests of the log, each with the same rounds and drafts per round. Where the log
+has counts by position only, so has its replica.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_distribution
-from mtpsim.fit.likelihood import position_counts
+from mtpsim.fit.likelihood import PositionCounts, Sample, position_counts
 from mtpsim.kernels.likelihood import play_rounds
 from mtpsim.logs import Rounds
 
@@ -44,19 +45,21 @@ class Features:
     length: float
 
 
-def features(rounds: Rounds, depth: int) -> Features:
-    """Return the features of rounds.
+def features(rounds: Sample, depth: int) -> Features:
+    """Return the features of rounds; counts have no autocorrelation.
 
     Args:
-        rounds: rounds in order.
+        rounds: rounds in order, or counts.
         depth: largest number of drafts per round K.
     """
+    if isinstance(rounds, PositionCounts):
+        return _count_features(rounds)
     accepted = rounds.accepted.astype(float)
     counts = position_counts(rounds, depth)
     reached = counts.reached.sum(0)
-    lengths = np.diff(rounds.begins)
+    lengths = np.diff(rounds.offsets)
     sums = np.concatenate([[0.0], np.cumsum(accepted)])
-    mean = np.diff(sums[rounds.begins]) / np.maximum(lengths, 1)
+    mean = np.diff(sums[rounds.offsets]) / np.maximum(lengths, 1)
     return Features(
         np.bincount(rounds.accepted, minlength=depth + 1)[: depth + 1] / accepted.size,
         np.divide(counts.hit.sum(0), reached, out=np.full(depth, np.nan), where=reached > 0),
@@ -66,9 +69,21 @@ def features(rounds: Rounds, depth: int) -> Features:
     )
 
 
+def _count_features(counts: PositionCounts) -> Features:
+    reached, total = counts.reached.sum(0), counts.rounds.sum()
+    each = 1 + counts.hit.sum(1) / np.maximum(counts.rounds, 1)
+    return Features(
+        counts.histogram.sum(0) / total,
+        np.divide(counts.hit.sum(0), reached, out=np.full(reached.size, np.nan), where=reached > 0),
+        np.full(LAGS, np.nan),
+        float(each.std()),
+        float(1 + counts.hit.sum() / total),
+    )
+
+
 def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
     """Return correlations about the mean of all rounds, so that request differences count too."""
-    request = np.repeat(np.arange(rounds.requests), np.diff(rounds.begins))
+    request = np.repeat(np.arange(rounds.requests), np.diff(rounds.offsets))
     centred = accepted - accepted.mean()
     variance = (centred**2).mean()
     found = np.full(LAGS, np.nan)
@@ -77,6 +92,36 @@ def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
         if same.any() and variance > 0:
             found[lag - 1] = (centred[lag:] * centred[:-lag])[same].mean() / variance
     return found
+
+
+def simulate_counts(
+    chain: AcceptanceChain, like: PositionCounts, rng: np.random.Generator
+) -> PositionCounts:
+    """Simulate counts of requests with the rounds of given ones.
+
+    Args:
+        chain: acceptance chain.
+        like: counts whose rounds are taken over, and the share of rounds that draft the next
+            position.
+        rng: source of random numbers.
+    """
+    states = rng.choice(chain.states, like.requests, p=chain.start)
+    rates = like.rates_of_rows(chain, states)
+    before = np.hstack([like.rounds[:, None], like.hit[:, :-1]])
+    drafting = np.divide(like.reached, before, out=np.ones(before.shape), where=before > 0)
+    reached, hit = np.zeros_like(like.reached), np.zeros_like(like.hit)
+    came = like.rounds
+    for j in range(like.hit.shape[1]):
+        reached[:, j] = rng.binomial(came, drafting[:, j])
+        hit[:, j] = came = rng.binomial(reached[:, j], rates[:, j])
+    return PositionCounts(reached, hit, like.rounds, like.depths)
+
+
+def simulate_sample(chain: AcceptanceChain, like: Sample, rng: np.random.Generator) -> Sample:
+    """Simulate a sample of the same form, with the requests and rounds of the given one."""
+    if isinstance(like, PositionCounts):
+        return simulate_counts(chain, like, rng)
+    return simulate_replica(chain, like, rng)
 
 
 def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Generator) -> Rounds:
@@ -88,16 +133,16 @@ def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Genera
         rng: source of random numbers.
     """
     deepest = int(like.drafted.max())
-    upto = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
+    cumulative = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
     for depth in np.unique(like.drafted):
-        law = round_distribution(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
-        upto[depth, :, : law.shape[1]] = np.cumsum(law, axis=1)
+        joint = round_distribution(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
+        cumulative[depth, :, : joint.shape[1]] = np.cumsum(joint, axis=1)
     accepted = np.empty(like.accepted.size, np.uint8)
     chance, first = rng.random(accepted.size), rng.random(like.requests)
     start = np.cumsum(chain.start)
-    play_rounds(upto, start, like.drafted, like.begins, chance, first, accepted)
+    play_rounds(cumulative, start, like.drafted, like.offsets, chance, first, accepted)
     accepted = np.minimum(accepted, like.drafted)  # a row may sum to less than 1 by rounding
-    return Rounds(accepted, like.drafted, like.begins)
+    return Rounds(accepted, like.drafted, like.offsets)
 
 
 @dataclass(frozen=True)
@@ -141,20 +186,17 @@ class GoodnessOfFit:
         return [check for check in self.checks if not check.fits]
 
 
-def compare_replicas(
-    chain: AcceptanceChain, like: Rounds, depth: int, *, ordered: bool
-) -> GoodnessOfFit:
+def compare_replicas(chain: AcceptanceChain, like: Sample, depth: int) -> GoodnessOfFit:
     """Compare a log with replicas under a fitted chain.
 
     Args:
         chain: fitted chain.
-        like: rounds of the log.
+        like: rounds of the log; the correlation of counts is not checked.
         depth: largest number of drafts per round K.
-        ordered: whether rounds were logged in order; otherwise correlation is not checked.
     """
     rng = np.random.default_rng(0)
     log = features(like, depth)
-    replicas = [features(simulate_replica(chain, like, rng), depth) for _ in range(REPLICAS)]
+    replicas = [features(simulate_sample(chain, like, rng), depth) for _ in range(REPLICAS)]
     both = [log, *replicas]
     rows: list[tuple[str, CheckKind, list[float]]] = [
         ("accept length", "length", [f.length for f in both]),
@@ -164,7 +206,7 @@ def compare_replicas(
         (f"rounds that accept {a}", "counts", [f.histogram[a] for f in both])
         for a in range(depth + 1)
     ]
-    for lag in (1, LAGS) if ordered else ():
+    for lag in (1, LAGS):
         values = [f.autocorrelation[lag - 1] for f in both]
         if np.isfinite(values).all():
             rows.append((f"correlation {lag} apart", "correlation", values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import re
@@ -215,7 +216,8 @@ def header_of(path: Path) -> list[str]:
     """
     for _, line in lines(path):
         if line.strip():
-            return [name.strip() for name in line.split(csv_delimiter(line))]
+            cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            return [name.strip() for name in cells]
     raise InputError.of("is empty", file=path)
 
 
@@ -224,13 +226,18 @@ def csv_delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def csv_number(text: str, delimiter: str) -> float:
-    """Return the number in a CSV cell; a table not delimited by commas may have decimal commas.
+def csv_number(name: str, text: str, delimiter: str) -> float:
+    """Return the number in a cell of a CSV column; decimal commas need another delimiter.
 
     Raises:
-        ValueError: the cell is not a number.
+        ValueError: the cell is not a number; states why.
     """
-    return float(text if delimiter == "," else text.replace(",", "."))
+    try:
+        return float(text if delimiter == "," else text.replace(",", "."))
+    except ValueError:
+        hint = "; a table with decimal commas must be delimited by ';'" * ("," in text)
+        message = f"{text!r} is given for {name!r}; it must be a number{hint}"
+        raise ValueError(message) from None
 
 
 # As a terminal colours them: an escape character, or how it is written where it got lost.

@@ -149,11 +149,9 @@ def _add_row(
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
     name = next((name for name in ("seconds", "ms") if name in row), None)
     try:
-        seconds = [csv_number(row[name], delimiter) * _UNIT[name]] if name else []
-    except ValueError:
-        raise EntryError(
-            f"{row[name or '']!r} is given for {name!r}; it must be a number"
-        ) from None
+        seconds = [csv_number(name, row[name], delimiter) * _UNIT[name]] if name else []
+    except ValueError as error:
+        raise EntryError(str(error)) from None
     if drafted and accepted > drafted[0]:
         raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
     request = requests.setdefault(row["request"], _Request(line=number))

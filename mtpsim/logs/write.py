@@ -12,7 +12,7 @@ from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.logs import write_text as text
-from mtpsim.logs.logged import LoggedRequest, Requests, pooled
+from mtpsim.logs.logged import LoggedRequest, Requests, pooled, windows
 from mtpsim.logs.write_text import Writer, per_window
 
 
@@ -226,7 +226,7 @@ def _specforge(requests: Requests) -> Iterator[str]:
 
 
 def _trtllm_stats(requests: Requests) -> Iterator[str]:
-    for number, window in enumerate(text.windows(requests)):
+    for number, window in enumerate(windows(requests)):
         spec = {
             "numDraftTokens": window.drafted,
             "numAcceptedTokens": window.hits,

@@ -9,7 +9,7 @@ from mtpsim import __version__
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.config.experiment import Point
-from mtpsim.config.hashing import work_hash
+from mtpsim.config.hashing import point_hash
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import Counts, record_requests
@@ -287,4 +287,4 @@ class PointRun:
 
 def name_of(point: Point) -> str:
     """Hash of everything that the blocks of a point depend on, except the seed."""
-    return f"{work_hash(point.experiment)}-{kernel_hash()}-{__version__}"
+    return f"{point_hash(point)}-{kernel_hash()}-{__version__}"

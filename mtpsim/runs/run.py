@@ -17,7 +17,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, as_experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.executors import WorkerPool, open_pool
-from mtpsim.engine.interrupts import handle_sigint
+from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
@@ -95,7 +95,7 @@ def run(
     points = experiment.points()
     scenarios = [_scenarios(point.experiment) for point in points]
     with (
-        handle_sigint(),
+        interruptible(),
         open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
     ):
         runs = (  # compiled one at a time: a long sweep needs the memory of one point

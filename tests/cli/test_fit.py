@@ -12,6 +12,7 @@ from mtpsim.cli.sample import sample_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import read_logs
+from mtpsim.report.experiment_text import rates_are_note
 from tests.support.engine_logs import written
 from tests.support.examples import THREE_DEEP, noise, regime
 
@@ -141,11 +142,11 @@ def test_limitations_of_totals_are_noted(requests, tmp_path, capsys):
 def test_totals_by_request_have_clustered_intervals(requests, tmp_path, capsys):
     path, out = written(tmp_path, "llamacpp-timings", requests), tmp_path / "fitted.toml"
     assert main(["fit", str(path), "-o", str(out), "--depth", "3", "--quiet"]) == 0
-    known = mtpsim.load(out).uncertainty.inputs["acceptance.rates"]
+    known = mtpsim.load(out).uncertainty.inputs["acceptance.rate"]
     hits, rounds = (np.array([getattr(r, n) for r in requests]) for n in ("hits", "rounds"))
     off = hits - hits.sum() / rounds.sum() * rounds
     error = np.sqrt((off**2).sum() * 120 / 119) / rounds.sum()  # of A / N, by hand
-    low, high = (sum(np.cumprod([rate] * 3)) for rate in (known.low[0], known.high[0]))
+    low, high = (sum(np.cumprod([rate] * 3)) for rate in (known.low, known.high))
     assert high - low == pytest.approx(2 * 1.98 * error, rel=0.03)
     few = written(tmp_path, "rounds", requests[:3])
     assert main(["fit", str(few)]) == 0
@@ -183,6 +184,16 @@ def test_bic_selects_if_there_are_few_requests(requests, tmp_path, capsys):
     path = written(tmp_path, "rounds", requests[:12])
     assert main(["fit", str(path), "--candidates", "geometric,independent"]) == 0
     assert "least BIC; too few requests" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("count", [3, 20])  # rates by position alone, and a selected model
+def test_fitted_rates_state_their_definition(count, tmp_path, capsys):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [2, 2, 1, 1, 0], "drafted": [2, 2, 2, 2, 2]}\n' * count)
+    assert main(["fit", str(path), "--quiet", "--candidates", "independent"]) == 0
+    text = capsys.readouterr().out
+    assert not rates_are_note(mtpsim.parse(text))
+    assert rates_are_note(mtpsim.parse(text.replace('rates_are = "conditional"', "")))
 
 
 def test_log_windows_are_the_rows(requests, tmp_path):

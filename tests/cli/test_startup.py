@@ -53,12 +53,11 @@ def test_a_quick_answer_needs_numpy_alone():
     assert not ours & {"pydantic", "tomllib", "mtpsim.config.experiment"}
 
 
-def test_check_loads_nothing_that_solves_or_compiles():
+def test_check_loads_nothing_that_simulates_or_compiles():
     ours = {name for name in loaded("check", ARTICLE) if name.startswith("mtpsim.")}
     assert "mtpsim.report.experiment_text" in ours
     assert not ours & {
         "mtpsim.engine.simulate",
-        "mtpsim.exact.chain_solver",
         "mtpsim.engine.policy_player",
         "mtpsim.exact.oracle_mdp",
     }

@@ -47,6 +47,8 @@ FAULTS = [
     ("rounds = 50", "requests = 50"),
     ("rounds = 50", "rounds = 50\nzzz = 50"),
     ("rounds = 50", "rounds = 50\ntokens = 50"),
+    ("precision = 0.01", "precision = 2"),
+    ("0.8, 0.7]", "0.8, 0.7]\nrate = 0.5"),
     ('"difference"', '"diference"'),
     ('"difference"', '"theory_error"'),
     ("between = [1, 2]", "between = [1, 3]"),
@@ -69,6 +71,8 @@ TOGETHER = [
     (("measured_at = 2", "measured_at = 0"), ("between = [1, 2]", "between = [1, 3]")),
     (("target = 76", 'target = "76"'), ("between = [1, 2]", "between = [1, 3]")),
     (("0.8, 0.7", "0.8, 1.7"), ("rounds = 50", "rounds = 50\ntokens = 50")),
+    (("precision = 0.01", "precision = 2"), ("rounds = 50", "rounds = 50\ntokens = 50")),
+    (("rates = [0.8", "ratez = [0.8"), ("rounds = 50", "rounds = 50\ntokens = 50")),
     # points of the sweep
     (("rounds = 50", "rounds = 0"), ('"latency.draft" =', '"latency.drft" =')),
     (("measured_at = 2", "measured_at = 3"), ('"latency.draft" =', '"latency.drft" =')),

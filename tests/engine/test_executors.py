@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from mtpsim.engine.scheduler import (
     simulate,
 )
 from mtpsim.engine.simulate import compile_point, tally_block
+from tests.support.children import python
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -163,6 +163,48 @@ def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
     assert json.loads((out / "result.json").read_text())["points"] == json.loads(json.dumps(whole))
 
 
+def test_workers_that_always_fail_are_exit_4(tmp_path, monkeypatch, capsys):
+    def failing(*_):
+        raise ArithmeticError("out of order")
+
+    monkeypatch.setattr(executors, "tally_block", failing)
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT)
+    assert main(["run", str(file), "--out", str(tmp_path / "o"), "--quiet"]) == 4
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: --executor: nothing could be simulated: ")
+    assert "out of order" in printed
+
+
+STARTED = """
+import sys, time
+from mtpsim.engine.executors import Processes
+if __name__ == "__main__":
+    print(*(worker.process.pid for worker in Processes(2, 60).workers), flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_processes_end_with_their_killed_parent(tmp_path):
+    (tmp_path / "started.py").write_text(STARTED)
+    with python(tmp_path / "started.py", stdout=subprocess.PIPE) as parent:
+        workers = [int(number) for number in parent.stdout.readline().split()]
+        parent.kill()
+        parent.wait()
+        assert len(workers) == 2
+        for _ in range(600):
+            states = subprocess.run(
+                ["ps", "-o", "stat=", "-p", ",".join(map(str, workers))],
+                capture_output=True,
+                text=True,
+            ).stdout.split()
+            if all(state.startswith("Z") for state in states):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"workers are left: {states}")
+
+
 def test_killed_processes_are_replaced():
     """Real processes, while they work."""
     experiment = mtpsim.parse(TEXT.replace("400000", "3000000"))
@@ -171,7 +213,7 @@ def test_killed_processes_are_replaced():
 
     def kill_one(blocks):
         if blocks.end in (20, 80):
-            victim = next(iter(pool._pool._processes.values()))
+            victim = pool.workers[0].process
             victim.kill()
             killed.append(victim.pid)
 
@@ -271,35 +313,48 @@ def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.parse(text)).points))
 
 
+SCHEDULER = "distributed.cli.dask_scheduler"
+
+
 def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
     """The scheduler is killed during the run: exit code 4, and its blocks are kept."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT.replace("400000", "40000000"))
     address = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    flags = ["--scheduler-file", str(address)]
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
-    scheduler = subprocess.Popen([*start, "--port", "0", *flags], **quiet)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags], **quiet
-    )
-    command = [sys.executable, "-m", "mtpsim", "run", str(file), "--out", str(out), "--quiet"]
-    try:
+    flags = ["--scheduler-file", address]
+    command = ["-m", "mtpsim", "run", file, "--out", out, "--executor", f"dask:{address}"]
+    with (
+        python("-m", SCHEDULER, "--no-dashboard", "--port", "0", *flags, **quiet) as scheduler,
+        python("-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags, **quiet),
+    ):
         while not address.exists():
             time.sleep(0.1)
-        run = subprocess.Popen(
-            [*command, "--executor", f"dask:{address}"], stderr=subprocess.PIPE, text=True
-        )
-        while run.poll() is None and not (out / "tallies.jsonl").exists():
-            time.sleep(0.05)
-        scheduler.send_signal(signal.SIGKILL)
-        _, errors = run.communicate(timeout=120)
-    finally:
-        for process in (scheduler, worker):
-            process.kill()
-            process.wait()
+        with python(*command, "--quiet", stderr=subprocess.PIPE) as run:
+            while run.poll() is None and not (out / "tallies.jsonl").exists():
+                time.sleep(0.05)
+            scheduler.kill()
+            _, errors = run.communicate(timeout=120)
     assert run.returncode == 4, errors
     assert "no dask scheduler answers" in errors
     kept = json.loads((out / "result.json").read_text())
     assert kept["points"][0]["interrupted"]
     assert 0 < kept["points"][0]["requests"] < 40_000_000
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"address": 5}', "[" * 100_000])
+def test_a_file_of_no_scheduler_is_refused(text, tmp_path):
+    (tmp_path / "scheduler.json").write_text(text)
+    choice = ExecutorChoice.parse(f"dask:{tmp_path / 'scheduler.json'}")
+    with pytest.raises(InputError, match="--executor: not a file of `dask scheduler"):
+        executors._client(choice)
+
+
+def test_a_cluster_of_this_machine_listens_on_loopback_only():
+    import psutil
+
+    with executors.open_pool(ExecutorChoice("dask", 1)):
+        every = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        found = [c for p in every for c in p.net_connections("inet") if c.status == "LISTEN"]
+    assert found
+    assert {connection.laddr.ip for connection in found} <= {"127.0.0.1", "::1"}

@@ -21,7 +21,7 @@ def test_likelihood_is_the_sum_over_state_paths(clock, outcomes):
         chain = random_chain(rng, rng.integers(1, 4), 3, clock, outcomes)
         rounds = simulate_replica(chain, shape(4, 4, rng.integers(0, 4, 16)), rng)
         found = RoundSequence(rounds, 3).log_likelihood(chain)
-        for r, (first, last) in enumerate(pairwise(rounds.begins)):
+        for r, (first, last) in enumerate(pairwise(rounds.offsets)):
             part = rounds.drafted[first:last].tolist(), rounds.accepted[first:last].tolist()
             assert found[r] == pytest.approx(naive.log_likelihood(chain, *part), rel=1e-12)
     other = random_chain(rng, chain.states, 3, clock, outcomes)
@@ -44,7 +44,7 @@ def test_counts_and_rounds_agree_for_static_chains():
 
 
 def test_likelihood_of_counts_by_hand():
-    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]))
+    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]), np.array([4]))
     chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})
     expected = np.log([0.75**3 * 0.25 * (1 / 3) * (2 / 3) ** 2])
     assert counts.log_likelihood(chain) == pytest.approx(expected)
@@ -72,7 +72,7 @@ def test_replicas_follow_the_distribution_of_the_chain(clock):
     law = solve(chain, 3, rounds=12).accepted
     share = np.bincount(found.accepted, minlength=4) / found.accepted.size
     assert share == pytest.approx(law, abs=5 * np.sqrt(1 / 20_000))
-    first = found.accepted[found.begins[:-1]]
+    first = found.accepted[found.offsets[:-1]]
     slow = [naive.counts(rng, chain, 3, 1)[0] for _ in range(3000)]
     assert first.mean() == pytest.approx(np.mean(slow), abs=5 * np.std(slow) / 3000**0.5)
     wrong = random_chain(rng, 3, 3, clock)

@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 
 from mtpsim.fit.holdout import predict_held_out
-from mtpsim.fit.replicas import compare_replicas, features
+from mtpsim.fit.likelihood import position_counts
+from mtpsim.fit.replicas import compare_replicas, features, simulate_sample
 from mtpsim.logs import Rounds
-from tests.support.fitting import TRUTH, fit, simulated
+from tests.support.fitting import TRUTH, chain_of, fit, simulated
 
 
 def test_replicas_of_a_wrong_model_fail_checks():
     rounds = simulated(TRUTH["regime2-round"], 300, 50, seed=4)
     right, _ = fit("regime2-round", rounds)
     wrong, _ = fit("independent", rounds)
-    assert not compare_replicas(right.chain, rounds, 3, ordered=True).failed
-    failed = {c.name for c in compare_replicas(wrong.chain, rounds, 3, ordered=True).failed}
+    assert not compare_replicas(right.chain, rounds, 3).failed
+    failed = {c.name for c in compare_replicas(wrong.chain, rounds, 3).failed}
     assert {"correlation 1 apart", "spread over requests"} <= failed
-    unordered = compare_replicas(wrong.chain, rounds, 3, ordered=False).checks
+    unordered = compare_replicas(wrong.chain, position_counts(rounds, 3), 3).checks
     assert not any(check.kind == "correlation" for check in unordered)
 
 
@@ -59,3 +60,25 @@ def test_held_out_accept_lengths_are_predicted():
     assert closed_form["survival"] < observed.low  # survival rates used as conditional ones
     assert closed_form["pooled"] < observed.low
     assert closed_form["conditional"] == pytest.approx(observed.mean, rel=0.03)
+
+
+@pytest.mark.parametrize("drafted", [3, [1, 3]])
+def test_replicas_of_counts_have_the_features_of_replicas_of_rounds(drafted):
+    """Requests that differ, with full and with short drafts; means of 200 replicas of each."""
+    chain, rng = chain_of(TRUTH["beta"]), np.random.default_rng(5)
+    like = simulated(TRUTH["beta"], 60, 40, drafted)
+    means = []
+    for form in (like, position_counts(like, 3)):
+        found = [features(simulate_sample(chain, form, rng), 3) for _ in range(200)]
+        means.append(np.array([[*f.histogram, *f.rates, f.spread, f.length] for f in found]))
+    one, two = means
+    error = np.sqrt((one.var(0) + two.var(0)) / 200)
+    assert (abs(one.mean(0) - two.mean(0)) < 4 * error + 1e-12).all()
+    other = simulate_sample(chain_of(TRUTH["independent"]), position_counts(like, 3), rng)
+    assert abs(features(other, 3).spread - one.mean(0)[-2]) > 4 * one.std(0)[-2]  # no spread
+
+
+def test_the_autocorrelation_of_counts_is_not_computed():
+    """It cost over a minute for a day of log windows, which have no order of rounds."""
+    found = features(position_counts(simulated(TRUTH["beta"], 5, 10), 3), 3)
+    assert np.isnan(found.autocorrelation).all()

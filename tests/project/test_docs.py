@@ -13,10 +13,10 @@ from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import RatesModel
 from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.experiment import Simulation, parse
+from mtpsim.config.experiment import parse
+from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.fit.candidates import candidates
-from mtpsim.formula.closed_form import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.logs import FORMATS
 from mtpsim.policy import RULES
