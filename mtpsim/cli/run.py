@@ -27,32 +27,19 @@ RESUMES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_experiment_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no messages")
-    parser.add_argument("--fresh", action="store_true", help="replace an earlier result")
-    parser.add_argument(
-        "--executor",
-        metavar="KIND[:N]",
-        default="threads",
-        help="threads, processes or dask, with N workers (default: one thread per core)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=TIMEOUT,
-        metavar="S",
-        help="worker timeout in seconds (default: 600)",
-    )
-    parser.add_argument(  # former name
-        "--patience", type=float, dest="timeout", default=TIMEOUT, help=argparse.SUPPRESS
-    )
-    parser.add_argument(
-        "--part",
-        metavar="I/N",
-        default="1/1",
-        help="simulate part I of N equal parts of the requests, for `mtpsim merge`",
-    )
+    add = parser.add_argument
+    add("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
+    add("--json", action="store_true", help="print the result document only")
+    add("--quiet", action="store_true", help="no progress and no messages")
+    add("--fresh", action="store_true", help="replace an earlier result")
+    workers = "threads, processes or dask, with N workers (default: one thread per core)"
+    add("--executor", metavar="KIND[:N]", default="threads", help=workers)
+    timeout = "worker timeout in seconds (default: 600)"
+    add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
+    hidden = argparse.SUPPRESS  # a former name
+    add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
+    part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
+    add("--part", metavar="I/N", default="1/1", help=part)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -189,17 +189,27 @@ def _limitations(log: Log) -> list[str]:
         )
     if log.level == "totals":
         found.append("granularity totals: one rate is used for all positions")
-    if log.has_short_drafts and log.level in ("histogram", "positions"):
-        found.append(
-            "some rounds drafted less than the depth, and it is not logged which: rates beyond "
-            "position 1 are biased low; use a log with counts by draft length"
-        )
-    elif log.has_short_drafts and log.level != "totals":
+    unknown = log.level in ("histogram", "positions", "totals")
+    if log.has_short_drafts and (log.undrafted or unknown):
+        found.append(_short_drafts(log))
+    elif log.has_short_drafts:
         found.append(
             "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
             "unbiased unless the draft stops where it expects a rejection"
         )
     return found
+
+
+def _short_drafts(log: Log) -> str:
+    """Return how rounds are counted that draft fewer tokens than the depth."""
+    share = 100 * log.undrafted / log.rounds.sum()
+    which = f"{share:.0f} % of rounds draft nothing" if log.undrafted else ""
+    if not which:
+        which = f"rounds draft {log.mean_drafts:.2f} of {log.depth} tokens on average"
+    return (
+        f"{which}: a position that is not drafted counts as not accepted, so the fit has the log's "
+        "accept length at its setting; the rates are those of this drafter, not of a longer draft"
+    )
 
 
 def _observations(log: Log) -> RoundSequence | PositionCounts:
@@ -209,7 +219,12 @@ def _observations(log: Log) -> RoundSequence | PositionCounts:
         lengths = np.diff(log.sequence.begins)
         order = rng.permutation(log.sequence.requests)
         enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
-        return RoundSequence(log.sequence.subset(np.sort(order[: max(enough, 1)])), log.depth)
+        kept = np.sort(order[: max(enough, 1)])
+        rounds = log.sequence.subset(kept)
+        if log.undrafted:  # the drafter sets the length: what it leaves out is not accepted
+            depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
+            rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.begins)))
+        return RoundSequence(rounds, log.depth)
     rows = np.sort(rng.permutation(log.count)[:MAX_ROWS])
     return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows])
 

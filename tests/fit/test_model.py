@@ -1,8 +1,5 @@
 """Fits recover the model that a log was simulated from."""
 
-import json
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
@@ -13,7 +10,7 @@ from mtpsim.fit.model import fit_log
 from mtpsim.fit.model_selection import select_model
 from mtpsim.fit.rates import estimate_rates
 from mtpsim.logs import read_logs
-from tests.support.fitting import TRUTH, candidate, chain_of, fit, simulated
+from tests.support.fitting import TRUTH, candidate, chain_of, fit, json_lines, simulated
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -66,16 +63,6 @@ def test_true_model_is_selected(name):
         far = next(f for f in found.fits if f.name == "independent")
         assert far.behind > 5 * far.behind_se
         assert not far.is_near_best
-
-
-def json_lines(rounds):
-    return "".join(
-        json.dumps(
-            {"accepted": rounds.accepted[a:b].tolist(), "drafted": rounds.drafted[a:b].tolist()}
-        )
-        + "\n"
-        for a, b in pairwise(rounds.begins)
-    )
 
 
 def test_short_drafts_do_not_bias_rates(tmp_path):

@@ -1,5 +1,8 @@
 """Known models, logs simulated from them, and the fit of one candidate to such a log."""
 
+import json
+from itertools import pairwise
+
 import numpy as np
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
@@ -58,3 +61,13 @@ def fit(name, rounds):
     data, counts, model = RoundSequence(rounds, 3), position_counts(rounds, 3), candidate(name)
     rates = counts.hit.sum(0) / counts.reached.sum(0)
     return fit_mle(model, data, model.initial(rates)), data
+
+
+def json_lines(rounds):
+    return "".join(
+        json.dumps(
+            {"accepted": rounds.accepted[a:b].tolist(), "drafted": rounds.drafted[a:b].tolist()}
+        )
+        + "\n"
+        for a, b in pairwise(rounds.begins)
+    )

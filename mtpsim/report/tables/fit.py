@@ -58,8 +58,7 @@ def log_sentence(report: FitReport) -> str:
     )
     if skipped:
         text += f"; {counted(skipped, 'malformed entry', 'were')} skipped"
-    interval = f" [{length.low:.4f}, {length.high:.4f}]" if report.rates.clustered else ""
-    return f"{text}. Accept length {length.mean:.4f}{interval}."
+    return f"{text}. Accept length {length.mean:.4f} [{length.low:.4f}, {length.high:.4f}]."
 
 
 def _print_rates(report: FitReport, console: Console) -> None:
