@@ -320,6 +320,14 @@ def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
     return NOT_PRECISE if short else DONE
 
 
+def completeness(folder: Path, result: Result) -> int:
+    """Exit code of a command that uses a result: interrupted, with a warning, if incomplete."""
+    if result.data.complete:
+        return DONE
+    say(f"warning: {folder} is not complete: its numbers will change when it is")
+    return INTERRUPTED
+
+
 def say(text: str, quiet: bool = False) -> None:
     """Print a message on stderr."""
     if not quiet:

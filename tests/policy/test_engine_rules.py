@@ -7,8 +7,8 @@ import pytest
 
 from mtpsim.policy import RoundOutcome
 from mtpsim.policy.ema import LADDERS
-from tests.policy.test_rules import Player, environment
 from tests.support import engine_rules as engines
+from tests.support.rule_player import Player, environment
 
 ROUNDS, DEPTH = 4000, 7
 TIMES = 20.0 + 3.1 * np.arange(DEPTH + 1) ** 1.1
