@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mtpsim.cli.fit_steps import cost_section, cost_warnings, summary_lines
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.text import one_line
 from mtpsim.config.experiment import parse
 from mtpsim.fit.document import (
     FitReport,
@@ -214,7 +215,7 @@ def _write_steps(path: Path, cost: CostModelFit, like: JsonDict, options: FitOpt
     if inputs := _cost_inputs(cost):
         known = sections.get("uncertainty", {})
         sections["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
-    head = f"# {cost.section['model']} cost model of {path.name}; set batch and cached\n"
+    head = f"# {cost.section['model']} cost model of {one_line(path.name)}; set batch and cached\n"
     written = _deliver(head, sections, {}, options, complete=options.like is not None)
     if options.like is None and not options.quiet:
         message = "only the section [latency] and its errors: --like FILE completes an experiment"
@@ -253,7 +254,7 @@ def _write(
         sections, beside = _without_files(sections, fit, name + TIMES), {}
     names = " ".join(path.name for path in options.files)
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
-    head = "".join(f"# {note}\n" for note in [made_by, *fit.notes])
+    head = "".join(f"# {one_line(note)}\n" for note in [made_by, *fit.notes])
     report = fit_report(fit)
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
