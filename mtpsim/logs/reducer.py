@@ -57,22 +57,22 @@ class Rounds:
     Attributes:
         accepted (NDArray[uint8]): ``[N]`` number of accepted drafts of each round.
         drafted (NDArray[uint8]): ``[N]`` number of proposed drafts of each round.
-        begins (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
+        offsets (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
             entry is N.
     """
 
     accepted: Bytes
     drafted: Bytes
-    begins: Ints
+    offsets: Ints
 
     @property
     def requests(self) -> int:
         """Number of requests R."""
-        return self.begins.size - 1
+        return self.offsets.size - 1
 
     def subset(self, which: Ints) -> Rounds:
         """Return the rounds of the requests with these indices."""
-        pieces = [slice(self.begins[r], self.begins[r + 1]) for r in which]
+        pieces = [slice(self.offsets[r], self.offsets[r + 1]) for r in which]
         lengths = [piece.stop - piece.start for piece in pieces]
         empty = np.zeros(0, np.uint8)
         return Rounds(
@@ -209,8 +209,8 @@ class Reducer:
         self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
         self._row_times, self._row_depths, self._drafted = array("d"), array("q"), array("q")
         self._left_out = Counter[int]()  # rows of other depths than the given one
-        # Counts by position of all rows, one after the other; row r begins at _begins[r].
-        self._hit, self._reached, self._begins = array("q"), array("q"), array("q", [0])
+        # Counts by position of all rows, one after the other; row r begins at _offsets[r].
+        self._hit, self._reached, self._offsets = array("q"), array("q"), array("q", [0])
         self._reached_follows = array("b")  # whether reached follows from the other counts
         self._drafts = self._rounds_with_drafts = self._without_rounds = self._undrafted = 0
         self._keep, self._kept_requests = keep, Reservoir(keep)
@@ -290,7 +290,7 @@ class Reducer:
             hit, reached = _by_position(table)
         self._hit.extend(hit)
         self._reached.extend(reached)
-        self._begins.append(len(self._hit))
+        self._offsets.append(len(self._hit))
 
     def _add_times(self, entry: Entry) -> None:
         drafted = entry.per_round[1] if entry.per_round else []
@@ -367,7 +367,7 @@ class Reducer:
     def _find_depth(self) -> int:
         if self._given_depth or self._depths:
             return self._given_depth or max(self._depths)
-        longest = int(np.diff(np.array(self._begins)).max())
+        longest = int(np.diff(np.array(self._offsets)).max())
         no_lengths = self._levels.keys() <= {"totals", "rounds"} and not self._rounds_with_drafts
         if no_lengths or not longest:
             raise MissingInformationError(
@@ -400,7 +400,7 @@ class Reducer:
         return came * (np.arange(hit.shape[1]) < depths[:, None])
 
     def _counts(self, depths: Ints) -> tuple[Ints, Ints]:
-        lengths, depth = np.diff(np.array(self._begins)), int(depths.max(initial=0))
+        lengths, depth = np.diff(np.array(self._offsets)), int(depths.max(initial=0))
         inside = np.arange(depth) < lengths[:, None]
         hit, reached = (np.zeros((lengths.size, depth), np.int64) for _ in range(2))
         hit[inside], reached[inside] = np.array(self._hit), np.array(self._reached)

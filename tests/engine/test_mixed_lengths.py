@@ -34,7 +34,7 @@ def recorded(clock):
 
 
 def parts_of(source):
-    return np.split(source.accepted, source.begins[1:-1])
+    return np.split(source.accepted, source.offsets[1:-1])
 
 
 def at_depth(source, times, depth):

@@ -18,7 +18,7 @@ from mtpsim.results.point_data import request_quantiles
 from mtpsim.stats.estimators import SHARES, quantiles
 from tests.support import naive_policies
 from tests.support.naive import quantile
-from tests.support.policy_plans import engine_of, plan, steered, two_states
+from tests.support.policy_plans import by_outcome, engine_of, plan, two_states
 from tests.support.scalar_reference import PATH, SEED, word
 
 RULES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2}]
@@ -66,10 +66,10 @@ def played_by_the_reference(simulated, requests, options=None, **horizon):
 REFERENCE_CASES = [
     (two_states, "round", {"rounds": 12}),
     (two_states, "token", {"tokens": 30}),
-    (steered, "round", {"tokens": 30}),
-    (steered, "token", {"rounds": 12}),
+    (by_outcome, "round", {"tokens": 30}),
+    (by_outcome, "token", {"rounds": 12}),
 ]
-NAMES = ["two states, round", "two states, token", "steered, round", "steered, token"]
+NAMES = ["two states, round", "two states, token", "by outcome, round", "by outcome, token"]
 
 
 @pytest.mark.parametrize(("chain", "clock", "horizon"), REFERENCE_CASES, ids=NAMES)

@@ -21,7 +21,7 @@ def test_likelihood_is_the_sum_over_state_paths(clock, outcomes):
         chain = random_chain(rng, rng.integers(1, 4), 3, clock, outcomes)
         rounds = simulate_replica(chain, shape(4, 4, rng.integers(0, 4, 16)), rng)
         found = RoundSequence(rounds, 3).log_likelihood(chain)
-        for r, (first, last) in enumerate(pairwise(rounds.begins)):
+        for r, (first, last) in enumerate(pairwise(rounds.offsets)):
             part = rounds.drafted[first:last].tolist(), rounds.accepted[first:last].tolist()
             assert found[r] == pytest.approx(naive.log_likelihood(chain, *part), rel=1e-12)
     other = random_chain(rng, chain.states, 3, clock, outcomes)
@@ -72,7 +72,7 @@ def test_replicas_follow_the_distribution_of_the_chain(clock):
     law = solve(chain, 3, rounds=12).accepted
     share = np.bincount(found.accepted, minlength=4) / found.accepted.size
     assert share == pytest.approx(law, abs=5 * np.sqrt(1 / 20_000))
-    first = found.accepted[found.begins[:-1]]
+    first = found.accepted[found.offsets[:-1]]
     slow = [naive.counts(rng, chain, 3, 1)[0] for _ in range(3000)]
     assert first.mean() == pytest.approx(np.mean(slow), abs=5 * np.std(slow) / 3000**0.5)
     wrong = random_chain(rng, 3, 3, clock)

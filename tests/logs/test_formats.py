@@ -63,7 +63,7 @@ def test_round_trip(form, requests, tmp_path):
 @pytest.mark.parametrize("form", ["vllm-requests", "rounds", "csv"])
 def test_rounds_in_order(form, requests, tmp_path):
     log = read_logs([written(tmp_path, form, requests)])
-    found = np.split(log.sequence.accepted, log.sequence.begins[1:-1])
+    found = np.split(log.sequence.accepted, log.sequence.offsets[1:-1])
     assert [part.tolist() for part in found] == [r.accepted for r in requests]
     assert set(log.sequence.drafted) == {3}
     assert log.sequence.subset(np.array([2, 0])).accepted.tolist() == (

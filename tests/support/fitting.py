@@ -69,5 +69,5 @@ def json_lines(rounds):
             {"accepted": rounds.accepted[a:b].tolist(), "drafted": rounds.drafted[a:b].tolist()}
         )
         + "\n"
-        for a, b in pairwise(rounds.begins)
+        for a, b in pairwise(rounds.offsets)
     )
