@@ -19,6 +19,7 @@ from mtpsim.cli.fit_steps import (
 )
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.text import one_line
 from mtpsim.config.experiment import parse
 from mtpsim.fit.document import (
     FitReport,
@@ -232,7 +233,7 @@ def _write_steps(path: Path, cost: FittedCosts, like: JsonDict, options: FitOpti
     if inputs := _cost_inputs(cost):
         known = sections.get("uncertainty", {})
         sections["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
-    head = f"# {cost.fit.name} cost model of {path.name}; set batch and cached\n"
+    head = f"# {cost.fit.name} cost model of {one_line(path.name)}; set batch and cached\n"
     written = _deliver(head, sections, {}, options, complete=options.like is not None)
     if options.like is None and not options.quiet:
         message = "only the section [latency] and its errors: --like FILE completes an experiment"
@@ -271,7 +272,7 @@ def _write(
         sections, beside = _without_files(sections, fit, name + TIMES), {}
     names = " ".join(path.name for path in options.files)
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
-    head = "".join(f"# {note}\n" for note in [made_by, *fit.notes])
+    head = "".join(f"# {one_line(note)}\n" for note in [made_by, *fit.notes])
     report = fit_report(fit)
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
