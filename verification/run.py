@@ -57,6 +57,7 @@ SUITES = [
     Suite("stopping", "Do intervals of runs that stop at a precision?", "stopping.md"),
     Suite("fit", "Do intervals of fitted models?", "fit.md"),
     Suite("fuzz", "Does damaged input end with an error message?"),
+    Suite("interrupts", "Do interrupted runs end, and resume to the same numbers?"),
 ]
 
 

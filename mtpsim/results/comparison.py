@@ -97,7 +97,7 @@ def compare(one: ResultDocument, other: ResultDocument) -> ResultComparison:
     theirs = {_label(point): point for point in other.points}
     shared = [(point, theirs[_label(point)]) for point in one.points if _label(point) in theirs]
     return ResultComparison(
-        inputs=_input_changes(one.experiment, other.experiment),
+        inputs=input_changes(one.experiment, other.experiment),
         points=[_point_change(before, after) for before, after in shared],
         only_one=len(one.points) + len(other.points) - 2 * len(shared),
     )
@@ -107,7 +107,8 @@ def _label(point: PointResult) -> str:
     return repr(sorted(point.set.items()))
 
 
-def _input_changes(one: JsonDict, other: JsonDict) -> list[InputChange]:
+def input_changes(one: JsonDict, other: JsonDict) -> list[InputChange]:
+    """Inputs that differ between two experiments, as plain data with their defaults."""
     before, after = dict(_flat(one)), dict(_flat(other))
     keys = [key for key in {**before, **after} if key not in IGNORED]
     return [

@@ -37,12 +37,18 @@ def test_equal_or_few_times_have_no_distribution(times):
     assert fit_noise(times) == []
 
 
-def test_latency_of_measured_times(tmp_path):
+def test_round_times_of_a_drafter_that_may_stop(tmp_path):
+    """If at most 2 tokens are drafted, the three rounds have 0, 1 and 2: 50, 60 and 75 ms."""
     path = tmp_path / "log"
     path.write_text(
         '{"accepted": [0, 1, 3], "drafted": [0, 1, 3], "seconds": [0.05, 0.06, 0.09]}\n'
     )
-    times = round_times_of(read_logs([path]))
+    found = round_times_of(read_logs([path])).by_depth
+    assert found == pytest.approx({0: 50, 1: 170 / 3, 2: 185 / 3, 3: 200 / 3})
+
+
+def test_latency_of_measured_times():
+    times = RoundTimes({0: 50.0, 1: 60.0, 3: 90.0}, None, np.zeros(0), [])
     section, notes = latency_section(times, 3, None)
     assert section == {"target": 50.0, "verify": pytest.approx([60.0, 75.0, 90.0]), "draft": 0.0}
     assert "depth 2 are interpolated" in notes[0]
