@@ -65,16 +65,8 @@ WIDE = (
     *("speedup", "speedup.theory", "speedup.exact", "gain"),
     *("break-even", "step", "error", "verdict"),
 )
-WITHOUT_EXACT = tuple(
-    name
-    for name in WIDE
-    if name not in ("length.theory", "length.exact", "time.theory", "speedup.exact")
-)
-"""Fits about 130 columns: the speedup keeps its closed form."""
-MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "gain", "step", "verdict")
-"""Fits 100 columns; ``.mean`` is an estimate without its interval."""
-NARROW = tuple(name for name in MEDIUM if name != "speedup.theory")
-"""Fits 80 columns."""
+NARROW = ("length.mean", "time.mean", "speedup", "gain", "step", "verdict")
+"""Fits 80 columns, without theory; ``.mean`` is an estimate without its interval."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
 
 
@@ -98,11 +90,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if label := point_label(result, point):
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    print_table(
-        console,
-        *(depth_table(point, layout) for layout in (WIDE, WITHOUT_EXACT)),
-        *(depth_table(point, layout, NARROW_DECIMALS) for layout in (MEDIUM, NARROW)),
-    )
+    print_table(console, depth_table(point, WIDE), depth_table(point, NARROW, NARROW_DECIMALS))
     console.print()
     if point.advice:
         say(console, point.advice.sentence, "bold")
