@@ -30,6 +30,7 @@ checks the addressing of random words in every test run.
 PICTURES = {
     "three_ways": "z-scores of random chains against the normal distribution",
     "published": "Published numbers and ours",
+    "calibration": "Stated probabilities and what came true",
 }
 
 

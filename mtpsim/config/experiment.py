@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -17,6 +17,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Simulation, TheorySpec
@@ -29,14 +30,6 @@ from mtpsim.latency import AnyLatency, CostModel
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
-
-
-class Decision(Spec):
-    """The ``[decision]`` section: how a depth is selected."""
-
-    indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01, description="relative difference in speedup below which depths count as equal"
-    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class Experiment(Spec):
         latency (LatencySpec): ``[latency]``: times of verify and draft in ms.
         simulation (Simulation): ``[simulation]``: number and length of requests, seed, precision.
         theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
-        decision (Decision): ``[decision]``: tolerance in the selection of a depth.
+        decision (Decision): ``[decision]``: thresholds of advice and verdicts.
         adaptive (Adaptive | None): ``[adaptive]``: policies that choose the depth of each round.
         uncertainty (Uncertainty | None): ``[uncertainty]``: standard errors of the inputs.
         robust (dict | None): ``[robust]``: values that inputs may take instead.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mtpsim.config.decision import Decision
 from mtpsim.report.document import (
     AcceptedDrafts,
     Advice,
@@ -31,11 +32,13 @@ from mtpsim.report.document import (
     Series,
     TheoryError,
 )
+from mtpsim.results.advice import judge
 
 RATES = (0.80, 0.74, 0.67)
 VERIFY = (90.0, 104.0, 117.0)
 DRAFT = (8.0, 14.0, 22.0)
 TARGET = 76.0
+DECISION = Decision.model_validate({})
 
 
 def _interval(mean: float, half: float) -> dict[str, float]:
@@ -202,14 +205,15 @@ def _advice(depths: list[DepthResult]) -> Advice:
     means = [depth.speedup.mean for depth in depths]
     best = int(np.argmax(means))
     lead = depths[best].speedup
-    gains = [depth.marginal.mean for depth in depths[1:]]
+    steps = [judge(depth.marginal, DECISION) for depth in depths[1:]]
     candidates = [d.depth for d in depths if d.speedup.high >= lead.low]
     return Advice(
         depth=best,
         confidence=0.99,
         candidates=candidates,
         within=candidates,
-        verdicts=["essential" if g > 1.2 else "worthwhile" if g > 1 else "harmful" for g in gains],
+        verdicts=[step.verdict for step in steps],
+        steps=steps,
         sentence=f"Run depth {best}: {means[best]:.3f}x.",
         why="All other depths are slower (simultaneous 95 % CI, common random numbers).",
     )

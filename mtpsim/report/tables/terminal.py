@@ -17,16 +17,14 @@ MARK = "▸"
 PIPE_WIDTH, USUAL_WIDTH, LEAST_WIDTH = 170, 80, 40
 STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
 TONES = {
-    **dict.fromkeys(("holds", "faster", "essential", "worthwhile"), "good"),
+    **dict.fromkeys(("holds", "faster", "essential", "optional"), "good"),
     **dict.fromkeys(("fails", "slower", "harmful"), "bad"),
-    **dict.fromkeys(("undecided", "open", "marginal"), "open"),
+    **dict.fromkeys(("undecided", "open", "negligible"), "open"),
 }
-SHOWN = {"marginal": "undecided", "": MISSING}
-"""Verdicts that are shown under another name than they have in the document."""
 
 
 class VerdictText(str):
-    """A verdict of the document as the text of a cell.
+    """A verdict of the document as the text of a cell, behind the number that it is on.
 
     Attributes:
         tone: ``good``, ``bad``, ``open`` or empty.
@@ -34,9 +32,9 @@ class VerdictText(str):
 
     tone: str
 
-    def __new__(cls, verdict: str) -> VerdictText:
+    def __new__(cls, verdict: str, number: str = "") -> VerdictText:
         """The text and tone of a verdict; ``-`` where it is empty."""
-        text = super().__new__(cls, SHOWN.get(verdict, verdict))
+        text = super().__new__(cls, ", ".join(filter(None, (number, verdict))) or MISSING)
         text.tone = TONES.get(verdict, "")
         return text
 
