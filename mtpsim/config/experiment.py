@@ -6,6 +6,7 @@ import copy
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenario
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.latency import AnyLatency, CostModel
 
+MAX_FILE = 1 << 24  # bytes of an experiment
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
@@ -444,7 +446,10 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
     """
     path = file_or_example(Path(path))
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+        if len(raw) > MAX_FILE:
+            raise InputError.of(f"is larger than {MAX_FILE:,} bytes", file=path)
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"

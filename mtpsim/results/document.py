@@ -209,7 +209,13 @@ class Result:
 
         # In a notebook rich would display HTML instead, and Jupyter asks for colours.
         console = Console(
-            file=StringIO(), width=100, no_color=True, force_jupyter=False, force_terminal=False
+            file=StringIO(),
+            width=100,
+            no_color=True,
+            force_jupyter=False,
+            force_terminal=False,
+            markup=False,
+            emoji=False,
         )
         render(self.data, console)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]

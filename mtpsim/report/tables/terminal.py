@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from mtpsim.report.formatting import MISSING
+from mtpsim.report.formatting import MISSING, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,12 +94,12 @@ def console_on(file: TextIO) -> Console:
 
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
-        return Console(file=file, width=max(int(asked), LEAST_WIDTH))
+        return Console(file=file, width=max(int(asked), LEAST_WIDTH), markup=False, emoji=False)
     try:
         width = os.get_terminal_size(file.fileno()).columns if file.isatty() else PIPE_WIDTH
     except (OSError, ValueError):  # a terminal without a size
         width = 0
-    return Console(file=file, width=width or USUAL_WIDTH)
+    return Console(file=file, width=width or USUAL_WIDTH, markup=False, emoji=False)
 
 
 def print_table(console: Console, *choices: TextTable) -> None:
@@ -143,7 +143,8 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
 
 
 def plain(text: str, console: Console) -> str:
-    """The text in the characters that the console's encoding has."""
+    """The text in the characters that the console's encoding has, and none that steers it."""
+    text = legible(text)
     return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
 
 
