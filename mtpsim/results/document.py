@@ -64,11 +64,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run found.
+    """What a run found; :func:`mtpsim.run` returns it.
 
     Attributes:
-        data: the result document, typed (:class:`mtpsim.report.document.ResultDocument`).
-        round_times: for each point and depth, a sample of round times in ms (for the plots).
+        data (ResultDocument): The result document, typed.
+        round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms, for
+            the figures; may be empty.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml", ["simulation.requests=200"])
+        >>> result = mtpsim.run(experiment)
+        >>> result
+        <mtpsim.Result 'Production MTP head, depth 1-3', 1 point, depth 2>
+        >>> round(result.depth(2).speedup.exact, 4)
+        1.5406
+        >>> sorted(result.rows()[0])[:4]
+        ['depth', 'exact', 'high', 'low']
     """
 
     data: ResultDocument
@@ -77,6 +89,13 @@ class Result:
     @classmethod
     def of(cls, document: JsonDict, round_times: Sequence[list[Floats]] = ()) -> Result:
         """The result that a document states, as read from ``result.json``.
+
+        Args:
+            document (dict): The result document, as plain data.
+            round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms.
+
+        Returns:
+            Result: The result, without the experiment.
 
         Raises:
             ValueError: a key is missing, a value has the wrong type, or the document has a key
@@ -90,12 +109,12 @@ class Result:
 
     @cached_property
     def document(self) -> JsonDict:
-        """The result document as plain data, as in ``result.json`` (docs/result.md)."""
+        """The result document as plain data (dict), as in ``result.json`` (docs/result.md)."""
         return to_json(self.data)
 
     @property
     def points(self) -> list[JsonDict]:
-        """The documents of the points, as plain data; one without a sweep."""
+        """The documents of the points, as plain data (list of dicts); one without a sweep."""
         points: list[JsonDict] = self.document["points"]
         return points
 
@@ -106,13 +125,21 @@ class Result:
         return advice.sentence if advice else ""
 
     def rows(self) -> list[JsonDict]:
-        """Tidy rows, one per point, depth and quantity, as in ``result.csv``."""
+        """Tidy rows, one per point, depth and quantity, as in ``result.csv``.
+
+        Returns:
+            list[dict]: Rows with the keys ``point``, the swept keys, ``depth``, ``quantity``,
+            ``theory``, ``exact``, ``mean``, ``low``, ``high`` and ``verdict``; times are in ms.
+        """
         from mtpsim.report.rows import rows
 
         return rows(self.data)
 
     def to_frame(self) -> Any:
-        """:meth:`rows` as a ``pandas.DataFrame``; the extra ``pandas`` installs what it needs.
+        """:meth:`rows` as a data frame; the extra ``pandas`` installs what it needs.
+
+        Returns:
+            pandas.DataFrame: A row per point, depth and quantity.
 
         Raises:
             ImportError: pandas is not installed.
@@ -135,6 +162,9 @@ class Result:
         Args:
             depth (int): Drafts per round; 0 is plain decoding.
             point (int): Number of the point of a sweep, from 0.
+
+        Returns:
+            DepthResult: Accept length, round time in ms, speedup and verdicts of the depth.
 
         Raises:
             ValueError: There is no such depth or point.
@@ -180,17 +210,27 @@ class Result:
         return fragment(self.data)
 
     def save_plots(self, folder: Path) -> list[Path]:
-        """Write every plot as a PNG into ``folder``; returns their paths."""
+        """Write every figure as a PNG file.
+
+        Args:
+            folder (Path): Created if missing.
+
+        Returns:
+            list[Path]: The files written.
+        """
         from mtpsim.report.figures.gallery import save_plots
 
         return save_plots(self.data, self.round_times, folder)
 
     def save_report(self, experiment: Experiment, folder: Path) -> list[Path]:
-        """Write every plot and ``report.html``, which shows all of the result; returns the paths.
+        """Write every figure and ``report.html``, which shows all of the result.
 
         Args:
-            experiment: that the result is of.
-            folder: made where it is missing.
+            experiment (Experiment): The experiment that the result is of.
+            folder (Path): Created if missing.
+
+        Returns:
+            list[Path]: The files written.
         """
         from mtpsim.report.figures.gallery import figures, save_figures
         from mtpsim.report.html.page import write_page
