@@ -36,7 +36,6 @@ from mtpsim.report.document import (
 from mtpsim.results.advice import Basis, Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
-    COCHRAN,
     POSITIVE,
     SHARE,
     PointData,
@@ -45,7 +44,7 @@ from mtpsim.results.point_data import (
     number,
     request_quantiles,
     series,
-    skewness_of,
+    warnings_of,
 )
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
@@ -312,7 +311,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         horizon=Horizon(rounds=simulation.rounds or None, tokens=simulation.tokens or None),
         precision_reached=measured.precision_reached,
         interrupted=measured.interrupted,
-        warnings=_warnings(measured),
+        warnings=warnings_of(measured),
         measured=_measured_rates(measured),
         accepted=_accepted(measured),
         depths=_depths(measured, steps, basis, verdicts),
@@ -482,49 +481,3 @@ def _accepted(measured: PointData) -> AcceptedDrafts:
         exact=[float(v) for v in measured.solved[-1].accepted],
         **vars(series(counts, SHARE)),
     )
-
-
-def _warnings(measured: PointData) -> list[str]:
-    found = list(measured.experiment.warnings())
-    if measured.failure:
-        found.append(f"incomplete: {measured.failure}")
-    if measured.experiment.simulation.control_variates and measured.controlled is measured.tally:
-        found.append(
-            "control variates are not used: they are constant in these requests, or their sample "
-            "means are too far from the known ones; more requests may help"
-        )
-    if measured.tally.count < 30:
-        found.append(
-            f"only {counted(measured.tally.count, 'request')}: below 30, coverage of the intervals "
-            "may be less than nominal"
-        )
-    return found + _skewed_times(measured) + _rare_outcomes(measured)
-
-
-def _skewed_times(measured: PointData) -> list[str]:
-    """A warning where there are too few rounds for the skewness of the noise."""
-    latency = measured.experiment.latency
-    skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
-    needed = COCHRAN * skewness**2
-    rounds = measured.tally.mean[measured.layout.rounds].min() * measured.tally.count
-    if rounds >= needed or latency.warnings():
-        return []
-    return [
-        f"rare long rounds: with noise of skewness {skewness:.3g}, intervals of times need about "
-        f"{needed:,.0f} rounds ({rounds:,.0f} simulated); their coverage may be less than nominal"
-    ]
-
-
-def _rare_outcomes(measured: PointData) -> list[str]:
-    """A warning where there are too few rounds for rare rejections or rare accepted drafts."""
-    made, needed = measured.rounds, measured.rounds_needed
-    depth = int(np.argmax(needed / made))
-    if made[depth] >= needed[depth]:
-        return []
-    skewness = skewness_of(measured.solved[depth].accepted)
-    rare = "rejections" if skewness < 0 else "accepted drafts"
-    return [
-        f"rare {rare}: accepted drafts per round of depth {depth} have skewness {skewness:.3g}; "
-        f"intervals need about {needed[depth]:,.0f} rounds ({made[depth]:,.0f} simulated), and "
-        "their coverage may be less than nominal"
-    ]
