@@ -123,6 +123,9 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     Returns:
         Exact: Expected tokens, rounds and accepted drafts.
 
+    Raises:
+        TypeError: The source is neither a chain nor a recording.
+
     Examples:
         >>> from mtpsim.acceptance import Independent
         >>> chain = Independent(model="independent", rates=[0.8, 0.74, 0.67]).chain()
