@@ -38,6 +38,13 @@ def print_plan(plan: BenchmarkPlan) -> None:
         "benchmarks of that size that decide right, and share whose interval misses the true "
         "value.",
     )
+    if not plan.rates_vary:
+        console.print()
+        say(
+            console,
+            "All requests of this model have the same acceptance rates. Real requests differ, and "
+            "then several times as many may be needed: fit a log that counts each request.",
+        )
 
 
 def heading(plan: BenchmarkPlan) -> str:
