@@ -1,15 +1,12 @@
 """``mtpsim sample`` writes the rounds of a run: the same accepted drafts and the same times."""
 
-import json
-
-import numpy as np
 import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.cli.sample import sample_requests
 from mtpsim.engine.simulate import compile_point, simulate_requests
-from tests.support.examples import TWO_DEEP, noise, regime
+from tests.support.examples import TWO_DEEP, noise
 
 STATES = '[acceptance]\nmodel = "regime"\nrates = [[0.9, 0.8], [0.4, 0.3]]\nsojourn = [6, 4]\n'
 SLOWED = {
@@ -59,41 +56,6 @@ def test_times_of_a_request_add_up_to_those_of_the_run(model, latency, horizon):
         assert sums == pytest.approx(rows[:, plan.layout.time_ms][:, depth], rel=1e-9)
         rounds = [len(request.accepted) for request in requests]
         assert rounds == rows[:, plan.layout.rounds][:, depth].tolist()
-
-
-@pytest.mark.parametrize("model", SLOWED)
-def test_mean_round_time_in_the_log_is_that_of_the_run(model, tmp_path):
-    """Within standard errors; times that ignore the slowdown are far off (negative control)."""
-    path, log = tmp_path / "e.toml", tmp_path / "log.jsonl"
-    latency = LATENCIES["persistent"]
-    path.write_text(f"{SLOWED[model]}{latency}[simulation]\nrounds = 30\nrequests = 4000\n")
-    command = ["sample", str(path), "--as", "rounds", "--depth", "2", "--requests", "1000"]
-    assert main([*command, "--out", str(log)]) == 0
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    by_request = 1000 * np.array([np.mean(line["seconds"]) for line in lines])
-    (point,) = mtpsim.run(mtpsim.load(path)).points
-    expected = point["depths"][2]["round_time"]
-    error = np.hypot(
-        by_request.std(ddof=1) / np.sqrt(1000), (expected["high"] - expected["low"]) / 4
-    )
-    assert abs(by_request.mean() - expected["mean"]) < 4 * error
-    assert abs(118 - expected["mean"]) > 6 * error  # mean time of a round that nothing slows down
-
-
-def lag_one(requests):
-    """Correlation of successive rounds' log times, with its standard error."""
-    scores = np.log([request.times for request in requests])
-    early, late = scores[:, :-1].ravel(), scores[:, 1:].ravel()
-    return np.corrcoef(early, late)[0, 1], 1 / np.sqrt(early.size)
-
-
-@pytest.mark.parametrize("clock", ["round", "token"])
-def test_round_times_persist_as_stated(clock):
-    acceptance = regime([0.9, 0.8], [0.4, 0.3], sojourn=[6, 4], clock=clock)
-    for latency, persistence in (("persistent", 0.7), ("shared", 0.0)):
-        experiment = parse(acceptance, LATENCIES[latency])
-        found, error = lag_one(sample_requests(experiment, [2], 2000))
-        assert found == pytest.approx(persistence, abs=5 * error)
 
 
 def test_recorded_requests_are_replayed_with_times_of_the_run(tmp_path):

@@ -107,24 +107,6 @@ def test_block_sizes_grow_up_to_a_limit():
         assert units == 0 or first_unit(blocks_for(units) - 1) < units
 
 
-def test_the_tally_of_blocks_equals_that_of_all_rows():
-    plan = compile_point(experiment()).plan
-    rows = simulate_requests(plan, 0, 3000)
-    whole = Tally.of(rows)
-    parts = tally_block(plan, 0, 1000) + tally_block(plan, 1000, 1) + tally_block(plan, 1001, 1999)
-    assert parts.count == whole.count
-    assert parts.mean == pytest.approx(whole.mean, rel=1e-12)
-    assert parts.comoment == pytest.approx(whole.comoment, rel=1e-9, abs=1e-6)
-    nothing = Tally.empty(plan.layout.columns)
-    assert (nothing + whole).mean is whole.mean
-    assert (whole + nothing).comoment is whole.comoment
-
-
-def test_a_spread_needs_two_requests():
-    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
-        _ = Tally.of(np.ones((1, 3))).covariance_of_mean
-
-
 def test_a_precision_stop_needs_the_least_number_of_units():
     result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
     (point,) = result.points

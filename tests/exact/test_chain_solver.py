@@ -4,7 +4,7 @@ import pytest
 from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Regime
 from mtpsim.acceptance.chain import stationary
 from mtpsim.exact import chain_solver as exact
-from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups, visits
+from mtpsim.exact.chain_solver import round_distribution, solve, speedups, visits
 from mtpsim.formula import closed_form
 from mtpsim.formula.closed_form import accept_length
 
@@ -38,19 +38,6 @@ def test_independent_is_the_closed_form_under_both_clocks(clock):
         solved = solve(model.chain(), k)
         assert solved.accept_length == pytest.approx(accept_length(np.array([0.8, 0.74, 0.67]))[k])
         assert solved.conditional == pytest.approx([0.8, 0.74, 0.67][:k])
-
-
-@pytest.mark.parametrize("clock", ["round", "token"])
-@pytest.mark.parametrize("horizon", [{}, {"rounds": 7}, {"tokens": 50}])
-def test_pooled_conditionals_make_the_closed_form_exact(clock, horizon):
-    """An identity under any dependence, but for the tokens that the horizon cuts off."""
-    solved = solve(regime(clock), 3, **horizon)
-    produced = solved.accepted @ np.arange(1, 5)
-    assert accept_length(solved.conditional)[-1] == pytest.approx(produced)
-    if "tokens" not in horizon:
-        assert solved.accept_length == pytest.approx(produced)
-    else:
-        assert solved.accept_length < produced
 
 
 def test_token_clock_moves_p1_with_depth_and_round_clock_does_not():
@@ -146,17 +133,6 @@ def test_shares_and_rates_where_a_draft_is_never_reached():
     two = solve(regime("token"), 2, rounds=9)
     assert two.starts.sum() == pytest.approx(1)
     assert two.rounds == pytest.approx(9)
-
-
-def test_moments_of_the_dependence_between_rounds():
-    chain = regime("token")
-    long, short = count_moments(chain, 3, 7), count_moments(chain, 3, 2)
-    pooled = long.square.mean() - long.mean.mean() ** 2
-    assert long.lasting_share == pytest.approx(long.covariance[:2, 5:].mean() / pooled)
-    assert short.lasting_share == pytest.approx(short.covariance[0, 1] / short.variance)
-    pairs = [long.covariance[t, t + 1] + long.mean[t] * long.mean[t + 1] for t in range(6)]
-    covariance = np.mean(pairs) - long.mean[:6].mean() * long.mean[1:].mean()
-    assert long.autocorrelation(1) == pytest.approx(covariance / pooled)
 
 
 def test_a_recording_that_never_accepts_all_drafts():

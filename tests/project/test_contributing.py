@@ -11,18 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mtpsim.acceptance.registry import SIMPLE
-from mtpsim.latency import COSTS
-from mtpsim.logs import FORMATS
-from mtpsim.policy import RULES
-
 TEXT = Path("CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^## Add an? ([\w ]+)\n\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
-MEMBERS = {
-    "acceptance model": [kind.__name__ for kind in SIMPLE.values()],
-    "policy": [kind.__name__ for kind in RULES.values()],
-    "cost model": [kind.__name__ for kind in COSTS.values()],
-}
 
 # Registrations of the toys: file, name, an existing entry, the entry with the toy, the import.
 MODEL, POLICY = "mtpsim/acceptance/registry.py", "mtpsim/policy/__init__.py"
@@ -209,28 +199,6 @@ def test_a_recipe_is_short_and_names_existing_files_and_every_registry(kind):
         assert Path(path).exists() or {"NAME", "ENGINE"} & set(re.findall(r"[A-Z]+", path)), path
     needed = [(path, name) for path, name, _, _ in REGISTERED[kind]]
     assert sorted(places(RECIPES[kind])) == sorted(needed)
-
-
-def absent(kind, source):
-    return [member for member in MEMBERS[kind] if not re.search(rf"\b{member}\b", source)]
-
-
-@pytest.mark.parametrize("kind", MEMBERS)
-def test_every_member_is_in_every_registry(kind):
-    for path, name in places(RECIPES[kind]):
-        assert not absent(kind, registry(path, name)), f"{name} of {path}"
-
-
-def test_a_missing_member_is_found():
-    """Negative control."""
-    source = registry(COST, "AnyLatency").replace("[Moe", "[Roofline")
-    assert absent("cost model", source) == ["Moe"]
-
-
-def test_every_log_format_has_a_writer():
-    from mtpsim.logs.write import WRITERS
-
-    assert not FORMATS.keys() - WRITERS.keys()
 
 
 def follow(folder):

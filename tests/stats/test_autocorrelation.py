@@ -12,8 +12,7 @@ from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
-from tests.support import naive
-from tests.support.random_chains import LIMIT, latency_by_depth, random_chain
+from tests.support.random_chains import LIMIT, latency_by_depth
 
 RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
 CHAINS = {
@@ -30,21 +29,6 @@ CHAINS = {
 def z(estimates, truth):
     error = np.sqrt(np.diag(estimates.covariance))
     return np.abs(estimates.values - truth) / error
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("clock", ["round", "token"])
-def test_moments_of_counts_agree_with_the_naive_simulator(seed, clock):
-    rng = np.random.default_rng(seed)
-    chain = random_chain(rng, clock)
-    counts = np.array([naive.counts(rng, chain, chain.depth, 5) for _ in range(8000)], float)
-    exact = count_moments(chain, chain.depth, 5)
-    error = counts.std(0) / np.sqrt(len(counts))
-    assert (np.abs(counts.mean(0) - exact.mean) <= LIMIT * error + 1e-9).all()
-    centred = counts - exact.mean
-    products = centred[:, :, None] * centred[:, None, :]
-    error = products.std(0) / np.sqrt(len(counts))
-    assert (np.abs(products.mean(0) - exact.covariance) <= LIMIT * error + 1e-9).all()
 
 
 def test_no_correlation_is_beyond_1_and_no_design_effect_below_0():

@@ -79,35 +79,6 @@ def simulate(rng, chain, depth, draw: Draw, requests, **horizon):
     )
 
 
-def windows(rng, chain, depth, *, rounds):
-    """One request under the token clock, with every decoded position as the start of a round.
-
-    Returns ``[1 + depth]``: windows, and those that accept 1..j. Each position has one uniform
-    number, which decides the outcome of any draft at this position.
-    """
-    state, outcomes = pick(rng, chain.start), []
-    done = 0
-    while done < rounds:
-        for accepted in range(depth + 1):
-            outcomes.append((state, rng.random()))
-            judged = accepted < depth
-            good = judged and outcomes[-1][1] < chain.accept[state, accepted]
-            rejected = judged and not good
-            state = pick(rng, chain.step[0 if rejected else -1][state])
-            if not good:
-                break
-        done += 1
-    found = [0] * (1 + depth)
-    for start in range(len(outcomes) - depth + 1):
-        found[0] += 1
-        for j in range(depth):
-            at, u = outcomes[start + j]
-            if u >= chain.accept[at, j]:
-                break
-            found[1 + j] += 1
-    return found
-
-
 def counts(rng, chain, depth, rounds):
     """Accepted drafts of each of the first rounds of a request."""
     play = round_under_round_clock if chain.clock == "round" else round_under_token_clock
