@@ -1,4 +1,4 @@
-"""Policies played by the kernels, compared with the dynamic program and with a slow twin."""
+"""Policies played by the kernels, compared with the dynamic program and with a naive simulator."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def policies_as_solved(cases: int) -> Iterator[Check]:
 
 
 def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Check]:
-    """Rules played by the kernels, compared with the slow twin of texts and policies."""
+    """Rules played by the kernels, compared with the naive simulator of texts and policies."""
     scores = Scores()
     for seed in range(cases):
         case = random_case(40_000 + seed, 4, 4, 1, noisy=False)
@@ -110,5 +110,5 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))
         scores.add({player.spec.rule_name(): difference(slow, totals[0])[use].tolist()}, rng)
     yield from score_checks(
-        scores, "policies = slow twin", f"{len(rules)} rules with switching costs"
+        scores, "policies = naive simulator", f"{len(rules)} rules with switching costs"
     )

@@ -50,7 +50,7 @@ class Suite(NamedTuple):
 
 
 SUITES = [
-    Suite("three_ways", "Do kernel, slow twin and exact solution agree?", "three_ways.md"),
+    Suite("three_ways", "Do kernel, naive simulator and exact solution agree?", "three_ways.md"),
     Suite("published", "Does the engine reproduce published numbers?", "published.md"),
     Suite("grid", "Do intervals of six quantities cover the exact value?", "grid.md"),
     Suite("coverage", "Do intervals of the speedup and the diagnostics?", "results.md"),

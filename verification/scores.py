@@ -12,7 +12,7 @@ from verification.chains import Floats
 from verification.check import Check
 
 ALPHA = 1e-4  # false alarm rate of each check
-SLOW = 120  # requests per chain by a slow twin
+SLOW = 120  # requests per chain by the naive simulator
 
 
 @dataclass
@@ -84,12 +84,12 @@ def score(rows: Floats, exact: Floats) -> tuple[Floats, Floats]:
 
 
 def as_normal(t: Floats) -> Floats:
-    """Student's t over the slow twin's requests, converted to z."""
+    """Student's t over the naive simulator's requests, converted to z."""
     return np.asarray(stats.norm.isf(stats.t.sf(np.abs(t), SLOW - 1)) * np.sign(t))
 
 
 def difference(slow: Floats, fast: Floats) -> Floats:
-    """z-score of each column's difference of means between slow twin and kernel."""
+    """z-score of each column's difference of means between naive simulator and kernel."""
     error = np.sqrt(slow.var(0, ddof=1) / len(slow) + fast.var(0) / len(fast))
     apart = slow.mean(0) - fast.mean(0)
     return as_normal(np.divide(apart, error, out=np.zeros_like(apart), where=error > 0))

@@ -91,23 +91,6 @@ def curves(smoke: bool) -> Iterator[Fact]:
         yield Fact(f"V4-Pro: measured p{position}", rate, ours, 0.02, why, simulated=True)
 
 
-def h100(smoke: bool) -> Iterator[Fact]:
-    """H100, Llama-3.1-8B, EAGLE: verify 5.886 + 0.02101 B (K + 1) + 3.93e-5 kv, draft 2.135 ms."""
-    for batch, depth, cached in ((1, 1, 0), (16, 3, 1000), (64, 2, 4000), (256, 4, 500)):
-        times = {
-            **{"model": "linear", "overhead": 1.207, "base": 5.886, "per_token": 0.02101},
-            **{"per_cached": 3.93e-5, "cached": cached, "batch": batch, "draft": 2.135},
-        }
-        keys = {"model": "decay", "first": 0.75, "factor": 0.97, "depth": depth}
-        verify = 5.886 + 0.02101 * batch * (depth + 1) + 3.93e-5 * batch * cached
-        value, name = 1.207 + verify + 2.135, f"batch {batch}, depth {depth}, {cached} cached"
-        ours = float(experiment(keys, times).latency.compile(depth).round_time[depth])
-        yield rounded(f"ms per round, {name}", value, ours, 1e-9, why="the same formula")
-        if not smoke:
-            found = simulated(keys, {**times, "noise": NOISE}, 2_000)["depths"][depth]
-            yield near(f"ms per round, {name}, simulated", value, found["round_time"], 1e-9)
-
-
 def throughput(smoke: bool) -> Iterator[Fact]:
     """GLM-4.7-FP8: tokens/s by depth and batch; round times were derived from them."""
     points = shipped("throughput", 1_000 if smoke else 10_000)

@@ -6,33 +6,19 @@ import pytest
 
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import parse
+from tests.support.examples import TWO_DEEP, independent, section, simulation
 
-GOOD = """\
-title = "small"
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-[simulation]
-rounds = 50
-precision = 0.01
-precision_of = "difference"
-between = [1, 2]
-[theory]
-definition = "conditional"
-measured_at = 2
-[adaptive]
-policies = [{ rule = "fixed", depth = 2 }, { rule = "fixed", name = "one", depth = 1 }]
-[uncertainty]
-inputs = { "acceptance.rates" = { se = 0.01 } }
-[robust]
-"latency.target" = [70, 80]
-[sweep]
-"latency.draft" = [[8, 14], [9, 15]]
-"""
+GOOD = (
+    'title = "small"\n'
+    + independent(0.8, 0.7)
+    + TWO_DEEP
+    + simulation(rounds=50, precision=0.01, precision_of="difference", between=[1, 2])
+    + section("theory", definition="conditional", measured_at=2)
+    + '[adaptive]\npolicies = [{ rule = "fixed", depth = 2 }, { rule = "fixed", name = "one", '
+    + 'depth = 1 }]\n[uncertainty]\ninputs = { "acceptance.rates" = { se = 0.01 } }\n'
+    + section("robust", **{"latency.target": [70, 80]})
+    + section("sweep", **{"latency.draft": [[8, 14], [9, 15]]})
+)
 FAULTS = [
     ("title", "titel"),
     ("title", "nothing_like_a_key"),
@@ -61,19 +47,21 @@ FAULTS = [
     ('"latency.draft" = [[8, 14]', '"latency.draft" = [[8, 14, 20]'),
     ('"latency.draft" =', '"latency.drft" ='),
 ]
+# An unknown key, a value out of range, exclusive keys, lengths, depths; points of the sweep.
+TOKENS = ("rounds = 50", "rounds = 50\ntokens = 50")
+VERIFY = ("verify = [90, 104]", "verify = [90]")
+ROUNDS, BETWEEN = ("rounds = 50", "rounds = 0"), ("between = [1, 2]", "between = [1, 3]")
+DEEPER, DRAFT = ("measured_at = 2", "measured_at = 3"), ('"latency.draft" =', '"latency.drft" =')
 TOGETHER = [
-    # an unknown key, a value out of range, mutually exclusive keys, lengths, depths
-    (("title", "titel"), ("rounds = 50", "rounds = 50\ntokens = 50")),
-    (("rounds = 50", "rounds = 0"), ("verify = [90, 104]", "verify = [90]")),
-    (("rounds = 50", "rounds = 50\nzzz = 50"), ("measured_at = 2", "measured_at = 3")),
-    (("measured_at = 2", "measured_at = 0"), ("between = [1, 2]", "between = [1, 3]")),
-    (("target = 76", 'target = "76"'), ("between = [1, 2]", "between = [1, 3]")),
-    (("0.8, 0.7", "0.8, 1.7"), ("rounds = 50", "rounds = 50\ntokens = 50")),
-    # points of the sweep
-    (("rounds = 50", "rounds = 0"), ('"latency.draft" =', '"latency.drft" =')),
-    (("measured_at = 2", "measured_at = 3"), ('"latency.draft" =', '"latency.drft" =')),
+    (("title", "titel"), TOKENS),
+    (ROUNDS, VERIFY),
+    (("rounds = 50", "rounds = 50\nzzz = 50"), DEEPER),
+    (("measured_at = 2", "measured_at = 0"), BETWEEN),
+    (("target = 76", 'target = "76"'), BETWEEN),
+    (("0.8, 0.7", "0.8, 1.7"), TOKENS),
+    (ROUNDS, DRAFT),
+    (DEEPER, DRAFT),
 ]
-ROBUST = ("measured_at = 2", "measured_at = 3")  # scenarios have this problem too
 MISSPELT = ("between = [1, 2]", "betwen = [1, 2]")  # `precision_of` requires `between`
 
 
@@ -104,16 +92,13 @@ def test_problems_of_two_faults_are_those_of_each_fault():
     assert {fault for pair in TOGETHER for fault in pair} <= set(FAULTS)
 
 
-@pytest.mark.parametrize(
-    ("fault", "key"), [(ROBUST, "theory.measured_at"), (MISSPELT, "simulation.betwen")]
-)
-def test_problems_that_follow_from_another_are_not_reported(fault, key):
-    assert [found for found, _ in problems(fault)] == [key]
+def test_problems_that_follow_from_another_are_not_reported():
+    for fault, key in ((DEEPER, "theory.measured_at"), (MISSPELT, "simulation.betwen")):
+        assert [found for found, _ in problems(fault)] == [key]
 
 
 def test_every_policy_that_does_not_fit_is_reported():
-    ((_, text),) = problems(
-        ('"fixed", depth = 2', '"fixed", depth = 3'), ("depth = 1 }", "depth = 4 }")
-    )
+    deeper = ('"fixed", depth = 2', '"fixed", depth = 3'), ("depth = 1 }", "depth = 4 }")
+    ((_, text),) = problems(*deeper)
     assert "(number 1)" in text
     assert "(number 2)" in text

@@ -6,32 +6,21 @@ from pathlib import Path
 import pytest
 
 from mtpsim import parse
-from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
+from tests.support.examples import acceptance, section, simulation
 
 SHIPPED = sorted(Path("experiments").glob("*.toml"))
-TEXT = """
-[acceptance]
-model = "decay"
-first = 0.8
-factor = 0.9
-depth = 2
-
-[latency]
-model = "linear"
-base = 10
-per_token = 0.02
-draft = 1
-
-[simulation]
-rounds = 50
-precision = 0.01
-
-[sweep]
-"latency.batch" = [1, 16]
-"acceptance.first" = [0.7, 0.8]
-zip = ["latency.batch", "acceptance.first"]
-"""
+ZIP = ["latency.batch", "acceptance.first"]
+SWEEP = {"latency.batch": [1, 16], "acceptance.first": [0.7, 0.8], "zip": ZIP}
+TEXT = (
+    "\n"
+    + acceptance("decay", first=0.8, factor=0.9, depth=2)
+    + "\n"
+    + section("latency", model="linear", base=10, per_token=0.02, draft=1)
+    + "\n"
+    + simulation(rounds=50, precision=0.01)
+    + section("sweep", **SWEEP)
+)
 
 
 def read(*overrides, text=TEXT):
@@ -45,9 +34,10 @@ def error_lines(*overrides, text=TEXT):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_requests_can_be_set_for_every_shipped_experiment(path, capsys):
-    assert main(["check", str(path), "--set", "simulation.requests=500"]) == 0
-    assert "  500 requests per point" in capsys.readouterr().out
+def test_requests_can_be_set_for_every_shipped_experiment(path, cli):
+    done = cli("check", path, "--set", "simulation.requests=500")
+    assert done.code == 0
+    assert "  500 requests per point" in done.out
 
 
 @pytest.mark.parametrize(
@@ -111,14 +101,12 @@ def test_sweep_override(key):
     assert [point.set["latency.batch"] for point in points] == [2, 3]
 
 
-def test_suggested_option_for_parts_works(tmp_path, capsys):
+def test_suggested_option_for_parts_works(tmp_path, cli):
     path = tmp_path / "e.toml"
     path.write_text(TEXT)
-    command = ["run", str(path), "--part", "1/2", "--quiet", "--out", str(tmp_path / "out")]
-    assert main(command) == 2
-    message = capsys.readouterr().err
-    (option,) = re.findall(r"add (--set simulation\.requests=\d+)", message)
-    assert main([*command, *option.split(), "--set", "latency.batch=1"]) == 0
+    command = ["run", path, "--part", "1/2", "--quiet", "--out", tmp_path / "out"]
+    (option,) = re.findall(r"add (--set simulation\.requests=\d+)", cli(*command).err)
+    assert cli(*command, *option.split(), "--set", "latency.batch=1").code == 0
 
 
 @pytest.mark.parametrize(

@@ -6,29 +6,20 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
-from mtpsim.common.errors import InputError
 from mtpsim.config.sweep import combinations
 from mtpsim.runs import point_run as point
 from mtpsim.runs.directory import Tallies
+from tests.support.examples import acceptance, latency, noise, problem_of, simulation
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = """\
-[acceptance]
-model = "decay"
-first = 0.8
-factor = 0.9
-depth = 3
-[latency]
-target = 20
-verify = 22
-draft = 1
-noise = { distribution = "lognormal", cv = 0.2 }
-[simulation]
-rounds = 20
-requests = 500
-[sweep]
-"""
+TEXT = (
+    acceptance("decay", first=0.8, factor=0.9, depth=3)
+    + latency(20, 22, 1)
+    + noise(0.2)
+    + simulation(rounds=20, requests=500)
+    + "[sweep]\n"
+)
 
 
 def points(sweep):
@@ -48,7 +39,8 @@ zip = ["acceptance.first", "acceptance.factor"]
     assert list(first) == ["a", "b"]
 
 
-FIRST, ZIPPED = '"acceptance.first"', 'zip = ["acceptance.first", "acceptance.factor"]\n'
+FACTOR, FIRST = '"acceptance.factor"', '"acceptance.first"'
+ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
 
 
 @pytest.mark.parametrize(
@@ -67,21 +59,16 @@ FIRST, ZIPPED = '"acceptance.first"', 'zip = ["acceptance.first", "acceptance.fa
         (f"zip = [{FIRST}, {FIRST}]\n{FIRST} = [0.7]", "sweep.zip: a key is given twice"),
         ("zip = [3]", "sweep.zip: 3 is given, but it is not a swept key"),
         (f"{FIRST} = [0.7, 0.8, 0.7]", "sweep: `acceptance.first`: 0.7 is given 2 times"),
-        (
-            f'{ZIPPED}{FIRST} = [0.7, 0.7]\n"acceptance.factor" = [1, 1]',
-            "(0.7, 1) is given 2 times",
-        ),
+        (f"{ZIPPED}{FIRST} = [0.7, 0.7]\n{FACTOR} = [1, 1]", "(0.7, 1) is given 2 times"),
     ],
 )
 def test_sweep_problems(sweep, message):
-    with pytest.raises(InputError) as caught:
-        mtpsim.parse(TEXT + sweep, file="bad.toml")
-    assert message in str(caught.value)
+    assert message in problem_of(TEXT + sweep)
 
 
 def test_zipped_keys_may_have_equal_values():
-    sweep = 'zip = ["acceptance.first", "acceptance.factor"]\n"acceptance.first" = [0.7, 0.7]\n'
-    assert points(sweep + '"acceptance.factor" = [1, 0.9]') == [(0.7, 1), (0.7, 0.9)]
+    sweep = f"{ZIPPED}{FIRST} = [0.7, 0.7]\n{FACTOR} = [1, 0.9]"
+    assert points(sweep) == [(0.7, 1), (0.7, 0.9)]
 
 
 def test_sweep_over_models():

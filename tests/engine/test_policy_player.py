@@ -40,15 +40,6 @@ def test_a_constant_policy_equals_the_fixed_depth(source, noise, horizon):
         assert (played[:, 3 + depth] == played[:, 2]).all()
 
 
-@pytest.mark.parametrize("clock", ["round", "token"])
-def test_requests_as_long_as_recorded(clock):
-    source = recording(clock)
-    simulated = plan(source, [{"rule": "fixed", "depth": source.depth}])
-    rows, layout = simulate_requests(simulated, 0, 400), simulated.layout
-    assert (rows[:, layout.policy(0)][:, 0] == rows[:, layout.tokens][:, -1]).all()
-    assert (rows[:, layout.policy(0)][:, 2] == rows[:, layout.rounds][:, -1]).all()
-
-
 ENGINES = {
     "plain": {},
     "costly": {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.4},
@@ -95,19 +86,6 @@ def two_samples(one, two):
     error = np.sqrt(one.var(0) / len(one) + two.var(0) / len(two))
     apart = one.mean(0) - two.mean(0)
     return np.where(error > 1e-9, apart / np.maximum(error, 1e-9), apart / 1e-6)
-
-
-@pytest.mark.parametrize("clock", ["round", "token"])
-def test_kernels_agree_with_the_naive_simulator_where_outcomes_change_the_state(clock):
-    chain = steered(clock)
-    policies = [{"rule": "heuristic", "least": 0}, {"rule": "bandit"}, {"rule": "oracle"}]
-    simulated = plan(chain, policies, seed=13, options=ENGINES["costly"], rounds=25)
-    totals, _ = play_policies(simulated, 0, 6_000)
-    rng, where = np.random.default_rng(14), engine_of(simulated, ENGINES["costly"])
-    for fast, player in zip(totals, simulated.policy_set.players, strict=True):
-        environment = simulated.policy_set.environment
-        slow = naive_policies.simulate(rng, chain, player.spec, environment, where, 500, rounds=25)
-        assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
 
 
 def test_comparison_detects_a_missing_cost():

@@ -11,45 +11,6 @@ from mtpsim.stats.estimators import measured
 from tests.support.random_chains import latency_by_depth, random_chain
 
 
-def window_rows(chain, measured_at, seed, requests=20_000, **horizon):
-    plan = compile_plan(
-        chain, latency_by_depth(chain.depth), seed=seed, measured_at=measured_at, **horizon
-    )
-    return simulate_requests(plan, 0, requests)[:, plan.layout.windows]
-
-
-def one_outcome(seed):
-    rng = np.random.default_rng(seed)
-    while True:
-        chain = random_chain(rng, "token")
-        if len(chain.step) == 1:
-            return chain
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_windows_agree_with_the_exact_distribution(seed):
-    """The state of position t has distribution start step^t; drafts are verified in order."""
-    chain, tokens = one_outcome(seed), 17
-    for at in range(1, chain.depth + 1):
-        rows = window_rows(chain, at, seed, tokens=tokens)
-        starts = tokens - at + 1
-        truth, law = np.zeros(1 + at), chain.start
-        for _ in range(starts):
-            alive = law
-            truth[0] += 1
-            for j in range(at):
-                alive = alive * chain.accept[:, j]
-                truth[1 + j] += alive.sum()
-                alive = alive @ chain.step[0]
-            law = law @ chain.step[0]
-        # The last round may read on beyond the limit, but no further position begins a window.
-        spare = rows[:, 0] - starts
-        assert (spare >= 0).all()
-        assert (spare <= at).all()
-        rates = rows[:, 1:].mean(0) / rows[:, 0].mean()
-        assert rates == pytest.approx(truth[1:] / truth[0], abs=0.03)
-
-
 def test_rates_over_all_positions_exceed_rates_at_round_starts():
     """A round begins where the last one was rejected; negative control for the weighting."""
     chain = Regime(

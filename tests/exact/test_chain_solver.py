@@ -54,9 +54,8 @@ def test_last_round_cut_as_computed_for_a_geometric_rate():
     steady = solve(chain, 5).accept_length
     cuts = {16: -0.070, 64: -0.0185, 256: -0.0047, 1024: -0.0012}
     for tokens, cut in cuts.items():
-        assert solve(chain, 5, tokens=tokens).accept_length / steady - 1 == pytest.approx(
-            cut, abs=6e-4
-        )
+        found = solve(chain, 5, tokens=tokens).accept_length
+        assert found / steady - 1 == pytest.approx(cut, abs=6e-4)
 
 
 # mean, concentration -> accept length by fixed rounds, by fixed tokens (K = 4, beta by request)
@@ -64,9 +63,7 @@ HORIZONS = [(0.75, 2, 3.414, 2.811), (0.75, 10, 3.159, 2.975), (0.75, 50, 3.075,
 
 
 @pytest.mark.parametrize(("mean", "concentration", "by_rounds", "by_tokens"), HORIZONS)
-def test_accept_length_depends_on_the_horizon_if_requests_differ(
-    mean, concentration, by_rounds, by_tokens
-):
+def test_horizon_matters_if_requests_differ(mean, concentration, by_rounds, by_tokens):
     chain = Beta(model="beta", mean=mean, concentration=concentration, depth=4).chain()
     assert solve(chain, 4, rounds=100).accept_length == pytest.approx(by_rounds, abs=6e-4)
     long = solve(chain, 4, tokens=200_000).accept_length
@@ -74,11 +71,9 @@ def test_accept_length_depends_on_the_horizon_if_requests_differ(
 
 
 def test_beta_by_round_and_by_request_share_the_accept_length_of_fixed_rounds():
-    models = [
-        Beta(model="beta", mean=0.7, concentration=5, depth=6, level=level)
-        for level in ("round", "request")
-    ]
-    by_round, by_request = (solve(m.chain(), 6, rounds=3) for m in models)
+    keys = {"model": "beta", "mean": 0.7, "concentration": 5, "depth": 6}
+    levels = [Beta(**keys, level=level).chain() for level in ("round", "request")]
+    by_round, by_request = (solve(chain, 6, rounds=3) for chain in levels)
     assert by_round.accepted == pytest.approx(by_request.accepted)
     a, b = 3.5, 1.5
     rising = [(a + j) / (a + b + j) for j in range(6)]  # survivorship: conditionals rise

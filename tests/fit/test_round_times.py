@@ -10,10 +10,8 @@ from mtpsim.logs import read_logs
 @pytest.mark.parametrize(
     ("name", "key", "value"),
     [
-        ("lognormal", "cv", 0.3),
-        ("gamma", "cv", 0.5),
-        ("exponential", "offset", 0.6),
-        ("pareto", "alpha", 3.0),
+        *[("lognormal", "cv", 0.3), ("gamma", "cv", 0.5)],
+        *[("exponential", "offset", 0.6), ("pareto", "alpha", 3.0)],
     ],
 )
 def test_true_noise_distribution_fits_best(name, key, value):

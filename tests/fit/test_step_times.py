@@ -1,14 +1,15 @@
 """Cost models fitted to step times that were made from a known one."""
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mtpsim
-from mtpsim.cli import main as cli
 from mtpsim.common.errors import InputError
 from mtpsim.fit.step_times import StepTimes, fit_cost_models, is_step_table, read_step_times
+from tests.support.examples import independent, latency, noise, simulation
 
 BATCH = np.repeat([1.0, 4, 16, 64, 256], 4)
 DEPTH = np.tile([0.0, 1, 2, 3], 5)
@@ -65,60 +66,56 @@ def test_true_keys_are_within_their_standard_errors(model):
 CSV = "batch,depth,verify,draft\n" + "\n".join(
     f"{b:g},{k:g},{6 + 0.02 * b * (k + 1):.4f},{2 * k:g}" for b, k in zip(BATCH, DEPTH, strict=True)
 )
-LIKE = """
-[acceptance]
-model = "independent"
-rates = [0.7, 0.6]
-[latency]
-target = 1
-verify = 1
-draft = 1
-noise = { distribution = "gamma", cv = 0.2 }
-[simulation]
-requests = 500
-"""
+LIKE = independent(0.7, 0.6) + latency(1, 1, 1) + noise(0.2, "gamma") + simulation(requests=500)
 
 
-def test_fitted_experiment_runs(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    (tmp_path / "like.toml").write_text(LIKE)
-    out = tmp_path / "fitted.toml"
-    arguments = [str(tmp_path / "steps.csv"), "-o", str(out), "--like", str(tmp_path / "like.toml")]
-    assert cli.main(["fit", *arguments]) == 0
-    printed = capsys.readouterr().err
-    assert "linear: leave-one-out error" in printed
-    assert f"wrote {out}, {tmp_path / 'fitted.png'}\n" in printed
-    assert cli.main(["check", str(out)]) == 0
-    assert (tmp_path / "fitted.png").read_bytes().startswith(b"\x89PNG")
-    experiment = mtpsim.load(out)
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """A table of step times in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("steps.csv").write_text(CSV)
+
+
+def test_fitted_experiment_runs(steps, cli):
+    Path("like.toml").write_text(LIKE)
+    done = cli("fit", "steps.csv", "-o", "fitted.toml", "--like", "like.toml")
+    assert done.code == 0
+    assert "linear: leave-one-out error" in done.err
+    assert "wrote fitted.toml, fitted.png\n" in done.err
+    assert cli("check", "fitted.toml").code == 0
+    assert Path("fitted.png").read_bytes().startswith(b"\x89PNG")
+    experiment = mtpsim.load("fitted.toml")
     assert experiment.latency.times(2)[0] == pytest.approx([6.02, 6.04, 6.06], abs=1e-3)
     assert experiment.latency.noise is not None
     (point,) = mtpsim.run(experiment).points
     assert point["depths"][1]["round_time"]["mean"] == pytest.approx(8.04, abs=0.05)
 
 
-def test_step_times_without_like_print_the_latency_section(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", str(tmp_path / "steps.csv")]) == 0
-    printed = capsys.readouterr()
-    assert tomllib.loads(printed.out)["latency"]["model"] == "linear"
-    assert "--like FILE completes an experiment" in printed.err
+def test_step_times_without_like_print_the_latency_section(steps, cli):
+    done = cli("fit", "steps.csv")
+    assert done.code == 0
+    assert tomllib.loads(done.out)["latency"]["model"] == "linear"
+    assert "--like FILE completes an experiment" in done.err
 
 
-def test_step_times_alone_are_not_an_experiment(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", str(tmp_path / "steps.csv"), "-o", str(tmp_path / "y.toml")]) == 2
-    assert "give --like FILE, an experiment to put them in" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["steps.csv"]
-
-
-def test_invalid_experiment_leaves_no_file(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    (tmp_path / "like.toml").write_text("[acceptance]\nmodel = 'none'\n")
-    like = ["--like", str(tmp_path / "like.toml"), "-o", str(tmp_path / "y.toml")]
-    assert cli.main(["fit", str(tmp_path / "steps.csv"), *like]) == 2
-    assert "allowed: independent, decay" in capsys.readouterr().err
-    assert {path.name for path in tmp_path.iterdir()} == {"steps.csv", "like.toml"}
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.csv"], "none.csv: can't be read: No such file"),
+        (["steps.csv", "--experts", "4"], "give both"),
+        (["steps.csv", "--experts", "2", "--active", "3"], "active at most experts"),
+        (["steps.csv", "--like", "none.toml"], "none.toml"),
+        (["steps.csv", "-o", "no/where.toml"], "can't be written"),
+        (["steps.csv", "-o", "y.toml"], "give --like FILE, an experiment to put them in"),
+        (["steps.csv", "-o", "y.toml", "--like", "like.toml"], "allowed: independent, decay"),
+    ],
+)
+def test_wrong_commands_exit_with_2_and_leave_no_file(steps, cli, arguments, message):
+    Path("like.toml").write_text("[acceptance]\nmodel = 'none'\n")
+    done = cli("fit", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert {path.name for path in Path().iterdir()} == {"steps.csv", "like.toml"}
 
 
 @pytest.mark.parametrize(
@@ -152,22 +149,3 @@ def test_other_delimiters_and_decimal_commas(tmp_path, delimiter, point):
     one, two = (read_step_times(tmp_path / name) for name in ("comma.csv", "other.csv"))
     assert is_step_table(tmp_path / "other.csv")
     assert one.verify.tolist() == two.verify.tolist()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["none.csv"], "none.csv: can't be read: No such file"),
-        (["steps.csv", "--experts", "4"], "give both"),
-        (["steps.csv", "--experts", "2", "--active", "3"], "active at most experts"),
-        (["steps.csv", "--like", "none.toml"], "none.toml"),
-        (["steps.csv", "-o", "no/where.toml"], "can't be written"),
-    ],
-)
-def test_wrong_commands_exit_with_2_and_a_message(
-    tmp_path, monkeypatch, capsys, arguments, message
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", *arguments]) == 2
-    assert message in capsys.readouterr().err

@@ -43,12 +43,8 @@ def test_moe_expert_count_matches_sampling():
     rng = np.random.default_rng(1)
     for depth in (0, 2):
         tokens = 4 * (depth + 1)
-        drawn = np.array(
-            [
-                len({e for _ in range(tokens) for e in rng.choice(16, 2, replace=False)})
-                for _ in range(3000)
-            ]
-        )
+        experts = rng.permuted(np.tile(np.arange(16), (3000, tokens, 1)), axis=2)[..., :2]
+        drawn = np.array([np.unique(each).size for each in experts])
         error = drawn.std() / np.sqrt(3000)
         assert abs(model.hit(np.array([float(tokens)]))[0] - drawn.mean()) < 4 * error
         exact = 3 + 0.5 * model.hit(np.array([float(tokens)]))[0] + 0.01 * tokens
@@ -63,13 +59,14 @@ def test_table_interpolates_between_measured_batches():
 
 
 def test_drafting_may_cost_more_in_a_larger_batch():
-    _, draft = times(
-        2, model="linear", base=5, per_token=0, draft=[1, 2], draft_per_request=0.1, batch=3
-    )
+    keys = {"base": 5, "per_token": 0, "draft": [1, 2], "draft_per_request": 0.1, "batch": 3}
+    _, draft = times(2, model="linear", **keys)
     assert draft.tolist() == pytest.approx([0, 1.3, 2.6])
 
 
 TABLE = {"model": "table", "batches": [1, 4], "verify": [[10, 12], [16, 20]]}
+LINEAR = {"model": "linear", "per_token": 1, "draft": 1}
+MOE = {"model": "moe", "experts": 2, "per_expert": 1, "per_token": 0, "draft": 1}
 
 
 @pytest.mark.parametrize(
@@ -93,10 +90,7 @@ TABLE = {"model": "table", "batches": [1, 4], "verify": [[10, 12], [16, 20]]}
             "3 of 2 experts",
         ),
         ({"model": "linear", "per_token": 1, "draft": 1, "batch": 0}, "greater than or equal to 1"),
-        (
-            {"model": "linear", "per_token": 1, "draft": 1, "persistence": 0.5},
-            "needs noise: give",
-        ),
+        ({"model": "linear", "per_token": 1, "draft": 1, "persistence": 0.5}, "needs noise: give"),
         ({"model": "rooflin"}, "did you mean 'roofline'"),
     ],
 )

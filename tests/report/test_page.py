@@ -23,7 +23,16 @@ from mtpsim.report.html.page import STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.diagnostics import definitions_title
 from mtpsim.report.tables.result import BREAK_EVEN, render
-from tests.support.examples import HEAD, KNOWN, POLICIES, SETS, independent, linear
+from tests.support.examples import (
+    HEAD,
+    KNOWN,
+    POLICIES,
+    SETS,
+    independent,
+    linear,
+    section,
+    simulation,
+)
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -34,17 +43,11 @@ from tests.support.report_example import (
     without_numbers,
 )
 
+LOOK = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
-BATCH = f"""
-title = "by batch"
-{independent(0.75, 0.7)}
-{linear(6, 0.02, 2)}
-[simulation]
-requests = 100
-[sweep]
-"latency.batch" = [1, 64, 1024]
-"""
+BATCH = 'title = "by batch"\n' + independent(0.75, 0.7) + linear(6, 0.02, 2)
+BATCH += simulation(requests=100) + section("sweep", **{"latency.batch": [1, 64, 1024]})
 SIMULATED = {"policies": POLICIES, "uncertain": UNCERTAIN, "batch": BATCH}
 WRITTEN = ("one", "deep", "sweep", "long sweep", "grid", "no exact solution")
 SVG = "{http://www.w3.org/2000/svg}svg"
@@ -183,14 +186,12 @@ def test_depth_table_has_the_documents_numbers(which):
         row = dict(zip(heads, row, strict=True))
         assert row["accept length"] == plus_minus(depth.accept_length, lengths)
         assert row["speedup"] == plus_minus(depth.speedup, digits)
-        assert float(row["speedup"].split()[0]) == pytest.approx(
-            depth.speedup.mean, abs=0.51 * 10**-digits
-        )
+        shown, slack = float(row["speedup"].split()[0]), 0.51 * 10**-digits
+        assert shown == pytest.approx(depth.speedup.mean, abs=slack)
         assert row["speedup, exact"] == fixed(depth.speedup.exact, digits)
         assert row["speedup, closed form"] == fixed(depth.speedup.theory, digits)
-        assert row["closed-form verdict"] == (
-            depth.theory_error.verdict if depth.theory_error else "-"
-        )
+        verdict = depth.theory_error.verdict if depth.theory_error else "-"
+        assert row["closed-form verdict"] == verdict
 
 
 def test_speedup_and_verdicts_are_the_first_columns():
@@ -280,9 +281,8 @@ def test_colours_of_figures_are_those_of_the_page():
     assert set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
     drawn = picture("x", speedup_figure(EXAMPLES["one"])).svg
     assert not set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", drawn))
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     for variable in set(re.findall(r"var\((--[a-z-]+)\)", "".join(made(n)[0] for n in WRITTEN))):
-        assert look.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
+        assert LOOK.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
 
 
 def luminance(color):
@@ -298,14 +298,13 @@ def contrast(one, other):
 
 def test_text_has_enough_contrast_in_every_colour_scheme():
     """WCAG 2 AA: 4.5 for text, 3 for lines and markers."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     schemes = [
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
-        for block in re.findall(r":root \{(.*?)\}", look, re.S)
+        for block in re.findall(r":root \{(.*?)\}", LOOK, re.S)
     ]
     assert len(schemes) == 2
     assert schemes[0].keys() == schemes[1].keys()
-    assert "@media screen and (prefers-color-scheme: dark) {" in look  # what is printed is light
+    assert "@media screen and (prefers-color-scheme: dark) {" in LOOK  # what is printed is light
     for colors in schemes:
         words = [n for n in colors if n.endswith("-text") and not n.startswith("paper")]
         for word in [*words, "ink", "quiet", "link"]:
@@ -363,17 +362,15 @@ def test_a_break_even_rate_above_1_is_none():
 
 def test_tables_that_scroll_have_a_shadow_at_their_ends():
     """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
-    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
+    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", LOOK, re.S | re.M)
     assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
         ("over", "local"),
         ("past", "local"),
         ("before", "scroll"),
         ("after", "scroll"),
     ]
-    assert len(re.findall(r"--shade: #0\w+;", look)) == 2  # light and dark
+    assert len(re.findall(r"--shade: #0\w+;", LOOK)) == 2  # light and dark
     for name in WRITTEN:
-        tables = [
-            div.find("table") for div in tree(name).iter("div") if "scroll" in div.get("class", "")
-        ]
-        assert sum(found is not None for found in tables) == len(list(tree(name).iter("table")))
+        boxes = [div for div in tree(name).iter("div") if "scroll" in div.get("class", "")]
+        tables = sum(box.find("table") is not None for box in boxes)
+        assert tables == len(list(tree(name).iter("table")))

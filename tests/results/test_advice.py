@@ -5,7 +5,7 @@ import pytest
 
 from mtpsim.results.advice import Steps, advise, step_verdict
 from mtpsim.stats.comparisons import choose, log_of
-from tests.support.estimates import estimates
+from tests.support.strategies import estimates
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,14 @@ from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.moments import Tally
+from tests.support.examples import beta, independent, latency, simulation
 from tests.support.random_chains import LIMIT, latency_by_depth
 
 RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
 CHAINS = {
     "regime": Regime(model="regime", rates=RATES, sojourn=[8, 5]),
     "token": Regime(model="regime", rates=RATES, sojourn=[20, 12], clock="token"),
-    "contagion": Contagion(
-        model="contagion", rates=[0.9, 0.85, 0.8], drop=0.4, duration=3, clock="token"
-    ),
+    "contagion": Contagion(model="contagion", rates=RATES[0], drop=0.4, duration=3, clock="token"),
     "beta": Beta(model="beta", mean=0.7, concentration=5, depth=3),
     "independent": Independent(model="independent", rates=[0.8, 0.7, 0.6]),
 }
@@ -32,20 +31,7 @@ def z(estimates, truth):
 
 
 def test_no_correlation_is_beyond_1_and_no_design_effect_below_0():
-    text = """
-[acceptance]
-model = "beta"
-mean = 0.75
-concentration = 0.01
-depth = 3
-[latency]
-target = 10
-verify = 11
-draft = 1
-[simulation]
-rounds = 7
-requests = 40
-"""
+    text = beta(0.75, 0.01, 3) + latency(10, 11, 1) + simulation(rounds=7, requests=40)
     for seed in (1, 2, 3):
         (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
         found = point["diagnostics"]["autocorrelation"]
@@ -73,17 +59,17 @@ def test_diagnostics_agree_with_the_exact_ones(name):
 
 
 def test_known_figures():
-    beta = count_moments(CHAINS["beta"].chain(), 3, 30)
+    by_request = count_moments(CHAINS["beta"].chain(), 3, 30)
     rates = np.random.default_rng(0).beta(3.5, 1.5, 400_000)
     length = rates + rates**2 + rates**3
     square = rates + 3 * rates**2 + 5 * rates**3
     share = length.var() / (square.mean() - length.mean() ** 2)
-    assert beta.lasting_share == pytest.approx(share, rel=0.01)
-    assert beta.autocorrelation(1) == pytest.approx(beta.lasting_share)
-    assert beta.design_effect == pytest.approx(1 + 29 * beta.lasting_share)
-    independent = count_moments(CHAINS["independent"].chain(), 3, 30)
-    assert independent.design_effect == pytest.approx(1)
-    assert independent.autocorrelation(3) == pytest.approx(0, abs=1e-12)
+    assert by_request.lasting_share == pytest.approx(share, rel=0.01)
+    assert by_request.autocorrelation(1) == pytest.approx(by_request.lasting_share)
+    assert by_request.design_effect == pytest.approx(1 + 29 * by_request.lasting_share)
+    static = count_moments(CHAINS["independent"].chain(), 3, 30)
+    assert static.design_effect == pytest.approx(1)
+    assert static.autocorrelation(3) == pytest.approx(0, abs=1e-12)
 
 
 def test_no_dependence_where_counts_do_not_vary_or_requests_have_one_round():
@@ -91,18 +77,7 @@ def test_no_dependence_where_counts_do_not_vary_or_requests_have_one_round():
     alone = np.full((50, 9), -1, np.int32)
     alone[:, 0] = np.arange(50) % 3
     assert dependence(alone, 0.95) is None
-    certain = """\
-[acceptance]
-model = "independent"
-rates = [1.0, 1.0]
-[latency]
-target = 20
-verify = 22
-draft = 1
-[simulation]
-rounds = 5
-requests = 64
-"""
+    certain = independent(1.0, 1.0) + latency(20, 22, 1) + simulation(rounds=5, requests=64)
     (point,) = mtpsim.run(mtpsim.parse(certain)).points
     found = point["diagnostics"]
     assert found["autocorrelation"] is found["design_effect"] is found["lasting_share"] is None

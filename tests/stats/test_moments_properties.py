@@ -96,19 +96,14 @@ def test_units_of_time_change_round_times_and_nothing_else(seed, factor):
     rows = totals(seed, layout)
     slow = rows.copy()
     slow[:, layout.time_ms] *= factor
-    one, two = Tally.of(rows), Tally.of(slow)
-    for name in ("speedup", "marginal", "accept_length", "break_even_rate", "last_rate"):
+    both = Tally.of(rows), Tally.of(slow)
+    expected = dict.fromkeys(("speedup", "marginal", "accept_length", "break_even_rate"), 1.0)
+    for name, scale in {**expected, "last_rate": 1.0, "round_time": factor}.items():
         function = getattr(estimators, name)
-        here, there = (
-            delta_method(lambda m, f=function: f(m, layout), t, 0.95) for t in (one, two)
-        )
-        assert there.values == pytest.approx(here.values, rel=1e-9)
-        assert there.half_width == pytest.approx(here.half_width, rel=1e-5, abs=1e-9)
-    here, there = (
-        delta_method(lambda m: estimators.round_time(m, layout), t, 0.95) for t in (one, two)
-    )
-    assert there.values == pytest.approx(factor * here.values)
-    assert there.half_width == pytest.approx(factor * here.half_width, rel=1e-5)
+        here, there = (delta_method(lambda m, f=function: f(m, layout), t, 0.95) for t in both)
+        assert there.values == pytest.approx(scale * here.values, rel=1e-9)
+        width = scale * here.half_width
+        assert there.half_width == pytest.approx(width, rel=1e-5, abs=1e-9 * scale)
 
 
 @fixed
