@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mtpsim.engine.options import ExecutorChoice
     from mtpsim.fit.model import fit_log
     from mtpsim.logs import read_logs
+    from mtpsim.report.quick import QuickAnswer, quick
     from mtpsim.results.document import Result
     from mtpsim.runs.run import run
 
@@ -32,19 +33,23 @@ _HOMES = {
     "ExecutorChoice": "engine.options",
     "plan_benchmark": "benchmark.power",
     "InputError": "common.errors",
+    "QuickAnswer": "report.quick",
     "Result": "results.document",
+    "quick": "report.quick",
 }
 
 __all__ = [
     "ExecutorChoice",
     "Experiment",
     "InputError",
+    "QuickAnswer",
     "Result",
     "__version__",
     "fit_log",
     "load",
     "parse",
     "plan_benchmark",
+    "quick",
     "read_logs",
     "run",
 ]
@@ -57,3 +62,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"mtpsim.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,28 +1,23 @@
 """``python -m mtpsim``, and the command ``mtpsim``."""
 
-import atexit
 import os
 import signal
 import sys
 
 
 def entry() -> None:
-    """Run the command line and exit with its code, without a traceback after an interrupt."""
+    """Run the command line and exit with its code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once until there is work to save
     os.environ.setdefault(
         "PYDANTIC_DISABLE_PLUGINS", "__all__"
     )  # else pydantic reads the metadata of every package
-    try:
-        from mtpsim.cli.main import main
-        from mtpsim.cli.streams import survive_closed_pipes
+    from mtpsim.cli.main import INTERRUPTED, main
+    from mtpsim.cli.streams import survive_closed_pipes
 
-        survive_closed_pipes()
-        code = main()
-    except KeyboardInterrupt:  # while modules are imported
-        code = 130
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt
-    if code == 130:
-        # Python would end by SIGINT itself if it was interrupted inside an `exec`.
-        atexit._run_exitfuncs()  # release the semaphores of processes
+    survive_closed_pipes()
+    code = main()
+    if code == INTERRUPTED:  # blocks may still be in progress: Python would wait for them
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -21,7 +21,7 @@ from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from verification.check import Check, Table, coverage_slack
 from verification.grid import CORRELATED, DEPTH, LEVELS, MODELS, QUANTITIES, Cell, latency, measure
 

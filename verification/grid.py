@@ -23,7 +23,7 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.formula import closed_form as closed
 from mtpsim.latency import Latency
 from mtpsim.stats import estimators
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from verification.check import Check, Table, coverage_slack
 
 LEVELS = {0.90: 0.015, 0.95: 0.012, 0.99: 0.007}  # and the allowance for small m

@@ -23,8 +23,7 @@ from mtpsim.engine.scheduler import BlockRange, simulate
 from mtpsim.engine.simulate import KernelPlan, compile_point, random_key, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Estimates, Tally
 from verification.check import Check, Table, coverage_slack
 from verification.published_fact import experiment
 

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from mtpsim.acceptance.base import AcceptanceModel, Source
+from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, Source
 from mtpsim.acceptance.beta import Beta
-from mtpsim.acceptance.chain import AcceptanceChain
 from mtpsim.acceptance.contagion import Contagion
 from mtpsim.acceptance.copula import Copula
 from mtpsim.acceptance.decay import Decay

@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import RatesAre, RatesModel, compiled_once
-from mtpsim.acceptance.chain import AcceptanceChain, Clock
+from mtpsim.acceptance.base import AcceptanceChain, Clock, RatesAre, RatesModel, compiled_once
 from mtpsim.common.section import Probability, Slowdown
 from mtpsim.formula.closed_form import conditional_from
 

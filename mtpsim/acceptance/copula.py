@@ -5,8 +5,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import RatesModel, compiled_once, independent_rounds
-from mtpsim.acceptance.chain import AcceptanceChain
+from mtpsim.acceptance.base import AcceptanceChain, RatesModel, compiled_once, independent_rounds
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError

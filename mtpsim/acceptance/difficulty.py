@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtpsim.acceptance.base import RatesModel, compiled_once
-from mtpsim.acceptance.chain import AcceptanceChain, Clock
+from mtpsim.acceptance.base import AcceptanceChain, Clock, RatesModel, compiled_once
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import NonNegative, Positive, Slowdown
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import RatesModel, compiled_once, independent_rounds
-from mtpsim.acceptance.chain import AcceptanceChain
+from mtpsim.acceptance.base import AcceptanceChain, RatesModel, compiled_once, independent_rounds
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.formula.closed_form import conditional_from

@@ -5,8 +5,12 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, compiled_once, independent_rounds
-from mtpsim.acceptance.chain import AcceptanceChain
+from mtpsim.acceptance.base import (
+    AcceptanceChain,
+    AcceptanceModel,
+    compiled_once,
+    independent_rounds,
+)
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative

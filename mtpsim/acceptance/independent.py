@@ -5,8 +5,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import RatesAre, RatesModel, compiled_once, independent_rounds
-from mtpsim.acceptance.chain import AcceptanceChain, Clock
+from mtpsim.acceptance.base import (
+    AcceptanceChain,
+    Clock,
+    RatesAre,
+    RatesModel,
+    compiled_once,
+    independent_rounds,
+)
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import conditional_from
 

@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, compiled_once
-from mtpsim.acceptance.chain import AcceptanceChain, Clock
+from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, Clock, compiled_once
 from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError

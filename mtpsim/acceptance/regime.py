@@ -5,8 +5,15 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mtpsim.acceptance.base import AcceptanceModel, RatesAre, check_stochastic, compiled_once
-from mtpsim.acceptance.chain import AcceptanceChain, Clock, stationary
+from mtpsim.acceptance.base import (
+    AcceptanceChain,
+    AcceptanceModel,
+    Clock,
+    RatesAre,
+    check_stochastic,
+    compiled_once,
+    stationary,
+)
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Probability, Slowdown

@@ -20,8 +20,7 @@ from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import sample_rounds
 from mtpsim.engine.simulate import compile_point, simulate_requests
-from mtpsim.stats.estimators import delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally, delta_method
 
 DEFAULT_EFFECT = 0.01  # relative difference to detect
 POOL = 30_000  # requests that the variance is estimated from; a second pool verifies the plan

@@ -13,12 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the experiment simulates.
+    """Print what the experiment simulates, and the exact answer where it takes no time.
 
     Raises:
         InputError: The experiment is not valid.
     """
+    from mtpsim.report.exact_text import exact_lines
     from mtpsim.report.experiment_text import explain
 
-    print(explain(read_experiment(options)))
+    experiment = read_experiment(options)
+    print(explain(experiment))
+    if lines := exact_lines(experiment):
+        print("", *lines, sep="\n")
     return DONE

@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mtpsim.cli.main import DONE
+from mtpsim.cli.main import DONE, INTERRUPTED
+from mtpsim.cli.run import say
+from mtpsim.common.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the configuration.
+    """Print the configuration; returns the exit code.
 
     Raises:
-        InputError: There is no result, or it lacks what the engine needs.
+        InputError: There is no result as a run wrote it, or it lacks what the engine needs.
     """
+    from mtpsim.runs.directory import read_run
     from mtpsim.runs.export import export
 
-    sys.stdout.write(export(Path(options.run), options.to, options.set))
-    return DONE
+    folder = Path(options.run)
+    _, result = read_run(folder)
+    if result is None:
+        raise InputError.of("contains no finished run (result.json)", file=folder)
+    sys.stdout.write(export(result, options.to, options.set))
+    if result.data.complete:
+        return DONE
+    say(f"warning: {folder} is not complete: the configuration may change when it is")
+    return INTERRUPTED

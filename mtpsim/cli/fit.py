@@ -6,9 +6,8 @@ import argparse
 import json
 import sys
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mtpsim.cli.fit_steps import cost_section, cost_warnings, summary_lines
 from mtpsim.common.arrays import JsonDict
@@ -37,85 +36,46 @@ from mtpsim.report.tables.fit import print_fit
 SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogOptions:
-    """How logs are read.
-
-    Attributes:
-        answers: facts that the logs may not state.
-        format: name of their format; None: detected.
-        skip_bad: whether to skip malformed entries.
-    """
-
-    answers: Answers = field(default_factory=Answers)
-    format: str | None = None
-    skip_bad: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """How the acceptance model is selected.
-
-    Attributes:
-        holdout: share of requests held out, 0 to 0.9.
-        only: names of the candidates to fit; None: all.
-        design_effect: factor by which variances of totals exceed those of independent rounds.
-    """
-
-    holdout: float = 0.3
-    only: list[str] | None = None
-    design_effect: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimeOptions:
-    """How times are modelled.
-
-    Attributes:
-        target: step time of plain decoding, ms; None if not given.
-        keep_samples: whether to use measured round times even if a distribution describes them.
-        experts: number of experts of a mixture-of-experts model; 0 for a dense model.
-        active: number of active experts per token.
-    """
-
-    target: float | None = None
-    keep_samples: bool = False
-    experts: int = 0
-    active: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """Options of ``mtpsim fit``.
-
-    Attributes:
-        files: logs of one engine, and at most one CSV file of step times.
-        out: path of the experiment; report, figures and samples are written beside it. None: the
-            experiment goes to stdout.
-        like: experiment whose other sections, and whose times, are used.
-        logs: how logs are read.
-        model: how the acceptance model is selected.
-        times: how times are modelled.
-        as_json: whether to print the report as JSON.
-        quiet: whether to print neither progress nor tables.
-    """
+class FitOptions(argparse.Namespace):
+    """Options of ``mtpsim fit``; :func:`add_arguments` describes each."""
 
     files: list[Path]
-    out: Path | None = None
-    like: Path | None = None
-    logs: LogOptions = field(default_factory=LogOptions)
-    model: ModelOptions = field(default_factory=ModelOptions)
-    times: TimeOptions = field(default_factory=TimeOptions)
-    as_json: bool = False
-    quiet: bool = False
+    out: Path | None
+    like: Path | None
+    target: float | None
+    format: str | None
+    skip_bad: bool
+    depth: int | None
+    rates_are: Literal["survival", "conditional"] | None
+    rounds: int | None
+    model: str | None
+    holdout: float
+    candidates: str | None
+    keep_samples: bool
+    design_effect: float
+    experts: int
+    active: int
+    json: bool
+    quiet: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("files", metavar="LOG", nargs="+", help="logs of one engine; at most one step-time CSV")
-    add("-o", "--out", metavar="FILE", help="path of the experiment (default: stdout)")
-    add("--like", metavar="FILE", help="experiment whose times and other sections are used")
+    add(
+        "files",
+        type=Path,
+        metavar="LOG",
+        nargs="+",
+        help="logs of one engine; at most one step-time CSV",
+    )
+    add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
+    add(
+        "--like",
+        type=Path,
+        metavar="FILE",
+        help="experiment whose times and other sections are used",
+    )
     add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
     add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
     add("--skip-bad", action="store_true", help="skip malformed entries and count them")
@@ -123,64 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rates-are", choices=("survival", "conditional"), help="definition of unlabelled rates")
     add("--rounds", type=int, metavar="N", help="number of rounds behind unlabelled rates")
     add("--model", metavar="NAME", help="model to read from a scrape of several models")
-    add(
-        "--holdout",
-        type=float,
-        default=0.3,
-        metavar="SHARE",
-        help="held-out share of requests (default: 0.3)",
-    )
+    share = "held-out share of requests (default: 0.3)"
+    add("--holdout", type=float, default=0.3, metavar="SHARE", help=share)
     add("--candidates", metavar="NAME[,NAME]", help="models to fit (default: all that apply)")
     add("--keep-samples", action="store_true", help="resample round times; fit no distribution")
-    add(
-        "--design-effect",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="variance of totals relative to independent rounds (default: 1)",
-    )
+    effect = "variance of totals relative to independent rounds (default: 1)"
+    add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
     add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
     add("--active", type=int, default=0, metavar="N", help="active experts per token")
     add("--json", action="store_true", help="print only the report, as JSON")
     add("--quiet", action="store_true", help="print neither progress nor tables")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the command; raises like :func:`fit_command`."""
-    names = options.candidates
-    return fit_command(
-        FitOptions(
-            files=[Path(name) for name in options.files],
-            out=Path(options.out) if options.out else None,
-            like=Path(options.like) if options.like else None,
-            logs=LogOptions(
-                answers=Answers(
-                    depth=options.depth,
-                    rates_are=options.rates_are,
-                    rounds=options.rounds,
-                    model=options.model,
-                ),
-                format=options.format,
-                skip_bad=options.skip_bad,
-            ),
-            model=ModelOptions(
-                holdout=options.holdout,
-                only=[name.strip() for name in names.split(",")] if names else None,
-                design_effect=options.design_effect,
-            ),
-            times=TimeOptions(
-                target=options.target,
-                keep_samples=options.keep_samples,
-                experts=options.experts,
-                active=options.active,
-            ),
-            as_json=options.json,
-            quiet=options.quiet,
-        )
-    )
-
-
-def fit_command(options: FitOptions) -> int:
+def run(options: FitOptions) -> int:
     """Fit logs and step times, print the fit, and write the experiment.
 
     Raises:
@@ -200,9 +115,9 @@ def fit_command(options: FitOptions) -> int:
         )
         raise InputError.of(message, file=options.out, key="--out")
     like = _read_toml(options.like)
-    if options.times.target is not None and (tables or "latency" in like):
+    if options.target is not None and (tables or "latency" in like):
         source = tables[0] if tables else options.like
-        message = f"{options.times.target:g} is given, but so are the times of {source}"
+        message = f"{options.target:g} is given, but so are the times of {source}"
         raise InputError.of(f"{message}; give one of them", key="--target")
     steps = read_step_times(tables[0]) if tables else None
     cost = _fit_cost_model(steps, like, options) if steps else None
@@ -222,12 +137,14 @@ def fit_command(options: FitOptions) -> int:
 
 
 def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
+    answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
+    names = options.candidates
     with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
-            options.logs.answers,
-            format=options.logs.format,
-            skip_bad=options.logs.skip_bad,
+            answers,
+            format=options.format,
+            skip_bad=options.skip_bad,
             on_progress=lambda label, share, entries: report(Progress(label, share, entries)),
         )
         if not log.count:
@@ -235,8 +152,8 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
             raise InputError.of(message, file=logs[0])
         return fit_log(
             log,
-            holdout=options.model.holdout,
-            only=options.model.only,
+            holdout=options.holdout,
+            only=[name.strip() for name in names.split(",")] if names else None,
             on_progress=lambda label, share: report(Progress(label, share, log.count)),
         )
 
@@ -247,24 +164,21 @@ def _check(options: FitOptions) -> None:
     Raises:
         InputError: one is out of range.
     """
-    times, model, answers, out = options.times, options.model, options.logs.answers, options.out
-    experts = f"{times.active} active of {times.experts} experts"
+    given, out = options, options.out
+    experts = f"{given.active} active of {given.experts} experts"
     folder = out.parent if out else Path()
-    both = bool(times.experts) == bool(times.active) and times.active <= times.experts
-    target = 1.0 if times.target is None else times.target
+    both = bool(given.experts) == bool(given.active) and given.active <= given.experts
+    target = 1.0 if given.target is None else given.target
     rules = [
         (both, "--experts", f"{experts} is given; give both, active at most experts"),
-        (0 <= model.holdout <= 0.9, "--holdout", f"{model.holdout:g} is given; it must be a share "
+        (0 <= given.holdout <= 0.9, "--holdout", f"{given.holdout:g} is given; it must be a share "
          "from 0 to 0.9"),
-        (model.design_effect >= 1, "--design-effect", f"{model.design_effect:g} is given; it must "
+        (given.design_effect >= 1, "--design-effect", f"{given.design_effect:g} is given; it must "
          "be at least 1"),
         (0 < target < float("inf"), "--target", f"{target:g} is given; it must be above 0 ms"),
         (folder.is_dir(), "--out", f"can't be written: there is no folder {folder}"),
     ]  # fmt: skip
-    for key, value, most in (
-        ("--depth", answers.depth, 64),
-        ("--rounds", answers.rounds, 2**53),
-    ):
+    for key, value, most in (("--depth", given.depth, 64), ("--rounds", given.rounds, 2**53)):
         allowed = value is None or 1 <= value <= most
         message = f"{value} is given; it must be a whole number from 1 to {most}"
         rules.append((allowed, key, message))
@@ -278,7 +192,7 @@ def _check(options: FitOptions) -> None:
 
 
 def _fit_cost_model(steps: StepTimes, like: JsonDict, options: FitOptions) -> CostModelFit:
-    fits = fit_cost_models(steps, options.times.experts, options.times.active)
+    fits = fit_cost_models(steps, options.experts, options.active)
     if not options.quiet:
         print(summary_lines(fits), file=sys.stderr)
         for warning in cost_warnings(fits[0], steps, like):
@@ -319,7 +233,7 @@ def _write(
     name = (options.out or Path("fitted.toml")).stem
     read = ", ".join(Path(file.file).name for file in fit.log.files)
     latency = _latency(fit, cost, like, options)
-    uncertainty = uncertainty_section(fit, name + SAMPLES, options.model.design_effect)
+    uncertainty = uncertainty_section(fit, name + SAMPLES, options.design_effect)
     if inputs := _cost_inputs(cost):
         uncertainty["inputs"] = {**uncertainty.get("inputs", {}), **inputs}
     sections = {
@@ -344,10 +258,10 @@ def _write(
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
         written += _write_report(fit, report, options.out)
-    if options.as_json:
+    if options.json:
         print(json.dumps(report.document(), indent=2))
     if not options.quiet:
-        print_fit(report, to_stdout=options.out is not None and not options.as_json)
+        print_fit(report, to_stdout=options.out is not None and not options.json)
     return written
 
 
@@ -371,9 +285,7 @@ def _latency(
     """Return the section ``[latency]``; what is assumed is added to the notes of the fit."""
     times = fit.times
     noise: JsonDict = {}
-    if times.samples.size and (
-        options.times.keep_samples or (times.noise and not times.is_described)
-    ):
+    if times.samples.size and (options.keep_samples or (times.noise and not times.is_described)):
         noise = {"samples": (options.out or Path("fitted.toml")).stem + TIMES}
     elif times.noise:
         noise = dict(times.noise[0].section)
@@ -382,7 +294,7 @@ def _latency(
     elif "latency" in like:
         section = dict(like["latency"])
     else:
-        section, notes = latency_section(times, fit.log.depth, options.times.target)
+        section, notes = latency_section(times, fit.log.depth, options.target)
         fit.notes.extend(notes)
     has_own_noise = any(isinstance(p, dict) and "base" not in p for p in section.values())
     if noise and "noise" not in section and not has_own_noise:
@@ -410,7 +322,7 @@ def _deliver(
     if out is None:
         if complete:
             parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
-        if not options.as_json:
+        if not options.json:
             sys.stdout.write(text)
         return []
     try:

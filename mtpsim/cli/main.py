@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mtpsim import __version__
@@ -18,6 +19,8 @@ DONE, WRONG, INTERRUPTED = 0, 2, 130  # exit codes
 
 # Each module in mtpsim.cli has `add_arguments(parser)` and `run(options)`.
 COMMANDS = {
+    "quick": "answer from a few numbers, without a simulation",
+    "init": "write an example experiment to start from",
     "run": "simulate an experiment and write a run directory",
     "check": "validate an experiment and explain it",
     "schema": "print the JSON Schema of experiment.toml",
@@ -27,6 +30,22 @@ COMMANDS = {
     "plan": "number of requests that a benchmark needs",
     "show": "print and draw a run directory, finished or not",
     "merge": "merge runs of several machines, parts or seeds",
+}
+EXAMPLES = {
+    "quick": (
+        "--target 76 --verify 90,104,117 --draft 8,14,22 --rates .8,.74,.67",
+        "--target 21ms --verify 24ms,26ms --draft 2ms,4ms --pooled 78% --toml > my.toml",
+    ),
+    "init": ("", "batch -o server.toml"),
+    "run": ("article", "my.toml --set simulation.precision=0.002 --out runs/precise"),
+    "check": ("my.toml", "my.toml --set latency.target=70"),
+    "schema": ("", "> experiment.schema.json"),
+    "fit": ("server.log -o fitted.toml", "server.log --target 21.3 -o fitted.toml"),
+    "export": ("runs/my --to trtllm", "runs/batch --to vllm-schedule --set latency.cached=0"),
+    "sample": ("my.toml --as rounds -o my.log", "my.toml --as rounds --requests 500 --depth 3"),
+    "plan": ("my.toml", "my.toml --delta 0.02 --power 0.8 --depths 2,3"),
+    "show": ("runs/my", "runs/my --json"),
+    "merge": ("runs/part1 runs/part2 --out runs/all", "runs/seed1 runs/seed2 --out runs/all"),
 }
 
 
@@ -38,8 +57,28 @@ class _Parser(argparse.ArgumentParser):
         hint = nearest(words[1], COMMANDS) if "invalid choice" in message else ""
         self.exit(WRONG, f"{self.prog}: {message}{hint}\n{self.format_usage()}")
 
+    def refuse(self, unknown: list[str]) -> NoReturn:
+        """End with an error on arguments that the command does not have."""
+        from mtpsim.common.errors import nearest
 
-def _parser(command: str | None = None) -> argparse.ArgumentParser:
+        flag = next((word for word in unknown if word.startswith("-")), "")
+        hint = nearest(flag.partition("=")[0], self._option_string_actions) if flag else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _examples(command: str) -> str:
+    lines = [f"  mtpsim {command} {arguments}".rstrip() for arguments in EXAMPLES[command]]
+    return "\n".join(
+        [
+            "examples:",
+            *lines,
+            "",
+            "mtpsim schema prints every key of an experiment; README.md and docs/ explain them",
+        ]
+    )
+
+
+def _parser(command: str | None = None) -> _Parser:
     """The parser, with the arguments of one command only; None: of all commands."""
     parser = _Parser(
         prog="mtpsim",
@@ -49,15 +88,27 @@ def _parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mtpsim {__version__}")
     commands = parser.add_subparsers(dest="verb", metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
-        added = commands.add_parser(name, help=text)
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_examples(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if command in (None, name):
             import_module(f"mtpsim.cli.{name}").add_arguments(added)
+            added.set_defaults(refuse=added.refuse)
     return parser
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the experiment file and its overrides to a command."""
-    parser.add_argument("file", metavar="FILE", help="an experiment file (TOML)")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="an experiment file (TOML), - for standard input, or the name of an example "
+        "(mtpsim init --list)",
+    )
     parser.add_argument("--seed", metavar="N", help="override simulation.seed")
     parser.add_argument(
         "--set",
@@ -75,9 +126,13 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
     Raises:
         InputError: The file or an override is not valid.
     """
+    from mtpsim.config.examples import file_or_example
     from mtpsim.config.experiment import load
     from mtpsim.config.overrides import Override
 
+    if file_or_example(Path(options.file)) != Path(options.file):
+        copy = f"mtpsim init {options.file} writes a copy to edit"
+        print(f"note: {options.file} is the installed example; {copy}", file=sys.stderr)
     if options.seed is None:
         return load(options.file, options.set)
     seed = Override.read(f"simulation.seed={options.seed}", "--seed")
@@ -92,12 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         int: Exit code: 0 done, 2 wrong input, 3 precision not reached, 4 workers failed, 130
-            interrupted.
+            interrupted, or the result that is shown, merged or exported is not complete.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         parser = _parser(next((word for word in given if not word.startswith("-")), ""))
-        options = parser.parse_args(given)
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            getattr(options, "refuse", parser.refuse)(unknown)
     except SystemExit as stop:
         return int(stop.code or 0)
     if options.verb is None:

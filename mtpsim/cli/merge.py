@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     store.prepare(folder)
     with store.locked(folder):
         merged = merge(runs, options.command)
-        for text in merged.overlaps:
+        for text in [*merged.overlaps, *merged.missing]:
             say(text, options.quiet)
         try:
             _keep(merged, folder)
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
                 experiment,
                 merged.result,
                 RunOptions(folder, options.json, options.quiet, command=options.command),
+                f"incomplete: merge {folder} with what is missing into another directory",
             )
         except BaseException:
             if not (folder / store.RESULT).exists():  # half a merge would be refused next time

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
-from mtpsim.cli.main import add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
@@ -21,81 +21,40 @@ from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.power import print_plan
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """Options of ``mtpsim plan``.
-
-    Attributes:
-        delta (float): Smallest relative difference to detect, and half-width of a speedup.
-        power (float): Wanted probability of a right decision.
-        depths (str | None): Depths to compare, such as ``2,3``; None: the best and its neighbours.
-        picture (Path | None): Where to draw power by number of requests.
-        as_json (bool): Print the plan as JSON.
-        quiet (bool): Print no progress.
-    """
+class PlanOptions(argparse.Namespace):
+    """Options of ``mtpsim plan``; :func:`add_arguments` describes each."""
 
     delta: float
     power: float
     depths: str | None
     picture: Path | None
-    as_json: bool
+    json: bool
     quiet: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_experiment_arguments(parser)
-    parser.add_argument(
-        "--delta",
-        type=float,
-        default=0.01,
-        metavar="X",
-        help="smallest relative difference to detect (default: 0.01)",
-    )
-    parser.add_argument(
-        "--power",
-        type=float,
-        default=0.9,
-        metavar="P",
-        help="probability of detecting it (default: 0.9)",
-    )
-    parser.add_argument(
-        "--depths", metavar="K,K", help="depths to compare (default: the best and its neighbours)"
-    )
-    parser.add_argument("--picture", metavar="PNG", help="draw the power by number of requests")
-    parser.add_argument("--json", action="store_true", help="print the plan as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add = parser.add_argument
+    delta = "smallest relative difference to detect (default: 0.01)"
+    add("--delta", type=float, default=0.01, metavar="X", help=delta)
+    power = "probability of detecting it (default: 0.9)"
+    add("--power", type=float, default=0.9, metavar="P", help=power)
+    depths = "depths to compare (default: the best and its neighbours)"
+    add("--depths", metavar="K,K", help=depths)
+    add("--picture", type=Path, metavar="PNG", help="draw the power by number of requests")
+    add("--json", action="store_true", help="print the plan as JSON")
+    add("--quiet", action="store_true", help="no progress")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the command; raises like :func:`plan_command`."""
-    experiment = read_experiment(options)
-    picture = Path(options.picture) if options.picture else None
-    chosen = PlanOptions(
-        delta=options.delta,
-        power=options.power,
-        depths=options.depths,
-        picture=picture,
-        as_json=options.json,
-        quiet=options.quiet,
-    )
-    return plan_command(experiment, chosen)
-
-
-def plan_command(experiment: Experiment, options: PlanOptions) -> int:
-    """Plan benchmarks of an experiment, verify the plan, and print it.
-
-    Args:
-        experiment (Experiment): Without a sweep over several points.
-        options (PlanOptions): Of the command line.
-
-    Returns:
-        int: Exit code 0.
+def run(options: PlanOptions) -> int:
+    """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code.
 
     Raises:
-        InputError: A number is out of range, the experiment has several points, or the picture
-            can't be written.
+        InputError: A number is out of range, the experiment is not valid or has several points,
+            or the picture can't be written.
     """
+    experiment = read_experiment(options)
     _check(options)
     points = experiment.points()
     if len(points) > 1:
@@ -103,7 +62,7 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
         raise InputError.of(message, key="sweep")
     (point,) = points
     depths = _depths(point.experiment, options.depths)
-    with progress_display(options.quiet or options.as_json) as report:
+    with progress_display(options.quiet or options.json) as report:
         plan = plan_benchmark(
             point.experiment,
             effect=options.delta,
@@ -116,11 +75,11 @@ def plan_command(experiment: Experiment, options: PlanOptions) -> int:
         _draw(plan, options.picture)
         if not options.quiet:
             print(f"wrote {options.picture}", file=sys.stderr)
-    if options.as_json:
+    if options.json:
         print(json.dumps(asdict(plan), indent=2))
     else:
         print_plan(plan)
-    return 0
+    return DONE
 
 
 def _check(options: PlanOptions) -> None:

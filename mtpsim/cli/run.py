@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
 from mtpsim.cli.main import DONE, INTERRUPTED, add_experiment_arguments, read_experiment
-from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
-from mtpsim.engine.interrupts import defer_interrupts
+from mtpsim.engine.interrupts import command_interruptible, interrupts
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 NOT_PRECISE, FAILED = 3, 4  # exit codes
-EDITED = "was edited after the run; it is shown as it is now"
-RESUMES = "interrupted: finished blocks are saved; the same command completes the run"
+RESUMES = (
+    "interrupted: finished blocks are saved; the same command without --fresh completes the run"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_experiment_arguments(parser)
-    parser.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
-    parser.add_argument("--json", action="store_true", help="print the result document only")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no messages")
-    parser.add_argument("--fresh", action="store_true", help="replace an earlier result")
-    parser.add_argument(
-        "--executor",
-        metavar="KIND[:N]",
-        default="threads",
-        help="threads, processes or dask, with N workers (default: one thread per core)",
-    )
-    parser.add_argument(
-        "--timeout",
-        "--patience",
-        type=float,
-        default=TIMEOUT,
-        metavar="S",
-        help="worker timeout in seconds (default: 600)",
-    )
-    parser.add_argument(
-        "--part",
-        metavar="I/N",
-        default="1/1",
-        help="simulate part I of N equal parts of the requests, for `mtpsim merge`",
-    )
+    add = parser.add_argument
+    add("--out", metavar="DIR", help="run directory (default: runs/NAME of FILE)")
+    add("--json", action="store_true", help="print the result document only")
+    add("--quiet", action="store_true", help="no progress and no messages")
+    add("--fresh", action="store_true", help="replace an earlier result")
+    workers = "threads, processes or dask, with N workers (default: one thread per core)"
+    add("--executor", metavar="KIND[:N]", default="threads", help=workers)
+    timeout = "worker timeout in seconds (default: 600)"
+    add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
+    hidden = argparse.SUPPRESS  # a former name
+    add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
+    part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
+    add("--part", metavar="I/N", default="1/1", help=part)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,12 +54,13 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(str(error), key="--executor") from None
     if not options.timeout > 0:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
-        raise InputError.of(message, key="--timeout")
+        former = any(word.startswith("--patience") for word in options.command)
+        raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
     return run_command(
         experiment,
         RunOptions(
-            out=Path(options.out) if options.out else Path("runs", Path(options.file).stem),
+            out=Path(options.out) if options.out else default_folder(options.file),
             json=options.json,
             quiet=options.quiet,
             fresh=options.fresh,
@@ -80,6 +70,11 @@ def run(options: argparse.Namespace) -> int:
             part=_parse_part(options.part, experiment.simulation.requests),
         ),
     )
+
+
+def default_folder(file: str) -> Path:
+    """Run directory of an experiment file: ``runs/NAME``."""
+    return Path("runs", "stdin" if file == "-" else Path(file).stem)
 
 
 def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
@@ -121,33 +116,33 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
 
 def _run(experiment: Experiment, options: RunOptions) -> int:
     folder = options.out
-    if options.fresh:
-        store.forget(folder)
     before = None if options.fresh else store.finished(folder)
     if before is not None:
-        with store.as_written(folder, before):
-            same = _same(before, experiment, options)
-            if same and before.get("complete"):
-                say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
-                if store.edited(before):
-                    say(f"{folder / store.RESULT} {EDITED}", options.quiet)
-                if not (folder / store.REPORT).exists():
-                    say(f"it has no figures; {_draw_again(options)}", options.quiet)
-                return show(Result.of(before), options)
-            if not same:
-                say(_used(folder, before, experiment), options.quiet)
+        same = _same(before.data, experiment, options)
+        if same and before.data.complete:
+            say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
+            if not (folder / store.REPORT).exists():
+                say(f"it has no figures; {_draw_again(options)}", options.quiet)
+            return show(before, options)
+        if not same:
+            say(_used(folder, before.data, experiment), options.quiet)
     _check_part(experiment, options)
+    if options.fresh:
+        _forget(folder, options.quiet)
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
-    return write_and_show(experiment, _simulate(experiment, options), options)
+    with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
+        return write_and_show(experiment, _simulate(experiment, options), options)
 
 
-def write_and_show(experiment: Experiment, result: Result, options: RunOptions) -> int:
-    """Write the result, print it, then draw the figures; returns the exit code of the run.
+def write_and_show(
+    experiment: Experiment, result: Result, options: RunOptions, incomplete: str = RESUMES
+) -> int:
+    """Write the result, print it, then draw the figures; returns the exit code of the result.
 
     The numbers are on disk before anything is drawn. A full disk costs neither the table on screen
-    nor, where only the screen is a full disk, the files.
+    nor, where only the screen is a full disk, the files. Arguments are those of :func:`show`.
 
     Raises:
         InputError: the directory can't be written.
@@ -160,15 +155,17 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     except InputError as error:
         unwritten = error
     try:
-        code = show(result, options)
+        code = show(result, options, incomplete)
     except OSError as error:
         unprinted = error
     if unwritten:
         raise unwritten
     try:
+        interrupts.check()
         paths += store.write_figures(options.out, experiment, result)
     except KeyboardInterrupt:
-        say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
+        if code != INTERRUPTED:  # else it has been said
+            say(f"interrupted: the result is complete; {_draw_again(options)}", options.quiet)
         return INTERRUPTED
     except InputError:
         say(f"the result is complete, the figures are not; {_draw_again(options)}", options.quiet)
@@ -180,17 +177,29 @@ def write_and_show(experiment: Experiment, result: Result, options: RunOptions) 
     return code
 
 
+def _forget(folder: Path, quiet: bool) -> None:
+    """Remove the blocks of an earlier run; says so where they are not those of a result."""
+    try:
+        result = store.finished(folder)
+    except InputError:
+        result = None
+    requests = store.Tallies(folder / store.TALLIES).requests()
+    if requests and not (result and result.data.complete):
+        left = f"--fresh drops {counted(requests, 'finished request')} of an unfinished run"
+        say(f"{left} in {folder}", quiet)
+    store.forget(folder)
+
+
 def _draw_again(options: RunOptions) -> str:
     return f"`mtpsim show {options.out}` draws the figures"
 
 
-def _same(before: JsonDict, experiment: Experiment, options: RunOptions) -> bool:
+def _same(before: ResultDocument, experiment: Experiment, options: RunOptions) -> bool:
     """Whether a result is of this experiment, and of this part or the whole."""
-    made, requests = before["provenance"], experiment.simulation.requests
+    made = before.provenance
     if made.get("hash") != content_hash(experiment):
         return False
-    whole = all(point.get("requests") == requests for point in before["points"])
-    return whole or requests is None or made.get("part") == _part(options)
+    return made.get("part") in (None, _part(options))
 
 
 def _part(options: RunOptions) -> str:
@@ -222,7 +231,7 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         raise InputError.of(message, key="--part")
 
 
-def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
+def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str:
     """Sentence on stored blocks of another precision or sweep that are reused.
 
     Raises:
@@ -230,13 +239,14 @@ def _used(folder: Path, before: JsonDict, experiment: Experiment) -> str:
     """
     from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 
-    made, now = before["provenance"], experiment.simulation.seed
-    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
-        return f"{folder} contains this run at another precision or part; its blocks are reused"
+    made, now = before.provenance, experiment.simulation.seed
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
-    if not any(known) or not (experiment.sweep and before["experiment"].get("sweep")):
+    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
+        text = f"{folder} contains this run at another precision or part; its blocks are "
+        return text + ("reused" if any(known) else "of other code, and are simulated again")
+    if not any(known) or not (experiment.sweep and before.experiment.get("sweep")):
         message = (
             "already contains results of a different experiment; --fresh replaces them, --out "
             "chooses another directory"
@@ -252,7 +262,6 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     from mtpsim.report.progress import progress_display
     from mtpsim.runs.run import run
 
-    signal.signal(signal.SIGTERM, defer_interrupts.interrupt)
     saved = store.Tallies(options.out / store.TALLIES)
     if saved.torn:
         records = counted(saved.torn, "torn record")
@@ -278,8 +287,14 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
     return result
 
 
-def show(result: Result, options: RunOptions) -> int:
-    """Print the table, or JSON; returns the exit code of the run."""
+def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
+    """Print the table, or JSON; returns the exit code of the result.
+
+    Args:
+        result (Result): Of this run, or of a run directory.
+        options (RunOptions): What to print.
+        incomplete (str): Message on a result that is not complete.
+    """
     if options.json:
         sys.stdout.write(store.to_json(result.document))
         sys.stdout.flush()
@@ -294,8 +309,8 @@ def show(result: Result, options: RunOptions) -> int:
     if document.failures:
         say("workers failed: finished blocks are saved; the same command resumes", options.quiet)
         return FAILED
-    if any(point.interrupted for point in document.points) or not document.complete:
-        say(RESUMES, options.quiet)
+    if not document.complete:
+        say(incomplete, options.quiet)
         return INTERRUPTED
     short = [point for point in document.points if point.precision_reached is False]
     if short:

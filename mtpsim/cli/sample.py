@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording
-from mtpsim.cli.main import add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
@@ -21,25 +21,24 @@ from mtpsim.logs.write import WRITERS, LoggedRequest
 BLOCK = 256  # requests simulated at a time
 
 
+class SampleOptions(argparse.Namespace):
+    """Options of ``mtpsim sample``; :func:`add_arguments` describes each."""
+
+    form: str
+    requests: int
+    depth: str | None
+    out: Path | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_experiment_arguments(parser)
-    parser.add_argument("--as", dest="form", metavar="FORMAT", required=True, help="log format")
-    parser.add_argument(
-        "--requests", type=int, default=200, metavar="N", help="number of requests (default: 200)"
-    )
-    parser.add_argument("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
-    parser.add_argument("-o", "--out", metavar="FILE", help="file to write (default: stdout)")
-
-
-def run(options: argparse.Namespace) -> int:
-    """Run the command; raises like :func:`sample_command`."""
-    if options.requests < 1:
-        message = f"{options.requests} is given; at least 1 is needed"
-        raise InputError.of(message, key="--requests")
-    experiment = read_experiment(options)
-    out = Path(options.out) if options.out else None
-    return sample_command(experiment, options.form, options.requests, options.depth, out)
+    add = parser.add_argument
+    add("--as", dest="form", metavar="FORMAT", required=True, help="log format")
+    count = "number of requests (default: 200)"
+    add("--requests", type=int, default=200, metavar="N", help=count)
+    add("--depth", metavar="K[,K]", help="drafts per round (default: the model's)")
+    add("-o", "--out", type=Path, metavar="FILE", help="file to write (default: stdout)")
 
 
 def sample_requests(
@@ -80,30 +79,23 @@ def sample_requests(
             yield LoggedRequest(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 
-def sample_command(
-    experiment: Experiment, form: str, requests: int, depths: str | None, out: Path | None
-) -> int:
-    """Write a log of simulated requests.
-
-    Args:
-        experiment (Experiment): One point: acceptance model, latency and request length.
-        form (str): Format of the log, a name in ``WRITERS``.
-        requests (int): Number of requests.
-        depths (str | None): Drafts per round, such as ``2`` or ``1,3``; None: the model's depth.
-        out (Path | None): File to write; None: stdout.
-
-    Returns:
-        int: Exit code 0.
+def run(options: SampleOptions) -> int:
+    """Write a log of simulated requests; returns the exit code.
 
     Raises:
-        InputError: The format is unknown, a depth is beyond the model's, fewer requests are
-            recorded, the format holds a single depth only, or the file can't be written.
+        InputError: The experiment is not valid, the format is unknown, a depth is beyond the
+            model's, fewer requests are recorded, the format holds a single depth only, or the
+            file can't be written.
     """
+    form, requests, out = options.form, options.requests, options.out
+    if requests < 1:
+        raise InputError.of(f"{requests} is given; at least 1 is needed", key="--requests")
+    experiment = read_experiment(options)
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
         raise InputError.of(message, key="--as")
     source = experiment.acceptance.chain()
-    chosen = _depths(depths, source.depth)
+    chosen = _depths(options.depth, source.depth)
     if isinstance(source, Recording) and requests > source.requests:
         message = f"{requests} is given, but {counted(source.requests, 'request', 'are')} recorded"
         raise InputError.of(message, key="--requests")
@@ -120,7 +112,7 @@ def sample_command(
     except OSError as error:
         message = f"can't be written: {error.strerror}"
         raise InputError.of(message, file=str(out or "stdout"), key="--out") from None
-    return 0
+    return DONE
 
 
 def _depths(given: str | None, greatest: int) -> list[int]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mtpsim.cli.main import DONE
-from mtpsim.cli.run import EDITED, say, show
-from mtpsim.common.arrays import JsonDict
+from mtpsim.cli.run import say, show
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.config.hashing import content_hash
 from mtpsim.engine.options import RunOptions
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
+
+if TYPE_CHECKING:
+    from mtpsim.results.point_data import RoundTimes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,51 +31,34 @@ def run(options: argparse.Namespace) -> int:
         InputError: It is not a run directory, or its files can't be read.
     """
     folder = Path(options.run)
-    out = Path(options.out) if options.out else folder
-    experiment, document = store.experiment_of(folder), store.finished(folder)
-    if document is None:
+    experiment, result = store.read_run(folder)
+    if result is None:
         from mtpsim.runs.merge import merge  # numba: a finished run does not need it
 
         merged = merge([folder])
-        for text in merged.overlaps:
+        result = merged.result
+        for text in [*merged.overlaps, *merged.missing]:
             say(text)
         say(f"{folder} is unfinished; this is the result of its stored blocks")
-        return _show(experiment, merged.result, out, options.json)
-    with store.as_written(folder, document):
-        _check_same(folder, experiment, document)
-        if store.edited(document):
-            say(f"{folder / store.RESULT} {EDITED}")
-        return _show(experiment, _result_of(experiment, document), out, options.json)
+    else:
+        result = Result.of(result.document, _round_times(experiment, result))
+    return _show(experiment, result, Path(options.out) if options.out else folder, options.json)
 
 
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
-    show(result, RunOptions(folder, json))
+    code = show(result, RunOptions(folder, json), "incomplete: only stored blocks are shown")
     try:
         paths = store.write_figures(folder, experiment, result)
     except InputError as error:
         say(f"no figures: {error.problems[0]}; choose another directory with --out")
     else:
         say(f"{len(paths) - 1} figures and report.html in {folder}")
-    return DONE
+    return code
 
 
-def _check_same(folder: Path, experiment: Experiment, document: JsonDict) -> None:
-    """Refuse a result of another experiment: its figures would be of both.
+def _round_times(experiment: Experiment, result: Result) -> RoundTimes:
+    """The round times of a finished result, sampled again; points without requests have none."""
+    from mtpsim.results.point_data import RoundTimes
 
-    Raises:
-        InputError: The experiment file was changed after the run.
-    """
-    if document["provenance"].get("hash") != content_hash(experiment):
-        message = (
-            f"is not the experiment of {store.RESULT}: it, or a file it reads, was changed after "
-            "the run; put it back, or run it again in another directory"
-        )
-        raise InputError.of(message, file=folder / store.EXPERIMENT)
-
-
-def _result_of(experiment: Experiment, document: JsonDict) -> Result:
-    """A finished result, with round times that are sampled again for its figures."""
-    from mtpsim.results.round_times import RoundTimes
-
-    points = experiment.points()[: len(document["points"])]
-    return Result.of(document, RoundTimes([point.experiment for point in points]))
+    done = [point.set for point in result.data.points]
+    return RoundTimes([point.experiment for point in experiment.points() if point.set in done])

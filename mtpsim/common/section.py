@@ -1,18 +1,41 @@
 """The base class of every section of an experiment file: strict and immutable."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mtpsim.common.errors import FieldError
 
 
 class Spec(BaseModel):
-    """A section of the experiment file; unknown keys, NaN and type conversions are errors."""
+    """A section of the experiment file; unknown keys, NaN and type conversions are errors.
+
+    Attributes:
+        exclusive (tuple): Groups of keys of which only one can be given.
+    """
+
+    exclusive: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
     )
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[FieldError]:
+        """An error for each group of :attr:`exclusive` of which several keys are given."""
+        for group in cls.exclusive:
+            keys = [
+                key for key in group if given.get(key) not in (None, []) and given[key] is not False
+            ]
+            if len(keys) > 1:
+                yield FieldError(f"give only one of {', '.join(keys)}", key=keys[0])
+
+    @model_validator(mode="after")
+    def _refuse_conflicts(self) -> Self:
+        for error in self.conflicts(vars(self)):
+            raise error
+        return self
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +14,16 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 
 from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest_file
+from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.simulation import Simulation
+from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
-from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import AnyLatency, CostModel
 
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
@@ -430,7 +431,9 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
     """Read and validate an experiment file.
 
     Args:
-        path (str | Path): TOML file; relative paths in it start from its folder.
+        path (str | Path): TOML file; relative paths in it start from its folder. ``"-"`` is
+            standard input. The name of an installed example, such as ``"article"``, if there is
+            no such file.
         overrides (Sequence[str]): Assignments ``section.key=value``, applied before validation.
             Each removes mutually exclusive keys of the file, and a sweep over its own key.
 
@@ -446,16 +449,31 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment.latency.target
         70.0
     """
-    path = Path(path)
+    path = file_or_example(Path(path))
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"
         raise InputError.of(message, file=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError.of(f"{reason}{nearest_file(path, '.toml')}", file=path) from None
+        hint = nearest_file(path, ".toml") or nearest(str(path), titles())
+        raise InputError.of(f"{reason}{hint}", file=path) from None
     return parse(text, folder=path.parent, file=str(path), overrides=overrides)
+
+
+def as_experiment(source: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """An experiment from whatever states one: itself, its tables, or the path of its file.
+
+    Raises:
+        InputError: It is not valid.
+    """
+    if isinstance(source, Experiment):
+        return source
+    if isinstance(source, Mapping):
+        return validate(copy.deepcopy(dict(source)), Path())
+    return load(source)
 
 
 def schema() -> JsonDict:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.config.experiment import Experiment
+from mtpsim.config.experiment import Experiment, Point
 
 STOPPING_KEYS = ("precision", "requests", "max_requests", "confidence", "epsilon")
 PRECISION_KEYS = ("precision_of", "precision_is", "between", "control_variates")
@@ -68,3 +68,16 @@ def work_hash(experiment: Experiment) -> str:
         raw["simulation"].pop(key, None)
     raw["theory"] = experiment.measured_at
     return _hash(raw)
+
+
+def point_hash(point: Point) -> str:
+    """Hash of everything that the blocks of a point depend on, without the seed of the run.
+
+    It is :func:`work_hash`, except at points of a sweep over keys that work_hash leaves out: these
+    points would have the same name, and would be merged as if they were runs of one point.
+    """
+    simulation, work = point.experiment.simulation, work_hash(point.experiment)
+    given = {*point.set, *(f"simulation.{key}" for key in point.set.get("simulation", ()))}
+    left_out = ("seed", *STOPPING_KEYS, *PRECISION_KEYS)
+    swept = {key: getattr(simulation, key) for key in left_out if f"simulation.{key}" in given}
+    return _hash({"work": work, **swept}) if swept else work

@@ -9,10 +9,11 @@ from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
-from mtpsim.config.simulation import MUTUALLY_EXCLUSIVE
+from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
+FORMER_NAMES = {"trials": "tried", "tried": "trials"}  # a key, under either name, is one key
 DOTTED_KEYS = ("sweep", "robust")  # sections whose keys are dotted keys of other sections
 
 
@@ -65,7 +66,8 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
         InputError: Two overrides set the same key, or a sweep over a section would undo one.
     """
     for one in overrides:
-        set_key(raw, one.path, one.value)
+        table = set_key(raw, one.path, one.value)
+        table.pop(FORMER_NAMES.get(one.path[-1], ""), None)
     given = {one.path for one in overrides}
     for one in overrides:
         for key in _excluded_by(one):
@@ -81,7 +83,7 @@ def _excluded_by(one: Override) -> list[str]:
     section, *rest = one.path
     if section != "simulation" or len(rest) != 1 or one.value is False:
         return []
-    groups = [group for group in MUTUALLY_EXCLUSIVE if rest[0] in group]
+    groups = [group for group in Simulation.exclusive if rest[0] in group]
     return [key for group in groups for key in group if key != rest[0]]
 
 

@@ -1,4 +1,4 @@
-"""The ``[simulation]`` section: length and number of requests, seed and precision."""
+"""The sections ``[simulation]`` (requests, seed, precision) and ``[theory]`` (closed form)."""
 
 import reprlib
 from typing import Annotated, Any, Literal, Self
@@ -6,21 +6,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import Spec
+from mtpsim.common.section import Depth, Spec
+from mtpsim.formula.closed_form import Definition, Weighting
 
 ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
     "speedup", "marginal", "accept_length", "round_time", "theory_error", "difference"
 ]
 Scale = Literal["relative", "absolute"]
-MUTUALLY_EXCLUSIVE = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
-"""Groups of keys of which only one can be given."""
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
 
 class Simulation(Spec):
     """Length and number of the simulated requests, and the precision to reach."""
 
+    exclusive = (("rounds", "tokens", "as_recorded"), ("precision", "requests"))
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="seed of all random numbers")
     rounds: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         None, description=f"rounds per request (default: {ROUNDS}, unless `tokens` is given)"
@@ -91,11 +91,7 @@ class Simulation(Spec):
         return given
 
     @model_validator(mode="after")
-    def _exclusive(self) -> Self:
-        for group in MUTUALLY_EXCLUSIVE:
-            given = [key for key in group if getattr(self, key) not in (None, False)]
-            if len(given) > 1:
-                raise FieldError(f"give only one of {', '.join(given)}", key=given[0])
+    def _consistent(self) -> Self:
         if (self.precision_of == "difference") != (self.between is not None):
             raise FieldError(
                 '"difference" and `between`, such as [2, 3], must be given together',
@@ -118,3 +114,17 @@ class Simulation(Spec):
     def scale(self) -> Scale:
         """Whether the precision is relative or absolute."""
         return self.precision_is or ("absolute" if self.precision_of in NEAR_ZERO else "relative")
+
+
+class TheorySpec(Spec):
+    """How the rates used in the closed form were measured."""
+
+    measured_at: Depth | None = Field(
+        None, description="depth at which the rates were measured; default: the greatest"
+    )
+    definition: Definition = Field(
+        "conditional", description="rates used as p1, p2, ... in the closed form"
+    )
+    weighting: Weighting = Field(
+        "round-pooled", description="what is averaged over: rounds, requests, or text positions"
+    )

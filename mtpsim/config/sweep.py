@@ -75,11 +75,12 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def set_key(raw: JsonDict, path: Sequence[str], value: Any) -> None:
-    """Set a key in nested tables; missing tables are created."""
+def set_key(raw: JsonDict, path: Sequence[str], value: Any) -> JsonDict:
+    """Set a key in nested tables; missing tables are created. Returns the table of the key."""
     for name in path[:-1]:
         inner = raw.get(name)
         if not isinstance(inner, dict):
             inner = raw[name] = {}
         raw = inner
     raw[path[-1]] = value
+    return raw

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError, Problem, ProblemKind, suggest
 from mtpsim.common.section import Spec
 from mtpsim.config.toml_lines import KeyPath, line_of
@@ -42,7 +43,9 @@ def problems_of(
 ) -> list[Problem]:
     """Every error of the validation of ``raw`` as a ``spec``, without duplicates.
 
-    Lines are those of ``text``, the TOML text of ``file``.
+    Pydantic checks a section as a whole only if each of its keys is valid. Keys that exclude each
+    other are reported with the other errors of their section. Lines are those of ``text``, the
+    TOML text of ``file``.
     """
     found = [(details, _path_in(raw, details)) for details in error.errors(include_url=False)]
     paths = [path for _, path in found]
@@ -54,6 +57,13 @@ def problems_of(
             continue
         problem = _problem(details, path, file=file, text=text, spec=spec)
         problems[problem.key, problem.text] = problem
+        section, table = _section_of(raw, path)
+        for error_of_keys in _class_at(details["loc"], spec).conflicts(table):
+            place = (*section, error_of_keys.key)
+            conflict = Problem(
+                error_of_keys.message, file=file, key=dotted(place), line=line_of(text, place)
+            )
+            problems[conflict.key, conflict.text] = conflict
     return list(problems.values())
 
 
@@ -63,6 +73,19 @@ def dotted(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def _section_of(raw: Any, path: KeyPath) -> tuple[KeyPath, JsonDict]:
+    """The innermost table on the way to a key, and its path."""
+    found: tuple[KeyPath, JsonDict] = ((), raw if isinstance(raw, dict) else {})
+    for number, part in enumerate(path, 1):
+        inside = part in raw if isinstance(raw, dict) else _is_index(part, raw)
+        if not inside:
+            break
+        raw = raw[part]
+        if isinstance(raw, dict):
+            found = path[:number], raw
+    return found
 
 
 def _path_in(raw: Any, details: ErrorDetails) -> KeyPath:

@@ -10,13 +10,16 @@ import os
 import pickle
 import platform
 import signal
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -24,12 +27,12 @@ import numpy as np
 
 from mtpsim import __version__
 from mtpsim.common.errors import InputError
-from mtpsim.engine.interrupts import defer_interrupts
+from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import NoWorkersError, WorkerMismatchError
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point, tally_block
 from mtpsim.kernels.jit import kernel_hash
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 CONNECT_SECONDS = 15  # to find a dask scheduler
 DISCONNECT_SECONDS = 10
@@ -142,10 +145,8 @@ class WorkerPool:
         raise NoWorkersError(f"workers of {self.name} are lost or hang")
 
     def close(self) -> None:
-        """Shut down the pool."""
-        with defer_interrupts:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool.shutdown(wait=True)
+        """Shut down the pool; after an interrupt, without waiting for blocks in progress."""
+        self._pool.shutdown(wait=not interrupts.requested, cancel_futures=True)
 
 
 def cores() -> int:
@@ -166,33 +167,99 @@ class Threads(WorkerPool):
         return self._pool.submit(tally_block, point.plan, first, size)
 
 
+class Worker:
+    """A process that simulates one block at a time; it ends with this process."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def simulate(self, task: RemoteTask, first: int, size: int) -> Tally:
+        """Tally of one block.
+
+        Raises:
+            ConnectionError: The process has ended.
+        """
+        try:
+            self._pipe.send((task, first, size))
+            found = self._pipe.recv()
+        except (EOFError, OSError):
+            raise ConnectionError("a worker process has ended") from None
+        if isinstance(found, Exception):
+            raise found
+        tally: Tally = found
+        return tally
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(pipe: Connection) -> None:
+    """Work of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):  # the parent has ended
+        while True:
+            task, first, size = pipe.recv()
+            try:
+                pipe.send(simulate_remotely(task, first, size))
+            except Exception as error:  # any error that a block may raise
+                pipe.send(error)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 class Processes(WorkerPool):
     """Processes of this machine, all replaced if one of them is lost."""
 
     def __init__(self, count: int, timeout: float) -> None:
-        super().__init__("processes", count, timeout, _processes(count))
+        super().__init__("processes", count, timeout, ThreadPoolExecutor(count))
+        self._start()
+
+    def _start(self) -> None:
+        with _interrupts_blocked():
+            self.workers = [Worker() for _ in range(self.count)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self.workers:
+            self._idle.put(worker)
 
     def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
-        """Simulate in a process; one that this starts never sees Ctrl-C."""
-        with _interrupts_blocked():
-            return super().submit(point, first, size)
+        """Simulate in a process, for which a thread of this one waits."""
+        return self._pool.submit(self._simulate, remote_task(point), first, size)
+
+    def _simulate(self, task: RemoteTask, first: int, size: int) -> Tally:
+        worker = self._idle.get()
+        try:
+            return worker.simulate(task, first, size)
+        finally:
+            self._idle.put(worker)
 
     def restart(self) -> None:
         """Kill all processes and start new ones; a hanging process never ends by itself."""
-        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
-            process.kill()
         self.close()
-        self._pool = _processes(self.count)
+        self._pool = ThreadPoolExecutor(self.count)
+        self._start()
 
-
-def _processes(count: int) -> ProcessPoolExecutor:
-    context = get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupts)
+    def close(self) -> None:
+        """Kill all processes; the threads that wait for them end too."""
+        for worker in self.workers:
+            worker.kill()
+        super().close()
 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Block SIGINT for this thread and for the processes that it starts."""
+    """Block SIGINT for this thread, and for processes and threads that it starts."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -202,10 +269,6 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
 
 
 class ExternalPool(WorkerPool):
@@ -224,7 +287,7 @@ class Dask(WorkerPool):
 
     def __init__(self, choice: ExecutorChoice, timeout: float) -> None:
         self._choice = choice
-        self._client = _client(choice)
+        self._client = _in_background(lambda: _client(choice))
         count = sum(self._client.nthreads().values()) or choice.workers or cores()
         super().__init__("dask", count, timeout, self._executor())
 
@@ -247,16 +310,24 @@ class Dask(WorkerPool):
         """Connect to the scheduler again."""
         self.close()
         try:
-            self._client = _client(self._choice)
+            self._client = _in_background(lambda: _client(self._choice))
         except InputError as error:
             raise NoWorkersError(error.problems[0].message) from None
         self._pool = self._executor()
 
     def close(self) -> None:
-        """Leave the cluster in bounded time; a client without its scheduler may hang."""
-        closing = Thread(target=self._close, daemon=True)
+        """Leave the cluster in bounded time, and at once after an interrupt.
+
+        A client without its scheduler may hang; workers that were started here end with this
+        process.
+        """
+        closing, end = (
+            Thread(target=self._close, daemon=True),
+            time.monotonic() + DISCONNECT_SECONDS,
+        )
         closing.start()
-        closing.join(DISCONNECT_SECONDS)
+        while closing.is_alive() and not interrupts.requested and time.monotonic() < end:
+            closing.join(POLL_SECONDS)
 
     def _close(self) -> None:
         """Close the client, and the cluster if it was started here."""
@@ -269,6 +340,23 @@ class Dask(WorkerPool):
         if cluster is not None:
             with suppress(Exception):
                 cluster.close(timeout=5)
+
+
+def _in_background(function: Callable[[], Any]) -> Any:
+    """Value of a function that may block; it and the processes it starts never see Ctrl-C."""
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            with _interrupts_blocked():
+                future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    while not wait([future], POLL_SECONDS).done:
+        interrupts.check()
+    return future.result()
 
 
 def _client(choice: ExecutorChoice) -> Any:

@@ -1,61 +1,118 @@
-"""Deferred handling of Ctrl-C while futures are handled.
+"""Stopping a run by Ctrl-C, or by the SIGTERM of a batch system.
 
-Python raises KeyboardInterrupt between any two steps of the main thread: also right after a lock of
-``concurrent.futures`` is acquired and before it is certain to be released. Workers would
-then wait for the lock, and the program for its workers: a deadlock.
+A signal handler that raises does so wherever the main thread happens to be: in a callback of the
+garbage collector, where the exception is printed and lost, or with a lock of a future acquired. So
+a signal only sets a flag. Wherever the engine waits, and between blocks, it checks the flag and
+raises KeyboardInterrupt itself.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import current_thread, main_thread
-from types import FrameType, TracebackType
+from contextlib import contextmanager, suppress
+from threading import Thread, current_thread, main_thread
+from types import FrameType
+
+POLL_SECONDS = 0.1  # between two checks while waiting
+GRACE_SECONDS = 3.0  # for the engine to get to a check, as after a long compilation
+INTERRUPTED = 130  # exit code
 
 
-class _DeferInterrupts:
-    """Context manager: an interrupt inside of it is raised at its end."""
+class _Interrupts:
+    """Whether a stop was requested, and whether a KeyboardInterrupt was raised for it."""
 
-    depth, pending = 0, False
+    requested = delivered = False
 
-    def __enter__(self) -> None:
-        if current_thread() is main_thread():
-            self.depth += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if current_thread() is not main_thread():
-            return
-        self.depth -= 1
-        if self.pending and not self.depth:
-            self.pending = False
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a stop was requested."""
+        if self.requested:
+            self.delivered = True
             raise KeyboardInterrupt
 
-    def interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT, or the SIGTERM of a batch system."""
-        self.pending = self.depth > 0
-        if not self.pending:
-            raise KeyboardInterrupt
+    def request(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.requested = True
+
+    def request_or_raise(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal; the second one is raised at once."""
+        self.check()
+        self.requested = True
 
 
-defer_interrupts = _DeferInterrupts()
+interrupts = _Interrupts()
 
 
 @contextmanager
-def handle_sigint() -> Iterator[None]:
-    """Install the deferring SIGINT handler, unless the caller has installed another handler."""
-    main = current_thread() is main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    if before is not signal.default_int_handler:
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C request a stop, unless the caller has installed a handler of its own.
+
+    Raises:
+        KeyboardInterrupt: A stop was requested too late for any check.
+    """
+    if not _handler_is(signal.default_int_handler):
         yield
         return
-    signal.signal(signal.SIGINT, defer_interrupts.interrupt)
+    signal.signal(signal.SIGINT, interrupts.request_or_raise)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        late = interrupts.requested and not interrupts.delivered
+        interrupts.requested = interrupts.delivered = False
+    if late:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def command_interruptible(message: str) -> Iterator[None]:
+    """Let SIGINT and SIGTERM request a stop of a process that is nothing but this command.
+
+    A second signal ends the process at once, as does a request that gets to no check in time.
+    Does nothing in a Python program, which has Python's handler of SIGINT.
+
+    Args:
+        message (str): What to print where the process is ended at once.
+    """
+    if current_thread() is not main_thread() or _handler_is(signal.default_int_handler):
+        yield
+        return
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) == signal.SIG_DFL]
+    sys.warnoptions.append("ignore:resource_tracker")  # it unlinks semaphores of a process ended so
+    wakeup, watched = socket.socketpair()
+    wakeup.setblocking(False)
+    Thread(target=_watch, args=(watched, message), daemon=True).start()
+    signal.set_wakeup_fd(wakeup.fileno())
+    for number in numbers:
+        signal.signal(number, interrupts.request)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        wakeup.close()
+
+
+def _handler_is(handler: object) -> bool:
+    return current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is handler
+
+
+def _watch(signals: socket.socket, message: str) -> None:
+    """End the process at the second signal, or if nothing checks the flag in time."""
+    if not signals.recv(1):  # closed: there was no signal
+        return
+    interrupts.requested = True
+    end = False
+    while not end:
+        again = bool(select.select([signals], [], [], GRACE_SECONDS)[0])
+        if again and not signals.recv(1):
+            return
+        end = again or not interrupts.delivered
+    with suppress(OSError):
+        os.write(2, message.encode())  # sys.stderr may be locked
+    os._exit(INTERRUPTED)

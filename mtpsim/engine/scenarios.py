@@ -17,8 +17,7 @@ from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import BlockQueue
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import Estimates
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Estimates, Tally
 
 
 @dataclass(frozen=True)

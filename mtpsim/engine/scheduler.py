@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtpsim.engine.interrupts import defer_interrupts
-from mtpsim.stats.moments import Tally
+from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
+from mtpsim.stats.estimators import Tally
 
 if TYPE_CHECKING:
     from mtpsim.acceptance import Source
@@ -34,7 +34,6 @@ GROWTH = 1.2  # the stopping rule is checked at 30, 36, 44, ... units
 
 BLOCKS_PER_WORKER = 3  # in flight: enough to keep a worker busy, few to discard
 ATTEMPTS = 3  # at a block that fails, before the point is given up
-POLL_SECONDS = 0.5  # between two checks of the connection to the workers, and for Ctrl-C
 
 
 class NoWorkersError(RuntimeError):
@@ -140,8 +139,7 @@ class BlockQueue:
             WorkerMismatchError: A worker has other code.
         """
         while True:
-            with defer_interrupts:
-                self._fill(block)
+            self._fill(block)
             try:
                 tally = self._wait(block)
             except LOST as error:
@@ -158,10 +156,9 @@ class BlockQueue:
 
     def cancel(self) -> None:
         """Discard the blocks in flight."""
-        with defer_interrupts:
-            for future in self._in_flight.values():
-                future.cancel()
-            self._in_flight.clear()
+        for future in self._in_flight.values():
+            future.cancel()
+        self._in_flight.clear()
 
     def _fill(self, head: int) -> None:
         most = 1 if head < self._serial_until else BLOCKS_PER_WORKER * self._pool.count
@@ -187,13 +184,12 @@ class BlockQueue:
         future, last_finished = self._in_flight[block], time.monotonic()
         timeout = self._pool.timeout
         while True:
-            with defer_interrupts:
-                running = [f for f in self._in_flight.values() if not f.done()]
-                if future not in running:
-                    return future.result()
-                done, _ = wait(running, min(POLL_SECONDS, timeout or POLL_SECONDS), FIRST_COMPLETED)
-                late = not future.done()
-            if late and self._pool.disconnected:
+            interrupts.check()
+            running = [f for f in self._in_flight.values() if not f.done()]
+            if future not in running:
+                return future.result()
+            done, _ = wait(running, min(POLL_SECONDS, timeout or POLL_SECONDS), FIRST_COMPLETED)
+            if not future.done() and self._pool.disconnected:
                 raise NoWorkersError("the connection to the workers is lost")
             if done:
                 last_finished = time.monotonic()

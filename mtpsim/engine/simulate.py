@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,18 +12,27 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.engine.scheduler import unit_of
-from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays, RequestArrays
+from mtpsim.engine.scheduler import UNIT_TICKS, unit_of
+from mtpsim.kernels.arrays import (
+    ChainArrays,
+    NoiseArrays,
+    RecordingArrays,
+    RequestArrays,
+    RowLayout,
+)
 from mtpsim.kernels.moments import complete_rows, moments
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
-from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tails, Tally
 
 TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
+MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99
+MOST_TICKS = 2**26  # rounds or tokens that are simulated again: some tenths of a second
+MOST_PLAYED = 2**23  # rounds or tokens of all policies together: each costs about 20 times as much
+LEAST = 100  # requests, however long they are
 
 
 @dataclass(frozen=True)
@@ -240,3 +249,46 @@ def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
         moments(rows, mean, comoment)
         tally = tally + Tally(len(rows), mean, comoment)
     return tally
+
+
+def sample_rows(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
+    """Totals of the first requests of a point, ``[n, columns]``.
+
+    Args:
+        plan (KernelPlan): The point.
+        requests (int): Number of requests of the point.
+        first (int): Number of its first request, a multiple of the unit.
+    """
+    plain = replace(plan, policy_set=None)
+    pieces = _pieces(plan, requests, MOST_TICKS, first)
+    return np.concatenate([simulate_requests(plain, *piece) for piece in pieces])
+
+
+def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
+    """Tokens and ms of the first requests under every policy, ``[policies, n, 2]``.
+
+    Args:
+        plan (KernelPlan): The point; it has policies.
+        requests (int): Number of requests of the point.
+        first (int): Number of its first request, a multiple of the unit. Each policy has the same
+            requests as the fixed depths.
+    """
+    pieces = _pieces(plan, requests, MOST_PLAYED // plan.layout.policies, first)
+    return np.concatenate([play_policies(plan, *piece)[0][..., :2] for piece in pieces], axis=1)
+
+
+def _pieces(plan: KernelPlan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
+    """First request and number of requests of each unit that is simulated again."""
+    ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // plan.unit
+    most = min(requests, MOST, max(most_ticks // ticks, LEAST))
+    return [(first + at, min(plan.unit, most - at)) for at in range(0, most, plan.unit)]
+
+
+def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
+    """Quantiles of requests by depth; ``rows`` as of :func:`sample_rows`."""
+    return Tails.of(rows[:, plan.layout.tokens].T, rows[:, plan.layout.time_ms].T, confidence)
+
+
+def policy_tails(totals: Floats, confidence: float) -> Tails:
+    """Quantiles of requests by policy; ``totals`` as of :func:`sample_policies`."""
+    return Tails.of(totals[..., 0], totals[..., 1], confidence)

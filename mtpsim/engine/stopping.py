@@ -8,10 +8,9 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.config.simulation import Quantity, Simulation
-from mtpsim.kernels.row_layout import RowLayout
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import ClosedFormPredictor
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import ClosedFormPredictor, Tally
 
 _PLAIN: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
     "speedup": estimators.with_policies,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
-from mtpsim.acceptance.chain import stationary
+from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 

@@ -9,11 +9,12 @@ import numpy as np
 from scipy.special import expit, logit
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
-from mtpsim.acceptance.chain import Clock
+from mtpsim.acceptance.base import Clock
 from mtpsim.common.arrays import Floats, JsonDict
 
 MARGIN = 1e-6  # least distance of fitted rates from 0 and 1
 DIFFICULTY_STATES = 9
+CONDITIONAL = {"rates_are": "conditional"}  # stated, so that a reader need not guess
 CLOCKS: tuple[Clock, ...] = ("round", "token")
 
 
@@ -60,7 +61,7 @@ def _independent(depth: int) -> Candidate:
         depth=depth,
         fitted_keys=("rates",),
         initial=lambda rates: [_logit(rates)],  # the maximum of the likelihood
-        section=lambda x: {"model": "independent", "rates": _rates(x)},
+        section=lambda x: {"model": "independent", "rates": _rates(x), **CONDITIONAL},
     )
 
 
@@ -71,7 +72,12 @@ def _geometric(depth: int) -> Candidate:
         depth=depth,
         fitted_keys=("rate",),
         initial=lambda rates: [_logit(rates.mean(keepdims=True))],
-        section=lambda x: {"model": "independent", "rate": _rates(x)[0], "depth": depth},
+        section=lambda x: {
+            "model": "independent",
+            "rate": _rates(x)[0],
+            "depth": depth,
+            **CONDITIONAL,
+        },
     )
 
 
@@ -155,6 +161,7 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
             "model": "regime",
             "clock": clock,
             "rates": [_rates(row) for row in rows[order]],
+            **CONDITIONAL,
             "sojourn": [float(sojourn) for sojourn in sojourns[order]],
         }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mtpsim import __version__
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.fit.candidates import Candidate
+from mtpsim.fit.candidates import CONDITIONAL, Candidate
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
@@ -229,7 +229,7 @@ def acceptance_section(fit: LogFit) -> JsonDict:
     """Return the section ``[acceptance]``: the selected model, or else rates by position."""
     if fit.chosen is not None:
         return fit.chosen.section
-    return {"model": "independent", "rates": fit.rates.values.tolist()}
+    return {"model": "independent", "rates": fit.rates.values.tolist(), **CONDITIONAL}
 
 
 def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> JsonDict:

@@ -9,14 +9,11 @@ import numpy as np
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
-from mtpsim.fit.likelihood import position_counts
+from mtpsim.fit.likelihood import PositionCounts, Sample, position_counts, truncated
 from mtpsim.fit.rates import Interval
-from mtpsim.fit.replicas import REPLICAS, simulate_replica
-from mtpsim.formula.closed_form import accept_length
-from mtpsim.formula.rate_definitions import DEFINITIONS, plug_in
-from mtpsim.logs import Rounds
-from mtpsim.stats.estimators import delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.fit.replicas import REPLICAS, simulate_sample
+from mtpsim.formula.closed_form import DEFINITIONS, accept_length, plug_in
+from mtpsim.stats.estimators import Tally, delta_method
 
 
 def accept_lengths(chain: AcceptanceChain, tokens: int) -> Floats:
@@ -46,7 +43,7 @@ class Prediction:
 
 
 def predict_held_out(
-    chain: AcceptanceChain, *, train: Rounds, test: Rounds, depth: int, confidence: float
+    chain: AcceptanceChain, *, train: Sample, test: Sample, depth: int, confidence: float
 ) -> list[Prediction]:
     """Predict held-out accept lengths at every depth up to K.
 
@@ -61,34 +58,26 @@ def predict_held_out(
         confidence: level of the intervals, as 0.95.
     """
     rng = np.random.default_rng(1)
-    replicas = [simulate_replica(chain, test, rng) for _ in range(REPLICAS)]
-    counts = position_counts(train, depth)
+    replicas = [simulate_sample(chain, test, rng) for _ in range(REPLICAS)]
+    counts = train if isinstance(train, PositionCounts) else position_counts(train, depth)
     reached, hit = counts.reached.sum(0), counts.hit.sum(0)
     conditional = np.divide(hit, reached, out=np.zeros(depth), where=reached > 0)
     survival = np.cumprod(conditional)
     found = []
     for k in range(1, depth + 1):
-        deep = test.drafted >= k
-        if not deep.any():
+        totals = truncated(test, k)
+        if not totals[:, 0].any():
             continue
-        lengths = [1 + np.minimum(r.accepted[deep], k).mean() for r in replicas]
+        played = [truncated(replica, k).sum(0) for replica in replicas]
+        lengths = [1 + accepted / rounds for rounds, accepted in played]
         closed_form: dict[str, float] = {
             name: float(accept_length(plug_in(name, survival, conditional, k))[k])
             for name in DEFINITIONS
         }
-        observed = _observed(test, k, confidence)
+        observed = Interval.of(
+            delta_method(
+                lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(totals.astype(float)), confidence
+            )
+        )
         found.append(Prediction(k, observed, float(np.mean(lengths)), closed_form))
     return found
-
-
-def _observed(rounds: Rounds, depth: int, confidence: float) -> Interval:
-    """Return the accept length over the first drafts of rounds with at least that many."""
-    deep = rounds.drafted >= depth
-    cut = np.where(deep, np.minimum(rounds.accepted, depth), 0)
-    columns = [np.concatenate([[0], np.cumsum(part)])[rounds.begins] for part in (deep, cut)]
-    rows = np.stack([np.diff(column) for column in columns], axis=1)
-    return Interval.of(
-        delta_method(
-            lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(rows.astype(float)), confidence
-        )
-    )

@@ -62,10 +62,12 @@ class PositionCounts:
         reached: ``[R, K]`` number of rounds that drafted position j and accepted all positions
             before it.
         hit: ``[R, K]`` number of rounds that accepted position j.
+        rounds: ``[R]`` number of rounds.
     """
 
     reached: Ints
     hit: Ints
+    rounds: Ints
 
     @property
     def requests(self) -> int:
@@ -74,7 +76,17 @@ class PositionCounts:
 
     def subset(self, which: Ints) -> PositionCounts:
         """See :class:`Observations`."""
-        return PositionCounts(self.reached[which], self.hit[which])
+        return PositionCounts(self.reached[which], self.hit[which], self.rounds[which])
+
+    @property
+    def histogram(self) -> Ints:
+        """Rounds by accepted drafts, ``[R, K + 1]``."""
+        zero = np.zeros((self.requests, 1), np.int64)
+        return np.asarray(-np.diff(np.hstack([self.rounds[:, None], self.hit, zero])))
+
+    def truncated(self, depth: int) -> Ints:
+        """Rounds, and their accepted drafts up to a depth, ``[R, 2]``."""
+        return np.stack([self.rounds, self.hit[:, :depth].sum(1)], axis=1)
 
     def _by_state(self, chain: AcceptanceChain) -> Floats:
         """Return the joint log probability ``[R, S]`` of state and counts."""
@@ -102,6 +114,10 @@ class PositionCounts:
             return outcomes + _weighted(starts, near.start)
 
         return float(of_request.sum()), expected
+
+
+Sample = Rounds | PositionCounts
+"""Rounds of requests, in order or as counts."""
 
 
 class RoundSequence:
@@ -182,4 +198,14 @@ def position_counts(rounds: Rounds, depth: int) -> PositionCounts:
         for found, rows in ((reached, came), (hit, rounds.accepted > j)):
             total = np.concatenate([[0], np.cumsum(rows)])
             found[:, j] = np.diff(total[rounds.begins])
-    return PositionCounts(reached, hit)
+    return PositionCounts(reached, hit, np.diff(rounds.begins))
+
+
+def truncated(sample: Sample, depth: int) -> Ints:
+    """Rounds with at least so many drafts, and their accepted drafts up to there, ``[R, 2]``."""
+    if isinstance(sample, PositionCounts):
+        return sample.truncated(depth)
+    deep = sample.drafted >= depth
+    cut = np.where(deep, np.minimum(sample.accepted, depth), 0)
+    columns = [np.concatenate([[0], np.cumsum(part)])[sample.begins] for part in (deep, cut)]
+    return np.stack([np.diff(column) for column in columns], axis=1)

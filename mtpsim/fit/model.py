@@ -11,16 +11,16 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Prediction, predict_held_out
-from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence
+from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence, Sample, truncated
 from mtpsim.fit.mle import MleResult, draw_parameters, fit_mle, parameter_covariance
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
 from mtpsim.fit.round_times import RoundTimes, round_times_of
-from mtpsim.logs import Log, Rounds
-from mtpsim.logs.reducer import Bytes
+from mtpsim.logs import Log
 
-MAX_ROUNDS = 200_000  # fitted; more rounds add little precision and much time
+MAX_ROUNDS = 200_000  # fitted in order; more rounds add little precision and much time
+MAX_ROWS = 20_000  # fitted as counts
 DRAWS = 500
 MIN_ROWS = 5  # requests or windows, to fit anything but pooled rates
 ASSUMED_TOKENS = 512
@@ -112,7 +112,7 @@ def fit_log(
     )
     if log.level == "totals" or log.count < MIN_ROWS or log.unit == "total":
         return base
-    data, rounds = _observations(log)
+    data = _observations(log)
     found = select_model(
         _candidates(log, isinstance(data, RoundSequence), only),
         data,
@@ -121,21 +121,22 @@ def fit_log(
         on_progress=on_progress,
     )
     on_progress("replicas", 0.9)
-    return _evaluated(base, found, data, rounds, confidence)
+    return _evaluated(base, found, data, confidence)
 
 
 def _evaluated(
-    base: LogFit, selection: Selection, data: Observations, rounds: Rounds, confidence: float
+    base: LogFit, selection: Selection, data: RoundSequence | PositionCounts, confidence: float
 ) -> LogFit:
     """Add the selection, its uncertainty, goodness of fit and held-out predictions to a fit."""
-    log, ordered = base.log, isinstance(data, RoundSequence)
+    log = base.log
+    sample: Sample = data.rounds if isinstance(data, RoundSequence) else data
     chosen, covariance = _refit(log, data, selection.chosen)
     predictions = []
     if selection.test.size:
         predictions = predict_held_out(
             selection.chosen.trained.chain,
-            train=rounds.subset(selection.train),
-            test=rounds.subset(selection.test),
+            train=sample.subset(selection.train),
+            test=sample.subset(selection.test),
             depth=log.depth,
             confidence=confidence,
         )
@@ -145,14 +146,13 @@ def _evaluated(
         chosen=chosen,
         draws=draw_parameters(chosen, covariance, DRAWS),
         goodness={
-            fit.name: compare_replicas(fit.refit.chain, rounds, log.depth, ordered=ordered)
-            for fit in selection.fits
+            fit.name: compare_replicas(fit.refit.chain, sample, log.depth) for fit in selection.fits
         },
-        features=features(rounds, log.depth),
+        features=features(sample, log.depth),
         predictions=predictions,
-        ordered=ordered,
+        ordered=isinstance(data, RoundSequence),
         requests_fitted=data.requests,
-        rounds_fitted=int(rounds.begins[-1]),
+        rounds_fitted=int(truncated(sample, 0)[:, 0].sum()),
     )
 
 
@@ -202,28 +202,16 @@ def _limitations(log: Log) -> list[str]:
     return found
 
 
-def _observations(log: Log) -> tuple[Observations, Rounds]:
-    """Return what candidates are fitted to, and rounds of that shape for replicas."""
+def _observations(log: Log) -> RoundSequence | PositionCounts:
+    """Return what candidates are fitted to: a random sample of the rows, if there are many."""
     rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
         lengths = np.diff(log.sequence.begins)
         order = rng.permutation(log.sequence.requests)
         enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
-        rounds = log.sequence.subset(np.sort(order[: max(enough, 1)]))
-        return RoundSequence(rounds, log.depth), rounds
-    order = rng.permutation(log.count)
-    enough = int((np.cumsum(log.rounds[order]) <= 10 * MAX_ROUNDS).sum())
-    rows = np.sort(order[: max(enough, 2)])
-    begins = np.concatenate([[0], np.cumsum(log.rounds[rows])])
-    drafted = np.full(begins[-1], log.depth, np.uint8)
-    accepted = np.concatenate([_unordered(log, int(row)) for row in rows])
-    return PositionCounts(log.reached[rows], log.hit[rows]), Rounds(accepted, drafted, begins)
-
-
-def _unordered(log: Log, row: int) -> Bytes:
-    """Return the accepted drafts of a row's rounds, in arbitrary order, from its counts."""
-    at_least = np.concatenate([[log.rounds[row]], log.hit[row], [0]])
-    return np.repeat(np.arange(log.depth + 1, dtype=np.uint8), np.maximum(-np.diff(at_least), 0))
+        return RoundSequence(log.sequence.subset(np.sort(order[: max(enough, 1)])), log.depth)
+    rows = np.sort(rng.permutation(log.count)[:MAX_ROWS])
+    return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows])
 
 
 def _candidates(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate]:
@@ -240,6 +228,6 @@ def _refit(log: Log, data: Observations, chosen: CandidateFit) -> tuple[MleResul
     """Fit the selected candidate to the counts of all requests, if counts suffice for it."""
     if chosen.refit.candidate.is_dynamic or data.requests == log.count:
         return chosen.refit, parameter_covariance(chosen.refit, data)
-    counts = PositionCounts(log.reached, log.hit)
+    counts = PositionCounts(log.reached, log.hit, log.rounds)
     best = fit_mle(chosen.refit.candidate, counts, [chosen.refit.parameters])
     return best, parameter_covariance(best, counts)

@@ -8,8 +8,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.logs import Log
-from mtpsim.stats.estimators import Estimates, delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Estimates, Tally, delta_method
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Goodness of fit: compare features of a log with those of replicas of it under a fitted chain.
 
-A replica has the requests of the log, each with the same rounds and drafts per round.
+A replica has the requests of the log, each with the same rounds and drafts per round. Where the log
+has counts by position only, so has its replica.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_distribution
-from mtpsim.fit.likelihood import position_counts
+from mtpsim.fit.likelihood import PositionCounts, Sample, position_counts
 from mtpsim.kernels.likelihood import play_rounds
 from mtpsim.logs import Rounds
 
@@ -44,13 +45,15 @@ class Features:
     length: float
 
 
-def features(rounds: Rounds, depth: int) -> Features:
-    """Return the features of rounds.
+def features(rounds: Sample, depth: int) -> Features:
+    """Return the features of rounds; counts have no autocorrelation.
 
     Args:
-        rounds: rounds in order.
+        rounds: rounds in order, or counts.
         depth: largest number of drafts per round K.
     """
+    if isinstance(rounds, PositionCounts):
+        return _count_features(rounds)
     accepted = rounds.accepted.astype(float)
     counts = position_counts(rounds, depth)
     reached = counts.reached.sum(0)
@@ -66,6 +69,18 @@ def features(rounds: Rounds, depth: int) -> Features:
     )
 
 
+def _count_features(counts: PositionCounts) -> Features:
+    reached, total = counts.reached.sum(0), counts.rounds.sum()
+    each = 1 + counts.hit.sum(1) / np.maximum(counts.rounds, 1)
+    return Features(
+        counts.histogram.sum(0) / total,
+        np.divide(counts.hit.sum(0), reached, out=np.full(reached.size, np.nan), where=reached > 0),
+        np.full(LAGS, np.nan),
+        float(each.std()),
+        float(1 + counts.hit.sum() / total),
+    )
+
+
 def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
     """Return correlations about the mean of all rounds, so that request differences count too."""
     request = np.repeat(np.arange(rounds.requests), np.diff(rounds.begins))
@@ -77,6 +92,35 @@ def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
         if same.any() and variance > 0:
             found[lag - 1] = (centred[lag:] * centred[:-lag])[same].mean() / variance
     return found
+
+
+def simulate_counts(
+    chain: AcceptanceChain, like: PositionCounts, rng: np.random.Generator
+) -> PositionCounts:
+    """Simulate counts of requests with the rounds of given ones.
+
+    Args:
+        chain: acceptance chain whose state is constant within a request.
+        like: counts whose rounds are taken over, and the share of rounds that draft the next
+            position.
+        rng: source of random numbers.
+    """
+    states = rng.choice(chain.states, like.requests, p=chain.start)
+    before = np.hstack([like.rounds[:, None], like.hit[:, :-1]])
+    drafting = np.divide(like.reached, before, out=np.ones(before.shape), where=before > 0)
+    reached, hit = np.zeros_like(like.reached), np.zeros_like(like.hit)
+    came = like.rounds
+    for j in range(like.hit.shape[1]):
+        reached[:, j] = rng.binomial(came, drafting[:, j])
+        hit[:, j] = came = rng.binomial(reached[:, j], chain.accept[states, j])
+    return PositionCounts(reached, hit, like.rounds)
+
+
+def simulate_sample(chain: AcceptanceChain, like: Sample, rng: np.random.Generator) -> Sample:
+    """Simulate a sample of the same form, with the requests and rounds of the given one."""
+    if isinstance(like, PositionCounts):
+        return simulate_counts(chain, like, rng)
+    return simulate_replica(chain, like, rng)
 
 
 def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Generator) -> Rounds:
@@ -141,20 +185,17 @@ class GoodnessOfFit:
         return [check for check in self.checks if not check.fits]
 
 
-def compare_replicas(
-    chain: AcceptanceChain, like: Rounds, depth: int, *, ordered: bool
-) -> GoodnessOfFit:
+def compare_replicas(chain: AcceptanceChain, like: Sample, depth: int) -> GoodnessOfFit:
     """Compare a log with replicas under a fitted chain.
 
     Args:
         chain: fitted chain.
-        like: rounds of the log.
+        like: rounds of the log; the correlation of counts is not checked.
         depth: largest number of drafts per round K.
-        ordered: whether rounds were logged in order; otherwise correlation is not checked.
     """
     rng = np.random.default_rng(0)
     log = features(like, depth)
-    replicas = [features(simulate_replica(chain, like, rng), depth) for _ in range(REPLICAS)]
+    replicas = [features(simulate_sample(chain, like, rng), depth) for _ in range(REPLICAS)]
     both = [log, *replicas]
     rows: list[tuple[str, CheckKind, list[float]]] = [
         ("accept length", "length", [f.length for f in both]),
@@ -164,7 +205,7 @@ def compare_replicas(
         (f"rounds that accept {a}", "counts", [f.histogram[a] for f in both])
         for a in range(depth + 1)
     ]
-    for lag in (1, LAGS) if ordered else ():
+    for lag in (1, LAGS):
         values = [f.autocorrelation[lag - 1] for f in both]
         if np.isfinite(values).all():
             rows.append((f"correlation {lag} apart", "correlation", values))

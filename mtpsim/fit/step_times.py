@@ -114,11 +114,13 @@ def read_step_times(path: Path) -> StepTimes:
     for line, row in enumerate(rows, 2):
         if any(cell.strip() for cell in row):
             try:
+                if len(row) != len(header):
+                    raise ValueError(f"{delimiter.join(row)!r}: {len(header)} numbers are needed")
                 cells = zip(header, row, strict=True)
-                values.append({name: csv_number(cell, delimiter) for name, cell in cells})
+                values.append({name: csv_number(name, cell, delimiter) for name, cell in cells})
                 message = _implausible(values[-1])
-            except ValueError:
-                message = f"{delimiter.join(row)!r}: {len(header)} numbers are needed"
+            except ValueError as error:
+                message = str(error)
             problems += [Problem(message, file=str(path), line=line)] if message else []
     if problems:
         raise InputError(problems)

@@ -15,7 +15,7 @@ STRIP = 4  # rows added to the co-moments at once: fewer loads and stores for ea
 
 @kernel
 def complete_rows(rows, rounds, accepted, derived, depth):
-    """Fill in the columns that follow from others of the same request (kernels/row_layout.py).
+    """Fill in the columns that follow from others of the same request (kernels/arrays.py).
 
     Args:
         rows: [n, C], changed in place.

@@ -1,4 +1,4 @@
-"""The row of totals that each request leaves (mtpsim/kernels/row_layout.py names the columns)."""
+"""The row of totals that each request leaves (kernels/arrays.py names the columns)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -18,6 +19,12 @@ from mtpsim.logs.entry import EntryError
 Line = tuple[int, str]
 FileProgress = Callable[[Path, float], None]
 SAMPLE_CHARACTERS = 1 << 16  # read to detect a format
+MAX_TEXT = 1 << 27  # bytes of a line, and characters of a JSON document that has several lines
+MAX_RATIO, UNJUDGED = (
+    1000,
+    1 << 26,
+)  # of plain to compressed bytes, and plain bytes before it counts
+PACKED = 1 << 10  # compressed bytes at a time: a block of 4 may expand to 2^17
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -32,6 +39,8 @@ def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
         with path.open("rb") as raw:
             size = max(path.stat().st_size, 1)
             yield _text(raw), lambda: raw.tell() / size
+    except TooLargeError as error:
+        raise InputError.of(f"can't be read: {error}", file=path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, DamagedError) as error:
         raise InputError.of(f"is truncated or damaged: {error}", file=path) from None
     except UnicodeDecodeError as error:
@@ -46,7 +55,36 @@ class DamagedError(Exception):
     """A compressed file can't be decompressed."""
 
 
-class _Zstandard(io.RawIOBase):
+class TooLargeError(Exception):
+    """A line or a document is larger than text of a log can be."""
+
+
+class _Bounded(io.RawIOBase):
+    """The bytes of a file, decompressed, in memory that does not depend on the file.
+
+    Raises TooLargeError if compressed bytes expand more than text does, or if a line is too long.
+    """
+
+    def __init__(self, raw: IO[bytes], stream: Any) -> None:
+        self._raw, self._stream = raw, stream
+        self._plain = self._line = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = int(self._stream.readinto(buffer))
+        self._plain += size
+        if self._plain > max(UNJUDGED, MAX_RATIO * self._raw.tell()):
+            raise TooLargeError(f"it expands more than {MAX_RATIO:,}-fold")
+        end = bytes(buffer[:size]).rfind(b"\n")
+        self._line = self._line + size if end < 0 else size - end - 1
+        if self._line > MAX_TEXT:
+            raise TooLargeError(f"a line has more than {MAX_TEXT:,} bytes")
+        return size
+
+
+class _Zstandard:
     """A decompressing stream that raises if the last frame is truncated.
 
     The stream reader of the zstandard package ends without an error there.
@@ -57,14 +95,11 @@ class _Zstandard(io.RawIOBase):
 
         self._zstandard, self._raw = zstandard, raw
         self._frame: Any = None
-        self._packed = self._plain = b""
-
-    def readable(self) -> bool:
-        return True
+        self._packed, self._plain = b"", memoryview(b"")
 
     def readinto(self, buffer: Any) -> int:
-        while not self._plain and (packed := self._packed or self._raw.read(SAMPLE_CHARACTERS)):
-            self._plain = self._unpack(packed)
+        while not self._plain and (packed := self._packed or self._raw.read(PACKED)):
+            self._plain = memoryview(self._unpack(packed))
         if not self._plain and self._frame is not None:
             raise DamagedError("the last frame is incomplete")
         size = min(len(buffer), len(self._plain))
@@ -90,8 +125,9 @@ def _text(raw: IO[bytes]) -> IO[str]:
     if start.startswith(GZIP):
         stream = gzip.GzipFile(fileobj=raw)
     elif start == ZSTANDARD:
-        stream = io.BufferedReader(_Zstandard(raw))
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline=None)
+        stream = _Zstandard(raw)
+    plain = io.BufferedReader(_Bounded(raw, stream), SAMPLE_CHARACTERS)
+    return io.TextIOWrapper(plain, encoding="utf-8-sig", newline=None)
 
 
 @contextmanager
@@ -144,7 +180,8 @@ class Start:
     def header(self) -> list[str]:
         """Column names, if the file is a CSV table."""
         line = self.text.lstrip().splitlines()[0]
-        return [name.strip() for name in line.split(csv_delimiter(line))]
+        cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+        return [name.strip() for name in cells]
 
     @property
     def is_json_lines(self) -> bool:
@@ -161,13 +198,18 @@ def csv_delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def csv_number(text: str, delimiter: str) -> float:
-    """Return the number in a CSV cell; a table not delimited by commas may have decimal commas.
+def csv_number(name: str, text: str, delimiter: str) -> float:
+    """Return the number in a cell of a CSV column; decimal commas need another delimiter.
 
     Raises:
-        ValueError: the cell is not a number.
+        ValueError: the cell is not a number; states why.
     """
-    return float(text if delimiter == "," else text.replace(",", "."))
+    try:
+        return float(text if delimiter == "," else text.replace(",", "."))
+    except ValueError:
+        hint = "; a table with decimal commas must be delimited by ';'" * ("," in text)
+        message = f"{text!r} is given for {name!r}; it must be a number{hint}"
+        raise ValueError(message) from None
 
 
 def lines(path: Path, on_progress: FileProgress) -> Iterator[Line]:
@@ -191,10 +233,22 @@ def documents(path: Path, on_progress: FileProgress) -> Iterator[tuple[int, Any]
         )
     else:
         with open_text(path) as (text, _):
-            found = iter([(1, _parsed(text.read()))])
+            found = iter([(1, _parsed(whole_text(text)))])
     for number, document in found:
         for entry in document if isinstance(document, list) else [document]:
             yield number, entry
+
+
+def whole_text(text: IO[str]) -> str:
+    """Return all of a stream.
+
+    Raises:
+        TooLargeError: it has more than ``MAX_TEXT`` characters.
+    """
+    found = text.read(MAX_TEXT + 1)
+    if len(found) > MAX_TEXT:
+        raise TooLargeError(f"a document has more than {MAX_TEXT:,} characters")
+    return found
 
 
 def _parsed(text: str) -> Any:

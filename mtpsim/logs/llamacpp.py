@@ -52,7 +52,7 @@ TIMINGS = json_format(
 )
 
 _LINE = re.compile(
-    r"draft acceptance\s*(?:rate)?\s*=\s*[\d.]+\s*\(\s*(\d+) accepted\s*/\s*(\d+) generated\)"
+    r"draft acceptance\s*+(?:rate\s*)?=\s*[\d.]+\s*\(\s*(\d+) accepted\s*/\s*(\d+) generated\)"
     r"(?:.*?mean acceptance length\s*=\s*([\d.]+))?"
     r"(?:.*?acceptance rate per position\s*=\s*\(([\d., ]*)\))?"
 )

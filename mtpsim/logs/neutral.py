@@ -125,11 +125,9 @@ def _add_row(
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
     try:
-        seconds = [csv_number(row["seconds"], delimiter)] if "seconds" in row else []
-    except ValueError:
-        raise EntryError(
-            f"{row['seconds']!r} is given for 'seconds'; it must be a number"
-        ) from None
+        seconds = [csv_number("seconds", row["seconds"], delimiter)] if "seconds" in row else []
+    except ValueError as error:
+        raise EntryError(str(error)) from None
     if drafted and accepted > drafted[0]:
         raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
     request = requests.setdefault(row["request"], _Request(line=number))

@@ -71,8 +71,8 @@ REQUESTS = json_format(
 )
 
 _LINE = re.compile(
-    r"#running-req: (\d+).*?accept len: ([\d.]+)(?:.*?accept rate: ([\d.]+))?"
-    r"(?:.*?gen throughput \(token/s\): ([\d.]+))?"
+    r"#running-req: (\d+).{0,1000}?accept len: ([\d.]+)(?:.{0,1000}?accept rate: ([\d.]+))?"
+    r"(?:.{0,1000}?gen throughput \(token/s\): ([\d.]+))?"
 )
 
 

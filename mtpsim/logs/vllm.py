@@ -32,13 +32,16 @@ from mtpsim.logs.format import (
 )
 from mtpsim.logs.rates import counts_from_rates
 
-_NUMBER = r"([-\d.]+)"
+# Gaps are bounded and labels begin at a word's beginning, so that the time grows with the length
+# of a line, not with its square.
+_NUMBER = r"([-\d.]++)"
+_GAP = ".{0,1000}?"
 _LINE = re.compile(
-    rf"SpecDecoding metrics: Mean acceptance length: {_NUMBER}.*?Accepted: (-?\d+) tokens, "
+    rf"SpecDecoding metrics: Mean acceptance length: {_NUMBER}{_GAP}Accepted: (-?\d+) tokens, "
     r"Drafted: (-?\d+) tokens, Per-position acceptance rate: ([-\d., ]+?), Avg Draft"
 )
 _OLD = re.compile(
-    r"Speculative metrics: Draft acceptance rate: .*?Number of speculative tokens: (\d+), "
+    rf"Speculative metrics: Draft acceptance rate: {_GAP}Number of speculative tokens: (\d+), "
     r"Number of accepted tokens: (-?\d+), Number of draft tokens: (-?\d+), "
     r"Number of emitted tokens: (-?\d+)"
 )
@@ -134,7 +137,7 @@ _METRIC = re.compile(
     r"vllm:spec_decode_num_(drafts|draft_tokens|accepted_tokens|accepted_tokens_per_pos)"
     r"(?:_total)?\{(.*)\}\s+([-+.\deE]+|NaN|[+-]Inf)"
 )
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'\b(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 Counters = dict[tuple[str, int], float]  # by name and position

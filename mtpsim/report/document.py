@@ -6,27 +6,104 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, dataclass_transform
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.intervals import (
-    BreakEven,
-    ExactInterval,
-    Interval,
-    JudgedInterval,
-    Loss,
-    Number,
-    Quantity,
-    Series,
-    TheoryError,
-)
+
+Number = float | None
 
 
-@dataclass(kw_only=True)
-class DepthResult:
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class DocumentSection:
+    """The base class of a document and its sections: subclasses are dataclasses of keywords."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(kw_only=True)(cls)
+
+
+class Interval(DocumentSection):
+    """An estimate and the two ends of its interval."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class Quantity(Interval):
+    """A simulated estimate beside the closed form and the exact answer."""
+
+    theory: Number
+    exact: Number
+
+
+class JudgedInterval(Interval):
+    """An interval and the verdict on it."""
+
+    verdict: str = ""
+
+
+class TheoryError(JudgedInterval):
+    """Relative error of the closed form's speedup; ``requests_needed``: more to decide."""
+
+    requests_needed: int | None = None
+
+
+class ExactInterval(Interval):
+    """A simulated estimate beside the exact answer."""
+
+    exact: Number = None
+
+
+class Loss(JudgedInterval):
+    """Speedup lost against the best depth; P(this depth is best); expected loss."""
+
+    best: float
+    regret: float
+
+
+class Series(DocumentSection):
+    """Several estimates and their intervals, a list each."""
+
+    mean: list[Number]
+    low: list[Number]
+    high: list[Number]
+
+    def intervals(self) -> list[Interval]:
+        """The estimates one by one."""
+        ends = zip(self.mean, self.low, self.high, strict=True)
+        return [Interval(mean=mean, low=low, high=high) for mean, low, high in ends]
+
+
+class BreakEvenRate(DocumentSection):
+    """The rate at which a step stops paying, and the rate now."""
+
+    at: Number
+    now: Number
+
+
+class BreakEvenTime(DocumentSection):
+    """The time in ms at which a step stops paying, its interval, and the time now."""
+
+    now: float
+    at: Number
+    low: Number
+    high: Number
+
+
+class BreakEven(DocumentSection):
+    """Break-even values of a step of depth, one input at a time."""
+
+    rate: BreakEvenRate
+    verify: BreakEvenTime
+    draft: BreakEvenTime
+
+
+class DepthResult(DocumentSection):
     """What one depth yields."""
 
     depth: int
@@ -43,16 +120,14 @@ class DepthResult:
     request_speed: dict[str, Interval] | None = None
 
 
-@dataclass(kw_only=True)
-class Horizon:
+class Horizon(DocumentSection):
     """What ends a request; both None where requests are as long as recorded."""
 
     rounds: int | None = None
     tokens: int | None = None
 
 
-@dataclass(kw_only=True)
-class MeasuredRates:
+class MeasuredRates(DocumentSection):
     """Acceptance rates at the greatest depth, by the three definitions."""
 
     conditional: list[Number]
@@ -60,7 +135,6 @@ class MeasuredRates:
     pooled: float
 
 
-@dataclass(kw_only=True)
 class AcceptedDrafts(Series):
     """Shares of rounds by number of accepted drafts, ``[K + 1]`` each."""
 
@@ -69,8 +143,7 @@ class AcceptedDrafts(Series):
     exact: list[Number] | None = None
 
 
-@dataclass(kw_only=True)
-class DefinitionDepth:
+class DefinitionDepth(DocumentSection):
     """Errors of the closed form at one depth under one definition of the rates."""
 
     depth: int
@@ -78,8 +151,7 @@ class DefinitionDepth:
     speedup_error: JudgedInterval
 
 
-@dataclass(kw_only=True)
-class DefinitionRow:
+class DefinitionRow(DocumentSection):
     """One definition of the rates, used in the closed form at every depth."""
 
     definition: str
@@ -89,8 +161,7 @@ class DefinitionRow:
     depths: list[DefinitionDepth]
 
 
-@dataclass(kw_only=True)
-class Definitions:
+class Definitions(DocumentSection):
     """Every definition of the rates side by side (JSON key ``trial``)."""
 
     measured_at: int
@@ -102,7 +173,6 @@ class Definitions:
         return next(row for row in self.rows if row.chosen)
 
 
-@dataclass(kw_only=True)
 class Autocorrelation(Series):
     """Correlation of accepted drafts between rounds of a request, by lag."""
 
@@ -111,15 +181,13 @@ class Autocorrelation(Series):
     exact: list[Number] | None = None
 
 
-@dataclass(kw_only=True)
 class RatesAtDepth(Series):
     """Conditional rates as measured at one depth."""
 
     depth: int
 
 
-@dataclass(kw_only=True)
-class Diagnostics:
+class Diagnostics(DocumentSection):
     """How rounds depend on each other, and how rates move with depth and position."""
 
     measured_at: int
@@ -131,8 +199,7 @@ class Diagnostics:
     rates_by_depth: list[RatesAtDepth] = field(default_factory=list)
 
 
-@dataclass(kw_only=True)
-class Variance:
+class Variance(DocumentSection):
     """Factors by which common random numbers and control variates reduce variance, ``[K]``."""
 
     shared_random_numbers: list[Number]
@@ -140,8 +207,7 @@ class Variance:
     used: bool
 
 
-@dataclass(kw_only=True)
-class Advice:
+class Advice(DocumentSection):
     """Which depth to run, and how sure that is.
 
     Attributes:
@@ -163,8 +229,7 @@ class Advice:
     why: str
 
 
-@dataclass(kw_only=True)
-class ReactionCurve:
+class ReactionCurve(DocumentSection):
     """Mean depth by rounds since a change of the hidden state."""
 
     changes: int
@@ -173,16 +238,14 @@ class ReactionCurve:
     depth: list[float]
 
 
-@dataclass(kw_only=True)
-class Reaction:
+class Reaction(DocumentSection):
     """How a policy reacts to easier and to harder text (JSON key ``learning``)."""
 
     easier: ReactionCurve | None = None
     harder: ReactionCurve | None = None
 
 
-@dataclass(kw_only=True)
-class PolicyResult:
+class PolicyResult(DocumentSection):
     """What one adaptive policy yields."""
 
     name: str
@@ -200,8 +263,7 @@ class PolicyResult:
     learning: Reaction | None = None
 
 
-@dataclass(kw_only=True)
-class TimelinePolicy:
+class TimelinePolicy(DocumentSection):
     """Rounds of one request under one policy; lists of equal length."""
 
     depth: list[int]
@@ -209,8 +271,7 @@ class TimelinePolicy:
     state: list[int]
 
 
-@dataclass(kw_only=True)
-class Timeline:
+class Timeline(DocumentSection):
     """One request under every policy."""
 
     request: int
@@ -219,8 +280,7 @@ class Timeline:
     policies: dict[str, TimelinePolicy]
 
 
-@dataclass(kw_only=True)
-class Adaptive:
+class Adaptive(DocumentSection):
     """Adaptive policies against the best fixed depth."""
 
     best_fixed: int
@@ -228,8 +288,7 @@ class Adaptive:
     timeline: Timeline
 
 
-@dataclass(kw_only=True)
-class UncertainDepth:
+class UncertainDepth(DocumentSection):
     """One depth over uncertain inputs."""
 
     depth: int
@@ -239,24 +298,21 @@ class UncertainDepth:
     regret: float
 
 
-@dataclass(kw_only=True)
-class Ends:
+class Ends(DocumentSection):
     """A value at the low and at the high end of an input."""
 
     low: float
     high: float
 
 
-@dataclass(kw_only=True)
-class DepthEnds:
+class DepthEnds(DocumentSection):
     """The best depth at the low and at the high end of an input."""
 
     low: int
     high: int
 
 
-@dataclass(kw_only=True)
-class UncertainInput:
+class UncertainInput(DocumentSection):
     """What one uncertain input does by itself."""
 
     key: str
@@ -267,8 +323,7 @@ class UncertainInput:
     worth: float
 
 
-@dataclass(kw_only=True)
-class Uncertainty:
+class Uncertainty(DocumentSection):
     """What uncertain inputs mean for the choice of depth."""
 
     draws: int
@@ -279,16 +334,14 @@ class Uncertainty:
     perfect: float
 
 
-@dataclass(kw_only=True)
-class WorstRegret:
+class WorstRegret(DocumentSection):
     """Regret in the worst scenario, and the bound that no scenario exceeds."""
 
     mean: float
     high: float
 
 
-@dataclass(kw_only=True)
-class RobustDepth:
+class RobustDepth(DocumentSection):
     """One depth over declared scenarios."""
 
     depth: int
@@ -297,8 +350,7 @@ class RobustDepth:
     least_speedup: float
 
 
-@dataclass(kw_only=True)
-class Robust:
+class Robust(DocumentSection):
     """The depth with the smallest worst-case regret over declared scenarios."""
 
     scenarios: int
@@ -307,8 +359,7 @@ class Robust:
     depths: list[RobustDepth]
 
 
-@dataclass(kw_only=True)
-class PointResult:
+class PointResult(DocumentSection):
     """One point of a run.
 
     Attributes:
@@ -350,8 +401,7 @@ class PointResult:
     robust: Robust | None = None
 
 
-@dataclass(kw_only=True)
-class Turn:
+class Turn(DocumentSection):
     """A batch size at which drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
 
     to: str
@@ -360,8 +410,7 @@ class Turn:
     high: Number
 
 
-@dataclass(kw_only=True)
-class ScheduleStep:
+class ScheduleStep(DocumentSection):
     """The fastest depth for batch sizes ``from_`` to ``to``, both included."""
 
     from_: Annotated[int, Field(validation_alias="from")]
@@ -369,16 +418,14 @@ class ScheduleStep:
     depth: int
 
 
-@dataclass(kw_only=True)
-class BatchCurves:
+class BatchCurves(DocumentSection):
     """Speedup by batch size: ``speedup[k]`` of depth k at each ``batch``."""
 
     batch: list[float]
     speedup: list[list[float]]
 
 
-@dataclass(kw_only=True)
-class BatchGroup:
+class BatchGroup(DocumentSection):
     """Points of a sweep that differ in the batch size alone."""
 
     set: JsonDict
@@ -387,8 +434,7 @@ class BatchGroup:
     curves: BatchCurves
 
 
-@dataclass(kw_only=True)
-class ResultDocument:
+class ResultDocument(DocumentSection):
     """The whole result.
 
     Attributes:
@@ -418,6 +464,12 @@ def to_json(document: Any) -> JsonDict:
     if plain.get("warnings", ()) is None:
         del plain["warnings"]
     return plain
+
+
+def seal(document: JsonDict) -> int:
+    """Checksum of a document, which its key ``check`` holds in a run directory."""
+    content = {name: value for name, value in document.items() if name != "check"}
+    return zlib.crc32(json.dumps(content, allow_nan=False).encode())
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
-from mtpsim.acceptance.chain import stationary
+from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.independent import Independent
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted

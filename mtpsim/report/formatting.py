@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import PointResult, ResultDocument
-from mtpsim.report.intervals import Interval
+from mtpsim.report.document import Interval, PointResult, ResultDocument
 
 Quantities = Literal[
     "accept_length",

@@ -125,6 +125,7 @@ def progress_display(
         yield ProgressLines().report
     else:
         with _rich_bar(console) as bar:
+            bar.console.show_cursor(True)  # a signal may end the process here
             yield ProgressBar(bar).report
 
 

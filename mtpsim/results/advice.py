@@ -9,8 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import Advice
-from mtpsim.report.intervals import Interval
+from mtpsim.report.document import Advice, Interval
 from mtpsim.stats.comparisons import Choice
 from mtpsim.stats.estimators import Estimates
 

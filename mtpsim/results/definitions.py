@@ -7,16 +7,18 @@ from itertools import product
 import numpy as np
 
 from mtpsim.exact.chain_solver import CountMoments, count_moments
-from mtpsim.formula.rate_definitions import DEFINITIONS, WEIGHTINGS, Weighting
+from mtpsim.formula.closed_form import DEFINITIONS, WEIGHTINGS, Weighting
 from mtpsim.report.document import (
     Autocorrelation,
     DefinitionDepth,
     DefinitionRow,
     Definitions,
     Diagnostics,
+    ExactInterval,
+    Interval,
+    JudgedInterval,
     RatesAtDepth,
 )
-from mtpsim.report.intervals import ExactInterval, Interval, JudgedInterval
 from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, series
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import MOST_ROUNDS

@@ -16,22 +16,21 @@ from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
 from mtpsim.report.document import (
     AcceptedDrafts,
-    DepthResult,
-    Horizon,
-    MeasuredRates,
-    PointResult,
-    ResultDocument,
-    Variance,
-    from_json,
-    to_json,
-)
-from mtpsim.report.intervals import (
     BreakEven,
     BreakEvenRate,
     BreakEvenTime,
+    DepthResult,
+    Horizon,
     Loss,
+    MeasuredRates,
+    PointResult,
     Quantity,
+    ResultDocument,
     TheoryError,
+    Variance,
+    from_json,
+    seal,
+    to_json,
 )
 from mtpsim.results.advice import Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
@@ -79,8 +78,11 @@ class Result:
         """The result that a document states, as read from ``result.json``.
 
         Raises:
-            ValueError: a key is missing, or a value has the wrong type.
+            ValueError: a key is missing, a value has the wrong type, or the document has a key
+                ``check`` that does not match the rest: it was edited.
         """
+        if "check" in document and document["check"] != seal(document):
+            raise ValueError("its checksum does not match: it was edited or damaged")
         result = cls(from_json(document), round_times)
         result.__dict__["document"] = document  # as it was written, its seal included
         return result
@@ -126,11 +128,55 @@ class Result:
             raise ImportError(message, name="pandas") from None
         return pandas.DataFrame(self.rows())
 
-    def plot(self) -> Figure:
-        """Speedup by depth with intervals over the closed form; a matplotlib figure."""
-        from mtpsim.report.figures.speedup import speedup_figure
+    def depth(self, depth: int, point: int = 0) -> DepthResult:
+        """What one depth yields: ``result.depth(2).speedup.mean``.
 
-        return speedup_figure(self.data)
+        Args:
+            depth (int): Drafts per round; 0 is plain decoding.
+            point (int): Number of the point of a sweep, from 0.
+
+        Raises:
+            ValueError: There is no such depth or point.
+        """
+        if not 0 <= point < len(self.data.points):
+            last = len(self.data.points) - 1
+            raise ValueError(f"point {point} is given; points 0 to {last} were simulated")
+        depths = self.data.points[point].depths
+        if not 0 <= depth < len(depths):
+            raise ValueError(
+                f"depth {depth} is given; depths 0 to {len(depths) - 1} were simulated"
+            )
+        return depths[depth]
+
+    def plot(self, name: str = "speedup") -> Figure:
+        """A figure of the result; by default speedup by depth over the closed form.
+
+        Args:
+            name (str): Name of one of the run's PNG files, such as ``"batch"``.
+
+        Returns:
+            Figure: A matplotlib figure.
+
+        Raises:
+            ValueError: The result has no such figure.
+        """
+        from mtpsim.report.figures.gallery import figure
+
+        return figure(self.data, self.round_times, name)
+
+    def __repr__(self) -> str:
+        """Title, number of points and the recommended depth, on one line."""
+        title = str(self.data.experiment.get("title") or "without a title")
+        points = self.data.points
+        advice = points[0].advice if len(points) == 1 else None
+        depth = f", depth {advice.depth}" if advice else ""
+        return f"<mtpsim.Result {title!r}, {counted(len(points), 'point')}{depth}>"
+
+    def _repr_html_(self) -> str:
+        """Advice and tables for a notebook."""
+        from mtpsim.report.html.page import fragment
+
+        return fragment(self.data)
 
     def save_plots(self, folder: Path) -> list[Path]:
         """Write every plot as a PNG into ``folder``; returns their paths."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,23 +14,22 @@ from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.policy_player import Log
-from mtpsim.engine.request_quantiles import SHARES, Tails
 from mtpsim.exact.chain_solver import Exact, solve
-from mtpsim.kernels.row_layout import RowLayout
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.latency import CompiledLatency
-from mtpsim.report.intervals import Interval, Series
+from mtpsim.report.document import Interval, Series
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import SHARES, ClosedFormPredictor, Estimates, Tails, Tally
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
     from mtpsim.engine.simulate import KernelPlan
 
 ROUNDING = 1e-12  # smaller half-widths are rounding errors of the means
+SAMPLE = 20_000  # rounds whose times are drawn for the figures
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
 
 Span = tuple[float, float]
@@ -203,3 +202,63 @@ def _quantiles(cells: Floats) -> dict[str, Interval]:
         f"p{100 * share:g}": Interval(mean=number(mean), low=number(low), high=number(high))
         for share, (mean, low, high) in zip(SHARES, cells, strict=True)
     }
+
+
+class RoundTimes(Sequence[list[Floats]]):
+    """For each point its :func:`drawn_times`, drawn when used: a long sweep shows few points.
+
+    Args:
+        points: experiments without a sweep.
+    """
+
+    def __init__(self, points: Sequence[Experiment]) -> None:
+        self._points = points
+        self._drawn = cache(lambda number: drawn_times(points[number]))
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @overload
+    def __getitem__(self, number: int) -> list[Floats]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> RoundTimes: ...
+
+    def __getitem__(self, number: int | slice) -> list[Floats] | RoundTimes:
+        if isinstance(number, slice):
+            return RoundTimes(self._points[number])
+        return self._drawn(range(len(self))[number])
+
+
+def drawn_times(experiment: Experiment) -> list[Floats]:
+    """A sample of single rounds' times in ms at each depth, ``K + 1`` arrays.
+
+    They follow the distribution of a single round in a run, with the slowdown of the states. The
+    kernels are not used, so that a finished run is shown without a wait for them.
+    """
+    source = experiment.acceptance.chain()
+    latency = experiment.latency.compile(source.depth)
+    seed, depths = experiment.simulation.seed, range(source.depth + 1)
+    times = [_single_rounds(latency, depth, seed) for depth in depths]
+    if (source.slowdown == 1).all():
+        return times
+    for depth in depths:
+        starts = solve(source, depth, **experiment.simulation.horizon).starts
+        rng = np.random.default_rng((seed, depth))
+        times[depth] = times[depth] * rng.choice(source.slowdown, SAMPLE, p=starts)
+    return times
+
+
+def _single_rounds(latency: CompiledLatency, depth: int, seed: int) -> Floats:
+    """``[SAMPLE]`` independent times of a round in ms, without slowdown."""
+    from scipy.special import ndtr
+
+    scores = np.random.default_rng(seed).standard_normal((2, SAMPLE))
+    rest = np.sqrt(1 - latency.correlation**2)
+    scores[1] = latency.correlation * scores[0] + rest * scores[1]
+    u = ndtr(scores)
+    if depth == 0:
+        return latency.target * latency.target_noise.quantile(u[0])
+    check = latency.verify_noise.quantile(u[0])
+    propose = check if latency.shared else latency.draft_noise.quantile(u[1])
+    return np.asarray(latency.verify[depth] * check + latency.draft[depth] * propose)

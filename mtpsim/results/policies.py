@@ -9,8 +9,14 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import Log, PolicySet
 from mtpsim.policy import Oracle
-from mtpsim.report.document import Adaptive, PolicyResult, Timeline, TimelinePolicy
-from mtpsim.report.intervals import ExactInterval, JudgedInterval
+from mtpsim.report.document import (
+    Adaptive,
+    ExactInterval,
+    JudgedInterval,
+    PolicyResult,
+    Timeline,
+    TimelinePolicy,
+)
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import reaction
 from mtpsim.stats import estimators

@@ -11,6 +11,7 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.report.document import (
     DepthEnds,
     Ends,
+    Interval,
     Robust,
     RobustDepth,
     UncertainDepth,
@@ -18,7 +19,6 @@ from mtpsim.report.document import (
     Uncertainty,
     WorstRegret,
 )
-from mtpsim.report.intervals import Interval
 from mtpsim.stats.comparisons import choose, log_of
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from filelock import FileLock, Timeout
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, load
-from mtpsim.config.hashing import to_toml
+from mtpsim.config.hashing import content_hash, to_toml
 from mtpsim.engine.scheduler import BlockRange
+from mtpsim.report.document import seal
 from mtpsim.results.document import Result
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
-PARTS = {"experiment": dict, "provenance": dict, "complete": bool, "points": list}  # of a result
 REPORT = "report.html"
 FIGURES = [  # what `Result.save_report` may write
     REPORT,
@@ -81,6 +81,10 @@ class Tallies:
     def names(self) -> list[Key]:
         """Points and seeds that have stored blocks."""
         return list(self._known)
+
+    def requests(self) -> int:
+        """Number of requests of all points, of the longest blocks of each."""
+        return sum(max(b.tally.count for b in known.values()) for known in self._known.values())
 
     def block_ranges(self, point: str, seed: int) -> list[BlockRange]:
         """Stored blocks of a point, the fewest requests first."""
@@ -161,14 +165,8 @@ def _line(key: Key, blocks: BlockRange) -> str:
 
 def to_json(document: JsonDict) -> str:
     """The result document as JSON text with a checksum; it has no NaN or infinity."""
-    sealed = document if "check" in document else {**document, "check": _seal(document)}
+    sealed = document if "check" in document else {**document, "check": seal(document)}
     return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _seal(document: JsonDict) -> int:
-    """Checksum of a document."""
-    content = {name: value for name, value in document.items() if name != "check"}
-    return zlib.crc32(json.dumps(content, allow_nan=False).encode())
 
 
 def prepare(folder: Path) -> None:
@@ -230,12 +228,14 @@ def forget(folder: Path) -> None:
 def begin(folder: Path, experiment: Experiment) -> None:
     """Write ``experiment.toml``, so that blocks without a result can be resumed or shown.
 
-    Temporary folders of a killed run are removed: the folder is locked, so no other run uses them.
+    An earlier result is removed: it would be taken for that of the new run if this one is killed.
+    So are temporary folders of a killed run: the folder is locked, so no other run uses them.
     """
     for left in folder.glob(f"{ASIDE}-*"):
         shutil.rmtree(left, ignore_errors=True)
     aside = folder / (EXPERIMENT + ASIDE)
     with suppress(OSError):
+        (folder / RESULT).unlink(missing_ok=True)
         aside.write_text(to_toml(experiment), encoding="utf-8")
         os.replace(aside, folder / EXPERIMENT)
 
@@ -252,61 +252,47 @@ def experiment_of(folder: Path) -> Experiment:
     return load(folder / EXPERIMENT)
 
 
-def finished(folder: Path) -> JsonDict | None:
-    """Read the result document of a run directory; None if there is none.
+def finished(folder: Path) -> Result | None:
+    """Read the result of a run directory as the run wrote it; None if there is none.
 
     Raises:
-        InputError: The result file can't be read.
+        InputError: ``result.json`` can't be read, or was edited or damaged after the run.
     """
     path = folder / RESULT
     if not path.is_file():
         return None
     try:
-        text = path.read_text(encoding="utf-8")
-        document: JsonDict = json.loads(text, parse_constant=_refuse)
-        for name, kind in PARTS.items():
-            if not isinstance(document[name], kind):
-                raise TypeError(f"{name} is wrong")
-        return document
+        document: JsonDict = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        if "check" not in document:
+            raise ValueError("it has no checksum")
+        return Result.of(document)
     except (OSError, *BROKEN) as error:
-        raise _no_result(path, error) from None
+        message = (
+            f"is not a result document as a run wrote it ({str(error)[:80]}): put it back, or "
+            "remove it, and `mtpsim run` writes it again from the stored blocks"
+        )
+        raise InputError.of(message, file=path) from None
+
+
+def read_run(folder: Path) -> tuple[Experiment, Result | None]:
+    """Read a run directory, as every command does: its experiment, and its result if it has one.
+
+    Raises:
+        InputError: It is not a run directory; its result was edited or damaged; or its experiment,
+            or a file that the experiment reads, is not the one of the result.
+    """
+    experiment, result = experiment_of(folder), finished(folder)
+    if result and result.data.provenance.get("hash") != content_hash(experiment):
+        message = (
+            f"is not the experiment of {RESULT}: it, or a file it reads, was changed after "
+            "the run; put it back, or run it again in another directory"
+        )
+        raise InputError.of(message, file=folder / EXPERIMENT)
+    return experiment, result
 
 
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not a number")
-
-
-def untouched(document: JsonDict) -> bool:
-    """Whether a document is as a run wrote it; False if it has no checksum."""
-    return bool(document.get("check") == _seal(document))
-
-
-def edited(document: JsonDict) -> bool:
-    """Whether a document has a checksum that does not match."""
-    return "check" in document and not untouched(document)
-
-
-def _no_result(path: Path, error: Exception) -> InputError:
-    why = f"not a result document ({type(error).__name__}: {str(error)[:60]})"
-    message = f"{why}: remove it, and the same command resumes; --fresh replaces the stored blocks"
-    return InputError.of(message, file=path)
-
-
-@contextmanager
-def as_written(folder: Path, document: JsonDict) -> Iterator[None]:
-    """Use a document of :func:`finished`, any part of which may have been edited.
-
-    Raises:
-        InputError: It was edited, and a part is not what a run writes.
-    """
-    try:
-        yield
-    except (InputError, OSError):
-        raise
-    except Exception as error:  # an edit may cause any error
-        if untouched(document):  # then it is a bug, and must be seen
-            raise
-        raise _no_result(folder / RESULT, error) from None
 
 
 def write_result(folder: Path, experiment: Experiment, result: Result) -> list[Path]:

@@ -10,20 +10,19 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import mul
-from pathlib import Path
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
-from mtpsim.runs.directory import as_written, finished
+from mtpsim.results.document import Result
 
 
-def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
+def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
     """Write the configuration of an engine.
 
     Args:
-        run (Path): A run directory.
+        result (Result): The result of a run.
         to (str): Name of the engine and form, a key of ``FORMATS``.
         chosen (Sequence[str]): ``key=value`` pairs that select a point of a sweep.
 
@@ -31,18 +30,12 @@ def export(run: Path, to: str, chosen: Sequence[str] = ()) -> str:
         str: JSON, YAML or command-line arguments.
 
     Raises:
-        InputError: There is no result, the format is unknown, or the result lacks what the engine
-            needs.
+        InputError: The format is unknown, or the result lacks what the engine needs.
     """
     if to not in FORMATS:
         known = ", ".join(FORMATS)
         raise _wrong("--to", f"{to!r} is given; it must be one of {known}{nearest(to, FORMATS)}")
-    document = finished(run)
-    if document is None:
-        raise InputError.of("contains no finished run (result.json)", file=run)
-    wanted = dict(_pair(text) for text in chosen)
-    with as_written(run, document):
-        return FORMATS[to](document, wanted)
+    return FORMATS[to](result.document, dict(_pair(text) for text in chosen))
 
 
 def _wrong(key: str, message: str) -> InputError:

@@ -9,15 +9,15 @@ from mtpsim import __version__
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
-from mtpsim.config.hashing import work_hash
-from mtpsim.engine.scheduler import BlockRange
+from mtpsim.config.hashing import point_hash, work_hash
+from mtpsim.engine.scheduler import BlockRange, last_block
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
-from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, experiment_of
+from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, read_run
 from mtpsim.runs.point_run import PointRun, name_of
 from mtpsim.runs.run import RunStart, result_of
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 
 @dataclass(frozen=True)
@@ -40,67 +40,141 @@ class Merged:
     """The result of a merge.
 
     Attributes:
-        result (Result): The result of all blocks together.
+        result (Result): The result of all blocks together; it is complete if no block is missing.
         used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
         overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
+        missing (list[str]): Sentences on blocks that the runs should have and have not.
     """
 
     result: Result
     used: dict[str, list[Piece]]
     overlaps: list[str]
+    missing: list[str]
 
 
-def merge(runs: list[Path], command: list[str] | None = None) -> Merged:
+class MergedRun:
+    """A run that is merged.
+
+    Args:
+        folder (Path): The run directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tallies = folder, Tallies(folder / TALLIES)
+        self.experiment, result = read_run(folder)
+        self.points = self.experiment.points()
+        self.part: str | None = result.data.provenance.get("part") if result else None
+        self.whole = result is not None and result.data.complete and self.part is None
+
+    def requests(self, point: int) -> int:
+        """Number of requests at which the run, or all its parts together, ends."""
+        simulation = self.points[point].experiment.simulation
+        return simulation.requests or simulation.max_requests
+
+
+def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
     """Add the stored blocks of runs of one experiment.
 
     The runs may be parts, or have other seeds, precisions or machines.
 
     Args:
-        runs (list[Path]): Run directories; they may be unfinished.
+        folders (list[Path]): Run directories; they may be unfinished.
         command (list[str] | None): The command line, for the provenance.
 
     Raises:
-        InputError: A run is of another experiment, version or kernel, or has no blocks.
+        InputError: A run is of another experiment, version or kernel, has no blocks, or was edited.
     """
-    experiments = [experiment_of(run) for run in runs]
-    first = experiments[0]
+    runs = [MergedRun(folder) for folder in folders]
+    first = runs[0].experiment
     start = RunStart(first, command)
-    for run, other in zip(runs[1:], experiments[1:], strict=True):
-        if work_hash(other) != work_hash(first):
-            _refuse(
-                run,
-                f"is a run of a different experiment than {runs[0]}: {_difference(first, other)}",
-            )
-    stored = [Tallies(run / TALLIES) for run in runs]
+    for run in runs[1:]:
+        if work_hash(run.experiment) != work_hash(first):
+            different = f"is a run of a different experiment than {folders[0]}: "
+            _refuse(run.folder, different + _difference(first, run.experiment))
     overlaps = [
-        f"{run}: {t.torn} torn records are left out"
-        for run, t in zip(runs, stored, strict=True)
-        if t.torn
+        f"{run.folder}: {run.tallies.torn} torn records are left out"
+        for run in runs
+        if run.tallies.torn
     ]
-    points = [experiment.points() for experiment in experiments]
     done, used = [], {}
-    for number, point in enumerate(points[0]):
+    missing: dict[str, list[int]] = {}
+    for number, point in enumerate(runs[0].points):
         pieces = [
-            Piece(run, seed, blocks)
-            for run, tallies, own in zip(runs, stored, points, strict=True)
-            for seed, blocks in _found(run, tallies, own[number])
+            Piece(run.folder, seed, blocks)
+            for run in runs
+            for seed, blocks in _found(run.folder, run.tallies, run.points[number])
         ]
         chosen, dropped = disjoint(pieces)
         used[name_of(point)] = chosen
         overlaps += [f"point {number + 1}: {text}" for text in dropped]
-        point_run = PointRun(number, len(points[0]), point, ignore_progress)
+        point_run = PointRun(number, len(runs[0].points), point, ignore_progress)
         empty = Tally.empty(point_run.tally.mean.size)
         point_run.take(sum((piece.blocks.tally for piece in chosen), empty))
+        lacks = [] if point_run.reached else _missing(runs, number, chosen, point_run.plan.unit)
+        for text in lacks:
+            missing.setdefault(text, []).append(number + 1)
         if point_run.tally.count > 1:
-            done.append(point_run.data(interrupted=False))
+            done.append(point_run.data(interrupted=bool(lacks)))
     if not done:
-        _refuse(runs[0], _nothing(stored))
+        _refuse(folders[0], _nothing([run.tallies for run in runs]))
     provenance = start.provenance("merge")
     provenance["merged"] = [
-        {"run": str(run), "seed": e.simulation.seed}
-        for run, e in zip(runs, experiments, strict=True)
+        {"run": str(run.folder), "seed": run.experiment.simulation.seed} for run in runs
     ]
-    return Merged(result_of(first, done, provenance, len(points[0]), []), used, overlaps)
+    lost = [_at(text, at, len(runs[0].points)) for text, at in missing.items()]
+    if lost:
+        provenance["missing"] = lost
+    return Merged(result_of(first, done, provenance, len(runs[0].points), []), used, overlaps, lost)
+
+
+def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) -> list[str]:
+    """Sentences on the blocks of a point that parts and unfinished runs should have together."""
+    found = []
+    wanted: dict[int, list[MergedRun]] = {}
+    for run in runs:
+        if not run.whole:
+            wanted.setdefault(run.points[point].experiment.simulation.seed, []).append(run)
+    for seed, own in wanted.items():
+        requests = max(run.requests(point) for run in own)
+        pieces = [piece.blocks for piece in chosen if piece.seed == seed]
+        lacking = requests - sum(blocks.tally.count for blocks in pieces)
+        if lacking <= 0:
+            continue
+        what = f"{lacking:,} of {requests:,} requests"
+        if own[0].points[point].experiment.simulation.requests is None:
+            what = "requests, to reach the precision,"
+        totals = {int(run.part.partition("/")[2]) for run in own if run.part}
+        if len(totals) == 1:  # else the parts do not say which ones there are
+            what = _parts(_gaps(pieces, end := last_block(requests, unit)), end, *totals) or what
+        found.append(f"missing: {what} of seed {seed}")
+    return found
+
+
+def _parts(gaps: list[tuple[int, int]], blocks: int, total: int) -> str:
+    """Names of the parts, of ``total`` parts of ``blocks`` blocks, in which blocks are missing."""
+    edges = [i * blocks // total for i in range(total + 1)]
+    parts = [
+        f"{i + 1}/{total}"
+        for i in range(total)
+        if any(begin < edges[i + 1] and end > edges[i] for begin, end in gaps)
+    ]
+    return f"part{'s' * (len(parts) > 1)} {', '.join(parts)}" if parts else ""
+
+
+def _gaps(blocks: list[BlockRange], end: int) -> list[tuple[int, int]]:
+    """Ranges of the blocks 0 .. end - 1 that are in none of ``blocks``."""
+    gaps, at = [], 0
+    for piece in sorted(blocks, key=lambda blocks: blocks.first):
+        if piece.first > at:
+            gaps.append((at, piece.first))
+        at = max(at, piece.end)
+    return [*gaps, (at, end)] if at < end else gaps
+
+
+def _at(text: str, points: list[int], of: int) -> str:
+    """A sentence with the points that it concerns, of ``of`` points."""
+    numbers = f"point{'s' * (len(points) > 1)} {', '.join(map(str, points))}"
+    return text if of == 1 else f"{text} at {'all points' if len(points) == of else numbers}"
 
 
 def _nothing(stored: list[Tallies]) -> str:
@@ -116,12 +190,20 @@ def _nothing(stored: list[Tallies]) -> str:
 
 def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRange]]:
     """Stored blocks of a point, of any seed (the run may be a merge itself)."""
-    name, hash_ = name_of(point), work_hash(point.experiment)
-    for known, _ in tallies.names():
+    name, hash_, work = name_of(point), point_hash(point), work_hash(point.experiment)
+    stored = [known for known, _ in tallies.names()]
+    for known in stored:
         if known.startswith(hash_) and known != name:
             theirs = known.removeprefix(hash_ + "-")
             ours = f"{kernel_hash()}-{__version__}"
             _refuse(run, f"was made by other kernels or another version: {theirs}, not {ours}")
+        if known.startswith(work) and hash_ != work and name not in stored:
+            swept = ", ".join(point.set)
+            _refuse(
+                run,
+                f"has records of an earlier version, which do not say to which point of the sweep "
+                f"over {swept} they belong: run it again with --fresh",
+            )
     return [
         (seed, blocks)
         for known, seed in tallies.names()

@@ -9,10 +9,9 @@ from mtpsim import __version__
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.config.experiment import Point
-from mtpsim.config.hashing import work_hash
+from mtpsim.config.hashing import point_hash
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.policy_player import Log
-from mtpsim.engine.request_quantiles import Tails, policy_tails, sample_policies, sample_rows, tails
 from mtpsim.engine.round_traces import Counts, record_requests
 from mtpsim.engine.scheduler import (
     FLOOR,
@@ -22,14 +21,21 @@ from mtpsim.engine.scheduler import (
     next_check,
     simulate,
 )
-from mtpsim.engine.simulate import compile_point, play_policies
+from mtpsim.engine.simulate import (
+    compile_point,
+    play_policies,
+    policy_tails,
+    sample_policies,
+    sample_rows,
+    tails,
+)
 from mtpsim.engine.stopping import half_width
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Progress, ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.stats.autocorrelation import dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tails, Tally
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
@@ -281,4 +287,4 @@ class PointRun:
 
 def name_of(point: Point) -> str:
     """Hash of everything that the blocks of a point depend on, except the seed."""
-    return f"{work_hash(point.experiment)}-{kernel_hash()}-{__version__}"
+    return f"{point_hash(point)}-{kernel_hash()}-{__version__}"

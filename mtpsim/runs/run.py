@@ -5,18 +5,19 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import Experiment
+from mtpsim.config.experiment import Experiment, as_experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.executors import WorkerPool, open_pool
-from mtpsim.engine.interrupts import handle_sigint
+from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
 from mtpsim.kernels.jit import kernel_hash
@@ -24,8 +25,7 @@ from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
-from mtpsim.results.point_data import PointData
-from mtpsim.results.round_times import RoundTimes
+from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Experiment,
+    experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
     executor: ExecutorChoice | Executor | str | None = None,
     on_progress: ProgressCallback | None = None,
@@ -49,7 +49,8 @@ def run(
     The numbers depend on the experiment alone, not on the executor or the number of workers.
 
     Args:
-        experiment (Experiment): The experiment, from :func:`mtpsim.load` or :func:`mtpsim.parse`.
+        experiment (Experiment | Mapping | str | Path): The experiment, from :func:`mtpsim.load` or
+            :func:`mtpsim.parse`; or its tables as a dict; or the path of its file.
         executor (ExecutorChoice | Executor | str | None): Threads, processes or dask, as
             ``"processes:4"`` or ``"dask:tcp://HOST:8786"``; or an open executor of
             ``concurrent.futures``, which stays open. None: one thread per core. Processes are
@@ -84,6 +85,7 @@ def run(
         >>> [depth["depth"] for depth in result.points[0]["depths"]]
         [0, 1, 2, 3]
     """
+    experiment = as_experiment(experiment)
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
     if part != (1, 1) and experiment.simulation.requests is None:
         raise ValueError("a part needs simulation.requests: a precision applies to the whole run")
@@ -93,7 +95,7 @@ def run(
     points = experiment.points()
     scenarios = [_scenarios(point.experiment) for point in points]
     with (
-        handle_sigint(),
+        interruptible(),
         open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
     ):
         runs = (  # compiled one at a time: a long sweep needs the memory of one point

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
-from mtpsim.stats.estimators import Estimates, delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Estimates, Tally, delta_method
 
 LAGS = (1, 2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)
 MOST_ENTRIES = 400_000  # traced rounds per point

@@ -14,10 +14,10 @@ import numpy as np
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
-from mtpsim.kernels.row_layout import RowLayout
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.latency import CompiledLatency
 from mtpsim.stats import estimators
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 Factors = list[float | None]
 ROUNDING = 1e-24  # relative variance that is rounding

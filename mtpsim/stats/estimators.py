@@ -1,11 +1,11 @@
-"""Estimates with intervals by the delta method, and the quantities that are estimated.
+"""Moments of request totals, estimates by the delta method, and the quantities estimated.
 
 Every quantity is a smooth function of the mean totals of a request. Requests are independent,
 rounds within one are not: the co-moments of the request totals make each interval clustered by
 request, with the covariance between depths.
 
 The functions of (``means``, ``layout``) take mean totals ``[..., C]`` of a request, as columns of
-the :class:`~mtpsim.kernels.row_layout.RowLayout` ``layout``, and are vectorised over the leading
+the :class:`~mtpsim.kernels.arrays.RowLayout` ``layout``, and are vectorised over the leading
 axes. K is the greatest depth, M the depth at which rates are measured.
 """
 
@@ -13,15 +13,72 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.formula.rate_definitions import Definition, Weighting, plug_in
-from mtpsim.kernels.row_layout import RowLayout
-from mtpsim.stats.moments import Tally
+from mtpsim.formula.closed_form import Definition, Weighting, plug_in
+from mtpsim.kernels.arrays import RowLayout
 
+SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)  # of the reported quantiles of requests
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Moments of the totals of requests, the independent unit of the simulation.
+
+    Attributes:
+        count (int): Number of requests.
+        mean (Floats): ``[C]`` mean of each total over requests.
+        comoment (Floats): ``[C, C]`` sum over requests of products of deviations from the mean.
+    """
+
+    count: int
+    mean: Floats
+    comoment: Floats
+
+    @classmethod
+    def empty(cls, columns: int) -> Tally:
+        """A tally of no requests, with ``columns`` totals."""
+        return cls(0, np.zeros(columns), np.zeros((columns, columns)))
+
+    @classmethod
+    def of(cls, rows: Floats) -> Tally:
+        """Tally of ``rows`` ``[n, C]``, one request per row."""
+        mean = rows.mean(0)
+        return cls(len(rows), mean, (rows - mean).T @ (rows - mean))
+
+    def __add__(self, other: Tally) -> Tally:
+        """Tally of both together (pairwise update of Chan, Golub, LeVeque 1979)."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        count = self.count + other.count
+        difference = other.mean - self.mean
+        return Tally(
+            count,
+            self.mean + difference * (other.count / count),
+            self.comoment
+            + other.comoment
+            + np.outer(difference, difference) * (self.count * other.count / count),
+        )
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of ``covariance_of_mean``."""
+        return self.count - 1
+
+    @property
+    def covariance_of_mean(self) -> Floats:
+        """``[C, C]`` estimated covariance of ``mean``.
+
+        Raises:
+            ValueError: There are fewer than two requests.
+        """
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 requests, not {self.count}")
+        return self.comoment / (self.count * (self.count - 1))
 
 
 @dataclass(frozen=True)
@@ -271,7 +328,7 @@ class ClosedFormPredictor:
         rates (Floats | None): ``[K]`` conditional rates of the input file; None: rates measured in
             the simulation, whose uncertainty is then included.
         definition (str): Definition of the measured rates, see
-            :func:`~mtpsim.formula.rate_definitions.plug_in`.
+            :func:`~mtpsim.formula.closed_form.plug_in`.
         weighting (str): Weighting of the measured rates, see :func:`measured`.
     """
 
@@ -304,3 +361,61 @@ class ClosedFormPredictor:
     def error(self, means: Floats, layout: RowLayout) -> Floats:
         """Relative error of the predicted speedup by depth, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1
+
+
+class Tails(NamedTuple):
+    """Quantiles of requests, by depth (0 to K) or by policy.
+
+    Attributes:
+        time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
+        speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
+    """
+
+    time: Floats
+    speed: Floats
+
+    @classmethod
+    def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
+        """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
+        time, speed = (
+            np.stack([quantiles(row, SHARES, confidence) for row in table])
+            for table in (times, 1000 * tokens / times)
+        )
+        return cls(time, speed)
+
+
+def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:
+    """Quantiles of independent values, with distribution-free intervals.
+
+    The number of values below the true quantile is binomial for any distribution, so the ends are
+    the order statistics at its tails (Conover 1999, section 3.2). Coverage is at least
+    ``confidence``, and higher with ties.
+
+    Args:
+        values (Floats): ``[n]`` values.
+        shares (tuple[float, ...]): Probabilities of the quantiles.
+        confidence (float): Two-sided confidence level.
+
+    Returns:
+        ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is too
+        small for it.
+    """
+    ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
+    found = np.full((len(shares), 3), np.nan)
+    for row, share in zip(found, shares, strict=True):
+        row[0] = ordered[min(int(np.ceil(share * count)), count) - 1]
+        low = _binomial(tail, count, share)  # P(B < low) <= tail
+        high = _binomial(1 - tail, count, share) + 1  # P(B >= high) <= tail
+        if low >= 1:
+            row[1] = ordered[low - 1]
+        if high <= count:
+            row[2] = ordered[high - 1]
+    return found
+
+
+def _binomial(share: float, count: int, p: float) -> int:
+    """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
+    from scipy.special import bdtr, bdtrik
+
+    found = int(np.ceil(bdtrik(share, count, p)))
+    return found - 1 if found and bdtr(found - 1, count, p) >= share else found

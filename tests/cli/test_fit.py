@@ -13,6 +13,7 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import read_logs
 from mtpsim.logs.write import WRITERS
+from mtpsim.report.experiment_text import rates_are_note
 from tests.support.engine_logs import written
 from tests.support.examples import THREE_DEEP, noise, regime
 
@@ -178,6 +179,16 @@ def test_bic_selects_if_there_are_few_requests(requests, tmp_path, capsys):
     path = written(tmp_path, "rounds", requests[:12])
     assert main(["fit", str(path), "--candidates", "geometric,independent"]) == 0
     assert "least BIC; too few requests" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("count", [3, 20])  # rates by position alone, and a selected model
+def test_fitted_rates_state_their_definition(count, tmp_path, capsys):
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [2, 2, 1, 1, 0], "drafted": [2, 2, 2, 2, 2]}\n' * count)
+    assert main(["fit", str(path), "--quiet", "--candidates", "independent"]) == 0
+    text = capsys.readouterr().out
+    assert not rates_are_note(mtpsim.parse(text))
+    assert rates_are_note(mtpsim.parse(text.replace('rates_are = "conditional"', "")))
 
 
 def test_log_windows_are_the_rows(requests, tmp_path):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.report.experiment_text import rates_are_note
+from tests.support.children import python
 from tests.support.examples import TWO_DEEP, independent
 
 ARTICLE = "experiments/article.toml"
@@ -154,19 +154,23 @@ def test_schema_prints_json(capsys):
     assert json.loads(capsys.readouterr().out)["title"] == "mtpsim experiment"
 
 
+@pytest.mark.parametrize("executor", ["threads", "processes:1", "dask:1"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_the_finished_blocks(number, tmp_path):
+def test_an_interrupt_saves_the_finished_blocks(number, executor, tmp_path):
+    """Of the process group, as by Ctrl-C."""
     out = tmp_path / "out"
     long = ["--set", "simulation.precision=1e-7", "--set", "simulation.max_requests=10000000000"]
-    command = [sys.executable, "-m", "mtpsim", "run", ARTICLE, *long, "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    for line in process.stderr:
-        if "requests" in line:  # the first line of progress: blocks have been done
-            break
-    process.send_signal(number)
-    rest = process.communicate(timeout=120)[1]
-    assert process.returncode == 130, rest
-    assert "interrupted" in rest
+    command = ["-m", "mtpsim", "run", ARTICLE, *long, "--out", out, "--executor", executor]
+    with python(*command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        for line in process.stderr:
+            if "requests" in line:  # the first line of progress: blocks have been done
+                break
+        os.killpg(process.pid, number)
+        rest = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, rest
+    progress, last = rest.splitlines()[:-1], rest.splitlines()[-1]
+    assert last == "interrupted: finished blocks are saved; the same command completes the run"
+    assert all("requests, ±" in line for line in progress), rest
     document = json.loads((out / "result.json").read_text())
     assert document["complete"] is False
     assert document["points"][0]["requests"] > 0

@@ -10,6 +10,7 @@ import pytest
 from mtpsim.cli.main import main
 
 ARTICLE = "experiments/article.toml"
+QUICK = ["quick", "--target", "76", "--verify", "90", "--draft", "8", "--rates", ".8"]
 HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
 
 
@@ -37,7 +38,7 @@ def finished(tmp_path_factory):
     return file, out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", ARTICLE], ["schema"], QUICK])
 def test_simple_commands_import_no_heavy_library(arguments):
     assert not loaded(*arguments) & HEAVY
 
@@ -46,12 +47,17 @@ def test_help_loads_no_library_at_all():
     assert not loaded("--help") & {"numpy", "pydantic"}
 
 
-def test_check_loads_nothing_that_solves_or_compiles():
+def test_a_quick_answer_needs_numpy_alone():
+    ours = loaded(*QUICK)
+    assert "numpy" in ours
+    assert not ours & {"pydantic", "tomllib", "mtpsim.config.experiment"}
+
+
+def test_check_loads_nothing_that_simulates_or_compiles():
     ours = {name for name in loaded("check", ARTICLE) if name.startswith("mtpsim.")}
     assert "mtpsim.report.experiment_text" in ours
     assert not ours & {
         "mtpsim.engine.simulate",
-        "mtpsim.exact.chain_solver",
         "mtpsim.engine.policy_player",
         "mtpsim.exact.oracle_mdp",
     }

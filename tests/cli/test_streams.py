@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtpsim.cli.main import main
+from tests.support.children import python
 from tests.support.examples import LONG_RUN
 
 # Buffered or not, Python finds out at other places.
@@ -131,14 +132,9 @@ def test_a_full_disk_is_an_error_message(buffers, experiment):
 def test_a_long_log_is_generated_while_it_is_read(experiment):
     """Ten million requests would take an hour."""
     asked = ["sample", experiment, "--as", "csv", "--requests", "10000000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mtpsim", *asked],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline().startswith("request,")
-    process.stdout.close()
-    assert process.wait(timeout=60) == 0
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with python("-m", "mtpsim", *asked, **pipes) as process:
+        assert process.stdout.readline().startswith("request,")
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == ""

@@ -33,6 +33,8 @@ FAULTS = [
     ("rounds = 50", "requests = 50"),
     ("rounds = 50", "rounds = 50\nzzz = 50"),
     ("rounds = 50", "rounds = 50\ntokens = 50"),
+    ("precision = 0.01", "precision = 2"),
+    ("0.8, 0.7]", "0.8, 0.7]\nrate = 0.5"),
     ('"difference"', '"diference"'),
     ('"difference"', '"theory_error"'),
     ("between = [1, 2]", "between = [1, 3]"),
@@ -59,6 +61,8 @@ TOGETHER = [
     (("measured_at = 2", "measured_at = 0"), BETWEEN),
     (("target = 76", 'target = "76"'), BETWEEN),
     (("0.8, 0.7", "0.8, 1.7"), TOKENS),
+    (("precision = 0.01", "precision = 2"), TOKENS),
+    (("rates = [0.8", "ratez = [0.8"), TOKENS),
     (ROUNDS, DRAFT),
     (DEEPER, DRAFT),
 ]

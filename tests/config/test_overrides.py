@@ -68,6 +68,14 @@ def test_exclusive_keys_from_one_source_are_refused():
     assert line == f"--set simulation.precision=0.1: {both}"
 
 
+@pytest.mark.parametrize(("old", "new"), [("tried", "trials"), ("trials", "tried")])
+def test_override_replaces_a_key_under_its_other_name(old, new):
+    text = TEXT + f'[uncertainty.inputs."latency.target"]\n{old} = 7\n'
+    text = text.replace("latency.target", "acceptance.first")
+    given = read(f'uncertainty.inputs."acceptance.first".{new}=9', text=text)
+    assert given.uncertainty.inputs["acceptance.first"].trials == 9
+
+
 def test_override_removes_sweep_over_its_key():
     one = read("latency.batch=4")
     assert one.sweep == {"acceptance.first": [0.7, 0.8], "zip": ["acceptance.first"]}

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from mtpsim.engine.scheduler import (
     simulate,
 )
 from mtpsim.engine.simulate import compile_point, tally_block
+from tests.support.children import python
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -171,7 +171,7 @@ def test_killed_processes_are_replaced():
 
     def kill_one(blocks):
         if blocks.end in (20, 80):
-            victim = next(iter(pool._pool._processes.values()))
+            victim = pool.workers[0].process
             victim.kill()
             killed.append(victim.pid)
 
@@ -271,33 +271,28 @@ def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.parse(text)).points))
 
 
+SCHEDULER = "distributed.cli.dask_scheduler"
+
+
 def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
     """The scheduler is killed during the run: exit code 4, and its blocks are kept."""
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT.replace("400000", "40000000"))
     address = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    flags = ["--scheduler-file", str(address)]
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
-    scheduler = subprocess.Popen([*start, "--port", "0", *flags], **quiet)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags], **quiet
-    )
-    command = [sys.executable, "-m", "mtpsim", "run", str(file), "--out", str(out), "--quiet"]
-    try:
+    flags = ["--scheduler-file", address]
+    command = ["-m", "mtpsim", "run", file, "--out", out, "--executor", f"dask:{address}"]
+    with (
+        python("-m", SCHEDULER, "--no-dashboard", "--port", "0", *flags, **quiet) as scheduler,
+        python("-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags, **quiet),
+    ):
         while not address.exists():
             time.sleep(0.1)
-        run = subprocess.Popen(
-            [*command, "--executor", f"dask:{address}"], stderr=subprocess.PIPE, text=True
-        )
-        while run.poll() is None and not (out / "tallies.jsonl").exists():
-            time.sleep(0.05)
-        scheduler.send_signal(signal.SIGKILL)
-        _, errors = run.communicate(timeout=120)
-    finally:
-        for process in (scheduler, worker):
-            process.kill()
-            process.wait()
+        with python(*command, "--quiet", stderr=subprocess.PIPE) as run:
+            while run.poll() is None and not (out / "tallies.jsonl").exists():
+                time.sleep(0.05)
+            scheduler.kill()
+            _, errors = run.communicate(timeout=120)
     assert run.returncode == 4, errors
     assert "no dask scheduler answers" in errors
     kept = json.loads((out / "result.json").read_text())

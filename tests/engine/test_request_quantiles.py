@@ -5,18 +5,17 @@ import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.engine.request_quantiles import (
+from mtpsim.engine.simulate import (
     LEAST,
-    SHARES,
+    compile_point,
     policy_tails,
-    quantiles,
     sample_policies,
     sample_rows,
     tails,
 )
-from mtpsim.engine.simulate import compile_point
 from mtpsim.policy import RoundContext, RoundOutcome
 from mtpsim.results.point_data import request_quantiles
+from mtpsim.stats.estimators import SHARES, quantiles
 from tests.support import naive_policies
 from tests.support.examples import (
     TWO_DEEP,

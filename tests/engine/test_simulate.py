@@ -9,7 +9,7 @@ import mtpsim
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.scheduler import FLOOR, BlockRange, blocks_for, first_unit, next_check, simulate
 from mtpsim.engine.simulate import compile_point, tally_block
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 
 TEXT = """\
 [acceptance]

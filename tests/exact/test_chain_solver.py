@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain, Beta, Independent, Recording, Regime
-from mtpsim.acceptance.chain import stationary
+from mtpsim.acceptance.base import stationary
 from mtpsim.exact import chain_solver as exact
 from mtpsim.exact.chain_solver import round_distribution, solve, speedups, visits
 from mtpsim.formula import closed_form

@@ -14,7 +14,7 @@ from mtpsim.fit.mle import draw_parameters, parameter_covariance
 from mtpsim.fit.model import fit_log
 from mtpsim.fit.model_selection import select_model
 from mtpsim.fit.rates import estimate_rates
-from mtpsim.fit.replicas import compare_replicas, features, simulate_replica
+from mtpsim.fit.replicas import compare_replicas, features, simulate_replica, simulate_sample
 from mtpsim.logs import Rounds, read_logs
 from tests.support import naive
 from tests.support.fitting import TRUTH, candidate, chain_of, fit, random_chain, shape, simulated
@@ -50,7 +50,7 @@ def test_counts_and_rounds_agree_for_static_chains():
 
 
 def test_likelihood_of_counts_by_hand():
-    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]))
+    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]), np.array([4]))
     chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})
     expected = np.log([0.75**3 * 0.25 * (1 / 3) * (2 / 3) ** 2])
     assert counts.log_likelihood(chain) == pytest.approx(expected)
@@ -195,10 +195,10 @@ def test_replicas_of_a_wrong_model_fail_checks():
     rounds = simulated(TRUTH["regime2-round"], 300, 50, seed=4)
     right, _ = fit("regime2-round", rounds)
     wrong, _ = fit("independent", rounds)
-    assert not compare_replicas(right.chain, rounds, 3, ordered=True).failed
-    failed = {c.name for c in compare_replicas(wrong.chain, rounds, 3, ordered=True).failed}
+    assert not compare_replicas(right.chain, rounds, 3).failed
+    failed = {c.name for c in compare_replicas(wrong.chain, rounds, 3).failed}
     assert {"correlation 1 apart", "spread over requests"} <= failed
-    unordered = compare_replicas(wrong.chain, rounds, 3, ordered=False).checks
+    unordered = compare_replicas(wrong.chain, position_counts(rounds, 3), 3).checks
     assert not any(check.kind == "correlation" for check in unordered)
 
 
@@ -239,3 +239,25 @@ def test_held_out_accept_lengths_are_predicted():
     assert closed_form["survival"] < observed.low  # survival rates used as conditional ones
     assert closed_form["pooled"] < observed.low
     assert closed_form["conditional"] == pytest.approx(observed.mean, rel=0.03)
+
+
+@pytest.mark.parametrize("drafted", [3, [1, 3]])
+def test_replicas_of_counts_have_the_features_of_replicas_of_rounds(drafted):
+    """Requests that differ, with full and with short drafts; means of 200 replicas of each."""
+    chain, rng = chain_of(TRUTH["beta"]), np.random.default_rng(5)
+    like = simulated(TRUTH["beta"], 60, 40, drafted)
+    means = []
+    for form in (like, position_counts(like, 3)):
+        found = [features(simulate_sample(chain, form, rng), 3) for _ in range(200)]
+        means.append(np.array([[*f.histogram, *f.rates, f.spread, f.length] for f in found]))
+    one, two = means
+    error = np.sqrt((one.var(0) + two.var(0)) / 200)
+    assert (abs(one.mean(0) - two.mean(0)) < 4 * error + 1e-12).all()
+    other = simulate_sample(chain_of(TRUTH["independent"]), position_counts(like, 3), rng)
+    assert abs(features(other, 3).spread - one.mean(0)[-2]) > 4 * one.std(0)[-2]  # no spread
+
+
+def test_the_autocorrelation_of_counts_is_not_computed():
+    """It cost over a minute for a day of log windows, which have no order of rounds."""
+    found = features(position_counts(simulated(TRUTH["beta"], 5, 10), 3), 3)
+    assert np.isnan(found.autocorrelation).all()

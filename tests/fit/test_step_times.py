@@ -124,7 +124,12 @@ def test_wrong_commands_exit_with_2_and_leave_no_file(steps, cli, arguments, mes
         ("", "is empty"),
         ("batch,depth\n1,0\n", "1: column 'verify' is missing"),
         ("batch,depth,verify,drft\n1,0,5,1\n", "did you mean 'draft'"),
-        ("batch,depth,verify\n1,0,fast\n", "2: '1,0,fast': 3 numbers are needed"),
+        ("batch,depth,verify\n1,0,fast\n", "2: 'fast' is given for 'verify'; it must be a number"),
+        (
+            '"batch","depth","verify"\n1,0,"12,5"\n',
+            "2: '12,5' is given for 'verify'; it must be a number; a table with decimal commas "
+            "must be delimited by ';'",
+        ),
         ("batch,depth,verify\n1,0\n", "2: '1,0': 3 numbers are needed"),
         ("batch,depth,verify\n0,0,5\n", "2: batch 0 is given"),
         ("batch,depth,verify\n1,0.5,5\n", "2: depth 0.5 is given"),

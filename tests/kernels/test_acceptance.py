@@ -6,7 +6,7 @@ Random words meet a threshold once in 2^31 draws; here most of them do.
 import numpy as np
 import pytest
 
-from mtpsim.acceptance.chain import thresholds
+from mtpsim.acceptance.base import thresholds
 from mtpsim.kernels.acceptance import Path, count_reached, find_lengths, find_levels, find_state
 from mtpsim.kernels.arrays import ChainArrays
 from mtpsim.kernels.philox import TILE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.acceptance.chain import thresholds
+from mtpsim.acceptance.base import thresholds
 from mtpsim.engine.simulate import compile_plan, random_key, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.acceptance import BITS

@@ -9,10 +9,9 @@ from scipy import special
 
 from mtpsim.engine.simulate import normal_table, random_key
 from mtpsim.kernels import noise as stage
-from mtpsim.kernels.arrays import NoiseArrays, RequestArrays
+from mtpsim.kernels.arrays import NoiseArrays, RequestArrays, RowLayout
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
 from mtpsim.kernels.philox import ARMS, TILE
-from mtpsim.kernels.row_layout import RowLayout
 from mtpsim.kernels.totals import write_depths, write_windows
 from tests.support.scalar_reference import DRAFT, SEED, VERIFY, word
 

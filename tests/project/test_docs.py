@@ -14,10 +14,10 @@ from mtpsim.acceptance import MODELS
 from mtpsim.acceptance.base import RatesModel
 from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.experiment import Simulation, parse
+from mtpsim.config.experiment import parse
+from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.fit.candidates import candidates
-from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.logs import FORMATS
 from mtpsim.policy import RULES
@@ -36,7 +36,7 @@ NUMBERS = {15: "fifteen", 16: "sixteen"}
 
 
 def test_readme_python_examples():
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    block = "".join(re.findall(r"```python\n(.*?)```", README, re.S))
     test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
     runner = doctest.DocTestRunner()
     runner.run(test)

@@ -18,9 +18,8 @@ import mtpsim
 from mtpsim.acceptance import MODELS
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Decision
-from mtpsim.config.simulation import Simulation
+from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
-from mtpsim.formula.rate_definitions import TheorySpec
 from mtpsim.latency import COSTS
 from mtpsim.latency.noise import KINDS
 from mtpsim.policy import RULES

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.image import imread
 
+from mtpsim.report.document import Interval
 from mtpsim.report.figures.distributions import (
     accepted_figure,
     density,
@@ -14,9 +15,12 @@ from mtpsim.report.figures.distributions import (
     requests_figure,
 )
 from mtpsim.report.figures.gallery import figures, save_plots
-from mtpsim.report.figures.speedup import marginal_figure, speedup_figure
-from mtpsim.report.figures.theory import dependence_figure, theory_figure
-from mtpsim.report.intervals import Interval
+from mtpsim.report.figures.speedup import (
+    dependence_figure,
+    marginal_figure,
+    speedup_figure,
+    theory_figure,
+)
 from mtpsim.report.tables.diagnostics import row_name
 from tests.support.overlaps import texts
 from tests.support.report_example import (

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 import mtpsim
+from mtpsim.report.document import JudgedInterval
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.style import GREY
-from mtpsim.report.intervals import JudgedInterval
 from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
 from mtpsim.report.tables.policies import best_policy, verdict
 from mtpsim.report.tables.result import render

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from mtpsim.report import progress as progress_module
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.formatting import (
     bracketed,
     fixed,
@@ -26,7 +26,6 @@ from mtpsim.report.formatting import (
     shared_decimals,
     short_names,
 )
-from mtpsim.report.intervals import Interval
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.rows import columns, rows, write_csv
 from mtpsim.report.tables.result import render

@@ -5,16 +5,18 @@ import inspect
 import json
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.figures.gallery import figures
 from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import TWO_DEEP, independent
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -117,32 +119,93 @@ def test_a_directory_in_place_of_a_file_is_reported(name, folder, capsys):
     assert f"{name} is a directory" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"points": 1}', "[" * 200_000])
-def test_a_broken_result_is_reported(text, folder, capsys):
-    (folder / "out" / RESULT).write_text(text)
-    assert run(folder) == 2
-    assert main(["show", str(folder / "out")]) == 2
-    assert capsys.readouterr().err.count("not a result document") == 2
+def edited(change):
+    def apply(text):
+        document = json.loads(text)
+        change(document)
+        return json.dumps(document)
+
+    return apply
 
 
-def test_an_edited_result_is_shown_with_a_note(folder, capsys):
-    path, show = folder / "out" / RESULT, ["show", str(folder / "out")]
-    assert main(show) == 0
-    assert "was edited" not in capsys.readouterr().err
-    document = json.loads(path.read_text())
-    document["points"][0]["rounds"] += 1
-    path.write_text(json.dumps(document))
-    assert main(show) == 0
-    assert "result.json was edited after the run" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(lambda _, text=text: text for text in ("", "{", "[]", '{"points": 1}', "[" * 200_000)),
+        edited(lambda d: d["points"][0].__setitem__("rounds", d["points"][0]["rounds"] + 1)),
+        edited(lambda d: d["points"][0]["advice"].__setitem__("depth", 1)),
+        edited(lambda d: d["points"][0].pop("depths")),
+        edited(lambda d: d.pop("check")),
+        edited(lambda d: d.__setitem__("complete", False)),
+    ],
+)
+def test_every_command_refuses_an_edited_result_in_the_same_words(damage, folder, capsys):
+    path = folder / "out" / RESULT
+    path.write_text(damage(path.read_text()))
+    found = set()
+    for command in (
+        ["run", str(folder / "e.toml"), "--out"],
+        ["show"],
+        ["export", "--to", "sglang"],
+        ["merge", "-o", str(folder / "m")],
+    ):
+        assert main([*command, str(folder / "out")]) == 2
+        found.add(capsys.readouterr().err)
+    (message,) = found
+    assert message.startswith(f"error: {path}: is not a result document as a run wrote it (")
+    assert "`mtpsim run` writes it again from the stored blocks" in message
+    path.unlink()
     assert run(folder) == 0
-    assert "result.json was edited after the run" in capsys.readouterr().err
-    del document["points"][0]["depths"]
-    path.write_text(json.dumps(document))
-    assert main(show) == 2
-    assert (
-        "not a result document (ValueError: points[0].depths: Field required)"
-        in capsys.readouterr().err
-    )
+
+
+def test_a_result_laid_out_anew_is_not_edited(folder):
+    path = folder / "out" / RESULT
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=7))
+    assert main(["show", str(folder / "out")]) == 0
+
+
+def test_a_document_that_was_edited_makes_no_result(folder):
+    document = json.loads((folder / "out" / RESULT).read_text())
+    assert mtpsim.Result.of(document).points == document["points"]
+    document["points"][0]["depths"][1]["speedup"]["mean"] *= 1.01
+    with pytest.raises(ValueError, match="checksum does not match"):
+        mtpsim.Result.of(document)
+
+
+@pytest.mark.parametrize("stop", ["killed", "interrupted"])
+def test_a_fresh_run_that_was_stopped_goes_on(stop, folder, done, capsys, monkeypatch):
+    """Also one that runs in place of a finished result, which it does not take for its own."""
+
+    def end(data, path):
+        raise SystemExit if stop == "killed" else KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mtpsim.report.rows.write_csv", end)
+        with suppress(SystemExit):
+            assert run(folder, "--fresh") == 130
+    assert not (folder / "out" / RESULT).exists()
+    assert "drops" not in capsys.readouterr().err
+    before = (folder / "out" / TALLIES).read_bytes()
+    assert run(folder) == 0
+    assert "already contains" not in capsys.readouterr().err
+    assert (folder / "out" / TALLIES).read_bytes() == before
+    found = json.loads((folder / "out" / RESULT).read_text())["points"]
+    assert found == json.loads(done[RESULT])["points"]
+
+
+def test_a_fresh_run_says_that_it_drops_an_unfinished_one(folder, capsys):
+    assert run(folder, "--fresh") == 0
+    assert "drops" not in capsys.readouterr().err
+    (folder / "out" / RESULT).unlink()
+    assert run(folder, "--fresh") == 0
+    message = capsys.readouterr().err
+    assert "--fresh drops 400,000 finished requests of an unfinished run" in message
+
+
+def test_wrong_options_leave_an_earlier_result(folder, done):
+    assert run(folder, "--fresh", "--part", "1/5000") == 2
+    for name in (RESULT, TALLIES):
+        assert (folder / "out" / name).read_bytes() == done[name]
 
 
 def test_drawing_errors_are_not_reported_as_document_errors(folder, monkeypatch):
@@ -157,10 +220,12 @@ def test_drawing_errors_are_not_reported_as_document_errors(folder, monkeypatch)
 def test_an_edited_experiment_is_refused(folder, capsys):
     path = folder / "out" / "experiment.toml"
     path.write_text(path.read_text().replace("76", "77"))
-    assert main(["show", str(folder / "out")]) == 2
-    assert "changed after the run" in capsys.readouterr().err
-    assert main(["merge", str(folder / "out"), "-o", str(folder / "m")]) == 2
-    assert "changed after the run" in capsys.readouterr().err
+    found = set()
+    for rest in (["show"], ["export", "--to", "sglang"], ["merge", "-o", str(folder / "m")]):
+        assert main([*rest, str(folder / "out")]) == 2
+        found.add(capsys.readouterr().err)
+    (message,) = found
+    assert "changed after the run" in message
 
 
 def test_a_part_is_not_the_whole_run(folder, done, capsys):
@@ -205,7 +270,7 @@ def test_interrupt_after_the_simulation_keeps_the_result(place, folder, capsys, 
 
     monkeypatch.setattr(f"mtpsim.cli.run.{place}", interrupt)
     assert run(folder) == 130
-    assert "the same command completes the run" in capsys.readouterr().err
+    assert "the same command without --fresh completes the run" in capsys.readouterr().err
     assert (folder / "out" / TALLIES).read_bytes() == before
 
 

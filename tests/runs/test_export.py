@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -33,9 +34,10 @@ def runs(tmp_path_factory):
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
-        result = mtpsim.run(mtpsim.parse(text))
-        store.prepare(folder / name)
-        (folder / name / store.RESULT).write_text(store.to_json(result.document))
+        experiment = mtpsim.parse(text)
+        store.write_result(folder / name, experiment, mtpsim.run(experiment))
+    (folder / "killed").mkdir()
+    (folder / "killed" / store.EXPERIMENT).write_text(TEXT)
     return folder
 
 
@@ -87,7 +89,8 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
     ("name", "arguments", "message"),
     [
         ("batch", ["--to", "vlm-schedule"], "did you mean 'vllm-schedule'"),
-        ("none", ["--to", "sglang"], "contains no finished run"),
+        ("none", ["--to", "sglang"], "not a run directory"),
+        ("killed", ["--to", "sglang"], "contains no finished run"),
         ("plain", ["--to", "trtllm"], 'over `latency.batch`: add `[sweep]` with `"latency.batch"'),
         ("timed", ["--to", "vllm-schedule"], "over `latency.batch`: give [latency] a cost model"),
         ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
@@ -105,12 +108,11 @@ def test_export_errors_are_reported(runs, capsys, name, arguments, message):
     assert message in err
 
 
-@pytest.mark.parametrize("lost", ["advice", "diagnostics"])
-def test_edited_result_file_is_named_in_the_error(capsys, runs, tmp_path, lost):
-    document = store.finished(runs / "plain")
-    del document["points"][0][lost]
-    (tmp_path / "result.json").write_text(json.dumps(document))
-    assert cli.main(["export", str(tmp_path), "--to", "sglang"]) == 2
-    error = capsys.readouterr().err
-    assert "result.json" in error
-    assert lost in error
+def test_export_of_an_incomplete_result_warns(runs, tmp_path, capsys):
+    experiment = mtpsim.parse(TEXT)
+    result = store.finished(runs / "batch")
+    data = replace(result.data, complete=False)
+    store.write_result(tmp_path / "cut", experiment, replace(result, data=data))
+    code, out, err = exported(capsys, tmp_path / "cut", "--to", "trtllm")
+    assert (code, out) == (130, exported(capsys, runs / "batch", "--to", "trtllm")[1])
+    assert "is not complete" in err

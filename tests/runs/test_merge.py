@@ -1,6 +1,7 @@
 """Runs of several machines, parts and seeds add up, each block once; and any run can be shown."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.config.hashing import point_hash, work_hash
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.runs.directory import RESULT, TALLIES, Tallies
 from mtpsim.runs.merge import Piece, disjoint, merge
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -109,8 +111,8 @@ def test_other_kernels_are_refused(file, tmp_path, capsys):
         (["show", "nowhere"], "not a run directory"),
         (["run", "e.toml", "--part", "3/2"], "it must be I/N"),
         (["run", "e.toml", "--part", "2"], "it must be I/N"),
-        (["run", "e.toml", "--patience", "0"], "above 0"),
-        (["run", "e.toml", "--patience", "nan"], "above 0"),
+        (["run", "e.toml", "--timeout", "0"], "error: --timeout: 0 is given"),
+        (["run", "e.toml", "--patience", "nan"], "error: --patience: nan is given"),
     ],
 )
 def test_wrong_runs_and_options_are_reported(
@@ -212,3 +214,111 @@ def test_a_longer_sweep_reuses_the_points_it_shares(tmp_path, capsys):
     assert "blocks of 2 of 3 points are reused; new: 2" in capsys.readouterr().err
     found = json.loads((out / RESULT).read_text())["points"]
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
+
+
+SWEEPS = {
+    "seed": '"simulation.seed" = [1, 2, 3]',
+    "requests": '"simulation.requests" = [1000, 30000, 4000]',
+    "both": '"simulation.seed" = [5, 6]\n"simulation.requests" = [2000, 1000]',
+    "section": "simulation = [{ rounds = 20, requests = 500 }, { rounds = 20, requests = 700 }]",
+    "precision": '"simulation.precision" = [0.02, 0.01]',
+}
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_points_that_differ_in_seed_or_requests_are_not_pooled(sweep, tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    text = TEXT.replace("requests = 400000\n", "") if sweep == "precision" else TEXT
+    file.write_text(text.replace("400000", "4000") + f"[sweep]\n{SWEEPS[sweep]}\n")
+    assert run(file, out) == 0
+    whole = json.loads((out / RESULT).read_text())["points"]
+    assert whole == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
+    assert main(["merge", str(out), "-o", str(tmp_path / "m"), "--quiet"]) == 0
+    assert json.loads((tmp_path / "m" / RESULT).read_text())["points"] == whole
+    (out / RESULT).unlink()
+    capsys.readouterr()
+    assert main(["show", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["points"] == whole
+
+
+def test_records_that_do_not_say_their_point_are_refused(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT.replace("400000", "4000") + f"[sweep]\n{SWEEPS['seed']}\n")
+    assert run(file, out) == 0
+    point = mtpsim.load(file).points()[0]
+    records = (out / TALLIES).read_text()
+    for own in mtpsim.load(file).points():
+        records = records.replace(point_hash(own), work_hash(point.experiment))
+    (out / TALLIES).write_text(records)
+    assert main(["merge", str(out), "-o", str(tmp_path / "m")]) == 2
+    message = "do not say to which point of the sweep over simulation.seed they belong"
+    assert message in capsys.readouterr().err
+    whole = (out / RESULT).read_bytes()
+    (out / RESULT).unlink()
+    assert run(file, out) == 0  # simulates again
+    assert json.loads((out / RESULT).read_bytes())["points"] == json.loads(whole)["points"]
+
+
+def test_a_merge_says_which_parts_are_missing(file, tmp_path, capsys):
+    for i in (1, 3):
+        assert run(file, tmp_path / f"part{i}", "--part", f"{i}/4") == 0
+    parts = [str(tmp_path / f"part{i}") for i in (1, 3)]
+    some, more = str(tmp_path / "some"), str(tmp_path / "more")
+    assert main(["merge", *parts, "-o", some]) == 130
+    assert "missing: parts 2/4, 4/4 of seed 1\nincomplete: merge" in capsys.readouterr().err
+    document = json.loads((tmp_path / "some" / RESULT).read_text())
+    assert not document["complete"]
+    assert document["points"][0]["interrupted"]
+    assert document["provenance"]["missing"] == ["missing: parts 2/4, 4/4 of seed 1"]
+    assert main(["show", some]) == 130
+    for i in (2, 4):
+        assert run(file, tmp_path / f"part{i}", "--part", f"{i}/4") == 0
+    parts = [str(tmp_path / f"part{i}") for i in (2, 4)]
+    assert main(["merge", some, *parts, "-o", more]) == 0
+    assert "missing" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "more" / RESULT).read_text())["complete"]
+
+
+def kill(folder, requests):
+    """Let a run look as if it had been killed on the way to a number of requests."""
+    (folder / RESULT).unlink()
+    path = folder / "experiment.toml"
+    path.write_text(
+        re.sub("^requests = .*", f"requests = {requests}", path.read_text(), flags=re.M)
+    )
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_requests_of_a_killed_run_are_missing(seed, file, tmp_path, capsys):
+    """Also in a merge with a finished run of another seed."""
+    assert run(file, tmp_path / "done") == 0
+    cut = tmp_path / "cut"
+    assert run(file, cut, "--set", "simulation.requests=100000", "--seed", seed) == 0
+    kill(cut, 400_000)
+    message = f"missing: 300,000 of 400,000 requests of seed {seed}\n"
+    assert main(["show", str(cut)]) == 130
+    assert message in capsys.readouterr().err
+    pair = [str(tmp_path / "done"), str(cut)]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == (0 if seed == "1" else 130)
+    assert (message in capsys.readouterr().err) == (seed == "2")
+
+
+def test_a_killed_part_is_missing(file, tmp_path, capsys):
+    assert run(file, tmp_path / "part1", "--part", "1/2") == 0
+    assert run(file, tmp_path / "part2", "--set", "simulation.requests=300000") == 0
+    kill(tmp_path / "part2", 400_000)
+    pair = [str(tmp_path / "part1"), str(tmp_path / "part2")]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 130
+    assert "missing: part 2/2 of seed 1" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_to_a_precision_is_shown_as_such(tmp_path, capsys):
+    file, out = tmp_path / "e.toml", tmp_path / "out"
+    file.write_text(TEXT.replace("requests = 400000", "precision = 0.0005"))
+    assert run(file, out) == 0
+    (out / RESULT).unlink()
+    assert main(["show", str(out)]) == 0  # all blocks are there
+    first = (out / TALLIES).read_text().splitlines()[0]
+    (out / TALLIES).write_text(first + "\n")
+    assert main(["show", str(out)]) == 130
+    assert "missing: requests, to reach the precision, of seed 1" in capsys.readouterr().err

@@ -2,10 +2,6 @@
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,6 +10,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.runs import point_run as point
 from mtpsim.runs.directory import HELD, TALLIES, Tallies
+from tests.support.children import python
 from tests.support.examples import LONG_RUN
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
@@ -111,14 +108,9 @@ def test_a_killed_run_resumes(executor, tmp_path, capsys):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(LONG_RUN + "requests = 3000000")
     command = ["run", str(file), "--out", str(out), "--quiet", "--executor", executor]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mtpsim", *command], env=dict(os.environ), start_new_session=True
-    )
-    while process.poll() is None and not (out / HELD).exists():
-        time.sleep(0.02)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with python("-m", "mtpsim", *command) as process:  # kills it at the end
+        while process.poll() is None and not (out / HELD).exists():
+            time.sleep(0.02)
     kept = Tallies(out / TALLIES)
     assert sum(len(known) for known in kept._known.values()) > 0
     with (out / TALLIES).open("a") as torn:

@@ -10,8 +10,7 @@ from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
-from mtpsim.stats.estimators import delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally, delta_method
 from tests.support.examples import beta, independent, latency, simulation
 from tests.support.random_chains import LIMIT, latency_by_depth
 

@@ -16,7 +16,7 @@ from mtpsim.stats.control_variates import (
     log_pace,
     variance_reductions,
 )
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import Tally
 from tests.support.examples import THREE_DEEP, independent, noise, regime
 
 LATENCY = THREE_DEEP + noise(0.1) + "[simulation]\n"

@@ -4,10 +4,9 @@ from scipy import stats
 
 from mtpsim.engine.simulate import complete
 from mtpsim.formula import closed_form
-from mtpsim.kernels.row_layout import RowLayout
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, delta_method, measured
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally, delta_method, measured
 
 
 def test_delta_is_the_ratio_estimator_with_student_t():

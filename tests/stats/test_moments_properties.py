@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtpsim.kernels.row_layout import RowLayout
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import ClosedFormPredictor, delta_method
-from mtpsim.stats.moments import Tally
+from mtpsim.stats.estimators import ClosedFormPredictor, Tally, delta_method
 from tests.support.strategies import factors, fixed, seeds
 
 

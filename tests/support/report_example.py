@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.formula import closed_form
-from mtpsim.report.document import PointResult, ResultDocument, from_json
-from mtpsim.report.intervals import Interval
+from mtpsim.report.document import Interval, PointResult, ResultDocument, from_json
 
 RATES = (0.80, 0.74, 0.67)
 VERIFY = (90.0, 104.0, 117.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from mtpsim.common.errors import nearest
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.figures.distributions import (
@@ -16,9 +17,13 @@ from mtpsim.report.figures.distributions import (
     requests_figure,
 )
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
-from mtpsim.report.figures.speedup import marginal_figure, speedup_figure
+from mtpsim.report.figures.speedup import (
+    dependence_figure,
+    marginal_figure,
+    speedup_figure,
+    theory_figure,
+)
 from mtpsim.report.figures.style import save
-from mtpsim.report.figures.theory import dependence_figure, theory_figure
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 
 DPI = 150
@@ -48,6 +53,18 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path | str) -> list[Path]:
         # Weak compression takes half the time, and the files are small.
         save(figure, file, dpi=DPI, pil_kwargs={"compress_level": 2})
     return list(files)
+
+
+def figure(result: ResultDocument, round_times: RoundTimes, name: str) -> Figure:
+    """One figure by its name.
+
+    Raises:
+        ValueError: The result has no such figure.
+    """
+    drawn = figures(result, round_times)
+    if name not in drawn:
+        raise ValueError(f"no figure {name!r}; figures: {', '.join(drawn)}{nearest(name, drawn)}")
+    return drawn[name]
 
 
 def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure]:

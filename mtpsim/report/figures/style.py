@@ -27,9 +27,9 @@ from matplotlib.ticker import FixedLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.engine.interrupts import interrupts
+from mtpsim.report.document import Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import level, numbers, point_label, title
-from mtpsim.report.intervals import Interval
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -410,6 +410,7 @@ def legend_name(result: ResultDocument, point: PointResult) -> str:
 
 def save(figure: Figure, file: Path | IO[str], **options: Any) -> None:
     """Save a figure; a letter that no font of this machine has becomes a box, without a warning."""
+    interrupts.check()
     for text in figure.findobj(Text):
         if isinstance(text, Text) and max(text.get_text(), default="") >= CJK:
             text.set_fontfamily([*text.get_fontfamily(), *_cjk_fonts()])

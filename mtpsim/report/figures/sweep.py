@@ -18,8 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import DepthResult, PointResult, ResultDocument
-from mtpsim.report.figures.speedup import SPEEDUP_AXIS
+from mtpsim.report.document import DepthResult, Interval, PointResult, ResultDocument, TheoryError
+from mtpsim.report.figures.speedup import (
+    ERROR_AXIS,
+    SPEEDUP_AXIS,
+    band_note,
+    theory_heading,
+    tolerances,
+)
 from mtpsim.report.figures.style import (
     BLUE,
     GREY,
@@ -42,7 +48,6 @@ from mtpsim.report.figures.style import (
     text_color,
     write,
 )
-from mtpsim.report.figures.theory import ERROR_AXIS, band_note, theory_heading, tolerances
 from mtpsim.report.formatting import (
     best_depth,
     column,
@@ -53,7 +58,6 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.intervals import Interval, TheoryError
 from mtpsim.report.tables.sweep import sweep_heading
 
 MAX_ROWS = 40

@@ -36,6 +36,13 @@ PAGE = "report.html"
 LONG = 40
 """A table of more rows scrolls in a box of its own, so that what is below stays near."""
 TEMPLATE, STYLE_SHEET = "page.html.j2", "page.css"
+FRAGMENT = """\
+{% from "parts.html.j2" import body %}
+<style>.mtpsim .unseen { display: none } .mtpsim .best { font-weight: bold }</style>
+<div class="mtpsim">
+{% for part in parts %}{{ body(part, "mtpsim-" ~ part.key, 3) }}{% endfor %}
+</div>
+"""
 PROVENANCE = {
     "seed": "seed",
     "started": "started",
@@ -147,6 +154,12 @@ def render_page(
             toml=toml,
         )
     )
+
+
+def fragment(result: ResultDocument) -> str:
+    """The first sections of the page, advice and tables, as HTML for a notebook."""
+    parts = sections(result, {})[:2]
+    return _environment().from_string(FRAGMENT).render(parts=parts)
 
 
 def _environment() -> Environment:

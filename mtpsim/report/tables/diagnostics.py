@@ -16,6 +16,7 @@ from mtpsim.report.document import (
     Definitions,
     DepthResult,
     Diagnostics,
+    Interval,
     PointResult,
     PolicyResult,
     Variance,
@@ -30,7 +31,6 @@ from mtpsim.report.formatting import (
     plus_minus,
     shared_decimals,
 )
-from mtpsim.report.intervals import Interval
 from mtpsim.report.tables.terminal import Column, Row, TextTable, VerdictText, print_table, say
 
 if TYPE_CHECKING:

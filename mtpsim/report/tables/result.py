@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
-from mtpsim.report.document import PointResult, ResultDocument
+from mtpsim.report.document import BreakEvenTime, Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import (
     MISSING,
     Quantities,
@@ -23,7 +23,6 @@ from mtpsim.report.formatting import (
     shared_decimals,
     title,
 )
-from mtpsim.report.intervals import BreakEvenTime, Interval
 from mtpsim.report.tables import diagnostics
 from mtpsim.report.tables.terminal import (
     Column,

@@ -1,0 +1,100 @@
+"""Accept lengths by depth from whatever was measured: rates, accept lengths, or one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.formula.closed_form import accept_length, conditional_from, survival
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """Accept lengths by depth, and the conditional rates behind them.
+
+    Attributes:
+        lengths (Floats): ``[K + 1]`` tokens per round by depth, the bonus token included; 1 at
+            depth 0.
+        rates (Floats): ``[K]`` conditional rates; above 1 or NaN where no rate gives the lengths.
+        assumption (str): What was assumed to get rates for every position; empty if nothing.
+    """
+
+    lengths: Floats
+    rates: Floats
+    assumption: str = ""
+
+    @classmethod
+    def of_rates(cls, rates: Floats, rates_are: str = "conditional") -> Acceptance:
+        """Acceptance of rates by position.
+
+        Args:
+            rates (Floats): ``[K]`` rates in [0, 1] by draft position.
+            rates_are (str): Definition of the rates: ``"conditional"`` or ``"survival"``.
+
+        Raises:
+            ValueError: Survival rates increase.
+        """
+        conditional = conditional_from(rates, rates_are)
+        return cls(lengths=accept_length(conditional), rates=conditional)
+
+    @classmethod
+    def of_lengths(cls, lengths: Floats) -> Acceptance:
+        """Acceptance of accept lengths measured at depths 1 to K.
+
+        Args:
+            lengths (Floats): ``[K]`` tokens per round by depth; entry k lies in [1, k + 2].
+        """
+        by_depth = np.concatenate([[1.0], lengths])
+        reached = np.concatenate([[1.0], np.diff(by_depth)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cls(lengths=by_depth, rates=reached[1:] / reached[:-1])
+
+    @classmethod
+    def of_constant_rate(cls, rate: float, depth: int) -> Acceptance:
+        """Acceptance with the same conditional rate at every position, alpha.
+
+        Args:
+            rate (float): Conditional rate in [0, 1].
+            depth (int): Greatest depth K.
+        """
+        assumption = f"the same rate {rate:.4g} at every position"
+        rates = np.full(depth, rate)
+        return cls(lengths=accept_length(rates), rates=rates, assumption=assumption)
+
+    @classmethod
+    def of_mean_accepted(cls, accepted: float, *, measured_at: int, depth: int) -> Acceptance:
+        """Acceptance with the constant rate that gives a measured number of accepted drafts.
+
+        Args:
+            accepted (float): Accepted drafts per round in [0, measured_at]: accept length - 1, or
+                ``measured_at`` times the pooled rate A / D.
+            measured_at (int): Depth at which they were measured.
+            depth (int): Greatest depth K of the answer.
+        """
+        return cls.of_constant_rate(constant_rate(accepted, measured_at), depth)
+
+
+def constant_rate(accepted: float, depth: int) -> float:
+    """The rate a with a + a^2 + ... + a^depth = accepted, by bisection.
+
+    Args:
+        accepted (float): Accepted drafts per round, in [0, depth].
+        depth (int): Drafts per round.
+
+    Returns:
+        float: The rate, in [0, 1].
+
+    Examples:
+        >>> constant_rate(1.95, 3)
+        0.8...
+    """
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if survival(np.full(depth, middle)).sum() < accepted:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,73 @@
+"""The exact answer to an experiment as text, where it takes no time to compute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtpsim.acceptance import Recording
+from mtpsim.common.arrays import JsonDict
+from mtpsim.config.experiment import Experiment
+from mtpsim.exact.chain_solver import solve
+from mtpsim.formula.accept_lengths import Acceptance
+from mtpsim.report.formatting import short_names, value_text
+from mtpsim.report.quick import QuickAnswer
+
+LARGEST = 200
+"""Hidden states times tokens of a round, beyond which `check` leaves the answer to `run`."""
+MOST_POINTS = 24
+"""Points of a sweep that are listed."""
+
+
+def exact_answer(experiment: Experiment) -> QuickAnswer | None:
+    """The exact speedup by depth of an experiment without a sweep.
+
+    Args:
+        experiment (Experiment): The experiment.
+
+    Returns:
+        QuickAnswer | None: None for recorded requests and for chains of many states.
+    """
+    source = experiment.acceptance.chain()
+    chain = None if isinstance(source, Recording) else source.hidden_chain
+    if chain is None or chain.states * (source.depth + 1) > LARGEST:
+        return None
+    horizon = experiment.simulation.horizon
+    solved = [solve(source, depth, **horizon) for depth in range(source.depth + 1)]
+    verify, draft = experiment.latency.times(source.depth)
+    slowdown = np.array([found.slow_rounds / found.rounds for found in solved])
+    return QuickAnswer(
+        acceptance=Acceptance(
+            lengths=np.array([found.accept_length for found in solved]),
+            rates=solved[-1].conditional,
+        ),
+        verify=verify * slowdown,
+        draft=draft * slowdown,
+        batch=experiment.batch or 1.0,
+    )
+
+
+def exact_lines(experiment: Experiment) -> list[str]:
+    """The exact answer, one line per depth; of a sweep, one line per point."""
+    points = experiment.points()
+    answers = [exact_answer(point.experiment) for point in points[:MOST_POINTS]]
+    if len(points) == 1:
+        answer = answers[0]
+        return [] if answer is None else ["Exact answer", *_indented(answer.table())]
+    lines = [
+        f"{_label(point.set)}: "
+        + (f"depth {found.depth}, {found.speedup.max():.3f}x" if found else "left to `run`")
+        for point, found in zip(points, answers, strict=False)
+    ]
+    more = len(points) - len(answers)
+    return ["Exact answer: fastest depth and its speedup", *_indented(lines)] + (
+        [f"  and {more:,} more points"] if more else []
+    )
+
+
+def _label(values: JsonDict) -> str:
+    names = short_names(list(values))
+    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in values.items())
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"  {line}" for line in lines]

@@ -1,0 +1,323 @@
+"""The closed form's answer for one set of rates and times, as text and as an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import InputError
+from mtpsim.formula.accept_lengths import Acceptance
+from mtpsim.formula.closed_form import break_even_rate
+
+UNITS_DIFFER = 8.0
+"""Ratio of the first verify time to the target's beyond which their units probably differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickAnswer:
+    """Speedup of every depth by the closed form, for inputs taken as exact.
+
+    Attributes:
+        acceptance (Acceptance): Accept lengths and conditional rates.
+        verify (Floats): ``[K + 1]`` verify time in ms by depth; entry 0 is the plain step.
+        draft (Floats): ``[K + 1]`` draft time in ms by depth; entry 0 is 0.
+        batch (float): Number of requests that decode together, for tokens per second.
+
+    Examples:
+        >>> import mtpsim
+        >>> answer = mtpsim.quick(
+        ...     target=76, verify=[90, 104, 117], draft=[8, 14, 22], rates=[0.8, 0.74, 0.67]
+        ... )
+        >>> answer.depth, answer.speedup.round(3)
+        (2, array([1.   , 1.396, 1.541, 1.525]))
+    """
+
+    acceptance: Acceptance
+    verify: Floats
+    draft: Floats
+    batch: float = 1.0
+
+    @property
+    def round_time(self) -> Floats:
+        """``[K + 1]`` ms per round by depth."""
+        return self.verify + self.draft
+
+    @property
+    def speedup(self) -> Floats:
+        """``[K + 1]`` speedup over plain decoding by depth; 1 at depth 0."""
+        return np.asarray(self.verify[0] * self.acceptance.lengths / self.round_time)
+
+    @property
+    def gain(self) -> Floats:
+        """``[K + 1]`` relative gain over the depth before; 0 at depth 0."""
+        return np.concatenate([[0.0], self.speedup[1:] / self.speedup[:-1] - 1])
+
+    @property
+    def tokens_per_second(self) -> Floats:
+        """``[K + 1]`` tokens per second of the whole batch by depth."""
+        return np.asarray(1000 * self.batch * self.acceptance.lengths / self.round_time)
+
+    @property
+    def depth(self) -> int:
+        """The fastest depth, 0 for plain decoding; the shallower one of equals."""
+        return int(np.argmax(self.speedup))
+
+    @property
+    def break_even_rate(self) -> Floats:
+        """``[K]`` rate p_k above which depth k is faster than depth k - 1."""
+        return break_even_rate(self.acceptance.rates, self.round_time)
+
+    @property
+    def break_even_round_time(self) -> Floats:
+        """``[K]`` round time in ms below which depth k is faster than depth k - 1."""
+        lengths = self.acceptance.lengths
+        return np.asarray(self.round_time[:-1] * lengths[1:] / lengths[:-1])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is unusual about the inputs."""
+        return [*self._unit_warnings(), *self._rate_warnings()]
+
+    def _unit_warnings(self) -> list[str]:
+        target, verify = self.verify[0], self.verify[1:]
+        found = []
+        if not 1 / UNITS_DIFFER < verify[0] / target < UNITS_DIFFER:
+            found.append(
+                f"verify at depth 1 takes {verify[0] / target:.3g} times the target's step "
+                f"({verify[0]:g} and {target:g} ms): check the units"
+            )
+        if (np.diff(verify) < 0).any():
+            found.append("verify times fall with depth; they must be in order of depth 1, 2, ...")
+        return found
+
+    def _rate_warnings(self) -> list[str]:
+        wrong = ~(self.acceptance.rates <= 1 + 1e-9)
+        if not wrong.any():
+            return []
+        position = int(np.argmax(wrong)) + 1
+        return [
+            f"accept length grows more at depth {position} than at depth {position - 1}: no rate "
+            f"p{position} gives that; check that all were measured under the same settings"
+        ]
+
+    def __str__(self) -> str:
+        """The table by depth, the advice, and what was assumed."""
+        return "\n".join([*self.table(), "", *self._advice(), *self._assumptions()])
+
+    def table(self) -> list[str]:
+        """Rows of the table by depth, the header first."""
+        rates = ["-", *(f"{rate:.3g}" for rate in self.acceptance.rates)]
+        gains = ["-", *(f"{100 * gain:+.1f} %" for gain in self.gain[1:])]
+        columns = {
+            "depth": [str(depth) for depth in range(len(self.speedup))],
+            "rate": rates,
+            "accept length": [f"{length:.3f}" for length in self.acceptance.lengths],
+            "round": [f"{time:.4g} ms" for time in self.round_time],
+            "tok/s": [f"{rate:.4g}" for rate in self.tokens_per_second],
+            "speedup": [f"{value:.3f}x" for value in self.speedup],
+            "gain": gains,
+        }
+        widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
+        rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+        return [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths.values(), strict=True))
+            for row in rows
+        ]
+
+    def _advice(self) -> list[str]:
+        best, deepest = self.depth, len(self.speedup) - 1
+        headline = f"Run depth {best}: {self.speedup[best]:.3f}x the speed of plain decoding."
+        first = [headline if best else "Turn MTP off: no depth is faster than plain decoding."]
+        if best == deepest:
+            return [*first, "No deeper draft was given; one may be faster."]
+        return [*first, self._next_step(best + 1)]
+
+    def _next_step(self, depth: int) -> str:
+        than = f"depth {depth - 1}" if depth > 1 else "plain decoding"
+        needed, time = self.break_even_rate[depth - 1], self.break_even_round_time[depth - 1]
+        rate = (
+            f"p{depth} = {needed:.3g} (yours: {self.acceptance.rates[depth - 1]:.3g})"
+            if needed <= 1
+            else f"none for p{depth}"
+        )
+        return (
+            f"Depth {depth} is {-100 * self.gain[depth]:.2f} % slower than {than}; break-even: "
+            f"{rate}, or a round of {time:.4g} ms (yours: {self.round_time[depth]:.4g} ms)."
+        )
+
+    def _assumptions(self) -> list[str]:
+        assumed = self.acceptance.assumption
+        return [
+            *([f"Assumed: {assumed}."] if assumed else []),
+            *(f"Warning: {text}." for text in self.warnings),
+        ]
+
+    def toml(self, title: str = "Quick answer") -> str:
+        """The experiment file that simulates these inputs.
+
+        Args:
+            title (str): Title of the experiment, without quotes and line ends.
+
+        Raises:
+            InputError: No rates give the accept lengths.
+        """
+        if wrong := self._rate_warnings():
+            raise InputError.of(wrong[0], key="accept_lengths")
+        return "\n".join(
+            [
+                f'title = "{title}"',
+                "",
+                "[acceptance]",
+                'model = "independent"',
+                f"rates = {_listed(np.nan_to_num(self.acceptance.rates))}",
+                'rates_are = "conditional"',
+                "",
+                "[latency]  # milliseconds",
+                f"target = {float(self.verify[0])!r}",
+                f"verify = {_listed(self.verify[1:])}",
+                f"draft = {_listed(self.draft[1:])}",
+                "",
+                "[simulation]",
+                "rounds = 200  # per request",
+                "precision = 0.002  # relative half-width of the speedup",
+                "",
+            ]
+        )
+
+
+def _listed(values: Floats) -> str:
+    return str([float(f"{value:.12g}") for value in values])
+
+
+def quick(
+    *,
+    target: float,
+    verify: float | Sequence[float],
+    draft: float | Sequence[float] = 0.0,
+    rates: Sequence[float] | None = None,
+    survival: Sequence[float] | None = None,
+    accept_lengths: float | Sequence[float] | None = None,
+    alpha: float | None = None,
+    pooled: float | None = None,
+    measured_at: int | None = None,
+    batch: float = 1.0,
+) -> QuickAnswer:
+    """The closed form's answer, without a simulation.
+
+    Exactly one of ``rates``, ``survival``, ``accept_lengths``, ``alpha`` and ``pooled`` is given.
+
+    Args:
+        target (float): Time of a plain decoding step in ms.
+        verify (float | Sequence[float]): ``[K]`` verify time in ms by depth 1 to K; a number: the
+            same at every depth.
+        draft (float | Sequence[float]): ``[K]`` draft time of the whole round in ms by depth; a
+            number: the same at every depth.
+        rates (Sequence[float] | None): ``[K]`` conditional rates by draft position, in [0, 1].
+        survival (Sequence[float] | None): ``[K]`` P(drafts 1 to j accepted), in [0, 1].
+        accept_lengths (float | Sequence[float] | None): ``[K]`` tokens per round by depth, bonus
+            token included; a number: at depth ``measured_at``.
+        alpha (float | None): One conditional rate in [0, 1] for every position.
+        pooled (float | None): Accepted over drafted tokens (A / D) in [0, 1] at ``measured_at``.
+        measured_at (int | None): Depth at which a single accept length or pooled rate was
+            measured; None: the greatest depth.
+        batch (float): Number of requests that decode together, for tokens per second.
+
+    Returns:
+        QuickAnswer: Speedup, gain and break-even points by depth; ``print`` shows them.
+
+    Raises:
+        InputError: A number is out of its range, or lists differ in length.
+    """
+    given = {
+        "rates": rates,
+        "survival": survival,
+        "accept_lengths": accept_lengths,
+        "alpha": alpha,
+        "pooled": pooled,
+    }
+    stated = {name: value for name, value in given.items() if value is not None}
+    if len(stated) != 1:
+        found = f"{' and '.join(stated)} are given" if stated else "none is given"
+        raise InputError.of(f"give exactly one of {', '.join(given)}; {found}", key="rates")
+    ((name, measured),) = stated.items()
+    depth = _common_depth({name: measured, "verify": verify, "draft": draft})
+    step = _time("target", target)[0]
+    if not step > 0:
+        raise InputError.of("0 is given; it must be above 0", key="target")
+    return QuickAnswer(
+        acceptance=_acceptance(name, measured, measured_at=measured_at or depth, depth=depth),
+        verify=np.append(step, np.broadcast_to(_time("verify", verify), depth)),
+        draft=np.append(0.0, np.broadcast_to(_time("draft", draft), depth)),
+        batch=float(_within("batch", batch, 1, 1e6)[0]),
+    )
+
+
+Numbers = float | Sequence[float]
+
+
+def _common_depth(given: dict[str, Numbers]) -> int:
+    """K, the common length of the lists that are given by depth."""
+    lengths = {name: len(v) for name, v in given.items() if not isinstance(v, float | int)}
+    if 0 in lengths.values():
+        raise InputError.of("the list is empty; give one number per depth", key=_empty(lengths))
+    depth = max(lengths.values(), default=1)
+    if lengths.get("rates", depth) == 1 < depth:
+        _ask_which_rate(given["rates"], depth)
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise InputError.of(f"give one number per depth in each list ({found})", key="verify")
+    return depth
+
+
+def _ask_which_rate(rates: Numbers, depth: int) -> None:
+    """Refuse a single rate for several depths, and show what each definition of it means."""
+    rate = float(_within("rates", rates, 0, 1)[0])
+    every = Acceptance.of_constant_rate(rate, depth).lengths[-1]
+    raise InputError.of(
+        f"one rate for {depth} depths: give `alpha` if it is the conditional rate of every "
+        f"position (accept length {every:.3g} at depth {depth}), `pooled` if it is accepted over "
+        f"drafted tokens (accept length {1 + rate * depth:.3g})",
+        key="rates",
+    )
+
+
+def _empty(lengths: dict[str, int]) -> str:
+    return next(name for name, length in lengths.items() if not length)
+
+
+def _acceptance(name: str, measured: Numbers, *, measured_at: int, depth: int) -> Acceptance:
+    if name in ("rates", "survival"):
+        rates = _within(name, measured, 0, 1)
+        try:
+            return Acceptance.of_rates(rates, "conditional" if name == "rates" else name)
+        except ValueError as error:
+            raise InputError.of(str(error), key=name) from None
+    if name == "accept_lengths" and not isinstance(measured, float | int):
+        lengths = [float(_within(name, v, 1, k + 2)[0]) for k, v in enumerate(measured)]
+        return Acceptance.of_lengths(np.array(lengths))
+    if name == "accept_lengths":
+        accepted = float(_within(name, measured, 1, measured_at + 1)[0]) - 1
+        return Acceptance.of_mean_accepted(accepted, measured_at=measured_at, depth=depth)
+    rate = float(_within(name, measured, 0, 1)[0])
+    if name == "alpha":
+        return Acceptance.of_constant_rate(rate, depth)
+    return Acceptance.of_mean_accepted(rate * measured_at, measured_at=measured_at, depth=depth)
+
+
+def _time(name: str, value: Numbers) -> Floats:
+    return _within(name, value, 0, 1e12)
+
+
+def _within(name: str, value: Numbers, low: float, high: float) -> Floats:
+    """The numbers as an array of at least one; an error names the first that is out of range."""
+    numbers = np.atleast_1d(np.array(value, float))
+    for position, number in enumerate(numbers):
+        if not low <= number <= high:  # NaN too
+            place = f"{name}[{position}]" if len(numbers) > 1 else name
+            raise InputError.of(
+                f"{number:g} is given; it must lie between {low:g} and {high:g}", key=place
+            )
+    return numbers

@@ -1,0 +1,116 @@
+"""The closed form's answer from a few numbers."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+import mtpsim
+
+TIMES = {"target": 76, "verify": [90, 104, 117], "draft": [8, 14, 22]}
+RATES = [0.8, 0.74, 0.67]
+
+
+def test_the_article_in_three_lines():
+    answer = mtpsim.quick(**TIMES, rates=RATES)
+    np.testing.assert_allclose(answer.acceptance.lengths, [1, 1.8, 2.392, 2.78864])
+    np.testing.assert_allclose(answer.speedup, [1, 1.3959, 1.5406, 1.5247], atol=5e-5)
+    np.testing.assert_allclose(answer.gain, [0, 0.3959, 0.10365, -0.0103], atol=5e-5)
+    np.testing.assert_allclose(answer.break_even_rate[2], 0.719, atol=5e-4)
+    assert answer.depth == 2
+    assert "Run depth 2: 1.541x" in str(answer)
+    assert "break-even: p3 = 0.719 (yours: 0.67)" in str(answer)
+
+
+def test_at_its_break_even_points_a_depth_is_as_fast_as_the_one_before():
+    rates = mtpsim.quick(**TIMES, rates=RATES).break_even_rate
+    at_rate = mtpsim.quick(**TIMES, rates=[*RATES[:2], rates[2]])
+    assert at_rate.gain[3] == pytest.approx(0, abs=1e-12)
+    longest = at_rate.break_even_round_time[2] - 22
+    at_time = mtpsim.quick(**{**TIMES, "verify": [90, 104, longest]}, rates=[*RATES[:2], rates[2]])
+    assert at_time.gain[3] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"survival": [0.8, 0.592, 0.39664]},
+        {"accept_lengths": [1.8, 2.392, 2.78864]},
+    ],
+    ids=lambda same: next(iter(same)),
+)
+def test_the_same_acceptance_by_other_measures(same):
+    expected = mtpsim.quick(**TIMES, rates=RATES)
+    found = mtpsim.quick(**TIMES, **same)
+    np.testing.assert_allclose(found.acceptance.rates, RATES)
+    np.testing.assert_allclose(found.speedup, expected.speedup)
+
+
+def test_one_number_gives_the_constant_rate_behind_it():
+    alpha = mtpsim.quick(**TIMES, alpha=0.75)
+    accepted = 0.75 + 0.75**2 + 0.75**3
+    for same in ({"accept_lengths": 1 + accepted}, {"pooled": accepted / 3}):
+        np.testing.assert_allclose(mtpsim.quick(**TIMES, **same).speedup, alpha.speedup)
+    measured = mtpsim.quick(**TIMES, pooled=(0.75 + 0.75**2) / 2, measured_at=2)
+    np.testing.assert_allclose(measured.acceptance.rates, 0.75)
+    assert "Assumed: the same rate 0.75 at every position." in str(measured)
+
+
+def test_throughput_counts_every_request_of_the_batch():
+    answer = mtpsim.quick(**TIMES, rates=RATES, batch=8)
+    assert answer.tokens_per_second[0] == pytest.approx(8 * 1000 / 76)
+    assert answer.tokens_per_second[2] == pytest.approx(8 * 1000 * 2.392 / 118)
+
+
+def test_plain_decoding_wins_where_drafts_cost_too_much():
+    answer = mtpsim.quick(target=76, verify=[90], draft=[60], rates=[0.8])
+    assert answer.depth == 0
+    assert "Turn MTP off: no depth is faster" in str(answer)
+
+
+def test_the_experiment_to_go_on_with_gives_the_same_speedup():
+    answer = mtpsim.quick(**TIMES, pooled=0.7)
+    experiment = mtpsim.parse(answer.toml())
+    assert experiment.latency.target == 76
+    found = tomllib.loads(answer.toml())["acceptance"]["rates"]
+    np.testing.assert_allclose(found, answer.acceptance.rates)
+
+
+def test_accept_lengths_that_no_rates_give_are_answered_and_not_written():
+    answer = mtpsim.quick(**TIMES, accept_lengths=[1.5, 2.2, 2.3])
+    assert answer.depth == 2
+    assert "no rate p2 gives that" in str(answer)
+    with pytest.raises(mtpsim.InputError, match="accept_lengths"):
+        answer.toml()
+
+
+@pytest.mark.parametrize(
+    ("changed", "warning"),
+    [({"target": 0.076}, "check the units"), ({"verify": [90, 80, 95]}, "fall with depth")],
+)
+def test_unusual_times_are_warned_of(changed, warning):
+    assert warning in str(mtpsim.quick(**{**TIMES, **changed}, rates=RATES))
+    assert "Warning" not in str(mtpsim.quick(**TIMES, rates=RATES))
+
+
+@pytest.mark.parametrize(
+    ("changed", "key", "message"),
+    [
+        ({"rates": None}, "rates", "give exactly one of rates, survival, .* none is given"),
+        ({"alpha": 0.5}, "rates", "rates and alpha are given"),
+        ({"rates": [0.8, 1.2, 0.5]}, r"rates\[1\]", "1.2 is given; it must lie between 0 and 1"),
+        ({"rates": [0.8, float("nan"), 0.5]}, r"rates\[1\]", "nan is given"),
+        ({"rates": [0.8, 0.7]}, "verify", "rates: 2, verify: 3, draft: 3"),
+        ({"rates": [0.8]}, "rates", "`alpha` .*length 2.95 at depth 3.*`pooled` .*length 3.4"),
+        ({"verify": []}, "verify", "empty"),
+        ({"target": 0}, "target", "must be above 0"),
+        ({"target": -1}, "target", "must lie between 0"),
+        ({"batch": 0}, "batch", "between 1 and"),
+        ({"rates": None, "survival": [0.5, 0.6, 0.1]}, "survival", "can't increase"),
+        ({"rates": None, "accept_lengths": [1.8, 3.5, 3]}, "accept_lengths", "between 1 and 3"),
+        ({"rates": None, "accept_lengths": 4.5}, "accept_lengths", "between 1 and 4"),
+    ],
+)
+def test_wrong_input_names_the_argument(changed, key, message):
+    with pytest.raises(mtpsim.InputError, match=f"^{key}: .*{message}"):
+        mtpsim.quick(**{**TIMES, "rates": RATES, **changed})

@@ -1,0 +1,81 @@
+"""A result in a notebook and at a prompt; experiments from tables."""
+
+import copy
+
+import html5lib
+import pytest
+
+import mtpsim
+from mtpsim.report.tables.result import break_even_table
+from mtpsim.results.document import Result
+from tests.support.report_example import document
+
+TABLES = {
+    "title": "<b>typed</b>",
+    "acceptance": {"model": "independent", "rates": [0.8, 0.7]},
+    "latency": {"target": 76, "verify": [90, 104], "draft": [8, 14]},
+    "simulation": {"requests": 50, "rounds": 20},
+}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return mtpsim.run(TABLES)
+
+
+def test_an_experiment_may_be_a_dict_or_a_path(result, tmp_path):
+    before = copy.deepcopy(TABLES)
+    text = "\n".join(
+        ['title = "<b>typed</b>"']
+        + [
+            f"{section}.{key} = {value!r}"
+            for section, keys in TABLES.items()
+            if section != "title"
+            for key, value in keys.items()
+        ]
+    )
+    (tmp_path / "typed.toml").write_text(text)
+    for source in (tmp_path / "typed.toml", str(tmp_path / "typed.toml"), mtpsim.parse(text)):
+        assert mtpsim.run(source).points == result.points
+    assert before == TABLES
+
+
+def test_a_wrong_dict_gets_every_problem():
+    wrong = {**TABLES, "latency": {"target": 76}, "acceptance": {"model": "independnt"}}
+    with pytest.raises(mtpsim.InputError, match="did you mean 'independent'") as raised:
+        mtpsim.run(wrong)
+    assert len(raised.value.problems) > 1
+
+
+def test_depths_are_read_by_number(result):
+    assert result.depth(1).speedup.mean == result.points[0]["depths"][1]["speedup"]["mean"]
+    for depth, point in ((3, 0), (-1, 0), (1, 1), (1, -1)):
+        with pytest.raises(ValueError, match="were simulated"):
+            result.depth(depth, point)
+
+
+def test_figures_are_drawn_by_name(result):
+    assert result.plot().axes
+    assert result.plot("latency").axes
+    with pytest.raises(ValueError, match=r"no figure 'latncy'; .*did you mean 'latency'"):
+        result.plot("latncy")
+
+
+def test_repr_is_one_short_line(result):
+    assert repr(result) == "<mtpsim.Result '<b>typed</b>', 1 point, depth 2>"
+    many = Result(document([*result.data.points, *result.data.points]))
+    assert "2 points" in repr(many)
+    assert len(repr(many)) < 100
+
+
+def test_a_notebook_shows_advice_and_tables(result):
+    shown = result._repr_html_()
+    html5lib.HTMLParser(strict=True).parseFragment(shown)
+    assert result.advice.partition(":")[0] in shown
+    for row in break_even_table(result.data.points[0]).rows:
+        assert row.cells[0] in shown
+    assert "<b>typed" not in shown
+
+
+def test_completion_offers_the_public_names():
+    assert set(mtpsim.__all__) <= set(dir(mtpsim))
