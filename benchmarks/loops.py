@@ -3,8 +3,6 @@
 `random` is what such loops commonly draw from; numba compiles it to a generator of its own.
 """
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

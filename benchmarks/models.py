@@ -1,7 +1,5 @@
 """The models that all programs simulate, and the check of their results."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 

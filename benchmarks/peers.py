@@ -1,7 +1,5 @@
 """mtpsim and its peers: each simulates the same model at depth 3 and must give the exact result."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Cost of a round of an adaptive policy relative to a fixed depth."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 

@@ -12,8 +12,6 @@ two states: 25 times plain NumPy and 10 times C++ under the round clock, 15 time
 the token clock.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

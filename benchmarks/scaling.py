@@ -1,7 +1,5 @@
 """Cost of a round by size of model and run, and cost of its random words alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

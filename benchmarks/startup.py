@@ -4,8 +4,6 @@ Modules are compiled to bytecode once, as for an installed package. PYTHONDONTWR
 removed from the environment: with it, every command would compile all of mtpsim again.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Random chains, times and horizons; and faulty cases, which the kernel plays in their place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -92,21 +90,19 @@ def random_case(
     return Case(chain, latency, int(rounds) * by_rounds, int(tokens) * (not by_rounds))
 
 
-def changed(**change: Callable[[Any], Any]) -> Callable[[int, Case], Case]:
+Fault = Callable[[int, Case], Case | None]  # of a seed and its case; None where it does not apply
+
+
+def changed(
+    applies: Callable[[Any], Any] = lambda chain: chain.states > 1, **change: Callable[[Any], Any]
+) -> Fault:
     """A fault that replaces arrays of the chain, each by a function of the chain."""
 
-    def fault(seed: int, case: Case) -> Case:
+    def fault(seed: int, case: Case) -> Case | None:
         new = {name: function(case.chain) for name, function in change.items()}
-        return replace(case, chain=replace(case.chain, **new))
+        return replace(case, chain=replace(case.chain, **new)) if applies(case.chain) else None
 
     return fault
-
-
-def only(applies: Callable[[Any], bool], fault: Callable[[int, Case], Case]):  # type: ignore[no-untyped-def]
-    """A fault of chains with several states to which it applies; others are skipped."""
-    return lambda seed, case: (
-        fault(seed, case) if case.chain.states > 1 and applies(case.chain) else None
-    )
 
 
 def one_wrong_rate(seed: int, case: Case) -> Case:
@@ -117,23 +113,26 @@ def one_wrong_rate(seed: int, case: Case) -> Case:
     return replace(case, chain=replace(case.chain, accept=accept)) if seed == 5 else case
 
 
-FAULTS: dict[str, Callable[[int, Case], Case | None]] = {
-    "all rates 0.2 % too low": changed(accept=lambda chain: chain.accept * 0.998),
+def slow_states(chain: AcceptanceChain) -> Any:
+    return chain.states > 1 and (chain.slowdown != 1).any()
+
+
+def steered(chain: AcceptanceChain) -> bool:
+    return chain.states > 1 and len(chain.step) == 2
+
+
+FAULTS: dict[str, Fault] = {
+    "all rates 0.2 % too low": changed(lambda _: True, accept=lambda chain: chain.accept * 0.998),
     "one rate of one chain off by 0.02": one_wrong_rate,
-    "outcomes swapped": only(
-        lambda chain: len(chain.step) == 2, changed(step=lambda chain: chain.step[::-1].copy())
+    "outcomes swapped": changed(steered, step=lambda chain: chain.step[::-1].copy()),
+    "slowdown of another state": changed(
+        slow_states, slowdown=lambda chain: np.roll(chain.slowdown, 1)
     ),
-    "slowdown of another state": only(
-        lambda chain: (chain.slowdown != 1).any(),
-        changed(slowdown=lambda chain: np.roll(chain.slowdown, 1)),
+    "state redrawn at every tick": changed(
+        step=lambda chain: np.broadcast_to(chain.start, chain.step.shape).copy()
     ),
-    "state redrawn at every tick": only(
-        lambda chain: True,
-        changed(step=lambda chain: np.broadcast_to(chain.start, chain.step.shape).copy()),
-    ),
-    "the other clock": only(
-        lambda chain: True,
-        changed(clock=lambda chain: "token" if chain.clock == "round" else "round"),
+    "the other clock": changed(
+        clock=lambda chain: {"token": "round", "round": "token"}[chain.clock]
     ),
     "one token more": lambda _, case: (
         replace(case, tokens=case.tokens + 1) if case.tokens else None

@@ -9,8 +9,6 @@ plus an allowance of 0.01 for small m (0.015 below 20 requests): with 2,000 runs
 rate is about 1 in 15,000 per cell. The heavy-tailed cell is known to be weak and is not judged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

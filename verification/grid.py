@@ -7,8 +7,6 @@ requests, tails of barely finite variance) are shown, not judged. The control tr
 independent, and must fail where they are correlated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,8 @@ from mtpsim.stats.estimators import Tally
 from verification.check import Check, Table, coverage_slack
 
 LEVELS = {0.90: 0.015, 0.95: 0.012, 0.99: 0.007}  # and the allowance for small m
-QUANTITIES = (
-    *("accept length", "round time", "speedup", "marginal gain", "depth 3 less 2"),
-    "theory error",
-)
+OF_DEPTH_3 = ("accept length", "round time", "speedup", "marginal gain", "depth 3 less 2")
+QUANTITIES = (*OF_DEPTH_3, "theory error")
 DEPTH, RUNS, REQUESTS = 3, 4000, 30
 SKEWED = "beta by request"  # the coverage of its theory error is weak in 30 long requests
 RATES = [[0.95, 0.9, 0.85], [0.4, 0.3, 0.2]]
@@ -201,13 +197,8 @@ def checks(smoke: bool) -> Iterator[Check]:
         ends = f"{shares.min():.3f} to {shares.max():.3f}"
         mine = [text for text in wrong if f": {level:.0%} of" in text]
         result = "; ".join([f"{shares.size} coverages, {ends}", *mine])
-        yield Check(
-            f"{level:.0%} intervals",
-            f"of {len(QUANTITIES)} quantities have nominal coverage",
-            result,
-            not mine,
-            6e-5 * shares.size,
-        )
+        statement = f"of {len(QUANTITIES)} quantities have nominal coverage"
+        yield Check(f"{level:.0%} intervals", statement, result, not mine, 6e-5 * shares.size)
     bad = [one for one in found if one.cell.model in CORRELATED and one.cell.requests == REQUESTS]
     worst = max(one.control for one in bad)
     text = f"{min(one.control for one in bad):.2f} to {worst:.2f} instead of 0.95"
@@ -234,28 +225,27 @@ def write(found: list[Found], runs: int) -> None:
         strong, weak = judged_shares(found, at), judged_shares(found, at, judged=False)
         numbers = [f"{f(strong):.3f}" for f in (np.min, np.mean, np.max)]
         ends.add(f"{level:.2f}", str(strong.size), *numbers, f"{weak.min():.3f}")
-    text = [
-        "# Coverage over a grid",
-        "",
-        f"{runs:,} runs per cell, of m requests each: share of runs whose interval covers the",
-        "exact value. Rates are measured at depth 1; all other quantities are of depth 3. Weak",
-        "cells are shown, not judged: 4 requests are too few, and with barely finite variance the",
-        "mean is not normal. The error of rates from depth 1 is also weak in 30 long requests that",
-        "differ, because its totals are skewed. The first full run failed there at every level",
-        "(90 %: 0.863, 95 %: 0.916, 99 %: 0.965) and nowhere else. It was then excluded, and cells",
-        "of 100 requests were added, which are judged. The last column is the control: the accept",
-        "length with rounds treated as independent. `python verification/run.py grid` writes this",
-        "page.",
-        "",
-        "![Coverage of every cell](grid.png)",
-        "",
-        ends.markdown(),
-        "",
-        "At 95 %:",
-        "",
-        table.markdown(),
-    ]
-    Path(__file__).with_name("grid.md").write_text("\n".join(text) + "\n")
+    text = f"""# Coverage over a grid
+
+{runs:,} runs per cell, of m requests each: share of runs whose interval covers the
+exact value. Rates are measured at depth 1; all other quantities are of depth 3. Weak
+cells are shown, not judged: 4 requests are too few, and with barely finite variance the
+mean is not normal. The error of rates from depth 1 is also weak in 30 long requests that
+differ, because its totals are skewed. The first full run failed there at every level
+(90 %: 0.863, 95 %: 0.916, 99 %: 0.965) and nowhere else. It was then excluded, and cells
+of 100 requests were added, which are judged. The last column is the control: the accept
+length with rounds treated as independent. `python verification/run.py grid` writes this
+page.
+
+![Coverage of every cell](grid.png)
+
+{ends.markdown()}
+
+At 95 %:
+
+{table.markdown()}
+"""
+    Path(__file__).with_name("grid.md").write_text(text)
     draw(found, runs)
 
 

@@ -1,7 +1,5 @@
 """The page verification/README.md: every suite with the rows of its last full run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

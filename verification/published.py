@@ -6,8 +6,6 @@ engine then computes both ends); a simulated number has 5 standard errors more. 
 fitted to the published numbers (two parameters to eight numbers, say) have the stated tolerance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,9 +46,8 @@ def checks(smoke: bool) -> Iterator[Check]:
     for name, source in SOURCES.items():
         facts = list(source(smoke))
         found[name] = facts
-        wrong = [
-            f"{fact.name} {fact.published:g}, ours {fact.ours:.5g}" for fact in facts if not fact.ok
-        ]
+        off = [fact for fact in facts if not fact.ok]
+        wrong = [f"{fact.name} {fact.published:g}, ours {fact.ours:.5g}" for fact in off]
         differ = sum(fact.differs for fact in facts)
         result = f"{len(facts)} numbers" + (f", {differ} differ as expected" if differ else "")
         result = f"{result}; WRONG: {'; '.join(wrong)}" if wrong else result
@@ -70,9 +67,8 @@ def write(found: dict[str, list[Fact]]) -> None:
         for fact in facts:
             agree = "yes" if fact.agree else "no, as expected" if fact.ok else "**NO**"
             cells = (f"{fact.published:.7g}", f"{fact.ours:.6g}", agree)
-            table.add(
-                fact.name, *cells, f"{fact.slack:.2g}: {fact.why}" if fact.slack else fact.why
-            )
+            why = f"{fact.slack:.2g}: {fact.why}" if fact.slack else fact.why
+            table.add(fact.name, *cells, why)
         parts += [f"## {name}", (SOURCES[name].__doc__ or "").strip(), table.markdown()]
     parts += ["`python verification/run.py published` writes this page."]
     text = "# Published numbers\n\n" + "\n\n".join(parts) + "\n"

@@ -1,7 +1,5 @@
 """Published numbers that suites and tests compare with the engine's."""
 
-from __future__ import annotations
-
 # Random123's kat_vectors for philox4x32, 10 rounds: counter, key, output.
 PHILOX = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

@@ -9,8 +9,6 @@ with a deliberate fault: it passes when the fault is found. Exits with 1 if a ch
 run writes verification/README.md; suites that were not run keep their rows.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

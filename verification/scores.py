@@ -1,7 +1,5 @@
 """z-scores of many random chains, tested together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -49,11 +47,8 @@ class Scores:
     @property
     def uniformity(self) -> dict[str, float]:
         """Kolmogorov-Smirnov p-value by kind: signed scores are standard normal."""
-        return {
-            kind: float(stats.kstest(zs, "norm").pvalue)
-            for kind, zs in self.drawn.items()
-            if len(zs) >= 20
-        }
+        many = {kind: zs for kind, zs in self.drawn.items() if len(zs) >= 20}
+        return {kind: float(stats.kstest(zs, "norm").pvalue) for kind, zs in many.items()}
 
     @property
     def worst(self) -> float:
@@ -106,8 +101,7 @@ def score_checks(scores: Scores, name: str, statement: str) -> Iterator[Check]:
     if not p:
         return  # too few chains
     least = min(p, key=lambda kind: p[kind])
-    result = (
-        f"KS over {len(p)} kinds: smallest p {p[least]:.3g} ({least}), limit {ALPHA / len(p):.0e}"
-    )
+    result = f"KS over {len(p)} kinds: smallest p {p[least]:.3g} ({least}), "
+    result += f"limit {ALPHA / len(p):.0e}"
     statement = f"{statement}: z-scores are normal"
     yield Check(f"{name}, as a whole", statement, result, scores.uniform, ALPHA)

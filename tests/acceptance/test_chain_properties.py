@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mtpsim.acceptance import AcceptanceChain, Bounds
 from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
 from mtpsim.formula import closed_form
+from tests.support.random_chains import random_chain
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
 
 horizons = st.sampled_from([{}, {"rounds": 1}, {"rounds": 7}, {"tokens": 1}, {"tokens": 19}])
@@ -19,14 +20,7 @@ horizons = st.sampled_from([{}, {"rounds": 1}, {"rounds": 7}, {"tokens": 1}, {"t
 
 def chain_of(seed, clock=None, outcomes=None):
     rng = np.random.default_rng(seed)
-    states, depth = rng.integers(1, 5), rng.integers(1, 5)
-    return AcceptanceChain(
-        rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.ones(states), (outcomes or rng.integers(1, 3), states)),
-        rng.random((states, depth)),
-        clock or str(rng.choice(["round", "token"])),
-        rng.uniform(0.5, 2, states),
-    )
+    return random_chain(rng, clock or str(rng.choice(["round", "token"])), outcomes=outcomes)
 
 
 chains = seeds.map(chain_of)

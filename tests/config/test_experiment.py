@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import load, parse, schema, validate
 from mtpsim.config.hashing import content_hash, to_toml
 from mtpsim.config.sweep import set_key
-from tests.support.examples import TWO_DEEP, beta, independent, simulation
+from tests.support.examples import TWO_DEEP, beta, independent, section, simulation
 
 FILES = sorted(Path("experiments").glob("*.toml"))
 GOOD = (
@@ -156,30 +157,19 @@ def test_unreadable_files(tmp_path):
 
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "latin.toml").write_bytes(b"title = '\xe9'")
-    for name in ("emty.csv", "emty2.toml"):
-        (tmp_path / name).mkdir()
-    empty, missing = (
-        "is empty; [acceptance] and [latency] are required",
-        "No such file or directory",
-    )
+    missing, nearest = "No such file or directory", "did you mean 'empty.toml'?"
     for name, end in {
-        "empty.toml": f"empty.toml: is empty; {empty}",
+        "empty.toml": "empty.toml: is empty; [acceptance] and [latency] are required",
         "latin.toml": "is not UTF-8 text (byte 9 is 0xe9)",
         "": ": Is a directory",
-        "emty.toml": f"{missing}; did you mean 'empty.toml'?",
-        "emty": "did you mean 'empty.toml'?",
+        "emty.toml": f"{missing}; {nearest}",
         "nope.toml": missing,
     }.items():
         assert message(name).endswith(end)
+    (tmp_path / "emty.csv").write_text("")
+    (tmp_path / "emty2.toml").mkdir()
+    assert message("emty").endswith(nearest)
     assert "null" in message("nul\0l.toml")
-
-
-def test_overrides():
-    experiment = parse(GOOD, overrides=["latency.target=80", "acceptance.rates=[0.5, 0.4]"])
-    assert experiment.latency.target == 80
-    assert experiment.acceptance.rates == [0.5, 0.4]
-    assert "SECTION.KEY=VALUE" in problems(GOOD, overrides=["latency.target"])[0]
-    assert "did you mean 'target'" in problems(GOOD, overrides=["latency.targt=3"])[0]
 
 
 def test_sweep_order():
@@ -249,3 +239,103 @@ def test_arbitrary_tables(changes):
 @given(st.text(max_size=80))
 def test_arbitrary_text(text):
     assert refusal(text, parse) != ""
+
+
+WHOLE = (
+    'title = "small"\n'
+    + independent(0.8, 0.7)
+    + TWO_DEEP
+    + simulation(rounds=50, precision=0.01, precision_of="difference", between=[1, 2])
+    + section("theory", definition="conditional", measured_at=2)
+    + '[adaptive]\npolicies = [{ rule = "fixed", depth = 2 }, { rule = "fixed", name = "one", '
+    + 'depth = 1 }]\n[uncertainty]\ninputs = { "acceptance.rates" = { se = 0.01 } }\n'
+    + section("robust", **{"latency.target": [70, 80]})
+    + section("sweep", **{"latency.draft": [[8, 14], [9, 15]]})
+)
+FAULTS = [
+    ("title", "titel"),
+    ("title", "nothing_like_a_key"),
+    ('"independent"', '"indepedent"'),
+    ("0.8, 0.7", "0.8, 1.7"),
+    ("rates = [0.8", "ratez = [0.8"),
+    ("target = 76", 'target = "76"'),
+    ("target = 76", "target = 76\ntargett = 3"),
+    ("verify = [90, 104]", "verify = [90]"),
+    ("verify = [90, 104]", "verify = [90, -104]"),
+    ("rounds = 50", "rounds = 0"),
+    ("rounds = 50", "requests = 50"),
+    ("rounds = 50", "rounds = 50\nzzz = 50"),
+    ("rounds = 50", "rounds = 50\ntokens = 50"),
+    ("precision = 0.01", "precision = 2"),
+    ("0.8, 0.7]", "0.8, 0.7]\nrate = 0.5"),
+    ('"difference"', '"diference"'),
+    ('"difference"', '"theory_error"'),
+    ("between = [1, 2]", "between = [1, 3]"),
+    ("between = [1, 2]", "betwen = [1, 2]"),
+    ("measured_at = 2", "measured_at = 3"),
+    ("measured_at = 2", "measured_at = 0"),
+    ('"fixed", depth = 2', '"fixd", depth = 2'),
+    ('"fixed", depth = 2', '"fixed", depth = 3'),
+    ("se = 0.01", "se = -1"),
+    ('"acceptance.rates" =', '"acceptance.ratez" ='),
+    ('"latency.target" =', '"latency.targt" ='),
+    ('"latency.draft" = [[8, 14]', '"latency.draft" = [[8, 14, 20]'),
+    ('"latency.draft" =', '"latency.drft" ='),
+]
+# An unknown key, a value out of range, exclusive keys, lengths, depths; points of the sweep.
+TOKENS = ("rounds = 50", "rounds = 50\ntokens = 50")
+VERIFY = ("verify = [90, 104]", "verify = [90]")
+ROUNDS, BETWEEN = ("rounds = 50", "rounds = 0"), ("between = [1, 2]", "between = [1, 3]")
+DEEPER, DRAFT = ("measured_at = 2", "measured_at = 3"), ('"latency.draft" =', '"latency.drft" =')
+TOGETHER = [
+    (("title", "titel"), TOKENS),
+    (ROUNDS, VERIFY),
+    (("rounds = 50", "rounds = 50\nzzz = 50"), DEEPER),
+    (("measured_at = 2", "measured_at = 0"), BETWEEN),
+    (("target = 76", 'target = "76"'), BETWEEN),
+    (("0.8, 0.7", "0.8, 1.7"), TOKENS),
+    (("precision = 0.01", "precision = 2"), TOKENS),
+    (("rates = [0.8", "ratez = [0.8"), TOKENS),
+    (ROUNDS, DRAFT),
+    (DEEPER, DRAFT),
+]
+MISSPELT = ("between = [1, 2]", "betwen = [1, 2]")  # `precision_of` requires `between`
+
+
+def problems_of(*faults):
+    text = WHOLE
+    for old, new in faults:
+        text = text.replace(old, new, 1)
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    return {(p.key, p.text) for p in caught.value.problems}
+
+
+def line_of(fault):
+    return WHOLE[: WHOLE.index(fault[0])].count("\n")
+
+
+def test_problems_of_two_faults_are_those_of_each_fault():
+    assert parse(WHOLE)
+    alone = {fault: problems_of(fault) for fault in FAULTS}
+    pairs = [(a, b) for a, b in combinations(FAULTS, 2) if line_of(a) != line_of(b)]
+    complete = 0
+    for one, two in pairs:
+        found, expected = problems_of(one, two), alone[one] | alone[two]
+        assert found <= expected, (one, two)
+        assert found == expected or {one, two} not in map(set, TOGETHER)
+        complete += found == expected
+    assert complete > 0.7 * len(pairs)
+    assert {fault for pair in TOGETHER for fault in pair} <= set(FAULTS)
+
+
+def test_problems_that_follow_from_another_are_not_reported():
+    for fault, key in ((DEEPER, "theory.measured_at"), (MISSPELT, "simulation.betwen")):
+        assert [found for found, _ in problems_of(fault)] == [key]
+
+
+def test_every_policy_that_does_not_fit_is_reported():
+    deeper = ('"fixed", depth = 2', '"fixed", depth = 3'), ("depth = 1 }", "depth = 4 }")
+    ((_, text),) = problems_of(*deeper)
+    assert "(number 1)" in text
+    assert "(number 2)" in text

@@ -40,11 +40,8 @@ def test_a_constant_policy_equals_the_fixed_depth(source, noise, horizon):
         assert (played[:, 3 + depth] == played[:, 2]).all()
 
 
-ENGINES = {
-    "plain": {},
-    "costly": {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.4},
-    "full feedback": {"feedback": "full"},
-}
+COSTLY = {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.4}
+ENGINES = {"plain": {}, "costly": COSTLY, "full feedback": {"feedback": "full"}}
 EXAMPLES = [
     {"rule": "heuristic", "least": 0},
     {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2},
@@ -130,9 +127,8 @@ def test_oracle_is_at_least_as_fast_as_any_state_policy(source, horizon):
 
 def test_switching_costs_make_the_oracle_switch_less():
     free = plan(two_states("round", stay=2), ["oracle"], rounds=50).policy_set.optimal
-    costly = plan(
-        two_states("round", stay=2), ["oracle"], rounds=50, options={"switch_cost": 30.0}
-    ).policy_set.optimal
+    given = {"rounds": 50, "options": {"switch_cost": 30.0}}
+    costly = plan(two_states("round", stay=2), ["oracle"], **given).policy_set.optimal
     assert len(set(free.oracle[1])) == 2
     assert all(len(set(costly.oracle[:, s][1:])) > 1 for s in range(2))  # it stays where it is
     fixed = max(costly.pace(np.full((5, 2), k)) for k in range(4))
@@ -155,9 +151,8 @@ def test_confidence_has_the_stated_auc():
 
 
 def test_uninformative_confidence_is_the_rate_itself():
-    simulated = plan(
-        two_states("round"), [{"rule": "threshold", "theta": 0.4}], options={"auc": 0.5}, rounds=30
-    )
+    rule = {"rule": "threshold", "theta": 0.4}
+    simulated = plan(two_states("round"), [rule], options={"auc": 0.5}, rounds=30)
     rates = simulated.policy_set.engine.rates
     totals, _ = play_policies(simulated, 0, 100)
     assert (rates > 0.4).all()
@@ -210,19 +205,15 @@ def test_optimal_belief_policy_beats_the_greedy_choice():
     simulated = plan(chain, ["filter"], rounds=200)
     optimal = simulated.policy_set.optimal
     grid = np.linspace(0, 1, optimal.by_belief.shape[1])
-    values = (
-        optimal.values[:, 0, None] * (1 - grid)[:, None]
-        + optimal.values[:, 1, None] * grid[:, None]
-    )
+    easy, hard = (optimal.values[:, state, None] for state in (0, 1))
+    values = easy * (1 - grid)[:, None] + hard * grid[:, None]
     greedy = values.argmax(-1)[:1]
     assert optimal.beliefs.pace(optimal.by_belief[:1]) > optimal.beliefs.pace(greedy)
 
 
 def test_a_request_depends_on_its_number_alone():
-    simulated = plan(
-        two_states("token"), EXAMPLES[:3], "own, lasting, correlated", options=ENGINES["costly"],
-        tokens=90,
-    )  # fmt: skip
+    given = "own, lasting, correlated", 1, ENGINES["costly"]
+    simulated = plan(two_states("token"), EXAMPLES[:3], *given, tokens=90)
     together, logs = play_policies(simulated, 0, 700, logged=30)
     some, their_logs = play_policies(simulated, 500, 30, logged=30)
     assert (some == together[:, 500:530]).all()

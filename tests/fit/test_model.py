@@ -9,7 +9,7 @@ import pytest
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.holdout import accept_lengths, predict_held_out
-from mtpsim.fit.likelihood import PositionCounts, RoundSequence, position_counts
+from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import draw_parameters, parameter_covariance
 from mtpsim.fit.model import fit_log
 from mtpsim.fit.model_selection import select_model
@@ -17,7 +17,8 @@ from mtpsim.fit.rates import estimate_rates
 from mtpsim.fit.replicas import compare_replicas, features, simulate_replica, simulate_sample
 from mtpsim.logs import Rounds, read_logs
 from tests.support import naive
-from tests.support.fitting import TRUTH, candidate, chain_of, fit, random_chain, shape, simulated
+from tests.support.fitting import TRUTH, candidate, chain_of, fit, shape, simulated
+from tests.support.random_chains import random_chain
 
 
 @pytest.mark.parametrize("outcomes", [1, 2])
@@ -25,13 +26,13 @@ from tests.support.fitting import TRUTH, candidate, chain_of, fit, random_chain,
 def test_likelihood_is_the_sum_over_state_paths(clock, outcomes):
     rng = np.random.default_rng(5)
     for _ in range(12):
-        chain = random_chain(rng, rng.integers(1, 4), 3, clock, outcomes)
+        chain = random_chain(rng, clock, rng.integers(1, 4), 3, outcomes)
         rounds = simulate_replica(chain, shape(4, 4, rng.integers(0, 4, 16)), rng)
         found = RoundSequence(rounds, 3).log_likelihood(chain)
         for r, (first, last) in enumerate(pairwise(rounds.begins)):
             part = rounds.drafted[first:last].tolist(), rounds.accepted[first:last].tolist()
             assert found[r] == pytest.approx(naive.log_likelihood(chain, *part), rel=1e-12)
-    other = random_chain(rng, chain.states, 3, clock, outcomes)
+    other = random_chain(rng, clock, chain.states, 3, outcomes)
     assert abs(found - RoundSequence(rounds, 3).log_likelihood(other)).max() > 0.01
 
 
@@ -47,13 +48,6 @@ def test_counts_and_rounds_agree_for_static_chains():
     assert found == pytest.approx(counts.log_likelihood(chain), rel=1e-9)
     with pytest.raises(ValueError, match="counts have no likelihood"):
         counts.log_likelihood(chain_of(TRUTH["regime2-round"]))
-
-
-def test_likelihood_of_counts_by_hand():
-    counts = PositionCounts(np.array([[4, 3]]), np.array([[3, 1]]), np.array([4]))
-    chain = chain_of({"model": "independent", "rates": [0.75, 1 / 3]})
-    expected = np.log([0.75**3 * 0.25 * (1 / 3) * (2 / 3) ** 2])
-    assert counts.log_likelihood(chain) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -73,7 +67,7 @@ def test_surrogate_has_the_gradient_of_the_likelihood(name):
 def test_replicas_follow_the_distribution_of_the_chain(clock):
     """Against the exact distribution and the naive simulator, position by position."""
     rng = np.random.default_rng(2)
-    chain = random_chain(rng, 3, 3, clock)
+    chain = random_chain(rng, clock, 3, 3, 1)
     found = simulate_replica(chain, shape(20_000, 12, 3), rng)
     law = solve(chain, 3, rounds=12).accepted
     share = np.bincount(found.accepted, minlength=4) / found.accepted.size
@@ -81,7 +75,7 @@ def test_replicas_follow_the_distribution_of_the_chain(clock):
     first = found.accepted[found.begins[:-1]]
     slow = [naive.counts(rng, chain, 3, 1)[0] for _ in range(3000)]
     assert first.mean() == pytest.approx(np.mean(slow), abs=5 * np.std(slow) / 3000**0.5)
-    wrong = random_chain(rng, 3, 3, clock)
+    wrong = random_chain(rng, clock, 3, 3, 1)
     assert abs(share - solve(wrong, 3, rounds=12).accepted).max() > 5 * np.sqrt(1 / 20_000)
 
 

@@ -25,10 +25,8 @@ from mtpsim.policy import RULES
 README = Path("README.md").read_text()
 REFERENCE = Path("docs/experiment.md").read_text()
 (README_EXPERIMENT,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-DOCUMENTS = [
-    *(Path(name) for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")),
-    *sorted(Path("docs").rglob("*.md")),
-]
+DOCUMENTS = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING")]
+DOCUMENTS += sorted(Path("docs").rglob("*.md"))
 SECTIONS = dict(re.findall(r"^## \[(\w+)\]\n(.*?)(?=^## |\Z)", REFERENCE, re.M | re.S))
 COMMAND = re.compile(r"^    (?:.*&& )?\S*python -m mtpsim ([a-z].*?)(?: +#.*)?$", re.M)
 SYNOPSIS = re.compile(r"[\[\]|]| \.\.\.|[A-Z]+\.\.\.| (?:FILE|RUN|VERB|LOG)\b")
@@ -48,9 +46,8 @@ def test_output_in_readme_and_guide_is_what_the_run_prints():
     (shown,) = re.findall(r"```text\n(.*?)```", README, re.S)
     printed = str(mtpsim.run(mtpsim.load("experiments/article.toml")))
     assert shown.splitlines() == [line.rstrip() for line in printed.splitlines()]
-    (excerpt,) = re.findall(
-        r"```text\n(.*?)```", Path("docs/guides/turn_it_off.md").read_text(), re.S
-    )
+    guide = Path("docs/guides/turn_it_off.md").read_text()
+    (excerpt,) = re.findall(r"```text\n(.*?)```", guide, re.S)
     assert excerpt in shown
 
 
@@ -102,9 +99,8 @@ def test_cost_models_and_uncertain_inputs_are_listed_with_their_keys():
 
 @pytest.mark.parametrize("section", ["adaptive", "uncertainty", "robust", "sweep"])
 def test_examples_of_sections_are_valid(section):
-    (block,) = re.findall(
-        rf"(?:^    .*\n)*^    \[{section}.*\n(?:^    .*\n)*", SECTIONS[section], re.M
-    )
+    pattern = rf"(?:^    .*\n)*^    \[{section}.*\n(?:^    .*\n)*"
+    (block,) = re.findall(pattern, SECTIONS[section], re.M)
     table = tomllib.loads(re.sub(r"^    ", "", block, flags=re.M))[section]
     models = {"adaptive": Adaptive, "uncertainty": Uncertainty}
     if section in models:
@@ -134,9 +130,8 @@ def test_links_and_commands_in_documents_are_valid(path):
 
 def test_an_invalid_command_is_found():
     """Negative control."""
-    (command,) = COMMAND.findall(
-        "    python -m mtpsim run experiments/article.toml --seeds=1  # no\n"
-    )
+    text = "    python -m mtpsim run experiments/article.toml --seeds=1  # no\n"
+    (command,) = COMMAND.findall(text)
     with pytest.raises(SystemExit):
         _parser().parse_args(shlex.split(command))
 

@@ -1,7 +1,5 @@
 """Texts of figures stay inside the figure and off other texts and lines."""
 
-from __future__ import annotations
-
 from functools import cache
 from types import SimpleNamespace
 

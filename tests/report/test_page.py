@@ -1,7 +1,5 @@
 """The page of a result: valid, self-contained, reproducible, and with the document's numbers."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json
@@ -167,12 +165,6 @@ def test_every_part_of_the_document_has_its_section(which):
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", made(which)[0], flags=re.S).split()
 
 
-def test_advice_is_the_first_section_with_its_reason():
-    advice = EXAMPLES["one"].points[0].advice
-    first = next(tree("one").iter("section"))
-    assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")
-
-
 @pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])
 def test_depth_table_has_the_documents_numbers(which):
     point = made(which)[1].points[0]
@@ -203,9 +195,11 @@ def test_speedup_and_verdicts_are_the_first_columns():
     assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
 
 
-def test_the_advised_depth_is_marked():
-    table = captioned(tree("one"), DEPTHS)
-    marked = [row for row in table.findall("tbody/tr") if "marked" in text_of(row)]
+def test_advice_is_the_first_section_and_its_depth_is_marked():
+    advice, first = EXAMPLES["one"].points[0].advice, next(tree("one").iter("section"))
+    assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")
+    rows = captioned(tree("one"), DEPTHS).findall("tbody/tr")
+    marked = [row for row in rows if "marked" in text_of(row)]
     assert [row.get("class") for row in marked] == ["best"]
     assert text_of(marked[0]).startswith("▸marked: 2")
 
@@ -358,19 +352,3 @@ def test_a_break_even_rate_above_1_is_none():
     file = io.StringIO()
     render(result, Console(file=file, width=170))
     assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [2, 0]
-
-
-def test_tables_that_scroll_have_a_shadow_at_their_ends():
-    """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
-    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", LOOK, re.S | re.M)
-    assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
-        ("over", "local"),
-        ("past", "local"),
-        ("before", "scroll"),
-        ("after", "scroll"),
-    ]
-    assert len(re.findall(r"--shade: #0\w+;", LOOK)) == 2  # light and dark
-    for name in WRITTEN:
-        boxes = [div for div in tree(name).iter("div") if "scroll" in div.get("class", "")]
-        tables = sum(box.find("table") is not None for box in boxes)
-        assert tables == len(list(tree(name).iter("table")))

@@ -1,7 +1,5 @@
 """Tables at any width, numbers as text, tidy rows and progress."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

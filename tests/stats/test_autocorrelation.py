@@ -57,20 +57,6 @@ def test_diagnostics_agree_with_the_exact_ones(name):
         assert z(effect, [1.0]).max() > 10
 
 
-def test_known_figures():
-    by_request = count_moments(CHAINS["beta"].chain(), 3, 30)
-    rates = np.random.default_rng(0).beta(3.5, 1.5, 400_000)
-    length = rates + rates**2 + rates**3
-    square = rates + 3 * rates**2 + 5 * rates**3
-    share = length.var() / (square.mean() - length.mean() ** 2)
-    assert by_request.lasting_share == pytest.approx(share, rel=0.01)
-    assert by_request.autocorrelation(1) == pytest.approx(by_request.lasting_share)
-    assert by_request.design_effect == pytest.approx(1 + 29 * by_request.lasting_share)
-    static = count_moments(CHAINS["independent"].chain(), 3, 30)
-    assert static.design_effect == pytest.approx(1)
-    assert static.autocorrelation(3) == pytest.approx(0, abs=1e-12)
-
-
 def test_no_dependence_where_counts_do_not_vary_or_requests_have_one_round():
     assert dependence(np.full((50, 9), 2, np.int32), 0.95) is None
     alone = np.full((50, 9), -1, np.int32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtpsim.acceptance import MODELS, AcceptanceChain
+from mtpsim.acceptance import MODELS
 from mtpsim.fit.candidates import candidates
 from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import fit_mle
@@ -26,16 +26,6 @@ TRUTH = {
 
 def chain_of(section):
     return MODELS[section["model"]].model_validate(section).chain()
-
-
-def random_chain(rng, states, depth, clock, outcomes=1):
-    return AcceptanceChain(
-        rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.ones(states), (outcomes, states)),
-        rng.uniform(0.2, 0.95, (states, depth)),
-        clock,
-        np.ones(states),
-    )
 
 
 def shape(requests, rounds, drafted):

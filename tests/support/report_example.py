@@ -1,7 +1,5 @@
 """Result documents for the tests of the report, made from the closed form and stated widths."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -77,16 +75,13 @@ def example_point(
                 entry["break_even"][part] = ends
         depths.append(entry)
     shares = np.diff([0.0, *(1 - survival), 1.0])
+    measured = {"conditional": rates, "survival": survival.tolist(), "pooled": survival.mean()}
     point = {
         "set": dict(settings or {}),
         "requests": 40000,
         "rounds": 8000000,
         "precision_reached": True,
-        "measured": {
-            "conditional": list(rates),
-            "survival": survival.tolist(),
-            "pooled": float(survival.mean()),
-        },
+        "measured": measured,
         "accepted": {
             "count": list(range(depth + 1)),
             "theory": shares.tolist(),
@@ -192,10 +187,9 @@ def example_result(**options: Any) -> ResultDocument:
 
 def example_sweep(values: Sequence[float] = (0.0, 0.1, 0.4)) -> ResultDocument:
     """A sweep of the noise; the more noise, the further the formula is off."""
-    points = [
-        example_point({"latency.noise.cv": cv}, bias=-0.08 * cv, seed=n)
-        for n, cv in enumerate(values)
-    ]
+    points = []
+    for n, cv in enumerate(values):
+        points.append(example_point({"latency.noise.cv": cv}, bias=-0.08 * cv, seed=n))
     points[-1].warnings = ["the round time varies by 40 %: the formula is off by its square"]
     return document(points)
 
