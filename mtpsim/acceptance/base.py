@@ -124,9 +124,11 @@ class AcceptanceChain:
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown
-        upto, cut, guide = thresholds(rows, accept)
+        state_bounds, accept_bounds, guide = thresholds(rows, accept)
         two = accept.shape[0] == 2 and (self.outcomes == 1 or self.states == 1)
-        return ChainArrays(upto, cut, guide, slowdown, two, bool((slowdown != 1).any()))
+        return ChainArrays(
+            state_bounds, accept_bounds, guide, slowdown, two, bool((slowdown != 1).any())
+        )
 
 
 def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
@@ -137,18 +139,18 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...
         accept: ``[S, K]`` probability that decides each draft, within the state.
 
     Returns:
-        ``upto`` ``[R, S]``, ``cut`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32. Probabilities
-        0 and 1 are exact, others off by at most 2^-32.
+        ``state_bounds`` ``[R, S]``, ``accept_bounds`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32.
+        Probabilities 0 and 1 are exact, others off by at most 2^-32.
     """
     edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
     edge = np.minimum(edge, 2**31)
     edge[:, -1] = 2**31
     below = np.concatenate([np.zeros((len(edge), 1), np.int64), edge[:, :-1]], axis=1)
     width = edge - below
-    cut = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
+    accept_bounds = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
     buckets = np.arange(256, dtype=np.int64) << 23
     guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
-    return (edge - 1).astype(np.int32), (cut - 1).astype(np.int32), guide.astype(np.int32)
+    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int32)
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:
@@ -193,7 +195,7 @@ class Source(Protocol):
 
     @property
     def outcomes(self) -> int:
-        """2 if the outcome of a tick steers the next state, else 1."""
+        """2 if transitions depend on the outcome of the tick, else 1."""
 
     @property
     def requests_differ(self) -> bool:
@@ -286,6 +288,13 @@ def check_stochastic(name: str, rows: list[list[float]], *, size: int, row_of: s
     for number, row in enumerate(rows, 1):
         if abs(sum(row) - 1) > 1e-9:
             raise FieldError(f"row {number} sums to {sum(row):.9g}, not to 1", key=name)
+
+
+def conditional_rates(survival: Floats) -> Floats:
+    """Conditional rates ``[K]`` of survival rates ``[K]``: 0 after a rate of 0, never above 1."""
+    before = np.concatenate([[1.0], survival[:-1]])
+    rates = np.divide(survival, before, out=np.zeros_like(survival), where=before > 0)
+    return np.asarray(np.minimum(rates, 1.0))  # a ratio of equal rates may round to more
 
 
 def independent_rounds(conditional: Floats) -> AcceptanceChain:

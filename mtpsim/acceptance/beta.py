@@ -9,6 +9,7 @@ from mtpsim.acceptance.base import (
     AcceptanceChain,
     AcceptanceModel,
     compiled_once,
+    conditional_rates,
     independent_rounds,
 )
 from mtpsim.common.arrays import Floats
@@ -104,7 +105,7 @@ class Beta(AcceptanceModel):
         by_round = self.level == "round"
         if by_round and self.slowdown == 1:
             survival = weight @ np.cumprod(rates, axis=1)
-            return independent_rounds(survival / np.concatenate([[1.0], survival[:-1]]))
+            return independent_rounds(conditional_rates(survival))
         step = np.repeat(weight[None], NODES, axis=0) if by_round else np.eye(NODES)
         easier = rates.mean(1) - weight @ rates.mean(1)
         spread = np.sqrt(weight @ easier**2)

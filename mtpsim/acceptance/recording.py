@@ -21,13 +21,13 @@ class Recording:
 
     Attributes:
         accepted: ``[N]`` accepted drafts by entry, all requests in a row.
-        begins: ``[R + 1]`` where each request begins in ``accepted``; the last entry is N.
+        offsets: ``[R + 1]`` where each request begins in ``accepted``; the last entry is N.
         depth: greatest depth K that was drafted.
         clock: what an entry is.
     """
 
     accepted: Ints
-    begins: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
     depth: int
     clock: Literal["round", "token"]
 
@@ -47,17 +47,17 @@ class Recording:
 
     def arrays(self) -> RecordingArrays:
         """The entries, as the kernels read them."""
-        return RecordingArrays(self.accepted, self.begins, self.clock == "token")
+        return RecordingArrays(self.accepted, self.offsets, self.clock == "token")
 
     @property
     def requests(self) -> int:
         """Number of recorded requests."""
-        return self.begins.size - 1
+        return self.offsets.size - 1
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """``[R]`` entries of each request."""
-        return np.diff(self.begins)
+        return np.diff(self.offsets)
 
     @property
     def requests_differ(self) -> bool:
@@ -81,7 +81,7 @@ def play(
     Returns:
         ``[n, rounds]`` accepted drafts of each round; -1 after a request's last one.
     """
-    first = recording.begins[:-1][requests]
+    first = recording.offsets[:-1][requests]
     length = recording.lengths[requests]
     by_position = recording.clock == "token"
     most_tokens = tokens or (length if by_position and not rounds else np.inf)

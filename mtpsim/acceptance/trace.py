@@ -59,7 +59,7 @@ class Trace(AcceptanceModel):
             )
         self._recording = Recording(
             found.accepted.astype(np.int32),
-            found.begins,
+            found.offsets,
             longest,
             "token" if self.by == "position" else "round",
         )

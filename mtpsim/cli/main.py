@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": "write an engine log of simulated requests",
     "plan": "number of requests that a benchmark needs",
     "show": "print and draw a run directory, finished or not",
+    "compare": "what differs between two runs, in inputs and answers",
     "merge": "merge runs of several machines, parts or seeds",
 }
 EXAMPLES = {
@@ -45,6 +46,7 @@ EXAMPLES = {
     "sample": ("my.toml --as rounds -o my.log", "my.toml --as rounds --requests 500 --depth 3"),
     "plan": ("my.toml", "my.toml --delta 0.02 --power 0.8 --depths 2,3"),
     "show": ("runs/my", "runs/my --json"),
+    "compare": ("runs/my runs/my-2", "runs/before runs/after --json"),
     "merge": ("runs/part1 runs/part2 --out runs/all", "runs/seed1 runs/seed2 --out runs/all"),
 }
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mtpsim.cli.main import DONE, INTERRUPTED, add_experiment_arguments, read_experiment
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     return run_command(
         experiment,
         RunOptions(
-            out=Path(options.out) if options.out else default_folder(options.file),
+            out=Path(options.out) if options.out else _own_folder(experiment, options),
             json=options.json,
             quiet=options.quiet,
             fresh=options.fresh,
@@ -75,6 +76,48 @@ def run(options: argparse.Namespace) -> int:
 def default_folder(file: str) -> Path:
     """Run directory of an experiment file: ``runs/NAME``."""
     return Path("runs", "stdin" if file == "-" else Path(file).stem)
+
+
+def _own_folder(experiment: Experiment, options: argparse.Namespace) -> Path:
+    """The run directory where none is asked for: ``runs/NAME``, or ``runs/NAME-2`` and so on.
+
+    The first one without a different experiment, so that an edited file keeps the earlier result.
+    """
+    first = default_folder(options.file)
+    folder, number, changed = first, 1, ""
+    while not options.fresh and (other := _other_experiment(folder, experiment)):
+        changed = changed or _changes(other, experiment.raw())
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    if number > 1:
+        say(f"{first} contains a different experiment ({changed}); using {folder}", options.quiet)
+    return folder
+
+
+def _other_experiment(folder: Path, experiment: Experiment) -> JsonDict | None:
+    """The experiment of a run directory as plain data, if the new one can reuse nothing of it."""
+    if not (folder / store.EXPERIMENT).is_file():
+        return None
+    before = store.finished(folder)
+    if before is None:
+        held = store.experiment_of(folder)
+        same = work_hash(held) == work_hash(experiment)
+        return None if same or not store.Tallies(folder / store.TALLIES).names() else held.raw()
+    if before.data.provenance.get("hash") == content_hash(experiment):
+        return None
+    return None if _used(folder, before.data, experiment) else before.data.experiment
+
+
+def _changes(before: JsonDict, after: JsonDict) -> str:
+    """``latency.target: 76 then, 70 now``; at most three keys."""
+    from mtpsim.report.formatting import value_text
+    from mtpsim.results.comparison import input_changes
+
+    found = [
+        f"{change.key}: {value_text(change.before)} then, {value_text(change.after)} now"
+        for change in input_changes(before, after)
+    ]
+    return "; ".join(found[:3]) + (f"; {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
@@ -125,7 +168,14 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
                 say(f"it has no figures; {_draw_again(options)}", options.quiet)
             return show(before, options)
         if not same:
-            say(_used(folder, before.data, experiment), options.quiet)
+            if (used := _used(folder, before.data, experiment)) is None:
+                message = (
+                    "already contains results of a different experiment "
+                    f"({_changes(before.data.experiment, experiment.raw())}); --fresh replaces "
+                    "them, without --out the run gets a directory of its own"
+                )
+                raise InputError.of(message, file=folder, key="--out")
+            say(used, options.quiet)
     _check_part(experiment, options)
     if options.fresh:
         _forget(folder, options.quiet)
@@ -231,11 +281,10 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         raise InputError.of(message, key="--part")
 
 
-def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str:
+def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str | None:
     """Sentence on stored blocks of another precision or sweep that are reused.
 
-    Raises:
-        InputError: There are none: the result is of a different experiment.
+    None if there are none: the result is of a different experiment.
     """
     from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 
@@ -247,11 +296,7 @@ def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str:
         text = f"{folder} contains this run at another precision or part; its blocks are "
         return text + ("reused" if any(known) else "of other code, and are simulated again")
     if not any(known) or not (experiment.sweep and before.experiment.get("sweep")):
-        message = (
-            "already contains results of a different experiment; --fresh replaces them, --out "
-            "chooses another directory"
-        )
-        raise InputError.of(message, file=folder, key="--out")
+        return None
     new = [str(n + 1) for n, old in enumerate(known) if not old]
     reused = f"blocks of {sum(known)} of {len(points)} points are reused"
     return f"{folder} contains another sweep; {reused}" + f"; new: {', '.join(new)}" * bool(new)

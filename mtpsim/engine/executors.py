@@ -6,6 +6,7 @@ Workers in other processes compile a point for themselves, and check that they g
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import platform
@@ -36,6 +37,7 @@ from mtpsim.stats.estimators import Tally
 
 CONNECT_SECONDS = 15  # to find a dask scheduler
 DISCONNECT_SECONDS = 10
+SCHEDULER_FILE = 1 << 20  # characters that are read of one
 RETRIES = 3  # of a block on other dask workers, before it counts as failed
 
 
@@ -369,14 +371,33 @@ def _client(choice: ExecutorChoice) -> Any:
     try:
         if choice.address is None:
             workers = choice.workers or cores()
-            options = {"dashboard_address": None, "silence_logs": 50}
+            # Whoever reaches a scheduler can run any code as its user: only this machine does.
+            options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": 50}
             return dask.Client(dask.LocalCluster(workers, threads_per_worker=1, **options))
-        if Path(choice.address).is_file():
-            return dask.Client(scheduler_file=choice.address, timeout=CONNECT_SECONDS)
-        return dask.Client(choice.address, timeout=CONNECT_SECONDS)
+        address = _scheduler_address(choice.address)
+        return dask.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         message = f"no dask scheduler answers at {choice.address!r} ({error})"
         raise InputError.of(message, key="--executor") from None
+
+
+def _scheduler_address(given: str) -> str:
+    """The address itself, or the one in a scheduler file.
+
+    Raises:
+        InputError: The file is not one that a dask scheduler wrote.
+    """
+    path = Path(given)
+    if not path.is_file():
+        return given
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")[:SCHEDULER_FILE])["address"]
+        if isinstance(found, str):
+            return found
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    message = 'not a file of `dask scheduler --scheduler-file`: it has no JSON with an "address"'
+    raise InputError.of(message, file=path, key="--executor")
 
 
 @contextmanager

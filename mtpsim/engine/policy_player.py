@@ -16,8 +16,8 @@ from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.kernels.arrays import (
     LENGTHS,
     LEVELS,
-    STEERED_POSITIONS,
-    STEERED_ROUNDS,
+    POSITIONS_BY_OUTCOME,
+    ROUNDS_BY_OUTCOME,
     ChainArrays,
     EngineArrays,
     NoiseArrays,
@@ -135,7 +135,7 @@ def compile_policies(
         rejection_factor=float(np.exp(separation**2)),
     )
     own_noise = engine.by_position and latency.persistence != 0
-    general = own_noise or engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
+    general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
     players = [_player(spec, environment, general) for spec in adaptive.policies]
     players += _bound(adaptive, environment, general) if optimal else []
     return PolicySet(players, engine, optimal, environment)
@@ -161,7 +161,7 @@ def _kind(source: Source) -> int:
     if source.hidden_chain is None:
         return LENGTHS
     if source.outcomes == 2:
-        return STEERED_POSITIONS if source.clock == "token" else STEERED_ROUNDS
+        return POSITIONS_BY_OUTCOME if source.clock == "token" else ROUNDS_BY_OUTCOME
     return LEVELS if source.clock == "token" else LENGTHS
 
 
@@ -180,8 +180,8 @@ def _player(spec: PolicySpec, environment: Environment, general: bool) -> Compil
 
 # One state that slows nothing down, for recorded requests
 EMPTY_CHAIN = ChainArrays(
-    upto=np.zeros((1, 1), np.int32),
-    cut=np.zeros((1, 1, 1), np.int32),
+    state_bounds=np.zeros((1, 1), np.int32),
+    accept_bounds=np.zeros((1, 1, 1), np.int32),
     guide=np.zeros((1, 1), np.int32),
     slowdown=np.ones(1),
     two=False,
@@ -209,14 +209,14 @@ class TapePlayer:
 
     def _new_tape(self) -> TapeArrays:
         engine, n, w = self.policy_set.engine, LANES, self.width
-        steered = engine.kind in (STEERED_ROUNDS, STEERED_POSITIONS)
+        by_outcome = engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
         each = 1 if engine.by_position else len(engine.rates)
         scores = each if self.policy_set.any_reads("scores") else 0
         ratios = each if self.policy_set.any_reads("confidence") else 0
         return TapeArrays(
             accepts=np.zeros((n, w), np.int64),
             state=np.zeros((n, w), np.int32),
-            words=np.zeros((n, w if steered else 0), np.int32),
+            words=np.zeros((n, w if by_outcome else 0), np.int32),
             target=np.ones((n, w)),
             verify=np.ones((n, w)),
             draft=np.ones((n, w)),
@@ -229,7 +229,7 @@ class TapePlayer:
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
         """Simulate requests ``first`` .. to their end under every policy."""
         n, base = len(limits), 0
-        row = np.full(n, len(self.chain.upto) - 1, np.int32)
+        row = np.full(n, len(self.chain.state_bounds) - 1, np.int32)
         pair, memory = np.zeros(n, np.int32), np.zeros((2, n))
         m = [np.zeros((n, player.memory)) for player in self.policy_set.players]
         place = np.tile(np.array([0, -1, row[0]]), (len(m), n, 1))
@@ -293,9 +293,9 @@ def limits_of(
     elif isinstance(source, RecordingArrays):
         words = np.empty((TILE, count), np.int32)
         words_at(np.uint64(key), first, 0, PATH, words)
-        requests = len(source.begins) - 1
+        requests = len(source.offsets) - 1
         drawn = (words[0].view(np.uint32).astype(np.uint64) * np.uint64(requests)) >> np.uint64(32)
-        limits[:, int(source.by_position)] = np.diff(source.begins)[drawn.astype(np.intp)]
+        limits[:, int(source.by_position)] = np.diff(source.offsets)[drawn.astype(np.intp)]
     return limits
 
 

@@ -75,15 +75,15 @@ def trace_requests(
         state=np.zeros((count, rounds), np.int64),
     )
     done, tokens, so_far = (np.zeros(count, np.int64) for _ in range(3))
-    row = np.full(count, len(chain.upto) - 1)
+    row = np.full(count, len(chain.state_bounds) - 1)
     words = np.empty((TILE, count), np.int32)
     limit, tick = plan.task.tokens or np.inf, 0
     while (live := (done < rounds) & (tokens < limit)).any():
         if tick % TILE == 0:
             words_at(np.uint64(plan.key), first, tick, PATH, words)
         word = words[tick % TILE] & BITS
-        state = (word[:, None] > chain.upto[row]).sum(1)
-        accepts = word[:, None] <= chain.cut[row, state]
+        state = (word[:, None] > chain.state_bounds[row]).sum(1)
+        accepts = word[:, None] <= chain.accept_bounds[row, state]
         starts = np.flatnonzero(live & (so_far == 0))
         trace.tick[starts, done[starts]], trace.state[starts, done[starts]] = tick, state[starts]
         if plan.clock == "token":
@@ -195,6 +195,6 @@ def _verify_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, B
 
 def _next_row(chain: ChainArrays, state: Ints, rejected: Bools) -> Ints:
     """Row of the thresholds that the next tick reads."""
-    states = chain.upto.shape[1]
-    steered = len(chain.upto) > states + 1
-    return np.asarray(state + states * (steered & ~rejected))
+    states = chain.state_bounds.shape[1]
+    by_outcome = len(chain.state_bounds) > states + 1
+    return np.asarray(state + states * (by_outcome & ~rejected))

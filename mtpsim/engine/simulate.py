@@ -42,7 +42,7 @@ class KernelPlan:
     Attributes:
         key (int): Key of all random words.
         clock (str): ``"round"`` or ``"token"``: what a tick is.
-        outcomes (int): 2 if the outcome of a tick steers the chain, else 1.
+        outcomes (int): 2 if transitions depend on the outcome of the tick, else 1.
         source (ChainArrays | RecordingArrays): Which drafts are accepted.
         noise (NoiseArrays): Quantile tables of the round times.
         task (RequestArrays): Length of a request and mean round times by depth.
@@ -205,7 +205,7 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     else:
         kernel = simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
     key, depth = np.uint64(plan.key), plan.layout.depth
-    # Where outcomes steer the chain each depth has its own path, and needs its own pass.
+    # Where transitions depend on outcomes, each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
         kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)

@@ -24,15 +24,27 @@ from mtpsim.logs.reducer import LogFile
 
 @dataclass(frozen=True)
 class LogReport:
-    """What was read: the engine, unit and granularity (``level``) of the log, and its size."""
+    """What was read: the engine, unit and granularity (``level``) of the log, and its size.
+
+    ``drafted`` and ``mean_drafts`` are null where drafts are not logged, ``histogram`` (rounds by
+    accepted drafts) where only totals are. ``requests`` or ``windows`` is null by the unit.
+    """
 
     engine: str
     files: list[LogFile]
     unit: str
     level: str
     entries: int
+    requests: int | None
+    windows: int | None
     rounds: int
+    accepted: int
+    drafted: int | None
+    mean_drafts: float | None
+    undrafted_rounds: int
     depth: int
+    accept_length: float
+    histogram: list[int] | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class RatesReport:
 
     definition: str
     clustered: bool
+    one_rate: bool
     mean: list[float]
+    survival: list[float]
     low: list[float]
     high: list[float]
     tried: list[float]
@@ -106,12 +120,17 @@ class NoiseReport:
 
 @dataclass(frozen=True)
 class TimesReport:
-    """Mean ms per round by depth and of drafting, and distributions fitted to single rounds."""
+    """Mean ms per round by depth and of drafting, and distributions fitted to single rounds.
+
+    ``round_ms`` is that of the largest depth measured, ``draft_ms`` is ``draft``.
+    """
 
     by_depth: dict[str, float]
     draft: float | None
+    round_ms: float | None
+    draft_ms: float | None
     samples: int
-    laws: list[NoiseReport]
+    distributions: list[NoiseReport]
 
 
 @dataclass(frozen=True)
@@ -153,7 +172,9 @@ class FitReport:
 
     def document(self) -> JsonDict:
         """Return the report as a JSON document."""
-        return asdict(self)
+        found = asdict(self)
+        found["times"]["laws"] = found["times"]["distributions"]  # former name
+        return found
 
 
 def fit_report(fit: LogFit) -> FitReport:
@@ -167,7 +188,9 @@ def fit_report(fit: LogFit) -> FitReport:
         rates=RatesReport(
             definition="conditional",
             clustered=rates.clustered,
+            one_rate=rates.one_rate,
             mean=rates.values.tolist(),
+            survival=rates.survival.tolist(),
             low=rates.low.tolist(),
             high=rates.high.tolist(),
             tried=rates.trials.tolist(),
@@ -189,22 +212,37 @@ def fit_report(fit: LogFit) -> FitReport:
         times=TimesReport(
             by_depth={str(depth): mean for depth, mean in times.by_depth.items()},
             draft=times.draft,
+            round_ms=times.by_depth[max(times.by_depth)] if times.by_depth else None,
+            draft_ms=times.draft,
             samples=times.samples.size,
-            laws=[NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise],
+            distributions=[
+                NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise
+            ],
         ),
         notes=fit.notes,
     )
 
 
 def _log_report(log: Log) -> LogReport:
+    drafted = None if np.isnan(log.drafted).any() else int(log.drafted.sum())
+    rounds, accepted = int(log.rounds.sum()), int(log.accepted.sum())
+    counts = np.append(log.hit.sum(0), 0)
     return LogReport(
         engine=log.engine,
         files=log.files,
         unit=log.unit,
         level=log.level,
         entries=log.count,
-        rounds=int(log.rounds.sum()),
+        requests=log.count if log.unit == "request" else None,
+        windows=log.count if log.unit == "window" else None,
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
+        mean_drafts=None if drafted is None else drafted / max(rounds, 1),
+        undrafted_rounds=log.undrafted,
         depth=log.depth,
+        accept_length=log.accept_length,
+        histogram=None if log.level == "totals" else (-np.diff(counts, prepend=rounds)).tolist(),
     )
 
 
@@ -229,7 +267,10 @@ def acceptance_section(fit: LogFit) -> JsonDict:
     """Return the section ``[acceptance]``: the selected model, or else rates by position."""
     if fit.chosen is not None:
         return fit.chosen.section
-    return {"model": "independent", "rates": fit.rates.values.tolist(), **CONDITIONAL}
+    rates: JsonDict = {"rates": fit.rates.values.tolist()}
+    if fit.rates.one_rate:
+        rates = {"rate": float(fit.rates.values[0]), "depth": fit.log.depth}
+    return {"model": "independent", **rates, **CONDITIONAL}
 
 
 def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> JsonDict:
@@ -244,12 +285,14 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
     if fit.chosen is not None:
         return {"samples": samples}
     rates = fit.rates
-    known: JsonDict = {"low": rates.low.tolist(), "high": rates.high.tolist()}
+    low, high, trials = rates.low, rates.high, np.maximum(rates.trials.round(), 1.0)
+    if rates.one_rate:  # on which all trials at all positions tell
+        low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
+    known: JsonDict = {"low": low.tolist(), "high": high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)
     if not rates.clustered or not inside.all():
-        trials = np.maximum(rates.trials, 1.0)
         known = {"trials": trials.tolist(), "design_effect": design_effect}
-    return {"inputs": {"acceptance.rates": known}}
+    return {"inputs": {f"acceptance.{'rate' if rates.one_rate else 'rates'}": known}}
 
 
 def samples_csv(candidate: Candidate, draws: Floats) -> str:

@@ -159,8 +159,8 @@ class RoundSequence:
         if is_static(chain):
             return self._counts.log_likelihood(chain)
         out = np.empty(self.requests)
-        begins = self.rounds.begins
-        log_likelihood(self._transitions(chain), chain.start, self._symbols, begins, out)
+        offsets = self.rounds.offsets
+        log_likelihood(self._transitions(chain), chain.start, self._symbols, offsets, out)
         return out
 
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
@@ -169,10 +169,10 @@ class RoundSequence:
             return self._counts.surrogate(chain)
         transitions, out = self._transitions(chain), np.empty(self.requests)
         moves, starts = np.zeros_like(transitions), np.zeros(chain.states)
-        begins = self.rounds.begins
-        longest = int(np.diff(begins).max())
+        offsets = self.rounds.offsets
+        longest = int(np.diff(offsets).max())
         expected_counts(
-            transitions, chain.start, self._symbols, begins, longest, out, moves, starts
+            transitions, chain.start, self._symbols, offsets, longest, out, moves, starts
         )
 
         def expected(near: AcceptanceChain) -> float:
@@ -197,8 +197,8 @@ def position_counts(rounds: Rounds, depth: int) -> PositionCounts:
         came = (rounds.accepted >= j) & (rounds.drafted > j)
         for found, rows in ((reached, came), (hit, rounds.accepted > j)):
             total = np.concatenate([[0], np.cumsum(rows)])
-            found[:, j] = np.diff(total[rounds.begins])
-    return PositionCounts(reached, hit, np.diff(rounds.begins))
+            found[:, j] = np.diff(total[rounds.offsets])
+    return PositionCounts(reached, hit, np.diff(rounds.offsets))
 
 
 def truncated(sample: Sample, depth: int) -> Ints:
@@ -207,5 +207,5 @@ def truncated(sample: Sample, depth: int) -> Ints:
         return sample.truncated(depth)
     deep = sample.drafted >= depth
     cut = np.where(deep, np.minimum(sample.accepted, depth), 0)
-    columns = [np.concatenate([[0], np.cumsum(part)])[sample.begins] for part in (deep, cut)]
+    columns = [np.concatenate([[0], np.cumsum(part)])[sample.offsets] for part in (deep, cut)]
     return np.stack([np.diff(column) for column in columns], axis=1)

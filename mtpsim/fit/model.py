@@ -189,12 +189,10 @@ def _limitations(log: Log) -> list[str]:
         )
     if log.level == "totals":
         found.append("granularity totals: one rate is used for all positions")
-    if log.has_short_drafts and log.level in ("histogram", "positions"):
-        found.append(
-            "some rounds drafted less than the depth, and it is not logged which: rates beyond "
-            "position 1 are biased low; use a log with counts by draft length"
-        )
-    elif log.has_short_drafts and log.level != "totals":
+    unknown = log.level in ("histogram", "positions", "totals")
+    if log.has_short_drafts and (log.undrafted or unknown):
+        found.append(_short_drafts(log))
+    elif log.has_short_drafts:
         found.append(
             "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
             "unbiased unless the draft stops where it expects a rejection"
@@ -202,14 +200,31 @@ def _limitations(log: Log) -> list[str]:
     return found
 
 
+def _short_drafts(log: Log) -> str:
+    """Return how rounds are counted that draft fewer tokens than the depth."""
+    share = 100 * log.undrafted / log.rounds.sum()
+    which = f"{share:.0f} % of rounds draft nothing" if log.undrafted else ""
+    if not which:
+        which = f"rounds draft {log.mean_drafts:.2f} of {log.depth} tokens on average"
+    return (
+        f"{which}: a position that is not drafted counts as not accepted, so the fit has the log's "
+        "accept length at its setting; the rates are those of this drafter, not of a longer draft"
+    )
+
+
 def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
     rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
-        lengths = np.diff(log.sequence.begins)
+        lengths = np.diff(log.sequence.offsets)
         order = rng.permutation(log.sequence.requests)
         enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
-        return RoundSequence(log.sequence.subset(np.sort(order[: max(enough, 1)])), log.depth)
+        kept = np.sort(order[: max(enough, 1)])
+        rounds = log.sequence.subset(kept)
+        if log.undrafted:  # the drafter sets the length: what it leaves out is not accepted
+            depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
+            rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
+        return RoundSequence(rounds, log.depth)
     rows = np.sort(rng.permutation(log.count)[:MAX_ROWS])
     return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows])
 

@@ -57,9 +57,9 @@ def features(rounds: Sample, depth: int) -> Features:
     accepted = rounds.accepted.astype(float)
     counts = position_counts(rounds, depth)
     reached = counts.reached.sum(0)
-    lengths = np.diff(rounds.begins)
+    lengths = np.diff(rounds.offsets)
     sums = np.concatenate([[0.0], np.cumsum(accepted)])
-    mean = np.diff(sums[rounds.begins]) / np.maximum(lengths, 1)
+    mean = np.diff(sums[rounds.offsets]) / np.maximum(lengths, 1)
     return Features(
         np.bincount(rounds.accepted, minlength=depth + 1)[: depth + 1] / accepted.size,
         np.divide(counts.hit.sum(0), reached, out=np.full(depth, np.nan), where=reached > 0),
@@ -83,7 +83,7 @@ def _count_features(counts: PositionCounts) -> Features:
 
 def _autocorrelation(accepted: Floats, rounds: Rounds) -> Floats:
     """Return correlations about the mean of all rounds, so that request differences count too."""
-    request = np.repeat(np.arange(rounds.requests), np.diff(rounds.begins))
+    request = np.repeat(np.arange(rounds.requests), np.diff(rounds.offsets))
     centred = accepted - accepted.mean()
     variance = (centred**2).mean()
     found = np.full(LAGS, np.nan)
@@ -132,16 +132,16 @@ def simulate_replica(chain: AcceptanceChain, like: Rounds, rng: np.random.Genera
         rng: source of random numbers.
     """
     deepest = int(like.drafted.max())
-    upto = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
+    cumulative = np.ones((deepest + 1, chain.states, (deepest + 1) * chain.states))
     for depth in np.unique(like.drafted):
-        law = round_distribution(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
-        upto[depth, :, : law.shape[1]] = np.cumsum(law, axis=1)
+        joint = round_distribution(chain, int(depth)).swapaxes(0, 1).reshape(chain.states, -1)
+        cumulative[depth, :, : joint.shape[1]] = np.cumsum(joint, axis=1)
     accepted = np.empty(like.accepted.size, np.uint8)
     chance, first = rng.random(accepted.size), rng.random(like.requests)
     start = np.cumsum(chain.start)
-    play_rounds(upto, start, like.drafted, like.begins, chance, first, accepted)
+    play_rounds(cumulative, start, like.drafted, like.offsets, chance, first, accepted)
     accepted = np.minimum(accepted, like.drafted)  # a row may sum to less than 1 by rounding
-    return Rounds(accepted, like.drafted, like.begins)
+    return Rounds(accepted, like.drafted, like.offsets)
 
 
 @dataclass(frozen=True)

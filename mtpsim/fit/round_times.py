@@ -103,6 +103,9 @@ def round_times_of(log: Log) -> RoundTimes:
     if not samples and times.by_batch and log.depth:
         samples = {log.depth: max(times.by_batch.values(), key=len)}
     by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
+    if log.undrafted and by_depth:  # at the log's setting a round may draft less, or nothing
+        by_depth = {depth: mean for depth, mean in by_depth.items() if not depth}
+        by_depth[log.depth] = float(np.concatenate(list(samples.values())).mean())
     known = np.isfinite(times.by_row)
     if not by_depth and known.any():
         by_depth[log.depth] = float(times.by_row[known].sum() / log.rounds[known].sum())

@@ -19,6 +19,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
+from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
 from mtpsim.logs.files import Start, csv_delimiter, csv_number, open_text
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
@@ -139,6 +140,9 @@ def _implausible(step: dict[str, float]) -> str:
         return f"depth {step['depth']:g} is given; it must be 0, 1, 2, ..."
     if step.get("verify", 1) <= 0:
         return f"{step['verify']:g} ms is given; a time must be above 0"
+    times = [step[name] for name in ("verify", "draft") if step.get(name)]
+    if not all(MIN_TIME_MS <= abs(time) <= MAX_TIME_MS for time in times):
+        return f"times of {' and '.join(f'{time:g}' for time in times)} ms are implausible"
     if min(step.get("draft", 0), step.get("cached", 0)) < 0:
         return "draft and cached can't be negative"
     return ""

@@ -90,6 +90,8 @@ def constant_rate(accepted: float, depth: int) -> float:
         >>> constant_rate(1.95, 3)
         0.8...
     """
+    if accepted in (0, depth):
+        return float(accepted > 0)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2

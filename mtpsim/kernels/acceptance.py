@@ -23,7 +23,7 @@ Path = namedtuple("Path", "row state pair")
 @helper
 def new_path(chain, lanes):
     """Lanes at the start of a request: in the last row of the thresholds."""
-    row = np.full(lanes, np.int32(chain.upto.shape[0] - 1))
+    row = np.full(lanes, np.int32(chain.state_bounds.shape[0] - 1))
     return Path(row, np.zeros((TILE, lanes), np.int32), np.zeros(lanes, np.int32))
 
 
@@ -37,13 +37,19 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):
     if chain.two and deep > 0:
         for t in range(ticks):
             first = fresh and t == 0
-            _move_and_verify(words, t, first, chain.upto, chain.cut, path.pair, reached[0])
+            _move_and_verify(
+                words, t, first, chain.state_bounds, chain.accept_bounds, path.pair, reached[0]
+            )
             if chain.slow:
                 _note_two(path.pair, path.state, t)
             for j in range(1, deep - 1, 2):
-                _verify_both(words, t, first, chain.cut, j, path.pair, reached[j], reached[j + 1])
+                _verify_both(
+                    words, t, first, chain.accept_bounds, j, path.pair, reached[j], reached[j + 1]
+                )
             if deep % 2 == 0:
-                _verify_two(words, t, first, chain.cut, deep - 1, path.pair, reached, deep - 1)
+                _verify_two(
+                    words, t, first, chain.accept_bounds, deep - 1, path.pair, reached, deep - 1
+                )
         return
     find_lengths(chain, words, fresh, ticks, deep, path, length)
     for j in range(deep):
@@ -57,14 +63,24 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
     """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
     if chain.two:
         for t in range(ticks):
-            _move_two(words, t, fresh and t == 0, chain.upto, path.pair)
+            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
             _note_two(path.pair, path.state, t)
             length[t] = 0
             for j in range(deep):
-                _verify_two(words, t, fresh and t == 0, chain.cut, j, path.pair, length, t)
+                _verify_two(
+                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, length, t
+                )
     else:
         _lengths_many(
-            words, ticks, chain.upto, chain.guide, chain.cut, deep, path.row, path.state, length
+            words,
+            ticks,
+            chain.state_bounds,
+            chain.guide,
+            chain.accept_bounds,
+            deep,
+            path.row,
+            path.state,
+            length,
         )
 
 
@@ -77,22 +93,32 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
     levels[:, first:ticks] = 0
     if chain.two:
         for t in range(first, ticks):
-            _move_two(words, t, fresh and t == 0, chain.upto, path.pair)
+            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
             _note_two(path.pair, path.state, t)
             for j in range(levels.shape[0]):
-                _verify_two(words, t, fresh and t == 0, chain.cut, j, path.pair, levels[j], t)
+                _verify_two(
+                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, levels[j], t
+                )
     else:
         _levels_many(
-            words, first, ticks, chain.upto, chain.guide, chain.cut, path.row, path.state, levels
+            words,
+            first,
+            ticks,
+            chain.state_bounds,
+            chain.guide,
+            chain.accept_bounds,
+            path.row,
+            path.state,
+            levels,
         )
 
 
 @helper
-def _move_two(words, t, first, upto, pair):
+def _move_two(words, t, first, state_bounds, pair):
     """Move two states: ``pair`` [lanes] becomes 2 old + new, without loads, to vectorise."""
-    after_0, after_1 = upto[0, 0], upto[1, 0]
+    after_0, after_1 = state_bounds[0, 0], state_bounds[1, 0]
     if first:
-        after_0, after_1 = upto[2, 0], upto[2, 0]
+        after_0, after_1 = state_bounds[2, 0], state_bounds[2, 0]
     for lane in range(pair.size):
         old = pair[lane] & np.int32(1)
         last = after_1 if old != 0 else after_0
@@ -107,11 +133,11 @@ def _note_two(pair, state, t):
 
 
 @helper
-def _verify_two(words, t, first, cut, draft, pair, total, row):
+def _verify_two(words, t, first, top, draft, pair, total, row):
     """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
-    c00, c01, c10, c11 = cut[0, 0, draft], cut[0, 1, draft], cut[1, 0, draft], cut[1, 1, draft]
+    c00, c01, c10, c11 = top[0, 0, draft], top[0, 1, draft], top[1, 0, draft], top[1, 1, draft]
     if first:
-        c00, c01, c10, c11 = cut[2, 0, draft], cut[2, 1, draft], cut[2, 0, draft], cut[2, 1, draft]
+        c00, c01, c10, c11 = top[2, 0, draft], top[2, 1, draft], top[2, 0, draft], top[2, 1, draft]
     for lane in range(pair.size):
         into_0 = c10 if pair[lane] > 1 else c00
         into_1 = c11 if pair[lane] > 1 else c01
@@ -120,11 +146,11 @@ def _verify_two(words, t, first, cut, draft, pair, total, row):
 
 
 @helper
-def _move_and_verify(words, t, first, upto, cut, pair, reached):
+def _move_and_verify(words, t, first, state_bounds, top, pair, reached):
     """Move two states and verify the first draft, in one pass over the lanes."""
     row_0, row_1 = (2, 2) if first else (0, 1)
-    after_0, after_1 = upto[row_0, 0], upto[row_1, 0]
-    c00, c01, c10, c11 = cut[row_0, 0, 0], cut[row_0, 1, 0], cut[row_1, 0, 0], cut[row_1, 1, 0]
+    after_0, after_1 = state_bounds[row_0, 0], state_bounds[row_1, 0]
+    c00, c01, c10, c11 = top[row_0, 0, 0], top[row_0, 1, 0], top[row_1, 0, 0], top[row_1, 1, 0]
     for lane in range(pair.size):
         word = words[t, lane] & BITS
         old = (pair[lane] & np.int32(1)) != 0
@@ -136,13 +162,13 @@ def _move_and_verify(words, t, first, upto, cut, pair, reached):
 
 
 @helper
-def _verify_both(words, t, first, cut, draft, pair, here, next_):
+def _verify_both(words, t, first, top, draft, pair, here, next_):
     """Verify ``draft`` and the next draft, so that words and states are read once."""
     row_0, row_1 = (2, 2) if first else (0, 1)
     d = draft + 1
-    a00, a01 = cut[row_0, 0, draft], cut[row_0, 1, draft]
-    a10, a11 = cut[row_1, 0, draft], cut[row_1, 1, draft]
-    b00, b01, b10, b11 = cut[row_0, 0, d], cut[row_0, 1, d], cut[row_1, 0, d], cut[row_1, 1, d]
+    a00, a01 = top[row_0, 0, draft], top[row_0, 1, draft]
+    a10, a11 = top[row_1, 0, draft], top[row_1, 1, draft]
+    b00, b01, b10, b11 = top[row_0, 0, d], top[row_0, 1, d], top[row_1, 0, d], top[row_1, 1, d]
     for lane in range(pair.size):
         word, old = words[t, lane] & BITS, pair[lane] > 1
         new = (pair[lane] & np.int32(1)) != 0
@@ -155,39 +181,39 @@ def _verify_both(words, t, first, cut, draft, pair, here, next_):
 
 
 @helper
-def find_state(word, r, upto, guide):
+def find_state(word, r, state_bounds, guide):
     """The state that a 31-bit ``word`` leads to from row ``r`` of the thresholds."""
     # The guide names the least state that the top byte allows: the search takes about one step.
     s = np.intp(guide[r, np.intp(word >> 23)])
-    while word > upto[r, s]:
+    while word > state_bounds[r, s]:
         s += 1
     return s
 
 
 @helper
-def _lengths_many(words, ticks, upto, guide, cut, deep, row, state, length):
-    states = upto.shape[1]
-    outcomes = (upto.shape[0] - 1) // states
+def _lengths_many(words, ticks, state_bounds, guide, top, deep, row, state, length):
+    states = state_bounds.shape[1]
+    outcomes = (state_bounds.shape[0] - 1) // states
     for t in range(ticks):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = find_state(word, r, upto, guide)
+            s = find_state(word, r, state_bounds, guide)
             accepted = np.int32(0)
             for j in range(deep):  # accepts are nested: a count without a branch to mispredict
-                accepted += np.int32(word <= cut[r, s, j])
+                accepted += np.int32(word <= top[r, s, j])
             state[t, lane] = s
             length[t, lane] = accepted
             row[lane] = s + states if outcomes == 2 and accepted == deep else s
 
 
 @helper
-def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):
+def _levels_many(words, first, ticks, state_bounds, guide, top, row, state, levels):
     for t in range(first, ticks):
         for lane in range(row.size):
             word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = find_state(word, r, upto, guide)
+            s = find_state(word, r, state_bounds, guide)
             for j in range(levels.shape[0]):
-                levels[j, t, lane] = np.int32(word <= cut[r, s, j])
+                levels[j, t, lane] = np.int32(word <= top[r, s, j])
             state[t, lane] = s
             row[lane] = s
 
@@ -195,7 +221,7 @@ def _levels_many(words, first, ticks, upto, guide, cut, row, state, levels):
 @helper
 def note_outcomes(chain, rejected, path):
     """Select the next row by ``rejected`` [lanes], for transitions that depend on outcomes."""
-    states = chain.upto.shape[1]
+    states = chain.state_bounds.shape[1]
     for lane in range(rejected.size):
         if rejected[lane] == 0:
             path.row[lane] += np.int32(states)

@@ -16,8 +16,8 @@ Ints = npt.NDArray[np.int32]
 class ChainArrays(NamedTuple):
     """A chain as thresholds on 31-bit words; R = A S + 1 rows, the last one starts a request."""
 
-    upto: Ints  # [R, S] greatest word that leads to each state
-    cut: Ints  # [R, S, K] greatest word that also accepts the draft
+    state_bounds: Ints  # [R, S] greatest word that leads to each state
+    accept_bounds: Ints  # [R, S, K] greatest word that also accepts the draft
     guide: Ints  # [R, 256] least state that a word's top byte admits
     slowdown: Floats  # [S]
     two: bool  # at most two states and transitions that ignore outcomes: the vector path
@@ -42,7 +42,7 @@ class RecordingArrays(NamedTuple):
     """Recorded requests, one after the other."""
 
     accepted: Ints  # [N] accepted drafts by entry
-    begins: npt.NDArray[np.int64]  # [R + 1] where each request begins
+    offsets: npt.NDArray[np.int64]  # [R + 1] where each request begins
     by_position: bool  # an entry is a text position, not a round
 
 
@@ -61,7 +61,7 @@ class TapeArrays(NamedTuple):
 
     accepts: npt.NDArray[np.int64]  # drafts accepted from here; or bit j: accepted as draft j
     state: Ints
-    words: Ints  # of the path, if outcomes steer the chain; else [n, 0]
+    words: Ints  # of the path, if transitions depend on outcomes; else [n, 0]
     target: Floats  # noise factors; normal scores where each policy has its own noise
     verify: Floats
     draft: Floats
@@ -74,7 +74,7 @@ class TapeArrays(NamedTuple):
 class EngineArrays(NamedTuple):
     """Where policies run."""
 
-    kind: int  # what the tape holds: LENGTHS, LEVELS, or words of a chain steered by outcomes
+    kind: int  # what the tape holds: LENGTHS, LEVELS, or words for transitions by outcome
     by_position: bool  # a tick is a text position, not a round
     verify: Floats  # [K + 1] mean ms; entry 0 is the plain step
     draft: Floats  # [K + 1]
@@ -95,10 +95,10 @@ class PolicyInputs(NamedTuple):
     scores: bool
     outcome: bool  # at the greatest depth
     drops: bool  # its memory starts with the number of drafts that it discards
-    general: bool  # outcomes steer the chain, or each policy has noise of its own
+    general: bool  # transitions depend on outcomes, or each policy has noise of its own
 
 
-LENGTHS, LEVELS, STEERED_ROUNDS, STEERED_POSITIONS = range(4)
+LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)
 
 
 def accepted_column(depths: int, depth: int, every: bool) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import numba
 from numba.core import caching
 
 Function = Callable[..., Any]
+log = logging.getLogger("mtpsim")
+_reported: set[str] = set()
 
 
 @cache
@@ -88,7 +92,30 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 
 class _Cache(caching.FunctionCache):
+    """A cache that costs a compilation, not the run, if it is damaged or can't be written."""
+
     _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # unpickling damaged bytes may raise anything
+            return self._without(error, "is damaged and is written again")
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self._without(error, "can't be written, so each run compiles the kernels again")
+
+    def _without(self, error: Exception, text: str) -> None:
+        """Forget the entries of this function, and say once which folder it is about."""
+        if not _reported:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            log.warning("the cache of kernels in %s %s (%s)", CACHE_FOLDER, text, reason)
+        _reported.add(text)
+        with suppress(OSError):
+            self.flush()
 
 
 def kernel(function: Function) -> Function:

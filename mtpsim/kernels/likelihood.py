@@ -14,22 +14,22 @@ from mtpsim.kernels.jit import kernel
 
 
 @kernel
-def log_likelihood(transitions, start, symbols, begins, out):
+def log_likelihood(transitions, start, symbols, offsets, out):
     """Write the log likelihood of each request to ``out`` ``[R]``.
 
     Args:
         transitions: ``[Y, S, S]`` by symbol.
         start: ``[S]`` distribution of the state at a request's first round.
         symbols: ``[N]`` of all rounds, request by request.
-        begins: ``[R + 1]`` where each request begins.
+        offsets: ``[R + 1]`` where each request begins.
         out: ``[R]``, written.
     """
     states = start.size
     here, ahead = np.empty(states), np.empty(states)
-    for request in range(begins.size - 1):
+    for request in range(offsets.size - 1):
         here[:] = start
         total = 0.0
-        for t in range(begins[request], begins[request + 1]):
+        for t in range(offsets[request], offsets[request + 1]):
             matrix, scale = transitions[symbols[t]], 0.0
             for to in range(states):
                 ahead[to] = 0.0
@@ -43,14 +43,14 @@ def log_likelihood(transitions, start, symbols, begins, out):
 
 
 @kernel
-def expected_counts(transitions, start, symbols, begins, longest, out, moves, starts):
+def expected_counts(transitions, start, symbols, offsets, longest, out, moves, starts):
     """Add the expected number of transitions, given the rounds.
 
     Args:
         transitions: ``[Y, S, S]`` by symbol; see :func:`log_likelihood`.
         start: ``[S]`` distribution of the state at a request's first round.
         symbols: ``[N]`` symbols of all rounds, request by request.
-        begins: ``[R + 1]`` index of each request's first round.
+        offsets: ``[R + 1]`` index of each request's first round.
         longest: rounds of the longest request.
         out: ``[R]`` log likelihoods, written.
         moves: ``[Y, S, S]`` expected number of rounds with a symbol that go from s to s', added.
@@ -60,8 +60,8 @@ def expected_counts(transitions, start, symbols, begins, longest, out, moves, st
     forward = np.empty((longest + 1, states))
     scales = np.empty(longest)
     back, before = np.empty(states), np.empty(states)
-    for request in range(begins.size - 1):
-        first, rounds = begins[request], begins[request + 1] - begins[request]
+    for request in range(offsets.size - 1):
+        first, rounds = offsets[request], offsets[request + 1] - offsets[request]
         forward[0] = start
         total = 0.0
         for t in range(rounds):
@@ -92,25 +92,25 @@ def expected_counts(transitions, start, symbols, begins, longest, out, moves, st
 
 
 @kernel
-def play_rounds(upto, start_upto, drafted, begins, chance, first_chance, accepted):
+def play_rounds(cumulative, start_cumulative, drafted, offsets, chance, first_chance, accepted):
     """Play rounds of given numbers of drafts through a chain.
 
     Args:
-        upto: ``[K + 1, S, (K + 1) S]`` cumulative distribution of (accepted, next state).
-        start_upto: ``[S]`` cumulative distribution of the first state.
+        cumulative: ``[K + 1, S, (K + 1) S]`` cumulative distribution of (accepted, next state).
+        start_cumulative: ``[S]`` cumulative distribution of the first state.
         drafted: ``[N]`` drafts of each round.
-        begins: ``[R + 1]`` where each request begins.
+        offsets: ``[R + 1]`` where each request begins.
         chance: ``[N]`` uniform numbers, one a round.
         first_chance: ``[R]`` uniform numbers, one a request.
         accepted: ``[N]``, written.
     """
-    states = start_upto.size
-    for request in range(begins.size - 1):
+    states = start_cumulative.size
+    for request in range(offsets.size - 1):
         state = 0
-        while state < states - 1 and first_chance[request] >= start_upto[state]:
+        while state < states - 1 and first_chance[request] >= start_cumulative[state]:
             state += 1
-        for t in range(begins[request], begins[request + 1]):
-            row = upto[drafted[t], state]
+        for t in range(offsets[request], offsets[request + 1]):
+            row = cumulative[drafted[t], state]
             at = 0
             while at < row.size - 1 and chance[t] >= row[at]:
                 at += 1

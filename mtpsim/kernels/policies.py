@@ -15,7 +15,7 @@ from types import FunctionType
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, find_state
-from mtpsim.kernels.arrays import LENGTHS, LEVELS, STEERED_ROUNDS, TapeArrays
+from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
 from mtpsim.kernels.jit import bare, bare_inlined, kernel
 from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
@@ -45,7 +45,7 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
     while tick < stop and rounds < most_rounds and tokens < most_tokens:
         at = tick - base
         state = np.int64(states[at])
-        if GENERAL and kind >= STEERED_ROUNDS:
+        if GENERAL and kind >= ROUNDS_BY_OUTCOME:
             state = state_by_words(text, chain, at, row)
         stale = engine.stale > 0 and previous == 0 and is_stale(text, engine, at)
         full = np.int64(0)
@@ -143,7 +143,7 @@ def _copy(function, name, more):
 @bare
 def state_by_words(text, chain, at, row):
     """Hidden state at the start of a round, for chains whose transitions depend on outcomes."""
-    return np.int64(find_state(text.words[at] & BITS, row, chain.upto, chain.guide))
+    return np.int64(find_state(text.words[at] & BITS, row, chain.state_bounds, chain.guide))
 
 
 @bare
@@ -160,33 +160,33 @@ def verify_drafts(kind, accepts, text, chain, at, depth, row, stale):
     elif not GENERAL or kind == LEVELS:
         while accepted < depth and (accepts[at + accepted] >> accepted) & 1 != 0:
             accepted += 1
-    elif kind == STEERED_ROUNDS:
-        accepted, row = verify_steered_round(text, chain, at, depth, row, stale)
+    elif kind == ROUNDS_BY_OUTCOME:
+        accepted, row = verify_round_by_outcome(text, chain, at, depth, row, stale)
     else:
-        accepted, row = verify_steered_positions(text, chain, at, depth, row, stale)
+        accepted, row = verify_positions_by_outcome(text, chain, at, depth, row, stale)
     if stale:
         accepted = np.int64(0)
     return accepted, row
 
 
 @bare
-def verify_steered_round(text, chain, at, depth, row, stale):
+def verify_round_by_outcome(text, chain, at, depth, row, stale):
     """As :func:`verify_drafts`, for transitions that depend on the outcome of a round."""
-    states, word, accepted = chain.upto.shape[1], text.words[at] & BITS, np.int64(0)
-    s = find_state(word, row, chain.upto, chain.guide)
-    while accepted < depth and not stale and word <= chain.cut[row, s, accepted]:
+    states, word, accepted = chain.state_bounds.shape[1], text.words[at] & BITS, np.int64(0)
+    s = find_state(word, row, chain.state_bounds, chain.guide)
+    while accepted < depth and not stale and word <= chain.accept_bounds[row, s, accepted]:
         accepted += 1
     return accepted, np.int64(s + states if accepted == depth else s)
 
 
 @bare
-def verify_steered_positions(text, chain, at, depth, row, stale):
+def verify_positions_by_outcome(text, chain, at, depth, row, stale):
     """As :func:`verify_drafts`, for transitions that depend on the outcome of a position."""
-    states = chain.upto.shape[1]
+    states = chain.state_bounds.shape[1]
     for j in range(depth + 1):
         word = text.words[at + j] & BITS
-        s = find_state(word, row, chain.upto, chain.guide)
-        if j < depth and (stale or word > chain.cut[row, s, j]):
+        s = find_state(word, row, chain.state_bounds, chain.guide)
+        if j < depth and (stale or word > chain.accept_bounds[row, s, j]):
             return np.int64(j), np.int64(s)
         row = np.int64(s + states)
     return np.int64(depth), row

@@ -58,7 +58,7 @@ def draw_requests(key, first, recording, n):
     """A recorded request for each lane, by the word that would choose a chain's first state."""
     words = np.empty((TILE, n), np.int32)
     fill_words(key, first, 0, TILE, PATH, words)
-    requests = np.uint64(recording.begins.size - 1)
+    requests = np.uint64(recording.offsets.size - 1)
     drawn = np.empty(n, np.int64)
     for lane in range(n):
         word = np.uint64(np.uint32(words[0, lane]))
@@ -73,7 +73,7 @@ def _horizon(recording, task, drawn):
     tokens = np.full(drawn.size, np.int32(2147483647))
     for lane in range(drawn.size):
         request = drawn[lane]
-        length = np.int32(recording.begins[request + 1] - recording.begins[request])
+        length = np.int32(recording.offsets[request + 1] - recording.offsets[request])
         if task.rounds > 0:
             rounds[lane] = task.rounds
         elif task.tokens > 0:
@@ -103,8 +103,8 @@ def _play_tile(recording, drawn, tick, k, most_rounds, most_tokens, play, begin)
     live = False
     at, tokens, rounds, accepted = play.at[k], play.tokens[k], play.rounds[k], play.accepted[k]
     for lane in range(drawn.size):
-        first = recording.begins[drawn[lane]]
-        length = recording.begins[drawn[lane] + 1] - first
+        first = recording.offsets[drawn[lane]]
+        length = recording.offsets[drawn[lane] + 1] - first
         for t in range(TILE):
             more = rounds[lane] < most_rounds[lane] and tokens[lane] < most_tokens[lane]
             begin[t, lane] = np.int32(more and at[lane] == tick + t)
@@ -137,8 +137,8 @@ def _count_windows(recording, drawn, play, task, windows):
     """Every position of the text that depth M decoded, as the start of a round."""
     measured = task.measured_at
     for lane in range(drawn.size):
-        first = recording.begins[drawn[lane]]
-        length = recording.begins[drawn[lane] + 1] - first
+        first = recording.offsets[drawn[lane]]
+        length = recording.offsets[drawn[lane] + 1] - first
         for position in range(play.at[measured, lane] - measured + 1):
             windows[0, lane] += np.int32(1)
             for j in range(min(recording.accepted[first + position % length], measured)):

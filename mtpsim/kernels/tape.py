@@ -71,8 +71,8 @@ def write_recording(key, first, tick, column, recording, noise, normal, engine, 
     for at in range(column, tape.state.shape[1], TILE):
         now = tick + at - column
         for lane in range(n):
-            begin = recording.begins[drawn[lane]]
-            length = recording.begins[drawn[lane] + 1] - begin
+            begin = recording.offsets[drawn[lane]]
+            length = recording.offsets[drawn[lane] + 1] - begin
             for t in range(TILE):
                 tape.accepts[lane, at + t] = recording.accepted[begin + (now + t) % length]
                 tape.state[lane, at + t] = 0

@@ -52,8 +52,10 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
     trying, windows = np.zeros((measured, n), np.int32), np.zeros((1 + measured, n), np.int32)
     everywhere, memory = np.ones((TILE, n), np.int32), np.zeros((deep + 1, 2, n))
     own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
-    steered = chain.upto.shape[0] > chain.upto.shape[1] + 1  # by outcomes: tick by tick
-    stride = 1 if steered else TILE
+    by_outcome = (
+        chain.state_bounds.shape[0] > chain.state_bounds.shape[1] + 1
+    )  # by outcomes: tick by tick
+    stride = 1 if by_outcome else TILE
     tick, live = 0, True
     while live:
         fill_words(key, first, tick, TILE, PATH, words)
@@ -67,7 +69,7 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
                 slow_down(noise, chain.slowdown, path.state, TILE, s)
             for k in range(shallow, deep + 1):
                 live |= _walk_depth(
-                    task, tick, t, t + stride, k, levels, steered, walk, trying, windows
+                    task, tick, t, t + stride, k, levels, by_outcome, walk, trying, windows
                 )
                 if t + stride < TILE:
                     continue
@@ -76,7 +78,7 @@ def _read(key, first, chain, noise, task, shallow, deep, out):
                     if chain.slow:
                         slow_down(noise, chain.slowdown, path.state, TILE, s)
                 _charge(noise, walk.begin, k, s, walk.verify[k], walk.draft[k])
-            if steered:
+            if by_outcome:
                 note_outcomes(chain, walk.rejected, path)
         tick += TILE
     tokens = _tokens(task, walk)
@@ -108,7 +110,7 @@ def _tokens(task, walk):
 
 
 @helper
-def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windows):
+def _walk_depth(task, tick, first, last, k, levels, by_outcome, walk, trying, windows):
     """Advance depth ``k`` over ticks ``first`` .. ``last - 1``; return whether any lane is live."""
     live = np.int32(0)
     for t in range(first, last):
@@ -122,7 +124,7 @@ def _walk_depth(task, tick, first, last, k, levels, steered, walk, trying, windo
             )
         if k == task.measured_at:
             _count_starts(levels, t, walk.active, trying, windows)
-        if steered:
+        if by_outcome:
             _reject(np.int32(k), walk.at[k], walk.active, walk.hit, walk.rejected)
         live |= _step_on(walk.active, walk.hit, walk.at[k])
     return live > 0

@@ -5,6 +5,7 @@ Each noise compiles to a quantile table of mean 1, a factor on the mean time.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +24,10 @@ from pydantic import (
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError, nearest
-from mtpsim.common.section import NonNegative, Positive, Spec
+from mtpsim.common.section import Positive, Spec
 from mtpsim.latency.quantile_table import (
     CONSTANT,
+    TABULATED,
     Distribution,
     QuantileTable,
     are_separate,
@@ -42,6 +44,9 @@ from mtpsim.latency.samples import read_samples
 from mtpsim.latency.times import Times
 
 CV = "standard deviation over mean"
+MOST_SECONDS = 300  # to tabulate a distribution of scipy
+SMALL = 1e-9  # a smaller cv is rounding
+Cv = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class NoiseSpec(Spec):
@@ -117,22 +122,22 @@ class LognormalNoise(_NamedNoise):
     """Lognormal."""
 
     distribution: Literal["lognormal"]
-    cv: NonNegative = Field(description=CV)
+    cv: Cv = Field(description=CV)
     text = "lognormal, cv {self.cv:g}"
 
     def _distribution(self) -> Distribution | None:
-        return lognormal(self.cv) if self.cv else None
+        return lognormal(self.cv) if self.cv > SMALL else None
 
 
 class GammaNoise(_NamedNoise):
     """Gamma."""
 
     distribution: Literal["gamma"]
-    cv: NonNegative = Field(description=CV)
+    cv: Cv = Field(description=CV)
     text = "gamma, cv {self.cv:g}"
 
     def _distribution(self) -> Distribution | None:
-        return gamma(self.cv) if self.cv else None
+        return gamma(self.cv) if self.cv > SMALL else None
 
 
 class ExponentialNoise(_NamedNoise):
@@ -167,7 +172,7 @@ class ParetoNoise(_NamedNoise):
     alpha: Positive | None = Field(
         None, description="tail index: above 1 (finite mean), above 2 for a finite variance"
     )
-    cv: Positive | None = Field(None, description=CV)
+    cv: Annotated[float, Field(ge=SMALL, le=1e6)] | None = Field(None, description=CV)
     text = "Pareto, tail index {self.index:g}"
 
     @model_validator(mode="after")
@@ -203,7 +208,7 @@ class SpikeNoise(_NamedNoise):
     probability: Annotated[float, Field(gt=0, lt=1)] = Field(
         description="probability of a slow round"
     )
-    factor: Annotated[float, Field(gt=1)] = Field(
+    factor: Annotated[float, Field(gt=1, le=1e6)] = Field(
         description="ratio of the time of a slow round to that of a fast round"
     )
     base: Noise | None = Field(None, description="noise of fast rounds; slow: `factor` times it")
@@ -271,6 +276,7 @@ class ScipyNoise(_NamedNoise):
         with np.errstate(all="ignore"):
             frozen = self._frozen()
             least, mean = float(frozen.ppf(0.0)), float(frozen.mean())
+            seconds = _seconds_to_tabulate(self.name, tuple(sorted(self.parameters.items())))
         if np.isnan(least):
             raise FieldError(f"{self.parameters} are not valid for {self.name}", key="parameters")
         if least < 0:
@@ -279,6 +285,12 @@ class ScipyNoise(_NamedNoise):
             raise ValueError(
                 f"the mean of {self.name} is infinite or undefined, so there is no long-run "
                 "speedup to estimate"
+            )
+        if seconds > MOST_SECONDS:
+            raise FieldError(
+                f"the quantiles of {self.name} would take about {seconds:,.0f} s to tabulate; at "
+                f"most {MOST_SECONDS} s are allowed: give `samples`, a file of its values, instead",
+                key="name",
             )
         return self
 
@@ -300,6 +312,18 @@ class ScipyNoise(_NamedNoise):
         """Name and parameters as text."""
         values = ", ".join(f"{key} {value:g}" for key, value in self.parameters.items())
         return f"scipy.stats.{self.name}" + (f" ({values})" if values else "")
+
+
+@lru_cache(maxsize=16)
+def _seconds_to_tabulate(name: str, parameters: tuple[tuple[str, float], ...]) -> float:
+    """Time of a table; scipy inverts some distributions, or integrates them, point by point."""
+    from scipy import stats
+
+    ppf = getattr(stats, name)(**dict(parameters)).ppf
+    ppf(0.5)  # the first call may import
+    start = time.perf_counter()
+    ppf(np.linspace(0.1, 0.9, 8))
+    return (time.perf_counter() - start) / 8 * TABULATED
 
 
 class SampledNoise(NoiseSpec):

@@ -27,6 +27,7 @@ SUBCELLS = 128
 TOTAL = 2.0**32
 TOLERANCE = 1e-4  # relative, of mean and standard deviation; else the table is refused
 NEGLIGIBLE = 1e-6  # share of the variance that need not be accounted for
+TABULATED = 10 * OCTAVES * SUBCELLS  # quantiles that a table evaluates
 STEPS = 1 << 20  # values of a mixture with separate parts
 ROUNDING = 5e-5  # a smaller mean error is removed by scaling, a larger one is added to the far tail
 SEPARATE = 0.08  # greatest standard deviation of separate parts, over the log of their ratio
@@ -279,6 +280,11 @@ def table_of(distribution: Distribution) -> QuantileTable:
     Raises:
         ValueError: Mean or standard deviation would be off by more than 1e-4, relative.
     """
+    with np.errstate(all="ignore"):  # numbers that overflow are refused below
+        return _table_of(distribution)
+
+
+def _table_of(distribution: Distribution) -> QuantileTable:
     index = _grid()[0]
     mean, cv = distribution.mean, distribution.sd / distribution.mean
     values = np.zeros((CELLS, 2))

@@ -19,7 +19,7 @@ FieldNames = Mapping[str, tuple[str, ...]]
 
 UNKNOWN_LENGTH = 0  # draft length under which rounds are counted whose own length is not logged
 MAX_COUNT = 2**53  # of rounds, drafts or tokens
-MAX_TIME_MS = 1e12  # thirty years
+MIN_TIME_MS, MAX_TIME_MS = 1e-6, 1e12  # a nanosecond, thirty years
 PRINTED_DIGITS = 0.006  # rates and lengths are printed with at least two digits
 
 
@@ -95,9 +95,11 @@ class Entry:
             raise EntryError(f"{counted(self.accepted, 'draft', 'are')} accepted in 0 rounds")
         steps = [t for times in self.step_times.values() for t in times]
         totals = [t for t in (self.time, self.draft_time) if t is not None]
-        longest = max([*self.round_times, *steps, *totals], default=0.0)
-        if not longest <= MAX_TIME_MS:
-            raise EntryError(f"a time of {longest:g} ms is implausible")
+        times = [*self.round_times, *steps, *totals]
+        shortest = min((t for t in times if t), default=1.0)
+        for time in (shortest, max(times, default=1.0)):
+            if not MIN_TIME_MS <= abs(time) <= MAX_TIME_MS and time:
+                raise EntryError(f"a time of {time:g} ms is implausible")
         self._check_histogram()
         self._check_rounds()
         self._check_survived()

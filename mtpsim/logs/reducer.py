@@ -29,6 +29,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 MAX_KEPT_REQUESTS = 5_000  # whose rounds are kept; a random sample where there are more
 MAX_KEPT_TIMES = 200_000  # round times kept by depth, likewise
 MAX_DEPTH = 64
+MOSTLY = 0.9  # share of a row's rounds with the same number of drafts: the row has that depth
 UNKNOWN_DEPTH = -1  # key of round times until the depth of the log is known
 
 
@@ -56,22 +57,22 @@ class Rounds:
     Attributes:
         accepted (NDArray[uint8]): ``[N]`` number of accepted drafts of each round.
         drafted (NDArray[uint8]): ``[N]`` number of proposed drafts of each round.
-        begins (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
+        offsets (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
             entry is N.
     """
 
     accepted: Bytes
     drafted: Bytes
-    begins: Ints
+    offsets: Ints
 
     @property
     def requests(self) -> int:
         """Number of requests R."""
-        return self.begins.size - 1
+        return self.offsets.size - 1
 
     def subset(self, which: Ints) -> Rounds:
         """Return the rounds of the requests with these indices."""
-        pieces = [slice(self.begins[r], self.begins[r + 1]) for r in which]
+        pieces = [slice(self.offsets[r], self.offsets[r + 1]) for r in which]
         lengths = [piece.stop - piece.start for piece in pieces]
         empty = np.zeros(0, np.uint8)
         return Rounds(
@@ -110,13 +111,18 @@ class Log:
         level (Level): granularity of the counts, the coarsest among the rows: ``"rounds"``,
             ``"histogram by draft length"``, ``"histogram"``, ``"positions"`` or ``"totals"``.
         depth (int): largest number of drafts per round K.
-        has_short_drafts (bool): whether some rounds draft fewer than K tokens.
+        depths (NDArray[int64]): ``[R]`` number of drafts per round; K where a row does not state
+            it, or its rounds differ.
+        has_short_drafts (bool): whether some rounds draft fewer tokens than their row's depth.
+        undrafted (int): number of rounds that are known to draft nothing.
         mean_drafts (float): mean number of drafts per round; K where not logged.
         rounds (NDArray[int64]): ``[R]`` number of rounds.
         accepted (NDArray[int64]): ``[R]`` number of accepted drafts, without bonus tokens.
+        drafted (NDArray[float64]): ``[R]`` number of proposed drafts, NaN where not logged.
         tokens (NDArray[float64]): ``[R]`` number of generated tokens, NaN where not logged.
         reached (NDArray[int64]): ``[R, K]`` number of rounds that drafted position j and accepted
-            all positions before it; 0 where only totals are logged.
+            all positions before it; 0 where only totals are logged. If some rounds draft nothing,
+            the drafter sets the length, and a position that it leaves out counts as not accepted.
         hit (NDArray[int64]): ``[R, K]`` number of rounds that accepted position j.
         sequence (Rounds | None): rounds in order, of at most ``keep`` requests drawn at random;
             None where rounds are not logged one by one.
@@ -137,10 +143,13 @@ class Log:
     unit: Unit
     level: Level
     depth: int
+    depths: Ints
     has_short_drafts: bool
+    undrafted: int
     mean_drafts: float
     rounds: Ints
     accepted: Ints
+    drafted: Floats
     tokens: Floats
     reached: Ints
     hit: Ints
@@ -198,11 +207,12 @@ class Reducer:
         self._given_depth, self._depths = depth, set[int]()
         self._units, self._levels = set[Unit](), Counter[Level]()
         self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
-        self._row_times = array("d")
-        # Counts by position of all rows, one after the other; row r begins at _begins[r].
-        self._hit, self._reached, self._begins = array("q"), array("q"), array("q", [0])
+        self._row_times, self._row_depths, self._drafted = array("d"), array("q"), array("q")
+        self._left_out = Counter[int]()  # rows of other depths than the given one
+        # Counts by position of all rows, one after the other; row r begins at _offsets[r].
+        self._hit, self._reached, self._offsets = array("q"), array("q"), array("q", [0])
         self._reached_follows = array("b")  # whether reached follows from the other counts
-        self._drafts = self._rounds_with_drafts = self._without_rounds = 0
+        self._drafts = self._rounds_with_drafts = self._without_rounds = self._undrafted = 0
         self._keep, self._kept_requests = keep, Reservoir(keep)
         self._kept: dict[int, tuple[int, bytes, bytes]] = {}
         self._draft_time, self._draft_rounds = 0.0, 0
@@ -214,7 +224,7 @@ class Reducer:
         """Add an entry.
 
         Raises:
-            EntryError: it is inconsistent, or its depth differs from that of entries before it.
+            EntryError: it is inconsistent.
         """
         entry.check()
         for batch, times in entry.step_times.items():
@@ -223,7 +233,11 @@ class Reducer:
             self._without_rounds += not entry.step_times
             return
         table, level = _table(entry)
-        self._check_depth(entry, table, level)
+        depth = self._depth_of(entry, table, level)
+        if level == "positions" and entry.depth and depth != entry.depth:
+            self._left_out[entry.depth] += 1
+            return
+        self._row_depths.append(depth)
         self._add_row(entry, table, level)
         self._add_times(entry)
         self.notes.update(dict.fromkeys(entry.notes))
@@ -235,12 +249,15 @@ class Reducer:
                 accepted, drafted = (bytes(part) for part in entry.per_round)
                 self._kept[at] = len(self._rounds) - 1, accepted, drafted
 
-    def _check_depth(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
+    def _depth_of(self, entry: Entry, table: dict[int, Counts], level: Level) -> int:
+        """Return the drafts per round of a row; 0 if unknown, or if its rounds differ."""
         if (entry.drafted or 0) > MAX_DEPTH * entry.rounds:
             drafts, rounds = counted(entry.drafted or 0, "draft"), counted(entry.rounds, "round")
             raise EntryError(f"{drafts} in {rounds}: at most {MAX_DEPTH} per round are possible")
         by_length = level in LEVELS[:2] and UNKNOWN_LENGTH not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
+        if level == "positions" and entry.depth and self._given_depth:
+            return self._given_depth
         deepest = max(table, default=0) if by_length else entry.depth or 0
         depth = self._given_depth or deepest
         most = max(accepted, deepest * by_length)
@@ -249,19 +266,20 @@ class Reducer:
                 f"a depth of {depth} is impossible: this entry has {counted(most, 'draft')} per "
                 f"round, and 1 to {MAX_DEPTH} are possible"
             )
-        if depth and not by_length and self._depths and depth not in self._depths:
-            raise EntryError(
-                f"depth {depth}, but entries before it have depth {min(self._depths)}: rates of "
-                "two depths can't be mixed; fit each depth separately"
-            )
         if depth:
             self._depths.add(depth)
+        if by_length and sum(table.get(deepest, [])) < MOSTLY * entry.rounds:
+            return 0
+        return depth
 
     def _add_row(self, entry: Entry, table: dict[int, Counts], level: Level) -> None:
         self._rounds.append(entry.rounds)
         self._accepted.append(entry.accepted)
         self._tokens.append(-1 if entry.tokens is None else entry.tokens)
         self._row_times.append(float("nan") if entry.time is None else entry.time)
+        self._drafted.append(-1 if entry.drafted is None else entry.drafted)
+        if entry.per_round:
+            self._undrafted += entry.per_round[1].count(0)
         if entry.drafted is not None:
             self._drafts += entry.drafted
             self._rounds_with_drafts += entry.rounds
@@ -272,7 +290,7 @@ class Reducer:
             hit, reached = _by_position(table)
         self._hit.extend(hit)
         self._reached.extend(reached)
-        self._begins.append(len(self._hit))
+        self._offsets.append(len(self._hit))
 
     def _add_times(self, entry: Entry) -> None:
         drafted = entry.per_round[1] if entry.per_round else []
@@ -297,12 +315,15 @@ class Reducer:
             MissingInformationError: the depth is not logged.
             EntryError: no entry has a round or a step time.
         """
+        if self._left_out and not self._rounds:
+            raise EntryError(f"no entry has depth {self._given_depth}; {self._others()}")
         if not self._rounds and not self._step_times:
             raise EntryError("no entry has a round")
         depth = self._find_depth() if self._rounds else self._given_depth or 0
-        sequence, rows = self._sequence(depth)
-        hit, reached = self._counts(depth)
-        tokens = np.array(self._tokens, float)
+        depths = self._find_depths(depth)
+        sequence, rows = self._sequence(depths)
+        hit, reached = self._counts(depths)
+        tokens, drafted = np.array(self._tokens, float), np.array(self._drafted, float)
         level: Level = max(self._levels, key=LEVELS.index, default="totals")
         self._add_notes()
         one_unit: Unit = "total" if not self._rounds else "window"
@@ -315,10 +336,13 @@ class Reducer:
             unit=self._units.pop() if len(self._units) == 1 else one_unit,
             level=level,
             depth=depth,
-            has_short_drafts=self._has_short_drafts(depth, hit, reached),
+            depths=depths,
+            has_short_drafts=self._has_short_drafts(depths, hit, reached),
+            undrafted=self._undrafted,
             mean_drafts=mean_drafts,
             rounds=np.array(self._rounds, np.int64),
             accepted=np.array(self._accepted, np.int64),
+            drafted=np.where(drafted < 0, np.nan, drafted),
             tokens=np.where(tokens < 0, np.nan, tokens),
             reached=reached,
             hit=hit,
@@ -343,7 +367,7 @@ class Reducer:
     def _find_depth(self) -> int:
         if self._given_depth or self._depths:
             return self._given_depth or max(self._depths)
-        longest = int(np.diff(np.array(self._begins)).max())
+        longest = int(np.diff(np.array(self._offsets)).max())
         no_lengths = self._levels.keys() <= {"totals", "rounds"} and not self._rounds_with_drafts
         if no_lengths or not longest:
             raise MissingInformationError(
@@ -355,38 +379,56 @@ class Reducer:
             return longest
         return max(longest, -(-self._drafts // self._rounds_with_drafts))
 
-    def _has_short_drafts(self, depth: int, hit: Ints, reached: Ints) -> bool:
-        fewer = self._drafts != depth * self._rounds_with_drafts
+    def _find_depths(self, depth: int) -> Ints:
+        """Depth of each row; that of the log where a row does not tell it."""
+        depths = np.array(self._row_depths, np.int64)
+        depths[depths == 0] = depth
+        if self._undrafted:  # the longest draft of a row may be short of what is allowed
+            depths[~np.array(self._reached_follows, bool)] = depth
+        return depths
+
+    def _has_short_drafts(self, depths: Ints, hit: Ints, reached: Ints) -> bool:
+        drafted, rounds = np.array(self._drafted), np.array(self._rounds)
+        fewer = bool(((drafted >= 0) & (drafted != depths * rounds)).any())
         known = self._levels.keys() != {"totals"}
-        return fewer or (known and bool((reached < self._all_reached(hit)).any()))
+        return fewer or (known and bool((reached < self._all_reached(depths, hit)).any()))
 
-    def _all_reached(self, hit: Ints) -> Ints:
-        """Rounds that reach each position if every round drafts all of them."""
+    def _all_reached(self, depths: Ints, hit: Ints) -> Ints:
+        """Rounds that reach each position if every round drafts all of its row's depth."""
         rounds = np.array(self._rounds, np.int64)[:, None]
-        return np.concatenate([rounds, hit], axis=1)[:, : hit.shape[1]]
+        came = np.concatenate([rounds, hit], axis=1)[:, : hit.shape[1]]
+        return came * (np.arange(hit.shape[1]) < depths[:, None])
 
-    def _counts(self, depth: int) -> tuple[Ints, Ints]:
-        lengths = np.diff(np.array(self._begins))
+    def _counts(self, depths: Ints) -> tuple[Ints, Ints]:
+        lengths, depth = np.diff(np.array(self._offsets)), int(depths.max(initial=0))
         inside = np.arange(depth) < lengths[:, None]
         hit, reached = (np.zeros((lengths.size, depth), np.int64) for _ in range(2))
         hit[inside], reached[inside] = np.array(self._hit), np.array(self._reached)
-        follows = np.array(self._reached_follows, bool) & (lengths > 0)
-        reached[follows] = self._all_reached(hit)[follows]
+        follows = (np.array(self._reached_follows, bool) | (self._undrafted > 0)) & (lengths > 0)
+        reached[follows] = self._all_reached(depths, hit)[follows]
         return hit, reached
 
-    def _sequence(self, depth: int) -> tuple[Rounds | None, Ints]:
+    def _sequence(self, depths: Ints) -> tuple[Rounds | None, Ints]:
         if not self._kept:
             return None, np.zeros(0, np.int64)
         kept = sorted(self._kept.values())
         lengths = [len(accepted) for _, accepted, _ in kept]
-        drafted = b"".join(d or bytes([depth]) * len(a) for _, a, d in kept)
+        drafted = b"".join(d or bytes([depths[row]]) * len(a) for row, a, d in kept)
         return Rounds(
             np.frombuffer(b"".join(a for _, a, _ in kept), np.uint8),
             np.frombuffer(drafted, np.uint8),
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         ), np.array([row for row, _, _ in kept], np.int64)
 
+    def _others(self) -> str:
+        rows = (f"{counted(n, 'entry', 'have')} depth {k}" for k, n in self._left_out.items())
+        return ", ".join(rows)
+
     def _add_notes(self) -> None:
+        if self._left_out:
+            self.notes[f"left out, as depth {self._given_depth} is asked for: {self._others()}"] = (
+                None
+            )
         if self._without_rounds and self._rounds:
             skipped = counted(self._without_rounds, "entry", "were")
             self.notes[f"{skipped} skipped: no rounds"] = None
@@ -410,8 +452,9 @@ def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
             row = table.setdefault(length if drafted else UNKNOWN_LENGTH, [])
             row.extend([0] * (a + 1 - len(row)))
             row[a] += n
-        if drafted:  # a round without drafts has no position, and 0 is not a draft length
-            table.pop(0, None)
+        if drafted and (none := table.pop(0, None)):  # they reach position 1; 0 is no length
+            row = table.setdefault(1, [0])
+            row[0] += sum(none)
         return table, "rounds"
     if entry.histogram:
         by_length = UNKNOWN_LENGTH not in entry.histogram

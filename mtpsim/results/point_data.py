@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.policy_player import Log
 from mtpsim.exact.chain_solver import Exact, solve
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mtpsim.engine.simulate import KernelPlan
 
 ROUNDING = 1e-12  # smaller half-widths are rounding errors of the means
+VANISHED = 1e-6  # of its expected value: a mean time that noise has not been seen in
 SAMPLE = 20_000  # rounds whose times are drawn for the figures
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
 
@@ -52,6 +54,24 @@ class PointData:
     log: Log | None = None
     policy_tails: Tails | None = None
     failure: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse times that add up to nothing, of which no ratio is a speedup.
+
+        Raises:
+            InputError: Noise of a rare tail, and too few rounds to see any of it.
+        """
+        times = self.tally.mean[self.layout.time_ms]
+        expected = self.tally.mean[self.layout.rounds] * self.latency.round_time
+        depth = int(np.argmin(times / expected))
+        if not times[depth] >= VANISHED * expected[depth]:
+            rounds = self.tally.mean[self.layout.rounds][depth] * self.tally.count
+            raise InputError.of(
+                f"{rounds:,.0f} simulated rounds of depth {depth} take {times[depth]:.3g} ms "
+                f"per request, and {expected[depth]:.3g} ms are expected: the noise shows only in "
+                "rarer rounds; simulate more requests, or give noise of a smaller cv",
+                key="latency.noise" if self.latency.shared else "latency",
+            )
 
     @property
     def experiment(self) -> Experiment:

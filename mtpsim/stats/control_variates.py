@@ -7,7 +7,7 @@ them, and estimates of its errors do not use them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,10 +31,12 @@ class Controls:
     Attributes:
         columns (list[int]): ``[q]`` columns of the row of a request.
         means (Floats): ``[q]`` exact means of these columns (ms, tokens, rounds).
+        positive (slice): Columns of tokens, times and rounds, whose means stay positive.
     """
 
     columns: list[int]
     means: Floats
+    positive: slice = field(default_factory=lambda: slice(0))
 
 
 def controls_of(
@@ -56,7 +58,7 @@ def controls_of(
     plain, deep = solve(source, 0, **horizon), solve(source, at, **horizon)
     columns = [layout.time_ms.start, layout.tokens.start + at, layout.rounds.start + at]
     means = [plain.slow_rounds * latency.round_time[0], deep.tokens, deep.rounds]
-    return Controls(columns, np.array(means))
+    return Controls(columns, np.array(means), slice(layout.rounds.stop))
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     Returns:
         Tally: With less variance; ``tally`` itself if no control varies, if there are too few
         requests, or if the controls are implausibly far from their means (as in a sample that
-        misses rare long rounds).
+        misses rare long rounds), or so far that a mean of tokens or ms would not be positive.
     """
     from scipy.special import fdtrc
 
@@ -107,6 +109,8 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     if fdtrc(len(columns), freedom + 1, distance * (freedom + 1) / len(columns)) < IMPLAUSIBLE:
         return tally
     mean = tally.mean - off @ slopes
+    if (mean[controls.positive] <= 0).any():
+        return tally
     rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / freedom
     return ControlledTally(tally.count, mean, rest * (1 + distance), len(columns))
 

@@ -146,10 +146,12 @@ def delta_method(
     mean = tally.mean
     step = STEP * np.maximum(np.abs(mean), 1e-9)
     up, down = mean + np.diag(step), mean - np.diag(step)
-    slope = (function(up) - function(down)) / (2 * step[:, None])
-    covariance = slope.T @ tally.covariance_of_mean @ slope
+    with np.errstate(all="ignore"):  # a total that was never seen makes its ratios unknown
+        slope = (function(up) - function(down)) / (2 * step[:, None])
+        covariance = slope.T @ tally.covariance_of_mean @ slope
+        values = function(mean)
     quantile = float(stdtrit(tally.freedom, (1 + confidence) / 2))
-    return Estimates(function(mean), covariance, quantile, tally.freedom)
+    return Estimates(values, covariance, quantile, tally.freedom)
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
@@ -377,9 +379,11 @@ class Tails(NamedTuple):
     @classmethod
     def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
         """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
+        with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
+            speeds = 1000 * tokens / times
         time, speed = (
             np.stack([quantiles(row, SHARES, confidence) for row in table])
-            for table in (times, 1000 * tokens / times)
+            for table in (times, speeds)
         )
         return cls(time, speed)
 

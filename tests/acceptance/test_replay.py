@@ -22,7 +22,7 @@ HORIZONS = [{}, {"rounds": 7}, {"tokens": 20}]
 def test_replay_and_solution_match_a_plain_loop(clock, horizon):
     recorded = recording(clock)
     for depth in range(recorded.depth + 1):
-        parts = np.split(recorded.accepted, recorded.begins[1:-1])
+        parts = np.split(recorded.accepted, recorded.offsets[1:-1])
         found = [by_hand(part, clock, depth, **horizon) for part in parts]
         played = play(recorded, slice(None), depth, **horizon)
         for row, (_, counts) in zip(played, found, strict=True):
@@ -45,7 +45,7 @@ def test_kernel_resamples_whole_requests_uniformly(clock, horizon):
         columns = [rows[:, part][:, depth] for part in (layout.tokens, layout.rounds)]
         columns += list(rows[:, layout.accepted(depth)].T) if every else []
         kernel = np.stack(columns, axis=1)
-        parts = np.split(recorded.accepted, recorded.begins[1:-1])
+        parts = np.split(recorded.accepted, recorded.offsets[1:-1])
         known = {tuple(by_hand(part, clock, depth, **horizon)[0]) for part in parts}
         known = {row[: kernel.shape[1]] for row in known}
         assert {tuple(row) for row in kernel.astype(int).tolist()} == known
@@ -90,5 +90,5 @@ def test_csv_and_json_lines_are_equivalent(tmp_path):
     texts = [acceptance("trace", file=name) + latency(20, 22, 1) for name in ("t.csv", "t.jsonl")]
     chains = [mtpsim.parse(text, folder=tmp_path).acceptance.chain() for text in texts]
     assert chains[0].accepted.tolist() == chains[1].accepted.tolist() == [2, 0, 1]
-    assert chains[0].begins.tolist() == chains[1].begins.tolist() == [0, 2, 3]
+    assert chains[0].offsets.tolist() == chains[1].offsets.tolist() == [0, 2, 3]
     assert chains[0].depth == chains[1].depth == 3

@@ -11,6 +11,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.cli.run import RESUMES
 from mtpsim.report.experiment_text import rates_are_note
 from tests.support.children import python
 from tests.support.examples import TWO_DEEP, independent
@@ -169,7 +170,7 @@ def test_an_interrupt_saves_the_finished_blocks(number, executor, tmp_path):
         rest = process.communicate(timeout=60)[1]
         assert process.returncode == 130, rest
     progress, last = rest.splitlines()[:-1], rest.splitlines()[-1]
-    assert last == "interrupted: finished blocks are saved; the same command completes the run"
+    assert last == RESUMES
     assert all("requests, ±" in line for line in progress), rest
     document = json.loads((out / "result.json").read_text())
     assert document["complete"] is False

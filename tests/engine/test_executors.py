@@ -298,3 +298,21 @@ def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
     kept = json.loads((out / "result.json").read_text())
     assert kept["points"][0]["interrupted"]
     assert 0 < kept["points"][0]["requests"] < 40_000_000
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"address": 5}', "[" * 100_000])
+def test_a_file_of_no_scheduler_is_refused(text, tmp_path):
+    (tmp_path / "scheduler.json").write_text(text)
+    choice = ExecutorChoice.parse(f"dask:{tmp_path / 'scheduler.json'}")
+    with pytest.raises(InputError, match="--executor: not a file of `dask scheduler"):
+        executors._client(choice)
+
+
+def test_a_cluster_of_this_machine_listens_on_loopback_only():
+    import psutil
+
+    with executors.open_pool(ExecutorChoice("dask", 1)):
+        every = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        found = [c for p in every for c in p.net_connections("inet") if c.status == "LISTEN"]
+    assert found
+    assert {connection.laddr.ip for connection in found} <= {"127.0.0.1", "::1"}

@@ -7,15 +7,15 @@ from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.simulate import play_policies, simulate_requests
 from mtpsim.policy import RULES
 from tests.support import naive_policies
-from tests.support.policy_plans import NOISE, engine_of, plan, steered, two_states
+from tests.support.policy_plans import NOISE, by_outcome, engine_of, plan, two_states
 from tests.support.random_chains import LIMIT, random_chain, z_scores
 from tests.support.recordings import recording
 
 SOURCES = {
     "round": two_states("round", slowdown=1.5),
     "token": two_states("token", slowdown=1.5),
-    "steered round": steered("round"),
-    "steered token": steered("token"),
+    "by outcome, round": by_outcome("round"),
+    "by outcome, token": by_outcome("token"),
     "many states": random_chain(np.random.default_rng(4), "token"),
     "recorded rounds": recording("round"),
     "recorded positions": recording("token"),
@@ -98,10 +98,10 @@ def test_comparison_detects_a_missing_cost():
 
 @pytest.mark.parametrize("horizon", [{"rounds": 30}, {"tokens": 60}], ids=str)
 @pytest.mark.parametrize("engine", ["plain", "costly"])
-@pytest.mark.parametrize("source", ["round", "token", "steered round", "many states"])
+@pytest.mark.parametrize("source", ["round", "token", "by outcome, round", "many states"])
 def test_bounds_are_as_fast_as_solved(source, engine, horizon):
     chain, bounds = SOURCES[source], ["oracle", "clairvoyant"]
-    if source == "steered round":
+    if source == "by outcome, round":
         bounds = ["oracle"]
     simulated = plan(chain, bounds, options=ENGINES[engine], seed=15, **horizon)
     optimal = simulated.policy_set.optimal
@@ -114,7 +114,7 @@ def test_bounds_are_as_fast_as_solved(source, engine, horizon):
 
 
 @pytest.mark.parametrize("horizon", [{"rounds": 6}, {"rounds": 60}], ids=str)
-@pytest.mark.parametrize("source", ["round", "token", "steered token"])
+@pytest.mark.parametrize("source", ["round", "token", "by outcome, token"])
 def test_oracle_is_at_least_as_fast_as_any_state_policy(source, horizon):
     """All of them tried: 16 ways to give a depth to each of two states."""
     simulated = plan(SOURCES[source], ["oracle"], **horizon)

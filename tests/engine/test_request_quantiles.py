@@ -27,7 +27,7 @@ from tests.support.examples import (
     simulation,
 )
 from tests.support.naive import quantile
-from tests.support.policy_plans import engine_of, plan, steered, two_states
+from tests.support.policy_plans import by_outcome, engine_of, plan, two_states
 from tests.support.recordings import by_hand, recording
 from tests.support.scalar_reference import PATH, SEED, word
 
@@ -142,8 +142,8 @@ class Words(naive_policies.Text):
     [
         (two_states, "round", {"rounds": 12}),
         (two_states, "token", {"tokens": 30}),
-        (steered, "round", {"tokens": 30}),
-        (steered, "token", {"rounds": 12}),
+        (by_outcome, "round", {"tokens": 30}),
+        (by_outcome, "token", {"rounds": 12}),
     ],
 )
 def test_requests_under_policies_equal_the_scalar_reference(chain, clock, horizon):
@@ -188,7 +188,7 @@ def test_requests_as_long_as_recorded_equal_the_recording(clock):
     simulated = plan(source, policies, seed=SEED)
     environment, layout = simulated.policy_set.environment, simulated.layout
     drawn = [word(request, 0, PATH) * RECORDS >> 32 for request in range(64, 264)]
-    parts = np.split(source.accepted, source.begins[1:-1])
+    parts = np.split(source.accepted, source.offsets[1:-1])
     rows, totals = sample_rows(simulated, 200, 64), sample_policies(simulated, 200, 64)
     players, found = simulated.policy_set.players, [*totals]
     slow = [[played_by_hand(part, clock, environment, p) for part in parts] for p in players]

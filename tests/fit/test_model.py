@@ -1,6 +1,5 @@
 """Fits recover the model that a log was simulated from: likelihood, selection, goodness of fit."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +16,7 @@ from mtpsim.fit.rates import estimate_rates
 from mtpsim.fit.replicas import compare_replicas, features, simulate_replica, simulate_sample
 from mtpsim.logs import Rounds, read_logs
 from tests.support import naive
-from tests.support.fitting import TRUTH, candidate, chain_of, fit, shape, simulated
+from tests.support.fitting import TRUTH, candidate, chain_of, fit, json_lines, shape, simulated
 from tests.support.random_chains import random_chain
 
 
@@ -29,7 +28,7 @@ def test_likelihood_is_the_sum_over_state_paths(clock, outcomes):
         chain = random_chain(rng, clock, rng.integers(1, 4), 3, outcomes)
         rounds = simulate_replica(chain, shape(4, 4, rng.integers(0, 4, 16)), rng)
         found = RoundSequence(rounds, 3).log_likelihood(chain)
-        for r, (first, last) in enumerate(pairwise(rounds.begins)):
+        for r, (first, last) in enumerate(pairwise(rounds.offsets)):
             part = rounds.drafted[first:last].tolist(), rounds.accepted[first:last].tolist()
             assert found[r] == pytest.approx(naive.log_likelihood(chain, *part), rel=1e-12)
     other = random_chain(rng, clock, chain.states, 3, outcomes)
@@ -72,7 +71,7 @@ def test_replicas_follow_the_distribution_of_the_chain(clock):
     law = solve(chain, 3, rounds=12).accepted
     share = np.bincount(found.accepted, minlength=4) / found.accepted.size
     assert share == pytest.approx(law, abs=5 * np.sqrt(1 / 20_000))
-    first = found.accepted[found.begins[:-1]]
+    first = found.accepted[found.offsets[:-1]]
     slow = [naive.counts(rng, chain, 3, 1)[0] for _ in range(3000)]
     assert first.mean() == pytest.approx(np.mean(slow), abs=5 * np.std(slow) / 3000**0.5)
     wrong = random_chain(rng, clock, 3, 3, 1)
@@ -131,18 +130,11 @@ def test_true_model_is_selected(name):
         assert not far.is_near_best
 
 
-def written(rounds, path):
-    parts = [slice(a, b) for a, b in pairwise(rounds.begins)]
-    keys = "accepted", "drafted"
-    lines = [{key: getattr(rounds, key)[part].tolist() for key in keys} for part in parts]
-    path.write_text("\n".join(map(json.dumps, lines)))
-    return path
-
-
 def test_short_drafts_do_not_bias_rates(tmp_path):
     """Half of the rounds draft one token only; counting them as rejections at 2 would halve p2."""
     rounds = simulated(TRUTH["independent"], 200, 100, [1, 3])
-    log = read_logs([written(rounds, tmp_path / "log")])
+    (tmp_path / "log").write_text(json_lines(rounds))
+    log = read_logs([tmp_path / "log"])
     found = estimate_rates(log, 0.95)
     assert found.clustered
     assert found.values == pytest.approx([0.8, 0.7, 0.75], abs=0.02)
@@ -178,7 +170,8 @@ def test_counts_at_two_depths_identify_the_clock():
 def test_static_models_are_refitted_to_the_counts_of_all_requests(tmp_path):
     """Not only to the requests whose rounds are kept."""
     rounds = simulated(TRUTH["beta"], 600, 30, seed=2)
-    log = read_logs([written(rounds, tmp_path / "log")], keep=100)
+    (tmp_path / "log").write_text(json_lines(rounds))
+    log = read_logs([tmp_path / "log"], keep=100)
     found = fit_log(log, only=["beta", "independent"])
     assert found.chosen.candidate.name == "beta"
     assert (found.requests_fitted, found.chosen.requests) == (100, 600)

@@ -21,15 +21,19 @@ def chain_of(states, outcomes, seed):
     rows[0] = np.eye(states)[0]  # a certain step
     accept = np.cumprod(rng.beta(6, 2, (states, DEEPEST)), axis=1)
     accept[0, 0], accept[1, -1] = 1, 0
-    upto, cut, guide = thresholds(rows, accept)
+    state_bounds, accept_bounds, guide = thresholds(rows, accept)
     slowdown = np.linspace(1, 2, states)
-    return ChainArrays(upto, cut, guide, slowdown, (states, outcomes) == (2, 1), True)
+    return ChainArrays(
+        state_bounds, accept_bounds, guide, slowdown, (states, outcomes) == (2, 1), True
+    )
 
 
 def words_around(chain, seed):
     """``[TILE, LANES]``, with the sign bit at random, which the path must not read."""
     rng = np.random.default_rng(seed)
-    edges = np.concatenate([chain.upto.ravel(), chain.cut.ravel(), [0, 2**30]]).astype(np.int64)
+    edges = np.concatenate(
+        [chain.state_bounds.ravel(), chain.accept_bounds.ravel(), [0, 2**30]]
+    ).astype(np.int64)
     near = rng.choice(edges, (TILE, LANES)) + rng.integers(-1, 2, (TILE, LANES))
     words = np.clip(near, 0, SIGN - 1) - SIGN * rng.integers(0, 2, (TILE, LANES))
     return words.astype(np.int32)
@@ -38,15 +42,15 @@ def words_around(chain, seed):
 def read(chain, row, word):
     """State and accepted drafts, as the thresholds are defined."""
     low = int(word) & 0x7FFFFFFF
-    state = next(s for s, edge in enumerate(chain.upto[row]) if low <= edge)
-    return state, [low <= edge for edge in chain.cut[row, state]]
+    state = next(s for s, edge in enumerate(chain.state_bounds[row]) if low <= edge)
+    return state, [low <= edge for edge in chain.accept_bounds[row, state]]
 
 
 def walk(chain, words, fresh, before, ticks, deep):
     """States and drafts ``[ticks][lanes]``, and the rows that the next tick would read."""
-    states, played = chain.upto.shape[1], []
-    rows = [len(chain.upto) - 1 if fresh else state for state in before]
-    steers = len(chain.upto) > states + 1
+    states, played = chain.state_bounds.shape[1], []
+    rows = [len(chain.state_bounds) - 1 if fresh else state for state in before]
+    steers = len(chain.state_bounds) > states + 1
     for tick in range(ticks):
         read_now = [read(chain, row, word) for row, word in zip(rows, words[tick], strict=True)]
         played.append(read_now)
@@ -56,9 +60,9 @@ def walk(chain, words, fresh, before, ticks, deep):
 
 def path_of(chain, fresh, seed):
     """Lanes at the start of a request, or in a state that they came to before."""
-    before = np.random.default_rng(seed).integers(0, chain.upto.shape[1], LANES)
+    before = np.random.default_rng(seed).integers(0, chain.state_bounds.shape[1], LANES)
     old = np.random.default_rng(seed + 1).integers(0, 2, LANES)
-    row = np.full(LANES, len(chain.upto) - 1) if fresh else before
+    row = np.full(LANES, len(chain.state_bounds) - 1) if fresh else before
     pair = np.zeros(LANES) if fresh else 2 * old + before % 2
     states = np.full((TILE, LANES), -7, np.int32)
     return before, Path(row.astype(np.int32), states, pair.astype(np.int32))
@@ -117,6 +121,8 @@ def test_positions_judged_as_each_draft(shape, fresh):
 def test_a_state_is_the_first_whose_threshold_holds_the_word():
     chain = chain_of(4, 1, seed=3)
     words = words_around(chain, seed=3).ravel() & np.int32(0x7FFFFFFF)
-    for row in range(len(chain.upto)):
+    for row in range(len(chain.state_bounds)):
         for word in words:
-            assert find_state(word, row, chain.upto, chain.guide) == read(chain, row, word)[0]
+            assert (
+                find_state(word, row, chain.state_bounds, chain.guide) == read(chain, row, word)[0]
+            )

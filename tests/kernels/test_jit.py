@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mtpsim.kernels import jit
 from mtpsim.kernels.jit import hash_of_code
 
 FOUR_THREADS = """
@@ -96,3 +97,46 @@ def test_the_hash_of_kernels_is_of_their_code_alone(old, new, same):
     changed = hash_of_code({"a.py": CODE.replace(old, new)})
     assert (changed == hash_of_code({"a.py": CODE})) == same
     assert changed != hash_of_code({"b.py": CODE.replace(old, new)})
+
+
+CACHED = """
+import logging, sys
+from pathlib import Path
+
+from mtpsim.kernels import jit
+
+def function(x):
+    return x + 1
+
+assert jit.kernel(function)(1) == 2
+for file in Path(jit.CACHE_FOLDER).glob(sys.argv[1]):
+    file.write_bytes(b"damaged")
+"""
+
+
+@pytest.mark.parametrize("files", ["*.nbi", "*.nbc"])
+def test_a_damaged_cache_is_named_and_replaced(files, tmp_path):
+    code = tmp_path / "code.py"
+    code.write_text(CACHED)
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "NUMBA_CACHE_DIR": str(tmp_path)}
+    errors = [
+        subprocess.run(
+            [sys.executable, code, pattern], env=environment, capture_output=True, text=True
+        ).stderr
+        for pattern in (files, "nothing", "nothing")
+    ]
+    assert errors[0] == errors[2] == ""
+    assert f"the cache of kernels in {tmp_path}" in errors[1]
+    assert "is damaged and is written again (UnpicklingError)" in errors[1]
+
+
+def test_a_cache_that_can_not_be_written_is_named(monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jit.caching.IndexDataCacheFile, "save", full)
+    monkeypatch.setattr(jit, "_reported", set())
+    kernel = jit.kernel(lambda x: x + 2)
+    assert kernel(1) == 3
+    assert f"{jit.CACHE_FOLDER} can't be written, so each run compiles" in caplog.text
+    assert "(No space left on device)" in caplog.text

@@ -24,20 +24,20 @@ def test_philox_known_answers(counter, key, output):
 def test_thresholds_are_exact_at_0_and_1_and_within_2_to_minus_32_elsewhere():
     rows = np.array([[0.0, 1.0, 0.0], [0.3, 0.0, 0.7], [1 / 3, 1 / 3, 1 / 3]])
     accept = np.array([[0.0, 1.0], [0.123456789, 1.0], [1.0, 0.5]])
-    upto, cut, guide = thresholds(rows, accept)
-    edges = np.concatenate([-np.ones((3, 1), np.int64), upto.astype(np.int64)], axis=1)
+    state_bounds, accept_bounds, guide = thresholds(rows, accept)
+    edges = np.concatenate([-np.ones((3, 1), np.int64), state_bounds.astype(np.int64)], axis=1)
     widths = np.diff(edges)
     assert np.abs(widths / 2.0**31 - rows).max() <= 2.0**-31
     assert (widths[rows == 0] == 0).all()
-    assert upto[:, -1].tolist() == [int(BITS)] * 3
-    inside = cut.astype(np.int64) - edges[:, :-1, None]
+    assert state_bounds[:, -1].tolist() == [int(BITS)] * 3
+    inside = accept_bounds.astype(np.int64) - edges[:, :-1, None]
     assert (inside[:, accept == 0] == 0).all()
     assert (inside[:, :, 1][:, 0] == widths[:, 0]).all()
     assert np.abs(inside - accept * widths[:, :, None]).max() <= 0.5
     for row in range(3):
         for bucket in (0, 1, 100, 255):
             word = bucket << 23
-            assert guide[row, bucket] == np.flatnonzero(upto[row] >= word)[0]
+            assert guide[row, bucket] == np.flatnonzero(state_bounds[row] >= word)[0]
 
 
 def kernel_rows(chain, latency, depth, requests, seed, **horizon):

@@ -7,7 +7,7 @@ import pytest
 
 from mtpsim.common.errors import InputError
 from mtpsim.logs import Answers, read_logs
-from mtpsim.logs.write import WRITERS, LoggedRequest
+from mtpsim.logs.write import WRITERS
 from tests.support.engine_logs import GOOD, refused, written
 
 
@@ -69,10 +69,7 @@ def test_reading_stops_at_the_tenth_problem(tmp_path):
     assert "no entry has a round" in refused(tmp_path, None, skip_bad=True)
 
 
-def test_depths_and_engines_can_not_be_mixed(requests, tmp_path):
-    deep = [LoggedRequest([min(a, 2) for a in r.accepted], 2, r.times, r.tokens) for r in requests]
-    text = "".join(WRITERS["trtllm-requests"]([requests[0], deep[1]]))
-    assert "log:2: depth 2, but entries before it have depth 3" in refused(tmp_path, text)
+def test_engines_can_not_be_mixed(requests, tmp_path):
     one = written(tmp_path, "vllm-requests", requests, "one")
     two = written(tmp_path, "sglang-requests", requests, "two")
     with pytest.raises(InputError, match=r"one is of vLLM, .*two is of SGLang"):

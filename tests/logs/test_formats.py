@@ -14,7 +14,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.logs import FORMATS, Answers, detect, read_logs
 from mtpsim.logs.reducer import Reservoir
 from mtpsim.logs.write import WRITERS
-from tests.support.engine_logs import EXPERIMENT, GOOD, refused, written
+from tests.support.engine_logs import EXPERIMENT, GOOD, refused, windows, written
 
 READ_BY = {
     "vllm-requests-summary": "vllm-requests",
@@ -58,7 +58,7 @@ def test_round_trip(form, requests, tmp_path):
 @pytest.mark.parametrize("form", ["vllm-requests", "rounds", "csv"])
 def test_rounds_in_order(form, requests, tmp_path):
     log = read_logs([written(tmp_path, form, requests)])
-    found = np.split(log.sequence.accepted, log.sequence.begins[1:-1])
+    found = np.split(log.sequence.accepted, log.sequence.offsets[1:-1])
     assert [part.tolist() for part in found] == [r.accepted for r in requests]
     assert set(log.sequence.drafted) == {3}
     some = log.sequence.subset(np.array([2, 0])).accepted
@@ -216,11 +216,47 @@ def test_several_files_are_one_log(requests, tmp_path):
 
 def test_short_rounds_do_not_reach_positions_that_they_did_not_draft(tmp_path):
     path = tmp_path / "log"
-    path.write_text('{"accepted": [1, 3, 1, 0], "drafted": [1, 3, 3, 0]}')
+    path.write_text('{"accepted": [1, 3, 1], "drafted": [1, 3, 3]}')
     log = read_logs([path])
     assert log.has_short_drafts
     assert log.reached.tolist() == [[3, 2, 1]]
     assert log.hit.tolist() == [[3, 1, 1]]
+
+
+def test_a_drafter_that_may_draft_nothing_sets_the_length(tmp_path):
+    """Then all rounds reach position 1: what is not drafted is not accepted."""
+    path = tmp_path / "log"
+    path.write_text('{"accepted": [1, 3, 1, 0], "drafted": [1, 3, 3, 0]}')
+    log = read_logs([path])
+    assert (log.undrafted, log.mean_drafts) == (1, 1.75)
+    assert log.reached.tolist() == [[4, 3, 1]]
+    assert log.hit.tolist() == [[3, 1, 1]]
+
+
+def test_rows_of_several_depths(tmp_path):
+    """Each row counts up to its own depth; `--depth` keeps those of one."""
+    path = tmp_path / "log"
+    path.write_text(windows((100, [80, 50, 30]), (200, [170, 90]), (50, [40, 20])))
+    log = read_logs([path])
+    assert (log.depth, log.depths.tolist()) == (3, [3, 2, 2])
+    assert not log.has_short_drafts
+    assert log.reached.tolist() == [[100, 80, 50], [200, 170, 0], [50, 40, 0]]
+    assert log.hit.tolist() == [[80, 50, 30], [170, 90, 0], [40, 20, 0]]
+    shallow = read_logs([path], Answers(depth=2))
+    assert shallow.hit.tolist() == [[170, 90], [40, 20]]
+    assert shallow.notes == ["left out, as depth 2 is asked for: 1 entry has depth 3"]
+    with pytest.raises(InputError, match="no entry has depth 4; 1 entry has depth 3, 2 entries"):
+        read_logs([path], Answers(depth=4))
+
+
+def test_requests_of_several_depths(tmp_path):
+    """Rounds of a request that mostly draft 2 tokens, and of one that mostly drafts 3."""
+    path = tmp_path / "log"
+    two = {"accepted": [1] * 20, "drafted": [2] * 19 + [1]}
+    three = {"accepted": [2] * 10, "drafted": [3] * 10}
+    mixed = {"accepted": [1, 1], "drafted": [1, 2]}
+    path.write_text("".join(json.dumps(row) + "\n" for row in (two, three, mixed)))
+    assert read_logs([path]).depths.tolist() == [2, 3, 3]
 
 
 def test_json_document_of_several_lines_and_array(tmp_path):

@@ -132,3 +132,93 @@ def test_error_of_more_than_a_thousand_percent(tmp_path, cli):
     done = cli("run", path, "--out", tmp_path / "out")
     assert done.code == 0
     assert "+1,0" in done.out
+
+
+def run_of(text, folder, capsys):
+    """Exit code and messages of a run."""
+    (folder / "e.toml").write_text(text)
+    code = main(["run", str(folder / "e.toml"), "--out", str(folder / "out"), "--quiet"])
+    return code, capsys.readouterr().err
+
+
+EDGES = {  # warnings are errors in these runs
+    "a mean time below 0 by control variates": """\
+simulation = { seed = 1838737596, rounds = 3, requests = 5, control_variates = true }
+[latency]
+model = "roofline"
+floor = 7
+per_token = 0
+draft = 185
+noise = { distribution = "pareto", alpha = 1.01 }
+[acceptance]
+model = "tokens"
+depth = 2
+target = [[0.1, 0.9], [0.6, 0.4]]
+draft = [[0.5, 0.5], [0.2, 0.8]]
+""",
+    "a ratio of survival rates that rounds to more than 1": """\
+acceptance = { model = "beta", level = "round", concentration = 0.5, mean = [1e-6, 1e-6, 0.999999] }
+latency = { target = 95, verify = 18, draft = 30 }
+simulation = { rounds = 20, requests = 64 }
+""",
+    "survival rates below the smallest number": """\
+acceptance = { model = "beta", level = "round", concentration = 1e4, mean = 1e-12, depth = 40 }
+latency = { target = 95, verify = 18, draft = 30 }
+simulation = { rounds = 20, requests = 64 }
+""",
+    "requests that take no time": """\
+acceptance = { model = "independent", rates = [0.8, 0.7] }
+latency = { target = 76, verify = 90, draft = 8, noise = { distribution = "gamma", cv = 80 } }
+simulation = { rounds = 20, requests = 100 }
+""",
+    "a closed form that is off by more than 1,000 %": """\
+acceptance = { model = "decay", first = 0.99, factor = 0.05, depth = 32 }
+latency = { target = 76, verify = 90, draft = 8 }
+simulation = { rounds = 20, requests = 100 }
+""",
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_extreme_experiments_have_results(name, tmp_path, capsys, no_pictures):
+    assert run_of(EDGES[name], tmp_path, capsys) == (0, "")
+    assert "NaN" not in (tmp_path / "out/result.json").read_text()
+
+
+NOISES = [
+    ("lognormal", "cv = 1e200", "latency.noise.cv: 1e+200 is given; it must be at most 1e+06"),
+    ("lognormal", "cv = 1e5", "the distribution can't be tabulated"),
+    ("gamma", "cv = 80", "3 simulated rounds of depth 0 take 0 ms per request, and 76 ms"),
+    ("pareto", "cv = 1e-200", "latency.noise.cv: 1e-200 is given; it must be at least 1e-09"),
+    ("spike", "probability = 0.5, factor = 1e200", "it must be at most 1e+06"),
+    ("scipy", 'name = "gamma", parameters = { a = 1e-300 }', "can't be tabulated"),
+    ("scipy", 'name = "studentized_range", parameters = { k = 3, df = 10 }', "s to tabulate; at"),
+]
+
+
+@pytest.mark.parametrize(("distribution", "keys", "message"), NOISES)
+def test_noise_that_can_not_be_simulated_is_refused(
+    distribution, keys, message, tmp_path, capsys, no_pictures
+):
+    code, errors = run_of(
+        'acceptance = { model = "independent", rates = [0.8, 0.7] }\n'
+        "simulation = { rounds = 1, requests = 3 }\n"
+        "latency = { target = 76, verify = 90, draft = 8, noise = "
+        f'{{ distribution = "{distribution}", {keys} }} }}\n',
+        tmp_path,
+        capsys,
+    )
+    assert code == 2
+    assert message in errors
+
+
+def test_times_of_less_than_a_nanosecond_are_refused(tmp_path, capsys):
+    path = tmp_path / "log"
+    path.write_text(
+        '{"accepted": [1, 0, 2], "depth": 2, "seconds": [1e-322, 1e-322, 1e-322]}\n' * 40
+    )
+    assert main(["fit", str(path), "--quiet"]) == 2
+    assert "log:1: a time of 9.88131e-320 ms is implausible" in capsys.readouterr().err
+    path.write_text("batch,depth,verify\n" + "1,1,1e-322\n" * 5)
+    assert main(["fit", str(path), "--quiet"]) == 2
+    assert "log:2: times of 9.88131e-323 ms are implausible" in capsys.readouterr().err

@@ -31,3 +31,23 @@ def refused(tmp_path, text, name="log", **options):
     with pytest.raises(InputError) as caught:
         read_logs(paths, **options)
     return str(caught.value)
+
+
+WINDOW = (
+    "SpecDecoding metrics: Mean acceptance length: {length:.2f}, Accepted throughput: 1.0 "
+    "tokens/s, Drafted throughput: 1.0 tokens/s, Accepted: {accepted} tokens, Drafted: {drafted} "
+    "tokens, Per-position acceptance rate: {rates}, Avg Draft acceptance rate: 1.0%\n"
+)
+
+
+def windows(*counts):
+    """Log windows of rounds and accepted drafts by position."""
+    return "".join(
+        WINDOW.format(
+            length=1 + sum(hits) / rounds,
+            accepted=sum(hits),
+            drafted=rounds * len(hits),
+            rates=", ".join(f"{n / rounds:.3f}" for n in hits),
+        )
+        for rounds, hits in counts
+    )

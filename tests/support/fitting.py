@@ -1,5 +1,8 @@
 """Known models, logs simulated from them, and the fit of one candidate to such a log."""
 
+import json
+from itertools import pairwise
+
 import numpy as np
 
 from mtpsim.acceptance import MODELS
@@ -48,3 +51,10 @@ def fit(name, rounds):
     data, counts, model = RoundSequence(rounds, 3), position_counts(rounds, 3), candidate(name)
     rates = counts.hit.sum(0) / counts.reached.sum(0)
     return fit_mle(model, data, model.initial(rates)), data
+
+
+def json_lines(rounds):
+    """A log with the accepted and drafted tokens of each round, a line per request."""
+    parts, keys = [slice(*pair) for pair in pairwise(rounds.offsets)], ("accepted", "drafted")
+    lines = [{key: getattr(rounds, key)[part].tolist() for key in keys} for part in parts]
+    return "".join(json.dumps(line) + "\n" for line in lines)

@@ -43,7 +43,7 @@ def two_states(clock, stay=8, slowdown=1.0):
     return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, slowdown]))
 
 
-def steered(clock):
+def by_outcome(clock):
     step = np.array([[[0.3, 0.7], [0.2, 0.8]], [[0.95, 0.05], [0.5, 0.5]]])
     accept = np.array([[0.9, 0.85, 0.8], [0.4, 0.3, 0.3]])
     return AcceptanceChain(np.ones(2) / 2, step, accept, clock, np.array([1.0, 1.3]))

@@ -58,8 +58,7 @@ def log_sentence(report: FitReport) -> str:
     )
     if skipped:
         text += f"; {counted(skipped, 'malformed entry', 'were')} skipped"
-    interval = f" [{length.low:.4f}, {length.high:.4f}]" if report.rates.clustered else ""
-    return f"{text}. Accept length {length.mean:.4f}{interval}."
+    return f"{text}. Accept length {length.mean:.4f} [{length.low:.4f}, {length.high:.4f}]."
 
 
 def _print_rates(report: FitReport, console: Console) -> None:
@@ -167,8 +166,8 @@ def times_sentences(report: FitReport) -> list[str]:
         return []
     means = ", ".join(f"{mean:.2f} ms at depth {k}" for k, mean in times.by_depth.items())
     text = f"Mean round time: {means}."
-    if times.laws:
-        best = times.laws[0]
+    if times.distributions:
+        best = times.distributions[0]
         shape = ", ".join(
             f"{key} {value:.3f}" for key, value in best.noise.items() if key != "distribution"
         )

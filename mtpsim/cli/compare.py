@@ -1,0 +1,115 @@
+"""``mtpsim compare``: what differs between two runs, in their inputs and in their answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mtpsim.cli.main import DONE
+from mtpsim.common.errors import InputError
+from mtpsim.report.formatting import decimals_for, fixed, known, value_text
+from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
+from mtpsim.results.comparison import PointChange, ResultComparison, compare
+from mtpsim.results.document import Result
+from mtpsim.runs import directory as store
+
+INDEPENDENT = (
+    "Intervals of the change treat the runs as independent; where runs share seed and acceptance "
+    "model they are wider than needed."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("before", metavar="RUN", help="a run directory")
+    parser.add_argument("after", metavar="OTHER", help="another one")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what differs.
+
+    Raises:
+        InputError: One of them is not a run directory, or has no finished result.
+    """
+    before, after = (_finished(Path(name)) for name in (options.before, options.after))
+    found = compare(before.data, after.data)
+    if options.json:
+        print(json.dumps(found.to_json(), indent=2, allow_nan=False))
+    else:
+        _print(found)
+    return DONE
+
+
+def _finished(folder: Path) -> Result:
+    _, result = store.read_run(folder)
+    if result is None:
+        message = f"has no finished result; `mtpsim show {folder}` shows its stored blocks"
+        raise InputError.of(message, file=folder)
+    return result
+
+
+def _print(found: ResultComparison) -> None:
+    console = console_on(sys.stdout)
+    if not found.inputs:
+        say(console, "The inputs are the same.")
+    else:
+        columns = [Column("input", left=True), Column("before"), Column("after")]
+        rows = [Row([c.key, _text(c.before), _text(c.after)]) for c in found.inputs]
+        print_table(console, TextTable(columns, rows))
+    for point in found.points:
+        say(console, "")
+        _print_point(point, named=len(found.points) > 1)
+    if found.points:
+        say(console, INDEPENDENT)
+    if found.only_one:
+        say(console, f"Points that only one of the runs has: {found.only_one}.")
+
+
+def _text(value: Any) -> str:
+    return "not given" if value is None else value_text(value)
+
+
+def _print_point(point: PointChange, *, named: bool) -> None:
+    console = console_on(sys.stdout)
+    if named:
+        say(console, ", ".join(f"{key} = {value_text(v)}" for key, v in point.set.items()) + ":")
+    columns = [Column(name) for name in ("depth", "speedup before", "speedup after")]
+    columns += [Column("change, %"), Column("exact change, %", faint=True)]
+    rows = [
+        Row(
+            [
+                str(depth.depth),
+                fixed(depth.before.mean, 4),
+                fixed(depth.after.mean, 4),
+                _percent(depth.change.mean, depth.change.low, depth.change.high),
+                _percent(depth.exact),
+            ],
+            tone="best" if depth.depth == point.after else "",
+        )
+        for depth in point.depths
+    ]
+    print_table(console, TextTable(columns, rows))
+    say(console, _depths(point))
+
+
+def _percent(*ends: float | None) -> str:
+    """``+1.23 [1.20, 1.26]``, or ``+1.23`` for a number without an interval."""
+    given = [100 * end for end in ends if known(end)]
+    if len(given) < len(ends):
+        return "-"
+    decimals = max(decimals_for((given[2] - given[1]) / 2), 2) if len(given) > 1 else 2
+    mean, *interval = (f"{value:z.{decimals}f}" for value in given)
+    sign = "+" if given[0] > 0 and float(mean) else ""
+    return f"{sign}{mean}" + (f" [{', '.join(interval)}]" if interval else "")
+
+
+def _depths(point: PointChange) -> str:
+    if point.before is None or point.after is None:
+        return "No depth is recommended in at least one of the runs."
+    if point.before == point.after:
+        return f"Depth {point.after} is recommended in both."
+    return f"The recommended depth changes from {point.before} to {point.after}."

@@ -1,0 +1,183 @@
+"""What differs between two results: inputs, and the answer at each depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument
+
+IGNORED = ("title",)
+"""Keys that change nothing in the numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputChange:
+    """An input that differs between the runs.
+
+    Attributes:
+        key (str): Dotted key of the experiment.
+        before (Any): Value in the first run; None: not given.
+        after (Any): Value in the second run; None: not given.
+    """
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthChange:
+    """How the speedup of one depth differs between the runs.
+
+    Attributes:
+        depth (int): Drafts per round.
+        before (Interval): Speedup in the first run.
+        after (Interval): Speedup in the second run.
+        change (Interval): Relative change, 0.01 for 1 %; the runs are taken as independent.
+        exact (float | None): Relative change of the exact speedups; None if one has none.
+    """
+
+    depth: int
+    before: Interval
+    after: Interval
+    change: Interval
+    exact: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointChange:
+    """One point that both runs have.
+
+    Attributes:
+        set (JsonDict): Swept keys and their values.
+        depths (list[DepthChange]): Every depth from 1 that both runs have.
+        before (int | None): Recommended depth in the first run; None: none is.
+        after (int | None): Recommended depth in the second run.
+    """
+
+    set: JsonDict
+    depths: list[DepthChange]
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultComparison:
+    """What differs between two results.
+
+    Attributes:
+        inputs (list[InputChange]): Inputs that differ.
+        points (list[PointChange]): Points that both have.
+        only_one (int): Number of points that only one of them has.
+    """
+
+    inputs: list[InputChange]
+    points: list[PointChange]
+    only_one: int
+
+    def to_json(self) -> JsonDict:
+        """The comparison as plain data."""
+        return asdict(self)
+
+
+def compare(one: ResultDocument, other: ResultDocument) -> ResultComparison:
+    """Compare two results.
+
+    Args:
+        one (ResultDocument): The result before a change.
+        other (ResultDocument): The result after it.
+
+    Returns:
+        ResultComparison: Inputs and answers that differ.
+    """
+    theirs = {_label(point): point for point in other.points}
+    shared = [(point, theirs[_label(point)]) for point in one.points if _label(point) in theirs]
+    return ResultComparison(
+        inputs=input_changes(one.experiment, other.experiment),
+        points=[_point_change(before, after) for before, after in shared],
+        only_one=len(one.points) + len(other.points) - 2 * len(shared),
+    )
+
+
+def _label(point: PointResult) -> str:
+    return repr(sorted(point.set.items()))
+
+
+def input_changes(one: JsonDict, other: JsonDict) -> list[InputChange]:
+    """Inputs that differ between two experiments, as plain data with their defaults."""
+    before, after = dict(_flat(one)), dict(_flat(other))
+    keys = [key for key in {**before, **after} if key not in IGNORED]
+    return [
+        InputChange(key=key, before=before.get(key), after=after.get(key))
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _point_change(before: PointResult, after: PointResult) -> PointChange:
+    pairs = list(zip(before.depths, after.depths, strict=False))[1:]
+    return PointChange(
+        set=before.set,
+        depths=[
+            DepthChange(
+                depth=old.depth,
+                before=_interval(old.speedup),
+                after=_interval(new.speedup),
+                change=relative_change(old.speedup, new.speedup),
+                exact=_exact_change(old.speedup, new.speedup),
+            )
+            for old, new in pairs
+        ],
+        before=before.advice.depth if before.advice else None,
+        after=after.advice.depth if after.advice else None,
+    )
+
+
+def _interval(found: Quantity) -> Interval:
+    return Interval(mean=found.mean, low=found.low, high=found.high)
+
+
+def _exact_change(before: Quantity, after: Quantity) -> float | None:
+    return after.exact / before.exact - 1 if before.exact and after.exact else None
+
+
+def relative_change(before: Interval, after: Interval) -> Interval:
+    """Relative change between two independent estimates of positive numbers.
+
+    Each end combines the relative half-widths of the two intervals on its side in quadrature
+    (MOVER on the log scale; Zou and Donner 2008).
+
+    Args:
+        before (Interval): The estimate before.
+        after (Interval): The estimate after.
+
+    Returns:
+        Interval: after / before - 1; without numbers where one of them has none.
+
+    Examples:
+        >>> exact = Interval(mean=2.0, low=2.0, high=2.0)
+        >>> relative_change(exact, Interval(mean=3.0, low=2.7, high=3.3)).mean
+        0.5
+    """
+    old, new = ((end.mean, end.low, end.high) for end in (before, after))
+    if not all(value is not None and value > 0 for value in (*old, *new)):
+        return Interval(mean=None, low=None, high=None)
+    (mean_0, low_0, high_0), (mean_1, low_1, high_1) = (
+        [math.log(value) for value in ends if value] for ends in (old, new)
+    )
+    centre = mean_1 - mean_0
+    low = centre - math.hypot(mean_1 - low_1, high_0 - mean_0)
+    high = centre + math.hypot(high_1 - mean_1, mean_0 - low_0)
+    return Interval(mean=math.expm1(centre), low=math.expm1(low), high=math.expm1(high))

@@ -1,0 +1,76 @@
+"""Which directory a run gets when none is asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ARTICLE = (
+    Path("experiments/article.toml").read_text().replace("precision = 0.001", "requests = 300")
+)
+
+
+@pytest.fixture
+def edit(cli, tmp_path, monkeypatch, no_pictures):
+    """Run the experiment with changes in the text; returns how the command ended."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(old="", new="", *options):
+        Path("my.toml").write_text(ARTICLE.replace(old, new) if old else ARTICLE)
+        return cli("run", "my.toml", *options)
+
+    return run
+
+
+def target(folder):
+    return json.loads(Path("runs", folder, "result.json").read_text())["experiment"]["latency"][
+        "target"
+    ]
+
+
+def test_an_edited_experiment_keeps_the_earlier_result(edit):
+    assert edit().code == 0
+    found = edit("target = 76", "target = 70")
+    assert found.code == 0
+    assert (
+        "runs/my contains a different experiment (latency.target: 76 then, 70 now); using runs/my-2"
+    ) in found.err
+    assert (target("my"), target("my-2")) == (76, 70)
+    assert "runs/my-2 already contains this result" in edit("target = 76", "target = 70").err
+    assert "using runs/my-3" in edit("target = 76", "target = 60").err
+    again = edit()
+    assert "runs/my already contains this result" in again.err
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["my", "my-2", "my-3"]
+
+
+def test_more_requests_of_the_same_experiment_stay_in_its_directory(edit):
+    assert edit().code == 0
+    found = edit("", "", "--set", "simulation.requests=400")
+    assert "its blocks are reused" in found.err
+    assert [path.name for path in Path("runs").iterdir()] == ["my"]
+
+
+def test_a_new_title_alone_is_no_other_experiment(edit):
+    assert edit().code == 0
+    assert edit("Production MTP head", "My head").code == 0
+    assert [path.name for path in Path("runs").iterdir()] == ["my"]
+
+
+def test_fresh_replaces_and_a_chosen_directory_is_never_replaced(edit):
+    assert edit().code == 0
+    found = edit("target = 76", "target = 70", "--out", "runs/my")
+    assert found.code == 2
+    assert "latency.target: 76 then, 70 now" in found.err
+    assert target("my") == 76
+    assert edit("target = 76", "target = 70", "--fresh").code == 0
+    assert target("my") == 70
+
+
+def test_stored_blocks_of_a_stopped_run_are_kept(edit):
+    assert edit().code == 0
+    tallies = Path("runs/my/tallies.jsonl").read_text()
+    Path("runs/my/result.json").unlink()  # as if it had been killed
+    assert "using runs/my-2" in edit("target = 76", "target = 70").err
+    assert Path("runs/my/tallies.jsonl").read_text() == tallies
+    assert edit().code == 0
+    assert target("my") == 76
