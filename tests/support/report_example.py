@@ -42,40 +42,15 @@ def example_point(
     """One point; simulated numbers lie within their half-width of the closed form + ``bias``."""
     survival, depth = np.cumprod(rates), len(rates)
     times = np.array(round_time or [TARGET, *np.add(VERIFY, DRAFT)], float)
-    length = closed_form.accept_length(np.asarray(rates))
-    speedup = TARGET * length / times
-    scale = 1 + bias * np.arange(depth + 1)
-    half = np.where(np.arange(depth + 1) > 0, relative_half_width, 0.0)
-    drawn = 1 + half[:, None] * np.random.default_rng(seed).uniform(-0.6, 0.6, (depth + 1, 3))
-
-    def quantity(k: int, value: float, factor: float, noise: float, width: float, known: bool):  # type: ignore[no-untyped-def]
-        true = {"theory": value, "exact": value * factor if known else None}
-        return around(value * factor * noise, half[k] * width, **true)
-
-    depths: list[dict[str, Any]] = []
-    for k in range(depth + 1):
-        one, two, three = drawn[k]
-        entry: dict[str, Any] = {
-            "depth": k,
-            "accept_length": quantity(k, length[k], scale[k], one, length[k], exact),
-            "speedup": quantity(k, speedup[k], scale[k], two, speedup[k], exact),
-            "round_time": quantity(k, times[k], 1.0, three, times[k] / 2, True),
-        }
-        if k:
-            gain, factor = speedup[k] / speedup[k - 1], scale[k] / scale[k - 1]
-            entry["marginal"] = quantity(k, gain, factor, 1.0, gain * factor, True)
-            entry["theory_error"] = judged(1 / scale[k] - 1, half[k])
-            needed = float(closed_form.break_even_rate(np.asarray(rates), times)[k - 1])
-            allowed = times[k - 1] * length[k] / length[k - 1]
-            entry["break_even_rate"] = needed
-            entry["break_even"] = {"rate": {"at": needed, "now": rates[k - 1]}}
-            for part, share in (("verify", 0.9), ("draft", 0.1)):
-                at = allowed - (1 - share) * times[k]
-                ends = {"now": share * times[k], "at": at, "low": at - 0.1, "high": at + 0.1}
-                entry["break_even"][part] = ends
-        depths.append(entry)
+    noise = np.random.default_rng(seed).uniform(-0.6, 0.6, (depth + 1, 3)) * relative_half_width
+    given = {"half": relative_half_width, "bias": bias, "exact": exact}
+    depths = [_depth(k, np.asarray(rates), times, noise[k], **given) for k in range(depth + 1)]
     shares = np.diff([0.0, *(1 - survival), 1.0])
-    measured = {"conditional": rates, "survival": survival.tolist(), "pooled": survival.mean()}
+    measured = {
+        "conditional": list(rates),
+        "survival": survival.tolist(),
+        "pooled": survival.mean(),
+    }
     point = {
         "set": dict(settings or {}),
         "requests": 40000,
@@ -94,6 +69,41 @@ def example_point(
         "advice": _advice(depths),
     }
     return from_json({"points": [point]}).points[0]
+
+
+def _depth(
+    k: int, rates: np.ndarray, times: np.ndarray, noise: np.ndarray, **given: Any
+) -> dict[str, Any]:
+    """One depth; ``given``: relative half-width, bias, and whether there is an exact solution."""
+    length = closed_form.accept_length(rates)
+    speedup, scale = TARGET * length / times, 1 + given["bias"] * np.arange(length.size)
+    half, drawn = (given["half"], 1 + noise) if k else (0.0, np.ones(3))
+
+    def quantity(value: float, factor: float, drawn: float, width: float, exact: bool = True):  # type: ignore[no-untyped-def]
+        true = {"theory": value, "exact": value * factor if exact else None}
+        return around(value * factor * drawn, half * width, **true)
+
+    entry: dict[str, Any] = {
+        "depth": k,
+        "accept_length": quantity(length[k], scale[k], drawn[0], length[k], given["exact"]),
+        "speedup": quantity(speedup[k], scale[k], drawn[1], speedup[k], given["exact"]),
+        "round_time": quantity(times[k], 1.0, drawn[2], times[k] / 2),
+    }
+    if k == 0:
+        return entry
+    gain, factor = speedup[k] / speedup[k - 1], scale[k] / scale[k - 1]
+    needed = float(closed_form.break_even_rate(rates, times)[k - 1])
+    break_even = {"rate": {"at": needed, "now": rates[k - 1]}}
+    for part, share in (("verify", 0.9), ("draft", 0.1)):
+        at = times[k - 1] * length[k] / length[k - 1] - (1 - share) * times[k]
+        ends = {"now": share * times[k], "at": at, "low": at - 0.1, "high": at + 0.1}
+        break_even[part] = ends
+    return entry | {
+        "marginal": quantity(gain, factor, 1.0, gain * factor),
+        "theory_error": judged(1 / scale[k] - 1, half),
+        "break_even_rate": needed,
+        "break_even": break_even,
+    }
 
 
 def judged(mean: float, half: float) -> dict[str, Any]:
