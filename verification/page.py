@@ -25,6 +25,7 @@ Recorded once, for version 0.1.0: [mutation testing](mutation.md) (with the comm
 and [a battery of tests of the random words](random_numbers.md). `tests/kernels/test_addresses.py`
 checks the addressing of random words in every test run.
 """
+PICTURES = {"calibration": "Stated probabilities and what came true"}
 
 
 def write(suites: list[Any], kept: dict[str, Any]) -> None:
@@ -37,6 +38,8 @@ def write(suites: list[Any], kept: dict[str, Any]) -> None:
     rates: list[float] = []
     for suite in suites:
         lines += ["", f"## {suite.name}", "", *_rows(kept.get(suite.name), rates)]
+        if suite.name in PICTURES and (HERE / f"{suite.name}.png").exists():
+            lines += ["", f"![{PICTURES[suite.name]}]({suite.name}.png)"]
     if total := overall(rates):
         lines += ["", f"Probability that correct code fails any row: {rate_text(total)}."]
     (HERE / "README.md").write_text("\n".join(lines) + "\n")

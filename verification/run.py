@@ -53,8 +53,10 @@ SUITES = [
     Suite("grid", "Do intervals of six quantities cover the exact value?", "grid.md"),
     Suite("coverage", "Do intervals of the speedup and the diagnostics?", "results.md"),
     Suite("stopping", "Do intervals of runs that stop at a precision?", "stopping.md"),
+    Suite("calibration", "Are decisions as right as they say?", "calibration.md"),
     Suite("fit", "Do intervals of fitted models?", "fit.md"),
     Suite("fuzz", "Does damaged input end with an error message?"),
+    Suite("interrupts", "Do interrupted runs end, and resume to the same numbers?"),
 ]
 
 

@@ -168,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_guarded(options: argparse.Namespace) -> int:
     from mtpsim.common.errors import InputError
+    from mtpsim.common.text import one_line
 
     try:
         code = int(import_module(f"mtpsim.cli.{options.verb}").run(options))
@@ -175,7 +176,7 @@ def _run_guarded(options: argparse.Namespace) -> int:
         return code
     except InputError as error:
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+            print(f"error: {one_line(str(problem))}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("interrupted before there was anything to save", file=sys.stderr)

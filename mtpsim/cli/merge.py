@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mtpsim.cli.run import say, write_and_show
 from mtpsim.common.errors import InputError
+from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.engine.options import RunOptions
 from mtpsim.runs import directory as store
 from mtpsim.runs.merge import Merged, merge
@@ -41,14 +42,14 @@ def run(options: argparse.Namespace) -> int:
         for text in [*merged.overlaps, *merged.missing]:
             say(text, options.quiet)
         try:
-            _keep(merged, folder)
-            experiment = store.experiment_of(runs[0])
-            return write_and_show(
-                experiment,
-                merged.result,
-                RunOptions(folder, options.json, options.quiet, command=options.command),
-                f"incomplete: merge {folder} with what is missing into another directory",
-            )
+            with command_interruptible("interrupted\n"):
+                _keep(merged, folder)
+                return write_and_show(
+                    store.experiment_of(runs[0]),
+                    merged.result,
+                    RunOptions(folder, options.json, options.quiet, command=options.command),
+                    f"incomplete: merge {folder} with what is missing into another directory",
+                )
         except BaseException:
             if not (folder / store.RESULT).exists():  # half a merge would be refused next time
                 store.forget(folder)

@@ -183,7 +183,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         say(f"note: {line}", options.quiet)
     store.begin(folder, experiment)
     with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
-        return write_and_show(experiment, _simulate(experiment, options), options)
+        result = _simulate(experiment, options)
+        return write_and_show(experiment, result, options) if result else FAILED
 
 
 def write_and_show(
@@ -302,7 +303,8 @@ def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str |
     return f"{folder} contains another sweep; {reused}" + f"; new: {', '.join(new)}" * bool(new)
 
 
-def _simulate(experiment: Experiment, options: RunOptions) -> Result:
+def _simulate(experiment: Experiment, options: RunOptions) -> Result | None:
+    """The result; None if workers failed before there was any."""
     from mtpsim.engine.scheduler import NoWorkersError
     from mtpsim.report.progress import progress_display
     from mtpsim.runs.run import run
@@ -323,8 +325,8 @@ def _simulate(experiment: Experiment, options: RunOptions) -> Result:
                 part=options.part,
             )
     except NoWorkersError as error:
-        message = f"nothing could be simulated: {error}"
-        raise InputError.of(message, key="--executor") from None
+        print(f"error: --executor: nothing could be simulated: {error}", file=sys.stderr)
+        return None
     if result.data.complete:
         saved.close()
     if options.part != (1, 1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mtpsim.cli.run import say, show
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
+from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.engine.options import RunOptions
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
 def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> int:
     code = show(result, RunOptions(folder, json), "incomplete: only stored blocks are shown")
     try:
-        paths = store.write_figures(folder, experiment, result)
+        with command_interruptible("interrupted\n"):  # leaves no file that is half written
+            paths = store.write_figures(folder, experiment, result)
     except InputError as error:
         say(f"no figures: {error.problems[0]}; choose another directory with --out")
     else:

@@ -6,9 +6,10 @@ import copy
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -17,6 +18,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Simulation, TheorySpec
@@ -26,17 +28,10 @@ from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenario
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.latency import AnyLatency, CostModel
 
+MAX_FILE = 1 << 24  # bytes of an experiment
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
-
-
-class Decision(Spec):
-    """The ``[decision]`` section: how a depth is selected."""
-
-    indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01, description="relative difference in speedup below which depths count as equal"
-    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class Experiment(Spec):
         latency (LatencySpec): ``[latency]``: times of verify and draft in ms.
         simulation (Simulation): ``[simulation]``: number and length of requests, seed, precision.
         theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
-        decision (Decision): ``[decision]``: tolerance in the selection of a depth.
+        decision (Decision): ``[decision]``: thresholds of advice and verdicts.
         adaptive (Adaptive | None): ``[adaptive]``: policies that choose the depth of each round.
         uncertainty (Uncertainty | None): ``[uncertainty]``: standard errors of the inputs.
         robust (dict | None): ``[robust]``: values that inputs may take instead.
@@ -451,7 +446,10 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
     """
     path = file_or_example(Path(path))
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+        if len(raw) > MAX_FILE:
+            raise InputError.of(f"is larger than {MAX_FILE:,} bytes", file=path)
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"

@@ -175,13 +175,17 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
     )
 
 
-def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> list[Candidate]:
+def candidates(
+    depth: int, *, by_request: bool = True, dynamic: bool = True, several_depths: bool = False
+) -> list[Candidate]:
     """Return the candidates that a log can distinguish, the simplest first.
 
     Args:
         depth: number of drafts per round K; at depth 1 there is one rate.
         by_request: whether rows are requests, so that differences between them can be seen.
         dynamic: whether rounds are in order, so that a changing state can be seen.
+        several_depths: whether rows have different depths: a state that changes by token then shows
+            in rates that depend on the depth.
     """
     found = [_independent(depth)]
     if depth > 1:
@@ -189,6 +193,8 @@ def candidates(depth: int, *, by_request: bool = True, dynamic: bool = True) -> 
     if by_request:
         found.append(_beta(depth))
         found += [_beta(depth, by_position=True)] if depth > 1 else []
+    if several_depths and not dynamic:
+        found.append(_difficulty(depth, "token"))
     if dynamic:
         found += [_difficulty(depth, clock) for clock in CLOCKS]
         found += [_regime(depth, states, clock) for states in (2, 3) for clock in CLOCKS]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mtpsim import __version__
 from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.candidates import CONDITIONAL, Candidate
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
@@ -148,6 +149,8 @@ class FitReport:
         requests_fitted: number of requests that candidates were fitted to.
         rounds_fitted: number of rounds that candidates were fitted to.
         held_out: predictions of held-out requests by depth; empty if none are held out.
+        by_depth: accept length and ms per round at each depth, measured and predicted; empty if the
+            log has one depth.
         times: round times.
         notes: what the log can't show, and what was assumed.
     """
@@ -162,6 +165,7 @@ class FitReport:
     requests_fitted: int
     rounds_fitted: int
     held_out: list[HeldOutReport]
+    by_depth: list[AtDepth]
     times: TimesReport
     notes: list[str]
 
@@ -209,6 +213,7 @@ def fit_report(fit: LogFit) -> FitReport:
             )
             for p in fit.predictions
         ],
+        by_depth=fit.by_depth,
         times=TimesReport(
             by_depth={str(depth): mean for depth, mean in times.by_depth.items()},
             draft=times.draft,

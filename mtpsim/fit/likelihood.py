@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
-from mtpsim.exact.chain_solver import round_distribution
+from mtpsim.exact.chain_solver import round_distribution, solve
 from mtpsim.kernels.likelihood import expected_counts, log_likelihood
 from mtpsim.logs import Rounds
 
@@ -63,11 +63,13 @@ class PositionCounts:
             before it.
         hit: ``[R, K]`` number of rounds that accepted position j.
         rounds: ``[R]`` number of rounds.
+        depths: ``[R]`` number of drafts per round.
     """
 
     reached: Ints
     hit: Ints
     rounds: Ints
+    depths: Ints
 
     @property
     def requests(self) -> int:
@@ -76,7 +78,9 @@ class PositionCounts:
 
     def subset(self, which: Ints) -> PositionCounts:
         """See :class:`Observations`."""
-        return PositionCounts(self.reached[which], self.hit[which], self.rounds[which])
+        return PositionCounts(
+            self.reached[which], self.hit[which], self.rounds[which], self.depths[which]
+        )
 
     @property
     def histogram(self) -> Ints:
@@ -85,18 +89,47 @@ class PositionCounts:
         return np.asarray(-np.diff(np.hstack([self.rounds[:, None], self.hit, zero])))
 
     def truncated(self, depth: int) -> Ints:
-        """Rounds, and their accepted drafts up to a depth, ``[R, 2]``."""
-        return np.stack([self.rounds, self.hit[:, :depth].sum(1)], axis=1)
+        """Rounds of at least a depth, and their accepted drafts up to it, ``[R, 2]``."""
+        both = np.stack([self.rounds, self.hit[:, :depth].sum(1)], axis=1)
+        return np.asarray(both * (self.depths >= depth)[:, None])
+
+    def rates_of_rows(self, chain: AcceptanceChain, states: Ints | None = None) -> Floats:
+        """Rates of each row under a chain, ``[R, K]``.
+
+        Args:
+            chain: acceptance chain; if its state changes within a request, the rates are those of
+                the steady state at the row's depth.
+            states: ``[R]`` states of the rows, if the state is constant within a request.
+        """
+        if is_static(chain):
+            return chain.accept[np.zeros(self.requests, int) if states is None else states]
+        rates = np.zeros(self.hit.shape)
+        for depth in np.unique(self.depths):
+            rates[self.depths == depth, :depth] = solve(chain, int(depth)).conditional
+        return rates
 
     def _by_state(self, chain: AcceptanceChain) -> Floats:
         """Return the joint log probability ``[R, S]`` of state and counts."""
-        if not is_static(chain):
+        if not is_static(chain) and chain.clock == "round":
             raise ValueError("counts have no likelihood under a state that changes by round")
+        if not is_static(chain):
+            return self._steady(chain)
         accept = np.clip(chain.accept, TINY, 1.0)
         reject = np.clip(1 - chain.accept, TINY, 1.0)
         missed = self.reached - self.hit
         both = self.hit @ np.log(accept).T + missed @ np.log(reject).T
         return np.asarray(both + np.log(np.maximum(chain.start, TINY)))
+
+    def _steady(self, chain: AcceptanceChain) -> Floats:
+        """Return the log-likelihood ``[R, 1]`` of rounds taken as independent, in a steady state.
+
+        It tells the rates by depth of a state that changes by token; errors clustered by row allow
+        for the dependence of rounds (composite likelihood).
+        """
+        rates = np.clip(self.rates_of_rows(chain), TINY, 1 - 1e-15)
+        missed = self.reached - self.hit
+        both = self.hit * np.log(rates) + missed * np.log1p(-rates)
+        return np.asarray(both.sum(1, keepdims=True))
 
     def log_likelihood(self, chain: AcceptanceChain) -> Floats:
         """See :class:`Observations`."""
@@ -104,6 +137,8 @@ class PositionCounts:
 
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
         """See :class:`Observations`."""
+        if not is_static(chain):
+            return float(self._steady(chain).sum()), lambda near: float(self._steady(near).sum())
         both = self._by_state(chain)
         of_request = np.logaddexp.reduce(both, axis=1)
         state = np.exp(both - of_request[:, None])
@@ -198,7 +233,8 @@ def position_counts(rounds: Rounds, depth: int) -> PositionCounts:
         for found, rows in ((reached, came), (hit, rounds.accepted > j)):
             total = np.concatenate([[0], np.cumsum(rows)])
             found[:, j] = np.diff(total[rounds.offsets])
-    return PositionCounts(reached, hit, np.diff(rounds.offsets))
+    lengths = np.diff(rounds.offsets)
+    return PositionCounts(reached, hit, lengths, np.full(lengths.size, depth))
 
 
 def truncated(sample: Sample, depth: int) -> Ints:

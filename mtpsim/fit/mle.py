@@ -15,6 +15,7 @@ from mtpsim.fit.likelihood import Observations
 GRADIENT_STEP = 1e-5  # of central differences, in parameters of the order of 1
 HESSIAN_STEP = 1e-3
 OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log-likelihood
+MIN_CLUSTERS = 5  # with fewer rows, errors are those of independent rounds
 MAX_SE = 6.0  # standard error of a parameter about which the data hold no information
 
 
@@ -112,6 +113,8 @@ def parameter_covariance(fit: MleResult, data: Observations) -> Floats:
     curvature, axes = np.linalg.eigh(-(hessian + hessian.T) / 2)
     inverse = axes @ np.diag(1 / np.maximum(curvature, MAX_SE**-2)) @ axes.T
     centred = scores - scores.mean(0)
+    if count < MIN_CLUSTERS:
+        return np.asarray(inverse)
     meat = centred.T @ centred * count / max(count - 1, 1)
     return np.asarray(inverse @ meat @ inverse)
 
@@ -131,6 +134,6 @@ def draw_parameters(fit: MleResult, covariance: Floats, count: int, seed: int = 
     size, axes = np.linalg.eigh(covariance)
     root = axes * np.sqrt(np.clip(size, 0, MAX_SE**2))
     normal = rng.standard_normal((count, fit.parameters.size)) @ root.T
-    degrees = max(fit.requests - 1, 1)
+    degrees = max(fit.requests, MIN_CLUSTERS) - 1
     scale = np.sqrt(degrees / rng.chisquare(degrees, (count, 1)))
     return np.asarray(fit.parameters + normal * np.minimum(scale, 10))

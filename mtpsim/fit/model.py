@@ -9,15 +9,29 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
+from mtpsim.fit.by_depth import (
+    AtDepth,
+    by_depth,
+    chain_lengths,
+    has_several_depths,
+    lengths_of_totals,
+)
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Prediction, predict_held_out
 from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence, Sample, truncated
-from mtpsim.fit.mle import MleResult, draw_parameters, fit_mle, parameter_covariance
+from mtpsim.fit.mle import (
+    MIN_CLUSTERS,
+    MleResult,
+    draw_parameters,
+    fit_mle,
+    parameter_covariance,
+)
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
 from mtpsim.fit.round_times import RoundTimes, round_times_of
 from mtpsim.logs import Log
+from mtpsim.logs.reducer import Ints
 
 MAX_ROUNDS = 200_000  # fitted in order; more rounds add little precision and much time
 MAX_ROWS = 20_000  # fitted as counts
@@ -45,6 +59,8 @@ class LogFit:
         features (Features | None): features of the log; None with ``selection``.
         predictions (list[Prediction]): accept lengths of held-out requests, by depth; empty if none
             are held out.
+        by_depth (list[AtDepth]): accept length and round time at each depth, measured and
+            predicted; empty if the log has one depth.
         ordered (bool): whether the candidates were fitted to rounds in order.
         requests_fitted (int): number of requests that the candidates were fitted to.
         rounds_fitted (int): number of rounds that the candidates were fitted to.
@@ -61,6 +77,7 @@ class LogFit:
     goodness: dict[str, GoodnessOfFit] = field(default_factory=dict)
     features: Features | None = None
     predictions: list[Prediction] = field(default_factory=list)
+    by_depth: list[AtDepth] = field(default_factory=list)
     ordered: bool = False
     requests_fitted: int = 0
     rounds_fitted: int = 0
@@ -110,7 +127,11 @@ def fit_log(
         tokens=_tokens(log),
         notes=[*log.notes, *_limitations(log)],
     )
-    if log.level == "totals" or log.count < MIN_ROWS or log.unit == "total":
+    several = has_several_depths(log)
+    if log.level == "totals" and several:
+        lengths, draws = lengths_of_totals(log, confidence)
+        return replace(base, by_depth=by_depth(log, lengths, draws, confidence))
+    if log.level == "totals" or (not several and (log.count < MIN_ROWS or log.unit == "total")):
         return base
     data = _observations(log)
     found = select_model(
@@ -131,8 +152,8 @@ def _evaluated(
     log = base.log
     sample: Sample = data.rounds if isinstance(data, RoundSequence) else data
     chosen, covariance = _refit(log, data, selection.chosen)
-    predictions = []
-    if selection.test.size:
+    predictions, several = [], has_several_depths(log)
+    if selection.test.size and not several:
         predictions = predict_held_out(
             selection.chosen.trained.chain,
             train=sample.subset(selection.train),
@@ -140,11 +161,18 @@ def _evaluated(
             depth=log.depth,
             confidence=confidence,
         )
+    draws = draw_parameters(chosen, covariance, DRAWS)
+
+    def lengths(parameters: Floats | None) -> Floats:
+        chain = chosen.chain if parameters is None else chosen.candidate.chain(parameters)
+        return chain_lengths(chain, base.tokens)
+
     return replace(
         base,
         selection=selection,
         chosen=chosen,
-        draws=draw_parameters(chosen, covariance, DRAWS),
+        draws=draws,
+        by_depth=by_depth(log, lengths, draws, confidence) if several else [],
         goodness={
             fit.name: compare_replicas(fit.refit.chain, sample, log.depth) for fit in selection.fits
         },
@@ -187,7 +215,7 @@ def _limitations(log: Log) -> list[str]:
             f"no rounds in order (granularity: {log.level}): round correlation cannot be "
             "estimated; regime and difficulty models were not fitted"
         )
-    if log.level == "totals":
+    if log.level == "totals" and not has_several_depths(log):
         found.append("granularity totals: one rate is used for all positions")
     unknown = log.level in ("histogram", "positions", "totals")
     if log.has_short_drafts and (log.undrafted or unknown):
@@ -225,12 +253,20 @@ def _observations(log: Log) -> RoundSequence | PositionCounts:
             depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
             rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
         return RoundSequence(rounds, log.depth)
-    rows = np.sort(rng.permutation(log.count)[:MAX_ROWS])
-    return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows])
+    return _counts_of(log, np.sort(rng.permutation(log.count)[:MAX_ROWS]))
+
+
+def _counts_of(log: Log, rows: Ints) -> PositionCounts:
+    return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows], log.depths[rows])
 
 
 def _candidates(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate]:
-    known = candidates(log.depth, by_request=log.unit == "request", dynamic=ordered)
+    known = candidates(
+        log.depth,
+        by_request=log.unit == "request",
+        dynamic=ordered,
+        several_depths=has_several_depths(log),
+    )
     by_name = {candidate.name: candidate for candidate in known}
     for name in only or ():
         if name not in by_name:
@@ -241,8 +277,25 @@ def _candidates(log: Log, ordered: bool, only: list[str] | None) -> list[Candida
 
 def _refit(log: Log, data: Observations, chosen: CandidateFit) -> tuple[MleResult, Floats]:
     """Fit the selected candidate to the counts of all requests, if counts suffice for it."""
+    if isinstance(data, PositionCounts) and log.count < MIN_CLUSTERS:
+        return chosen.refit, _dispersion(chosen.refit, data) * parameter_covariance(
+            chosen.refit, data
+        )
     if chosen.refit.candidate.is_dynamic or data.requests == log.count:
         return chosen.refit, parameter_covariance(chosen.refit, data)
-    counts = PositionCounts(log.reached, log.hit, log.rounds)
+    counts = _counts_of(log, np.arange(log.count))
     best = fit_mle(chosen.refit.candidate, counts, [chosen.refit.parameters])
     return best, parameter_covariance(best, counts)
+
+
+def _dispersion(fit: MleResult, data: PositionCounts) -> float:
+    """Return by how much the variance of counts exceeds that of independent rounds, at least 1.
+
+    Runs at different depths differ by more than their rounds explain. Source: McCullagh and Nelder
+    (1989), section 4.5: Pearson's statistic over its degrees of freedom.
+    """
+    rates = data.rates_of_rows(fit.chain)
+    variance = data.reached * rates * (1 - rates)
+    seen = variance > 0
+    off = (data.hit - data.reached * rates)[seen] ** 2 / variance[seen]
+    return max(1.0, float(off.sum()) / max(off.size - fit.parameters.size, 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.formula.accept_lengths import constant_rate
+from mtpsim.formula.accept_lengths import constant_rate, rates_through
 from mtpsim.formula.closed_form import survival
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import Ints
@@ -82,7 +82,7 @@ def estimate_rates(log: Log, confidence: float) -> Rates:
         low=low,
         high=high,
         trials=trials,
-        one_rate=log.level == "totals",
+        one_rate=log.level == "totals" and np.unique(log.depths).size == 1,
         clustered=log.count >= 2,
         accept_length=accept_length_interval(
             log.rounds, log.accepted, survival_of(log, values), confidence
@@ -110,7 +110,13 @@ def _rates_by_position(log: Log) -> tuple[Floats, Floats, Floats]:
 
 
 def _rates_of_totals(log: Log) -> tuple[Floats, Floats, Floats]:
-    """Return what :func:`_rates_by_position` does, of one rate with the log's accept length."""
+    """Return what :func:`_rates_by_position` does, of rates through the accept lengths by depth.
+
+    Between depths rates are constant: at a single depth there is one rate.
+    """
+    depths = np.unique(log.depths)
+    if depths.size > 1:
+        return _rates_through_totals(log, depths)
     rate = constant_rate(log.accept_length - 1, log.depth)
     powers = rate ** np.arange(log.depth)
     columns = np.stack([log.rounds, log.accepted], axis=1).astype(float)
@@ -118,6 +124,28 @@ def _rates_of_totals(log: Log) -> tuple[Floats, Floats, Floats]:
     variance = _variance(lambda means: means[..., 1:] / means[..., :1], columns) / slope**2
     each = np.ones(log.depth)
     return rate * each, log.rounds.sum() * powers, variance * each
+
+
+def _rates_through_totals(log: Log, depths: Ints) -> tuple[Floats, Floats, Floats]:
+    of_depth = [(log.depths == k) for k in depths]
+    columns = np.concatenate(
+        [np.stack([log.rounds * rows, log.accepted * rows], axis=1) for rows in of_depth], axis=1
+    ).astype(float)
+
+    def rates(means: Floats) -> Floats:
+        lengths = 1 + means[..., 1::2] / means[..., ::2]
+        each = [
+            rates_through(dict(zip(depths.tolist(), row, strict=True)))
+            for row in lengths.reshape(-1, depths.size)
+        ]
+        return np.reshape(each, (*lengths.shape[:-1], log.depth))
+
+    values = rates(columns.mean(0))
+    survived = np.append(1.0, survival(values)[:-1])
+    drafting = np.array([log.rounds[log.depths >= j].sum() for j in range(1, log.depth + 1)])
+    single = min(int(rows.sum()) for rows in of_depth) < 2
+    variance = np.zeros(log.depth) if single else _variance(rates, columns)
+    return values, drafting * survived, variance
 
 
 def _variance(function: Callable[[Floats], Floats], columns: Floats) -> Floats:

@@ -100,20 +100,21 @@ def simulate_counts(
     """Simulate counts of requests with the rounds of given ones.
 
     Args:
-        chain: acceptance chain whose state is constant within a request.
+        chain: acceptance chain.
         like: counts whose rounds are taken over, and the share of rounds that draft the next
             position.
         rng: source of random numbers.
     """
     states = rng.choice(chain.states, like.requests, p=chain.start)
+    rates = like.rates_of_rows(chain, states)
     before = np.hstack([like.rounds[:, None], like.hit[:, :-1]])
     drafting = np.divide(like.reached, before, out=np.ones(before.shape), where=before > 0)
     reached, hit = np.zeros_like(like.reached), np.zeros_like(like.hit)
     came = like.rounds
     for j in range(like.hit.shape[1]):
         reached[:, j] = rng.binomial(came, drafting[:, j])
-        hit[:, j] = came = rng.binomial(reached[:, j], chain.accept[states, j])
-    return PositionCounts(reached, hit, like.rounds)
+        hit[:, j] = came = rng.binomial(reached[:, j], rates[:, j])
+    return PositionCounts(reached, hit, like.rounds, like.depths)
 
 
 def simulate_sample(chain: AcceptanceChain, like: Sample, rng: np.random.Generator) -> Sample:

@@ -103,14 +103,31 @@ def round_times_of(log: Log) -> RoundTimes:
     if not samples and times.by_batch and log.depth:
         samples = {log.depth: max(times.by_batch.values(), key=len)}
     by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
-    if log.undrafted and by_depth:  # at the log's setting a round may draft less, or nothing
-        by_depth = {depth: mean for depth, mean in by_depth.items() if not depth}
-        by_depth[log.depth] = float(np.concatenate(list(samples.values())).mean())
+    if log.undrafted and len(by_depth) > 1:
+        by_depth = _at_settings(samples, by_depth)
     known = np.isfinite(times.by_row)
-    if not by_depth and known.any():
-        by_depth[log.depth] = float(times.by_row[known].sum() / log.rounds[known].sum())
+    if not by_depth:
+        for depth in np.unique(log.depths[known]):
+            rows = known & (log.depths == depth)
+            by_depth[int(depth)] = float(times.by_row[rows].sum() / log.rounds[rows].sum())
     most = max(samples.values(), key=len, default=np.zeros(0))
     return RoundTimes(by_depth, times.draft, most, fit_noise(most))
+
+
+def _at_settings(samples: dict[int, Floats], means: dict[int, float]) -> dict[int, float]:
+    """Return the mean round time if at most 0 to K tokens are drafted, and the drafter may stop.
+
+    Args:
+        samples: ms of single rounds, by the number of drafts that they have.
+        means: their means.
+    """
+    drafts = sorted(samples)
+    weights = [samples[n].size for n in drafts]
+    each = [means[n] for n in drafts]
+    return {
+        most: float(np.average(np.interp(np.minimum(drafts, most), drafts, each), weights=weights))
+        for most in range(drafts[0], drafts[-1] + 1)
+    }
 
 
 def latency_section(
@@ -126,15 +143,23 @@ def latency_section(
     known = dict(times.by_depth)
     if target is not None:
         known[0] = target
+    notes = []
+    if target is None and len(known) > 1 and 0 not in known:
+        least = min(known)
+        known[0] = known[least]
+        notes.append(
+            f"No times of plain steps given: {known[0]:.4g} ms, that of rounds at depth {least}, "
+            "is used, so each speedup is an upper bound; depths compare as measured. Pass --target "
+            "MS"
+        )
     if 0 not in known or max(known) < depth:
         step = 1.0 if target is None else target
         note = _missing_times(known, depth, step)
         return {"target": step, "verify": step, "draft": 0.0}, [note]
     between = [k for k in range(1, depth + 1) if k not in known]
-    notes = []
     if between:
         listed = ", ".join(map(str, between))
-        notes = [f"round times at depth {listed} are interpolated linearly: not measured"]
+        notes.append(f"round times at depth {listed} are interpolated linearly: not measured")
     depths = sorted(known)
     each = np.arange(1, depth + 1)
     rounds = np.interp(each, depths, [known[k] for k in depths])

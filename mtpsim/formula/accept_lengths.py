@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,32 @@ class Acceptance:
             depth (int): Greatest depth K of the answer.
         """
         return cls.of_constant_rate(constant_rate(accepted, measured_at), depth)
+
+
+def rates_through(lengths: Mapping[int, float]) -> Floats:
+    """Conditional rates with given accept lengths at some depths, constant in between.
+
+    A length that no rates give, as it falls or grows too fast, is met as nearly as possible.
+
+    Args:
+        lengths (Mapping[int, float]): Tokens per round by depth.
+
+    Returns:
+        Floats: ``[K]`` rates up to the greatest depth K.
+
+    Examples:
+        >>> rates_through({1: 1.8, 3: 2.78}).round(4)
+        array([0.8   , 0.7146, 0.7146])
+    """
+    rates: list[float] = []
+    before, length, reached = 0, 1.0, 1.0
+    for depth in sorted(lengths):
+        gap, gain = depth - before, lengths[depth] - length
+        rate = constant_rate(min(max(gain / reached, 0.0), gap), gap) if reached else 0.0
+        rates += [rate] * gap
+        length += reached * float(survival(np.full(gap, rate)).sum())
+        before, reached = depth, reached * rate**gap
+    return np.array(rates)
 
 
 def constant_rate(accepted: float, depth: int) -> float:

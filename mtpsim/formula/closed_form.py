@@ -16,6 +16,8 @@ Definition = Literal["conditional", "survival", "pooled", "first"]
 Weighting = Literal["round-pooled", "request-mean", "every-position"]
 DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
+StepVerdict = Literal["essential", "optional", "negligible", "harmful", "undecided"]
+ESSENTIAL, NEGLIGIBLE = 0.2, 0.005  # thresholds of relative gains, where none are stated
 
 
 def plug_in(definition: Definition, survival: Floats, conditional: Floats, depth: int) -> Floats:
@@ -173,3 +175,31 @@ def break_even_rate(conditional: Floats, round_time: Floats) -> Floats:
     free = np.where(needed > 0, np.inf, 0.0)
     with np.errstate(over="ignore"):  # a position that is as good as never reached
         return np.asarray(np.divide(np.maximum(needed, 0), reached, out=free, where=reached > 0))
+
+
+def step_verdict(
+    low: float, high: float, *, essential: float = ESSENTIAL, negligible: float = NEGLIGIBLE
+) -> StepVerdict:
+    """Judge a step of depth by the interval of its relative gain.
+
+    Args:
+        low (float): Lower end; 0.1 is a gain of 10 %.
+        high (float): Upper end.
+        essential (float): Least gain of an essential step.
+        negligible (float): Greatest gain or loss of a negligible step.
+
+    Returns:
+        str: ``negligible``: the interval lies within +-negligible; ``essential``: at or above
+        essential; ``optional``: above 0; ``harmful``: below 0; ``undecided``: it contains 0.
+
+    Examples:
+        >>> step_verdict(0.103, 0.104)
+        'optional'
+    """
+    if max(-low, high) <= negligible:
+        return "negligible"
+    if high < 0:
+        return "harmful"
+    if low >= essential:
+        return "essential"
+    return "optional" if low > 0 else "undecided"

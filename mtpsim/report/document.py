@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mtpsim.common.arrays import JsonDict
 
 Number = float | None
+SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -62,8 +63,8 @@ class ExactInterval(Interval):
 class Loss(JudgedInterval):
     """Speedup lost against the best depth; P(this depth is best); expected loss."""
 
-    best: float
-    regret: float
+    best: Number
+    regret: Number
 
 
 class Series(DocumentSection):
@@ -212,19 +213,23 @@ class Advice(DocumentSection):
 
     Attributes:
         depth: depth with the greatest estimated speedup; 0 means MTP off.
-        confidence: probability that it is the fastest.
+        confidence: probability that it loses no more than the indifference against the fastest.
         candidates: depths that may be the fastest, at the experiment's confidence.
         within: depths that may be within the indifference of the best.
         verdicts: ``[K]`` verdict on the step to depth 1..K.
+        steps: ``[K]`` relative gains of these steps, with the intervals that decide the verdicts.
+        requests_needed: least number of requests for all of these; None where there are enough.
         sentence: the advice in words.
         why: what it rests on.
     """
 
     depth: int
-    confidence: float
+    confidence: Number
     candidates: list[int]
     within: list[int]
     verdicts: list[str]
+    steps: list[JudgedInterval] = field(default_factory=list)
+    requests_needed: int | None = None
     sentence: str
     why: str
 
@@ -293,6 +298,7 @@ class UncertainDepth(DocumentSection):
 
     depth: int
     speedup: Interval
+    gain: Interval | None = None
     simulation: float
     best: float
     regret: float
@@ -402,20 +408,23 @@ class PointResult(DocumentSection):
 
 
 class Turn(DocumentSection):
-    """A batch size at which drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
+    """The last batch size before drafting stops to pay (``to`` = ``off``) or starts to (``on``)."""
 
     to: str
     batch: float
     low: Number
     high: Number
+    over: str = SIMULATION
 
 
 class ScheduleStep(DocumentSection):
-    """The fastest depth for batch sizes ``from_`` to ``to``, both included."""
+    """The fastest depth for batch sizes ``from_`` to ``to``, both included; interval of ``to``."""
 
     from_: Annotated[int, Field(validation_alias="from")]
     to: int
     depth: int
+    low: Number = None
+    high: Number = None
 
 
 class BatchCurves(DocumentSection):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
@@ -43,10 +44,24 @@ def numbers(values: Iterable[float | None] | None) -> Floats:
     return np.array([v if known(v) else np.nan for v in values or ()], float)
 
 
+def cells_of(point: PointResult, quantity: Quantities) -> list[Interval | None]:
+    """A quantity at every depth of a point, ``[K + 1]``.
+
+    Intervals of speedups and gains include uncertain inputs, where there are any.
+    """
+    cells = [getattr(depth, quantity) for depth in point.depths]
+    if not point.uncertainty or quantity not in ("speedup", "marginal"):
+        return cells
+    wider = [d.speedup if quantity == "speedup" else d.gain for d in point.uncertainty.depths]
+    return [
+        replace(cell, low=wide.low, high=wide.high) if cell and wide else cell
+        for cell, wide in zip(cells, wider, strict=True)
+    ]
+
+
 def column(point: PointResult, quantity: Quantities, field: str = "mean") -> Floats:
-    """One field of a quantity at every depth of a point, ``[K + 1]``; NaN where it is missing."""
-    cells = (getattr(depth, quantity) for depth in point.depths)
-    return numbers([getattr(cell, field, None) for cell in cells])
+    """One field of :func:`cells_of`, ``[K + 1]``; NaN where it is missing."""
+    return numbers([getattr(cell, field, None) for cell in cells_of(point, quantity)])
 
 
 def greatest_depth(point: PointResult) -> int:
@@ -178,7 +193,8 @@ def bracketed(cell: Interval | None, decimals: int) -> str:
     mean = fixed(cell.mean if cell else None, decimals)
     if not cell or mean == MISSING or not half_width(cell) > 0:
         return mean
-    return f"{mean} [{fixed(cell.low, decimals)}, {fixed(cell.high, decimals)}]"
+    low, high = fixed(cell.low, decimals), fixed(cell.high, decimals)
+    return mean if low == high else f"{mean} [{low}, {high}]"
 
 
 def plus_minus(cell: Interval | None, decimals: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.formula.accept_lengths import Acceptance
-from mtpsim.formula.closed_form import break_even_rate
+from mtpsim.formula.closed_form import break_even_rate, step_verdict
 
 UNITS_DIFFER = 8.0
 """Ratio of the first verify time to the target's beyond which their units probably differ."""
@@ -110,7 +110,7 @@ class QuickAnswer:
     def table(self) -> list[str]:
         """Rows of the table by depth, the header first."""
         rates = ["-", *(f"{rate:.3g}" for rate in self.acceptance.rates)]
-        gains = ["-", *(f"{100 * gain:+.1f} %" for gain in self.gain[1:])]
+        gains = [f"{100 * gain:+.1f} %, {step_verdict(gain, gain)}" for gain in self.gain[1:]]
         columns = {
             "depth": [str(depth) for depth in range(len(self.speedup))],
             "rate": rates,
@@ -118,7 +118,7 @@ class QuickAnswer:
             "round": [f"{time:.4g} ms" for time in self.round_time],
             "tok/s": [f"{rate:.4g}" for rate in self.tokens_per_second],
             "speedup": [f"{value:.3f}x" for value in self.speedup],
-            "gain": gains,
+            "gain": ["-", *gains],
         }
         widths = {name: max(map(len, [name, *cells])) for name, cells in columns.items()}
         rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]

@@ -1,21 +1,22 @@
-"""Recommended depth, its confidence, and the marginal gain of each depth."""
+"""Recommended depth, how sure that is, and the verdict on each step of depth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.report.document import Advice, Interval
+from mtpsim.common.text import counted
+from mtpsim.config.decision import Decision
+from mtpsim.formula.closed_form import step_verdict
+from mtpsim.report.document import Advice, Interval, JudgedInterval
 from mtpsim.stats.comparisons import Choice
 from mtpsim.stats.estimators import Estimates
 
-StepVerdict = Literal["essential", "worthwhile", "marginal", "harmful"]
+DIGITS = 12  # of a gain: 1.2 is 0.2 above 1
 EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences
-ESSENTIAL = 1.1  # least gain of an essential step
 
 
 @dataclass(frozen=True)
@@ -33,82 +34,122 @@ class Steps:
     rates: Floats
 
 
-def step_verdict(low: float, high: float) -> StepVerdict:
-    """Classify a marginal gain by its interval.
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What advice rests on: intervals over all that is uncertain.
 
-    ``essential``: low >= 1.1; ``worthwhile``: low > 1; ``harmful``: high < 1; ``marginal``: the
-    interval contains 1.
+    Attributes:
+        speedup: ``[K + 1]`` by depth.
+        gains: ``[K]`` speedup(k) / speedup(k - 1).
+        choice: comparison of the depths with the best.
+        simulation: interval of the speedup at the best depth with the inputs as given, where the
+            others include uncertain inputs.
+        requests_needed: least number of requests for a verdict; None where there are enough.
+        requests: number of requests.
     """
-    if high < 1:
-        return "harmful"
-    if low >= ESSENTIAL:
-        return "essential"
-    return "worthwhile" if low > 1 else "marginal"
+
+    speedup: Sequence[Interval]
+    gains: Sequence[Interval]
+    choice: Choice
+    simulation: Interval | None = None
+    requests_needed: int | None = None
+    requests: int = 0
 
 
-def advise(
-    *,
-    speedup: Estimates,
-    steps: Steps,
-    choice: Choice,
-    confidence: float,
-    indifference: float,
-    input_ranges: Sequence[Interval] = (),
-) -> Advice:
+def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) -> Advice:
     """Advice from the estimates of one point.
 
     Args:
-        speedup: ``[K + 1]`` speedup by depth 0..K.
-        steps: marginal gain and break-even rate of each depth.
-        choice: comparison of the depths with the best.
-        confidence: of the candidates, a share.
-        indifference: share of the best speedup that does not matter.
-        input_ranges: interval of the speedup by depth over uncertain inputs; empty where the
-            inputs are certain.
+        basis: speedups, gains and their comparison.
+        steps: break-even rate of each step.
+        decision: thresholds.
+        confidence: of the intervals and candidates, a share.
     """
-    best, marginal = choice.best, steps.marginal
-    depths = range(len(speedup.values))
+    choice = basis.choice
+    best, indifference = choice.best, decision.indifference
+    judged = [judge(gain, decision, enough=not basis.requests_needed) for gain in basis.gains]
+    verdicts = [step.verdict for step in judged]
+    if basis.requests_needed:
+        return Advice(
+            depth=best,
+            confidence=None,
+            candidates=[],
+            within=[],
+            verdicts=verdicts,
+            steps=judged,
+            requests_needed=basis.requests_needed,
+            sentence=_too_few(best, basis),
+            why="Below this number intervals and probabilities are not reliable.",
+        )
+    depths = range(len(basis.speedup))
     within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
     sentence = [
-        _headline(best, speedup, input_ranges),
+        _headline(best, basis),
         _tie(choice.candidates),
         _near_best(choice, within, indifference),
-        _next_step(best + 1, steps),
+        _next_step(best + 1, steps, judged),
     ]
     return Advice(
         depth=best,
-        confidence=float(choice.probability[best]),
+        confidence=float(choice.near_best[best]),
         candidates=choice.candidates,
         within=within,
-        verdicts=[step_verdict(a, b) for a, b in zip(marginal.low, marginal.high, strict=True)],
+        verdicts=verdicts,
+        steps=judged,
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, confidence, given_inputs=bool(input_ranges)),
+        why=_why(choice, decision, confidence, inputs=basis.simulation is not None),
     )
 
 
-def _figure(value: float, low: float, high: float, unit: str = "x", least: int = 2) -> str:
+def judge(gain: Interval, decision: Decision, *, enough: bool = True) -> JudgedInterval:
+    """The relative gain of a step and the verdict on it.
+
+    Args:
+        gain: speedup(k) / speedup(k - 1).
+        decision: thresholds.
+        enough: whether there are enough requests for a verdict.
+    """
+    ends = gain.mean, gain.low, gain.high
+    mean, low, high = (None if end is None else round(end - 1, DIGITS) for end in ends)
+    verdict = "undecided"
+    if enough and low is not None and high is not None:
+        limits = {"essential": decision.essential, "negligible": decision.negligible}
+        verdict = step_verdict(low, high, **limits)
+    return JudgedInterval(mean=mean, low=low, high=high, verdict=verdict)
+
+
+def _figure(cell: Interval, unit: str = "x", least: int = 2) -> str:
     """``1.541x [1.539, 1.542]``: as many digits as the interval supports.
 
     An exactly known number, up to rounding, has no interval and four digits.
     """
-    half = (high - low) / 2
+    if cell.low is None or cell.high is None:
+        return f"{cell.mean}{unit}"
+    half = (cell.high - cell.low) / 2
     if half < EXACT:
-        return f"{value:z.4f}{unit}"
+        return f"{cell.mean:z.4f}{unit}"
     digits = int(np.clip(np.ceil(-np.log10(half)), least, 6))
-    return f"{value:.{digits}f}{unit} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{cell.mean:z.{digits}f}{unit} [{cell.low:z.{digits}f}, {cell.high:z.{digits}f}]"
 
 
-def _headline(best: int, speedup: Estimates, input_ranges: Sequence[Interval]) -> str:
+def _too_few(best: int, basis: Basis) -> str:
+    return (
+        f"Too few requests for advice: {counted(basis.requests, 'request', 'were')} simulated, "
+        f"at least {basis.requests_needed} are needed. Depth {best} has the greatest estimate, "
+        f"{basis.speedup[best].mean:.2f}x."
+    )
+
+
+def _headline(best: int, basis: Basis) -> str:
     if not best:
         return "Turn MTP off: no depth is faster."
-    figure = _figure(speedup.values[best], max(speedup.low[best], 0), speedup.high[best])
-    if input_ranges:
-        found = input_ranges[best]
-        figure += (
-            f" (simulation interval); [{found.low:.3f}, {found.high:.3f}] including input "
-            "uncertainty"
-        )
-    return f"Run depth {best}: {figure}."
+    figure = _figure(basis.speedup[best])
+    if basis.simulation is None:
+        return f"Run depth {best}: {figure}."
+    return (
+        f"Run depth {best}: {figure} including input uncertainty ({_figure(basis.simulation)} with "
+        "the inputs as given)."
+    )
 
 
 def _tie(candidates: list[int]) -> str:
@@ -120,8 +161,8 @@ def _tie(candidates: list[int]) -> str:
 
 def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
     """Depths that differ from the best by no more than the indifference."""
-    near = [k for k in within if k != choice.best]
-    if not near or within == choice.candidates:
+    near = [k for k in within if k != choice.best and k not in choice.candidates]
+    if not near:
         return ""
     plural = "s" * (len(near) > 1)
     certain = all(choice.verdict(k, indifference) == "as good" for k in near)
@@ -134,27 +175,36 @@ def _listed(depths: list[int]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _next_step(depth: int, steps: Steps) -> str:
+def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval]) -> str:
     """Loss and break-even rate of the depth after the best."""
-    marginal = steps.marginal
-    if depth > len(marginal.values):
+    if depth > len(judged):
         return "No deeper draft was simulated; one may be faster."
-    gain = marginal.values[depth - 1], marginal.high[depth - 1], max(marginal.low[depth - 1], 0)
-    loss, low, high = (100 * (1 - value) for value in gain)
-    than = f"depth {depth - 1}" if depth > 1 else "no drafting"
-    text = f"Depth {depth} is {_figure(loss, low, high, ' %', 1)} slower than {than}; "
+    step, than = judged[depth - 1], f"depth {depth - 1}" if depth > 1 else "no drafting"
+    if step.mean is None or step.low is None or step.high is None:
+        return ""
+    if step.high < 0:
+        loss, low, high = (-100 * end for end in (step.mean, step.high, max(step.low, -1)))
+        figure = _figure(Interval(mean=loss, low=low, high=high), " %", 1)
+        text = f"Depth {depth} is {figure} slower than {than}; "
+    else:
+        mean, low, high = (100 * end for end in (step.mean, max(step.low, -1), step.high))
+        figure = _figure(Interval(mean=mean, low=low, high=high), " %", 1)
+        text = f"Gain of depth {depth} over {than}: {figure}; "
     needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]
     if needed > 1:
         return text + f"no rate p{depth} would make it pay at these times."
     return text + f"break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, confidence: float, *, given_inputs: bool) -> str:
-    level = f"simultaneous {100 * confidence:g} % CI, common random numbers"
+def _why(choice: Choice, decision: Decision, confidence: float, *, inputs: bool) -> str:
+    over = " over uncertain inputs" * inputs
+    level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
-        every = "With the inputs exactly as given, all" if given_inputs else "All"
-        return f"{every} other depths are slower ({level})."
-    probability = choice.probability[choice.best]
-    depths = _listed(choice.candidates)
-    is_best = f"P(depth {choice.best}) = {probability:.2f}"
-    return f"The best depth is one of {depths} ({level}); {is_best}."
+        return f"All other depths are slower ({level})."
+    depths, best = _listed(choice.candidates), choice.best
+    near = f"within {100 * decision.indifference:g} % of the fastest"
+    near = near if decision.indifference else "the fastest"
+    return (
+        f"The best depth is one of {depths} ({level}); P(depth {best} is {near}) = "
+        f"{choice.near_best[best]:.2f}."
+    )

@@ -2,7 +2,7 @@
 
 What a round yields does not depend on the batch, and the cost model knows the time of a step at any
 batch. So the simulated speedup at one batch, with its interval, carries over to all others by the
-ratio of the times.
+ratio of the times. Uncertain inputs are drawn together: each draw has its own yields and times.
 """
 
 from __future__ import annotations
@@ -16,13 +16,22 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.latency import CostModel
-from mtpsim.report.document import BatchCurves, BatchGroup, ScheduleStep, Turn
+from mtpsim.report.document import (
+    INPUTS,
+    SIMULATION,
+    BatchCurves,
+    BatchGroup,
+    ScheduleStep,
+    Turn,
+)
 from mtpsim.results.point_data import PointData, number
+from mtpsim.results.uncertainty import joint_draws
 from mtpsim.stats import estimators
 
 KEY = "latency.batch"
 GRID = 121  # batches of a curve, evenly spaced in their logarithm
 SCHEDULE_POINTS = 512  # batches evaluated for the schedule; refined where the depth changes
+ROWS = 1000  # least number of curves drawn for the intervals
 
 
 def by_batch(points: list[PointData]) -> list[BatchGroup]:
@@ -47,71 +56,102 @@ def _others(point: PointData) -> dict[str, Any]:
 
 
 class _Curves:
-    """Speedup by depth at any batch, ``[K + 1]``: the estimate and the ends of its interval."""
+    """Speedup by depth at any batch, ``[K + 1]``: the estimate, and joint draws around it."""
 
-    def __init__(self, group: list[PointData]) -> None:
+    def __init__(self, group: list[PointData], batches: Floats) -> None:
         widest = max(group, key=lambda point: point.tally.count)
         cost = widest.experiment.latency
         assert isinstance(cost, CostModel)  # only cost models have a batch
-        self._cost, self._depth = cost, widest.layout.depth
-        gain = widest.estimates(estimators.speedup)
-        scale = 1 / self._price(float(cost.batch))
-        self._yields = {"mean": gain.values, "low": gain.low, "high": gain.high}
-        self._yields = {name: values * scale for name, values in self._yields.items()}
+        self._cost, self._depth, self._grid = cost, widest.layout.depth, np.log(batches)
+        self._confidence = widest.experiment.simulation.confidence
+        self.few = widest.requests_needed is not None
+        speedup = widest.estimates(estimators.speedup)
+        self._yields = speedup.values / self._price(cost, cost.batch)
+        drawn = widest.outcomes.variants.draws if widest.outcomes else []
+        self.uncertain, costs = bool(drawn), [each.latency for each in drawn] or [cost]
+        found = widest.outcomes.draws if widest.outcomes and drawn else [speedup]
+        prices = np.array([[self._price(each, b) for b in (each.batch, *batches)]
+                           for each in costs if isinstance(each, CostModel)])  # fmt: skip
+        self._prices = np.log(prices[:, 1:])  # [draws, GRID, K + 1]
+        rows = joint_draws(found)[: -(-ROWS // len(costs)) * len(costs)]
+        self._rows = rows.reshape(-1, len(costs), self._depth + 1) - np.log(prices[:, 0])
 
-    def _price(self, batch: float) -> Floats:
+    def _price(self, cost: CostModel, batch: float) -> Floats:
         """Time of a plain step over that of a round at each depth."""
-        time = np.add(*self._cost.at_batch(batch, self._depth))
+        time = np.add(*cost.at_batch(batch, self._depth))
         return np.asarray(time[0] / time)
 
-    def at(self, batch: float, end: str = "mean") -> Floats:
-        return np.asarray(self._yields[end] * self._price(batch))
-
-    def gain(self, batch: float, end: str) -> float:
-        """Log of the best speedup that drafting has."""
-        return float(np.log(self.at(batch, end)[1:].max()))
+    def at(self, batch: float) -> Floats:
+        return np.asarray(self._yields * self._price(self._cost, batch))
 
     def best(self, batch: float) -> int:
-        return int(np.argmax(self.at(batch)))
+        """The fastest depth; over uncertain inputs the one of least expected regret."""
+        if not self.uncertain:
+            return int(np.argmax(self.at(batch)))
+        place = np.interp(np.log(batch), self._grid, np.arange(GRID))
+        low = min(int(place), GRID - 2)
+        logs = self._rows + (
+            self._prices[:, low] + (place - low) * (self._prices[:, low + 1] - self._prices[:, low])
+        )
+        regret = -np.expm1(logs - logs.max(-1, keepdims=True))
+        return int(np.argmin(regret.mean((0, 1))))
+
+    def last_batch(self, before: int, after: int, near: int) -> list[float | None]:
+        """Ends of the interval of the last batch at which one depth is faster than another.
+
+        Args:
+            before: depth that is faster up to there; drafting at any depth where ``after`` is 0.
+            after: depth that is faster from there on; at any depth where ``before`` is 0.
+            near: estimate of that batch.
+
+        Returns:
+            Low and high end; None where it is beyond the batches of the sweep.
+        """
+        if self.few:
+            return [None, None]
+        logs = self._rows[:, :, None] + self._prices  # [rows, draws, GRID, K + 1]
+        logs = logs.reshape(-1, GRID, self._depth + 1)
+        leads = {0: logs[..., 0], 1: logs[..., 1:].max(-1)}
+        if before and after:
+            lead = logs[..., before] - logs[..., after]
+        else:
+            lead = leads[bool(before)] - leads[bool(after)]
+        roots, tail = self._roots(lead, np.log(near + 0.5)), (1 - self._confidence) / 2
+        ends = np.quantile(roots, [tail, 1 - tail], method="closest_observation")
+        return [number(end) if end else None for end in np.floor(np.exp(ends))]
+
+    def _roots(self, lead: Floats, near: float) -> Floats:
+        """Log batch where each row ``[R, GRID]`` of leads ends, the one nearest to ``near``."""
+        ends = (lead[:, :-1] > 0) & (lead[:, 1:] <= 0)
+        middle = (self._grid[:-1] + self._grid[1:]) / 2
+        step = np.argmin(np.where(ends, np.abs(middle - near), np.inf), axis=1)
+        row = np.arange(len(lead))
+        first, second = lead[row, step], lead[row, step + 1]
+        share = first / np.where(ends[row, step], first - second, 1.0)
+        root = self._grid[step] + share * (self._grid[step + 1] - self._grid[step])
+        beyond = np.where(lead.mean(1) > 0, np.inf, -np.inf)
+        return np.where(ends.any(1), root, beyond)
 
 
 def _group(group: list[PointData]) -> BatchGroup:
-    curves = _Curves(group)
     swept = [_batch(point) for point in group]
     batches = np.geomspace(min(swept), max(swept), GRID)
+    curves = _Curves(group, batches)
     rows = np.array([curves.at(batch) for batch in batches])
+    schedule = list(_schedule(curves, int(np.ceil(min(swept))), int(max(swept))))
+    over = "" if curves.few else INPUTS if curves.uncertain else SIMULATION
+    turns: list[Turn] = []
+    for step, after in pairwise(schedule):
+        step.low, step.high = curves.last_batch(step.depth, after.depth, step.to)
+        if not step.depth or not after.depth:
+            to = "on" if after.depth else "off"
+            turns.append(Turn(to=to, batch=step.to, low=step.low, high=step.high, over=over))
     return BatchGroup(
         set=_others(group[0]),
-        turns=_turns(curves, batches),
-        schedule=list(_schedule(curves, int(np.ceil(min(swept))), int(max(swept)))),
+        turns=turns,
+        schedule=schedule,
         curves=BatchCurves(batch=batches.tolist(), speedup=rows.T.tolist()),
     )
-
-
-def _turns(curves: _Curves, batches: Floats) -> list[Turn]:
-    """Batches at which drafting stops or starts to pay, with intervals."""
-    gains = np.array([curves.gain(batch, "mean") for batch in batches])
-    found: list[Turn] = []
-    for i in np.flatnonzero((gains[:-1] > 0) != (gains[1:] > 0)):
-        off = bool(gains[i] > 0)
-        ends = [_crossing(curves, batches, int(i), off, end) for end in ("mean", "low", "high")]
-        mean, low, high = ends if off else (ends[0], ends[2], ends[1])
-        assert mean is not None
-        found.append(Turn(to="off" if off else "on", batch=mean, low=low, high=high))
-    return found
-
-
-def _crossing(curves: _Curves, batches: Floats, near: int, off: bool, end: str) -> float | None:
-    """Where an end of the interval crosses 1 the same way, nearest to grid step ``near``."""
-    from scipy.optimize import brentq
-
-    gains = np.array([curves.gain(batch, end) for batch in batches])
-    steps = np.flatnonzero(((gains[:-1] > 0) == off) & ((gains[1:] > 0) != off))
-    if not steps.size:
-        return None
-    i = int(steps[np.argmin(np.abs(steps - near))])
-    root = brentq(lambda batch: curves.gain(batch, end), batches[i], batches[i + 1], xtol=1e-6)
-    return number(root)
 
 
 def _schedule(curves: _Curves, first: int, last: int) -> Iterator[ScheduleStep]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mtpsim.report.document import (
     BreakEvenTime,
     DepthResult,
     Horizon,
+    Interval,
     Loss,
     MeasuredRates,
     PointResult,
@@ -32,7 +33,7 @@ from mtpsim.report.document import (
     seal,
     to_json,
 )
-from mtpsim.results.advice import Steps, advise
+from mtpsim.results.advice import Basis, Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     COCHRAN,
@@ -47,9 +48,9 @@ from mtpsim.results.point_data import (
     skewness_of,
 )
 from mtpsim.results.policies import adaptive
-from mtpsim.results.uncertainty import robust, uncertainty
+from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import Choice, HolmVerdict, choose, holm_verdicts, log_of
+from mtpsim.stats.comparisons import HolmVerdict, choose, choose_among, holm_verdicts, log_of
 from mtpsim.stats.control_variates import variance_reductions
 from mtpsim.stats.estimators import Estimates
 
@@ -208,7 +209,13 @@ class Result:
 
         # In a notebook rich would display HTML instead, and Jupyter asks for colours.
         console = Console(
-            file=StringIO(), width=100, no_color=True, force_jupyter=False, force_terminal=False
+            file=StringIO(),
+            width=100,
+            no_color=True,
+            force_jupyter=False,
+            force_terminal=False,
+            markup=False,
+            emoji=False,
         )
         render(self.data, console)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -233,12 +240,31 @@ def point_results(points: list[PointData]) -> list[PointResult]:
 
 def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResult:
     """Every number that is reported of one point."""
-    simulation, decision = measured.experiment.simulation, measured.experiment.decision
+    simulation, scenarios = measured.experiment.simulation, measured.outcomes
+    decision, unseen = measured.experiment.decision, measured.unseen
     steps = Steps(measured.sharp(estimators.marginal), *_break_even(measured, measured.solved[-1]))
-    speedup = measured.sharp(estimators.speedup)
-    choice = choose(log_of(speedup), simulation.confidence)
-    scenarios = measured.outcomes
-    uncertain = uncertainty(measured.experiment, scenarios) if scenarios else None
+    speedup = measured.widened(estimators.speedup, unseen)
+    limits = simulation.confidence, decision.indifference
+    simulated = choose(log_of(speedup), *limits)
+    basis = Basis(
+        speedup=_intervals(speedup),
+        gains=_intervals(measured.widened(estimators.marginal, unseen[1:])),
+        choice=simulated,
+        requests_needed=measured.requests_needed,
+        requests=measured.tally.count,
+    )
+    uncertain = None
+    if scenarios and scenarios.draws:
+        drawn = joint_draws(scenarios.draws)
+        choice = choose_among(drawn, *limits)
+        uncertain = uncertainty(measured.experiment, scenarios, choice, drawn)
+        basis = replace(
+            basis,
+            speedup=[depth.speedup for depth in uncertain.depths],
+            gains=[depth.gain for depth in uncertain.depths if depth.gain],
+            choice=choice,
+            simulation=basis.speedup[choice.best],
+        )
     return PointResult(
         set=measured.point.set,
         requests=measured.tally.count,
@@ -249,22 +275,19 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         warnings=_warnings(measured),
         measured=_measured_rates(measured),
         accepted=_accepted(measured),
-        depths=_depths(measured, steps, choice, verdicts),
+        depths=_depths(measured, steps, basis, verdicts),
         trial=trial(measured, [verdict for verdict, _ in verdicts]),
         diagnostics=diagnostics(measured),
         variance=_variance(measured),
-        advice=advise(
-            speedup=speedup,
-            steps=steps,
-            choice=choice,
-            confidence=simulation.confidence,
-            indifference=decision.indifference,
-            input_ranges=[depth.speedup for depth in uncertain.depths] if uncertain else [],
-        ),
-        adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
+        advice=advise(basis, steps, decision, simulation.confidence),
+        adaptive=adaptive(measured, simulated.best) if measured.plan.policy_set else None,
         uncertainty=uncertain,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
+
+
+def _intervals(found: Estimates) -> list[Interval]:
+    return [interval(found, k, POSITIVE) for k in range(len(found.values))]
 
 
 def _measured_rates(measured: PointData) -> MeasuredRates:
@@ -293,7 +316,7 @@ class _Compared:
 
 
 def _depths(
-    measured: PointData, steps: Steps, choice: Choice, verdicts: list[HolmVerdict]
+    measured: PointData, steps: Steps, basis: Basis, verdicts: list[HolmVerdict]
 ) -> list[DepthResult]:
     times, solved = measured.theory.times, measured.solved
     rates = measured.theory.rates_used(measured.tally.mean, measured.layout)
@@ -312,7 +335,7 @@ def _depths(
             accept_length=length.at(k, within=(1, k + 1)),
             round_time=time.at(k),
             speedup=speedup.at(k),
-            loss=_loss(choice, k, measured.experiment.decision.indifference),
+            loss=_loss(basis, k, measured.experiment.decision.indifference),
             request_time=quantiles["request_time"],
             request_speed=quantiles["request_speed"],
         )
@@ -356,10 +379,13 @@ def _add_steps(
         )
 
 
-def _loss(choice: Choice, depth: int, indifference: float) -> Loss:
+def _loss(basis: Basis, depth: int, indifference: float) -> Loss:
+    choice = basis.choice
     mean, low, high = (
         float(-np.expm1(-logs[depth])) for logs in (choice.loss, choice.low, choice.high)
     )
+    if basis.requests_needed:
+        return Loss(mean=mean, low=None, high=None, verdict="open", best=None, regret=None)
     return Loss(
         mean=mean,
         low=low,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, overload
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mtpsim.engine.simulate import KernelPlan
 
 ROUNDING = 1e-12  # smaller half-widths are rounding errors of the means
+LEAST_REQUESTS = 10  # for verdicts and probabilities; verification/calibration.md
+RARE = 5  # an outcome seen less often may have a probability far from its share of the rounds
+RULE_OF_THREE = 3  # over the rounds: upper 95 % limit of the probability of an unseen outcome
 VANISHED = 1e-6  # of its expected value: a mean time that noise has not been seen in
 SAMPLE = 20_000  # rounds whose times are drawn for the figures
 COCHRAN = 25  # times the squared skewness: rounds that a normal interval needs (1977, 2.15)
@@ -119,6 +122,33 @@ class PointData:
         return np.asarray((width < ROUNDING) & (self.rounds < self.rounds_needed))
 
     @cached_property
+    def unseen(self) -> Floats:
+        """``[K + 1]`` relative half-width of the accept length through rare outcomes.
+
+        A position whose drafts were all accepted, or all rejected, or nearly so, has an interval
+        of no width, although its rate is not known exactly.
+        """
+        found = np.zeros(self.layout.depth + 1)
+        for k in range(1, len(found)):
+            rounds = self.rounds[k]
+            reach = np.append(rounds, self.tally.mean[self.layout.accepted(k)] * self.tally.count)
+            shares = self.solved[k].accepted
+            possible = np.stack([shares[::-1].cumsum()[::-1][1:], shares[:-1]]) > ROUNDING
+            rare = possible & (np.stack([reach[1:], reach[:-1] - reach[1:]]) < RARE - 0.5)
+            tokens = (rare * np.arange(k, 0, -1)).sum()  # that such an outcome adds or takes
+            found[k] = RULE_OF_THREE * tokens / (rounds + reach[1:].sum())
+        return found
+
+    @cached_property
+    def requests_needed(self) -> int | None:
+        """Least number of requests for verdicts and probabilities; None where there are enough.
+
+        Where nothing varies any number is enough.
+        """
+        varies = self.unseen.any() or self.estimates(estimators.speedup).half_width.max() > ROUNDING
+        return LEAST_REQUESTS if varies and self.tally.count < LEAST_REQUESTS else None
+
+    @cached_property
     def controls(self) -> Controls:
         """Totals whose means are known."""
         return controls_of(self.source, self.latency, self.layout, self.horizon)
@@ -130,6 +160,12 @@ class PointData:
     def sharp(self, function: Callable[[Floats, RowLayout], Floats]) -> Estimates:
         """Like :meth:`estimates`, with control variates if the experiment enables them."""
         return self._delta(function, self.controlled)
+
+    def widened(self, function: Callable[[Floats, RowLayout], Floats], unseen: Floats) -> Estimates:
+        """Like :meth:`sharp`, with relative errors ``unseen`` ``[Q]`` that the sample hides."""
+        found = self.sharp(function)
+        more = np.diag((unseen * found.values / found.quantile) ** 2)
+        return replace(found, covariance=found.covariance + more)
 
     @cached_property
     def controlled(self) -> Tally:
@@ -146,10 +182,11 @@ class PointData:
 
     def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, for an equivalence test."""
-        simulation = self.experiment.simulation
+        simulation, half_width = self.experiment.simulation, float(estimates.half_width[index])
+        few = self.requests_needed and half_width > ROUNDING
         return RelativeError(
             float(estimates.values[index]),
-            np.inf if self.unknown[index] else float(estimates.half_width[index]),
+            np.inf if few or self.unknown[index] else half_width,
             estimates.quantile,
             self.tally.count,
             simulation.epsilon,

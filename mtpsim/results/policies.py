@@ -59,7 +59,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
             speedup=ExactInterval(
                 exact=_exact(policy_set, i), **vars(interval(speedup, depths + i, POSITIVE))
             ),
-            gain=_gain(gain[i + 1], half[i + 1]),
+            gain=_gain(gain[i + 1], half[i + 1], enough=not measured.requests_needed),
             captured=interval(captured, i) if captured else None,
             accept_length=interval(length, i, (1, depths)),
             round_time=interval(time, i, POSITIVE),
@@ -77,11 +77,12 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
     )
 
 
-def _gain(log_gain: float, half_width: float) -> JudgedInterval:
+def _gain(log_gain: float, half_width: float, *, enough: bool) -> JudgedInterval:
     """Speedup over that of the best fixed depth, from its logarithm."""
     low, high = log_gain - half_width, log_gain + half_width
     mean, *ends = (float(np.exp(value)) for value in (log_gain, low, high))
-    return JudgedInterval(mean=mean, low=ends[0], high=ends[1], verdict=_verdict(low, high))
+    verdict = _verdict(low, high) if enough else "open"
+    return JudgedInterval(mean=mean, low=ends[0], high=ends[1], verdict=verdict)
 
 
 def _depth_shares(totals: Floats) -> list[float]:

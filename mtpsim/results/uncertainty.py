@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,43 +20,66 @@ from mtpsim.report.document import (
     Uncertainty,
     WorstRegret,
 )
-from mtpsim.stats.comparisons import choose, log_of
+from mtpsim.stats.comparisons import Choice, choose, log_of, normal_draws, student_scales
+from mtpsim.stats.estimators import Estimates
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
 
 
-def uncertainty(experiment: Experiment, outcomes: ScenarioResults) -> Uncertainty | None:
-    """The section on uncertain inputs; None where all inputs are certain."""
-    if not outcomes.draws:
-        return None
+def joint_draws(found: Sequence[Estimates]) -> Floats:
+    """``[DRAWS, Q]`` log values over uncertain inputs, each with an error of its simulation.
+
+    Args:
+        found: estimates of one quantity for each draw of the inputs, on common random numbers.
+    """
+    logs = [log_of(estimates) for estimates in found]
+    error = normal_draws(np.mean([one.covariance for one in logs], axis=0))
+    error = error / student_scales(logs[0].freedom)
+    return np.resize([one.values for one in logs], error.shape) + error
+
+
+def uncertainty(
+    experiment: Experiment, outcomes: ScenarioResults, choice: Choice, drawn: Floats
+) -> Uncertainty:
+    """The section on uncertain inputs.
+
+    Args:
+        experiment: that of the point.
+        outcomes: simulated draws of the inputs.
+        choice: comparison of the depths over them.
+        drawn: of :func:`joint_draws`.
+    """
     speedups = np.array([found.values for found in outcomes.draws])
-    tail = (1 - experiment.simulation.confidence) / 2
-    top = speedups.max(1, keepdims=True)
-    low, high = np.quantile(speedups, [tail, 1 - tail], axis=0)
-    regret = (1 - speedups / top).mean(0)
-    best = (speedups >= top).mean(0)
-    depth = int(np.argmin(regret))
     simulated = np.mean([found.half_width for found in outcomes.draws], axis=0)
+    confidence = experiment.simulation.confidence
+    gains = [None, *intervals_of(np.diff(drawn, axis=1), confidence)]
     return Uncertainty(
         draws=len(speedups),
         requests=outcomes.requests,
-        depth=depth,
+        depth=choice.best,
         depths=[
             UncertainDepth(
                 depth=k,
-                speedup=Interval(
-                    mean=float(speedups[:, k].mean()), low=float(low[k]), high=float(high[k])
-                ),
+                speedup=speedup,
+                gain=gains[k],
                 simulation=float(simulated[k]),
-                best=float(best[k]),
-                regret=float(regret[k]),
+                best=float(choice.probability[k]),
+                regret=float(choice.regret[k]),
             )
-            for k in range(speedups.shape[1])
+            for k, speedup in enumerate(intervals_of(drawn, confidence))
         ],
-        inputs=_inputs(outcomes, speedups, depth),
+        inputs=_inputs(outcomes, speedups, choice.best),
         perfect=_perfect(speedups, speedups),
     )
+
+
+def intervals_of(logs: Floats, confidence: float) -> list[Interval]:
+    """Mean and central interval of each column of draws ``[R, Q]``, given as logarithms."""
+    tail = (1 - confidence) / 2
+    low, high = np.exp(np.quantile(logs, [tail, 1 - tail], axis=0))
+    ends = zip(np.exp(logs).mean(0).tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Interval(mean=mean, low=a, high=b) for mean, a, b in ends]
 
 
 def _inputs(outcomes: ScenarioResults, speedups: Floats, depth: int) -> list[UncertainInput]:

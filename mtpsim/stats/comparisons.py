@@ -91,7 +91,9 @@ class Choice:
     Attributes:
         best (int): The option of the greatest estimate.
         probability (Floats): ``[Q]`` probability that each option is the best, under the joint
-            Student distribution of the estimates. Not meaningful among ties: see ``candidates``.
+            distribution of the options. Not meaningful among ties: see ``candidates``.
+        near_best (Floats): ``[Q]`` probability that each option loses no more than the indifference
+            against the best, under the same distribution.
         candidates (list[int]): Options that may be the best; the set contains a true best option
             with the stated confidence (max-t over paired differences).
         loss (Floats): ``[Q]`` log ratio of the best estimate to each.
@@ -104,6 +106,7 @@ class Choice:
 
     best: int
     probability: Floats
+    near_best: Floats
     candidates: list[int]
     loss: Floats
     low: Floats
@@ -117,29 +120,57 @@ class Choice:
         return "worse" if self.low[option] > np.log1p(indifference) else "open"
 
 
-def choose(log_speedup: Estimates, confidence: float) -> Choice:
+def choose(log_speedup: Estimates, confidence: float, indifference: float = 0.0) -> Choice:
     """Compare options with the best of them.
 
     Args:
         log_speedup (Estimates): ``[Q]`` log speedups with their covariance.
         confidence (float): Simultaneous confidence over all options.
+        indifference (float): Relative loss that does not matter.
 
     Returns:
         Choice: Best option, candidates, losses and regrets.
     """
-    values, draws = log_speedup.values, normal_draws(log_speedup.covariance)
-    scales = student_scales(log_speedup.freedom)
+    draws, scales = normal_draws(log_speedup.covariance), student_scales(log_speedup.freedom)
+    values, limits = log_speedup.values, (confidence, indifference)
+    return _choice(values, draws, scales, values + draws / scales, limits)
+
+
+def choose_among(log_speedups: Floats, confidence: float, indifference: float = 0.0) -> Choice:
+    """Compare options of which draws are given, such as of a posterior; best: least mean regret.
+
+    Args:
+        log_speedups (Floats): ``[R, Q]`` joint draws of the log speedups.
+        confidence (float): Simultaneous confidence over all options.
+        indifference (float): Relative loss that does not matter.
+
+    Returns:
+        Choice: Best option, candidates, losses and regrets.
+    """
+    values = log_speedups.mean(0)
+    # A draw below the mean is what an estimate above the true value is: hence the sign.
+    found = _choice(
+        values, values - log_speedups, np.ones((1, 1)), log_speedups, (confidence, indifference)
+    )
+    best = int(np.argmin(found.regret))
+    return replace(found, best=best, loss=values[best] - values)
+
+
+def _choice(
+    values: Floats, draws: Floats, scales: Floats, drawn: Floats, limits: tuple[float, float]
+) -> Choice:
+    confidence, indifference = limits
     to = [_differences(values, draws, scales, option, confidence) for option in range(len(values))]
     candidates = [option for option, differences in enumerate(to) if differences.may_be_best]
     # One of the candidates is the best: the loss of the others lies within the bounds that the
     # differences to one of them give.
     behind = np.array([-to[c].gain for c in candidates])
     half = np.array([to[c].two_sided * to[c].error for c in candidates])
-    drawn = values + draws / scales
     top = drawn.max(1, keepdims=True)
     return Choice(
         best=int(np.argmax(values)),
         probability=(drawn >= top).mean(0),
+        near_best=(top - drawn <= np.log1p(indifference)).mean(0),
         candidates=candidates,
         loss=values.max() - values,
         low=np.maximum(behind - half, 0).min(0),

@@ -79,7 +79,7 @@ TRACES = [
     ('{"accepted": [1, 4]}', "t.jsonl:1: round 2 accepts 4 of 3 drafts"),
     (GOOD + '\n{"accepted": [4], "drafted": [3]}', "t.jsonl:2: 4 drafts are accepted of 3 drafted"),
     ('{"accepted": [1, 2', "t.jsonl: unknown log format: its JSON is truncated"),
-    ('{"acepted": [1]}', "\"accepted\" is missing; did you mean 'acepted'?"),
+    ('{"acepted": [1]}', "\"accepted\" is missing; did you mean '…'?"),
     ('{"accepted": [-1]}', "accepted is -1; a count can't be negative"),
     ('{"accepted": [true]}', "'accepted' has True; counts must be whole"),
     ('{"accepted": [1], "drafted": [3, 3]}', "'drafted' has 2 entries for 1 round"),
@@ -99,6 +99,10 @@ def test_traces_that_do_not_fit_their_keys(tmp_path):
     assert "t.jsonl: depth: the log does not state" in trace(tmp_path, '{"accepted": [1]}', keys="")
     empty = trace(tmp_path, "request,accepted\n", name="t.csv")
     assert "no entry has a round" in empty
+    header = trace(tmp_path, "request,acepted\na,1\n", name="t.csv")
+    assert "column 'accepted' is missing; did you mean '…'?" in header
+    cell = trace(tmp_path, "request,accepted\na,1\na,x\n", name="t.csv")
+    assert "t.csv:3: 'x' is given for 'accepted'" in cell
     found = refused('model = "trace"\nfile = "tt.csv"', tmp_path)
     assert "No such file or directory; did you mean 't.csv'" in found
 

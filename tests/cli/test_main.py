@@ -175,6 +175,8 @@ def test_an_interrupt_saves_the_finished_blocks(number, executor, tmp_path):
     document = json.loads((out / "result.json").read_text())
     assert document["complete"] is False
     assert document["points"][0]["requests"] > 0
+    if executor == "threads":
+        assert main(["show", str(out), "--json"]) == 130
 
 
 @pytest.mark.usefixtures("no_pictures")

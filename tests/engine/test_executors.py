@@ -163,6 +163,48 @@ def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
     assert json.loads((out / "result.json").read_text())["points"] == json.loads(json.dumps(whole))
 
 
+def test_workers_that_always_fail_are_exit_4(tmp_path, monkeypatch, capsys):
+    def failing(*_):
+        raise ArithmeticError("out of order")
+
+    monkeypatch.setattr(executors, "tally_block", failing)
+    file = tmp_path / "e.toml"
+    file.write_text(TEXT)
+    assert main(["run", str(file), "--out", str(tmp_path / "o"), "--quiet"]) == 4
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: --executor: nothing could be simulated: ")
+    assert "out of order" in printed
+
+
+STARTED = """
+import sys, time
+from mtpsim.engine.executors import Processes
+if __name__ == "__main__":
+    print(*(worker.process.pid for worker in Processes(2, 60).workers), flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_processes_end_with_their_killed_parent(tmp_path):
+    (tmp_path / "started.py").write_text(STARTED)
+    with python(tmp_path / "started.py", stdout=subprocess.PIPE) as parent:
+        workers = [int(number) for number in parent.stdout.readline().split()]
+        parent.kill()
+        parent.wait()
+        assert len(workers) == 2
+        for _ in range(600):
+            states = subprocess.run(
+                ["ps", "-o", "stat=", "-p", ",".join(map(str, workers))],
+                capture_output=True,
+                text=True,
+            ).stdout.split()
+            if all(state.startswith("Z") for state in states):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"workers are left: {states}")
+
+
 def test_killed_processes_are_replaced():
     """Real processes, while they work."""
     experiment = mtpsim.parse(TEXT.replace("400000", "3000000"))

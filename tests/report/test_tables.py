@@ -26,6 +26,7 @@ from mtpsim.report.formatting import (
 )
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.rows import columns, rows, write_csv
+from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.sweep import sweep_heading
 from mtpsim.report.tables.terminal import VerdictText, console_on
@@ -94,7 +95,7 @@ class TestTable:
         text = printed(result)
         best = result.points[0].depths[2]
         row = next(line for line in text.splitlines() if line.strip().startswith("▸ 2"))
-        for number in (plus_minus(best.speedup, 3), "1.1037", "worthwhile", "holds"):
+        for number in (plus_minus(best.speedup, 3), "+10.4 %, optional", "holds"):
             assert number in row
         steps = re.findall(r"^ (1 to 2|2 to 3) +(0\.\d+) +(0\.\d+)", text, re.M)
         assert steps == [("1 to 2", "0.459", "0.74"), ("2 to 3", "0.719", "0.67")]
@@ -198,11 +199,12 @@ class TestTable:
 
 class TestNumbers:
     def test_verdicts_have_a_tone_and_undecided_steps_are_labelled(self):
-        shown = {verdict: VerdictText(verdict) for verdict in ("holds", "harmful", "marginal", "")}
+        words = "holds", "harmful", "undecided", ""
+        shown = {verdict: VerdictText(verdict) for verdict in words}
         assert list(shown.values()) == ["holds", "harmful", "undecided", "-"]
         assert [text.tone for text in shown.values()] == ["good", "bad", "open", ""]
         point = example_point()
-        point.advice.verdicts[1] = "marginal"
+        point.advice.steps[1].verdict = "undecided"
         row = next(x for x in printed(document([point])).splitlines() if x.startswith("   ▸ 2"))
         assert row.split()[-2:] == ["undecided", "holds"]
 
@@ -218,6 +220,32 @@ class TestNumbers:
     def test_digits_come_from_the_width(self, half, text):
         cell = Interval(mean=1.5406, low=1.5406 - half, high=1.5406 + half)
         assert bracketed(cell, shared_decimals([cell, None])) == text
+
+    @pytest.mark.parametrize(
+        ("ms", "half", "text"),
+        [
+            (23_598, 2.1, "p50 23.598 s [23.596, 23.600]"),
+            (23_598, 210, "p50 23.60 s [23.39, 23.81]"),
+            (98.0, 0.0, "p50 98.00 ms,"),
+            (98.0, 1e-6, "p50 98.0000 ms,"),
+            (2_360, 20, "p50 2,360 ms [2,340, 2,380]"),
+        ],
+    )
+    def test_no_interval_of_a_request_has_equal_ends(self, ms, half, text):
+        cell = Interval(mean=ms, low=ms - half, high=ms + half)
+        point = example_point()
+        for depth in point.depths:
+            depth.request_time = dict.fromkeys(("p50", "p95", "p99"), cell)
+            depth.request_speed = dict.fromkeys(("p50", "p1"), cell)
+        assert text in request_sentence(point)
+        assert bracketed(Interval(mean=23.6, low=23.5999, high=23.6001), 2) == "23.60"
+
+    def test_narrow_terminals_lose_theory_before_the_verdict_on_a_step(self):
+        for width in (60, 80):
+            text = printed(example_result(), width)
+            assert "+10.4 %, optional" in text
+            assert ("closed" in text.partition("Run depth")[0]) == (width == 80)
+            assert "Run depth 2: 1.5" in text
 
     def test_a_column_shares_the_digits_of_its_narrowest_interval(self):
         cells = [Interval(mean=1, low=1 - half, high=1 + half) for half in (0.1, 0.01, 1e-15)]

@@ -46,10 +46,10 @@ def test_turning_point_agrees_with_the_closed_form(result, group, base):
         return
     (turn,) = found.turns
     assert turn.to == "off"
-    half = (turn.high - turn.low) / 2
-    assert abs(turn.batch - truth) < 2 * half
-    assert 0 < half < 0.02 * truth
-    assert found.schedule[-1] == ScheduleStep(from_=int(turn.batch) + 1, to=400, depth=0)
+    assert turn.low - 1 <= int(truth) <= turn.high + 1
+    assert turn.high - turn.low < 0.04 * truth
+    assert found.schedule[-1] == ScheduleStep(from_=turn.batch + 1, to=400, depth=0)
+    assert (found.schedule[-2].low, found.schedule[-2].high) == (turn.low, turn.high)
 
 
 def test_schedule_covers_every_batch_with_its_fastest_depth(result):
@@ -78,7 +78,9 @@ def test_curves_pass_through_the_simulated_points(result):
 def test_sentences_and_figure(result):
     first, second = batch_sentences(result)
     assert first.startswith("By batch, base = 10: 1 to ")
-    assert "Turn MTP off above a batch of" in first
+    (turn,) = result.by_batch[0].turns
+    assert f"Turn MTP off above a batch of {turn.batch} [{turn.low:.0f}, {turn.high:.0f}]" in first
+    assert first.endswith("Intervals take the step times as exact.")
     heading, *_, note = (text.get_label() for text in batch_figure(result).texts)
     assert "off above" in heading or "pays" in second
     assert "Dashed: batch size at which drafting starts or stops to pay" in note
@@ -108,7 +110,8 @@ def test_moe_can_turn_off_and_on_again():
     assert [turn.to for turn in turns] == ["off", "on"]
     assert turns[0].batch < turns[1].batch
     for turn in turns:
-        assert turn.low < turn.batch < turn.high
+        assert turn.low <= turn.batch <= turn.high
+        assert float(turn.low).is_integer()
 
 
 @pytest.mark.parametrize(("batches", "groups"), [("[1]", 0), ("[1.2, 1.7]", 1)])
@@ -118,6 +121,44 @@ def test_no_schedule_for_one_batch_or_between_whole_numbers(batches, groups):
     for sentence in batch_sentences(found):
         assert "no whole one" in sentence
         batch_figure(found)
+
+
+ROUGH = """
+[uncertainty]
+draws = 100
+[uncertainty.inputs]
+"latency.per_token" = { se = 0.01 }
+"latency.base" = { se = 1 }
+"""
+
+
+def test_a_turning_point_carries_the_error_of_the_step_times(result):
+    """Over base and time per token as uncertain as stated, against roots found one by one."""
+    text = TEXT.replace('"latency.base" = [10, 40]\n', "") + ROUGH
+    (group,) = mtpsim.run(mtpsim.parse(text)).data.by_batch
+    (turn,) = group.turns
+    rng, roots = np.random.default_rng(1), []
+    for base, token in zip(rng.gamma(100, 0.1, 2000), rng.gamma(100, 0.001, 2000), strict=True):
+
+        def gain(batch, base=base, token=token):
+            times = base + token * batch * np.arange(1, 4) + np.arange(3)
+            return (np.array([1.7, 2.12]) * times[0] / times[1:]).max() - 1
+
+        roots.append(brentq(gain, 1, 1e5))
+    low, high = np.quantile(roots, [0.025, 0.975])
+    assert turn.over == "inputs"
+    assert (turn.low, turn.high) == pytest.approx((low, min(high, 400)), rel=0.08)
+    sure = result.by_batch[0].turns[0]
+    assert turn.high - turn.low > 5 * (sure.high - sure.low)  # the negative control
+    (sentence,) = batch_sentences(mtpsim.run(mtpsim.parse(text)).data)
+    assert sentence.endswith("Intervals include input uncertainty.")
+
+
+def test_few_requests_give_a_turning_point_without_an_interval():
+    text = MOE.replace("3000\n[sweep]", "5\n[sweep]")
+    (sentence,) = batch_sentences(mtpsim.run(mtpsim.parse(text)).data)
+    assert "Turn MTP off above a batch of 2." in sentence
+    assert sentence.endswith("Too few requests for intervals.")
 
 
 def test_no_groups_without_a_batch_sweep():

@@ -11,6 +11,8 @@ from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
 from mtpsim.report.experiment_text import explain
 from mtpsim.report.figures.uncertainty import uncertainty_figure
+from mtpsim.report.tables.diagnostics import request_sentence
+from mtpsim.report.tables.result import depth_table
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import (
     HEAD,
@@ -95,12 +97,59 @@ def test_advice_states_the_interval_including_input_uncertainty(point):
     """The first number that is read must not look surer than its inputs are."""
     depth = point["advice"]["depth"]
     gain = point["uncertainty"]["depths"][depth]["speedup"]
-    expected = f"[{gain['low']:.3f}, {gain['high']:.3f}] including input uncertainty."
-    assert f" (simulation interval); {expected}" in point["advice"]["sentence"]
+    expected = f"{gain['mean']:.2f}x [{gain['low']:.2f}, {gain['high']:.2f}] including input"
+    assert point["advice"]["sentence"].startswith(f"Run depth {depth}: {expected} uncertainty (")
     own = point["depths"][depth]["speedup"]
     assert gain["high"] - gain["low"] > 10 * (own["high"] - own["low"])
     sure = mtpsim.run(mtpsim.parse(HEAD)).points[0]["advice"]["sentence"]
     assert "inputs" not in sure
+
+
+def test_a_report_does_not_contradict_itself(point):
+    """Depth 3 is harmful for these very inputs, and the best in a third of the draws."""
+    advice, over = point["advice"], point["uncertainty"]["depths"]
+    assert point["depths"][3]["marginal"]["high"] < 1
+    assert 0.2 < over[3]["best"] < 0.5
+    assert advice["verdicts"] == ["essential", "optional", "undecided"]
+    assert advice["candidates"] == [2, 3]
+    assert advice["depth"] == point["uncertainty"]["depth"]
+    for depth, entry in zip(point["depths"], over, strict=True):
+        assert depth["loss"]["best"] == entry["best"]
+        assert depth["loss"]["regret"] == entry["regret"]
+    ends = [(over[k]["gain"]["low"] - 1, over[k]["gain"]["high"] - 1) for k in (1, 2, 3)]
+    assert [(s["low"], s["high"]) for s in advice["steps"]] == [pytest.approx(e) for e in ends]
+    near = reference()
+    near = (near[:, 2] * 1.01 >= near.max(1)).mean()
+    assert advice["confidence"] == pytest.approx(near, abs=4 * np.sqrt(near * (1 - near) / 400))
+    (sure,) = mtpsim.run(mtpsim.parse(HEAD)).points  # the negative control
+    assert (sure["advice"]["verdicts"][2], sure["advice"]["candidates"]) == ("harmful", [2])
+
+
+def test_the_table_shows_the_digits_of_the_wider_error(point):
+    result = from_json({"points": [point]})
+    cells = depth_table(result.points[0], ("speedup", "gain", "step")).rows[3].cells
+    over = point["uncertainty"]["depths"][3]["speedup"]
+    assert cells[1] == f"1.52 ±{(over['high'] - over['low']) / 2:.2f}"
+    assert cells[3] == "-1 %, undecided"
+    times = request_sentence(result.points[0])
+    assert "inputs as given: p50 23.6 s, p95" in times
+    assert "[" not in times
+
+
+def test_nearly_certain_inputs_are_no_surer_than_the_simulation():
+    known = (
+        HEAD.replace("2000", "60")
+        + """
+[uncertainty]
+draws = 20
+[uncertainty.inputs]
+"latency.target" = { se = 0.001 }
+"""
+    )
+    (point,) = mtpsim.run(mtpsim.parse(known)).data.points
+    for own, over in zip(point.depths[1:], point.uncertainty.depths[1:], strict=True):
+        width = own.speedup.high - own.speedup.low
+        assert over.speedup.high - over.speedup.low == pytest.approx(width, rel=0.1)
 
 
 def test_target_time_changes_speedup_but_not_the_choice(point):

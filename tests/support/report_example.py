@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mtpsim.config.decision import Decision
 from mtpsim.formula import closed_form
-from mtpsim.report.document import Interval, PointResult, ResultDocument, from_json
+from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, from_json
+from mtpsim.results.advice import judge
 
 RATES = (0.80, 0.74, 0.67)
 VERIFY = (90.0, 104.0, 117.0)
@@ -20,6 +22,7 @@ EXPERIMENT = {
     "latency": {"target": TARGET, "verify": list(VERIFY), "draft": list(DRAFT)},
     "simulation": {"confidence": 0.95, "epsilon": 0.005, "rounds": 200, "tokens": None},
 }
+DECISION = Decision.model_validate({})
 WHY = "All other depths are slower (simultaneous 95 % CI, common random numbers)."
 
 
@@ -168,16 +171,15 @@ def _diagnostics(rates: Sequence[float]) -> dict[str, Any]:
 def _advice(depths: list[dict[str, Any]]) -> dict[str, Any]:
     cells = [depth["speedup"] for depth in depths]
     best = int(np.argmax([cell["mean"] for cell in cells]))
-    gains = [depth["marginal"]["mean"] for depth in depths[1:]]
+    steps = [judge(Quantity(**depth["marginal"]), DECISION) for depth in depths[1:]]
     candidates = [k for k, cell in enumerate(cells) if cell["high"] >= cells[best]["low"]]
     return {
         "depth": best,
         "confidence": 0.99,
         "candidates": candidates,
         "within": candidates,
-        "verdicts": [
-            "essential" if g > 1.2 else "worthwhile" if g > 1 else "harmful" for g in gains
-        ],
+        "verdicts": [step.verdict for step in steps],
+        "steps": steps,
         "sentence": f"Run depth {best}: {cells[best]['mean']:.3f}x.",
         "why": WHY,
     }

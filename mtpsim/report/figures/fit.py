@@ -158,8 +158,8 @@ def times_figure(times: RoundTimes) -> Figure:
 def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
     """Draw measured step times by batch size, and the cost model at each step's own context."""
     frame = Frame(
-        f"{fit.section['model'].capitalize()} cost model: leave-one-out error "
-        f"{100 * fit.left_out_error:.2g} %",
+        f"{fit.section['model'].capitalize()} cost model"
+        + (f": leave-one-out error {100 * fit.left_out_error:.2g} %" * (fit.depth is None)),
         "dots: measured verify times; lines: fitted cost model",
     )
     axes, order, drawn = frame.axes[0], np.argsort(steps.batch), []

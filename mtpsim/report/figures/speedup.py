@@ -28,6 +28,7 @@ from mtpsim.report.figures.style import (
     PALE,
     PAPER,
     PURPLE,
+    SKY,
     VERMILION,
     Frame,
     by_last_value,
@@ -59,13 +60,17 @@ from mtpsim.report.tables.diagnostics import row_name, worth_showing
 from mtpsim.report.tables.sweep import sweep_heading
 
 SPEEDUP_AXIS = "speedup over plain decoding (x)"
+UNDECIDED = "undecided"
+PAYING = "essential", "optional"
 ERROR_AXIS = "closed-form speedup error (%)"
-PAYS, COSTS, UNDECIDED = "pays", "costs", "undecided"
 STYLES: dict[str, dict[str, Any]] = {
-    PAYS: {"color": BLUE},
-    COSTS: {"color": VERMILION},
+    "essential": {"color": BLUE},
+    "optional": {"color": SKY},
+    "negligible": {"color": GREY},
+    "harmful": {"color": VERMILION},
     UNDECIDED: {"facecolor": PAPER, "edgecolor": GREY, "hatch": "////"},
 }
+"""By the verdict on a step."""
 COLORS = {
     "stated": INK,
     "conditional": BLUE,
@@ -197,7 +202,7 @@ def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "
 
 
 def marginal_figure(result: ResultDocument) -> Figure:
-    """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by whether the step pays."""
+    """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by the verdict on the step."""
     what = "gain of each step, speedup(k) / speedup(k - 1)"
     frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
     kinds = {kind for point in some_points(result)[0] for kind in step_kinds(point)}
@@ -212,11 +217,9 @@ def marginal_figure(result: ResultDocument) -> Figure:
 
 
 def step_kinds(point: PointResult) -> list[str]:
-    """Whether each step to depth 1..K pays, judged by its interval, ``[K]``."""
-    low, high = column(point, "marginal", "low")[1:], column(point, "marginal", "high")[1:]
-    return [
-        PAYS if a > 1 else COSTS if b < 1 else UNDECIDED for a, b in zip(low, high, strict=True)
-    ]
+    """Verdict on each step to depth 1..K, ``[K]``."""
+    verdicts = point.advice.verdicts if point.advice else [""] * greatest_depth(point)
+    return [verdict if verdict in STYLES else UNDECIDED for verdict in verdicts]
 
 
 def _draw_steps(axes: Axes, point: PointResult) -> bool:
@@ -254,16 +257,18 @@ def _marginal_heading(result: ResultDocument) -> str:
     if not np.isfinite(change):
         return "Nothing was simulated"
     start = f"Steps up to depth {pays} pay; " if pays else "The first step does not pay: "
-    if step_kinds(point)[pays] == COSTS:
+    if step_kinds(point)[pays] == "harmful":
         much = f"{abs(change):.1f} %" if abs(change) >= 0.05 else "less than 0.1 %"
         return f"{start}depth {pays + 1} is {much} slower than depth {pays}"
+    if step_kinds(point)[pays] == "negligible":
+        return f"{start}the gain of depth {pays + 1} is negligible ({change:+.1f} %)"
     return f"{start}the gain of depth {pays + 1} is not significant ({change:+.1f} %)"
 
 
 def _paying_steps(point: PointResult) -> int:
-    """How many steps pay, at the level of the intervals, before the first that does not."""
+    """How many steps are essential or optional before the first that is not."""
     kinds = step_kinds(point)
-    return next((n for n, kind in enumerate(kinds) if kind != PAYS), len(kinds))
+    return next((n for n, kind in enumerate(kinds) if kind not in PAYING), len(kinds))
 
 
 def theory_figure(result: ResultDocument) -> Figure:

@@ -145,6 +145,8 @@ def render_page(
             ],
             level=level(result),
             tolerance=tolerance(result),
+            essential=f"{100 * experiment.decision.essential:g} %",
+            negligible=f"{100 * experiment.decision.negligible:g} %",
             sweep=len(result.points) > 1,
             version=result.mtpsim,
             provenance={name: made[k] for k, name in PROVENANCE.items() if made.get(k) is not None},

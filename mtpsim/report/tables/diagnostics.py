@@ -25,6 +25,7 @@ from mtpsim.report.formatting import (
     MISSING,
     best_depth,
     bracketed,
+    decimals_for,
     fixed,
     half_width,
     known,
@@ -234,8 +235,9 @@ def request_sentence(point: PointResult) -> str:
     """Time and speed of single requests at the best depth; empty where they are not known."""
     best, rounds = best_depth(point), point.horizon.rounds
     length = f" of {counted(rounds, 'round')}" if rounds else ""
+    given = ", inputs as given" if point.uncertainty else ""
     depth = next((d for d in point.depths if d.depth == best), None)
-    return _quantiles(f"Requests{length} at depth {best}", depth)
+    return _quantiles(f"Requests{length} at depth {best}{given}", depth, rough=bool(given))
 
 
 def policy_request_sentence(policy: PolicyResult | None) -> str:
@@ -243,10 +245,13 @@ def policy_request_sentence(policy: PolicyResult | None) -> str:
     return _quantiles(f"Requests under {policy.name}", policy) if policy else ""
 
 
-def _quantiles(subject: str, found: DepthResult | PolicyResult | None) -> str:
+def _quantiles(
+    subject: str, found: DepthResult | PolicyResult | None, *, rough: bool = False
+) -> str:
+    """Quantiles of requests; ``rough``: in three digits, as the inputs are uncertain."""
     if not found or not found.request_time or not found.request_speed:
         return ""
-    times = [f"{share} {_duration(found.request_time[share])}" for share in TIMES]
+    times = [f"{share} {_duration(found.request_time[share], rough=rough)}" for share in TIMES]
     speeds = [f"{share} {_speed(found.request_speed[share])} tok/s" for share in ("p50", "p1")]
     return f"{subject}: {', '.join(times)}; {', '.join(speeds)}."
 
@@ -262,16 +267,23 @@ def length_sentence(point: PointResult) -> str:
     )
 
 
-def _duration(cell: Interval) -> str:
-    """A time with its interval, in ms or s."""
+def _duration(cell: Interval, *, rough: bool = False) -> str:
+    """A time in ms or s, with its interval where that shows within six digits."""
     long = known(cell.mean) and cell.mean >= 10_000
     scale, unit = (1000.0, "s") if long else (1.0, "ms")
-    digits = 0 if known(cell.mean) and 1000 <= cell.mean < 10_000 else 2
     mean, low, high = (
-        f"{end / scale:,.{digits}f}" if known(end) else "?"
-        for end in (cell.mean, cell.low, cell.high)
+        end / scale if known(end) else None for end in (cell.mean, cell.low, cell.high)
     )
-    return f"{mean} {unit} [{low}, {high}]"
+    if not known(mean) or not known(low) or not known(high):
+        return f"{fixed(mean, 2)} {unit} [?, ?]"
+    whole = len(f"{mean:.0f}")
+    if rough:
+        return f"{fixed(mean, max(3 - whole, 0))} {unit}"
+    least, most = 2 if whole < 4 else 0, max(6 - whole, 0)
+    decimals = min(max(decimals_for((high - low) / 2), least), most) if high > low else least
+    text = f"{fixed(mean, decimals)} {unit}"
+    ends = fixed(low, decimals), fixed(high, decimals)
+    return text if ends[0] == ends[1] else f"{text} [{', '.join(ends)}]"
 
 
 def _speed(cell: Interval) -> str:

@@ -6,7 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
+from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.document import CandidateReport, FitReport
+from mtpsim.fit.rates import Interval
 from mtpsim.report.formatting import MISSING, fixed
 from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
 
@@ -41,6 +43,9 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.held_out:
         console.print()
         _print_held_out(report, console)
+    if report.by_depth:
+        console.print()
+        _print_depths(report.by_depth, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
         say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
@@ -58,6 +63,8 @@ def log_sentence(report: FitReport) -> str:
     )
     if skipped:
         text += f"; {counted(skipped, 'malformed entry', 'were')} skipped"
+    if report.by_depth:
+        return f"{text}."
     return f"{text}. Accept length {length.mean:.4f} [{length.low:.4f}, {length.high:.4f}]."
 
 
@@ -157,6 +164,36 @@ def _print_held_out(report: FitReport, console: Console) -> None:
         "Below the recorded depth, recorded rounds are truncated. At equal round times the error "
         "of the speedup is the same.",
     )
+
+
+def _print_depths(depths: list[AtDepth], console: Console) -> None:
+    say(console, "Accept length by depth, and time per round")
+    table = new_table()
+    for name in ("depth", "rounds", "measured", "of the fit", "ms per round"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in depths:
+        table.add_row(
+            str(entry.depth),
+            f"{entry.rounds:,}" if entry.rounds else MISSING,
+            _interval(entry.measured, 3),
+            _interval(entry.predicted, 3),
+            _interval(entry.round_ms, 2),
+        )
+    show_table(console, table)
+    wrong = [str(entry.depth) for entry in depths if not entry.agrees]
+    if wrong:
+        say(
+            console,
+            f"The fit does not reproduce the accept length at depth {', '.join(wrong)}: runs that "
+            "differ in more than the depth (prompts, sampling) do not have one model.",
+        )
+
+
+def _interval(found: Interval | None, digits: int) -> str:
+    if found is None:
+        return MISSING
+    text = f"{found.mean:.{digits}f}"
+    return text + f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" * (found.high > found.low)
 
 
 def times_sentences(report: FitReport) -> list[str]:

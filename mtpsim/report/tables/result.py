@@ -14,7 +14,10 @@ from mtpsim.report.formatting import (
     MISSING,
     Quantities,
     best_depth,
+    cells_of,
+    decimals_for,
     fixed,
+    half_width,
     in_percent,
     known,
     level,
@@ -65,23 +68,17 @@ WIDE = (
     *("speedup", "speedup.theory", "speedup.exact", "gain"),
     *("break-even", "step", "error", "verdict"),
 )
-WITHOUT_EXACT = tuple(
-    name
-    for name in WIDE
-    if name not in ("length.theory", "length.exact", "time.theory", "speedup.exact")
-)
-"""Fits about 130 columns: the speedup keeps its closed form."""
-MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "gain", "step", "verdict")
-"""Fits 100 columns; ``.mean`` is an estimate without its interval."""
-NARROW = tuple(name for name in MEDIUM if name != "speedup.theory")
-"""Fits 80 columns."""
+MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "step", "verdict")
+"""Fits 80 columns; ``.mean`` is an estimate without its interval."""
+NARROW = ("length.mean", "time.mean", "speedup", "step")
+"""Fits 60 columns: the theory gives way first."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
 
 
 def render(result: ResultDocument, console: Console) -> None:
     """Print the whole result."""
     if title(result):
-        console.print(title(result), style="bold", markup=False, highlight=False)
+        say(console, title(result), "bold")
     shown = len(result.points) <= MOST_TABLES
     for point in result.points if shown else ():
         _print_point(result, point, console)
@@ -100,7 +97,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     say(console, sample_sentence(result, point), "dim")
     print_table(
         console,
-        *(depth_table(point, layout) for layout in (WIDE, WITHOUT_EXACT)),
+        depth_table(point, WIDE),
         *(depth_table(point, layout, NARROW_DECIMALS) for layout in (MEDIUM, NARROW)),
     )
     console.print()
@@ -134,6 +131,7 @@ def sample_sentence(result: ResultDocument, point: PointResult) -> str:
     """Sample size and confidence level of a point, and whether it was cut short."""
     text = f"{counted(point.requests, 'request')}, {counted(point.rounds, 'round')}, "
     text += f"{level(result, [point])} intervals"
+    text += " including input uncertainty" * bool(point.uncertainty)
     if point.interrupted:
         return text + "; interrupted before the end"
     # None means that no precision was asked for.
@@ -183,17 +181,36 @@ def _cells(point: PointResult, name: str, most_decimals: Mapping[str, int]) -> l
     if name == "verdict":
         return [verdict_text(depth.theory_error) for depth in depths]
     if name == "step":
-        verdicts = point.advice.verdicts if point.advice else [""] * (len(depths) - 1)
-        return [VerdictText(verdict) for verdict in ("", *verdicts)]
+        return [VerdictText(""), *step_texts(point)]
     if name == "error":
         return error_cells([depth.theory_error for depth in depths])
     group, _, field = name.partition(".")
-    cells = [getattr(depth, QUANTITIES[group]) for depth in depths]
+    cells = cells_of(point, QUANTITIES[group])
     decimals = max(shared_decimals(cells), LEAST.get(group, 0))
     decimals = min(decimals, most_decimals.get(group, decimals))
     if field:
         return [fixed(getattr(cell, field, None), decimals) for cell in cells]
     return [plus_minus(cell, decimals) for cell in cells]
+
+
+def step_texts(point: PointResult) -> list[VerdictText]:
+    """Gain and verdict of each step, ``[K]``: ``+10.4 %, optional``; whole percents if rough."""
+    if not point.advice:
+        return [VerdictText("")] * (len(point.depths) - 1)
+    if not point.advice.steps:
+        return [VerdictText(verdict) for verdict in point.advice.verdicts]
+    return [
+        VerdictText(step.verdict, gain_text(step) if known(step.mean) else "")
+        for step in point.advice.steps
+    ]
+
+
+def gain_text(step: Interval) -> str:
+    """A relative gain, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
+    percent = in_percent(step) or step
+    half = half_width(percent)
+    decimals = min(decimals_for(half), 1) if known(half) else 1
+    return f"{percent.mean or 0:+z.{decimals}f} %"
 
 
 def verdict_text(error: Interval | None) -> VerdictText:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtpsim.report.document import BatchGroup, DepthResult, PointResult, ResultDocument, Turn
+from mtpsim.report.document import (
+    INPUTS,
+    SIMULATION,
+    BatchGroup,
+    Interval,
+    PointResult,
+    ResultDocument,
+    ScheduleStep,
+    Turn,
+)
 from mtpsim.report.formatting import (
     MISSING,
+    Quantities,
     best_depth,
+    cells_of,
     column,
-    fixed,
     known,
     plus_minus,
     point_label,
@@ -29,6 +39,12 @@ DEFINITIONS = (
     "Closed-form error (%) at the best depth of each point, by definition of the acceptance rate"
 )
 OFF = "0 (off)"
+ERRORS = {
+    SIMULATION: "Intervals take the step times as exact.",
+    INPUTS: "Intervals include input uncertainty.",
+    "": "Too few requests for intervals.",
+}
+"""What the intervals of batches include, by :attr:`~.document.Turn.over`."""
 
 
 def print_summary(result: ResultDocument, console: Console, *, with_warnings: bool) -> None:
@@ -89,7 +105,8 @@ def _batch_sentence(group: BatchGroup) -> str:
     label = group_label(group)
     runs = []
     for entry in group.schedule:
-        where = f"{entry.from_:,}" + (f" to {entry.to:,}" if entry.to > entry.from_ else "")
+        where = f"{entry.from_:,}"
+        where += f" to {entry.to:,}" + _bounds(entry) if entry.to > entry.from_ else _bounds(entry)
         runs.append(f"{where} depth {entry.depth}" if entry.depth else f"{where} off")
     text = f"By batch, {label}: " if label else "By batch: "
     text += (", ".join(runs) or "no whole one") + "."
@@ -97,16 +114,22 @@ def _batch_sentence(group: BatchGroup) -> str:
         text += f" {turn_text(turn)}."
     if not group.turns and group.schedule and group.schedule[-1].depth:
         text += " Drafting pays at every batch of the sweep."
-    return text
+    return text + (f" {ERRORS[group.turns[0].over]}" if group.turns else "")
 
 
 def turn_text(turn: Turn) -> str:
-    """``Turn MTP off above a batch of 600.7 [599.9, 601.4]``."""
-    digits = 1 if turn.batch < 1000 else 0
-    text = f"Turn MTP {turn.to} above a batch of {fixed(turn.batch, digits)}"
-    if known(turn.low) and known(turn.high):
-        return text + f" [{fixed(turn.low, digits)}, {fixed(turn.high, digits)}]"
-    return text + " (one end of its interval is beyond the sweep)"
+    """``Turn MTP off above a batch of 600 [599, 601]``."""
+    text = f"Turn MTP {turn.to} above a batch of {turn.batch:,.0f}{_bounds(turn)}"
+    if turn.over and not (known(turn.low) and known(turn.high)):
+        return text + " (its interval reaches beyond the sweep)"
+    return text
+
+
+def _bounds(found: Turn | ScheduleStep) -> str:
+    """Interval of a whole batch; empty where it has no width or reaches beyond the sweep."""
+    if not known(found.low) or not known(found.high) or found.low == found.high:
+        return ""
+    return f" [{found.low:,.0f}, {found.high:,.0f}]"
 
 
 def judged_together(result: ResultDocument) -> str:
@@ -119,22 +142,22 @@ def summary_table(result: ResultDocument) -> TextTable:
     """A row per point of a sweep: its best depth, its speedup, and the closed form's error."""
     names = short_names(swept_keys(result))
     headers = "best\ndepth", "speedup", HEADERS["error"], HEADERS["verdict"]
-    best = [_best_entry(point) for point in result.points]
-    speedups = [entry.speedup if entry else None for entry in best]
-    errors = [entry.theory_error if entry else None for entry in best]
+    best = [best_depth(point) for point in result.points]
+    speedups = [_at_best(point, "speedup") for point in result.points]
+    errors = [_at_best(point, "theory_error") for point in result.points]
     decimals, percents = shared_decimals(speedups), error_cells(errors)
     rows = []
     for n, (point, entry) in enumerate(zip(result.points, best, strict=True)):
-        depth = str(entry.depth) if entry else MISSING
+        depth = MISSING if entry is None else str(entry)
         found = [depth, plus_minus(speedups[n], decimals), percents[n], verdict_text(errors[n])]
         rows.append(Row([*(value_text(point.set.get(key)) for key in names), *found]))
     columns = [Column(name, folds=True) for name in names.values()]
     return TextTable([*columns, *map(Column, headers)], rows)
 
 
-def _best_entry(point: PointResult) -> DepthResult | None:
-    best = best_depth(point)
-    return next((depth for depth in point.depths if depth.depth == best), None)
+def _at_best(point: PointResult, quantity: Quantities) -> Interval | None:
+    cells = zip(point.depths, cells_of(point, quantity), strict=True)
+    return next((cell for depth, cell in cells if depth.depth == best_depth(point)), None)
 
 
 def warnings_of_points(result: ResultDocument) -> list[str]:

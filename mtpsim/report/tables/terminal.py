@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from mtpsim.report.formatting import MISSING
+from mtpsim.report.formatting import MISSING, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,16 +17,14 @@ MARK = "▸"
 PIPE_WIDTH, USUAL_WIDTH, LEAST_WIDTH = 170, 80, 40
 STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
 TONES = {
-    **dict.fromkeys(("holds", "faster", "essential", "worthwhile"), "good"),
+    **dict.fromkeys(("holds", "faster", "essential", "optional"), "good"),
     **dict.fromkeys(("fails", "slower", "harmful"), "bad"),
-    **dict.fromkeys(("undecided", "open", "marginal"), "open"),
+    **dict.fromkeys(("undecided", "open", "negligible"), "open"),
 }
-SHOWN = {"marginal": "undecided", "": MISSING}
-"""Verdicts that are shown under another name than they have in the document."""
 
 
 class VerdictText(str):
-    """A verdict of the document as the text of a cell.
+    """A verdict of the document as the text of a cell, behind the number that it is on.
 
     Attributes:
         tone: ``good``, ``bad``, ``open`` or empty.
@@ -34,9 +32,9 @@ class VerdictText(str):
 
     tone: str
 
-    def __new__(cls, verdict: str) -> VerdictText:
+    def __new__(cls, verdict: str, number: str = "") -> VerdictText:
         """The text and tone of a verdict; ``-`` where it is empty."""
-        text = super().__new__(cls, SHOWN.get(verdict, verdict))
+        text = super().__new__(cls, ", ".join(filter(None, (number, verdict))) or MISSING)
         text.tone = TONES.get(verdict, "")
         return text
 
@@ -96,12 +94,12 @@ def console_on(file: TextIO) -> Console:
 
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
-        return Console(file=file, width=max(int(asked), LEAST_WIDTH))
+        return Console(file=file, width=max(int(asked), LEAST_WIDTH), markup=False, emoji=False)
     try:
         width = os.get_terminal_size(file.fileno()).columns if file.isatty() else PIPE_WIDTH
     except (OSError, ValueError):  # a terminal without a size
         width = 0
-    return Console(file=file, width=width or USUAL_WIDTH)
+    return Console(file=file, width=width or USUAL_WIDTH, markup=False, emoji=False)
 
 
 def print_table(console: Console, *choices: TextTable) -> None:
@@ -145,7 +143,8 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
 
 
 def plain(text: str, console: Console) -> str:
-    """The text in the characters that the console's encoding has."""
+    """The text in the characters that the console's encoding has, and none that steers it."""
+    text = legible(text)
     return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
 
 

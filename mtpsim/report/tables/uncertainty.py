@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtpsim.common.text import counted
 from mtpsim.report.document import PointResult, Robust, Uncertainty
-from mtpsim.report.formatting import bracketed, fixed, short_names, value_text
+from mtpsim.report.formatting import bracketed, fixed, shared_decimals, short_names, value_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, say
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def uncertain_sentence(found: Uncertainty) -> str:
 def uncertain_table(found: Uncertainty) -> TextTable:
     """A row per depth: its speedup over uncertain inputs, and its expected regret."""
     names = "depth", "speedup, inputs uncertain", "± simulation", "P(fastest)", "expected regret, %"
-    rows = []
+    rows, decimals = [], max(shared_decimals([entry.speedup for entry in found.depths]), 2)
     for entry in found.depths:
         cells = [
             str(entry.depth),
-            bracketed(entry.speedup, 3),
+            bracketed(entry.speedup, decimals),
             fixed(entry.simulation, 4),
             fixed(entry.best, 2),
             fixed(100 * entry.regret, 2),

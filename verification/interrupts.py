@@ -1,0 +1,220 @@
+"""Interrupted runs: each ends soon and quietly, and the same command completes it bit for bit.
+
+Runs in processes of their own get SIGINT (as the whole process group does by Ctrl-C), SIGTERM, or
+SIGINT twice at a random moment of their life: while modules load, in the simulation, while figures
+are drawn, at the end. Control: a run that never looks whether it was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mtpsim.cli.main import main as cli
+from verification.check import Check
+from verification.fuzz import no_pictures
+
+LIMIT = 5.0  # s from a signal to the end of the process, on a machine with nothing else to do
+EXPERIMENT = """\
+[acceptance]
+model = "regime"
+rates = [[0.9, 0.8], [0.5, 0.4]]
+sojourn = [20, 10]
+[latency]
+target = 76
+verify = [90, 104]
+draft = [8, 14]
+noise = { distribution = "lognormal", cv = 0.3 }
+[simulation]
+rounds = 200
+requests = 150000
+[sweep]
+"latency.target" = [70, 76]
+"""
+ENDLESS = ["--set", "simulation.precision=1e-9", "--set", "simulation.max_requests=10000000000"]
+KINDS = {"threads": (8, 400), "processes:2": (4, 400), "dask:2": (2, 200)}  # of a small, a full run
+NOISE = ("Traceback", "Exception ignored", "Error", "Warning", "CANCELLED")
+BLIND = """
+import sys
+from mtpsim.engine import interrupts
+interrupts.GRACE_SECONDS = 1e9
+interrupts._Interrupts.check = lambda self: None
+from mtpsim.__main__ import entry
+entry()
+"""
+
+
+@dataclass
+class Found:
+    """What happened to the interrupted runs, and what is wrong with some of them."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+
+    def text(self) -> str:
+        """In words."""
+        counted = ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items()))
+        first = "".join(f"; {fault}" for fault in self.faults[:3])
+        return f"{counted}; slowest {self.slowest:.1f} s; {len(self.faults)} faults{first}"
+
+
+class Machine:
+    """How much slower this machine is now than at its best, by the time that imports take."""
+
+    def __init__(self) -> None:
+        self.best = self._seconds()
+
+    def _seconds(self) -> float:
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import mtpsim.runs.run"], check=True)
+        return time.monotonic() - begun
+
+    def limit(self) -> float:
+        """Time that a run may take to end now, s."""
+        now = self._seconds()
+        self.best = min(self.best, now)
+        return LIMIT * now / self.best
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start Python in a process group of its own."""
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+
+
+def phase(out: Path) -> str:
+    """How far a run is, by its files."""
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    ends = {"report.html": "at the end", "result.json": "drawing", "tallies.jsonl": "simulating"}
+    ends |= {"experiment.toml": "loading kernels"}
+    return next((text for name, text in ends.items() if name in names), "loading modules")
+
+
+def interrupt(process: subprocess.Popen[str], how: str, rng: random.Random) -> None:
+    """Send a signal, or two."""
+    with suppress(ProcessLookupError):
+        if how == "SIGTERM":
+            process.terminate()
+            return
+        os.killpg(process.pid, signal.SIGINT)
+        if how == "SIGINT twice":
+            time.sleep(rng.uniform(0, 1))
+            os.killpg(process.pid, signal.SIGINT)
+
+
+def end(process: subprocess.Popen[str], limit: float) -> tuple[float, str] | None:
+    """Time until the process and its workers ended and what it printed; None if it hangs."""
+    begun = time.monotonic()
+    try:
+        printed = process.communicate(timeout=limit)[1]
+        seconds = time.monotonic() - begun
+        while _alive(process.pid):
+            if time.monotonic() - begun > limit:
+                return None
+            time.sleep(0.05)
+        return seconds, printed
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _alive(group: int) -> bool:
+    """Whether a process of a group runs; one that has ended may wait for its parent to notice."""
+    every = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True)
+    rows = [line.split() for line in every.stdout.splitlines()]
+    return any(int(number) == group and state[0] != "Z" for number, state in rows)
+
+
+def points(folder: Path) -> str:
+    """The numbers of a finished run."""
+    return json.dumps(json.loads((folder / "result.json").read_text())["points"])
+
+
+def search(home: Path, executor: str, runs: int, seed: int) -> Found:
+    """Interrupt so many runs of an experiment; complete each and compare it."""
+    found, rng, machine = Found(), random.Random(seed), Machine()
+    file, whole, out = home / "e.toml", home / "whole", home / "out"
+    file.write_text(EXPERIMENT)
+    command = ["run", str(file), "--executor", executor, "--out"]
+    lasts = 0.0  # s, of a run that is not interrupted
+    for number in range(runs):
+        if number % 25 == 0:
+            limit, begun = machine.limit(), time.monotonic()
+            process = start("-m", "mtpsim", *command, str(whole), "--fresh")
+            _, printed = end(process, 100 * limit) or (0.0, "hangs")
+            assert process.returncode == 0, printed
+            lasts = time.monotonic() - begun
+        shutil.rmtree(out, ignore_errors=True)
+        how = ("SIGINT", "SIGTERM", "SIGINT twice")[number % 3]
+        process, moment = start("-m", "mtpsim", *command, str(out)), rng.uniform(0.05, lasts)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        where = "ended before" if process.poll() is not None else phase(out)
+        interrupt(process, how, rng)
+        ended = end(process, limit)
+        fault = _fault(process.returncode, ended)
+        if ended:
+            found.slowest = max(found.slowest, ended[0])
+        if not fault:
+            with no_pictures():
+                code = cli(["run", str(file), "--out", str(out), "--quiet", "--json"])
+            if code or points(out) != points(whole):
+                fault = f"the same command exits with {code} and other numbers"
+        if fault:
+            found.faults.append(f"{how} after {moment:.2f} s, {where}: {fault}")
+        found.counts.update([how, where, f"exit {process.returncode}"])
+    return found
+
+
+def _fault(code: int, ended: tuple[float, str] | None) -> str:
+    """What is wrong with the end of a run; an early one may end by the signal itself."""
+    if ended is None:
+        return "hangs"
+    if any(word in ended[1] for word in NOISE):
+        return f"prints {ended[1][-500:]!r}"
+    return "" if code in (130, 0, -signal.SIGINT, -signal.SIGTERM) else f"exits with {code}"
+
+
+def hangs(home: Path) -> bool:
+    """Whether a run that never looks for an interrupt is found."""
+    (home / "e.toml").write_text(EXPERIMENT)
+    out, limit = home / "blind", Machine().limit()
+    arguments = ("run", str(home / "e.toml"), "--out", str(out), *ENDLESS)
+    process = start("-c", BLIND, *arguments)
+    while process.poll() is None and phase(out) != "simulating":
+        time.sleep(0.1)
+    interrupt(process, "SIGINT", random.Random(1))
+    return end(process, limit) is None
+
+
+def checks(smoke: bool) -> Iterator[Check]:
+    """Each executor, then the control."""
+    with tempfile.TemporaryDirectory(prefix="mtpsim-interrupts-") as name:
+        home = Path(name)
+        for seed, (executor, runs) in enumerate(KINDS.items()):
+            found = search(home, executor, runs[not smoke], seed)
+            statement = (
+                "SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond 5 s (more if the "
+                "machine is busy), no traceback, no process left, and resumed bit for bit"
+            )
+            yield Check(f"interrupts, {executor}", statement, found.text(), not found.faults)
+        statement = "a run that does not look for interrupts is found"
+        result = "it hangs" if (ok := hangs(home)) else "not found"
+        yield Check("interrupts control", statement, result, ok, control=True)
