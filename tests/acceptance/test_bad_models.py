@@ -102,7 +102,7 @@ def test_traces_that_do_not_fit_their_keys(tmp_path):
     header = trace(tmp_path, "request,acepted\na,1\n", name="t.csv")
     assert "column 'accepted' is missing; did you mean '…'?" in header
     cell = trace(tmp_path, "request,accepted\na,1\na,x\n", name="t.csv")
-    assert "t.csv:3: 'x' is given for 'accepted'" in cell
+    assert "t.csv:3: '…' is given for 'accepted'" in cell
     found = refused('model = "trace"\nfile = "tt.csv"', tmp_path)
     assert "No such file or directory; did you mean 't.csv'" in found
 
