@@ -141,6 +141,21 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
     return load(options.file, [*options.set, seed])
 
 
+def one_point(experiment: Experiment) -> Experiment:
+    """The only point of an experiment.
+
+    Raises:
+        InputError: It has a sweep over several.
+    """
+    from mtpsim.common.errors import InputError
+
+    points = experiment.points()
+    if len(points) > 1:
+        message = f"the sweep has {len(points)} points; select one of them with --set"
+        raise InputError.of(message, key="sweep")
+    return points[0].experiment
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording
-from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
@@ -90,7 +90,7 @@ def run(options: SampleOptions) -> int:
     form, requests, out = options.form, options.requests, options.out
     if requests < 1:
         raise InputError.of(f"{requests} is given; at least 1 is needed", key="--requests")
-    experiment = read_experiment(options)
+    experiment = one_point(read_experiment(options))
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
         raise InputError.of(message, key="--as")

@@ -174,6 +174,7 @@ def test_the_command(plan, tmp_path):
     assert "Sizes are for a difference of 3 % (--delta), not" in done.shown
     assert "depth 2 vs 1" in done.shown
     assert "treating rounds as independent gives n =" in done.shown
+    assert "All requests of this model" not in done.shown
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(plan(REGIME, "--delta", "0.03", "--json").out)
     assert found["horizon"] == {"tokens": 100}
@@ -190,6 +191,7 @@ def test_a_recorded_log_can_be_planned_with(plan, tmp_path):
     done = plan(text, "--depths", "1,2", "--delta", "0.05")
     assert done.code == 0
     assert "requests of recorded length" in done.shown
+    assert "All requests of this model" not in done.shown
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,7 @@ def test_default_difference_is_marked_as_default(plan):
     done = plan(TEXT, "--depths", "1")
     assert done.code == 0
     assert "Sizes are for a difference of 1 % (the default of --delta), not" in done.shown
+    assert "All requests of this model have the same acceptance rates. Real req" in done.shown
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")

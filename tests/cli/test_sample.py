@@ -9,9 +9,11 @@ from tests.support.examples import (
     TWO_DEEP,
     acceptance,
     beta,
+    independent,
     latency,
     noise,
     regime,
+    section,
     simulation,
 )
 
@@ -76,3 +78,20 @@ def test_a_distribution_that_cannot_be_tabulated_is_an_error_of_the_latency(tmp_
         done = cli(*command)
         assert done.code == 2
         assert "latency: the distribution can't be tabulated" in done.err
+
+
+def test_a_sweep_over_several_points_is_refused(tmp_path, cli):
+    """And of one point, the swept value counts."""
+    path = tmp_path / "e.toml"
+
+    def sampled(rates, *swept):
+        sweep = section("sweep", **{"acceptance.rates": swept}) if swept else ""
+        path.write_text(independent(*rates) + TWO_DEEP + simulation(rounds=50) + sweep)
+        return cli("sample", path, "--as", "rounds", "--requests", "20")
+
+    several = sampled([0.5, 0.5], [0.9, 0.8], [0.1, 0.1])
+    assert (several.code, several.out) == (2, "")
+    assert "sweep: the sweep has 2 points; select one of them with --set" in several.err
+    one = sampled([0.5, 0.5], [0.9, 0.8])
+    assert one == sampled([0.9, 0.8])
+    assert one != sampled([0.5, 0.5])

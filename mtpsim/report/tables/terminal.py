@@ -87,6 +87,11 @@ class TextTable:
     columns: Sequence[Column]
     rows: Sequence[Row]
 
+    @classmethod
+    def of(cls, headers: Iterable[str], rows: Iterable[Sequence[str]]) -> TextTable:
+        """A table of plain rows, with all columns aligned to the right."""
+        return cls([Column(header) for header in headers], [Row(row) for row in rows])
+
 
 def console_on(file: TextIO) -> Console:
     """A console as wide as COLUMNS says, or else the terminal; a pipe has 170 columns."""
@@ -106,13 +111,8 @@ def print_table(console: Console, *choices: TextTable) -> None:
     """Print the first of the tables that fits the console's width, else the last."""
     tables = [drawn(choice, console) for choice in choices]
     fitting = [table for table in tables if _width(table, console) <= console.width]
-    show_table(console, (fitting or tables[-1:])[0])
-
-
-def show_table(console: Console, table: Table) -> None:
-    """Print a table; outside a terminal lines may be longer so that no value is cut off."""
-    width = console.width
-    if not console.is_terminal:
+    table, width = (fitting or tables[-1:])[0], console.width
+    if not console.is_terminal:  # lines may be longer so that no value is cut off
         console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
@@ -148,17 +148,13 @@ def plain(text: str, console: Console) -> str:
     return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
 
 
-def new_table() -> Table:
-    """An empty table in the style of every table."""
+def drawn(text: TextTable, console: Console) -> Table:
+    """A table ready to print; marks stand before the first cell."""
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
-
-
-def drawn(text: TextTable, console: Console) -> Table:
-    """A table ready to print; marks stand before the first cell."""
-    table = new_table()
+    padding = (0, 0, 0, 1)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=padding, header_style="bold")
     lines = max(column.header.count("\n") for column in text.columns)
     for column in text.columns:
         table.add_column(
