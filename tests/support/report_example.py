@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.config.decision import Decision
+from mtpsim.config.simulation import Decision
 from mtpsim.report.document import (
     AcceptedDrafts,
     Advice,
