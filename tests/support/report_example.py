@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.config.decision import Decision
+from mtpsim.config.simulation import Decision
 from mtpsim.formula import closed_form
 from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, from_json
 from mtpsim.results.advice import judge
