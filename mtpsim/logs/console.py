@@ -209,7 +209,7 @@ EXAMPLE = console_format(
     "llama.cpp",
     marks=("n_drafted",),
     names=r"n_draft|n_predict|n_drafted|n_accept|decoded +\d{1,9} tokens in",
-    offsets="decoded ",
+    begins="decoded ",
     to_entry=_example,
 )
 
@@ -233,7 +233,7 @@ VLLM_BENCH = console_format(
     names=(
         r"Drafts|Draft tokens|Accepted tokens|Acceptance length|Mean TPOT \(ms\)|Position \d{1,2}"
     ),
-    offsets="Serving Benchmark Result",
+    begins="Serving Benchmark Result",
     to_entry=_vllm_bench,
 )
 
@@ -265,7 +265,7 @@ VLLM_OFFLINE = console_format(
     "vLLM",
     marks=("acceptance at token",),
     names=r"num_drafts|num_draft_tokens|num_accepted_tokens|acceptance at token \d{1,2}",
-    offsets="total_num_output_tokens",
+    begins="total_num_output_tokens",
     to_entry=_vllm_offline,
 )
 
@@ -295,6 +295,6 @@ SGLANG_BENCH = console_format(
     "SGLang",
     marks=("Accept length:",),
     names=r"Accept length|Total generated tokens|Mean TPOT \(ms\)|Concurrency",
-    offsets="Serving Benchmark Result",
+    begins="Serving Benchmark Result",
     to_entry=_sglang_bench,
 )
