@@ -18,10 +18,9 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.simulation import Simulation, TheorySpec
+from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
