@@ -371,7 +371,7 @@ def _client(choice: ExecutorChoice) -> Any:
     try:
         if choice.address is None:
             workers = choice.workers or cores()
-            # Whoever reaches a scheduler can run any code as its user: only this machine does.
+            # A scheduler runs any code sent to it as its user: only this machine can reach it.
             options = {
                 **{"host": "127.0.0.1", "threads_per_worker": 1, "silence_logs": 50},
                 "dashboard_address": "127.0.0.1:0",  # any free port, without a warning
