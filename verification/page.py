@@ -1,7 +1,5 @@
 """The page verification/README.md: every suite with the rows of its last full run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,7 @@ Recorded once, for version 0.1.0: [mutation testing](mutation.md) (with the comm
 and [a battery of tests of the random words](random_numbers.md). `tests/kernels/test_addresses.py`
 checks the addressing of random words in every test run.
 """
-PICTURES = {
-    "three_ways": "z-scores of random chains against the normal distribution",
-    "published": "Published numbers and ours",
-    "calibration": "Stated probabilities and what came true",
-}
+PICTURES = {"calibration": "Stated probabilities and what came true"}
 
 
 def write(suites: list[Any], kept: dict[str, Any]) -> None:

@@ -9,8 +9,6 @@ with a deliberate fault: it passes when the fault is found. Exits with 1 if a ch
 run writes verification/README.md; suites that were not run keep their rows.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json
@@ -50,7 +48,7 @@ class Suite(NamedTuple):
 
 
 SUITES = [
-    Suite("three_ways", "Do kernel, slow twin and exact solution agree?", "three_ways.md"),
+    Suite("three_ways", "Do kernel, naive simulator and exact solution agree?", "three_ways.md"),
     Suite("published", "Does the engine reproduce published numbers?", "published.md"),
     Suite("grid", "Do intervals of six quantities cover the exact value?", "grid.md"),
     Suite("coverage", "Do intervals of the speedup and the diagnostics?", "results.md"),

@@ -38,6 +38,7 @@ from mtpsim.fit.step_times import (
     read_step_times,
 )
 from mtpsim.logs import Answers, read_logs
+from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
@@ -110,6 +111,11 @@ def run(options: FitOptions) -> int:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
     """
     _check(options)
+    with copied_pipes(options.files):
+        return _fit(options)
+
+
+def _fit(options: FitOptions) -> int:
     tables = [path for path in options.files if is_step_table(path)]
     logs = [path for path in options.files if path not in tables]
     if len(tables) > 1:

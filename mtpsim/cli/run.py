@@ -14,7 +14,7 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.engine.options import MAX_HOURS, TIMEOUT, ExecutorChoice, RunOptions
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
     hidden = argparse.SUPPRESS  # a former name
     add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
+    hours = f"refuse runs that would take longer (default: {MAX_HOURS:g})"
+    add("--max-hours", type=float, default=MAX_HOURS, metavar="H", help=hours)
     part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
     add("--part", metavar="I/N", default="1/1", help=part)
 
@@ -59,19 +61,18 @@ def run(options: argparse.Namespace) -> int:
         former = any(word.startswith("--patience") for word in options.command)
         raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
-    return run_command(
-        experiment,
-        RunOptions(
-            out=Path(options.out) if options.out else _own_folder(experiment, options),
-            json=options.json,
-            quiet=options.quiet,
-            fresh=options.fresh,
-            executor=executor,
-            command=options.command,
-            timeout=options.timeout,
-            part=_parse_part(options.part, experiment.simulation.requests),
-        ),
+    chosen = RunOptions(
+        out=Path(options.out) if options.out else _own_folder(experiment, options),
+        json=options.json,
+        quiet=options.quiet,
+        fresh=options.fresh,
+        executor=executor,
+        command=options.command,
+        timeout=options.timeout,
+        part=_parse_part(options.part, experiment.simulation.requests),
+        max_hours=options.max_hours,
     )
+    return run_command(experiment, chosen)
 
 
 def default_folder(file: str) -> Path:
@@ -203,6 +204,9 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         if before is not None:
             say(used, options.quiet)
     _check_part(experiment, options)
+    from mtpsim.engine.cost import check_time  # not of a finished result: it loads numba
+
+    check_time(experiment, options, options.max_hours)
     if options.fresh:
         _forget(folder, options.quiet)
     for line in rates_are_note(experiment):

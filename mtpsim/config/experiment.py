@@ -18,16 +18,18 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.simulation import Simulation, TheorySpec
+from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
+from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import AnyLatency, CostModel
 
+MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
+MAX_OPERATIONS = 3e12  # minutes of one core
 MAX_FILE = 1 << 24  # bytes of an experiment
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
@@ -250,6 +252,7 @@ def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem
 def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     """Disagreements between sections, as far as all sections involved are valid."""
     checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
+        ({"acceptance", "simulation"}, _check_size),
         ({"acceptance", "latency"}, _check_times),
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
@@ -260,6 +263,29 @@ def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     if experiment.robust and not invalid:
         found += _check_scenarios(experiment, found)
     return found
+
+
+def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
+    """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
+    chain = experiment.acceptance.chain().hidden_chain
+    if chain is None:
+        return
+    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
+    entries = states**2 * (depth + 1)
+    if entries > MAX_ENTRIES:
+        yield (
+            ("acceptance", ""),
+            f"{states:,} states at depth {depth} make {entries:,} transitions; at most "
+            f"{MAX_ENTRIES:,} are possible",
+        )
+    work = sum(solve_operations(states, k + 1, tokens) for k in range(depth + 1)) * bool(tokens)
+    if work > MAX_OPERATIONS:
+        yield (
+            ("simulation", "tokens"),
+            f"{tokens:,} tokens of a chain of {states:,} states at depth {depth} take {work:.1e} "
+            f"operations to solve; at most {MAX_OPERATIONS:.0e} are possible: give fewer tokens, "
+            "or `rounds`",
+        )
 
 
 def _check_times(experiment: Experiment) -> Iterator[Mismatch]:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -29,6 +30,7 @@ from mtpsim.common.text import counted
 
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
+MAX_SCENARIOS = 1000  # each is validated and simulated
 LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
 MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
 RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
@@ -338,6 +340,9 @@ def read_inputs(path: Path) -> dict[str, Floats]:
 def scenarios(raw: JsonDict, robust: Mapping[str, Any]) -> Iterator[JsonDict]:
     """Dotted keys and values of each scenario: every combination of the declared values."""
     columns = [_choices(raw, key, given) for key, given in robust.items()]
+    count = prod(map(len, columns))
+    if count > MAX_SCENARIOS:
+        raise ValueError(f"{count:,} scenarios are given; at most {MAX_SCENARIOS:,} are possible")
     for row in product(*columns):
         yield dict(zip(robust, row, strict=True))
 

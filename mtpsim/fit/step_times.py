@@ -21,7 +21,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
 from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
-from mtpsim.logs.files import Start, csv_delimiter, csv_number, open_text
+from mtpsim.logs.files import csv_delimiter, csv_number, header_of, open_text
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
 REQUIRED = ("batch", "depth", "verify")
@@ -95,7 +95,7 @@ def is_step_table(path: Path) -> bool:
     Raises:
         InputError: the file can't be read, or is empty.
     """
-    header = set(Start(path).header)
+    header = set(header_of(path))
     return len(header) > 1 and bool(header & {"batch", "verify"})
 
 
