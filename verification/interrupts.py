@@ -47,7 +47,7 @@ requests = 150000
 "latency.target" = [70, 76]
 """
 ENDLESS = ["--set", "simulation.precision=1e-9", "--set", "simulation.max_requests=10000000000"]
-KINDS = {"threads": (2, 100), "processes:2": (1, 60), "dask:2": (1, 40)}  # of a small, a full run
+KINDS = {"threads": (2, 60), "processes:2": (1, 40), "dask:2": (1, 15)}  # of a small, a full run
 HOW = ("SIGINT", "SIGTERM", "SIGINT twice")
 NOISE = ("Traceback", "Exception ignored", "Error", "Warning", "CANCELLED")
 BLIND = """
