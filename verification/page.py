@@ -8,7 +8,7 @@ from verification.check import Check, Table, overall, rate_text, verdict
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Verification
 
-    python verification/run.py                       # everything in full: 50 minutes
+    python verification/run.py                       # everything in full: an hour
     python verification/run.py --smoke               # a small part of everything, as in CI
     python verification/run.py three_ways published  # some suites, in full
 

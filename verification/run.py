@@ -1,6 +1,6 @@
 """Run the verification suites and print a line per check.
 
-    python verification/run.py                       # everything in full: 50 minutes; the page
+    python verification/run.py                       # everything in full: an hour; the page
     python verification/run.py --smoke               # a small part of everything, for CI
     python verification/run.py three_ways published  # some suites
 
