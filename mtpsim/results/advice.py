@@ -9,7 +9,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.decision import Decision
+from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
 from mtpsim.report.document import Advice, Interval, JudgedInterval
 from mtpsim.stats.comparisons import Choice

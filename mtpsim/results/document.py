@@ -11,10 +11,10 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import counted
-from mtpsim.config.experiment import drafts_are_free
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
+from mtpsim.latency.times import drafts_are_free
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,

@@ -14,9 +14,9 @@ from mtpsim.report.tables.result import step_texts
 from mtpsim.results.advice import Basis, Steps, advise, judge
 from mtpsim.results.point_data import LEAST_REQUESTS
 from mtpsim.stats.comparisons import choose, log_of
-from tests.support.estimates import estimates
 from tests.support.examples import THREE_DEEP, independent, noise
 from tests.support.report_example import DECISION
+from tests.support.strategies import estimates
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
