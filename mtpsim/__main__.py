@@ -18,9 +18,11 @@ def entry() -> None:
     survive_closed_pipes()
     code = main()
     if code == INTERRUPTED:  # blocks may still be in progress: Python would wait for them
+        from mtpsim.engine.interrupts import end_process
+
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        end_process()
     sys.exit(code)
 
 

@@ -181,7 +181,7 @@ def plan_setting(seed: int, benchmarks: int) -> tuple[float, float]:
     noise = {"distribution": "lognormal", "cv": float(rng.uniform(0.05, 0.4))}
     latency = {"target": TARGET, "verify": times.tolist(), "draft": 0.0, "noise": noise}
     simulation = {"rounds": ROUNDS, "requests": 100, "seed": seed + 1}
-    given = experiment(model.model_dump(), latency, simulation=simulation)
+    given = experiment(model.model_dump(exclude_none=True), latency, simulation=simulation)
     design = Planner(given, effect, 0.9).compare((1, 2)).designs[0]
     totals = RequestTotals(given, design.requests * benchmarks, 2 * 30_000)
     rows = totals.compared((1, 2), paired=False)
@@ -212,12 +212,12 @@ def judged(name: str, statement: str, shares: dict[str, tuple[float, float]]) ->
 
 def checks(smoke: bool) -> Iterator[Check]:
     """All settings; the full run writes calibration.md and .png."""
-    runs = 40 if smoke else 1500
+    runs = 40 if smoke else 500
     scores, control, over = {m: Score() for m in SIZES}, Score(), Score()
     for seed in range(runs):
         run_setting(seed, scores, control)
         uncertain_setting(seed, over)
-    plans = [plan_setting(seed, 100 if smoke else 400) for seed in range(1 if smoke else 20)]
+    plans = [plan_setting(seed, 100 if smoke else 200) for seed in range(1 if smoke else 10)]
     enough = {f"m = {m}": s for m, s in scores.items() if m >= LEAST_REQUESTS}
     every = {**enough, "uncertain inputs": over}
     least = CONFIDENCE - coverage_slack(CONFIDENCE, runs, 0.01)
@@ -253,7 +253,7 @@ def checks(smoke: bool) -> Iterator[Check]:
     yield Check("regret", "not understated: expected / true loss", text, good, 1e-3)
     stated, true = np.mean(plans, axis=0)
     text = f"{len(plans)} plans: {stated:.3f} / {true:.3f}"
-    slack = 4 * np.sqrt(0.09 / (len(plans) * (100 if smoke else 400))) + 0.02
+    slack = 4 * np.sqrt(0.09 / (len(plans) * (100 if smoke else 200))) + 0.02
     yield Check("power", "asked 0.9: stated / reached", text, abs(true - 0.9) < slack, 1e-3)
     share = float(np.mean(control.claims["steps"]))
     text = f"{share:.3f} of the verdicts on steps are right, instead of 0.95"
@@ -301,7 +301,7 @@ to 2,000 trials, and decided over 200 draws of their posterior. The control take
 {table.markdown()}
 
 Benchmark plans for a power of 0.90 in {len(plans)} random settings: {stated:.3f} stated,
-{true:.3f} reached in 400 simulated benchmarks each ({ends[0]:.3f} to {ends[1]:.3f}).
+{true:.3f} reached in 200 simulated benchmarks each ({ends[0]:.3f} to {ends[1]:.3f}).
 """
     Path(__file__).with_name("calibration.md").write_text(text)
     draw(scores, over)

@@ -7,6 +7,7 @@ are drawn, at the end. Control: a run that never looks whether it was interrupte
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -18,9 +19,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mtpsim.cli.main import main as cli
 from verification.check import Check
@@ -71,6 +73,24 @@ class Found:
         return f"{counted}; slowest {self.slowest:.1f} s; {len(self.faults)} faults{first}"
 
 
+class Ended(NamedTuple):
+    """How a run ended: exit code, time since the signal in s, what it printed, what hangs."""
+
+    code: int
+    seconds: float
+    printed: str
+    hangs: str
+
+    def fault(self) -> str:
+        """What is wrong; an early or a late run may end by the signal itself."""
+        if self.hangs:
+            return f"{self.hangs} for {self.seconds:.1f} s"
+        if any(word in self.printed for word in NOISE):
+            return f"prints {self.printed[-500:]!r}"
+        ended = self.code in (130, 0, -signal.SIGINT, -signal.SIGTERM)
+        return "" if ended else f"exits with {self.code}: {self.printed[-500:]!r}"
+
+
 class Machine:
     """How much slower this machine is now than at its best, by the time that imports take."""
 
@@ -116,23 +136,20 @@ def interrupt(process: subprocess.Popen[str], how: str, rng: random.Random) -> N
             os.killpg(process.pid, signal.SIGINT)
 
 
-def end(process: subprocess.Popen[str], limit: float) -> tuple[float, str] | None:
-    """Time until the process and its workers ended and what it printed; None if it hangs."""
-    begun = time.monotonic()
+def end(process: subprocess.Popen[str], limit: float) -> Ended:
+    """Wait until the process and its workers have ended, or are killed as they do not end."""
+    begun, printed, hangs = time.monotonic(), "", ""
     try:
         printed = process.communicate(timeout=limit)[1]
-        seconds = time.monotonic() - begun
-        while _alive(process.pid):
-            if time.monotonic() - begun > limit:
-                return None
+        while _alive(process.pid) and not hangs:
             time.sleep(0.05)
-        return seconds, printed
+            hangs = "its workers hang" * (time.monotonic() - begun > limit)
     except subprocess.TimeoutExpired:
-        return None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        hangs = "its workers hang" if process.poll() is not None else "hangs"
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return Ended(process.returncode, time.monotonic() - begun, printed, hangs)
 
 
 def _alive(group: int) -> bool:
@@ -156,11 +173,11 @@ def search(home: Path, executor: str, runs: int, seed: int) -> Found:
     lasts = 0.0  # s, of a run that is not interrupted
     for number in range(runs):
         if number % 25 == 0:
-            limit, begun = machine.limit(), time.monotonic()
+            limit = machine.limit()
             process = start("-m", "mtpsim", *command, str(whole), "--fresh")
-            _, printed = end(process, 100 * limit) or (0.0, "hangs")
-            assert process.returncode == 0, printed
-            lasts = time.monotonic() - begun
+            ended = end(process, 100 * limit)
+            assert ended.code == 0, ended
+            lasts = ended.seconds
         shutil.rmtree(out, ignore_errors=True)
         how = ("SIGINT", "SIGTERM", "SIGINT twice")[number % 3]
         process, moment = start("-m", "mtpsim", *command, str(out)), rng.uniform(0.05, lasts)
@@ -169,27 +186,19 @@ def search(home: Path, executor: str, runs: int, seed: int) -> Found:
         where = "ended before" if process.poll() is not None else phase(out)
         interrupt(process, how, rng)
         ended = end(process, limit)
-        fault = _fault(process.returncode, ended)
-        if ended:
-            found.slowest = max(found.slowest, ended[0])
+        fault = ended.fault()
+        if ended.code == 0 and phase(out) != "at the end":
+            fault = "exits with 0, but is not complete"
+        found.slowest = max(found.slowest, ended.seconds)
         if not fault:
-            with no_pictures():
+            with no_pictures(), redirect_stdout(io.StringIO()):
                 code = cli(["run", str(file), "--out", str(out), "--quiet", "--json"])
             if code or points(out) != points(whole):
                 fault = f"the same command exits with {code} and other numbers"
         if fault:
             found.faults.append(f"{how} after {moment:.2f} s, {where}: {fault}")
-        found.counts.update([how, where, f"exit {process.returncode}"])
+        found.counts.update([how, where, f"exit {ended.code}"])
     return found
-
-
-def _fault(code: int, ended: tuple[float, str] | None) -> str:
-    """What is wrong with the end of a run; an early one may end by the signal itself."""
-    if ended is None:
-        return "hangs"
-    if any(word in ended[1] for word in NOISE):
-        return f"prints {ended[1][-500:]!r}"
-    return "" if code in (130, 0, -signal.SIGINT, -signal.SIGTERM) else f"exits with {code}"
 
 
 def hangs(home: Path) -> bool:
@@ -201,7 +210,7 @@ def hangs(home: Path) -> bool:
     while process.poll() is None and phase(out) != "simulating":
         time.sleep(0.1)
     interrupt(process, "SIGINT", random.Random(1))
-    return end(process, limit) is None
+    return end(process, limit).hangs == "hangs"
 
 
 def checks(smoke: bool) -> Iterator[Check]:

@@ -24,7 +24,7 @@ class Mixture(AcceptanceModel):
     """Each request belongs to one class, drawn by weight."""
 
     model: Literal["mixture"]
-    parts: Annotated[list[Part], Field(min_length=2)] = Field(
+    parts: Annotated[list[Part], Field(min_length=2, max_length=64)] = Field(
         description="list of tables { weight = 2, of = { model = .. } }"
     )
 

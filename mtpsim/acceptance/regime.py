@@ -29,7 +29,7 @@ class Regime(AcceptanceModel):
     model: Literal["regime"]
     clock: Clock = Field("round", description="whether the state changes per round or per token")
     rates: list[list[Probability]] = Field(
-        min_length=2, description="acceptance rates, one row per state"
+        min_length=2, max_length=1024, description="acceptance rates, one row per state"
     )
     rates_are: RatesAre = Field("conditional", description="definition of the rates")
     sojourn: list[Sojourn] | None = Field(

@@ -1,5 +1,6 @@
 """``trace``: recorded requests, resampled with replacement."""
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +11,16 @@ from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
-from mtpsim.common.errors import FieldError, InputError, nearest_file
+from mtpsim.common.errors import FieldError, InputError, Problem
+from mtpsim.common.files import check_named_file
 from mtpsim.common.section import Depth
 from mtpsim.common.text import counted
 
 if TYPE_CHECKING:
     from mtpsim.logs import Rounds
 
+QUOTED = re.compile(r"(?s)['\"](.*?)['\"]")
+FIELDS = ("request", "accepted", "drafted", "seconds")  # names that are not content
 EVERY = 2**62  # requests to keep: all
 
 
@@ -91,11 +95,16 @@ def read_requests(path: Path, depth: int | None) -> "Rounds":
     Raises:
         ValueError: what is wrong with the file, with its path and line.
     """
-    try:
-        stamp = path.stat()
-        return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
-    except OSError as error:
-        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
+    check_named_file(path)
+    stamp = path.stat()
+    return _read(path, depth, stamp.st_mtime_ns, stamp.st_size)
+
+
+def _without_content(problem: Problem) -> Problem:
+    """A problem of a log without what is in the log."""
+    key = "depth" if problem.key == "--depth" else problem.key
+    message = QUOTED.sub(lambda found: found[0] if found[1] in FIELDS else "'…'", problem.message)
+    return replace(problem, key=key, message=message, given=None, suggestion=None)
 
 
 @lru_cache(maxsize=8)
@@ -105,8 +114,7 @@ def _read(path: Path, depth: int | None, modified: int, size: int) -> "Rounds":
     try:
         log = read_logs([path], Answers(depth=depth), keep=EVERY)
     except InputError as error:
-        problems = [replace(p, key="depth") if p.key == "--depth" else p for p in error.problems]
-        raise ValueError("; ".join(map(str, problems))) from None
+        raise ValueError("; ".join(str(_without_content(p)) for p in error.problems)) from None
     if log.level != "rounds" or log.sequence is None:
         (file,) = log.files
         raise ValueError(

@@ -103,6 +103,7 @@ class BenchmarkPlan:
         questions (list[Comparison]): Comparisons of depths, then the speedup of each depth.
         by_length (list[RequestLength]): Sizes for the first comparison with shorter and longer
             requests.
+        rates_vary (bool): Whether acceptance rates vary between requests or rounds in the model.
     """
 
     effect: float
@@ -112,6 +113,7 @@ class BenchmarkPlan:
     tokens: float
     questions: list[Comparison]
     by_length: list[RequestLength]
+    rates_vary: bool = True
 
 
 class RequestTotals:
@@ -402,6 +404,7 @@ def plan_benchmark(
         True
     """
     on_progress("simulating requests", 0.0)
+    chain = experiment.acceptance.chain().hidden_chain
     planner = Planner(experiment, effect, power)
     compared = pairs + [(0, depth) for depth in pinned]
     questions = []
@@ -417,4 +420,5 @@ def plan_benchmark(
         tokens=float(planner.pool.tokens[0, :, compared[0][1]].mean()),
         questions=questions,
         by_length=planner.by_length(pairs[0]) if pairs else [],
+        rates_vary=chain is None or chain.states > 1,
     )

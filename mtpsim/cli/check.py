@@ -20,9 +20,10 @@ def run(options: argparse.Namespace) -> int:
     """
     from mtpsim.report.exact_text import exact_lines
     from mtpsim.report.experiment_text import explain
+    from mtpsim.report.formatting import legible
 
     experiment = read_experiment(options)
-    print(explain(experiment))
+    print(legible(explain(experiment)))
     if lines := exact_lines(experiment):
         print("", *lines, sep="\n")
     return DONE

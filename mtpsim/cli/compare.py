@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mtpsim.cli.main import DONE
+from mtpsim.cli.run import completeness
 from mtpsim.common.errors import InputError
 from mtpsim.report.formatting import decimals_for, fixed, known, value_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
@@ -30,18 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what differs.
+    """Print what differs; returns the exit code.
 
     Raises:
         InputError: One of them is not a run directory, or has no finished result.
     """
-    before, after = (_finished(Path(name)) for name in (options.before, options.after))
+    folders = [Path(name) for name in (options.before, options.after)]
+    before, after = map(_finished, folders)
     found = compare(before.data, after.data)
     if options.json:
         print(json.dumps(found.to_json(), indent=2, allow_nan=False))
     else:
         _print(found)
-    return DONE
+    return max(map(completeness, folders, (before, after)))
 
 
 def _finished(folder: Path) -> Result:

@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mtpsim.cli.main import DONE, INTERRUPTED
-from mtpsim.cli.run import say
+from mtpsim.cli.run import completeness
 from mtpsim.common.errors import InputError
 
 
@@ -40,7 +39,4 @@ def run(options: argparse.Namespace) -> int:
     if result is None:
         raise InputError.of("contains no finished run (result.json)", file=folder)
     sys.stdout.write(export(result, options.to, options.set))
-    if result.data.complete:
-        return DONE
-    say(f"warning: {folder} is not complete: the configuration may change when it is")
-    return INTERRUPTED
+    return completeness(folder, result)

@@ -9,9 +9,17 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from mtpsim.cli.fit_steps import cost_section, cost_warnings, summary_lines
+from mtpsim.cli.fit_steps import (
+    FittedCosts,
+    cost_section,
+    cost_warnings,
+    depth_of,
+    summary_lines,
+    usable,
+)
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.text import one_line
 from mtpsim.config.experiment import parse
 from mtpsim.fit.document import (
     FitReport,
@@ -23,13 +31,14 @@ from mtpsim.fit.document import (
 from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
-    CostModelFit,
+    MIN_STEPS,
     StepTimes,
     fit_cost_models,
     is_step_table,
     read_step_times,
 )
 from mtpsim.logs import Answers, read_logs
+from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
@@ -102,6 +111,11 @@ def run(options: FitOptions) -> int:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
     """
     _check(options)
+    with copied_pipes(options.files):
+        return _fit(options)
+
+
+def _fit(options: FitOptions) -> int:
     tables = [path for path in options.files if is_step_table(path)]
     logs = [path for path in options.files if path not in tables]
     if len(tables) > 1:
@@ -120,17 +134,20 @@ def run(options: FitOptions) -> int:
         message = f"{options.target:g} is given, but so are the times of {source}"
         raise InputError.of(f"{message}; give one of them", key="--target")
     steps = read_step_times(tables[0]) if tables else None
-    cost = _fit_cost_model(steps, like, options) if steps else None
-    if cost and not logs:
-        written = _write_steps(tables[0], cost, like, options)
+    fit = _fit_logs(logs, options) if logs else None
+    depth = fit.log.depth if fit else depth_of(like)
+    cost = _fit_cost_model(steps, like, depth, options) if steps else None
+    if fit:
+        written = _write(fit, cost, like, options)
     else:
-        written = _write(_fit_logs(logs, options), cost, like, options)
+        assert cost
+        written = _write_steps(tables[0], cost, like, options)
     if cost and steps and options.out is not None:
         from mtpsim.report.figures.fit import steps_figure
         from mtpsim.report.figures.style import save
 
         written.append(options.out.with_suffix(".steps.png" if logs else ".png"))
-        save(steps_figure(cost, steps), written[-1], dpi=150)
+        save(steps_figure(cost.fit, steps), written[-1], dpi=150)
     if written and not options.quiet:
         print(f"wrote {', '.join(map(str, written))}", file=sys.stderr)
     return 0
@@ -191,13 +208,21 @@ def _check(options: FitOptions) -> None:
         raise InputError(problems)
 
 
-def _fit_cost_model(steps: StepTimes, like: JsonDict, options: FitOptions) -> CostModelFit:
-    fits = fit_cost_models(steps, options.experts, options.active)
+def _fit_cost_model(
+    steps: StepTimes, like: JsonDict, depth: int | None, options: FitOptions
+) -> FittedCosts:
+    fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
+    if not fits:
+        message = (
+            f"has the times of depths 0 to {steps.depth.max():g}, but the acceptance model has "
+            f"depth {depth}: measure these too, or at least {MIN_STEPS} steps for a cost model"
+        )
+        raise InputError.of(message, file=options.files[0])
     if not options.quiet:
         print(summary_lines(fits), file=sys.stderr)
         for warning in cost_warnings(fits[0], steps, like):
             print(f"warning: {warning}", file=sys.stderr)
-    return fits[0]
+    return FittedCosts(fits[0], cost_section(fits[0], steps, like.get("latency", {}), depth))
 
 
 def _read_toml(path: Path | None) -> JsonDict:
@@ -209,12 +234,12 @@ def _read_toml(path: Path | None) -> JsonDict:
         raise InputError.of(str(error), file=path, key="--like") from None
 
 
-def _write_steps(path: Path, cost: CostModelFit, like: JsonDict, options: FitOptions) -> list[Path]:
-    sections = {**like, "latency": cost_section(cost, like.get("latency", {}))}
+def _write_steps(path: Path, cost: FittedCosts, like: JsonDict, options: FitOptions) -> list[Path]:
+    sections = {**like, "latency": cost.section}
     if inputs := _cost_inputs(cost):
         known = sections.get("uncertainty", {})
         sections["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
-    head = f"# {cost.section['model']} cost model of {path.name}; set batch and cached\n"
+    head = f"# {cost.fit.name} cost model of {one_line(path.name)}; set batch and cached\n"
     written = _deliver(head, sections, {}, options, complete=options.like is not None)
     if options.like is None and not options.quiet:
         message = "only the section [latency] and its errors: --like FILE completes an experiment"
@@ -222,13 +247,13 @@ def _write_steps(path: Path, cost: CostModelFit, like: JsonDict, options: FitOpt
     return written
 
 
-def _cost_inputs(cost: CostModelFit | None) -> JsonDict:
-    errors = cost.standard_errors if cost else {}
+def _cost_inputs(cost: FittedCosts | None) -> JsonDict:
+    errors = cost.fit.standard_errors if cost else {}
     return {f"latency.{key}": {"se": _rounded(error)} for key, error in errors.items()}
 
 
 def _write(
-    fit: LogFit, cost: CostModelFit | None, like: JsonDict, options: FitOptions
+    fit: LogFit, cost: FittedCosts | None, like: JsonDict, options: FitOptions
 ) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
     read = ", ".join(Path(file.file).name for file in fit.log.files)
@@ -253,7 +278,7 @@ def _write(
         sections, beside = _without_files(sections, fit, name + TIMES), {}
     names = " ".join(path.name for path in options.files)
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
-    head = "".join(f"# {note}\n" for note in [made_by, *fit.notes])
+    head = "".join(f"# {one_line(note)}\n" for note in [made_by, *fit.notes])
     report = fit_report(fit)
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
@@ -280,7 +305,7 @@ def _without_files(sections: JsonDict, fit: LogFit, samples: str) -> JsonDict:
 
 
 def _latency(
-    fit: LogFit, cost: CostModelFit | None, like: JsonDict, options: FitOptions
+    fit: LogFit, cost: FittedCosts | None, like: JsonDict, options: FitOptions
 ) -> JsonDict:
     """Return the section ``[latency]``; what is assumed is added to the notes of the fit."""
     times = fit.times
@@ -290,7 +315,7 @@ def _latency(
     elif times.noise:
         noise = dict(times.noise[0].section)
     if cost is not None:
-        section = cost_section(cost, like.get("latency", {}))
+        section = dict(cost.section)
     elif "latency" in like:
         section = dict(like["latency"])
     else:

@@ -2,27 +2,95 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mtpsim.common.arrays import JsonDict
+from mtpsim.config.experiment import Experiment
 from mtpsim.config.sweep import swept_values
 from mtpsim.fit.step_times import CostModelFit, StepTimes
-
-POOR_FIT = 0.03  # relative error of a fitted step above which a warning is printed
+from mtpsim.latency.costs import POOR_FIT
 
 
 def summary_lines(fits: list[CostModelFit]) -> str:
     """Return a line per cost model, the best first."""
     return "\n".join(
-        f"{' ' if number else '▸'} {fit.section['model']}: leave-one-out error "
-        f"{100 * fit.left_out_error:.2g} %, largest error of a fitted step "
-        f"{100 * fit.worst_error:.2g} %"
-        for number, fit in enumerate(fits)
+        f"{' ' if number else '▸'} {fit.name}: {_quality(fit)}" for number, fit in enumerate(fits)
     )
 
 
-def cost_section(fit: CostModelFit, before: JsonDict) -> JsonDict:
-    """Return the section ``[latency]`` of a cost model; batch, cached and noise are kept."""
-    kept: JsonDict = {key: before[key] for key in ("batch", "cached", "noise") if key in before}
-    return {"model": fit.section["model"], "batch": 1, **fit.section, **kept}
+def _quality(fit: CostModelFit) -> str:
+    if fit.depth is not None:
+        return f"the measured times of depths 0 to {fit.depth}, as they are"
+    return (
+        f"leave-one-out error {100 * fit.left_out_error:.2g} %, largest error of a fitted step "
+        f"{100 * fit.worst_error:.2g} %"
+    )
+
+
+@dataclass(frozen=True)
+class FittedCosts:
+    """A fit of step times, and the section ``[latency]`` made of it."""
+
+    fit: CostModelFit
+    section: JsonDict
+
+
+def depth_of(like: JsonDict) -> int | None:
+    """Return the depth of an experiment's acceptance model; None if it has no valid one."""
+    times: JsonDict = {"target": 1.0, "verify": 1.0, "draft": 0.0}
+    only = {"acceptance": like.get("acceptance"), "latency": times, "simulation": {"rounds": 1}}
+    try:
+        return Experiment.model_validate(only).acceptance.chain().depth
+    except ValueError:
+        return None
+
+
+def usable(fits: list[CostModelFit], like: JsonDict, depth: int | None) -> list[CostModelFit]:
+    """Return the fits that an experiment can use: a table only at its batch and depths.
+
+    Args:
+        fits: cost models, the best first.
+        like: experiment that they are put in.
+        depth: depth of the acceptance model; None if not known.
+    """
+    keys = swept_values(like.get("sweep", {})).keys() | like.get("robust", {}).keys()
+    swept = bool(keys & {"latency.batch", "latency.cached"})
+    batch = like.get("latency", {}).get("batch")
+    return [
+        fit
+        for fit in fits
+        if fit.depth is None
+        or ((depth or 0) <= fit.depth and not swept and batch in (None, fit.section["batch"]))
+    ]
+
+
+def cost_section(
+    fit: CostModelFit, steps: StepTimes, before: JsonDict, depth: int | None
+) -> JsonDict:
+    """Return the section ``[latency]`` of a cost model; what was not measured is kept.
+
+    Args:
+        fit: cost model.
+        steps: measured steps.
+        before: section that is replaced.
+        depth: depth of the acceptance model; None if not known.
+    """
+    names = ["noise", "persistence"]
+    if fit.depth is None:
+        names += ["batch", "cached"]
+    if not steps.has_draft:
+        names += ["draft", "draft_per_request"]
+    kept: JsonDict = {key: before[key] for key in names if key in before}
+    if isinstance(draft := kept.get("draft"), dict) and "mean" in draft:
+        kept["draft"] = draft["mean"]  # a cost model has noise of the whole round alone
+    section = {"model": fit.section["model"], "batch": 1, **fit.section, **kept}
+    if fit.depth is not None and depth:
+        section["verify"] = [row[: depth + 1] for row in section["verify"]]
+        if isinstance(section["draft"], list):
+            section["draft"] = section["draft"][:depth]
+    if fit.worst_error > POOR_FIT:
+        section["fit_error"] = fit.worst_error
+    return section
 
 
 def cost_warnings(fit: CostModelFit, steps: StepTimes, like: JsonDict) -> list[str]:
@@ -42,6 +110,12 @@ def cost_warnings(fit: CostModelFit, steps: StepTimes, like: JsonDict) -> list[s
             f"batches from {low:g} to {high:g} were measured, but the sweep goes from "
             f"{min(batches):g} to {max(batches):g}: times beyond the measured range are "
             "extrapolated"
+        )
+    if not steps.has_draft:
+        kept = "draft" in like.get("latency", {})
+        found.append(
+            "no column `draft`: "
+            + ("that of --like is kept" if kept else "drafting is taken as 0 ms")
         )
     if not steps.cached.any() and "latency.cached" in sweep:
         found.append("`cached` was not measured: the sweep over latency.cached has no effect")

@@ -141,6 +141,21 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
     return load(options.file, [*options.set, seed])
 
 
+def one_point(experiment: Experiment) -> Experiment:
+    """The only point of an experiment.
+
+    Raises:
+        InputError: It has a sweep over several.
+    """
+    from mtpsim.common.errors import InputError
+
+    points = experiment.points()
+    if len(points) > 1:
+        message = f"the sweep has {len(points)} points; select one of them with --set"
+        raise InputError.of(message, key="sweep")
+    return points[0].experiment
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -168,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_guarded(options: argparse.Namespace) -> int:
     from mtpsim.common.errors import InputError
+    from mtpsim.common.text import one_line
 
     try:
         code = int(import_module(f"mtpsim.cli.{options.verb}").run(options))
@@ -175,7 +191,7 @@ def _run_guarded(options: argparse.Namespace) -> int:
         return code
     except InputError as error:
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+            print(f"error: {one_line(str(problem))}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print("interrupted before there was anything to save", file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
-from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
@@ -54,17 +54,12 @@ def run(options: PlanOptions) -> int:
         InputError: A number is out of range, the experiment is not valid or has several points,
             or the picture can't be written.
     """
-    experiment = read_experiment(options)
+    experiment = one_point(read_experiment(options))
     _check(options)
-    points = experiment.points()
-    if len(points) > 1:
-        message = f"the sweep has {len(points)} points; select one of them with --set"
-        raise InputError.of(message, key="sweep")
-    (point,) = points
-    depths = _depths(point.experiment, options.depths)
+    depths = _depths(experiment, options.depths)
     with progress_display(options.quiet or options.json) as report:
         plan = plan_benchmark(
-            point.experiment,
+            experiment,
             effect=options.delta,
             power=options.power,
             pairs=list(combinations(depths, 2)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtpsim.cli.main import DONE, INTERRUPTED, add_experiment_arguments, read_experiment
@@ -13,7 +14,7 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.engine.options import MAX_HOURS, TIMEOUT, ExecutorChoice, RunOptions
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=float, default=TIMEOUT, metavar="S", help=timeout)
     hidden = argparse.SUPPRESS  # a former name
     add("--patience", type=float, dest="timeout", default=TIMEOUT, help=hidden)
+    hours = f"refuse runs that would take longer (default: {MAX_HOURS:g})"
+    add("--max-hours", type=float, default=MAX_HOURS, metavar="H", help=hours)
     part = "simulate part I of N equal parts of the requests, for `mtpsim merge`"
     add("--part", metavar="I/N", default="1/1", help=part)
 
@@ -58,19 +61,18 @@ def run(options: argparse.Namespace) -> int:
         former = any(word.startswith("--patience") for word in options.command)
         raise InputError.of(message, key="--patience" if former else "--timeout")
     experiment = read_experiment(options)
-    return run_command(
-        experiment,
-        RunOptions(
-            out=Path(options.out) if options.out else _own_folder(experiment, options),
-            json=options.json,
-            quiet=options.quiet,
-            fresh=options.fresh,
-            executor=executor,
-            command=options.command,
-            timeout=options.timeout,
-            part=_parse_part(options.part, experiment.simulation.requests),
-        ),
+    chosen = RunOptions(
+        out=Path(options.out) if options.out else _own_folder(experiment, options),
+        json=options.json,
+        quiet=options.quiet,
+        fresh=options.fresh,
+        executor=executor,
+        command=options.command,
+        timeout=options.timeout,
+        part=_parse_part(options.part, experiment.simulation.requests),
+        max_hours=options.max_hours,
     )
+    return run_command(experiment, chosen)
 
 
 def default_folder(file: str) -> Path:
@@ -96,16 +98,40 @@ def _own_folder(experiment: Experiment, options: argparse.Namespace) -> Path:
 
 def _other_experiment(folder: Path, experiment: Experiment) -> JsonDict | None:
     """The experiment of a run directory as plain data, if the new one can reuse nothing of it."""
-    if not (folder / store.EXPERIMENT).is_file():
-        return None
     before = store.finished(folder)
-    if before is None:
-        held = store.experiment_of(folder)
-        same = work_hash(held) == work_hash(experiment)
-        return None if same or not store.Tallies(folder / store.TALLIES).names() else held.raw()
-    if before.data.provenance.get("hash") == content_hash(experiment):
+    if before and before.data.provenance.get("hash") == content_hash(experiment):
         return None
-    return None if _used(folder, before.data, experiment) else before.data.experiment
+    held = _held(folder, before)
+    return held.raw if held and _used(folder, held, experiment) is None else None
+
+
+@dataclass(frozen=True)
+class Held:
+    """The experiment whose result or blocks a run directory holds.
+
+    Attributes:
+        raw (JsonDict): As plain data.
+        work (str): Hash of what its requests depend on.
+        seed (int): Its seed.
+    """
+
+    raw: JsonDict
+    work: str
+    seed: int
+
+
+def _held(folder: Path, before: Result | None) -> Held | None:
+    """The experiment of a result, or of the blocks of an unfinished run; None without either."""
+    if before is not None:
+        made = before.data.provenance
+        return Held(before.data.experiment, made["work"], made["seed"])
+    if not store.Tallies(folder / store.TALLIES).names():
+        return None
+    try:
+        experiment = store.experiment_of(folder)
+    except InputError:  # the blocks name what they are of
+        return None
+    return Held(experiment.raw(), work_hash(experiment), experiment.simulation.seed)
 
 
 def _changes(before: JsonDict, after: JsonDict) -> str:
@@ -160,23 +186,27 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
 def _run(experiment: Experiment, options: RunOptions) -> int:
     folder = options.out
     before = None if options.fresh else store.finished(folder)
-    if before is not None:
-        same = _same(before.data, experiment, options)
-        if same and before.data.complete:
-            say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
-            if not (folder / store.REPORT).exists():
-                say(f"it has no figures; {_draw_again(options)}", options.quiet)
-            return show(before, options)
-        if not same:
-            if (used := _used(folder, before.data, experiment)) is None:
-                message = (
-                    "already contains results of a different experiment "
-                    f"({_changes(before.data.experiment, experiment.raw())}); --fresh replaces "
-                    "them, without --out the run gets a directory of its own"
-                )
-                raise InputError.of(message, file=folder, key="--out")
+    same = before is not None and _same(before.data, experiment, options)
+    if before is not None and same and before.data.complete:
+        say(f"{folder} already contains this result; --fresh repeats it", options.quiet)
+        if not (folder / store.REPORT).exists():
+            say(f"it has no figures; {_draw_again(options)}", options.quiet)
+        return show(before, options)
+    held = None if options.fresh else _held(folder, before)
+    if held and not same:
+        if (used := _used(folder, held, experiment)) is None:
+            message = (
+                "already contains results of a different experiment "
+                f"({_changes(held.raw, experiment.raw())}); --fresh replaces "
+                "them, without --out the run gets a directory of its own"
+            )
+            raise InputError.of(message, file=folder, key="--out")
+        if before is not None:
             say(used, options.quiet)
     _check_part(experiment, options)
+    from mtpsim.engine.cost import check_time  # not of a finished result: it loads numba
+
+    check_time(experiment, options, options.max_hours)
     if options.fresh:
         _forget(folder, options.quiet)
     for line in rates_are_note(experiment):
@@ -282,21 +312,20 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
         raise InputError.of(message, key="--part")
 
 
-def _used(folder: Path, before: ResultDocument, experiment: Experiment) -> str | None:
+def _used(folder: Path, held: Held, experiment: Experiment) -> str | None:
     """Sentence on stored blocks of another precision or sweep that are reused.
 
     None if there are none: the result is of a different experiment.
     """
     from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
 
-    made, now = before.provenance, experiment.simulation.seed
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()
     known = [(name_of(p), p.experiment.simulation.seed) in kept for p in points]
-    if made.get("work") == work_hash(experiment) and made.get("seed") == now:
+    if (held.work, held.seed) == (work_hash(experiment), experiment.simulation.seed):
         text = f"{folder} contains this run at another precision or part; its blocks are "
         return text + ("reused" if any(known) else "of other code, and are simulated again")
-    if not any(known) or not (experiment.sweep and before.experiment.get("sweep")):
+    if not any(known) or not (experiment.sweep and held.raw.get("sweep")):
         return None
     new = [str(n + 1) for n, old in enumerate(known) if not old]
     reused = f"blocks of {sum(known)} of {len(points)} points are reused"
@@ -365,6 +394,14 @@ def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
         where = f" at {len(short)} of {many} points" if many > 1 else ""
         say(f"precision not reached{where}: raise simulation.max_requests", options.quiet)
     return NOT_PRECISE if short else DONE
+
+
+def completeness(folder: Path, result: Result) -> int:
+    """Exit code of a command that uses a result: interrupted, with a warning, if incomplete."""
+    if result.data.complete:
+        return DONE
+    say(f"warning: {folder} is not complete: its numbers will change when it is")
+    return INTERRUPTED
 
 
 def say(text: str, quiet: bool = False) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtpsim.acceptance import Recording
-from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
+from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
@@ -16,7 +16,8 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import play_rounds
 from mtpsim.engine.simulate import compile_plan, compiled_latency
 from mtpsim.logs.files import create_text
-from mtpsim.logs.write import WRITERS, LoggedRequest
+from mtpsim.logs.logged import LoggedRequest
+from mtpsim.logs.write import WRITERS
 
 BLOCK = 256  # requests simulated at a time
 
@@ -90,7 +91,7 @@ def run(options: SampleOptions) -> int:
     form, requests, out = options.form, options.requests, options.out
     if requests < 1:
         raise InputError.of(f"{requests} is given; at least 1 is needed", key="--requests")
-    experiment = read_experiment(options)
+    experiment = one_point(read_experiment(options))
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
         raise InputError.of(message, key="--as")

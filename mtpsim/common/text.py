@@ -18,3 +18,11 @@ def counted(number: float, name: str, verb: str = "") -> str:
     many = f"{name[:-1]}ies" if name.endswith("ry") else f"{name}s"
     found = f"{number:,.0f} {name if one else many}"
     return f"{found} {ONE.get(verb, verb) if one else verb}" if verb else found
+
+
+def one_line(text: str) -> str:
+    """The text with U+FFFD for what is not printable: line ends, control and direction marks.
+
+    For text of others in a comment of a file or in a message on a terminal.
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

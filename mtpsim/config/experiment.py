@@ -6,6 +6,7 @@ import copy
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,12 @@ from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
+from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import AnyLatency, CostModel
 
+MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
+MAX_OPERATIONS = 3e12  # minutes of one core
+MAX_FILE = 1 << 24  # bytes of an experiment
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
@@ -248,6 +253,7 @@ def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem
 def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     """Disagreements between sections, as far as all sections involved are valid."""
     checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
+        ({"acceptance", "simulation"}, _check_size),
         ({"acceptance", "latency"}, _check_times),
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
@@ -258,6 +264,29 @@ def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     if experiment.robust and not invalid:
         found += _check_scenarios(experiment, found)
     return found
+
+
+def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
+    """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
+    chain = experiment.acceptance.chain().hidden_chain
+    if chain is None:
+        return
+    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
+    entries = states**2 * (depth + 1)
+    if entries > MAX_ENTRIES:
+        yield (
+            ("acceptance", ""),
+            f"{states:,} states at depth {depth} make {entries:,} transitions; at most "
+            f"{MAX_ENTRIES:,} are possible",
+        )
+    work = sum(solve_operations(states, k + 1, tokens) for k in range(depth + 1)) * bool(tokens)
+    if work > MAX_OPERATIONS:
+        yield (
+            ("simulation", "tokens"),
+            f"{tokens:,} tokens of a chain of {states:,} states at depth {depth} take {work:.1e} "
+            f"operations to solve; at most {MAX_OPERATIONS:.0e} are possible: give fewer tokens, "
+            "or `rounds`",
+        )
 
 
 def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
@@ -444,7 +473,10 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
     """
     path = file_or_example(Path(path))
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
+        if len(raw) > MAX_FILE:
+            raise InputError.of(f"is larger than {MAX_FILE:,} bytes", file=path)
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start} is 0x{error.object[error.start]:02x})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError
 
 ZIP = "zip"
+MAX_POINTS = 10_000  # each is validated, simulated and reported
 
 
 def swept_values(sweep: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -33,6 +35,9 @@ def _check_zip(sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
         raise FieldError(f"zipped keys must have equally many values: {counts}", key=ZIP)
     if len(set(zipped)) < len(zipped):
         raise FieldError("a key is given twice", key=ZIP)
+    points = math.prod(len(v) for key, v in known.items() if key not in zipped[1:])
+    if points > MAX_POINTS:
+        raise FieldError(f"{points:,} points are given; at most {MAX_POINTS:,} are possible")
     columns = {key: values for key, values in known.items() if key not in zipped}
     if zipped:
         columns[", ".join(zipped)] = list(zip(*(known[key] for key in zipped), strict=True))

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,12 +23,14 @@ from pydantic import (
 )
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.errors import FieldError, nearest, nearest_file
+from mtpsim.common.errors import FieldError, nearest
+from mtpsim.common.files import check_named_file, read_named_file
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
 
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
+MAX_SCENARIOS = 1000  # each is validated and simulated
 LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
 MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
 RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
@@ -307,13 +310,15 @@ def interval_ends(
 
 @lru_cache(maxsize=8)
 def _read_inputs(path: Path, modified: int) -> dict[str, Floats]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        table = [row for row in csv.reader(file) if row]
+    try:
+        table = [row for row in csv.reader(read_named_file(path).splitlines()) if row]
+    except csv.Error:
+        raise ValueError(f"{path}: not a CSV file") from None
     try:
         rows = np.array(table[1:], float)
     except ValueError:
         raise ValueError(f"{path}: every cell below the header must be a number") from None
-    if rows.ndim != 2 or not np.isfinite(rows).all():
+    if rows.ndim != 2 or rows.shape[1] != len(table[0]) or not np.isfinite(rows).all():
         raise ValueError(f"{path}: a header and rows of finite numbers are required")
     keys = [name.split("[")[0].strip() for name in table[0]]
     return {key: rows[:, [k == key for k in keys]] for key in dict.fromkeys(keys)}
@@ -328,16 +333,16 @@ def read_inputs(path: Path) -> dict[str, Floats]:
     Raises:
         ValueError: The file cannot be read, or has other cells than numbers.
     """
-    try:
-        return _read_inputs(path, path.stat().st_mtime_ns)
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", error)
-        raise ValueError(f"can't read {path}: {why}{nearest_file(path)}") from None
+    check_named_file(path)
+    return _read_inputs(path, path.stat().st_mtime_ns)
 
 
 def scenarios(raw: JsonDict, robust: Mapping[str, Any]) -> Iterator[JsonDict]:
     """Dotted keys and values of each scenario: every combination of the declared values."""
     columns = [_choices(raw, key, given) for key, given in robust.items()]
+    count = prod(map(len, columns))
+    if count > MAX_SCENARIOS:
+        raise ValueError(f"{count:,} scenarios are given; at most {MAX_SCENARIOS:,} are possible")
     for row in product(*columns):
         yield dict(zip(robust, row, strict=True))
 

@@ -15,8 +15,10 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import active_children
 from threading import Thread, current_thread, main_thread
 from types import FrameType
+from typing import NoReturn
 
 POLL_SECONDS = 0.1  # between two checks while waiting
 GRACE_SECONDS = 3.0  # for the engine to get to a check, as after a long compilation
@@ -115,4 +117,11 @@ def _watch(signals: socket.socket, message: str) -> None:
         end = again or not interrupts.delivered
     with suppress(OSError):
         os.write(2, message.encode())  # sys.stderr may be locked
+    end_process()
+
+
+def end_process() -> NoReturn:
+    """End this process and its workers at once, whatever they do."""
+    for worker in active_children():
+        worker.kill()
     os._exit(INTERRUPTED)

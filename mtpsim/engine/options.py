@@ -9,6 +9,7 @@ from typing import Literal, get_args
 Kind = Literal["threads", "processes", "dask"]
 FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
 TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
+MAX_HOURS = 24.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class RunOptions:
         executor (ExecutorChoice): Kind and number of workers.
         command (list[str]): The command line, for the provenance.
         timeout (float): Seconds without a finished block after which workers count as lost.
+        max_hours (float): Estimated hours above which a run is refused.
         part (tuple[int, int]): (i, n): simulate part i of n equal parts of the requests.
     """
 
@@ -75,4 +77,5 @@ class RunOptions:
     executor: ExecutorChoice = ExecutorChoice()
     command: list[str] = field(default_factory=list)
     timeout: float = TIMEOUT
+    max_hours: float = MAX_HOURS
     part: tuple[int, int] = (1, 1)

@@ -22,6 +22,7 @@ from mtpsim.logs import Rounds
 
 Ints = npt.NDArray[np.int64]
 TINY = 1e-300  # least probability whose logarithm is taken
+LEAST_VARIANCE = 1e-4  # of the accepted drafts of a round
 Surrogate = Callable[[AcceptanceChain], float]
 
 
@@ -149,6 +150,46 @@ class PositionCounts:
             return outcomes + _weighted(starts, near.start)
 
         return float(of_request.sum()), expected
+
+
+@dataclass(frozen=True)
+class RequestTotals:
+    """Rounds and accepted drafts of requests, whose positions are not known.
+
+    Attributes:
+        rounds: ``[R]`` number of rounds.
+        accepted: ``[R]`` number of accepted drafts.
+    """
+
+    rounds: Ints
+    accepted: Ints
+
+    @property
+    def requests(self) -> int:
+        """Number of requests R."""
+        return self.rounds.size
+
+    def subset(self, which: Ints) -> RequestTotals:
+        """See :class:`Observations`."""
+        return RequestTotals(self.rounds[which], self.accepted[which])
+
+    def log_likelihood(self, chain: AcceptanceChain) -> Floats:
+        """See :class:`Observations`; accepted drafts are normal, given the state of the request."""
+        if not is_static(chain):
+            raise ValueError("totals have no likelihood under a state that changes by round")
+        survival, odd = chain.survival, 2 * np.arange(1, chain.depth + 1) - 1
+        mean = survival.sum(1)
+        variance = np.maximum(survival @ odd - mean**2, LEAST_VARIANCE) * self.rounds[:, None]
+        off = self.accepted[:, None] - mean * self.rounds[:, None]
+        both = -(off**2 / variance + np.log(2 * np.pi * variance)) / 2
+        both += np.log(np.maximum(chain.start, TINY))
+        return np.asarray(np.logaddexp.reduce(both, axis=1))
+
+    def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
+        """See :class:`Observations`."""
+        return float(self.log_likelihood(chain).sum()), lambda c: float(
+            self.log_likelihood(c).sum()
+        )
 
 
 Sample = Rounds | PositionCounts

@@ -18,7 +18,14 @@ from mtpsim.fit.by_depth import (
 )
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.holdout import Prediction, predict_held_out
-from mtpsim.fit.likelihood import Observations, PositionCounts, RoundSequence, Sample, truncated
+from mtpsim.fit.likelihood import (
+    Observations,
+    PositionCounts,
+    RequestTotals,
+    RoundSequence,
+    Sample,
+    truncated,
+)
 from mtpsim.fit.mle import (
     MIN_CLUSTERS,
     MleResult,
@@ -52,7 +59,8 @@ class LogFit:
         notes (list[str]): what the log can't show, and what was assumed, a sentence each.
         selection (Selection | None): fitted candidates; None where the log has no counts by
             position, or too few requests.
-        chosen (MleResult | None): selected model, fitted to all requests; None with ``selection``.
+        chosen (MleResult | None): selected model, fitted to all requests; None with ``selection``,
+            unless totals show that requests differ.
         draws (NDArray[float64]): ``[500, P]`` draws of the parameters of ``chosen``.
         goodness (dict[str, GoodnessOfFit]): comparison with replicas of the log, by name of the
             candidate.
@@ -128,6 +136,8 @@ def fit_log(
         notes=[*log.notes, *_limitations(log)],
     )
     several = has_several_depths(log)
+    if log.level == "totals" and log.unit == "request" and log.count >= MIN_ROWS and not several:
+        return _with_spread(base)
     if log.level == "totals" and several:
         lengths, draws = lengths_of_totals(log, confidence)
         return replace(base, by_depth=by_depth(log, lengths, draws, confidence))
@@ -181,6 +191,35 @@ def _evaluated(
         ordered=isinstance(data, RoundSequence),
         requests_fitted=data.requests,
         rounds_fitted=int(truncated(sample, 0)[:, 0].sum()),
+    )
+
+
+def _with_spread(base: LogFit) -> LogFit:
+    """Add a model of requests that differ to the fit of totals, if they differ more than chance.
+
+    Otherwise a benchmark would be planned as if they were all the same.
+    """
+    log = base.log
+    data = RequestTotals(log.rounds, log.accepted)
+    known = {one.name: one for one in candidates(log.depth, dynamic=False)}
+    same, differ = (
+        fit_mle(known[name], data, known[name].initial(base.rates.values))
+        for name in ("geometric" if log.depth > 1 else "independent", "beta")
+    )
+    if differ.bic > same.bic:
+        return base
+    mean, spread = data.accepted / data.rounds + 1, float(differ.section["concentration"])
+    note = (
+        f"accept lengths of requests, {mean.min():.2f} to {mean.max():.2f}, differ by more than "
+        f"chance: rates have a beta distribution over requests, concentration {spread:.3g}"
+    )
+    return replace(
+        base,
+        notes=[*base.notes, note],
+        chosen=differ,
+        draws=draw_parameters(differ, parameter_covariance(differ, data), DRAWS),
+        requests_fitted=log.count,
+        rounds_fitted=int(log.rounds.sum()),
     )
 
 

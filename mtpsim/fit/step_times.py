@@ -10,6 +10,7 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import counted
 from mtpsim.latency import COSTS, CostModel
 from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
-from mtpsim.logs.files import Start, csv_delimiter, csv_number, open_text
+from mtpsim.logs.files import csv_delimiter, csv_number, header_of, open_text
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
 REQUIRED = ("batch", "depth", "verify")
@@ -38,6 +39,7 @@ class StepTimes:
         verify: ``[n]`` ms of the verification pass.
         draft: ``[n]`` ms of drafting; 0 where not measured.
         cached: ``[n]`` cached tokens per request; 0 where not measured.
+        has_draft: whether drafting was measured.
     """
 
     batch: Floats
@@ -45,10 +47,12 @@ class StepTimes:
     verify: Floats
     draft: Floats
     cached: Floats
+    has_draft: bool = True
 
     def without(self, row: int) -> StepTimes:
         """Return all steps but one."""
-        return StepTimes(**{name: np.delete(getattr(self, name), row) for name in COLUMNS})
+        parts = {name: np.delete(getattr(self, name), row) for name in COLUMNS}
+        return StepTimes(**parts, has_draft=self.has_draft)
 
     @property
     def tokens(self) -> Floats:
@@ -58,7 +62,7 @@ class StepTimes:
 
 @dataclass(frozen=True)
 class CostModelFit:
-    """A fitted cost model.
+    """A fitted cost model, or a table of the measured steps.
 
     Attributes:
         section: keys of the section ``[latency]``.
@@ -72,6 +76,18 @@ class CostModelFit:
     left_out_error: float
     worst_error: float
 
+    @property
+    def name(self) -> str:
+        """Name of the model, with the term that it has beside the usual ones."""
+        extra = ", context read by each token" if "per_cached_token" in self.section else ""
+        return f"{self.section['model']}{extra}"
+
+    @property
+    def depth(self) -> int | None:
+        """Greatest depth of a table; None for a model of any depth."""
+        rows = self.section.get("verify")
+        return len(rows[0]) - 1 if rows else None
+
 
 def is_step_table(path: Path) -> bool:
     """Return whether a file is a table of step times, by its header.
@@ -79,7 +95,7 @@ def is_step_table(path: Path) -> bool:
     Raises:
         InputError: the file can't be read, or is empty.
     """
-    header = set(Start(path).header)
+    header = set(header_of(path))
     return len(header) > 1 and bool(header & {"batch", "verify"})
 
 
@@ -125,10 +141,12 @@ def read_step_times(path: Path) -> StepTimes:
             problems += [Problem(message, file=str(path), line=line)] if message else []
     if problems:
         raise InputError(problems)
-    if len(values) < MIN_STEPS:
+    columns = {name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS}
+    steps = StepTimes(**columns, has_draft="draft" in header)
+    if len(values) < MIN_STEPS and not (values and _table(steps)):
         message = f"{counted(len(values), 'step', 'are')} given; at least {MIN_STEPS} are needed"
         raise InputError.of(message, file=path)
-    return StepTimes(**{name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS})
+    return steps
 
 
 def _implausible(step: dict[str, float]) -> str:
@@ -156,31 +174,34 @@ def _least_squares(columns: list[Floats], times: Floats) -> Floats:
     return np.asarray(found)
 
 
-def _context(steps: StepTimes) -> list[Floats]:
-    return [steps.batch * steps.cached] if steps.cached.any() else []
+def _context(steps: StepTimes, each_token: bool) -> list[Floats]:
+    if not steps.cached.any():
+        return []
+    once = steps.batch * steps.cached
+    return [once, once * (steps.depth + 1)] if each_token else [once]
 
 
-def _linear(steps: StepTimes) -> JsonDict:
-    columns = [np.ones(len(steps.batch)), steps.tokens, *_context(steps)]
+def _linear(steps: StepTimes, each_token: bool = False) -> JsonDict:
+    columns = [np.ones(len(steps.batch)), steps.tokens, *_context(steps, each_token)]
     base, per_token, *context = _least_squares(columns, steps.verify)
     return {"model": "linear", "base": base, "per_token": per_token, **_per_cached(context)}
 
 
 def _per_cached(found: Sequence[float]) -> JsonDict:
-    return {"per_cached": found[0]} if found else {}
+    return dict(zip(("per_cached", "per_cached_token"), found, strict=False))
 
 
-def _roofline(steps: StepTimes) -> JsonDict:
+def _roofline(steps: StepTimes, each_token: bool = False) -> JsonDict:
     """Fit by trying every split of the steps, by tokens, into memory-bound and compute-bound."""
     order, best = np.argsort(steps.tokens, kind="stable"), (np.inf, np.zeros(3))
     for split in range(1, len(order)):
         bound = np.zeros(len(order), bool)
         bound[order[split:]] = True
-        context = [np.where(bound, 0.0, column) for column in _context(steps)]
+        context = [np.where(bound, 0.0, column) for column in _context(steps, each_token)]
         columns = [np.where(bound, 0.0, 1.0), np.where(bound, steps.tokens, 0.0), *context]
         found = _least_squares(columns, steps.verify)
         memory = found[0] + sum(
-            c * column for c, column in zip(found[2:], _context(steps), strict=True)
+            c * column for c, column in zip(found[2:], _context(steps, each_token), strict=True)
         )
         times = np.maximum(memory, found[1] * steps.tokens)
         error = float(((times / steps.verify - 1) ** 2).sum())
@@ -190,9 +211,9 @@ def _roofline(steps: StepTimes) -> JsonDict:
 
 
 def _moe(experts: int, active: int) -> Callable[[StepTimes], JsonDict]:
-    def fit(steps: StepTimes) -> JsonDict:
+    def fit(steps: StepTimes, each_token: bool = False) -> JsonDict:
         hit = experts * (1 - (1 - active / experts) ** steps.tokens)
-        columns = [np.ones(len(hit)), hit, steps.tokens, *_context(steps)]
+        columns = [np.ones(len(hit)), hit, steps.tokens, *_context(steps, each_token)]
         base, per_expert, per_token, *context = _least_squares(columns, steps.verify)
         return {
             "model": "moe",
@@ -228,7 +249,13 @@ def predict(section: JsonDict, steps: StepTimes) -> Floats:
     times = []
     for batch, depth, cached in zip(steps.batch, steps.depth, steps.cached, strict=True):
         model: Any = COSTS[section["model"]].model_construct(
-            **{"overhead": 0.0, "per_cached": 0.0, **section, "cached": cached}
+            **{
+                "overhead": 0.0,
+                "per_cached": 0.0,
+                "per_cached_token": 0.0,
+                **section,
+                "cached": cached,
+            }
         )
         assert isinstance(model, CostModel)
         times.append(model.step(batch, np.array([depth]))[0])
@@ -238,17 +265,43 @@ def predict(section: JsonDict, steps: StepTimes) -> Floats:
 def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list[CostModelFit]:
     """Fit every cost model; the first is the simplest within 5 % of the least leave-one-out error.
 
+    The times of one batch size are kept as they are, if they are those of depths 0 to K: then a
+    table comes first.
+
     Args:
         steps: at least 4 measured steps.
         experts: number of experts of a mixture of experts; 0: that model is not fitted.
         active: number of active experts per token.
     """
-    models = [_linear, _roofline, *([_moe(experts, active)] if experts else [])]
-    fits = [_fit(model, steps) for model in models]
+    models: list[Callable[..., JsonDict]] = [_linear, _roofline]
+    models += [_moe(experts, active)] if experts else []
+    forms = list(models)
+    if steps.cached.any():
+        forms += [partial(model, each_token=True) for model in models]
+    if len(steps.batch) < MIN_STEPS:
+        return [fit for fit in [_table(steps)] if fit]
+    fits = [_fit(model, steps) for model in forms]
     near = TOLERANCE * min(fit.left_out_error for fit in fits) + 1e-6
-    return sorted(
-        fits, key=lambda fit: (fit.left_out_error > near, len(fit.section), fit.left_out_error)
-    )
+    fits.sort(key=lambda fit: (fit.left_out_error > near, len(fit.section), fit.left_out_error))
+    table = _table(steps)
+    return [table, *fits] if table else fits
+
+
+def _table(steps: StepTimes) -> CostModelFit | None:
+    """Return the times of one batch at depths 0 to K; None if they are not such times."""
+    depths = np.arange(steps.depth.max() + 1)
+    one = all(np.ptp(part) == 0 for part in (steps.batch, steps.cached))
+    if not one or depths.size < 2 or set(steps.depth) != set(depths):
+        return None
+
+    def by_depth(times: Floats) -> list[float]:
+        return [float(times[steps.depth == k].mean()) for k in depths]
+
+    batch = float(steps.batch[0])
+    section = {"model": "table", "batch": batch, "batches": [batch]}
+    section["verify"] = [by_depth(steps.verify)]
+    section["draft"] = by_depth(steps.draft)[1:] if steps.draft.any() else 0.0
+    return CostModelFit(section, {}, 0.0, 0.0)
 
 
 def _fit(model: Callable[[StepTimes], JsonDict], steps: StepTimes) -> CostModelFit:

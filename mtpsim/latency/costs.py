@@ -13,12 +13,14 @@ from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
+from mtpsim.common.section import NonNegative
 from mtpsim.common.text import counted
 from mtpsim.latency.stated_times import LatencySpec
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 TokenCount = Annotated[float, Field(ge=0, le=1e9)]
+POOR_FIT = 0.03  # relative error of a fitted step above which differences are not reliable
 TableRow = Annotated[list[Milliseconds], Field(min_length=2)]
 
 
@@ -35,6 +37,21 @@ class CostModel(LatencySpec):
     draft_per_request: Milliseconds = Field(
         0.0, description="ms per drafted token and request of the batch"
     )
+    fit_error: NonNegative = Field(
+        0.0, description="largest relative error at a measured step, if the model was fitted"
+    )
+
+    def warnings(self) -> list[str]:
+        """Warnings for a reader of the results, without repetition."""
+        if self.fit_error <= POOR_FIT:
+            return super().warnings()
+        return [
+            f"the {type(self).__name__.lower()} cost model is off by "
+            f"{100 * self.fit_error:.2g} % at a measured step, so smaller "
+            "differences between depths are not reliable; the latency model 'table' uses "
+            "measured times as they are",
+            *super().warnings(),
+        ]
 
     @abstractmethod
     def step(self, batch: float, depth: Floats) -> Floats:
@@ -96,6 +113,10 @@ class _Passes(CostModel):
     per_token: Milliseconds = Field(description="ms per token of the pass")
     cached: TokenCount = Field(0.0, description="cached tokens per request (context length)")
     per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
+    per_cached_token: Milliseconds = Field(
+        0.0,
+        description="ms per cached token and token of the pass, if each token reads the cache",
+    )
 
     @model_validator(mode="after")
     def _takes_time(self) -> Self:
@@ -103,9 +124,17 @@ class _Passes(CostModel):
             raise ValueError("a plain step takes 0 ms; at least one part of it must be positive")
         return self
 
-    def _reading(self, batch: float) -> float:
-        """Time in ms to read the cached tokens of the batch."""
-        return self.per_cached * self.cached * batch
+    def _reading(self, batch: float, depth: Floats) -> Floats:
+        """Time ``[n]`` in ms to read the cached tokens of the batch, at each depth."""
+        each = self.per_cached + self.per_cached_token * (depth + 1)
+        return np.asarray(each * self.cached * batch)
+
+    def _reading_text(self) -> str:
+        if not self.cached or not (self.per_cached or self.per_cached_token):
+            return ""
+        each = f"({self.per_cached:g} + {self.per_cached_token:g} (k + 1))"
+        each = each if self.per_cached_token else f"{self.per_cached:g}"
+        return f" + {each} ms x {self.cached:g} cached x B"
 
 
 class Linear(_Passes):
@@ -120,13 +149,13 @@ class Linear(_Passes):
 
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
-        fixed = self.overhead + self.base + self._reading(batch)
+        fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_token * batch * (depth + 1)
 
     def formula(self) -> str:
         """The time of a step as text."""
         text = f"{self.overhead + self.base:g} + {self.per_token:g} B (k + 1) ms"
-        return text + f" + {self.per_cached:g} ms x {self.cached:g} cached x B" * bool(self.cached)
+        return text + self._reading_text()
 
 
 class Roofline(_Passes):
@@ -141,7 +170,7 @@ class Roofline(_Passes):
 
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
-        memory = self.floor + self._reading(batch)
+        memory = self.floor + self._reading(batch, depth)
         return self.overhead + np.maximum(memory, self.per_token * batch * (depth + 1))
 
     def formula(self) -> str:
@@ -180,7 +209,7 @@ class Moe(_Passes):
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         tokens = batch * (depth + 1)
-        fixed = self.overhead + self.base + self._reading(batch)
+        fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_expert * self.hit(tokens) + self.per_token * tokens
 
     def formula(self) -> str:

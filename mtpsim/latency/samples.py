@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.errors import nearest, nearest_file
+from mtpsim.common.files import check_named_file, read_named_file
 
 Lines = list[tuple[int, list[str]]]  # number in the file, from 1, and cells
 
@@ -27,20 +27,18 @@ def read_samples(path: Path, column: str | None = None) -> Floats:
     Raises:
         ValueError: The file can't be read, or a time is invalid; with path and line.
     """
-    try:
-        stamp = path.stat()
-        return _read(path, column, stamp.st_mtime_ns, stamp.st_size)
-    except OSError as error:
-        raise ValueError(f"can't read {path}: {error.strerror}{nearest_file(path)}") from None
+    check_named_file(path)
+    stamp = path.stat()
+    return _read(path, column, stamp.st_mtime_ns, stamp.st_size)
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, column: str | None, modified: int, size: int) -> Floats:
+    rows = csv.reader(read_named_file(path).splitlines())
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text (byte {error.start})") from None
-    lines = [(n, row) for n, row in enumerate(csv.reader(text.splitlines()), 1) if any(row)]
+        lines = [(n, row) for n, row in enumerate(rows, 1) if any(row)]
+    except csv.Error:  # as of a cell of more than 131,072 characters
+        raise ValueError(f"{path}:{rows.line_num}: not a CSV line") from None
     if not lines:
         raise ValueError(f"{path} is empty; it needs at least one time")
     index, lines = _find_column(path, lines, column)
@@ -56,13 +54,13 @@ def _find_column(path: Path, lines: Lines, column: str | None) -> tuple[int, Lin
     has_header = any(_number(cell) is None for cell in first)
     if column is None:
         if len(first) > 1:
-            names = f": {', '.join(first)}" if has_header else " (it has no header to name them)"
-            raise ValueError(f"{path} has {len(first)} columns; say which one with `column`{names}")
+            header = "of its header" if has_header else "(it has no header to name them)"
+            message = f"{path} has {len(first)} columns; say which one with `column`"
+            raise ValueError(f"{message} {header}")
         return 0, lines[1:] if has_header and len(lines) > 1 else lines
     if not has_header or column not in first:
-        hint = nearest(column, first) if has_header else ""
-        known = ", ".join(first) if has_header else "none: the file has no header"
-        raise ValueError(f"{path} has no column {column!r} (columns: {known}){hint}")
+        known = f"its header names {len(first)}" if has_header else "the file has no header"
+        raise ValueError(f"{path} has no column {column!r}: {known}")
     return first.index(column), lines[1:]
 
 
@@ -77,7 +75,7 @@ def _time(path: Path, number: int, row: list[str], index: int) -> float:
     text = row[index].strip() if index < len(row) else ""
     value = _number(text)
     if value is None:
-        raise ValueError(f"{path}:{number}: {text!r} is not a number")
+        raise ValueError(f"{path}:{number}: not a number")
     if not np.isfinite(value) or value <= 0:
-        raise ValueError(f"{path}:{number}: {text} is given; a time must be positive and finite")
+        raise ValueError(f"{path}:{number}: a time must be positive and finite")
     return value

@@ -15,7 +15,7 @@ from mtpsim.policy.filter import Filter
 from mtpsim.policy.fixed import Fixed
 from mtpsim.policy.gate import Gate
 from mtpsim.policy.goodput import Goodput
-from mtpsim.policy.heuristic import Heuristic
+from mtpsim.policy.heuristic import Heuristic, HeuristicTransient
 from mtpsim.policy.off import Off
 from mtpsim.policy.oracle import Oracle
 from mtpsim.policy.schedule import Schedule
@@ -27,6 +27,7 @@ RULES: dict[str, type[PolicySpec]] = {
     "off": Off,
     "schedule": Schedule,
     "heuristic": Heuristic,
+    "heuristic_transient": HeuristicTransient,
     "ema": Ema,
     "goodput": Goodput,
     "adaptive_k": AdaptiveK,
@@ -51,6 +52,7 @@ Table = Annotated[
     | Off
     | Schedule
     | Heuristic
+    | HeuristicTransient
     | Ema
     | Goodput
     | AdaptiveK

@@ -1,7 +1,8 @@
 """Maximize goodput under moving averages of conditional rates, with a cooldown after each change.
 
-Source: the adaptive-K proposal for vLLM: averages of weight 0.3 from a prior of 0.85, a cooldown of
-2 rounds, plain decoding if the goodput is below that of depth 0.
+Source: the adaptive-K proposal for vLLM (pull requests 44336 and 47111, not merged): averages of
+weight 0.3 from a prior of 0.85, a cooldown of 2 rounds, plain decoding if the goodput is below that
+of depth 0. The proposal updates its averages every 10 steps; here they are updated every round.
 """
 
 from typing import Annotated, Literal

@@ -1,7 +1,9 @@
 """A confidence threshold, adapted so that a target share of drafts is accepted.
 
 Source: Zhang et al., "Draft & Verify: lossless large language model acceleration via
-self-speculative decoding", 2023, the adaptive draft-exiting mechanism.
+self-speculative decoding", 2023, the adaptive draft-exiting mechanism, as in the authors' code:
+``decoding.py`` of dilab-zju/self-speculative-decoding, commit f69f2a7. There the accepted share
+starts at 0, and the threshold is not decreased after a round with as many drafts as possible.
 """
 
 from typing import Literal
@@ -45,9 +47,9 @@ class Controller(PolicySpec):
 
 
 def start(p: Floats, m: Floats) -> None:
-    """The initial threshold; the accepted share starts at its target."""
+    """The initial threshold; the accepted share starts at 0."""
     m[THETA] = p[START]
-    m[RATE] = p[TARGET]
+    m[RATE] = 0
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
@@ -63,5 +65,9 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the accepted share, then the threshold."""
     share = outcome.accepted / outcome.depth
     m[RATE] = p[KEEP_RATE] * m[RATE] + (1 - p[KEEP_RATE]) * share
-    pushed = m[THETA] + p[STEP] if m[RATE] <= p[TARGET] else m[THETA] - p[STEP]
+    pushed = m[THETA]
+    if m[RATE] < p[TARGET]:
+        pushed += p[STEP]
+    elif outcome.depth < p[MOST]:
+        pushed -= p[STEP]
     m[THETA] = p[KEEP_THETA] * m[THETA] + (1 - p[KEEP_THETA]) * pushed

@@ -1,9 +1,17 @@
 """Move up and down a ladder of depths by a moving average of accepted drafts.
 
-Source: SGLang, adaptive speculative steps. The average cannot exceed the current depth, so a
-policy without full feedback is slow to find that a greater depth would pay.
+Source: SGLang, ``--speculative-adaptive``: ``AdaptiveStepSlot`` and ``DEFAULT_ADAPTIVE_CONFIG`` in
+``python/sglang/srt/speculative/adaptive_spec_params.py``, commit 015c872. The engine averages over
+the requests of a batch, and keeps an average for each range of batches; here the batch is that of
+the cost model, and the average is that of one request.
+
+The average cannot exceed the current depth, so a policy without full feedback is slow to find that
+a greater depth would pay. At depth 0 the average stands still, and the next look tries the lowest
+positive depth.
 """
 
+import math
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -11,7 +19,7 @@ from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import Probability
+from mtpsim.common.section import NonNegative, Probability
 from mtpsim.policy.base import (
     Environment,
     PolicySpec,
@@ -20,48 +28,75 @@ from mtpsim.policy.base import (
     depth_mismatch,
 )
 
-KEEP, WARM_UP, EVERY, SLACK_DOWN, SLACK_UP, FIRST, LADDER = range(7)  # in p; the ladder follows
+KEEP, NEW, WARM_UP, EVERY, SLACK_DOWN, SLACK_UP, CEILING, FIRST, LADDER = range(9)  # in p
 AVERAGE, RUNG, ROUNDS = range(3)  # in m
+
+Depths = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+LADDERS = {1: [1, 3, 5, 7], 8: [0, 1, 3], 32: [0, 1], 64: [0]}  # by the least batch
+START, SLACK, LARGE = 3, -0.25, 8  # initial depth; slack_down below a batch of 8, 0 from 8 on
 
 
 class Ema(PolicySpec):
     """Moves on a ladder of depths by an exponential moving average of accepted drafts."""
 
     rule: Literal["ema"] = "ema"
-    ladder: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
-        [1, 3, 5, 7],
-        description="depths in increasing order; those above the model's depth are ignored",
+    ladder: Depths | None = Field(
+        None,
+        description="depths in increasing order; those above the model's depth are ignored "
+        "(default: SGLang's for the batch: 1, 3, 5, 7; from 8 on 0, 1, 3; from 32 on 0, 1; from 64 "
+        "on 0)",
     )
     start: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="initial depth, one of the ladder (default: the greatest)"
+        None,
+        description="initial depth, one of the ladder (default: the middle of a given ladder; else "
+        "3, or the middle of SGLang's if 3 is not in it)",
     )
     keep: Probability = Field(0.8, description="weight of the previous average in each round")
-    warm_up: Annotated[int, Field(ge=0)] = Field(10, description="rounds before the first change")
-    every: Annotated[int, Field(ge=1)] = Field(5, description="rounds between changes")
-    slack_down: float = Field(
-        -0.25, description="h_down of SGLang: -0.25 at batch 1, 0 at larger batches"
+    warm_up: Annotated[int, Field(ge=0)] = Field(
+        10, description="rounds before the count to the first look begins"
     )
-    slack_up: float = Field(0.0, description="h_up of SGLang")
+    every: Annotated[int, Field(ge=1)] = Field(5, description="rounds between looks")
+    slack_down: float | None = Field(
+        None,
+        description="down_hysteresis of SGLang (default: -0.25, but 0 with its ladders from a "
+        "batch of 8 on)",
+    )
+    slack_up: float = Field(0.0, description="up_hysteresis of SGLang")
+    ceiling: NonNegative = Field(
+        0.0, description="ceiling_coeff of SGLang: greatest depth per accepted draft; 0: none"
+    )
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
-        if sorted(set(self.ladder)) != self.ladder:
+        if self.ladder is None:
+            known = sorted({depth for ladder in LADDERS.values() for depth in ladder})
+        elif sorted(set(self.ladder)) == self.ladder:
+            known = self.ladder
+        else:
             raise FieldError(f"{self.ladder} is given; depths must increase", key="ladder")
-        if self.start is not None and self.start not in self.ladder:
+        if self.start is not None and self.start not in known:
             raise FieldError(
-                f"{self.start} is given, which is not in `ladder` {self.ladder}", key="start"
+                f"{self.start} is given, which is not in `ladder` {known}", key="start"
             )
         return self
 
-    def _rungs(self, depth: int) -> list[int]:
-        return [rung for rung in self.ladder if rung <= depth]
+    def _rungs(self, depth: int, batch: float) -> list[int]:
+        ladder = self.ladder
+        if ladder is None:
+            ladder = LADDERS[max(least for least in LADDERS if least <= max(batch, 1))]
+        return [rung for rung in ladder if rung <= depth]
 
     def parameters(self, environment: Environment) -> Floats:
         """KEEP .. FIRST, and the ladder."""
-        rungs = self._rungs(environment.depth)
-        first = rungs.index(self.start) if self.start in rungs else len(rungs) - 1
-        slack = self.slack_down, self.slack_up
-        return np.array([self.keep, self.warm_up, self.every, *slack, first, *rungs], float)
+        batch = environment.batch or 1.0
+        rungs = self._rungs(environment.depth, batch)
+        start = START if self.start is None and self.ladder is None else self.start
+        first = rungs.index(start) if start in rungs else len(rungs) // 2
+        slack = SLACK if self.ladder is not None or batch < LARGE else 0.0
+        slack = slack if self.slack_down is None else self.slack_down
+        new = float(1 - Decimal(repr(self.keep)))  # 0.2 of 0.8: the engine states this weight
+        times = self.warm_up, self.every, slack, self.slack_up, self.ceiling
+        return np.array([1 - new, new, *times, first, *rungs], float)
 
     def memory_size(self, environment: Environment) -> int:
         """Average, position on the ladder and number of rounds."""
@@ -69,7 +104,7 @@ class Ema(PolicySpec):
 
     def mismatch(self, depth: int, batch: float | None) -> str | None:
         """At least one depth of the ladder, and the initial depth, must be within the model's."""
-        if not self._rungs(depth):
+        if not self._rungs(depth, batch or 1.0):
             return f"`ladder` is {self.ladder}, but the acceptance model has depth {depth}"
         return depth_mismatch("start", self.start, depth)
 
@@ -88,15 +123,29 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the average; every few rounds move on the ladder."""
-    m[AVERAGE] = p[KEEP] * m[AVERAGE] + (1 - p[KEEP]) * outcome.observed_accepted
+    if outcome.observed > 0:
+        m[AVERAGE] = p[KEEP] * m[AVERAGE] + p[NEW] * outcome.observed_accepted
     m[ROUNDS] += 1
-    if m[ROUNDS] < p[WARM_UP] or (m[ROUNDS] - p[WARM_UP]) % p[EVERY] != 0:
+    if m[ROUNDS] <= p[WARM_UP] or (m[ROUNDS] - p[WARM_UP]) % p[EVERY] != 0:
         return
     rung, top = int(m[RUNG]), p.size - LADDER - 1
     before = rung
-    while rung > 0 and m[AVERAGE] <= p[LADDER + rung - 1] - 0.5 + p[SLACK_DOWN]:
+    if p[LADDER + rung] == 0:  # probe
+        rung = min(rung + 1, top)
+        if m[AVERAGE] < 0 and rung > 0:
+            m[AVERAGE] = p[LADDER + rung] - 1
+        m[RUNG] = rung
+        return
+    while rung > 0:
+        below = p[LADDER + rung - 1]
+        if m[AVERAGE] > (below - 0.5 if below > 0 else 0.5) + p[SLACK_DOWN]:
+            break
         rung -= 1
     if rung == before:
         while rung < top and m[AVERAGE] > p[LADDER + rung] - 0.5 + p[SLACK_UP]:
             rung += 1
+    if p[CEILING] > 0 and rung <= before:  # it never holds back an increase
+        most = max(1, math.ceil(m[AVERAGE] * p[CEILING]))
+        while rung > 0 and p[LADDER + rung] > most:
+            rung -= 1
     m[RUNG] = rung

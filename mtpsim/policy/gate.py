@@ -1,6 +1,7 @@
 """Switch speculation off permanently once recent requests accepted too few drafts.
 
-Source: TensorRT-LLM, the acceptance-length gate of speculative decoding. A simulated request stands
+Source: TensorRT-LLM, ``SpeculationGate`` in
+``tensorrt_llm/_torch/speculative/speculation_gate.py``, commit 41080dc. A simulated request stands
 for a session: consecutive requests of ``request_rounds`` rounds each on the same engine.
 """
 
@@ -67,11 +68,12 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     if m[ROUNDS] < p[LENGTH]:
         return
     slot = RING + int(m[REQUESTS] % p[WINDOW])
-    mean = m[ACCEPTED] / m[ROUNDS]
-    m[TOTAL] += mean - m[slot]
+    mean = (m[ACCEPTED] + m[ROUNDS]) / m[ROUNDS] - 1  # rounded as in the engine
+    m[TOTAL] += mean
+    m[TOTAL] -= m[slot]
     m[slot] = mean
     m[REQUESTS] += 1
     m[ROUNDS] = 0
     m[ACCEPTED] = 0
-    if m[REQUESTS] >= p[WINDOW] and m[TOTAL] < p[LIMIT] * p[WINDOW]:
+    if m[REQUESTS] >= p[WINDOW] and m[TOTAL] / p[WINDOW] < p[LIMIT]:
         m[CLOSED] = 1

@@ -1,7 +1,10 @@
 """Maximize expected tokens per ms, from the accepted share of drafts by position.
 
 Source: Liu et al., "Optimizing speculative decoding for serving large language models using
-goodput", 2024 (SmartSpec), and vLLM's dynamic speculation.
+goodput", 2024 (SmartSpec), and ``DynamicSpeculativeDecodingManager``, proposed for vLLM in
+``vllm/v1/spec_decode/dynamic/manager.py``, commit 594dc0f (vLLM itself has :mod:`schedule
+<mtpsim.policy.schedule>`). The proposal has measured rates for the rounds before its first choice;
+here these rounds are at the greatest depth.
 """
 
 from typing import Annotated, Literal

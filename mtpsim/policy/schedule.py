@@ -1,4 +1,9 @@
-"""A depth by batch size, as users of vLLM and TensorRT-LLM can configure it."""
+"""A depth by batch size, as users of vLLM and TensorRT-LLM can configure it.
+
+Sources: vLLM, ``build_dynamic_sd_schedule_lookup`` in ``vllm/v1/spec_decode/dynamic/utils.py``,
+commit 14b450c: batches between and beyond the rows have the depth of the row before. TensorRT-LLM,
+``draft_len_schedule``: beyond the last batch nothing is drafted.
+"""
 
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -19,7 +24,12 @@ class Schedule(ConstantDepth):
 
     rule: Literal["schedule"] = "schedule"
     by_batch: Annotated[list[Row], Field(min_length=1)] = Field(
-        description="rows [first batch, last batch, depth]; depth 0 if no row matches"
+        description="rows [first batch, last batch, depth]"
+    )
+    elsewhere: Literal["off", "keep"] = Field(
+        "off",
+        description="batches in no row: off, depth 0 (TensorRT-LLM), or keep, the depth of the row "
+        "before (vLLM)",
     )
 
     @model_validator(mode="after")
@@ -36,8 +46,10 @@ class Schedule(ConstantDepth):
 
     def depth_at(self, batch: float) -> int:
         """The depth for a batch."""
-        matches = (depth for first, last, depth in self.by_batch if first <= batch < last + 1)
-        return next(matches, 0)
+        before = [row for row in self.by_batch if row[0] <= batch]
+        if not before or (self.elsewhere == "off" and batch >= before[-1][1] + 1):
+            return 0
+        return before[-1][2]
 
     def depth_in(self, environment: Environment) -> int:
         """The depth for the batch of the environment."""

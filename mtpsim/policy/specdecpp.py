@@ -1,7 +1,10 @@
 """Draft until a rejection has become likely.
 
 Source: Huang, Guo, Wang, "SpecDec++: boosting speculative decoding via adaptive candidate lengths",
-2024: stop once the predicted probability of at least one rejection exceeds a threshold.
+2024: stop once the predicted probability of at least one rejection exceeds a threshold. As in the
+authors' code, ``specdec_pp/hf_generation.py`` of Kaffaljidhmah2/SpecDec_pp, commit 937aee2, the
+prediction for a draft is known when the next one has been drafted, so the last draft does not
+count.
 """
 
 from typing import Annotated, Literal, Self
@@ -39,10 +42,10 @@ class SpecDecPP(PolicySpec):
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
-    """Drafts up to the first one at which a rejection is too likely."""
+    """Drafts up to the first one before which a rejection is too likely."""
     most, all_good = int(p[MOST]), 1.0
     for j in range(most):
-        all_good *= hints[j]
         if j + 1 >= p[LEAST] and 1 - all_good > p[LIMIT]:
             return j + 1
+        all_good *= hints[j]
     return most

@@ -1,8 +1,10 @@
 """Draft while the draft model is confident.
 
-Sources: Hugging Face transformers ``assistant_confidence_threshold`` (the first draft below the
-threshold is the last one, and is verified) and llama.cpp ``--draft-p-min`` (it is discarded:
-``drop = true``).
+Sources: Hugging Face transformers ``assistant_confidence_threshold``, ``ConfidenceCriteria`` in
+``src/transformers/generation/stopping_criteria.py`` (the first draft below the threshold is the
+last one, and is verified; with scikit-learn installed the threshold is adapted too, here it is
+constant), and llama.cpp ``--draft-p-min``, ``common/speculative.cpp`` (it is discarded:
+``drop = true``; versions before 2026 verify it).
 """
 
 from typing import Literal

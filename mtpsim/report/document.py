@@ -369,23 +369,23 @@ class PointResult(DocumentSection):
     """One point of a run.
 
     Attributes:
-        set: swept keys and their values here.
-        requests: number of simulated requests.
-        rounds: rounds over all requests, at the greatest depth.
-        horizon: what ends a request.
-        precision_reached: None where no precision was asked for.
-        interrupted: whether the point was cut short.
-        warnings: sentences to read before using the numbers.
-        measured: acceptance rates as simulated.
-        accepted: number of accepted drafts per round.
-        depths: one entry per depth 0..K.
-        trial: every definition of the rates, used in the closed form.
-        diagnostics: dependence between rounds.
-        variance: variance reduction.
-        advice: which depth to run.
-        adaptive: adaptive policies.
-        uncertainty: uncertain inputs.
-        robust: declared scenarios.
+        set (dict): Swept dotted keys and their values at this point; empty without a sweep.
+        requests (int): Number of simulated requests.
+        rounds (int): Number of rounds over all requests, at the greatest depth.
+        horizon (Horizon): Length of a request, in rounds or tokens.
+        precision_reached (bool | None): None if no precision was requested.
+        interrupted (bool): Whether the point ended early.
+        warnings (list[str]): Sentences to read before using the numbers.
+        measured (MeasuredRates): Acceptance rates as simulated.
+        accepted (AcceptedDrafts): Shares of rounds by number of accepted drafts.
+        depths (list[DepthResult]): One entry per depth 0..K.
+        trial (Definitions | None): Closed form under every definition of the rates.
+        diagnostics (Diagnostics | None): Dependence between rounds.
+        variance (Variance | None): Variance reduction.
+        advice (Advice | None): Recommended depth.
+        adaptive (Adaptive | None): Adaptive policies.
+        uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
+        robust (Robust | None): Choice of depth over declared scenarios.
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -447,14 +447,14 @@ class ResultDocument(DocumentSection):
     """The whole result.
 
     Attributes:
-        mtpsim: version that wrote it.
-        experiment: the experiment as resolved, as plain data.
-        provenance: where the numbers come from, as plain data.
-        complete: False where the run was stopped before its last point was done.
-        failures: sentences on points that could not be finished.
-        points: one entry per combination of the swept values.
-        by_batch: groups of points that differ in the batch size alone.
-        warnings: sentences that concern the whole run.
+        mtpsim (str): Version that wrote it.
+        experiment (dict): The experiment with defaults filled in.
+        provenance (dict): Command, versions, hashes and times of the run.
+        complete (bool): False if the run was stopped before its last point was done.
+        failures (list[str]): Sentences on points that could not be finished.
+        points (list[PointResult]): One entry per combination of the swept values.
+        by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
+        warnings (list[str] | None): Sentences that concern the whole run.
     """
 
     mtpsim: str = ""

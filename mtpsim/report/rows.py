@@ -15,6 +15,7 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 
 
@@ -76,4 +77,7 @@ def write_csv(result: ResultDocument, path: Path | str) -> Path:
 
 
 def _csv_value(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value)
+    # A spreadsheet would compute a text that begins like a formula; an apostrophe marks text.
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

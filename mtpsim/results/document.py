@@ -36,7 +36,6 @@ from mtpsim.report.document import (
 from mtpsim.results.advice import Basis, Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
-    COCHRAN,
     POSITIVE,
     SHARE,
     PointData,
@@ -45,7 +44,7 @@ from mtpsim.results.point_data import (
     number,
     request_quantiles,
     series,
-    skewness_of,
+    warnings_of,
 )
 from mtpsim.results.policies import adaptive
 from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
@@ -64,11 +63,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run found.
+    """What a run found; :func:`mtpsim.run` returns it.
 
     Attributes:
-        data: the result document, typed (:class:`mtpsim.report.document.ResultDocument`).
-        round_times: for each point and depth, a sample of round times in ms (for the plots).
+        data (ResultDocument): The result document, typed.
+        round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms, for
+            the figures; may be empty.
+
+    Examples:
+        >>> import mtpsim
+        >>> experiment = mtpsim.load("experiments/article.toml", ["simulation.requests=200"])
+        >>> result = mtpsim.run(experiment)
+        >>> result
+        <mtpsim.Result 'Production MTP head, depth 1-3', 1 point, depth 2>
+        >>> round(result.depth(2).speedup.exact, 4)
+        1.5406
+        >>> sorted(result.rows()[0])[:4]
+        ['depth', 'exact', 'high', 'low']
     """
 
     data: ResultDocument
@@ -77,6 +88,13 @@ class Result:
     @classmethod
     def of(cls, document: JsonDict, round_times: Sequence[list[Floats]] = ()) -> Result:
         """The result that a document states, as read from ``result.json``.
+
+        Args:
+            document (dict): The result document, as plain data.
+            round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms.
+
+        Returns:
+            Result: The result, without the experiment.
 
         Raises:
             ValueError: a key is missing, a value has the wrong type, or the document has a key
@@ -90,12 +108,12 @@ class Result:
 
     @cached_property
     def document(self) -> JsonDict:
-        """The result document as plain data, as in ``result.json`` (docs/result.md)."""
+        """The result document as plain data (dict), as in ``result.json`` (docs/result.md)."""
         return to_json(self.data)
 
     @property
     def points(self) -> list[JsonDict]:
-        """The documents of the points, as plain data; one without a sweep."""
+        """The documents of the points, as plain data (list of dicts); one without a sweep."""
         points: list[JsonDict] = self.document["points"]
         return points
 
@@ -106,13 +124,21 @@ class Result:
         return advice.sentence if advice else ""
 
     def rows(self) -> list[JsonDict]:
-        """Tidy rows, one per point, depth and quantity, as in ``result.csv``."""
+        """Tidy rows, one per point, depth and quantity, as in ``result.csv``.
+
+        Returns:
+            list[dict]: Rows with the keys ``point``, the swept keys, ``depth``, ``quantity``,
+            ``theory``, ``exact``, ``mean``, ``low``, ``high`` and ``verdict``; times are in ms.
+        """
         from mtpsim.report.rows import rows
 
         return rows(self.data)
 
     def to_frame(self) -> Any:
-        """:meth:`rows` as a ``pandas.DataFrame``; the extra ``pandas`` installs what it needs.
+        """:meth:`rows` as a data frame; the extra ``pandas`` installs what it needs.
+
+        Returns:
+            pandas.DataFrame: A row per point, depth and quantity.
 
         Raises:
             ImportError: pandas is not installed.
@@ -135,6 +161,9 @@ class Result:
         Args:
             depth (int): Drafts per round; 0 is plain decoding.
             point (int): Number of the point of a sweep, from 0.
+
+        Returns:
+            DepthResult: Accept length, round time in ms, speedup and verdicts of the depth.
 
         Raises:
             ValueError: There is no such depth or point.
@@ -180,17 +209,27 @@ class Result:
         return fragment(self.data)
 
     def save_plots(self, folder: Path) -> list[Path]:
-        """Write every plot as a PNG into ``folder``; returns their paths."""
+        """Write every figure as a PNG file.
+
+        Args:
+            folder (Path): Created if missing.
+
+        Returns:
+            list[Path]: The files written.
+        """
         from mtpsim.report.figures.gallery import save_plots
 
         return save_plots(self.data, self.round_times, folder)
 
     def save_report(self, experiment: Experiment, folder: Path) -> list[Path]:
-        """Write every plot and ``report.html``, which shows all of the result; returns the paths.
+        """Write every figure and ``report.html``, which shows all of the result.
 
         Args:
-            experiment: that the result is of.
-            folder: made where it is missing.
+            experiment (Experiment): The experiment that the result is of.
+            folder (Path): Created if missing.
+
+        Returns:
+            list[Path]: The files written.
         """
         from mtpsim.report.figures.gallery import figures, save_figures
         from mtpsim.report.html.page import write_page
@@ -209,7 +248,13 @@ class Result:
 
         # In a notebook rich would display HTML instead, and Jupyter asks for colours.
         console = Console(
-            file=StringIO(), width=100, no_color=True, force_jupyter=False, force_terminal=False
+            file=StringIO(),
+            width=100,
+            no_color=True,
+            force_jupyter=False,
+            force_terminal=False,
+            markup=False,
+            emoji=False,
         )
         render(self.data, console)
         text: str = console.file.getvalue()  # type: ignore[attr-defined]
@@ -266,7 +311,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         horizon=Horizon(rounds=simulation.rounds or None, tokens=simulation.tokens or None),
         precision_reached=measured.precision_reached,
         interrupted=measured.interrupted,
-        warnings=_warnings(measured),
+        warnings=warnings_of(measured),
         measured=_measured_rates(measured),
         accepted=_accepted(measured),
         depths=_depths(measured, steps, basis, verdicts),
@@ -436,49 +481,3 @@ def _accepted(measured: PointData) -> AcceptedDrafts:
         exact=[float(v) for v in measured.solved[-1].accepted],
         **vars(series(counts, SHARE)),
     )
-
-
-def _warnings(measured: PointData) -> list[str]:
-    found = list(measured.experiment.warnings())
-    if measured.failure:
-        found.append(f"incomplete: {measured.failure}")
-    if measured.experiment.simulation.control_variates and measured.controlled is measured.tally:
-        found.append(
-            "control variates are not used: they are constant in these requests, or their sample "
-            "means are too far from the known ones; more requests may help"
-        )
-    if measured.tally.count < 30:
-        found.append(
-            f"only {counted(measured.tally.count, 'request')}: below 30, coverage of the intervals "
-            "may be less than nominal"
-        )
-    return found + _skewed_times(measured) + _rare_outcomes(measured)
-
-
-def _skewed_times(measured: PointData) -> list[str]:
-    """A warning where there are too few rounds for the skewness of the noise."""
-    latency = measured.experiment.latency
-    skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
-    needed = COCHRAN * skewness**2
-    rounds = measured.tally.mean[measured.layout.rounds].min() * measured.tally.count
-    if rounds >= needed or latency.warnings():
-        return []
-    return [
-        f"rare long rounds: with noise of skewness {skewness:.3g}, intervals of times need about "
-        f"{needed:,.0f} rounds ({rounds:,.0f} simulated); their coverage may be less than nominal"
-    ]
-
-
-def _rare_outcomes(measured: PointData) -> list[str]:
-    """A warning where there are too few rounds for rare rejections or rare accepted drafts."""
-    made, needed = measured.rounds, measured.rounds_needed
-    depth = int(np.argmax(needed / made))
-    if made[depth] >= needed[depth]:
-        return []
-    skewness = skewness_of(measured.solved[depth].accepted)
-    rare = "rejections" if skewness < 0 else "accepted drafts"
-    return [
-        f"rare {rare}: accepted drafts per round of depth {depth} have skewness {skewness:.3g}; "
-        f"intervals need about {needed[depth]:,.0f} rounds ({made[depth]:,.0f} simulated), and "
-        "their coverage may be less than nominal"
-    ]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import Source
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
+from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.engine.policy_player import Log
 from mtpsim.exact.chain_solver import Exact, solve
@@ -208,6 +209,53 @@ def skewness_of(probabilities: Floats) -> float:
     deviation = values - probabilities @ values
     variance = probabilities @ deviation**2
     return float(probabilities @ deviation**3 / variance**1.5) if variance > 1e-12 else 0.0
+
+
+def warnings_of(measured: PointData) -> list[str]:
+    """What to read before using the numbers of a point, a sentence each."""
+    found = list(measured.experiment.warnings())
+    if measured.failure:
+        found.append(f"incomplete: {measured.failure}")
+    if measured.experiment.simulation.control_variates and measured.controlled is measured.tally:
+        found.append(
+            "control variates are not used: they are constant in these requests, or their sample "
+            "means are too far from the known ones; more requests may help"
+        )
+    if measured.tally.count < 30:
+        found.append(
+            f"only {counted(measured.tally.count, 'request')}: below 30, coverage of the intervals "
+            "may be less than nominal"
+        )
+    return found + _skewed_times(measured) + _rare_outcomes(measured)
+
+
+def _skewed_times(measured: PointData) -> list[str]:
+    """A warning where there are too few rounds for the skewness of the noise."""
+    latency = measured.experiment.latency
+    skewness = max([0.0, *(noise.table().skewness for noise in latency.noises())])
+    needed = COCHRAN * skewness**2
+    rounds = measured.tally.mean[measured.layout.rounds].min() * measured.tally.count
+    if rounds >= needed or latency.warnings():
+        return []
+    return [
+        f"rare long rounds: with noise of skewness {skewness:.3g}, intervals of times need about "
+        f"{needed:,.0f} rounds ({rounds:,.0f} simulated); their coverage may be less than nominal"
+    ]
+
+
+def _rare_outcomes(measured: PointData) -> list[str]:
+    """A warning where there are too few rounds for rare rejections or rare accepted drafts."""
+    made, needed = measured.rounds, measured.rounds_needed
+    depth = int(np.argmax(needed / made))
+    if made[depth] >= needed[depth]:
+        return []
+    skewness = skewness_of(measured.solved[depth].accepted)
+    rare = "rejections" if skewness < 0 else "accepted drafts"
+    return [
+        f"rare {rare}: accepted drafts per round of depth {depth} have skewness {skewness:.3g}; "
+        f"intervals need about {needed[depth]:,.0f} rounds ({made[depth]:,.0f} simulated), and "
+        "their coverage may be less than nominal"
+    ]
 
 
 def number(value: float) -> float | None:

@@ -35,6 +35,7 @@ FIGURES = [  # what `Result.save_report` may write
     *(f"{name}.png" for name in ("uncertainty", "latency")),
 ]
 ASIDE = ".writing"  # what is written aside, before it is moved in
+HELD_ASIDE = Path(HELD).with_suffix(ASIDE).name
 BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # of text that is no JSON
 
 Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
@@ -182,6 +183,9 @@ def prepare(folder: Path) -> None:
         for name in (RESULT, TALLIES, HELD, LOCK, EXPERIMENT):
             if (folder / name).is_dir():
                 raise IsADirectoryError(errno.EISDIR, f"{name} is a directory")
+        for name in (TALLIES, HELD, LOCK, HELD_ASIDE, EXPERIMENT + ASIDE):
+            if (folder / name).is_symlink():  # writing would change a file elsewhere
+                raise OSError(errno.ELOOP, f"{name} is a symbolic link")
     except OSError as error:
         raise _cannot_write(folder, error) from None
 

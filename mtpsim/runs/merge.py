@@ -65,6 +65,12 @@ class MergedRun:
         self.points = self.experiment.points()
         self.part: str | None = result.data.provenance.get("part") if result else None
         self.whole = result is not None and result.data.complete and self.part is None
+        self._stated = result.data.points if result else []
+
+    def stated(self, point: int) -> int:
+        """Number of requests of a point in the result of the run; 0 if it has none."""
+        swept = self.points[point].set
+        return next((stated.requests for stated in self._stated if stated.set == swept), 0)
 
     def requests(self, point: int) -> int:
         """Number of requests at which the run, or all its parts together, ends."""
@@ -128,12 +134,18 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
 
 
 def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) -> list[str]:
-    """Sentences on the blocks of a point that parts and unfinished runs should have together."""
+    """Sentences on the blocks of a point that the runs should have together, and have not."""
     found = []
     wanted: dict[int, list[MergedRun]] = {}
     for run in runs:
+        seed = run.points[point].experiment.simulation.seed
         if not run.whole:
-            wanted.setdefault(run.points[point].experiment.simulation.seed, []).append(run)
+            wanted.setdefault(seed, []).append(run)
+            continue
+        seeds = {known for name, known in run.tallies.names() if name == name_of(run.points[point])}
+        have = sum(p.blocks.tally.count for p in chosen if p.seed in (seeds or {seed}))
+        if have < (stated := run.stated(point)):  # records are torn or lost
+            found.append(f"missing: {stated - have:,} of {stated:,} requests of {run.folder}")
     for seed, own in wanted.items():
         requests = max(run.requests(point) for run in own)
         pieces = [piece.blocks for piece in chosen if piece.seed == seed]

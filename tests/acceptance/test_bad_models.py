@@ -96,7 +96,7 @@ def test_trace_problems(tmp_path):
     assert "t.jsonl: unknown log format: its JSON is truncated" in trace(
         tmp_path, '{"accepted": [1, 2'
     )
-    assert "\"accepted\" is missing; did you mean 'acepted'?" in trace(tmp_path, '{"acepted": [1]}')
+    assert "\"accepted\" is missing; did you mean '…'?" in trace(tmp_path, '{"acepted": [1]}')
     assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
     assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
     assert "'drafted' has 2 entries for 1 round" in trace(
@@ -110,7 +110,7 @@ def test_trace_problems(tmp_path):
     )
     assert "t.jsonl: depth: the log does not state" in trace(tmp_path, '{"accepted": [1]}', keys="")
     assert "no entry has a round" in trace(tmp_path, "request,accepted\n", name="t.csv")
-    assert "column 'accepted' is missing; did you mean 'acepted'?" in trace(
+    assert "column 'accepted' is missing; did you mean '…'?" in trace(
         tmp_path, "request,acepted\na,1\n", name="t.csv"
     )
     assert "t.csv:3: 'x' is given for 'accepted'" in trace(

@@ -184,6 +184,7 @@ def test_the_command(small, tmp_path, capsys):
     assert "Sizes are for a difference of 3 % (--delta), not" in shown
     assert "depth 2 vs 1" in shown
     assert "treating rounds as independent gives n =" in shown
+    assert "All requests of this model" not in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["plan", str(path), "--delta", "0.03", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -204,7 +205,9 @@ def test_a_recorded_log_can_be_planned_with(small, tmp_path, capsys):
     (tmp_path / "e.toml").write_text(text.replace("rounds = 50", "as_recorded = true"))
     command = ["plan", str(tmp_path / "e.toml"), "--depths", "1,2", "--delta", "0.05"]
     assert main(command) == 0
-    assert "requests of recorded length" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "requests of recorded length" in shown
+    assert "All requests of this model" not in shown
 
 
 @pytest.mark.parametrize(
@@ -229,6 +232,7 @@ def test_default_difference_is_marked_as_default(small, tmp_path, capsys):
     assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Sizes are for a difference of 1 % (the default of --delta), not" in shown
+    assert "All requests of this model have the same acceptance rates. Real requests" in shown
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")

@@ -12,7 +12,6 @@ from mtpsim.cli.sample import sample_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import read_logs
-from mtpsim.logs.write import WRITERS
 from mtpsim.report.experiment_text import rates_are_note
 from tests.support.engine_logs import written
 from tests.support.examples import THREE_DEEP, noise, regime
@@ -32,14 +31,20 @@ def requests():
 
 # Formats with the same rounds as "rounds", for which all candidates are fitted.
 ONE_CANDIDATE = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
+# Units, granularities and times of all formats; tests/logs reads each of them.
+FORMS = (
+    *("vllm-requests", "vllm-log", "vllm-log-old", "vllm-metrics", "vllm-bench", "vllm-console"),
+    *("sglang-requests", "sglang-log", "sglang-sweep", "trtllm-requests", "trtllm-stats"),
+    *("aiperf-requests", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
+    *("rounds", "csv", "rates", "one-number"),
+)
 
 
-@pytest.mark.parametrize("form", [form for form in WRITERS if form != "sglang-steps"])
+@pytest.mark.parametrize("form", FORMS)
 def test_fitted_experiment_of_every_format_loads(form, requests, tmp_path, capsys):
     path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
     fast = ["--candidates", "independent"] if form in ONE_CANDIDATE else []
-    depth = ["--depth", "3"] if form == "llamacpp-timings" else []
-    command = ["fit", str(path), "-o", str(out), "--target", "76", *fast, *depth]
+    command = ["fit", str(path), "-o", str(out), "--target", "76", *fast]
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "fitted.json").read_text())

@@ -74,3 +74,29 @@ def test_stored_blocks_of_a_stopped_run_are_kept(edit):
     assert Path("runs/my/tallies.jsonl").read_text() == tallies
     assert edit().code == 0
     assert target("my") == 76
+
+
+@pytest.mark.parametrize("change", ["latency.target=70", "simulation.seed=2"])
+def test_blocks_of_another_unfinished_run_are_not_mixed(change, edit):
+    """Also of another seed: `show` would add them up."""
+    assert edit().code == 0
+    Path("runs/my/result.json").unlink()  # as if it had been killed
+    before = {path.name: path.read_bytes() for path in Path("runs/my").iterdir()}
+    found = edit("", "", "--set", change, "--out", "runs/my")
+    assert found.code == 2
+    assert (
+        f"already contains results of a different experiment ({change.split('=')[0]}" in found.err
+    )
+    assert {path.name: path.read_bytes() for path in Path("runs/my").iterdir()} == before
+    assert edit("", "", "--set", "simulation.requests=500", "--out", "runs/my").code == 0
+
+
+def test_a_longer_sweep_goes_on_from_the_blocks_of_an_unfinished_one(edit):
+    sweep = 'sweep={"latency.target"=[70, 72]}'
+    assert edit("", "", "--set", sweep).code == 0
+    Path("runs/my/result.json").unlink()
+    before = Path("runs/my/tallies.jsonl").read_text()
+    assert edit("", "", "--set", sweep.replace("72", "72, 74")).code == 0
+    after = Path("runs/my/tallies.jsonl").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == 3

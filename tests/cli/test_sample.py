@@ -119,3 +119,23 @@ def test_a_distribution_that_cannot_be_tabulated_is_an_error_of_the_latency(tmp_
     for command in (["sample", str(path), "--as", "csv"], ["plan", str(path)]):
         assert main(command) == 2
         assert "latency: the distribution can't be tabulated" in capsys.readouterr().err
+
+
+def test_a_sweep_over_several_points_is_refused(tmp_path, capsys):
+    """And of one point, the swept value counts."""
+    path = tmp_path / "e.toml"
+    head = '[acceptance]\nmodel = "independent"\nrates = {}\n' + TWO_DEEP
+    head += "[simulation]\nrounds = 50\n"
+
+    def sampled(rates, sweep=""):
+        path.write_text(head.format(rates) + sweep)
+        code = main(["sample", str(path), "--as", "rounds", "--requests", "20"])
+        return code, *capsys.readouterr()
+
+    sweep = '[sweep]\n"acceptance.rates" = [{}]\n'
+    code, out, err = sampled([0.5, 0.5], sweep.format("[0.9, 0.8], [0.1, 0.1]"))
+    assert (code, out) == (2, "")
+    assert "sweep: the sweep has 2 points; select one of them with --set" in err
+    one = sampled([0.5, 0.5], sweep.format("[0.9, 0.8]"))
+    assert one == sampled([0.9, 0.8])
+    assert one != sampled([0.5, 0.5])

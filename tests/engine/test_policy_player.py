@@ -56,6 +56,7 @@ ENGINES = {
 }
 EXAMPLES = [
     {"rule": "heuristic", "least": 0},
+    {"rule": "heuristic_transient", "request_rounds": 4},
     {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2},
     {"rule": "goodput", "warm_up": 3, "probe": 4, "keep": 0.9},
     {"rule": "adaptive_k", "probe": 3},

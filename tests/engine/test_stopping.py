@@ -7,8 +7,8 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import compile_point, tally_block
-from mtpsim.engine.stopping import half_width
 from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor
 from tests.support.examples import TWO_DEEP, noise, regime

@@ -116,5 +116,34 @@ def test_short_drafts_in_totals_count_at_the_setting_of_the_log(tmp_path):
     assert any("1.73 of 8 tokens on average" in note for note in fit_log(log).notes)
 
 
+def totals(rng, rates, rounds=60):
+    """llama.cpp requests of 60 rounds at depth 3, each with a rate of its own."""
+    lines = []
+    for rate in rates:
+        accepted = int(np.minimum(rng.geometric(1 - rate, rounds) - 1, 3).sum())
+        lines.append(
+            f'{{"timings": {{"predicted_n": {rounds + accepted}, "predicted_ms": 2400, '
+            f'"draft_n": {3 * rounds}, "draft_n_accepted": {accepted}}}}}\n'
+        )
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("differ", [True, False])
+def test_totals_show_whether_requests_differ(differ, tmp_path):
+    """Rates of a beta distribution with mean 0.8 and concentration 20, against 0.8 for all."""
+    rng = np.random.default_rng(4)
+    rates = rng.beta(16, 4, 80) if differ else np.full(80, 0.8)
+    found = fit_log(log_of(tmp_path, totals(rng, rates), depth=3))
+    assert (found.chosen is not None) == differ
+    if differ:
+        section = found.chosen.section
+        assert section["model"] == "beta"
+        assert section["mean"] == pytest.approx(0.8, abs=0.03)
+        assert 10 < section["concentration"] < 40
+        assert any("requests, " in note and "differ by more" in note for note in found.notes)
+        length = solve(found.chosen.chain, 3).accept_length
+        assert length == pytest.approx(found.log.accept_length, rel=0.02)
+
+
 def solve_at(log):
     return 1 + estimate_rates(log, 0.95).survival.sum()

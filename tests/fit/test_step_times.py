@@ -44,7 +44,8 @@ def test_model_is_recovered_from_exact_steps(model):
     assert best.section["draft"] == pytest.approx({"base": 0.5, "per_token": 1.2}, rel=1e-6)
     assert best.section["draft_per_request"] == pytest.approx(0.01, rel=1e-6)
     assert best.left_out_error < 1e-9
-    contains = {"linear": {"moe"}}.get(model, set())  # no expert to read: a line
+    # Those contain it: without an expert to read, or without a context read by each token.
+    contains = {"linear": {"moe"}}.get(model, set()) | {model}
     assert all(fit.left_out_error > 1e-3 for fit in others if fit.section["model"] not in contains)
 
 
@@ -176,3 +177,97 @@ def test_wrong_commands_exit_with_2_and_a_message(
     (tmp_path / "steps.csv").write_text(CSV)
     assert cli.main(["fit", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+ONE_BATCH = "batch,depth,verify,draft\n1,0,76,0\n1,1,90,8\n1,2,104,14\n1,3,117,22\n"
+
+
+def fitted_with(tmp_path, steps, like, name="fitted.toml"):
+    (tmp_path / "steps.csv").write_text(steps)
+    (tmp_path / "like.toml").write_text(like)
+    arguments = [str(tmp_path / "steps.csv"), "--like", str(tmp_path / "like.toml")]
+    assert cli.main(["fit", *arguments, "-o", str(tmp_path / name)]) == 0
+    return mtpsim.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("rates", ["[0.8, 0.74, 0.67]", "[0.8, 0.74]"])
+def test_times_of_one_batch_are_kept(rates, tmp_path, capsys):
+    """A line through them is off by 0.4 %, more than what decides between depths 2 and 3."""
+    like = LIKE.replace("[0.7, 0.6]", rates)
+    experiment = fitted_with(tmp_path, ONE_BATCH, like)
+    depth = experiment.acceptance.chain().depth
+    assert sum(experiment.latency.times(depth)).tolist() == [76, 98, 118, 139][: depth + 1]
+    assert "▸ table: the measured times of depths 0 to 3, as they are" in capsys.readouterr().err
+    assert experiment.latency.noise is not None
+
+
+def test_two_steps_of_one_batch_suffice(tmp_path):
+    experiment = fitted_with(
+        tmp_path, "batch,depth,verify\n1,0,76\n1,1,90\n", LIKE.replace("[0.7, 0.6]", "[0.7]")
+    )
+    assert experiment.latency.times(1)[0].tolist() == [76, 90]
+
+
+@pytest.mark.parametrize(
+    ("change", "model"),
+    [
+        (("[0.7, 0.6]", "[0.7, 0.6, 0.5, 0.4]"), "linear"),  # deeper than measured
+        (("[simulation]", "[sweep]\n'latency.batch' = [1, 2]\n[simulation]"), "linear"),
+        (("[0.7, 0.6]", "[0.7, 0.6]"), "table"),
+    ],
+)
+def test_other_batches_and_depths_need_a_cost_model(change, model, tmp_path):
+    like = LIKE.replace(*change).replace(
+        "draft = 1\n", "draft = 1\nmodel = 'linear'\nper_token = 1\n"
+    )
+    like = like.replace("target = 1\nverify = 1\n", "")
+    assert fitted_with(tmp_path, ONE_BATCH, like).latency.model == model
+
+
+def test_deeper_acceptance_than_a_short_table_is_refused(tmp_path, capsys):
+    (tmp_path / "steps.csv").write_text("batch,depth,verify\n1,0,76\n1,1,90\n")
+    (tmp_path / "like.toml").write_text(LIKE)
+    arguments = ["fit", str(tmp_path / "steps.csv"), "--like", str(tmp_path / "like.toml")]
+    assert cli.main(arguments) == 2
+    assert "times of depths 0 to 1, but the acceptance model has depth 2" in capsys.readouterr().err
+
+
+def test_like_keeps_the_drafting_that_a_table_does_not_state(tmp_path, capsys):
+    steps = "batch,depth,verify\n" + "".join(
+        f"{b},{k},{40 + b * (k + 1)}\n" for b in (1, 2, 4) for k in (0, 1, 2)
+    )
+    like = LIKE.replace("draft = 1", "draft = [2.0, 4.0]")
+    assert fitted_with(tmp_path, steps, like).latency.draft == [2, 4]
+    assert "no column `draft`: that of --like is kept" in capsys.readouterr().err
+    stated = (
+        steps.replace("verify\n", "verify,draft\n")
+        .replace("\n", ",0\n")
+        .replace("draft,0", "draft")
+    )
+    assert fitted_with(tmp_path, stated, like).latency.draft == 0.0
+
+
+def test_a_model_that_does_not_describe_the_times_says_so_in_a_run(tmp_path):
+    """The verify of batch 4 takes 30 % longer than a line through the others says."""
+    rows = [
+        (b, k, (40 + b * (k + 1)) * (1.3 if b == 4 else 1)) for b in (1, 2, 4, 8) for k in (0, 1, 2)
+    ]
+    steps = "batch,depth,verify,draft\n" + "".join(f"{b},{k},{t},0\n" for b, k, t in rows)
+    experiment = fitted_with(tmp_path, steps, LIKE)
+    assert experiment.latency.fit_error > 0.05
+    (warning,) = experiment.latency.warnings()
+    assert "cost model is off by" in warning
+    (point,) = mtpsim.run(experiment).points
+    assert "at a measured step" in " ".join(point["warnings"])
+    assert fitted_with(tmp_path, CSV, LIKE).latency.warnings() == []
+
+
+def test_a_verify_that_reads_the_context_once_per_token(tmp_path):
+    cached = np.tile([1000.0, 8000, 30000], 8)[:20]
+    verify = 6 + 0.02 * BATCH * (DEPTH + 1) + 1e-6 * BATCH * cached * (DEPTH + 1)
+    best, *others = fit_cost_models(StepTimes(BATCH, DEPTH, verify, 0 * DEPTH, cached))
+    assert best.name == "linear, context read by each token"
+    assert best.section["per_cached_token"] == pytest.approx(1e-6, rel=1e-6)
+    assert best.section["per_cached"] == pytest.approx(0, abs=1e-12)
+    usual = next(fit for fit in others if fit.name == "linear")
+    assert usual.left_out_error > 0.05  # negative control: the context read once

@@ -3,41 +3,8 @@
 import numpy as np
 import pytest
 
-from mtpsim.policy import RULES, Environment, RoundContext, RoundOutcome
-
-TIMES = np.array([10.0, 12.0, 14.0, 16.0])
-
-
-def environment(times=TIMES, batch=None):
-    return Environment(np.array(times, float), np.full(len(times) - 1, 0.7), batch)
-
-
-class Player:
-    """A policy within one request."""
-
-    def __init__(self, rule, where=None, **parameters):
-        self.where = where or environment()
-        self.spec = RULES[rule].model_validate({"rule": rule, **parameters})
-        self.p = self.spec.parameters(self.where)
-        self.m = np.zeros(max(self.spec.memory_size(self.where), 1))
-        self.rule = self.spec.functions()
-        self.rule.start(self.p, self.m)
-
-    def depth(self, hints=()):
-        return self.rule.choose(self.p, self.m, RoundContext(0, -1, 0), np.array(hints, float))
-
-    def play(self, *accepted, hints=(), time=None, seen=None):
-        """Depths of rounds that would accept so many drafts at any depth."""
-        depths = []
-        for would in accepted:
-            depth = self.depth(hints)
-            got = min(would, depth)
-            shown = seen or depth
-            took = time if time is not None else self.where.times[depth]
-            round = RoundOutcome(depth, got, shown, min(would, shown), took)
-            self.rule.learn(self.p, self.m, round)
-            depths.append(depth)
-        return depths
+from mtpsim.policy import RoundOutcome
+from tests.support.rule_player import Player, environment
 
 
 def test_fixed_and_off():
@@ -46,12 +13,18 @@ def test_fixed_and_off():
 
 
 @pytest.mark.parametrize(
-    ("batch", "depth"), [(1, 3), (64, 3), (64.5, 3), (65, 1), (128, 1), (129, 0), (500, 0)]
-)
-def test_schedule_by_batch(batch, depth):
-    where = environment(batch=batch)
-    player = Player("schedule", where, by_batch=[[1, 64, 3], [65, 128, 1], [200, 300, 0]])
-    assert player.depth() == depth
+    ("batch", "off", "keep"),
+    [
+        (1, 0, 0), (2, 3, 3), (64, 3, 3), (64.5, 3, 3), (65, 1, 1), (128, 1, 1), (129, 0, 1),
+        (250, 2, 2), (500, 0, 2),
+    ],
+)  # fmt: skip
+def test_schedule_by_batch(batch, off, keep):
+    """Between and beyond the rows TensorRT-LLM is off, and vLLM keeps the last depth."""
+    rows = [[2, 64, 3], [65, 128, 1], [200, 300, 2]]
+    for elsewhere, depth in (("off", off), ("keep", keep)):
+        where = environment(batch=batch)
+        assert Player("schedule", where, by_batch=rows, elsewhere=elsewhere).depth() == depth
 
 
 def test_heuristic():
@@ -61,44 +34,68 @@ def test_heuristic():
     assert Player("heuristic", where, start=2).play(0, 0, 0, 1, 3, 5) == [2, 1, 1, 1, 3, 5]
 
 
+def test_heuristic_transient_begins_each_call_at_the_initial_depth():
+    where = environment(np.arange(10.0, 19.0))
+    rounds = [0, 9, 0, 9, 9, 9, 9]
+    assert Player("heuristic", where, start=2).play(*rounds) == [2, 1, 3, 2, 4, 6, 8]
+    player = Player("heuristic_transient", where, start=2, request_rounds=3)
+    assert player.play(*rounds) == [2, 1, 3, 2, 4, 6, 2]
+    assert Player("heuristic_transient", where, start=2).play(*rounds) == [2, 1, 3, 2, 4, 6, 8]
+
+
 def test_heuristic_at_depth_0():
     # Nothing was drafted, so nothing was rejected: 0 + 2.
     assert Player("heuristic", start=1, least=0).play(0, 0, 1) == [1, 0, 2]
 
 
 def test_ema():
-    # Ladder 1, 3, 5, 7 in a model of depth 7; starts at 7 with an average of 7 - 1 = 6.
-    # After 10 rounds of 2 accepted: 2 + 4 x 0.8^10 = 2.4295. First look: down while the average is
-    # at most (rung below) - 0.5 - 0.25: 5 -> 4.25 yes; 3 -> 2.25 no. So depth 5.
+    # Ladder 1, 3, 5, 7 at batch 1; starts at 7 with an average of 7 - 1 = 6. The first look is
+    # after 10 + 5 rounds of 2 accepted: 2 + 4 x 0.8^15 = 2.1407. Down while the average is at most
+    # (rung below) - 0.5 - 0.25: 5 -> 4.25 yes; 3 -> 2.25 yes; 1 -> 0.25 no. So depth 3.
     where = environment(np.arange(10.0, 18.0))
-    player = Player("ema", where)
-    assert player.play(*[2] * 11) == [7] * 10 + [5]
-    # 11th to 15th round: 2 + 4 x 0.8^15 = 2.1407 <= 2.25: down to 3; 1 -> 0.25 no.
-    assert player.play(*[2] * 5) == [5] * 4 + [3]
+    player = Player("ema", where, start=7)
+    assert player.play(*[2] * 16) == [7] * 15 + [3]
     assert player.m[0] == pytest.approx(2 + 4 * 0.8**16)
     # Up needs more than 3 - 0.5 at a look (rounds 20, 25, ..): four rounds of 3 accepted give
     # 3 - (1 - 4 x 0.8^16) x 0.8^4 = 2.6365 at round 20.
     assert player.play(3, 3, 3, 3, 3) == [3, 3, 3, 3, 5]
 
 
+@pytest.mark.parametrize(
+    ("keys", "batch", "depth"),
+    [
+        ({}, None, 3), ({}, 8, 3), ({}, 31.5, 3), ({}, 32, 1), ({}, 64, 0),
+        ({"start": 1}, 8, 1), ({"start": 1}, 64, 0),
+        ({"ladder": [1, 3, 5, 7]}, None, 5), ({"ladder": [0, 2]}, 64, 2),
+    ],
+)  # fmt: skip
+def test_ema_starts_at_3_or_in_the_middle_of_its_ladder(keys, batch, depth):
+    where = environment(np.arange(10.0, 18.0), batch)
+    assert Player("ema", where, **keys).depth() == depth
+
+
 def test_ema_decreases_by_several_rungs_and_increases_by_one():
-    # Ten rounds of nothing: 6 x 0.8^10 = 0.644 is under 5 - .75 and under 3 - .75, but not under
-    # 1 - .75: two rungs down in one look, from 7 to 3.
-    where = environment(np.arange(10.0, 18.0))
-    player = Player("ema", where)
-    assert player.play(*[0] * 11) == [7] * 10 + [3]
-    # The text turns easy, but depth 3 shows no more than 3 accepted drafts: however long it lasts,
-    # a look can raise the depth by one rung only.
-    assert player.play(*[7] * 5)[-1] == 3
-    assert player.m[0] < 3
-    assert player.play(*[7] * 5)[-1] <= 5
+    # 15 rounds of nothing: 6 x 0.8^15 = 0.211 is at most 5 - .75, 3 - .75 and 1 - .75: three rungs
+    # down in one look, from 7 to 1.
+    player = Player("ema", environment(np.arange(10.0, 18.0)), start=7)
+    assert player.play(*[0] * 16) == [7] * 15 + [1]
+    # The text turns easy, but depth 1 shows no more than 1 accepted draft: a look can raise the
+    # depth by one rung only. 1 - (1 - 6 x 0.8^16) x 0.8^4 = 0.66 > 1 - .5.
+    assert player.play(*[7] * 5) == [1] * 4 + [3]
+
+
+def test_ema_tries_depth_1_after_an_interval_at_depth_0():
+    # At batch 8: 2 x 0.8^15 = 0.07 is at most 1 - .5 and, for the rung 0, at most .5. At depth 0
+    # the average stands still; the next look tries depth 1, which is rejected too.
+    player = Player("ema", environment(batch=8))
+    assert player.play(*[0] * 26) == [3] * 15 + [0] * 5 + [1] * 5 + [0]
+    assert player.m[0] == pytest.approx(2 * 0.8**20)
 
 
 def test_ema_increases_by_several_rungs_with_full_feedback():
-    where = environment(np.arange(10.0, 18.0))
-    player = Player("ema", where, start=1)
-    # Starts at an average of 0; ten rounds of 7 seen: 7 (1 - 0.8^10) = 6.248, over 5 - .5.
-    assert player.play(*[7] * 11, seen=7) == [1] * 10 + [7]
+    player = Player("ema", environment(np.arange(10.0, 18.0)), start=1)
+    # Starts at an average of 0; 15 rounds of 7 seen: 7 (1 - 0.8^15) = 6.75, over 5 - .5.
+    assert player.play(*[7] * 16, seen=7) == [1] * 15 + [7]
 
 
 def test_goodput():
@@ -169,21 +166,26 @@ def test_threshold_with_drop():
 def test_specdecpp():
     where = environment(np.arange(10.0, 15.0))
     player = Player("specdecpp", where)
-    # 1 - .6 = .4; 1 - .36 = .64; 1 - .216 = .784 > .7: three drafts.
-    assert player.depth([0.6, 0.6, 0.6, 0.6]) == 3
+    # When 2 are drafted 1 - .5 = .5 is known, when 3 are 1 - .25 = .75 > .7: three drafts.
+    assert player.depth([0.5, 0.5, 0.5, 0.5]) == 3
     assert player.depth([0.1, 0.9, 0.9, 0.9]) == 2  # never fewer than 2
     assert player.depth([0.99] * 4) == 4  # the model's depth, below 20
 
 
 def test_controller():
+    # 3 of 3 accepted: share .5, below the target, so up: .6 + .1 x .01. Then 1 of 2 (the second is
+    # not confident): .5 x .5 + .5 x .5 = .5, up again.
     player = Player("controller")
-    # 3 of 3 accepted: rate .5 x .9 + .5 = .95 > .9, so the threshold goes down:
-    # .9 x .6 + .1 x (.6 - .01) = .599.
     assert player.play(3, hints=[0.9] * 3) == [3]
-    assert player.m.tolist() == pytest.approx([0.599, 0.95])
-    # 1 of 2 (the second is not confident): rate .725 <= .9, up: .599 + .1 x .01 = .6.
+    assert player.m.tolist() == pytest.approx([0.601, 0.5])
     assert player.play(1, hints=[0.9, 0.2, 0.9]) == [2]
-    assert player.m.tolist() == pytest.approx([0.6, 0.725])
+    assert player.m.tolist() == pytest.approx([0.602, 0.5])
+    # Above a target of .4: kept where no more could be drafted, else down.
+    player = Player("controller", target=0.4)
+    player.play(3, hints=[0.9] * 3)
+    assert player.m[0] == 0.6
+    player.play(1, hints=[0.9, 0.2, 0.9])
+    assert player.m[0] == pytest.approx(0.599)
 
 
 def test_bandit_ucb():

@@ -322,3 +322,18 @@ def test_an_unfinished_run_to_a_precision_is_shown_as_such(tmp_path, capsys):
     (out / TALLIES).write_text(first + "\n")
     assert main(["show", str(out)]) == 130
     assert "missing: requests, to reach the precision, of seed 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["all", "last"])
+def test_lost_records_of_a_finished_run_are_missing(lost, file, tmp_path, capsys):
+    for seed in (1, 2):
+        assert run(file, tmp_path / f"{seed}", "--seed", f"{seed}") == 0
+    first = ["--set", "simulation.requests=100000", "--seed", "2"]
+    assert run(file, tmp_path / "short", *first) == 0
+    records = "" if lost == "all" else (tmp_path / "short" / TALLIES).read_text()
+    (tmp_path / "2" / TALLIES).write_text(records + '{"point": ')
+    pair = [str(tmp_path / "1"), str(tmp_path / "2")]
+    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 130
+    lacking = "400,000" if lost == "all" else "300,000"
+    message = f"missing: {lacking} of 400,000 requests of {pair[1]}"
+    assert message in capsys.readouterr().err

@@ -11,21 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from mtpsim.common.text import counted
 from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
+from mtpsim.report.figures import style
 from mtpsim.report.figures.speedup import SPEEDUP_AXIS
-from mtpsim.report.figures.style import (
-    DASHED,
-    INK,
-    MARKER,
-    MAX_PANELS,
-    PALE,
-    Frame,
-    by_last_value,
-    depth_color,
-    depth_name,
-    panel_title,
-    share_limits,
-    subtitle_of,
-)
 from mtpsim.report.formatting import column, known
 from mtpsim.report.tables.sweep import ERRORS, group_label, turn_text
 
@@ -34,16 +21,16 @@ KEY = "latency.batch"
 
 def batch_figure(result: ResultDocument) -> Figure:
     """Draw every group of points that differ in the batch size, a panel each."""
-    groups = result.by_batch[:MAX_PANELS]
-    subtitle = subtitle_of(result, "markers: simulated; lines: cost model")
-    frame = Frame(_heading(groups), subtitle, panels=len(groups))
+    groups = result.by_batch[: style.MAX_PANELS]
+    subtitle = style.subtitle_of(result, "markers: simulated; lines: cost model")
+    frame = style.Frame(_heading(groups), subtitle, panels=len(groups))
     for axes, group in zip(frame.axes, groups, strict=True):
         if len(groups) > 1:
-            panel_title(axes, group_label(group))
+            style.panel_title(axes, group_label(group))
         _draw(axes, group, _points_of(result, group))
-    share_limits(frame.axes)
+    style.share_limits(frame.axes)
     frame.name_axes("batch size (requests)", SPEEDUP_AXIS)
-    frame.legend(by_last_value(frame.axes[-1].get_legend_handles_labels()[0]))
+    frame.legend(style.by_last_value(frame.axes[-1].get_legend_handles_labels()[0]))
     rest = len(result.by_batch) - len(groups)
     note = "Bar at the bottom: the fastest depth. "
     if any(group.turns for group in groups):
@@ -78,17 +65,17 @@ def _draw(axes: Axes, group: BatchGroup, points: Sequence[PointResult]) -> None:
     deepest = len(group.curves.speedup) - 1
     axes.set_xscale("log", base=2)
     for depth, speedup in enumerate(group.curves.speedup):
-        color = depth_color(depth, deepest)
-        axes.plot(batches, speedup, color=color, linewidth=1.6, label=depth_name(depth))
+        color = style.depth_color(depth, deepest)
+        axes.plot(batches, speedup, color=color, linewidth=1.6, label=style.depth_name(depth))
         if depth:
             simulated = [column(point, "speedup")[depth] for point in points]
-            axes.plot(swept, simulated, "o", color=color, markersize=MARKER * 0.8)
+            axes.plot(swept, simulated, "o", color=color, markersize=style.MARKER * 0.8)
     for turn in group.turns:
-        axes.axvline(turn.batch, color=INK, linewidth=1, linestyle=DASHED)
+        axes.axvline(turn.batch, color=style.INK, linewidth=1, linestyle=style.DASHED)
         if known(turn.low) and known(turn.high):
-            axes.axvspan(turn.low, turn.high, color=PALE)
+            axes.axvspan(turn.low, turn.high, color=style.PALE)
     for entry in group.schedule:
-        color = depth_color(entry.depth, deepest)
+        color = style.depth_color(entry.depth, deepest)
         axes.axvspan(entry.from_, entry.to + 1, 0, 0.03, color=color)
     axes.set_xlim(batches[0], batches[-1])
     axes.xaxis.set_major_locator(FixedLocator(_spaced(swept)))

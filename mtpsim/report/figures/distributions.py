@@ -12,24 +12,7 @@ from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import PointResult, ResultDocument
-from mtpsim.report.figures.style import (
-    BLUE,
-    DEPTH_AXIS,
-    INK,
-    MARKER,
-    ORANGE,
-    PAPER,
-    SKY,
-    Frame,
-    error_arms,
-    interval_note,
-    name_of,
-    panel_title,
-    point_panels,
-    some_points,
-    subtitle_of,
-    value_ticks,
-)
+from mtpsim.report.figures import style
 from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, numbers
 
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
@@ -48,11 +31,11 @@ def accepted_figure(result: ResultDocument) -> Figure:
     """Draw how many drafts a round accepts at the greatest depth, against the closed form."""
     heading, depth = _accepted_heading(result.points), greatest_depth(result.points[0])
     what = f"accepted drafts per round at depth {depth}"
-    frame, remark, shown = point_panels(result, heading, what, _draw_accepted)
+    frame, remark, shown = style.point_panels(result, heading, what, _draw_accepted)
     frame.name_axes("accepted drafts", "share of rounds (%)")
     frame.legend()
     below = "Below each number: its simulated share in %. " * shown
-    frame.note(f"{remark}{below}{interval_note(result)}")
+    frame.note(f"{remark}{below}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -68,23 +51,42 @@ def _draw_accepted(axes: Axes, point: PointResult) -> bool:
             *(accepted.theory, accepted.exact),
         )
     )
-    arms = error_arms(mean, low, high)
-    axes.bar(accepted.count, mean, 0.7, color=BLUE, alpha=0.85, zorder=2, label="simulated")
+    arms = style.error_arms(mean, low, high)
+    axes.bar(accepted.count, mean, 0.7, color=style.BLUE, alpha=0.85, zorder=2, label="simulated")
     axes.errorbar(
-        accepted.count, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3
+        accepted.count,
+        mean,
+        arms,
+        fmt="none",
+        ecolor=style.INK,
+        elinewidth=1.3,
+        capsize=3,
+        zorder=3,
     )
     if theory.size:
-        diamond: dict[str, Any] = {"markerfacecolor": PAPER, "markeredgecolor": INK}
+        diamond: dict[str, Any] = {"markerfacecolor": style.PAPER, "markeredgecolor": style.INK}
         axes.plot(
-            accepted.count, theory, "D", **diamond, markersize=MARKER, zorder=4, label="closed form"
+            accepted.count,
+            theory,
+            "D",
+            **diamond,
+            markersize=style.MARKER,
+            zorder=4,
+            label="closed form",
         )
     if exact.size == theory.size and (abs(exact - theory) > EXACT_DIFFERS).any():
         axes.plot(
-            accepted.count, exact, "o", markersize=4, color=ORANGE, zorder=5, label="exact solution"
+            accepted.count,
+            exact,
+            "o",
+            markersize=4,
+            color=style.ORANGE,
+            zorder=5,
+            label="exact solution",
         )
     axes.margins(y=0.08)
     axes.set_ylim(bottom=0)
-    return value_ticks(axes, 0, [fixed(share, 1) for share in mean])
+    return style.value_ticks(axes, 0, [fixed(share, 1) for share in mean])
 
 
 def _accepted_heading(points: list[PointResult]) -> str:
@@ -106,8 +108,8 @@ def _span(percents: list[float]) -> str:
 def requests_figure(result: ResultDocument) -> Figure:
     """Draw the quantiles of a request's tokens per second by depth."""
     heading, what = _request_heading(result), "tokens per second of single requests"
-    frame, remark, shown = point_panels(result, heading, what, _draw_speeds)
-    frame.name_axes(DEPTH_AXIS, "tokens per second")
+    frame, remark, shown = style.point_panels(result, heading, what, _draw_speeds)
+    frame.name_axes(style.DEPTH_AXIS, "tokens per second")
     frame.legend()
     below = "Below each depth: the median. " * shown
     requests = f"up to 50,000 requests{_request_length(result)}"
@@ -135,7 +137,7 @@ def _draw_speeds(axes: Axes, point: PointResult) -> bool:
             depths,
             _quantile(point, low),
             _quantile(point, high),
-            BLUE,
+            style.BLUE,
             linewidth=width,
             label=f"{low} to {high}",
         )
@@ -144,13 +146,13 @@ def _draw_speeds(axes: Axes, point: PointResult) -> bool:
         depths,
         median,
         "o",
-        color=PAPER,
-        markeredgecolor=INK,
+        color=style.PAPER,
+        markeredgecolor=style.INK,
         markersize=6,
         zorder=3,
         label="median",
     )
-    return value_ticks(axes, 0, _three_digits(median), best_depth(point))
+    return style.value_ticks(axes, 0, _three_digits(median), best_depth(point))
 
 
 def _request_heading(result: ResultDocument) -> str:
@@ -184,7 +186,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         result: the result document.
         round_times: a sample in ms for each point and depth, in any order.
     """
-    points, remark = some_points(result)
+    points, remark = style.some_points(result)
     samples = [
         [np.asarray(sample, float) for sample in own]
         for point, own in zip(result.points, round_times, strict=True)
@@ -192,9 +194,9 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     ]
     rows = max(len(_shown(own)) for own in samples)
     alone = len(points) == 1
-    frame = Frame(
+    frame = style.Frame(
         _time_heading(result.points),
-        subtitle_of(result, "distribution of the round time by depth"),
+        style.subtitle_of(result, "distribution of the round time by depth"),
         panels=len(points),
         size=(7.2, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
         left=1.6 if alone else 0.75,
@@ -203,7 +205,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
     for axes, point, own in zip(frame.axes, points, samples, strict=True):
         _draw_ridges(axes, point, own, limits, with_means=alone)
         if not alone:
-            panel_title(axes, name_of(result, point))
+            style.panel_title(axes, style.name_of(result, point))
     frame.name_axes("time of a round (ms)", "" if alone else "depth")
     frame.note(
         f"{remark}Dots: means. Dark: the best depth. Densities are scaled to the same height; "
@@ -255,8 +257,8 @@ def _draw_ridges(
         if not sample.size:
             continue
         mean = means[depth] if np.isfinite(means[depth]) else float(sample.mean())
-        _draw_ridge(axes, grid, sample, -row, BLUE if depth == best else SKY)
-        axes.plot([mean], [-row], "o", color=INK, markersize=4.5, zorder=6 + row)
+        _draw_ridge(axes, grid, sample, -row, style.BLUE if depth == best else style.SKY)
+        axes.plot([mean], [-row], "o", color=style.INK, markersize=4.5, zorder=6 + row)
     axes.set_xlim(limits)
     axes.set_ylim(0.3 - len(depths), 1)
     times = _three_digits(means)
@@ -275,7 +277,7 @@ def _draw_ridge(axes: Axes, grid: Floats, sample: Floats, base: float, color: st
         return
     height = base + RIDGE * density(sample, grid)
     axes.fill_between(grid, base, height, color=color, alpha=0.8, linewidth=0, zorder=5 - base)
-    axes.plot(grid, height, color=PAPER, linewidth=0.8, zorder=5 - base)
+    axes.plot(grid, height, color=style.PAPER, linewidth=0.8, zorder=5 - base)
 
 
 def _range(samples: list[Floats]) -> tuple[float, float]:

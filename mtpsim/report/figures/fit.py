@@ -17,17 +17,7 @@ from mtpsim.fit.model_selection import Selection
 from mtpsim.fit.replicas import LAGS, Features
 from mtpsim.fit.round_times import RoundTimes
 from mtpsim.fit.step_times import CostModelFit, StepTimes, predict
-from mtpsim.report.figures.style import (
-    GREY,
-    INK,
-    LINES,
-    MARKER,
-    PALE,
-    Frame,
-    by_last_value,
-    panel_title,
-    write,
-)
+from mtpsim.report.figures import style
 
 MAX_MODELS = 4  # drawn: the selected one, then the best of each other family
 
@@ -39,22 +29,22 @@ def fit_page(fit: LogFit) -> Figure:
     log = fit.log
     chosen = fit.selection.chosen.name
     failed = fit.goodness[chosen].failed
-    frame = Frame(
+    frame = style.Frame(
         f"Selected: {chosen}" + (f" (misfit: {failed[0].name})" if failed else ""),
         f"{log.count:,} {log.unit}s ({log.engine}) · points: log; lines: replicas of each model",
         panels=4 if fit.ordered else 3,
     )
     models = {name: fit.goodness[name].mean for name in _shown(fit.selection)}
-    colors = dict(zip(models, LINES, strict=False))
+    colors = dict(zip(models, style.LINES, strict=False))
     _rates(frame.axes[0], fit, models, colors)
     _histogram(frame.axes[1], fit.features, models, colors)
     _spread(frame.axes[2], fit, colors)
     if fit.ordered:
         _correlation(frame.axes[3], fit.features, models, colors)
     # A legend at the foot, of the first panel, which has a line per model.
-    style: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": "linecolor"}
+    options: dict[str, Any] = {"fontsize": 8.5, "frameon": False, "labelcolor": "linecolor"}
     handles, labels = frame.axes[0].get_legend_handles_labels()
-    frame.figure.legend(handles, labels, loc="lower left", ncols=MAX_MODELS, **style)
+    frame.figure.legend(handles, labels, loc="lower left", ncols=MAX_MODELS, **options)
     return frame.figure
 
 
@@ -72,32 +62,34 @@ def _family(name: str) -> str:
 
 
 def _rates(axes: Axes, fit: LogFit, models: dict[str, Features], colors: dict[str, str]) -> None:
-    panel_title(axes, "P(draft j accepted | reached)")
+    style.panel_title(axes, "P(draft j accepted | reached)")
     rates, j = fit.rates, np.arange(1, fit.log.depth + 1)
     for name, features in models.items():
         axes.plot(j, features.rates, color=colors[name], linewidth=1.4, label=name)
     arms = np.clip([rates.values - rates.low, rates.high - rates.values], 0, None)
-    axes.errorbar(j, rates.values, arms, fmt="o", color=INK, markersize=MARKER * 0.8, capsize=2)
-    axes.set_xlabel("draft position j", fontsize=9, color=INK)
+    axes.errorbar(
+        j, rates.values, arms, fmt="o", color=style.INK, markersize=style.MARKER * 0.8, capsize=2
+    )
+    axes.set_xlabel("draft position j", fontsize=9, color=style.INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _histogram(
     axes: Axes, log: Features, models: dict[str, Features], colors: dict[str, str]
 ) -> None:
-    panel_title(axes, "share of rounds by accepted drafts")
+    style.panel_title(axes, "share of rounds by accepted drafts")
     a = np.arange(log.histogram.size)
-    axes.bar(a, log.histogram, color=PALE, width=0.9)
+    axes.bar(a, log.histogram, color=style.PALE, width=0.9)
     width = 0.8 / max(len(models), 1)
     for number, (name, features) in enumerate(models.items()):
         at = a + (number - (len(models) - 1) / 2) * width
         axes.plot(at, features.histogram, "_", color=colors[name], markersize=9, mew=2)
-    axes.set_xlabel("accepted drafts (bars: log)", fontsize=9, color=INK)
+    axes.set_xlabel("accepted drafts (bars: log)", fontsize=9, color=style.INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _spread(axes: Axes, fit: LogFit, colors: dict[str, str]) -> None:
-    panel_title(axes, f"sd of accept length over {fit.log.unit}s")
+    style.panel_title(axes, f"sd of accept length over {fit.log.unit}s")
     checks = {
         name: next(c for c in fit.goodness[name].checks if c.kind == "spread") for name in colors
     }
@@ -105,34 +97,34 @@ def _spread(axes: Axes, fit: LogFit, colors: dict[str, str]) -> None:
     for row, (name, check) in enumerate(checks.items()):
         axes.plot([check.low, check.high], [row, row], color=colors[name], linewidth=4)
         axes.plot(check.mean, row, "|", color=colors[name], markersize=14, mew=2)
-        axes.axvline(check.log, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.axvline(check.log, color=style.INK, linewidth=1, linestyle=(0, (4, 3)))
         # Write the name on the side without the dashed line.
         side, place = ("left", 0.02 * top) if check.log > top / 2 else ("right", 0.98 * top)
-        write(axes, place, row - 0.17, name, color=colors[name], ha=side, va="bottom")
+        style.write(axes, place, row - 0.17, name, color=colors[name], ha=side, va="bottom")
     axes.set_yticks([])
     axes.set_ylim(len(checks) - 0.4, -0.6)
     axes.set_xlim(0, top)
     axes.grid(visible=False)
-    axes.set_xlabel("dashed: log; bars: range of replicas", fontsize=9, color=INK)
+    axes.set_xlabel("dashed: log; bars: range of replicas", fontsize=9, color=style.INK)
 
 
 def _correlation(
     axes: Axes, log: Features, models: dict[str, Features], colors: dict[str, str]
 ) -> None:
-    panel_title(axes, "autocorrelation of accepted drafts")
+    style.panel_title(axes, "autocorrelation of accepted drafts")
     lags = np.arange(1, LAGS + 1)
     for name, features in models.items():
         axes.plot(lags, features.autocorrelation, color=colors[name], linewidth=1.4)
-    axes.plot(lags, log.autocorrelation, "o", color=INK, markersize=MARKER * 0.8)
-    axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.set_xlabel("lag, rounds", fontsize=9, color=INK)
+    axes.plot(lags, log.autocorrelation, "o", color=style.INK, markersize=style.MARKER * 0.8)
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
+    axes.set_xlabel("lag, rounds", fontsize=9, color=style.INK)
 
 
 def times_figure(times: RoundTimes) -> Figure:
     """Draw measured round times and the noise distributions fitted to them."""
     best = times.noise[0]
     quality = "best fit" if times.is_described else "poor fit, best of all"
-    frame = Frame(
+    frame = style.Frame(
         f"Round times: {best.name} noise ({quality}), KS distance {best.distance:.3f}",
         f"{counted(times.samples.size, 'round')}, mean {times.samples.mean():.2f} ms · grey: "
         "measured; lines: fitted distributions",
@@ -141,12 +133,12 @@ def times_figure(times: RoundTimes) -> Figure:
     ratio = times.samples / times.samples.mean()
     low, high = np.quantile(ratio, [0.0005, 0.9985])
     edges = np.linspace(low, high, 60)
-    axes.hist(ratio, edges.tolist(), density=True, color=PALE)
+    axes.hist(ratio, edges.tolist(), density=True, color=style.PALE)
     middle: Floats = (edges[1:] + edges[:-1]) / 2
     top = axes.get_ylim()[1] * 1.15
     for number, noise in enumerate(times.noise):
         density = np.diff(noise.cdf(edges)) / np.diff(edges)
-        width, color = 1.2 if number else 2.0, LINES[number % len(LINES)]
+        width, color = 1.2 if number else 2.0, style.LINES[number % len(style.LINES)]
         shown = np.minimum(density, 2 * top)
         axes.plot(middle, shown, color=color, linewidth=width, label=noise.name)
     axes.set_ylim(0, top)
@@ -157,17 +149,17 @@ def times_figure(times: RoundTimes) -> Figure:
 
 def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
     """Draw measured step times by batch size, and the cost model at each step's own context."""
-    frame = Frame(
-        f"{fit.section['model'].capitalize()} cost model: leave-one-out error "
-        f"{100 * fit.left_out_error:.2g} %",
+    frame = style.Frame(
+        f"{fit.section['model'].capitalize()} cost model"
+        + (f": leave-one-out error {100 * fit.left_out_error:.2g} %" * (fit.depth is None)),
         "dots: measured verify times; lines: fitted cost model",
     )
     axes, order, drawn = frame.axes[0], np.argsort(steps.batch), []
     for depth in sorted({int(depth) for depth in steps.depth}):
-        color = LINES[(depth - 1) % len(LINES)] if depth else GREY
+        color = style.LINES[(depth - 1) % len(style.LINES)] if depth else style.GREY
         measured = np.where(steps.depth == depth, steps.verify, np.nan)
         fitted = predict(fit.section, replace(steps, depth=0 * steps.depth + depth))[order]
-        axes.plot(steps.batch, measured, "o", color=color, markersize=MARKER * 0.8)
+        axes.plot(steps.batch, measured, "o", color=color, markersize=style.MARKER * 0.8)
         name = f"depth {depth}" if depth else "plain step"
         drawn += axes.plot(steps.batch[order], fitted, color=color, linewidth=1.4, label=name)
     if steps.batch.min() < steps.batch.max():
@@ -177,5 +169,5 @@ def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(0, None)
     frame.name_axes("batch size, requests", "verify time, ms")
-    frame.legend(by_last_value(drawn))
+    frame.legend(style.by_last_value(drawn))
     return frame.figure

@@ -22,24 +22,7 @@ from mtpsim.report.document import (
     ResultDocument,
     TimelinePolicy,
 )
-from mtpsim.report.figures.style import (
-    BLUE,
-    GREY,
-    INK,
-    LINES,
-    MAX_PANELS,
-    PALE,
-    VERMILION,
-    Frame,
-    by_last_value,
-    fit,
-    longest,
-    panel_title,
-    share_limits,
-    subtitle_of,
-    text_color,
-    write,
-)
+from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along, Grid
 from mtpsim.report.formatting import level, numbers, point_label, swept_keys
 from mtpsim.report.tables.policies import best_policy, bound, candidates, fixed_name, verdict
@@ -95,29 +78,29 @@ def _bars(result: ResultDocument, point: PointResult, adaptive: Adaptive) -> Fig
     """A row per policy: its gain with interval, and the depths it ran at."""
     policies = sorted(adaptive.policies, key=lambda p: p.speedup.mean or 0)
     what = f"gain over the best fixed depth, simultaneous {level(result, [point])} intervals"
-    names = [fit(policy.name, MAX_NAME, 9) for policy in policies]
-    frame = Frame(
+    names = [style.fit(policy.name, MAX_NAME, 9) for policy in policies]
+    frame = style.Frame(
         verdict(adaptive),
-        subtitle_of(result, what),
+        style.subtitle_of(result, what),
         panels=2,
         size=(8.6, 2.5 + 0.28 * len(policies)),
-        left=0.4 + longest(names),
+        left=0.4 + style.longest(names),
     )
     gains, shares = frame.axes
     mean, low, high = (_gains(policies, end) for end in ("mean", "low", "high"))
     for row, policy in enumerate(policies):
-        color = GREY if policy.knows else BLUE if mean[row] > 0 else VERMILION
+        color = style.GREY if policy.knows else style.BLUE if mean[row] > 0 else style.VERMILION
         gains.barh(row, mean[row], color=color, height=0.55, alpha=0.45 if policy.knows else 0.85)
-        gains.plot([low[row], high[row]], [row, row], color=INK, linewidth=1.2)
+        gains.plot([low[row], high[row]], [row, row], color=style.INK, linewidth=1.2)
         _share_bar(shares, row, policy.depths)
-    gains.axvline(0, color=INK, linewidth=1)
+    gains.axvline(0, color=style.INK, linewidth=1)
     gains.set_yticks(range(len(policies)), names, fontsize=9, parse_math=False)
-    gains.set_xlabel(f"gain over {fixed_name(adaptive)} (%)", fontsize=10, color=INK)
+    gains.set_xlabel(f"gain over {fixed_name(adaptive)} (%)", fontsize=10, color=style.INK)
     gains.locator_params(axis="x", nbins=6)
     shares.set_yticks([])
     shares.set_xlim(0, 100)
-    shares.set_xlabel("share of rounds (%)", fontsize=10, color=INK)
-    panel_title(shares, "rounds by depth (number in the bar)")
+    shares.set_xlabel("share of rounds (%)", fontsize=10, color=style.INK)
+    style.panel_title(shares, "rounds by depth (number in the bar)")
     for axes in frame.axes:
         axes.grid(visible=False)
         axes.set_ylim(-0.6, len(policies) - 0.4)
@@ -129,11 +112,11 @@ def _share_bar(axes: Axes, row: int, depths: Sequence[float]) -> None:
     start = 0.0
     for depth, share in enumerate(depths):
         shade = colormaps["Blues"](0.25 + 0.7 * depth / max(len(depths) - 1, 1))
-        axes.barh(row, 100 * share, left=start, color=shade if depth else PALE, height=0.55)
+        axes.barh(row, 100 * share, left=start, color=shade if depth else style.PALE, height=0.55)
         if share > 0.08:
-            color = text_color(shade) if depth else INK
-            style = {"ha": "center", "va": "center", "fontsize": 8}
-            write(axes, start + 50 * share, row, str(depth), color=color, **style)
+            color = style.text_color(shade) if depth else style.INK
+            options = {"ha": "center", "va": "center", "fontsize": 8}
+            style.write(axes, start + 50 * share, row, str(depth), color=color, **options)
         start += 100 * share
 
 
@@ -141,23 +124,23 @@ def _against_one_key(result: ResultDocument, key: str) -> Figure:
     """A line per policy: its gain over the best fixed depth, by the swept value."""
     along = Along.of(result, key)
     x, order = along.x, along.order
-    frame = Frame(_sweep_heading(result), subtitle_of(result, GAIN))
+    frame = style.Frame(_sweep_heading(result), style.subtitle_of(result, GAIN))
     axes = frame.axes[0]
     drawn: list[Any] = []
     for number, name in enumerate(p.name for p in _adaptive_points(result)[0][1].policies):
         found = [_named(point, name) for point in result.points]
         mean, low, high = (_gains(found, end)[order] for end in ("mean", "low", "high"))
         color, dashes = _line(next(policy for policy in found if policy), number)
-        label = fit(name, MAX_NAME, 9)
+        label = style.fit(name, MAX_NAME, 9)
         drawn += axes.plot(
             x[order], mean, color=color, linestyle=dashes, linewidth=1.6, label=label
         )
         axes.fill_between(x[order], low, high, color=color, alpha=0.15, linewidth=0)
-    axes.axhline(0, color=INK, linewidth=1)
+    axes.axhline(0, color=style.INK, linewidth=1)
     along.tick(axes)
     frame.name_axes(along.name, GAIN)
-    frame.legend(by_last_value(drawn))
-    bounds = BOUND_NOTE if any(line.get_color() == GREY for line in drawn) else ""
+    frame.legend(style.by_last_value(drawn))
+    bounds = BOUND_NOTE if any(line.get_color() == style.GREY for line in drawn) else ""
     frame.note(f"{bounds}Bands: simultaneous {level(result)} intervals.")
     return frame.figure
 
@@ -165,8 +148,10 @@ def _against_one_key(result: ResultDocument, key: str) -> Figure:
 def _line(policy: PolicyResult, number: int) -> tuple[str, Any]:
     """Colour and dashes of a policy; upper bounds are grey and differ by their dashes."""
     if policy.knows:
-        return GREY, BOUNDS.get(policy.rule, BOUNDS["oracle"])
-    return LINES[number % len(LINES)], "-" if number < len(LINES) else SECOND_DASHES
+        return style.GREY, BOUNDS.get(policy.rule, BOUNDS["oracle"])
+    return style.LINES[number % len(style.LINES)], "-" if number < len(
+        style.LINES
+    ) else SECOND_DASHES
 
 
 def _named(point: PointResult, name: str) -> PolicyResult | None:
@@ -187,8 +172,8 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     """Two maps over the swept keys: the gain of the oracle, and that of the fastest policy."""
     grid = Grid.of(result, down, across)
     size = max(2.2 + 1.25 * len(grid.columns), 8.0), max(2.5 + 0.42 * len(grid.rows), 3.8)
-    subtitle = subtitle_of(result, GAIN)
-    frame = Frame(_sweep_heading(result), subtitle, panels=2, size=size, left=grid.left)
+    subtitle = style.subtitle_of(result, GAIN)
+    frame = style.Frame(_sweep_heading(result), subtitle, panels=2, size=size, left=grid.left)
     maps = [grid.empty() for _ in range(2)]
     names: dict[tuple[int, int], str] = {}
     for point, adaptive in _adaptive_points(result):
@@ -199,11 +184,11 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     norm, colors = TwoSlopeNorm(0, -top, top), colormaps["RdBu"]
     titles = "upper bound: an oracle that knows the state", "fastest policy"
     for axes, values, text in zip(frame.axes, maps, titles, strict=True):
-        panel_title(axes, text)
+        style.panel_title(axes, text)
         width = axes.bbox.width / axes.figure.dpi / len(grid.columns) - 0.06
         named = axes is frame.axes[1] and len(grid.columns) <= 6
         cells = {
-            place: f"{values[place]:+.1f}" + (f"\n{fit(name, width, 7.5)}" if named else "")
+            place: f"{values[place]:+.1f}" + (f"\n{style.fit(name, width, 7.5)}" if named else "")
             for place, name in names.items()
             if np.isfinite(values[place])
         }
@@ -217,14 +202,14 @@ def timeline_figure(result: ResultDocument) -> Figure:
     """One request under every policy: depth as a line, accepted drafts as dots, shaded states."""
     point, adaptive = _greatest_gain(result)
     timeline, names = adaptive.timeline, _fastest(adaptive)
-    labels = [fit(name, MAX_NAME, 9, bold=True) for name in names]
+    labels = [style.fit(name, MAX_NAME, 9, bold=True) for name in names]
     unit = "text position" if timeline.clock == "token" else "round"
     what = f"request {timeline.request}: depth (line) and accepted drafts (dots) by {unit}"
-    frame = Frame(
+    frame = style.Frame(
         _depth_changes(adaptive, names),
-        subtitle_of(result, what + _at_point(result, point)),
+        style.subtitle_of(result, what + _at_point(result, point)),
         size=(9.2, 1.9 + 0.72 * len(names)),
-        left=max(1.45, 0.35 + longest(labels, bold=True)),
+        left=max(1.45, 0.35 + style.longest(labels, bold=True)),
     )
     axes, depths = frame.axes[0], len(point.depths)
     hardness = np.array(timeline.hardness)
@@ -238,7 +223,7 @@ def timeline_figure(result: ResultDocument) -> Figure:
     axes.grid(visible=False)
     axes.set_ylim(-0.5, len(names) * height - 0.4)
     axes.margins(x=0)
-    axes.set_xlabel(unit, fontsize=10, color=INK)
+    axes.set_xlabel(unit, fontsize=10, color=style.INK)
     shade = "Shaded: states in which drafts are rejected more often. " if hardness.max() else ""
     frame.note(
         f"{shade}Each strip: depth 0 at the bottom to depth {depths - 1} at the top; "
@@ -272,7 +257,7 @@ def _fastest(adaptive: Adaptive) -> list[str]:
     """Policies that change the depth, the fastest first; others only where none does."""
     policies = [p for p in adaptive.policies if max(p.depths) < 1] or adaptive.policies
     ordered = sorted(policies, key=lambda p: -(p.speedup.mean or 0))
-    return [policy.name for policy in ordered[: MAX_PANELS + 4]]
+    return [policy.name for policy in ordered[: style.MAX_PANELS + 4]]
 
 
 def _draw_request(
@@ -287,10 +272,12 @@ def _draw_request(
     for first, last in pairwise(changes):
         if shade := hard[first]:
             span = [edges[first], edges[last]]
-            axes.fill_between(span, low, high, color=PALE, alpha=shade, linewidth=0)
-    axes.stairs(foot + depth, edges, baseline=None, color=BLUE, linewidth=1.2)
-    axes.plot((edges[:-1] + edges[1:]) / 2, foot + accepted, ".", color=VERMILION, markersize=3.2)
-    axes.plot([0, edges[-1]], [low, low], color=GREY, linewidth=0.4)
+            axes.fill_between(span, low, high, color=style.PALE, alpha=shade, linewidth=0)
+    axes.stairs(foot + depth, edges, baseline=None, color=style.BLUE, linewidth=1.2)
+    axes.plot(
+        (edges[:-1] + edges[1:]) / 2, foot + accepted, ".", color=style.VERMILION, markersize=3.2
+    )
+    axes.plot([0, edges[-1]], [low, low], color=style.GREY, linewidth=0.4)
 
 
 def learning_figure(result: ResultDocument) -> Figure | None:
@@ -300,12 +287,12 @@ def learning_figure(result: ResultDocument) -> Figure | None:
     if not any(_curve(p, way) for p in adaptive.policies for way in directions):
         return None
     what = "mean depth of each policy after a change of the hidden state"
-    subtitle = subtitle_of(result, what + _at_point(result, point))
-    frame = Frame(_fastest_reaction(adaptive), subtitle, panels=2, size=(8.0, 4.0))
+    subtitle = style.subtitle_of(result, what + _at_point(result, point))
+    frame = style.Frame(_fastest_reaction(adaptive), subtitle, panels=2, size=(8.0, 4.0))
     drawn: dict[str, Any] = {}
     shown = _reacting(adaptive)
     for axes, (direction, text) in zip(frame.axes, directions.items(), strict=True):
-        panel_title(axes, text)
+        style.panel_title(axes, text)
         for number, policy in enumerate(shown):
             curve = _curve(policy, direction)
             if curve is None:
@@ -317,13 +304,13 @@ def learning_figure(result: ResultDocument) -> Figure | None:
                 color=color,
                 linestyle=dashes,
                 linewidth=1.4,
-                label=fit(policy.name, MAX_NAME, 9),
+                label=style.fit(policy.name, MAX_NAME, 9),
             )
-        axes.axvline(0, color=INK, linewidth=1)
+        axes.axvline(0, color=style.INK, linewidth=1)
         axes.locator_params(axis="x", nbins=6)
-    share_limits(frame.axes)
+    style.share_limits(frame.axes)
     frame.name_axes("rounds since the change", "mean depth")
-    frame.legend(by_last_value(list(drawn.values())))
+    frame.legend(style.by_last_value(list(drawn.values())))
     frame.note(BOUND_NOTE if any(policy.knows for policy in shown) else "")
     return frame.figure
 
@@ -335,7 +322,7 @@ def _curve(policy: PolicyResult, direction: str) -> ReactionCurve | None:
 
 def _reacting(adaptive: Adaptive) -> list[PolicyResult]:
     """The fastest policies, as many as there are colours, and the bounds that infer the state."""
-    ordered = sorted(candidates(adaptive), key=lambda p: -(p.speedup.mean or 0))[: len(LINES)]
+    ordered = sorted(candidates(adaptive), key=lambda p: -(p.speedup.mean or 0))[: len(style.LINES)]
     return [*ordered, *(p for p in adaptive.policies if p.rule in ("oracle", "filter"))]
 
 

@@ -14,37 +14,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
-from mtpsim.report.figures.style import (
-    BLUE,
-    DASHED,
-    DEPTH_AXIS,
-    GREEN,
-    GREY,
-    INK,
-    LINES,
-    MARKER,
-    MAX_PANELS,
-    ORANGE,
-    PALE,
-    PAPER,
-    PURPLE,
-    SKY,
-    VERMILION,
-    Frame,
-    by_last_value,
-    depth_color,
-    depth_ticks,
-    error_arms,
-    interval_note,
-    legend_name,
-    means_and_arms,
-    panel_title,
-    point_panels,
-    some_points,
-    subtitle_of,
-    value_ticks,
-    write,
-)
+from mtpsim.report.figures import style
 from mtpsim.report.formatting import (
     best_depth,
     cells_of,
@@ -67,19 +37,19 @@ UNDECIDED = "undecided"
 PAYING = "essential", "optional"
 ERROR_AXIS = "closed-form speedup error (%)"
 STYLES: dict[str, dict[str, Any]] = {
-    "essential": {"color": BLUE},
-    "optional": {"color": SKY},
-    "negligible": {"color": GREY},
-    "harmful": {"color": VERMILION},
-    UNDECIDED: {"facecolor": PAPER, "edgecolor": GREY, "hatch": "////"},
+    "essential": {"color": style.BLUE},
+    "optional": {"color": style.SKY},
+    "negligible": {"color": style.GREY},
+    "harmful": {"color": style.VERMILION},
+    UNDECIDED: {"facecolor": style.PAPER, "edgecolor": style.GREY, "hatch": "////"},
 }
 """By the verdict on a step."""
 COLORS = {
-    "stated": INK,
-    "conditional": BLUE,
-    "survival": VERMILION,
-    "pooled": PURPLE,
-    "first": GREEN,
+    "stated": style.INK,
+    "conditional": style.BLUE,
+    "survival": style.VERMILION,
+    "pooled": style.PURPLE,
+    "first": style.GREEN,
 }
 DASHES: dict[str | None, Any] = {
     None: "-",
@@ -100,7 +70,7 @@ def speedup_figure(result: ResultDocument) -> Figure:
     """
     if len(result.points) == 1:
         return _one_point(result)
-    if len(result.points) <= MAX_PANELS:
+    if len(result.points) <= style.MAX_PANELS:
         return _few_points(result)
     from mtpsim.report.figures.sweep import speedup_over_sweep
 
@@ -124,24 +94,26 @@ def speedup_heading(point: PointResult) -> str:
 
 def _one_point(result: ResultDocument) -> Figure:
     point = result.points[0]
-    frame = Frame(speedup_heading(point), subtitle_of(result, "speedup by depth"), values=True)
+    frame = style.Frame(
+        speedup_heading(point), style.subtitle_of(result, "speedup by depth"), values=True
+    )
     axes = frame.axes[0]
-    simulated = _draw_simulated(axes, point, BLUE, label="simulated", fmt="o")
+    simulated = _draw_simulated(axes, point, style.BLUE, label="simulated", fmt="o")
     exact = column(point, "speedup", "exact")
     if np.isfinite(exact).any():
-        axes.plot(exact, color=ORANGE, linewidth=2.6, zorder=2, label="exact solution")
-    _draw_closed_form(axes, point, INK, label="closed form")
-    axes.axhline(1, color=GREY, linewidth=1, zorder=1, label="plain decoding")
-    axes.plot([], [], "o", **{**_ring(BLUE), "markersize": 9}, label="best depth")
+        axes.plot(exact, color=style.ORANGE, linewidth=2.6, zorder=2, label="exact solution")
+    _draw_closed_form(axes, point, style.INK, label="closed form")
+    axes.axhline(1, color=style.GREY, linewidth=1, zorder=1, label="plain decoding")
+    axes.plot([], [], "o", **{**_ring(style.BLUE), "markersize": 9}, label="best depth")
     decimals = 2 if point.uncertainty else 3
     texts = [f"{fixed(speed, decimals)}x" for speed in column(point, "speedup")]
-    shown = "Below each depth: its simulated speedup. " * value_ticks(
+    shown = "Below each depth: its simulated speedup. " * style.value_ticks(
         axes, 0, texts, best_depth(point)
     )
     axes.margins(y=0.1)
-    frame.name_axes(DEPTH_AXIS, SPEEDUP_AXIS)
+    frame.name_axes(style.DEPTH_AXIS, SPEEDUP_AXIS)
     frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1]])
-    frame.note(f"{shown}{_inputs_note(result)}{interval_note(result)}")
+    frame.note(f"{shown}{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -151,31 +123,33 @@ def _inputs_note(result: ResultDocument) -> str:
 
 
 def _few_points(result: ResultDocument) -> Figure:
-    frame = Frame(sweep_heading(result), subtitle_of(result, "simulated speedup by depth"))
+    frame = style.Frame(
+        sweep_heading(result), style.subtitle_of(result, "simulated speedup by depth")
+    )
     axes, points = frame.axes[0], result.points
     theories = [column(point, "speedup", "theory") for point in points]
     same = all(
         t.shape == theories[0].shape and np.allclose(t, theories[0], rtol=1e-9) for t in theories
     )
     drawn: list[Any] = []
-    for point, color in zip(points, LINES, strict=False):
-        name = legend_name(result, point)
+    for point, color in zip(points, style.LINES, strict=False):
+        name = style.legend_name(result, point)
         drawn.append(_draw_simulated(axes, point, color, label=name, fmt="o-"))
         if not same:
             _draw_closed_form(axes, point, color)
     if same:
-        _draw_closed_form(axes, points[0], INK)
-    axes.axhline(1, color=GREY, linewidth=1, zorder=1)
-    depth_ticks(axes, 0, max(map(greatest_depth, points)))
+        _draw_closed_form(axes, points[0], style.INK)
+    axes.axhline(1, color=style.GREY, linewidth=1, zorder=1)
+    style.depth_ticks(axes, 0, max(map(greatest_depth, points)))
     axes.margins(y=0.1)
-    frame.name_axes(DEPTH_AXIS, SPEEDUP_AXIS)
-    style: dict[str, Any] = {"color": INK, "linewidth": 1.2}
-    closed = Line2D([], [], linestyle=DASHED, label="closed form", **style)
-    plain = Line2D([], [], label="plain decoding", **{**style, "color": GREY})
-    ring = {**_ring(INK), "markersize": 9}
+    frame.name_axes(style.DEPTH_AXIS, SPEEDUP_AXIS)
+    options: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
+    closed = Line2D([], [], linestyle=style.DASHED, label="closed form", **options)
+    plain = Line2D([], [], label="plain decoding", **{**options, "color": style.GREY})
+    ring = {**_ring(style.INK), "markersize": 9}
     best = Line2D([], [], linestyle="", marker="o", label="best depth", **ring)
-    frame.legend([*by_last_value(drawn), closed, plain, best])
-    frame.note(f"{_inputs_note(result)}{interval_note(result)}")
+    frame.legend([*style.by_last_value(drawn), closed, plain, best])
+    frame.note(f"{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -185,11 +159,11 @@ def _draw_simulated(axes: Axes, point: PointResult, color: str, *, label: str, f
     bars = axes.errorbar(
         np.arange(mean.size),
         mean,
-        error_arms(mean, low, high),
+        style.error_arms(mean, low, high),
         fmt=fmt,
         color=color,
         linewidth=1.4,
-        markersize=MARKER,
+        markersize=style.MARKER,
         capsize=3,
         zorder=3,
         label=label,
@@ -202,22 +176,24 @@ def _draw_simulated(axes: Axes, point: PointResult, color: str, *, label: str, f
 
 def _ring(color: str) -> dict[str, Any]:
     face = {"markerfacecolor": "none", "markeredgecolor": color, "markeredgewidth": 1.6}
-    return {"markersize": 2.2 * MARKER, **face}
+    return {"markersize": 2.2 * style.MARKER, **face}
 
 
 def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "") -> None:
     theory = column(point, "speedup", "theory")
-    axes.plot(theory, color=color, linewidth=1.2, linestyle=DASHED, zorder=2.5, label=label)
+    axes.plot(theory, color=color, linewidth=1.2, linestyle=style.DASHED, zorder=2.5, label=label)
 
 
 def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by the verdict on the step."""
     what = "gain of each step, speedup(k) / speedup(k - 1)"
-    frame, remark, shown = point_panels(result, _marginal_heading(result), what, _draw_steps)
-    kinds = {kind for point in some_points(result)[0] for kind in step_kinds(point)}
+    frame, remark, shown = style.point_panels(result, _marginal_heading(result), what, _draw_steps)
+    kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "speedup(k) / speedup(k - 1)")
-    named = [Patch(**style, label=kind) for kind, style in STYLES.items() if kind in kinds]
-    closed = Line2D([], [], color=INK, linewidth=1.2, linestyle=DASHED, label="closed form")
+    named = [Patch(**options, label=kind) for kind, options in STYLES.items() if kind in kinds]
+    closed = Line2D(
+        [], [], color=style.INK, linewidth=1.2, linestyle=style.DASHED, label="closed form"
+    )
     frame.legend([*named, closed])
     undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
     below = "Below each step: its gain. " * shown
@@ -241,13 +217,17 @@ def _draw_steps(axes: Axes, point: PointResult) -> bool:
     bars = axes.bar(depths, mean - 1, 0.62, bottom=1, zorder=2)
     for bar, kind in zip(bars, step_kinds(point), strict=True):
         bar.set(**STYLES[kind])
-    arms = error_arms(mean, low, high)
-    axes.errorbar(depths, mean, arms, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3, zorder=3)
-    axes.hlines(theory, depths - 0.38, depths + 0.38, INK, DASHED, linewidth=1.2, zorder=3)
-    axes.axhline(1, color=INK, linewidth=1)
+    arms = style.error_arms(mean, low, high)
+    axes.errorbar(
+        depths, mean, arms, fmt="none", ecolor=style.INK, elinewidth=1.3, capsize=3, zorder=3
+    )
+    axes.hlines(
+        theory, depths - 0.38, depths + 0.38, style.INK, style.DASHED, linewidth=1.2, zorder=3
+    )
+    axes.axhline(1, color=style.INK, linewidth=1)
     axes.margins(y=0.08)
     gains = [in_percent(cell, zero=1) for cell in cells_of(point, "marginal")[1:]]
-    return value_ticks(axes, 1, [gain_text(gain) for gain in gains])
+    return style.value_ticks(axes, 1, [gain_text(gain) for gain in gains])
 
 
 def _marginal_heading(result: ResultDocument) -> str:
@@ -327,11 +307,11 @@ def _definitions_figure(result: ResultDocument) -> Figure:
     rates = row_name(chosen)
     if chosen.definition != "stated":
         rates += f", measured at depth {point.trial.measured_at}"
-    frame = Frame(theory_heading(result), subtitle_of(result, f"rates used: {rates}"))
+    frame = style.Frame(theory_heading(result), style.subtitle_of(result, f"rates used: {rates}"))
     axes = frame.axes[0]
     drawn = []
     for row in worth_showing(point.trial):
-        mean, arms = means_and_arms([entry.speedup_error for entry in row.depths], 100)
+        mean, arms = style.means_and_arms([entry.speedup_error for entry in row.depths], 100)
         bars = axes.errorbar(
             [entry.depth for entry in row.depths],
             mean,
@@ -340,22 +320,21 @@ def _definitions_figure(result: ResultDocument) -> Figure:
             linestyle=DASHES[row.weighting],
             linewidth=2.6 if row.chosen else 1.2,
             marker="o",
-            markersize=MARKER if row.chosen else 3.5,
+            markersize=style.MARKER if row.chosen else 3.5,
             capsize=2,
             zorder=3 if row.chosen else 2,
             label=row_name(row),
         )
         drawn.append(bars)
     within = tolerances(result)[0]
-    axes.axhspan(-within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
-    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    depth_ticks(axes, 1, point.depths[-1].depth)
+    axes.axhspan(-within, within, color=style.PALE, alpha=0.6, zorder=0, linewidth=0)
+    axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+    style.depth_ticks(axes, 1, point.depths[-1].depth)
     axes.margins(y=0.08)
-    frame.name_axes(DEPTH_AXIS, ERROR_AXIS)
-    frame.legend(by_last_value(drawn), "rates in the closed form")
-    frame.note(
-        f"Thick: the rates that the experiment uses. {band_note(result)} {interval_note(result)}"
-    )
+    frame.name_axes(style.DEPTH_AXIS, ERROR_AXIS)
+    frame.legend(style.by_last_value(drawn), "rates in the closed form")
+    thick = "Thick: the rates that the experiment uses."
+    frame.note(f"{thick} {band_note(result)} {style.interval_note(result)}")
     return frame.figure
 
 
@@ -364,29 +343,29 @@ def dependence_figure(result: ResultDocument) -> Figure:
 
     One point shows its rates by position, a line for each depth; a sweep shows p1 by depth.
     """
-    points, remark = some_points(result)
+    points, remark = style.some_points(result)
     found = [point.diagnostics for point in points if point.diagnostics]
-    frame = Frame(
+    frame = style.Frame(
         _dependence_heading(found),
-        subtitle_of(result, "dependence between rounds of a request"),
+        style.subtitle_of(result, "dependence between rounds of a request"),
         panels=2,
         size=(8.4, 4.3),
     )
     left, right = frame.axes
-    panel_title(left, "autocorrelation of accepted drafts")
-    left.set_xlabel("lag (rounds)", fontsize=10, color=INK)
+    style.panel_title(left, "autocorrelation of accepted drafts")
+    left.set_xlabel("lag (rounds)", fontsize=10, color=style.INK)
     if len(result.points) == 1:
-        limit = _draw_autocorrelation(left, found, [INK])
-        panel_title(right, "conditional acceptance rate")
-        right.set_xlabel("draft position", fontsize=10, color=INK)
+        limit = _draw_autocorrelation(left, found, [style.INK])
+        style.panel_title(right, "conditional acceptance rate")
+        right.set_xlabel("draft position", fontsize=10, color=style.INK)
         frame.legend([*_draw_rates(right, found[0]), *limit])
     else:
-        _draw_autocorrelation(left, found, LINES)
-        panel_title(right, "acceptance rate of the first draft (p1)")
-        right.set_xlabel("depth at which it is measured", fontsize=10, color=INK)
-        names = [legend_name(result, point) for point in points if point.diagnostics]
+        _draw_autocorrelation(left, found, style.LINES)
+        style.panel_title(right, "acceptance rate of the first draft (p1)")
+        right.set_xlabel("depth at which it is measured", fontsize=10, color=style.INK)
+        names = [style.legend_name(result, point) for point in points if point.diagnostics]
         frame.legend(_draw_first_rates(right, found, names))
-    frame.note(f"{remark}{interval_note(result)}")
+    frame.note(f"{remark}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -404,7 +383,7 @@ def _draw_autocorrelation(
     axes: Axes, found: Sequence[Diagnostics], colors: Sequence[str]
 ) -> list[Line2D]:
     """Draw a line per point; of a single point also the limit at long lags, which is returned."""
-    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.axhline(0, color=style.GREY, linewidth=0.8)
     axes.set_xscale("log")
     lags, limit = [1], []
     for point, color in zip(found, colors, strict=False):
@@ -412,7 +391,7 @@ def _draw_autocorrelation(
         if not series:
             continue
         mean, low, high = (numbers(values) for values in (series.mean, series.low, series.high))
-        arms = error_arms(mean, low, high)
+        arms = style.error_arms(mean, low, high)
         axes.errorbar(series.lag, mean, arms, color=color, marker="o", markersize=4, capsize=2)
         lags = max(lags, series.lag, key=len)
         share = point.lasting_share
@@ -423,13 +402,17 @@ def _draw_autocorrelation(
             and known(share.low)
             and share.low > 0.01
         ):
-            limit.append(axes.axhline(share.mean, color=INK, linestyle=DASHED, linewidth=1))
+            limit.append(
+                axes.axhline(share.mean, color=style.INK, linestyle=style.DASHED, linewidth=1)
+            )
             limit[0].set_label("between-request share")
     axes.xaxis.set_major_locator(FixedLocator([lag for lag in lags if lag not in UNLABELLED]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if len(lags) == 1:
-        write(axes, 1, 0, "constant counts, or one round per request", va="bottom", ha="center")
+        style.write(
+            axes, 1, 0, "constant counts, or one round per request", va="bottom", ha="center"
+        )
     return limit
 
 
@@ -443,13 +426,13 @@ def _draw_rates(axes: Axes, found: Diagnostics) -> list[Line2D]:
         drawn += axes.plot(
             range(1, entry.depth + 1),
             numbers(entry.mean),
-            color=depth_color(entry.depth, deepest),
+            color=style.depth_color(entry.depth, deepest),
             marker="o",
             markersize=2 + 2 * bold,
             linewidth=bold,
             label=f"rates at depth {entry.depth}",
         )
-    depth_ticks(axes, 1, deepest, margin=0.6)
+    style.depth_ticks(axes, 1, deepest, margin=0.6)
     axes.margins(y=0.12)
     return drawn
 
@@ -458,10 +441,10 @@ def _draw_first_rates(
     axes: Axes, found: Sequence[Diagnostics], names: Sequence[str]
 ) -> list[Line2D]:
     drawn = []
-    for point, name, color in zip(found, names, LINES, strict=False):
+    for point, name, color in zip(found, names, style.LINES, strict=False):
         rates = numbers(entry.mean[0] for entry in point.rates_by_depth)
         depths = range(1, rates.size + 1)
         drawn += axes.plot(depths, rates, color=color, marker="o", markersize=4, label=name)
-    depth_ticks(axes, 1, max(len(point.rates_by_depth) for point in found))
+    style.depth_ticks(axes, 1, max(len(point.rates_by_depth) for point in found))
     axes.margins(y=0.12)
     return drawn

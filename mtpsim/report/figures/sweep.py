@@ -19,34 +19,13 @@ from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import DepthResult, Interval, PointResult, ResultDocument, TheoryError
+from mtpsim.report.figures import style
 from mtpsim.report.figures.speedup import (
     ERROR_AXIS,
     SPEEDUP_AXIS,
     band_note,
     theory_heading,
     tolerances,
-)
-from mtpsim.report.figures.style import (
-    BLUE,
-    GREY,
-    INK,
-    MARKER,
-    PALE,
-    SKY,
-    Frame,
-    by_last_value,
-    depth_color,
-    depth_name,
-    fit,
-    interval_note,
-    longest,
-    means_and_arms,
-    name_of,
-    pitch,
-    shorten,
-    subtitle_of,
-    text_color,
-    write,
 )
 from mtpsim.report.formatting import (
     best_depth,
@@ -105,8 +84,8 @@ class Along:
         """Name the axis's values; a logarithmic axis for numbers over decades."""
         if not self.numeric:
             axes.get_xlim()  # matplotlib computes limits when they are asked for
-            width = pitch(axes) - 0.05
-            axes.set_xticks(self.x, [fit(value_text(v), width, 9) for v in self.values])
+            width = style.pitch(axes) - 0.05
+            axes.set_xticks(self.x, [style.fit(value_text(v), width, 9) for v in self.values])
         elif self._spans_decades:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -150,7 +129,7 @@ class Grid:
     @property
     def left(self) -> float:
         """Inches that the names of rows need."""
-        return 0.7 + longest([shorten(row, MAX_TEXT) for row in self.rows])
+        return 0.7 + style.longest([style.shorten(row, MAX_TEXT) for row in self.rows])
 
     def size(self, width: float, height: float) -> tuple[float, float]:
         """Inches of a figure whose cells have that width and height, within limits."""
@@ -179,18 +158,20 @@ class Grid:
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.imshow(cells, cmap=colors, norm=norm, aspect="auto")
-        axes.set_xticks(range(len(self.columns)), [shorten(c, MAX_TEXT) for c in self.columns])
-        axes.set_yticks(range(len(self.rows)), [shorten(r, MAX_TEXT) for r in self.rows])
+        axes.set_xticks(
+            range(len(self.columns)), [style.shorten(c, MAX_TEXT) for c in self.columns]
+        )
+        axes.set_yticks(range(len(self.rows)), [style.shorten(r, MAX_TEXT) for r in self.rows])
         if len(self.rows) > MAX_CELLS[0] or len(self.columns) > MAX_CELLS[1]:
             axes.figure.colorbar(axes.images[0], ax=axes)
             return
         for (row, col), text in texts.items():
             value = cells[row, col]
-            color = text_color(colors(norm(value))) if np.isfinite(value) else INK
-            style = {"ha": "center", "va": "center", "fontsize": size}
-            write(axes, col, row, text, color=color, **style)
+            color = style.text_color(colors(norm(value))) if np.isfinite(value) else style.INK
+            options = {"ha": "center", "va": "center", "fontsize": size}
+            style.write(axes, col, row, text, color=color, **options)
 
-    def name_axes(self, frame: Frame) -> None:
+    def name_axes(self, frame: style.Frame) -> None:
         """Label the axes with the keys of columns and rows."""
         names = short_names([self.down, self.across])
         frame.name_axes(names[self.across], names[self.down])
@@ -202,8 +183,8 @@ def speedup_over_sweep(result: ResultDocument) -> Figure:
     if len(keys) == 1:
         what = "simulated speedup of each depth; markers: the best depth"
         frame = _lines(result, keys[0], sweep_heading(result), what, _speedup)
-        frame.axes[0].set_ylabel(SPEEDUP_AXIS, fontsize=10, color=INK)
-        frame.note(interval_note(result))
+        frame.axes[0].set_ylabel(SPEEDUP_AXIS, fontsize=10, color=style.INK)
+        frame.note(style.interval_note(result))
         return frame.figure
     return _speedup_map(result, keys) if _fills_a_grid(result, keys) else _speedup_rows(result)
 
@@ -216,11 +197,11 @@ def theory_over_sweep(result: ResultDocument) -> Figure:
         frame = _lines(result, keys[0], theory_heading(result), what, _theory_error)
         axes, along = frame.axes[0], Along.of(result, keys[0])
         within = tolerances(result)[along.order]
-        band: dict[str, Any] = {"color": PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
+        band: dict[str, Any] = {"color": style.PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
         axes.fill_between(along.x[along.order], -within, within, **band)
-        axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-        axes.set_ylabel(ERROR_AXIS, fontsize=10, color=INK)
-        frame.note(f"{band_note(result)} {interval_note(result)}")
+        axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+        axes.set_ylabel(ERROR_AXIS, fontsize=10, color=style.INK)
+        frame.note(f"{band_note(result)} {style.interval_note(result)}")
         return frame.figure
     return _theory_map(result, keys) if _fills_a_grid(result, keys) else _theory_rows(result)
 
@@ -251,25 +232,25 @@ def _lines(
     heading: str,
     what: str,
     cell: Callable[[PointResult, int], Interval | None],
-) -> Frame:
+) -> style.Frame:
     """A line per depth over a key: errors in percent, or speedups with markers where best."""
     along, best = Along.of(result, key), [best_depth(point) for point in result.points]
-    frame = Frame(heading, subtitle_of(result, what))
+    frame = style.Frame(heading, style.subtitle_of(result, what))
     axes, x, order = frame.axes[0], along.x, along.order
     deepest = max(len(point.depths) for point in result.points) - 1
     speedup = cell is _speedup
     drawn: list[Any] = []
     for depth in range(0 if speedup else 1, deepest + 1):
         cells = [cell(point, depth) for point in result.points]
-        mean, arms = means_and_arms(cells, 1 if speedup else 100)
-        color = depth_color(depth, deepest)
-        drawn += axes.plot(x[order], mean[order], color=color, label=depth_name(depth))
+        mean, arms = style.means_and_arms(cells, 1 if speedup else 100)
+        color = style.depth_color(depth, deepest)
+        drawn += axes.plot(x[order], mean[order], color=color, label=style.depth_name(depth))
         here = [n for n in order if best[n] == depth or not speedup]
-        style: dict[str, Any] = {"fmt": "o", "color": color, "capsize": 3}
-        axes.errorbar(x[here], mean[here], arms[:, here], markersize=5, **style)
+        options: dict[str, Any] = {"fmt": "o", "color": color, "capsize": 3}
+        axes.errorbar(x[here], mean[here], arms[:, here], markersize=5, **options)
     along.tick(axes)
-    axes.set_xlabel(along.name, fontsize=10, color=INK, parse_math=False)
-    frame.legend(by_last_value(drawn))
+    axes.set_xlabel(along.name, fontsize=10, color=style.INK, parse_math=False)
+    frame.legend(style.by_last_value(drawn))
     return frame
 
 
@@ -282,8 +263,8 @@ def _speedup_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
         if best is not None:
             depths[place] = best
             texts[place] = f"d{best}  {column(point, 'speedup')[best]:.2f}x" if best else "off"
-    subtitle = subtitle_of(result, "best depth (d) and its speedup (x)")
-    frame = Frame(sweep_heading(result), subtitle, size=grid.size(0.85, 0.5), left=grid.left)
+    subtitle = style.subtitle_of(result, "best depth (d) and its speedup (x)")
+    frame = style.Frame(sweep_heading(result), subtitle, size=grid.size(0.85, 0.5), left=grid.left)
     grid.paint(frame.axes[0], depths, *_depth_colors(depths), texts, 9)
     frame.note("d2: depth 2 is fastest; off: plain decoding is fastest.")
     grid.name_axes(frame)
@@ -298,12 +279,12 @@ def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
         depth, place = best_depth(point), grid.place(point)
         cell = _theory_error(point, depth)
         if cell:
-            errors[place] = means_and_arms([cell], 100)[0][0]
+            errors[place] = style.means_and_arms([cell], 100)[0][0]
             texts[place] = f"{fixed(errors[place], 2)}\n{cell.verdict}, d{depth}"
         elif depth == 0:
             texts[place] = "off"
-    subtitle = subtitle_of(result, "error of the closed form at the best depth (%)")
-    frame = Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
+    subtitle = style.subtitle_of(result, "error of the closed form at the best depth (%)")
+    frame = style.Frame(theory_heading(result), subtitle, size=grid.size(1.0, 0.62), left=grid.left)
     least = 4 * tolerances(result).max()  # errors within the tolerance stay pale
     reach = 1.3 * max(float(np.nanmax(np.abs(errors), initial=0)), least)
     grid.paint(frame.axes[0], errors, colormaps["RdBu_r"], Normalize(-reach, reach), texts)
@@ -320,7 +301,7 @@ def _depth_colors(depths: Floats) -> tuple[ListedColormap, BoundaryNorm]:
     found = depths[np.isfinite(depths)]
     low, high = (int(found.min()), int(found.max())) if found.size else (0, 0)
     count = high - low + 1
-    blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [SKY]
+    blues = colormaps["Blues"](np.linspace(0.12, 0.9, count)) if count > 1 else [style.SKY]
     return ListedColormap(blues), BoundaryNorm(np.arange(low - 0.5, high + 1), max(count, 1))
 
 
@@ -339,18 +320,18 @@ class Row:
     text: str
 
 
-def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> Frame:
+def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> style.Frame:
     """A dot with its interval per row, the first at the top, with texts in a column."""
     shown = rows[:MAX_ROWS]
-    names = [shorten(row.name, 48) for row in shown]
-    left = 0.4 + longest(names, 8.5)
-    frame = Frame(heading, subtitle, size=(left + 5, 2.1 + 0.25 * len(shown)), left=left)
+    names = [style.shorten(row.name, 48) for row in shown]
+    left = 0.4 + style.longest(names, 8.5)
+    frame = style.Frame(heading, subtitle, size=(left + 5, 2.1 + 0.25 * len(shown)), left=left)
     axes = frame.axes[0]
     axes.grid(visible=False)
-    axes.grid(axis="x", color=PALE, linewidth=0.6)
-    mean, arms = means_and_arms([row.interval for row in shown])
+    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
+    mean, arms = style.means_and_arms([row.interval for row in shown])
     places = np.arange(len(shown))
-    axes.errorbar(mean, places, xerr=arms, fmt="o", color=BLUE, markersize=MARKER)
+    axes.errorbar(mean, places, xerr=arms, fmt="o", color=style.BLUE, markersize=style.MARKER)
     axes.set_yticks(places, names, fontsize=8.5, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.locator_params(axis="x", nbins=6)
@@ -358,7 +339,7 @@ def _draw_rows(rows: Sequence[Row], heading: str, subtitle: str) -> Frame:
     right.set_yticks(places, [row.text for row in shown], fontsize=8.5, parse_math=False)
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
-    frame.widen(longest([row.text for row in shown], 8.5))
+    frame.widen(style.longest([row.text for row in shown], 8.5))
     return frame
 
 
@@ -367,14 +348,14 @@ def _speedup_rows(result: ResultDocument) -> Figure:
     rows = []
     for point in result.points:
         depth = best_depth(point)
-        text = depth_name(depth) if depth is not None else ""
-        rows.append(Row(name_of(result, point), _speedup(point, depth), text))
+        text = style.depth_name(depth) if depth is not None else ""
+        rows.append(Row(style.name_of(result, point), _speedup(point, depth), text))
     rows.sort(key=lambda row: -(row.interval.mean or 0) if row.interval else 0)
-    subtitle = subtitle_of(result, "speedup at the best depth of each point")
+    subtitle = style.subtitle_of(result, "speedup at the best depth of each point")
     frame = _draw_rows(rows, sweep_heading(result), subtitle)
     frame.name_axes(SPEEDUP_AXIS, "")
     part = f"The fastest {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
-    frame.note(f"{part}{interval_note(result)}")
+    frame.note(f"{part}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -384,15 +365,17 @@ def _theory_rows(result: ResultDocument) -> Figure:
         depth = best_depth(point)
         cell = _theory_error(point, depth)
         text = f"depth {depth}, {cell.verdict}" if cell else "off" if depth == 0 else ""
-        rows.append(Row(name_of(result, point), in_percent(cell), text))
-    subtitle = subtitle_of(result, "error of the closed form at the best depth of each point")
+        rows.append(Row(style.name_of(result, point), in_percent(cell), text))
+    subtitle = style.subtitle_of(result, "error of the closed form at the best depth of each point")
     frame = _draw_rows(rows, theory_heading(result), subtitle)
     axes = frame.axes[0]
     for row, within in enumerate(tolerances(result)[:MAX_ROWS]):
         band = [row - 0.5, row + 0.5]
-        axes.fill_betweenx(band, -within, within, color=PALE, alpha=0.6, zorder=0, linewidth=0)
+        axes.fill_betweenx(
+            band, -within, within, color=style.PALE, alpha=0.6, zorder=0, linewidth=0
+        )
     frame.name_axes(ERROR_AXIS, "")
     part = f"The first {MAX_ROWS} of {len(rows)} points. " if len(rows) > MAX_ROWS else ""
     off = "off: plain decoding is fastest. " if any(row.text == "off" for row in rows) else ""
-    frame.note(f"{part}{off}{band_note(result)} {interval_note(result)}")
+    frame.note(f"{part}{off}{band_note(result)} {style.interval_note(result)}")
     return frame.figure

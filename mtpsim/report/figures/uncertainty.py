@@ -9,19 +9,7 @@ from matplotlib.patches import Patch
 
 from mtpsim.common.text import counted
 from mtpsim.report.document import ResultDocument, Uncertainty
-from mtpsim.report.figures.style import (
-    BLUE,
-    DEPTH_AXIS,
-    GREY,
-    INK,
-    ORANGE,
-    PALE,
-    Frame,
-    longest,
-    panel_title,
-    shorten,
-    value_ticks,
-)
+from mtpsim.report.figures import style
 from mtpsim.report.formatting import short_names, title
 from mtpsim.report.tables.uncertainty import WORTH_SAYING
 
@@ -41,15 +29,17 @@ def uncertainty_figure(result: ResultDocument) -> Figure:
     subtitle = " · ".join(part for part in (title(result), drawn) if part)
     names = short_names([entry.key for entry in found.inputs])
     labels = [
-        f"{shorten(names[entry.key], 18)} ({_percent(entry.worth)})"
+        f"{style.shorten(names[entry.key], 18)} ({_percent(entry.worth)})"
         for entry in found.inputs[:MAX_INPUTS]
     ]
-    left = 0.5 + longest(labels)
-    frame = Frame(heading, subtitle, panels=2, size=(7.4 + left, 4.3), left=left, values=True)
+    left = 0.5 + style.longest(labels)
+    frame = style.Frame(heading, subtitle, panels=2, size=(7.4 + left, 4.3), left=left, values=True)
     tornado, regret = frame.axes
     _draw_inputs(tornado, found, labels)
     _draw_regret(regret, found)
-    frame.legend([Patch(color=ORANGE, label="input low"), Patch(color=BLUE, label="input high")])
+    frame.legend(
+        [Patch(color=style.ORANGE, label="input low"), Patch(color=style.BLUE, label="input high")]
+    )
     frame.note(
         "Left: one input at a time at the ends of its interval, the others as given; in brackets: "
         "expected gain from knowing the input exactly. "
@@ -64,15 +54,15 @@ def _draw_inputs(axes: Axes, found: Uncertainty, labels: list[str]) -> None:
     order = np.argsort([abs(entry.speedup.high - entry.speedup.low) for entry in inputs])
     for row, number in enumerate(order):
         ends = inputs[number].speedup
-        axes.barh(row, ends.low - middle, left=middle, height=0.55, color=ORANGE)
-        axes.barh(row, ends.high - middle, left=middle, height=0.55, color=BLUE)
+        axes.barh(row, ends.low - middle, left=middle, height=0.55, color=style.ORANGE)
+        axes.barh(row, ends.high - middle, left=middle, height=0.55, color=style.BLUE)
     axes.grid(visible=False)
-    axes.grid(axis="x", color=PALE, linewidth=0.6)
+    axes.grid(axis="x", color=style.PALE, linewidth=0.6)
     axes.set_yticks(range(len(labels)), [labels[n] for n in order], parse_math=False)
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(f"speedup at depth {found.depth} (x)", fontsize=10, color=INK)
-    panel_title(axes, "effect of each input on the speedup")
+    axes.set_xlabel(f"speedup at depth {found.depth} (x)", fontsize=10, color=style.INK)
+    style.panel_title(axes, "effect of each input on the speedup")
 
 
 def _percent(worth: float) -> str:
@@ -81,11 +71,11 @@ def _percent(worth: float) -> str:
 
 def _draw_regret(axes: Axes, found: Uncertainty) -> None:
     regrets = [100 * entry.regret for entry in found.depths]
-    colors = [BLUE if k == found.depth else GREY for k in range(len(regrets))]
+    colors = [style.BLUE if k == found.depth else style.GREY for k in range(len(regrets))]
     axes.bar(range(len(regrets)), regrets, width=0.6, color=colors)
     axes.margins(y=0.08)
     texts = [f"{entry.best:.2f}" for entry in found.depths]
-    value_ticks(axes, 0, texts, found.depth)
-    axes.set_xlabel(f"{DEPTH_AXIS}; below: P(fastest)", fontsize=10, color=INK)
-    axes.set_ylabel("expected regret (%)", fontsize=10, color=INK)
-    panel_title(axes, "expected regret of each depth")
+    style.value_ticks(axes, 0, texts, found.depth)
+    axes.set_xlabel(f"{style.DEPTH_AXIS}; below: P(fastest)", fontsize=10, color=style.INK)
+    axes.set_ylabel("expected regret (%)", fontsize=10, color=style.INK)
+    style.panel_title(axes, "expected regret of each depth")

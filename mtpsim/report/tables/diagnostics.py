@@ -227,8 +227,8 @@ def rates_table(found: Diagnostics) -> TextTable:
     rows = []
     for entry, cells in zip(found.rates_by_depth, by_depth, strict=True):
         texts = [plus_minus(cell, decimals) for cell in cells]
-        rows.append(Row([str(entry.depth), *texts, *[""] * (last - len(texts))]))
-    return TextTable([Column("depth"), *(Column(f"p{j}") for j in range(1, last + 1))], rows)
+        rows.append([str(entry.depth), *texts, *[""] * (last - len(texts))])
+    return TextTable.of(["depth", *(f"p{j}" for j in range(1, last + 1))], rows)
 
 
 def request_sentence(point: PointResult) -> str:
@@ -345,7 +345,7 @@ def variance_table(found: Variance) -> TextTable:
     headers = "step", "reduction by common random numbers", "further by control variates"
     pairs = zip(found.shared_random_numbers, found.control_variates, strict=True)
     rows = [
-        Row([f"{k} to {k + 1}", *(f"{v:.3g}" if known(v) else MISSING for v in pair)])
+        [f"{k} to {k + 1}", *(f"{v:.3g}" if known(v) else MISSING for v in pair)]
         for k, pair in enumerate(pairs)
     ]
-    return TextTable([Column(name) for name in headers], rows)
+    return TextTable.of(headers, rows)

@@ -10,7 +10,7 @@ from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.document import CandidateReport, FitReport
 from mtpsim.fit.rates import Interval
 from mtpsim.report.formatting import MISSING, fixed
-from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
+from mtpsim.report.tables.terminal import MARK, Column, Row, TextTable, console_on, print_table, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,42 +69,33 @@ def log_sentence(report: FitReport) -> str:
 
 
 def _print_rates(report: FitReport, console: Console) -> None:
-    rates = report.rates
-    table = new_table()
-    for name in ("draft", "P(accepted | reached)", "interval", "rounds that reached it"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for j, mean in enumerate(rates.mean):
-        table.add_row(
-            str(j + 1),
-            f"{mean:.4f}" if rates.tried[j] else MISSING,
-            f"[{rates.low[j]:.4f}, {rates.high[j]:.4f}]",
-            f"{rates.tried[j]:,.0f}",
-        )
-    show_table(console, table)
+    rates, names = report.rates, ("draft", "P(accepted | reached)", "interval")
+    each = zip(rates.mean, rates.low, rates.high, rates.tried, strict=True)
+    rows = [
+        [str(j), f"{mean:.4f}" if n else MISSING, f"[{low:.4f}, {high:.4f}]", f"{n:,.0f}"]
+        for j, (mean, low, high, n) in enumerate(each, 1)
+    ]
+    print_table(console, TextTable.of([*names, "rounds that reached it"], rows))
 
 
 def _print_candidates(report: FitReport, console: Console) -> None:
-    table = new_table()
     scored = report.candidates[0].held_out is not None
-    for name in ("", "candidate"):
-        table.add_column(name, no_wrap=True)
-    score = "behind\nthe best" if scored else "BIC"
-    for name in ("parameters", score, f"length at\ndepth {report.log.depth}"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("misfit", no_wrap=True)
+    numbers = "parameters", "behind\nthe best" if scored else "BIC"
+    columns = [Column("", left=True), Column("candidate", left=True), *map(Column, numbers)]
+    columns += [Column(f"length at\ndepth {report.log.depth}"), Column("misfit", left=True)]
+    rows = []
     for entry in report.candidates:
-        mark = "▸" if entry.chosen else "=" if entry.as_good else ""
         behind = f"{fixed(entry.behind, 2)} ±{fixed(entry.error, 2)}"
-        table.add_row(
-            plain(mark, console),
+        cells = [
+            MARK if entry.chosen else "=" if entry.as_good else "",
             entry.name,
             str(entry.parameters),
-            plain(behind, console) if scored else fixed(entry.bic, 1),
+            behind if scored else fixed(entry.bic, 1),
             f"{entry.accept_length[-1]:.3f}",
             ", ".join(entry.failed_kinds),
-            style="bold green" if entry.chosen else None,
-        )
-    show_table(console, table)
+        ]
+        rows.append(Row(cells, "best" if entry.chosen else ""))
+    print_table(console, TextTable(columns, rows))
 
 
 def _chosen(report: FitReport) -> CandidateReport:
@@ -146,19 +137,15 @@ def indistinguishable_sentence(report: FitReport) -> str:
 
 def _print_held_out(report: FitReport, console: Console) -> None:
     say(console, "Held-out accept length: prediction error, %")
-    table = new_table()
-    for name in ("depth", "observed", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = "depth", "observed", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()
+    rows = []
     for row in report.held_out:
         observed = row.accept_length
         half = (observed.high - observed.low) / 2
-        table.add_row(
-            str(row.depth),
-            plain(f"{observed.mean:.3f} ±{half:.3f}", console),
-            f"{100 * row.model_error:+.2f}",
-            *(f"{100 * row.closed_form_error[name]:+.2f}" for name in CLOSED_FORM_COLUMNS),
-        )
-    show_table(console, table)
+        errors = [row.model_error, *(row.closed_form_error[name] for name in CLOSED_FORM_COLUMNS)]
+        cells = [str(row.depth), f"{observed.mean:.3f} ±{half:.3f}"]
+        rows.append([*cells, *(f"{100 * error:+.2f}" for error in errors)])
+    print_table(console, TextTable.of(names, rows))
     say(
         console,
         "Below the recorded depth, recorded rounds are truncated. At equal round times the error "
@@ -168,18 +155,18 @@ def _print_held_out(report: FitReport, console: Console) -> None:
 
 def _print_depths(depths: list[AtDepth], console: Console) -> None:
     say(console, "Accept length by depth, and time per round")
-    table = new_table()
-    for name in ("depth", "rounds", "measured", "of the fit", "ms per round"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for entry in depths:
-        table.add_row(
+    names = "depth", "rounds", "measured", "of the fit", "ms per round"
+    rows = [
+        [
             str(entry.depth),
             f"{entry.rounds:,}" if entry.rounds else MISSING,
             _interval(entry.measured, 3),
             _interval(entry.predicted, 3),
             _interval(entry.round_ms, 2),
-        )
-    show_table(console, table)
+        ]
+        for entry in depths
+    ]
+    print_table(console, TextTable.of(names, rows))
     wrong = [str(entry.depth) for entry in depths if not entry.agrees]
     if wrong:
         say(

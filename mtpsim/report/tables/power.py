@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.benchmark.power import DEFAULT_EFFECT, BenchmarkPlan, Comparison, Design
+from mtpsim.benchmark.power import DEFAULT_EFFECT, BenchmarkPlan, Comparison
 from mtpsim.common.text import counted
-from mtpsim.report.tables.terminal import console_on, new_table, plain, say, show_table
+from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    pass
 
 
 def print_plan(plan: BenchmarkPlan) -> None:
@@ -19,7 +18,7 @@ def print_plan(plan: BenchmarkPlan) -> None:
     console = console_on(sys.stdout)
     say(console, heading(plan), "bold")
     console.print()
-    show_table(console, _table(plan, console))
+    print_table(console, _table(plan))
     warned = [text for text in map(warning, plan.questions) if text]
     if warned:
         console.print()
@@ -27,7 +26,8 @@ def print_plan(plan: BenchmarkPlan) -> None:
         say(console, text)
     if plan.by_length:
         console.print()
-        _print_lengths(plan, console)
+        say(console, f"{_name(plan.questions[0]).capitalize()}, by length of a request:")
+        print_table(console, _lengths(plan))
     console.print()
     source = "the default of --delta" if plan.effect == DEFAULT_EFFECT else "--delta"
     say(
@@ -38,6 +38,13 @@ def print_plan(plan: BenchmarkPlan) -> None:
         "benchmarks of that size that decide right, and share whose interval misses the true "
         "value.",
     )
+    if not plan.rates_vary:
+        console.print()
+        say(
+            console,
+            "All requests of this model have the same acceptance rates. Real requests differ, and "
+            "then several times as many may be needed: fit a log that counts each request.",
+        )
 
 
 def heading(plan: BenchmarkPlan) -> str:
@@ -52,32 +59,23 @@ def heading(plan: BenchmarkPlan) -> str:
     )
 
 
-def _table(plan: BenchmarkPlan, console: Console) -> Table:
-    table = new_table()
-    table.add_column("comparison", justify="left", no_wrap=True)
-    for name in (
-        "in the\nmodel, %",
-        "requests,\nindependent",
-        "verified\nright/miss",
-        "requests,\npaired",
-        "verified\nright/miss",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
+def _table(plan: BenchmarkPlan) -> TextTable:
+    names = "in the\nmodel, %", "requests,\nindependent", "requests,\npaired"
+    effect, independent, paired = map(Column, names)
+    verified = Column("verified\nright/miss")
+    columns = [Column("comparison", left=True), effect, independent, verified, paired, verified]
+    rows = []
     for comparison in plan.questions:
         cells = [_name(comparison), f"{100 * comparison.effect[0]:+.2f}"]
         for design in comparison.designs:
-            cells += [f"{design.requests:,}", _verified(design)]
-        table.add_row(*[plain(cell, console) for cell in cells])
-    return table
+            cells += [f"{design.requests:,}", f"{design.power:.3f}/{design.false:.3f}"]
+        rows.append(Row(cells))
+    return TextTable(columns, rows)
 
 
 def _name(comparison: Comparison) -> str:
     one, two = comparison.depths
     return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
-
-
-def _verified(design: Design) -> str:
-    return f"{design.power:.3f}/{design.false:.3f}"
 
 
 def warning(comparison: Comparison) -> str:
@@ -91,23 +89,13 @@ def warning(comparison: Comparison) -> str:
     )
 
 
-def _print_lengths(plan: BenchmarkPlan, console: Console) -> None:
-    say(console, f"{_name(plan.questions[0]).capitalize()}, by length of a request:")
-    table = new_table()
-    for name in (
-        plan.by_length[0].unit,
-        "requests,\nindependent",
-        "tokens\nper run",
-        "requests,\npaired",
-        "tokens\nper run",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
+def _lengths(plan: BenchmarkPlan) -> TextTable:
+    tokens = "tokens\nper run"
+    names = plan.by_length[0].unit, "requests,\nindependent", tokens, "requests,\npaired", tokens
+    rows = []
     for row in plan.by_length:
-        table.add_row(
-            f"{row.length:,}",
-            f"{row.independent:,}",
-            f"{row.independent * row.tokens:,.0f}",
-            f"{row.paired:,}",
-            f"{row.paired * row.tokens:,.0f}",
-        )
-    show_table(console, table)
+        cells = [f"{row.length:,}"]
+        for requests in (row.independent, row.paired):
+            cells += [f"{requests:,}", f"{requests * row.tokens:,.0f}"]
+        rows.append(cells)
+    return TextTable.of(names, rows)

@@ -78,7 +78,7 @@ NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
 def render(result: ResultDocument, console: Console) -> None:
     """Print the whole result."""
     if title(result):
-        console.print(title(result), style="bold", markup=False, highlight=False)
+        say(console, title(result), "bold")
     shown = len(result.points) <= MOST_TABLES
     for point in result.points if shown else ():
         _print_point(result, point, console)

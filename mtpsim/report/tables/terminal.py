@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from mtpsim.report.formatting import MISSING
+from mtpsim.report.formatting import MISSING, legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,6 +87,11 @@ class TextTable:
     columns: Sequence[Column]
     rows: Sequence[Row]
 
+    @classmethod
+    def of(cls, headers: Iterable[str], rows: Iterable[Sequence[str]]) -> TextTable:
+        """A table of plain rows, with all columns aligned to the right."""
+        return cls([Column(header) for header in headers], [Row(row) for row in rows])
+
 
 def console_on(file: TextIO) -> Console:
     """A console as wide as COLUMNS says, or else the terminal; a pipe has 170 columns."""
@@ -94,25 +99,20 @@ def console_on(file: TextIO) -> Console:
 
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
-        return Console(file=file, width=max(int(asked), LEAST_WIDTH))
+        return Console(file=file, width=max(int(asked), LEAST_WIDTH), markup=False, emoji=False)
     try:
         width = os.get_terminal_size(file.fileno()).columns if file.isatty() else PIPE_WIDTH
     except (OSError, ValueError):  # a terminal without a size
         width = 0
-    return Console(file=file, width=width or USUAL_WIDTH)
+    return Console(file=file, width=width or USUAL_WIDTH, markup=False, emoji=False)
 
 
 def print_table(console: Console, *choices: TextTable) -> None:
     """Print the first of the tables that fits the console's width, else the last."""
     tables = [drawn(choice, console) for choice in choices]
     fitting = [table for table in tables if _width(table, console) <= console.width]
-    show_table(console, (fitting or tables[-1:])[0])
-
-
-def show_table(console: Console, table: Table) -> None:
-    """Print a table; outside a terminal lines may be longer so that no value is cut off."""
-    width = console.width
-    if not console.is_terminal:
+    table, width = (fitting or tables[-1:])[0], console.width
+    if not console.is_terminal:  # lines may be longer so that no value is cut off
         console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
@@ -143,21 +143,18 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
 
 
 def plain(text: str, console: Console) -> str:
-    """The text in the characters that the console's encoding has."""
+    """The text in the characters that the console's encoding has, and none that steers it."""
+    text = legible(text)
     return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
-
-
-def new_table() -> Table:
-    """An empty table in the style of every table."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 0, 0, 1), header_style="bold")
 
 
 def drawn(text: TextTable, console: Console) -> Table:
     """A table ready to print; marks stand before the first cell."""
-    table = new_table()
+    from rich import box
+    from rich.table import Table
+
+    padding = (0, 0, 0, 1)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=padding, header_style="bold")
     lines = max(column.header.count("\n") for column in text.columns)
     for column in text.columns:
         table.add_column(
