@@ -21,7 +21,7 @@ import numpy as np
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Independent, Regime
 from mtpsim.benchmark.power import Planner, RequestTotals, _log_gain
-from mtpsim.config.decision import Decision
+from mtpsim.config.simulation import Decision
 from mtpsim.engine.simulate import KernelPlan, compile_plan, simulate_requests, tails
 from mtpsim.exact.chain_solver import speedups
 from mtpsim.formula import closed_form

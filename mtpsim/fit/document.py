@@ -291,6 +291,9 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
         return {"samples": samples}
     rates = fit.rates
     low, high, trials = rates.low, rates.high, np.maximum(rates.trials.round(), 1.0)
+    # A position that was never reached follows one that accepted nothing: it is no coin flip.
+    last = np.maximum.accumulate(np.where(rates.trials > 0, np.arange(trials.size), 0))
+    trials = trials[last]
     if rates.one_rate:  # on which all trials at all positions tell
         low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
     known: JsonDict = {"low": low.tolist(), "high": high.tolist()}

@@ -311,3 +311,22 @@ def _histogram(values: JsonDict, names: FieldNames) -> dict[int, Counts]:
                 f"histograms by draft length sum to {total}, but the histogram is {summed}"
             )
     return rows
+
+
+def trimmed_row(row: Counts) -> Counts:
+    """Return the row without trailing zeros."""
+    last = max((j for j, n in enumerate(row) if n), default=0)
+    return row[: last + 1]
+
+
+def counts_by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:
+    """Return the rounds that accepted draft j, and those that reached it."""
+    longest = max((max(length, len(row) - 1) for length, row in table.items()), default=0)
+    hit, reached = [0] * longest, [0] * longest
+    for length, row in table.items():
+        left = sum(row)
+        for j in range(length or len(row) - 1):
+            reached[j] += left
+            left -= row[j] if j < len(row) else 0
+            hit[j] += left
+    return hit, reached

@@ -99,7 +99,7 @@ class _Drafter:
 
 @dataclass
 class _Task:
-    """What lines told of a request so far."""
+    """What the lines so far state of a request."""
 
     line: int = 0
     time: float | None = None

@@ -19,6 +19,8 @@ from mtpsim.logs.entry import (
     EntryError,
     MissingInformationError,
     Unit,
+    counts_by_position,
+    trimmed_row,
 )
 
 Ints = npt.NDArray[np.int64]
@@ -293,7 +295,7 @@ class Reducer:
         if level == "positions":
             hit, reached = entry.survived, [entry.rounds, *entry.survived[:-1]]
         else:
-            hit, reached = _by_position(table)
+            hit, reached = counts_by_position(table)
         self._hit.extend(hit)
         self._reached.extend(reached)
         self._offsets.append(len(self._hit))
@@ -477,25 +479,6 @@ def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
         return table, "rounds"
     if entry.histogram:
         by_length = UNKNOWN_LENGTH not in entry.histogram
-        trimmed = {length: _trimmed(row) for length, row in entry.histogram.items()}
+        trimmed = {length: trimmed_row(row) for length, row in entry.histogram.items()}
         return trimmed, "histogram by draft length" if by_length else "histogram"
     return {}, "positions" if entry.survived else "totals"
-
-
-def _trimmed(row: Counts) -> Counts:
-    """Return the row without trailing zeros."""
-    last = max((j for j, n in enumerate(row) if n), default=0)
-    return row[: last + 1]
-
-
-def _by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:
-    """Return the rounds that accepted draft j, and those that reached it."""
-    longest = max((max(length, len(row) - 1) for length, row in table.items()), default=0)
-    hit, reached = [0] * longest, [0] * longest
-    for length, row in table.items():
-        left = sum(row)
-        for j in range(length or len(row) - 1):
-            reached[j] += left
-            left -= row[j] if j < len(row) else 0
-            hit[j] += left
-    return hit, reached

@@ -89,7 +89,7 @@ REQUESTS = json_format(
 _FIELDS = re.compile(r"(#running-req|acceptlen|acceptrate|genthroughput\(token/s\)):(\d[\d.]*)")
 _DATE = re.compile(r"\b(20\d\d-\d\d-\d\d)\b")
 _MARK, _NEW_SINCE = "Decode batch", "2026-04-15"  # the accept rate leaves out bonus tokens since
-MAX_STATED_DEPTH = 32  # told by a rate of two digits
+MAX_STATED_DEPTH = 32  # shown by a rate of two digits
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,7 @@ class Advice(DocumentSection):
         verdicts: ``[K]`` verdict on the step to depth 1..K.
         steps: ``[K]`` relative gains of these steps, with the intervals that decide the verdicts.
         requests_needed: least number of requests for all of these; None where there are enough.
+        times_known: whether the time of a round depends on the depth; else no depth is recommended.
         sentence: the advice in words.
         why: what it rests on.
     """
@@ -230,6 +231,7 @@ class Advice(DocumentSection):
     verdicts: list[str]
     steps: list[JudgedInterval] = field(default_factory=list)
     requests_needed: int | None = None
+    times_known: bool = True
     sentence: str
     why: str
 

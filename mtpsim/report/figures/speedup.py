@@ -82,6 +82,8 @@ def speedup_heading(point: PointResult) -> str:
     best = best_depth(point)
     if best is None:
         return "Nothing was simulated"
+    if point.advice and not point.advice.times_known:
+        return "No times are known: the speedup is the accept length"
     candidates = point.advice.candidates if point.advice else [best]
     speed = f"{column(point, 'speedup')[best]:.2f}x"
     if len(candidates) > 1:

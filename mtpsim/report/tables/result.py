@@ -104,7 +104,8 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if point.advice:
         say(console, point.advice.sentence, "bold")
         say(console, f"Why: {point.advice.why}")
-    if alone and (table := break_even_table(point, around_best=True)).rows:
+    known = not point.advice or point.advice.times_known
+    if alone and known and (table := break_even_table(point, around_best=True)).rows:
         console.print()
         say(console, f"{BREAK_EVEN}:")
         print_table(console, table)
@@ -155,7 +156,7 @@ def depth_table(
     point: PointResult, layout: Sequence[str], most_decimals: Mapping[str, int] | None = None
 ) -> TextTable:
     """A row per depth, with the columns of a layout; the advised depth is marked."""
-    best = best_depth(point)
+    best = None if point.advice and not point.advice.times_known else best_depth(point)
     cells = [_cells(point, name, most_decimals or {}) for name in layout]
     rows = []
     for depth, *texts in zip(point.depths, *cells, strict=True):
