@@ -201,17 +201,18 @@ def step_texts(point: PointResult) -> list[VerdictText]:
     if not point.advice.steps:
         return [VerdictText(verdict) for verdict in point.advice.verdicts]
     return [
-        VerdictText(step.verdict, gain_text(step) if known(step.mean) else "")
+        VerdictText(step.verdict, gain_text(in_percent(step)) if known(step.mean) else "")
         for step in point.advice.steps
     ]
 
 
-def gain_text(step: Interval) -> str:
-    """A relative gain, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
-    percent = in_percent(step) or step
+def gain_text(percent: Interval | None) -> str:
+    """A gain in percent, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
+    if not percent or not known(percent.mean):
+        return MISSING
     half = half_width(percent)
     decimals = min(decimals_for(half), 1) if known(half) else 1
-    return f"{percent.mean or 0:+z.{decimals}f} %"
+    return f"{percent.mean:+z.{decimals}f} %"
 
 
 def verdict_text(error: Interval | None) -> VerdictText:
