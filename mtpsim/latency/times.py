@@ -69,10 +69,20 @@ def describe(times: Times) -> str:
     return ", ".join(f"{t:g}" for t in (times if isinstance(times, list) else [times])) + " ms"
 
 
+def drafts_are_free(verify: Floats, draft: Floats) -> bool:
+    """Whether a round takes as long as a plain step, as where no time was measured.
+
+    Args:
+        verify: ``[K + 1]`` ms.
+        draft: ``[K + 1]`` ms.
+    """
+    return len(verify) > 1 and bool((verify == verify[0]).all()) and not draft.any()
+
+
 def time_warnings(verify: Floats, draft: Floats) -> list[str]:
     """Warnings on times ``[K + 1]`` in ms that are not plausible, or in another unit."""
     found = []
-    if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
+    if drafts_are_free(verify, draft):
         found.append(
             "drafting costs no time: a verify takes as long as a plain step, so the greatest depth "
             "always wins; measure both times before you rely on the depth"

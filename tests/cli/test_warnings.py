@@ -90,8 +90,9 @@ def test_sweep_beyond_the_measured_range_gives_a_warning():
 
 def test_fitted_section_has_a_batch():
     fit = fit_cost_models(steps(0.0))[0]
-    assert cost_section(fit, {})["batch"] == 1
-    kept = cost_section(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
+    assert cost_section(fit, steps(0.0), {}, None)["batch"] == 1
+    before = {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3}
+    kept = cost_section(fit, steps(0.0), before, None)
     assert (kept["batch"], kept["noise"]) == (16, {"distribution": "gamma"})
     assert "target" not in kept
 
