@@ -9,6 +9,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
+from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import (
     AtDepth,
     by_depth,
@@ -36,7 +37,7 @@ from mtpsim.fit.mle import (
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
-from mtpsim.fit.round_times import RoundTimes, round_times_of
+from mtpsim.fit.round_times import RoundTimes, round_times_of, usable_rows
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import Ints
 
@@ -235,6 +236,12 @@ def _tokens(log: Log) -> int:
 def _limitations(log: Log) -> list[str]:
     """Return what a log of this kind can't show."""
     found = []
+    left_out = int(np.isfinite(log.times.by_row).sum() - usable_rows(log).sum())
+    if left_out:
+        found.append(
+            f"{counted(left_out, 'window', 'are')} left out of the round time: the first of a "
+            "server, or far from the others, as one that counts time without requests"
+        )
     if log.unit == "window":
         found.append(
             "log windows aggregate requests: between-request variance and round correlation "

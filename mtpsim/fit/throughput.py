@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.round_times import usable_rows
@@ -59,23 +58,22 @@ class SpeedCheck:
 
 
 def check_speed(
-    fit: LogFit, *, target: float, round_ms: float, times_from: str, batch: int
+    fit: LogFit, *, accept_length: float, target: float, round_ms: float, times_from: str
 ) -> SpeedCheck | None:
     """Return the comparison; None where the log has no times at its largest depth.
 
     Args:
         fit: fit of a log.
+        accept_length: accept length of the experiment at the recorded depth.
         target: ms of a plain step in the experiment.
         round_ms: ms of a round at the recorded depth in the experiment.
         times_from: source of these times, for the message; empty if it is the log.
-        batch: batch size of the experiment.
     """
     log = fit.log
     speed = _speed_of_log(fit)
     if speed is None:
         return None
-    length = _model_length(fit)
-    model = 1000.0 * length / round_ms
+    model = 1000.0 * accept_length / round_ms
     allowed = LEAST_DIFFERENCE + sum(
         (one.high - one.low) / 2 / one.mean for one in (speed, fit.rates.accept_length)
     )
@@ -83,7 +81,7 @@ def check_speed(
         depth=log.depth,
         log=speed,
         model=model,
-        accept_length=length,
+        accept_length=accept_length,
         round_ms=round_ms,
         difference=model / speed.mean - 1,
         allowed=allowed,
@@ -91,7 +89,7 @@ def check_speed(
         suspects=[],
     )
     if not check.agrees:
-        check.suspects.extend(_suspects(fit, check, times_from, batch))
+        check.suspects.extend(_suspects(fit, check, times_from))
     return check
 
 
@@ -116,13 +114,7 @@ def _speed_of_log(fit: LogFit) -> Interval | None:
     return Interval(*(1000.0 * value / mean_ms for value in (length.mean, length.low, length.high)))
 
 
-def _model_length(fit: LogFit) -> float:
-    if fit.chosen is not None:
-        return float(accept_lengths(fit.chosen.chain, fit.tokens)[-1])
-    return float(1 + np.cumprod(fit.rates.values).sum())
-
-
-def _suspects(fit: LogFit, check: SpeedCheck, times_from: str, batch: int) -> list[str]:
+def _suspects(fit: LogFit, check: SpeedCheck, times_from: str) -> list[str]:
     log, found = fit.log, []
     if log.mean_drafts < SHORT * log.depth:
         found.append(
@@ -139,6 +131,6 @@ def _suspects(fit: LogFit, check: SpeedCheck, times_from: str, batch: int) -> li
         source = f" by {times_from}" if times_from else ""
         found.append(
             f"a round took {measured:.2f} ms in the log and takes {check.round_ms:.2f} ms{source}: "
-            f"another machine, batch size (here {batch}) or context length"
+            "another machine, batch size or context length"
         )
     return found or ["time without requests, or prompts, within the log's times"]

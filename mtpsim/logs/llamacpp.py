@@ -220,7 +220,7 @@ def _finished(server: _Server, answers: Answers) -> LineEntries:
     duration = sum(now.duration - before.duration for now, before in rises)
     for task, found, line in ended:
         single = len(ended) == 1 and from_start
-        known = drafts if single and accepted == int(found[1]) else None
+        known = drafts if rises and single and accepted == int(found[1]) else None
         try:
             entry = _request(task, found, line, known)
             if single and duration and drafts:

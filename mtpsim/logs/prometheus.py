@@ -78,7 +78,7 @@ def _series(text: Iterator[tuple[int, str]], prefix: str) -> Iterator[tuple[Seri
 
     api: list[tuple[int, str]] = []
     for number, line in text:
-        if api or '"__name__"' in line:
+        if api or line.lstrip().startswith("{"):
             api.append((number, line))
         elif MARK in line and not line.lstrip().startswith("#") and (found := of_text(line)):
             yield found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from mtpsim.logs.files import Line
 
+MARK = 40  # characters of the longest mark
 MAX_WRAPPED = 12  # lines that one line of a log may be wrapped to
 _QUOTE = re.compile(r"\s*(?:>\s?)*")
 _CONTAINER = re.compile(r"\s*([\w.-]{1,80})\s*\| ")
@@ -31,11 +32,16 @@ def whole_lines(
         The number and the text of the first line, and the whole entry without white space.
     """
     waiting: Line | None = None
+    before = ""  # end of a line in which nothing starts; a terminal may have cut a mark in two
     while current := waiting or next(lines, None):
         waiting = None
         number, line = current
         if not starts(line):
-            continue
+            end, before = before, line.rstrip("\n")[-MARK:]
+            if not end or not starts(end + line[:MARK]):
+                continue
+            line = end + line
+        before = ""
         text, size = squeezed(line), 1
         first = text
         while not is_whole(text) and size < MAX_WRAPPED and (waiting := next(lines, None)):

@@ -101,7 +101,7 @@ def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
         source = sources.setdefault(container(line), _Source())
         if throughput := _ENGINE.search(text):
             source.read(throughput)
-        if _NEW_MARK not in line and _OLD_MARK not in line:
+        if "metrics:" not in text or _ENGINE.search(text):
             continue
         try:
             yield number, _entry(text, source.engine(), answers)

@@ -6,8 +6,6 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, dataclass_transform
 
@@ -475,12 +473,6 @@ def to_json(document: Any) -> JsonDict:
     if plain.get("warnings", ()) is None:
         del plain["warnings"]
     return plain
-
-
-def seal(document: JsonDict) -> int:
-    """Checksum of a document, which its key ``check`` holds in a run directory."""
-    content = {name: value for name, value in document.items() if name != "check"}
-    return zlib.crc32(json.dumps(content, allow_nan=False).encode())
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import counted
+from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
@@ -31,7 +32,6 @@ from mtpsim.report.document import (
     TheoryError,
     Variance,
     from_json,
-    seal,
     to_json,
 )
 from mtpsim.results.advice import Basis, Steps, advise
