@@ -1,7 +1,5 @@
 """The same simulations in JAX: compiled, vectorised over requests, a scan over rounds."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

@@ -1,7 +1,5 @@
 """The models that all programs simulate, and the check of their results."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 
@@ -44,17 +42,12 @@ def chain_of(name: str) -> AcceptanceChain:
 
 
 def plan(chain: AcceptanceChain, rounds: int = ROUNDS) -> KernelPlan:
-    depth = chain.depth
-    latency = {
-        **LATENCY,
-        "verify": [90 + 14 * k for k in range(depth)],
-        "draft": [8 + 7 * k for k in range(depth)],
-    }
-    if depth == DEPTH:
-        latency = LATENCY
-    return compile_plan(
-        chain, Latency.model_validate(latency).compile(depth), seed=1, rounds=rounds
-    )
+    latency, positions = LATENCY, range(chain.depth)
+    if chain.depth != DEPTH:
+        verify, draft = [90 + 14 * k for k in positions], [8 + 7 * k for k in positions]
+        latency = {**LATENCY, "verify": verify, "draft": draft}
+    compiled = Latency.model_validate(latency).compile(chain.depth)
+    return compile_plan(chain, compiled, seed=1, rounds=rounds)
 
 
 def kernel_run(chain: AcceptanceChain, requests: int, rounds: int = ROUNDS, shallow: int = 0):
@@ -107,6 +100,5 @@ def check(name: str, found: Estimate, label: str) -> None:
     """Stop if an estimate differs from the exact speedup."""
     truth = exact_speedup(name)
     if not abs(found.speedup - truth) < 5 * found.error:
-        raise SystemExit(
-            f"{label}, {MODELS[name]}: speedup {found.speedup} ±{found.error}, exact {truth}"
-        )
+        estimated = f"speedup {found.speedup} ±{found.error}, exact {truth}"
+        raise SystemExit(f"{label}, {MODELS[name]}: {estimated}")

@@ -1,7 +1,5 @@
 """The same simulations in NumPy, vectorised over requests, as in a good script."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,8 +1,5 @@
 """mtpsim and its peers: each simulates the same model at depth 3 and must give the exact result."""
 
-from __future__ import annotations
-
-import random
 import shutil
 import subprocess
 import time
@@ -10,10 +7,10 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import numba_baseline
+import loops
+import numba
 import numpy as np
 import numpy_baseline
-import python_baseline
 from models import (
     DEPTH,
     LEAVE,
@@ -62,11 +59,9 @@ class Own(Program):
     def __init__(self, label: str, name: str, requests: int, shallow: int = 0) -> None:
         self._run, rows, layout = kernel_run(chain_of(name), requests, shallow=shallow)
         tokens, times = rows[:, layout.tokens], rows[:, layout.time_ms]
-        if shallow:
-            self.found = estimate(tokens[:, DEPTH], times[:, DEPTH], scale=76)
-        else:
-            columns = (tokens[:, DEPTH], times[:, DEPTH], tokens[:, 0], times[:, 0])
-            self.found = estimate(*columns, scale=1)
+        plain = () if shallow else (tokens[:, 0], times[:, 0])
+        scale = 76 if shallow else 1
+        self.found = estimate(tokens[:, DEPTH], times[:, DEPTH], *plain, scale=scale)
         check(name, self.found, label)
 
     def __call__(self) -> float:
@@ -102,21 +97,15 @@ def with_numpy(way: str, name: str, requests: int) -> Program:
 
 
 def with_numba(name: str, requests: int) -> Program:
-    function = getattr(numba_baseline, FUNCTION[name])
+    function = numba.njit(getattr(loops, FUNCTION[name]))
     arguments = (1, requests, ROUNDS, LEAVE, accept_of(name), SIGMA)
     return Program("numba loop", name, requests, lambda: function(*arguments))
 
 
 def with_python(name: str, requests: int) -> Program:
-    function = getattr(python_baseline, FUNCTION[name])
-    arguments = (requests, ROUNDS, LEAVE.tolist(), accept_of(name).tolist(), SIGMA)
-    random.seed(1)
-
-    def play() -> Totals:
-        totals = np.array(list(function(*arguments)))
-        return totals[:, 0], totals[:, 1]
-
-    return Program("Python loop", name, requests, play)
+    function = getattr(loops, FUNCTION[name])
+    arguments = (1, requests, ROUNDS, LEAVE.tolist(), accept_of(name).tolist(), SIGMA)
+    return Program("Python loop", name, requests, lambda: function(*arguments))
 
 
 def with_jax(name: str, requests: int) -> Program:
@@ -169,27 +158,13 @@ def table(name: str, requests: int, turns: int, cpp: Path | None, slow: bool) ->
     rows = []
     for label, player in players.items():
         ratio = taken[label] / taken[both]
-        precise = ratio if label == both else ratio * more
-        rows.append(
-            (
-                label,
-                f"{taken[label] * 1e9:.1f}",
-                f"{ratio:.1f}",
-                f"{taken[label] / taken[alone]:.1f}",
-                f"{precise:.1f}",
-                f"{player.found.speedup:.4f} ±{player.found.error:.4f}",
-            )
-        )
+        ratios = ratio, taken[label] / taken[alone], ratio if label == both else ratio * more
+        figures = (f"{figure:.1f}" for figure in (taken[label] * 1e9, *ratios))
+        rows.append((label, *figures, f"{player.found.speedup:.4f} ±{player.found.error:.4f}"))
     if not HAVE_JAX:
         rows.append(("JAX on the CPU", "not installed", "-", "-", "-", "-"))
     if cpp is None:
         rows.append(("C++ -O3", "no g++", "-", "-", "-", "-"))
-    head = (
-        "program",
-        "ns per round",
-        "over depths 0-3",
-        "over depth 3 alone",
-        "equal precision",
-        "speedup found",
-    )
+    over = ("over depths 0-3", "over depth 3 alone", "equal precision")
+    head = ("program", "ns per round", *over, "speedup found")
     return Table(f"Peers: {MODELS[name]}", head, rows)

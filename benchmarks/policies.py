@@ -1,7 +1,5 @@
 """Cost of a round of an adaptive policy relative to a fixed depth."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 
@@ -14,16 +12,11 @@ from mtpsim.engine.simulate import compile_plan, play_policies
 from mtpsim.latency import Latency
 from mtpsim.policy import RULES
 
+RULE_NAMES = ("heuristic", "ema", "goodput", "adaptive_k", "gate", "bandit", "threshold")
 POLICIES = [
     {"rule": "fixed", "depth": DEPTH},
-    {"rule": "heuristic"},
-    {"rule": "ema"},
-    {"rule": "goodput"},
-    {"rule": "adaptive_k"},
-    {"rule": "gate"},
-    {"rule": "bandit"},
+    *({"rule": name} for name in RULE_NAMES),
     {"rule": "bandit", "method": "thompson"},
-    {"rule": "threshold"},
     {"rule": "specdecpp"},
     {"rule": "controller"},
 ]

@@ -12,8 +12,6 @@ two states: 25 times plain NumPy and 10 times C++ under the round clock, 15 time
 the token clock.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform
@@ -64,8 +62,8 @@ def threads(seconds: float) -> float:
     def taken_by(workers: int) -> float:
         with ThreadPoolExecutor(workers) as pool:
             start = time.perf_counter()
-            list(pool.map(lambda b: tally_block(compiled, b * compiled.unit, compiled.unit),
-                          range(blocks)))  # fmt: skip
+            firsts = range(0, blocks * compiled.unit, compiled.unit)
+            list(pool.map(lambda first: tally_block(compiled, first, compiled.unit), firsts))
             return time.perf_counter() - start
 
     taken = best({"1": lambda: taken_by(1), "2": lambda: taken_by(2)}, 5)
@@ -100,11 +98,9 @@ def measure(quick: bool) -> Iterator[Table]:
 
 
 def machine() -> str:
-    names = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
+    name = Path("/proc/cpuinfo").read_text().partition("model name")[2].splitlines()[0]
     return (
-        f"{names[0].split(': ')[1]}, {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{name.partition(': ')[2]}, {os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}, numba {numba.__version__}, numpy {np.__version__}."
     )
 

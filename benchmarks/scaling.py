@@ -1,7 +1,5 @@
 """Cost of a round by size of model and run, and cost of its random words alone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -63,14 +61,9 @@ def table(found: Costs) -> Table:
         for clock, label in CLOCKS.items():
             cost = found[axis][clock]
             shown = cost if len(cost) > 2 else [cost[0], cost[-1]]
-            rows.append(
-                (
-                    f"{name} {values[0]} to {values[-1]}, {label}",
-                    " / ".join(f"{ns:.1f}" for ns in shown),
-                    f"{cost[-1] / cost[0]:.2f}",
-                    goal,
-                )
-            )
+            along = f"{name} {values[0]} to {values[-1]}, {label}"
+            figures = " / ".join(f"{ns:.1f}" for ns in shown)
+            rows.append((along, figures, f"{cost[-1] / cost[0]:.2f}", goal))
     return Table("Scaling", ("along", "ns per round", "last over first", "goal"), rows)
 
 
@@ -83,10 +76,9 @@ def draw(found: Costs, path: str, machine: str) -> None:
         size=(7.8, 6.6),
     )
     for axes, (axis, (name, values, _)) in zip(frame.axes, AXES.items(), strict=True):
-        for clock, color, marker in (("round", BLUE, "o"), ("token", VERMILION, "s")):
-            axes.plot(
-                values, found[axis][clock], color=color, marker=marker, ms=5, label=CLOCKS[clock]
-            )
+        for clock, look in (("round", (BLUE, "o")), ("token", (VERMILION, "s"))):
+            style = dict(zip(("color", "marker"), look, strict=True))
+            axes.plot(values, found[axis][clock], ms=5, label=CLOCKS[clock], **style)
         if axis != "depth":
             axes.set_xscale("log", base=2 if axis == "states" else 10)
         if axis != "requests":
@@ -131,10 +123,7 @@ def floor(requests: int, turns: int) -> Table:
     rows = [("two random words alone", f"{1e9 * taken['words']:.2f}", "1", "-")]
     for name, label in (("independent", "independent drafts"), ("round", "two states")):
         ratio = taken[name] / taken["words"]
-        rows.append(
-            (f"depth 3, {label}, round clock", f"{1e9 * taken[name]:.2f}", f"{ratio:.2f}",
-             "at most 2")
-        )  # fmt: skip
-    return Table(
-        "Over the generator's floor", ("kernel", "ns per round", "over the words", "goal"), rows
-    )
+        cost = f"{1e9 * taken[name]:.2f}"
+        rows.append((f"depth 3, {label}, round clock", cost, f"{ratio:.2f}", "at most 2"))
+    head = ("kernel", "ns per round", "over the words", "goal")
+    return Table("Over the generator's floor", head, rows)

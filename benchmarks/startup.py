@@ -4,8 +4,6 @@ Modules are compiled to bytecode once, as for an installed package. PYTHONDONTWR
 removed from the environment: with it, every command would compile all of mtpsim again.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -64,8 +62,6 @@ def table(turns: int, cold: int) -> Table:
     if cold:
         taken |= best({"mtpsim run, the very first": run_of(cold=True)}, cold)
     numpy = taken['python -c "import numpy"']
-    rows = [
-        (name, f"{took:.2f}", f"{took / numpy:.1f}", goals.get(name, "-"))
-        for name, took in taken.items()
-    ]
+    figures = {name: (f"{took:.2f}", f"{took / numpy:.1f}") for name, took in taken.items()}
+    rows = [(name, *both, goals.get(name, "-")) for name, both in figures.items()]
     return Table("Start-up", ("command", "seconds", "over import numpy", "goal"), rows)

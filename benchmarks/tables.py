@@ -1,7 +1,5 @@
 """Tables for the terminal and for the page; the minimum of several turns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@
 A change that is meant to move code and not numbers records before and after, and compares.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -1,8 +1,8 @@
-"""Random chains, times and horizons."""
+"""Random chains, times and horizons; and faulty cases, which the kernel plays in their place."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -88,3 +88,53 @@ def random_case(
     drawn = bool(rng.random() < 0.3)
     latency = times(depth, drawn if noisy is None else noisy)
     return Case(chain, latency, int(rounds) * by_rounds, int(tokens) * (not by_rounds))
+
+
+Fault = Callable[[int, Case], Case | None]  # of a seed and its case; None where it does not apply
+
+
+def changed(
+    applies: Callable[[Any], Any] = lambda chain: chain.states > 1, **change: Callable[[Any], Any]
+) -> Fault:
+    """A fault that replaces arrays of the chain, each by a function of the chain."""
+
+    def fault(seed: int, case: Case) -> Case | None:
+        new = {name: function(case.chain) for name, function in change.items()}
+        return replace(case, chain=replace(case.chain, **new)) if applies(case.chain) else None
+
+    return fault
+
+
+def one_wrong_rate(seed: int, case: Case) -> Case:
+    """In a single chain, one rate of one state is off by two percentage points."""
+    accept = case.chain.accept.copy()
+    at = int(case.chain.start.argmax()), 0
+    accept[at] += 0.02 if accept[at] < 0.9 else -0.02
+    return replace(case, chain=replace(case.chain, accept=accept)) if seed == 5 else case
+
+
+def slow_states(chain: AcceptanceChain) -> Any:
+    return chain.states > 1 and (chain.slowdown != 1).any()
+
+
+def steered(chain: AcceptanceChain) -> bool:
+    return chain.states > 1 and len(chain.step) == 2
+
+
+FAULTS: dict[str, Fault] = {
+    "all rates 0.2 % too low": changed(lambda _: True, accept=lambda chain: chain.accept * 0.998),
+    "one rate of one chain off by 0.02": one_wrong_rate,
+    "outcomes swapped": changed(steered, step=lambda chain: chain.step[::-1].copy()),
+    "slowdown of another state": changed(
+        slow_states, slowdown=lambda chain: np.roll(chain.slowdown, 1)
+    ),
+    "state redrawn at every tick": changed(
+        step=lambda chain: np.broadcast_to(chain.start, chain.step.shape).copy()
+    ),
+    "the other clock": changed(
+        clock=lambda chain: {"token": "round", "round": "token"}[chain.clock]
+    ),
+    "one token more": lambda _, case: (
+        replace(case, tokens=case.tokens + 1) if case.tokens else None
+    ),
+}

@@ -1,7 +1,5 @@
 """A check, which every suite yields, and tables of the pages."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

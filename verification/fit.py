@@ -10,8 +10,6 @@ A cell is an alarm when its coverage, averaged over the parameters, differs from
 the logs: the false alarm rate is about 1 in 15,000 per cell. A control that passes is an alarm too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -123,9 +121,7 @@ def checks(smoke: bool) -> Iterator[Check]:
         for number in (1, 4) if smoke else range(len(CASES)):
             case = CASES[number]
             results = list(pool.map(covered, [(number, seed) for seed in range(logs)], chunksize=4))
-            parameters, length, control = (
-                np.array(part, float) for part in zip(*results, strict=True)
-            )
+            parameters, length, control = map(np.array, zip(*results, strict=True))
             uneven = case.correlated and len(case.drafted) > 1  # the control's truth differs
             off = abs(parameters.mean() - 0.95) > coverage_slack(0.95, logs, 0.02)
             weak = case.correlated and not uneven and control.mean() > 0.9 and not smoke

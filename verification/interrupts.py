@@ -22,13 +22,14 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import NamedTuple
 
 from mtpsim.cli.main import main as cli
 from verification.check import Check
 from verification.fuzz import no_pictures
 
-LIMIT = 5.0  # s from a signal to the end of the process, on a machine with nothing else to do
+LIMIT = 5.0  # s from a signal to the end of the process, on a machine that is not busy
 EXPERIMENT = """\
 [acceptance]
 model = "regime"
@@ -46,7 +47,8 @@ requests = 150000
 "latency.target" = [70, 76]
 """
 ENDLESS = ["--set", "simulation.precision=1e-9", "--set", "simulation.max_requests=10000000000"]
-KINDS = {"threads": (8, 400), "processes:2": (4, 400), "dask:2": (2, 200)}  # of a small, a full run
+KINDS = {"threads": (2, 60), "processes:2": (1, 40), "dask:2": (1, 15)}  # of a small, a full run
+HOW = ("SIGINT", "SIGTERM", "SIGINT twice")
 NOISE = ("Traceback", "Exception ignored", "Error", "Warning", "CANCELLED")
 BLIND = """
 import sys
@@ -91,22 +93,13 @@ class Ended(NamedTuple):
         return "" if ended else f"exits with {self.code}: {self.printed[-500:]!r}"
 
 
-class Machine:
-    """How much slower this machine is now than at its best, by the time that imports take."""
-
-    def __init__(self) -> None:
-        self.best = self._seconds()
-
-    def _seconds(self) -> float:
-        begun = time.monotonic()
-        subprocess.run([sys.executable, "-c", "import mtpsim.runs.run"], check=True)
-        return time.monotonic() - begun
-
-    def limit(self) -> float:
-        """Time that a run may take to end now, s."""
-        now = self._seconds()
-        self.best = min(self.best, now)
-        return LIMIT * now / self.best
+def limit() -> float:
+    """Time that a run may take to end now, s: longer if this process has to wait for a core."""
+    begun, used = time.monotonic(), getrusage(RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import mtpsim.runs.run"], check=True)
+    now = getrusage(RUSAGE_CHILDREN)
+    seconds = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return LIMIT * max(1.0, (time.monotonic() - begun) / seconds)
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -159,64 +152,59 @@ def _alive(group: int) -> bool:
     return any(int(number) == group and state[0] != "Z" for number, state in rows)
 
 
-def points(folder: Path) -> str:
-    """The numbers of a finished run."""
-    return json.dumps(json.loads((folder / "result.json").read_text())["points"])
+def completed(out: Path) -> str:
+    """The points that the command gives, from the start or from what is saved."""
+    arguments = ["run", str(out.parent / "e.toml"), "--out", str(out), "--quiet", "--json"]
+    printed = io.StringIO()
+    with no_pictures(), redirect_stdout(printed):
+        code = cli(arguments)
+    return json.dumps(json.loads(printed.getvalue())["points"]) if code == 0 else f"exit {code}"
 
 
 def search(home: Path, executor: str, runs: int, seed: int) -> Found:
     """Interrupt so many runs of an experiment; complete each and compare it."""
-    found, rng, machine = Found(), random.Random(seed), Machine()
-    file, whole, out = home / "e.toml", home / "whole", home / "out"
-    file.write_text(EXPERIMENT)
-    command = ["run", str(file), "--executor", executor, "--out"]
-    lasts = 0.0  # s, of a run that is not interrupted
+    found, rng, out, whole = Found(), random.Random(seed), home / "out", completed(home / "whole")
+    command = ("-m", "mtpsim", "run", str(home / "e.toml"), "--executor", executor, "--out")
     for number in range(runs):
         if number % 25 == 0:
-            limit = machine.limit()
-            process = start("-m", "mtpsim", *command, str(whole), "--fresh")
-            ended = end(process, 100 * limit)
-            assert ended.code == 0, ended
-            lasts = ended.seconds
+            longest = limit()
+            uninterrupted = end(start(*command, str(home / "complete"), "--fresh"), 100 * longest)
+            assert uninterrupted.code == 0, uninterrupted
         shutil.rmtree(out, ignore_errors=True)
-        how = ("SIGINT", "SIGTERM", "SIGINT twice")[number % 3]
-        process, moment = start("-m", "mtpsim", *command, str(out)), rng.uniform(0.05, lasts)
+        how, moment = HOW[number % 3], rng.uniform(0.05, uninterrupted.seconds)
+        process = start(*command, str(out))
         with suppress(subprocess.TimeoutExpired):
             process.wait(moment)
         where = "ended before" if process.poll() is not None else phase(out)
         interrupt(process, how, rng)
-        ended = end(process, limit)
+        ended = end(process, longest)
         fault = ended.fault()
         if ended.code == 0 and phase(out) != "at the end":
             fault = "exits with 0, but is not complete"
-        found.slowest = max(found.slowest, ended.seconds)
-        if not fault:
-            with no_pictures(), redirect_stdout(io.StringIO()):
-                code = cli(["run", str(file), "--out", str(out), "--quiet", "--json"])
-            if code or points(out) != points(whole):
-                fault = f"the same command exits with {code} and other numbers"
+        if not fault and completed(out) != whole:
+            fault = "the same command gives other numbers"
         if fault:
             found.faults.append(f"{how} after {moment:.2f} s, {where}: {fault}")
+        found.slowest = max(found.slowest, ended.seconds)
         found.counts.update([how, where, f"exit {ended.code}"])
     return found
 
 
 def hangs(home: Path) -> bool:
     """Whether a run that never looks for an interrupt is found."""
-    (home / "e.toml").write_text(EXPERIMENT)
-    out, limit = home / "blind", Machine().limit()
-    arguments = ("run", str(home / "e.toml"), "--out", str(out), *ENDLESS)
-    process = start("-c", BLIND, *arguments)
+    out, longest = home / "blind", limit()
+    process = start("-c", BLIND, "run", str(home / "e.toml"), "--out", str(out), *ENDLESS)
     while process.poll() is None and phase(out) != "simulating":
         time.sleep(0.1)
     interrupt(process, "SIGINT", random.Random(1))
-    return end(process, limit).hangs == "hangs"
+    return end(process, longest).hangs == "hangs"
 
 
 def checks(smoke: bool) -> Iterator[Check]:
     """Each executor, then the control."""
     with tempfile.TemporaryDirectory(prefix="mtpsim-interrupts-") as name:
         home = Path(name)
+        (home / "e.toml").write_text(EXPERIMENT)
         for seed, (executor, runs) in enumerate(KINDS.items()):
             found = search(home, executor, runs[not smoke], seed)
             statement = (

@@ -1,27 +1,20 @@
 """Totals of requests simulated by the kernel, compared with the exact solution of the chain."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 
 from mtpsim.engine.simulate import simulate_requests
 from mtpsim.exact.chain_solver import count_moments, solve
-from verification.chains import Case, Floats, random_case
+from verification.chains import Case, Fault, Floats, random_case
 from verification.scores import Scores, score
 
 REQUESTS, EVENTS = 10_000, 2_000  # by the kernel; minimum expected events and non-events
 KINDS = ("any", "tokens", "time", "rounds", "accepted", "variance")
 
 
-def columns(case: Case, depth: int, rows: Floats, layout) -> dict[str, Floats]:  # type: ignore[no-untyped-def]
+def columns(depth: int, rows: Floats, layout) -> dict[str, Floats]:  # type: ignore[no-untyped-def]
     """Totals of requests at a depth, by kind, ``[n, c]``."""
-    found = {
-        "tokens": rows[:, layout.tokens][:, depth : depth + 1],
-        "time": rows[:, layout.time_ms][:, depth : depth + 1],
-        "rounds": rows[:, layout.rounds][:, depth : depth + 1],
-    }
+    parts = {"tokens": layout.tokens, "time": layout.time_ms, "rounds": layout.rounds}
+    found = {kind: rows[:, part][:, depth : depth + 1] for kind, part in parts.items()}
     if layout.every or depth == layout.depth:
         found["accepted"] = rows[:, layout.accepted(depth)]
     return found
@@ -61,9 +54,8 @@ def variance_score(case: Case, accepted: Floats) -> list[float]:
 
 def fixed(case: Case, depth: int, kind: str) -> bool:
     """Whether a number is the same for all requests by definition."""
-    if kind == ("rounds" if case.rounds else "tokens"):
-        return True
-    return depth == 0 and kind in ("tokens", "rounds")
+    ends_it = "rounds" if case.rounds else "tokens"
+    return kind == ends_it or (depth == 0 and kind in ("tokens", "rounds"))
 
 
 def by_kernel(case: Case, played: Case, seed: int, scores: Scores) -> None:
@@ -73,35 +65,31 @@ def by_kernel(case: Case, played: Case, seed: int, scores: Scores) -> None:
     kinds: dict[str, list[float]] = {kind: [] for kind in KINDS[1:]}
     for depth in range(case.chain.depth + 1):
         exact = truth(case, depth)
-        for kind, totals in columns(case, depth, rows, plan.layout).items():
+        for kind, totals in columns(depth, rows, plan.layout).items():
             z, constant = score(totals, exact[kind])
             expected = REQUESTS * events(exact, kind)
             # At depth 0 nothing is accepted, and times vary with noise and slowdown only.
             use = (expected >= EVENTS) | (depth == 0)
             # What never happens, and what always happens if the number of rounds is fixed.
             certain = (exact[kind] <= 1e-9) | (expected <= 1e-6) & (case.rounds > 0)
-            must_equal = (
-                (constant & use) | fixed(case, depth, kind) | certain & (kind == "accepted")
-            )
+            by_definition = fixed(case, depth, kind) | certain & (kind == "accepted")
+            must_equal = (constant & use) | by_definition
             off = np.abs(totals.mean(0) - exact[kind]) > 1e-9 * np.maximum(exact[kind], 1)
             scores.unequal += int((off & must_equal).sum())
             scores.constant += int((constant | must_equal).sum())
             scores.rare += int((~use & ~constant & ~must_equal).sum())
             kinds[kind] += z[use & ~constant].tolist()
     if case.rounds > 1 and REQUESTS * events(exact, "tokens")[0] >= EVENTS:
-        last = columns(case, case.chain.depth, rows, plan.layout)["accepted"]
+        last = columns(case.chain.depth, rows, plan.layout)["accepted"]
         kinds["variance"] += variance_score(case, last)
     scores.add(kinds, rng)
 
 
-def kernel_against_exact(
-    cases: int, faulty: Callable[[int, Case], Case | None] | None = None
-) -> Scores:
+def kernel_against_exact(cases: int, faulty: Fault = lambda _, case: case) -> Scores:
     """Score ``cases`` chains; ``faulty`` makes the chain that the kernel plays instead."""
     scores = Scores()
     for seed in range(cases):
         case = random_case(seed)
-        played = faulty(seed, case) if faulty else case
-        if played is not None:
+        if played := faulty(seed, case):
             by_kernel(case, played, seed, scores)
     return scores

@@ -1,7 +1,5 @@
 """The page verification/README.md: every suite with the rows of its last full run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ from verification.check import Check, Table, overall, rate_text, verdict
 HERE = Path(__file__).resolve().parent
 INTRODUCTION = """# Verification
 
-    python verification/run.py                       # everything in full: 50 minutes
+    python verification/run.py                       # everything in full: an hour
     python verification/run.py --smoke               # a small part of everything, as in CI
     python verification/run.py three_ways published  # some suites, in full
 
@@ -27,11 +25,7 @@ Recorded once, for version 0.1.0: [mutation testing](mutation.md) (with the comm
 and [a battery of tests of the random words](random_numbers.md). `tests/kernels/test_addresses.py`
 checks the addressing of random words in every test run.
 """
-PICTURES = {
-    "three_ways": "z-scores of random chains against the normal distribution",
-    "published": "Published numbers and ours",
-    "calibration": "Stated probabilities and what came true",
-}
+PICTURES = {"calibration": "Stated probabilities and what came true"}
 
 
 def write(suites: list[Any], kept: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """Numbers published in papers, and in the article that motivated this software."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mtpsim.exact.chain_solver import solve, speedups

@@ -1,6 +1,4 @@
-"""Policies played by the kernels, compared with the dynamic program and with a slow twin."""
-
-from __future__ import annotations
+"""Policies played by the kernels, compared with the dynamic program and with a naive simulator."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,11 +30,8 @@ def random_engine(rng: np.random.Generator) -> dict[str, object]:
     """Random costs of changing the depth."""
     if rng.random() < 0.4:
         return {}
-    return {
-        "switch_cost": float(rng.uniform(0, 8)),
-        "catch_up": float(rng.uniform(0, 8)),
-        "stale": float(rng.uniform(0, 0.5)),
-    }
+    most = {"switch_cost": 8, "catch_up": 8, "stale": 0.5}
+    return {key: float(rng.uniform(0, end)) for key, end in most.items()}
 
 
 def plan_with(case: Case, policies: list[object], engine: dict[str, object], seed: int):  # type: ignore[no-untyped-def]
@@ -84,15 +79,14 @@ def policies_as_solved(cases: int) -> Iterator[Check]:
         if len(optimal._costs) == 1:
             lost, choices = beaten_by(case)
             beaten, tried = beaten + lost, tried + choices
-    yield from score_checks(
-        scores, "policies = dynamic program", "oracle and clairvoyant, simulated and solved"
-    )
+    both = "oracle and clairvoyant, simulated and solved"
+    yield from score_checks(scores, "policies = dynamic program", both)
     statement = f"no depth-by-state table is faster than the oracle, over {LONG} rounds or tokens"
     yield Check("oracle is the best", statement, f"{beaten} of {tried:,} are", beaten == 0)
 
 
 def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Check]:
-    """Rules played by the kernels, compared with the slow twin of texts and policies."""
+    """Rules played by the kernels, compared with the naive simulator of texts and policies."""
     scores = Scores()
     for seed in range(cases):
         case = random_case(40_000 + seed, 4, 4, 1, noisy=False)
@@ -104,11 +98,9 @@ def policies_slowly(cases: int, rules: list[dict[str, object]]) -> Iterator[Chec
         arrays, player = plan.policy_set.engine, plan.policy_set.players[0]
         engine = naive_policies.Engine(arrays.verify, arrays.draft, arrays.rates, **options)
         environment = plan.policy_set.environment
-        slow = naive_policies.simulate(
-            rng, case.chain, player.spec, environment, engine, SLOW, **case.limit
-        )
+        given = rng, case.chain, player.spec, environment, engine, SLOW
+        slow = naive_policies.simulate(*given, **case.limit)
         use = np.flatnonzero(slow[:, :2].std(0) > 0.1 * np.sqrt(10 / SLOW) * slow[:, :2].mean(0))
         scores.add({player.spec.rule_name(): difference(slow, totals[0])[use].tolist()}, rng)
-    yield from score_checks(
-        scores, "policies = slow twin", f"{len(rules)} rules with switching costs"
-    )
+    statement = f"{len(rules)} rules with switching costs"
+    yield from score_checks(scores, "policies = naive simulator", statement)

@@ -6,19 +6,15 @@ engine then computes both ends); a simulated number has 5 standard errors more. 
 fitted to the published numbers (two parameters to eight numbers, say) have the stated tolerance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from mtpsim.exact.chain_solver import solve
 from verification.check import Check, Table
 from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
-from verification.serving import curves, deepseek, h100, throughput, vllm
+from verification.serving import curves, deepseek, throughput, vllm
 from verification.traces import traces
 
 FALSE_ALARM = 6e-7  # per simulated number
@@ -29,7 +25,6 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "DeepSeek-V3": deepseek,
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
-    "H100 step times": h100,
     "throughput by batch": throughput,
     "real traces": traces,
 }
@@ -46,14 +41,13 @@ def control() -> Check:
 
 
 def checks(smoke: bool) -> Iterator[Check]:
-    """A check for each source; the full run writes published.md and .png."""
+    """A check for each source; the full run writes published.md."""
     found: dict[str, list[Fact]] = {}
     for name, source in SOURCES.items():
         facts = list(source(smoke))
         found[name] = facts
-        wrong = [
-            f"{fact.name} {fact.published:g}, ours {fact.ours:.5g}" for fact in facts if not fact.ok
-        ]
+        off = [fact for fact in facts if not fact.ok]
+        wrong = [f"{fact.name} {fact.published:g}, ours {fact.ours:.5g}" for fact in off]
         differ = sum(fact.differs for fact in facts)
         result = f"{len(facts)} numbers" + (f", {differ} differ as expected" if differ else "")
         result = f"{result}; WRONG: {'; '.join(wrong)}" if wrong else result
@@ -66,48 +60,16 @@ def checks(smoke: bool) -> Iterator[Check]:
 
 
 def write(found: dict[str, list[Fact]]) -> None:
-    """Write the page and its picture."""
+    """Write the page."""
     parts = [(__doc__ or "").partition("\n\n")[2].strip()]
     for name, facts in found.items():
         table = Table("number", "published", "ours", "agree", "tolerance")
         for fact in facts:
             agree = "yes" if fact.agree else "no, as expected" if fact.ok else "**NO**"
             cells = (f"{fact.published:.7g}", f"{fact.ours:.6g}", agree)
-            table.add(
-                fact.name, *cells, f"{fact.slack:.2g}: {fact.why}" if fact.slack else fact.why
-            )
+            why = f"{fact.slack:.2g}: {fact.why}" if fact.slack else fact.why
+            table.add(fact.name, *cells, why)
         parts += [f"## {name}", (SOURCES[name].__doc__ or "").strip(), table.markdown()]
-    parts += ["![Published numbers and ours](published.png)"]
     parts += ["`python verification/run.py published` writes this page."]
     text = "# Published numbers\n\n" + "\n\n".join(parts) + "\n"
     Path(__file__).with_name("published.md").write_text(text)
-    picture(found)
-
-
-def picture(found: dict[str, list[Fact]]) -> None:
-    """Ours relative to published, per number, with tolerances."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 6.4), layout="constrained")
-    names = list(found)
-    for height, name in enumerate(names):
-        facts = [fact for fact in found[name] if fact.published > 0]
-        places = height + np.linspace(-0.36, 0.36, len(facts))
-        for place, fact in zip(places, facts, strict=True):
-            off, slack = fact.ours / fact.published - 1, fact.slack / fact.published
-            colour = "C0" if not fact.differs else "C1"
-            axes.plot([-100 * slack, 100 * slack], [place, place], color="0.85", linewidth=2)
-            axes.plot(100 * off, place, ".", color=colour, markersize=4)
-    axes.axvline(0, color="0.5", linewidth=0.8)
-    axes.set_xscale("symlog", linthresh=0.1)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.set_xlabel(
-        "ours relative to published, % (grey: tolerance, mostly rounding; linear within 0.1 %)"
-    )
-    axes.set_title(
-        "Published numbers and the engine's: within tolerance (blue),\n"
-        "or known to differ, such as rates used at another depth (orange)"
-    )
-    figure.savefig(Path(__file__).with_name("published.png"), dpi=110)
-    plt.close(figure)

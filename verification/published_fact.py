@@ -1,7 +1,5 @@
 """A published number and ours, and functions that run the engine for it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Run the verification suites and print a line per check.
 
-    python verification/run.py                       # everything in full: 50 minutes; the page
+    python verification/run.py                       # everything in full: an hour; the page
     python verification/run.py --smoke               # a small part of everything, for CI
     python verification/run.py three_ways published  # some suites
 
@@ -8,8 +8,6 @@ Each line is one check, with the probability that correct code fails it. A negat
 with a deliberate fault: it passes when the fault is found. Exits with 1 if a check fails. A full
 run writes verification/README.md; suites that were not run keep their rows.
 """
-
-from __future__ import annotations
 
 import argparse
 import importlib
@@ -50,7 +48,7 @@ class Suite(NamedTuple):
 
 
 SUITES = [
-    Suite("three_ways", "Do kernel, slow twin and exact solution agree?", "three_ways.md"),
+    Suite("three_ways", "Do kernel, naive simulator and exact solution agree?", "three_ways.md"),
     Suite("published", "Does the engine reproduce published numbers?", "published.md"),
     Suite("grid", "Do intervals of six quantities cover the exact value?", "grid.md"),
     Suite("coverage", "Do intervals of the speedup and the diagnostics?", "results.md"),

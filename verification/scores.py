@@ -1,7 +1,5 @@
 """z-scores of many random chains, tested together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,7 +10,7 @@ from verification.chains import Floats
 from verification.check import Check
 
 ALPHA = 1e-4  # false alarm rate of each check
-SLOW = 120  # requests per chain by a slow twin
+SLOW = 120  # requests per chain by the naive simulator
 
 
 @dataclass
@@ -49,11 +47,8 @@ class Scores:
     @property
     def uniformity(self) -> dict[str, float]:
         """Kolmogorov-Smirnov p-value by kind: signed scores are standard normal."""
-        return {
-            kind: float(stats.kstest(zs, "norm").pvalue)
-            for kind, zs in self.drawn.items()
-            if len(zs) >= 20
-        }
+        many = {kind: zs for kind, zs in self.drawn.items() if len(zs) >= 20}
+        return {kind: float(stats.kstest(zs, "norm").pvalue) for kind, zs in many.items()}
 
     @property
     def worst(self) -> float:
@@ -84,12 +79,12 @@ def score(rows: Floats, exact: Floats) -> tuple[Floats, Floats]:
 
 
 def as_normal(t: Floats) -> Floats:
-    """Student's t over the slow twin's requests, converted to z."""
+    """Student's t over the naive simulator's requests, converted to z."""
     return np.asarray(stats.norm.isf(stats.t.sf(np.abs(t), SLOW - 1)) * np.sign(t))
 
 
 def difference(slow: Floats, fast: Floats) -> Floats:
-    """z-score of each column's difference of means between slow twin and kernel."""
+    """z-score of each column's difference of means between naive simulator and kernel."""
     error = np.sqrt(slow.var(0, ddof=1) / len(slow) + fast.var(0) / len(fast))
     apart = slow.mean(0) - fast.mean(0)
     return as_normal(np.divide(apart, error, out=np.zeros_like(apart), where=error > 0))
@@ -106,8 +101,7 @@ def score_checks(scores: Scores, name: str, statement: str) -> Iterator[Check]:
     if not p:
         return  # too few chains
     least = min(p, key=lambda kind: p[kind])
-    result = (
-        f"KS over {len(p)} kinds: smallest p {p[least]:.3g} ({least}), limit {ALPHA / len(p):.0e}"
-    )
+    result = f"KS over {len(p)} kinds: smallest p {p[least]:.3g} ({least}), "
+    result += f"limit {ALPHA / len(p):.0e}"
     statement = f"{statement}: z-scores are normal"
     yield Check(f"{name}, as a whole", statement, result, scores.uniform, ALPHA)

@@ -8,8 +8,6 @@ alarm if its first column is below nominal by 4 binomial standard errors: false 
 10,000.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,9 +27,7 @@ from verification.published_fact import experiment
 
 LEAST, TYPICAL, CONFIDENCE = 64, 40, 0.95
 TIMES = {"target": 76, "verify": [90, 104], "draft": [8, 14]}
-SHARED = TIMES | {
-    "noise": {"distribution": "lognormal", "cv": 0.1}
-}  # one factor for all components
+SHARED = TIMES | {"noise": {"distribution": "lognormal", "cv": 0.1}}  # one factor for all
 # Noise of one component does not cancel in a ratio of times.
 WILD = TIMES | {"verify": {"mean": [90, 104], "distribution": "lognormal", "cv": 2}}
 INDEPENDENT = {"model": "independent", "rates": [0.8, 0.7]}
@@ -68,9 +64,7 @@ class Watched:
     hasty: Estimates | None = None
 
     def estimate(self, tally: Tally) -> Estimates:
-        return estimators.delta_method(
-            lambda means: self.function(means, self.plan), tally, CONFIDENCE
-        )
+        return estimators.delta_method(lambda m: self.function(m, self.plan), tally, CONFIDENCE)
 
     def stop_when(self, tally: Tally) -> bool:
         self.stopped = self.estimate(tally)

@@ -1,7 +1,5 @@
 """Published statistics of real requests: rates that rise with position, correlated rounds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -69,9 +67,8 @@ def rising(name: str, rates: np.ndarray) -> Iterator[Fact]:
         return np.asarray(solve(chain, 5, rounds=100).conditional - rates)
 
     fit = optimize.least_squares(error, [0.6, 2.0], max_nfev=40)
-    why = (
-        f"Beta by request, mean {fit.x[0]:.2f}, concentration {np.exp(fit.x[1]):.1f}: largest error"
-    )
+    why = f"Beta by request, mean {fit.x[0]:.2f}, concentration {np.exp(fit.x[1]):.1f}: "
+    why += "largest error"
     yield Fact(f"{name}: a mixture of requests", 0.0, float(np.abs(fit.fun).max()), 0.05, why)
     level = float(np.abs(rates - rates.mean()).max())
     off = "one rate for all requests and positions cannot rise"
@@ -112,11 +109,8 @@ def averages() -> Iterator[Fact]:
     why = f"Beta by request, mean {mean:.2f}, concentration {concentration:.1f}; "
     pooled = near("pooled accept length", 2.348, point["depths"][5]["accept_length"], 5e-4)
     yield replace(pooled, why=why + pooled.why)
-    survival = next(
-        row
-        for row in point["trial"]["rows"]
-        if (row["definition"], row["weighting"]) == ("survival", "request-mean")
-    )["rates"]
+    rows = {(row["definition"], row["weighting"]): row for row in point["trial"]["rows"]}
+    survival = rows["survival", "request-mean"]["rates"]
     length = {key: 1 + sum(survival[key]) for key in ("mean", "low", "high")}
     mean_fact = near("request-mean accept length", 2.724, length, 5e-4)
     # A request of 512 tokens ends within its last round, which steady-state rates ignore.

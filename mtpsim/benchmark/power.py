@@ -152,7 +152,7 @@ class RequestTotals:
     def compared(self, depths: tuple[int, int], paired: bool) -> Floats:
         """Totals of two depths: ``[n, 4]`` tokens and ms in the first run, then in the second.
 
-        If not paired, the second run has other requests: the same ones, shifted by half of them.
+        If not paired, requests of the second run are shifted by half of their number.
         """
         one, two = depths
         first = np.stack([self.tokens[0, :, one], self.times[0, :, one]], axis=1)
@@ -185,8 +185,8 @@ def _variance(rows: Floats, paired: bool) -> float:
 def _excess(rows: Floats) -> float:
     """Kurtosis less 1 of a request's influence on the log gain; 2 (normal) if there is none.
 
-    Squares are cut at their 99.9 % quantile: rarer requests are in few benchmarks. Those become so
-    wide that no plan would help, and the others are narrower.
+    Squares are truncated at their 99.9 % quantile: rarer requests occur in few benchmarks, whose
+    intervals no plan would make narrow enough.
     """
     influence = _influence(rows)
     squares = (influence[:, 1] - influence[:, 0]) ** 2
@@ -352,7 +352,7 @@ class Planner:
         found = []
         for unit, planned in self.horizon.items():
             for length in sorted({max(1, round(planned * factor)) for factor in LENGTH_FACTORS}):
-                pool = self.pool  # of the planned length: the very requests of the plan
+                pool = self.pool  # of the planned length
                 if length != planned:
                     changed = self.experiment.changed({f"simulation.{unit}": length})
                     pool = RequestTotals(changed, POOL // 3)

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
+from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_steps import (
     FittedCosts,
     cost_section,
@@ -21,6 +22,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import one_line
 from mtpsim.config.experiment import parse
+from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -37,7 +39,9 @@ from mtpsim.fit.step_times import (
     is_step_table,
     read_step_times,
 )
+from mtpsim.fit.throughput import SpeedCheck, check_speed
 from mtpsim.logs import Answers, read_logs
+from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
@@ -51,6 +55,8 @@ class FitOptions(argparse.Namespace):
     out: Path | None
     like: Path | None
     target: float | None
+    verify: float | None
+    draft: float | None
     format: str | None
     skip_bad: bool
     depth: int | None
@@ -85,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="experiment whose times and other sections are used",
     )
     add("--target", type=float, metavar="MS", help="step time of plain decoding, ms")
+    add("--verify", type=float, metavar="MS", help="time of a verification, ms (with --target)")
+    add("--draft", type=float, metavar="MS", help="drafting time of a round, ms (with --verify)")
     add("--format", metavar="NAME", help="format of the logs (default: detected from the content)")
     add("--skip-bad", action="store_true", help="skip malformed entries and count them")
     add("--depth", type=int, metavar="K", help="drafts per round, if the log does not state it")
@@ -110,6 +118,11 @@ def run(options: FitOptions) -> int:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
     """
     _check(options)
+    with copied_pipes(options.files):
+        return _fit(options)
+
+
+def _fit(options: FitOptions) -> int:
     tables = [path for path in options.files if is_step_table(path)]
     logs = [path for path in options.files if path not in tables]
     if len(tables) > 1:
@@ -186,9 +199,13 @@ def _check(options: FitOptions) -> None:
          "from 0 to 0.9"),
         (given.design_effect >= 1, "--design-effect", f"{given.design_effect:g} is given; it must "
          "be at least 1"),
-        (0 < target < float("inf"), "--target", f"{target:g} is given; it must be above 0 ms"),
+        (given.verify is None or given.target is not None, "--verify", "needs --target"),
+        (given.draft is None or given.verify is not None, "--draft", "needs --verify"),
         (folder.is_dir(), "--out", f"can't be written: there is no folder {folder}"),
     ]  # fmt: skip
+    for key, time in (("--target", target), ("--verify", given.verify), ("--draft", given.draft)):
+        message = f"{time:g} is given; it must be above 0 ms" if time is not None else ""
+        rules.append((time is None or 0 < time < float("inf"), key, message))
     for key, value, most in (("--depth", given.depth, 64), ("--rounds", given.rounds, 2**53)):
         allowed = value is None or 1 <= value <= most
         message = f"{value} is given; it must be a whole number from 1 to {most}"
@@ -272,8 +289,10 @@ def _write(
         sections, beside = _without_files(sections, fit, name + TIMES), {}
     names = " ".join(path.name for path in options.files)
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
-    head = "".join(f"# {one_line(note)}\n" for note in [made_by, *fit.notes])
-    report = fit_report(fit)
+    speed = _speed(fit, sections, cost, options)
+    first = [speed.sentence()] if speed and not speed.agrees else []
+    head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
+    report = fit_report(fit, speed)
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
         written += _write_report(fit, report, options.out)
@@ -282,6 +301,31 @@ def _write(
     if not options.quiet:
         print_fit(report, to_stdout=options.out is not None and not options.json)
     return written
+
+
+def _speed(
+    fit: LogFit, sections: JsonDict, cost: FittedCosts | None, options: FitOptions
+) -> SpeedCheck | None:
+    """Compare the tokens per second of the log with those of the experiment."""
+    import tomli_w
+
+    latency = {key: value for key, value in sections["latency"].items() if key != "noise"}
+    if latency.get("verify") == latency.get("target"):  # assumed: no times are known
+        return None
+    kept = {"acceptance": sections["acceptance"], "latency": latency}
+    text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
+    experiment = parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
+    verify, draft = experiment.latency.times(fit.log.depth)
+    chain = experiment.acceptance.chain()
+    assert isinstance(chain, AcceptanceChain)  # a fitted model is no recording
+    source = options.files[-1] if cost else options.like
+    return check_speed(
+        fit,
+        accept_length=float(chain_lengths(chain, fit.tokens)[-1]),
+        target=float(verify[0]),
+        round_ms=float(verify[-1] + draft[-1]),
+        times_from=str(source) if source else "",
+    )
 
 
 def _without_files(sections: JsonDict, fit: LogFit, samples: str) -> JsonDict:
@@ -312,6 +356,9 @@ def _latency(
         section = dict(cost.section)
     elif "latency" in like:
         section = dict(like["latency"])
+    elif options.verify is not None:
+        draft = options.draft or 0.0
+        section = {"target": options.target, "verify": options.verify, "draft": draft}
     else:
         section, notes = latency_section(times, fit.log.depth, options.target)
         fit.notes.extend(notes)

@@ -16,7 +16,8 @@ from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import play_rounds
 from mtpsim.engine.simulate import compile_plan, compiled_latency
 from mtpsim.logs.files import create_text
-from mtpsim.logs.write import WRITERS, LoggedRequest
+from mtpsim.logs.logged import LoggedRequest
+from mtpsim.logs.write import WRITERS
 
 BLOCK = 256  # requests simulated at a time
 

@@ -1,6 +1,6 @@
 """Files that an experiment names: read with limits, and never repeated in messages.
 
-Whoever sends an experiment may name any file of the one who runs it.
+An experiment received from elsewhere may name any file of its reader.
 """
 
 from __future__ import annotations

@@ -14,26 +14,24 @@ from typing import Any
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from mtpsim.acceptance import Acceptance
-from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
 from mtpsim.config.adaptive import Adaptive
-from mtpsim.config.decision import Decision
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.overrides import Override, apply_overrides, attribute
-from mtpsim.config.simulation import Simulation, TheorySpec
+from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import AnyLatency, CostModel
+from mtpsim.latency.times import time_warnings
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
 MAX_OPERATIONS = 3e12  # minutes of one core
 MAX_FILE = 1 << 24  # bytes of an experiment
-SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
-LARGEST_RATIO = 10.0  # of a verify to a plain step; beyond it the units may differ
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
 
 
@@ -187,26 +185,6 @@ class Experiment(Spec):
                 "the server's average"
             )
         return found
-
-
-def time_warnings(verify: Floats, draft: Floats) -> list[str]:
-    """Warnings on times ``[K + 1]`` in ms that are not plausible, or in another unit."""
-    found = []
-    if len(verify) > 1 and (verify == verify[0]).all() and not draft.any():
-        found.append(
-            "drafting costs no time: a verify takes as long as a plain step, so the greatest depth "
-            "always wins; measure both times before you rely on the depth"
-        )
-    if verify[0] < SHORTEST_STEP:
-        found.append(f"a plain step takes {verify[0]:g} ms; was it given in seconds?")
-    for depth in range(1, len(verify)):
-        if not 1 / LARGEST_RATIO < verify[depth] / verify[0] < LARGEST_RATIO:
-            found.append(
-                f"a verify at depth {depth} takes {verify[depth]:g} ms, a plain step "
-                f"{verify[0]:g} ms; was one of them given in seconds?"
-            )
-            break
-    return found
 
 
 def validate(

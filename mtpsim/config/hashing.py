@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,9 @@ def point_hash(point: Point) -> str:
     left_out = ("seed", *STOPPING_KEYS, *PRECISION_KEYS)
     swept = {key: getattr(simulation, key) for key in left_out if f"simulation.{key}" in given}
     return _hash({"work": work, **swept}) if swept else work
+
+
+def seal(document: JsonDict) -> int:
+    """Checksum of a document, which its key ``check`` holds in a run directory."""
+    content = {name: value for name, value in document.items() if name != "check"}
+    return zlib.crc32(json.dumps(content, allow_nan=False).encode())

@@ -1,4 +1,4 @@
-"""The sections ``[simulation]`` (requests, seed, precision) and ``[theory]`` (closed form)."""
+"""The sections ``[simulation]``, ``[theory]`` (closed form) and ``[decision]`` (selection)."""
 
 import reprlib
 from typing import Annotated, Any, Literal, Self
@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Spec
-from mtpsim.formula.closed_form import Definition, Weighting
+from mtpsim.formula.closed_form import ESSENTIAL, NEGLIGIBLE, Definition, Weighting
 
 ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
@@ -128,3 +128,26 @@ class TheorySpec(Spec):
     weighting: Weighting = Field(
         "round-pooled", description="what is averaged over: rounds, requests, or text positions"
     )
+
+
+class Decision(Spec):
+    """The ``[decision]`` section: how a depth is selected and a step of depth is judged."""
+
+    indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01, description="relative difference in speedup below which depths count as equal"
+    )
+    essential: Annotated[float, Field(gt=0, le=100)] = Field(
+        ESSENTIAL, description="relative gain from which a step of depth is `essential`"
+    )
+    negligible: Annotated[float, Field(ge=0, lt=1)] = Field(
+        NEGLIGIBLE, description="relative gain or loss up to which a step of depth is `negligible`"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.negligible >= self.essential:
+            raise FieldError(
+                f"{self.negligible:g} is given; it must be below `essential`, {self.essential:g}",
+                key="negligible",
+            )
+        return self

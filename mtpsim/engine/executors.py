@@ -371,9 +371,13 @@ def _client(choice: ExecutorChoice) -> Any:
     try:
         if choice.address is None:
             workers = choice.workers or cores()
-            # Whoever reaches a scheduler can run any code as its user: only this machine does.
-            options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": 50}
-            return dask.Client(dask.LocalCluster(workers, threads_per_worker=1, **options))
+            # A scheduler runs any code sent to it as its user: only this machine can reach it.
+            options = {
+                **{"host": "127.0.0.1", "threads_per_worker": 1, "silence_logs": 50},
+                "dashboard_address": "127.0.0.1:0",  # any free port, without a warning
+                "scheduler_kwargs": {"dashboard": False},
+            }
+            return dask.Client(dask.LocalCluster(workers, **options))
         address = _scheduler_address(choice.address)
         return dask.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:

@@ -123,5 +123,6 @@ def _watch(signals: socket.socket, message: str) -> None:
 def end_process() -> NoReturn:
     """End this process and its workers at once, whatever they do."""
     for worker in active_children():
-        worker.kill()
+        with suppress(Exception):  # another thread may close it just now
+            worker.kill()
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Blocks of requests: their sizes, and their results in order whatever happens to the workers.
+"""Blocks of requests: sizes, results in order whatever happens to workers, and when to stop.
 
 A block is a fixed range of requests, the same on any machine. The first 64 blocks have one unit
 each (about 4 ms of work); every later block is 1/32 to 1/64 of all requests before it, up to 64
@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtpsim.common.arrays import Floats
+from mtpsim.config.simulation import Quantity, Simulation
 from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
-from mtpsim.stats.estimators import Tally
+from mtpsim.kernels.arrays import RowLayout
+from mtpsim.stats import estimators
+from mtpsim.stats.estimators import ClosedFormPredictor, Tally
 
 if TYPE_CHECKING:
     from mtpsim.acceptance import Source
@@ -34,6 +38,12 @@ GROWTH = 1.2  # the stopping rule is checked at 30, 36, 44, ... units
 
 BLOCKS_PER_WORKER = 3  # in flight: enough to keep a worker busy, few to discard
 ATTEMPTS = 3  # at a block that fails, before the point is given up
+_QUANTITIES: dict[Quantity, Callable[[Floats, RowLayout], Floats]] = {
+    "speedup": estimators.with_policies,
+    "marginal": estimators.marginal,
+    "accept_length": estimators.accept_length,
+    "round_time": estimators.round_time,
+}
 
 
 class NoWorkersError(RuntimeError):
@@ -275,3 +285,35 @@ def simulate(
     finally:
         queue.cancel()
     return done.tally
+
+
+def function_of(
+    simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout
+) -> Callable[[Floats], Floats]:
+    """The quantity as a function of the mean totals ``[..., C]``."""
+    quantity = simulation.precision_of
+    if quantity == "difference":
+        one, other = simulation.between or (0, 0)
+
+        def difference(means: Floats) -> Floats:
+            gains = estimators.speedup(means, layout)
+            return gains[..., other : other + 1] - gains[..., one : one + 1]
+
+        return difference
+    plain = theory.error if quantity == "theory_error" else _QUANTITIES[quantity]
+    return lambda means: plain(means, layout)
+
+
+def half_width(
+    simulation: Simulation, theory: ClosedFormPredictor, layout: RowLayout, tally: Tally
+) -> float:
+    """Greatest half-width of the quantity over all depths, on the scale of the experiment."""
+    found = estimators.delta_method(
+        function_of(simulation, theory, layout), tally, simulation.confidence
+    )
+    if simulation.scale == "absolute":
+        return float(found.half_width.max())
+    none = np.full_like(found.half_width, np.inf)
+    size = np.abs(found.values)
+    widths = np.divide(found.half_width, size, out=none, where=size > 0)
+    return float(np.where(found.half_width > 0, widths, 0.0).max())

@@ -17,6 +17,7 @@ from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replicas import Check, CheckKind
+from mtpsim.fit.throughput import SpeedCheck
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import LogFile
 
@@ -152,6 +153,7 @@ class FitReport:
         by_depth: accept length and ms per round at each depth, measured and predicted; empty if the
             log has one depth.
         times: round times.
+        speed: tokens per second of the log and of the experiment; None without times.
         notes: what the log can't show, and what was assumed.
     """
 
@@ -167,6 +169,7 @@ class FitReport:
     held_out: list[HeldOutReport]
     by_depth: list[AtDepth]
     times: TimesReport
+    speed: SpeedCheck | None
     notes: list[str]
 
     @property
@@ -181,8 +184,8 @@ class FitReport:
         return found
 
 
-def fit_report(fit: LogFit) -> FitReport:
-    """Return the report of a fit."""
+def fit_report(fit: LogFit, speed: SpeedCheck | None = None) -> FitReport:
+    """Return the report of a fit, with the comparison of speeds if there is one."""
     rates, times = fit.rates, fit.times
     found = fit.selection
     return FitReport(
@@ -224,6 +227,7 @@ def fit_report(fit: LogFit) -> FitReport:
                 NoiseReport(n.section, n.log_likelihood, n.distance) for n in times.noise
             ],
         ),
+        speed=speed,
         notes=fit.notes,
     )
 
@@ -291,6 +295,9 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
         return {"samples": samples}
     rates = fit.rates
     low, high, trials = rates.low, rates.high, np.maximum(rates.trials.round(), 1.0)
+    # A position that was never reached follows one that accepted nothing: it is no coin flip.
+    last = np.maximum.accumulate(np.where(rates.trials > 0, np.arange(trials.size), 0))
+    trials = trials[last]
     if rates.one_rate:  # on which all trials at all positions tell
         low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
     known: JsonDict = {"low": low.tolist(), "high": high.tolist()}

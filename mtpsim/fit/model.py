@@ -9,6 +9,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
+from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import (
     AtDepth,
     by_depth,
@@ -36,7 +37,7 @@ from mtpsim.fit.mle import (
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
-from mtpsim.fit.round_times import RoundTimes, round_times_of
+from mtpsim.fit.round_times import RoundTimes, round_times_of, usable_rows
 from mtpsim.logs import Log
 from mtpsim.logs.reducer import Ints
 
@@ -45,6 +46,8 @@ MAX_ROWS = 20_000  # fitted as counts
 DRAWS = 500
 MIN_ROWS = 5  # requests or windows, to fit anything but pooled rates
 ASSUMED_TOKENS = 512
+# A drafter whose position 1 works, and one of whose positions accepts next to nothing, is broken.
+MANY, WORKS, NEXT_TO_NOTHING = 30, 0.2, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +236,12 @@ def _tokens(log: Log) -> int:
 def _limitations(log: Log) -> list[str]:
     """Return what a log of this kind can't show."""
     found = []
+    left_out = int(np.isfinite(log.times.by_row).sum() - usable_rows(log).sum())
+    if left_out:
+        found.append(
+            f"{counted(left_out, 'window', 'are')} left out of the round time: the first of a "
+            "server, or far from the others, as one that counts time without requests"
+        )
     if log.unit == "window":
         found.append(
             "log windows aggregate requests: between-request variance and round correlation "
@@ -264,7 +273,26 @@ def _limitations(log: Log) -> list[str]:
             "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
             "unbiased unless the draft stops where it expects a rejection"
         )
-    return found
+    return found + _diagnoses(log)
+
+
+def _diagnoses(log: Log) -> list[str]:
+    """Return the first position that accepts next to nothing, and what that usually means."""
+    if log.level == "totals":
+        return []
+    hit, reached = log.hit.sum(0), log.reached.sum(0)
+    rates = hit / np.maximum(reached, 1)
+    for position in np.flatnonzero((reached >= MANY) & (rates < NEXT_TO_NOTHING)):
+        what = f"position {position + 1} accepts {hit[position]:,} of {reached[position]:,} drafts"
+        if not position:
+            return [f"{what}: the drafter does not fit the target (weights, tokenizer, template)"]
+        if rates[0] > WORKS:
+            return [
+                f"{what}, position 1 accepts {100 * rates[0]:.0f} %: the drafter is broken beyond "
+                f"position {position} (hidden state not passed on, or trained for "
+                f"{position}); check it before you choose a depth"
+            ]
+    return []
 
 
 def _short_drafts(log: Log) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.logs import Log
 
 MIN_SAMPLES = 30  # to fit a distribution
+OUTLYING = 3.0  # factor from the median time of a round at which a window was idle
 MAX_DISTANCE = 0.04  # Kolmogorov-Smirnov distance of a distribution that describes the samples
 
 
@@ -105,10 +107,10 @@ def round_times_of(log: Log) -> RoundTimes:
     by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
     if log.undrafted and len(by_depth) > 1:
         by_depth = _at_settings(samples, by_depth)
-    known = np.isfinite(times.by_row)
     if not by_depth:
-        for depth in np.unique(log.depths[known]):
-            rows = known & (log.depths == depth)
+        used = usable_rows(log)
+        for depth in np.unique(log.depths[used]):
+            rows = used & (log.depths == depth)
             by_depth[int(depth)] = float(times.by_row[rows].sum() / log.rounds[rows].sum())
     most = max(samples.values(), key=len, default=np.zeros(0))
     return RoundTimes(by_depth, times.draft, most, fit_noise(most))
@@ -128,6 +130,29 @@ def _at_settings(samples: dict[int, Floats], means: dict[int, float]) -> dict[in
         most: float(np.average(np.interp(np.minimum(drafts, most), drafts, each), weights=weights))
         for most in range(drafts[0], drafts[-1] + 1)
     }
+
+
+def usable_rows(log: Log) -> npt.NDArray[np.bool_]:
+    """Return which rows of a log, ``[R]``, have a time that is one of rounds alone.
+
+    The time of a window also counts time without requests: a first window is left out, and windows
+    whose rounds took more than three times as long as, or less than a third of, the median. The
+    median is weighted by rounds; of two windows it is the faster one.
+    """
+    known = np.isfinite(log.times.by_row)
+    if log.unit != "window" or not known.any():
+        return known
+    if (known & ~log.times.rough).any():
+        known &= ~log.times.rough
+    used = known.copy()
+    for depth in np.unique(log.depths[known]):
+        rows = np.flatnonzero(known & (log.depths == depth))
+        each = log.times.by_row[rows] / log.rounds[rows]
+        order = np.argsort(each, kind="stable")
+        share = np.cumsum(log.rounds[rows][order]) / log.rounds[rows].sum()
+        median = each[order][np.searchsorted(share, 0.5)]
+        used[rows] = (each <= OUTLYING * median) & (each * OUTLYING >= median)
+    return used
 
 
 def latency_section(

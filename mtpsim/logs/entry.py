@@ -27,6 +27,10 @@ class EntryError(ValueError):
     """A malformed or inconsistent entry; the message names the numbers that disagree."""
 
 
+class IncompleteError(EntryError):
+    """An entry with nothing to count: cut off, idle, or of another kind. It is set aside."""
+
+
 class MissingInformationError(ValueError):
     """The log lacks information.
 
@@ -56,6 +60,8 @@ class Entry:
         per_round: accepted and proposed drafts of each round; the second list may be empty.
         round_times: ms of each round.
         time: ms of all rounds together.
+        rough_time: whether ``time`` may count time without requests, as that of a first window.
+        batch: number of requests that ran together; None where not logged.
         draft_time: ms of all drafting together.
         step_times: ms of single steps by batch size.
         printed: mean accept length as the engine prints it.
@@ -73,6 +79,8 @@ class Entry:
     per_round: tuple[Counts, Counts] | None = None
     round_times: list[float] = field(default_factory=list)
     time: float | None = None
+    rough_time: bool = False
+    batch: float | None = None
     draft_time: float | None = None
     step_times: dict[int, list[float]] = field(default_factory=dict)
     printed: float | None = None
@@ -303,3 +311,22 @@ def _histogram(values: JsonDict, names: FieldNames) -> dict[int, Counts]:
                 f"histograms by draft length sum to {total}, but the histogram is {summed}"
             )
     return rows
+
+
+def trimmed_row(row: Counts) -> Counts:
+    """Return the row without trailing zeros."""
+    last = max((j for j, n in enumerate(row) if n), default=0)
+    return row[: last + 1]
+
+
+def counts_by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:
+    """Return the rounds that accepted draft j, and those that reached it."""
+    longest = max((max(length, len(row) - 1) for length, row in table.items()), default=0)
+    hit, reached = [0] * longest, [0] * longest
+    for length, row in table.items():
+        left = sum(row)
+        for j in range(length or len(row) - 1):
+            reached[j] += left
+            left -= row[j] if j < len(row) else 0
+            hit[j] += left
+    return hit, reached

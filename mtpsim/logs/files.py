@@ -1,25 +1,26 @@
-"""Text files as streams, compressed or not: lines, JSON documents and CSV cells."""
+"""Text files as streams: compressed or piped, of any encoding, as terminals colour them."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
-import json
+import re
+import shutil
+import sys
+import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from mtpsim.common.errors import InputError, nearest_file
-from mtpsim.logs.entry import EntryError
 
 Line = tuple[int, str]
 FileProgress = Callable[[Path, float], None]
-SAMPLE_CHARACTERS = 1 << 16  # read to detect a format
-MAX_TEXT = 1 << 27  # bytes of a line, and characters of a JSON document that has several lines
+SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to tell the encoding
+MAX_TEXT = 1 << 27  # bytes of a line
 MAX_RATIO, UNJUDGED = (
     1000,
     1 << 26,
@@ -28,24 +29,69 @@ PACKED = 1 << 10  # compressed bytes at a time: a block of 4 may expand to 2^17
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
+STDIN = Path("-")
+_COPIES: dict[Path, Path] = {}  # files that hold what a pipe or stdin gave
+
+
+@contextmanager
+def copied_pipes(paths: Iterable[Path]) -> Iterator[None]:
+    """Copy what can be read only once, stdin (``-``) and pipes, to files that are read instead.
+
+    Raises:
+        InputError: one can't be read.
+    """
+    pipes = [path for path in dict.fromkeys(paths) if path not in _COPIES and _is_pipe(path)]
+    if not pipes:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="mtpsim-") as folder:
+        for number, path in enumerate(pipes):
+            copy = Path(folder, str(number))
+            with _reading(path), copy.open("wb") as target:
+                if path == STDIN:
+                    shutil.copyfileobj(sys.stdin.buffer, target)
+                else:
+                    with path.open("rb") as source:
+                        shutil.copyfileobj(source, target)
+            _COPIES[path] = copy
+        try:
+            yield
+        finally:
+            for path in pipes:
+                del _COPIES[path]
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path == STDIN or path.is_fifo() or path.is_char_device()
+    except OSError:
+        return False
+
+
 @contextmanager
 def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
     """Open a plain, gzip or zstandard file: its text stream, and the share of it read so far.
 
+    Text is UTF-8, UTF-16 (as PowerShell writes it) or GB 18030; bytes that are none of them are
+    replaced, since they do not stand in the numbers of a log.
+
     Raises:
-        InputError: the file can't be opened, is damaged, or is not UTF-8 text.
+        InputError: the file can't be opened, or is damaged.
     """
+    with _reading(path), _COPIES.get(path, path).open("rb") as raw:
+        size = max(_COPIES.get(path, path).stat().st_size, 1)
+        yield _text(raw), lambda: raw.tell() / size
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Report faults as those of a file."""
     try:
-        with path.open("rb") as raw:
-            size = max(path.stat().st_size, 1)
-            yield _text(raw), lambda: raw.tell() / size
+        yield
     except TooLargeError as error:
         raise InputError.of(f"can't be read: {error}", file=path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, DamagedError) as error:
         raise InputError.of(f"is truncated or damaged: {error}", file=path) from None
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InputError.of(f"is not UTF-8 text (byte 0x{byte:02x})", file=path) from None
     except OSError as error:
         message = f"can't be read: {error.strerror or error}{nearest_file(path)}"
         raise InputError.of(message, file=path) from None
@@ -127,7 +173,24 @@ def _text(raw: IO[bytes]) -> IO[str]:
     elif start == ZSTANDARD:
         stream = _Zstandard(raw)
     plain = io.BufferedReader(_Bounded(raw, stream), SAMPLE_CHARACTERS)
-    return io.TextIOWrapper(plain, encoding="utf-8-sig", newline=None)
+    encoding = _encoding(plain.peek(SAMPLE_CHARACTERS))
+    return io.TextIOWrapper(plain, encoding=encoding, errors="replace", newline=None)
+
+
+def _encoding(start: bytes) -> str:
+    """Return the encoding of text, given its beginning."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if start[1:2] == b"\0" or start[:1] == b"\0":
+        return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
+    whole = start[: start.rfind(b"\n") + 1] or start
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            whole.decode(encoding)
+            return encoding
+        except UnicodeDecodeError:
+            pass
+    return "utf-8-sig"
 
 
 @contextmanager
@@ -145,52 +208,17 @@ def create_text(path: Path) -> Iterator[IO[str]]:
             yield text
 
 
-class Start:
-    """The beginning of a file, from which its format is detected.
+def header_of(path: Path) -> list[str]:
+    """Return the names of the columns, if a file is a CSV table.
 
-    Attributes:
-        path: path of the file.
-        text: first 65,536 characters.
+    Raises:
+        InputError: as :func:`open_text`, or the file is empty.
     """
-
-    def __init__(self, path: Path) -> None:
-        """Read the beginning.
-
-        Raises:
-            InputError: as :func:`open_text`, or the file is empty.
-        """
-        self.path = path
-        with open_text(path) as (text, _):
-            self.text = text.read(SAMPLE_CHARACTERS)
-        if not self.text.strip():
-            raise InputError.of("is empty", file=path)
-
-    @cached_property
-    def document(self) -> Any:
-        """The first valid JSON document; an EntryError where there is none."""
-        if not self.text.lstrip().startswith(("{", "[")):
-            return EntryError("is not JSON")
-        found = (document for _, document in documents(self.path, lambda path, share: None))
-        first = next(found, EntryError("is an empty list"))
-        while isinstance(first, EntryError) and (later := next(found, None)) is not None:
-            first = later
-        return first
-
-    @property
-    def header(self) -> list[str]:
-        """Column names, if the file is a CSV table."""
-        line = self.text.lstrip().splitlines()[0]
-        cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
-        return [name.strip() for name in cells]
-
-    @property
-    def is_json_lines(self) -> bool:
-        """Whether a line at the beginning is a document by itself, or too long to judge."""
-        begun = [line for line in self.text.splitlines() if line.startswith(("{", "["))]
-        return any(
-            isinstance(_parsed(line), dict | list) or len(line) > SAMPLE_CHARACTERS // 2
-            for line in begun[:50]
-        )
+    for _, line in lines(path):
+        if line.strip():
+            cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            return [name.strip() for name in cells]
+    raise InputError.of("is empty", file=path)
 
 
 def csv_delimiter(header: str) -> str:
@@ -212,50 +240,29 @@ def csv_number(name: str, text: str, delimiter: str) -> float:
         raise ValueError(message) from None
 
 
-def lines(path: Path, on_progress: FileProgress) -> Iterator[Line]:
+# As a terminal colours them: an escape character, or how it is written where it got lost.
+_COLOUR = re.compile(
+    r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033)(?:\[[\d;?]{0,32}[A-Za-z]|\][^\x07]{0,512}\x07)"
+    r"|\[\d{1,3}(?:;\d{1,3}){0,8}m(?:\[K)?|\[m\[K|\[K"
+)
+_COLOURED = ("\x1b", "^[[", "\\u001b[", "\\x1b[", "\\033[", "[0m", "[0;0m", "[m[", "[K")
+_BLANK = re.compile("[\u00a0\u2007\u2009\u202f\u3000]")
+_INVISIBLE = re.compile("[\0\u200b-\u200d\u2060\ufeff]")
+
+
+def clean(text: str) -> str:
+    """Return a text without colours, with plain blanks."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
+    elif "\0" in text:
+        text = text.replace("\0", "")
+    return _COLOUR.sub("", text) if any(mark in text for mark in _COLOURED) else text
+
+
+def lines(path: Path, on_progress: FileProgress = lambda path, share: None) -> Iterator[Line]:
     """Yield lines with their numbers, from 1; report the share of the file that is read."""
     with open_text(path) as (text, share):
         for number, line in enumerate(text, 1):
             if number % 4096 == 0:
                 on_progress(path, share())
-            yield number, line
-
-
-def documents(path: Path, on_progress: FileProgress) -> Iterator[tuple[int, Any]]:
-    """Yield JSON documents with the number of their first line; malformed ones as EntryError.
-
-    A file is streamed if it has one document per line; else it is one document. Each element of an
-    array counts as a document.
-    """
-    if Start(path).is_json_lines:
-        found: Iterator[tuple[int, Any]] = (
-            (n, _parsed(line)) for n, line in lines(path, on_progress) if line.strip()
-        )
-    else:
-        with open_text(path) as (text, _):
-            found = iter([(1, _parsed(whole_text(text)))])
-    for number, document in found:
-        for entry in document if isinstance(document, list) else [document]:
-            yield number, entry
-
-
-def whole_text(text: IO[str]) -> str:
-    """Return all of a stream.
-
-    Raises:
-        TooLargeError: it has more than ``MAX_TEXT`` characters.
-    """
-    found = text.read(MAX_TEXT + 1)
-    if len(found) > MAX_TEXT:
-        raise TooLargeError(f"a document has more than {MAX_TEXT:,} characters")
-    return found
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError:
-        return EntryError("is nested too deeply")
-    except ValueError as error:
-        cut = not text.rstrip().endswith(("}", "]"))
-        return EntryError("is truncated" if cut else f"is not valid JSON: {error}")
+            yield number, clean(line)

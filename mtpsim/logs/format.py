@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import Entry, EntryError
-from mtpsim.logs.files import FileProgress, Line, Start, documents, lines
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError
+from mtpsim.logs.files import FileProgress, Line, lines
+from mtpsim.logs.json_text import documents_in
 
 RatesAre = Literal["survival", "conditional"]
+MAX_OPEN_ANSWERS = 256  # streamed at the same time into one file
+CHUNKS = (
+    "streamed chunks repeat the counts since the beginning of an answer: the last chunk of each "
+    "answer is used"
+)
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,32 @@ class Answers:
     """Facts that a log may not state, given by the user.
 
     Attributes:
-        depth (int | None): number of drafts per round; None if not given.
+        depth (int | None): number of drafts per round; of a log with several depths, the one to
+            read. None if not given.
         rates_are (RatesAre | None): definition of bare rates by position, ``"survival"`` or
             ``"conditional"``; None if not given.
         rounds (int | None): number of rounds over which bare rates were measured; None if not
             given.
         model (str | None): name of the model whose counters to read from a Prometheus scrape of
-            several; None if not given.
+            several, or of the drafter to read from a log of several; None if not given.
     """
 
     depth: int | None = None
     rates_are: RatesAre | None = None
     rounds: int | None = None
     model: str | None = None
+
+
+class UnmatchedError(IncompleteError):
+    """A document without an entry of the format.
+
+    Attributes:
+        document: the document.
+    """
+
+    def __init__(self, message: str, document: Any) -> None:
+        super().__init__(message)
+        self.document = document
 
 
 Entries = Iterator[tuple[Place, Entry | EntryError]]
@@ -53,14 +72,20 @@ class Format:
     Attributes:
         name: value of ``--format``.
         engine: engine that writes it; logs of different engines are not fitted together.
-        claims: whether a file with this beginning is of this format.
         read: yields the entries of files of this format, in order.
+        matches: whether a JSON object is an entry; None for formats of text.
+        marks: words of which each line of an entry has one; empty for formats of JSON.
     """
 
     name: str
     engine: str
-    claims: Callable[[Start], bool]
     read: Callable[[Sequence[Path], Answers, FileProgress], Entries]
+    matches: Callable[[JsonDict], bool] | None = None
+    marks: tuple[str, ...] = ()
+
+    def has_entry(self, document: Any) -> bool:
+        """Return whether a JSON document has an entry of this format."""
+        return self.matches is not None and any(objects_within(document, self.matches))
 
 
 def objects_within(document: Any, matches: Callable[[JsonDict], bool]) -> Iterator[JsonDict]:
@@ -92,32 +117,92 @@ def json_format(
         to_entry: makes an entry of the object, its document and the facts given by the user.
     """
 
-    def claims(start: Start) -> bool:
-        return any(objects_within(start.document, matches))
+    def entries(document: Any, answers: Answers) -> Iterator[Entry | EntryError]:
+        if isinstance(document, EntryError):
+            yield document
+            return
+        found = list(objects_within(document, matches))
+        if not found:
+            yield UnmatchedError(f"no {content} found, which {name} needs", document)
+        for table in found:
+            try:
+                yield to_entry(table, document, answers)
+            except EntryError as error:
+                yield error
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            for line, document in documents(path, on_progress):
-                place = Place(path, line)
-                if isinstance(document, EntryError):
-                    yield place, document
-                    continue
-                found = list(objects_within(document, matches))
-                if not found:
-                    yield place, EntryError(f"no {content} found, which {name} needs")
-                for table in found:
-                    try:
-                        yield place, to_entry(table, document, answers)
-                    except EntryError as error:
-                        yield place, error
+            documents = documents_in(lines(path, on_progress))
+            parts = (
+                (number, document, part, entry)
+                for number, document in documents
+                for part, entry in enumerate(entries(document, answers))
+            )
+            for number, entry in last_chunks(parts):
+                yield Place(path, number), entry
 
-    return Format(name, engine, claims, read)
+    return Format(name, engine, read, matches=matches)
+
+
+def last_chunks(parts: Iterable[tuple[int, Any, int, Entry | EntryError]]) -> LineEntries:
+    """Yield entries, of those that repeat the counts of one answer since its beginning the last.
+
+    Args:
+        parts: line, document, number within the document, and entry.
+    """
+    kept: dict[Any, tuple[int, Entry | EntryError]] = {}
+    previous: Any = None
+    for number, document, part, entry in parts:
+        answer = _answer(document)
+        key = None if answer is None or isinstance(entry, UnmatchedError) else (answer, part)
+        if key is None:
+            yield number, entry
+            continue
+        before = kept.get(key)
+        if before and (key == previous or _is_chunk(document)) and _grows(before[1], entry):
+            first, later = before[0], entry
+            if isinstance(later, Entry):
+                later = replace(later, notes=(*later.notes, CHUNKS))
+            kept[key] = first, later
+        else:
+            if before:
+                yield kept.pop(key)
+            kept[key] = number, entry
+        if len(kept) > MAX_OPEN_ANSWERS:
+            yield kept.pop(next(iter(kept)))
+        previous = key
+    yield from kept.values()
+
+
+def _answer(document: Any) -> Any:
+    """Return what identifies the answer that a document belongs to, or None."""
+    if not isinstance(document, dict):
+        return None
+    meta = document.get("meta_info")
+    found = document.get("id", meta.get("id") if isinstance(meta, dict) else None)
+    if isinstance(found, str | int):
+        return found
+    return ("slot", str(document.get("id_slot"))) if "stop" in document else None
+
+
+def _is_chunk(document: JsonDict) -> bool:
+    return "chunk" in str(document.get("object")) or document.get("stop") is False
+
+
+def _grows(before: Entry | EntryError, after: Entry | EntryError) -> bool:
+    if isinstance(before, EntryError) or isinstance(after, EntryError):
+        return True
+    return (
+        after.rounds >= before.rounds
+        and after.accepted >= before.accepted
+        and (after.drafted or 0) >= (before.drafted or 0)
+    )
 
 
 def line_format(
     name: str,
     engine: str,
-    matches: Callable[[str], object],
+    marks: tuple[str, ...],
     entries: Callable[[Iterator[Line], Answers], LineEntries],
 ) -> Format:
     """Return a format whose entries are lines among others of a text log.
@@ -125,18 +210,13 @@ def line_format(
     Args:
         name: value of ``--format``.
         engine: engine that writes it.
-        matches: whether a line belongs to an entry.
-        entries: yields numbered entries, given the numbered lines that match and the facts given
-            by the user.
+        marks: words of which each line of an entry has one.
+        entries: yields numbered entries, given all numbered lines and the facts given by the user.
     """
-
-    def claims(start: Start) -> bool:
-        return any(matches(line) for line in start.text.splitlines())
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            matching = ((n, line) for n, line in lines(path, on_progress) if matches(line))
-            for number, entry in entries(matching, answers):
+            for number, entry in entries(lines(path, on_progress), answers):
                 yield Place(path, number), entry
 
-    return Format(name, engine, claims, read)
+    return Format(name, engine, read, marks=marks)

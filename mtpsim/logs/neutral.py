@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import nearest
@@ -17,12 +18,30 @@ from mtpsim.logs.entry import (
     counts,
     optional_count,
     optional_number,
+    required_count,
 )
-from mtpsim.logs.files import FileProgress, Start, csv_delimiter, csv_number, lines
+from mtpsim.logs.files import FileProgress, csv_delimiter, csv_number, header_of, lines
 from mtpsim.logs.format import Answers, Entries, Format, Place, json_format
 from mtpsim.logs.rates import counts_from_rates, rate_definition, survival_rates
 
 REQUIRED_COLUMNS = ("request", "accepted")
+OTHER_NAMES = {
+    "request_id": "request", "req": "request", "id": "request", "prompt": "request",
+    "accepted_tokens": "accepted", "num_accepted": "accepted", "n_accepted": "accepted",
+    "num_accepted_tokens": "accepted",
+    "draft": "drafted", "drafts": "drafted", "num_drafted": "drafted", "n_drafted": "drafted",
+    "draft_tokens": "drafted", "num_draft_tokens": "drafted",
+    "time": "seconds", "time_s": "seconds", "round_s": "seconds",
+    "ms": "ms", "time_ms": "ms", "round_ms": "ms", "latency_ms": "ms",
+}  # fmt: skip
+"""Other names of the columns of a table with one row per round."""
+
+
+def _named(header: list[str]) -> list[str]:
+    """Return the names of columns as this format has them."""
+    lower = [name.lower() for name in header]
+    other = [OTHER_NAMES.get(name, name) for name in lower]
+    return [new if new not in lower else old for old, new in zip(lower, other, strict=True)]
 
 
 @dataclass
@@ -85,13 +104,14 @@ def _read_csv(paths: Sequence[Path], answers: Answers, on_progress: FileProgress
     for path in paths:
         requests: dict[str, _Request] = {}
         numbered = lines(path, on_progress)
-        first = next(numbered, (1, ""))[1]
+        first = next((line for _, line in numbered if line.strip()), "")
         delimiter = csv_delimiter(first)
         try:
-            header = _cells(first, delimiter)
+            given = _cells(first, delimiter)
+            header = _named(given)
             for name in REQUIRED_COLUMNS:
                 if name not in header:
-                    raise EntryError(f"column {name!r} is missing{nearest(name, header)}")
+                    raise EntryError(f"column {name!r} is missing{nearest(name, given)}")
         except EntryError as error:
             yield Place(path, 1), error
             continue
@@ -109,6 +129,9 @@ def _read_csv(paths: Sequence[Path], answers: Answers, on_progress: FileProgress
                 yield place, error
 
 
+_UNIT = {"seconds": 1.0, "ms": 0.001}
+
+
 def _cells(line: str, delimiter: str) -> list[str]:
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
@@ -124,8 +147,9 @@ def _add_row(
     row = dict(zip(header, cells, strict=True))
     accepted = _count("accepted", row["accepted"])
     drafted = [_count("drafted", row["drafted"])] if "drafted" in row else []
+    name = next((name for name in ("seconds", "ms") if name in row), None)
     try:
-        seconds = [csv_number("seconds", row["seconds"], delimiter)] if "seconds" in row else []
+        seconds = [csv_number(name, row[name], delimiter) * _UNIT[name]] if name else []
     except ValueError as error:
         raise EntryError(str(error)) from None
     if drafted and accepted > drafted[0]:
@@ -142,9 +166,7 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
-CSV = Format(
-    "csv", "neutral form", lambda start: set(REQUIRED_COLUMNS) <= set(start.header), _read_csv
-)
+CSV = Format("csv", "neutral form", _read_csv)
 
 DEFINITIONS = {
     "synthetic_acceptance_rates": "survival",
@@ -195,16 +217,102 @@ BARE = json_format(
 )
 
 
-def hint(start: Start) -> str:
-    """Return what a file of unknown format lacks to be one of these formats, or nothing."""
-    document = start.document
-    if start.text.lstrip().startswith(("{", "[")):
-        if isinstance(document, EntryError):
-            return f": its JSON {document}"
-        names = list(document) if isinstance(document, dict) else []
-        similar = nearest("accepted", names)
-        return f': "accepted" is missing{similar}' if similar else ""
-    missing = [name for name in REQUIRED_COLUMNS if name not in start.header]
-    if len(start.header) < 2 or len(missing) == len(REQUIRED_COLUMNS):
+_LENGTHS = ("accept_length", "acceptance_length", "mean_acceptance_length", "mean_accept_length")
+_POOLED = ("pooled_rate", "acceptance_rate", "accept_rate", "draft_acceptance_rate")
+_SHARES = ("draft_share", "share_of_tokens_from_drafts")
+
+
+def _counted(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+    """Return the entry of a run of which rounds, accepted and proposed drafts are known."""
+    rounds, accepted = required_count(table, "rounds"), required_count(table, "accepted")
+    drafted = optional_count(table, "drafted")
+    whole = bool(rounds and drafted and drafted % rounds == 0)
+    milliseconds = optional_number(table, "round_ms")
+    seconds = optional_number(table, "seconds")
+    if seconds is None and milliseconds is not None:
+        seconds = milliseconds * rounds / 1000.0
+    return Entry(
+        unit="total",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
+        depth=optional_count(table, "depth")
+        or ((drafted or 0) // rounds if whole else answers.depth),
+        time=None if seconds is None else 1000.0 * seconds,
+    )
+
+
+COUNTS = json_format(
+    "counts",
+    "neutral form",
+    "object with rounds and accepted drafts",
+    lambda table: type(table.get("rounds")) is int and type(table.get("accepted")) is int,
+    _counted,
+)
+
+
+def _one_number(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+    """Return the entry of a run of which one number is known.
+
+    It is the accept length, the share of drafts that were accepted (A / D, with its depth), or the
+    share of the generated tokens that came from drafts, A / (A + N).
+    """
+    depth = optional_count(table, "depth", "num_speculative_tokens") or answers.depth
+    rounds = optional_count(table, "rounds") or answers.rounds
+    length = optional_number(table, *_LENGTHS)
+    rate, share = optional_number(table, *_POOLED), optional_number(table, *_SHARES)
+    if depth is None:
+        raise MissingInformationError(
+            "one number does not state the number of drafts per round", option="--depth"
+        )
+    if rounds is None:
+        raise MissingInformationError(
+            "one number does not state the number of rounds behind it", option="--rounds"
+        )
+    if length is None and share is not None:
+        length = 1 / (1 - share) if 0 <= share < 1 else None
+    elif length is None and rate is not None:
+        length = 1 + rate * depth if 0 <= rate <= 1 else None
+    if length is None or not 1 <= length <= depth + 1:
+        raise EntryError(
+            f"the accept length is {'unknown' if length is None else f'{length:g}'}; at depth "
+            f"{depth} it is from 1 to {depth + 1}, and a rate or share is from 0 to 1"
+        )
+    return Entry(unit="total", rounds=rounds, accepted=round((length - 1) * rounds), depth=depth)
+
+
+ONE_NUMBER = json_format(
+    "one-number",
+    "neutral form",
+    "object with an accept length, a rate A / D or a share of tokens from drafts",
+    lambda table: any(type(table.get(n)) in (int, float) for n in (*_LENGTHS, *_POOLED, *_SHARES)),
+    _one_number,
+)
+
+
+COPY = (
+    '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000} or '
+    '{"rounds": 1000, "drafted": 3000, "accepted": 1800}'
+)
+"""Lines that describe the log of any engine."""
+
+
+def similar(document: Any) -> str:
+    """Return what a JSON document lacks to be one of these formats, or an empty string."""
+    names = list(document) if isinstance(document, dict) else []
+    found = nearest("accepted", names) if "accepted" not in names else ""
+    return f': "accepted" is missing{found}' if found else ""
+
+
+def is_csv(path: Path) -> bool:
+    """Return whether a file is a table with one row per round."""
+    return set(REQUIRED_COLUMNS) <= set(_named(header_of(path)))
+
+
+def csv_hint(path: Path) -> str:
+    """Return what a table lacks to have one row per round, or an empty string."""
+    header = header_of(path)
+    missing = [name for name in REQUIRED_COLUMNS if name not in _named(header)]
+    if len(header) < 2 or len(missing) == len(REQUIRED_COLUMNS):
         return ""
-    return f": column {missing[0]!r} is missing{nearest(missing[0], start.header)}"
+    return f": column {missing[0]!r} is missing{nearest(missing[0], header)}"

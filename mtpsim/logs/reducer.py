@@ -19,6 +19,8 @@ from mtpsim.logs.entry import (
     EntryError,
     MissingInformationError,
     Unit,
+    counts_by_position,
+    trimmed_row,
 )
 
 Ints = npt.NDArray[np.int64]
@@ -41,7 +43,8 @@ class LogFile:
         file (str): path of the file.
         format (str): name of its format, as ``--format`` takes it.
         entries (int): number of entries read.
-        skipped (int): number of malformed entries skipped.
+        skipped (int): number of entries set aside: incomplete ones, and malformed ones if they are
+            to be skipped.
     """
 
     file: str
@@ -89,12 +92,14 @@ class LogTimes:
     Attributes:
         by_row (NDArray[float64]): ``[R]`` ms of all rounds of a request, window or total; NaN where
             not logged.
+        rough (NDArray[bool]): ``[R]`` whether ``by_row`` may count time without requests.
         by_depth (dict[int, Floats]): ``[n]`` ms of single rounds, by number of drafts of the round.
         by_batch (dict[int, Floats]): ``[n]`` ms of single steps, by batch size.
         draft (float | None): mean ms of drafting per round; None where not logged.
     """
 
     by_row: Floats
+    rough: npt.NDArray[np.bool_]
     by_depth: dict[int, Floats]
     by_batch: dict[int, Floats]
     draft: float | None
@@ -207,6 +212,7 @@ class Reducer:
         self._given_depth, self._depths = depth, set[int]()
         self._units, self._levels = set[Unit](), Counter[Level]()
         self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
+        self._rough_times = array("b")
         self._row_times, self._row_depths, self._drafted = array("d"), array("q"), array("q")
         self._left_out = Counter[int]()  # rows of other depths than the given one
         # Counts by position of all rows, one after the other; row r begins at _offsets[r].
@@ -230,12 +236,13 @@ class Reducer:
         for batch, times in entry.step_times.items():
             self._step_times[batch].extend(times)
         if not entry.rounds:
-            self._without_rounds += not entry.step_times
+            self._without_rounds += not entry.step_times and not entry.notes
+            self.notes.update(dict.fromkeys(entry.notes))
             return
         table, level = _table(entry)
         depth = self._depth_of(entry, table, level)
-        if level == "positions" and entry.depth and depth != entry.depth:
-            self._left_out[entry.depth] += 1
+        if _states_depth(entry, level) and depth != entry.depth:
+            self._left_out[entry.depth or 0] += 1
             return
         self._row_depths.append(depth)
         self._add_row(entry, table, level)
@@ -256,7 +263,7 @@ class Reducer:
             raise EntryError(f"{drafts} in {rounds}: at most {MAX_DEPTH} per round are possible")
         by_length = level in LEVELS[:2] and UNKNOWN_LENGTH not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
-        if level == "positions" and entry.depth and self._given_depth:
+        if _states_depth(entry, level) and self._given_depth:
             return self._given_depth
         deepest = max(table, default=0) if by_length else entry.depth or 0
         depth = self._given_depth or deepest
@@ -277,6 +284,7 @@ class Reducer:
         self._accepted.append(entry.accepted)
         self._tokens.append(-1 if entry.tokens is None else entry.tokens)
         self._row_times.append(float("nan") if entry.time is None else entry.time)
+        self._rough_times.append(entry.rough_time)
         self._drafted.append(-1 if entry.drafted is None else entry.drafted)
         if entry.per_round:
             self._undrafted += entry.per_round[1].count(0)
@@ -287,7 +295,7 @@ class Reducer:
         if level == "positions":
             hit, reached = entry.survived, [entry.rounds, *entry.survived[:-1]]
         else:
-            hit, reached = _by_position(table)
+            hit, reached = counts_by_position(table)
         self._hit.extend(hit)
         self._reached.extend(reached)
         self._offsets.append(len(self._hit))
@@ -350,6 +358,7 @@ class Reducer:
             sequence_rows=rows,
             times=LogTimes(
                 by_row=np.array(self._row_times, float),
+                rough=np.array(self._rough_times, bool),
                 by_depth=self._times_by_depth(depth),
                 by_batch={b: np.array(times) for b, times in sorted(self._step_times.items())},
                 draft=self._draft_time / self._draft_rounds if self._draft_rounds else None,
@@ -368,8 +377,8 @@ class Reducer:
         if self._given_depth or self._depths:
             return self._given_depth or max(self._depths)
         longest = int(np.diff(np.array(self._offsets)).max())
-        no_lengths = self._levels.keys() <= {"totals", "rounds"} and not self._rounds_with_drafts
-        if no_lengths or not longest:
+        bounded = longest and not self._levels.keys() <= {"totals", "rounds"}
+        if not bounded and not self._rounds_with_drafts:
             raise MissingInformationError(
                 "the log does not state the number of drafts per round", option="--depth"
             )
@@ -377,7 +386,13 @@ class Reducer:
             drafts = counted(longest, "draft")
             self.notes[f"depth assumed: {drafts} per round, the most that were accepted"] = None
             return longest
-        return max(longest, -(-self._drafts // self._rounds_with_drafts))
+        found = max(longest, -(-self._drafts // self._rounds_with_drafts))
+        if self._drafts != found * self._rounds_with_drafts:
+            self.notes[
+                f"depth assumed: {counted(found, 'draft')} per round, the mean "
+                f"{self._drafts / self._rounds_with_drafts:.2f} rounded up; --depth K states it"
+            ] = None
+        return found
 
     def _find_depths(self, depth: int) -> Ints:
         """Depth of each row; that of the log where a row does not tell it."""
@@ -442,6 +457,12 @@ class Reducer:
             ] = None
 
 
+def _states_depth(entry: Entry, level: Level) -> bool:
+    """Whether an entry states its depth; that of totals may follow from the proposed drafts."""
+    stated = level == "positions" or (level == "totals" and entry.drafted is None)
+    return stated and bool(entry.depth)
+
+
 def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
     """Return rounds by draft length and accepted drafts, and the granularity of the entry."""
     if entry.per_round:
@@ -458,25 +479,6 @@ def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
         return table, "rounds"
     if entry.histogram:
         by_length = UNKNOWN_LENGTH not in entry.histogram
-        trimmed = {length: _trimmed(row) for length, row in entry.histogram.items()}
+        trimmed = {length: trimmed_row(row) for length, row in entry.histogram.items()}
         return trimmed, "histogram by draft length" if by_length else "histogram"
     return {}, "positions" if entry.survived else "totals"
-
-
-def _trimmed(row: Counts) -> Counts:
-    """Return the row without trailing zeros."""
-    last = max((j for j, n in enumerate(row) if n), default=0)
-    return row[: last + 1]
-
-
-def _by_position(table: dict[int, Counts]) -> tuple[Counts, Counts]:
-    """Return the rounds that accepted draft j, and those that reached it."""
-    longest = max((max(length, len(row) - 1) for length, row in table.items()), default=0)
-    hit, reached = [0] * longest, [0] * longest
-    for length, row in table.items():
-        left = sum(row)
-        for j in range(length or len(row) - 1):
-            reached[j] += left
-            left -= row[j] if j < len(row) else 0
-            hit[j] += left
-    return hit, reached

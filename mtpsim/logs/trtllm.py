@@ -1,10 +1,19 @@
-"""TensorRT-LLM: speculative decoding of each choice of a response."""
+"""TensorRT-LLM: speculative decoding of each choice of a response, and of each iteration."""
 
 from __future__ import annotations
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.logs.entry import PRINTED_DIGITS, Entry, EntryError, optional_number, request_entry
+from mtpsim.logs.entry import (
+    PRINTED_DIGITS,
+    Entry,
+    EntryError,
+    IncompleteError,
+    optional_count,
+    optional_number,
+    request_entry,
+    required_count,
+)
 from mtpsim.logs.format import Answers, json_format
 
 _NAMES = {
@@ -45,4 +54,37 @@ REQUESTS = json_format(
     "choice with total_accepted_draft_tokens",
     _is_choice,
     _choice,
+)
+
+
+def _iteration(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+    """Return the rounds of one iteration; each of its requests with drafts has one."""
+    found = table["specDecodingStats"]
+    if not isinstance(found, dict):
+        raise IncompleteError("'specDecodingStats' is null: the iteration ran without drafts")
+    rounds = required_count(found, "numRequestsWithDraftTokens")
+    if not rounds:
+        raise IncompleteError("no request had drafts")
+    drafted = required_count(found, "numDraftTokens")
+    each, drafting = (optional_number(t, "iterLatencyMS") for t in (table, found))
+    batching = table.get("inflightBatchingStats")
+    prompts = optional_count(batching, "numContextRequests") if isinstance(batching, dict) else 0
+    return Entry(
+        unit="window",
+        rounds=rounds,
+        accepted=required_count(found, "numAcceptedTokens"),
+        drafted=drafted,
+        depth=drafted // rounds if drafted % rounds == 0 else answers.depth,
+        time=None if prompts else each and each * rounds,
+        draft_time=drafting and drafting * rounds,
+        batch=rounds,
+    )
+
+
+STATS = json_format(
+    "trtllm-stats",
+    "TensorRT-LLM",
+    "iteration with specDecodingStats",
+    lambda table: "specDecodingStats" in table,
+    _iteration,
 )

@@ -1,11 +1,10 @@
-"""vLLM: log lines of both generations, Prometheus scrapes, requests, and benchmark results."""
+"""vLLM: log lines of all generations, counters, requests, and benchmark results."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
@@ -13,6 +12,7 @@ from mtpsim.logs.entry import (
     PRINTED_DIGITS,
     Entry,
     EntryError,
+    IncompleteError,
     MissingInformationError,
     malformed,
     optional_count,
@@ -20,66 +20,162 @@ from mtpsim.logs.entry import (
     request_entry,
     required_count,
 )
-from mtpsim.logs.files import FileProgress, Line, lines
-from mtpsim.logs.format import (
-    Answers,
-    Entries,
-    Format,
-    LineEntries,
-    Place,
-    json_format,
-    line_format,
-)
+from mtpsim.logs.files import Line
+from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
+from mtpsim.logs.prometheus import counter_format, difference
 from mtpsim.logs.rates import counts_from_rates
+from mtpsim.logs.text_lines import container, whole_lines
 
-# Gaps are bounded and labels begin at a word's beginning, so that the time grows with the length
-# of a line, not with its square.
-_NUMBER = r"([-\d.]++)"
-_GAP = ".{0,1000}?"
-_LINE = re.compile(
-    rf"SpecDecoding metrics: Mean acceptance length: {_NUMBER}{_GAP}Accepted: (-?\d+) tokens, "
-    r"Drafted: (-?\d+) tokens, Per-position acceptance rate: ([-\d., ]+?), Avg Draft"
+# Texts are without white space. Their order differs between releases.
+_ENGINE = re.compile(
+    r"(?:Engine(\d{1,6}):)?(?:Avgpromptthroughput:[\d.]+tokens/s,)?"
+    r"Avggenerationthroughput:([\d.]+)tokens/s,Running:(\d+)reqs"
 )
+_COUNTS = re.compile(r"Accepted:(-?\d+)tokens,Drafted:(-?\d+)tokens")
+_LENGTH = re.compile(r"Meanacceptancelength:(nan|-?[\d.]+),")
+_RATES = re.compile(r"Per-positionacceptancerate:([-\d.,na]*)")
 _OLD = re.compile(
-    rf"Speculative metrics: Draft acceptance rate: {_GAP}Number of speculative tokens: (\d+), "
-    r"Number of accepted tokens: (-?\d+), Number of draft tokens: (-?\d+), "
-    r"Number of emitted tokens: (-?\d+)"
+    r"Numberofspeculativetokens:(\d+),Numberofacceptedtokens:(-?\d+),"
+    r"Numberofdrafttokens:(-?\d+),Numberofemittedtokens:(-?\d+)"
 )
+_NEW_MARK, _OLD_MARK = "SpecDecoding metrics:", "Speculative metrics:"
+_ENGINE_MARK = "Avg generation throughput"
+MARKS = (_NEW_MARK, _OLD_MARK)
+_OLDER = "SpecDecodingmetrics:Draftacceptancerate:"  # of 2025, without an average at its end
+
+
+@dataclass
+class _Engine:
+    """State of an engine between two lines of its log.
+
+    Attributes:
+        running: requests that ran at the line before; None before the first one.
+        shown: throughput in tokens/s and running requests at this line; None where not shown.
+        totals: counters since the start, of the oldest generation.
+    """
+
+    running: int | None = None
+    shown: tuple[float, int] | None = None
+    totals: Entry | None = None
+
+
+@dataclass
+class _Source:
+    """The engines of a container, and the one that wrote the last line."""
+
+    engines: dict[str, _Engine] = field(default_factory=dict)
+    last: str = ""
+
+    def engine(self) -> _Engine:
+        """Return the engine that wrote the last line of throughput."""
+        return self.engines.setdefault(self.last, _Engine())
+
+    def read(self, found: re.Match[str]) -> None:
+        """Read a line of throughput."""
+        self.last = found[1] or ""
+        engine = self.engine()
+        if engine.shown is not None:
+            engine.running = engine.shown[1]
+        engine.shown = float(found[2]), int(found[3])
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text without white space has all fields of its line."""
+    if "Speculativemetrics:" in text:
+        return bool(_OLD.search(text))
+    if "SpecDecodingmetrics:" not in text:
+        return bool(_ENGINE.search(text))
+    return bool(_COUNTS.search(text)) and (
+        _OLDER in text or bool(_RATES.search(text) and "AvgDraft" in text)
+    )
 
 
 def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
-    before: Entry | None = None
-    for number, line in lines:
+    """Yield windows; the time of one is that of the requests that ran when it was printed."""
+    sources: dict[str, _Source] = {}
+
+    def starts(line: str) -> bool:
+        return _NEW_MARK in line or _ENGINE_MARK in line or _OLD_MARK in line
+
+    for number, line, text in whole_lines(lines, starts, _is_whole):
+        source = sources.setdefault(container(line), _Source())
+        if throughput := _ENGINE.search(text):
+            source.read(throughput)
+        if "metrics:" not in text or _ENGINE.search(text):
+            continue
         try:
-            if new := _LINE.search(line):
-                yield number, _window(new)
-            elif old := _OLD.search(line):
-                now = _since_start(old)
-                yield number, _difference(before, now)
-                before = now
-            else:
-                yield number, EntryError("truncated line or unknown layout")
+            yield number, _entry(text, source.engine(), answers)
+        except MissingInformationError:
+            raise
         except ValueError as error:
             yield number, malformed(error)
 
 
-def _window(found: re.Match[str]) -> Entry:
+def _entry(text: str, engine: _Engine, answers: Answers) -> Entry:
+    """Return the window that ends at a line.
+
+    Raises:
+        IncompleteError: the line is cut off, or says nothing.
+        MissingInformationError: it states neither a depth nor a length.
+    """
+    if old := _OLD.search(text):
+        now = _since_start(old)
+        entry = difference(engine.totals, now)
+        engine.totals = now
+    elif counts := _COUNTS.search(text):
+        entry = _window(text, int(counts[1]), int(counts[2]), answers)
+    else:
+        raise IncompleteError("truncated line or unknown layout")
+    shown, before = engine.shown, engine.running
+    if shown is None:
+        return entry
+    engine.running, engine.shown = shown[1], None
+    speed, running = shown
+    if not speed or not running or before == 0:
+        return entry
+    time = 1000.0 * running * (entry.accepted + entry.rounds) / speed
+    return replace(entry, time=time, rough_time=before is None, batch=running)
+
+
+def _window(text: str, accepted: int, drafted: int, answers: Answers) -> Entry:
     """Return the entry of a window; rounds follow from the printed length if drafts are short."""
-    length, accepted, drafted = float(found[1]), int(found[2]), int(found[3])
-    rates = [float(rate) for rate in found[4].split(",")]
-    depth = len(rates)
+    printed, shown = _LENGTH.search(text), _RATES.search(text)
+    rates = [float(rate) for rate in (shown[1] if shown else "").split(",") if rate]
+    if not drafted and not accepted:
+        raise IncompleteError("idle: nothing was drafted")
+    if "Meanacceptancelength" not in text and _OLDER in text:
+        return _of_totals(accepted, drafted, answers)
+    if printed is None or shown is None or not rates:
+        raise IncompleteError("truncated line or unknown layout")
+    length, depth = float(printed[1]), len(rates)
     rounds = drafted // depth
     if drafted % depth or (rounds and abs(1 + accepted / rounds - length) > PRINTED_DIGITS):
         rounds = round(accepted / (length - 1)) if length > 1 else -(-drafted // depth)
+    try:
+        survived = counts_from_rates(rates, rounds, accepted)
+    except EntryError:
+        if shown.end() == len(text):
+            raise IncompleteError("truncated line") from None
+        raise
     return Entry(
         unit="window",
         rounds=rounds,
         accepted=accepted,
         drafted=drafted,
         depth=depth,
-        survived=counts_from_rates(rates, rounds, accepted),
+        survived=survived,
         printed=length,
     )
+
+
+def _of_totals(accepted: int, drafted: int, answers: Answers) -> Entry:
+    """Return the window of a line without positions, as of April 2025."""
+    if answers.depth is None:
+        raise MissingInformationError(
+            "the log does not state the number of drafts per round", option="--depth"
+        )
+    rounds = -(-drafted // answers.depth)
+    return Entry("window", rounds, accepted, drafted, answers.depth)
 
 
 def _since_start(found: re.Match[str]) -> Entry:
@@ -104,112 +200,8 @@ def _since_start(found: re.Match[str]) -> Entry:
     )
 
 
-def _difference(before: Entry | None, now: Entry) -> Entry:
-    if before is None:
-        return now
-    if now.depth != before.depth:
-        raise EntryError(f"speculative tokens change from {before.depth} to {now.depth}")
-    for name in ("rounds", "accepted"):
-        earlier, later = getattr(before, name), getattr(now, name)
-        if later < earlier:
-            raise EntryError(
-                f"{name} fall from {earlier} to {later}: the counters were reset in between; give "
-                "the logs of one process"
-            )
-    return Entry(
-        unit="window",
-        rounds=now.rounds - before.rounds,
-        accepted=now.accepted - before.accepted,
-        drafted=(now.drafted or 0) - (before.drafted or 0),
-        depth=now.depth,
-        survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)],
-    )
-
-
-LOG = line_format(
-    "vllm-log",
-    "vLLM",
-    lambda line: "SpecDecoding metrics:" in line or "Speculative metrics:" in line,
-    _log_entries,
-)
-
-_METRIC = re.compile(
-    r"vllm:spec_decode_num_(drafts|draft_tokens|accepted_tokens|accepted_tokens_per_pos)"
-    r"(?:_total)?\{(.*)\}\s+([-+.\deE]+|NaN|[+-]Inf)"
-)
-_LABEL = re.compile(r'\b(\w+)="((?:[^"\\]|\\.)*)"')
-
-
-Counters = dict[tuple[str, int], float]  # by name and position
-
-
-def _scrape(path: Path, answers: Answers, on_progress: FileProgress) -> Entry:
-    """Return the counters of one scrape, summed over the engines of a model.
-
-    Raises:
-        EntryError: counters are missing or inconsistent.
-        MissingInformationError: there are several models and none is selected.
-    """
-    totals: dict[str, Counters] = {}
-    for _, line in lines(path, on_progress):
-        if found := _METRIC.match(line):
-            labels = dict(_LABEL.findall(found[2]))
-            key = (found[1], int(labels.get("position", 0)))
-            model = totals.setdefault(labels.get("model_name", ""), {})
-            model[key] = model.get(key, 0.0) + float(found[3])
-    if not totals:
-        raise EntryError("has no vllm:spec_decode counters; is speculative decoding on?")
-    if answers.model is None and len(totals) == 1:
-        return _of_counters(*totals.values())
-    if answers.model not in totals:
-        known = ", ".join(sorted(totals))
-        raise MissingInformationError(f"counters are of the models {known}", option="--model")
-    return _of_counters(totals[answers.model])
-
-
-def _of_counters(found: Counters) -> Entry:
-    values: JsonDict = {name: value for (name, position), value in found.items() if not position}
-    name = "accepted_tokens_per_pos"
-    positions = sorted(position for key, position in found if key == name)
-    entry = Entry(
-        unit="total",
-        rounds=required_count(values, "drafts"),
-        accepted=required_count(values, "accepted_tokens"),
-        drafted=required_count(values, "draft_tokens"),
-        depth=len(positions) or None,
-        survived=[required_count({name: found[name, position]}, name) for position in positions],
-    )
-    if positions != list(range(len(positions))):
-        raise EntryError(f"counters have the positions {positions}; some are missing")
-    return entry
-
-
-def _read_scrapes(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
-    scrapes: list[tuple[Place, Entry]] = []
-    for path in paths:
-        try:
-            scrapes.append((Place(path, None), _scrape(path, answers, on_progress)))
-        except MissingInformationError:
-            raise
-        except ValueError as error:
-            yield Place(path, None), malformed(error)
-    if len(scrapes) == 1:
-        yield scrapes[0]
-    for (_, before), (place, now) in pairwise(scrapes):
-        try:
-            yield place, _difference(before, now)
-        except EntryError as error:
-            yield place, error
-
-
-METRICS = Format(
-    "vllm-metrics",
-    "vLLM",
-    lambda start: (
-        "vllm:spec_decode_num_" in start.text or start.text.startswith(("# HELP", "# TYPE"))
-    ),
-    _read_scrapes,
-)
+LOG = line_format("vllm-log", "vLLM", MARKS, _log_entries)
+METRICS = counter_format("vllm-metrics", "vLLM", "vllm")
 
 NAMES = {
     "rounds": ("num_spec_steps",),
@@ -249,12 +241,14 @@ def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         )
     chunks = table.get("itls")
     each = optional_number(table, "mean_tpot_ms")
+    drafted = required_count(table, "spec_decode_draft_tokens")
+    whole = bool(rounds) and drafted % rounds == 0
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
-        drafted=required_count(table, "spec_decode_draft_tokens"),
-        depth=len(rates) or None,
+        drafted=drafted,
+        depth=len(rates) or (drafted // rounds if whole else answers.depth),
         survived=counts_from_rates(rates, rounds, accepted) if rates else [],
         printed=optional_number(table, "spec_decode_acceptance_length"),
         round_times=_chunk_times(chunks) if isinstance(chunks, list) else [],

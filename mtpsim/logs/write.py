@@ -7,74 +7,13 @@ suffix (``-older``, ``-summary``) are variants of one.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-
-REQUESTS_PER_WINDOW = 8  # between two lines of a log
-
-
-@dataclass(frozen=True)
-class LoggedRequest:
-    """A request to log.
-
-    Attributes:
-        accepted: number of accepted drafts of each round.
-        depth: number of proposed drafts per round.
-        times: ms of each round.
-        tokens: number of generated tokens; fewer than the rounds emit if the last one is cut.
-    """
-
-    accepted: list[int]
-    depth: int
-    times: list[float]
-    tokens: int
-
-    @property
-    def rounds(self) -> int:
-        """Number of rounds."""
-        return len(self.accepted)
-
-    @property
-    def hits(self) -> int:
-        """Number of accepted drafts."""
-        return sum(self.accepted)
-
-    @property
-    def drafted(self) -> int:
-        """Number of proposed drafts."""
-        return self.depth * self.rounds
-
-    @property
-    def accept_length(self) -> float:
-        """Mean tokens per round."""
-        return 1 + self.hits / self.rounds
-
-    @property
-    def histogram(self) -> list[int]:
-        """Number of rounds by accepted drafts, 0 to the depth."""
-        found = Counter(self.accepted)
-        return [found[j] for j in range(self.depth + 1)]
-
-    @property
-    def sparse_histogram(self) -> dict[str, int]:
-        """The histogram without zeros, with strings as keys."""
-        return {str(j): n for j, n in enumerate(self.histogram) if n}
-
-    def survival(self, digits: int) -> list[float]:
-        """Return the share of rounds that accept at least 1, 2, .. drafts."""
-        return [
-            round(sum(a >= j for a in self.accepted) / self.rounds, digits)
-            for j in range(1, self.depth + 1)
-        ]
-
-
-Requests = Iterable[LoggedRequest]
-Writer = Callable[[Requests], Iterator[str]]
+from mtpsim.logs import write_text as text
+from mtpsim.logs.logged import LoggedRequest, Requests, pooled, windows
+from mtpsim.logs.write_text import Writer, per_window
 
 
 def _line(document: JsonDict) -> str:
@@ -84,35 +23,6 @@ def _line(document: JsonDict) -> str:
 def _per_request(record: Callable[[LoggedRequest], JsonDict]) -> Writer:
     """Return a writer of a JSON line per request."""
     return lambda requests: (_line(record(request)) for request in requests)
-
-
-def _per_window(line: Callable[[LoggedRequest], str]) -> Writer:
-    """Return a writer of a text line per window."""
-    return lambda requests: (line(window) for window in _windows(requests))
-
-
-def _pooled(requests: Requests) -> LoggedRequest:
-    """Return all requests as one.
-
-    Raises:
-        ValueError: their depths differ.
-    """
-    known = list(requests)
-    deepest = max(r.depth for r in known)
-    if min(r.depth for r in known) != deepest:
-        raise ValueError("this format can't hold several depths; select one with --depth")
-    return LoggedRequest(
-        accepted=[a for r in known for a in r.accepted],
-        depth=deepest,
-        times=[t for r in known for t in r.times],
-        tokens=sum(r.tokens for r in known),
-    )
-
-
-def _windows(requests: Requests) -> Iterator[LoggedRequest]:
-    stream = iter(requests)
-    while window := list(islice(stream, REQUESTS_PER_WINDOW)):
-        yield _pooled(window)
 
 
 def _vllm_metrics_of(request: LoggedRequest) -> JsonDict:
@@ -142,66 +52,41 @@ def _vllm_requests(per_round: bool) -> Writer:
     return write
 
 
-def _vllm_log(window: LoggedRequest) -> str:
-    seconds = sum(window.times) / 1000
-    rates = ", ".join(f"{rate:.3f}" for rate in window.survival(6))
-    return (
-        "INFO [metrics.py:96] SpecDecoding metrics: "
-        f"Mean acceptance length: {window.accept_length:.2f}, "
-        f"Accepted throughput: {window.hits / seconds:.2f} tokens/s, "
-        f"Drafted throughput: {window.drafted / seconds:.2f} tokens/s, "
-        f"Accepted: {window.hits} tokens, Drafted: {window.drafted} tokens, "
-        f"Per-position acceptance rate: {rates}, "
-        f"Avg Draft acceptance rate: {100 * window.hits / window.drafted:.1f}%\n"
-    )
+def _scrape(prefix: str, label: str) -> Writer:
+    def write(requests: Requests) -> Iterator[str]:
+        found = pooled(requests)
+        totals = {
+            "drafts": found.rounds,
+            "draft_tokens": found.drafted,
+            "accepted_tokens": found.hits,
+        }
+        for name, value in totals.items():
+            metric = f"{prefix}:spec_decode_num_{name}_total"
+            braces = f"{{{label}}}" if label else ""
+            yield f"# TYPE {metric} counter\n{metric}{braces} {float(value)}\n"
+        for position in range(found.depth):
+            survived = sum(a > position for a in found.accepted)
+            labels = ",".join([label] * bool(label) + [f'position="{position}"'])
+            metric = f"{prefix}:spec_decode_num_accepted_tokens_per_pos_total"
+            yield f"{metric}{{{labels}}} {float(survived)}\n"
 
-
-def _vllm_log_old(requests: Requests) -> Iterator[str]:
-    rounds, hits = 0, 0
-    for window in _windows(requests):
-        rounds, hits, depth = rounds + window.rounds, hits + window.hits, window.depth
-        emitted, drafted = hits + rounds, depth * rounds
-        yield (
-            f"INFO Speculative metrics: Draft acceptance rate: {hits / drafted:.3f}, "
-            f"System efficiency: {emitted / (drafted + rounds):.3f}, "
-            f"Number of speculative tokens: {depth}, Number of accepted tokens: {hits}, "
-            f"Number of draft tokens: {drafted}, Number of emitted tokens: {emitted}.\n"
-        )
-
-
-def _vllm_scrape(requests: Requests) -> Iterator[str]:
-    pooled = _pooled(requests)
-    labels = 'engine="0",model_name="sample"'
-    totals = {
-        "drafts": pooled.rounds,
-        "draft_tokens": pooled.drafted,
-        "accepted_tokens": pooled.hits,
-    }
-    for name, value in totals.items():
-        metric = f"vllm:spec_decode_num_{name}_total"
-        yield f"# TYPE {metric} counter\n{metric}{{{labels}}} {float(value)}\n"
-    for position in range(pooled.depth):
-        survived = sum(a > position for a in pooled.accepted)
-        yield (
-            f"vllm:spec_decode_num_accepted_tokens_per_pos_total{{{labels},"
-            f'position="{position}"}} {float(survived)}\n'
-        )
+    return write
 
 
 def _vllm_bench(requests: Requests) -> Iterator[str]:
     known = list(requests)
-    pooled = _pooled(known)
+    whole = pooled(known)
     found = {
         "completed": len(known),
-        "total_output_tokens": pooled.tokens,
-        "mean_tpot_ms": sum(pooled.times) / (pooled.rounds + pooled.hits),
+        "total_output_tokens": whole.tokens,
+        "mean_tpot_ms": sum(whole.times) / (whole.rounds + whole.hits),
         "itls": [[time / 1000 for time in request.times] for request in known],
-        "spec_decode_acceptance_rate": 100 * pooled.hits / pooled.drafted,
-        "spec_decode_acceptance_length": pooled.accept_length,
-        "spec_decode_num_drafts": pooled.rounds,
-        "spec_decode_draft_tokens": pooled.drafted,
-        "spec_decode_accepted_tokens": pooled.hits,
-        "spec_decode_per_position_acceptance_rates": pooled.survival(12),
+        "spec_decode_acceptance_rate": 100 * whole.hits / whole.drafted,
+        "spec_decode_acceptance_length": whole.accept_length,
+        "spec_decode_num_drafts": whole.rounds,
+        "spec_decode_draft_tokens": whole.drafted,
+        "spec_decode_accepted_tokens": whole.hits,
+        "spec_decode_per_position_acceptance_rates": whole.survival(12),
     }
     yield json.dumps(found, indent=2) + "\n"
 
@@ -223,18 +108,8 @@ def _sglang_requests(accepted: str, proposed: str, histogram: str | None) -> Wri
     return _per_request(record)
 
 
-def _sglang_log(window: LoggedRequest) -> str:
-    speed = 1000 * (window.rounds + window.hits) * REQUESTS_PER_WINDOW / sum(window.times)
-    return (
-        f"[2026-05-01 12:00:00 TP0] Decode batch, #running-req: {REQUESTS_PER_WINDOW}, "
-        f"#token: 12345, token usage: 0.12, accept len: {window.accept_length:.2f}, "
-        f"accept rate: {window.hits / window.drafted:.2f}, cuda graph: True, "
-        f"gen throughput (token/s): {speed:.2f}, #queue-req: 0\n"
-    )
-
-
 def _sglang_steps(requests: Requests) -> Iterator[str]:
-    seconds = [time / 1000 for time in _pooled(requests).times]
+    seconds = [time / 1000 for time in pooled(requests).times]
     yield json.dumps({"internal_states": [{"step_time_dict": {"1": seconds}}]}, indent=1) + "\n"
 
 
@@ -279,7 +154,7 @@ def _aiperf(request: LoggedRequest) -> JsonDict:
 
 
 def _aiperf_summary(requests: Requests) -> Iterator[str]:
-    found = {"pooled_spec_decode_acceptance_histogram": _pooled(requests).sparse_histogram}
+    found = {"pooled_spec_decode_acceptance_histogram": pooled(requests).sparse_histogram}
     yield json.dumps(found, indent=2) + "\n"
 
 
@@ -291,17 +166,6 @@ def _llamacpp_timings(request: LoggedRequest) -> JsonDict:
         "draft_n_accepted": request.hits,
     }
     return {"content": "", "timings": found}
-
-
-def _llamacpp_log(requests: Requests) -> Iterator[str]:
-    for request in requests:
-        rates = ", ".join(f"{rate:.3f}" for rate in request.survival(6))
-        yield (
-            f"slot print_timing: id 0 | draft acceptance = {request.hits / request.drafted:.5f} "
-            f"( {request.hits:4d} accepted / {request.drafted:5d} generated), "
-            f"mean acceptance length = {request.accept_length:5.2f}, "
-            f"acceptance rate per position = ({rates})\n"
-        )
 
 
 def _rounds(request: LoggedRequest) -> JsonDict:
@@ -320,17 +184,90 @@ def _csv(requests: Requests) -> Iterator[str]:
 
 
 def _rates(requests: Requests) -> Iterator[str]:
-    pooled = _pooled(requests)
-    yield _line({"rates": pooled.survival(9), "rates_are": "survival", "rounds": pooled.rounds})
+    found = pooled(requests)
+    yield _line({"rates": found.survival(9), "rates_are": "survival", "rounds": found.rounds})
+
+
+def _sglang_bench(requests: Requests) -> Iterator[str]:
+    found = pooled(requests)
+    tokens = found.rounds + found.hits
+    document = {
+        "total_output_tokens": tokens,
+        "accept_length": found.accept_length,
+        "mean_tpot_ms": sum(found.times) / tokens,
+    }
+    yield _line(document)
+
+
+def _sglang_sweep(requests: Requests) -> Iterator[str]:
+    found = pooled(requests)
+    document = {
+        "batch_size": 1,
+        "steps": found.depth,
+        "topk": 1,
+        "num_draft_tokens": found.depth + 1,
+        "acc_length": found.accept_length,
+        "step_time": sum(found.times) / found.rounds / 1000,
+        "completion_tokens": found.rounds + found.hits,
+    }
+    yield _line(document)
+
+
+def _specforge(requests: Requests) -> Iterator[str]:
+    found = pooled(requests)
+    seconds = sum(found.times) / 1000
+    metrics = {
+        "latency": seconds,
+        "output_throughput": (found.rounds + found.hits) / seconds,
+        "accept_length": found.accept_length,
+    }
+    setting = {"batch_size": 1, "steps": found.depth, "topk": 1, "metrics": [metrics]}
+    yield _line({"mtbench": [setting]})
+
+
+def _trtllm_stats(requests: Requests) -> Iterator[str]:
+    for number, window in enumerate(windows(requests)):
+        spec = {
+            "numDraftTokens": window.drafted,
+            "numAcceptedTokens": window.hits,
+            "numRequestsWithDraftTokens": window.rounds,
+            "iterLatencyMS": 2.0,
+        }
+        latency = sum(window.times) / window.rounds
+        yield _line({"iter": number, "iterLatencyMS": latency, "specDecodingStats": spec})
+
+
+def _lmstudio(request: LoggedRequest) -> JsonDict:
+    tokens = request.rounds + request.hits
+    stats = {
+        "tokens_per_second": 1000 * tokens / sum(request.times),
+        "total_draft_tokens_count": request.drafted,
+        "accepted_draft_tokens_count": request.hits,
+    }
+    return {"usage": {"completion_tokens": tokens}, "stats": stats}
+
+
+def _counts(requests: Requests) -> Iterator[str]:
+    found = pooled(requests)
+    yield _line({"rounds": found.rounds, "drafted": found.drafted, "accepted": found.hits})
+
+
+def _one_number(requests: Requests) -> Iterator[str]:
+    found = pooled(requests)
+    document = {"accept_length": found.accept_length, "depth": found.depth, "rounds": found.rounds}
+    yield _line(document)
 
 
 WRITERS: dict[str, Writer] = {
     "vllm-requests": _vllm_requests(per_round=True),
     "vllm-requests-summary": _vllm_requests(per_round=False),
-    "vllm-log": _per_window(_vllm_log),
-    "vllm-log-old": _vllm_log_old,
-    "vllm-metrics": _vllm_scrape,
+    "vllm-log": per_window(text.vllm_log),
+    "vllm-log-2025": per_window(text.vllm_log_2025),
+    "vllm-log-old": text.vllm_log_old,
+    "vllm-metrics": _scrape("vllm", 'engine="0",model_name="sample"'),
     "vllm-bench": _vllm_bench,
+    "vllm-console": text.vllm_console,
+    "vllm-offline": text.vllm_offline,
     "sglang-requests": _sglang_requests(
         "spec_num_correct_drafts", "spec_num_proposed_drafts", "spec_correct_drafts_histogram"
     ),
@@ -340,14 +277,31 @@ WRITERS: dict[str, Writer] = {
     "sglang-requests-oldest": _sglang_requests(
         "spec_accept_token_num", "spec_draft_token_num", None
     ),
-    "sglang-log": _per_window(_sglang_log),
+    "sglang-finish": text.sglang_finish,
+    "sglang-log": per_window(text.sglang_log),
     "sglang-steps": _sglang_steps,
+    "sglang-bench": _sglang_bench,
+    "sglang-console": text.sglang_console,
+    "sglang-sweep": _sglang_sweep,
+    "specforge": _specforge,
     "trtllm-requests": _per_request(_trtllm),
+    "trtllm-stats": _trtllm_stats,
     "aiperf-requests": _per_request(_aiperf),
     "aiperf-summary": _aiperf_summary,
     "llamacpp-timings": _per_request(_llamacpp_timings),
-    "llamacpp-log": _llamacpp_log,
+    "llamacpp-log": text.llamacpp_log(current=False, debug=False),
+    "llamacpp-log-current": text.llamacpp_log(current=True, debug=False),
+    "llamacpp-log-debug": text.llamacpp_log(current=True, debug=True),
+    "llamacpp-log-may": text.llamacpp_log_may,
+    "llamacpp-metrics": _scrape("llamacpp", ""),
+    "llamacpp-example": text.llamacpp_example,
+    "mtp-bench": text.mtp_bench,
+    "spec-bench": text.spec_bench,
+    "lmstudio": _per_request(_lmstudio),
+    "atom-log": text.atom_log,
     "rounds": _per_request(_rounds),
     "csv": _csv,
     "rates": _rates,
+    "counts": _counts,
+    "one-number": _one_number,
 }

@@ -6,8 +6,6 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
-import json
-import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, dataclass_transform
 
@@ -219,6 +217,7 @@ class Advice(DocumentSection):
         verdicts: ``[K]`` verdict on the step to depth 1..K.
         steps: ``[K]`` relative gains of these steps, with the intervals that decide the verdicts.
         requests_needed: least number of requests for all of these; None where there are enough.
+        times_known: whether the time of a round depends on the depth; else no depth is recommended.
         sentence: the advice in words.
         why: what it rests on.
     """
@@ -230,6 +229,7 @@ class Advice(DocumentSection):
     verdicts: list[str]
     steps: list[JudgedInterval] = field(default_factory=list)
     requests_needed: int | None = None
+    times_known: bool = True
     sentence: str
     why: str
 
@@ -473,12 +473,6 @@ def to_json(document: Any) -> JsonDict:
     if plain.get("warnings", ()) is None:
         del plain["warnings"]
     return plain
-
-
-def seal(document: JsonDict) -> int:
-    """Checksum of a document, which its key ``check`` holds in a run directory."""
-    content = {name: value for name, value in document.items() if name != "check"}
-    return zlib.crc32(json.dumps(content, allow_nan=False).encode())
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:

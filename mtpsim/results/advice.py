@@ -9,7 +9,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.decision import Decision
+from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
 from mtpsim.report.document import Advice, Interval, JudgedInterval
 from mtpsim.stats.comparisons import Choice
@@ -46,6 +46,8 @@ class Basis:
             others include uncertain inputs.
         requests_needed: least number of requests for a verdict; None where there are enough.
         requests: number of requests.
+        times_known: whether the time of a round depends on the depth; if not, times were never
+            measured, and no depth can be recommended.
     """
 
     speedup: Sequence[Interval]
@@ -54,6 +56,7 @@ class Basis:
     simulation: Interval | None = None
     requests_needed: int | None = None
     requests: int = 0
+    times_known: bool = True
 
 
 def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) -> Advice:
@@ -67,7 +70,8 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
     """
     choice = basis.choice
     best, indifference = choice.best, decision.indifference
-    judged = [judge(gain, decision, enough=not basis.requests_needed) for gain in basis.gains]
+    enough = not basis.requests_needed and basis.times_known
+    judged = [judge(gain, decision, enough=enough) for gain in basis.gains]
     verdicts = [step.verdict for step in judged]
     if basis.requests_needed:
         return Advice(
@@ -82,6 +86,19 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
             why="Below this number intervals and probabilities are not reliable.",
         )
     depths = range(len(basis.speedup))
+    if not basis.times_known:
+        return Advice(
+            depth=best,
+            confidence=None,
+            candidates=list(depths),
+            within=list(depths),
+            verdicts=verdicts,
+            steps=judged,
+            times_known=False,
+            sentence=_allowances(basis),
+            why="A round takes as long as a plain step in this file: times were not measured. "
+            "Measure the time of a plain step and of rounds at two depths next.",
+        )
     within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
     sentence = [
         _headline(best, basis),
@@ -137,6 +154,19 @@ def _too_few(best: int, basis: Basis) -> str:
         f"Too few requests for advice: {counted(basis.requests, 'request', 'were')} simulated, "
         f"at least {basis.requests_needed} are needed. Depth {best} has the greatest estimate, "
         f"{basis.speedup[best].mean:.2f}x."
+    )
+
+
+def _allowances(basis: Basis) -> str:
+    """By how much each draft may lengthen a round: its gain if it took no time."""
+    allowed = (
+        f"{100 * (gain.mean - 1):.3g} % (draft {k})"
+        for k, gain in enumerate(basis.gains, 1)
+        if gain.mean is not None
+    )
+    return (
+        "No depth can be recommended without times. A draft pays while it lengthens a round by "
+        f"less than {', '.join(allowed)}."
     )
 
 

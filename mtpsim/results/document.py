@@ -11,9 +11,11 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import counted
+from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
+from mtpsim.latency.times import drafts_are_free
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,
@@ -30,7 +32,6 @@ from mtpsim.report.document import (
     TheoryError,
     Variance,
     from_json,
-    seal,
     to_json,
 )
 from mtpsim.results.advice import Basis, Steps, advise
@@ -291,6 +292,9 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         choice=simulated,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
+        times_known=not drafts_are_free(
+            *measured.experiment.latency.times(len(measured.rounds) - 1)
+        ),
     )
     uncertain = None
     if scenarios and scenarios.draws:
@@ -320,7 +324,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         variance=_variance(measured),
         advice=advise(basis, steps, decision, simulation.confidence),
         adaptive=adaptive(measured, simulated.best) if measured.plan.policy_set else None,
-        uncertainty=uncertain,
+        uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
 
@@ -423,7 +427,7 @@ def _loss(basis: Basis, depth: int, indifference: float) -> Loss:
     mean, low, high = (
         float(-np.expm1(-logs[depth])) for logs in (choice.loss, choice.low, choice.high)
     )
-    if basis.requests_needed:
+    if basis.requests_needed or not basis.times_known:
         return Loss(mean=mean, low=None, high=None, verdict="open", best=None, regret=None)
     return Loss(
         mean=mean,

@@ -18,9 +18,8 @@ from filelock import FileLock, Timeout
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment, load
-from mtpsim.config.hashing import content_hash, to_toml
+from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
-from mtpsim.report.document import seal
 from mtpsim.results.document import Result
 from mtpsim.stats.estimators import Tally
 

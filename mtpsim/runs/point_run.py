@@ -17,6 +17,7 @@ from mtpsim.engine.scheduler import (
     FLOOR,
     BlockRange,
     first_unit,
+    half_width,
     last_block,
     next_check,
     simulate,
@@ -29,7 +30,6 @@ from mtpsim.engine.simulate import (
     sample_rows,
     tails,
 )
-from mtpsim.engine.stopping import half_width
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.progress import Progress, ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of

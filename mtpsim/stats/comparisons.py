@@ -175,7 +175,7 @@ def _choice(
         loss=values.max() - values,
         low=np.maximum(behind - half, 0).min(0),
         high=np.maximum(behind + half, 0).max(0),
-        regret=-np.expm1(drawn - top).mean(0),
+        regret=-np.expm1(drawn - top).mean(0) + 0.0,  # no negative zero
     )
 
 

@@ -4,27 +4,15 @@ import json
 
 import pytest
 
-from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import parse
+from tests.support.examples import acceptance, latency, problem_of
 
-FILE = """\
-[acceptance]
-{acceptance}
-[latency]
-target = 20
-verify = 22
-draft = 1
-[simulation]
-requests = 100
-{simulation}
-"""
+TIMES = latency(20, 22, 1)
 
 
-def refused(acceptance, folder=None, simulation=""):
-    text = FILE.format(acceptance=acceptance, simulation=simulation)
-    with pytest.raises(InputError) as caught:
-        parse(text, file="bad.toml", **({"folder": folder} if folder else {}))
-    return str(caught.value)
+def refused(keys, folder=None, more=""):
+    text = f"[acceptance]\n{keys}\n{TIMES}[simulation]\nrequests = 100\n{more}\n"
+    return problem_of(text, file="bad.toml", **({"folder": folder} if folder else {}))
 
 
 COPULA = 'model = "copula"\nrates = [0.8, 0.7, 0.6]\n'
@@ -70,10 +58,9 @@ PROBLEMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("acceptance", "message"), PROBLEMS)
-def test_model_problems(acceptance, message):
-    found = refused(acceptance)
-    assert message in found
+@pytest.mark.parametrize(("keys", "message"), PROBLEMS)
+def test_model_problems(keys, message):
+    assert message in refused(keys)
 
 
 def test_number_out_of_range_is_reported_once():
@@ -82,47 +69,46 @@ def test_number_out_of_range_is_reported_once():
     assert "brackets" not in found
 
 
-def trace(tmp_path, text, keys="depth = 3", name="t.jsonl", **options):
+def trace(tmp_path, text, keys="depth = 3", name="t.jsonl"):
     (tmp_path / name).write_text(text)
-    return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path, **options)
+    return refused(f'model = "trace"\nfile = "{name}"\n{keys}', tmp_path)
 
 
-def test_trace_problems(tmp_path):
-    good = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
-    assert "t.jsonl:1: round 2 accepts 4 of 3 drafts" in trace(tmp_path, '{"accepted": [1, 4]}')
-    assert "t.jsonl:2: 4 drafts are accepted of 3 drafted" in trace(
-        tmp_path, good + '\n{"accepted": [4], "drafted": [3]}'
-    )
-    assert "t.jsonl: unknown log format: its JSON is truncated" in trace(
-        tmp_path, '{"accepted": [1, 2'
-    )
-    assert "\"accepted\" is missing; did you mean '…'?" in trace(tmp_path, '{"acepted": [1]}')
-    assert "accepted is -1; a count can't be negative" in trace(tmp_path, '{"accepted": [-1]}')
-    assert "'accepted' has True; counts must be whole" in trace(tmp_path, '{"accepted": [true]}')
-    assert "'drafted' has 2 entries for 1 round" in trace(
-        tmp_path, '{"accepted": [1], "drafted": [3, 3]}'
-    )
-    assert "rounds of 2 to 3 drafts are recorded" in trace(
-        tmp_path, '{"accepted": [1, 1], "drafted": [2, 3]}', keys=""
-    )
-    assert "acceptance.depth: 5 is given, but the file has 3 drafts per round" in trace(
-        tmp_path, good, keys="depth = 5"
-    )
+GOOD = json.dumps({"accepted": [3, 0, 1], "drafted": [3, 3, 3]})
+TRACES = [
+    ('{"accepted": [1, 4]}', "t.jsonl:1: round 2 accepts 4 of 3 drafts"),
+    (GOOD + '\n{"accepted": [4], "drafted": [3]}', "t.jsonl:2: 4 drafts are accepted of 3 drafted"),
+    ('{"accepted": [1, 2', "t.jsonl: unknown log format: its JSON is truncated"),
+    ('{"acepted": [1]}', "\"accepted\" is missing; did you mean '…'?"),
+    ('{"accepted": [-1]}', "accepted is -1; a count can't be negative"),
+    ('{"accepted": [true]}', "'accepted' has True; counts must be whole"),
+    ('{"accepted": [1], "drafted": [3, 3]}', "'drafted' has 2 entries for 1 round"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), TRACES)
+def test_malformed_traces(text, message, tmp_path):
+    assert message in trace(tmp_path, text)
+
+
+def test_traces_that_do_not_fit_their_keys(tmp_path):
+    mixed = trace(tmp_path, '{"accepted": [1, 1], "drafted": [2, 3]}', keys="")
+    assert "rounds of 2 to 3 drafts are recorded" in mixed
+    deep = trace(tmp_path, GOOD, keys="depth = 5")
+    assert "acceptance.depth: 5 is given, but the file has 3 drafts per round" in deep
     assert "t.jsonl: depth: the log does not state" in trace(tmp_path, '{"accepted": [1]}', keys="")
-    assert "no entry has a round" in trace(tmp_path, "request,accepted\n", name="t.csv")
-    assert "column 'accepted' is missing; did you mean '…'?" in trace(
-        tmp_path, "request,acepted\na,1\n", name="t.csv"
-    )
-    assert "t.csv:3: 'x' is given for 'accepted'" in trace(
-        tmp_path, "request,accepted\na,1\na,x\n", name="t.csv"
-    )
-    assert "No such file or directory; did you mean 't.csv'" in refused(
-        'model = "trace"\nfile = "tt.csv"', tmp_path
-    )
+    empty = trace(tmp_path, "request,accepted\n", name="t.csv")
+    assert "no entry has a round" in empty
+    header = trace(tmp_path, "request,acepted\na,1\n", name="t.csv")
+    assert "column 'accepted' is missing; did you mean '…'?" in header
+    cell = trace(tmp_path, "request,accepted\na,1\na,x\n", name="t.csv")
+    assert "t.csv:3: '…' is given for 'accepted'" in cell
+    found = refused('model = "trace"\nfile = "tt.csv"', tmp_path)
+    assert "No such file or directory; did you mean 't.csv'" in found
 
 
 def test_recorded_length_requires_a_recording():
-    found = refused('model = "independent"\nrates = [0.8]', simulation="as_recorded = true")
+    found = refused('model = "independent"\nrates = [0.8]', more="as_recorded = true")
     assert found == (
         'bad.toml:10: simulation.as_recorded: requires recorded requests (model = "trace"), not '
         "'independent'"
@@ -133,5 +119,6 @@ def test_a_concentration_that_quadrature_cannot_resolve():
     """Found by fuzzing: shape parameters that round to 0."""
     text = 'model = "beta"\nmean = 0.5\nconcentration = %s\ndepth = 2'
     assert "must be at least 2e-09" in refused(text % "1.4e-45")
-    chain = parse(FILE.format(acceptance=text % "1e-6", simulation="")).acceptance.chain()
+    fine = acceptance("beta", mean=0.5, concentration=1e-6, depth=2) + TIMES
+    chain = parse(fine).acceptance.chain()
     assert chain.start @ chain.accept[:, 0] == pytest.approx(0.5)

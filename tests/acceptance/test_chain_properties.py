@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtpsim.acceptance import AcceptanceChain, Bounds
-from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import count_moments, round_distribution, solve, speedups
 from mtpsim.formula import closed_form
-from mtpsim.latency import Latency
+from tests.support.random_chains import random_chain
 from tests.support.strategies import factors, few, fixed, inner, seeds, times_of, unit
 
 horizons = st.sampled_from([{}, {"rounds": 1}, {"rounds": 7}, {"tokens": 1}, {"tokens": 19}])
@@ -21,14 +20,7 @@ horizons = st.sampled_from([{}, {"rounds": 1}, {"rounds": 7}, {"tokens": 1}, {"t
 
 def chain_of(seed, clock=None, outcomes=None):
     rng = np.random.default_rng(seed)
-    states, depth = rng.integers(1, 5), rng.integers(1, 5)
-    return AcceptanceChain(
-        rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.ones(states), (outcomes or rng.integers(1, 3), states)),
-        rng.random((states, depth)),
-        clock or str(rng.choice(["round", "token"])),
-        rng.uniform(0.5, 2, states),
-    )
+    return random_chain(rng, clock or str(rng.choice(["round", "token"])), outcomes=outcomes)
 
 
 chains = seeds.map(chain_of)
@@ -156,11 +148,8 @@ def histories(chain, depth, rounds):
 @given(chains)
 def test_moments_of_counts_by_enumeration(chain):
     depth, rounds = min(chain.depth, 2), 4
-    outcomes_and_weights = list(histories(chain, depth, rounds))
-    counts, weights = (
-        np.array([h for h, _ in outcomes_and_weights], float),
-        np.array([p for _, p in outcomes_and_weights]),
-    )
+    found, chances = zip(*histories(chain, depth, rounds), strict=True)
+    counts, weights = np.array(found, float), np.array(chances)
     mean = weights @ counts
     second = (counts * weights[:, None]).T @ counts
     found = count_moments(chain, depth, rounds)
@@ -197,25 +186,3 @@ def test_request_totals_by_enumeration(chain):
     assert (found.tokens, found.rounds) == (tokens, pytest.approx(rounds))
     assert found.slow_rounds == pytest.approx(slow)
     assert found.accepted == pytest.approx(ended / rounds)
-
-
-# Requests through the kernel
-
-
-@few
-@given(seeds, st.sampled_from([{"rounds": 6}, {"tokens": 15}]))
-def test_columns_are_independent_of_greater_depths(seed, horizon):
-    chain = chain_of(seed, outcomes=1)
-    deep = chain.depth
-    latency = Latency(target=17, verify=20, draft=3)
-    whole = compile_plan(chain, latency.compile(deep), seed=1, **horizon)
-    rows = simulate_requests(whole, 0, 70)
-    for k in range(1, deep):
-        cut = replace(chain, accept=chain.accept[:, :k])
-        plan = compile_plan(cut, latency.compile(k), seed=1, **horizon)
-        fewer, layout = simulate_requests(plan, 0, 70), plan.layout
-        for part in ("tokens", "time_ms", "rounds"):
-            ours, theirs = getattr(layout, part), getattr(whole.layout, part)
-            assert (fewer[:, ours] == rows[:, theirs][:, : k + 1]).all()
-        kept = fewer[:, layout.accepted(k)]
-        assert (kept == rows[:, whole.layout.accepted(k)][:, :k]).all()

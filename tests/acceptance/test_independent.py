@@ -3,7 +3,10 @@
 import pytest
 
 from mtpsim.config.experiment import parse
-from tests.acceptance.test_bad_models import FILE, refused
+from tests.support.examples import latency, problem_of
+
+HEAD = '[acceptance]\nmodel = "independent"\n'
+REST = "\n" + latency(20, 22, 1)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +28,7 @@ from tests.acceptance.test_bad_models import FILE, refused
     ],
 )
 def test_rates_have_the_measured_accept_lengths(keys, rates):
-    text = FILE.format(acceptance=f'model = "independent"\n{keys}', simulation="")
-    model = parse(text).acceptance
+    model = parse(HEAD + keys + REST).acceptance
     assert model.input_rates() == pytest.approx(rates, abs=1e-5)
     assert model.chain().accept[0] == pytest.approx(rates, abs=1e-5)
 
@@ -52,4 +54,4 @@ def test_rates_have_the_measured_accept_lengths(keys, rates):
     ],
 )  # fmt: skip
 def test_measured_values_that_no_rates_give(keys, message):
-    assert message in refused(f'model = "independent"\n{keys}')
+    assert message in problem_of(HEAD + keys + REST, file="bad.toml")

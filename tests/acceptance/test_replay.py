@@ -10,6 +10,7 @@ from mtpsim.acceptance.recording import play
 from mtpsim.engine.simulate import compile_plan, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.stats.estimators import measured
+from tests.support.examples import acceptance, latency, noise
 from tests.support.random_chains import LIMIT, latency_by_depth, z_scores
 from tests.support.recordings import by_hand, recording
 
@@ -69,27 +70,10 @@ def test_windows_of_a_recording():
 @pytest.mark.parametrize("by", ["round", "position"])
 def test_run_of_a_trace_file(tmp_path, by, horizon):
     rng = np.random.default_rng(7)
-    lines = [
-        json.dumps({"accepted": rng.integers(0, 4, rng.integers(4, 30)).tolist()})
-        for _ in range(40)
-    ]
-    (tmp_path / "t.jsonl").write_text("\n".join(lines))
-    text = f"""\
-[acceptance]
-model = "trace"
-file = "t.jsonl"
-by = "{by}"
-depth = 3
-[latency]
-target = 20
-verify = 22
-draft = 1
-noise = {{ distribution = "lognormal", cv = 0.2 }}
-persistence = 0.4
-[simulation]
-requests = 20000
-{horizon}
-"""
+    lines = [{"accepted": rng.integers(0, 4, rng.integers(4, 30)).tolist()} for _ in range(40)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = acceptance("trace", file="t.jsonl", by=by, depth=3) + latency(20, 22, 1) + noise(0.2)
+    text += f"persistence = 0.4\n[simulation]\nrequests = 20000\n{horizon}\n"
     (point,) = mtpsim.run(mtpsim.parse(text, folder=tmp_path)).points
     for depth in point["depths"][1:]:
         for quantity in ("accept_length", "round_time", "speedup"):
@@ -101,21 +85,10 @@ requests = 20000
 
 def test_csv_and_json_lines_are_equivalent(tmp_path):
     (tmp_path / "t.csv").write_text("request,accepted,drafted\na,2,3\nb,1,3\na,0,3\n")
-    (tmp_path / "t.jsonl").write_text(
-        '{"accepted": [2, 0], "drafted": [3, 3]}\n{"accepted": [1], "drafted": [3]}\n'
-    )
-    chains = []
-    for name in ("t.csv", "t.jsonl"):
-        text = f"""\
-[acceptance]
-model = "trace"
-file = "{name}"
-[latency]
-target = 20
-verify = 22
-draft = 1
-"""
-        chains.append(mtpsim.parse(text, folder=tmp_path).acceptance.chain())
+    requests = [{"accepted": [2, 0], "drafted": [3, 3]}, {"accepted": [1], "drafted": [3]}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, requests)))
+    texts = [acceptance("trace", file=name) + latency(20, 22, 1) for name in ("t.csv", "t.jsonl")]
+    chains = [mtpsim.parse(text, folder=tmp_path).acceptance.chain() for text in texts]
     assert chains[0].accepted.tolist() == chains[1].accepted.tolist() == [2, 0, 1]
     assert chains[0].offsets.tolist() == chains[1].offsets.tolist() == [0, 2, 3]
     assert chains[0].depth == chains[1].depth == 3

@@ -9,28 +9,34 @@ from scipy import stats
 
 import mtpsim
 from mtpsim.benchmark import power
-from mtpsim.benchmark.power import (
-    Planner,
-    RequestTotals,
-    requests_to_detect,
-    requests_to_measure,
+from mtpsim.benchmark.power import Planner, RequestTotals, requests_to_detect, requests_to_measure
+from tests.support.examples import (
+    TWO_DEEP,
+    acceptance,
+    beta,
+    independent,
+    noise,
+    regime,
+    simulation,
 )
-from mtpsim.cli.main import main
-from tests.support.examples import TWO_DEEP, independent, noise, regime
 
 TIMES = TWO_DEEP + noise(0.3)
-TEXT = independent(0.8, 0.7) + TIMES + "[simulation]\nrounds = 50\n"
-REGIME = (
-    regime([0.95, 0.9], [0.4, 0.3], sojourn=[40, 40], clock="token")
-    + TIMES
-    + "[simulation]\ntokens = 100\n"
-)
+TEXT = independent(0.8, 0.7) + TIMES + simulation(rounds=50)
+STATES = regime([0.95, 0.9], [0.4, 0.3], sojourn=[40, 40], clock="token")
+REGIME = STATES + TIMES + simulation(tokens=100)
 
 
 @pytest.fixture
-def small(monkeypatch):
+def plan(monkeypatch, tmp_path, cli):
+    """A function that runs `plan` for an experiment, with fewer trials."""
     monkeypatch.setattr(power, "POOL", 6000)
     monkeypatch.setattr(power, "TRIALS", 600)
+
+    def run(text, *options):
+        (tmp_path / "e.toml").write_text(text)
+        return cli("plan", tmp_path / "e.toml", *options)
+
+    return run
 
 
 def power_of(requests, shift, confidence=0.95):
@@ -71,18 +77,9 @@ def test_one_request_fewer_is_not_enough(size, variance, delta, wanted, confiden
         assert quantile(requests - 1) * np.sqrt(variance / (requests - 1)) > width * (1 - 1e-9)
 
 
-def test_size_of_an_interval():
-    requests = requests_to_measure(0.04, 0.02, 0.9, 0.95)
-    rng = np.random.default_rng(0)
-    sd = rng.normal(0, 0.2, (4000, requests)).std(1, ddof=1)
-    half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
-    assert (half <= np.log1p(0.02)).mean() == pytest.approx(0.9, abs=0.02)
-
-
-def narrow_enough(requests, delta, scale=0.2):
+def narrow_enough(requests, delta):
     """Share of 4,000 benchmarks of long-tailed requests whose interval is narrow enough."""
-    rng = np.random.default_rng(1)
-    sd = rng.exponential(scale, (4000, requests)).std(1, ddof=1)
+    sd = np.random.default_rng(1).exponential(0.2, (4000, requests)).std(1, ddof=1)
     half = stats.t.ppf(0.975, requests - 1) * sd / np.sqrt(requests)
     return (half <= np.log1p(delta)).mean()
 
@@ -144,7 +141,7 @@ def test_variance_of_independent_rounds_by_hand():
     assert alone.requests == pytest.approx(requests_to_detect(by_hand, 0.01, 0.9, 0.95), rel=0.03)
 
 
-def test_plan_has_the_stated_power(small):
+def test_plan_has_the_stated_power(plan):
     found = Planner(mtpsim.parse(REGIME), 0.02, 0.9).compare((1, 2))
     for design in found.designs:
         error = np.sqrt(0.9 * 0.1 / design.tries)
@@ -156,12 +153,8 @@ def test_plan_has_the_stated_power(small):
     assert found.if_rounds.power < 0.7  # the negative control: rounds are no requests
 
 
-def test_longer_requests_do_not_help_where_requests_differ(small):
-    text = REGIME.replace('model = "regime"\nclock = "token"', 'model = "beta"')
-    text = text.replace(
-        "rates = [[0.95, 0.9], [0.4, 0.3]]\nsojourn = [40, 40]",
-        "mean = 0.7\ndepth = 2\nconcentration = 4",
-    )
+def test_longer_requests_do_not_help_where_requests_differ(plan):
+    text = beta(0.7, 4, 2) + TIMES + simulation(tokens=100)
     rows = Planner(mtpsim.parse(text), 0.02, 0.9).by_length((1, 2))
     assert [row.length for row in rows] == [25, 100, 400]
     assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
@@ -172,42 +165,33 @@ def test_longer_requests_do_not_help_where_requests_differ(small):
     assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
 
 
-def test_the_command(small, tmp_path, capsys):
-    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
-    path.write_text(REGIME)
-    command = ["plan", str(path), "--delta", "0.03", "--depths", "1,2", "--picture", str(picture)]
-    assert main(command) == 0
-    printed = capsys.readouterr()
-    shown = " ".join(printed.out.split())
-    assert f"wrote {picture}\n" in printed.err
-    assert "to detect a difference of 3 % with probability 0.9" in shown
-    assert "Sizes are for a difference of 3 % (--delta), not" in shown
-    assert "depth 2 vs 1" in shown
-    assert "treating rounds as independent gives n =" in shown
-    assert "All requests of this model" not in shown
+def test_the_command(plan, tmp_path):
+    picture = tmp_path / "plan.png"
+    done = plan(REGIME, "--delta", "0.03", "--depths", "1,2", "--picture", picture)
+    assert done.code == 0
+    assert f"wrote {picture}\n" in done.err
+    assert "to detect a difference of 3 % with probability 0.9" in done.shown
+    assert "Sizes are for a difference of 3 % (--delta), not" in done.shown
+    assert "depth 2 vs 1" in done.shown
+    assert "treating rounds as independent gives n =" in done.shown
+    assert "All requests of this model" not in done.shown
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert main(["plan", str(path), "--delta", "0.03", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(plan(REGIME, "--delta", "0.03", "--json").out)
     assert found["horizon"] == {"tokens": 100}
     assert [question["depths"] for question in found["questions"]] == [[1, 2], [0, 1], [0, 2]]
 
 
-def test_a_recorded_log_can_be_planned_with(small, tmp_path, capsys):
+def test_a_recorded_log_can_be_planned_with(plan, tmp_path):
     rng = np.random.default_rng(1)
-    (tmp_path / "log.jsonl").write_text(
-        "".join(
-            json.dumps({"accepted": rng.binomial(2, rng.beta(4, 2), 40).tolist(), "depth": 2})
-            + "\n"
-            for _ in range(60)
-        )
-    )
-    text = TEXT.replace('"independent"\nrates = [0.8, 0.7]', '"trace"\nfile = "log.jsonl"')
-    (tmp_path / "e.toml").write_text(text.replace("rounds = 50", "as_recorded = true"))
-    command = ["plan", str(tmp_path / "e.toml"), "--depths", "1,2", "--delta", "0.05"]
-    assert main(command) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "requests of recorded length" in shown
-    assert "All requests of this model" not in shown
+    lines = [
+        {"accepted": rng.binomial(2, rng.beta(4, 2), 40).tolist(), "depth": 2} for _ in range(60)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = acceptance("trace", file="log.jsonl") + TIMES + simulation(as_recorded=True)
+    done = plan(text, "--depths", "1,2", "--delta", "0.05")
+    assert done.code == 0
+    assert "requests of recorded length" in done.shown
+    assert "All requests of this model" not in done.shown
 
 
 @pytest.mark.parametrize(
@@ -221,24 +205,23 @@ def test_a_recorded_log_can_be_planned_with(small, tmp_path, capsys):
         (["--picture", "/nowhere/plan.png"], "can't be written"),
     ],
 )
-def test_wrong_options(small, options, message, tmp_path, capsys):
-    (tmp_path / "e.toml").write_text(TEXT)
-    assert main(["plan", str(tmp_path / "e.toml"), "--delta", "0.2", *options]) == 2
-    assert message in capsys.readouterr().err
+def test_wrong_options(plan, options, message):
+    done = plan(TEXT, "--delta", "0.2", *options)
+    assert done.code == 2
+    assert message in done.err
 
 
-def test_default_difference_is_marked_as_default(small, tmp_path, capsys):
-    (tmp_path / "e.toml").write_text(TEXT)
-    assert main(["plan", str(tmp_path / "e.toml"), "--depths", "1"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "Sizes are for a difference of 1 % (the default of --delta), not" in shown
-    assert "All requests of this model have the same acceptance rates. Real requests" in shown
+def test_default_difference_is_marked_as_default(plan):
+    done = plan(TEXT, "--depths", "1")
+    assert done.code == 0
+    assert "Sizes are for a difference of 1 % (the default of --delta), not" in done.shown
+    assert "All requests of this model have the same acceptance rates. Real req" in done.shown
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full disk to write to")
-def test_a_full_disk_is_an_error_message(small, tmp_path, capsys):
-    path, picture = tmp_path / "e.toml", tmp_path / "plan.png"
-    path.write_text(TEXT)
+def test_a_full_disk_is_an_error_message(plan, tmp_path):
+    picture = tmp_path / "plan.png"
     picture.symlink_to("/dev/full")
-    assert main(["plan", str(path), "--depths", "1,2", "--picture", str(picture)]) == 2
-    assert "--picture: can't be written: No space left on device" in capsys.readouterr().err
+    done = plan(TEXT, "--depths", "1,2", "--picture", picture)
+    assert done.code == 2
+    assert "--picture: can't be written: No space left on device" in done.err

@@ -12,17 +12,12 @@ from mtpsim.cli.sample import sample_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import read_logs
-from mtpsim.logs.write import WRITERS
 from mtpsim.report.experiment_text import rates_are_note
 from tests.support.engine_logs import written
 from tests.support.examples import THREE_DEEP, noise, regime
 
-EXPERIMENT = (
-    regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[8, 5])
-    + THREE_DEEP
-    + noise(0.2, "gamma")
-    + "[simulation]\ntokens = 100\n"
-)
+RATES = regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[8, 5])
+EXPERIMENT = RATES + THREE_DEEP + noise(0.2, "gamma") + "[simulation]\ntokens = 100\n"
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +27,20 @@ def requests():
 
 # Formats with the same rounds as "rounds", for which all candidates are fitted.
 ONE_CANDIDATE = ("vllm-requests", "csv", "trtllm-requests", "aiperf-requests", "llamacpp-log")
+# Units, granularities and times of all formats; tests/logs reads each of them.
+FORMS = (
+    *("vllm-requests", "vllm-log", "vllm-log-old", "vllm-metrics", "vllm-bench", "vllm-console"),
+    *("sglang-requests", "sglang-log", "sglang-sweep", "trtllm-requests", "trtllm-stats"),
+    *("aiperf-requests", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
+    *("rounds", "csv", "rates", "one-number"),
+)
 
 
-@pytest.mark.parametrize("form", [form for form in WRITERS if form != "sglang-steps"])
+@pytest.mark.parametrize("form", FORMS)
 def test_fitted_experiment_of_every_format_loads(form, requests, tmp_path, capsys):
     path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
     fast = ["--candidates", "independent"] if form in ONE_CANDIDATE else []
-    depth = ["--depth", "3"] if form == "llamacpp-timings" else []
-    command = ["fit", str(path), "-o", str(out), "--target", "76", *fast, *depth]
+    command = ["fit", str(path), "-o", str(out), "--target", "76", *fast]
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "fitted.json").read_text())
@@ -156,10 +157,7 @@ def test_totals_by_request_have_clustered_intervals(requests, tmp_path, capsys):
         (["--holdout", "1"], "it must be a share from 0 to 0.9"),
         (["--design-effect", "0.5"], "at least 1"),
         (["--target", "0"], "above 0 ms"),
-        (
-            ["--target", "9", "--like", "experiments/article.toml"],
-            "9 is given, but so are the times",
-        ),
+        (["--target", "9", "--like", "experiments/article.toml"], "9 is given, but so are the"),
         (["--depth", "0"], "a whole number from 1 to 64"),
         (["--rounds", "-5"], "a whole number from 1"),
         (["--format", "vllm"], "unknown format 'vllm'"),
@@ -222,7 +220,5 @@ def test_shipped_log_gives_the_shipped_experiment(tmp_path, capsys):
     assert found.latency.base == pytest.approx(shipped.latency.base)
     truth = mtpsim.load("experiments/logs/truth.toml").acceptance
     sampled = found.uncertainty.sampled
-    off = (np.ravel(truth.rates) - np.ravel(found.acceptance.rates)) / sampled[
-        "acceptance.rates"
-    ].std(0)
-    assert abs(off).max() < 3
+    off = np.ravel(truth.rates) - np.ravel(found.acceptance.rates)
+    assert abs(off / sampled["acceptance.rates"].std(0)).max() < 3

@@ -155,6 +155,21 @@ def test_schema_prints_json(capsys):
     assert json.loads(capsys.readouterr().out)["title"] == "mtpsim experiment"
 
 
+# An exception would be lost in some imports, and turned into another one in others.
+EARLY = """
+import signal, mtpsim.cli.main
+from mtpsim.__main__ import entry
+mtpsim.cli.main.main = lambda: signal.raise_signal(signal.SIGINT)
+entry()
+"""
+
+
+def test_an_interrupt_ends_the_command_at_once_where_nothing_is_to_be_saved():
+    with python("-c", EARLY, stderr=subprocess.PIPE) as process:
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == -signal.SIGINT
+
+
 @pytest.mark.parametrize("executor", ["threads", "processes:1", "dask:1"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_the_finished_blocks(number, executor, tmp_path):

@@ -79,10 +79,7 @@ print([kind.__name__ for kind in kinds if kind.__pydantic_complete__])
 
 def test_a_finished_run_is_printed_without_numba_or_scipy(finished):
     file, out = finished
-    for arguments in (
-        ["run", file, "--out", out, "--json"],
-        ["export", out, "--to", "sglang"],
-    ):
+    for arguments in (["run", file, "--out", out, "--json"], ["export", out, "--to", "sglang"]):
         assert not loaded(*arguments) & HEAVY
 
 

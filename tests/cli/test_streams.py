@@ -90,12 +90,8 @@ def test_streams_that_are_closed_from_the_start(experiment, tmp_path, no_picture
 @pytest.mark.parametrize("buffers", BUFFERS)
 def test_a_run_with_closed_pipes_is_saved(buffers, closed_pipe, experiment, tmp_path):
     out = tmp_path / "run"
-    done = command(
-        *("run", experiment, "--out", str(out)),
-        buffers=buffers,
-        stdout=closed_pipe,
-        stderr=closed_pipe,
-    )
+    closed = {"stdout": closed_pipe, "stderr": closed_pipe}
+    done = command("run", experiment, "--out", str(out), buffers=buffers, **closed)
     assert done.returncode == 0
     assert {"result.json", "result.csv", "report.html"} <= {path.name for path in out.iterdir()}
     shown = command("show", str(out), buffers=buffers, stdout=closed_pipe)

@@ -1,4 +1,4 @@
-"""Warnings and notes on inputs: implausible times, definitions, other formats."""
+"""Messages: warnings and notes on inputs, singular and plural."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,15 @@ import pytest
 import mtpsim
 from mtpsim.cli.fit_steps import cost_section, cost_warnings
 from mtpsim.common.errors import InputError
+from mtpsim.common.text import counted
 from mtpsim.engine.scheduler import unit_of
 from mtpsim.fit.step_times import StepTimes, fit_cost_models
 from mtpsim.report.experiment_text import explain, rates_are_note
 from mtpsim.report.html.page import render_page
-from tests.support.examples import TWO_DEEP, independent
+from mtpsim.report.tables.diagnostics import length_sentence
+from tests.support.examples import TWO_DEEP, independent, latency, section, simulation
+
+TEXT = independent(0.8, 0.7) + TWO_DEEP
 
 
 @pytest.mark.parametrize(
@@ -21,14 +25,13 @@ from tests.support.examples import TWO_DEEP, independent
         (("target = 76", "target = 2000"), "was one of them given in seconds?"),
         (
             ("verify = [90, 104]\ndraft = [8, 14]", "verify = 76\ndraft = 0"),
-            "drafting costs no time: a verify takes as long as a plain step",
+            "drafting costs no time",
         ),
     ],
 )
 def test_implausible_times(change, shown):
-    text = independent(0.8, 0.7) + TWO_DEEP
-    assert mtpsim.parse(text).warnings() == []
-    assert shown in " ".join(mtpsim.parse(text.replace(*change)).warnings())
+    assert mtpsim.parse(TEXT).warnings() == []
+    assert shown in " ".join(mtpsim.parse(TEXT.replace(*change)).warnings())
 
 
 OTHER = (
@@ -38,17 +41,16 @@ OTHER = (
 
 
 def test_check_shows_rates_by_the_other_definition():
-    text = independent(0.8, 0.7) + TWO_DEEP
-    assert OTHER in explain(mtpsim.parse(text))
-    stated = text.replace("[latency]", 'rates_are = "conditional"\n[latency]')
-    rising = text.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
-    single = text.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")
+    assert OTHER in explain(mtpsim.parse(TEXT))
+    stated = TEXT.replace("[latency]", 'rates_are = "conditional"\n[latency]')
+    rising = TEXT.replace("[0.8, 0.7]", "[0.7, 0.8]")  # no survival rates
+    single = TEXT.replace("rates = [0.8, 0.7]", "rate = 0.8\ndepth = 2")
     for text in (stated, rising, single):
         assert "rates_are" not in explain(mtpsim.parse(text))
 
 
 def test_note_on_rates_under_a_sweep():
-    text = independent(0.8, 0.7) + TWO_DEEP + "[sweep]\n"
+    text = TEXT + "[sweep]\n"
     swept = mtpsim.parse(text + '"acceptance.rates_are" = ["conditional", "survival"]\n')
     assert rates_are_note(swept) == []
     rates = mtpsim.parse(text + '"acceptance.rates" = [[0.5, 0.4], [0.8, 0.7]]\n')
@@ -88,14 +90,15 @@ def test_sweep_beyond_the_measured_range_gives_a_warning():
 
 def test_fitted_section_has_a_batch():
     fit = fit_cost_models(steps(0.0))[0]
-    assert cost_section(fit, {})["batch"] == 1
-    kept = cost_section(fit, {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3})
+    assert cost_section(fit, steps(0.0), {}, None)["batch"] == 1
+    before = {"batch": 16, "noise": {"distribution": "gamma"}, "target": 3}
+    kept = cost_section(fit, steps(0.0), before, None)
     assert (kept["batch"], kept["noise"]) == (16, {"distribution": "gamma"})
     assert "target" not in kept
 
 
 def test_request_times_by_rounds_and_by_tokens():
-    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 2000\n"
+    text = TEXT + "[simulation]\nrequests = 2000\n"
     rounds = str(mtpsim.run(mtpsim.parse(text + "rounds = 50\n")))
     assert "Requests of 50 rounds at depth 2: p50" in rounds
     tokens = str(mtpsim.run(mtpsim.parse(text + "tokens = 50\n")))
@@ -103,39 +106,67 @@ def test_request_times_by_rounds_and_by_tokens():
 
 
 def test_oracle_gains_nothing_with_independent_rounds():
-    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nrequests = 500\nrounds = 20\n"
+    text = TEXT + "[simulation]\nrequests = 500\nrounds = 20\n"
     shown = str(mtpsim.run(mtpsim.parse(text + '[adaptive]\npolicies = ["heuristic"]\n')))
     assert "Adaptive depth cannot help: the oracle always chooses depth 2." in shown
 
 
 def test_check_explains_the_minimum_number_of_requests():
-    text = independent(0.8, 0.7) + TWO_DEEP + "[simulation]\nprecision = 0.01\n"
+    text = TEXT + "[simulation]\nprecision = 0.01\n"
     block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     shown = explain(mtpsim.parse(text))
     assert f"at every depth: {30 * block:,} to 10,000,000 requests" in shown
     assert f"first test after 30 blocks of {block:,} requests" in shown
 
 
-SWEPT_POLICIES = """[simulation]
-requests = 20
-[adaptive]
-policies = ["bandit"]
-[sweep]
-"adaptive.policies" = [[{rule = "bandit", width = 0.1}], [{rule = "bandit", width = 0.5}]]
-"simulation.epsilon" = [0.001, 0.02]
-"""
+NARROW, WIDE = ([{"rule": "bandit", "width": width}] for width in (0.1, 0.5))
+SWEPT = {"adaptive.policies": [NARROW, WIDE], "simulation.epsilon": [0.001, 0.02]}
+SWEPT_POLICIES = TEXT + simulation(requests=20)
+SWEPT_POLICIES += section("adaptive", policies=["bandit"]) + section("sweep", **SWEPT)
 
 
 def test_check_shows_swept_policies_and_tolerances():
-    shown = explain(mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES))
+    shown = explain(mtpsim.parse(SWEPT_POLICIES))
     assert [shown.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
     assert "accurate if within +-0.1 to 2 %" in shown
 
 
 def test_report_distinguishes_swept_policies():
-    experiment = mtpsim.parse(independent(0.8, 0.7) + TWO_DEEP + SWEPT_POLICIES)
+    experiment = mtpsim.parse(SWEPT_POLICIES)
     result = mtpsim.run(experiment)
     for width in (0.1, 0.5):
         assert f"policies = [bandit width={width}]" in str(result)
     page = render_page(result.data, experiment, {})
     assert "within 0.1 % to 2 %, as its point states" in page
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ((1, "round"), "1 round"),
+        ((0, "round"), "0 rounds"),
+        ((2000, "round"), "2,000 rounds"),
+        ((1, "broken entry", "were"), "1 broken entry was"),
+        ((2, "broken entry", "were"), "2 broken entries were"),
+        ((1, "torn record", "lie"), "1 torn record lie"),
+    ],
+)
+def test_counted(given, text):
+    assert counted(*given) == text
+
+
+def test_singular_in_the_report_of_a_log(tmp_path, cli):
+    (tmp_path / "log.csv").write_text("request,accepted,drafted\na,1,1\n")
+    done = cli("fit", tmp_path / "log.csv", "-o", tmp_path / "f.toml")
+    assert done.code == 0
+    assert "1 request, 1 round of up to 1 draft; granularity: per round" in done.shown
+
+
+def test_singular_in_errors_plans_and_pages(tmp_path, cli):
+    path, rest = tmp_path / "e.toml", latency(76, [90], [8]) + simulation(rounds=1, requests=100)
+    path.write_text(independent(0.8, 0.7) + rest)
+    assert "1 time is given, but the acceptance model" in cli("check", path).err
+    path.write_text(independent(0.8) + rest)
+    assert "requests of 1 round:" in cli("plan", path, "--delta", "0.2").shown
+    (point,) = mtpsim.run(mtpsim.load(path)).data.points
+    assert "1 round long" in length_sentence(point)

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,24 +11,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import load, parse, schema
+from mtpsim.config.experiment import load, parse, schema, validate
 from mtpsim.config.hashing import content_hash, to_toml
+from mtpsim.config.sweep import set_key
+from tests.support.examples import TWO_DEEP, beta, independent, section, simulation
 
 FILES = sorted(Path("experiments").glob("*.toml"))
-GOOD = """\
-title = "small"
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-
-[simulation]
-requests = 100
-"""
+GOOD = (
+    'title = "small"\n' + independent(0.8, 0.7) + "\n" + TWO_DEEP + "\n" + simulation(requests=100)
+)
 
 
 def problems(text, **options):
@@ -134,62 +126,50 @@ def test_problem_text(old, new, expected):
 def test_all_problems_are_reported_at_once():
     text = GOOD.replace("0.7]", "-3]").replace("76", '"x"').replace("requests", "reqests")
     found = problems(text)
-    assert [line.split(": ")[1] for line in found] == [
-        "acceptance.rates[1]",
-        "latency.target",
-        "simulation.reqests",
-    ]
+    keys = [line.split(": ")[1] for line in found]
+    assert keys == ["acceptance.rates[1]", "latency.target", "simulation.reqests"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("1.0\n2.x\n", "s.csv:2: not a number"),
-        ("", "s.csv is empty; it needs at least one time"),
-        ("1.0\n-2\n", "s.csv:2: a time must be positive and finite"),
-        ("1.0\nnan\n", "s.csv:2: a time must be positive and finite"),
-        ("step,ms\n1,2\n", "s.csv has 2 columns; say which one with `column` of its header"),
+        (b"1.0\n2.x\n", "s.csv:2: not a number"),
+        (b"", "s.csv is empty; it needs at least one time"),
+        (b"1.0\n-2\n", "s.csv:2: a time must be positive and finite"),
+        (b"1.0\nnan\n", "s.csv:2: a time must be positive and finite"),
+        (b"step,ms\n1,2\n", "s.csv has 2 columns; say which one with `column` of its header"),
         (b"\xff\xfe1", "s.csv is not UTF-8 text (byte 0)"),
     ],
 )
 def test_sample_file_problems(tmp_path, content, message):
-    data = content if isinstance(content, bytes) else content.encode()
-    (tmp_path / "s.csv").write_bytes(data)
+    (tmp_path / "s.csv").write_bytes(content)
     text = GOOD.replace("draft = [8, 14]", 'draft = [8, 14]\nnoise = { samples = "s.csv" }')
     (found,) = problems(text, folder=tmp_path)
-    assert found == f"bad.toml:10: latency.noise: {tmp_path}/{message}" or found.endswith(message)
-    assert "bad.toml:10: latency.noise" in found
+    assert found.startswith("bad.toml:10: latency.noise")
+    assert found.endswith(message)
 
 
 def test_unreadable_files(tmp_path):
-    def message(path):
+    def message(name):
         with pytest.raises(InputError) as caught:
-            load(path)
+            load(tmp_path / name)
         return str(caught.value)
 
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "latin.toml").write_bytes(b"title = '\xe9'")
-    assert message(tmp_path / "empty.toml").endswith(
-        "empty.toml: is empty; [acceptance] and [latency] are required"
-    )
-    assert message(tmp_path / "latin.toml").endswith("is not UTF-8 text (byte 9 is 0xe9)")
-    assert message(tmp_path).endswith(": Is a directory")
-    assert message(tmp_path / "emty.toml").endswith(
-        "No such file or directory; did you mean 'empty.toml'?"
-    )
+    missing, nearest = "No such file or directory", "did you mean 'empty.toml'?"
+    for name, end in {
+        "empty.toml": "empty.toml: is empty; [acceptance] and [latency] are required",
+        "latin.toml": "is not UTF-8 text (byte 9 is 0xe9)",
+        "": ": Is a directory",
+        "emty.toml": f"{missing}; {nearest}",
+        "nope.toml": missing,
+    }.items():
+        assert message(name).endswith(end)
     (tmp_path / "emty.csv").write_text("")
     (tmp_path / "emty2.toml").mkdir()
-    assert message(tmp_path / "emty").endswith("did you mean 'empty.toml'?")
-    assert message(tmp_path / "nope.toml").endswith("No such file or directory")
+    assert message("emty").endswith(nearest)
     assert "null" in message("nul\0l.toml")
-
-
-def test_overrides():
-    experiment = parse(GOOD, overrides=["latency.target=80", "acceptance.rates=[0.5, 0.4]"])
-    assert experiment.latency.target == 80
-    assert experiment.acceptance.rates == [0.5, 0.4]
-    assert "SECTION.KEY=VALUE" in problems(GOOD, overrides=["latency.target"])[0]
-    assert "did you mean 'target'" in problems(GOOD, overrides=["latency.targt=3"])[0]
 
 
 def test_sweep_order():
@@ -215,34 +195,31 @@ def test_hash_depends_on_sample_contents_not_title(tmp_path):
 
 
 def test_warning_on_differing_requests_with_rounds():
-    beta = GOOD.replace("independent", "beta").replace("rates = [0.8, 0.7]", "mean = [0.8, 0.7]\n"
-                                                       "concentration = 4")  # fmt: skip
-    assert "requests differ" in parse(beta).warnings()[0]
-    assert not parse(beta.replace("requests = 100", "requests = 100\ntokens = 64")).warnings()
+    differing = beta([0.8, 0.7], 4, None) + TWO_DEEP + simulation(requests=100)
+    assert "requests differ" in parse(differing).warnings()[0]
+    assert not parse(differing + "tokens = 64").warnings()
     assert not parse(GOOD).warnings()
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=6,
 )
-PATHS = st.sampled_from(
-    [
-        *("acceptance", "acceptance.model", "acceptance.rates", "acceptance.depth"),
-        *("latency", "latency.target", "latency.verify", "latency.noise", "latency.noise.cv"),
-        *("latency.noise.distribution", "simulation", "simulation.rounds", "simulation.precision"),
-        *("sweep", "title", "extra"),
-    ]
-)
+PLACES = {
+    "acceptance": ("model", "rates", "depth"),
+    "latency": ("target", "verify", "noise", "noise.cv", "noise.distribution"),
+    "simulation": ("rounds", "precision"),
+}
+KEYS = [f"{section}.{key}" for section, keys in PLACES.items() for key in keys]
+PATHS = st.sampled_from([*PLACES, *KEYS, "sweep", "title", "extra"])
 
 
-def problems_or_none(raw_or_text, read):
-    """Nothing but an experiment or a list of problems; None, or the problems as text."""
+def refusal(given, read):
+    """The problems of an input as text, or None; nothing but a list of problems may be raised."""
     try:
-        read(raw_or_text)
+        read(given)
     except InputError as error:
         return str(error)
     return None
@@ -251,17 +228,114 @@ def problems_or_none(raw_or_text, read):
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(PATHS, JUNK, max_size=4))
 def test_arbitrary_tables(changes):
-    from mtpsim.config.experiment import validate
-    from mtpsim.config.sweep import set_key
-
     raw = tomllib.loads(GOOD)
     for path, value in changes.items():
         set_key(raw, path.split("."), value)
-    problems_found = problems_or_none(raw, validate)
-    assert problems_found is None or (problems_found and "pydantic" not in problems_found)
+    found = refusal(raw, validate)
+    assert found is None or (found and "pydantic" not in found)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_arbitrary_text(text):
-    assert problems_or_none(text, parse) != ""
+    assert refusal(text, parse) != ""
+
+
+WHOLE = (
+    'title = "small"\n'
+    + independent(0.8, 0.7)
+    + TWO_DEEP
+    + simulation(rounds=50, precision=0.01, precision_of="difference", between=[1, 2])
+    + section("theory", definition="conditional", measured_at=2)
+    + '[adaptive]\npolicies = [{ rule = "fixed", depth = 2 }, { rule = "fixed", name = "one", '
+    + 'depth = 1 }]\n[uncertainty]\ninputs = { "acceptance.rates" = { se = 0.01 } }\n'
+    + section("robust", **{"latency.target": [70, 80]})
+    + section("sweep", **{"latency.draft": [[8, 14], [9, 15]]})
+)
+FAULTS = [
+    ("title", "titel"),
+    ("title", "nothing_like_a_key"),
+    ('"independent"', '"indepedent"'),
+    ("0.8, 0.7", "0.8, 1.7"),
+    ("rates = [0.8", "ratez = [0.8"),
+    ("target = 76", 'target = "76"'),
+    ("target = 76", "target = 76\ntargett = 3"),
+    ("verify = [90, 104]", "verify = [90]"),
+    ("verify = [90, 104]", "verify = [90, -104]"),
+    ("rounds = 50", "rounds = 0"),
+    ("rounds = 50", "requests = 50"),
+    ("rounds = 50", "rounds = 50\nzzz = 50"),
+    ("rounds = 50", "rounds = 50\ntokens = 50"),
+    ("precision = 0.01", "precision = 2"),
+    ("0.8, 0.7]", "0.8, 0.7]\nrate = 0.5"),
+    ('"difference"', '"diference"'),
+    ('"difference"', '"theory_error"'),
+    ("between = [1, 2]", "between = [1, 3]"),
+    ("between = [1, 2]", "betwen = [1, 2]"),
+    ("measured_at = 2", "measured_at = 3"),
+    ("measured_at = 2", "measured_at = 0"),
+    ('"fixed", depth = 2', '"fixd", depth = 2'),
+    ('"fixed", depth = 2', '"fixed", depth = 3'),
+    ("se = 0.01", "se = -1"),
+    ('"acceptance.rates" =', '"acceptance.ratez" ='),
+    ('"latency.target" =', '"latency.targt" ='),
+    ('"latency.draft" = [[8, 14]', '"latency.draft" = [[8, 14, 20]'),
+    ('"latency.draft" =', '"latency.drft" ='),
+]
+# An unknown key, a value out of range, exclusive keys, lengths, depths; points of the sweep.
+TOKENS = ("rounds = 50", "rounds = 50\ntokens = 50")
+VERIFY = ("verify = [90, 104]", "verify = [90]")
+ROUNDS, BETWEEN = ("rounds = 50", "rounds = 0"), ("between = [1, 2]", "between = [1, 3]")
+DEEPER, DRAFT = ("measured_at = 2", "measured_at = 3"), ('"latency.draft" =', '"latency.drft" =')
+TOGETHER = [
+    (("title", "titel"), TOKENS),
+    (ROUNDS, VERIFY),
+    (("rounds = 50", "rounds = 50\nzzz = 50"), DEEPER),
+    (("measured_at = 2", "measured_at = 0"), BETWEEN),
+    (("target = 76", 'target = "76"'), BETWEEN),
+    (("0.8, 0.7", "0.8, 1.7"), TOKENS),
+    (("precision = 0.01", "precision = 2"), TOKENS),
+    (("rates = [0.8", "ratez = [0.8"), TOKENS),
+    (ROUNDS, DRAFT),
+    (DEEPER, DRAFT),
+]
+MISSPELT = ("between = [1, 2]", "betwen = [1, 2]")  # `precision_of` requires `between`
+
+
+def problems_of(*faults):
+    text = WHOLE
+    for old, new in faults:
+        text = text.replace(old, new, 1)
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    return {(p.key, p.text) for p in caught.value.problems}
+
+
+def line_of(fault):
+    return WHOLE[: WHOLE.index(fault[0])].count("\n")
+
+
+def test_problems_of_two_faults_are_those_of_each_fault():
+    assert parse(WHOLE)
+    alone = {fault: problems_of(fault) for fault in FAULTS}
+    pairs = [(a, b) for a, b in combinations(FAULTS, 2) if line_of(a) != line_of(b)]
+    complete = 0
+    for one, two in pairs:
+        found, expected = problems_of(one, two), alone[one] | alone[two]
+        assert found <= expected, (one, two)
+        assert found == expected or {one, two} not in map(set, TOGETHER)
+        complete += found == expected
+    assert complete > 0.7 * len(pairs)
+    assert {fault for pair in TOGETHER for fault in pair} <= set(FAULTS)
+
+
+def test_problems_that_follow_from_another_are_not_reported():
+    for fault, key in ((DEEPER, "theory.measured_at"), (MISSPELT, "simulation.betwen")):
+        assert [found for found, _ in problems_of(fault)] == [key]
+
+
+def test_every_policy_that_does_not_fit_is_reported():
+    deeper = ('"fixed", depth = 2', '"fixed", depth = 3'), ("depth = 1 }", "depth = 4 }")
+    ((_, text),) = problems_of(*deeper)
+    assert "(number 1)" in text
+    assert "(number 2)" in text

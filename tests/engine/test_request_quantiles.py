@@ -1,20 +1,38 @@
-"""Quantiles of requests: right for known laws, and their intervals hold as often as they say."""
+"""Quantiles of requests and their intervals: against known laws and a scalar reference."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.engine.simulate import compile_point, sample_rows
-from mtpsim.stats.estimators import SHARES, quantiles
-from tests.support.examples import TWO_DEEP, independent, noise
-
-TEXT = (
-    independent(0.8, 0.7)
-    + TWO_DEEP
-    + noise(0.3)
-    + "[simulation]\nrounds = 1\nrequests = 40000\nconfidence = 0.999\n"
+from mtpsim.engine.simulate import (
+    LEAST,
+    compile_point,
+    policy_tails,
+    sample_policies,
+    sample_rows,
+    tails,
 )
+from mtpsim.policy import RoundContext, RoundOutcome
+from mtpsim.results.point_data import request_quantiles
+from mtpsim.stats.estimators import SHARES, quantiles
+from tests.support import naive_policies
+from tests.support.examples import (
+    TWO_DEEP,
+    independent,
+    noise,
+    problem_of,
+    regime,
+    section,
+    simulation,
+)
+from tests.support.naive import quantile
+from tests.support.policy_plans import by_outcome, engine_of, plan, two_states
+from tests.support.recordings import by_hand, recording
+from tests.support.scalar_reference import PATH, SEED, word
+
+HEAD = independent(0.8, 0.7) + TWO_DEEP + noise(0.3)
+TEXT = HEAD + simulation(rounds=1, requests=40000, confidence=0.999)
 
 
 def coverage(confidence, share, runs=2000, n=200):
@@ -69,10 +87,147 @@ def test_request_speed_is_tokens_over_time_with_reversed_quantiles():
         assert speed["mean"] == pytest.approx(64_000 / time["mean"], rel=1e-3)
 
 
+POLICIES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2}]
+
+
 def test_the_sample_is_of_the_first_requests_and_stays_small():
-    work = compile_point(mtpsim.parse(TEXT.replace("40000", "400000")))
-    rows = sample_rows(work.plan, 400_000)
+    def compiled(rounds):
+        text = regime([0.9, 0.8], [0.3, 0.2], sojourn=[8, 8]) + TWO_DEEP
+        text += simulation(rounds=rounds, requests=400_000)
+        return compile_point(mtpsim.parse(text + section("adaptive", policies=POLICIES))).plan
+
+    rows = sample_rows(compiled(1), 400_000)
     assert len(rows) == 50_000
-    assert (sample_rows(work.plan, 100) == rows[:100]).all()
-    long = compile_point(mtpsim.parse(TEXT.replace("rounds = 1", "rounds = 1000000")))
-    assert len(sample_rows(long.plan, 400_000)) == 100
+    assert (sample_rows(compiled(1), 100) == rows[:100]).all()
+    assert len(sample_rows(compiled(10**6), 400_000)) == 100
+    long = compiled(1000)
+    assert sample_policies(long, 400_000).shape == (3, 2**23 // 3000, 2)
+    whole = sample_policies(long, 200, 64)
+    assert (whole[:, :100] == sample_policies(long, 100, 64)).all()
+    assert (whole[0] != sample_policies(long, 200, 128)[0]).any()
+    assert sample_policies(compiled(10**5), 400_000).shape[1] == LEAST
+
+
+def compare(cells, slow):
+    """Reported quantiles, with those of tokens and ms ``[n, 2]`` of the reference."""
+    for cell, (tokens, ms) in zip(cells, (np.asarray(rows).T for rows in slow), strict=True):
+        for name, values in (("request_time", ms), ("request_speed", 1000 * tokens / ms)):
+            for share in SHARES:
+                got = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
+                assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
+
+
+class Words(naive_policies.Text):
+    """The text of a request that the random words of the kernel define."""
+
+    def __init__(self, chain, request):
+        super().__init__(None, chain)
+        self.request = request
+
+    def at(self, tick, rejected=None):
+        while len(self.ticks) <= tick:
+            law = self.chain.start
+            if self.ticks:
+                row = 0 if rejected or len(self.chain.step) == 1 else 1
+                law = self.chain.step[row][self.ticks[-1][0]]
+            u = (word(self.request, len(self.ticks), PATH) % 2**31 + 0.5) / 2**31
+            edges = np.cumsum([0.0, *law])
+            state = int(np.searchsorted(edges, u, side="right")) - 1
+            self.ticks.append((state, (u - edges[state]) / law[state], 0.0))
+        return self.ticks[tick]
+
+
+@pytest.mark.parametrize(
+    ("chain", "clock", "horizon"),
+    [
+        (two_states, "round", {"rounds": 12}),
+        (two_states, "token", {"tokens": 30}),
+        (by_outcome, "round", {"tokens": 30}),
+        (by_outcome, "token", {"rounds": 12}),
+    ],
+)
+def test_requests_under_policies_equal_the_scalar_reference(chain, clock, horizon):
+    options, source = {"switch_cost": 1.5, "catch_up": 4.0}, chain(clock)
+    simulated = plan(source, POLICIES, seed=SEED, options=options, **horizon)
+    totals, environment = sample_policies(simulated, 150, 64), simulated.policy_set.environment
+    where, rng = engine_of(simulated, options), np.random.default_rng(0)
+
+    def played(player, request):
+        given = {"text": Words(source, request), **horizon}
+        return naive_policies.request(rng, source, player.spec, environment, where, **given)[:2]
+
+    players = simulated.policy_set.players
+    slow = np.array([[played(p, r) for r in range(64, 214)] for p in players], float)
+    assert (totals[..., 0] == slow[..., 0]).all()
+    np.testing.assert_allclose(totals[..., 1], slow[..., 1], rtol=1e-12)
+    compare(request_quantiles(policy_tails(totals, 0.9)), slow)
+
+
+RECORDS = 37  # no share that is reported falls between two of them
+
+
+def played_by_hand(part, clock, environment, player):
+    """Tokens and ms of a recorded request under a policy."""
+    rule, m = player.spec.functions(), np.zeros(player.memory)
+    rule.start(player.p, m)
+    at, made, ms, previous = 0, 0, 0.0, -1
+    while at < len(part):
+        depth = rule.choose(player.p, m, RoundContext(0, previous, 0), np.zeros(0))
+        accepted = min(int(part[at]), depth)
+        time = environment.times[depth]
+        rule.learn(player.p, m, RoundOutcome(depth, accepted, depth, accepted, time))
+        at += accepted + 1 if clock == "token" else 1
+        made, ms, previous = made + accepted + 1, ms + time, depth
+    return min(made, len(part)) if clock == "token" else made, ms
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_requests_as_long_as_recorded_equal_the_recording(clock):
+    source = recording(clock, seed=6, requests=RECORDS)
+    policies = ["heuristic", {"rule": "ema", "ladder": [1, 2, 4], "warm_up": 3, "every": 2}]
+    simulated = plan(source, policies, seed=SEED)
+    environment, layout = simulated.policy_set.environment, simulated.layout
+    drawn = [word(request, 0, PATH) * RECORDS >> 32 for request in range(64, 264)]
+    parts = np.split(source.accepted, source.offsets[1:-1])
+    rows, totals = sample_rows(simulated, 200, 64), sample_policies(simulated, 200, 64)
+    players, found = simulated.policy_set.players, [*totals]
+    slow = [[played_by_hand(part, clock, environment, p) for part in parts] for p in players]
+    for k, time in enumerate(environment.times):
+        found.append(rows[:, [k, layout.time_ms.start + k]])
+        played = [by_hand(part, clock, k)[0] for part in parts]
+        slow.append([(tokens, rounds * time) for tokens, rounds, *_ in played])
+    slow = [np.array(values, float)[drawn] for values in slow]
+    for fast, reference in zip(found, slow, strict=True):
+        np.testing.assert_allclose(fast, reference, rtol=1e-12)
+    cells = request_quantiles(policy_tails(totals, 0.9))
+    compare(cells + request_quantiles(tails(rows, simulated, 0.9)), slow)
+
+
+def test_unsupported_mixed_lengths_name_as_recorded():
+    for given in ("[64, 512]", '"lengths.csv"', "{ mean = 512 }"):
+        message = problem_of(HEAD + f"[simulation]\ntokens = {given}\n")
+        assert "one length for all requests" in message
+        assert "as_recorded = true" in message
+    assert mtpsim.parse(HEAD + simulation(tokens=512)).simulation.tokens == 512
+
+
+def test_a_run_reports_quantiles_of_every_policy():
+    text = regime([0.9, 0.8], [0.3, 0.2], sojourn=[8, 8]) + TWO_DEEP + noise(0.3)
+    text += simulation(rounds=20, requests=3000)
+    adaptive = section("adaptive", policies=["heuristic", {"rule": "fixed", "depth": 2}])
+    result = mtpsim.run(mtpsim.parse(text + adaptive))
+    (point,) = result.points
+    policies = point["adaptive"]["policies"]
+    assert [p["name"] for p in policies] == ["heuristic", "depth 2", "oracle"]
+    fixed, depth = policies[1], point["depths"][2]
+    for name in ("request_time", "request_speed"):
+        for share, cell in depth[name].items():
+            assert fixed[name][share] == pytest.approx(cell, rel=1e-9)
+        # the control: another policy takes other times
+        assert policies[0][name]["p50"] != pytest.approx(depth[name]["p50"], rel=1e-3)
+    rows = {(row["policy"], row["quantity"]): row for row in result.rows() if row["policy"]}
+    row = rows["heuristic", "request_speed_p1"]
+    assert row["low"] == policies[0]["request_speed"]["p1"]["low"]
+    plain = mtpsim.run(mtpsim.parse(text)).points[0]
+    for one, other in zip(plain["depths"], point["depths"], strict=True):
+        assert one["request_time"] == other["request_time"]  # policies change nothing of depths

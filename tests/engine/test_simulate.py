@@ -7,29 +7,21 @@ import pytest
 
 import mtpsim
 from mtpsim.engine.options import ExecutorChoice
+from mtpsim.engine.round_traces import record_requests
 from mtpsim.engine.scheduler import FLOOR, BlockRange, blocks_for, first_unit, next_check, simulate
-from mtpsim.engine.simulate import compile_point, simulate_requests, tally_block
+from mtpsim.engine.simulate import compile_plan, compile_point, simulate_requests, tally_block
 from mtpsim.stats.estimators import Tally
+from tests.support.examples import latency, regime, simulation
+from tests.support.random_chains import latency_by_depth, random_chain
 
-TEXT = """\
-[acceptance]
-model = "regime"
-clock = "{clock}"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [10, 10]
-[latency]
-target = 20
-verify = {{ distribution = "lognormal", mean = [22, 24], cv = 0.2 }}
-draft = {{ distribution = "gamma", mean = [12, 16], cv = 0.3 }}
-correlation = 0.4
-persistence = {persistence}
-[simulation]
-{simulation}
-"""
+LOGNORMAL = {"distribution": "lognormal", "mean": [22, 24], "cv": 0.2}
+GAMMA = {"distribution": "gamma", "mean": [12, 16], "cv": 0.3}
+TEXT = regime([0.9, 0.8], [0.5, 0.4], sojourn=[10, 10])
+TEXT += latency(20, LOGNORMAL, GAMMA, correlation=0.4, persistence=0.0)
 
 
-def experiment(clock="round", persistence=0.0, simulation="rounds = 50\nrequests = 40000"):
-    return mtpsim.parse(TEXT.format(clock=clock, persistence=persistence, simulation=simulation))
+def experiment(**changes):
+    return mtpsim.parse(TEXT + simulation(**({"rounds": 50, "requests": 40000} | changes)))
 
 
 def numbers(result):
@@ -49,7 +41,7 @@ def test_the_same_bits_on_any_executor(choice, one_thread):
 
 
 def test_other_seeds_give_other_numbers(one_thread):
-    other = mtpsim.run(experiment(simulation="rounds = 50\nrequests = 40000\nseed = 2"))
+    other = mtpsim.run(experiment(seed=2))
     assert numbers(other)["points"][0]["depths"] != one_thread["points"][0]["depths"]
 
 
@@ -107,35 +99,17 @@ def test_block_sizes_grow_up_to_a_limit():
         assert units == 0 or first_unit(blocks_for(units) - 1) < units
 
 
-def test_the_tally_of_blocks_equals_that_of_all_rows():
-    plan = compile_point(experiment()).plan
-    rows = simulate_requests(plan, 0, 3000)
-    whole = Tally.of(rows)
-    parts = tally_block(plan, 0, 1000) + tally_block(plan, 1000, 1) + tally_block(plan, 1001, 1999)
-    assert parts.count == whole.count
-    assert parts.mean == pytest.approx(whole.mean, rel=1e-12)
-    assert parts.comoment == pytest.approx(whole.comoment, rel=1e-9, abs=1e-6)
-    nothing = Tally.empty(plan.layout.columns)
-    assert (nothing + whole).mean is whole.mean
-    assert (whole + nothing).comoment is whole.comoment
-
-
-def test_a_spread_needs_two_requests():
-    with pytest.raises(ValueError, match="at least 2 requests, not 1"):
-        _ = Tally.of(np.ones((1, 3))).covariance_of_mean
-
-
 def test_a_precision_stop_needs_the_least_number_of_units():
-    result = mtpsim.run(experiment(simulation="rounds = 20\nprecision = 0.9"))
-    (point,) = result.points
-    plan = compile_point(experiment(simulation="rounds = 20\nprecision = 0.9")).plan
+    rough = mtpsim.parse(TEXT + simulation(rounds=20, precision=0.9))
+    (point,) = mtpsim.run(rough).points
+    plan = compile_point(rough).plan
     assert point["requests"] == FLOOR * plan.unit
     assert point["precision_reached"] is True
 
 
 def test_a_precision_out_of_reach_is_reported():
-    text = "rounds = 20\nprecision = 1e-6\nmax_requests = 500"
-    (point,) = mtpsim.run(experiment(simulation=text)).points
+    text = TEXT + simulation(rounds=20, precision=1e-6, max_requests=500)
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
     assert point["requests"] == 500
     assert point["precision_reached"] is False
 
@@ -163,68 +137,48 @@ class Watcher:
 )
 def test_an_interrupt_keeps_the_finished_blocks(options, monkeypatch):
     monkeypatch.setattr("mtpsim.runs.point_run.PROGRESS_SECONDS", 0.0)
-    slow = experiment(simulation="rounds = 50\nrequests = 1000000")
+    slow = experiment(requests=1_000_000)
     result = mtpsim.run(slow, **options)
     (point,) = result.points
     assert point["interrupted"]
     assert 0 < point["requests"] < 1_000_000
     assert not result.document["complete"]
     plan = compile_point(slow).plan
-    same = mtpsim.run(experiment(simulation=f"rounds = 50\nrequests = {point['requests']}"))
+    same = mtpsim.run(experiment(requests=point["requests"]))
     assert point["requests"] % plan.unit == 0
     assert same.points[0]["depths"] == point["depths"]
 
 
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_noise_has_the_stated_moments_and_dependence(clock):
-    """Variance of the time of a request, against sums over an AR(1) of lognormal factors."""
-    text = TEXT.replace("gamma", "lognormal").format(
-        clock=clock, persistence=0.6, simulation="rounds = 8\nrequests = 2"
-    )
-    plan = compile_point(mtpsim.parse(text)).plan
-    n, rounds = 60_000, 8
-    rows = simulate_requests(plan, 0, n)
-    seconds = rows[:, plan.layout.time_ms][:, 1]
-    variances = [np.log1p(0.2**2), np.log1p(0.3**2)]  # of the logs of verify and draft factors
-    lag = np.abs(np.subtract.outer(np.arange(rounds), np.arange(rounds)))
-    carried = 0.6**lag
-    cross = np.sqrt(variances[0] * variances[1]) * 0.4
-    verify, draft = 22.0, 12.0
-    variance = (
-        verify**2 * np.expm1(variances[0] * carried)
-        + draft**2 * np.expm1(variances[1] * carried)
-        + 2 * verify * draft * np.expm1(cross * carried)
-    ).sum()
-    assert seconds.mean() == pytest.approx(34 * rounds, abs=4 * seconds.std() / np.sqrt(n))
-    fourth = ((seconds - seconds.mean()) ** 4).mean()
-    error = np.sqrt((fourth - seconds.var() ** 2) / n)
-    assert seconds.var() == pytest.approx(variance, abs=4 * error)
-    independent = rounds * (verify**2 * 0.04 + draft**2 * 0.09)
-    assert abs(seconds.var() - independent) > 20 * error  # negative control
-
-
-@pytest.mark.parametrize("clock", ["round", "token"])
-@pytest.mark.parametrize("horizon", ["rounds = 8", "tokens = 16"])
+@pytest.mark.parametrize("horizon", [{"rounds": 8}, {"tokens": 16}], ids=str)
 def test_constant_and_sampled_noise_reach_every_path_of_the_kernel(clock, horizon, tmp_path):
     (tmp_path / "t.csv").write_text("1\n3\n")
-    text = f"""\
-[acceptance]
-model = "regime"
-clock = "{clock}"
-rates = [[0.9, 0.8], [0.5, 0.4]]
-sojourn = [10, 10]
-slowdown = [1, 2]
-[latency]
-target = {{ samples = "t.csv" }}
-verify = {{ samples = "t.csv", mean = 5 }}
-draft = 1
-[simulation]
-{horizon}
-requests = 30000
-"""
+    samples = {"samples": "t.csv"}
+    text = regime([0.9, 0.8], [0.5, 0.4], sojourn=[10, 10], clock=clock) + "slowdown = [1, 2]\n"
+    text += latency(samples, {**samples, "mean": 5}, 1) + simulation(**horizon, requests=30000)
     result = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
     for depth in result.points[0]["depths"][1:]:
         for quantity in ("accept_length", "round_time", "speedup"):
             found = depth[quantity]
             half = (found["high"] - found["low"]) / 2
             assert abs(found["mean"] - found["exact"]) < 2.2 * half  # over 4 standard errors
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+@pytest.mark.parametrize("horizon", [{"rounds": 9}, {"tokens": 23}])
+@pytest.mark.parametrize("seed", range(4))
+def test_recorded_rounds_add_up_to_the_totals(clock, horizon, seed):
+    chain = random_chain(np.random.default_rng(seed), clock)
+    for at in range(1, chain.depth + 1):
+        times = latency_by_depth(chain.depth)
+        plan = compile_plan(chain, times, seed=seed, measured_at=at, **horizon)
+        rows = simulate_requests(plan, 0, 200)
+        counts = record_requests(plan, 200, max(horizon.values()))
+        live = counts >= 0
+        assert (live.sum(1) == rows[:, plan.layout.rounds][:, at]).all()
+        for j in range(1, at + 1):
+            accepted = rows[:, plan.layout.accepted(at)][:, j - 1]
+            assert ((counts >= j).sum(1) == accepted).all()
+        tokens = np.where(live, counts + 1, 0).sum(1)
+        cut = np.minimum(tokens, horizon.get("tokens", 10**9))
+        assert (cut == rows[:, plan.layout.tokens][:, at]).all()

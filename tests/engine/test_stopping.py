@@ -7,20 +7,17 @@ import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import compile_point, tally_block
-from mtpsim.engine.stopping import half_width
 from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor
-from tests.support.examples import TWO_DEEP, noise, regime
+from tests.support.examples import TWO_DEEP, noise, regime, section, simulation
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
-TEXT = (
-    regime([0.9, 0.8], [0.5, 0.4], sojourn=[20, 20])
-    + TWO_DEEP
-    + noise(0.1)
-    + "[theory]\nmeasured_at = 1\n[simulation]\nrounds = 3000\nmax_requests = 2000000\n"
-)
+TEXT = regime([0.9, 0.8], [0.5, 0.4], sojourn=[20, 20]) + TWO_DEEP + noise(0.1)
+TEXT += section("theory", measured_at=1) + simulation(rounds=3000, max_requests=2000000)
+DIFFERENCE = 'precision_of = "difference"\nbetween = [1, 2]'
 
 
 def width(cell):
@@ -59,7 +56,7 @@ def test_the_precision_applies_to_its_quantity(quantity, scale, soonest):
 
 
 def test_a_difference_of_two_depths_is_absolute_and_paired():
-    text = TEXT + 'precision = 0.0003\nprecision_of = "difference"\nbetween = [1, 2]'
+    text = TEXT + "precision = 0.0003\n" + DIFFERENCE
     experiment = mtpsim.parse(text)
     assert experiment.simulation.scale == "absolute"
     point = mtpsim.run(experiment).points[0]
@@ -75,10 +72,7 @@ def test_another_stopping_rule_reuses_the_blocks(tmp_path, capsys):
     assert main(["run", str(file), "--out", str(out)]) == 0
     file.write_text(TEXT + 'precision = 0.0008\nprecision_of = "marginal"\ncontrol_variates = true')
     assert main(["run", str(file), "--out", str(out)]) == 0
-    assert (
-        "contains this run at another precision or part; its blocks are reused"
-        in capsys.readouterr().err
-    )
+    assert "at another precision or part; its blocks are reused" in capsys.readouterr().err
     found = json.loads((out / "result.json").read_text())["points"]
     assert found == json.loads(json.dumps(mtpsim.run(mtpsim.load(file)).points))
 
@@ -103,14 +97,14 @@ def test_invalid_stopping_rules_are_refused(line, message):
 
 def test_check_explains_the_stopping_rule(tmp_path, capsys):
     file = tmp_path / "e.toml"
-    file.write_text(TEXT + 'precision = 0.001\nprecision_of = "difference"\nbetween = [1, 2]')
+    file.write_text(TEXT + "precision = 0.001\n" + DIFFERENCE)
     assert main(["check", str(file)]) == 0
     message = capsys.readouterr().out
     assert "stops at +-0.001 for the difference in speedup of depths 1 and 2" in message
 
 
 def test_the_width_of_a_difference_includes_the_covariance():
-    text = TEXT + 'precision = 0.1\nprecision_of = "difference"\nbetween = [1, 2]'
+    text = TEXT + "precision = 0.1\n" + DIFFERENCE
     experiment = mtpsim.parse(text)
     plan = compile_point(experiment).plan
     tally = tally_block(plan, 0, plan.unit)

@@ -7,6 +7,7 @@ import pytest
 
 from mtpsim.cli.main import main
 from mtpsim.exact.chain_solver import solve
+from mtpsim.fit.document import uncertainty_section
 from mtpsim.fit.model import fit_log
 from mtpsim.fit.rates import estimate_rates
 from mtpsim.logs import Answers, read_logs
@@ -147,3 +148,26 @@ def test_totals_show_whether_requests_differ(differ, tmp_path):
 
 def solve_at(log):
     return 1 + estimate_rates(log, 0.95).survival.sum()
+
+
+@pytest.mark.parametrize(
+    ("hits", "note"),
+    [
+        (
+            [151, 0, 0],
+            "position 2 accepts 0 of 151 drafts, position 1 accepts 76 %: the drafter is",
+        ),
+        ([2, 0, 0], "position 1 accepts 2 of 200 drafts: the drafter does not fit the target"),
+        ([151, 20, 0], None),  # few, but not none; position 3 was tried too rarely to tell
+    ],
+)
+def test_a_broken_drafter_is_named(hits, note, tmp_path):
+    found = fit_log(log_of(tmp_path, windows((200, hits))))
+    assert any(text.startswith(note or "position ") for text in found.notes) == bool(note)
+
+
+def test_positions_never_reached_are_as_uncertain_as_the_one_before(tmp_path):
+    """Position 2 accepts none of 151: position 3 has these trials too, not one."""
+    found = fit_log(log_of(tmp_path, windows((200, [151, 0, 0]))))
+    known = uncertainty_section(found, "", 1.0)["inputs"]["acceptance.rates"]
+    assert known["trials"] == [200, 151, 151]

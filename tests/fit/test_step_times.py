@@ -1,6 +1,7 @@
 """Cost models fitted to step times that were made from a known one."""
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 import mtpsim
 from mtpsim.cli import main as cli
 from mtpsim.common.errors import InputError
+from mtpsim.fit.round_times import RoundTimes, fit_noise, latency_section, round_times_of
 from mtpsim.fit.step_times import StepTimes, fit_cost_models, is_step_table, read_step_times
+from mtpsim.logs import read_logs
+from tests.support.examples import independent, latency, noise, simulation
 
 BATCH = np.repeat([1.0, 4, 16, 64, 256], 4)
 DEPTH = np.tile([0.0, 1, 2, 3], 5)
@@ -66,60 +70,56 @@ def test_true_keys_are_within_their_standard_errors(model):
 CSV = "batch,depth,verify,draft\n" + "\n".join(
     f"{b:g},{k:g},{6 + 0.02 * b * (k + 1):.4f},{2 * k:g}" for b, k in zip(BATCH, DEPTH, strict=True)
 )
-LIKE = """
-[acceptance]
-model = "independent"
-rates = [0.7, 0.6]
-[latency]
-target = 1
-verify = 1
-draft = 1
-noise = { distribution = "gamma", cv = 0.2 }
-[simulation]
-requests = 500
-"""
+LIKE = independent(0.7, 0.6) + latency(1, 1, 1) + noise(0.2, "gamma") + simulation(requests=500)
 
 
-def test_fitted_experiment_runs(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    (tmp_path / "like.toml").write_text(LIKE)
-    out = tmp_path / "fitted.toml"
-    arguments = [str(tmp_path / "steps.csv"), "-o", str(out), "--like", str(tmp_path / "like.toml")]
-    assert cli.main(["fit", *arguments]) == 0
-    printed = capsys.readouterr().err
-    assert "linear: leave-one-out error" in printed
-    assert f"wrote {out}, {tmp_path / 'fitted.png'}\n" in printed
-    assert cli.main(["check", str(out)]) == 0
-    assert (tmp_path / "fitted.png").read_bytes().startswith(b"\x89PNG")
-    experiment = mtpsim.load(out)
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """A table of step times in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("steps.csv").write_text(CSV)
+
+
+def test_fitted_experiment_runs(steps, cli):
+    Path("like.toml").write_text(LIKE)
+    done = cli("fit", "steps.csv", "-o", "fitted.toml", "--like", "like.toml")
+    assert done.code == 0
+    assert "linear: leave-one-out error" in done.err
+    assert "wrote fitted.toml, fitted.png\n" in done.err
+    assert cli("check", "fitted.toml").code == 0
+    assert Path("fitted.png").read_bytes().startswith(b"\x89PNG")
+    experiment = mtpsim.load("fitted.toml")
     assert experiment.latency.times(2)[0] == pytest.approx([6.02, 6.04, 6.06], abs=1e-3)
     assert experiment.latency.noise is not None
     (point,) = mtpsim.run(experiment).points
     assert point["depths"][1]["round_time"]["mean"] == pytest.approx(8.04, abs=0.05)
 
 
-def test_step_times_without_like_print_the_latency_section(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", str(tmp_path / "steps.csv")]) == 0
-    printed = capsys.readouterr()
-    assert tomllib.loads(printed.out)["latency"]["model"] == "linear"
-    assert "--like FILE completes an experiment" in printed.err
+def test_step_times_without_like_print_the_latency_section(steps, cli):
+    done = cli("fit", "steps.csv")
+    assert done.code == 0
+    assert tomllib.loads(done.out)["latency"]["model"] == "linear"
+    assert "--like FILE completes an experiment" in done.err
 
 
-def test_step_times_alone_are_not_an_experiment(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", str(tmp_path / "steps.csv"), "-o", str(tmp_path / "y.toml")]) == 2
-    assert "give --like FILE, an experiment to put them in" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["steps.csv"]
-
-
-def test_invalid_experiment_leaves_no_file(tmp_path, capsys):
-    (tmp_path / "steps.csv").write_text(CSV)
-    (tmp_path / "like.toml").write_text("[acceptance]\nmodel = 'none'\n")
-    like = ["--like", str(tmp_path / "like.toml"), "-o", str(tmp_path / "y.toml")]
-    assert cli.main(["fit", str(tmp_path / "steps.csv"), *like]) == 2
-    assert "allowed: independent, decay" in capsys.readouterr().err
-    assert {path.name for path in tmp_path.iterdir()} == {"steps.csv", "like.toml"}
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.csv"], "none.csv: can't be read: No such file"),
+        (["steps.csv", "--experts", "4"], "give both"),
+        (["steps.csv", "--experts", "2", "--active", "3"], "active at most experts"),
+        (["steps.csv", "--like", "none.toml"], "none.toml"),
+        (["steps.csv", "-o", "no/where.toml"], "can't be written"),
+        (["steps.csv", "-o", "y.toml"], "give --like FILE, an experiment to put them in"),
+        (["steps.csv", "-o", "y.toml", "--like", "like.toml"], "allowed: independent, decay"),
+    ],
+)
+def test_wrong_commands_exit_with_2_and_leave_no_file(steps, cli, arguments, message):
+    Path("like.toml").write_text("[acceptance]\nmodel = 'none'\n")
+    done = cli("fit", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert {path.name for path in Path().iterdir()} == {"steps.csv", "like.toml"}
 
 
 @pytest.mark.parametrize(
@@ -158,25 +158,6 @@ def test_other_delimiters_and_decimal_commas(tmp_path, delimiter, point):
     one, two = (read_step_times(tmp_path / name) for name in ("comma.csv", "other.csv"))
     assert is_step_table(tmp_path / "other.csv")
     assert one.verify.tolist() == two.verify.tolist()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["none.csv"], "none.csv: can't be read: No such file"),
-        (["steps.csv", "--experts", "4"], "give both"),
-        (["steps.csv", "--experts", "2", "--active", "3"], "active at most experts"),
-        (["steps.csv", "--like", "none.toml"], "none.toml"),
-        (["steps.csv", "-o", "no/where.toml"], "can't be written"),
-    ],
-)
-def test_wrong_commands_exit_with_2_and_a_message(
-    tmp_path, monkeypatch, capsys, arguments, message
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "steps.csv").write_text(CSV)
-    assert cli.main(["fit", *arguments]) == 2
-    assert message in capsys.readouterr().err
 
 
 ONE_BATCH = "batch,depth,verify,draft\n1,0,76,0\n1,1,90,8\n1,2,104,14\n1,3,117,22\n"
@@ -271,3 +252,83 @@ def test_a_verify_that_reads_the_context_once_per_token(tmp_path):
     assert best.section["per_cached"] == pytest.approx(0, abs=1e-12)
     usual = next(fit for fit in others if fit.name == "linear")
     assert usual.left_out_error > 0.05  # negative control: the context read once
+
+
+PARETO = ("pareto", "alpha", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("lognormal", "cv", 0.3), ("gamma", "cv", 0.5), ("exponential", "offset", 0.6), PARETO],
+)
+def test_true_noise_distribution_fits_best(name, key, value):
+    rng = np.random.default_rng(1)
+    sigma = np.sqrt(np.log1p(value**2))
+    times = {
+        "lognormal": lambda n: rng.lognormal(-(sigma**2) / 2, sigma, n),
+        "gamma": lambda n: rng.gamma(value**-2, value**2, n),
+        "exponential": lambda n: value + rng.exponential(1 - value, n),
+        "pareto": lambda n: (1 + rng.pareto(value, n)) * (value - 1) / value,
+    }[name](20_000) * 90
+    best, *others = fit_noise(times)
+    assert best.name == name
+    assert best.section[key] == pytest.approx(value, rel=0.05)
+    assert best.distance < 0.02
+    assert best.distance < min(fit.distance for fit in others)
+
+
+@pytest.mark.parametrize("times", [np.full(100, 5.0), np.array([1.0, 2.0])])
+def test_equal_or_few_times_have_no_distribution(times):
+    assert fit_noise(times) == []
+
+
+def test_round_times_of_a_drafter_that_may_stop(tmp_path):
+    """If at most 2 tokens are drafted, the three rounds have 0, 1 and 2: 50, 60 and 75 ms."""
+    path = tmp_path / "log"
+    path.write_text(
+        '{"accepted": [0, 1, 3], "drafted": [0, 1, 3], "seconds": [0.05, 0.06, 0.09]}\n'
+    )
+    found = round_times_of(read_logs([path])).by_depth
+    assert found == pytest.approx({0: 50, 1: 170 / 3, 2: 185 / 3, 3: 200 / 3})
+
+
+def test_latency_of_measured_times():
+    times = RoundTimes({0: 50.0, 1: 60.0, 3: 90.0}, None, np.zeros(0), [])
+    section, notes = latency_section(times, 3, None)
+    assert section == {"target": 50.0, "verify": pytest.approx([60.0, 75.0, 90.0]), "draft": 0.0}
+    assert "depth 2 are interpolated" in notes[0]
+    assert latency_section(times, 3, 40.0)[0]["target"] == 40.0
+    section, notes = latency_section(times, 4, None)
+    assert section == {"target": 1.0, "verify": 1.0, "draft": 0.0}
+    assert "No round times at depth 4 given" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("by_depth", "target", "note"),
+    [
+        ({}, None, 'No step times given: 1 ms is used for every round, so "speedup" equals'),
+        ({}, 30.0, "No round times at depth 3 given: 30 ms is used for every round"),
+        ({3: 90.0}, None, "No times of plain steps given: 1 ms is used for every round"),
+    ],
+)
+def test_missing_times_are_noted_and_a_given_step_is_used(by_depth, target, note):
+    times = RoundTimes(by_depth, None, np.zeros(0), [])
+    section, (text,) = latency_section(times, 3, target)
+    assert section == {"target": target or 1.0, "verify": target or 1.0, "draft": 0.0}
+    assert text.startswith(note)
+    assert ("Pass --target MS" in text) == bool(by_depth)
+
+
+def test_columns_under_other_names(tmp_path):
+    """The same steps; times called only `ms` need a batch size and a depth beside them."""
+    rows = "1;0;40,5\n1;2;42\n2;0;41\n2;2;44\n"
+    path = tmp_path / "steps.csv"
+    for header in ("batch;depth;verify", "bs;k;verify_ms", "Batch_Size;n_max;ms"):
+        path.write_text(f"{header}\n{rows}")
+        assert is_step_table(path)
+        steps = read_step_times(path)
+        assert steps.batch.tolist() == [1, 1, 2, 2]
+        assert steps.depth.tolist() == [0, 2, 0, 2]
+        assert steps.verify.tolist() == [40.5, 42, 41, 44]
+    path.write_text("request,accepted,ms\na,1,20\n")
+    assert not is_step_table(path)

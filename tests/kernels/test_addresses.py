@@ -1,9 +1,9 @@
 """Random words by address: no two addresses share a word, and words are uniform and uncorrelated.
 
-That Philox4x32-10 itself passes TestU01's BigCrush is published (Salmon et al., SC'11), and
-`test_kernels.py` compares its words with the published ones and with another implementation. What
-is our own is the address (seed, request, tick, purpose) and the use of the 31 low bits; a fault
-there correlates words that should be independent, and hands the same words to two addresses.
+That Philox4x32-10 itself passes TestU01's BigCrush is published (Salmon et al., SC'11).
+`test_kernels.py` compares its words with the published ones, `test_by_word.py` with another
+implementation. What is our own is the address (seed, request, tick, purpose) and the use of the 31
+low bits; a fault there correlates words, and hands the same words to two addresses.
 """
 
 import numpy as np
@@ -14,17 +14,8 @@ from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.philox import ARMS, DRAFT, PATH, REJECTED, SCORES, STALE, VERIFY, words_at
 
 DEEPEST, TICKS, LANES = 64, 64, 64
-PURPOSES = [
-    PATH,
-    VERIFY,
-    DRAFT,
-    STALE,
-    SCORES,
-    SCORES + 1,
-    REJECTED,
-    VERIFY + ARMS,
-    VERIFY + 2 * ARMS,
-]
+NOISES = [VERIFY, DRAFT, VERIFY + ARMS, VERIFY + 2 * ARMS]
+PURPOSES = [PATH, STALE, SCORES, SCORES + 1, REJECTED, *NOISES]
 FAR = [0, 2**8, 2**16, 2**32 - LANES, 2**32, 2**33, 2**40]  # numbers of first requests
 LATE = [0, 2**10, 2**20]  # first ticks
 

@@ -83,14 +83,12 @@ OWN = {
     "verify": {"mean": [23.0, 26.0, 29.0], **LAW},
     "draft": {"mean": [2.0, 4.0, 6.0], **LAW},
 }
+BOTH = {"correlation": 0.7, "persistence": 0.5}
 NOISES = [
     ({"noise": LAW}, {}),
     ({"noise": LAW, "persistence": 0.6}, {"persistence": 0.6}),
     (OWN, {"shared": False}),
-    (
-        {**OWN, "correlation": 0.7, "persistence": 0.5},
-        {"shared": False, "correlation": 0.7, "persistence": 0.5},
-    ),
+    ({**OWN, **BOTH}, {"shared": False, **BOTH}),
 ]
 
 

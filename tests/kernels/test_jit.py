@@ -13,7 +13,7 @@ from mtpsim.kernels.jit import hash_of_code
 
 FOUR_THREADS = """
 import os, sys
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 
@@ -34,11 +34,8 @@ def build(thread):
         folders.add(kernel._cache.cache_path)
 
 
-threads = [Thread(target=build, args=(number,)) for number in range(4)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(build, range(4)))
 assert numba.config.CACHE_DIR == before, numba.config.CACHE_DIR
 assert all(folder.startswith(jit.CACHE_FOLDER) for folder in folders), folders
 """

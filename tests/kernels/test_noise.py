@@ -22,9 +22,7 @@ SAMPLE_TABLES = [RNG.uniform(0.5, 2, (n, 1)) for n in (5, 7, 11)]
 
 
 def arrays(kinds, *, shared=False, correlation=0.0, persistence=0.0, arm=0):
-    tables = [
-        SAMPLE_TABLES[i] if kind == SAMPLES else CELL_TABLES[i] for i, kind in enumerate(kinds)
-    ]
+    tables = [(SAMPLE_TABLES if k == SAMPLES else CELL_TABLES)[i] for i, k in enumerate(kinds)]
     kinds = np.array(kinds, np.int64)
     normal = normal_table().values
     return NoiseArrays(kinds, *tables, normal, shared, correlation, persistence, arm)
@@ -61,10 +59,8 @@ def test_words_are_read_for_the_components_that_have_noise(kinds, shared, arm):
         (scratch.verify_words, VERIFY, kinds[0] or kinds[1]),
         (scratch.draft_words, DRAFT, kinds[2] and not shared),
     ):
-        expected = [
-            [signed(FIRST + lane, TICK + t, purpose + ARMS * arm) for lane in range(LANES)]
-            for t in range(TICKS)
-        ]
+        lanes, ticks = range(FIRST, FIRST + LANES), range(TICK, TICK + TICKS)
+        expected = [[signed(lane, t, purpose + ARMS * arm) for lane in lanes] for t in ticks]
         assert (found[:TICKS] == (expected if wanted else 0)).all()
 
 
@@ -94,9 +90,7 @@ def test_factors_are_quantiles_of_their_words(kinds, shared):
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("correlation", "persistence"), [(0.6, 0.0), (0.0, 0.7), (0.6, 0.7)])
 @pytest.mark.parametrize("fresh", [True, False])
-def test_scores_are_correlated_and_persist_from_round_to_round(
-    fresh, correlation, persistence, shared
-):
+def test_scores_are_correlated_and_persist(fresh, correlation, persistence, shared):
     noise = arrays((CELLS,) * 3, shared=shared, correlation=correlation, persistence=persistence)
     scratch, rng = scratch_of_words(1), np.random.default_rng(2)
     begin = rng.integers(0, 2, (TILE, LANES)).astype(np.int32)
@@ -127,8 +121,7 @@ def test_words_of_scores_are_exact_in_both_tails():
     assert [stage.to_word(z) for z in (9.0, -9.0)] == [-1, 0]
     for z in (6.0, 3.0, 1.0, 0.25, 1e-3):
         found = int(stage.to_word(z))
-        assert found < 0 <= stage.to_word(-z)
-        assert stage.to_word(-z) == -1 - found
+        assert found == -1 - stage.to_word(-z) < 0
         assert in_cell(table, found) == pytest.approx(z, rel=1e-2, abs=1e-6)
 
 
@@ -196,11 +189,8 @@ def test_write_depths_fills_the_columns_of_the_layout(every, shallow, deep):
     wanted = np.full_like(out, -1)
     time = task.times[0][:, None] * verify + task.times[1][:, None] * draft
     some = slice(shallow, deep + 1)
-    for columns, values in (
-        (layout.tokens, tokens),
-        (layout.time_ms, time),
-        (layout.rounds, rounds),
-    ):
+    for part, values in (("tokens", tokens), ("time_ms", time), ("rounds", rounds)):
+        columns = getattr(layout, part)
         wanted[:, columns][:, some] = values[some].T
     for k in range(shallow, deep + 1):
         if every or k == depth:

@@ -57,8 +57,10 @@ def test_inconsistent_entries_are_reported_with_their_line(tmp_path, changes, me
 
 def test_truncated_last_line(requests, tmp_path):
     text = "".join(WRITERS["vllm-requests"](requests))[:-100]
-    assert "log:40: is truncated" in refused(tmp_path, text)
-    assert read_logs([tmp_path / "log"], skip_bad=True).count == 39
+    (tmp_path / "log").write_text(text)
+    log = read_logs([tmp_path / "log"])
+    assert (log.count, log.files[0].skipped) == (39, 1)
+    assert "1 entry was set aside: log, line 40: is truncated" in log.notes
 
 
 def test_reading_stops_at_the_tenth_problem(tmp_path):
@@ -75,9 +77,9 @@ def test_engines_can_not_be_mixed(requests, tmp_path):
     with pytest.raises(InputError, match=r"one is of vLLM, .*two is of SGLang"):
         read_logs([one, two])
     mixed = one.read_text() + two.read_text().splitlines()[0]
-    assert "log:41: no metrics of a request's speculative decoding found" in refused(
-        tmp_path, mixed
-    )
+    message = refused(tmp_path, mixed)
+    assert "log:41: no metrics of a request's speculative decoding found" in message
+    assert "it is of SGLang" in message
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,9 @@ def test_engines_can_not_be_mixed(requests, tmp_path):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("hello\n", "unknown log format; --format selects one; allowed: aiperf-requests"),
+        ("hello\n", "unknown log format; --format NAME selects one of"),
+        ("hello\n", '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000} or'),
+        ("# TYPE other:tokens counter\nother:tokens 3\n", "Prometheus text, first metric other:"),
         ("requests,accepted\na,1\n", "column 'request' is missing; did you mean 'requests'?"),
         ("request;accepts\na;1\n", "column 'accepted' is missing; did you mean 'accepts'?"),
         ("request;accepted;seconds\na;1;x\n", "'x' is given for 'seconds'; it must be a number"),
@@ -105,7 +109,7 @@ def test_engines_can_not_be_mixed(requests, tmp_path):
             "log: --depth: the log does not",
         ),
         ('{"timings": {"predicted_n": 2, "draft_n_accepted": 5}}', "only 2 tokens were generated"),
-        ("SpecDecoding metrics: Mean acc", "log:1: truncated line or unknown layout"),
+        ("SpecDecoding metrics: Mean acc", "no entry has a round (log, line 1: truncated line"),
         ("[" * 50_000, "unknown log format"),
     ],
 )
@@ -128,7 +132,7 @@ def test_files_that_can_not_be_read(tmp_path):
         tmp_path, None, "logs.jsonl"
     )
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00a" * 9)
-    assert "is not UTF-8 text" in refused(tmp_path, None, "bytes")
+    assert "unknown log format" in refused(tmp_path, None, "bytes")
     assert "--format: unknown format 'vllm-request'" in refused(
         tmp_path, "{}", format="vllm-request"
     )

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from mtpsim.common.errors import InputError
-from mtpsim.logs import Answers, files, read_logs
+from mtpsim.logs import Answers, files, json_text, read_logs
 from verification.fuzz import limited_time
 
 LINE = b'{"accepted": [1, 2, 0, 3], "depth": 3}\n'
@@ -64,8 +64,9 @@ def test_a_line_without_an_end_is_refused(pack, tmp_path, monkeypatch):
     path.write_bytes(pack(LINE + b'{"accepted": [' + b"1, " * 600_000))
     monkeypatch.setattr(files, "MAX_TEXT", 1_000_000)
     assert "can't be read: a line has more than 1,000,000 bytes" in refusal(path)
-    path.write_bytes(pack(b"[" + b"{\n}, \n" * 400_000))
-    assert "can't be read: a document has more than 1,000,000 characters" in refusal(path)
+    monkeypatch.setattr(json_text, "MAX_CHARACTERS", 1_000_000)
+    path.write_bytes(pack(b'{"accepted": [\n' + b"1,\n" * 400_000))
+    assert "a document has more than 1,000,000 characters" in refusal(path)
     path.write_bytes(pack(LINE * 50_000))  # longer as a whole, of short lines
     assert read_logs([path]).count == 50_000
 

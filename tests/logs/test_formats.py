@@ -12,6 +12,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.cli.sample import sample_requests
 from mtpsim.common.errors import InputError
+from mtpsim.fit.round_times import round_times_of
 from mtpsim.logs import FORMATS, Answers, detect, read_logs
 from mtpsim.logs.reducer import Reservoir
 from mtpsim.logs.write import WRITERS
@@ -19,37 +20,65 @@ from tests.support.engine_logs import EXPERIMENT, GOOD, refused, windows, writte
 
 READ_BY = {
     "vllm-requests-summary": "vllm-requests",
-    "vllm-log-old": "vllm-log",
+    **dict.fromkeys(("vllm-log-old", "vllm-log-2025"), "vllm-log"),
+    **dict.fromkeys(
+        ("llamacpp-log-current", "llamacpp-log-debug", "llamacpp-log-may"), "llamacpp-log"
+    ),
     "sglang-requests-older": "sglang-requests",
     "sglang-requests-oldest": "sglang-requests",
 }
 LEVEL = {
-    **dict.fromkeys(("vllm-requests", "rounds", "csv"), "rounds"),
+    **dict.fromkeys(("vllm-requests", "rounds", "csv", "llamacpp-log-debug"), "rounds"),
     "vllm-requests-summary": "histogram by draft length",
     **dict.fromkeys(
-        ("sglang-requests", "sglang-requests-older", "trtllm-requests", "aiperf-requests"),
+        (
+            "sglang-requests",
+            "sglang-requests-older",
+            "sglang-finish",
+            "trtllm-requests",
+            "aiperf-requests",
+            "aiperf-summary",
+        ),
         "histogram",
     ),
-    "aiperf-summary": "histogram",
-    **dict.fromkeys(("vllm-log", "vllm-metrics", "vllm-bench", "llamacpp-log"), "positions"),
-    "rates": "positions",
-    **dict.fromkeys(("vllm-log-old", "sglang-log", "llamacpp-timings"), "totals"),
-    "sglang-requests-oldest": "totals",
+    **dict.fromkeys(
+        (
+            *("vllm-log", "vllm-log-2025", "vllm-metrics", "vllm-bench", "vllm-console"),
+            *("vllm-offline", "llamacpp-log", "llamacpp-metrics", "spec-bench", "atom-log"),
+            "rates",
+        ),
+        "positions",
+    ),
 }
+ROUND_TIMES = {
+    *("vllm-log", "vllm-bench", "vllm-console", "sglang-bench", "sglang-console", "sglang-sweep"),
+    *("specforge", "trtllm-stats", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
+    *("llamacpp-log-debug", "llamacpp-log-may", "llamacpp-example", "mtp-bench", "spec-bench"),
+    "lmstudio",
+}
+DEPTH_GIVEN = ("sglang-bench", "sglang-console")
 
 
 @pytest.mark.parametrize("form", [f for f in WRITERS if f != "sglang-steps"])
 def test_round_trip(form, requests, tmp_path):
     path = written(tmp_path, form, requests)
     assert detect(path).name == READ_BY.get(form, form)
-    log = read_logs([path], Answers(depth=3 if form == "llamacpp-timings" else None))
-    assert log.level == LEVEL[form]
+    log = read_logs([path], Answers(depth=3 if form in DEPTH_GIVEN else None))
+    assert log.level == LEVEL.get(form, "totals")
     assert log.depth == 3
     rounds, hits = sum(r.rounds for r in requests), sum(r.hits for r in requests)
     if form == "sglang-log":  # no counts: windows have equal weight
         assert log.accept_length == pytest.approx(1 + hits / rounds, abs=0.02)
         return
     assert (log.rounds.sum(), log.accepted.sum()) == (rounds, hits)
+    if form in ROUND_TIMES:
+        times = round_times_of(log).by_depth
+        assert times[3] == pytest.approx(np.mean([t for r in requests for t in r.times]), rel=0.01)
+    if form == "vllm-offline":  # two digits by position
+        assert log.hit.sum(0) == pytest.approx(
+            [sum(a >= j for r in requests for a in r.accepted) for j in (1, 2, 3)], rel=0.02
+        )
+        return
     if log.level == "totals":
         return
     survived = [sum(a >= j for r in requests for a in r.accepted) for j in (1, 2, 3)]
@@ -133,7 +162,8 @@ def test_published_samples_satisfy_their_identities(tmp_path):
         "llamacpp-log": (
             "draft acceptance = 0.64479 (  167 accepted /   259 generated), mean acceptance "
             "length =  2.92, acceptance rate per position = (0.805, 0.632, 0.483)\n"
-            "dur(b,g,a) = 0.005, 325.555, 0.114 ms\n",
+            "statistics draft-eagle3: #calls(b,g,a) = 1 87 87, #gen drafts = 87, #acc drafts = 70, "
+            "#gen tokens = 259, #acc tokens = 167, dur(b,g,a) = 0.005, 325.555, 0.114 ms\n",
             (87, [70, 55, 42]),
         ),
     }
@@ -331,6 +361,7 @@ def test_sample_command(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+WINDOWS = ("trtllm-stats",)
 SAMPLES = sorted(Path("experiments/logs/samples").iterdir())
 
 
@@ -341,7 +372,7 @@ def test_every_writer_has_a_shipped_sample():
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_shipped_samples_are_up_to_date(path, tmp_path):
     truth = mtpsim.load("experiments/logs/truth.toml", ["simulation.tokens=60"])
-    count = 24 if path.suffix == ".log" else 6
+    count = 24 if path.suffix == ".log" or path.stem in WINDOWS else 6
     again = written(tmp_path, path.stem, list(sample_requests(truth, [4], count)))
     assert detect(path).name == READ_BY.get(path.stem, path.stem)
     one, two = (read_logs([p], Answers(depth=4)) for p in (path, again))

@@ -11,18 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mtpsim.acceptance.registry import SIMPLE
-from mtpsim.latency import COSTS
-from mtpsim.logs import FORMATS
-from mtpsim.policy import RULES
+from tests.support.examples import acceptance, section, simulation
 
 TEXT = Path("CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^## Add an? ([\w ]+)\n\n(.*?)(?=^## |\Z)", TEXT, re.S | re.M))
-MEMBERS = {
-    "acceptance model": [kind.__name__ for kind in SIMPLE.values()],
-    "policy": [kind.__name__ for kind in RULES.values()],
-    "cost model": [kind.__name__ for kind in COSTS.values()],
-}
 
 # Registrations of the toys: file, name, an existing entry, the entry with the toy, the import.
 MODEL, POLICY = "mtpsim/acceptance/registry.py", "mtpsim/policy/__init__.py"
@@ -63,13 +55,11 @@ from mtpsim.acceptance.base import AcceptanceModel, independent_rounds
 from mtpsim.common.section import Depth, Probability
 
 class Toy(AcceptanceModel):
-    """All drafts of a round, or none."""
     model: Literal["toy"]
     chance: Probability = Field(description="that a round is accepted")
     depth: Depth = Field(description="drafts a round")
 
     def chain(self):
-        """One state."""
         return independent_rounds(np.array([self.chance] + [1.0] * (self.depth - 1)))
 ''',
     "mtpsim/policy/toy.py": '''
@@ -79,27 +69,21 @@ import numpy as np
 from mtpsim.policy.base import PolicySpec
 
 class Toy(PolicySpec):
-    """Depth 1 and the greatest, in turn."""
     rule: Literal["toy"] = "toy"
 
     def parameters(self, environment):
-        """The greatest depth."""
         return np.array([environment.depth], float)
 
     def memory_size(self, environment):
-        """Whose turn it is."""
         return 1
 
 def start(p, m):
-    """Start with the greatest depth."""
     m[0] = 1
 
 def choose(p, m, now, hints):
-    """The depth whose turn it is."""
     return int(p[0]) if m[0] > 0 else 1
 
 def learn(p, m, round):
-    """Change turns."""
     m[0] = 1 - m[0]
 ''',
     "mtpsim/latency/toy.py": '''
@@ -111,16 +95,13 @@ from mtpsim.latency.costs import CostModel
 from mtpsim.latency.times import Milliseconds
 
 class Toy(CostModel):
-    """Root of the number of tokens in a pass."""
     model: Literal["toy"]
     unit: Milliseconds = Field(description="ms of one token alone")
 
     def step(self, batch, depth):
-        """Ms of a step."""
         return self.unit * np.sqrt(batch * (depth + 1))
 
     def formula(self):
-        """In words."""
         return f"{self.unit:g} sqrt(B (k + 1)) ms"
 ''',
     "mtpsim/logs/toy.py": '''
@@ -137,27 +118,16 @@ def _request(table, document, answers):
 REQUESTS = json_format("toy", "Toy", "request of a toy", lambda table: "toy" in table, _request)
 
 def write(requests):
-    """Requests in the format of the toy."""
     for request in requests:
         yield json.dumps({"toy": request.accepted, "deep": request.depth}) + "\\n"
 ''',
 }
-EXPERIMENT = """
-[acceptance]
-model = "toy"
-chance = 0.8
-depth = 3
-[latency]
-model = "toy"
-unit = 10
-batch = 4
-draft = 1
-[simulation]
-rounds = 20
-requests = 40
-[adaptive]
-policies = ["toy"]
-"""
+EXPERIMENT = (
+    acceptance("toy", chance=0.8, depth=3)
+    + section("latency", model="toy", unit=10, batch=4, draft=1)
+    + simulation(rounds=20, requests=40)
+    + section("adaptive", policies=["toy"])
+)
 # Kernels run as plain Python: compiling them for a copy of the package takes half a minute.
 CHECK = """
 import sys
@@ -209,28 +179,6 @@ def test_a_recipe_is_short_and_names_existing_files_and_every_registry(kind):
         assert Path(path).exists() or {"NAME", "ENGINE"} & set(re.findall(r"[A-Z]+", path)), path
     needed = [(path, name) for path, name, _, _ in REGISTERED[kind]]
     assert sorted(places(RECIPES[kind])) == sorted(needed)
-
-
-def absent(kind, source):
-    return [member for member in MEMBERS[kind] if not re.search(rf"\b{member}\b", source)]
-
-
-@pytest.mark.parametrize("kind", MEMBERS)
-def test_every_member_is_in_every_registry(kind):
-    for path, name in places(RECIPES[kind]):
-        assert not absent(kind, registry(path, name)), f"{name} of {path}"
-
-
-def test_a_missing_member_is_found():
-    """Negative control."""
-    source = registry(COST, "AnyLatency").replace("[Moe", "[Roofline")
-    assert absent("cost model", source) == ["Moe"]
-
-
-def test_every_log_format_has_a_writer():
-    from mtpsim.logs.write import WRITERS
-
-    assert not FORMATS.keys() - WRITERS.keys()
 
 
 def follow(folder):

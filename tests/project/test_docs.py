@@ -1,4 +1,4 @@
-"""README and docs/ agree with the code: output, commands, keys, defaults and examples."""
+"""README, its translation, docs/ and CITATION.cff agree with the code and each other."""
 
 import doctest
 import re
@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mtpsim
 from mtpsim.acceptance import MODELS
@@ -24,14 +25,11 @@ from mtpsim.policy import RULES
 README = Path("README.md").read_text()
 REFERENCE = Path("docs/experiment.md").read_text()
 (README_EXPERIMENT,) = re.findall(r"```toml\n(.*?)```", README, re.S)
-DOCUMENTS = [
-    *(Path(name) for name in ("README.md", "README.zh.md", "CONTRIBUTING.md")),
-    *sorted(Path("docs").rglob("*.md")),
-]
+DOCUMENTS = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING")]
+DOCUMENTS += sorted(Path("docs").rglob("*.md"))
 SECTIONS = dict(re.findall(r"^## \[(\w+)\]\n(.*?)(?=^## |\Z)", REFERENCE, re.M | re.S))
 COMMAND = re.compile(r"^    (?:.*&& )?\S*python -m mtpsim ([a-z].*?)(?: +#.*)?$", re.M)
 SYNOPSIS = re.compile(r"[\[\]|]| \.\.\.|[A-Z]+\.\.\.| (?:FILE|RUN|VERB|LOG)\b")
-NUMBERS = {15: "fifteen", 16: "sixteen"}
 
 
 def test_readme_python_examples():
@@ -47,9 +45,8 @@ def test_output_in_readme_and_guide_is_what_the_run_prints():
     (shown,) = re.findall(r"```text\n(.*?)```", README, re.S)
     printed = str(mtpsim.run(mtpsim.load("experiments/article.toml")))
     assert shown.splitlines() == [line.rstrip() for line in printed.splitlines()]
-    (excerpt,) = re.findall(
-        r"```text\n(.*?)```", Path("docs/guides/turn_it_off.md").read_text(), re.S
-    )
+    guide = Path("docs/guides/turn_it_off.md").read_text()
+    (excerpt,) = re.findall(r"```text\n(.*?)```", guide, re.S)
     assert excerpt in shown
 
 
@@ -101,9 +98,8 @@ def test_cost_models_and_uncertain_inputs_are_listed_with_their_keys():
 
 @pytest.mark.parametrize("section", ["adaptive", "uncertainty", "robust", "sweep"])
 def test_examples_of_sections_are_valid(section):
-    (block,) = re.findall(
-        rf"(?:^    .*\n)*^    \[{section}.*\n(?:^    .*\n)*", SECTIONS[section], re.M
-    )
+    pattern = rf"(?:^    .*\n)*^    \[{section}.*\n(?:^    .*\n)*"
+    (block,) = re.findall(pattern, SECTIONS[section], re.M)
     table = tomllib.loads(re.sub(r"^    ", "", block, flags=re.M))[section]
     models = {"adaptive": Adaptive, "uncertainty": Uncertainty}
     if section in models:
@@ -133,9 +129,8 @@ def test_links_and_commands_in_documents_are_valid(path):
 
 def test_an_invalid_command_is_found():
     """Negative control."""
-    (command,) = COMMAND.findall(
-        "    python -m mtpsim run experiments/article.toml --seeds=1  # no\n"
-    )
+    text = "    python -m mtpsim run experiments/article.toml --seeds=1  # no\n"
+    (command,) = COMMAND.findall(text)
     with pytest.raises(SystemExit):
         _parser().parse_args(shlex.split(command))
 
@@ -144,4 +139,108 @@ def test_logs_page_lists_every_format_and_candidate():
     text = Path("docs/logs.md").read_text()
     names = [*FORMATS, *(candidate.name for candidate in candidates(3))]
     assert [name for name in names if f"`{name}`" not in text] == []
-    assert f"[{NUMBERS[len(FORMATS)]} formats]" in README
+    assert f"[{len(FORMATS)} formats]" in README
+
+
+CHINESE = Path("README.zh.md").read_text()
+FENCE = re.compile(r"^```.*?^```$", re.S | re.M)
+INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.M)
+NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?![\w.]*\w)")
+
+
+def code_of(text):
+    """Fenced and indented blocks, and code in backticks outside of them."""
+    blocks = FENCE.findall(text) + INDENTED.findall(FENCE.sub("", text))
+    return blocks, re.findall(r"`[^`\n]+`", prose(text))
+
+
+def prose(text):
+    return INDENTED.sub("", FENCE.sub("", text))
+
+
+def links(text):
+    """Sorted targets; the link to the other README counts as the same."""
+    found = re.findall(r"\]\(([^)]+)\)", prose(text))
+    return sorted("the other" if link.startswith("README") else link for link in found)
+
+
+def table_rows(text):
+    """Numbers and code of each cell of each table row."""
+
+    def parts(cell):
+        return sorted(NUMBER.findall(cell)), sorted(code_of(cell)[1])
+
+    lines = [line.strip("|") for line in prose(text).splitlines() if line.startswith("|")]
+    return [list(map(parts, re.split(r"(?<!\\)\|", line))) for line in lines]
+
+
+def differences(one, other):
+    """Parts that differ between two READMEs."""
+    parts = {
+        "headings": lambda text: re.findall(r"^#+ ", prose(text), re.M),
+        "blocks of code": lambda text: code_of(text)[0],
+        "code within sentences": lambda text: sorted(code_of(text)[1]),
+        "links": links,
+        "tables": table_rows,
+        "paragraphs": lambda text: len(re.findall(r"\n\n(?=\S)", FENCE.sub("x", text))),
+    }
+    return [name for name, part in parts.items() if part(one) != part(other)]
+
+
+def test_both_readmes_agree():
+    assert differences(README, CHINESE) == []
+    assert len(links(README)) >= 25
+    assert sum(bool(numbers) for row in table_rows(README) for numbers, _ in row) >= 6
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ("mtpsim run experiments/article", "mtpsim run experiments/other", "blocks of code"),
+        ("verify = [90, 104, 117]", "verify = [90, 104, 118]", "blocks of code"),
+        ("## The command", "### The command", "headings"),
+        ("(docs/logs.md)", "(docs/log.md)", "links"),
+        ("69 %", "96 %", "tables"),
+        ("`rates_are`", "`rates`", "code within sentences"),
+        ("Changes: [", "\n\nChanges: [", "paragraphs"),
+    ],
+)
+def test_a_change_in_one_readme_is_found(before, after, difference):
+    """Negative controls."""
+    assert before in README
+    assert difference in differences(README.replace(before, after), CHINESE)
+
+
+def test_sentences_are_in_chinese_with_chinese_punctuation():
+    text = re.sub(r"`[^`\n]*`|\]\([^)]*\)", "", prose(CHINESE))
+    for line in text.splitlines():
+        if len(re.sub(r"[\d.|x -]", "", line)) > 40:
+            assert len(re.findall(r"[\u4e00-\u9fff]", line)) > 8, line
+        assert not re.search(r"[\u4e00-\u9fff][,;:?]", line), line
+
+
+REQUIRED = {"cff-version", "message", "title", "authors"}
+OPTIONAL = {"type", "abstract", "version", "license", "keywords"}  # those of the format in use
+
+
+def test_citation_has_valid_keys_and_the_values_of_the_package():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load(Path("CITATION.cff").read_text())
+    assert cited.keys() == REQUIRED | OPTIONAL
+    assert (cited["cff-version"], cited["type"]) == ("1.2.0", "software")
+    assert cited["version"] == project["version"] == mtpsim.__version__
+    assert cited["license"] == project["license"] == "Apache-2.0"
+    assert cited["keywords"] == project["keywords"]
+    assert [author.keys() for author in cited["authors"]] == [{"name"}]
+    assert all(type(cited[key]) is str and cited[key] for key in ("message", "title", "abstract"))
+
+
+LOG = Path("experiments/logs/samples/rounds.jsonl")
+
+
+@pytest.mark.parametrize("keyword", ["on_progress", "told"])
+def test_progress_callback_by_both_names(keyword):
+    calls = []
+    log = mtpsim.read_logs([LOG], **{keyword: lambda *progress: None})  # too short to report any
+    mtpsim.fit_log(log, only=["independent"], **{keyword: lambda *step: calls.append(step)})
+    assert calls

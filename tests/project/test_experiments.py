@@ -6,19 +6,18 @@ from pathlib import Path
 import pytest
 
 import mtpsim
-from mtpsim.cli.main import main
 from mtpsim.exact.chain_solver import solve
 from mtpsim.logs import read_logs
 
 
 @pytest.fixture
-def document(tmp_path):
+def document(tmp_path, cli):
     """A function that runs an experiment with fewer requests and returns its document."""
 
     def run(name, requests=4000):
         path, fewer = f"experiments/{name}.toml", ["--set", f"simulation.requests={requests}"]
-        assert main(["check", path, *fewer]) == 0
-        assert main(["run", path, *fewer, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+        assert cli("check", path, *fewer).code == 0
+        assert cli("run", path, *fewer, "--out", tmp_path / "out", "--quiet").code == 0
         assert (tmp_path / "out/report.html").stat().st_size > 10_000
         return json.loads((tmp_path / "out/result.json").read_text())
 
@@ -28,9 +27,11 @@ def document(tmp_path):
 @pytest.fixture
 def run(document):
     """A function that runs an experiment and returns its points by what they set."""
-    return lambda name, requests=4000: {
-        tuple(point["set"].values()): point for point in document(name, requests)["points"]
-    }
+
+    def points(name, requests=4000):
+        return {tuple(p["set"].values()): p for p in document(name, requests)["points"]}
+
+    return points
 
 
 def at(point, quantity, depth):
@@ -45,16 +46,26 @@ def p1(point):
     return [rates["mean"][0] for rates in point["diagnostics"]["rates_by_depth"]]
 
 
+def check(point, *, depth=None, last=None, p1_ends=None, **quantities):
+    """Advised depth, last verdict, first and last p1, quantities as (depth, value, slack)."""
+    assert depth is None or point["advice"]["depth"] == depth
+    assert last is None or verdicts(point)[-1] == last
+    for found, (value, slack) in zip((p1(point)[0], p1(point)[-1]), p1_ends or (), strict=False):
+        assert found == pytest.approx(value, abs=slack)
+    for quantity, (at_depth, value, slack) in quantities.items():
+        assert at(point, quantity, at_depth) == pytest.approx(value, abs=slack), quantity
+
+
 def test_article(run):
     (point,) = run("article").values()
-    assert point["advice"]["depth"] == 2
+    check(point, depth=2)
     assert verdicts(point) == ["holds"] * 3
     assert "break-even p3 = 0.719" in point["advice"]["sentence"]
 
 
 def test_noise(run):
     for point in run("noise").values():
-        assert at(point, "speedup", 2) == pytest.approx(1.5406, abs=0.002)
+        check(point, speedup=(2, 1.5406, 0.002))
         assert verdicts(point) == ["holds"] * 3
 
 
@@ -62,78 +73,64 @@ def test_heavy_tails(run):
     points = run("heavy_tails", requests=20_000)
     widths = {}
     for key, point in points.items():
-        speedup = point["depths"][2]["speedup"]
-        assert speedup["mean"] == pytest.approx(1.5406, abs=0.006)
+        check(point, speedup=(2, 1.5406, 0.006))
         assert verdicts(point) == ["holds"] * 3
-        widths[key] = speedup["high"] - speedup["low"]
+        widths[key] = point["depths"][2]["speedup"]["high"] - point["depths"][2]["speedup"]["low"]
     assert widths[0.0, 0.8] > 1.15 * widths[0.0, 0.0]
 
 
 def test_regimes(run):
     points = run("regimes")
     by_round, by_token = points[("round",)], points[("token",)]
-    assert p1(by_token)[0] == pytest.approx(0.8359, abs=0.003)  # published
-    assert p1(by_token)[-1] == pytest.approx(0.7568, abs=0.008)
-    assert at(by_token, "accept_length", 1) == pytest.approx(1.84, abs=0.005)
-    assert at(by_token, "accept_length", 8) == pytest.approx(4.40, abs=0.05)
+    check(by_token, last="fails", p1_ends=((0.8359, 0.003), (0.7568, 0.008)))  # published
+    check(by_token, accept_length=(1, 1.84, 0.005), accept_length_error=(8, 0.10, 0.01))
+    check(by_token, accept_length=(8, 4.40, 0.05))
     published = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
     assert by_token["measured"]["survival"] == pytest.approx(published, abs=0.01)
+    check(by_round, last="fails", accept_length_error=(8, -0.08, 0.01))
     assert max(p1(by_round)) - min(p1(by_round)) < 1e-12
-    assert verdicts(by_token)[-1] == verdicts(by_round)[-1] == "fails"
-    assert by_token["depths"][8]["accept_length_error"]["mean"] == pytest.approx(0.10, abs=0.01)
-    assert by_round["depths"][8]["accept_length_error"]["mean"] == pytest.approx(-0.08, abs=0.01)
 
 
 def test_correlation_within_rounds(run):
     points = run("correlation_within_rounds")
     assert verdicts(points[(0.0,)]) == ["holds"] * 3
-    assert points[(0.0,)]["advice"]["depth"] == 2
+    check(points[(0.0,)], depth=2)
     for correlation, off in ((0.3, -0.034), (0.6, -0.069), (0.9, -0.112)):
-        point = points[(correlation,)]
-        assert verdicts(point)[-1] == "fails"
-        assert at(point, "theory_error", 3) == pytest.approx(off, abs=0.003)
-        assert point["advice"]["depth"] == 3
+        check(points[(correlation,)], depth=3, last="fails", theory_error=(3, off, 0.003))
 
 
 def test_bounds(run):
     points = run("bounds")
-    low, high = points[("countermonotone",)], points[("comonotone",)]
-    assert at(low, "accept_length", 3) == pytest.approx(2.55, abs=0.01)
-    assert at(high, "accept_length", 3) == pytest.approx(3.21, abs=0.01)
-    for point, off in ((low, 0.094), (high, -0.131)):
-        assert verdicts(point)[-1] == "fails"
-        assert at(point, "theory_error", 3) == pytest.approx(off, abs=0.003)
-    assert [low["advice"]["depth"], high["advice"]["depth"]] == [2, 3]
+    for coupling, depth, length, off in (
+        ("countermonotone", 2, 2.55, 0.094),
+        ("comonotone", 3, 3.21, -0.131),
+    ):
+        found = {"accept_length": (3, length, 0.01), "theory_error": (3, off, 0.003)}
+        check(points[(coupling,)], depth=depth, last="fails", **found)
 
 
 def test_contagion(run):
     points = run("contagion")
     short = points[(1,)]
-    assert p1(short)[0] == pytest.approx(0.925, abs=0.003)
-    assert p1(short)[-1] == pytest.approx(0.723, abs=0.004)
-    assert at(short, "theory_error", 4) == pytest.approx(0.445, abs=0.01)
+    check(short, p1_ends=((0.925, 0.003), (0.723, 0.004)), theory_error=(4, 0.445, 0.01))
     assert short["diagnostics"]["autocorrelation"]["mean"][0] == pytest.approx(0.335, abs=0.01)
     for point in points.values():
-        assert verdicts(point)[-1] == "fails"
+        check(point, last="fails")
         assert point["diagnostics"]["too_narrow"]["low"] > 1.2
 
 
 def test_carried_rates(run):
     points = run("carried_rates")
-    promised = {
-        (0.8, 0.736): (0.692, 0.140, 0.0275),
-        (0.82, 0.969): (0.150, 0.0838, 0.0439),
-    }
     published = {
         (0.8, 0.736): [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],
         (0.82, 0.969): [1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06],
     }
-    for curve, errors in promised.items():
-        for measured_at, off in enumerate(errors, 1):
+    errors = {(0.8, 0.736): (0.692, 0.140, 0.0275), (0.82, 0.969): (0.150, 0.0838, 0.0439)}
+    for curve in published:
+        for measured_at, off in enumerate(errors[curve], 1):
             point = points[(*curve, measured_at)]
-            assert at(point, "theory_error", 8) == pytest.approx(off, abs=0.008)
+            check(point, last="fails", theory_error=(8, off, 0.008))
             assert verdicts(point)[:measured_at] == ["holds"] * measured_at
-            assert verdicts(point)[-1] == "fails"
         lengths = [at(point, "accept_length", k) for k in range(1, 9)]
         assert lengths == pytest.approx(published[curve], abs=0.05)
 
@@ -141,23 +138,19 @@ def test_carried_rates(run):
 def test_finite_requests(run):
     points = run("finite_requests", requests=60_000)
     for tokens, off, verdict in ((64, 0.0193, "fails"), (256, 0.0046, None), (2048, 6e-4, "holds")):
-        point = points[(tokens,)]
-        assert at(point, "theory_error", 5) == pytest.approx(off, abs=0.0015)
-        assert verdict is None or verdicts(point)[-1] == verdict
+        check(points[(tokens,)], last=verdict, theory_error=(5, off, 0.0015))
 
 
 def test_requests_differ(run):
     (point,) = run("requests_differ", requests=20_000).values()
-    assert at(point, "accept_length", 4) == pytest.approx(2.967, abs=0.02)
-    assert at(point, "theory_error", 4) == pytest.approx(-0.353, abs=0.01)
+    check(point, accept_length=(4, 2.967, 0.02), theory_error=(4, -0.353, 0.01))
     assert verdicts(point) == ["fails"] * 4
     assert point["diagnostics"]["lasting_share"]["low"] > 0.1
 
 
 def test_tokens(run):
     (point,) = run("tokens").values()
-    assert p1(point)[0] == pytest.approx(0.743, abs=0.004)
-    assert p1(point)[-1] == pytest.approx(0.620, abs=0.006)
+    check(point, p1_ends=((0.743, 0.004), (0.620, 0.006)))
     assert point["measured"]["conditional"][-1] == pytest.approx(0.914, abs=0.006)
     everywhere = next(r for r in point["trial"]["rows"] if r["weighting"] == "every-position")
     assert everywhere["rates"]["mean"][0] == pytest.approx(0.79, abs=0.005)
@@ -166,16 +159,13 @@ def test_tokens(run):
 def test_workload(run):
     (point,) = run("workload").values()
     rates = point["measured"]["conditional"]
-    assert rates[0] == pytest.approx(0.62, abs=0.01)
-    assert rates[-1] == pytest.approx(0.75, abs=0.01)
-    assert verdicts(point)[-1] == "fails"
-    assert at(point, "theory_error", 5) == pytest.approx(0.092, abs=0.02)
-    assert point["advice"]["depth"] == 4
+    assert [rates[0], rates[-1]] == pytest.approx([0.62, 0.75], abs=0.01)
+    check(point, depth=4, last="fails", theory_error=(5, 0.092, 0.02))
 
 
 def test_from_log(run):
     (point,) = run("from_log", requests=6000).values()
-    assert point["advice"]["depth"] == 2
+    check(point, depth=2, theory_error=(1, -0.02, 0.004), p1_ends=((0.72, 0.005), (0.685, 0.005)))
     assert point["uncertainty"]["depth"] == 2
     assert point["uncertainty"]["depths"][2]["best"] > 0.99
     truth = solve(mtpsim.load("experiments/logs/truth.toml").acceptance.chain(), 1, tokens=300)
@@ -183,9 +173,6 @@ def test_from_log(run):
     length = point["depths"][1]["accept_length"]
     assert length["exact"] == pytest.approx(truth.accept_length, abs=0.004)
     assert length["theory"] == pytest.approx(1.685, abs=0.002)
-    assert at(point, "theory_error", 1) == pytest.approx(-0.02, abs=0.004)
-    assert p1(point)[0] == pytest.approx(0.72, abs=0.005)
-    assert p1(point)[-1] == pytest.approx(0.685, abs=0.005)
 
 
 def test_replay(run):
@@ -225,8 +212,8 @@ def test_uncertain(run):
     assert found["depth"] == 2
     assert found["depths"][2]["best"] == pytest.approx(2 / 3, abs=0.1)
     assert found["depths"][2]["regret"] == pytest.approx(0.007, abs=0.003)
-    assert found["inputs"][0]["key"] == "latency.verify"
-    assert found["inputs"][-1]["key"] == "latency.target"
+    keys = [entry["key"] for entry in found["inputs"]]
+    assert (keys[0], keys[-1]) == ("latency.verify", "latency.target")
     assert point["robust"]["depth"] == 2
 
 

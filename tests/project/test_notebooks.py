@@ -35,9 +35,8 @@ def outputs(notebook):
 
 def evidence(notebook):
     """Source and printed output of the code cells."""
-    printed = [
-        o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs(notebook)
-    ]
+    found = outputs(notebook)
+    printed = (o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in found)
     return "\n".join([*(cell.source for cell in code(notebook)), *printed])
 
 

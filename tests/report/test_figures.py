@@ -1,7 +1,5 @@
 """The figures of the report: that they draw the right numbers and state the right finding."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
@@ -41,14 +39,21 @@ def drawn_lines(axes) -> list[list[float]]:
     return [np.asarray(line.get_ydata(), float).tolist() for line in axes.lines]
 
 
+def bars_of(figure):
+    return next(c for c in figure.axes[0].containers if hasattr(c, "patches")).patches
+
+
+def has_line(axes, values, **tolerance) -> bool:
+    return any(line == pytest.approx(values, **tolerance) for line in drawn_lines(axes))
+
+
 class TestFigures:
     def test_speedup_shows_theory_exact_and_simulation(self):
         result = example_result(bias=-0.03)
         figure = speedup_figure(result)
-        lines = drawn_lines(figure.axes[0])
         cells = [depth.speedup for depth in result.points[0].depths]
         for field in ("theory", "exact", "mean"):
-            assert any(line == pytest.approx([getattr(c, field) for c in cells]) for line in lines)
+            assert has_line(figure.axes[0], [getattr(c, field) for c in cells])
         (bars,) = figure.axes[0].containers
         segments = bars[2][0].get_segments()
         assert [s[0, 1] for s in segments] == pytest.approx([c.low for c in cells])
@@ -59,30 +64,26 @@ class TestFigures:
         assert values == [f"{k}\n{cell.mean:.3f}x" for k, cell in enumerate(cells)]
 
     def test_founding_case_draws_the_published_speedups(self):
-        lines = drawn_lines(speedup_figure(example_result()).axes[0])
         published = [1, 1.395918, 1.540610, 1.524724]
-        assert any(line == pytest.approx(published, abs=1e-6) for line in lines)
+        assert has_line(speedup_figure(example_result()).axes[0], published, abs=1e-6)
 
-    def test_heading_names_tied_depths(self):
+    def test_headings_name_tied_depths_and_that_no_depth_pays(self):
         assert "may be as fast" in texts(speedup_figure(example_result(relative_half_width=0.1)))
-
-    def test_no_depth_pays(self):
-        result = example_result(round_time=[76, 200, 300, 400])
-        assert "No depth pays" in texts(speedup_figure(result))
-        assert "depth 1 is" in texts(marginal_figure(result))
+        slow = example_result(round_time=[76, 200, 300, 400])
+        assert "No depth pays" in texts(speedup_figure(slow))
+        assert "depth 1 is" in texts(marginal_figure(slow))
 
     def test_few_points_are_lines_with_a_legend(self):
         figure = speedup_figure(example_sweep())
         assert len(figure.axes) == 1
-        assert "noise.cv = 0.4" in texts(figure)
-        assert "closed form" in texts(figure)
-        assert "plain decoding" in texts(figure)
+        for label in ("noise.cv = 0.4", "closed form", "plain decoding"):
+            assert label in texts(figure)
 
     def test_many_points_lie_along_the_swept_key(self):
         result = EXAMPLES["long sweep"]
         axes = speedup_figure(result).axes[0]
         at_2 = [point.depths[2].speedup.mean for point in result.points]
-        assert any(line == pytest.approx(at_2) for line in drawn_lines(axes) if len(line) == 13)
+        assert has_line(axes, at_2)
         assert axes.get_xlabel() == "noise.cv"
 
     def test_two_keys_make_a_map(self):
@@ -95,26 +96,25 @@ class TestFigures:
     def test_marginal_bars_show_the_gain_and_the_verdict(self):
         result = example_result()
         figure = marginal_figure(result)
-        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
-        tops = [bar.get_y() + bar.get_height() for bar in bars.patches]
+        bars = bars_of(figure)
+        tops = [bar.get_y() + bar.get_height() for bar in bars]
         gains = [depth.marginal.mean for depth in result.points[0].depths[1:]]
         assert tops == pytest.approx(gains)
-        faces = [bar.get_facecolor() for bar in bars.patches]
+        faces = [bar.get_facecolor() for bar in bars]
         assert len(set(faces)) == 3
         assert all(word in texts(figure) for word in ("essential", "optional", "harmful"))
         assert "Steps up to depth 2 pay; depth 3 is 1.0 % slower than depth 2" in texts(figure)
 
     def test_marginal_interval_across_one_is_undecided(self):
         figure = marginal_figure(example_result(relative_half_width=0.2))
-        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
-        assert [bar.get_hatch() for bar in bars.patches] == [None, "////", "////"]
+        assert [bar.get_hatch() for bar in bars_of(figure)] == [None, "////", "////"]
         assert "\nundecided" in texts(figure)
 
     def test_accepted_bars_are_shares_of_rounds(self):
         figure = accepted_figure(example_result())
-        bars = next(c for c in figure.axes[0].containers if hasattr(c, "patches"))
-        assert sum(bar.get_height() for bar in bars.patches) == pytest.approx(100, rel=1e-3)
-        assert bars.patches[0].get_height() == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
+        heights = [bar.get_height() for bar in bars_of(figure)]
+        assert sum(heights) == pytest.approx(100, rel=1e-3)
+        assert heights[0] == pytest.approx(100 * (1 - RATES[0]), rel=1e-3)
         assert "20 % of rounds accept no draft, 40 % accept all 3" in texts(figure)
 
     def test_latency_rows_mark_the_mean_of_each_depth(self):
@@ -142,27 +142,20 @@ class TestFigures:
         assert list(empty) == names
         assert "nan" not in "".join(map(texts, empty.values()))
 
-    def test_without_samples_there_is_no_latency_plot(self, tmp_path):
-        assert len(save_plots(example_result(), [], tmp_path)) == 5
-
-    def test_documents_without_definitions_and_diagnostics_are_drawn(self, tmp_path):
+    def test_documents_without_samples_definitions_and_diagnostics_are_drawn(self, tmp_path):
         old = example_result()
+        old.experiment["title"] = r"costs $5 \frac and $6"  # is not mathematics
+        assert len(save_plots(old, [], tmp_path)) == 5
         for point in old.points:
             point.trial = point.diagnostics = None
         assert len(save_plots(old, [], tmp_path)) == 3
-
-    def test_titles_are_not_mathematics(self, tmp_path):
-        result = example_result()
-        result.experiment["title"] = r"costs $5 \frac and $6"
-        assert save_plots(result, [], tmp_path)
 
 
 @pytest.mark.parametrize("examples", ["one", "grid"])
 def test_the_same_document_gives_the_same_file(examples, tmp_path):
     result = EXAMPLES[examples]
-    first, second = (
-        save_plots(result, example_round_times(result), tmp_path / name) for name in "ab"
-    )
+    times = example_round_times(result)
+    first, second = (save_plots(result, times, tmp_path / name) for name in "ab")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
         assert imread(one).std() > 0.02
@@ -184,11 +177,11 @@ class TestTheory:
         result = example_result()
         figure = theory_figure(result)
         rows = result.points[0].trial.rows
-        lines = drawn_lines(figure.axes[0])
         for row in rows:
             errors = [100 * entry.speedup_error.mean for entry in row.depths]
-            drawn = any(line == pytest.approx(errors) for line in lines)
-            assert drawn or row.weighting == "every-position"  # here the same as round-pooled
+            assert (
+                has_line(figure.axes[0], errors) or row.weighting == "every-position"
+            )  # here the same as round-pooled
         written = texts(figure)
         shown = [row for row in rows if row.weighting != "every-position"]
         assert {row_name(row) for row in shown} <= set(written.splitlines())
@@ -206,7 +199,7 @@ class TestTheory:
         sweep = example_sweep()
         figure = theory_figure(sweep)
         at_2 = [100 * point.depths[2].theory_error.mean for point in sweep.points]
-        assert any(line == pytest.approx(at_2) for line in drawn_lines(figure.axes[0]))
+        assert has_line(figure.axes[0], at_2)
         assert "depth 2" in texts(figure)
         grid = theory_figure(example_grid())
         (image,) = grid.axes[0].images
@@ -242,12 +235,11 @@ class TestTheory:
 
 def speeds(p1, p50, p99):
     """A point with these quantiles of request speed at every depth."""
-    cells = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
+    means = {"p1": p1, "p5": p1, "p50": p50, "p95": p99, "p99": p99}
+    cells = {share: Interval(mean=mean, low=None, high=None) for share, mean in means.items()}
     point = example_point()
     for depth in point.depths:
-        depth.request_speed = {
-            share: Interval(mean=mean, low=None, high=None) for share, mean in cells.items()
-        }
+        depth.request_speed = cells
     return point
 
 
@@ -257,17 +249,14 @@ class TestRequests:
         [
             ([(8, 10, 12)], "1 % of requests at depth 2 are at least 20 % slower than the median"),
             ([(10, 10, 10)], "All requests at depth 2 are equally fast"),
-            (
-                [(8, 10, 12), (6, 10, 12)],
-                "1 % of requests are at least 20 to 40 % slower than the median, at the best depth",
-            ),
+            ([(8, 10, 12), (6, 10, 12)], "1 % of requests are at least 20 to 40 % slower than the"),
             ([(None, None, None)], "Speed of single requests"),
         ],
     )
     def test_the_heading_compares_the_slowest_requests_with_the_median(self, points, heading):
         figure = requests_figure(document([speeds(*point) for point in points]))
         (found,) = (text for text in figure.texts if text.get_gid() == "heading")
-        assert found.get_label() == heading
+        assert found.get_label().startswith(heading)
 
     def test_medians_are_written_where_they_fit(self):
         deep = example_deep()
@@ -286,9 +275,8 @@ class TestDependence:
         result = example_result()
         figure = dependence_figure(result)
         found = result.points[0].diagnostics
-        lines = drawn_lines(figure.axes[0])
-        assert any(line == pytest.approx(found.autocorrelation.mean) for line in lines)
-        assert any(line == pytest.approx([0.1, 0.1]) for line in lines)
+        assert has_line(figure.axes[0], found.autocorrelation.mean)
+        assert has_line(figure.axes[0], [0.1, 0.1])
         (bars,) = figure.axes[0].containers
         low = [s[0, 1] for s in bars[2][0].get_segments()]
         assert low == pytest.approx(found.autocorrelation.low)

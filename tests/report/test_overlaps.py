@@ -1,7 +1,5 @@
 """Texts of figures stay inside the figure and off other texts and lines."""
 
-from __future__ import annotations
-
 from functools import cache
 from types import SimpleNamespace
 
@@ -84,9 +82,8 @@ def test_computed_text_widths_are_those_drawn():
     figure = Figure()
     renderer = FigureCanvasAgg(figure).get_renderer()
     for text, bold in (("depth 3, fails", False), ("first = 0.8, $ and $", True)):
-        drawn = figure.text(
-            0, 0, text, fontsize=9, fontweight="bold" if bold else "normal", parse_math=False
-        )
+        weight = "bold" if bold else "normal"
+        drawn = figure.text(0, 0, text, fontsize=9, fontweight=weight, parse_math=False)
         wide = drawn.get_window_extent(renderer).width / figure.dpi
         assert width_of(text, 9, bold=bold) == pytest.approx(wide, rel=0.06)
     assert width_of("one\nfour", 9) == width_of("four", 9)

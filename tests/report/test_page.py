@@ -1,7 +1,5 @@
 """The page of a result: valid, self-contained, reproducible, and with the document's numbers."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json
@@ -23,7 +21,16 @@ from mtpsim.report.html.page import STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.diagnostics import definitions_title
 from mtpsim.report.tables.result import BREAK_EVEN, render
-from tests.support.examples import HEAD, KNOWN, POLICIES, SETS, independent, linear
+from tests.support.examples import (
+    HEAD,
+    KNOWN,
+    POLICIES,
+    SETS,
+    independent,
+    linear,
+    section,
+    simulation,
+)
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -34,17 +41,11 @@ from tests.support.report_example import (
     without_numbers,
 )
 
+LOOK = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
-BATCH = f"""
-title = "by batch"
-{independent(0.75, 0.7)}
-{linear(6, 0.02, 2)}
-[simulation]
-requests = 100
-[sweep]
-"latency.batch" = [1, 64, 1024]
-"""
+BATCH = 'title = "by batch"\n' + independent(0.75, 0.7) + linear(6, 0.02, 2)
+BATCH += simulation(requests=100) + section("sweep", **{"latency.batch": [1, 64, 1024]})
 SIMULATED = {"policies": POLICIES, "uncertain": UNCERTAIN, "batch": BATCH}
 WRITTEN = ("one", "deep", "sweep", "long sweep", "grid", "no exact solution")
 SVG = "{http://www.w3.org/2000/svg}svg"
@@ -164,12 +165,6 @@ def test_every_part_of_the_document_has_its_section(which):
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", made(which)[0], flags=re.S).split()
 
 
-def test_advice_is_the_first_section_with_its_reason():
-    advice = EXAMPLES["one"].points[0].advice
-    first = next(tree("one").iter("section"))
-    assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")
-
-
 @pytest.mark.parametrize("which", ["one", "deep", "no exact solution", "policies"])
 def test_depth_table_has_the_documents_numbers(which):
     point = made(which)[1].points[0]
@@ -183,14 +178,12 @@ def test_depth_table_has_the_documents_numbers(which):
         row = dict(zip(heads, row, strict=True))
         assert row["accept length"] == plus_minus(depth.accept_length, lengths)
         assert row["speedup"] == plus_minus(depth.speedup, digits)
-        assert float(row["speedup"].split()[0]) == pytest.approx(
-            depth.speedup.mean, abs=0.51 * 10**-digits
-        )
+        shown, slack = float(row["speedup"].split()[0]), 0.51 * 10**-digits
+        assert shown == pytest.approx(depth.speedup.mean, abs=slack)
         assert row["speedup, exact"] == fixed(depth.speedup.exact, digits)
         assert row["speedup, closed form"] == fixed(depth.speedup.theory, digits)
-        assert row["closed-form verdict"] == (
-            depth.theory_error.verdict if depth.theory_error else "-"
-        )
+        verdict = depth.theory_error.verdict if depth.theory_error else "-"
+        assert row["closed-form verdict"] == verdict
 
 
 def test_speedup_and_verdicts_are_the_first_columns():
@@ -202,9 +195,11 @@ def test_speedup_and_verdicts_are_the_first_columns():
     assert max(sum(map(len, row)) for row in rows) <= 110  # of a window of 1,100 pixels
 
 
-def test_the_advised_depth_is_marked():
-    table = captioned(tree("one"), DEPTHS)
-    marked = [row for row in table.findall("tbody/tr") if "marked" in text_of(row)]
+def test_advice_is_the_first_section_and_its_depth_is_marked():
+    advice, first = EXAMPLES["one"].points[0].advice, next(tree("one").iter("section"))
+    assert text_of(first).startswith(f"Advice {advice.sentence} Why: {advice.why}")
+    rows = captioned(tree("one"), DEPTHS).findall("tbody/tr")
+    marked = [row for row in rows if "marked" in text_of(row)]
     assert [row.get("class") for row in marked] == ["best"]
     assert text_of(marked[0]).startswith("▸marked: 2")
 
@@ -280,9 +275,8 @@ def test_colours_of_figures_are_those_of_the_page():
     assert set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
     drawn = picture("x", speedup_figure(EXAMPLES["one"])).svg
     assert not set(VARIABLES) & set(re.findall(r"#[0-9a-f]{6}", drawn))
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     for variable in set(re.findall(r"var\((--[a-z-]+)\)", "".join(made(n)[0] for n in WRITTEN))):
-        assert look.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
+        assert LOOK.count(f"{variable}: ") in (1, 2), variable  # once, or light and dark
 
 
 def luminance(color):
@@ -298,14 +292,13 @@ def contrast(one, other):
 
 def test_text_has_enough_contrast_in_every_colour_scheme():
     """WCAG 2 AA: 4.5 for text, 3 for lines and markers."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
     schemes = [
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
-        for block in re.findall(r":root \{(.*?)\}", look, re.S)
+        for block in re.findall(r":root \{(.*?)\}", LOOK, re.S)
     ]
     assert len(schemes) == 2
     assert schemes[0].keys() == schemes[1].keys()
-    assert "@media screen and (prefers-color-scheme: dark) {" in look  # what is printed is light
+    assert "@media screen and (prefers-color-scheme: dark) {" in LOOK  # what is printed is light
     for colors in schemes:
         words = [n for n in colors if n.endswith("-text") and not n.startswith("paper")]
         for word in [*words, "ink", "quiet", "link"]:
@@ -359,21 +352,3 @@ def test_a_break_even_rate_above_1_is_none():
     file = io.StringIO()
     render(result, Console(file=file, width=170))
     assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [2, 0]
-
-
-def test_tables_that_scroll_have_a_shadow_at_their_ends():
-    """Covers of paper go along with what is scrolled and hide the shadows at its ends."""
-    look = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
-    (rule,) = re.findall(r"^\.scroll \{(.*?)^\}", look, re.S | re.M)
-    assert re.findall(r"var\(--(\w+)\) (?:left|right) [^,;]*\b(local|scroll)\b", rule) == [
-        ("over", "local"),
-        ("past", "local"),
-        ("before", "scroll"),
-        ("after", "scroll"),
-    ]
-    assert len(re.findall(r"--shade: #0\w+;", look)) == 2  # light and dark
-    for name in WRITTEN:
-        tables = [
-            div.find("table") for div in tree(name).iter("div") if "scroll" in div.get("class", "")
-        ]
-        assert sum(found is not None for found in tables) == len(list(tree(name).iter("table")))

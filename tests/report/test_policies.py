@@ -14,7 +14,7 @@ from mtpsim.report.figures.style import GREY
 from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
 from mtpsim.report.tables.policies import best_policy, verdict
 from mtpsim.report.tables.result import render
-from tests.support.examples import POLICIES
+from tests.support.examples import POLICIES, independent
 from tests.support.overlaps import texts
 
 
@@ -122,11 +122,7 @@ def test_a_constant_policy_may_be_faster_than_the_best_that_adapts(one, still, s
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [
-        (1.01, 1.03, "Adapting pays"),
-        (0.9, 0.95, "does not pay"),
-        (0.99, 1.01, "No stat"),
-    ],
+    [(1.01, 1.03, "Adapting pays"), (0.9, 0.95, "does not pay"), (0.99, 1.01, "No stat")],
 )
 def test_adaptive_verdict_follows_the_interval_of_the_gain(one, low, high, says):
     found = "faster" if low > 1 else "slower" if high < 1 else "open"
@@ -192,13 +188,8 @@ def test_learning_is_drawn_where_the_text_changes(one):
     drawn = [name for name in bounds if name in texts(figure).splitlines()]
     assert drawn  # grey lines differ by their dashes
     assert len({str(dashes) for dashes in grey}) == len(grey) == len(drawn)
-    still = mtpsim.run(
-        mtpsim.parse(
-            POLICIES.replace('"regime"\nclock = "round"', '"independent"')
-            .replace("[[0.95, 0.93], [0.3, 0.2]]", "[0.8, 0.7]")
-            .replace("sojourn = [30, 20]", "")
-        )
-    )
+    text = independent(0.8, 0.7) + POLICIES[POLICIES.index("[latency]") :]
+    still = mtpsim.run(mtpsim.parse(text))
     assert learning_figure(still.data) is None
     assert policy(still, "heuristic").learning is None
 

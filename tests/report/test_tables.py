@@ -1,23 +1,19 @@
 """Tables at any width, numbers as text, tidy rows and progress."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import os
 import re
-import subprocess
-import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from mtpsim.cli.main import main
 from mtpsim.report import progress as progress_module
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.formatting import (
@@ -34,6 +30,7 @@ from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.sweep import sweep_heading
 from mtpsim.report.tables.terminal import VerdictText, console_on
+from tests.support.examples import TWO_DEEP, independent, simulation
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -52,26 +49,19 @@ def printed(result: ResultDocument, width: int = 100, **options: Any) -> str:
 
 class TestTable:
     @pytest.mark.parametrize("name", EXAMPLES)
-    @pytest.mark.parametrize("width", [40, 60, 80, 100, 140, 200])
-    def test_no_line_is_wider_than_the_terminal(self, name, width):
-        text = printed(EXAMPLES[name], width, force_terminal=True, color_system=None)
-        assert max(map(len, text.splitlines())) <= width
-
-    @pytest.mark.parametrize("name", EXAMPLES)
-    @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 170])
-    def test_no_value_is_cut_off_in_a_pipe(self, name, width):
-        text = printed(EXAMPLES[name], width)
-        assert "…" not in text
-        if width >= 80:
-            assert max(map(len, text.splitlines())) <= width
+    @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 140, 170, 200])
+    def test_lines_fit_and_no_value_is_cut_off(self, name, width):
+        terminal = printed(EXAMPLES[name], width, force_terminal=True, color_system=None)
+        assert max(map(len, terminal.splitlines())) <= width
+        pipe = printed(EXAMPLES[name], width)
+        assert "…" not in pipe
+        assert width < 80 or max(map(len, pipe.splitlines())) <= width
 
     @pytest.mark.parametrize("width", [60, 80, 100])
     def test_values_of_a_wide_sweep_are_not_cut_off(self, width):
         keys = "latency.noise.persistence", "acceptance.correlation", "theory.measured_at"
-        points = [
-            example_point(dict.fromkeys(keys, value), relative_half_width=0.002)
-            for value in (0.125, 0.625)
-        ]
+        sets = [dict.fromkeys(keys, value) for value in (0.125, 0.625)]
+        points = [example_point(each, relative_half_width=0.002) for each in sets]
         text = printed(document(points), width).partition("All 2 points")[2]
         assert max(map(len, text.splitlines())) <= max(width, 84)  # what long names of keys take
         row = next(x for x in text.splitlines() if x.count("0.625") == 3)
@@ -94,13 +84,11 @@ class TestTable:
     @pytest.mark.parametrize("width", [60, 80, 100, 140])
     def test_each_depth_is_one_line(self, name, width):
         """A wrapped cell would put a fragment on a line that does not start with a depth."""
-        text = printed(EXAMPLES[name], width)
-        body = re.findall(r"─\n((?:.+\n)+)", text)
+        body = re.findall(r"─\n((?:.+\n)+)", printed(EXAMPLES[name], width))
         assert body
-        for table in body:
-            for line in table.splitlines():
-                name = re.match(r" (▸|  ?)? *(input|cond|surv|pool|p1 at)", line)
-                assert name or re.match(r" *(▸ )?[\d.]+ ", line), line
+        for line in "".join(body).splitlines():
+            name = re.match(r" (▸|  ?)? *(input|cond|surv|pool|p1 at)", line)
+            assert name or re.match(r" *(▸ )?[\d.]+ ", line), line
 
     def test_plain_text_has_the_numbers_the_mark_and_the_advice(self):
         result = example_result()
@@ -145,17 +133,13 @@ class TestTable:
     def test_sweep_summary_names_points_and_verdicts(self):
         summary = printed(example_sweep()).partition("All 3 points")[2]
         assert "noise.cv" in summary
-        assert [line.split()[0] for line in summary.splitlines() if "±" in line] == [
-            "0",
-            "0.1",
-            "0.4",
-        ]
+        shown = [line.split()[0] for line in summary.splitlines() if "±" in line]
+        assert shown == ["0", "0.1", "0.4"]
         assert summary.count("fails") == 2
 
     def test_a_sweep_prints_its_heading_and_no_quantiles(self, monkeypatch):
-        monkeypatch.setattr(
-            "mtpsim.report.tables.diagnostics.request_sentence", lambda _: "Requests: p50 1 s."
-        )
+        sentence = "mtpsim.report.tables.diagnostics.request_sentence"
+        monkeypatch.setattr(sentence, lambda _: "Requests: p50 1 s.")
         text, alone = printed(example_sweep()), printed(example_result())
         assert f"{sweep_heading(example_sweep())}." in text
         assert ("p50 1 s" in alone, "p50 1 s" in text) == (True, False)
@@ -229,7 +213,7 @@ class TestNumbers:
         [
             (0.0015, "1.541 [1.539, 1.542]"),
             (0.2, "1.5 [1.3, 1.7]"),
-            (0.0, "1.5406"),
+            (0, "1.5406"),
             (30, "2 [-28, 32]"),
         ],
     )
@@ -290,11 +274,7 @@ class TestRows:
         keys = [(r["point"], r["depth"], r["quantity"]) for r in tidy]
         assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6)
         assert all(list(r) == columns(example_sweep()) for r in tidy)
-        (row,) = (
-            r
-            for r in tidy
-            if keys[0][0] == r["point"] and r["quantity"] == "break_even_rate" and r["depth"] == 3
-        )
+        row = tidy[keys.index((keys[0][0], 3, "break_even_rate"))]
         assert row["theory"] == pytest.approx(0.7191, abs=5e-5)
 
     def test_csv_round_trip(self, tmp_path):
@@ -319,28 +299,25 @@ class TestRows:
             assert json.loads(next(csv.DictReader(file))["latency.verify"]) == [90, 104.5]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(progress_module, "time", clock)
     return clock
 
 
 class TestProgress:
-    def test_short_runs_print_nothing(self, clock, capsys):
-        with progress_display() as report:
-            for step in range(10):
-                clock.now = step * 0.099
-                report(Progress("", step / 10, step))
-        assert capsys.readouterr().err == ""
+    @pytest.mark.parametrize(
+        ("quiet", "seconds", "lines"), [(False, 0.099, 0), (True, 10.0, 0), (False, 1.0, 4)]
+    )
+    def test_short_and_quiet_runs_print_nothing_and_stuck_ones_a_heartbeat(
+        self, quiet, seconds, lines, clock, capsys
+    ):
+        with progress_display(quiet=quiet) as report:
+            for step in range(100 if lines else 10):
+                clock.now = step * seconds
+                report(Progress("", 0.05, step))
+        assert len(capsys.readouterr().err.splitlines()) == lines
 
     def test_lines_are_few_and_state_the_progress(self, clock, capsys):
         with progress_display() as report:
@@ -355,92 +332,49 @@ class TestProgress:
         assert 5 <= len(lines) <= 10
         assert min(np.diff(shares)) >= 10
 
-    def test_stuck_runs_print_a_heartbeat(self, clock, capsys):
-        with progress_display() as report:
-            for step in range(100):
-                clock.now = float(step)
-                report(Progress("", 0.05, step))
-        assert len(capsys.readouterr().err.splitlines()) == 4
-
-    def test_quiet_prints_nothing(self, clock, capsys):
-        with progress_display(quiet=True) as report:
-            clock.now = 100
-            report(Progress("", 0.5, 1))
-        assert capsys.readouterr().err == ""
-
     def test_bar_on_a_terminal_from_many_threads(self):
         file = io.StringIO()
         console = Console(file=file, force_terminal=True, width=100)
         with progress_display(console=console) as report:
 
-            def work(label: str) -> None:
+            def work(number):
                 for step in range(50):
-                    report(Progress(label, step / 50, step, 0.02, 0.01))
+                    report(Progress(f"point {number}", step / 50, step, 0.02, 0.01))
 
-            threads = [threading.Thread(target=work, args=(f"point {n}",)) for n in range(4)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(work, range(4)))
             report(Progress("[b]last", 0.5, 1234, 0.02, 0.01))
         assert "[b]last" in file.getvalue()
         assert "1,234 requests, ±2 %" in file.getvalue()
 
 
-def test_importing_the_package_is_cheap():
-    """Neither the package nor what a run needs of it loads rich or matplotlib."""
-    code = (
-        "import sys, mtpsim.report, mtpsim.report.progress, mtpsim.report.rows, "
-        "mtpsim.report.tables.result; "
-        "print({'rich', 'jinja2', 'matplotlib', 'numba', 'scipy'} & set(sys.modules))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
-
-
 class TestWidth:
     """How wide tables are: COLUMNS, else the terminal, else enough for all of them."""
-
-    @staticmethod
-    def console(monkeypatch, columns, terminal):
-        file = io.StringIO()
-        monkeypatch.setattr(file, "isatty", lambda: terminal, raising=False)
-        monkeypatch.setattr(file, "fileno", lambda: 1, raising=False)
-        monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((93, 20)))
-        if columns is None:
-            monkeypatch.delenv("COLUMNS", raising=False)
-        else:
-            monkeypatch.setenv("COLUMNS", columns)
-        return console_on(file)
 
     @pytest.mark.parametrize(
         ("columns", "in_a_pipe", "on_a_terminal"),
         [
-            (None, 170, 93),
-            ("80", 80, 80),
-            ("120", 120, 120),
-            ("1", 40, 40),
-            ("0", 170, 93),
-            ("wide", 170, 93),
-            ("", 170, 93),
+            *[(wrong, 170, 93) for wrong in (None, "0", "wide", "")],
+            *[("80", 80, 80), ("120", 120, 120), ("1", 40, 40)],
         ],
     )
     def test_columns_is_respected(self, monkeypatch, columns, in_a_pipe, on_a_terminal):
-        assert self.console(monkeypatch, columns, False).width == in_a_pipe
-        assert self.console(monkeypatch, columns, True).width == on_a_terminal
+        monkeypatch.setattr("os.get_terminal_size", lambda _: os.terminal_size((93, 20)))
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if columns is not None:
+            monkeypatch.setenv("COLUMNS", columns)
+        for terminal, width in ((False, in_a_pipe), (True, on_a_terminal)):
+            file = io.StringIO()
+            file.isatty, file.fileno = lambda t=terminal: t, lambda: 1
+            assert console_on(file).width == width
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
-def test_the_command_respects_columns(columns, tmp_path, monkeypatch, capsys, no_pictures):
-    run = tmp_path / "run"
-    path = tmp_path / "e.toml"
-    path.write_text(
-        '[acceptance]\nmodel = "independent"\nrates = [0.8, 0.7]\n[latency]\ntarget = 76\n'
-        "verify = [90, 104]\ndraft = [8, 14]\n[simulation]\nrequests = 200\nrounds = 20\n"
-    )
-    widths = {}
-    for name, value in (("set", str(columns)), ("unset", "")):
+def test_the_command_respects_columns(columns, tmp_path, monkeypatch, cli, no_pictures):
+    path, widths = tmp_path / "e.toml", {}
+    path.write_text(independent(0.8, 0.7) + TWO_DEEP + simulation(requests=200, rounds=20))
+    for value in (str(columns), ""):
         monkeypatch.setenv("COLUMNS", value)
-        assert main(["run", str(path), "--out", str(run), "--quiet"]) == 0
-        widths[name] = max(map(len, capsys.readouterr().out.splitlines()))
-    assert widths["set"] <= columns < widths["unset"]
+        done = cli("run", path, "--out", tmp_path / "run", "--quiet")
+        widths[value] = max(map(len, done.out.splitlines()))
+    assert widths[str(columns)] <= columns < widths[""]

@@ -1,5 +1,6 @@
 """Verdicts on steps of depth, and the sentence of the advice."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,9 @@ from mtpsim.report.tables.result import step_texts
 from mtpsim.results.advice import Basis, Steps, advise, judge
 from mtpsim.results.point_data import LEAST_REQUESTS
 from mtpsim.stats.comparisons import choose, log_of
-from tests.support.estimates import estimates
 from tests.support.examples import THREE_DEEP, independent, noise
 from tests.support.report_example import DECISION
+from tests.support.strategies import estimates
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -187,3 +188,31 @@ def test_the_verdict_carries_its_number_in_digits_of_its_error(mean, half, text)
     step = judge(Interval(mean=mean, low=mean - half, high=mean + half), DECISION)
     shown = replace(point, advice=replace(point.advice, steps=[step] * 3))
     assert step_texts(shown)[0] == text
+
+
+FREE = (
+    independent(0.58, 0.38, 0.27, 0.2)
+    + "[latency]\ntarget = 1\nverify = 1\ndraft = 0\n[simulation]\nrounds = 100\nrequests = 2000\n"
+)
+
+
+def test_without_times_no_depth_is_recommended():
+    """Survival rates: a third draft adds 0.27 to 1.96 tokens: it may lengthen a round by 13.8 %."""
+    text = FREE.replace("[latency]", 'rates_are = "survival"\n[latency]')
+    text += '[uncertainty.inputs."acceptance.rates"]\nse = [0.002, 0.002, 0.002, 0.002]\n'
+    result = mtpsim.run(mtpsim.parse(text))
+    (point,) = result.points
+    advice = point["advice"]
+    assert not advice["times_known"]
+    assert (advice["confidence"], advice["candidates"]) == (None, [0, 1, 2, 3, 4])
+    assert set(advice["verdicts"]) == {"undecided"}
+    assert point["uncertainty"] is None
+    for allowed in ("58", "24", "13.8", "8.9"):
+        assert re.search(rf"{re.escape(allowed)}[0-9.]* % \(draft", advice["sentence"])
+    shown = str(result)
+    assert "No depth can be recommended without times." in shown
+    assert not re.search(
+        "Run depth|P\\(fastest|P\\(depth|would not change the choice|▸ +[0-9]", shown
+    )
+    timed = text.replace("verify = 1", "verify = 1.1")  # negative control
+    assert "Run depth 4" in str(mtpsim.run(mtpsim.parse(timed)))

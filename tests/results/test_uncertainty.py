@@ -9,11 +9,23 @@ from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form
 from mtpsim.report.document import from_json
+from mtpsim.report.experiment_text import explain
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import depth_table
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
-from tests.support.examples import HEAD, KNOWN, SETS, THREE_DEEP, TWO_DEEP, independent, noise
+from tests.support.examples import (
+    HEAD,
+    KNOWN,
+    SETS,
+    THREE_DEEP,
+    TWO_DEEP,
+    independent,
+    noise,
+    problem_of,
+    regime,
+    section,
+)
 
 pytestmark = pytest.mark.usefixtures("no_pictures")  # but where a test asks for them
 
@@ -221,69 +233,58 @@ def test_no_sections_without_uncertainty_or_robust():
     assert plain["robust"] is None
 
 
+TARGET, VERIFY_KEY, RATES = "latency.target", "latency.verify", "acceptance.rates"
+SHALLOW = section(
+    "robust", **{"acceptance.rates": [[0.8]], "latency.verify": [90], "latency.draft": [8]}
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "law", "message"),
+    [
+        (TARGET, "tried = 10", "for acceptance rates"),
+        ("latency.taget", "se = 1", "did you mean 'target'"),
+        (VERIFY_KEY, "se = [1, 2]", "2 numbers are given for 3"),
+        (TARGET, "se = 0", "must be above 0"),
+        (TARGET, "se = 1, low = 1, high = 2", "give one of"),
+        (TARGET, "low = 3", "give one of"),
+        (TARGET, "low = 80, high = 90", "is outside"),
+        (TARGET, "low = 90, high = 70", "must be below"),
+        (RATES, "se = 0.9", "`se`: 0.9 is given; for 0.8 it must be at least 8e-07 and below 0.4"),
+        (RATES, "se = [0.1, 0.1, 1e-9]", "1e-09 is given; for"),
+        (TARGET, "se = 1e-9", "it must be at least 7.6e-05"),
+        (RATES, "tried = 0", "tried: 0 is given; it must be at least 1"),
+        (RATES, "tried = 1e300", "it must be at most 1e+12"),
+        (RATES, "tried = 9.5", "9.5 is given; it must be a wh"),
+        (RATES, "tried = [9, 9, -1]", "tried[2]: -1 is given; it must be at least 1"),
+        (
+            TARGET,
+            "se = 761",
+            "`se`: 761 is given; for 76 it must be at least 7.6e-05 and at",
+        ),
+        (TARGET, "low = 1e-9, high = 1e300", "[1e+300] is given; it must be at most 1e+06 times"),
+        ("acceptance.model", "se = 1", "numbers and lists of numbers"),
+        (TARGET, "sd = 1", "unknown key"),
+        ("simulation.seed", "se = 1", "not a key of acceptance"),
+    ],
+)
+def test_invalid_uncertain_inputs_are_reported(key, law, message):
+    assert message in problem_of(HEAD + f'[uncertainty.inputs]\n"{key}" = {{ {law} }}')
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ('[uncertainty.inputs]\n"latency.target" = { tried = 10 }', "for acceptance rates"),
-        ('[uncertainty.inputs]\n"latency.taget" = { se = 1 }', "did you mean 'target'"),
-        ('[uncertainty.inputs]\n"latency.verify" = { se = [1, 2] }', "2 numbers are given for 3"),
-        ('[uncertainty.inputs]\n"latency.target" = { se = 0 }', "must be above 0"),
-        ('[uncertainty.inputs]\n"latency.target" = { se = 1, low = 1, high = 2 }', "give one of"),
-        ('[uncertainty.inputs]\n"latency.target" = { low = 3 }', "give one of"),
-        ('[uncertainty.inputs]\n"latency.target" = { low = 80, high = 90 }', "is outside"),
-        ('[uncertainty.inputs]\n"latency.target" = { low = 90, high = 70 }', "must be below"),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.9 }',
-            "acceptance.rates: `se`: 0.9 is given; for 0.8 it must be at least 8e-07 and below 0.4",
-        ),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { se = [0.1, 0.1, 1e-9] }',
-            "1e-09 is given; for",
-        ),
-        ('[uncertainty.inputs]\n"latency.target" = { se = 1e-9 }', "it must be at least 7.6e-05"),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 0 }',
-            "tried: 0 is given; it must be at least 1",
-        ),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 1e300 }',
-            "it must be at most 1e+12",
-        ),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { tried = 9.5 }',
-            "9.5 is given; it must be a wh",
-        ),
-        (
-            '[uncertainty.inputs]\n"acceptance.rates" = { tried = [9, 9, -1] }',
-            "tried[2]: -1 is given; it must be at least 1",
-        ),
-        (
-            '[uncertainty.inputs]\n"latency.target" = { se = 761 }',
-            "latency.target: `se`: 761 is given; for 76 it must be at least 7.6e-05 and at most 7",
-        ),
-        (
-            '[uncertainty.inputs]\n"latency.target" = { low = 1e-9, high = 1e300 }',
-            "[1e+300] is given; it must be at most 1e+06 times `low`",
-        ),
-        ('[uncertainty.inputs]\n"acceptance.model" = { se = 1 }', "numbers and lists of numbers"),
-        ('[uncertainty.inputs]\n"latency.target" = { sd = 1 }', "unknown key"),
         ("[uncertainty]\ndraws = 3\n[uncertainty.inputs]", "at least 20"),
         ('[robust]\n"latency.target" = [70, -1]', "must be at least 0"),
         ('[robust]\n"latency.taget" = [70]', "did you mean 'target'"),
-        ('[uncertainty.inputs]\n"simulation.seed" = { se = 1 }', "not a key of acceptance"),
         ('[robust]\n"latency.target" = 3', "must be a list"),
-        (
-            '[robust]\n"acceptance.rates" = [[0.8]]\n"latency.verify" = [90]\n'
-            '"latency.draft" = [8]',
-            "all scenarios must have depth 3",
-        ),
+        (SHALLOW, "all scenarios must have depth 3"),
         ('[robust]\n"acceptance.model" = { plus_minus = 1 }', "numbers and lists of numbers"),
     ],
 )
-def test_invalid_uncertainty_is_reported(section, message):
-    with pytest.raises(InputError) as error:
-        mtpsim.parse(HEAD + section)
-    assert message in str(error.value)
+def test_invalid_sections_are_reported(section, message):
+    assert message in problem_of(HEAD + section)
 
 
 @pytest.mark.parametrize("known", ["se = 0.1", "low = 0.5, high = 1.0"])
@@ -303,3 +304,77 @@ def test_one_error_per_wrong_value(given):
         mtpsim.parse(HEAD + f'[uncertainty.inputs]\n"latency.verify" = {{ se = {given} }}')
     (problem,) = error.value.problems
     assert problem.key == "uncertainty.inputs.latency.verify.se" + "[2]" * given.startswith("[")
+
+
+SAMPLED = f"""\
+{regime([0.9, 0.8], [0.5, 0.4], sojourn=[8, 5])}
+{TWO_DEEP}
+[simulation]
+requests = 300
+rounds = 20
+[uncertainty]
+draws = 40
+samples = "s.csv"
+"""
+HEADER = (
+    "acceptance.rates[0][0],acceptance.rates[0][1],acceptance.rates[1][0],acceptance.rates[1][1]"
+)
+
+
+def samples(count=40):
+    """Easy and hard rates that move together."""
+    shift = np.linspace(-0.05, 0.05, count)[:, None]
+    return np.array([0.9, 0.8, 0.5, 0.4]) + shift
+
+
+def parsed(folder, rows=None, header=HEADER, text=SAMPLED):
+    table = samples() if rows is None else rows
+    lines = [",".join(f"{value:.6f}" for value in row) for row in table]
+    (folder / "s.csv").write_text("\n".join([header, *lines]) + "\n")
+    return mtpsim.parse(text, folder=folder)
+
+
+def test_draws_are_rows_of_the_file(tmp_path):
+    (point,) = mtpsim.run(parsed(tmp_path)).points
+    found = point["uncertainty"]
+    (entry,) = found["inputs"]
+    assert entry["key"] == "acceptance.rates"
+    assert entry["mean"] == pytest.approx([0.9, 0.8, 0.5, 0.4])
+    assert entry["sd"] == pytest.approx([samples()[:, 0].std(ddof=1)] * 4, rel=1e-4)
+    deepest = found["depths"][2]["speedup"]
+    assert deepest["high"] / deepest["low"] > 1.08  # all four rates rise and fall as one
+    assert entry["speedup"]["low"] < deepest["mean"] < entry["speedup"]["high"]
+
+
+def test_check_names_sampled_inputs(tmp_path):
+    assert "uncertain inputs: acceptance.rates; 40 draws" in explain(parsed(tmp_path))
+
+
+def test_invalid_samples_are_reported(tmp_path):
+    short = HEADER.rsplit(",", 1)[0]
+    for header, rows, message in (
+        (HEADER, samples(30), "40 draws are required, but `samples` has 30 rows"),
+        (
+            short,
+            samples()[:, :3],
+            "`samples` has 3 columns of acceptance.rates, the file has 4 numbers",
+        ),
+        (HEADER.replace("rates[0][0]", "rate"), samples(), "acceptance.rate is not in the file"),
+        (HEADER.replace("acceptance", "simulation"), samples(), "not a key of acceptance"),
+        (HEADER, np.full((40, 4), np.nan), "rows of finite numbers"),
+    ):
+        with pytest.raises(InputError) as caught:
+            parsed(tmp_path, rows, header)
+        assert message in str(caught.value)
+    (tmp_path / "s.csv").write_text("a,b\nx,y\n")
+    for text, message in (
+        (SAMPLED, "every cell below the header must be a number"),
+        (SAMPLED.replace("s.csv", "t.csv"), "can't read"),
+        (SAMPLED.replace('samples = "s.csv"', ""), "give `inputs`, `samples` or both"),
+    ):
+        with pytest.raises(InputError) as caught:
+            mtpsim.parse(text, folder=tmp_path)
+        assert message in str(caught.value)
+    both = SAMPLED + '[uncertainty.inputs]\n"acceptance.rates" = { se = 0.1 }\n'
+    with pytest.raises(InputError, match="is in both"):
+        parsed(tmp_path, text=both)

@@ -11,16 +11,14 @@ from mtpsim.exact.chain_solver import count_moments
 from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import dependence
 from mtpsim.stats.estimators import Tally, delta_method
-from tests.support import naive
-from tests.support.random_chains import LIMIT, latency_by_depth, random_chain
+from tests.support.examples import beta, independent, latency, simulation
+from tests.support.random_chains import LIMIT, latency_by_depth
 
 RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.2]]
 CHAINS = {
     "regime": Regime(model="regime", rates=RATES, sojourn=[8, 5]),
     "token": Regime(model="regime", rates=RATES, sojourn=[20, 12], clock="token"),
-    "contagion": Contagion(
-        model="contagion", rates=[0.9, 0.85, 0.8], drop=0.4, duration=3, clock="token"
-    ),
+    "contagion": Contagion(model="contagion", rates=RATES[0], drop=0.4, duration=3, clock="token"),
     "beta": Beta(model="beta", mean=0.7, concentration=5, depth=3),
     "independent": Independent(model="independent", rates=[0.8, 0.7, 0.6]),
 }
@@ -31,36 +29,8 @@ def z(estimates, truth):
     return np.abs(estimates.values - truth) / error
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("clock", ["round", "token"])
-def test_moments_of_counts_agree_with_the_naive_simulator(seed, clock):
-    rng = np.random.default_rng(seed)
-    chain = random_chain(rng, clock)
-    counts = np.array([naive.counts(rng, chain, chain.depth, 5) for _ in range(8000)], float)
-    exact = count_moments(chain, chain.depth, 5)
-    error = counts.std(0) / np.sqrt(len(counts))
-    assert (np.abs(counts.mean(0) - exact.mean) <= LIMIT * error + 1e-9).all()
-    centred = counts - exact.mean
-    products = centred[:, :, None] * centred[:, None, :]
-    error = products.std(0) / np.sqrt(len(counts))
-    assert (np.abs(products.mean(0) - exact.covariance) <= LIMIT * error + 1e-9).all()
-
-
 def test_no_correlation_is_beyond_1_and_no_design_effect_below_0():
-    text = """
-[acceptance]
-model = "beta"
-mean = 0.75
-concentration = 0.01
-depth = 3
-[latency]
-target = 10
-verify = 11
-draft = 1
-[simulation]
-rounds = 7
-requests = 40
-"""
+    text = beta(0.75, 0.01, 3) + latency(10, 11, 1) + simulation(rounds=7, requests=40)
     for seed in (1, 2, 3):
         (point,) = mtpsim.run(mtpsim.parse(text, overrides=[f"simulation.seed={seed}"])).points
         found = point["diagnostics"]["autocorrelation"]
@@ -87,37 +57,12 @@ def test_diagnostics_agree_with_the_exact_ones(name):
         assert z(effect, [1.0]).max() > 10
 
 
-def test_known_figures():
-    beta = count_moments(CHAINS["beta"].chain(), 3, 30)
-    rates = np.random.default_rng(0).beta(3.5, 1.5, 400_000)
-    length = rates + rates**2 + rates**3
-    square = rates + 3 * rates**2 + 5 * rates**3
-    share = length.var() / (square.mean() - length.mean() ** 2)
-    assert beta.lasting_share == pytest.approx(share, rel=0.01)
-    assert beta.autocorrelation(1) == pytest.approx(beta.lasting_share)
-    assert beta.design_effect == pytest.approx(1 + 29 * beta.lasting_share)
-    independent = count_moments(CHAINS["independent"].chain(), 3, 30)
-    assert independent.design_effect == pytest.approx(1)
-    assert independent.autocorrelation(3) == pytest.approx(0, abs=1e-12)
-
-
 def test_no_dependence_where_counts_do_not_vary_or_requests_have_one_round():
     assert dependence(np.full((50, 9), 2, np.int32), 0.95) is None
     alone = np.full((50, 9), -1, np.int32)
     alone[:, 0] = np.arange(50) % 3
     assert dependence(alone, 0.95) is None
-    certain = """\
-[acceptance]
-model = "independent"
-rates = [1.0, 1.0]
-[latency]
-target = 20
-verify = 22
-draft = 1
-[simulation]
-rounds = 5
-requests = 64
-"""
+    certain = independent(1.0, 1.0) + latency(20, 22, 1) + simulation(rounds=5, requests=64)
     (point,) = mtpsim.run(mtpsim.parse(certain)).points
     found = point["diagnostics"]
     assert found["autocorrelation"] is found["design_effect"] is found["lasting_share"] is None

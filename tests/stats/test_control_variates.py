@@ -66,16 +66,16 @@ def test_controlled_intervals_are_narrower_and_contain_the_exact_gain(text):
     length = [s.accept_length for s in solved]
     time = [t * s.slow_rounds / s.rounds for t, s in zip((98, 118), solved, strict=True)]
     truth = length[1] / time[1] / (length[0] / time[0])
+
+    def second_step(means):
+        return estimators.marginal(means, plan.layout)[..., 1:2]
+
     covered = misplaced = narrower = 0
     runs = 400
     for run in range(runs):
         tally = tally_block(plan, 64 * run, 64)
-        raw, sharp = (
-            estimators.delta_method(
-                lambda m: estimators.marginal(m, plan.layout)[..., 1:2], t, 0.95
-            )
-            for t in (tally, controlled(tally, controls))
-        )
+        both = tally, controlled(tally, controls)
+        raw, sharp = (estimators.delta_method(second_step, t, 0.95) for t in both)
         covered += int(sharp.low[0] <= truth <= sharp.high[0])
         misplaced += int(abs(raw.values[0] - truth) <= sharp.half_width[0])
         narrower += int(sharp.half_width[0] < raw.half_width[0])

@@ -1,5 +1,12 @@
+"""Estimators and intervals: by hand, and properties that hold for tallies of any requests."""
+
+from functools import reduce
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from mtpsim.engine.simulate import complete
@@ -7,6 +14,7 @@ from mtpsim.formula import closed_form
 from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
 from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally, delta_method, measured
+from tests.support.strategies import factors, fixed, seeds
 
 
 def test_delta_is_the_ratio_estimator_with_student_t():
@@ -90,9 +98,7 @@ def test_break_even_rate_agrees_with_the_closed_form_and_with_the_marginal_gain(
 
 def test_theory_error_is_predicted_over_simulated():
     times = np.array([76.0, 98.0, 118.0])
-    measured = ClosedFormPredictor(
-        times, None
-    )  # pooled conditional rates at the same depth: an identity
+    measured = ClosedFormPredictor(times, None)  # pooled conditional rates: an identity
     assert measured.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 0])
     stated = ClosedFormPredictor(times, np.array([0.8, 0.8]))
     assert stated.error(MEANS, LAYOUT)[0] == pytest.approx([0, 0, 2.44 / 2.4 - 1])
@@ -117,9 +123,7 @@ def requests_of(layout, seed=4, requests=7):
         played = rng.integers(0, layout.depth + 1, rng.integers(3, 9))
         counts.append(played)
         row[layout.rounds] = len(played)
-        row[layout.tokens] = [
-            len(played) + np.minimum(played, k).sum() for k in range(layout.depth + 1)
-        ]
+        row[layout.tokens] = np.minimum(played[:, None] + 1, np.arange(1, layout.depth + 2)).sum(0)
         row[layout.time_ms] = rng.uniform(50, 90, layout.depth + 1) * len(played)
         for k in range(1, layout.depth + 1):
             row[layout.accepted(k)] = [(played >= j).sum() for j in range(1, k + 1)]
@@ -160,10 +164,8 @@ def test_measured_rates_by_weighting():
     assert rates == pytest.approx([windows[1] / windows[0], windows[2] / windows[1]])
     by_round = RowLayout(3, True, 2, positions=False)
     means = requests_of(by_round)[0].mean(0)
-    for one, two in zip(
-        *(measured(means, by_round, w) for w in ("every-position", "round-pooled")), strict=True
-    ):
-        assert one.tolist() == two.tolist()
+    one, two = (measured(means, by_round, w) for w in ("every-position", "round-pooled"))
+    np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("definition", ["conditional", "survival", "pooled", "first"])
@@ -263,10 +265,11 @@ def test_estimators_are_vectorised_over_means():
 
 def test_relative_errors_do_not_depend_on_the_scale():
     rows = np.random.default_rng(2).gamma(5, size=(40, 2))
-    one, other = (
-        delta_method(lambda m: m[..., :1] / m[..., 1:], Tally.of(scale * rows), 0.9)
-        for scale in (1, 1e-6)
-    )
+
+    def ratio(means):
+        return means[..., :1] / means[..., 1:]
+
+    one, other = (delta_method(ratio, Tally.of(scale * rows), 0.9) for scale in (1, 1e-6))
     assert other.half_width == pytest.approx(one.half_width, rel=1e-6)
 
 
@@ -275,3 +278,109 @@ def test_a_covariance_needs_two_requests():
         _ = Tally.of(np.ones((1, 2))).covariance_of_mean
     two = Tally.of(np.array([[1.0], [3.0]])).covariance_of_mean
     assert two.tolist() == [[1]]
+
+
+def rows_of(seed, count, columns=3):
+    rng = np.random.default_rng(seed)
+    mix = rng.normal(size=(columns, columns))
+    return rng.normal(size=(count, columns)) @ mix + rng.uniform(1, 50, columns)
+
+
+def assert_equal(one, other):
+    assert one.count == other.count
+    assert one.mean == pytest.approx(other.mean, rel=1e-12)
+    scale = np.abs(other.comoment).max() + 1e-9
+    assert one.comoment == pytest.approx(other.comoment, rel=1e-9, abs=1e-11 * scale)
+
+
+@fixed
+@given(seeds, st.lists(st.integers(0, 60), max_size=6))
+def test_tallies_of_parts_merge_to_the_whole_in_any_order(seed, cuts):
+    rows = rows_of(seed, 60)
+    edges = [0, *sorted(cuts), 60]
+    parts = [Tally.of(rows[a:b]) if b > a else Tally.empty(3) for a, b in pairwise(edges)]
+    whole = Tally.of(rows)
+    assert whole.comoment == pytest.approx(60 * np.cov(rows.T, bias=True))
+    assert whole.covariance_of_mean == pytest.approx(np.cov(rows.T) / 60)
+    for order in (parts, parts[::-1]):
+        assert_equal(reduce(lambda a, b: a + b, order), whole)
+        assert_equal(reduce(lambda a, b: b + a, order), whole)
+    half = len(parts) // 2
+    ends = [sum(some, Tally.empty(3)) for some in (parts[:half], parts[half:])]
+    assert_equal(ends[0] + ends[1], whole)
+    assert_equal(ends[1] + ends[0], whole)
+    assert whole + Tally.empty(3) is whole
+    assert Tally.empty(3) + whole is whole
+
+
+@fixed
+@given(seeds, st.floats(-100, 100).filter(lambda c: abs(c) > 1e-3), st.floats(0.6, 0.99))
+def test_intervals_go_with_their_quantity(seed, factor, confidence):
+    tally = Tally.of(rows_of(seed, 12))
+
+    def ratio(means):
+        return means[..., 1:] / means[..., :1]
+
+    found = delta_method(ratio, tally, confidence)
+    scaled = delta_method(lambda means: factor * ratio(means), tally, confidence)
+    assert scaled.values == pytest.approx(factor * found.values)
+    assert scaled.half_width == pytest.approx(abs(factor) * found.half_width)
+    assert scaled.high - scaled.values == pytest.approx(scaled.half_width)
+    assert scaled.values - scaled.low == pytest.approx(scaled.half_width)
+    wider = delta_method(ratio, tally, confidence + 0.005)
+    assert (wider.half_width > found.half_width).all()
+    change = np.array([[factor, -1.0]])
+    combined = delta_method(lambda means: ratio(means) @ change.T, tally, confidence)
+    assert found.linear_combination(change).half_width == pytest.approx(
+        combined.half_width, rel=1e-6, abs=1e-9
+    )
+    again = delta_method(ratio, tally + tally, confidence)  # as much again: the error by its root
+    shrunk = found.covariance * (11 / 23)
+    assert again.covariance == pytest.approx(shrunk, rel=1e-9, abs=1e-9 * np.abs(shrunk).max())
+
+
+def totals(seed, layout, requests=9):
+    """Rows of requests with a plausible text, as the layout has them, without derived columns."""
+    rng = np.random.default_rng(seed)
+    rows = np.zeros((requests, layout.columns))
+    rows[:, layout.rounds] = rng.integers(5, 40, (requests, layout.depth + 1))
+    rows[:, layout.time_ms] = rng.uniform(100, 900, (requests, layout.depth + 1))
+    rows[:, layout.tokens] = rows[:, layout.rounds]
+    for k in range(1, layout.depth + 1):
+        reach = np.cumprod(rng.uniform(0.3, 1, (requests, k)), 1)
+        accepted = np.floor(rows[:, layout.rounds][:, k : k + 1] * reach)
+        rows[:, layout.accepted(k)] = accepted
+        rows[:, layout.tokens.start + k] += accepted.sum(1)
+    return rows
+
+
+@fixed
+@given(seeds, factors)
+def test_units_of_time_change_round_times_and_nothing_else(seed, factor):
+    layout = RowLayout(3, True, 3, positions=False)
+    rows = totals(seed, layout)
+    slow = rows.copy()
+    slow[:, layout.time_ms] *= factor
+    both = Tally.of(rows), Tally.of(slow)
+    expected = dict.fromkeys(("speedup", "marginal", "accept_length", "break_even_rate"), 1.0)
+    for name, scale in {**expected, "last_rate": 1.0, "round_time": factor}.items():
+        function = getattr(estimators, name)
+        here, there = (delta_method(lambda m, f=function: f(m, layout), t, 0.95) for t in both)
+        assert there.values == pytest.approx(scale * here.values, rel=1e-9)
+        width = scale * here.half_width
+        assert there.half_width == pytest.approx(width, rel=1e-5, abs=1e-9 * scale)
+
+
+@fixed
+@given(seeds)
+def test_measured_conditional_rates_leave_the_theory_no_error_at_their_depth(seed):
+    """Whatever the requests, and its interval is as narrow: an identity has no uncertainty."""
+    layout = RowLayout(3, True, 3, positions=False)
+    tally = Tally.of(totals(seed, layout))
+    times = estimators.round_time(tally.mean, layout)
+    form = ClosedFormPredictor(times)
+    assert form.error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
+    assert form.length_error(tally.mean, layout)[-1] == pytest.approx(0, abs=1e-12)
+    length = delta_method(lambda means: form.length_error(means, layout), tally, 0.95)
+    assert length.half_width[-1] < 1e-6 * length.half_width[0] + 1e-7
+    assert estimators.exactly_accepted(tally.mean, layout).sum() == pytest.approx(1)

@@ -5,14 +5,10 @@ import pytest
 from mtpsim.common.errors import InputError
 from mtpsim.logs import read_logs
 from mtpsim.logs.write import WRITERS
-from tests.support.examples import THREE_DEEP, noise, regime
+from tests.support.examples import THREE_DEEP, noise, regime, simulation
 
-EXPERIMENT = (
-    regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[20, 20])
-    + THREE_DEEP
-    + noise(0.1)
-    + "[simulation]\ntokens = 200\n"
-)
+RATES = regime([0.9, 0.85, 0.8], [0.5, 0.4, 0.3], sojourn=[20, 20])
+EXPERIMENT = RATES + THREE_DEEP + noise(0.1) + simulation(tokens=200)
 GOOD = {
     "completion_tokens": 106,
     "spec_num_correct_drafts": 63,

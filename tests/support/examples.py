@@ -43,8 +43,9 @@ def independent(*rates: float) -> str:
     return acceptance("independent", rates=rates)
 
 
-def beta(mean: float, concentration: float, depth: int, **keys: Any) -> str:
-    return acceptance("beta", mean=mean, concentration=concentration, depth=depth, **keys)
+def beta(mean: Any, concentration: float, depth: int | None, **keys: Any) -> str:
+    known = {"mean": mean, "concentration": concentration} | ({"depth": depth} if depth else {})
+    return acceptance("beta", **known, **keys)
 
 
 def regime(*rates: list[float], sojourn: list[float], clock: str = "round") -> str:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mtpsim.acceptance import MODELS, AcceptanceChain
+from mtpsim.acceptance import MODELS
 from mtpsim.fit.candidates import candidates
 from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import fit_mle
@@ -31,16 +31,6 @@ def chain_of(section):
     return MODELS[section["model"]].model_validate(section).chain()
 
 
-def random_chain(rng, states, depth, clock, outcomes=1):
-    return AcceptanceChain(
-        rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.ones(states), (outcomes, states)),
-        rng.uniform(0.2, 0.95, (states, depth)),
-        clock,
-        np.ones(states),
-    )
-
-
 def shape(requests, rounds, drafted):
     """Requests of equal numbers of rounds, whose drafts are equal or cycle through a list."""
     count = requests * rounds
@@ -64,10 +54,7 @@ def fit(name, rounds):
 
 
 def json_lines(rounds):
-    return "".join(
-        json.dumps(
-            {"accepted": rounds.accepted[a:b].tolist(), "drafted": rounds.drafted[a:b].tolist()}
-        )
-        + "\n"
-        for a, b in pairwise(rounds.offsets)
-    )
+    """A log with the accepted and drafted tokens of each round, a line per request."""
+    parts, keys = [slice(*pair) for pair in pairwise(rounds.offsets)], ("accepted", "drafted")
+    lines = [{key: getattr(rounds, key)[part].tolist() for key in keys} for part in parts]
+    return "".join(json.dumps(line) + "\n" for line in lines)

@@ -1,7 +1,5 @@
 """Direct simulation of the mechanism of each acceptance model, without a chain."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import stats
 

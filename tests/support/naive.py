@@ -4,26 +4,9 @@ They share only the arrays of the chain with the package: no thresholds, no surv
 addressed random numbers, no quantile tables.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
-
-Draw = Callable[[np.random.Generator], tuple[float, float]]  # verify and draft time of a round
-
-
-@dataclass
-class Totals:
-    tokens: int = 0
-    seconds: float = 0.0
-    rounds: int = 0
-    accepted: list[int] = field(default_factory=list)
-
-    def row(self):
-        return [self.tokens, self.seconds, self.rounds, *self.accepted]
 
 
 def pick(rng, law):
@@ -35,24 +18,22 @@ def pick(rng, law):
     return len(law) - 1
 
 
-def request(rng, chain, depth, draw: Draw, *, rounds=None, tokens=None):
-    """Simulate one request at one depth, draft by draft."""
-    totals = Totals(accepted=[0] * depth)
-    state = pick(rng, chain.start)
-    while (rounds is None or totals.rounds < rounds) and (tokens is None or totals.tokens < tokens):
-        verify, draft = draw(rng)
-        totals.seconds += (verify + draft) * chain.slowdown[state]
-        totals.rounds += 1
-        if chain.clock == "round":
-            accepted, state = round_under_round_clock(rng, chain, depth, state)
-        else:
-            accepted, state = round_under_token_clock(rng, chain, depth, state)
-        for j in range(accepted):
-            totals.accepted[j] += 1
-        totals.tokens += accepted + 1
-    if tokens is not None:
-        totals.tokens = min(totals.tokens, tokens)
-    return totals
+def request(rng, chain, depth, round_ms=1.0, *, rounds=math.inf, tokens=math.inf):
+    """One request at one depth, draft by draft: tokens, ms, rounds, rounds that accept 1..j."""
+    state, made, ms, played = pick(rng, chain.start), 0, 0.0, []
+    while len(played) < rounds and made < tokens:
+        ms += round_ms * chain.slowdown[state]
+        accepted, state = one_round(rng, chain, depth, state)
+        played.append(accepted)
+        made += accepted + 1
+    reached = [sum(accepted >= j for accepted in played) for j in range(1, depth + 1)]
+    return [min(made, tokens), ms, len(played), *reached]
+
+
+def one_round(rng, chain, depth, state):
+    """Accepted drafts, and the state in which the next round begins."""
+    play = round_under_round_clock if chain.clock == "round" else round_under_token_clock
+    return play(rng, chain, depth, state)
 
 
 def round_under_round_clock(rng, chain, depth, state):
@@ -72,48 +53,17 @@ def round_under_token_clock(rng, chain, depth, state):
     return depth, pick(rng, chain.step[-1][state])
 
 
-def simulate(rng, chain, depth, draw: Draw, requests, **horizon):
-    """``[requests, 3 + depth]``: tokens, seconds, rounds, accepted by position."""
-    return np.array(
-        [request(rng, chain, depth, draw, **horizon).row() for _ in range(requests)], float
-    )
-
-
-def windows(rng, chain, depth, *, rounds):
-    """One request under the token clock, with every decoded position as the start of a round.
-
-    Returns ``[1 + depth]``: windows, and those that accept 1..j. Each position has one uniform
-    number, which decides the outcome of any draft at this position.
-    """
-    state, outcomes = pick(rng, chain.start), []
-    done = 0
-    while done < rounds:
-        for accepted in range(depth + 1):
-            outcomes.append((state, rng.random()))
-            judged = accepted < depth
-            good = judged and outcomes[-1][1] < chain.accept[state, accepted]
-            rejected = judged and not good
-            state = pick(rng, chain.step[0 if rejected else -1][state])
-            if not good:
-                break
-        done += 1
-    found = [0] * (1 + depth)
-    for start in range(len(outcomes) - depth + 1):
-        found[0] += 1
-        for j in range(depth):
-            at, u = outcomes[start + j]
-            if u >= chain.accept[at, j]:
-                break
-            found[1 + j] += 1
-    return found
+def simulate(rng, chain, depth, round_ms, requests, **horizon):
+    """``[requests, 3 + depth]``: tokens, ms, rounds, accepted by position."""
+    rows = [request(rng, chain, depth, round_ms, **horizon) for _ in range(requests)]
+    return np.array(rows, float)
 
 
 def counts(rng, chain, depth, rounds):
     """Accepted drafts of each of the first rounds of a request."""
-    play = round_under_round_clock if chain.clock == "round" else round_under_token_clock
     state, found = pick(rng, chain.start), []
     for _ in range(rounds):
-        accepted, state = play(rng, chain, depth, state)
+        accepted, state = one_round(rng, chain, depth, state)
         found.append(accepted)
     return found
 

@@ -3,8 +3,6 @@
 It shares only the rules with the package; tests/policy/test_rules.py checks those.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Texts of a figure, and those that overlap: boxes in pixels, as matplotlib draws them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -36,16 +34,12 @@ def overlaps(figure: Figure) -> list[str]:
     renderer = canvas.get_renderer()
     boxes = [(text, _shrunk(text.get_window_extent(renderer))) for text in _texts(figure)]
     paper = figure.bbox.padded(2)
-    found = [
-        f"{_name(text)} reaches out of the figure"
-        for text, box in boxes
-        if not (paper.contains(*box.min) and paper.contains(*box.max))
-    ]
-    found += [
-        f"{_name(one)} lies on {_name(other)}"
-        for (one, a), (other, b) in combinations(boxes, 2)
-        if a.overlaps(b)
-    ]
+    found = []
+    for text, box in boxes:
+        inside = paper.contains(*box.min) and paper.contains(*box.max)
+        found += [f"{_name(text)} reaches out of the figure"] * (not inside)
+    for (one, a), (other, b) in combinations(boxes, 2):
+        found += [f"{_name(one)} lies on {_name(other)}"] * a.overlaps(b)
     lines = [(axes, path) for axes in figure.axes for path in _lines(axes)]
     for text, box in boxes:
         if any(_crosses(path, box) for axes, path in lines if text.axes in (axes, None)):

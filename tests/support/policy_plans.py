@@ -9,20 +9,17 @@ from mtpsim.engine.simulate import compile_plan
 from mtpsim.latency import Latency
 from tests.support import naive_policies
 
+LOGNORMAL = {"distribution": "lognormal", "cv": 0.5}
+SHARED = {"target": 9.0, "noise": LOGNORMAL}
 NOISE = {
     "none": {"target": 9.0},
-    "shared": {"target": 9.0, "noise": {"distribution": "lognormal", "cv": 0.5}},
-    "shared, lasting": {
-        "target": 9.0,
-        "noise": {"distribution": "lognormal", "cv": 0.5},
-        "persistence": 0.7,
-    },
+    "shared": SHARED,
+    "shared, lasting": {**SHARED, "persistence": 0.7},
     "own, lasting, correlated": {
         "target": {"mean": 9.0, "distribution": "gamma", "cv": 0.3},
-        "verify": {"mean": 10.0, "distribution": "lognormal", "cv": 0.5},
+        "verify": {**LOGNORMAL, "mean": 10.0},
         "draft": {"mean": 2.0, "distribution": "exponential"},
-        "persistence": 0.7,
-        "correlation": 0.6,
+        **{"persistence": 0.7, "correlation": 0.6},
     },
 }
 
@@ -58,8 +55,6 @@ def engine_of(simulated, options):
         arrays.verify,
         arrays.draft,
         arrays.rates,
-        options.get("switch_cost", 0.0),
-        options.get("catch_up", 0.0),
-        options.get("stale", 0.0),
-        options.get("feedback") == "full",
+        *(options.get(key, 0.0) for key in ("switch_cost", "catch_up", "stale")),
+        full_feedback=options.get("feedback") == "full",
     )

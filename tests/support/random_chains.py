@@ -6,11 +6,12 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.latency import Latency
 
 
-def random_chain(rng, clock):
-    states, depth, outcomes = rng.integers(1, 6), rng.integers(1, 6), rng.integers(1, 3)
+def random_chain(rng, clock, states=None, depth=None, outcomes=None):
+    """Of up to 5 states and drafts, unless given; some have slowdowns."""
+    states, depth = states or rng.integers(1, 6), depth or rng.integers(1, 6)
     return AcceptanceChain(
         rng.dirichlet(np.ones(states)),
-        rng.dirichlet(np.full(states, 0.5), (outcomes, states)),
+        rng.dirichlet(np.full(states, 0.5), (outcomes or rng.integers(1, 3), states)),
         rng.random((states, depth)),
         clock,
         rng.uniform(0.5, 2, states) if rng.random() < 0.4 else np.ones(states),

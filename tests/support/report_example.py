@@ -1,67 +1,35 @@
 """Result documents for the tests of the report, made from the closed form and stated widths."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from mtpsim.config.decision import Decision
-from mtpsim.report.document import (
-    AcceptedDrafts,
-    Advice,
-    Autocorrelation,
-    BreakEven,
-    BreakEvenRate,
-    BreakEvenTime,
-    DefinitionDepth,
-    DefinitionRow,
-    Definitions,
-    DepthResult,
-    Diagnostics,
-    ExactInterval,
-    Interval,
-    JudgedInterval,
-    MeasuredRates,
-    PointResult,
-    Quantity,
-    RatesAtDepth,
-    ResultDocument,
-    Series,
-    TheoryError,
-)
+from mtpsim.config.simulation import Decision
+from mtpsim.formula import closed_form
+from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, from_json
 from mtpsim.results.advice import judge
 
 RATES = (0.80, 0.74, 0.67)
 VERIFY = (90.0, 104.0, 117.0)
 DRAFT = (8.0, 14.0, 22.0)
 TARGET = 76.0
+EXPERIMENT = {
+    "title": "Production MTP head, depth 1-3",
+    "acceptance": {"model": "independent", "rates": list(RATES)},
+    "latency": {"target": TARGET, "verify": list(VERIFY), "draft": list(DRAFT)},
+    "simulation": {"confidence": 0.95, "epsilon": 0.005, "rounds": 200, "tokens": None},
+}
 DECISION = Decision.model_validate({})
+WHY = "All other depths are slower (simultaneous 95 % CI, common random numbers)."
 
 
-def _interval(mean: float, half: float) -> dict[str, float]:
-    return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def _quantity(
-    theory: float, *, factor: float = 1.0, noise: float = 1.0, half: float, exact: bool = True
-) -> Quantity:
-    true = theory * factor
-    return Quantity(theory=theory, exact=true if exact else None, **_interval(true * noise, half))
-
-
-def _accepted(survival: Any, half: float, *, exact: bool) -> AcceptedDrafts:
-    shares = np.diff(np.concatenate([[0.0], 1 - survival, [1.0]]))
-    return AcceptedDrafts(
-        count=list(range(shares.size)),
-        theory=shares.tolist(),
-        exact=shares.tolist() if exact else None,
-        mean=(shares * (1 + 0.5 * half)).tolist(),
-        low=(shares * (1 - 0.5 * half)).tolist(),
-        high=(shares * (1 + 1.5 * half)).tolist(),
-    )
+def around(mean: Any, half: Any, **more: Any) -> dict[str, Any]:
+    """A number or a series of numbers with its interval."""
+    ends = {"mean": mean, "low": np.subtract(mean, half), "high": np.add(mean, half)}
+    return {key: np.asarray(value, float).tolist() for key, value in ends.items()} | more
 
 
 def example_point(
@@ -75,162 +43,152 @@ def example_point(
     seed: int = 1,
 ) -> PointResult:
     """One point; simulated numbers lie within their half-width of the closed form + ``bias``."""
-    rng = np.random.default_rng(seed)
-    survival = np.cumprod(rates)
-    length = np.concatenate([[1.0], 1 + np.cumsum(survival)])
+    survival, depth = np.cumprod(rates), len(rates)
     times = np.array(round_time or [TARGET, *np.add(VERIFY, DRAFT)], float)
-    speedup = TARGET * length / times
-    scale = 1 + bias * np.arange(length.size)
-    depths = []
-    for k in range(length.size):
-        noise = 1 + relative_half_width * rng.uniform(-0.6, 0.6, 3) * (k > 0)
-        half = relative_half_width * (k > 0)
-        more = {"factor": scale[k], "exact": exact}
-        depth = DepthResult(
-            depth=k,
-            accept_length=_quantity(length[k], noise=noise[0], half=half * length[k], **more),
-            speedup=_quantity(speedup[k], noise=noise[1], half=half * speedup[k], **more),
-            round_time=_quantity(times[k], noise=noise[2], half=half * times[k] / 2),
-        )
-        if k:
-            gain, factor = speedup[k] / speedup[k - 1], scale[k] / scale[k - 1]
-            depth.marginal = _quantity(gain, factor=factor, half=half * gain * factor)
-            depth.theory_error = _theory_error(1 / scale[k] - 1, half)
-            depth.break_even_rate = _needed(k, length, survival, times)
-            allowed = times[k - 1] * length[k] / length[k - 1]
-            depth.break_even = BreakEven(
-                rate=BreakEvenRate(at=depth.break_even_rate, now=rates[k - 1]),
-                verify=_allowed(allowed - 0.1 * times[k], now=0.9 * times[k]),
-                draft=_allowed(allowed - 0.9 * times[k], now=0.1 * times[k]),
-            )
-        depths.append(depth)
-    return PointResult(
-        set=dict(settings or {}),
-        requests=40000,
-        rounds=8000000,
-        precision_reached=True,
-        measured=MeasuredRates(
-            conditional=list(rates), survival=survival.tolist(), pooled=float(survival.mean())
-        ),
-        accepted=_accepted(survival, relative_half_width, exact=exact),
-        depths=depths,
-        trial=_definitions(depths, np.asarray(rates, float), times),
-        diagnostics=_diagnostics(rates),
-        advice=_advice(depths),
-    )
+    noise = np.random.default_rng(seed).uniform(-0.6, 0.6, (depth + 1, 3)) * relative_half_width
+    given = {"half": relative_half_width, "bias": bias, "exact": exact}
+    depths = [_depth(k, np.asarray(rates), times, noise[k], **given) for k in range(depth + 1)]
+    shares = np.diff([0.0, *(1 - survival), 1.0])
+    measured = {
+        "conditional": list(rates),
+        "survival": survival.tolist(),
+        "pooled": survival.mean(),
+    }
+    point = {
+        "set": dict(settings or {}),
+        "requests": 40000,
+        "rounds": 8000000,
+        "precision_reached": True,
+        "measured": measured,
+        "accepted": {
+            "count": list(range(depth + 1)),
+            "theory": shares.tolist(),
+            "exact": shares.tolist() if exact else None,
+            **around(shares * (1 + 0.5 * relative_half_width), shares * relative_half_width),
+        },
+        "depths": depths,
+        "trial": {"measured_at": depth, "rows": list(_definitions(depths, rates, times))},
+        "diagnostics": _diagnostics(rates),
+        "advice": _advice(depths),
+    }
+    return from_json({"points": [point]}).points[0]
 
 
-def _theory_error(mean: float, half: float) -> TheoryError:
+def _depth(
+    k: int, rates: np.ndarray, times: np.ndarray, noise: np.ndarray, **given: Any
+) -> dict[str, Any]:
+    """One depth; ``given``: relative half-width, bias, and whether there is an exact solution."""
+    length = closed_form.accept_length(rates)
+    speedup, scale = TARGET * length / times, 1 + given["bias"] * np.arange(length.size)
+    half, drawn = (given["half"], 1 + noise) if k else (0.0, np.ones(3))
+
+    def quantity(value: float, factor: float, drawn: float, width: float, exact: bool = True):  # type: ignore[no-untyped-def]
+        true = {"theory": value, "exact": value * factor if exact else None}
+        return around(value * factor * drawn, half * width, **true)
+
+    entry: dict[str, Any] = {
+        "depth": k,
+        "accept_length": quantity(length[k], scale[k], drawn[0], length[k], given["exact"]),
+        "speedup": quantity(speedup[k], scale[k], drawn[1], speedup[k], given["exact"]),
+        "round_time": quantity(times[k], 1.0, drawn[2], times[k] / 2),
+    }
+    if k == 0:
+        return entry
+    gain, factor = speedup[k] / speedup[k - 1], scale[k] / scale[k - 1]
+    needed = float(closed_form.break_even_rate(rates, times)[k - 1])
+    break_even = {"rate": {"at": needed, "now": rates[k - 1]}}
+    for part, share in (("verify", 0.9), ("draft", 0.1)):
+        at = times[k - 1] * length[k] / length[k - 1] - (1 - share) * times[k]
+        ends = {"now": share * times[k], "at": at, "low": at - 0.1, "high": at + 0.1}
+        break_even[part] = ends
+    return entry | {
+        "marginal": quantity(gain, factor, 1.0, gain * factor),
+        "theory_error": judged(1 / scale[k] - 1, half),
+        "break_even_rate": needed,
+        "break_even": break_even,
+    }
+
+
+def judged(mean: float, half: float) -> dict[str, Any]:
+    """An error of the closed form with its verdict, at a tolerance of 0.5 %."""
     low, high = mean - half, mean + half
     settled = "holds" if max(-low, high) < 0.005 else "undecided"
     verdict = "fails" if high < -0.005 or low > 0.005 else settled
     needed = 12000 if verdict == "undecided" else None
-    return TheoryError(verdict=verdict, requests_needed=needed, **_interval(mean, half))
+    return around(mean, half, verdict=verdict, requests_needed=needed)
 
 
-def _needed(k: int, length: np.ndarray, survival: np.ndarray, times: np.ndarray) -> float:
-    reached = 1.0 if k == 1 else survival[k - 2]
-    return float(length[k - 1] * (times[k] / times[k - 1] - 1) / reached)
-
-
-def _allowed(at: float, now: float) -> BreakEvenTime:
-    return BreakEvenTime(at=at, now=now, low=at - 0.1, high=at + 0.1)
-
-
-def _definitions(depths: list[DepthResult], rates: np.ndarray, times: np.ndarray) -> Definitions:
+def _definitions(
+    depths: list[dict[str, Any]], rates: Sequence[float], times: np.ndarray
+) -> Iterator[dict[str, Any]]:
     """The closed form's errors by every definition, over the simulated speedups of ``depths``."""
-    reach = np.cumsum(np.log(rates))
+    reach, n = np.cumprod(rates), len(rates)
     used = {
         "stated": rates,
         "conditional": rates,
-        "survival": np.exp(reach),
-        "pooled": np.full(rates.size, np.exp(reach).mean()),
-        "first": np.full(rates.size, rates[0]),
+        "survival": reach,
+        "pooled": [reach.mean()] * n,
+        "first": [rates[0]] * n,
     }
-    rows = []
     for weighting, shift in (("round-pooled", 0.0), ("request-mean", 0.01), ("every-position", 0)):
         for name, values in used.items():
             if name == "stated" and weighting != "round-pooled":
                 continue
-            length = 1 + np.cumsum(np.cumprod(values))
-            speedups = TARGET * length / times[1:] * (1 + shift)
-            errors = [_error(s, d.speedup) for d, s in zip(depths[1:], speedups, strict=True)]
-            rows.append(
-                DefinitionRow(
-                    definition=name,
-                    weighting=None if name == "stated" else weighting,
-                    chosen=name == "stated",
-                    rates=Series(mean=values.tolist(), low=values.tolist(), high=values.tolist()),
-                    depths=[
-                        DefinitionDepth(depth=k, speedup_error=error, accept_length_error=error)
-                        for k, error in enumerate(errors, 1)
-                    ],
-                )
-            )
-    return Definitions(measured_at=rates.size, rows=rows)
+            predicted = TARGET * closed_form.accept_length(np.asarray(values)) / times
+            entries = []
+            for k in range(1, n + 1):
+                cell = depths[k]["speedup"]
+                mean = predicted[k] * (1 + shift) / cell["mean"] - 1
+                half = (cell["high"] - cell["low"]) / 2 / cell["mean"]
+                verdict = "holds" if abs(mean) + half < 0.005 else "fails"
+                error = around(mean, half, verdict=verdict)
+                entries.append({"depth": k, "speedup_error": error, "accept_length_error": error})
+            yield {
+                "definition": name,
+                "weighting": None if name == "stated" else weighting,
+                "chosen": name == "stated",
+                "rates": around(values, 0),
+                "depths": entries,
+            }
 
 
-def _error(predicted: float, cell: Quantity) -> JudgedInterval:
-    mean, half = predicted / cell.mean - 1, (cell.high - cell.low) / 2 / cell.mean
-    verdict = "holds" if abs(mean) + half < 0.005 else "fails"
-    return JudgedInterval(verdict=verdict, **_interval(mean, half))
-
-
-def _diagnostics(rates: Sequence[float]) -> Diagnostics:
-    lags = [1, 2, 3, 5, 10, 20]
-    mean = [0.3 * 0.8**lag + 0.1 for lag in lags]
-    depths = range(1, len(rates) + 1)
-    by_depth = {k: [rate - 0.01 * k for rate in rates[:k]] for k in depths}
-    return Diagnostics(
-        measured_at=len(rates),
-        design_effect=ExactInterval(**_interval(9.0, 0.6)),
-        too_narrow=Interval(**_interval(3.0, 0.1)),
-        autocorrelation=Autocorrelation(
-            requests=2000,
-            lag=lags,
-            mean=mean,
-            low=[m - 0.01 for m in mean],
-            high=[m + 0.01 for m in mean],
-        ),
-        lasting_share=ExactInterval(**_interval(0.1, 0.01)),
-        survivorship=Interval(**_interval(0.02, 0.01)) if len(rates) > 1 else None,
-        rates_by_depth=[
-            RatesAtDepth(depth=k, mean=r, low=[v - 0.001 for v in r], high=[v + 0.001 for v in r])
-            for k, r in by_depth.items()
+def _diagnostics(rates: Sequence[float]) -> dict[str, Any]:
+    lags, depths = np.array([1, 2, 3, 5, 10, 20]), range(1, len(rates) + 1)
+    correlations = around(0.3 * 0.8**lags + 0.1, 0.01)
+    return {
+        "measured_at": len(rates),
+        "design_effect": around(9.0, 0.6),
+        "too_narrow": around(3.0, 0.1),
+        "autocorrelation": {"requests": 2000, "lag": lags.tolist(), **correlations},
+        "lasting_share": around(0.1, 0.01),
+        "survivorship": around(0.02, 0.01) if len(rates) > 1 else None,
+        "rates_by_depth": [
+            {"depth": k, **around(np.subtract(rates[:k], 0.01 * k), 0.001)} for k in depths
         ],
-    )
+    }
 
 
-def _advice(depths: list[DepthResult]) -> Advice:
-    means = [depth.speedup.mean for depth in depths]
-    best = int(np.argmax(means))
-    lead = depths[best].speedup
-    steps = [judge(depth.marginal, DECISION) for depth in depths[1:]]
-    candidates = [d.depth for d in depths if d.speedup.high >= lead.low]
-    return Advice(
-        depth=best,
-        confidence=0.99,
-        candidates=candidates,
-        within=candidates,
-        verdicts=[step.verdict for step in steps],
-        steps=steps,
-        sentence=f"Run depth {best}: {means[best]:.3f}x.",
-        why="All other depths are slower (simultaneous 95 % CI, common random numbers).",
-    )
+def _advice(depths: list[dict[str, Any]]) -> dict[str, Any]:
+    cells = [depth["speedup"] for depth in depths]
+    best = int(np.argmax([cell["mean"] for cell in cells]))
+    steps = [judge(Quantity(**depth["marginal"]), DECISION) for depth in depths[1:]]
+    candidates = [k for k, cell in enumerate(cells) if cell["high"] >= cells[best]["low"]]
+    return {
+        "depth": best,
+        "confidence": 0.99,
+        "candidates": candidates,
+        "within": candidates,
+        "verdicts": [step.verdict for step in steps],
+        "steps": steps,
+        "sentence": f"Run depth {best}: {cells[best]['mean']:.3f}x.",
+        "why": WHY,
+    }
 
 
 def document(points: list[PointResult], **more: Any) -> ResultDocument:
     """A result document around points."""
     return ResultDocument(
-        mtpsim="0.1.0",
-        experiment={
-            "title": "Production MTP head, depth 1-3",
-            "acceptance": {"model": "independent", "rates": list(RATES)},
-            "latency": {"target": TARGET, "verify": list(VERIFY), "draft": list(DRAFT)},
-            "simulation": {"confidence": 0.95, "epsilon": 0.005, "rounds": 200, "tokens": None},
-        },
-        points=points,
-        **more,
+        mtpsim="0.1.0", experiment=copy.deepcopy(EXPERIMENT), points=points, **more
     )
 
 
@@ -241,10 +199,9 @@ def example_result(**options: Any) -> ResultDocument:
 
 def example_sweep(values: Sequence[float] = (0.0, 0.1, 0.4)) -> ResultDocument:
     """A sweep of the noise; the more noise, the further the formula is off."""
-    points = [
-        example_point({"latency.noise.cv": cv}, bias=-0.08 * cv, seed=n)
-        for n, cv in enumerate(values)
-    ]
+    points = []
+    for n, cv in enumerate(values):
+        points.append(example_point({"latency.noise.cv": cv}, bias=-0.08 * cv, seed=n))
     points[-1].warnings = ["the round time varies by 40 %: the formula is off by its square"]
     return document(points)
 
@@ -263,20 +220,25 @@ def example_grid() -> ResultDocument:
 def example_deep(depth: int = 16) -> ResultDocument:
     """Many depths, of which the middle is the best."""
     rates = np.linspace(0.93, 0.8, depth).tolist()
-    times = [TARGET, *(88 + 9.0 * np.arange(1, depth + 1)).tolist()]
-    return document([example_point(rates=rates, round_time=times)])
+    return example_result(rates=rates, round_time=[TARGET, *(88 + 9.0 * np.arange(1, depth + 1))])
 
 
 def example_round_times(result: ResultDocument, cv: float = 0.1) -> list[list[np.ndarray]]:
     """Sorted samples of the round time at each depth, one entry a point; constant with cv 0."""
-    rng = np.random.default_rng(7)
-    by_point = []
-    for point in result.points:
-        means = [depth.round_time.theory for depth in point.depths]
-        s = np.sqrt(np.log1p(cv**2))
-        draws = [np.sort(m * rng.lognormal(-(s**2) / 2, s, 20_000)) for m in means]
-        by_point.append(draws if cv else [np.full(2000, m) for m in means])
-    return by_point
+    rng, s = np.random.default_rng(7), np.sqrt(np.log1p(cv**2))
+    draws = np.sort(rng.lognormal(-(s**2) / 2, s, 20_000)) if cv else np.ones(2000)
+    return [[depth.round_time.theory * draws for depth in p.depths] for p in result.points]
+
+
+def intervals(part: Any) -> Iterator[Interval]:
+    """Every interval within a part of a document."""
+    if isinstance(part, Interval):
+        yield part
+    inner = part if isinstance(part, list) else []
+    if is_dataclass(part):
+        inner = [getattr(part, field.name) for field in fields(part)]
+    for one in inner:
+        yield from intervals(one)
 
 
 def without_numbers(result: ResultDocument) -> ResultDocument:
@@ -285,23 +247,17 @@ def without_numbers(result: ResultDocument) -> ResultDocument:
     for point in bare.points:
         point.advice = point.accepted = None
         for depth in point.depths:
-            _clear(depth.accept_length, depth.round_time, depth.speedup, depth.marginal)
-        for row in point.trial.rows:
-            _clear(*(entry.speedup_error for entry in row.depths))
+            depth.theory_error = None
+        for cell in intervals([point.depths, point.trial]):
+            cell.mean = cell.low = cell.high = None
+            for name, value in (("exact", None), ("verdict", "")):
+                if hasattr(cell, name):
+                    setattr(cell, name, value)
         found = point.diagnostics
         found.autocorrelation = found.lasting_share = found.too_narrow = None
         for rates in found.rates_by_depth:
             rates.mean = rates.low = rates.high = [None] * rates.depth
     return bare
-
-
-def _clear(*cells: Interval | None) -> None:
-    for cell in filter(None, cells):
-        cell.mean = cell.low = cell.high = None
-        if isinstance(cell, Quantity):
-            cell.exact = None
-        if isinstance(cell, JudgedInterval):
-            cell.verdict = ""
 
 
 EXAMPLES = {

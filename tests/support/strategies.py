@@ -1,8 +1,10 @@
-"""Strategies and settings for property tests; the drawn inputs are the same in every run."""
+"""Inputs of tests of statistics: strategies for properties (the same in every run), estimates."""
 
 import numpy as np
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
+
+from mtpsim.stats.estimators import Estimates
 
 settings.register_profile(
     "fixed",
@@ -24,3 +26,10 @@ seeds = st.integers(0, 2**32)
 
 def times_of(depth, seed=0):
     return np.random.default_rng(seed).uniform(5, 50, depth + 1)
+
+
+def estimates(values, error, correlation=0.0):
+    """Estimates of options with equal standard errors."""
+    values = np.asarray(values, float)
+    covariance = error**2 * ((1 - correlation) * np.eye(len(values)) + correlation)
+    return Estimates(values, covariance, 1.96)

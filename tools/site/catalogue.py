@@ -1,7 +1,5 @@
 """Generated Markdown of the catalogue: every model, policy, noise and experiment from its code."""
 
-from __future__ import annotations
-
 import base64
 import inspect
 import re

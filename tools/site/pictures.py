@@ -1,7 +1,5 @@
 """Pictures of the catalogue as SVG text. On a dark page the style sheet inverts them."""
 
-from __future__ import annotations
-
 import io
 
 import matplotlib as mpl

@@ -1,7 +1,5 @@
 """Generated Markdown of the reference: keys of the experiment file, commands and options."""
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import json

@@ -14,7 +14,7 @@ from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.speedup import SPEEDUP_AXIS
 from mtpsim.report.formatting import column, known
-from mtpsim.report.tables.sweep import group_label, turn_text
+from mtpsim.report.tables.sweep import ERRORS, group_label, turn_text
 
 KEY = "latency.batch"
 
@@ -35,6 +35,7 @@ def batch_figure(result: ResultDocument) -> Figure:
     note = "Bar at the bottom: the fastest depth. "
     if any(group.turns for group in groups):
         note += "Dashed: batch size at which drafting starts or stops to pay, with its interval. "
+        note += f"{ERRORS[next(group.turns[0].over for group in groups if group.turns)]} "
     frame.note(note + (f"{counted(rest, 'more group', 'are')} not shown." if rest else ""))
     return frame.figure
 

@@ -17,16 +17,19 @@ from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.formatting import (
     best_depth,
+    cells_of,
     column,
     epsilon,
     fixed,
     greatest_depth,
+    in_percent,
     known,
     level,
     numbers,
     tolerance,
 )
 from mtpsim.report.tables.diagnostics import row_name, worth_showing
+from mtpsim.report.tables.result import gain_text
 from mtpsim.report.tables.sweep import sweep_heading
 
 SPEEDUP_AXIS = "speedup over plain decoding (x)"
@@ -79,6 +82,8 @@ def speedup_heading(point: PointResult) -> str:
     best = best_depth(point)
     if best is None:
         return "Nothing was simulated"
+    if point.advice and not point.advice.times_known:
+        return "No times are known: the speedup is the accept length"
     candidates = point.advice.candidates if point.advice else [best]
     speed = f"{column(point, 'speedup')[best]:.2f}x"
     if len(candidates) > 1:
@@ -102,15 +107,21 @@ def _one_point(result: ResultDocument) -> Figure:
     _draw_closed_form(axes, point, style.INK, label="closed form")
     axes.axhline(1, color=style.GREY, linewidth=1, zorder=1, label="plain decoding")
     axes.plot([], [], "o", **{**_ring(style.BLUE), "markersize": 9}, label="best depth")
-    texts = [f"{fixed(speed, 3)}x" for speed in column(point, "speedup")]
+    decimals = 2 if point.uncertainty else 3
+    texts = [f"{fixed(speed, decimals)}x" for speed in column(point, "speedup")]
     shown = "Below each depth: its simulated speedup. " * style.value_ticks(
         axes, 0, texts, best_depth(point)
     )
     axes.margins(y=0.1)
     frame.name_axes(style.DEPTH_AXIS, SPEEDUP_AXIS)
     frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1]])
-    frame.note(f"{shown}{style.interval_note(result)}")
+    frame.note(f"{shown}{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
+
+
+def _inputs_note(result: ResultDocument) -> str:
+    uncertain = any(point.uncertainty for point in result.points)
+    return "Intervals include input uncertainty. " * uncertain
 
 
 def _few_points(result: ResultDocument) -> Figure:
@@ -140,7 +151,7 @@ def _few_points(result: ResultDocument) -> Figure:
     ring = {**_ring(style.INK), "markersize": 9}
     best = Line2D([], [], linestyle="", marker="o", label="best depth", **ring)
     frame.legend([*style.by_last_value(drawn), closed, plain, best])
-    frame.note(style.interval_note(result))
+    frame.note(f"{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
 
@@ -188,6 +199,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     frame.legend([*named, closed])
     undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
     below = "Below each step: its gain. " * shown
+    undecided += _inputs_note(result)
     frame.note(f"{remark}{undecided}{below}Error bars: {level(result)} intervals.")
     return frame.figure
 
@@ -216,8 +228,8 @@ def _draw_steps(axes: Axes, point: PointResult) -> bool:
     )
     axes.axhline(1, color=style.INK, linewidth=1)
     axes.margins(y=0.08)
-    texts = [f"{100 * (gain - 1):+.1f} %" if known(gain) else "-" for gain in mean]
-    return style.value_ticks(axes, 1, texts)
+    gains = [in_percent(cell, zero=1) for cell in cells_of(point, "marginal")[1:]]
+    return style.value_ticks(axes, 1, [gain_text(gain) for gain in gains])
 
 
 def _marginal_heading(result: ResultDocument) -> str:

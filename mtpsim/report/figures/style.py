@@ -120,7 +120,7 @@ class Frame:
         )
 
     def _lay_out(self, width: float, height: float) -> None:
-        """Place texts and panels in a figure of so many inches."""
+        """Place texts and panels in a figure of this size in inches."""
         self.figure.set_size_inches(width, height)
         for text in self._texts.values():
             bold = text.get_fontweight() == "bold"
@@ -180,7 +180,7 @@ class Frame:
             text.set_parse_math(False)
 
     def widen(self, extra: float, height: float = 0.0) -> None:
-        """Add so many inches at the right of the panels, which are at least as high as given."""
+        """Add inches at the right of the panels, which are at least as high as given."""
         wide, high = self.figure.get_size_inches()
         self._right += extra
         self._lay_out(wide + extra, max(high, self._top + FOOT / 2 + height))
@@ -195,7 +195,7 @@ class Frame:
 
 
 def _wrap(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:
-    """Lines of at most so many inches; a number stays on one line with its percent sign."""
+    """Lines of at most this width in inches; a number keeps its percent sign."""
     most, kept = int(width * 145 / size), text.replace(" %", "\N{NO-BREAK SPACE}%")
     lines = textwrap.wrap(kept, most)
     while most > 20 and longest(lines, size, bold=bold) > width:
@@ -205,7 +205,7 @@ def _wrap(text: str, width: float, size: float, *, bold: bool = False) -> list[s
 
 
 def plain_axes(axes: Axes) -> None:
-    """Keep of the axes what helps to read values: two spines and faint horizontal lines."""
+    """Two spines and faint horizontal lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=INK, labelsize=9, length=3)
@@ -257,7 +257,7 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 
 
 def panel_title(axes: Axes, text: str) -> None:
-    """Title of one of several panels, in letters of 7 to 9 points; cut where it is wider."""
+    """Title of one of several panels, at 7 to 9 points; shortened if it is wider."""
     width = axes.bbox.width / axes.figure.dpi + 0.1
     size = float(np.clip(9 * width / max(width_of(text, 9, bold=True), width), 7, 9))
     style = {"fontsize": size, "color": INK, "fontweight": "bold"}
@@ -299,12 +299,12 @@ def by_last_value(handles: Sequence[Handle]) -> list[Handle]:
 
 
 def shorten(text: str, most: int) -> str:
-    """Cut text of more than so many characters, and show that it was cut."""
+    """Shorten text to at most this number of characters, ending in an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def fit(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """Cut a line of text wider than so many inches, and show that it was cut."""
+    """Shorten a line of text to at most this width in inches, ending in an ellipsis."""
     most = len(text)
     while most > 1 and width_of(shorten(text, most), size, bold=bold) > width:
         most -= 1
@@ -312,7 +312,7 @@ def fit(text: str, width: float, size: float, *, bold: bool = False) -> str:
 
 
 def width_of(text: str, size: float, *, bold: bool = False) -> float:
-    """Width in inches of the widest line of a text in letters of so many points."""
+    """Width in inches of the widest line of a text at a font size in points."""
     widths = (sum(_advance(letter, bold) for letter in line) for line in text.split("\n"))
     return max(widths) * size / 72
 
@@ -409,7 +409,7 @@ def legend_name(result: ResultDocument, point: PointResult) -> str:
 
 
 def save(figure: Figure, file: Path | IO[str], **options: Any) -> None:
-    """Save a figure; a letter that no font of this machine has becomes a box, without a warning."""
+    """Save a figure; a character missing from all fonts becomes a box, without a warning."""
     interrupts.check()
     for text in figure.findobj(Text):
         if isinstance(text, Text) and max(text.get_text(), default="") >= CJK:

@@ -43,7 +43,7 @@ MAX_ROWS = 40
 MAX_CELLS = (13, 9)
 """A map of more rows or columns than these has colours without numbers."""
 MAX_TEXT = 14
-"""Letters of a swept value on an axis."""
+"""Characters of a swept value on an axis."""
 
 
 def values_of(result: ResultDocument, key: str) -> list[Any]:
@@ -94,7 +94,7 @@ class Along:
 
     @property
     def _spans_decades(self) -> bool:
-        """Whether values span two decades, or the smallest would lie on each other."""
+        """Whether values span two decades, or the smallest would overlap."""
         x = np.unique(self.x)
         if x.size < 2 or x[0] <= 0:
             return False
@@ -154,7 +154,7 @@ class Grid:
         texts: Mapping[tuple[int, int], str],
         size: float = 8.5,
     ) -> None:
-        """Draw cells as colours with texts of so many points, rows and columns named."""
+        """Draw cells as colours with texts at a font size in points; name rows and columns."""
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.imshow(cells, cmap=colors, norm=norm, aspect="auto")

@@ -1,1 +1,1 @@
-"""The page of a result: one file that fetches nothing."""
+"""The report of a result as one HTML file, which loads nothing from elsewhere."""

@@ -1,6 +1,6 @@
-"""A result as one HTML page: everything is in the file, and nothing is fetched.
+"""A result as one HTML file, which loads nothing from elsewhere.
 
-The sentences and tables are those of the terminal; here they are put in order.
+Sentences and tables are those of the terminal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 LONG = 40
-"""A table of more rows scrolls in a box of its own, so that what is below stays near."""
+"""A table of more rows scrolls in a box of its own."""
 TEMPLATE, STYLE_SHEET = "page.html.j2", "page.css"
 FRAGMENT = """\
 {% from "parts.html.j2" import body %}
@@ -61,7 +61,7 @@ LAYOUT = (
     *("speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
     *("gain", "length", "time"),
 )
-"""What decides stands first: a narrow window shows the columns on the left."""
+"""Columns of a depth table, the most important first: a narrow window shows the left ones."""
 MAIN = ("speedup", "marginal", "accepted", "theory", "latency")
 DEPENDENCE, DEFINITIONS = "Dependence between rounds", "Definitions of the acceptance rate"
 Pictures = Mapping[str, Picture]
@@ -80,7 +80,7 @@ class Section:
     """A part of the page, in the order in which its fields are shown.
 
     Attributes:
-        key: unique among its neighbours, fit for an id.
+        key: unique among the sections beside it; used as an id.
         heading: its title.
         lead: sentences in bold.
         text: other sentences.
@@ -114,7 +114,7 @@ def write_page(
     Args:
         result: the result document.
         experiment: the experiment that the result is of.
-        figures: of :func:`~.figures.gallery.figures`; they lose their headings to the page.
+        figures: of :func:`~.figures.gallery.figures`; their headings become text of the page.
         folder: an existing folder.
     """
     path = folder / PAGE
@@ -125,7 +125,7 @@ def write_page(
 def render_page(
     result: ResultDocument, experiment: Experiment, figures: Mapping[str, Figure]
 ) -> str:
-    """The page as HTML; it depends on its arguments alone."""
+    """The page as HTML."""
     pictures = {
         name: picture(f"picture-{name}", figure, title(result)) for name, figure in figures.items()
     }
@@ -211,7 +211,7 @@ def _cells(cells: Sequence[str], table: TextTable) -> list[tuple[list[tuple[str,
 
 
 def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
-    """The whole document as sections, the most wanted first."""
+    """The whole document as sections, the most important first."""
     points = result.points
     main = Section("pictures", "Figures", pictures=_some(pictures, *MAIN))
     if len(points) == 1:

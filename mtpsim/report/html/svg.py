@@ -1,7 +1,6 @@
-"""Figures as SVG inside a page: colours of the page's scheme, words of the page's font.
+"""Figures as SVG in a page, with the colours and the font of the page.
 
-The heading, subtitle and note of a figure leave the picture and become text of the page, where they
-wrap and can be read aloud.
+Heading, subtitle and note of a figure become text of the page, which wraps and can be read aloud.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mtpsim.report.formatting import legible
 
 SALT = "mtpsim"
 MOST_MARKS = 2500
-"""A figure of more markers and bars than these shows them as an image, which stays small."""
+"""Greatest number of markers and bars drawn as elements; more are drawn as an image."""
 RASTER_DPI = 200
 NAMES = {
     **{style.BLUE: "blue", style.VERMILION: "vermilion", style.GREEN: "green"},
@@ -44,12 +43,12 @@ class Picture:
     """A figure of a page.
 
     Attributes:
-        name: unique in the page, fit for an id.
-        svg: the element, without a namespace, as HTML wants it.
-        heading: what the figure finds.
-        subtitle: what it shows.
-        note: how it is to be read; may be empty.
-        width: in CSS pixels, at which its text has the size of small print.
+        name: unique in the page; used as an id.
+        svg: the SVG element, without a namespace, for HTML.
+        heading: finding of the figure.
+        subtitle: content of the figure.
+        note: how to read it; may be empty.
+        width: width in CSS pixels at which its text has the size of small print.
     """
 
     name: str
@@ -61,21 +60,21 @@ class Picture:
 
 
 def picture(name: str, figure: Figure, title: str = "") -> Picture:
-    """Draw a figure for a page that bears a title; the figure loses its heading and the like."""
-    words = {kind: _take(figure, kind) for kind in style.TEXTS}
-    words["subtitle"] = words["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
-    _spare_marks(figure)
+    """Draw a figure for a page with a title; hides heading, subtitle and note of the figure."""
+    texts = {kind: _hide_text(figure, kind) for kind in style.TEXTS}
+    texts["subtitle"] = texts["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
+    _rasterize_crowds(figure)
     text = _drawn(figure)
     root = ElementTree.fromstring(legible(text))
     axes = [label for part in figure.axes if (label := _axes_text(part))]
-    _describe(root, name, [words["heading"], words["subtitle"], *axes, words["note"]])
+    _describe(root, name, [texts["heading"], texts["subtitle"], *axes, texts["note"]])
     width = round(float(root.get("viewBox", "0 0 500 300").split()[2]) * 4 / 3)
     _adapt(root, name)
     svg = ElementTree.tostring(root, encoding="unicode")
-    return Picture(name, svg, words["heading"], words["subtitle"], words["note"], width)
+    return Picture(name, svg, texts["heading"], texts["subtitle"], texts["note"], width)
 
 
-def _take(figure: Figure, kind: str) -> str:
+def _hide_text(figure: Figure, kind: str) -> str:
     found = [text for text in figure.texts if text.get_gid() == kind]
     for text in found:
         text.set_visible(False)
@@ -89,7 +88,7 @@ def _drawn(figure: Figure) -> str:
             figure,
             file,
             format="svg",
-            bbox_inches=_plots_alone(figure),
+            bbox_inches=_without_texts(figure),
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
             transparent=True,
             dpi=RASTER_DPI,
@@ -97,16 +96,16 @@ def _drawn(figure: Figure) -> str:
     return file.getvalue()
 
 
-def _plots_alone(figure: Figure) -> Bbox:
-    """The part of a figure that is left without its words, in inches."""
+def _without_texts(figure: Figure) -> Bbox:
+    """The part of a figure without heading, subtitle and note, in inches."""
     width, height = figure.get_size_inches()
     top = max(axes.get_position().y1 for axes in figure.axes) * height
     top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
     return Bbox([[0, style.NOTE_HEIGHT], [width, min(top, height)]])
 
 
-def _spare_marks(figure: Figure) -> None:
-    """Have crowds of marks drawn as an image: as elements they would make a page of megabytes."""
+def _rasterize_crowds(figure: Figure) -> None:
+    """Draw many markers as an image: as elements they would take megabytes."""
     crowds = [
         artist
         for axes in figure.axes
@@ -119,7 +118,7 @@ def _spare_marks(figure: Figure) -> None:
 
 
 def _marks(artist: object) -> int:
-    """How many elements an artist becomes; a line without markers is one."""
+    """Number of elements of an artist; 1 for a line without markers."""
     marker = getattr(artist, "get_marker", lambda: None)()
     if marker is not None:
         return 1 if marker in ("None", "", " ", "none") else int(np.size(artist.get_xdata()))  # type: ignore[attr-defined]
@@ -132,7 +131,7 @@ def _axes_text(axes: object) -> str:
 
 
 def _describe(root: ElementTree.Element, name: str, sentences: list[str]) -> None:
-    """What an element that is read as one image says."""
+    """Set the text that a screen reader reads for the image."""
     text = ". ".join(s.rstrip(".") for s in dict.fromkeys(sentences) if s) + "."
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
@@ -164,7 +163,7 @@ def _adapt(root: ElementTree.Element, name: str) -> None:
             if key in element.attrib:
                 element.set(key, LONG.sub(r"\1", element.get(key, "")))
         if "style" in element.attrib:
-            element.set("style", _named(element.get("style", ""), element.tag == "text"))
+            element.set("style", _with_variables(element.get("style", ""), element.tag == "text"))
 
 
 def _values(root: ElementTree.Element) -> list[str]:
@@ -175,12 +174,12 @@ def _local(tag: str) -> str:
     return tag.rpartition("}")[2]
 
 
-def _named(text: str, words: bool) -> str:
-    """A style with the page's colours and, of words, its font."""
-    if not words:
+def _with_variables(text: str, is_text: bool) -> str:
+    """A style with the page's colours and, for text, its font."""
+    if not is_text:
         return COLOR.sub(_color, text)
     text = re.sub(r"font: ([^']*?)'.*?(?=;|$)", r"font: \1var(--font)", text)
-    return COLOR.sub(_color_of_words, text)
+    return COLOR.sub(_color_of_text, text)
 
 
 def _color(found: re.Match[str]) -> str:
@@ -188,8 +187,8 @@ def _color(found: re.Match[str]) -> str:
     return f"var(--{name})" if name else found[0]
 
 
-def _color_of_words(found: re.Match[str]) -> str:
-    """Words take the darker tones that can be read; a shade has none, and its words are plain."""
+def _color_of_text(found: re.Match[str]) -> str:
+    """Text has a darker tone of its colour; text in a shade has the colour of plain text."""
     if found[0].lower() in ON_CELLS:
         return found[0]
     return f"var(--{VARIABLES.get(found[0].lower(), 'ink')}-text)"

@@ -28,6 +28,9 @@ SAME_LENGTH = 1e-3  # relative difference of accept lengths that is not worth a 
 def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     """Print the report of a fit to stdout, or else to stderr."""
     console = console_on(sys.stdout if to_stdout else sys.stderr)
+    if report.speed is not None and not report.speed.agrees:
+        say(console, report.speed.sentence(), "bold")
+        console.print()
     say(console, log_sentence(report))
     console.print()
     _print_rates(report, console)
@@ -62,7 +65,7 @@ def log_sentence(report: FitReport) -> str:
         f"{GRANULARITY.get(log.level, log.level)}"
     )
     if skipped:
-        text += f"; {counted(skipped, 'malformed entry', 'were')} skipped"
+        text += f"; {counted(skipped, 'entry', 'were')} set aside"
     if report.by_depth:
         return f"{text}."
     return f"{text}. Accept length {length.mean:.4f} [{length.low:.4f}, {length.high:.4f}]."

@@ -104,7 +104,8 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if point.advice:
         say(console, point.advice.sentence, "bold")
         say(console, f"Why: {point.advice.why}")
-    if alone and (table := break_even_table(point, around_best=True)).rows:
+    known = not point.advice or point.advice.times_known
+    if alone and known and (table := break_even_table(point, around_best=True)).rows:
         console.print()
         say(console, f"{BREAK_EVEN}:")
         print_table(console, table)
@@ -155,7 +156,7 @@ def depth_table(
     point: PointResult, layout: Sequence[str], most_decimals: Mapping[str, int] | None = None
 ) -> TextTable:
     """A row per depth, with the columns of a layout; the advised depth is marked."""
-    best = best_depth(point)
+    best = None if point.advice and not point.advice.times_known else best_depth(point)
     cells = [_cells(point, name, most_decimals or {}) for name in layout]
     rows = []
     for depth, *texts in zip(point.depths, *cells, strict=True):
@@ -200,17 +201,18 @@ def step_texts(point: PointResult) -> list[VerdictText]:
     if not point.advice.steps:
         return [VerdictText(verdict) for verdict in point.advice.verdicts]
     return [
-        VerdictText(step.verdict, gain_text(step) if known(step.mean) else "")
+        VerdictText(step.verdict, gain_text(in_percent(step)) if known(step.mean) else "")
         for step in point.advice.steps
     ]
 
 
-def gain_text(step: Interval) -> str:
-    """A relative gain, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
-    percent = in_percent(step) or step
+def gain_text(percent: Interval | None) -> str:
+    """A gain in percent, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
+    if not percent or not known(percent.mean):
+        return MISSING
     half = half_width(percent)
     decimals = min(decimals_for(half), 1) if known(half) else 1
-    return f"{percent.mean or 0:+z.{decimals}f} %"
+    return f"{percent.mean:+z.{decimals}f} %"
 
 
 def verdict_text(error: Interval | None) -> VerdictText:

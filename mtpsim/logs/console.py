@@ -1,0 +1,300 @@
+"""What benchmarks print on a console: fields ``name: value``, and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from mtpsim.logs.entry import (
+    Entry,
+    EntryError,
+    IncompleteError,
+    MissingInformationError,
+    malformed,
+)
+from mtpsim.logs.files import Line
+from mtpsim.logs.format import Answers, Format, LineEntries, line_format
+from mtpsim.logs.rates import counts_from_rates
+
+_NUMBER = r"\s*([-+]?\d[\d,]{0,20}\.?\d{0,20})"
+Fields = dict[str, float]
+
+
+def console_format(
+    name: str,
+    engine: str,
+    *,
+    marks: tuple[str, ...],
+    names: str,
+    begins: str,
+    to_entry: Callable[[Fields, Answers], Entry],
+) -> Format:
+    """Return a format of fields ``name: value`` or ``name = value`` on lines of their own.
+
+    Args:
+        name: value of ``--format``.
+        engine: engine whose tool prints them.
+        marks: words that tell the format.
+        names: regular expression of the names of fields.
+        begins: words in the first line of a result.
+        to_entry: makes an entry of the fields by name and the facts given by the user.
+    """
+    field = re.compile(rf"[\s>|]*({names})\s*[:=]?{_NUMBER}")
+
+    def entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+        first, fields = 0, Fields()
+        for number, line in lines:
+            found = field.match(line)
+            if fields and (begins in line or (found and found[1] in fields)):
+                yield first, entry(fields, answers)
+                fields = {}
+            if found:
+                first = first if fields else number
+                fields[found[1]] = float(found[2].replace(",", ""))
+        if fields:
+            yield first, entry(fields, answers)
+
+    def entry(fields: Fields, answers: Answers) -> Entry | EntryError:
+        try:
+            return to_entry(fields, answers)
+        except EntryError as error:
+            return error
+
+    return line_format(name, engine, marks, entries)
+
+
+def required(fields: Mapping[str, float], name: str) -> float:
+    """Return a field.
+
+    Raises:
+        IncompleteError: it is missing.
+    """
+    if name not in fields:
+        raise IncompleteError(f"{name!r} is missing: the output is truncated")
+    return fields[name]
+
+
+def total(
+    fields: Fields, names: tuple[str, str, str], position: str, *, scale: float, first: int = 0
+) -> Entry:
+    """Return the entry of a run.
+
+    Args:
+        fields: values by name.
+        names: names of the number of rounds, of accepted and of proposed drafts.
+        position: name of the rate at a position, with the number left out.
+        scale: unit of these rates.
+        first: number of the first position.
+
+    Raises:
+        EntryError: a field is missing, or they contradict each other.
+    """
+    rounds, accepted, drafted = (round(required(fields, name)) for name in names)
+    rates: list[float] = []
+    while (name := f"{position}{len(rates) + first}") in fields:
+        rates.append(scale * fields[name])
+    whole = bool(rounds) and drafted % rounds == 0
+    return Entry(
+        unit="total",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
+        depth=len(rates) or (drafted // rounds if whole else None),
+        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+    )
+
+
+_CELL = re.compile(r"\s*\|\s*")
+
+
+def table_rows(
+    lines: Iterator[Line], columns: tuple[str, ...]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of Markdown tables that have these columns, by name of the column."""
+    header: list[str] = []
+    for number, line in lines:
+        if "|" not in line:
+            header = []
+            continue
+        cells = _CELL.split(line.strip().lstrip("> ").strip("|").strip())
+        if set(columns) <= set(cells):
+            header = cells
+        elif header and len(cells) == len(header) and set("".join(cells)) - set("-: "):
+            yield number, dict(zip(header, cells, strict=True))
+
+
+_BENCH_ROW = re.compile(
+    r"\s*(\S{1,80})\s+pred=\s*(\d+)\s+draft=\s*(\d+)\s+acc=\s*(\d+)(?:.{0,40}?tok/s=\s*([\d.]+))?"
+)
+
+
+def _mtp_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    """Yield the requests of mtp-bench.py; a round emits a token besides its accepted drafts."""
+    for number, line in lines:
+        if "pred=" not in line:
+            continue
+        found = _BENCH_ROW.match(line)
+        if not found:
+            yield number, IncompleteError("truncated line or unknown layout")
+            continue
+        tokens, drafted, accepted = (int(found[n]) for n in (2, 3, 4))
+        speed = float(found[5] or 0)
+        yield (
+            number,
+            Entry(
+                unit="request",
+                rounds=tokens - accepted,
+                accepted=accepted,
+                drafted=drafted,
+                depth=answers.depth,
+                tokens=tokens,
+                time=1000.0 * tokens / speed if speed else None,
+            ),
+        )
+
+
+MTP_BENCH = line_format("mtp-bench", "llama.cpp", ("draft=",), _mtp_bench)
+
+
+def _spec_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    """Yield the requests of the table of llama-spec-bench."""
+    for number, row in table_rows(lines, ("rounds", "accepted", "pos accept")):
+        try:
+            accepted, _, drafted = row["accepted"].partition("/")
+            if not row["rounds"].isdecimal() or not drafted:
+                continue  # the total, or a run without drafts
+            rates = [float(rate.rstrip("%")) / 100 for rate in row["pos accept"].split()]
+            rounds = int(row["rounds"])
+            seconds = float(row.get("time(s)", 0))
+            yield (
+                number,
+                Entry(
+                    unit="request",
+                    rounds=rounds,
+                    accepted=int(accepted),
+                    drafted=int(drafted),
+                    depth=len(rates) or answers.depth,
+                    tokens=int(row["tokens"]) if row.get("tokens", "").isdecimal() else None,
+                    survived=counts_from_rates(rates, rounds, int(accepted)) if rates else [],
+                    time=1000.0 * seconds or None,
+                ),
+            )
+        except ValueError as error:
+            yield number, malformed(error)
+
+
+SPEC_BENCH = line_format("spec-bench", "llama.cpp", ("pos accept",), _spec_bench)
+
+
+def _example(fields: Fields, answers: Answers) -> Entry:
+    """Return a run of llama.cpp's example ``speculative``."""
+    tokens, accepted, drafted = (
+        round(required(fields, name)) for name in ("n_predict", "n_accept", "n_drafted")
+    )
+    seconds = next((value for name, value in fields.items() if name.startswith("decoded")), 0.0)
+    return Entry(
+        unit="total",
+        rounds=tokens - accepted,
+        accepted=accepted,
+        drafted=drafted,
+        depth=round(fields["n_draft"]) if fields.get("n_draft") else answers.depth,
+        tokens=tokens,
+        time=1000.0 * seconds or None,
+    )
+
+
+EXAMPLE = console_format(
+    "llamacpp-example",
+    "llama.cpp",
+    marks=("n_drafted",),
+    names=r"n_draft|n_predict|n_drafted|n_accept|decoded +\d{1,9} tokens in",
+    begins="decoded ",
+    to_entry=_example,
+)
+
+
+def _vllm_bench(fields: Fields, answers: Answers) -> Entry:
+    """Return a result that ``vllm bench serve`` prints."""
+    entry = total(fields, ("Drafts", "Accepted tokens", "Draft tokens"), "Position ", scale=0.01)
+    each = fields.get("Mean TPOT (ms)")
+    return replace(
+        entry,
+        depth=entry.depth or answers.depth,
+        printed=fields.get("Acceptance length"),
+        time=each and each * (entry.rounds + entry.accepted),
+    )
+
+
+VLLM_BENCH = console_format(
+    "vllm-console",
+    "vLLM",
+    marks=("Draft tokens:", "Per-position acceptance (%)"),
+    names=(
+        r"Drafts|Draft tokens|Accepted tokens|Acceptance length|Mean TPOT \(ms\)|Position \d{1,2}"
+    ),
+    begins="Serving Benchmark Result",
+    to_entry=_vllm_bench,
+)
+
+
+def _vllm_offline(fields: Fields, answers: Answers) -> Entry:
+    """Return a run of vLLM's offline example, or of its oldest release without counts."""
+    if "num_drafts" in fields:
+        names = ("num_drafts", "num_accepted_tokens", "num_draft_tokens")
+        entry = total(fields, names, "acceptance at token ", scale=1.0)
+        return entry if entry.depth else replace(entry, depth=answers.depth)
+    if answers.rounds is None:
+        raise MissingInformationError(
+            "the output does not state the number of rounds", option="--rounds"
+        )
+    rates = [value for name, value in sorted(fields.items()) if name.startswith("acceptance at")]
+    rates = rates[rates[:1] == [1.0] :]  # the oldest release counts the token of the prompt
+    accepted = round(sum(rates) * answers.rounds)
+    return Entry(
+        unit="total",
+        rounds=answers.rounds,
+        accepted=accepted,
+        depth=len(rates),
+        survived=counts_from_rates(rates, answers.rounds, accepted),
+    )
+
+
+VLLM_OFFLINE = console_format(
+    "vllm-offline",
+    "vLLM",
+    marks=("acceptance at token",),
+    names=r"num_drafts|num_draft_tokens|num_accepted_tokens|acceptance at token \d{1,2}",
+    begins="total_num_output_tokens",
+    to_entry=_vllm_offline,
+)
+
+
+def _sglang_bench(fields: Fields, answers: Answers) -> Entry:
+    """Return a result that SGLang's bench_serving prints."""
+    length, tokens = (
+        required(fields, "Accept length"),
+        round(required(fields, "Total generated tokens")),
+    )
+    if length < 1:
+        raise EntryError(f"the accept length is {length:g}; with the bonus token it is at least 1")
+    rounds, each = max(round(tokens / length), 1), fields.get("Mean TPOT (ms)")
+    return Entry(
+        unit="total",
+        rounds=rounds,
+        accepted=tokens - rounds,
+        depth=answers.depth,
+        tokens=tokens,
+        time=each and each * tokens,
+        batch=fields.get("Concurrency"),
+    )
+
+
+SGLANG_BENCH = console_format(
+    "sglang-console",
+    "SGLang",
+    marks=("Accept length:",),
+    names=r"Accept length|Total generated tokens|Mean TPOT \(ms\)|Concurrency",
+    begins="Serving Benchmark Result",
+    to_entry=_sglang_bench,
+)

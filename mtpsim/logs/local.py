@@ -1,0 +1,109 @@
+"""Engines with few numbers: LM Studio, ATOM."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mtpsim.common.arrays import JsonDict
+from mtpsim.logs.entry import (
+    Entry,
+    EntryError,
+    IncompleteError,
+    malformed,
+    optional_count,
+    optional_number,
+    required_count,
+)
+from mtpsim.logs.files import Line
+from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
+from mtpsim.logs.rates import counts_from_rates
+from mtpsim.logs.text_lines import whole_lines
+
+_ACCEPTED = ("accepted_draft_tokens_count", "acceptedDraftTokensCount")
+_DRAFTED = ("total_draft_tokens_count", "totalDraftTokensCount")
+_TOKENS = ("predicted_tokens_count", "predictedTokensCount", "completion_tokens")
+_SPEED = ("tokens_per_second", "tokensPerSecond")
+
+
+def _lmstudio(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+    """Return the entry of a response: each round emits one token besides its accepted drafts."""
+    accepted = required_count(table, *_ACCEPTED)
+    usage = document.get("usage")
+    tokens = optional_count(table, *_TOKENS)
+    if tokens is None and isinstance(usage, dict):
+        tokens = optional_count(usage, *_TOKENS)
+    if tokens is None:
+        raise IncompleteError("no number of generated tokens")
+    if accepted > tokens:
+        raise EntryError(f"{accepted} drafts are accepted, but {tokens} tokens were generated")
+    speed = optional_number(table, *_SPEED)
+    return Entry(
+        unit="request",
+        rounds=tokens - accepted,
+        accepted=accepted,
+        drafted=optional_count(table, *_DRAFTED),
+        depth=answers.depth,
+        tokens=tokens,
+        time=1000.0 * tokens / speed if speed else None,
+    )
+
+
+LMSTUDIO = json_format(
+    "lmstudio",
+    "LM Studio",
+    "stats with accepted draft tokens",
+    lambda table: any(table.get(name) is not None for name in _ACCEPTED),
+    _lmstudio,
+)
+
+_STATS = re.compile(
+    r"\[MTPStats(Interval)?[^\]]{0,40}\].{0,200}?Accepted/TotalDrafttokens:(\d+)/(\d+)"
+)
+_SHARES = re.compile(r"distribution:\{([^}]*)\}")
+_SHARE = re.compile(r"(\d{1,2}):'?([\d.]+)%")
+_PER_FORWARD = re.compile(r"toks/fwd:([\d.]+)")
+
+
+def _atom(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    """Yield the last line of totals since the start; lines of intervals repeat parts of it."""
+    last: tuple[int, str] | None = None
+    for number, _, text in whole_lines(lines, lambda line: "[MTP Stats" in line, _STATS.search):
+        found = _STATS.search(text)
+        if not found:
+            yield number, IncompleteError("truncated line or unknown layout")
+        elif not found[1] and "Interval" not in text:
+            last = number, text
+    if last:
+        try:
+            yield last[0], _since_start(last[1], answers)
+        except ValueError as error:
+            yield last[0], malformed(error)
+
+
+def _since_start(text: str, answers: Answers) -> Entry:
+    found, per_forward = _STATS.search(text), _PER_FORWARD.search(text)
+    assert found is not None
+    accepted, drafted = int(found[2]), int(found[3])
+    distribution = _SHARES.search(text)
+    shares = _SHARE.findall(distribution[1]) if distribution else []
+    by_accepted = [float(share) / 100 for _, share in shares]
+    rates = [min(sum(by_accepted[j:]), 1.0) for j in range(1, len(by_accepted))]
+    depth = len(rates) or answers.depth
+    if depth and drafted % depth == 0:
+        rounds = drafted // depth
+    elif per_forward and float(per_forward[1]) > 1:
+        rounds = round(accepted / (float(per_forward[1]) - 1))
+    else:
+        raise IncompleteError("neither a distribution nor tokens per forward: no rounds are known")
+    return Entry(
+        unit="total",
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
+        depth=depth,
+        survived=counts_from_rates(rates, rounds, accepted) if rates else [],
+    )
+
+
+ATOM = line_format("atom-log", "ATOM", ("[MTP Stats",), _atom)
