@@ -41,6 +41,7 @@ from verification.strategies import (
     experiment_files,
     from_schema,
     log_files,
+    whole_experiments,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,10 +127,11 @@ def finite(path: Path) -> None:
     json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-def small(raw: Any) -> Any:
+def small(raw: Any, policies: bool = False) -> Any:
     """The same experiment for a few short requests."""
     raw = json.loads(json.dumps(raw))
-    raw.pop("adaptive", None)  # each set of policies would compile kernels of its own
+    if not policies:
+        raw.pop("adaptive", None)  # each set of policies would compile kernels of its own
     given = raw.get("simulation", {})
     kept = {k: given[k] for k in ("seed", "confidence", "epsilon", "as_recorded") if k in given}
     if "tokens" in given:
@@ -171,6 +173,24 @@ def experiments(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], N
             finite(out / "result.json")
 
     return st.tuples(experiment_files(from_schema(schema()), shipped), names, verbs), check
+
+
+def sections(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
+    """Experiments with every section: `check`, then `run` of what it accepts."""
+    examples = tomllib.loads((ROOT / "tools/site/examples.toml").read_text(encoding="utf-8"))
+    path, out = folder / "e.toml", folder / "run"
+    for kind, key in (("noise", "samples"), ("acceptance", "trace")):
+        del examples[kind][key]  # damaged files are tried in other areas
+
+    def check(text: bytes) -> None:
+        path.write_bytes(text)
+        if command(folder, "check", str(path)):
+            return
+        path.write_text(tomli_w.dumps(small(tomllib.loads(text.decode()), policies=True)))
+        if command(folder, "run", str(path), "--out", str(out), "--fresh") in (0, 3):
+            finite(out / "result.json")
+
+    return whole_experiments(schema(), examples), check
 
 
 def logs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
@@ -283,6 +303,7 @@ def nan_report() -> Any:
 Area = Callable[[Path], tuple[st.SearchStrategy[Any], Callable[[Any], None]]]
 AREAS: dict[str, tuple[Area, int, int]] = {  # examples of a small and of a full search
     "experiments": (experiments, 40, 1500),
+    "sections": (sections, 0, 2000),  # policies compile kernels: in a full search only
     "logs": (logs, 100, 10_000),
     "runs": (runs, 10, 300),
 }
@@ -335,6 +356,8 @@ def no_pictures() -> contextlib.AbstractContextManager[object]:
 def checks(smoke: bool) -> Iterator[Check]:
     """Each area, then the controls."""
     for name, (area, few, many) in AREAS.items():
+        if smoke and not few:
+            continue
         tried, fault = search(area, few if smoke else many)
         statement = (area.__doc__ or "").partition(":")[0].lower()
         statement += ": no traceback, no hang, no NaN, and a place in every refusal"

@@ -205,7 +205,7 @@ def checks(smoke: bool) -> Iterator[Check]:
     with tempfile.TemporaryDirectory(prefix="mtpsim-interrupts-") as name:
         home = Path(name)
         (home / "e.toml").write_text(EXPERIMENT)
-        for seed, (executor, runs) in enumerate(KINDS.items()):
+        for seed, (executor, runs) in enumerate(KINDS.items(), start=3):
             found = search(home, executor, runs[not smoke], seed)
             statement = (
                 "SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond 5 s (more if the "

@@ -142,6 +142,88 @@ def damaged_documents(draw: Draw, document: Json, donors: Sequence[Json] = ()) -
     return document
 
 
+@st.composite
+def whole_experiments(draw: Draw, root: Json, examples: Mapping[str, Mapping[str, Json]]) -> bytes:
+    """An experiment with any of its sections, nearly valid: examples of models with other numbers.
+
+    Sections and keys come from the schema ``root``, models from ``examples`` by group and name.
+    """
+
+    def example(group: str) -> Json:
+        named = examples[group]
+        return copy.deepcopy(named[draw(st.sampled_from(sorted(named)))])
+
+    document = {"acceptance": example("acceptance"), "latency": example("latency")}
+    for key in ("verify", "draft"):  # one time for any depth
+        if isinstance(times := document["latency"].get(key), list):
+            document["latency"][key] = times[0]
+    if draw(st.booleans()):
+        document["latency"]["noise"] = example("noise")
+    for _ in range(draw(st.integers(0, 3))):
+        part, key = draw(st.sampled_from(_numeric(document)))
+        part[key] = draw(st.sampled_from(_rescaled(part[key])))
+    optional = [key for key in root["properties"] if key not in (*document, "adaptive")]
+    for key in draw(st.lists(st.sampled_from(optional), max_size=4, unique=True)):
+        document[key] = draw(_section(root, key, document))
+    if draw(st.integers(0, 7)) == 7:  # a policy compiles kernels
+        document["adaptive"] = {"policies": [example("policy")]}
+    if draw(st.integers(0, 2)) == 0:  # an optional key of a section, so that new ones are tried
+        name = draw(st.sampled_from(sorted(document)))
+        own = set(document[name]) if isinstance(document[name], dict) else {None}
+        known = [d for d in root["$defs"].values() if own <= set(d.get("properties", ()))]
+        if known:
+            part = draw(st.sampled_from(known))
+            key = draw(st.sampled_from(sorted(part["properties"])))
+            document[name][key] = draw(
+                from_schema(part["properties"][key] | {"$defs": root["$defs"]})
+            )
+    try:
+        return tomli_w.dumps(_without_null(document)).encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError):  # TOML cannot hold it
+        return b""
+
+
+def _numeric(document: Json) -> list[tuple[Any, Any]]:
+    return [(p, k) for p, k in places(document) if type(p[k]) in (int, float)]
+
+
+def _section(root: Json, key: str, document: Json) -> st.SearchStrategy[Json]:
+    """A section of the schema; where its keys are dotted, keys of the document's numbers."""
+    dotted = [
+        (f"{section}.{name}", value)
+        for section in ("acceptance", "latency")
+        for name, value in document[section].items()
+        if type(value) in (int, float) or (isinstance(value, list) and value)
+    ]
+    some = st.lists(st.sampled_from(dotted), min_size=1, max_size=2, unique_by=lambda one: one[0])
+
+    def values(value: Json) -> list[Json]:
+        numbers = value if isinstance(value, list) else [value]
+        if type(numbers[0]) not in (int, float):
+            return [value]
+        other = [n * 0.9 for n in numbers]
+        return [value, other if isinstance(value, list) else other[0]]
+
+    if key in ("sweep", "robust"):
+        around = st.floats(1e-9, 1.0).map(lambda step: {"plus_minus": step})
+        form = st.booleans() if key == "robust" else st.just(False)
+        return st.tuples(some, around, form).map(
+            lambda drawn: {k: drawn[1] if drawn[2] else values(v) for k, v in drawn[0]}
+        )
+    if key == "uncertainty":
+        inputs = st.one_of(
+            st.integers(1, 10**6).map(lambda n: {"trials": n}),
+            st.floats(1e-6, 1.0).map(lambda se: {"se": se}),
+            st.tuples(st.floats(1e-6, 1.0), st.floats(1e-6, 1e3)).map(
+                lambda ends: {"low": min(ends), "high": max(ends)}
+            ),
+        )
+        return st.tuples(some, inputs).map(
+            lambda drawn: {"draws": 20, "inputs": {k: drawn[1] for k, _ in drawn[0]}}
+        )
+    return from_schema(root["properties"][key] | {"$defs": root["$defs"]})
+
+
 def _rescaled(value: float) -> list[float]:
     """Other numbers for a number, of which many are allowed."""
     if type(value) is int:

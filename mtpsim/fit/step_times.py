@@ -24,6 +24,16 @@ from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
 from mtpsim.logs.files import csv_delimiter, csv_number, header_of, open_text
 
 COLUMNS = ("batch", "depth", "verify", "draft", "cached")
+OTHER_NAMES = {
+    **dict.fromkeys(("bs", "batch_size", "concurrency"), "batch"),
+    **dict.fromkeys(
+        ("k", "n_max", "draft_len", "num_drafts", "num_speculative_tokens", "spec_tokens"), "depth"
+    ),
+    **dict.fromkeys(("verify_ms", "target_ms", "step_ms", "step_time_ms"), "verify"),
+    **dict.fromkeys(("draft_ms", "draft_time_ms"), "draft"),
+    **dict.fromkeys(("context", "cached_tokens", "kv_tokens"), "cached"),
+}
+AMBIGUOUS = dict.fromkeys(("ms", "time_ms", "latency_ms"), "verify")
 REQUIRED = ("batch", "depth", "verify")
 MIN_STEPS = 4
 TOLERANCE = 1.05  # ratio of leave-one-out errors up to which the simpler model is preferred
@@ -95,8 +105,16 @@ def is_step_table(path: Path) -> bool:
     Raises:
         InputError: the file can't be read, or is empty.
     """
-    header = set(header_of(path))
+    header = set(_named(header_of(path)))
     return len(header) > 1 and bool(header & {"batch", "verify"})
+
+
+def _named(header: list[str]) -> list[str]:
+    """Return the names of columns as they are here; ambiguous ones only beside a batch size."""
+    known = [name if name in COLUMNS else OTHER_NAMES.get(name.lower(), name) for name in header]
+    if {"batch", "depth"} <= set(known):
+        known = [AMBIGUOUS.get(name.lower(), name) for name in known]
+    return [new if known.count(new) == 1 else old for new, old in zip(known, header, strict=True)]
 
 
 def read_step_times(path: Path) -> StepTimes:
@@ -104,7 +122,7 @@ def read_step_times(path: Path) -> StepTimes:
 
     Args:
         path: file with columns ``batch``, ``depth``, ``verify`` and optionally ``draft`` (0 if
-            left out) and ``cached`` (0 if left out).
+            left out) and ``cached`` (0 if left out), or under one of ``OTHER_NAMES``.
 
     Raises:
         InputError: the file can't be read, a column is missing or unknown, a number is malformed
@@ -116,7 +134,7 @@ def read_step_times(path: Path) -> StepTimes:
         raise InputError.of("is empty", file=path)
     delimiter = csv_delimiter(lines[0])
     names, *rows = csv.reader(lines, delimiter=delimiter)
-    header = [name.strip() for name in names]
+    header = _named([name.strip() for name in names])
     problems = [
         Problem(f"column {name!r} is missing", file=str(path), line=1, kind="missing")
         for name in REQUIRED

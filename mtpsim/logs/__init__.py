@@ -45,6 +45,7 @@ FORMATS: dict[str, Format] = {
         sglang.LOG,
         llamacpp.LOG,
         local.ATOM,
+        local.OMLX,
         sglang.FINISHED,
         vllm.METRICS,
         llamacpp.METRICS,

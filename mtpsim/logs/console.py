@@ -154,7 +154,7 @@ def _mtp_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
         )
 
 
-MTP_BENCH = line_format("mtp-bench", "llama.cpp", ("draft=",), _mtp_bench)
+MTP_BENCH = line_format("mtp-bench", "llama.cpp", ("pred=",), _mtp_bench)
 
 
 def _spec_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:

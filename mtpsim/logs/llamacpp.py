@@ -348,7 +348,7 @@ def _drafters(server: _Server, answers: Answers) -> LineEntries:
 LOG = line_format(
     "llamacpp-log",
     "llama.cpp",
-    ("draft acceptance", "draft tokens", "#gen drafts", "dur(b,g,a)"),
+    ("draft acceptance", "update_slots", "#gen drafts"),
     _log_entries,
 )
 METRICS = counter_format("llamacpp-metrics", "llama.cpp", "llamacpp")

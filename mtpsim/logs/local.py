@@ -1,4 +1,4 @@
-"""Engines with few numbers: LM Studio, ATOM."""
+"""Engines with few numbers: LM Studio, ATOM, oMLX."""
 
 from __future__ import annotations
 
@@ -107,3 +107,41 @@ def _since_start(text: str, answers: Answers) -> Entry:
 
 
 ATOM = line_format("atom-log", "ATOM", ("[MTP Stats",), _atom)
+
+_CYCLES = re.compile(
+    r"(?:MTP\[\d{1,9}\].{0,80}?cycles|vlm_mtp stats:.{0,120}?rounds)=(\d{1,12}).{0,40}?"
+    r"accept(?:ed)?=(\d{1,12})/(\d{1,12})"
+)
+_DEPTHS = re.compile(r"\bd[1-9]\d?=(\d{1,12})/\d")
+_TIMES = re.compile(r"\b(backbone|mtp|sample|cache)=([\d.]{1,16})ms")
+
+
+def _omlx(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    """Yield the requests of oMLX; a cycle without drafts is a round that accepts none."""
+    for number, line in lines:
+        if "MTP[" not in line and "vlm_mtp stats:" not in line:
+            continue
+        found = _CYCLES.search(line)
+        if not found:
+            yield number, IncompleteError("truncated line or unknown layout")
+            continue
+        rounds, accepted, drafted = (int(found[n]) for n in (1, 2, 3))
+        survived = [int(hits) for hits in _DEPTHS.findall(line)]
+        whole = rounds and drafted % rounds == 0
+        times = {name: float(ms.rstrip(".") or 0) for name, ms in _TIMES.findall(line)}
+        yield (
+            number,
+            Entry(
+                unit="request",
+                rounds=rounds,
+                accepted=accepted,
+                drafted=drafted,
+                depth=len(survived) or (drafted // rounds if whole else answers.depth),
+                survived=survived,
+                time=sum(times.values()) or None,
+                draft_time=times.get("mtp"),
+            ),
+        )
+
+
+OMLX = line_format("omlx-log", "oMLX", ("tok/cycle=", "MTP[", "vlm_mtp stats:"), _omlx)

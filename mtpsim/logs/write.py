@@ -299,6 +299,7 @@ WRITERS: dict[str, Writer] = {
     "spec-bench": text.spec_bench,
     "lmstudio": _per_request(_lmstudio),
     "atom-log": text.atom_log,
+    "omlx-log": text.omlx_log,
     "rounds": _per_request(_rounds),
     "csv": _csv,
     "rates": _rates,

@@ -234,3 +234,16 @@ def atom_log(requests: Requests) -> Iterator[str]:
         f"Accepted/Total Draft tokens: {found.hits}/{found.drafted}, Acceptance rate: "
         f"{100 * found.hits / found.drafted:.2f}%, Accepted tokens distribution: {shares}\n"
     )
+
+
+def omlx_log(requests: Requests) -> Iterator[str]:
+    """Yield the lines of oMLX."""
+    for number, request in enumerate(requests):
+        hits = [sum(a >= j for a in request.accepted) for j in range(1, request.depth + 1)]
+        depths = ",".join(f"d{j}={n}/{request.rounds}" for j, n in enumerate(hits, 1))
+        yield (
+            f"MTP[{number}] finish=stop tokens={request.tokens} cycles={request.rounds} "
+            f"tok/cycle={request.accept_length:.2f} accept={request.hits}/{request.drafted} "
+            f"({100 * request.hits / request.drafted:.1f}%) depth[{depths}] "
+            f"timing[backbone={sum(request.times) - 50:.1f}ms mtp=50.0ms]\n"
+        )

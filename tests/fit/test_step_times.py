@@ -317,3 +317,18 @@ def test_missing_times_are_noted_and_a_given_step_is_used(by_depth, target, note
     assert section == {"target": target or 1.0, "verify": target or 1.0, "draft": 0.0}
     assert text.startswith(note)
     assert ("Pass --target MS" in text) == bool(by_depth)
+
+
+def test_columns_under_other_names(tmp_path):
+    """The same steps; times called only `ms` need a batch size and a depth beside them."""
+    rows = "1;0;40,5\n1;2;42\n2;0;41\n2;2;44\n"
+    path = tmp_path / "steps.csv"
+    for header in ("batch;depth;verify", "bs;k;verify_ms", "Batch_Size;n_max;ms"):
+        path.write_text(f"{header}\n{rows}")
+        assert is_step_table(path)
+        steps = read_step_times(path)
+        assert steps.batch.tolist() == [1, 1, 2, 2]
+        assert steps.depth.tolist() == [0, 2, 0, 2]
+        assert steps.verify.tolist() == [40.5, 42, 41, 44]
+    path.write_text("request,accepted,ms\na,1,20\n")
+    assert not is_step_table(path)

@@ -44,7 +44,14 @@ LEVEL = {
     **dict.fromkeys(
         (
             *("vllm-log", "vllm-log-2025", "vllm-metrics", "vllm-bench", "vllm-console"),
-            *("vllm-offline", "llamacpp-log", "llamacpp-metrics", "spec-bench", "atom-log"),
+            *(
+                "vllm-offline",
+                "llamacpp-log",
+                "llamacpp-metrics",
+                "spec-bench",
+                "atom-log",
+                "omlx-log",
+            ),
             "rates",
         ),
         "positions",
@@ -54,7 +61,7 @@ ROUND_TIMES = {
     *("vllm-log", "vllm-bench", "vllm-console", "sglang-bench", "sglang-console", "sglang-sweep"),
     *("specforge", "trtllm-stats", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
     *("llamacpp-log-debug", "llamacpp-log-may", "llamacpp-example", "mtp-bench", "spec-bench"),
-    "lmstudio",
+    *("lmstudio", "omlx-log"),
 }
 DEPTH_GIVEN = ("sglang-bench", "sglang-console")
 

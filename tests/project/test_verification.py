@@ -64,7 +64,7 @@ def test_unknown_suites_are_refused():
     assert "unknown suite 'fuss'; one of three_ways," in ended.stderr
 
 
-@pytest.mark.parametrize("name", fuzz.AREAS)
+@pytest.mark.parametrize("name", [name for name, (_, few, _) in fuzz.AREAS.items() if few])
 def test_damaged_input_ends_with_a_result_or_an_error_message(name):
     area, few, _ = fuzz.AREAS[name]
     tried, fault = fuzz.search(area, few, number=2)
