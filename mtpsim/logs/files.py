@@ -219,7 +219,10 @@ def header_of(path: Path) -> list[str]:
     """
     for _, line in lines(path):
         if line.strip():
-            cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            try:
+                cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            except csv.Error:  # as a cell of more than 131,072 characters
+                cells = []
             return [name.strip() for name in cells]
     raise InputError.of("is empty", file=path)
 
