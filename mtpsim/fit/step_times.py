@@ -133,7 +133,10 @@ def read_step_times(path: Path) -> StepTimes:
     if not lines:
         raise InputError.of("is empty", file=path)
     delimiter = csv_delimiter(lines[0])
-    names, *rows = csv.reader(lines, delimiter=delimiter)
+    try:
+        names, *rows = csv.reader(lines, delimiter=delimiter)
+    except csv.Error as broken:  # as a cell of more than 131,072 characters
+        raise InputError.of(f"is not a CSV table: {broken}", file=path) from None
     header = _named([name.strip() for name in names])
     problems = [
         Problem(f"column {name!r} is missing", file=str(path), line=1, kind="missing")

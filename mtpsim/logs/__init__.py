@@ -13,7 +13,7 @@ from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.common.text import counted
 from mtpsim.logs import aiperf, console, llamacpp, local, neutral, sglang, trtllm, vllm
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError
-from mtpsim.logs.files import copied_pipes, lines
+from mtpsim.logs.files import batches, copied_pipes
 from mtpsim.logs.format import Answers, Format, Place, UnmatchedError
 from mtpsim.logs.json_text import documents_in
 from mtpsim.logs.reducer import MAX_KEPT_REQUESTS, Log, LogFile, Reducer, Rounds
@@ -72,6 +72,9 @@ ProgressCallback = Callable[[str, float, int], None]
 """Called with a label, the share that is done, and the number of entries."""
 
 
+HINTS = (*WITHOUT_DRAFTS, "# HELP ", "# TYPE ")  # of engines without speculative decoding
+
+
 @dataclass
 class _Survey:
     """What a file holds, found in one pass.
@@ -112,14 +115,15 @@ def _survey(path: Path) -> _Survey:
     documents = [one for one in FORMATS.values() if one.matches]
 
     def marked() -> Iterator[tuple[int, str]]:
-        for number, line in lines(path):
-            found.empty = found.empty and not line.strip()
+        for number, batch, text in batches(path):
+            found.empty = found.empty and not text.strip()
             for name, marks in texts:
-                if any(mark in line for mark in marks):
-                    found.marked[name] += 1
-            if not found.hint:
-                found.hint = _without_drafts(line)
-            yield number, line
+                present = [mark for mark in marks if mark in text]
+                if present:
+                    found.marked[name] += sum(any(m in line for m in present) for line in batch)
+            if not found.hint and any(mark in text for mark in HINTS):
+                found.hint = next(filter(None, map(_without_drafts, batch)), "")
+            yield from enumerate(batch, number)
 
     for _, document in documents_in(marked()):
         if isinstance(document, EntryError):

@@ -18,6 +18,9 @@ from typing import IO, Any
 from mtpsim.common.errors import InputError, nearest_file
 
 Line = tuple[int, str]
+Batch = tuple[int, list[str], str]
+"""Number of the first line, lines, and the lines as one text."""
+BATCH_CHARACTERS = 1 << 16
 FileProgress = Callable[[Path, float], None]
 SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to tell the encoding
 MAX_TEXT = 1 << 27  # bytes of a line
@@ -216,7 +219,10 @@ def header_of(path: Path) -> list[str]:
     """
     for _, line in lines(path):
         if line.strip():
-            cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            try:
+                cells = next(csv.reader([line], delimiter=csv_delimiter(line)), [])
+            except csv.Error:  # as a cell of more than 131,072 characters
+                cells = []
             return [name.strip() for name in cells]
     raise InputError.of("is empty", file=path)
 
@@ -259,10 +265,21 @@ def clean(text: str) -> str:
     return _COLOUR.sub("", text) if any(mark in text for mark in _COLOURED) else text
 
 
+def batches(path: Path, on_progress: FileProgress = lambda path, share: None) -> Iterator[Batch]:
+    """Yield lines in batches, so that what few lines have is looked for in many at once."""
+    number = 1
+    with open_text(path) as (text, share):
+        while batch := text.readlines(BATCH_CHARACTERS):
+            joined = "".join(batch)
+            if clean(joined) != joined:
+                batch = [clean(line) for line in batch]
+                joined = "".join(batch)
+            yield number, batch, joined
+            number += len(batch)
+            on_progress(path, share())
+
+
 def lines(path: Path, on_progress: FileProgress = lambda path, share: None) -> Iterator[Line]:
     """Yield lines with their numbers, from 1; report the share of the file that is read."""
-    with open_text(path) as (text, share):
-        for number, line in enumerate(text, 1):
-            if number % 4096 == 0:
-                on_progress(path, share())
-            yield number, clean(line)
+    for number, batch, _ in batches(path, on_progress):
+        yield from enumerate(batch, number)

@@ -89,15 +89,17 @@ class Format:
 
 
 def objects_within(document: Any, matches: Callable[[JsonDict], bool]) -> Iterator[JsonDict]:
-    """Yield the outermost JSON objects within a document that match."""
-    if isinstance(document, dict):
-        if matches(document):
-            yield document
-            return
-        document = list(document.values())
-    if isinstance(document, list):
-        for part in document:
-            yield from objects_within(part, matches)
+    """Yield the outermost JSON objects within a document that match, in order, at any depth."""
+    left = [document]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if matches(part):
+                yield part
+                continue
+            part = list(part.values())
+        if isinstance(part, list):
+            left.extend(reversed(part))
 
 
 def json_format(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class _Request:
             if found and len(found) != len(self.accepted):
                 rounds = counted(len(self.accepted), "round")
                 raise EntryError(f"{name!r} has {len(found)} entries for {rounds}")
-        if any(type(s) not in (int, float) or not 0 < s < float("inf") for s in self.seconds):
+        known = set(map(type, self.seconds)) <= {int, float}
+        if self.seconds and not (known and 0 < min(self.seconds) <= sum(self.seconds) < inf):
             raise EntryError("'seconds' must be above 0 for each round")
         return Entry(
             unit="request",

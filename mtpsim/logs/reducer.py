@@ -193,6 +193,18 @@ class Reservoir:
         at = int(self._random.integers(self.seen))
         return at if at < self.size else None
 
+    def keep(self, kept: array[float], new: Floats) -> None:
+        """Add several items to the kept ones."""
+        free = max(self.size - self.seen, 0)
+        kept.extend(new[:free].tolist())
+        late = new[free:]
+        if late.size:
+            seen = max(self.seen, self.size) + np.arange(1, late.size + 1)
+            at = self._random.integers(seen)
+            for place, value in zip(at[at < self.size], late[at < self.size], strict=True):
+                kept[int(place)] = float(value)
+        self.seen += new.size
+
 
 class Reducer:
     """Collects entries one by one.
@@ -222,7 +234,7 @@ class Reducer:
         self._keep, self._kept_requests = keep, Reservoir(keep)
         self._kept: dict[int, tuple[int, bytes, bytes]] = {}
         self._draft_time, self._draft_rounds = 0.0, 0
-        self._round_times: dict[int, list[float]] = defaultdict(list)
+        self._round_times: dict[int, array[float]] = defaultdict(lambda: array("d"))
         self._kept_times: dict[int, Reservoir] = defaultdict(lambda: Reservoir(MAX_KEPT_TIMES))
         self._step_times: dict[int, list[float]] = defaultdict(list)
 
@@ -303,11 +315,11 @@ class Reducer:
     def _add_times(self, entry: Entry) -> None:
         drafted = entry.per_round[1] if entry.per_round else []
         aligned = len(drafted) == len(entry.round_times)
-        for number, time in enumerate(entry.round_times):
-            depth = drafted[number] if aligned else entry.depth or UNKNOWN_DEPTH
-            at = self._kept_times[depth].place()
-            if at is not None:
-                self._round_times[depth][at : at + 1] = [time]
+        times = np.array(entry.round_times, float)
+        depths = np.array(drafted) if aligned else entry.depth or UNKNOWN_DEPTH
+        for depth in np.unique(depths if times.size else []).astype(int).tolist():
+            of_depth = times[np.broadcast_to(depths == depth, times.shape)]
+            self._kept_times[depth].keep(self._round_times[depth], of_depth)
         if entry.draft_time is not None:
             self._draft_time += entry.draft_time
             self._draft_rounds += entry.rounds

@@ -222,3 +222,12 @@ def test_times_of_less_than_a_nanosecond_are_refused(tmp_path, capsys):
     path.write_text("batch,depth,verify\n" + "1,1,1e-322\n" * 5)
     assert main(["fit", str(path), "--quiet"]) == 2
     assert "log:2: times of 9.88131e-323 ms are implausible" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("begin", "end"), [('{"a":', "}"), ("[", "]")])
+def test_deeply_nested_documents(begin, end, tmp_path):
+    path = tmp_path / "log"
+    for depth in (960, 975, 990, 100_000):  # around the limit of Python's parser
+        path.write_text(begin * depth + "1" + end * depth)
+        with pytest.raises(InputError):
+            read_logs([path], Answers(depth=3))
