@@ -297,7 +297,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         ),
     )
     uncertain = None
-    if scenarios and scenarios.draws:
+    if scenarios and scenarios.draws and not measured.requests_needed:
         drawn = joint_draws(scenarios.draws)
         choice = choose_among(drawn, *limits)
         uncertain = uncertainty(measured.experiment, scenarios, choice, drawn)

@@ -136,6 +136,11 @@ def test_the_table_shows_the_digits_of_the_wider_error(point):
     assert "[" not in times
 
 
+def test_too_few_requests_give_no_probability_over_inputs_either():
+    few = mtpsim.run(mtpsim.parse(HEAD.replace("2000", "9") + KNOWN)).data.points[0]
+    assert (few.uncertainty, few.advice.candidates) == (None, [])
+
+
 def test_nearly_certain_inputs_are_no_surer_than_the_simulation():
     known = (
         HEAD.replace("2000", "60")
