@@ -11,11 +11,13 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.rates import Interval, accept_length_interval
+from mtpsim.fit.round_times import usable_rows
 from mtpsim.formula.accept_lengths import rates_through
 from mtpsim.formula.closed_form import accept_length, survival
 from mtpsim.logs import Log
 
 MAX_DRAWS = 100  # chains solved for an interval
+MIN_TIMES = 3  # rows with times, for an interval of their mean
 Lengths = Callable[[Floats | None], Floats]
 """Returns the accept lengths ``[K]`` of parameters, and of the fit itself for None."""
 
@@ -29,7 +31,8 @@ class AtDepth:
         rounds (int): number of rounds measured; 0 where none were.
         measured (Interval | None): accept length of these rounds.
         predicted (Interval): accept length of the fitted chain.
-        round_ms (Interval | None): ms per round; its ends are equal where a single row has times.
+        round_ms (Interval | None): ms per round; its ends are equal where fewer than three rows
+            have times.
     """
 
     depth: int
@@ -93,7 +96,7 @@ def _time_at(log: Log, depth: int, confidence: float) -> Interval | None:
     """Return the mean round time of the rows of a depth; None where it is not logged."""
     from scipy.special import stdtrit
 
-    rows = (log.depths == depth) & np.isfinite(log.times.by_row)
+    rows = (log.depths == depth) & usable_rows(log)
     if depth in log.times.by_depth:
         times = log.times.by_depth[depth]
         weights = np.ones(times.size)
@@ -103,11 +106,11 @@ def _time_at(log: Log, depth: int, confidence: float) -> Interval | None:
         return None
     mean = float(weights @ times / weights.sum())
     half = 0.0
-    if times.size > 1:
+    if times.size >= MIN_TIMES:
         off = weights * (times - mean) / weights.mean()
         error = float(np.sqrt((off**2).sum() / (times.size - 1) / times.size))
         half = error * float(stdtrit(times.size - 1, (1 + confidence) / 2))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(mean - half, 0.0), mean + half)
 
 
 def chain_lengths(chain: AcceptanceChain, tokens: int) -> Floats:

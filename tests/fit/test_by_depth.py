@@ -146,3 +146,20 @@ def test_accept_lengths_at_several_depths(tmp_path):
     assert between.measured is None
     assert 0.03 < between.predicted.high - between.predicted.low < 0.3
     assert np.all(found.rates.trials == pytest.approx([3000, 1600, 550, 340], abs=1))
+
+
+def test_round_times_of_each_depth_have_an_interval(tmp_path):
+    """Three requests of 10 rounds at each depth: 0.3, 0.31 and 0.32 s, so 31 ms +- 4.3 * 0.577."""
+    path = tmp_path / "log"
+    path.write_text(
+        "".join(
+            json.dumps({"accepted": [1] * 10, "drafted": [depth] * 10, "seconds": seconds}) + "\n"
+            for depth, base in ((1, 0.3), (2, 0.4))
+            for seconds in (base, base + 0.01, base + 0.02)
+        )
+    )
+    found = fit_log(read_logs([path]), only=["independent"]).by_depth
+    assert [entry.round_ms.mean for entry in found] == pytest.approx([31, 41])
+    half = 4.3027 / 3**0.5
+    assert found[0].round_ms.low == pytest.approx(31 - half, abs=1e-3)
+    assert found[0].round_ms.high == pytest.approx(31 + half, abs=1e-3)
