@@ -6,9 +6,11 @@ import argparse
 import json
 import sys
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_steps import (
     FittedCosts,
@@ -252,6 +254,14 @@ def _write_steps(path: Path, cost: FittedCosts, like: JsonDict, options: FitOpti
         sections["uncertainty"] = {**known, "inputs": {**known.get("inputs", {}), **inputs}}
     head = f"# {cost.fit.name} cost model of {one_line(path.name)}; set batch and cached\n"
     written = _deliver(head, sections, {}, options, complete=options.like is not None)
+    report = json.dumps(
+        {"mtpsim": __version__, "latency": cost.section, **asdict(cost.fit)}, indent=2
+    )
+    if options.out is not None:
+        written.append(options.out.with_suffix(".json"))
+        written[-1].write_text(report + "\n", encoding="utf-8")
+    if options.json:
+        print(report)
     if options.like is None and not options.quiet:
         message = "only the section [latency] and its errors: --like FILE completes an experiment"
         print(message, file=sys.stderr)

@@ -1,5 +1,6 @@
 """Cost models fitted to step times that were made from a known one."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def test_fitted_experiment_runs(steps, cli):
     done = cli("fit", "steps.csv", "-o", "fitted.toml", "--like", "like.toml")
     assert done.code == 0
     assert "linear: leave-one-out error" in done.err
-    assert "wrote fitted.toml, fitted.png\n" in done.err
+    assert "wrote fitted.toml, fitted.json, fitted.png\n" in done.err
+    assert json.loads(Path("fitted.json").read_text())["left_out_error"] < 0.01
     assert cli("check", "fitted.toml").code == 0
     assert Path("fitted.png").read_bytes().startswith(b"\x89PNG")
     experiment = mtpsim.load("fitted.toml")
