@@ -62,15 +62,23 @@ _STATS = re.compile(
 )
 _SHARES = re.compile(r"distribution:\{([^}]*)\}")
 _SHARE = re.compile(r"(\d{1,2}):'?([\d.]+)%")
+_SHORT = re.compile(r"\[MTPStats.{0,80}?dist[\d/]{1,99}:([\d./]{1,400})%")
+ROUNDS_PER_LINE = 1000  # between two lines that state only shares
+SHARES = f"lines state shares, no counts: each is weighted as {ROUNDS_PER_LINE:,} rounds"
 _PER_FORWARD = re.compile(r"toks/fwd:([\d.]+)")
 
 
 def _atom(lines: Iterator[Line], answers: Answers) -> LineEntries:
     """Yield the last line of totals since the start; lines of intervals repeat parts of it."""
     last: tuple[int, str] | None = None
-    for number, _, text in whole_lines(lines, lambda line: "[MTP Stats" in line, _STATS.search):
+    for number, _, text in whole_lines(lines, lambda line: "[MTP Stats" in line, _is_whole):
         found = _STATS.search(text)
-        if not found:
+        if short := _SHORT.search(text):
+            try:
+                yield number, _window([float(share) / 100 for share in short[1].split("/")])
+            except ValueError as error:
+                yield number, malformed(error)
+        elif not found:
             yield number, IncompleteError("truncated line or unknown layout")
         elif not found[1] and "Interval" not in text:
             last = number, text
@@ -79,6 +87,24 @@ def _atom(lines: Iterator[Line], answers: Answers) -> LineEntries:
             yield last[0], _since_start(last[1], answers)
         except ValueError as error:
             yield last[0], malformed(error)
+
+
+def _is_whole(text: str) -> bool:
+    return bool(_STATS.search(text) or _SHORT.search(text))
+
+
+def _window(shares: list[float]) -> Entry:
+    """Return the window of a line that states the shares of rounds by accepted drafts."""
+    rates = [min(sum(shares[j:]), 1.0) for j in range(1, len(shares))]
+    accepted = round(ROUNDS_PER_LINE * sum(rates))
+    return Entry(
+        unit="window",
+        rounds=ROUNDS_PER_LINE,
+        accepted=accepted,
+        depth=len(rates),
+        survived=counts_from_rates(rates, ROUNDS_PER_LINE, accepted),
+        notes=(SHARES,),
+    )
 
 
 def _since_start(text: str, answers: Answers) -> Entry:

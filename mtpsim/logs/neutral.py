@@ -22,7 +22,14 @@ from mtpsim.logs.entry import (
     required_count,
 )
 from mtpsim.logs.files import FileProgress, csv_delimiter, csv_number, header_of, lines
-from mtpsim.logs.format import Answers, Entries, Format, Place, json_format
+from mtpsim.logs.format import (
+    Answers,
+    Entries,
+    Format,
+    Place,
+    json_format,
+    objects_within,
+)
 from mtpsim.logs.rates import counts_from_rates, rate_definition, survival_rates
 
 REQUIRED_COLUMNS = ("request", "accepted")
@@ -301,6 +308,8 @@ COPY = (
 
 def similar(document: Any) -> str:
     """Return what a JSON document lacks to be one of these formats, or an empty string."""
+    if any(objects_within(document, lambda table: "predicted_n" in table)):
+        return ": timings without draft_n_accepted: the server ran without speculative decoding"
     names = list(document) if isinstance(document, dict) else []
     found = nearest("accepted", names) if "accepted" not in names else ""
     return f': "accepted" is missing{found}' if found else ""

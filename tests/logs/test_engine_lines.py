@@ -229,6 +229,19 @@ CASES = {
     "server-sent events": (events(ANSWERS), IN_ANSWERS),
     "streamed chunks": (events(CHUNKS), IN_CHUNKS),
     "streamed chunks as lines": ("\n".join(map(json.dumps, CHUNKS)), IN_CHUNKS),
+    "ATOM, shares": (
+        "[MTP Stats] acceptance: 50.00%  avg toks/fwd: 2.50  dist 0/1/2/3: 30.0/20.0/20.0/30.0%\n",
+        {"rounds": 1000, "hit": [700, 500, 300], "depth": 3, "note": "weighted as 1,000 rounds"},
+    ),
+    "oMLX, parked": (
+        "MTP[3] finish=parked tokens=40 cycles=20 tok/cycle=1.45 accept=9/16 (56.2%) "
+        "depth[d1=5/9,d2=3/5,d3=1/2] d0=11 timing[backbone=700.0ms mtp=80.0ms cache=20.0ms]\n",
+        {"rounds": 20, "accepted": 9, "hit": [5, 3, 1], "round_ms": 40.0, "draft_ms": 4.0},
+    ),
+    "oMLX, another drafter": (
+        "vlm_mtp stats: request=a-1 finish=stop rounds=100 accepted=120/200 (60.0%) emitted=220\n",
+        {"rounds": 100, "accepted": 120, "depth": 2},
+    ),
     "LM Studio": (
         json.dumps(
             {
