@@ -22,7 +22,7 @@ author = copyright = "the mtpsim authors"
 html_title = "mtpsim"
 root_doc = "docs/index"
 include_patterns = [
-    *("docs/**.md", "README*.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/*"),
+    *("docs/**.md", "README*.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "notebooks/*"),
     *("verification/*.md", "benchmarks/*.md"),
 ]
 exclude_patterns = [".*", "build", "dist", "runs", "site", "notebooks/*.py", "**/node_modules"]

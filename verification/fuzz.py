@@ -281,7 +281,7 @@ def runs(folder: Path) -> tuple[st.SearchStrategy[Any], Callable[[Any], None]]:
 
 def trusting_reader() -> Any:
     """A log reader that takes every document as it is."""
-    return mock.patch("mtpsim.logs.files._parsed", json.loads)
+    return mock.patch("mtpsim.logs.json_text._objects", lambda text: ([json.loads(text)], ""))
 
 
 def careless_check() -> Any:

@@ -62,7 +62,7 @@ CASES = [
      "sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing: which drafts are accepted"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: unknown key; allowed: rates, rate, "
-     "depth, model, rates_are, clock; did you mean 'rates'?"]),
+     "depth, model, rates_are, accept_length, measured_at, clock; did you mean 'rates'?"]),
     ('"independent"', '"indepndent"', ["bad.toml:3: acceptance.model: unknown model "
      "'indepndent'; allowed: independent, decay, histogram, bounds, copula, regime, difficulty, "
      "contagion, beta, tokens, mixture, trace; did you mean 'independent'?"]),
@@ -82,7 +82,7 @@ CASES = [
      "survival rates can't increase: position 2 is 0.9 after 0.8; conditional rates may "
      '(rates_are = "conditional")']),
     ("[0.8, 0.7]", '[0.8, 0.7]\nrates_are = "survivl"', ["bad.toml:5: acceptance.rates_are: "
-     "unknown value 'survivl'; allowed: conditional, survival, marginal; did you mean "
+     "unknown value 'survivl'; allowed: conditional, survival, marginal, pooled; did you mean "
      "'survival'?"]),
     ("target = 76", "target = 0", ["bad.toml:7: latency.target: 0 ms is given; it must be "
      "positive"]),

@@ -136,6 +136,7 @@ def test_a_cache_that_can_not_be_written_is_named(monkeypatch, caplog):
 
     monkeypatch.setattr(jit.caching.IndexDataCacheFile, "save", full)
     monkeypatch.setattr(jit, "_reported", set())
+    monkeypatch.setattr(jit.log, "disabled", False)  # other libraries disable existing loggers
     kernel = jit.kernel(lambda x: x + 2)
     assert kernel(1) == 3
     assert f"{jit.CACHE_FOLDER} can't be written, so each run compiles" in caplog.text

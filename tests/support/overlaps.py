@@ -39,7 +39,7 @@ def overlaps(figure: Figure) -> list[str]:
         inside = paper.contains(*box.min) and paper.contains(*box.max)
         found += [f"{_name(text)} reaches out of the figure"] * (not inside)
     for (one, a), (other, b) in combinations(boxes, 2):
-        found += [f"{_name(one)} lies on {_name(other)}"] * a.overlaps(b)
+        found += [f"{_name(one)} lies on {_name(other)}"] * bool(a.overlaps(b))
     lines = [(axes, path) for axes in figure.axes for path in _lines(axes)]
     for text, box in boxes:
         if any(_crosses(path, box) for axes, path in lines if text.axes in (axes, None)):
