@@ -23,7 +23,7 @@ from mtpsim.cli.fit_steps import (
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import one_line
-from mtpsim.config.experiment import parse
+from mtpsim.config.experiment import Experiment, parse
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.document import (
     FitReport,
@@ -42,6 +42,7 @@ from mtpsim.fit.step_times import (
     read_step_times,
 )
 from mtpsim.fit.throughput import SpeedCheck, check_speed
+from mtpsim.formula.plausibility import drafts_are_free
 from mtpsim.logs import Answers, read_logs
 from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display
@@ -299,10 +300,12 @@ def _write(
         sections, beside = _without_files(sections, fit, name + TIMES), {}
     names = " ".join(path.name for path in options.files)
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
-    speed = _speed(fit, sections, cost, options)
-    first = [speed.sentence()] if speed and not speed.agrees else []
+    experiment = _fitted(fit, sections, cost, options)
+    speed = _speed(fit, experiment, cost, options) if experiment else None
+    warnings = _time_warnings(fit, experiment, options) if experiment else []
+    first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
-    report = fit_report(fit, speed)
+    report = fit_report(fit, speed, warnings)
     written = _deliver(head, sections, beside, options, complete=True)
     if options.out is not None:
         written += _write_report(fit, report, options.out)
@@ -313,19 +316,40 @@ def _write(
     return written
 
 
-def _speed(
+def _fitted(
     fit: LogFit, sections: JsonDict, cost: FittedCosts | None, options: FitOptions
-) -> SpeedCheck | None:
-    """Compare the tokens per second of the log with those of the experiment."""
+) -> Experiment | None:
+    """Return the fitted rates and mean times as an experiment; None where no times are known."""
     import tomli_w
 
     latency = {key: value for key, value in sections["latency"].items() if key != "noise"}
-    if latency.get("verify") == latency.get("target"):  # assumed: no times are known
+    if cost is None and options.like is None and latency["verify"] == latency["target"]:
         return None
     kept = {"acceptance": sections["acceptance"], "latency": latency}
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
-    experiment = parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
+    return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
+
+
+def _time_warnings(fit: LogFit, experiment: Experiment, options: FitOptions) -> list[str]:
+    """Return warnings on the mean times; a --target slower than logged rounds comes first."""
+    logged = {depth: ms for depth, ms in fit.times.by_depth.items() if depth}
+    deepest = max(logged, default=0)
+    if options.target is None or not deepest or logged[deepest] >= options.target:
+        return experiment.time_warnings()
+    text = (
+        f"--target {options.target:g} ms is slower than a round of the log, {logged[deepest]:.4g} "
+        f"ms at depth {deepest}: measure plain steps on the same machine, batch and context length"
+    )
+    return [text] if options.verify is None else [text, *experiment.time_warnings()]
+
+
+def _speed(
+    fit: LogFit, experiment: Experiment, cost: FittedCosts | None, options: FitOptions
+) -> SpeedCheck | None:
+    """Compare the tokens per second of the log with those of the experiment."""
     verify, draft = experiment.latency.times(fit.log.depth)
+    if drafts_are_free(verify, draft):  # placeholders
+        return None
     chain = experiment.acceptance.chain()
     assert isinstance(chain, AcceptanceChain)  # a fitted model is no recording
     source = options.files[-1] if cost else options.like

@@ -71,9 +71,9 @@ def run(options: PlanOptions) -> int:
         if not options.quiet:
             print(f"wrote {options.picture}", file=sys.stderr)
     if options.json:
-        print(json.dumps(asdict(plan), indent=2))
+        print(json.dumps({**asdict(plan), "warnings": experiment.time_warnings()}, indent=2))
     else:
-        print_plan(plan)
+        print_plan(plan, experiment.time_warnings())
     return DONE
 
 

@@ -26,8 +26,8 @@ from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.exact.chain_solver import solve_operations
+from mtpsim.formula.plausibility import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
-from mtpsim.latency.times import time_warnings
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
 MAX_OPERATIONS = 3e12  # minutes of one core
@@ -177,7 +177,7 @@ class Experiment(Spec):
         """Properties of the input that limit what the results mean, one sentence each."""
         chain = self.acceptance.chain()
         found = self.acceptance.warnings() + self.latency.warnings()
-        found += time_warnings(*self.latency.times(chain.depth))
+        found += self.time_warnings()
         if self.simulation.rounds and chain.requests_differ:
             found.append(
                 "requests differ from each other permanently: with `rounds` every request has the "
@@ -185,6 +185,10 @@ class Experiment(Spec):
                 "the server's average"
             )
         return found
+
+    def time_warnings(self) -> list[str]:
+        """Warnings on mean times that are not plausible, one sentence each."""
+        return time_warnings(*self.latency.times(self.acceptance.chain().depth))
 
 
 def validate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -155,6 +156,7 @@ class FitReport:
         times: round times.
         speed: tokens per second of the log and of the experiment; None without times.
         notes: what the log can't show, and what was assumed.
+        warnings: mean times that are not plausible, a sentence each.
     """
 
     mtpsim: str
@@ -171,6 +173,7 @@ class FitReport:
     times: TimesReport
     speed: SpeedCheck | None
     notes: list[str]
+    warnings: list[str]
 
     @property
     def chosen_candidate(self) -> CandidateReport | None:
@@ -184,7 +187,9 @@ class FitReport:
         return found
 
 
-def fit_report(fit: LogFit, speed: SpeedCheck | None = None) -> FitReport:
+def fit_report(
+    fit: LogFit, speed: SpeedCheck | None = None, warnings: Sequence[str] = ()
+) -> FitReport:
     """Return the report of a fit, with the comparison of speeds if there is one."""
     rates, times = fit.rates, fit.times
     found = fit.selection
@@ -229,6 +234,7 @@ def fit_report(fit: LogFit, speed: SpeedCheck | None = None) -> FitReport:
         ),
         speed=speed,
         notes=fit.notes,
+        warnings=list(warnings),
     )
 
 

@@ -69,12 +69,22 @@ def greatest_depth(point: PointResult) -> int:
     return point.depths[-1].depth
 
 
+def times_known(point: PointResult) -> bool:
+    """Whether the time of a round was measured: else no depth is better than another."""
+    return not point.advice or point.advice.times_known
+
+
 def best_depth(point: PointResult) -> int | None:
-    """The advised depth; without advice the one of greatest speedup, None where none is known."""
+    """Depth of greatest estimated speedup; None where none is known."""
     if point.advice:
         return point.advice.depth
     speedups = column(point, "speedup")
     return None if np.isnan(speedups).all() else int(np.nanargmax(speedups))
+
+
+def advised_depth(point: PointResult) -> int | None:
+    """The best depth; None where times were not measured, so that none is advised."""
+    return best_depth(point) if times_known(point) else None
 
 
 def _of_simulation(

@@ -11,9 +11,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.formula.accept_lengths import Acceptance
 from mtpsim.formula.closed_form import break_even_rate, step_verdict
-
-UNITS_DIFFER = 8.0
-"""Ratio of the first verify time to the target's beyond which their units probably differ."""
+from mtpsim.formula.plausibility import time_warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +77,7 @@ class QuickAnswer:
     @property
     def warnings(self) -> list[str]:
         """What is unusual about the inputs."""
-        return [*self._unit_warnings(), *self._rate_warnings()]
-
-    def _unit_warnings(self) -> list[str]:
-        target, verify = self.verify[0], self.verify[1:]
-        found = []
-        if not 1 / UNITS_DIFFER < verify[0] / target < UNITS_DIFFER:
-            found.append(
-                f"verify at depth 1 takes {verify[0] / target:.3g} times the target's step "
-                f"({verify[0]:g} and {target:g} ms): check the units"
-            )
-        if (np.diff(verify) < 0).any():
-            found.append("verify times fall with depth; they must be in order of depth 1, 2, ...")
-        return found
+        return [*time_warnings(self.verify, self.draft), *self._rate_warnings()]
 
     def _rate_warnings(self) -> list[str]:
         wrong = ~(self.acceptance.rates <= 1 + 1e-9)

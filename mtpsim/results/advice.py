@@ -95,7 +95,7 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
             verdicts=verdicts,
             steps=judged,
             times_known=False,
-            sentence=_allowances(basis),
+            sentence=_allowances(basis, steps),
             why="A round takes as long as a plain step in this file: times were not measured. "
             "Measure the time of a plain step and of rounds at two depths next.",
         )
@@ -157,17 +157,21 @@ def _too_few(best: int, basis: Basis) -> str:
     )
 
 
-def _allowances(basis: Basis) -> str:
+def _allowances(basis: Basis, steps: Steps) -> str:
     """By how much each draft may lengthen a round: its gain if it took no time."""
     allowed = (
-        f"{100 * (gain.mean - 1):.3g} % (draft {k})"
-        for k, gain in enumerate(basis.gains, 1)
-        if gain.mean is not None
+        f"{100 * (gain - 1):.3g} % (draft {k})"
+        for k, gain in enumerate(steps.marginal.values, 1)
+        if np.isfinite(gain)
     )
-    return (
+    text = (
         "No depth can be recommended without times. A draft pays while it lengthens a round by "
         f"less than {', '.join(allowed)}."
     )
+    if basis.simulation is None:
+        return text
+    lengths = (f"{_figure(cell, '')} (depth {k})" for k, cell in enumerate(basis.speedup) if k)
+    return f"{text} Accept length including input uncertainty: {', '.join(lengths)}."
 
 
 def _headline(best: int, basis: Basis) -> str:

@@ -15,7 +15,7 @@ from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
-from mtpsim.latency.times import drafts_are_free
+from mtpsim.formula.plausibility import drafts_are_free
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,

@@ -75,6 +75,26 @@ def test_fitted_experiment_has_input_uncertainty(requests, tmp_path, capsys):
     assert deepest["low"] < deepest["mean"] < deepest["high"]
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize(("target", "slower"), [(1000, True), (76, False)])
+def test_target_slower_than_the_log_is_said_first(target, slower, quiet, requests, tmp_path, cli):
+    path, out = written(tmp_path, "rounds", requests), tmp_path / "fitted.toml"
+    options = ["--quiet"] * quiet
+    done = cli("fit", path, "-o", out, "--target", target, "--candidates", "independent", *options)
+    text = f"--target {target} ms is slower than a round of the log, "
+    assert out.read_text().startswith(f"# {text}") == slower
+    assert done.shown.startswith(f"warning: {text}") == (slower and not quiet)
+    assert (text in "".join(json.loads(out.with_suffix(".json").read_text())["warnings"])) == slower
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_missing_times_are_a_comment_of_the_experiment(quiet, requests, tmp_path, cli):
+    path, out = written(tmp_path, "sglang-requests", requests), tmp_path / "fitted.toml"
+    assert cli("fit", path, "-o", out, *["--quiet"] * quiet).code == 0
+    assert "# No step times given: 1 ms is used for every round" in out.read_text()
+    assert "drafting costs no time" in cli("plan", out, "--delta", "0.3").shown
+
+
 def test_experiment_on_stdout_needs_no_other_file(requests, tmp_path, capsys):
     path = written(tmp_path, "sglang-requests", requests)
     assert main(["fit", str(path), "--quiet"]) == 0

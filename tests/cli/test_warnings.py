@@ -27,6 +27,14 @@ TEXT = independent(0.8, 0.7) + TWO_DEEP
             ("verify = [90, 104]\ndraft = [8, 14]", "verify = 76\ndraft = 0"),
             "drafting costs no time",
         ),
+        (
+            ("verify = [90, 104]", "verify = [90, 80]"),
+            "verify times fall with depth: 90 ms at depth 1, 80 ms at depth 2",
+        ),
+        (
+            ("verify = [90, 104]", "verify = [60, 104]"),
+            "a round at depth 1 takes 68 ms, less than a plain step (76 ms)",
+        ),
     ],
 )
 def test_implausible_times(change, shown):

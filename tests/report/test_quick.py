@@ -86,7 +86,11 @@ def test_accept_lengths_that_no_rates_give_are_answered_and_not_written():
 
 @pytest.mark.parametrize(
     ("changed", "warning"),
-    [({"target": 0.076}, "check the units"), ({"verify": [90, 80, 95]}, "fall with depth")],
+    [
+        ({"target": 0.076}, "given in seconds"),
+        ({"verify": [90, 80, 95]}, "fall with depth"),
+        ({"verify": [60, 80, 95]}, "less than a plain step"),
+    ],
 )
 def test_unusual_times_are_warned_of(changed, warning):
     assert warning in str(mtpsim.quick(**{**TIMES, **changed}, rates=RATES))

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.formula import closed_form
 from mtpsim.report.document import Interval
+from mtpsim.report.figures.gallery import figures
+from mtpsim.report.html.page import render_page
 from mtpsim.report.tables.result import step_texts
 from mtpsim.results.advice import Basis, Steps, advise, judge
 from mtpsim.results.point_data import LEAST_REQUESTS
@@ -209,10 +212,31 @@ def test_without_times_no_depth_is_recommended():
     assert point["uncertainty"] is None
     for allowed in ("58", "24", "13.8", "8.9"):
         assert re.search(rf"{re.escape(allowed)}[0-9.]* % \(draft", advice["sentence"])
+    length = re.search(
+        r"input uncertainty: .* (\S+) \[(\S+), (\S+)\] \(depth 4", advice["sentence"]
+    )
+    mean, low, high = map(float, length.groups())
+    assert low < mean < high
+    # The standard error of the sum of four survival rates is 0.004.
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.004, rel=0.5)
+    drawn = figures(result.data, [[np.ones(10)] * 5])
+    assert not {"latency", "requests"} & set(drawn)
+    for name in ("speedup", "marginal"):
+        words = [t.get_text() for t in drawn[name].findobj(Text)]
+        assert not {"best depth", "undecided"} & set(words)
+        assert any("No times are known" in word for word in words)
+    page = render_page(result.data, mtpsim.parse(text), {})
+    assert ">Depths</caption>" in page
+    assert "advised one is marked" not in page
     shown = str(result)
+    assert "+8.9 %, no times" in shown
+    assert "Requests of" not in shown
     assert "No depth can be recommended without times." in shown
     assert not re.search(
         "Run depth|P\\(fastest|P\\(depth|would not change the choice|▸ +[0-9]", shown
     )
     timed = text.replace("verify = 1", "verify = 1.1")  # negative control
-    assert "Run depth 4" in str(mtpsim.run(mtpsim.parse(timed)))
+    control = mtpsim.run(mtpsim.parse(timed))
+    assert "Run depth 4" in str(control)
+    assert "latency" in figures(control.data, [[np.ones(10)] * 5])
+    assert "advised one is marked" in render_page(control.data, mtpsim.parse(timed), {})

@@ -13,7 +13,14 @@ from matplotlib.figure import Figure
 from mtpsim.common.arrays import Floats
 from mtpsim.report.document import PointResult, ResultDocument
 from mtpsim.report.figures import style
-from mtpsim.report.formatting import best_depth, column, fixed, greatest_depth, numbers
+from mtpsim.report.formatting import (
+    advised_depth,
+    best_depth,
+    column,
+    fixed,
+    greatest_depth,
+    numbers,
+)
 
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
 """A sample of round times in ms for each point and depth."""
@@ -152,7 +159,7 @@ def _draw_speeds(axes: Axes, point: PointResult) -> bool:
         zorder=3,
         label="median",
     )
-    return style.value_ticks(axes, 0, _three_digits(median), best_depth(point))
+    return style.value_ticks(axes, 0, _three_digits(median), advised_depth(point))
 
 
 def _request_heading(result: ResultDocument) -> str:
@@ -250,7 +257,7 @@ def _draw_ridges(
     *,
     with_means: bool,
 ) -> None:
-    depths, best, means = _shown(samples), best_depth(point), column(point, "round_time")
+    depths, best, means = _shown(samples), advised_depth(point), column(point, "round_time")
     grid = np.linspace(*limits, GRID)
     for row, depth in enumerate(depths):
         sample = samples[depth]

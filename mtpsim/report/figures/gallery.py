@@ -25,6 +25,7 @@ from mtpsim.report.figures.speedup import (
 )
 from mtpsim.report.figures.style import save
 from mtpsim.report.figures.uncertainty import uncertainty_figure
+from mtpsim.report.formatting import times_known
 
 DPI = 150
 
@@ -77,7 +78,8 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
     if all(point.trial and point.diagnostics for point in result.points):
         found["theory"] = theory_figure(result)
         found["dependence"] = dependence_figure(result)
-    if all(point.depths[0].request_speed for point in result.points):
+    timed = any(map(times_known, result.points))
+    if timed and all(point.depths[0].request_speed for point in result.points):
         found["requests"] = requests_figure(result)
     if result.by_batch:
         found["batch"] = batch_figure(result)
@@ -89,6 +91,6 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
             found["learning"] = curves
     if any(point.uncertainty for point in result.points):
         found["uncertainty"] = uncertainty_figure(result)
-    if len(round_times):
+    if timed and len(round_times):
         found["latency"] = latency_figure(result, round_times)
     return found

@@ -16,6 +16,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.formatting import (
+    advised_depth,
     best_depth,
     cells_of,
     column,
@@ -26,6 +27,7 @@ from mtpsim.report.formatting import (
     known,
     level,
     numbers,
+    times_known,
     tolerance,
 )
 from mtpsim.report.tables.diagnostics import row_name, worth_showing
@@ -33,7 +35,7 @@ from mtpsim.report.tables.result import gain_text
 from mtpsim.report.tables.sweep import sweep_heading
 
 SPEEDUP_AXIS = "speedup over plain decoding (x)"
-UNDECIDED = "undecided"
+UNDECIDED, NO_TIMES = "undecided", "no times"
 PAYING = "essential", "optional"
 ERROR_AXIS = "closed-form speedup error (%)"
 STYLES: dict[str, dict[str, Any]] = {
@@ -42,6 +44,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "negligible": {"color": style.GREY},
     "harmful": {"color": style.VERMILION},
     UNDECIDED: {"facecolor": style.PAPER, "edgecolor": style.GREY, "hatch": "////"},
+    NO_TIMES: {"facecolor": style.PAPER, "edgecolor": style.GREY},
 }
 """By the verdict on a step."""
 COLORS = {
@@ -79,11 +82,11 @@ def speedup_figure(result: ResultDocument) -> Figure:
 
 def speedup_heading(point: PointResult) -> str:
     """State which depth is the fastest, and which others may be."""
+    if not times_known(point):
+        return "No times are known: the speedup is the accept length"
     best = best_depth(point)
     if best is None:
         return "Nothing was simulated"
-    if point.advice and not point.advice.times_known:
-        return "No times are known: the speedup is the accept length"
     candidates = point.advice.candidates if point.advice else [best]
     speed = f"{column(point, 'speedup')[best]:.2f}x"
     if len(candidates) > 1:
@@ -106,15 +109,14 @@ def _one_point(result: ResultDocument) -> Figure:
         axes.plot(exact, color=style.ORANGE, linewidth=2.6, zorder=2, label="exact solution")
     _draw_closed_form(axes, point, style.INK, label="closed form")
     axes.axhline(1, color=style.GREY, linewidth=1, zorder=1, label="plain decoding")
-    axes.plot([], [], "o", **{**_ring(style.BLUE), "markersize": 9}, label="best depth")
     decimals = 2 if point.uncertainty else 3
     texts = [f"{fixed(speed, decimals)}x" for speed in column(point, "speedup")]
     shown = "Below each depth: its simulated speedup. " * style.value_ticks(
-        axes, 0, texts, best_depth(point)
+        axes, 0, texts, advised_depth(point)
     )
     axes.margins(y=0.1)
     frame.name_axes(style.DEPTH_AXIS, SPEEDUP_AXIS)
-    frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1]])
+    frame.legend([simulated, *axes.get_legend_handles_labels()[0][:-1], *_ring_key([point])])
     frame.note(f"{shown}{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
@@ -148,9 +150,7 @@ def _few_points(result: ResultDocument) -> Figure:
     options: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
     closed = Line2D([], [], linestyle=style.DASHED, label="closed form", **options)
     plain = Line2D([], [], label="plain decoding", **{**options, "color": style.GREY})
-    ring = {**_ring(style.INK), "markersize": 9}
-    best = Line2D([], [], linestyle="", marker="o", label="best depth", **ring)
-    frame.legend([*style.by_last_value(drawn), closed, plain, best])
+    frame.legend([*style.by_last_value(drawn), closed, plain, *_ring_key(points, style.INK)])
     frame.note(f"{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
@@ -170,10 +170,18 @@ def _draw_simulated(axes: Axes, point: PointResult, color: str, *, label: str, f
         zorder=3,
         label=label,
     )
-    best = best_depth(point)
+    best = advised_depth(point)
     if best is not None:
         axes.plot([best], [mean[best]], "o", **_ring(color), zorder=4)
     return bars
+
+
+def _ring_key(points: Sequence[PointResult], color: str = style.BLUE) -> list[Line2D]:
+    """The entry of the ring in a legend; empty where no depth of any point is advised."""
+    if all(advised_depth(point) is None for point in points):
+        return []
+    options = {**_ring(color), "markersize": 9}
+    return [Line2D([], [], linestyle="", marker="o", label="best depth", **options)]
 
 
 def _ring(color: str) -> dict[str, Any]:
@@ -199,6 +207,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     frame.legend([*named, closed])
     undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
     below = "Below each step: its gain. " * shown
+    undecided += "No times: times were not measured. " * (NO_TIMES in kinds)
     undecided += _inputs_note(result)
     frame.note(f"{remark}{undecided}{below}Error bars: {level(result)} intervals.")
     return frame.figure
@@ -206,6 +215,8 @@ def marginal_figure(result: ResultDocument) -> Figure:
 
 def step_kinds(point: PointResult) -> list[str]:
     """Verdict on each step to depth 1..K, ``[K]``."""
+    if not times_known(point):
+        return [NO_TIMES] * greatest_depth(point)
     verdicts = point.advice.verdicts if point.advice else [""] * greatest_depth(point)
     return [verdict if verdict in STYLES else UNDECIDED for verdict in verdicts]
 
@@ -234,6 +245,8 @@ def _draw_steps(axes: Axes, point: PointResult) -> bool:
 
 def _marginal_heading(result: ResultDocument) -> str:
     points = result.points
+    if not any(map(times_known, points)):
+        return "No times are known: the gain is that of the accept length"
     if len(points) > 1:
         deepest = sorted({_paying_steps(point) for point in points})
         if len(deepest) > 1:

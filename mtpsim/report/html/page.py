@@ -16,6 +16,7 @@ from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
+    advised_depth,
     greatest_depth,
     legible,
     level,
@@ -267,8 +268,9 @@ def point_sections(
 
 
 def _depths(result: ResultDocument, point: PointResult) -> Section:
+    marked = "; the advised one is marked" * (advised_depth(point) is not None)
     tables = [
-        Table("Depths; the advised one is marked", results.depth_table(point, LAYOUT)),
+        Table(f"Depths{marked}", results.depth_table(point, LAYOUT)),
         Table(results.BREAK_EVEN, results.break_even_table(point)),
     ]
     return Section(

@@ -23,6 +23,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.report.formatting import (
     MISSING,
+    advised_depth,
     best_depth,
     bracketed,
     decimals_for,
@@ -233,7 +234,7 @@ def rates_table(found: Diagnostics) -> TextTable:
 
 def request_sentence(point: PointResult) -> str:
     """Time and speed of single requests at the best depth; empty where they are not known."""
-    best, rounds = best_depth(point), point.horizon.rounds
+    best, rounds = advised_depth(point), point.horizon.rounds
     length = f" of {counted(rounds, 'round')}" if rounds else ""
     given = ", inputs as given" if point.uncertainty else ""
     depth = next((d for d in point.depths if d.depth == best), None)

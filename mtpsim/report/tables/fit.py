@@ -10,7 +10,16 @@ from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.document import CandidateReport, FitReport
 from mtpsim.fit.rates import Interval
 from mtpsim.report.formatting import MISSING, fixed
-from mtpsim.report.tables.terminal import MARK, Column, Row, TextTable, console_on, print_table, say
+from mtpsim.report.tables.terminal import (
+    MARK,
+    Column,
+    Row,
+    TextTable,
+    console_on,
+    print_table,
+    print_warnings,
+    say,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +37,7 @@ SAME_LENGTH = 1e-3  # relative difference of accept lengths that is not worth a 
 def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     """Print the report of a fit to stdout, or else to stderr."""
     console = console_on(sys.stdout if to_stdout else sys.stderr)
+    print_warnings(console, report.warnings)
     if report.speed is not None and not report.speed.agrees:
         say(console, report.speed.sentence(), "bold")
         console.print()

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from mtpsim.benchmark.power import DEFAULT_EFFECT, BenchmarkPlan, Comparison
 from mtpsim.common.text import counted
-from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
+from mtpsim.report.tables.terminal import (
+    Column,
+    Row,
+    TextTable,
+    console_on,
+    print_table,
+    print_warnings,
+    say,
+)
 
-if TYPE_CHECKING:
-    pass
 
+def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
+    """Print the sizes of the plan, how often they decide right, and other request lengths.
 
-def print_plan(plan: BenchmarkPlan) -> None:
-    """Print the sizes of the plan, how often they decide right, and other request lengths."""
+    Args:
+        plan: the plan.
+        warnings: on the experiment, a sentence each; printed last.
+    """
     console = console_on(sys.stdout)
     say(console, heading(plan), "bold")
     console.print()
@@ -45,6 +55,7 @@ def print_plan(plan: BenchmarkPlan) -> None:
             "All requests of this model have the same acceptance rates. Real requests differ, and "
             "then several times as many may be needed: fit a log that counts each request.",
         )
+    print_warnings(console, warnings)
 
 
 def heading(plan: BenchmarkPlan) -> str:

@@ -13,6 +13,7 @@ from mtpsim.report.document import BreakEvenTime, Interval, PointResult, ResultD
 from mtpsim.report.formatting import (
     MISSING,
     Quantities,
+    advised_depth,
     best_depth,
     cells_of,
     decimals_for,
@@ -24,6 +25,7 @@ from mtpsim.report.formatting import (
     plus_minus,
     point_label,
     shared_decimals,
+    times_known,
     title,
 )
 from mtpsim.report.tables import diagnostics
@@ -104,8 +106,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if point.advice:
         say(console, point.advice.sentence, "bold")
         say(console, f"Why: {point.advice.why}")
-    known = not point.advice or point.advice.times_known
-    if alone and known and (table := break_even_table(point, around_best=True)).rows:
+    if alone and (table := break_even_table(point, around_best=True)).rows:
         console.print()
         say(console, f"{BREAK_EVEN}:")
         print_table(console, table)
@@ -156,7 +157,7 @@ def depth_table(
     point: PointResult, layout: Sequence[str], most_decimals: Mapping[str, int] | None = None
 ) -> TextTable:
     """A row per depth, with the columns of a layout; the advised depth is marked."""
-    best = None if point.advice and not point.advice.times_known else best_depth(point)
+    best = advised_depth(point)
     cells = [_cells(point, name, most_decimals or {}) for name in layout]
     rows = []
     for depth, *texts in zip(point.depths, *cells, strict=True):
@@ -195,9 +196,15 @@ def _cells(point: PointResult, name: str, most_decimals: Mapping[str, int]) -> l
 
 
 def step_texts(point: PointResult) -> list[VerdictText]:
-    """Gain and verdict of each step, ``[K]``: ``+10.4 %, optional``; whole percents if rough."""
+    """Gain and verdict of each step, ``[K]``: ``+10.4 %, optional``; whole percents if rough.
+
+    Where times were not measured there is no verdict: ``+69.9 %, no times``.
+    """
     if not point.advice:
         return [VerdictText("")] * (len(point.depths) - 1)
+    if not times_known(point):
+        gains = [in_percent(cell, zero=1) for cell in cells_of(point, "marginal")[1:]]
+        return [VerdictText("no times", gain_text(gain)) for gain in gains]
     if not point.advice.steps:
         return [VerdictText(verdict) for verdict in point.advice.verdicts]
     return [
@@ -239,7 +246,7 @@ def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTa
         point: the point.
         around_best: only the steps to the best depth and to the one after it.
     """
-    best = best_depth(point)
+    best = advised_depth(point)
     rows = []
     for depth in point.depths:
         found, k = depth.break_even, depth.depth

@@ -26,6 +26,7 @@ from mtpsim.report.formatting import (
     shared_decimals,
     short_names,
     swept_keys,
+    times_known,
     value_text,
 )
 from mtpsim.report.tables import diagnostics
@@ -75,6 +76,8 @@ def print_summary(result: ResultDocument, console: Console, *, with_warnings: bo
 
 def sweep_heading(result: ResultDocument) -> str:
     """How the best depth and its speedup move over a sweep."""
+    if not any(map(times_known, result.points)):
+        return "No times are known: the speedup is the accept length"
     best = [(best_depth(point), column(point, "speedup")) for point in result.points]
     found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
     if not found:

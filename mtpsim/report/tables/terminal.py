@@ -19,7 +19,7 @@ STYLES = {"best": "bold green", "chosen": "bold", "faint": "dim"}
 TONES = {
     **dict.fromkeys(("holds", "faster", "essential", "optional"), "good"),
     **dict.fromkeys(("fails", "slower", "harmful"), "bad"),
-    **dict.fromkeys(("undecided", "open", "negligible"), "open"),
+    **dict.fromkeys(("undecided", "no times", "open", "negligible"), "open"),
 }
 
 
