@@ -61,10 +61,11 @@ class _Parser(argparse.ArgumentParser):
 
     def refuse(self, unknown: list[str]) -> NoReturn:
         """End with an error on arguments that the command does not have."""
-        from mtpsim.common.errors import nearest
+        from mtpsim.common.errors import did_you_mean, suggest
 
         flag = next((word for word in unknown if word.startswith("-")), "")
-        hint = nearest(flag.partition("=")[0], self._option_string_actions) if flag else ""
+        name = suggest(flag.partition("=")[0], self._option_string_actions, cutoff=0.65)
+        hint = did_you_mean(name)
         self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 

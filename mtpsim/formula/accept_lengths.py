@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,7 +74,9 @@ class Acceptance:
             measured_at (int): Depth at which they were measured.
             depth (int): Greatest depth K of the answer.
         """
-        return cls.of_constant_rate(constant_rate(accepted, measured_at), depth)
+        found = cls.of_constant_rate(constant_rate(accepted, measured_at), depth)
+        at = f"{found.assumption}, measured at depth {measured_at}"
+        return replace(found, assumption=at)
 
 
 def rates_through(lengths: Mapping[int, float]) -> Floats:

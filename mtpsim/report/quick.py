@@ -303,7 +303,7 @@ def _within(name: str, value: Numbers, low: float, high: float) -> Floats:
     for position, number in enumerate(numbers):
         if not low <= number <= high:  # NaN too
             place = f"{name}[{position}]" if len(numbers) > 1 else name
-            raise InputError.of(
-                f"{number:g} is given; it must lie between {low:g} and {high:g}", key=place
-            )
+            hint = f" ({number:g} % is {number / 100:g})" if high == 1 < number <= 100 else ""
+            message = f"{number:g} is given; it must lie between {low:g} and {high:g}{hint}"
+            raise InputError.of(message, key=place)
     return numbers
