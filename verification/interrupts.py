@@ -47,7 +47,8 @@ requests = 150000
 "latency.target" = [70, 76]
 """
 ENDLESS = ["--set", "simulation.precision=1e-9", "--set", "simulation.max_requests=10000000000"]
-KINDS = {"threads": (2, 60), "processes:2": (1, 40), "dask:2": (1, 15)}  # of a small, a full run
+KINDS = {"threads": (2, 60), "processes:2": (1, 40), "dask:2": (0, 15)}  # of a small, a full run
+SMOKE = 4.0  # times the limit in a small run, which shares its cores with other jobs
 HOW = ("SIGINT", "SIGTERM", "SIGINT twice")
 NOISE = ("Traceback", "Exception ignored", "Error", "Warning", "CANCELLED")
 BLIND = """
@@ -161,13 +162,13 @@ def completed(out: Path) -> str:
     return json.dumps(json.loads(printed.getvalue())["points"]) if code == 0 else f"exit {code}"
 
 
-def search(home: Path, executor: str, runs: int, seed: int) -> Found:
+def search(home: Path, executor: str, runs: int, seed: int, slack: float) -> Found:
     """Interrupt so many runs of an experiment; complete each and compare it."""
     found, rng, out, whole = Found(), random.Random(seed), home / "out", completed(home / "whole")
     command = ("-m", "mtpsim", "run", str(home / "e.toml"), "--executor", executor, "--out")
     for number in range(runs):
         if number % 25 == 0:
-            longest = limit()
+            longest = slack * limit()
             uninterrupted = end(start(*command, str(home / "complete"), "--fresh"), 100 * longest)
             assert uninterrupted.code == 0, uninterrupted
         shutil.rmtree(out, ignore_errors=True)
@@ -206,10 +207,14 @@ def checks(smoke: bool) -> Iterator[Check]:
         home = Path(name)
         (home / "e.toml").write_text(EXPERIMENT)
         for seed, (executor, runs) in enumerate(KINDS.items(), start=3):
-            found = search(home, executor, runs[not smoke], seed)
+            if not runs[not smoke]:
+                continue
+            slack = SMOKE if smoke else 1.0
+            found = search(home, executor, runs[not smoke], seed, slack)
             statement = (
-                "SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond 5 s (more if the "
-                "machine is busy), no traceback, no process left, and resumed bit for bit"
+                f"SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond {LIMIT * slack:g} "
+                "s (more if the machine is busy), no traceback, no process left, and resumed bit "
+                "for bit"
             )
             yield Check(f"interrupts, {executor}", statement, found.text(), not found.faults)
         statement = "a run that does not look for interrupts is found"
