@@ -60,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
         message = f"{options.timeout:g} is given; it must be a number of seconds above 0"
         former = any(word.startswith("--patience") for word in options.command)
         raise InputError.of(message, key="--patience" if former else "--timeout")
+    if not options.max_hours > 0:
+        message = f"{options.max_hours:g} is given; it must be a number of hours above 0"
+        raise InputError.of(message, key="--max-hours")
     experiment = read_experiment(options)
     chosen = RunOptions(
         out=Path(options.out) if options.out else _own_folder(experiment, options),

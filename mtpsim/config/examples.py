@@ -44,7 +44,7 @@ def example(name: str) -> Path | None:
 def file_or_example(path: Path) -> Path:
     """The path itself if it exists, else the example of that name if there is one."""
     try:
-        exists = path.exists()
+        exists = path.exists() and not (path.is_dir() and example(str(path)))
     except (OSError, ValueError):  # no possible file name
         return path
     return path if exists else example(str(path)) or path

@@ -43,6 +43,8 @@ def exact_answer(experiment: Experiment) -> QuickAnswer | None:
         verify=verify * slowdown,
         draft=draft * slowdown,
         batch=experiment.batch or 1.0,
+        essential=experiment.decision.essential,
+        negligible=experiment.decision.negligible,
     )
 
 

@@ -10,7 +10,13 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.formula.accept_lengths import Acceptance
-from mtpsim.formula.closed_form import break_even_rate, step_verdict
+from mtpsim.formula.closed_form import (
+    ESSENTIAL,
+    NEGLIGIBLE,
+    StepVerdict,
+    break_even_rate,
+    step_verdict,
+)
 from mtpsim.formula.plausibility import time_warnings
 
 
@@ -23,6 +29,8 @@ class QuickAnswer:
         verify (Floats): ``[K + 1]`` verify time in ms by depth; entry 0 is the plain step.
         draft (Floats): ``[K + 1]`` draft time in ms by depth; entry 0 is 0.
         batch (float): Number of requests that decode together, for tokens per second.
+        essential (float): Least relative gain of an essential step.
+        negligible (float): Greatest relative gain or loss of a negligible step.
 
     Examples:
         >>> import mtpsim
@@ -37,6 +45,8 @@ class QuickAnswer:
     verify: Floats
     draft: Floats
     batch: float = 1.0
+    essential: float = ESSENTIAL
+    negligible: float = NEGLIGIBLE
 
     @property
     def round_time(self) -> Floats:
@@ -80,7 +90,14 @@ class QuickAnswer:
         return [*time_warnings(self.verify, self.draft), *self._rate_warnings()]
 
     def _rate_warnings(self) -> list[str]:
-        wrong = ~(self.acceptance.rates <= 1 + 1e-9)
+        lengths, rates = self.acceptance.lengths, self.acceptance.rates
+        if (np.diff(lengths) < 0).any():
+            position = int(np.argmax(np.diff(lengths) < 0)) + 1
+            return [
+                f"accept length falls at depth {position}: no rate p{position} gives that; check "
+                "that all were measured under the same settings"
+            ]
+        wrong = ~(rates <= 1 + 1e-9) & (lengths[1:] > lengths[:-1])
         if not wrong.any():
             return []
         position = int(np.argmax(wrong)) + 1
@@ -96,7 +113,7 @@ class QuickAnswer:
     def table(self) -> list[str]:
         """Rows of the table by depth, the header first."""
         rates = ["-", *(f"{rate:.3g}" for rate in self.acceptance.rates)]
-        gains = [f"{100 * gain:+.1f} %, {step_verdict(gain, gain)}" for gain in self.gain[1:]]
+        gains = [f"{100 * gain:+.1f} %, {self._verdict(gain)}" for gain in self.gain[1:]]
         columns = {
             "depth": [str(depth) for depth in range(len(self.speedup))],
             "rate": rates,
@@ -112,6 +129,9 @@ class QuickAnswer:
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths.values(), strict=True))
             for row in rows
         ]
+
+    def _verdict(self, gain: float) -> StepVerdict:
+        return step_verdict(gain, gain, essential=self.essential, negligible=self.negligible)
 
     def _advice(self) -> list[str]:
         best, deepest = self.depth, len(self.speedup) - 1
@@ -129,8 +149,10 @@ class QuickAnswer:
             if needed <= 1
             else f"none for p{depth}"
         )
+        loss = -100 * self.gain[depth]
+        slower = f"{loss:.2f} % slower than" if round(loss, 2) else "as fast as"
         return (
-            f"Depth {depth} is {-100 * self.gain[depth]:.2f} % slower than {than}; break-even: "
+            f"Depth {depth} is {slower} {than}; break-even: "
             f"{rate}, or a round of {time:.4g} ms (yours: {self.round_time[depth]:.4g} ms)."
         )
 
@@ -230,9 +252,14 @@ def quick(
         raise InputError.of(f"give exactly one of {', '.join(given)}; {found}", key="rates")
     ((name, measured),) = stated.items()
     depth = _common_depth({name: measured, "verify": verify, "draft": draft})
+    if measured_at is not None and (name == "alpha" or not isinstance(measured, float | int)):
+        message = "applies to a pooled rate or a single accept length only"
+        raise InputError.of(message, key="measured_at")
     step = _time("target", target)[0]
     if not step > 0:
         raise InputError.of("0 is given; it must be above 0", key="target")
+    if not _time("verify", verify).min() > 0:
+        raise InputError.of("0 is given; a verify takes longer than 0 ms", key="verify")
     return QuickAnswer(
         acceptance=_acceptance(name, measured, measured_at=measured_at or depth, depth=depth),
         verify=np.append(step, np.broadcast_to(_time("verify", verify), depth)),

@@ -22,7 +22,9 @@ def test_every_shipped_experiment_is_an_example_with_its_title():
 def test_a_file_of_that_name_comes_before_the_example(tmp_path, monkeypatch):
     text = examples.example("article").read_text().replace("target = 76", "target = 70")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "article").mkdir()  # a directory is no experiment
     assert mtpsim.load("article").latency.target == 76
+    (tmp_path / "article").rmdir()
     (tmp_path / "article").write_text(text)
     assert mtpsim.load("article").latency.target == 70
 

@@ -49,3 +49,9 @@ def test_recordings_and_long_solutions_are_left_to_the_run():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtpsim.report.exact_text.LARGEST", 2)
         assert exact_lines(deep) == []
+
+
+def test_verdicts_follow_the_thresholds_of_the_experiment():
+    stricter = mtpsim.load("article", ["decision.essential=0.5", "decision.negligible=0.2"])
+    verdicts = [line.rsplit(" ", 1)[1] for line in exact_lines(stricter)[-3:]]
+    assert verdicts == ["optional", "negligible", "negligible"]

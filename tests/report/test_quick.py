@@ -84,6 +84,18 @@ def test_accept_lengths_that_no_rates_give_are_answered_and_not_written():
         answer.toml()
 
 
+def test_falling_accept_lengths_are_named_and_not_written():
+    answer = mtpsim.quick(**TIMES, accept_lengths=[1.8, 2.35, 2.2])
+    assert "accept length falls at depth 3" in str(answer)
+    with pytest.raises(mtpsim.InputError, match="falls at depth 3"):
+        answer.toml()
+
+
+def test_a_step_that_changes_nothing_is_not_called_slower():
+    answer = mtpsim.quick(target=76, verify=[76], rates=[0])
+    assert "Depth 1 is as fast as plain decoding" in str(answer)
+
+
 @pytest.mark.parametrize(
     ("changed", "warning"),
     [
@@ -112,6 +124,8 @@ def test_unusual_times_are_warned_of(changed, warning):
         ({"rates": [0.8]}, "rates", "`alpha` .*length 2.95 at depth 3.*`pooled` .*length 3.4"),
         ({"verify": []}, "verify", "empty"),
         ({"target": 0}, "target", "must be above 0"),
+        ({"verify": [90, 0, 100]}, "verify", "longer than 0 ms"),
+        ({"measured_at": 2}, "measured_at", "a single accept length only"),
         ({"target": -1}, "target", "must lie between 0"),
         ({"batch": 0}, "batch", "between 1 and"),
         ({"rates": None, "survival": [0.5, 0.6, 0.1]}, "survival", "can't increase"),
