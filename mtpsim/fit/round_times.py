@@ -169,19 +169,26 @@ def latency_section(
     if target is not None:
         known[0] = target
     notes = []
+    deepest = max(known, default=0)
+    if 0 < deepest < depth:
+        known[depth] = known[deepest]
+        notes.append(
+            f"round times beyond depth {deepest} are not measured: {known[deepest]:.4g} ms is used "
+            "for them, so each speedup there is an upper bound. Pass --like FILE or a step-time CSV"
+        )
     if target is None and len(known) > 1 and 0 not in known:
         least = min(known)
+        compare = "; depths compare as measured" if deepest >= depth else ""
         known[0] = known[least]
         notes.append(
             f"No times of plain steps given: {known[0]:.4g} ms, that of rounds at depth {least}, "
-            "is used, so each speedup is an upper bound; depths compare as measured. Pass --target "
-            "MS"
+            f"is used, so each speedup is an upper bound{compare}. Pass --target MS"
         )
     if 0 not in known or max(known) < depth:
         step = 1.0 if target is None else target
         note = _missing_times(known, depth, step)
         return {"target": step, "verify": step, "draft": 0.0}, [note]
-    between = [k for k in range(1, depth + 1) if k not in known]
+    between = [k for k in range(1, deepest) if k not in known]
     if between:
         listed = ", ".join(map(str, between))
         notes.append(f"round times at depth {listed} are interpolated linearly: not measured")

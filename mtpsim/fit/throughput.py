@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.common.arrays import Floats
+from mtpsim.fit.by_depth import has_several_depths, measured_at
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.round_times import usable_rows
@@ -75,7 +76,7 @@ def check_speed(
         return None
     model = 1000.0 * accept_length / round_ms
     allowed = LEAST_DIFFERENCE + sum(
-        (one.high - one.low) / 2 / one.mean for one in (speed, fit.rates.accept_length)
+        (one.high - one.low) / 2 / one.mean for one in (speed, _length_of_log(fit))
     )
     check = SpeedCheck(
         depth=log.depth,
@@ -110,8 +111,15 @@ def _speed_of_log(fit: LogFit) -> Interval | None:
     mean_ms = fit.times.by_depth.get(log.depth)
     if mean_ms is None:
         return None
-    length = fit.rates.accept_length
+    length = _length_of_log(fit)
     return Interval(*(1000.0 * value / mean_ms for value in (length.mean, length.low, length.high)))
+
+
+def _length_of_log(fit: LogFit) -> Interval:
+    """Return the accept length of the rows of the recorded depth."""
+    several = has_several_depths(fit.log)
+    measured = measured_at(fit.log, fit.log.depth, 0.95) if several else None
+    return measured or fit.rates.accept_length
 
 
 def _suspects(fit: LogFit, check: SpeedCheck, times_from: str) -> list[str]:
@@ -121,7 +129,8 @@ def _suspects(fit: LogFit, check: SpeedCheck, times_from: str) -> list[str]:
             f"rounds drafted {log.mean_drafts:.2f} tokens on average (--spec-draft-p-min, n-gram "
             f"drafts, or a wrong --depth), but the experiment drafts {log.depth} in each round"
         )
-    length, measured = log.accept_length, fit.times.by_depth.get(log.depth)
+    measured = fit.times.by_depth.get(log.depth)
+    length = _length_of_log(fit).mean if has_several_depths(log) else log.accept_length
     if abs(check.accept_length / length - 1) > LEAST_DIFFERENCE:
         found.append(
             f"the accept length is {length:.3f} in the log and {check.accept_length:.3f} in the "

@@ -53,6 +53,7 @@ class Entry:
         accepted: number of accepted drafts A, without bonus tokens.
         drafted: number of proposed drafts D; None where not logged.
         depth: largest number of drafts per round; None where not logged.
+        states_depth: whether ``depth`` is logged as such: not given, and not of the counts.
         tokens: number of generated tokens; None where not logged.
         histogram: rounds by accepted drafts 0, 1, .., by draft length; under the length
             ``UNKNOWN_LENGTH`` where only the sum over draft lengths is logged.
@@ -73,6 +74,7 @@ class Entry:
     accepted: int
     drafted: int | None = None
     depth: int | None = None
+    states_depth: bool = False
     tokens: int | None = None
     histogram: dict[int, Counts] = field(default_factory=dict)
     survived: Counts = field(default_factory=list)

@@ -27,7 +27,10 @@ from mtpsim.logs.text_lines import container
 
 
 def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
-    """Return the entry of a response: each round emits one token besides its accepted drafts."""
+    """Return the entry of a response.
+
+    Each round emits a token besides its accepted drafts, and the prompt emits the first one.
+    """
     tokens, accepted = (
         required_count(table, "predicted_n"),
         required_count(table, "draft_n_accepted"),
@@ -42,7 +45,7 @@ def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     whole = bool(rounds and drafted and drafted % rounds == 0)
     return Entry(
         unit="request",
-        rounds=tokens - accepted if rounds is None else rounds,
+        rounds=max(tokens - accepted - 1, 0) if rounds is None else rounds,
         accepted=accepted,
         drafted=drafted,
         depth=(drafted or 0) // (rounds or 1) if whole else answers.depth,

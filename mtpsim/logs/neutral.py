@@ -234,19 +234,26 @@ _SHARES = ("draft_share", "share_of_tokens_from_drafts")
 def _counted(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return the entry of a run of which rounds, accepted and proposed drafts are known."""
     rounds, accepted = required_count(table, "rounds"), required_count(table, "accepted")
-    drafted = optional_count(table, "drafted")
+    drafted, depth = optional_count(table, "drafted"), optional_count(table, "depth")
     whole = bool(rounds and drafted and drafted % rounds == 0)
     milliseconds = optional_number(table, "round_ms")
     seconds = optional_number(table, "seconds")
     if seconds is None and milliseconds is not None:
         seconds = milliseconds * rounds / 1000.0
+    used = depth or ((drafted or 0) // rounds if whole else answers.depth)
+    for what, found in (("accepted", accepted), ("proposed", drafted or 0)):
+        if used and rounds and found > used * rounds:
+            raise EntryError(
+                f"{counted(found, 'draft', 'are')} {what} in {counted(rounds, 'round')} of depth "
+                f"{used}: at most {used * rounds} are possible"
+            )
     return Entry(
         unit="total",
         rounds=rounds,
         accepted=accepted,
         drafted=drafted,
-        depth=optional_count(table, "depth")
-        or ((drafted or 0) // rounds if whole else answers.depth),
+        depth=used,
+        states_depth=bool(depth),
         time=None if seconds is None else 1000.0 * seconds,
     )
 

@@ -22,6 +22,7 @@ from mtpsim.logs.entry import (
     counts_by_position,
     trimmed_row,
 )
+from mtpsim.logs.reservoir import Reservoir
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -32,6 +33,7 @@ MAX_KEPT_REQUESTS = 5_000  # whose rounds are kept; a random sample where there 
 MAX_KEPT_TIMES = 200_000  # round times kept by depth, likewise
 MAX_DEPTH = 64
 MOSTLY = 0.9  # share of a row's rounds with the same number of drafts: the row has that depth
+MIN_ROUNDS = 10  # of a row that states a depth below the given one by its drafts
 UNKNOWN_DEPTH = -1  # key of round times until the depth of the log is known
 
 
@@ -174,38 +176,6 @@ class Log:
         return float(1 + self.accepted.sum() / max(self.rounds.sum(), 1))
 
 
-class Reservoir:
-    """A uniform sample of a stream of unknown length.
-
-    Source:
-        J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11 (1985), algorithm R.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size, self.seen = size, 0
-        self._random = np.random.default_rng(0)
-
-    def place(self) -> int | None:
-        """Return the index at which to store the next item; None: do not store it."""
-        self.seen += 1
-        if self.seen <= self.size:
-            return self.seen - 1
-        at = int(self._random.integers(self.seen))
-        return at if at < self.size else None
-
-    def keep(self, kept: array[float], new: Floats) -> None:
-        """Add several items to the kept ones."""
-        free = max(self.size - self.seen, 0)
-        kept.extend(new[:free].tolist())
-        late = new[free:]
-        if late.size:
-            seen = max(self.seen, self.size) + np.arange(1, late.size + 1)
-            at = self._random.integers(seen)
-            for place, value in zip(at[at < self.size], late[at < self.size], strict=True):
-                kept[int(place)] = float(value)
-        self.seen += new.size
-
-
 class Reducer:
     """Collects entries one by one.
 
@@ -252,10 +222,11 @@ class Reducer:
             self.notes.update(dict.fromkeys(entry.notes))
             return
         table, level = _table(entry)
-        depth = self._depth_of(entry, table, level)
-        if _states_depth(entry, level) and depth != entry.depth:
-            self._left_out[entry.depth or 0] += 1
+        stated = _stated_depth(entry, table, level, self._given_depth or 0)
+        if stated and stated != (self._given_depth or stated):
+            self._left_out[stated] += 1
             return
+        depth = self._depth_of(entry, table, level)
         self._row_depths.append(depth)
         self._add_row(entry, table, level)
         self._add_times(entry)
@@ -275,8 +246,6 @@ class Reducer:
             raise EntryError(f"{drafts} in {rounds}: at most {MAX_DEPTH} per round are possible")
         by_length = level in LEVELS[:2] and UNKNOWN_LENGTH not in table
         accepted = max([len(row) - 1 for row in table.values()] + [len(entry.survived)])
-        if _states_depth(entry, level) and self._given_depth:
-            return self._given_depth
         deepest = max(table, default=0) if by_length else entry.depth or 0
         depth = self._given_depth or deepest
         most = max(accepted, deepest * by_length)
@@ -469,10 +438,26 @@ class Reducer:
             ] = None
 
 
-def _states_depth(entry: Entry, level: Level) -> bool:
-    """Whether an entry states its depth; that of totals may follow from the proposed drafts."""
-    stated = level == "positions" or (level == "totals" and entry.drafted is None)
-    return stated and bool(entry.depth)
+def _stated_depth(entry: Entry, table: dict[int, Counts], level: Level, given: int) -> int:
+    """Return the depth that an entry states, 0 if none; that of totals may follow from the drafts.
+
+    Rounds that mostly draft the same number state it, unless they are so few, and draft so little,
+    that a drafter that stops early may have made them.
+
+    Args:
+        entry: an entry with rounds.
+        table: its rounds by draft length and accepted drafts.
+        level: granularity of its counts.
+        given: number of drafts per round given by the user; 0 if not given.
+    """
+    if level in LEVELS[:2] and UNKNOWN_LENGTH not in table:
+        deepest = max(table, default=0)
+        mostly = sum(table.get(deepest, [])) >= MOSTLY * entry.rounds
+        few = entry.rounds < MIN_ROUNDS and deepest < given
+        stops = few or bool(entry.per_round and 0 in entry.per_round[1])
+        return deepest if mostly and not stops else 0
+    by_source = level == "positions" or (level == "totals" and entry.drafted is None)
+    return (entry.depth or 0) if by_source or entry.states_depth else 0
 
 
 def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:

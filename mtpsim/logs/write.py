@@ -160,7 +160,7 @@ def _aiperf_summary(requests: Requests) -> Iterator[str]:
 
 def _llamacpp_timings(request: LoggedRequest) -> JsonDict:
     found = {
-        "predicted_n": request.rounds + request.hits,
+        "predicted_n": 1 + request.rounds + request.hits,  # the prompt emits the first one
         "predicted_ms": sum(request.times),
         "draft_n": request.drafted,
         "draft_n_accepted": request.hits,

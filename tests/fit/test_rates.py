@@ -111,7 +111,7 @@ def test_a_dynamic_model_predicts_the_log_with_rounds_without_drafts(tmp_path):
 
 def test_short_drafts_in_totals_count_at_the_setting_of_the_log(tmp_path):
     """75 rounds draft 130 of up to 8 tokens and accept 105: accept length 2.4 at that setting."""
-    text = '{"timings": {"predicted_n": 180, "predicted_ms": 3500, "draft_n": 130, '
+    text = '{"timings": {"predicted_n": 181, "predicted_ms": 3500, "draft_n": 130, '
     log = log_of(tmp_path, text + '"draft_n_accepted": 105}}', depth=8)
     assert solve_at(log) == pytest.approx(2.4, rel=0.01)
     assert any("1.73 of 8 tokens on average" in note for note in fit_log(log).notes)
@@ -123,7 +123,7 @@ def totals(rng, rates, rounds=60):
     for rate in rates:
         accepted = int(np.minimum(rng.geometric(1 - rate, rounds) - 1, 3).sum())
         lines.append(
-            f'{{"timings": {{"predicted_n": {rounds + accepted}, "predicted_ms": 2400, '
+            f'{{"timings": {{"predicted_n": {1 + rounds + accepted}, "predicted_ms": 2400, '
             f'"draft_n": {3 * rounds}, "draft_n_accepted": {accepted}}}}}\n'
         )
     return "".join(lines)

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+import mtpsim
 from mtpsim.cli.main import main
 
 TIMED = '{"accepted": [3, 1, 2, 0], "drafted": [3, 3, 3, 3], "seconds": [0.04, 0.04, 0.04, 0.04]}\n'
 
 
-def fitted(tmp_path, capsys, *options):
-    (tmp_path / "log").write_text(TIMED * 30)
+def fitted(tmp_path, capsys, *options, log=TIMED * 30):
+    (tmp_path / "log").write_text(log)
     out = tmp_path / "fitted.toml"
     command = ["fit", str(tmp_path / "log"), "-o", str(out), "--candidates", "geometric"]
     assert main([*command, *options]) == 0
@@ -56,3 +57,23 @@ def test_stated_times_of_a_round(tmp_path, capsys):
     ):
         assert main(["fit", str(tmp_path / "log"), *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_log_of_several_depths_is_compared_at_its_deepest(tmp_path, capsys):
+    """Accept length 2.5 at 40 ms, 62.5 tokens/s; rows of depth 1 would lower it to 1.75."""
+    line = {"accepted": [0] * 4, "drafted": [1] * 4, "seconds": [0.03] * 4}
+    text = TIMED * 30 + (json.dumps(line) + "\n") * 30
+    speed, *_ = fitted(tmp_path, capsys, "--target", "25", log=text)
+    assert speed["log"]["mean"] == pytest.approx(62.5)
+
+
+def test_times_of_shallow_depths_are_kept(tmp_path, capsys):
+    one = {"rounds": 3000, "accepted": 2440, "depth": 1, "round_ms": 60}
+    path = tmp_path / "log"
+    path.write_text(json.dumps(one) + '\n{"rounds": 3000, "accepted": 5481, "depth": 4}\n')
+    for options, target in (([], 60), (["--target", "50"], 50)):
+        assert main(["fit", str(path), "--quiet", *options]) == 0
+        text = capsys.readouterr().out
+        latency = mtpsim.parse(text).latency
+        assert sum(latency.times(4)).tolist() == [target, 60, 60, 60, 60]
+        assert "round times beyond depth 1 are not measured" in text

@@ -110,6 +110,16 @@ def test_engines_can_not_be_mixed(requests, tmp_path):
             "log: --depth: the log does not",
         ),
         ('{"timings": {"predicted_n": 2, "draft_n_accepted": 5}}', "only 2 tokens were generated"),
+        (
+            '{"rounds": 10, "accepted": 21, "depth": 2}',
+            "21 drafts are accepted in 10 rounds of depth 2: at most 20 are possible",
+        ),
+        (
+            '{"rounds": 10, "accepted": 5, "drafted": 30, "depth": 2}',
+            "30 drafts are proposed in 10 rounds of depth 2: at most 20 are possible",
+        ),
+        ('{"rounds": 10, "accepted": 9, "drafted": 8, "depth": 2}', "9 drafts are accepted of 8"),
+        ('{"rounds": 10, "accepted": 9, "drafted": 8}', "9 drafts are accepted of 8"),
         ("SpecDecoding metrics: Mean acc", "no entry has a round (log, line 1: truncated line"),
         ("[" * 50_000, "unknown log format"),
     ],

@@ -117,7 +117,7 @@ CHUNKS = [
         "id": "c",
         "object": "chat.completion.chunk",
         "timings": {
-            "predicted_n": n * 3,
+            "predicted_n": n * 3 + 1,
             "predicted_ms": n * 50.0,
             "draft_n": n * 3,
             "draft_n_accepted": n * 2,

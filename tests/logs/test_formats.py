@@ -14,7 +14,7 @@ from mtpsim.cli.sample import sample_requests
 from mtpsim.common.errors import InputError
 from mtpsim.fit.round_times import round_times_of
 from mtpsim.logs import FORMATS, Answers, detect, read_logs
-from mtpsim.logs.reducer import Reservoir
+from mtpsim.logs.reservoir import Reservoir
 from mtpsim.logs.write import WRITERS
 from tests.support.engine_logs import EXPERIMENT, GOOD, refused, windows, written
 
@@ -294,6 +294,50 @@ def test_rows_of_several_depths(tmp_path):
     assert shallow.notes == ["left out, as depth 2 is asked for: 1 entry has depth 3"]
     with pytest.raises(InputError, match="no entry has depth 4; 1 entry has depth 3, 2 entries"):
         read_logs([path], Answers(depth=4))
+
+
+@pytest.mark.parametrize("form", ["counts", "rounds"])
+def test_depth_selects_entries_that_state_theirs(form, tmp_path):
+    """Also where the number of proposed drafts is stated, or listed by round."""
+    path = tmp_path / "log"
+    if form == "counts":
+        lines = [
+            {"rounds": 20, "drafted": 20 * k, "accepted": 20, "depth": k, "round_ms": 60 + k}
+            for k in (1, 2, 4)
+        ]
+    else:
+        lines = [{"accepted": [1] * 20, "drafted": [k] * 20} for k in (1, 2, 4)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = read_logs([path], Answers(depth=2))
+    assert (log.depths.tolist(), log.drafted.tolist(), log.depth) == ([2], [40], 2)
+    with pytest.raises(InputError, match="no entry has depth 3; 1 entry has depth 1"):
+        read_logs([path], Answers(depth=3))
+
+
+def test_short_drafts_do_not_state_a_depth(tmp_path):
+    """Few rounds, or rounds without drafts, may be of a drafter that stops early."""
+    path = tmp_path / "log"
+    lines = [
+        {"accepted": [1, 1], "drafted": [2, 2]},
+        {"accepted": [1, 0] * 10, "drafted": [2, 0] * 10},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_logs([path], Answers(depth=4)).depths.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("rounds", [1, 6])
+def test_first_token_of_a_llamacpp_response_is_of_the_prompt(rounds, tmp_path):
+    """The server's log of the same request counts the same rounds."""
+    timings = {"predicted_n": 2 * rounds + 1, "draft_n": 3 * rounds, "draft_n_accepted": rounds}
+    (tmp_path / "a").write_text(json.dumps({"timings": timings}))
+    (tmp_path / "b").write_text(
+        f"slot print_timing: id 0 | task 1 | eval time = 90.00 ms / {2 * rounds + 1} tokens\n"
+        f"slot print_timing: id 0 | task 1 | draft acceptance rate = 0.33333 ( {rounds} accepted / "
+        f"{3 * rounds} generated)\n"
+    )
+    for name in "ab":
+        log = read_logs([tmp_path / name], Answers(depth=3))
+        assert log.rounds.tolist() == [rounds]
 
 
 def test_requests_of_several_depths(tmp_path):
