@@ -234,6 +234,11 @@ class Advice(DocumentSection):
     sentence: str
     why: str
 
+    @property
+    def recommended(self) -> int | None:
+        """The depth to run; None where the run has too few requests or no times to say."""
+        return None if self.requests_needed or not self.times_known else self.depth
+
 
 class ReactionCurve(DocumentSection):
     """Mean depth by rounds since a change of the hidden state."""

@@ -83,8 +83,8 @@ def best_depth(point: PointResult) -> int | None:
 
 
 def advised_depth(point: PointResult) -> int | None:
-    """The best depth; None where times were not measured, so that none is advised."""
-    return best_depth(point) if times_known(point) else None
+    """The best depth; None where the run recommends none, for want of times or of requests."""
+    return point.advice.recommended if point.advice else best_depth(point)
 
 
 def _of_simulation(

@@ -140,8 +140,8 @@ def _point_change(before: PointResult, after: PointResult) -> PointChange:
             )
             for old, new in pairs
         ],
-        before=before.advice.depth if before.advice else None,
-        after=after.advice.depth if after.advice else None,
+        before=before.advice.recommended if before.advice else None,
+        after=after.advice.recommended if after.advice else None,
     )
 
 

@@ -200,7 +200,8 @@ class Result:
         title = str(self.data.experiment.get("title") or "without a title")
         points = self.data.points
         advice = points[0].advice if len(points) == 1 else None
-        depth = f", depth {advice.depth}" if advice else ""
+        known = advice is not None and advice.recommended is not None
+        depth = f", depth {advice.depth}" if advice and known else ""
         return f"<mtpsim.Result {title!r}, {counted(len(points), 'point')}{depth}>"
 
     def _repr_html_(self) -> str:

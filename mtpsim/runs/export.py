@@ -69,6 +69,8 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
+    for point in document["points"]:
+        _require_advice(point)
     schedule: list[JsonDict] = _one(groups, chosen, "groups of batches")["schedule"]
     first = schedule[0]["from"] if schedule else "no whole number"
     if first != 1:
@@ -88,11 +90,19 @@ def _how(document: JsonDict) -> str:
 def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth."""
     point = _one(document["points"], chosen, "points")
+    _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
         raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
     rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
     return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
+
+
+def _require_advice(point: JsonDict) -> None:
+    """Refuse a point at which the run recommends no depth, and give its reason."""
+    advice = point["advice"]
+    if advice.get("requests_needed") or not advice.get("times_known", True):
+        raise _wrong("--to", f"the run recommends no depth: {advice['sentence']}")
 
 
 def _json(value: JsonDict) -> str:

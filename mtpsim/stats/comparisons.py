@@ -60,6 +60,7 @@ class _Differences:
     error: Floats
     one_sided: float  # max-t quantile
     two_sided: float  # max-|t| quantile
+    deviations: Floats  # [DRAWS] max |t|
 
     @property
     def may_be_best(self) -> bool:
@@ -74,13 +75,11 @@ def _differences(
     varies = error > CERTAIN
     error = np.where(varies, error, 0.0)
     if not varies.any():
-        return _Differences(gain, error, 0.0, 0.0)
+        return _Differences(gain, error, 0.0, 0.0, np.zeros(len(draws)))
     t = noise[:, varies] / error[varies] / scales
+    one_sided, deviations = float(np.quantile(t.max(1), confidence)), np.abs(t).max(1)
     return _Differences(
-        gain,
-        error,
-        float(np.quantile(t.max(1), confidence)),
-        float(np.quantile(np.abs(t).max(1), confidence)),
+        gain, error, one_sided, float(np.quantile(deviations, confidence)), deviations
     )
 
 
@@ -97,9 +96,10 @@ class Choice:
         candidates (list[int]): Options that may be the best; the set contains a true best option
             with the stated confidence (max-t over paired differences).
         loss (Floats): ``[Q]`` log ratio of the best estimate to each.
-        low (Floats): ``[Q]`` lower ends of simultaneous intervals of the true loss (multiple
-            comparisons with the best, Edwards and Hsu 1983, over paired differences).
-        high (Floats): ``[Q]`` upper ends of these intervals.
+        low (Floats): ``[Q]`` simultaneous lower bounds of the true loss: the greatest lower bound
+            of a paired difference (max-|t| over all pairs, or Bonferroni's quantile).
+        high (Floats): ``[Q]`` simultaneous upper bounds (multiple comparisons with the best,
+            Edwards and Hsu 1983, over paired differences).
         regret (Floats): ``[Q]`` expected loss of each option as a share of the best, under the
             same distribution.
     """
@@ -133,7 +133,8 @@ def choose(log_speedup: Estimates, confidence: float, indifference: float = 0.0)
     """
     draws, scales = normal_draws(log_speedup.covariance), student_scales(log_speedup.freedom)
     values, limits = log_speedup.values, (confidence, indifference)
-    return _choice(values, draws, scales, values + draws / scales, limits)
+    drawn = values + draws / scales
+    return _choice(values, draws, scales, drawn, limits, log_speedup.freedom)
 
 
 def choose_among(log_speedups: Floats, confidence: float, indifference: float = 0.0) -> Choice:
@@ -157,15 +158,28 @@ def choose_among(log_speedups: Floats, confidence: float, indifference: float = 
 
 
 def _choice(
-    values: Floats, draws: Floats, scales: Floats, drawn: Floats, limits: tuple[float, float]
+    values: Floats,
+    draws: Floats,
+    scales: Floats,
+    drawn: Floats,
+    limits: tuple[float, float],
+    freedom: float = np.inf,
 ) -> Choice:
+    from scipy.special import stdtrit
+
     confidence, indifference = limits
     to = [_differences(values, draws, scales, option, confidence) for option in range(len(values))]
     candidates = [option for option, differences in enumerate(to) if differences.may_be_best]
-    # One of the candidates is the best: the loss of the others lies within the bounds that the
-    # differences to one of them give.
+    # One of the candidates is the best: the differences to them bound each loss from above.
     behind = np.array([-to[c].gain for c in candidates])
     half = np.array([to[c].two_sided * to[c].error for c in candidates])
+    # A loss is at least the difference to any option. The option that gives the greatest lower
+    # bound depends on the data, so that the bounds of all pairs must hold at once.
+    all_pairs = float(np.quantile(np.max([one.deviations for one in to], axis=0), confidence))
+    if np.isfinite(freedom):  # few requests: correlations are not known well, Bonferroni needs none
+        pairs = max(len(to) * (len(to) - 1), 2)
+        all_pairs = max(all_pairs, float(stdtrit(freedom, 1 - (1 - confidence) / pairs)))
+    low = np.max([-one.gain - all_pairs * one.error for one in to], axis=0)
     top = drawn.max(1, keepdims=True)
     return Choice(
         best=int(np.argmax(values)),
@@ -173,7 +187,7 @@ def _choice(
         near_best=(top - drawn <= np.log1p(indifference)).mean(0),
         candidates=candidates,
         loss=values.max() - values,
-        low=np.maximum(behind - half, 0).min(0),
+        low=np.maximum(low, 0),
         high=np.maximum(behind + half, 0).max(0),
         regret=-np.expm1(drawn - top).mean(0) + 0.0,  # no negative zero
     )

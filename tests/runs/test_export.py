@@ -20,6 +20,7 @@ requests = 3000
 [sweep]
 "latency.batch" = [1, 30, 400]
 """
+UNTIMED = "[latency]\ntarget = 10\nverify = [10, 10]\ndraft = [0, 0]\n"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,8 @@ def runs(tmp_path_factory):
         "batch": TEXT,
         "plain": TEXT[: TEXT.index("[sweep]")],
         "timed": independent(0.7, 0.6) + TWO_DEEP + "[simulation]\nrequests = 100\n",
+        "few": TEXT.replace("requests = 3000", "requests = 9"),
+        "untimed": independent(0.7, 0.6) + UNTIMED + "[simulation]\nrequests = 100\n",
         "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
         "two": TEXT + '"latency.base" = [10, 20]\n',
@@ -96,6 +99,9 @@ def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
         ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
         ("off", ["--to", "trtllm"], "MTP is off at every batch"),
         ("off", ["--to", "sglang", "--set", "latency.batch=1"], "the advice is depth 0"),
+        ("few", ["--to", "trtllm"], "recommends no depth: Too few requests for advice: 9"),
+        ("few", ["--to", "sglang", "--set", "latency.batch=1"], "recommends no depth: Too few"),
+        ("untimed", ["--to", "vllm-synthetic"], "No depth can be recommended without times"),
         ("late", ["--to", "trtllm"], "starts at a batch of 2"),
         ("two", ["--to", "trtllm"], "2 groups of batches match; choose one of: latency.base=10;"),
         ("batch", ["--to", "sglang"], "3 points match; choose one of: latency.batch=1;"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.stats.comparisons import DRAWS, RelativeError, choose, holm_verdicts
+from mtpsim.stats.comparisons import DRAWS, RelativeError, against_one, choose, holm_verdicts
 from mtpsim.stats.estimators import Estimates
 from tests.support.strategies import estimates
 
@@ -38,6 +38,24 @@ def test_loss_intervals_cover_simultaneously_as_often_as_stated(truth):
         drawn = Estimates(truth + mixed @ rng.normal(size=4), mixed @ mixed.T, 1.96)
         hits += covers(choose(drawn, 0.95), truth)
     assert hits / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_lower_bounds_of_losses_hold_for_ties_where_bounds_of_one_option_at_a_time_do_not():
+    rng, size, runs = np.random.default_rng(6), 8, 100
+    half = against_one(estimates([0] * size, 0.01), 0, 0.95)[1].max()
+    spread = np.ptp(rng.normal(0, 0.01, (2000, size)), axis=1)
+    assert (spread <= half).mean() < 0.9  # negative control: quantiles of one option at a time
+    held = sum(
+        not choose(estimates(rng.normal(0, 0.01, size), 0.01), 0.95).low.any() for _ in range(runs)
+    )
+    assert held / runs > 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def test_a_noisy_candidate_does_not_hide_that_an_option_is_worse():
+    found = choose(Estimates(np.array([0, 0.3, 0.28]), np.diag([1e-6, 1e-6, 0.04]), 1.96), 0.95)
+    assert found.candidates == [1, 2]
+    assert found.low[0] == pytest.approx(0.3, abs=0.005)
+    assert found.verdict(0, 0.01) == "worse"
 
 
 @pytest.mark.parametrize("requests", [3, 6, 15])
