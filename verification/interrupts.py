@@ -212,9 +212,9 @@ def checks(smoke: bool) -> Iterator[Check]:
             slack = SMOKE if smoke else 1.0
             found = search(home, executor, runs[not smoke], seed, slack)
             statement = (
-                f"SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond {LIMIT * slack:g} "
-                "s (more if the machine is busy), no traceback, no process left, and resumed bit "
-                "for bit"
+                "SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond "
+                f"{LIMIT * slack:g} s (more if the machine is busy), no traceback, no process left, "
+                "and resumed bit for bit"
             )
             yield Check(f"interrupts, {executor}", statement, found.text(), not found.faults)
         statement = "a run that does not look for interrupts is found"
