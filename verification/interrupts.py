@@ -213,7 +213,7 @@ def checks(smoke: bool) -> Iterator[Check]:
             found = search(home, executor, runs[not smoke], seed, slack)
             statement = (
                 "SIGINT, SIGTERM or two SIGINT at a random moment: no hang beyond "
-                f"{LIMIT * slack:g} s (more if the machine is busy), no traceback, no process left, "
+                f"{LIMIT * slack:g} s (more if the machine is busy), no traceback, no process left "
                 "and resumed bit for bit"
             )
             yield Check(f"interrupts, {executor}", statement, found.text(), not found.faults)
