@@ -6,11 +6,10 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from typing import Annotated, Any, dataclass_transform
+from dataclasses import dataclass, field
+from typing import Annotated, dataclass_transform
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from mtpsim.common.arrays import JsonDict
 
@@ -471,35 +470,3 @@ class ResultDocument(DocumentSection):
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
     warnings: list[str] | None = None
-
-
-def to_json(document: Any) -> JsonDict:
-    """A document, or a section of it, as plain data; ``warnings`` of a run only where given."""
-    plain = asdict(document, dict_factory=_plain)
-    if plain.get("warnings", ()) is None:
-        del plain["warnings"]
-    return plain
-
-
-def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
-    return {key.rstrip("_"): value for key, value in entries}
-
-
-@cache
-def _reader() -> TypeAdapter[ResultDocument]:
-    """What reads documents; it takes 60 ms to build."""
-    return TypeAdapter(ResultDocument)
-
-
-def from_json(data: JsonDict) -> ResultDocument:
-    """The typed document of plain data; unknown keys are ignored.
-
-    Raises:
-        ValueError: a key is missing, or a value has the wrong type; names the first one.
-    """
-    try:
-        return _reader().validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        raise ValueError(f"{key.lstrip('.')}: {first['msg']}") from None

@@ -31,9 +31,8 @@ from mtpsim.report.document import (
     ResultDocument,
     TheoryError,
     Variance,
-    from_json,
-    to_json,
 )
+from mtpsim.report.serialization import from_json, to_json
 from mtpsim.results.advice import Basis, Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (

@@ -301,8 +301,9 @@ def test_latency_of_measured_times():
     assert "depth 2 are interpolated" in notes[0]
     assert latency_section(times, 3, 40.0)[0]["target"] == 40.0
     section, notes = latency_section(times, 4, None)
-    assert section == {"target": 1.0, "verify": 1.0, "draft": 0.0}
-    assert "No round times at depth 4 given" in notes[0]
+    verify = pytest.approx([60.0, 75.0, 90.0, 90.0])  # depth 4 takes the deepest measured time
+    assert section == {"target": 50.0, "verify": verify, "draft": 0.0}
+    assert any("upper bound" in note for note in notes), notes
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from mtpsim.common.errors import InputError
 from mtpsim.config.uncertainty import InputUncertainty
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form
-from mtpsim.report.document import from_json
 from mtpsim.report.experiment_text import explain
 from mtpsim.report.figures.uncertainty import uncertainty_figure
+from mtpsim.report.serialization import from_json
 from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import depth_table
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence

@@ -9,7 +9,8 @@ import numpy as np
 
 from mtpsim.config.simulation import Decision
 from mtpsim.formula import closed_form
-from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument, from_json
+from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument
+from mtpsim.report.serialization import from_json
 from mtpsim.results.advice import judge
 
 RATES = (0.80, 0.74, 0.67)
