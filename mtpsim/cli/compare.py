@@ -6,15 +6,18 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtpsim.cli.run import completeness
 from mtpsim.common.errors import InputError
-from mtpsim.report.formatting import decimals_for, fixed, known, value_text
+from mtpsim.report.formatting import decimals_for, fixed, known, set_label, value_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
 from mtpsim.results.comparison import PointChange, ResultComparison, compare
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INDEPENDENT = (
     "Intervals of the change treat the runs as independent; where runs share seed and acceptance "
@@ -63,7 +66,7 @@ def _print(found: ResultComparison) -> None:
         print_table(console, TextTable(columns, rows))
     for point in found.points:
         say(console, "")
-        _print_point(point, named=len(found.points) > 1)
+        _print_point(point, console, named=len(found.points) > 1)
     if found.points:
         say(console, INDEPENDENT)
     if found.only_one:
@@ -74,10 +77,9 @@ def _text(value: Any) -> str:
     return "not given" if value is None else value_text(value)
 
 
-def _print_point(point: PointChange, *, named: bool) -> None:
-    console = console_on(sys.stdout)
+def _print_point(point: PointChange, console: Console, *, named: bool) -> None:
     if named:
-        say(console, ", ".join(f"{key} = {value_text(v)}" for key, v in point.set.items()) + ":")
+        say(console, f"{set_label(point.set)}:")
     columns = [Column(name) for name in ("depth", "speedup before", "speedup after")]
     columns += [Column("change, %"), Column("exact change, %", faint=True)]
     rows = [

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mtpsim.acceptance import Recording
-from mtpsim.common.arrays import JsonDict
 from mtpsim.config.experiment import Experiment
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula.accept_lengths import Acceptance
-from mtpsim.report.formatting import short_names, value_text
+from mtpsim.report.formatting import set_label, short_names
 from mtpsim.report.quick import QuickAnswer
 
 LARGEST = 200
@@ -56,7 +55,7 @@ def exact_lines(experiment: Experiment) -> list[str]:
         answer = answers[0]
         return [] if answer is None else ["Exact answer", *_indented(answer.table())]
     lines = [
-        f"{_label(point.set)}: "
+        f"{set_label(point.set, short_names(list(point.set)))}: "
         + (f"depth {found.depth}, {found.speedup.max():.3f}x" if found else "left to `run`")
         for point, found in zip(points, answers, strict=False)
     ]
@@ -64,11 +63,6 @@ def exact_lines(experiment: Experiment) -> list[str]:
     return ["Exact answer: fastest depth and its speedup", *_indented(lines)] + (
         [f"  and {more:,} more points"] if more else []
     )
-
-
-def _label(values: JsonDict) -> str:
-    names = short_names(list(values))
-    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in values.items())
 
 
 def _indented(lines: list[str]) -> list[str]:

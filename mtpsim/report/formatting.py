@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
-from mtpsim.common.arrays import Floats
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.report.document import Interval, PointResult, ResultDocument
 
 Quantities = Literal[
@@ -164,8 +164,19 @@ def value_text(value: Any) -> str:
 
 def point_label(result: ResultDocument, point: PointResult) -> str:
     """The swept values of a point: ``noise.cv = 0.1, rate = 0.7``; empty without a sweep."""
-    names = short_names(swept_keys(result))
-    return ", ".join(f"{names[key]} = {value_text(value)}" for key, value in point.set.items())
+    return set_label(point.set, short_names(swept_keys(result)))
+
+
+def set_label(values: JsonDict, names: Mapping[str, str] | None = None) -> str:
+    """Swept values as text: ``noise.cv = 0.1, rate = 0.7``.
+
+    Args:
+        values (JsonDict): Swept keys and their values at a point.
+        names (Mapping[str, str] | None): Name that is shown for each key; None: the key.
+    """
+    shown = names or {}
+    pairs = ((shown.get(key, key), value) for key, value in values.items())
+    return ", ".join(f"{name} = {value_text(value)}" for name, value in pairs)
 
 
 def decimals_for(half_width: float) -> int:

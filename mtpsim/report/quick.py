@@ -15,6 +15,7 @@ from mtpsim.formula.closed_form import (
     NEGLIGIBLE,
     StepVerdict,
     break_even_rate,
+    marginal_gain,
     step_verdict,
 )
 from mtpsim.formula.plausibility import time_warnings
@@ -61,7 +62,7 @@ class QuickAnswer:
     @property
     def gain(self) -> Floats:
         """``[K + 1]`` relative gain over the depth before; 0 at depth 0."""
-        return np.concatenate([[0.0], self.speedup[1:] / self.speedup[:-1] - 1])
+        return marginal_gain(self.speedup) - 1
 
     @property
     def tokens_per_second(self) -> Floats:

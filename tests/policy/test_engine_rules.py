@@ -42,7 +42,7 @@ def depths(player, engine, seed, count=ROUNDS, depth=DEPTH):
 
 
 def agree(player, engine, seed, visited=2, **more):
-    """Both play alike in every round, and at more than one depth."""
+    """Both choose the same depth in every round, and more than one depth over all rounds."""
     ours, theirs = depths(player, engine, seed, **more)
     assert (ours == theirs).all(), np.flatnonzero(ours != theirs)[:5]
     assert len(set(ours)) >= visited

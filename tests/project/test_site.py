@@ -16,6 +16,7 @@ import reference
 
 import mtpsim
 from mtpsim.acceptance import MODELS
+from mtpsim.cli.main import COMMANDS
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import Decision
 from mtpsim.config.simulation import Simulation, TheorySpec
@@ -158,8 +159,10 @@ def test_types_in_the_reference_are_plain_english():
         assert row in reference.table(kind)
 
 
-def test_options_of_commands_are_in_the_reference():
-    assert "| `--seed N` |" in reference.command()
+def test_commands_and_their_options_are_in_the_reference():
+    text = reference.command()
+    assert [name for name in COMMANDS if f"\n## {name}\n" not in text] == []
+    assert "| `--seed N` |" in text
 
 
 def test_pictures_have_labels():

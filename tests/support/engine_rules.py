@@ -97,7 +97,7 @@ class HuggingFace:
 
 
 class TensorRTGate:
-    """Off for good once the mean of the last requests is below the limit."""
+    """Off permanently once the mean of the last requests is below the limit."""
 
     def __init__(self, depth, window, limit, request_rounds):
         self.on, self.drafts, self.limit, self.length = True, depth, limit, request_rounds
