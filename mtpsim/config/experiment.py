@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
 from mtpsim.config.validation_errors import problems_of
 from mtpsim.exact.chain_solver import solve_operations
-from mtpsim.formula.plausibility import time_warnings
+from mtpsim.formula.closed_form import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
@@ -453,7 +454,7 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment.latency.target
         70.0
     """
-    path = file_or_example(Path(path))
+    path = Path(path) if os.path.isfile(path) else file_or_example(Path(path))
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             raw = file.read(MAX_FILE + 1)
