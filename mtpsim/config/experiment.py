@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty
 from mtpsim.config.validation_errors import problems_of
-from mtpsim.formula.plausibility import time_warnings
+from mtpsim.formula.closed_form import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
 
 MAX_FILE = 1 << 24  # bytes of an experiment
@@ -346,7 +347,7 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment.latency.target
         70.0
     """
-    path = file_or_example(Path(path))
+    path = Path(path) if os.path.isfile(path) else file_or_example(Path(path))
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             raw = file.read(MAX_FILE + 1)

@@ -393,7 +393,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
     """
-    from mtpsim.report.rows import write_csv
+    from mtpsim.report.serialization import write_csv
 
     with _staged(folder) as aside:
         write_csv(result.data, aside / "result.csv")

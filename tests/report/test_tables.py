@@ -25,7 +25,7 @@ from mtpsim.report.formatting import (
     short_names,
 )
 from mtpsim.report.progress import Progress, progress_display
-from mtpsim.report.rows import columns, rows, write_csv
+from mtpsim.report.serialization import columns, rows, write_csv
 from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import render
 from mtpsim.report.tables.sweep import sweep_heading
