@@ -20,6 +20,8 @@ QUANTITIES = (
     *("theory_error", "accept_length_error"),
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+DECISION = ("p_best", "regret", "now")
+"""Columns of what only some rows have, behind all others."""
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 
 
@@ -58,7 +60,7 @@ def from_json(data: JsonDict) -> ResultDocument:
 def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
     policy = ["policy"] if any(point.adaptive for point in result.points) else []
-    return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
+    return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict", *DECISION]
 
 
 def rows(result: ResultDocument) -> list[JsonDict]:
