@@ -60,7 +60,16 @@ def from_json(data: JsonDict) -> ResultDocument:
 def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
     policy = ["policy"] if any(point.adaptive for point in result.points) else []
-    return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict", *DECISION]
+    return [
+        "point",
+        *swept_keys(result),
+        "depth",
+        *policy,
+        "quantity",
+        *FIELDS,
+        "verdict",
+        *DECISION,
+    ]
 
 
 def rows(result: ResultDocument) -> list[JsonDict]:
