@@ -183,8 +183,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         OSError: The result is written, but can't be printed.
     """
     folder = options.out
-    store.prepare(folder)
-    with store.locked(folder):
+    with store.reserved(folder):
         try:
             return _run(experiment, options)
         except KeyboardInterrupt:  # between two points, or while printing

@@ -101,8 +101,21 @@ class Result:
         """
         if "check" in document and document["check"] != seal(document):
             raise ValueError("its checksum does not match: it was edited or damaged")
-        result = cls(from_json(document), round_times)
+        result = cls(from_json(document))
         result.__dict__["document"] = document  # as it was written, its seal included
+        return result.with_round_times(round_times)
+
+    def with_round_times(self, round_times: Sequence[list[Floats]]) -> Result:
+        """The same result with samples of round times.
+
+        Args:
+            round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms.
+
+        Returns:
+            Result: A result that shares its data with this one.
+        """
+        result = replace(self, round_times=round_times)
+        result.__dict__["document"] = self.document
         return result
 
     @cached_property

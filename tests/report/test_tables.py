@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from mtpsim.report import progress as progress_module
-from mtpsim.report.document import Interval, ResultDocument
+from mtpsim.report.document import Interval, Loss, ResultDocument
 from mtpsim.report.formatting import (
     bracketed,
     fixed,
@@ -272,10 +272,27 @@ class TestRows:
     def test_one_row_per_point_depth_and_quantity(self):
         tidy = rows(example_sweep())
         keys = [(r["point"], r["depth"], r["quantity"]) for r in tidy]
-        assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6)
+        assert len(set(keys)) == len(keys) == 3 * (3 + 3 * 6 + 3 * 3)
         assert all(list(r) == columns(example_sweep()) for r in tidy)
         row = tidy[keys.index((keys[0][0], 3, "break_even_rate"))]
         assert row["theory"] == pytest.approx(0.7191, abs=5e-5)
+        assert row["now"] == 0.67
+
+    def test_what_the_choice_of_a_depth_rests_on(self):
+        point = example_point()
+        loss = {"mean": 0.1, "low": 0.05, "high": 0.2, "verdict": "worse"}
+        point.depths[3].loss = Loss(**loss, best=0.3, regret=0.02)
+        by_name = {r["quantity"]: r for r in rows(document([point])) if r["depth"] == 3}
+        depth, step = point.depths[3], point.advice.steps[2]
+        assert list(by_name["loss"])[-3:] == ["p_best", "regret", "now"]
+        assert by_name["loss"]["p_best"] == depth.loss.best
+        assert by_name["loss"]["regret"] == depth.loss.regret
+        assert by_name["step_gain"]["verdict"] == step.verdict == "harmful"
+        assert by_name["step_gain"]["low"] == step.low
+        for name in ("verify", "draft"):
+            time = getattr(depth.break_even, name)
+            found = by_name[f"break_even_{name}"]
+            assert (found["mean"], found["low"], found["now"]) == (time.at, time.low, time.now)
 
     def test_csv_round_trip(self, tmp_path):
         result = example_sweep()
