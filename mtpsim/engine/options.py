@@ -41,8 +41,18 @@ class ExecutorChoice:
     def parse(cls, text: str) -> ExecutorChoice:
         """Read ``threads``, ``threads:4``, ``processes:4``, ``dask`` or ``dask:tcp://HOST:8786``.
 
+        Args:
+            text (str): Kind, and after a colon the number of workers, 1 to 1024, or an address.
+
+        Returns:
+            ExecutorChoice: The kind, number and address of the workers.
+
         Raises:
             ValueError: The text is none of them.
+
+        Examples:
+            >>> ExecutorChoice.parse("dask:tcp://node7:8786").address
+            'tcp://node7:8786'
         """
         given, colon, rest = text.partition(":")
         kind: Kind | None = next((k for k in get_args(Kind) if k == given), None)

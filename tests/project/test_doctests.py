@@ -18,7 +18,9 @@ FORMULAS = [one for one in FORMULAS if one.__module__ == closed_form.__name__]
 
 
 @pytest.mark.parametrize(
-    "named", [mtpsim, *PUBLIC, AcceptanceChain, Problem], ids=lambda one: one.__name__
+    "named",
+    [mtpsim, *PUBLIC, mtpsim.ExecutorChoice.parse, AcceptanceChain, Problem],
+    ids=lambda one: one.__name__,
 )
 def test_examples_of_the_public_api(named):
     (test,) = doctest.DocTestFinder(recurse=False).find(named, named.__name__)
