@@ -477,10 +477,6 @@ def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> F
     Returns:
         Floats: ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is
             too small for it.
-
-    Examples:
-        >>> quantiles(np.arange(1.0, 101.0), (0.5,), confidence=0.95).tolist()
-        [[50.0, 40.0, 61.0]]
     """
     ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
     found = np.full((len(shares), 3), np.nan)
