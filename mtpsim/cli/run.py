@@ -14,7 +14,13 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import MAX_HOURS, TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.engine.options import (
+    MAX_HOURS,
+    TIMEOUT,
+    ExecutorChoice,
+    RunOptions,
+    check_time,
+)
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.experiment_text import rates_are_note
 from mtpsim.results.document import Result
@@ -177,8 +183,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         OSError: The result is written, but can't be printed.
     """
     folder = options.out
-    store.prepare(folder)
-    with store.locked(folder):
+    with store.reserved(folder):
         try:
             return _run(experiment, options)
         except KeyboardInterrupt:  # between two points, or while printing
@@ -207,8 +212,6 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         if before is not None:
             say(used, options.quiet)
     _check_part(experiment, options)
-    from mtpsim.engine.cost import check_time  # not of a finished result: it loads numba
-
     check_time(experiment, options, options.max_hours)
     if options.fresh:
         _forget(folder, options.quiet)
