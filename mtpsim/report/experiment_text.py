@@ -15,6 +15,7 @@ from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
+from mtpsim.engine.options import WITHIN, core_seconds
 from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 
@@ -53,6 +54,41 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         "recommended depth",
     ]
     return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
+
+
+def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0) -> list[str]:
+    """The estimated time of the simulation as a range, on a line.
+
+    The range is from the earliest stop to the greatest number of requests, with the error of the
+    estimate.
+
+    Args:
+        experiment (Experiment): The experiment.
+        workers (int): Number of cores.
+        longer_than (float): Seconds; no line if the simulation may be shorter.
+    """
+    low = high = 0.0
+    for point in experiment.points():
+        each = core_seconds(point.experiment) / workers
+        least, most = _requests(point.experiment.simulation, point.experiment.acceptance.chain())
+        low, high = low + least * each / WITHIN, high + most * each * WITHIN
+    if low < longer_than:
+        return []
+    took = "less than 1 s" if high < 1 else f"{_duration(low)} to {_duration(high)}"
+    return [f"estimated simulation time on {counted(workers, 'core')}: {took}"]
+
+
+def _duration(seconds: float) -> str:
+    units = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+    unit = next((name for name, size in units.items() if seconds >= 2 * size), "s")
+    return f"{float(f'{max(seconds, 0.1) / units[unit]:.2g}'):,g} {unit}"
+
+
+def _requests(s: Simulation, chain: Source) -> tuple[int, int]:
+    """Least and greatest number of requests of a point."""
+    if s.requests:
+        return s.requests, s.requests
+    return min(FLOOR * unit_of(chain, s.rounds or 0, s.tokens or 0), s.max_requests), s.max_requests
 
 
 def _policies(points: list[Point]) -> list[str]:
@@ -162,7 +198,7 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
         lines.append(f"{s.requests:,} requests per point")
     else:
         block = unit_of(chain, s.rounds or 0, s.tokens or 0)
-        least = min(FLOOR * block, s.max_requests)
+        least, _ = _requests(s, chain)
         lines += [
             f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
             f"(first test after {FLOOR} blocks of {counted(block, 'request')}; earlier tests would "
