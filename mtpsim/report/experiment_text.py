@@ -161,11 +161,13 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")
     else:
-        block = unit_of(chain, s.rounds or 0, s.tokens or 0)
-        least = min(FLOOR * block, s.max_requests)
+        adaptive = points[0].experiment.adaptive
+        policies = len(adaptive.policies) if adaptive else 0
+        unit, _ = unit_of(chain, s.rounds or 0, s.tokens or 0, policies)
+        least = min(FLOOR * unit, s.max_requests)
         lines += [
             f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
-            f"(first test after {FLOOR} blocks of {counted(block, 'request')}; earlier tests would "
+            f"(first test after {FLOOR} units of {counted(unit, 'request')}; earlier tests would "
             "favour intervals that are too narrow by chance)",
         ]
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
