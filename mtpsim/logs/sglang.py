@@ -255,8 +255,8 @@ def _finished(lines: Iterator[Line], answers: Answers) -> LineEntries:
     """Yield the requests of lines ``Finish: obj=.., out={'meta_info': {..}}``."""
     for number, line in lines:
         if "'spec_verify_ct'" in line:
-            table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
             try:
+                table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
                 yield number, _request(table, {}, answers)
             except ValueError as error:
                 yield number, malformed(error)

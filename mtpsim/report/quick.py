@@ -17,8 +17,8 @@ from mtpsim.formula.closed_form import (
     break_even_rate,
     marginal_gain,
     step_verdict,
+    time_warnings,
 )
-from mtpsim.formula.plausibility import time_warnings
 
 
 @dataclass(frozen=True, kw_only=True)

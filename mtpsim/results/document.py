@@ -15,7 +15,6 @@ from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
-from mtpsim.formula.plausibility import drafts_are_free
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,
@@ -32,7 +31,7 @@ from mtpsim.report.document import (
     TheoryError,
     Variance,
 )
-from mtpsim.report.serialization import from_json, to_json
+from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.results.advice import Basis, Steps, advise
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
@@ -102,8 +101,21 @@ class Result:
         """
         if "check" in document and document["check"] != seal(document):
             raise ValueError("its checksum does not match: it was edited or damaged")
-        result = cls(from_json(document), round_times)
+        result = cls(from_json(document))
         result.__dict__["document"] = document  # as it was written, its seal included
+        return result.with_round_times(round_times)
+
+    def with_round_times(self, round_times: Sequence[list[Floats]]) -> Result:
+        """The same result with samples of round times.
+
+        Args:
+            round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms.
+
+        Returns:
+            Result: A result that shares its data with this one.
+        """
+        result = replace(self, round_times=round_times)
+        result.__dict__["document"] = self.document
         return result
 
     @cached_property
@@ -130,8 +142,6 @@ class Result:
             list[dict]: Rows with the keys ``point``, the swept keys, ``depth``, ``quantity``,
             ``theory``, ``exact``, ``mean``, ``low``, ``high`` and ``verdict``; times are in ms.
         """
-        from mtpsim.report.rows import rows
-
         return rows(self.data)
 
     def to_frame(self) -> Any:
@@ -146,7 +156,7 @@ class Result:
         try:
             import pandas
         except ModuleNotFoundError as error:
-            if error.name != "pandas":  # a pandas that is broken says itself what it lacks
+            if error.name != "pandas":  # a broken pandas has its own message
                 raise
             message = (
                 "to_frame() needs pandas, which is not installed: pip install pandas, or mtpsim "
@@ -292,7 +302,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         choice=simulated,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
-        times_known=not drafts_are_free(
+        times_known=not closed_form.drafts_are_free(
             *measured.experiment.latency.times(len(measured.rounds) - 1)
         ),
     )

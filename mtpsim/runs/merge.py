@@ -41,7 +41,7 @@ class Merged:
         result (Result): The result of all blocks together; it is complete if no block is missing.
         used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
         overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
-        missing (list[str]): Sentences on blocks that the runs should have and have not.
+        missing (list[str]): Sentences on blocks that a finished run would have and no run has.
     """
 
     result: Result
@@ -132,7 +132,7 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
 
 
 def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) -> list[str]:
-    """Sentences on the blocks of a point that the runs should have together, and have not."""
+    """Sentences on the blocks of a point that no run has, and that a finished run would have."""
     found = []
     wanted: dict[int, list[MergedRun]] = {}
     for run in runs:

@@ -32,6 +32,10 @@ TEXT = independent(0.8, 0.7) + TWO_DEEP
             "verify times fall with depth: 90 ms at depth 1, 80 ms at depth 2",
         ),
         (
+            ("verify = [90, 104]\ndraft = [8, 14]", "verify = [76, 90]\ndraft = [0, 8]"),
+            "lists start at depth 1, so leave out depth 0",
+        ),
+        (
             ("verify = [90, 104]", "verify = [60, 104]"),
             "a round at depth 1 takes 68 ms, less than a plain step (76 ms)",
         ),

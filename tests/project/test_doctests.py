@@ -18,7 +18,9 @@ FORMULAS = [one for one in FORMULAS if one.__module__ == closed_form.__name__]
 
 
 @pytest.mark.parametrize(
-    "named", [mtpsim, *PUBLIC, AcceptanceChain, Problem], ids=lambda one: one.__name__
+    "named",
+    [mtpsim, *PUBLIC, mtpsim.ExecutorChoice.parse, AcceptanceChain, Problem],
+    ids=lambda one: one.__name__,
 )
 def test_examples_of_the_public_api(named):
     (test,) = doctest.DocTestFinder(recurse=False).find(named, named.__name__)
@@ -34,5 +36,6 @@ def test_examples_of_modules(module):
 
 
 def test_every_public_formula_has_an_example():
-    functions = [*FORMULAS, chain_solver.solve, chain_solver.speedups]
+    public = [one for one in FORMULAS if not one.__name__.startswith("_")]
+    functions = [*public, chain_solver.solve, chain_solver.speedups]
     assert not [function for function in functions if ">>>" not in inspect.getdoc(function)]

@@ -11,7 +11,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.config.hashing import point_hash, work_hash
 from mtpsim.engine.scheduler import BlockRange
-from mtpsim.runs.directory import RESULT, TALLIES, Tallies
+from mtpsim.runs.directory import RESULT, TALLIES, Tallies, reserved
 from mtpsim.runs.merge import Piece, disjoint, merge
 from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
@@ -202,11 +202,8 @@ def test_the_most_requests_without_overlap_are_chosen():
 
 
 def test_a_directory_in_use_is_refused(file, tmp_path, capsys):
-    from mtpsim.runs.directory import locked, prepare
-
     out = tmp_path / "a"
-    prepare(out)
-    with locked(out):
+    with reserved(out):
         assert main(["run", str(file), "--out", str(out)]) == 2
     assert "another run is writing there" in capsys.readouterr().err
     assert run(file, out) == 0

@@ -70,10 +70,8 @@ WIDE = (
     *("speedup", "speedup.theory", "speedup.exact", "gain"),
     *("break-even", "step", "error", "verdict"),
 )
-MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "step", "verdict")
+NARROW = ("length.mean", "time.mean", "speedup", "speedup.theory", "step", "verdict")
 """Fits 80 columns; ``.mean`` is an estimate without its interval."""
-NARROW = ("length.mean", "time.mean", "speedup", "step")
-"""Fits 60 columns: the theory gives way first."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
 
 
@@ -97,11 +95,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if label := point_label(result, point):
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    print_table(
-        console,
-        depth_table(point, WIDE),
-        *(depth_table(point, layout, NARROW_DECIMALS) for layout in (MEDIUM, NARROW)),
-    )
+    print_table(console, depth_table(point, WIDE), depth_table(point, NARROW, NARROW_DECIMALS))
     console.print()
     if point.advice:
         say(console, point.advice.sentence, "bold")
