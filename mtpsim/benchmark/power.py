@@ -139,10 +139,10 @@ class RequestTotals:
         for arm in (0, 1):
             noisy = replace(plan, noise=plan.noise._replace(arm=arm), policy_set=None)
             parts = [
-                simulate_requests(noisy, first + at, min(plan.unit, count - at))[
+                simulate_requests(noisy, first + at, min(plan.chunk, count - at))[
                     :, : layout.rounds.stop
                 ]
-                for at in range(0, count, plan.unit)
+                for at in range(0, count, plan.chunk)
             ]
             runs.append(np.concatenate(parts))
         rows = np.stack(runs)

@@ -90,16 +90,24 @@ def test_another_experiment_is_refused_with_what_differs(file, tmp_path, capsys)
     assert not (tmp_path / "m" / TALLIES).exists()
 
 
-def test_other_kernels_are_refused(file, tmp_path, capsys):
+@pytest.mark.parametrize("changed", ["kernels", "blocks", "earlier"])
+def test_other_kernels_and_blocks_are_refused(changed, file, tmp_path, capsys):
     assert run(file, tmp_path / "a") == 0
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     records = tmp_path / "b" / TALLIES
     name = json.loads(records.read_text().splitlines()[0])["point"]
-    hash_, _, version = name.split("-")
-    records.write_text(records.read_text().replace(name, f"{hash_}-0123abcd-{version}"))
+    hash_, kernels, schedule, version = name.split("-")
+    other = {
+        "kernels": f"{hash_}-0123abcd-{schedule}-{version}",
+        "blocks": f"{hash_}-{kernels}-0123abcd-{version}",
+        "earlier": f"{hash_}-{kernels}-{version}",  # blocks of one size, without a name
+    }[changed]
+    records.write_text(records.read_text().replace(name, other))
     pair = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
-    assert "was made by other kernels or another version: 0123abcd" in capsys.readouterr().err
+    theirs = other.removeprefix(hash_ + "-")
+    message = f"was made by other kernels or another version: {theirs}, not"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
