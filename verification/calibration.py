@@ -167,7 +167,7 @@ def plan_setting(seed: int, benchmarks: int) -> tuple[float, float]:
     """Plan a benchmark of depths 1 and 2 that differ by exactly 3 %, and run it many times.
 
     Returns:
-        Power that the plan states, and share of simulated benchmarks that decide right.
+        Power that the plan states, and share of simulated benchmarks that decide correctly.
     """
     rng = np.random.default_rng((5, seed))
     model, effect = random_model(rng), 0.03

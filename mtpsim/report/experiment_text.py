@@ -43,7 +43,7 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
             _acceptance(chain) + rates_are_note(experiment),
         ),
         ("Latency", list(first.latency.describe())),
-        ("Simulation", _simulation(points, chain) + _variations(experiment, first)),
+        ("Simulation", _simulation(points) + _variations(experiment, first)),
     ]
     if policies := _policies(points):
         found.append(("Adaptive depth", policies))
@@ -70,7 +70,7 @@ def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0
     low = high = 0.0
     for point in experiment.points():
         each = core_seconds(point.experiment) / workers
-        least, most = _requests(point.experiment.simulation, point.experiment.acceptance.chain())
+        least, most = _requests(point.experiment)
         low, high = low + least * each / WITHIN, high + most * each * WITHIN
     if low < longer_than:
         return []
@@ -84,11 +84,19 @@ def _duration(seconds: float) -> str:
     return f"{float(f'{max(seconds, 0.1) / units[unit]:.2g}'):,g} {unit}"
 
 
-def _requests(s: Simulation, chain: Source) -> tuple[int, int]:
+def _unit(experiment: Experiment) -> int:
+    """Requests per unit of a block."""
+    s, adaptive = experiment.simulation, experiment.adaptive
+    policies = len(adaptive.policies) if adaptive else 0
+    return unit_of(experiment.acceptance.chain(), s.rounds or 0, s.tokens or 0, policies)[0]
+
+
+def _requests(experiment: Experiment) -> tuple[int, int]:
     """Least and greatest number of requests of a point."""
+    s = experiment.simulation
     if s.requests:
         return s.requests, s.requests
-    return min(FLOOR * unit_of(chain, s.rounds or 0, s.tokens or 0), s.max_requests), s.max_requests
+    return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
 
 def _policies(points: list[Point]) -> list[str]:
@@ -188,7 +196,7 @@ def _percent(shares: Iterable[float]) -> str:
     return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
 
 
-def _simulation(points: list[Point], chain: Source) -> list[str]:
+def _simulation(points: list[Point]) -> list[str]:
     every = [point.experiment.simulation for point in points]
     s = every[0]
     length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
@@ -197,11 +205,10 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")
     else:
-        block = unit_of(chain, s.rounds or 0, s.tokens or 0)
-        least, _ = _requests(s, chain)
+        unit, (least, _) = _unit(points[0].experiment), _requests(points[0].experiment)
         lines += [
             f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
-            f"(first test after {FLOOR} blocks of {counted(block, 'request')}; earlier tests would "
+            f"(first test after {FLOOR} units of {counted(unit, 'request')}; earlier tests would "
             "favour intervals that are too narrow by chance)",
         ]
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)

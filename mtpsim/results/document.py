@@ -156,7 +156,7 @@ class Result:
         try:
             import pandas
         except ModuleNotFoundError as error:
-            if error.name != "pandas":  # a pandas that is broken says itself what it lacks
+            if error.name != "pandas":  # a broken pandas has its own message
                 raise
             message = (
                 "to_frame() needs pandas, which is not installed: pip install pandas, or mtpsim "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from mtpsim import __version__
@@ -16,11 +17,13 @@ from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import Counts, record_requests
 from mtpsim.engine.scheduler import (
     FLOOR,
+    SCHEDULE,
     BlockRange,
     first_unit,
     half_width,
     last_block,
     next_check,
+    part_edges,
     simulate,
 )
 from mtpsim.engine.simulate import (
@@ -111,8 +114,8 @@ class PointRun:
         self.reached = False
         self.failure: str | None = None
         self.outcomes: ScenarioResults | None = None
-        blocks = last_block(self.most, self.plan.unit)
-        self._first, self._end = ((i * blocks) // part[1] for i in (part[0] - 1, part[0]))
+        edges = part_edges(last_block(self.most, self.plan.unit), part[1])
+        self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
         self._reported = self._saved = 0.0
 
@@ -122,7 +125,7 @@ class PointRun:
         values = ", ".join(f"{key} = {value}" for key, value in self.point.set.items())
         return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Hash of everything that the blocks depend on, except the seed."""
         return name_of(self.point)
@@ -298,4 +301,9 @@ class PointRun:
 
 def name_of(point: Point) -> str:
     """Hash of everything that the blocks of a point depend on, except the seed."""
-    return f"{point_hash(point)}-{kernel_hash()}-{__version__}"
+    return f"{point_hash(point)}-{code_hash()}"
+
+
+def code_hash() -> str:
+    """Kernels, block schedule and version: blocks of one point may be added if it agrees."""
+    return f"{kernel_hash()}-{SCHEDULE}-{__version__}"

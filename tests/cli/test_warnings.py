@@ -125,10 +125,10 @@ def test_oracle_gains_nothing_with_independent_rounds():
 
 def test_check_explains_the_minimum_number_of_requests():
     text = TEXT + "[simulation]\nprecision = 0.01\n"
-    block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
+    unit, _ = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     shown = explain(mtpsim.parse(text))
-    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in shown
-    assert f"first test after 30 blocks of {block:,} requests" in shown
+    assert f"at every depth: {30 * unit:,} to 10,000,000 requests" in shown
+    assert f"first test after 30 units of {unit:,} requests" in shown
 
 
 NARROW, WIDE = ([{"rule": "bandit", "width": width}] for width in (0.1, 0.5))
