@@ -215,8 +215,15 @@ def drafts_are_free(verify: Floats, draft: Floats) -> bool:
     """Whether a round takes as long as a plain step, as where no time was measured.
 
     Args:
-        verify: ``[K + 1]`` ms.
-        draft: ``[K + 1]`` ms.
+        verify (Floats): ``[K + 1]`` mean verify time in ms; entry 0 is the plain step.
+        draft (Floats): ``[K + 1]`` mean draft time in ms; entry 0 is 0.
+
+    Returns:
+        bool: True if all verify times are equal and no draft takes time.
+
+    Examples:
+        >>> drafts_are_free(np.array([1.0, 1.0]), np.array([0.0, 0.0]))
+        True
     """
     return len(verify) > 1 and bool((verify == verify[0]).all()) and not draft.any()
 
@@ -225,8 +232,15 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
     """Warnings on times that are not plausible, a sentence each.
 
     Args:
-        verify: ``[K + 1]`` ms; entry 0 is the plain step.
-        draft: ``[K + 1]`` ms; entry 0 is 0.
+        verify (Floats): ``[K + 1]`` mean verify time in ms; entry 0 is the plain step.
+        draft (Floats): ``[K + 1]`` mean draft time in ms; entry 0 is 0.
+
+    Returns:
+        list[str]: Sentences; empty if all times are plausible.
+
+    Examples:
+        >>> time_warnings(np.array([0.076, 0.09]), np.array([0.0, 0.008]))
+        ['a plain step takes 0.076 ms; was it given in seconds?']
     """
     found, target = [], verify[0]
     if drafts_are_free(verify, draft):
@@ -234,6 +248,11 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
             "drafting costs no time: a verify takes as long as a plain step, as where times are "
             "placeholders, so the greatest depth always wins; measure both times before you rely "
             "on the depth"
+        )
+    elif len(verify) > 1 and verify[1] == target and not draft[1]:
+        found.append(
+            "verify and draft at depth 1 are those of a plain step: lists start at depth 1, so "
+            "leave out depth 0"
         )
     if target < SHORTEST_STEP:
         found.append(f"a plain step takes {target:g} ms; was it given in seconds?")

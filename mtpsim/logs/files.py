@@ -22,7 +22,7 @@ Batch = tuple[int, list[str], str]
 """Number of the first line, lines, and the lines as one text."""
 BATCH_CHARACTERS = 1 << 16
 FileProgress = Callable[[Path, float], None]
-SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to tell the encoding
+SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to detect the encoding
 MAX_TEXT = 1 << 27  # bytes of a line
 MAX_RATIO, UNJUDGED = (
     1000,

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import DepthResult, PolicyResult, ResultDocument
+from mtpsim.report.document import DepthResult, PointResult, PolicyResult, ResultDocument
 from mtpsim.report.formatting import FIELDS, swept_keys
 
 QUANTITIES = (
@@ -20,6 +20,8 @@ QUANTITIES = (
     *("theory_error", "accept_length_error"),
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+DECISION = ("p_best", "regret", "now")
+"""Columns of what only some rows have, behind all others."""
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 
 
@@ -58,7 +60,16 @@ def from_json(data: JsonDict) -> ResultDocument:
 def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
     policy = ["policy"] if any(point.adaptive for point in result.points) else []
-    return ["point", *swept_keys(result), "depth", *policy, "quantity", *FIELDS, "verdict"]
+    return [
+        "point",
+        *swept_keys(result),
+        "depth",
+        *policy,
+        "quantity",
+        *FIELDS,
+        "verdict",
+        *DECISION,
+    ]
 
 
 def rows(result: ResultDocument) -> list[JsonDict]:
@@ -73,7 +84,9 @@ def rows(result: ResultDocument) -> list[JsonDict]:
     tidy: list[JsonDict] = []
     for number, point in enumerate(result.points):
         found: list[tuple[JsonDict, list[tuple[str, JsonDict]]]]
-        found = [({"depth": depth.depth}, _cells(depth, QUANTITIES)) for depth in point.depths]
+        found = [
+            ({"depth": d.depth}, _cells(d, QUANTITIES) + _decision(point, d)) for d in point.depths
+        ]
         found += [
             ({"policy": policy.name}, _cells(policy, POLICY_QUANTITIES))
             for policy in (point.adaptive.policies if point.adaptive else [])
@@ -94,7 +107,23 @@ def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tu
         quantiles = getattr(found, name) or {}
         cells += [(f"{name}_{share}", vars(cell)) for share, cell in quantiles.items()]
     if isinstance(found, DepthResult) and found.break_even_rate is not None:
-        cells.append(("break_even_rate", {"theory": found.break_even_rate}))
+        now = found.break_even.rate.now if found.break_even else None
+        cells.append(("break_even_rate", {"theory": found.break_even_rate, "now": now}))
+    return cells
+
+
+def _decision(point: PointResult, depth: DepthResult) -> list[tuple[str, JsonDict]]:
+    """What the choice of a depth rests on: gain of its step, loss, and break-even times in ms."""
+    cells: list[tuple[str, JsonDict]] = []
+    if point.advice and point.advice.steps and depth.depth:
+        cells.append(("step_gain", vars(point.advice.steps[depth.depth - 1])))
+    if depth.objective:
+        cells.append(("objective", vars(depth.objective)))
+    if loss := depth.loss:
+        cells.append(("loss", {**vars(loss), "p_best": loss.best}))
+    if found := depth.break_even:
+        for name, time in (("verify", found.verify), ("draft", found.draft)):
+            cells.append((f"break_even_{name}", {**vars(time), "mean": time.at}))
     return cells
 
 
