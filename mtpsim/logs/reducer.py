@@ -282,16 +282,18 @@ class Reducer:
         self._offsets.append(len(self._hit))
 
     def _add_times(self, entry: Entry) -> None:
+        if entry.draft_time is not None:
+            self._draft_time += entry.draft_time
+            self._draft_rounds += entry.rounds
+        if not entry.round_times:
+            return
         drafted = entry.per_round[1] if entry.per_round else []
         aligned = len(drafted) == len(entry.round_times)
         times = np.array(entry.round_times, float)
         depths = np.array(drafted) if aligned else entry.depth or UNKNOWN_DEPTH
-        for depth in np.unique(depths if times.size else []).astype(int).tolist():
+        for depth in np.unique(depths).astype(int).tolist():
             of_depth = times[np.broadcast_to(depths == depth, times.shape)]
             self._kept_times[depth].keep(self._round_times[depth], of_depth)
-        if entry.draft_time is not None:
-            self._draft_time += entry.draft_time
-            self._draft_rounds += entry.rounds
 
     def finish(self, engine: str, files: list[LogFile]) -> Log:
         """Return the log of all entries.
