@@ -213,7 +213,7 @@ def line_format(
         name: value of ``--format``.
         engine: engine that writes it.
         marks: words of which each line of an entry has one.
-        entries: yields numbered entries, given the lines in batches and the facts given by the user.
+        entries: yields numbered entries, given batches of lines and the facts given by the user.
     """
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:

@@ -104,7 +104,7 @@ def _with_whole_marks(text: str, marks: tuple[str, ...]) -> str:
     if all(joined.count(mark) == text.count(mark) for mark in marks):
         return text
     lines = text.split("\n")
-    for at, (before, line) in enumerate(zip(lines, lines[1:], strict=False), 1):
+    for at, (before, line) in enumerate(pairwise(lines), 1):
         both = before[-MARK:] + line[:MARK]
         if any(m in both and m not in line for m in marks) and not any(m in before for m in marks):
             lines[at - 1 : at + 1] = before[:-MARK], before[-MARK:] + line
