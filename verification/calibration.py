@@ -31,7 +31,8 @@ from mtpsim.results.advice import judge
 from mtpsim.results.point_data import LEAST_REQUESTS
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import Choice, choose, choose_among, log_of
-from mtpsim.stats.estimators import SHARES, Estimates, Tally
+from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.quantiles import SHARES
 from verification.check import Check, Table, coverage_slack
 from verification.published_fact import experiment
 

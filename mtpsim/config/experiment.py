@@ -183,8 +183,16 @@ class Experiment(Spec):
         Args:
             changes (dict): Dotted keys and their new values.
 
+        Returns:
+            Experiment: The changed experiment, of a single point.
+
         Raises:
             InputError: The changed experiment is not valid.
+
+        Examples:
+            >>> experiment = load("experiments/article.toml")
+            >>> experiment.changed({"latency.target": 70.0}).latency.target
+            70.0
         """
         return self._with(changes, drop=NOT_IN_SCENARIOS)
 
@@ -231,7 +239,8 @@ def validate(
                 Experiment.model_validate(meant, context={"folder": folder, "valid": {}})
             except ValidationError as others:
                 under_it = problems_of(others, meant, file=file, text=text, spec=Experiment)
-                problems += [p for p in under_it if p not in problems]
+                known = {(problem.key, problem.text) for problem in problems}
+                problems += [p for p in under_it if (p.key, p.text) not in known]
         experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
     invalid = _invalid_sections(raw, valid, problems)

@@ -26,7 +26,8 @@ from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_token
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.stats.estimators import Tails, Tally
+from mtpsim.stats.estimators import Tally
+from mtpsim.stats.quantiles import Tails
 
 TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
 MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from mtpsim import __version__
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.config.hashing import point_hash
 from mtpsim.engine.executors import WorkerPool
@@ -38,7 +39,8 @@ from mtpsim.report.progress import Progress, ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.stats.autocorrelation import dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
-from mtpsim.stats.estimators import Tails, Tally
+from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.quantiles import Tails, quantile_speedups
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
@@ -256,11 +258,20 @@ class PointRun:
             interrupted=interrupted,
             dependence=dependence(self._rounds(), confidence),
             tails=tails(rows, self.plan, confidence),
+            objective=self._objective(rows),
             outcomes=self.outcomes,
             log=self._policy_log(),
             policy_tails=self._policy_tails(),
             failure=self.failure,
         )
+
+    def _objective(self, rows: Floats) -> Estimates | None:
+        """Speedups at the quantile that the depths are chosen by; None: they are by the mean."""
+        share = self.point.experiment.decision.quantile
+        if share is None:
+            return None
+        times = rows[:, self.plan.layout.time_ms].T
+        return quantile_speedups(times, share, self.simulation.confidence)
 
     def _policy_tails(self) -> Tails | None:
         """Quantiles of requests under every policy."""

@@ -52,6 +52,14 @@ def log_of(speedup: Estimates) -> Estimates:
     return replace(speedup, values=np.log(speedup.values), covariance=covariance)
 
 
+def steps_of(speedup: Estimates) -> Estimates:
+    """Ratio of each speedup to the one before, ``[Q - 1]``, by the delta method."""
+    differences = np.diff(np.eye(len(speedup.values)), axis=0)
+    logs = log_of(speedup).linear_combination(differences)
+    values = np.exp(logs.values)
+    return replace(logs, values=values, covariance=logs.covariance * np.outer(values, values))
+
+
 @dataclass(frozen=True)
 class _Differences:
     """Paired differences of all options to one of them, and how they vary."""
