@@ -55,16 +55,16 @@ def peak_memory(rounds: int) -> float:
 def threads(seconds: float) -> float:
     """Blocks per second with two threads, divided by those with one."""
     compiled = plan(chain_of("round"))
-    tally_block(compiled, 0, compiled.unit)
+    tally_block(compiled, 0, compiled.chunk)
     start = time.perf_counter()
-    tally_block(compiled, 0, compiled.unit)
+    tally_block(compiled, 0, compiled.chunk)
     blocks = max(int(seconds / (time.perf_counter() - start)), 8)
 
     def taken_by(workers: int) -> float:
         with ThreadPoolExecutor(workers) as pool:
             start = time.perf_counter()
-            firsts = range(0, blocks * compiled.unit, compiled.unit)
-            list(pool.map(lambda first: tally_block(compiled, first, compiled.unit), firsts))
+            firsts = range(0, blocks * compiled.chunk, compiled.chunk)
+            list(pool.map(lambda first: tally_block(compiled, first, compiled.chunk), firsts))
             return time.perf_counter() - start
 
     taken = best({"1": lambda: taken_by(1), "2": lambda: taken_by(2)}, 5)

@@ -42,7 +42,7 @@ from mtpsim.fit.step_times import (
     read_step_times,
 )
 from mtpsim.fit.throughput import SpeedCheck, check_speed
-from mtpsim.formula.plausibility import drafts_are_free
+from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
 from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display

@@ -122,6 +122,12 @@ class Exact:
         slow_rounds (float): Rounds per request, weighted by the slowdown of their first state.
         accepted (Floats): ``[depth + 1]`` P(exactly a drafts accepted), over rounds.
         starts (Floats): ``[S]`` share of rounds that start in each state.
+
+    Examples:
+        >>> from mtpsim.acceptance import Independent
+        >>> found = solve(Independent(model="independent", rates=[0.8, 0.74]).chain(), depth=2)
+        >>> found.conditional.round(2).tolist(), found.accepted.round(3).tolist()
+        ([0.8, 0.74], [0.2, 0.208, 0.592])
     """
 
     tokens: float

@@ -36,7 +36,7 @@ def console_format(
     Args:
         name: value of ``--format``.
         engine: engine whose tool prints them.
-        marks: words that tell the format.
+        marks: words that identify the format.
         names: regular expression of the names of fields.
         begins: words in the first line of a result.
         to_entry: makes an entry of the fields by name and the facts given by the user.

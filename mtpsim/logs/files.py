@@ -22,7 +22,7 @@ Batch = tuple[int, str]
 """Number of the first line, and whole lines as one text."""
 BATCH_CHARACTERS = 1 << 18
 FileProgress = Callable[[Path, float], None]
-SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to tell the encoding
+SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to detect the encoding
 MAX_TEXT = 1 << 27  # bytes of a line
 MAX_RATIO, UNJUDGED = 1000, 1 << 26  # plain to compressed bytes, plain bytes before it counts
 PACKED = 1 << 10  # compressed bytes at a time: a block of 4 may expand to 2^17

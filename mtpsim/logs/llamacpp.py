@@ -314,7 +314,7 @@ def _unfinished(server: _Server, answers: Answers) -> LineEntries:
 
 
 def _drafters(server: _Server, answers: Answers) -> LineEntries:
-    """Yield the counters of the drafter that was asked for; else tell of several drafters."""
+    """Yield the counters of the drafter that was asked for; without one, refuse several."""
     used = {name: found for name, found in server.drafters.items() if found.drafts}
     if answers.model is not None:
         if answers.model not in used:

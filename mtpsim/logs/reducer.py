@@ -375,7 +375,7 @@ class Reducer:
         return found
 
     def _find_depths(self, depth: int) -> Ints:
-        """Depth of each row; that of the log where a row does not tell it."""
+        """Depth of each row; that of the log where a row does not state it."""
         depths = np.array(self._row_depths, np.int64)
         depths[depths == 0] = depth
         if self._undrafted:  # the longest draft of a row may be short of what is allowed

@@ -255,8 +255,8 @@ _FINISHED = re.compile(r"'(completion_tokens|spec_\w{1,60}+)': ([\d.]+|\[[\d, ]*
 def _finished(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of lines ``Finish: obj=.., out={'meta_info': {..}}``."""
     for number, line in marked_lines(batches, _FINISH):
-        table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
         try:
+            table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
             yield number, _request(table, {}, answers)
         except ValueError as error:
             yield number, malformed(error)

@@ -23,6 +23,7 @@ Quantities = Literal[
     "marginal",
     "theory_error",
     "accept_length_error",
+    "objective",
 ]
 """Names of the fields of :class:`~.document.DepthResult` that are intervals."""
 FIELDS = ("theory", "exact", "mean", "low", "high")

@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_no_partial_file_and_prints_the_table(
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mtpsim.report.rows.write_csv", fail)
+    monkeypatch.setattr("mtpsim.report.serialization.write_csv", fail)
     assert run(no_precision, "--out", tmp_path / "out") == 2
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {"tallies.jsonl", "experiment.toml", ".lock"}

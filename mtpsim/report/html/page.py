@@ -59,7 +59,7 @@ PROVENANCE = {
     "scipy": "SciPy",
 }
 LAYOUT = (
-    *("speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
+    *("objective", "speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
     *("gain", "length", "time"),
 )
 """Columns of a depth table, the most important first: a narrow window shows the left ones."""
