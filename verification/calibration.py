@@ -35,7 +35,8 @@ from mtpsim.results.point_data import LEAST_REQUESTS
 from mtpsim.results.uncertainty import intervals_of, joint_draws
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import Choice, choose, choose_among, log_of
-from mtpsim.stats.estimators import SHARES, Estimates, Tally
+from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.quantiles import SHARES
 from verification.check import Check, Table, coverage_slack
 from verification.published_fact import experiment
 
@@ -210,7 +211,7 @@ def plan_setting(seed: int, benchmarks: int) -> tuple[float, float]:
     """Plan a benchmark of depths 1 and 2 that differ by exactly 3 %, and run it many times.
 
     Returns:
-        Power that the plan states, and share of simulated benchmarks that decide right.
+        Power that the plan states, and share of simulated benchmarks that decide correctly.
     """
     rng = np.random.default_rng((5, seed))
     model, effect = random_model(rng), 0.03

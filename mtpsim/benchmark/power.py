@@ -33,13 +33,13 @@ ProgressCallback = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Design:
-    """A benchmark of a given size, and how often it decides right.
+    """A benchmark of a given size, and how often it decides correctly.
 
     Attributes:
         paired (bool): Whether both runs answer the same prompts.
         requests (int): Requests per run.
-        power (float): Share of simulated benchmarks that decide right: the faster depth is found,
-            or the interval of a speedup is as narrow as asked for.
+        power (float): Share of simulated benchmarks that decide correctly: the faster depth is
+            found, or the interval of a speedup is as narrow as requested.
         false (float): Share of simulated benchmarks whose interval misses the true value.
         tries (int): Number of simulated benchmarks.
     """
@@ -139,10 +139,10 @@ class RequestTotals:
         for arm in (0, 1):
             noisy = replace(plan, noise=plan.noise._replace(arm=arm), policy_set=None)
             parts = [
-                simulate_requests(noisy, first + at, min(plan.unit, count - at))[
+                simulate_requests(noisy, first + at, min(plan.chunk, count - at))[
                     :, : layout.rounds.stop
                 ]
-                for at in range(0, count, plan.unit)
+                for at in range(0, count, plan.chunk)
             ]
             runs.append(np.concatenate(parts))
         rows = np.stack(runs)

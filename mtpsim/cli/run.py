@@ -20,13 +20,15 @@ from mtpsim.engine.options import (
     ExecutorChoice,
     RunOptions,
     check_time,
+    cores,
 )
 from mtpsim.report.document import ResultDocument
-from mtpsim.report.experiment_text import rates_are_note
+from mtpsim.report.experiment_text import rates_are_note, time_estimate
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 NOT_PRECISE, FAILED = 3, 4  # exit codes
+LONG_RUN = 20.0  # seconds of a run, at the least, from which its time is announced
 RESUMES = (
     "interrupted: finished blocks are saved; the same command without --fresh completes the run"
 )
@@ -215,12 +217,24 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
     check_time(experiment, options, options.max_hours)
     if options.fresh:
         _forget(folder, options.quiet)
-    for line in rates_are_note(experiment):
-        say(f"note: {line}", options.quiet)
+    _say_first(experiment, options)
     store.begin(folder, experiment)
     with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
         result = _simulate(experiment, options)
         return write_and_show(experiment, result, options) if result else FAILED
+
+
+def _say_first(experiment: Experiment, options: RunOptions) -> None:
+    """Print what to know before the answer: doubtful times and rates, and a long wait."""
+    points = [point.experiment for point in experiment.points()]
+    for warning in dict.fromkeys(text for point in points for text in point.time_warnings()):
+        say(f"warning: {warning}", options.quiet)
+    for line in rates_are_note(experiment):
+        say(f"note: {line}", options.quiet)
+    if options.executor.address is None:
+        workers = (options.executor.workers or cores()) * options.part[1]
+        for line in time_estimate(experiment, workers, longer_than=LONG_RUN):
+            say(line, options.quiet)
 
 
 def write_and_show(

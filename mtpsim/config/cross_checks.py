@@ -25,6 +25,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "latency"}, _check_times),
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
+        ({"acceptance", "simulation", "decision"}, _check_objective),
         ({"acceptance", "latency", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
     )
@@ -84,6 +85,25 @@ def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
             ("simulation", "between"),
             f"{list(simulation.between)} is given, but the acceptance model has depth "
             f"{source.depth}",
+        )
+
+
+def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
+    if experiment.decision.quantile is None:
+        return
+    name, simulation = experiment.decision.objective, experiment.simulation
+    source = experiment.acceptance.chain()
+    if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
+        yield (
+            ("decision", "objective"),
+            f'"{name}" compares request times, so requests must have as many tokens at every '
+            "depth: give simulation.tokens",
+        )
+    given = {"uncertainty": experiment.uncertainty, "robust": experiment.robust}
+    for section in [name for name, value in given.items() if value]:
+        yield (
+            ("decision", "objective"),
+            f'"{name}" can\'t be combined with [{section}], which compares mean speeds',
         )
 
 

@@ -24,12 +24,13 @@ from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.cross_checks import mismatches
 from mtpsim.config.examples import file_or_example, titles
+from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty
-from mtpsim.config.validation_errors import problems_of
+from mtpsim.config.validation_errors import problems_of, source_line, with_meant_names
 from mtpsim.formula.closed_form import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
 
@@ -182,8 +183,16 @@ class Experiment(Spec):
         Args:
             changes (dict): Dotted keys and their new values.
 
+        Returns:
+            Experiment: The changed experiment, of a single point.
+
         Raises:
             InputError: The changed experiment is not valid.
+
+        Examples:
+            >>> experiment = load("experiments/article.toml")
+            >>> experiment.changed({"latency.target": 70.0}).latency.target
+            70.0
         """
         return self._with(changes, drop=NOT_IN_SCENARIOS)
 
@@ -225,18 +234,21 @@ def validate(
         experiment = Experiment.model_validate(raw, context={"folder": folder, "valid": valid})
     except ValidationError as error:
         problems = problems_of(error, raw, file=file, text=text, spec=Experiment)
+        if meant := with_meant_names(error, raw):
+            try:
+                Experiment.model_validate(meant, context={"folder": folder, "valid": {}})
+            except ValidationError as others:
+                under_it = problems_of(others, meant, file=file, text=text, spec=Experiment)
+                known = {(problem.key, problem.text) for problem in problems}
+                problems += [p for p in under_it if (p.key, p.text) not in known]
         experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
     invalid = _invalid_sections(raw, valid, problems)
-    problems += [
-        Problem(
-            message,
-            file=file,
-            key=".".join(filter(None, path)),
-            line=line_of(text, path) if text else None,
-        )
-        for path, message in mismatches(experiment, invalid)
-    ]
+    for path, message in mismatches(experiment, invalid):
+        line = line_of(text, path) if text else None
+        hint = decimal_comma_hint(source_line(text, line)) if path[0] == "latency" else ""
+        key = ".".join(filter(None, path))
+        problems.append(Problem(message + hint, file=file, key=key, line=line))
     problems += _sweep_problems(experiment, invalid, problems, file=file, text=text)
     if problems:
         raise InputError(sorted(problems, key=lambda p: (p.line is None, p.line or 0)))
@@ -306,8 +318,8 @@ def parse(
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")
             line = int(place.split(",")[0])
-        hint = "; it looks like JSON" if text.lstrip().startswith("{") else ""
-        raise InputError.of(f"not valid TOML: {message}{hint}", file=file, line=line) from None
+        message += syntax_hint(text, line)
+        raise InputError.of(f"not valid TOML: {message}", file=file, line=line) from None
     if not raw and not overrides:
         raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
     if not overrides:

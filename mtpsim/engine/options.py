@@ -15,6 +15,7 @@ FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
 TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
 MAX_HOURS = 24.0
 ROUNDS_PER_SECOND = 1e8  # of one core at a depth of 3, with noise; half to twice as many are usual
+WITHIN = 3.0  # factor within which a time is estimated
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def core_hours(experiment: Experiment) -> float:
-    """Estimated hours of one core, within a factor of about 3; 0 for a run to a precision."""
-    seconds = 0.0
-    for point in experiment.points():
-        one = point.experiment
-        simulation, source = one.simulation, one.acceptance.chain()
-        rounds = simulation.rounds or simulation.tokens or source.mean_length
-        by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
-        policies = len(one.adaptive.policies) if one.adaptive else 0
-        work = (simulation.requests or 0) * rounds * (by_depth + 5 * policies)
-        seconds += work / ROUNDS_PER_SECOND
-    return seconds / 3600
+def core_seconds(point: Experiment) -> float:
+    """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
+    simulation, source = point.simulation, point.acceptance.chain()
+    rounds = simulation.rounds or simulation.tokens or source.mean_length
+    by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
+    policies = len(point.adaptive.policies) if point.adaptive else 0
+    return rounds * (by_depth + 5 * policies) / ROUNDS_PER_SECOND
 
 
 def check_time(experiment: Experiment, options: RunOptions, most: float) -> None:
@@ -131,7 +127,9 @@ def check_time(experiment: Experiment, options: RunOptions, most: float) -> None
     if options.executor.address is not None:
         return
     workers = options.executor.workers or cores()
-    hours = core_hours(experiment) / workers / options.part[1]
+    points = [point.experiment for point in experiment.points()]
+    seconds = sum((one.simulation.requests or 0) * core_seconds(one) for one in points)
+    hours = seconds / 3600 / workers / options.part[1]
     if hours > most:
         requests = experiment.simulation.requests or 0
         raise InputError.of(

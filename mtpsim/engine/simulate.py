@@ -12,7 +12,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.engine.scheduler import UNIT_TICKS, unit_of
+from mtpsim.engine.scheduler import CHUNK_UNITS, UNIT_TICKS, unit_of
 from mtpsim.kernels.arrays import (
     ChainArrays,
     NoiseArrays,
@@ -26,7 +26,8 @@ from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_token
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.stats.estimators import Tails, Tally
+from mtpsim.stats.estimators import Tally
+from mtpsim.stats.quantiles import Tails
 
 TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
 MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99
@@ -48,6 +49,7 @@ class KernelPlan:
         task (RequestArrays): Length of a request and mean round times by depth.
         layout (RowLayout): Columns of a row of totals.
         unit (int): Requests per unit of a block.
+        chunk (int): Requests per call of a kernel, which bounds the memory.
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
     """
 
@@ -59,6 +61,7 @@ class KernelPlan:
     task: RequestArrays
     layout: RowLayout
     unit: int
+    chunk: int
     policy_set: PolicySet | None = None
 
 
@@ -144,6 +147,8 @@ def compile_plan(
         measured_at (int | None): Depth at which acceptance rates are measured; None: the greatest.
         policy_set (PolicySet | None): Adaptive policies to simulate too.
     """
+    policies = len(policy_set.players) if policy_set else 0
+    unit, chunk = unit_of(source, rounds, tokens, policies)
     every = source.clock == "token" or source.outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
@@ -159,9 +164,10 @@ def compile_plan(
             every=every,
             measured_at=measured,
             positions=source.clock == "token",
-            policies=len(policy_set.players) if policy_set else 0,
+            policies=policies,
         ),
-        unit=unit_of(source, rounds, tokens),
+        unit=unit,
+        chunk=chunk,
         policy_set=policy_set,
     )
 
@@ -240,10 +246,10 @@ def complete(rows: Floats, layout: RowLayout) -> None:
 
 
 def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
-    """Tally of one block, unit by unit to bound the memory."""
+    """Tally of one block."""
     tally = Tally.empty(plan.layout.columns)
-    for at in range(first, first + count, plan.unit):
-        rows = simulate_requests(plan, at, min(plan.unit, first + count - at))
+    for at in range(first, first + count, plan.chunk):
+        rows = simulate_requests(plan, at, min(plan.chunk, first + count - at))
         mean = np.empty(rows.shape[1])
         comoment = np.empty((rows.shape[1], rows.shape[1]))
         moments(rows, mean, comoment)
@@ -257,7 +263,7 @@ def sample_rows(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     Args:
         plan (KernelPlan): The point.
         requests (int): Number of requests of the point.
-        first (int): Number of its first request, a multiple of the unit.
+        first (int): Number of its first request.
     """
     plain = replace(plan, policy_set=None)
     pieces = _pieces(plan, requests, MOST_TICKS, first)
@@ -270,7 +276,7 @@ def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     Args:
         plan (KernelPlan): The point; it has policies.
         requests (int): Number of requests of the point.
-        first (int): Number of its first request, a multiple of the unit. Each policy has the same
+        first (int): Number of its first request. Each policy has the same
             requests as the fixed depths.
     """
     pieces = _pieces(plan, requests, MOST_PLAYED // plan.layout.policies, first)
@@ -278,10 +284,10 @@ def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
 
 
 def _pieces(plan: KernelPlan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
-    """First request and number of requests of each unit that is simulated again."""
-    ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // plan.unit
+    """First request and number of requests of each chunk that is simulated again."""
+    ticks = plan.task.rounds or plan.task.tokens or CHUNK_UNITS * UNIT_TICKS // plan.chunk
     most = min(requests, MOST, max(most_ticks // ticks, LEAST))
-    return [(first + at, min(plan.unit, most - at)) for at in range(0, most, plan.unit)]
+    return [(first + at, min(plan.chunk, most - at)) for at in range(0, most, plan.chunk)]
 
 
 def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:

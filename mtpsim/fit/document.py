@@ -304,7 +304,7 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
     # A position that was never reached follows one that accepted nothing: it is no coin flip.
     last = np.maximum.accumulate(np.where(rates.trials > 0, np.arange(trials.size), 0))
     trials = trials[last]
-    if rates.one_rate:  # on which all trials at all positions tell
+    if rates.one_rate:  # measured by all trials at all positions
         low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
     known: JsonDict = {"low": low.tolist(), "high": high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)

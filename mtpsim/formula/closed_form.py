@@ -249,6 +249,11 @@ def time_warnings(verify: Floats, draft: Floats) -> list[str]:
             "placeholders, so the greatest depth always wins; measure both times before you rely "
             "on the depth"
         )
+    elif len(verify) > 1 and verify[1] == target and not draft[1]:
+        found.append(
+            "verify and draft at depth 1 are those of a plain step: lists start at depth 1, so "
+            "leave out depth 0"
+        )
     if target < SHORTEST_STEP:
         found.append(f"a plain step takes {target:g} ms; was it given in seconds?")
     if units := _units_differ(verify):

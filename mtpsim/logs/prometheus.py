@@ -76,13 +76,13 @@ def _series(text: Iterator[tuple[int, str]], prefix: str) -> Iterator[tuple[Seri
         labels = tuple(sorted(_LABEL.findall(value[1] or "")))
         return (name[2], labels), float(value[2])
 
-    api: list[tuple[int, str]] = []
-    for number, line in text:
+    api: list[str] = []
+    for _, line in text:
         if api or line.lstrip().startswith("{"):
-            api.append((number, line))
+            api.append(line)
         elif MARK in line and not line.lstrip().startswith("#") and (found := of_text(line)):
             yield found
-    answers = [document for _, document in documents_in(api)]
+    answers = [document for _, document in documents_in([(1, "".join(api))])]
     results = list(objects_within(answers, lambda table: "metric" in table))
     for which in (0, -1):  # of a range of times, the first and the last value
         for result in results:

@@ -170,6 +170,9 @@ class QuickAnswer:
         Args:
             title (str): Title of the experiment, without quotes and line ends.
 
+        Returns:
+            str: TOML text.
+
         Raises:
             InputError: No rates give the accept lengths.
         """
@@ -239,6 +242,10 @@ def quick(
 
     Raises:
         InputError: A number is out of its range, or lists differ in length.
+
+    Examples:
+        >>> quick(target=76, verify=[90, 104], draft=[8, 14], pooled=0.7).speedup.round(2).tolist()
+        [1.0, 1.38, 1.55]
     """
     given = {
         "rates": rates,

@@ -117,6 +117,8 @@ def _decision(point: PointResult, depth: DepthResult) -> list[tuple[str, JsonDic
     cells: list[tuple[str, JsonDict]] = []
     if point.advice and point.advice.steps and depth.depth:
         cells.append(("step_gain", vars(point.advice.steps[depth.depth - 1])))
+    if depth.objective:
+        cells.append(("objective", vars(depth.objective)))
     if loss := depth.loss:
         cells.append(("loss", {**vars(loss), "p_best": loss.best}))
     if found := depth.break_even:

@@ -22,7 +22,6 @@ from mtpsim.report.document import (
     BreakEvenTime,
     DepthResult,
     Horizon,
-    Interval,
     Loss,
     MeasuredRates,
     PointResult,
@@ -32,7 +31,7 @@ from mtpsim.report.document import (
     Variance,
 )
 from mtpsim.report.serialization import from_json, rows, to_json
-from mtpsim.results.advice import Basis, Steps, advise
+from mtpsim.results.advice import Basis, Steps, advise, at_quantile
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     POSITIVE,
@@ -40,6 +39,7 @@ from mtpsim.results.point_data import (
     PointData,
     Span,
     interval,
+    intervals,
     number,
     request_quantiles,
     series,
@@ -156,7 +156,7 @@ class Result:
         try:
             import pandas
         except ModuleNotFoundError as error:
-            if error.name != "pandas":  # a pandas that is broken says itself what it lacks
+            if error.name != "pandas":  # a broken pandas has its own message
                 raise
             message = (
                 "to_frame() needs pandas, which is not installed: pip install pandas, or mtpsim "
@@ -297,8 +297,8 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
     limits = simulation.confidence, decision.indifference
     simulated = choose(log_of(speedup), *limits)
     basis = Basis(
-        speedup=_intervals(speedup),
-        gains=_intervals(measured.widened(estimators.marginal, unseen[1:])),
+        speedup=intervals(speedup),
+        gains=intervals(measured.widened(estimators.marginal, unseen[1:])),
         choice=simulated,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
@@ -306,6 +306,8 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
             *measured.experiment.latency.times(len(measured.rounds) - 1)
         ),
     )
+    if measured.objective is not None:
+        basis = at_quantile(basis, measured.objective, measured.experiment)
     uncertain = None
     if scenarios and scenarios.draws and not measured.requests_needed:
         drawn = joint_draws(scenarios.draws)
@@ -337,10 +339,6 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
-
-
-def _intervals(found: Estimates) -> list[Interval]:
-    return [interval(found, k, POSITIVE) for k in range(len(found.values))]
 
 
 def _measured_rates(measured: PointData) -> MeasuredRates:
@@ -382,6 +380,7 @@ def _depths(
     )
     time = _Compared(times, exact_time, measured.estimates(estimators.round_time))
     speedup = _Compared(theory_speedup, exact_speedup, measured.sharp(estimators.speedup))
+    at_quantile = measured.objective is not None
     found = [
         DepthResult(
             depth=k,
@@ -389,6 +388,7 @@ def _depths(
             round_time=time.at(k),
             speedup=speedup.at(k),
             loss=_loss(basis, k, measured.experiment.decision.indifference),
+            objective=basis.speedup[k] if at_quantile else None,
             request_time=quantiles["request_time"],
             request_speed=quantiles["request_speed"],
         )

@@ -184,8 +184,8 @@ def reserved(folder: Path) -> Iterator[None]:
         with _locked(folder):
             yield
     except InputError:
-        if made:
-            with suppress(OSError):  # of the first one that is not empty
+        with suppress(OSError):  # of a folder that is not empty, or was not made
+            if made and {path.name for path in folder.iterdir()} <= {LOCK}:
                 (folder / LOCK).unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,7 +31,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import Definition, Weighting, plug_in
 from mtpsim.kernels.arrays import RowLayout
 
-SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)  # of the reported quantiles of requests
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
 
 
@@ -437,63 +435,3 @@ class ClosedFormPredictor:
     def error(self, means: Floats, layout: RowLayout) -> Floats:
         """Relative error of the predicted speedup by depth, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1
-
-
-class Tails(NamedTuple):
-    """Quantiles of requests, by depth (0 to K) or by policy.
-
-    Attributes:
-        time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
-        speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
-    """
-
-    time: Floats
-    speed: Floats
-
-    @classmethod
-    def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
-        """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
-        with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
-            speeds = 1000 * tokens / times
-        time, speed = (
-            np.stack([quantiles(row, SHARES, confidence) for row in table])
-            for table in (times, speeds)
-        )
-        return cls(time, speed)
-
-
-def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:
-    """Quantiles of independent values, with distribution-free intervals.
-
-    The number of values below the true quantile is binomial for any distribution, so the ends are
-    the order statistics at its tails (Conover 1999, section 3.2). Coverage is at least
-    ``confidence``, and higher with ties.
-
-    Args:
-        values (Floats): ``[n]`` values.
-        shares (tuple[float, ...]): Probabilities of the quantiles.
-        confidence (float): Two-sided confidence level.
-
-    Returns:
-        Floats: ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is
-            too small for it.
-    """
-    ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
-    found = np.full((len(shares), 3), np.nan)
-    for row, share in zip(found, shares, strict=True):
-        row[0] = ordered[min(int(np.ceil(share * count)), count) - 1]
-        low = _binomial(tail, count, share)  # P(B < low) <= tail
-        high = _binomial(1 - tail, count, share) + 1  # P(B >= high) <= tail
-        if low >= 1:
-            row[1] = ordered[low - 1]
-        if high <= count:
-            row[2] = ordered[high - 1]
-    return found
-
-
-def _binomial(share: float, count: int, p: float) -> int:
-    """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
-    from scipy.special import bdtr, bdtrik
-
-    found = int(np.ceil(bdtrik(share, count, p)))
-    return found - 1 if found and bdtr(found - 1, count, p) >= share else found

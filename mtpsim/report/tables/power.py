@@ -19,7 +19,7 @@ from mtpsim.report.tables.terminal import (
 
 
 def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
-    """Print the sizes of the plan, how often they decide right, and other request lengths.
+    """Print the sizes of the plan, how often they decide correctly, and other request lengths.
 
     Args:
         plan: the plan.
@@ -45,7 +45,7 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
         f"Sizes are for a difference of {100 * plan.effect:g} % ({source}), not for the difference "
         "in the model. Independent: each run has its own requests. Paired: both runs answer the "
         "same prompts greedily; compare request by request. Verified: share of simulated "
-        "benchmarks of that size that decide right, and share whose interval misses the true "
+        "benchmarks of that size that decide correctly, and share whose interval misses the true "
         "value.",
     )
     if not plan.rates_vary:
