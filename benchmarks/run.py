@@ -27,6 +27,7 @@ import numba
 import numpy as np
 import peers
 import policies
+import reading
 import scaling
 import startup
 from models import MODELS, ROUNDS, chain_of, plan
@@ -94,6 +95,7 @@ def measure(quick: bool) -> Iterator[Table]:
         scaling.draw(found, "docs/performance.png", machine())
         yield policies.table(policies.POLICIES, requests, turns)
     yield whole_runs(quick)
+    yield reading.table(*((4_000_000, 2) if quick else (32_000_000, 4)))
     yield startup.table(*((1, 0) if quick else (4, 1)))
 
 

@@ -61,6 +61,14 @@ def test_output_in_the_guide_to_batch_sizes_is_what_the_run_and_the_export_print
     assert json.loads(exported) == json.loads(config)
 
 
+@pytest.mark.parametrize(
+    ("guide", "base"), [("adapt", "article"), ("batch_size", "batch"), ("is_it_real", "article")]
+)
+def test_sections_in_guides_are_valid(guide, base):
+    (section,) = re.findall(r"```toml\n(.*?)```", Path(f"docs/guides/{guide}.md").read_text(), re.S)
+    parse(Path(f"experiments/{base}.toml").read_text().partition("[sweep]")[0] + section)
+
+
 def test_readme_experiment_is_valid():
     assert parse(README_EXPERIMENT).acceptance.chain().clock == "token"
 
