@@ -42,7 +42,7 @@ FORMS = (
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_fit_with_words(number, tmp_path):
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with python(
         "-m", "mtpsim", "fit", "-", env={**os.environ, "TMPDIR": str(tmp_path)}, **pipes
     ) as fit:
