@@ -277,7 +277,7 @@ def _findings(point: PointResult) -> list[str]:
     if point.adaptive:
         found.append(policies.verdict(point.adaptive))
     if point.uncertainty:
-        found.append(uncertainty.uncertain_sentence(point.uncertainty))
+        found.append(uncertainty.uncertain_sentence(point, point.uncertainty))
     if point.robust:
         found.append(uncertainty.robust_sentence(point.robust))
     return found
@@ -292,7 +292,7 @@ def point_sections(
     if point.adaptive:
         found.append(_policies(point.adaptive, drawn))
     if point.uncertainty:
-        found.append(_uncertain(point.uncertainty, drawn))
+        found.append(_uncertain(point, point.uncertainty, drawn))
     if point.robust:
         found.append(_robust(point.robust))
     if all(depth.request_time for depth in point.depths):
@@ -353,15 +353,15 @@ def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
     )
 
 
-def _uncertain(found: Uncertainty, drawn: Pictures) -> Section:
+def _uncertain(point: PointResult, found: Uncertainty, drawn: Pictures) -> Section:
     from mtpsim.report.tables import uncertainty
 
     return Section(
         "uncertainty",
         "Uncertain inputs",
-        [uncertainty.uncertain_sentence(found)],
+        [uncertainty.uncertain_sentence(point, found)],
         tables=[
-            Table("Depths over uncertain inputs", uncertainty.uncertain_table(found)),
+            Table("Depths over uncertain inputs", uncertainty.uncertain_table(point, found)),
             Table("Inputs by value of information", uncertainty.input_table(found)),
         ],
         notes=[uncertainty.worth_sentence(found)],
