@@ -144,13 +144,13 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
     ]
     return Advice(
         depth=best,
-        confidence=float(choice.near_best[best]),
+        confidence=float(choice.near_best[best]) if indifference else None,
         candidates=choice.candidates,
         within=within,
         verdicts=verdicts,
         steps=judged,
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, decision, confidence, inputs=basis.simulation is not None),
+        why=_why(choice, confidence, inputs=basis.simulation is not None),
         objective=basis.objective,
     )
 
@@ -269,15 +269,14 @@ def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at
     return f"{text}; break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, decision: Decision, confidence: float, *, inputs: bool) -> str:
+def _why(choice: Choice, confidence: float, *, inputs: bool) -> str:
     over = " over uncertain inputs" * inputs
     level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
         return f"All other depths are slower ({level})."
     depths, best = _listed(choice.candidates), choice.best
-    near = f"within {100 * decision.indifference:g} % of the fastest"
-    near = near if decision.indifference else "the fastest"
+    # No probability: among depths near each other the one that is picked is also the luckiest.
     return (
-        f"The best depth is one of {depths} ({level}); P(depth {best} is {near}) = "
-        f"{choice.near_best[best]:.2f}."
+        f"The best depth is one of {depths} ({level}); depth {best} is at most "
+        f"{-100 * np.expm1(-choice.high[best]):.2g} % slower."
     )

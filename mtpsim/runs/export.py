@@ -15,6 +15,7 @@ from typing import Any
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
+from mtpsim.report.engine_flags import sglang_flags
 from mtpsim.results.document import Result
 
 
@@ -137,10 +138,7 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
 def sglang(document: JsonDict, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth."""
     depth, _ = _depth_and_survival(document, chosen)
-    return (
-        f"--speculative-num-steps {depth} --speculative-eagle-topk 1 "
-        f"--speculative-num-draft-tokens {depth + 1}\n"
-    )
+    return f"{sglang_flags(depth)}\n"
 
 
 def trtllm(document: JsonDict, chosen: JsonDict) -> str:

@@ -219,7 +219,7 @@ def test_draws_do_not_depend_on_workers_or_other_inputs(point):
 def test_sentences_and_figure(point):
     result = from_json({"points": [point]})
     (typed,) = result.points
-    assert uncertain_sentence(typed.uncertainty).startswith("Including input uncertainty")
+    assert uncertain_sentence(typed, typed.uncertainty).startswith("Including input uncertainty")
     assert "one alone: verify" in worth_sentence(typed.uncertainty)
     assert "Over 6 scenarios, depth" in robust_sentence(typed.robust)
     assert "lowest expected regret" in uncertainty_figure(result).texts[0].get_text()

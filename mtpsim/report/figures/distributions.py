@@ -205,7 +205,7 @@ def latency_figure(result: ResultDocument, round_times: RoundTimes) -> Figure:
         _time_heading(result.points),
         style.subtitle_of(result, "distribution of the round time by depth"),
         panels=len(points),
-        size=(7.2, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
+        size=(style.WIDTH, max(3.6, 1.9 + 0.42 * rows)) if alone else None,
         left=1.6 if alone else 0.75,
     )
     limits = _range([sample for own in samples for sample in own])

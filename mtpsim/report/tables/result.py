@@ -220,6 +220,18 @@ def step_texts(point: PointResult) -> list[VerdictText]:
     ]
 
 
+def step_table(point: PointResult) -> TextTable:
+    """A row per step of depth: gain with verdict, break-even rate, and the rate now."""
+    rows = []
+    for depth, verdict in zip(point.depths[1:], step_texts(point), strict=True):
+        now = depth.break_even.rate.now if depth.break_even else None
+        rate = MISSING if now is None else f"{now:.3g}"
+        step = f"{depth.depth - 1} to {depth.depth}"
+        rows.append(Row([step, verdict, _rate(depth.break_even_rate), rate]))
+    headers = "gain, verdict", "break-even p", "p now"
+    return TextTable([Column("step"), *map(Column, headers)], rows)
+
+
 def gain_text(percent: Interval | None) -> str:
     """A gain in percent, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
     if not percent or not known(percent.mean):
