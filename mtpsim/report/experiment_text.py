@@ -9,6 +9,7 @@ import numpy as np
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.mixture import Mixture
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
@@ -40,7 +41,7 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _acceptance(chain) + rates_are_note(experiment),
+            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(points) + _variations(experiment, first)),
@@ -132,6 +133,11 @@ def _rates_used(experiment: Experiment) -> str:
 
 def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
+
+
+def _classes(experiment: Experiment) -> list[str]:
+    model = experiment.acceptance
+    return model.describe() if isinstance(model, Mixture) else []
 
 
 def _acceptance(source: Source) -> list[str]:
