@@ -419,10 +419,19 @@ def test_engine_settings_are_those_of_the_advised_depth():
     assert all(str(depth) in text for text in shown)
     assert json.loads(shown[0].split("'")[1])["num_speculative_tokens"] == depth
     assert not any(flags.text for flags in engine_flags(0)[:3])
-    for name in ("sweep", "batch"):  # a sweep has one depth to set, or none
-        advised = {advised_depth(point) for point in made(name)[1].points}
-        sections = [e.get("id") for e in tree(name).iter("section")]
-        assert ("engines" in sections) == (len(advised) == 1)
+
+
+def test_engine_settings_of_a_batch_sweep_are_its_schedule():
+    section = next(e for e in tree("batch").iter("section") if e.get("id") == "engines")
+    vllm, trtllm = [code.text for code in section.iter("code")]
+    (group,) = made("batch")[1].by_batch
+    config = json.loads(vllm.split("'")[1])
+    ranges = [[step.from_, step.to, step.depth] for step in group.schedule]
+    assert config["num_speculative_tokens_per_batch_size"] == ranges
+    assert f"    {ranges[0][1]}: {ranges[0][2]}\n" in trtllm
+    sections = {e.get("id") for e in tree("grid").iter("section")}
+    assert len({advised_depth(point) for point in EXAMPLES["grid"].points}) > 1
+    assert "engines" not in sections
 
 
 def test_points_of_a_chart_carry_their_values():
