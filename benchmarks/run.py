@@ -27,6 +27,7 @@ import numba
 import numpy as np
 import peers
 import policies
+import reading
 import scaling
 import startup
 from models import MODELS, ROUNDS, chain_of, plan
@@ -54,16 +55,16 @@ def peak_memory(rounds: int) -> float:
 def threads(seconds: float) -> float:
     """Blocks per second with two threads, divided by those with one."""
     compiled = plan(chain_of("round"))
-    tally_block(compiled, 0, compiled.unit)
+    tally_block(compiled, 0, compiled.chunk)
     start = time.perf_counter()
-    tally_block(compiled, 0, compiled.unit)
+    tally_block(compiled, 0, compiled.chunk)
     blocks = max(int(seconds / (time.perf_counter() - start)), 8)
 
     def taken_by(workers: int) -> float:
         with ThreadPoolExecutor(workers) as pool:
             start = time.perf_counter()
-            firsts = range(0, blocks * compiled.unit, compiled.unit)
-            list(pool.map(lambda first: tally_block(compiled, first, compiled.unit), firsts))
+            firsts = range(0, blocks * compiled.chunk, compiled.chunk)
+            list(pool.map(lambda first: tally_block(compiled, first, compiled.chunk), firsts))
             return time.perf_counter() - start
 
     taken = best({"1": lambda: taken_by(1), "2": lambda: taken_by(2)}, 5)
@@ -94,6 +95,7 @@ def measure(quick: bool) -> Iterator[Table]:
         scaling.draw(found, "docs/performance.png", machine())
         yield policies.table(policies.POLICIES, requests, turns)
     yield whole_runs(quick)
+    yield reading.table(*((4_000_000, 2) if quick else (32_000_000, 4)))
     yield startup.table(*((1, 0) if quick else (4, 1)))
 
 

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from mtpsim.logs import read_logs
     from mtpsim.report.quick import QuickAnswer, quick
     from mtpsim.results.document import Result
+    from mtpsim.runs.directory import open_result as open
     from mtpsim.runs.run import run
 
 _HOMES = {
     "Experiment": "config.experiment",
     "load": "config.experiment",
+    "open": "runs.directory",
     "parse": "config.experiment",
     "fit_log": "fit.model",
     "run": "runs.run",
@@ -47,6 +49,7 @@ __all__ = [
     "__version__",
     "fit_log",
     "load",
+    "open",
     "parse",
     "plan_benchmark",
     "quick",
@@ -61,7 +64,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mtpsim' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"mtpsim.{_HOMES[name]}"), name)
+    attribute = "open_result" if name == "open" else name
+    return getattr(import_module(f"mtpsim.{_HOMES[name]}"), attribute)
 
 
 def __dir__() -> list[str]:

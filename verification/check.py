@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Check:
             is random.
         control: whether this is a deliberate fault that must be found.
         seconds: wall time, s.
+        examples: examples tried; 0 where there is no such number.
+        peak: greatest memory of a process, MB; 0 if not measured.
     """
 
     name: str
@@ -27,6 +29,27 @@ class Check:
     false_alarm: float = 0.0
     control: bool = False
     seconds: float = 0.0
+    examples: int = 0
+    peak: float = 0.0
+
+    @property
+    def found(self) -> str:
+        """The result with the number of examples and the memory."""
+        parts = [f"{self.examples:,} examples"] * (self.examples > 0)
+        parts += [f"at most {self.peak:,.0f} MB"] * (self.peak > 0)
+        return "; ".join([*parts, self.result])
+
+
+def added(kept: Check, new: Check) -> Check:
+    """The sum of two searches for the same fault; a search that found one is not added to."""
+    if not kept.ok:
+        return new
+    return replace(
+        new,
+        seconds=kept.seconds + new.seconds,
+        examples=kept.examples + new.examples,
+        peak=max(kept.peak, new.peak),
+    )
 
 
 def verdict(check: Check) -> str:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from mtpsim.cli.main import main as cli
 from verification.check import Check
-from verification.fuzz import no_pictures
+from verification.fuzz import few_pictures
 
 LIMIT = 5.0  # s from a signal to the end of the process, on a machine that is not busy
 EXPERIMENT = """\
@@ -157,7 +157,7 @@ def completed(out: Path) -> str:
     """The points that the command gives, from the start or from what is saved."""
     arguments = ["run", str(out.parent / "e.toml"), "--out", str(out), "--quiet", "--json"]
     printed = io.StringIO()
-    with no_pictures(), redirect_stdout(printed):
+    with few_pictures(0), redirect_stdout(printed):
         code = cli(arguments)
     return json.dumps(json.loads(printed.getvalue())["points"]) if code == 0 else f"exit {code}"
 

@@ -11,6 +11,7 @@ INTRODUCTION = """# Verification
     python verification/run.py                       # everything in full: an hour
     python verification/run.py --smoke               # a small part of everything, as in CI
     python verification/run.py three_ways published  # some suites, in full
+    python verification/run.py fuzz --seconds 3600   # search on, with new seeds; counts add up
 
 Each row is one check. Seeds are fixed and were not selected; *false alarm* is the probability that
 correct code fails the row on another seed. A *control* is code or a model with a deliberate fault:
@@ -54,7 +55,7 @@ def _rows(kept: Any, rates: list[float]) -> list[str]:
     for check in checks:
         word = verdict(check) if check.ok else "**FAILS**"
         statement = ("control: " if check.control else "") + check.statement
-        cells = (check.name, statement, check.result, rate_text(check.false_alarm))
+        cells = (check.name, statement, check.found, rate_text(check.false_alarm))
         table.add(*(cell.replace("|", "\\|") for cell in cells), f"{check.seconds:.1f}", word)
     seconds = sum(check.seconds for check in checks)
     return [f"{kept['date']}, {seconds:.0f} s on {kept['machine']}.", "", table.markdown()]

@@ -7,7 +7,7 @@ import gzip
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -167,16 +167,17 @@ def whole_experiments(draw: Draw, root: Json, examples: Mapping[str, Mapping[str
         document[key] = draw(_section(root, key, document))
     if draw(st.integers(0, 7)) == 7:  # a policy compiles kernels
         document["adaptive"] = {"policies": [example("policy")]}
-    if draw(st.integers(0, 2)) == 0:  # an optional key of a section, so that new ones are tried
-        name = draw(st.sampled_from(sorted(document)))
-        own = set(document[name]) if isinstance(document[name], dict) else {None}
-        known = [d for d in root["$defs"].values() if own <= set(d.get("properties", ()))]
+    for _ in range(
+        draw(st.sampled_from([0, 1, 1, 2]))
+    ):  # optional keys, so that new ones are tried
+        table = draw(st.sampled_from(_tables(document)))
+        known = [
+            d for d in root["$defs"].values() if table.keys() <= d.get("properties", {}).keys()
+        ]
         if known:
-            part = draw(st.sampled_from(known))
-            key = draw(st.sampled_from(sorted(part["properties"])))
-            document[name][key] = draw(
-                from_schema(part["properties"][key] | {"$defs": root["$defs"]})
-            )
+            properties = draw(st.sampled_from(known))["properties"]
+            key = draw(st.sampled_from(sorted(properties)))
+            table[key] = draw(from_schema(properties[key] | {"$defs": root["$defs"]}))
     try:
         return tomli_w.dumps(_without_null(document)).encode("utf-8", "surrogatepass")
     except (TypeError, ValueError):  # TOML cannot hold it
@@ -185,6 +186,10 @@ def whole_experiments(draw: Draw, root: Json, examples: Mapping[str, Mapping[str
 
 def _numeric(document: Json) -> list[tuple[Any, Any]]:
     return [(p, k) for p, k in places(document) if type(p[k]) in (int, float)]
+
+
+def _tables(document: Json) -> list[dict[str, Json]]:
+    return [part[key] for part, key in places(document) if isinstance(part[key], dict)]
 
 
 def _section(root: Json, key: str, document: Json) -> st.SearchStrategy[Json]:
@@ -211,17 +216,30 @@ def _section(root: Json, key: str, document: Json) -> st.SearchStrategy[Json]:
             lambda drawn: {k: drawn[1] if drawn[2] else values(v) for k, v in drawn[0]}
         )
     if key == "uncertainty":
-        inputs = st.one_of(
-            st.integers(1, 10**6).map(lambda n: {"trials": n}),
-            st.floats(1e-6, 1.0).map(lambda se: {"se": se}),
-            st.tuples(st.floats(1e-6, 1.0), st.floats(1e-6, 1e3)).map(
-                lambda ends: {"low": min(ends), "high": max(ends)}
-            ),
-        )
-        return st.tuples(some, inputs).map(
-            lambda drawn: {"draws": 20, "inputs": {k: drawn[1] for k, _ in drawn[0]}}
+        return st.tuples(some, _uncertain_inputs()).map(
+            lambda drawn: {"draws": 20, "inputs": {k: drawn[1](v) for k, v in drawn[0]}}
         )
     return from_schema(root["properties"][key] | {"$defs": root["$defs"]})
+
+
+def _uncertain_inputs() -> st.SearchStrategy[Callable[[Json], Json]]:
+    """From an input's value how uncertain it is, mostly so that the file is valid."""
+
+    def interval(share: float) -> Callable[[Json], Json]:
+        def ends(value: Json, factor: float) -> Json:
+            if type(value) is list:
+                return [ends(v, factor) for v in value]
+            return value * factor if type(value) in (int, float) else value
+
+        return lambda value: {"low": ends(value, 1 - share), "high": ends(value, 1 + share)}
+
+    def error(share: float) -> Callable[[Json], Json]:
+        return lambda value: {"se": share * (value if type(value) in (int, float) else 1)}
+
+    counts = st.tuples(st.integers(1, 10**6), st.floats(1, 50))
+    trials = counts.map(lambda drawn: lambda _: {"trials": drawn[0], "design_effect": drawn[1]})
+    small = st.floats(1e-6, 0.2) | st.floats(1e-6, 1e3)
+    return st.one_of(trials, small.map(error), small.map(interval))
 
 
 def _rescaled(value: float) -> list[float]:

@@ -21,7 +21,7 @@ InnerProbability = Annotated[float, Field(gt=0, lt=1)]
 NODES = 24
 NARROW = 1e4  # concentration above which Gauss-Jacobi nodes lose precision
 LARGE = 700  # log of weights that overflow a float
-SMALL = 1e-9  # least shape parameter of the Beta distribution that quadrature can tell from 0
+SMALL = 1e-9  # least shape parameter of the Beta distribution that quadrature distinguishes from 0
 
 
 class Beta(AcceptanceModel):

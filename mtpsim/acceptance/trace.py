@@ -90,7 +90,7 @@ def read_requests(path: Path, depth: int | None) -> "Rounds":
 
     Args:
         path: JSON lines, CSV, or the log of an engine; see :mod:`mtpsim.logs`.
-        depth: drafts a round, where the file does not tell.
+        depth: drafts per round; used where the file does not state it.
 
     Raises:
         ValueError: what is wrong with the file, with its path and line.

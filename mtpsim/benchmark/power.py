@@ -33,13 +33,13 @@ ProgressCallback = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Design:
-    """A benchmark of a given size, and how often it decides right.
+    """A benchmark of a given size, and how often it decides correctly.
 
     Attributes:
         paired (bool): Whether both runs answer the same prompts.
         requests (int): Requests per run.
-        power (float): Share of simulated benchmarks that decide right: the faster depth is found,
-            or the interval of a speedup is as narrow as asked for.
+        power (float): Share of simulated benchmarks that decide correctly: the faster depth is
+            found, or the interval of a speedup is as narrow as requested.
         false (float): Share of simulated benchmarks whose interval misses the true value.
         tries (int): Number of simulated benchmarks.
     """
@@ -49,6 +49,21 @@ class Design:
     power: float
     false: float
     tries: int
+
+    def falls_short(self, power: float) -> bool:
+        """Return whether it decides correctly less often than wanted, by more than chance."""
+        return self.power < power - 2 * float(np.sqrt(power * (1 - power) / self.tries))
+
+    def requests_for(self, power: float, confidence: float) -> int:
+        """Return about how many requests decide correctly as often as wanted.
+
+        The width of an interval falls with the root of the requests.
+        """
+        from scipy.special import ndtri
+
+        share = np.clip([power, self.power], 0.5 / self.tries, 1 - 0.5 / self.tries)
+        wanted, found = ndtri((1 + confidence) / 2) + ndtri(share)
+        return int(np.ceil(self.requests * max((wanted / max(found, wanted / 3)) ** 2, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,12 @@ class Comparison:
     effect: tuple[float, float]
     designs: list[Design]
     if_rounds: Design | None
+
+    @property
+    def name(self) -> str:
+        """``depth 3 vs 2``, or ``speedup at depth 2``."""
+        one, two = self.depths
+        return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
 
 
 @dataclass(frozen=True)
@@ -115,6 +136,18 @@ class BenchmarkPlan:
     by_length: list[RequestLength]
     rates_vary: bool = True
 
+    def shortfalls(self) -> list[str]:
+        """Return the designs that decide correctly less often than wanted, a sentence each."""
+        return [
+            f"{comparison.name.capitalize()}, {'paired' if design.paired else 'independent'}: with "
+            f"{design.requests:,} requests {100 * design.power:.1f} % of simulated benchmarks "
+            f"decide correctly, not {100 * self.power:g} %; plan about "
+            f"{design.requests_for(self.power, self.confidence):,}."
+            for comparison in self.questions
+            for design in comparison.designs
+            if design.falls_short(self.power)
+        ]
+
 
 class RequestTotals:
     """Totals of requests at every depth, in each of two runs.
@@ -139,10 +172,10 @@ class RequestTotals:
         for arm in (0, 1):
             noisy = replace(plan, noise=plan.noise._replace(arm=arm), policy_set=None)
             parts = [
-                simulate_requests(noisy, first + at, min(plan.unit, count - at))[
+                simulate_requests(noisy, first + at, min(plan.chunk, count - at))[
                     :, : layout.rounds.stop
                 ]
-                for at in range(0, count, plan.unit)
+                for at in range(0, count, plan.chunk)
             ]
             runs.append(np.concatenate(parts))
         rows = np.stack(runs)

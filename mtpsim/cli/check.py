@@ -18,12 +18,14 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         InputError: The experiment is not valid.
     """
+    from mtpsim.engine.options import cores
     from mtpsim.report.exact_text import exact_lines
-    from mtpsim.report.experiment_text import explain
+    from mtpsim.report.experiment_text import explain, time_estimate
     from mtpsim.report.formatting import legible
 
     experiment = read_experiment(options)
     print(legible(explain(experiment)))
     if lines := exact_lines(experiment):
         print("", *lines, sep="\n")
+    print("", *time_estimate(experiment, cores()), sep="\n")
     return DONE

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.cli.run import completeness
-from mtpsim.common.errors import InputError
 from mtpsim.report.formatting import decimals_for, fixed, known, set_label, value_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
 from mtpsim.results.comparison import PointChange, ResultComparison, compare
-from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 if TYPE_CHECKING:
@@ -39,21 +37,13 @@ def run(options: argparse.Namespace) -> int:
         InputError: One of them is not a run directory, or has no finished result.
     """
     folders = [Path(name) for name in (options.before, options.after)]
-    before, after = map(_finished, folders)
+    before, after = (store.read_finished(folder)[1] for folder in folders)
     found = compare(before.data, after.data)
     if options.json:
         print(json.dumps(found.to_json(), indent=2, allow_nan=False))
     else:
         _print(found)
     return max(map(completeness, folders, (before, after)))
-
-
-def _finished(folder: Path) -> Result:
-    _, result = store.read_run(folder)
-    if result is None:
-        message = f"has no finished result; `mtpsim show {folder}` shows its stored blocks"
-        raise InputError.of(message, file=folder)
-    return result
 
 
 def _print(found: ResultComparison) -> None:

@@ -133,7 +133,8 @@ def read_experiment(options: argparse.Namespace) -> Experiment:
     from mtpsim.config.experiment import load
     from mtpsim.config.overrides import Override
 
-    if file_or_example(Path(options.file)) != Path(options.file):
+    path = Path(options.file)
+    if not os.path.isfile(path) and file_or_example(path) != path:
         copy = f"mtpsim init {options.file} writes a copy to edit"
         print(f"note: {options.file} is the installed example; {copy}", file=sys.stderr)
     if options.seed is None:

@@ -36,8 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError.of(message, file=folder, key="--out")
     if len({path.resolve() for path in runs}) < len(runs):
         raise InputError.of("the same run is given twice", key="RUN")
-    store.prepare(folder)
-    with store.locked(folder):
+    with store.reserved(folder):
         merged = merge(runs, options.command)
         for text in [*merged.overlaps, *merged.missing]:
             say(text, options.quiet)

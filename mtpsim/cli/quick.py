@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="depth at which --pooled or one accept length was measured",
     )
     add("--batch", metavar="B", default="1", help="requests that decode together, for tokens/s (1)")
-    add("--toml", action="store_true", help="print the experiment file to go on with instead")
+    add("--toml", action="store_true", help="print an experiment file for a simulation instead")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,13 +14,21 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.interrupts import command_interruptible, interrupts
-from mtpsim.engine.options import MAX_HOURS, TIMEOUT, ExecutorChoice, RunOptions
+from mtpsim.engine.options import (
+    MAX_HOURS,
+    TIMEOUT,
+    ExecutorChoice,
+    RunOptions,
+    check_time,
+    cores,
+)
 from mtpsim.report.document import ResultDocument
-from mtpsim.report.experiment_text import rates_are_note
+from mtpsim.report.experiment_text import rates_are_note, time_estimate
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
 NOT_PRECISE, FAILED = 3, 4  # exit codes
+LONG_RUN = 20.0  # seconds of a run, at the least, from which its time is announced
 RESUMES = (
     "interrupted: finished blocks are saved; the same command without --fresh completes the run"
 )
@@ -177,8 +185,7 @@ def run_command(experiment: Experiment, options: RunOptions) -> int:
         OSError: The result is written, but can't be printed.
     """
     folder = options.out
-    store.prepare(folder)
-    with store.locked(folder):
+    with store.reserved(folder):
         try:
             return _run(experiment, options)
         except KeyboardInterrupt:  # between two points, or while printing
@@ -207,17 +214,27 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
         if before is not None:
             say(used, options.quiet)
     _check_part(experiment, options)
-    from mtpsim.engine.cost import check_time  # not of a finished result: it loads numba
-
     check_time(experiment, options, options.max_hours)
     if options.fresh:
         _forget(folder, options.quiet)
-    for line in rates_are_note(experiment):
-        say(f"note: {line}", options.quiet)
+    _say_first(experiment, options)
     store.begin(folder, experiment)
     with command_interruptible("" if options.quiet else f"{RESUMES}\n"):
         result = _simulate(experiment, options)
         return write_and_show(experiment, result, options) if result else FAILED
+
+
+def _say_first(experiment: Experiment, options: RunOptions) -> None:
+    """Print what to know before the answer: doubtful times and rates, and a long wait."""
+    points = [point.experiment for point in experiment.points()]
+    for warning in dict.fromkeys(text for point in points for text in point.time_warnings()):
+        say(f"warning: {warning}", options.quiet)
+    for line in rates_are_note(experiment):
+        say(f"note: {line}", options.quiet)
+    if options.executor.address is None:
+        workers = (options.executor.workers or cores()) * options.part[1]
+        for line in time_estimate(experiment, workers, longer_than=LONG_RUN):
+            say(line, options.quiet)
 
 
 def write_and_show(

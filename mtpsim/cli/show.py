@@ -1,26 +1,26 @@
-"""``mtpsim show``: print and draw a run directory, without simulating."""
+"""``mtpsim show``: print and draw a run directory, or list the runs in a folder."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mtpsim.cli.main import DONE
 from mtpsim.cli.run import say, show
 from mtpsim.common.errors import InputError
+from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.engine.options import RunOptions
 from mtpsim.results.document import Result
 from mtpsim.runs import directory as store
 
-if TYPE_CHECKING:
-    from mtpsim.results.point_data import RoundTimes
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("run", metavar="RUN", help="a run directory, or a folder of them to list")
     parser.add_argument("--json", action="store_true", help="print the result document only")
     parser.add_argument("--out", metavar="DIR", help="directory of the figures (default: RUN)")
 
@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
         InputError: It is not a run directory, or its files can't be read.
     """
     folder = Path(options.run)
+    if runs := _runs_in(folder):
+        return _list(runs, options.json)
     experiment, result = store.read_run(folder)
     if result is None:
         from mtpsim.runs.merge import merge  # numba: a finished run does not need it
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             say(text)
         say(f"{folder} is unfinished; this is the result of its stored blocks")
     else:
-        result = Result.of(result.document, _round_times(experiment, result))
+        result = store.with_round_times(experiment, result)
     return _show(experiment, result, Path(options.out) if options.out else folder, options.json)
 
 
@@ -58,9 +60,44 @@ def _show(experiment: Experiment, result: Result, folder: Path, json: bool) -> i
     return code
 
 
-def _round_times(experiment: Experiment, result: Result) -> RoundTimes:
-    """The round times of a finished result, sampled again; points without requests have none."""
-    from mtpsim.results.point_data import RoundTimes
+def _runs_in(folder: Path) -> list[Path]:
+    """The run directories in a folder that is none itself, by name."""
+    if (folder / store.EXPERIMENT).exists() or not folder.is_dir():
+        return []
+    return sorted(path.parent for path in folder.glob(f"*/{store.EXPERIMENT}"))
 
-    done = [point.set for point in result.data.points]
-    return RoundTimes([point.experiment for point in experiment.points() if point.set in done])
+
+def _list(runs: list[Path], as_json: bool) -> int:
+    """Print each run's title and headline."""
+    found = [{"run": str(folder), **_summary(folder)} for folder in runs]
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return DONE
+    from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table
+
+    columns = [Column(name, left=True, folds=True) for name in ("run", "title", "headline")]
+    rows = [Row([one_line(text) for text in entry.values()]) for entry in found]
+    print_table(console_on(sys.stdout), TextTable(columns, rows))
+    return DONE
+
+
+def _summary(folder: Path) -> dict[str, str]:
+    """Title and headline of a run; of an unfinished or damaged one, that it is."""
+    try:
+        result = store.finished(folder)
+        if result is None:
+            title = store.experiment_of(folder).title
+            return {"title": title, "headline": "unfinished: show it for its stored blocks"}
+    except InputError as error:
+        return {"title": "", "headline": f"can't be read: {error.problems[0].text}"}
+    headline = _headline(result) + " (incomplete)" * (not result.data.complete)
+    return {"title": str(result.data.experiment.get("title") or ""), "headline": headline}
+
+
+def _headline(result: Result) -> str:
+    """The first sentence of the advice; of a sweep, how the best depth moves."""
+    if len(result.data.points) == 1:
+        return result.advice.partition(". ")[0].removesuffix(".")
+    from mtpsim.report.tables.sweep import sweep_heading
+
+    return sweep_heading(result.data)

@@ -66,7 +66,7 @@ class InputError(Exception):
     Examples:
         >>> import mtpsim
         >>> try:
-        ...     mtpsim.parse("acceptance.model = 'independnt'", file="draft.toml")
+        ...     mtpsim.parse("acceptance = {model = 'independnt', rates = [0.8]}")
         ... except mtpsim.InputError as error:
         ...     for problem in error.problems:
         ...         print(problem.line, problem.key, problem.kind, problem.suggestion)
@@ -89,7 +89,23 @@ class InputError(Exception):
         given: str | None = None,
         allowed: Iterable[str] = (),
     ) -> Self:
-        """The error of a single problem; arguments are those of :class:`Problem`."""
+        """The error of a single problem.
+
+        Args:
+            message (str): What is wrong.
+            file (str | Path): Path as the user gave it; empty if the error is not in a file.
+            key (str): Dotted key, or command-line option, that is wrong; may be empty.
+            line (int | None): Line in the file, counted from 1; None if unknown.
+            given (str | None): The name that was refused; the closest allowed one is suggested.
+            allowed (Iterable[str]): Names that are allowed in its place.
+
+        Returns:
+            InputError: An error with one problem.
+
+        Examples:
+            >>> print(InputError.of("unknown key", key="laten", given="laten", allowed=["latency"]))
+            laten: unknown key; allowed: latency; did you mean 'latency'?
+        """
         names = tuple(allowed)
         return cls(
             [

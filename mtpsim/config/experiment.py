@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +20,20 @@ from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
 from mtpsim.common.section import Spec
+from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.cross_checks import mismatches
 from mtpsim.config.examples import file_or_example, titles
+from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
-from mtpsim.config.uncertainty import Robust, Uncertainty, draw_inputs, scenarios, value_at
-from mtpsim.config.validation_errors import problems_of
-from mtpsim.exact.chain_solver import solve_operations
-from mtpsim.formula.plausibility import time_warnings
+from mtpsim.config.uncertainty import Robust, Uncertainty
+from mtpsim.config.validation_errors import problems_of, source_line, with_meant_names
+from mtpsim.formula.closed_form import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
 
-MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
-MAX_OPERATIONS = 3e12  # minutes of one core
 MAX_FILE = 1 << 24  # bytes of an experiment
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
 
@@ -113,6 +116,24 @@ class Experiment(Spec):
             info.context["valid"][info.field_name] = value
         return value
 
+    def __repr__(self) -> str:
+        """Title, acceptance model, depth and number of points, on one line."""
+        model = self.acceptance
+        parts = [repr(self.title or "without a title"), model.model, f"depth {model.chain().depth}"]
+        if self.sweep:
+            parts.append(f"sweep of {counted(sum(1 for _ in combinations(self.sweep)), 'point')}")
+        return f"<mtpsim.Experiment {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """The keys that differ from their defaults, as a table for a notebook."""
+        rows: JsonDict = {}
+        for section, keys in self.model_dump(exclude_defaults=True, exclude_none=True).items():
+            inner = keys if isinstance(keys, dict) else {"": keys}
+            rows |= {f"{section}.{key}".rstrip("."): value for key, value in inner.items()}
+        cells = ((name, json.dumps(value, ensure_ascii=False)) for name, value in rows.items())
+        lines = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells)
+        return f"<table>{''.join(lines)}</table>"
+
     @property
     def measured_at(self) -> int:
         """Depth M at which the rates of the closed form are measured."""
@@ -162,8 +183,16 @@ class Experiment(Spec):
         Args:
             changes (dict): Dotted keys and their new values.
 
+        Returns:
+            Experiment: The changed experiment, of a single point.
+
         Raises:
             InputError: The changed experiment is not valid.
+
+        Examples:
+            >>> experiment = load("experiments/article.toml")
+            >>> experiment.changed({"latency.target": 70.0}).latency.target
+            70.0
         """
         return self._with(changes, drop=NOT_IN_SCENARIOS)
 
@@ -205,154 +234,31 @@ def validate(
         experiment = Experiment.model_validate(raw, context={"folder": folder, "valid": valid})
     except ValidationError as error:
         problems = problems_of(error, raw, file=file, text=text, spec=Experiment)
+        if meant := with_meant_names(error, raw):
+            try:
+                Experiment.model_validate(meant, context={"folder": folder, "valid": {}})
+            except ValidationError as others:
+                under_it = problems_of(others, meant, file=file, text=text, spec=Experiment)
+                known = {(problem.key, problem.text) for problem in problems}
+                problems += [p for p in under_it if (p.key, p.text) not in known]
         experiment = Experiment.model_construct(**valid)
     experiment._folder = folder
     invalid = _invalid_sections(raw, valid, problems)
-    problems += [
-        Problem(
-            message,
-            file=file,
-            key=".".join(filter(None, path)),
-            line=line_of(text, path) if text else None,
-        )
-        for path, message in _mismatches(experiment, invalid)
-    ]
+    for path, message in mismatches(experiment, invalid):
+        line = line_of(text, path) if text else None
+        hint = decimal_comma_hint(source_line(text, line)) if path[0] == "latency" else ""
+        key = ".".join(filter(None, path))
+        problems.append(Problem(message + hint, file=file, key=key, line=line))
     problems += _sweep_problems(experiment, invalid, problems, file=file, text=text)
     if problems:
         raise InputError(sorted(problems, key=lambda p: (p.line is None, p.line or 0)))
     return experiment
 
 
-Mismatch = tuple[tuple[str, str], str]  # section and key, message
-
-
 def _invalid_sections(raw: JsonDict, valid: JsonDict, problems: Sequence[Problem]) -> set[str]:
     """Sections that were refused, and those that a misspelt one may stand for."""
     refused = {"acceptance", "latency", *raw} - valid.keys()
     return refused | {p.suggestion for p in problems if p.key in refused and p.suggestion}
-
-
-def _mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
-    """Disagreements between sections, as far as all sections involved are valid."""
-    checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
-        ({"acceptance", "simulation"}, _check_size),
-        ({"acceptance", "latency"}, _check_times),
-        ({"acceptance", "theory"}, _check_theory),
-        ({"acceptance", "simulation"}, _check_simulation),
-        ({"acceptance", "latency", "adaptive"}, _check_policies),
-        ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
-    )
-    found = [one for needs, check in checks if not needs & invalid for one in check(experiment)]
-    if experiment.robust and not invalid:
-        found += _check_scenarios(experiment, found)
-    return found
-
-
-def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
-    """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
-    chain = experiment.acceptance.chain().hidden_chain
-    if chain is None:
-        return
-    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
-    entries = states**2 * (depth + 1)
-    if entries > MAX_ENTRIES:
-        yield (
-            ("acceptance", ""),
-            f"{states:,} states at depth {depth} make {entries:,} transitions; at most "
-            f"{MAX_ENTRIES:,} are possible",
-        )
-    work = sum(solve_operations(states, k + 1, tokens) for k in range(depth + 1)) * bool(tokens)
-    if work > MAX_OPERATIONS:
-        yield (
-            ("simulation", "tokens"),
-            f"{tokens:,} tokens of a chain of {states:,} states at depth {depth} take {work:.1e} "
-            f"operations to solve; at most {MAX_OPERATIONS:.0e} are possible: give fewer tokens, "
-            "or `rounds`",
-        )
-
-
-def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
-    for key, message in experiment.latency.wrong_lengths(depth).items():
-        yield ("latency", key), message
-
-
-def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
-    if experiment.measured_at > depth:
-        yield (
-            ("theory", "measured_at"),
-            f"{experiment.measured_at} is given, but the acceptance model has depth {depth}",
-        )
-
-
-def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
-    if simulation.as_recorded and source.hidden_chain is not None:
-        yield (
-            ("simulation", "as_recorded"),
-            f'requires recorded requests (model = "trace"), not {experiment.acceptance.model!r}',
-        )
-    if simulation.between and max(simulation.between) > source.depth:
-        yield (
-            ("simulation", "between"),
-            f"{list(simulation.between)} is given, but the acceptance model has depth "
-            f"{source.depth}",
-        )
-
-
-def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
-    source, found = experiment.acceptance.chain(), []
-    for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
-        wrong = policy.mismatch(source.depth, experiment.batch)
-        if policy.knows and source.hidden_chain is None:
-            wrong = (
-                f"it knows {policy.knows}, so it requires a model of hidden states; recorded "
-                "requests have none"
-            )
-        if wrong:
-            found.append(f"{policy.label} (number {number}): {wrong}")
-    if found:
-        yield ("adaptive", "policies"), "; ".join(found)
-
-
-def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
-    if experiment.uncertainty is None:
-        return
-    simulation = experiment.simulation
-    try:
-        draw_inputs(
-            experiment.raw(),
-            experiment.uncertainty,
-            seed=simulation.seed,
-            confidence=simulation.confidence,
-        )
-    except ValueError as error:
-        yield ("uncertainty", "inputs"), str(error)
-
-
-def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:
-    """Problems of the declared scenarios, without those of the file itself."""
-    raw, robust = experiment.raw(), experiment.robust or {}
-    depth = experiment.acceptance.chain().depth
-    own = {(".".join(filter(None, path)), message) for path, message in known}
-    try:
-        for key in robust:
-            value_at(raw, key)
-        for changes in scenarios(raw, robust):
-            try:
-                found = experiment.changed(changes).acceptance.chain().depth
-            except InputError as error:
-                new = [f"{p.key}: {p.text}" for p in error.problems if (p.key, p.text) not in own]
-                if new:
-                    raise ValueError("; ".join(new)) from None
-                continue
-            if found != depth:
-                raise ValueError(
-                    f"all scenarios must have depth {depth}; {changes} has depth {found}"
-                )
-    except ValueError as error:
-        yield ("robust", ""), str(error)
 
 
 def _sweep_problems(
@@ -412,8 +318,8 @@ def parse(
         if "(at line " in message:
             message, _, place = message.partition(" (at line ")
             line = int(place.split(",")[0])
-        hint = "; it looks like JSON" if text.lstrip().startswith("{") else ""
-        raise InputError.of(f"not valid TOML: {message}{hint}", file=file, line=line) from None
+        message += syntax_hint(text, line)
+        raise InputError.of(f"not valid TOML: {message}", file=file, line=line) from None
     if not raw and not overrides:
         raise InputError.of("is empty; [acceptance] and [latency] are required", file=file)
     if not overrides:
@@ -453,7 +359,7 @@ def load(path: str | Path, overrides: Sequence[str | Override] = ()) -> Experime
         >>> experiment.latency.target
         70.0
     """
-    path = file_or_example(Path(path))
+    path = Path(path) if os.path.isfile(path) else file_or_example(Path(path))
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             raw = file.read(MAX_FILE + 1)

@@ -60,7 +60,7 @@ def work_hash(experiment: Experiment) -> str:
     """Hash of everything that a simulated request depends on, without the seed.
 
     It does not depend on the number of requests or on the requested precision. Runs with equal
-    hashes share their blocks if they have the same seed, and can be merged if they have not.
+    hashes share their blocks if they have the same seed, and can be merged if the seeds differ.
     """
     raw = _with_files(experiment.raw(), experiment._folder, digest=True)
     for section in ("title", "decision", "uncertainty", "robust"):

@@ -13,6 +13,7 @@ ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
     "speedup", "marginal", "accept_length", "round_time", "theory_error", "difference"
 ]
+Objective = Literal["mean", "p50", "p95", "p99"]
 Scale = Literal["relative", "absolute"]
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
@@ -133,6 +134,11 @@ class TheorySpec(Spec):
 class Decision(Spec):
     """The ``[decision]`` section: how a depth is selected and a step of depth is judged."""
 
+    objective: Objective | None = Field(
+        None,
+        description="what is compared between depths: the mean speed of all requests, or a "
+        'quantile of the request time, such as "p99" (default: "mean")',
+    )
     indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.01, description="relative difference in speedup below which depths count as equal"
     )
@@ -142,6 +148,12 @@ class Decision(Spec):
     negligible: Annotated[float, Field(ge=0, lt=1)] = Field(
         NEGLIGIBLE, description="relative gain or loss up to which a step of depth is `negligible`"
     )
+
+    @property
+    def quantile(self) -> float | None:
+        """Share of requests at the quantile of the objective; None: the mean is compared."""
+        name = self.objective or "mean"
+        return None if name == "mean" else float(name[1:]) / 100
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,6 +14,7 @@ from pydantic_core import ErrorDetails
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError, Problem, ProblemKind, suggest
 from mtpsim.common.section import Spec
+from mtpsim.config.hints import decimal_comma_hint, number_hint
 from mtpsim.config.toml_lines import KeyPath, line_of
 
 TYPES = {
@@ -33,6 +35,8 @@ BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "below"),
 }
+TAGS = ("model", "rule", "distribution")
+"""Keys whose value selects the class of a table."""
 OTHER_BRANCH: dict[str, Any] = {"list_type": (int, float), "float_type": list}
 """Type errors that say nothing of a number-or-list union, by what was given."""
 KINDS: dict[str, ProblemKind] = {"missing": "missing", "extra_forbidden": "unknown_key"}
@@ -65,6 +69,24 @@ def problems_of(
             )
             problems[conflict.key, conflict.text] = conflict
     return list(problems.values())
+
+
+def with_meant_names(error: ValidationError, raw: JsonDict) -> JsonDict | None:
+    """The tables with misspelt models, rules and distributions replaced by the nearest names.
+
+    The keys of a table can be checked only under a known name. None if no name was misspelt.
+    """
+    meant = None
+    for details in error.errors(include_url=False):
+        cause = details.get("ctx", {}).get("error")
+        if not isinstance(cause, FieldError) or not cause.suggestion or cause.key not in TAGS:
+            continue
+        meant = copy.deepcopy(raw) if meant is None else meant
+        table: Any = meant
+        for part in _path_in(raw, details):
+            table = table[part]
+        table[cause.key] = cause.suggestion
+    return meant
 
 
 def dotted(path: KeyPath) -> str:
@@ -119,11 +141,12 @@ def _problem(
         given, allowed = str(path[-1]), tuple(_class_at(details["loc"], spec).model_fields)
     elif kind == "literal_error":
         allowed = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
+    line = line_of(text, path)
     return Problem(
-        _message(details, spec),
+        _message(details, spec, source_line(text, line)),
         file=file,
         key=dotted(path),
-        line=line_of(text, path),
+        line=line,
         kind=cause.kind if isinstance(cause, FieldError) else KINDS.get(kind, "value"),
         given=given,
         allowed=allowed,
@@ -131,7 +154,12 @@ def _problem(
     )
 
 
-def _message(details: ErrorDetails, spec: type[Spec]) -> str:
+def source_line(text: str, line: int | None) -> str:
+    """A line of a text, counted from 1; empty if it is unknown."""
+    return text.splitlines()[line - 1] if line else ""
+
+
+def _message(details: ErrorDetails, spec: type[Spec], source: str) -> str:
     kind, given, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "value_error":
         cause = context["error"]
@@ -143,11 +171,14 @@ def _message(details: ErrorDetails, spec: type[Spec]) -> str:
         return "unknown key"
     shown = shorten(given)
     if kind in TYPES:
-        return f"{shown} is given; it must be {TYPES[kind]}"
+        number = isinstance(given, str) and kind in ("float_type", "int_type")
+        hint = number_hint(given) if number else ""
+        return f"{shown} is given; it must be {TYPES[kind]}{hint}"
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]
         percent = kind == "less_than_equal" and context[bound] == 1 and 2 <= given <= 100
-        hint = f"; {given:g} % is {given / 100:g}" if percent else ""
+        hint = decimal_comma_hint(source) if details["loc"][-1] else ""
+        hint = hint or (f"; {given:g} % is {given / 100:g}" if percent else "")
         return f"{shown} is given; it must be {words} {context[bound]:g}{hint}"
     if kind == "literal_error":
         return f"unknown value {shown}"

@@ -29,7 +29,7 @@ import numpy as np
 from mtpsim import __version__
 from mtpsim.common.errors import InputError
 from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
-from mtpsim.engine.options import TIMEOUT, ExecutorChoice
+from mtpsim.engine.options import TIMEOUT, ExecutorChoice, cores
 from mtpsim.engine.scheduler import NoWorkersError, WorkerMismatchError
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point, tally_block
 from mtpsim.kernels.jit import kernel_hash
@@ -149,13 +149,6 @@ class WorkerPool:
     def close(self) -> None:
         """Shut down the pool; after an interrupt, without waiting for blocks in progress."""
         self._pool.shutdown(wait=not interrupts.requested, cancel_futures=True)
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Threads(WorkerPool):

@@ -1,15 +1,23 @@
-"""Options of a run that do not change its numbers."""
+"""Options of a run that do not change its numbers, and the estimated time of a run."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+
+import numpy as np
+
+from mtpsim.common.errors import InputError
+from mtpsim.config.experiment import Experiment
 
 Kind = Literal["threads", "processes", "dask"]
 FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
 TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
 MAX_HOURS = 24.0
+ROUNDS_PER_SECOND = 1e8  # of one core at a depth of 3, with noise; half to twice as many are usual
+WITHIN = 3.0  # factor within which a time is estimated
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,18 @@ class ExecutorChoice:
     def parse(cls, text: str) -> ExecutorChoice:
         """Read ``threads``, ``threads:4``, ``processes:4``, ``dask`` or ``dask:tcp://HOST:8786``.
 
+        Args:
+            text (str): Kind, and after a colon the number of workers, 1 to 1024, or an address.
+
+        Returns:
+            ExecutorChoice: The kind, number and address of the workers.
+
         Raises:
             ValueError: The text is none of them.
+
+        Examples:
+            >>> ExecutorChoice.parse("dask:tcp://node7:8786").address
+            'tcp://node7:8786'
         """
         given, colon, rest = text.partition(":")
         kind: Kind | None = next((k for k in get_args(Kind) if k == given), None)
@@ -79,3 +97,48 @@ class RunOptions:
     timeout: float = TIMEOUT
     max_hours: float = MAX_HOURS
     part: tuple[int, int] = (1, 1)
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def core_seconds(point: Experiment) -> float:
+    """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
+    simulation, source = point.simulation, point.acceptance.chain()
+    rounds = simulation.rounds or simulation.tokens or source.mean_length
+    chain = source.hidden_chain
+    if simulation.tokens and chain is not None and chain.lengths is not None:
+        rounds = float(np.unique(chain.tokens_of(simulation.tokens)).sum())  # a pass per length
+    by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
+    policies = len(point.adaptive.policies) if point.adaptive else 0
+    return rounds * (by_depth + 5 * policies) / ROUNDS_PER_SECOND
+
+
+def check_time(experiment: Experiment, options: RunOptions, most: float) -> None:
+    """Check that a run may end in a given time.
+
+    Args:
+        experiment (Experiment): The experiment.
+        options (RunOptions): Its workers and its part; a cluster of unknown size is not limited.
+        most (float): Greatest number of hours.
+
+    Raises:
+        InputError: Its estimate is above it.
+    """
+    if options.executor.address is not None:
+        return
+    workers = options.executor.workers or cores()
+    points = [point.experiment for point in experiment.points()]
+    seconds = sum((one.simulation.requests or 0) * core_seconds(one) for one in points)
+    hours = seconds / 3600 / workers / options.part[1]
+    if hours > most:
+        requests = experiment.simulation.requests or 0
+        raise InputError.of(
+            f"{requests:,} requests would take about {hours:,.3g} hours on {workers} workers, and "
+            f"{most:g} are allowed: lower it, split the run (--part), or raise --max-hours",
+            key="simulation.requests",
+        )

@@ -47,7 +47,7 @@ class Scenarios:
     def simulate(
         self, pool: WorkerPool, on_progress: Callable[[float], None]
     ) -> ScenarioResults | None:
-        """Simulate a unit of requests of each variant.
+        """Simulate a chunk of requests of each variant.
 
         Args:
             pool (WorkerPool): The workers.
@@ -64,8 +64,8 @@ class Scenarios:
         def block(number: int) -> tuple[CompiledPoint, int, int]:
             experiment = experiments[number]
             point = compiled[number] = compiled.get(number) or compile_point(experiment)
-            unit = point.plan.unit
-            return point, 0, min(unit, experiment.simulation.requests or unit)
+            chunk = point.plan.chunk
+            return point, 0, min(chunk, experiment.simulation.requests or chunk)
 
         found: list[Estimates] = []
         requests, queue = 0, BlockQueue(pool, block, 0, len(experiments))

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mtpsim.acceptance import Source
+from mtpsim.acceptance import AcceptanceChain, Source
+from mtpsim.acceptance.base import Counts
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
-from mtpsim.engine.scheduler import UNIT_TICKS, unit_of
+from mtpsim.engine.scheduler import CHUNK_UNITS, UNIT_TICKS, unit_of
+from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import (
     ChainArrays,
     NoiseArrays,
@@ -21,12 +23,14 @@ from mtpsim.kernels.arrays import (
     RowLayout,
 )
 from mtpsim.kernels.moments import complete_rows, moments
+from mtpsim.kernels.philox import PATH, TILE, words_at
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.stats.estimators import Tails, Tally
+from mtpsim.stats.estimators import Tally
+from mtpsim.stats.quantiles import Tails
 
 TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
 MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99
@@ -48,7 +52,10 @@ class KernelPlan:
         task (RequestArrays): Length of a request and mean round times by depth.
         layout (RowLayout): Columns of a row of totals.
         unit (int): Requests per unit of a block.
+        chunk (int): Requests per call of a kernel, which bounds the memory.
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
+        lengths (Counts | None): ``[S]`` tokens of a request by its first state; None: all have
+            those of ``task``, which is otherwise the greatest.
     """
 
     key: int
@@ -59,7 +66,9 @@ class KernelPlan:
     task: RequestArrays
     layout: RowLayout
     unit: int
+    chunk: int
     policy_set: PolicySet | None = None
+    lengths: Counts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +153,12 @@ def compile_plan(
         measured_at (int | None): Depth at which acceptance rates are measured; None: the greatest.
         policy_set (PolicySet | None): Adaptive policies to simulate too.
     """
+    policies = len(policy_set.players) if policy_set else 0
+    lengths, longest = None, tokens
+    if isinstance(source, AcceptanceChain) and source.lengths is not None:
+        lengths = source.tokens_of(tokens)
+        longest = int(lengths.max())
+    unit, chunk = unit_of(source, rounds, longest, policies)
     every = source.clock == "token" or source.outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
@@ -153,16 +168,18 @@ def compile_plan(
         outcomes=source.outcomes,
         source=source.arrays(),
         noise=noise_arrays(latency),
-        task=RequestArrays(rounds, tokens, measured, times, every),
+        task=RequestArrays(rounds, longest, measured, times, every),
         layout=RowLayout(
             depth=source.depth,
             every=every,
             measured_at=measured,
             positions=source.clock == "token",
-            policies=len(policy_set.players) if policy_set else 0,
+            policies=policies,
         ),
-        unit=unit_of(source, rounds, tokens),
+        unit=unit,
+        chunk=chunk,
         policy_set=policy_set,
+        lengths=lengths,
     )
 
 
@@ -198,6 +215,12 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     The row of a request depends on the plan and the number of the request alone.
     """
     rows = np.zeros((count, plan.layout.columns))
+    if (own := lengths_of(plan, first, count)) is not None:
+        for length in np.unique(own):
+            task = plan.task._replace(tokens=int(length))
+            found = simulate_requests(replace(plan, task=task, lengths=None), first, count)
+            rows[own == length] = found[own == length]
+        return rows
     if isinstance(plan.source, RecordingArrays):
         kernel = simulate_recording
     elif plan.clock == "token":
@@ -214,6 +237,16 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
         totals, _ = play_policies(plan, first, count)
         rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
+
+
+def lengths_of(plan: KernelPlan, first: int, count: int) -> Counts | None:
+    """Tokens of each request, ``[count]``, by its first state; None where all have as many."""
+    if plan.lengths is None or not isinstance(plan.source, ChainArrays):
+        return None
+    words = np.empty((TILE, count), np.int32)
+    words_at(np.uint64(plan.key), first, 0, PATH, words)
+    first_state = ((words[0] & BITS)[:, None] > plan.source.state_bounds[-1]).sum(1)
+    return np.asarray(plan.lengths[first_state])
 
 
 def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
@@ -240,10 +273,10 @@ def complete(rows: Floats, layout: RowLayout) -> None:
 
 
 def tally_block(plan: KernelPlan, first: int, count: int) -> Tally:
-    """Tally of one block, unit by unit to bound the memory."""
+    """Tally of one block."""
     tally = Tally.empty(plan.layout.columns)
-    for at in range(first, first + count, plan.unit):
-        rows = simulate_requests(plan, at, min(plan.unit, first + count - at))
+    for at in range(first, first + count, plan.chunk):
+        rows = simulate_requests(plan, at, min(plan.chunk, first + count - at))
         mean = np.empty(rows.shape[1])
         comoment = np.empty((rows.shape[1], rows.shape[1]))
         moments(rows, mean, comoment)
@@ -257,7 +290,7 @@ def sample_rows(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     Args:
         plan (KernelPlan): The point.
         requests (int): Number of requests of the point.
-        first (int): Number of its first request, a multiple of the unit.
+        first (int): Number of its first request.
     """
     plain = replace(plan, policy_set=None)
     pieces = _pieces(plan, requests, MOST_TICKS, first)
@@ -270,7 +303,7 @@ def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
     Args:
         plan (KernelPlan): The point; it has policies.
         requests (int): Number of requests of the point.
-        first (int): Number of its first request, a multiple of the unit. Each policy has the same
+        first (int): Number of its first request. Each policy has the same
             requests as the fixed depths.
     """
     pieces = _pieces(plan, requests, MOST_PLAYED // plan.layout.policies, first)
@@ -278,10 +311,10 @@ def sample_policies(plan: KernelPlan, requests: int, first: int = 0) -> Floats:
 
 
 def _pieces(plan: KernelPlan, requests: int, most_ticks: int, first: int) -> list[tuple[int, int]]:
-    """First request and number of requests of each unit that is simulated again."""
-    ticks = plan.task.rounds or plan.task.tokens or UNIT_TICKS // plan.unit
+    """First request and number of requests of each chunk that is simulated again."""
+    ticks = plan.task.rounds or plan.task.tokens or CHUNK_UNITS * UNIT_TICKS // plan.chunk
     most = min(requests, MOST, max(most_ticks // ticks, LEAST))
-    return [(first + at, min(plan.unit, most - at)) for at in range(0, most, plan.unit)]
+    return [(first + at, min(plan.chunk, most - at)) for at in range(0, most, plan.chunk)]
 
 
 def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:

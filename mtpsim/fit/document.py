@@ -104,10 +104,14 @@ class CandidateReport:
 
 @dataclass(frozen=True)
 class HeldOutReport:
-    """Accept length of held-out requests at a depth, and the relative errors of predictions."""
+    """Accept length of held-out requests at a depth, and the relative errors of predictions.
+
+    ``standard_error`` is that of the errors, relative too, if the model is right.
+    """
 
     depth: int
     accept_length: Interval
+    standard_error: float
     model_error: float
     closed_form_error: dict[str, float]
 
@@ -216,6 +220,7 @@ def fit_report(
             HeldOutReport(
                 depth=p.depth,
                 accept_length=p.observed,
+                standard_error=p.error / p.observed.mean,
                 model_error=p.model / p.observed.mean - 1,
                 closed_form_error={k: v / p.observed.mean - 1 for k, v in p.closed_form.items()},
             )
@@ -304,7 +309,7 @@ def uncertainty_section(fit: LogFit, samples: str, design_effect: float) -> Json
     # A position that was never reached follows one that accepted nothing: it is no coin flip.
     last = np.maximum.accumulate(np.where(rates.trials > 0, np.arange(trials.size), 0))
     trials = trials[last]
-    if rates.one_rate:  # on which all trials at all positions tell
+    if rates.one_rate:  # measured by all trials at all positions
         low, high, trials = low[0], high[0], np.maximum(rates.trials.sum().round(), 1.0)
     known: JsonDict = {"low": low.tolist(), "high": high.tolist()}
     inside = (rates.low > 0) & (rates.low < rates.high) & (rates.high < 1)

@@ -124,8 +124,8 @@ class PositionCounts:
     def _steady(self, chain: AcceptanceChain) -> Floats:
         """Return the log-likelihood ``[R, 1]`` of rounds taken as independent, in a steady state.
 
-        It tells the rates by depth of a state that changes by token; errors clustered by row allow
-        for the dependence of rounds (composite likelihood).
+        It identifies the rates by depth of a state that changes by token; errors clustered by row
+        allow for the dependence of rounds (composite likelihood).
         """
         rates = np.clip(self.rates_of_rows(chain), TINY, 1 - 1e-15)
         missed = self.reached - self.hit

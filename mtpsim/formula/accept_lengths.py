@@ -20,6 +20,14 @@ class Acceptance:
             depth 0.
         rates (Floats): ``[K]`` conditional rates; above 1 or NaN where no rate gives the lengths.
         assumption (str): What was assumed to get rates for every position; empty if nothing.
+
+    Examples:
+        >>> Acceptance.of_rates(np.array([0.8, 0.74, 0.67])).lengths.round(4).tolist()
+        [1.0, 1.8, 2.392, 2.7886]
+        >>> Acceptance.of_lengths(np.array([1.8, 2.392])).rates.round(4).tolist()
+        [0.8, 0.74]
+        >>> Acceptance.of_mean_accepted(1.95, measured_at=3, depth=2).lengths.round(3).tolist()
+        [1.0, 1.8, 2.439]
     """
 
     lengths: Floats
@@ -34,6 +42,9 @@ class Acceptance:
             rates (Floats): ``[K]`` rates in [0, 1] by draft position.
             rates_are (str): Definition of the rates: ``"conditional"`` or ``"survival"``.
 
+        Returns:
+            Acceptance: Accept lengths and conditional rates, ``[K + 1]`` and ``[K]``.
+
         Raises:
             ValueError: Survival rates increase.
         """
@@ -46,6 +57,9 @@ class Acceptance:
 
         Args:
             lengths (Floats): ``[K]`` tokens per round by depth; entry k lies in [1, k + 2].
+
+        Returns:
+            Acceptance: These lengths, and the conditional rates that give them.
         """
         by_depth = np.concatenate([[1.0], lengths])
         reached = np.concatenate([[1.0], np.diff(by_depth)])
@@ -59,6 +73,9 @@ class Acceptance:
         Args:
             rate (float): Conditional rate in [0, 1].
             depth (int): Greatest depth K.
+
+        Returns:
+            Acceptance: Accept lengths and conditional rates up to depth K.
         """
         assumption = f"the same rate {rate:.4g} at every position"
         rates = np.full(depth, rate)
@@ -73,6 +90,9 @@ class Acceptance:
                 ``measured_at`` times the pooled rate A / D.
             measured_at (int): Depth at which they were measured.
             depth (int): Greatest depth K of the answer.
+
+        Returns:
+            Acceptance: Accept lengths and conditional rates up to depth K.
         """
         found = cls.of_constant_rate(constant_rate(accepted, measured_at), depth)
         at = f"{found.assumption}, measured at depth {measured_at}"
@@ -92,7 +112,7 @@ def rates_through(lengths: Mapping[int, float]) -> Floats:
 
     Examples:
         >>> rates_through({1: 1.8, 3: 2.78}).round(4)
-        array([0.8   , 0.7146, 0.7146])
+        array([0.8   , 0.7145, 0.7145])
     """
     rates: list[float] = []
     before, length, reached = 0, 1.0, 1.0
@@ -116,8 +136,8 @@ def constant_rate(accepted: float, depth: int) -> float:
         float: The rate, in [0, 1].
 
     Examples:
-        >>> constant_rate(1.95, 3)
-        0.8...
+        >>> round(constant_rate(1.952, 3), 4)
+        0.8
     """
     if accepted in (0, depth):
         return float(accepted > 0)

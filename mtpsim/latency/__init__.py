@@ -6,6 +6,7 @@ from pydantic import Discriminator, Tag
 
 from mtpsim.common.section import named
 from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline, Table
+from mtpsim.latency.preset import Preset
 from mtpsim.latency.quantile_table import QuantileTable
 from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec, model_name
 
@@ -15,6 +16,7 @@ COSTS: dict[str, type[LatencySpec]] = {
     "linear": Linear,
     "roofline": Roofline,
     "moe": Moe,
+    "preset": Preset,
 }
 
 AnyLatency = Annotated[
@@ -23,7 +25,8 @@ AnyLatency = Annotated[
         | Annotated[Table, Tag("table")]
         | Annotated[Linear, Tag("linear")]
         | Annotated[Roofline, Tag("roofline")]
-        | Annotated[Moe, Tag("moe")],
+        | Annotated[Moe, Tag("moe")]
+        | Annotated[Preset, Tag("preset")],
         Discriminator(model_name),
     ],
     named(list(COSTS), "times"),
@@ -38,6 +41,7 @@ __all__ = [
     "LatencySpec",
     "Linear",
     "Moe",
+    "Preset",
     "QuantileTable",
     "Roofline",
     "Table",

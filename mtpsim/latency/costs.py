@@ -102,6 +102,11 @@ class CostModel(LatencySpec):
         ]
 
 
+def experts_hit(experts: int, active: int, tokens: Floats) -> Floats:
+    """Expected number ``[n]`` of experts that ``tokens`` ``[n]`` activate, each ``active``."""
+    return np.asarray(experts * (1 - (1 - active / experts) ** tokens))
+
+
 def _listed(values: Floats) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
 
@@ -203,8 +208,7 @@ class Moe(_Passes):
 
     def hit(self, tokens: Floats) -> Floats:
         """Expected number of experts that a pass over ``tokens`` ``[n]`` reads, ``[n]``."""
-        missed = (1 - self.active / self.experts) ** tokens
-        return np.asarray(self.experts * (1 - missed))
+        return experts_hit(self.experts, self.active, tokens)
 
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""

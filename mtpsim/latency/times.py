@@ -29,7 +29,7 @@ def _form(value: Any) -> str:
 
 Times = Annotated[
     Annotated[Milliseconds, Tag("number")]
-    | Annotated[list[Milliseconds], Tag("list")]
+    | Annotated[list[Milliseconds], Field(min_length=1), Tag("list")]
     | Annotated[Slope, Tag("slope")],
     Discriminator(_form),
 ]
@@ -53,9 +53,10 @@ def by_depth(times: Times, depth: int) -> Floats:
     if not isinstance(times, list):
         return np.full(depth, float(times))
     if len(times) != depth:
+        zero = "; leave out depth 0, the plain step" if len(times) == depth + 1 else ""
         raise ValueError(
             f"{counted(len(times), 'time', 'are')} given, but the acceptance model has depth "
-            f"{depth}: give {depth}, one per depth, or a single number for all depths"
+            f"{depth}: give {depth}, one per depth, or a single number for all depths{zero}"
         )
     return np.array(times, float)
 

@@ -13,10 +13,11 @@ from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.common.text import counted
 from mtpsim.logs import aiperf, console, llamacpp, local, neutral, sglang, trtllm, vllm
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError
-from mtpsim.logs.files import batches, copied_pipes
+from mtpsim.logs.files import Batch, batches, copied_pipes
 from mtpsim.logs.format import Answers, Format, Place, UnmatchedError
 from mtpsim.logs.json_text import documents_in
 from mtpsim.logs.reducer import MAX_KEPT_REQUESTS, Log, LogFile, Reducer, Rounds
+from mtpsim.logs.text_lines import line_starts, marked_lines
 
 __all__ = ["FORMATS", "Answers", "Entry", "Log", "Rounds", "detect", "read_logs"]
 
@@ -68,6 +69,7 @@ WITHOUT_DRAFTS = {
 }
 MAX_PROBLEMS = 10  # after which reading stops
 MAX_SHOWN = 3  # entries set aside that are shown
+MANY = 100  # lines with marks, after which no hint is looked for
 ProgressCallback = Callable[[str, float, int], None]
 """Called with a label, the share that is done, and the number of entries."""
 
@@ -114,16 +116,16 @@ def _survey(path: Path) -> _Survey:
     texts = [(one.name, one.marks) for one in FORMATS.values() if one.marks]
     documents = [one for one in FORMATS.values() if one.matches]
 
-    def marked() -> Iterator[tuple[int, str]]:
-        for number, batch, text in batches(path):
+    def marked() -> Iterator[Batch]:
+        for number, text in batches(path):
             found.empty = found.empty and not text.strip()
             for name, marks in texts:
-                present = [mark for mark in marks if mark in text]
-                if present:
-                    found.marked[name] += sum(any(m in line for m in present) for line in batch)
-            if not found.hint and any(mark in text for mark in HINTS):
-                found.hint = next(filter(None, map(_without_drafts, batch)), "")
-            yield from enumerate(batch, number)
+                if starts := line_starts(text, marks):
+                    found.marked[name] += len(starts)
+            if not found.hint and found.marked.total() < MANY:
+                hints = (line for _, line in marked_lines([(number, text)], HINTS))
+                found.hint = next(filter(None, map(_without_drafts, hints)), "")
+            yield number, text
 
     for _, document in documents_in(marked()):
         if isinstance(document, EntryError):

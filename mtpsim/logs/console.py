@@ -13,9 +13,10 @@ from mtpsim.logs.entry import (
     MissingInformationError,
     malformed,
 )
-from mtpsim.logs.files import Line
+from mtpsim.logs.files import Batch, Line, numbered
 from mtpsim.logs.format import Answers, Format, LineEntries, line_format
 from mtpsim.logs.rates import counts_from_rates
+from mtpsim.logs.text_lines import marked_lines
 
 _NUMBER = r"\s*([-+]?\d[\d,]{0,20}\.?\d{0,20})"
 Fields = dict[str, float]
@@ -35,16 +36,16 @@ def console_format(
     Args:
         name: value of ``--format``.
         engine: engine whose tool prints them.
-        marks: words that tell the format.
+        marks: words that identify the format.
         names: regular expression of the names of fields.
         begins: words in the first line of a result.
         to_entry: makes an entry of the fields by name and the facts given by the user.
     """
     field = re.compile(rf"[\s>|]*({names})\s*[:=]?{_NUMBER}")
 
-    def entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+    def entries(batches: Iterator[Batch], answers: Answers) -> LineEntries:
         first, fields = 0, Fields()
-        for number, line in lines:
+        for number, line in numbered(batches):
             found = field.match(line)
             if fields and (begins in line or (found and found[1] in fields)):
                 yield first, entry(fields, answers)
@@ -129,11 +130,9 @@ _BENCH_ROW = re.compile(
 )
 
 
-def _mtp_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _mtp_bench(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of mtp-bench.py; a round emits a token besides its accepted drafts."""
-    for number, line in lines:
-        if "pred=" not in line:
-            continue
+    for number, line in marked_lines(batches, ("pred=",)):
         found = _BENCH_ROW.match(line)
         if not found:
             yield number, IncompleteError("truncated line or unknown layout")
@@ -157,9 +156,9 @@ def _mtp_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
 MTP_BENCH = line_format("mtp-bench", "llama.cpp", ("pred=",), _mtp_bench)
 
 
-def _spec_bench(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _spec_bench(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of the table of llama-spec-bench."""
-    for number, row in table_rows(lines, ("rounds", "accepted", "pos accept")):
+    for number, row in table_rows(numbered(batches), ("rounds", "accepted", "pos accept")):
         try:
             accepted, _, drafted = row["accepted"].partition("/")
             if not row["rounds"].isdecimal() or not drafted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,6 +19,7 @@ FieldNames = Mapping[str, tuple[str, ...]]
 UNKNOWN_LENGTH = 0  # draft length under which rounds are counted whose own length is not logged
 MAX_COUNT = 2**53  # of rounds, drafts or tokens
 MIN_TIME_MS, MAX_TIME_MS = 1e-6, 1e12  # a nanosecond, thirty years
+MANY = 16  # items of a list of rounds rather than of a histogram
 PRINTED_DIGITS = 0.006  # rates and lengths are printed with at least two digits
 
 
@@ -43,7 +43,7 @@ class MissingInformationError(ValueError):
         self.option = option
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # frozen, it would take six times as long to make
 class Entry:
     """Counts and times of one request, window or total.
 
@@ -94,8 +94,9 @@ class Entry:
         Raises:
             EntryError: one of them fails.
         """
-        for name in ("rounds", "accepted", "drafted", "tokens"):
-            if (value := getattr(self, name)) is not None:
+        known = self.rounds, self.accepted, self.drafted or 0, self.tokens or 0
+        if min(known) < 0 or max(known) >= MAX_COUNT:
+            for name, value in zip(("rounds", "accepted", "drafted", "tokens"), known, strict=True):
                 check_count(name, value)
         if self.drafted is not None and self.accepted > self.drafted:
             raise EntryError(
@@ -103,18 +104,20 @@ class Entry:
             )
         if not self.rounds and self.accepted:
             raise EntryError(f"{counted(self.accepted, 'draft', 'are')} accepted in 0 rounds")
-        steps = [t for times in self.step_times.values() for t in times]
-        totals = [t for t in (self.time, self.draft_time) if t is not None]
-        times = [*self.round_times, *steps, *totals]
-        shortest = min((t for t in times if t), default=1.0)
-        for time in (shortest, max(times, default=1.0)):
-            if not MIN_TIME_MS <= abs(time) <= MAX_TIME_MS and time:
-                raise EntryError(f"a time of {time:g} ms is implausible")
-        self._check_histogram()
-        self._check_rounds()
-        self._check_survived()
-        length = 1 + self.accepted / self.rounds if self.rounds else 1.0
-        if self.printed is not None and self.rounds and abs(self.printed - length) > PRINTED_DIGITS:
+        totals = [time for time in (self.time, self.draft_time) if time]
+        for times in (totals, self.round_times, *self.step_times.values()):
+            if times:
+                _check_times(times)
+        if self.histogram:
+            self._check_histogram()
+        if self.per_round is not None:
+            self._check_rounds(*self.per_round)
+        if self.survived:
+            self._check_survived()
+        if self.printed is None or not self.rounds:
+            return
+        length = 1 + self.accepted / self.rounds
+        if abs(self.printed - length) > PRINTED_DIGITS:
             raise EntryError(
                 f"the mean accept length is stated as {self.printed:g}, but 1 + {self.accepted} / "
                 f"{self.rounds} is {length:.4g}"
@@ -124,24 +127,20 @@ class Entry:
         counts = [n for row in self.histogram.values() for n in row]
         if min(counts, default=0) < 0:
             raise EntryError(f"the histogram has the negative count {min(counts)}")
-        if self.histogram:
-            _check_equal("sum(histogram)", sum(counts), "rounds", self.rounds)
-            weighted = sum(j * n for row in self.histogram.values() for j, n in enumerate(row))
-            _check_equal("sum(j x histogram[j])", weighted, "accepted drafts", self.accepted)
+        _check_equal("sum(histogram)", sum(counts), "rounds", self.rounds)
+        weighted = sum(j * n for row in self.histogram.values() for j, n in enumerate(row))
+        _check_equal("sum(j x histogram[j])", weighted, "accepted drafts", self.accepted)
         for length, row in self.histogram.items():
             most = length or self.depth
-            for j, n in enumerate(row):
-                if n and most is not None and j > most:
-                    drafts = counted(most, "draft")
-                    raise EntryError(f"the histogram has rounds that accept {j} of {drafts}")
-        if self.histogram and self.drafted is not None and UNKNOWN_LENGTH not in self.histogram:
+            if most is not None and any(row[most + 1 :]):
+                j = next(j for j, n in enumerate(row) if n and j > most)
+                drafts = counted(most, "draft")
+                raise EntryError(f"the histogram has rounds that accept {j} of {drafts}")
+        if self.drafted is not None and UNKNOWN_LENGTH not in self.histogram:
             drafted = sum(length * sum(row) for length, row in self.histogram.items())
             _check_equal("drafts by draft length", drafted, "drafted", self.drafted)
 
-    def _check_rounds(self) -> None:
-        if self.per_round is None:
-            return
-        accepted, drafted = self.per_round
+    def _check_rounds(self, accepted: Counts, drafted: Counts) -> None:
         _check_equal("number of listed rounds", len(accepted), "rounds", self.rounds)
         _check_equal("accepted drafts of listed rounds", sum(accepted), "accepted", self.accepted)
         if drafted:
@@ -156,8 +155,6 @@ class Entry:
             _check_equal("drafts of listed rounds", sum(drafted), "drafted", self.drafted)
 
     def _check_survived(self) -> None:
-        if not self.survived:
-            return
         total = sum(self.survived)
         _check_equal("accepted drafts summed over positions", total, "accepted", self.accepted)
         if min(self.survived) < 0:
@@ -168,6 +165,13 @@ class Entry:
                     f"position {j} accepts {counted(here, 'draft')}, but only "
                     f"{counted(before, 'round')} can reach it"
                 )
+
+
+def _check_times(times: list[float]) -> None:
+    """Check that times in ms are plausible; 0 stands for one that was not measured."""
+    for time in (min(filter(None, times), default=1.0), max(times)):
+        if time and not MIN_TIME_MS <= abs(time) <= MAX_TIME_MS:
+            raise EntryError(f"a time of {time:g} ms is implausible")
 
 
 def _check_equal(name: str, value: int, other: str, stated: int) -> None:
@@ -212,7 +216,8 @@ def optional_count(values: JsonDict, *names: str) -> int | None:
                 value = int(value)
             if type(value) is not int:
                 raise EntryError(f"{name!r} is {value!r}; it must be a whole number")
-            check_count(repr(name), value)
+            if not 0 <= value < MAX_COUNT:
+                check_count(repr(name), value)
             return value
     return None
 
@@ -239,13 +244,23 @@ def counts(values: JsonDict, *names: str) -> Counts:
             found = _expanded(name, found)
         if not isinstance(found, list):
             raise EntryError(f"{name!r} is {found!r}; it must be a list of whole numbers")
-        if not set(map(type, found)) <= {int}:
+        if len(found) > MANY and _are_bytes(found):
+            return found
+        if found and set(map(type, found)) != {int}:
             wrong = next(value for value in found if type(value) is not int)
             raise EntryError(f"{name!r} has {wrong!r}; counts must be whole numbers")
         if found and not -MAX_COUNT < min(found) <= max(found) < MAX_COUNT:
             raise EntryError(f"{name!r} has an implausible count: {max(found)}")
         return found
     return []
+
+
+def _are_bytes(found: list[Any]) -> bool:
+    """Return whether all items are whole numbers from 0 to 255, in little time."""
+    try:
+        return len(bytes(found)) == len(found)
+    except (TypeError, ValueError):
+        return False
 
 
 def _expanded(name: str, sparse: JsonDict) -> Counts:
@@ -261,7 +276,9 @@ def _is_small(key: str) -> bool:
     return key.isdecimal() and len(key) <= 4 and int(key) <= 1024
 
 
-def request_entry(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
+def request_entry(
+    values: JsonDict, names: FieldNames, *, unit: Unit = "request", **more: Any
+) -> Entry:
     """Return the entry of a request, given an engine's field names.
 
     Args:
@@ -269,38 +286,44 @@ def request_entry(values: JsonDict, names: FieldNames, **more: Any) -> Entry:
         names: the engine's names, by generation, of ``rounds``, ``accepted``, ``drafted``,
             ``depth``, ``histogram``, ``by_length``, ``steps_accepted``, ``steps_drafted`` and
             ``length``; a quantity that the engine does not write is left out.
+        unit: what was counted.
         more: further attributes of the entry.
 
     Raises:
         EntryError: rounds or accepted drafts are missing, or a field is malformed.
     """
-    known: FieldNames = defaultdict(tuple, names)
-    histogram = _histogram(values, known)
+
+    def found(name: str) -> int | None:
+        return optional_count(values, *names.get(name, ()))
+
+    histogram = _histogram(values, names)
     rows = histogram.values()
-    rounds = optional_count(values, *known["rounds"])
-    accepted = optional_count(values, *known["accepted"])
+    rounds, accepted, drafted, depth = map(found, ("rounds", "accepted", "drafted", "depth"))
     if rounds is None and rows:
         rounds = sum(map(sum, rows))
     if accepted is None and rows:
         accepted = sum(j * n for row in rows for j, n in enumerate(row))
     if rounds is None or accepted is None:
-        raise EntryError(f"{known['rounds' if rounds is None else 'accepted'][0]!r} is missing")
-    drafted, depth = (optional_count(values, *known[name]) for name in ("drafted", "depth"))
+        raise EntryError(f"{names['rounds' if rounds is None else 'accepted'][0]!r} is missing")
     if depth is None and drafted and rounds and drafted % rounds == 0:
         depth = drafted // rounds  # not whole where the draft length varies by round
-    per_round = counts(values, *known["steps_accepted"]), counts(values, *known["steps_drafted"])
+    steps = [counts(values, *names.get(f"steps_{name}", ())) for name in ("accepted", "drafted")]
     return Entry(
-        **{"unit": "request", "rounds": rounds, "accepted": accepted, "drafted": drafted, **more},
+        unit=unit,
+        rounds=rounds,
+        accepted=accepted,
+        drafted=drafted,
         depth=depth,
         histogram=histogram,
-        per_round=per_round if per_round[0] else None,
-        printed=optional_number(values, *known["length"]),
+        per_round=(steps[0], steps[1]) if steps[0] else None,
+        printed=optional_number(values, *names.get("length", ())),
+        **more,
     )
 
 
 def _histogram(values: JsonDict, names: FieldNames) -> dict[int, Counts]:
-    by_length: Any = next((values[n] for n in names["by_length"] if values.get(n)), None)
-    summed = counts(values, *names["histogram"])
+    by_length: Any = next((values[n] for n in names.get("by_length", ()) if values.get(n)), None)
+    summed = counts(values, *names.get("histogram", ()))
     if by_length is None:
         return {UNKNOWN_LENGTH: summed} if summed else {}
     if not isinstance(by_length, dict) or not all(map(_is_small, by_length)):

@@ -5,35 +5,33 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import shutil
 import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from mtpsim.common.errors import InputError, nearest_file
 
 Line = tuple[int, str]
-Batch = tuple[int, list[str], str]
-"""Number of the first line, lines, and the lines as one text."""
-BATCH_CHARACTERS = 1 << 16
+Batch = tuple[int, str]
+"""Number of the first line, and whole lines as one text."""
+BATCH_CHARACTERS = 1 << 18
 FileProgress = Callable[[Path, float], None]
-SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to tell the encoding
+SAMPLE_CHARACTERS = 1 << 16  # read at a time, and to detect the encoding
 MAX_TEXT = 1 << 27  # bytes of a line
-MAX_RATIO, UNJUDGED = (
-    1000,
-    1 << 26,
-)  # of plain to compressed bytes, and plain bytes before it counts
+MAX_RATIO, UNJUDGED = 1000, 1 << 26  # plain to compressed bytes, plain bytes before it counts
 PACKED = 1 << 10  # compressed bytes at a time: a block of 4 may expand to 2^17
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 STDIN = Path("-")
-_COPIES: dict[Path, Path] = {}  # files that hold what a pipe or stdin gave
+_COPIES: dict[Path, IO[bytes]] = {}  # what a pipe or stdin gave, in files without a name
 
 
 @contextmanager
@@ -47,21 +45,18 @@ def copied_pipes(paths: Iterable[Path]) -> Iterator[None]:
     if not pipes:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="mtpsim-") as folder:
-        for number, path in enumerate(pipes):
-            copy = Path(folder, str(number))
-            with _reading(path), copy.open("wb") as target:
+    with ExitStack() as copies:
+        for path in pipes:
+            copy = copies.enter_context(tempfile.TemporaryFile(prefix="mtpsim-"))
+            with _reading(path):
                 if path == STDIN:
-                    shutil.copyfileobj(sys.stdin.buffer, target)
+                    shutil.copyfileobj(sys.stdin.buffer, copy)
                 else:
                     with path.open("rb") as source:
-                        shutil.copyfileobj(source, target)
+                        shutil.copyfileobj(source, copy)
             _COPIES[path] = copy
-        try:
-            yield
-        finally:
-            for path in pipes:
-                del _COPIES[path]
+            copies.callback(_COPIES.pop, path)
+        yield
 
 
 def _is_pipe(path: Path) -> bool:
@@ -81,9 +76,19 @@ def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
     Raises:
         InputError: the file can't be opened, or is damaged.
     """
-    with _reading(path), _COPIES.get(path, path).open("rb") as raw:
-        size = max(_COPIES.get(path, path).stat().st_size, 1)
+    with _reading(path), _opened(path) as raw:
+        size = max(os.fstat(raw.fileno()).st_size, 1)
         yield _text(raw), lambda: raw.tell() / size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path in _COPIES:
+        _COPIES[path].seek(0)
+        yield _COPIES[path]
+        return
+    with path.open("rb") as raw:
+        yield raw
 
 
 @contextmanager
@@ -248,10 +253,15 @@ def csv_number(name: str, text: str, delimiter: str) -> float:
 
 # As a terminal colours them: an escape character, or how it is written where it got lost.
 _COLOUR = re.compile(
-    r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033)(?:\[[\d;?]{0,32}[A-Za-z]|\][^\x07]{0,512}\x07)"
+    r"(?:\x1b|\^\[|\\u001b|\\x1b|\\033)(?:\[[\d;?]{0,32}[A-Za-z]|\][^\x07\n]{0,512}\x07)"
     r"|\[\d{1,3}(?:;\d{1,3}){0,8}m(?:\[K)?|\[m\[K|\[K"
 )
-_COLOURED = ("\x1b", "^[[", "\\u001b[", "\\x1b[", "\\033[", "[0m", "[0;0m", "[m[", "[K")
+_COLOURED = {  # by a character that is rare in logs and fast to find
+    "\x1b": ("\x1b",),
+    "^": ("^[[",),
+    "\\": ("\\u001b[", "\\x1b[", "\\033["),
+}
+_ESCAPE_LOST = re.compile(r"\[(?:0m|0;0m|m\[|K)")
 _BLANK = re.compile("[\u00a0\u2007\u2009\u202f\u3000]")
 _INVISIBLE = re.compile("[\0\u200b-\u200d\u2060\ufeff]")
 
@@ -262,24 +272,27 @@ def clean(text: str) -> str:
         text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
     elif "\0" in text:
         text = text.replace("\0", "")
-    return _COLOUR.sub("", text) if any(mark in text for mark in _COLOURED) else text
+    escaped = any(rare in text and any(m in text for m in _COLOURED[rare]) for rare in _COLOURED)
+    return _COLOUR.sub("", text) if escaped or _ESCAPE_LOST.search(text) else text
 
 
 def batches(path: Path, on_progress: FileProgress = lambda path, share: None) -> Iterator[Batch]:
-    """Yield lines in batches, so that what few lines have is looked for in many at once."""
+    """Yield whole lines in batches, so that what few lines have is looked for in many at once."""
     number = 1
     with open_text(path) as (text, share):
-        while batch := text.readlines(BATCH_CHARACTERS):
-            joined = "".join(batch)
-            if clean(joined) != joined:
-                batch = [clean(line) for line in batch]
-                joined = "".join(batch)
-            yield number, batch, joined
-            number += len(batch)
+        while batch := text.read(BATCH_CHARACTERS):
+            batch = clean(batch + text.readline())
+            yield number, batch
+            number += batch.count("\n")
             on_progress(path, share())
+
+
+def numbered(batches: Iterable[Batch]) -> Iterator[Line]:
+    """Yield the lines of batches, with their numbers."""
+    for number, text in batches:
+        yield from enumerate(io.StringIO(text), number)
 
 
 def lines(path: Path, on_progress: FileProgress = lambda path, share: None) -> Iterator[Line]:
     """Yield lines with their numbers, from 1; report the share of the file that is read."""
-    for number, batch, _ in batches(path, on_progress):
-        yield from enumerate(batch, number)
+    return numbered(batches(path, on_progress))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError
-from mtpsim.logs.files import FileProgress, Line, lines
+from mtpsim.logs.files import Batch, FileProgress, batches
 from mtpsim.logs.json_text import documents_in
 
 RatesAre = Literal["survival", "conditional"]
@@ -134,7 +134,7 @@ def json_format(
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            documents = documents_in(lines(path, on_progress))
+            documents = documents_in(batches(path, on_progress))
             parts = (
                 (number, document, part, entry)
                 for number, document in documents
@@ -205,7 +205,7 @@ def line_format(
     name: str,
     engine: str,
     marks: tuple[str, ...],
-    entries: Callable[[Iterator[Line], Answers], LineEntries],
+    entries: Callable[[Iterator[Batch], Answers], LineEntries],
 ) -> Format:
     """Return a format whose entries are lines among others of a text log.
 
@@ -213,12 +213,12 @@ def line_format(
         name: value of ``--format``.
         engine: engine that writes it.
         marks: words of which each line of an entry has one.
-        entries: yields numbered entries, given all numbered lines and the facts given by the user.
+        entries: yields numbered entries, given batches of lines and the facts given by the user.
     """
 
     def read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
         for path in paths:
-            for number, entry in entries(lines(path, on_progress), answers):
+            for number, entry in entries(batches(path, on_progress), answers):
                 yield Place(path, number), entry
 
     return Format(name, engine, read, marks=marks)

@@ -19,11 +19,11 @@ from mtpsim.logs.entry import (
     optional_number,
     required_count,
 )
-from mtpsim.logs.files import Line
+from mtpsim.logs.files import Batch
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
 from mtpsim.logs.prometheus import counter_format
 from mtpsim.logs.rates import counts_from_rates
-from mtpsim.logs.text_lines import container
+from mtpsim.logs.text_lines import container, marked_lines
 
 
 def _timings(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
@@ -165,12 +165,10 @@ class _Server:
         self.drafters[name] = now
 
 
-def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _log_entries(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield an entry per request; with ``answers.model``, one of the counters of that drafter."""
     servers: dict[str, _Server] = {}
-    for number, line in lines:
-        if not any(mark in line for mark in MARKS):
-            continue
+    for number, line in marked_lines(batches, MARKS):
         server = servers.setdefault(container(line), _Server())
         try:
             found = _STATISTICS.search(line)
@@ -316,7 +314,7 @@ def _unfinished(server: _Server, answers: Answers) -> LineEntries:
 
 
 def _drafters(server: _Server, answers: Answers) -> LineEntries:
-    """Yield the counters of the drafter that was asked for; else tell of several drafters."""
+    """Yield the counters of the drafter that was asked for; without one, refuse several."""
     used = {name: found for name, found in server.drafters.items() if found.drafts}
     if answers.model is not None:
         if answers.model not in used:

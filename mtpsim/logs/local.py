@@ -15,10 +15,10 @@ from mtpsim.logs.entry import (
     optional_number,
     required_count,
 )
-from mtpsim.logs.files import Line
+from mtpsim.logs.files import Batch
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
 from mtpsim.logs.rates import counts_from_rates
-from mtpsim.logs.text_lines import whole_lines
+from mtpsim.logs.text_lines import marked_lines, whole_lines
 
 _ACCEPTED = ("accepted_draft_tokens_count", "acceptedDraftTokensCount")
 _DRAFTED = ("total_draft_tokens_count", "totalDraftTokensCount")
@@ -68,10 +68,10 @@ SHARES = f"lines state shares, no counts: each is weighted as {ROUNDS_PER_LINE:,
 _PER_FORWARD = re.compile(r"toks/fwd:([\d.]+)")
 
 
-def _atom(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _atom(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the last line of totals since the start; lines of intervals repeat parts of it."""
     last: tuple[int, str] | None = None
-    for number, _, text in whole_lines(lines, lambda line: "[MTP Stats" in line, _is_whole):
+    for number, _, text in whole_lines(batches, ("[MTP Stats",), _is_whole):
         found = _STATS.search(text)
         if short := _SHORT.search(text):
             try:
@@ -142,11 +142,9 @@ _DEPTHS = re.compile(r"\bd[1-9]\d?=(\d{1,12})/\d")
 _TIMES = re.compile(r"\b(backbone|mtp|sample|cache)=([\d.]{1,16})ms")
 
 
-def _omlx(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _omlx(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of oMLX; a cycle without drafts is a round that accepts none."""
-    for number, line in lines:
-        if "MTP[" not in line and "vlm_mtp stats:" not in line:
-            continue
+    for number, line in marked_lines(batches, ("MTP[", "vlm_mtp stats:")):
         found = _CYCLES.search(line)
         if not found:
             yield number, IncompleteError("truncated line or unknown layout")

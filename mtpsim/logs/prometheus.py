@@ -33,6 +33,7 @@ _VALUE = re.compile(r"\s*(?:\{(.*)\})?[\s|,:=]*([-+]?[\d.]+(?:[eE][-+]?\d+)?|NaN
 _LABEL = re.compile(r'\b(\w{1,99}+)\s*=\s*"((?:[^"\\]|\\.)*)"')
 MARK = "spec_decode_num_"
 RESTART = "counters fall within the file: the server was restarted and counts from 0 again"
+NO_POSITIONS = "one of two readings has no counts by position: only their totals are compared"
 
 Series = tuple[str, tuple[tuple[str, str], ...]]  # name, sorted labels
 Scrape = dict[Series, float]
@@ -55,13 +56,17 @@ def difference(before: Entry | None, now: Entry) -> Entry:
                 f"{name} fall from {earlier} to {later}: the counters were reset in between; give "
                 "the logs of one process"
             )
+    both = len(before.survived) == len(now.survived)
     return Entry(
         unit="window",
         rounds=now.rounds - before.rounds,
         accepted=now.accepted - before.accepted,
         drafted=(now.drafted or 0) - (before.drafted or 0),
         depth=now.depth,
-        survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)],
+        survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)]
+        if both
+        else [],
+        notes=() if both else (NO_POSITIONS,),
     )
 
 
@@ -76,13 +81,13 @@ def _series(text: Iterator[tuple[int, str]], prefix: str) -> Iterator[tuple[Seri
         labels = tuple(sorted(_LABEL.findall(value[1] or "")))
         return (name[2], labels), float(value[2])
 
-    api: list[tuple[int, str]] = []
-    for number, line in text:
+    api: list[str] = []
+    for _, line in text:
         if api or line.lstrip().startswith("{"):
-            api.append((number, line))
+            api.append(line)
         elif MARK in line and not line.lstrip().startswith("#") and (found := of_text(line)):
             yield found
-    answers = [document for _, document in documents_in(api)]
+    answers = [document for _, document in documents_in([(1, "".join(api))])]
     results = list(objects_within(answers, lambda table: "metric" in table))
     for which in (0, -1):  # of a range of times, the first and the last value
         for result in results:

@@ -26,7 +26,8 @@ def counts_from_rates(rates: list[float], rounds: int, accepted: int) -> Counts:
     """
     if any(not 0 <= rate <= 1 for rate in rates):
         raise EntryError(f"rates by position are {rates}; each must be from 0 to 1")
-    for found in (rates, survival_rates(rates)):
+    for convert in (list, survival_rates):
+        found = convert(rates)
         if abs(sum(found) * rounds - accepted) <= (ROUNDING * rounds + 0.5) * len(rates):
             return _whole(found, rounds, accepted)
     raise EntryError(

@@ -250,10 +250,7 @@ class Reducer:
         depth = self._given_depth or deepest
         most = max(accepted, deepest * by_length)
         if depth > MAX_DEPTH or (depth and most > depth):
-            raise EntryError(
-                f"a depth of {depth} is impossible: this entry has {counted(most, 'draft')} per "
-                f"round, and 1 to {MAX_DEPTH} are possible"
-            )
+            raise _impossible(depth, most)
         if depth:
             self._depths.add(depth)
         if by_length and sum(table.get(deepest, [])) < MOSTLY * entry.rounds:
@@ -282,16 +279,18 @@ class Reducer:
         self._offsets.append(len(self._hit))
 
     def _add_times(self, entry: Entry) -> None:
+        if entry.draft_time is not None:
+            self._draft_time += entry.draft_time
+            self._draft_rounds += entry.rounds
+        if not entry.round_times:
+            return
         drafted = entry.per_round[1] if entry.per_round else []
         aligned = len(drafted) == len(entry.round_times)
         times = np.array(entry.round_times, float)
         depths = np.array(drafted) if aligned else entry.depth or UNKNOWN_DEPTH
-        for depth in np.unique(depths if times.size else []).astype(int).tolist():
+        for depth in np.unique(depths).astype(int).tolist():
             of_depth = times[np.broadcast_to(depths == depth, times.shape)]
             self._kept_times[depth].keep(self._round_times[depth], of_depth)
-        if entry.draft_time is not None:
-            self._draft_time += entry.draft_time
-            self._draft_rounds += entry.rounds
 
     def finish(self, engine: str, files: list[LogFile]) -> Log:
         """Return the log of all entries.
@@ -376,7 +375,7 @@ class Reducer:
         return found
 
     def _find_depths(self, depth: int) -> Ints:
-        """Depth of each row; that of the log where a row does not tell it."""
+        """Depth of each row; that of the log where a row does not state it."""
         depths = np.array(self._row_depths, np.int64)
         depths[depths == 0] = depth
         if self._undrafted:  # the longest draft of a row may be short of what is allowed
@@ -460,16 +459,30 @@ def _stated_depth(entry: Entry, table: dict[int, Counts], level: Level, given: i
     return (entry.depth or 0) if by_source or entry.states_depth else 0
 
 
+def _impossible(depth: int, most: int) -> EntryError:
+    return EntryError(
+        f"a depth of {depth} is impossible: this entry has {counted(most, 'draft')} per round, "
+        f"and 1 to {MAX_DEPTH} are possible"
+    )
+
+
+def _by_length(accepted: Counts, drafted: Counts) -> dict[int, Counts]:
+    """Return the rounds of each draft length by accepted drafts; one length if none is logged."""
+    most = max(drafted or accepted, default=0)
+    if most > MAX_DEPTH:
+        raise _impossible(most, most)
+    found = np.frombuffer(bytes(accepted), np.uint8).astype(np.intp)
+    if drafted:
+        found += (most + 1) * np.frombuffer(bytes(drafted), np.uint8).astype(np.intp)
+    rows = np.bincount(found, minlength=(most + 1) ** 2).reshape(most + 1, most + 1).tolist()
+    return {length: trimmed_row(row) for length, row in enumerate(rows) if any(row)}
+
+
 def _table(entry: Entry) -> tuple[dict[int, Counts], Level]:
     """Return rounds by draft length and accepted drafts, and the granularity of the entry."""
     if entry.per_round:
         accepted, drafted = entry.per_round
-        lengths = drafted or [UNKNOWN_LENGTH] * len(accepted)
-        table: dict[int, Counts] = {}
-        for (length, a), n in Counter(zip(lengths, accepted, strict=True)).items():
-            row = table.setdefault(length if drafted else UNKNOWN_LENGTH, [])
-            row.extend([0] * (a + 1 - len(row)))
-            row[a] += n
+        table = _by_length(accepted, drafted)
         if drafted and (none := table.pop(0, None)):  # they reach position 1; 0 is no length
             row = table.setdefault(1, [0])
             row[0] += sum(none)

@@ -23,9 +23,9 @@ from mtpsim.logs.entry import (
     request_entry,
     required_count,
 )
-from mtpsim.logs.files import Line
+from mtpsim.logs.files import Batch
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
-from mtpsim.logs.text_lines import container, whole_lines
+from mtpsim.logs.text_lines import container, marked_lines, whole_lines
 
 _NAMES = {
     "rounds": ("spec_verify_ct",),
@@ -122,10 +122,10 @@ class _Line:
         return found
 
 
-def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _log_entries(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield a window per line; its depth follows from all lines together."""
     found: list[_Line] = []
-    for number, line, text in whole_lines(lines, lambda line: _MARK in line, _is_whole):
+    for number, line, text in whole_lines(batches, (_MARK,), _is_whole):
         values = {name: value.rstrip(".") for name, value in _FIELDS.findall(text)}
         if "acceptlen" not in values:
             if "accept" in text:
@@ -248,21 +248,21 @@ def _window(line: _Line, depth: int | None, *, is_first: bool) -> Entry:
 
 LOG = line_format("sglang-log", "SGLang", (_MARK,), _log_entries)
 
+_FINISH = ("'spec_verify_ct'",)
 _FINISHED = re.compile(r"'(completion_tokens|spec_\w{1,60}+)': ([\d.]+|\[[\d, ]*\])")
 
 
-def _finished(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _finished(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield the requests of lines ``Finish: obj=.., out={'meta_info': {..}}``."""
-    for number, line in lines:
-        if "'spec_verify_ct'" in line:
+    for number, line in marked_lines(batches, _FINISH):
+        try:
             table = {name: json.loads(value) for name, value in _FINISHED.findall(line)}
-            try:
-                yield number, _request(table, {}, answers)
-            except ValueError as error:
-                yield number, malformed(error)
+            yield number, _request(table, {}, answers)
+        except ValueError as error:
+            yield number, malformed(error)
 
 
-FINISHED = line_format("sglang-finish", "SGLang", ("'spec_verify_ct'",), _finished)
+FINISHED = line_format("sglang-finish", "SGLang", _FINISH, _finished)
 
 
 def _sweep(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:

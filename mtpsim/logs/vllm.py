@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
@@ -20,17 +20,15 @@ from mtpsim.logs.entry import (
     request_entry,
     required_count,
 )
-from mtpsim.logs.files import Line
+from mtpsim.logs.files import Batch
 from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
 from mtpsim.logs.prometheus import counter_format, difference
 from mtpsim.logs.rates import counts_from_rates
 from mtpsim.logs.text_lines import container, whole_lines
 
 # Texts are without white space. Their order differs between releases.
-_ENGINE = re.compile(
-    r"(?:Engine(\d{1,6}):)?(?:Avgpromptthroughput:[\d.]+tokens/s,)?"
-    r"Avggenerationthroughput:([\d.]+)tokens/s,Running:(\d+)reqs"
-)
+_ENGINE = re.compile(r"Avggenerationthroughput:([\d.]+)tokens/s,Running:(\d+)reqs")
+_ENGINE_NUMBER = re.compile(r"Engine(\d{1,6}):Avg")
 _COUNTS = re.compile(r"Accepted:(-?\d+)tokens,Drafted:(-?\d+)tokens")
 _LENGTH = re.compile(r"Meanacceptancelength:(nan|-?[\d.]+),")
 _RATES = re.compile(r"Per-positionacceptancerate:([-\d.,na]*)")
@@ -38,9 +36,8 @@ _OLD = re.compile(
     r"Numberofspeculativetokens:(\d+),Numberofacceptedtokens:(-?\d+),"
     r"Numberofdrafttokens:(-?\d+),Numberofemittedtokens:(-?\d+)"
 )
-_NEW_MARK, _OLD_MARK = "SpecDecoding metrics:", "Speculative metrics:"
 _ENGINE_MARK = "Avg generation throughput"
-MARKS = (_NEW_MARK, _OLD_MARK)
+MARKS = ("SpecDecoding metrics:", "Speculative metrics:")
 _OLDER = "SpecDecodingmetrics:Draftacceptancerate:"  # of 2025, without an average at its end
 
 
@@ -70,13 +67,17 @@ class _Source:
         """Return the engine that wrote the last line of throughput."""
         return self.engines.setdefault(self.last, _Engine())
 
-    def read(self, found: re.Match[str]) -> None:
+    def read(self, text: str) -> None:
         """Read a line of throughput."""
-        self.last = found[1] or ""
+        found = _ENGINE.search(text)
+        if found is None:
+            return
+        number = _ENGINE_NUMBER.search(text, 0, found.start() + 3)
+        self.last = number[1] if number else ""
         engine = self.engine()
         if engine.shown is not None:
             engine.running = engine.shown[1]
-        engine.shown = float(found[2]), int(found[3])
+        engine.shown = float(found[1]), int(found[2])
 
 
 def _is_whole(text: str) -> bool:
@@ -90,18 +91,13 @@ def _is_whole(text: str) -> bool:
     )
 
 
-def _log_entries(lines: Iterator[Line], answers: Answers) -> LineEntries:
+def _log_entries(batches: Iterator[Batch], answers: Answers) -> LineEntries:
     """Yield windows; the time of one is that of the requests that ran when it was printed."""
     sources: dict[str, _Source] = {}
-
-    def starts(line: str) -> bool:
-        return _NEW_MARK in line or _ENGINE_MARK in line or _OLD_MARK in line
-
-    for number, line, text in whole_lines(lines, starts, _is_whole):
+    for number, line, text in whole_lines(batches, (*MARKS, _ENGINE_MARK), _is_whole):
         source = sources.setdefault(container(line), _Source())
-        if throughput := _ENGINE.search(text):
-            source.read(throughput)
-        if "metrics:" not in text or _ENGINE.search(text):
+        if "metrics:" not in text or "Avggeneration" in text:
+            source.read(text)
             continue
         try:
             yield number, _entry(text, source.engine(), answers)
@@ -133,8 +129,9 @@ def _entry(text: str, engine: _Engine, answers: Answers) -> Entry:
     speed, running = shown
     if not speed or not running or before == 0:
         return entry
-    time = 1000.0 * running * (entry.accepted + entry.rounds) / speed
-    return replace(entry, time=time, rough_time=before is None, batch=running)
+    entry.time = 1000.0 * running * (entry.accepted + entry.rounds) / speed
+    entry.rough_time, entry.batch = before is None, running
+    return entry
 
 
 def _window(text: str, accepted: int, drafted: int, answers: Answers) -> Entry:

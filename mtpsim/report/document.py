@@ -115,6 +115,7 @@ class DepthResult(DocumentSection):
     break_even_rate: Number = None
     break_even: BreakEven | None = None
     loss: Loss | None = None
+    objective: Interval | None = None
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
 
@@ -220,6 +221,7 @@ class Advice(DocumentSection):
         times_known: whether the time of a round depends on the depth; else no depth is recommended.
         sentence: the advice in words.
         why: what it rests on.
+        objective: what is compared between depths: ``mean`` speed, or a quantile of request times.
     """
 
     depth: int
@@ -232,6 +234,7 @@ class Advice(DocumentSection):
     times_known: bool = True
     sentence: str
     why: str
+    objective: str = "mean"
 
     @property
     def recommended(self) -> int | None:

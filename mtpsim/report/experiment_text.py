@@ -9,12 +9,14 @@ import numpy as np
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.mixture import Mixture
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
+from mtpsim.engine.options import WITHIN, core_seconds
 from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 
@@ -39,10 +41,10 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _acceptance(chain) + rates_are_note(experiment),
+            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
         ("Latency", list(first.latency.describe())),
-        ("Simulation", _simulation(points, chain) + _variations(experiment, first)),
+        ("Simulation", _simulation(points) + _variations(experiment, first)),
     ]
     if policies := _policies(points):
         found.append(("Adaptive depth", policies))
@@ -53,6 +55,49 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         "recommended depth",
     ]
     return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
+
+
+def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0) -> list[str]:
+    """The estimated time of the simulation as a range, on a line.
+
+    The range is from the earliest stop to the greatest number of requests, with the error of the
+    estimate.
+
+    Args:
+        experiment (Experiment): The experiment.
+        workers (int): Number of cores.
+        longer_than (float): Seconds; no line if the simulation may be shorter.
+    """
+    low = high = 0.0
+    for point in experiment.points():
+        each = core_seconds(point.experiment) / workers
+        least, most = _requests(point.experiment)
+        low, high = low + least * each / WITHIN, high + most * each * WITHIN
+    if low < longer_than:
+        return []
+    took = "less than 1 s" if high < 1 else f"{_duration(low)} to {_duration(high)}"
+    return [f"estimated simulation time on {counted(workers, 'core')}: {took}"]
+
+
+def _duration(seconds: float) -> str:
+    units = {"days": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
+    unit = next((name for name, size in units.items() if seconds >= 2 * size), "s")
+    return f"{float(f'{max(seconds, 0.1) / units[unit]:.2g}'):,g} {unit}"
+
+
+def _unit(experiment: Experiment) -> int:
+    """Requests per unit of a block."""
+    s, adaptive = experiment.simulation, experiment.adaptive
+    policies = len(adaptive.policies) if adaptive else 0
+    return unit_of(experiment.acceptance.chain(), s.rounds or 0, s.tokens or 0, policies)[0]
+
+
+def _requests(experiment: Experiment) -> tuple[int, int]:
+    """Least and greatest number of requests of a point."""
+    s = experiment.simulation
+    if s.requests:
+        return s.requests, s.requests
+    return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
 
 def _policies(points: list[Point]) -> list[str]:
@@ -88,6 +133,11 @@ def _rates_used(experiment: Experiment) -> str:
 
 def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
+
+
+def _classes(experiment: Experiment) -> list[str]:
+    model = experiment.acceptance
+    return model.describe() if isinstance(model, Mixture) else []
 
 
 def _acceptance(source: Source) -> list[str]:
@@ -152,7 +202,7 @@ def _percent(shares: Iterable[float]) -> str:
     return " to ".join(f"{100 * end:g}" for end in dict.fromkeys([found[0], found[-1]])) + " %"
 
 
-def _simulation(points: list[Point], chain: Source) -> list[str]:
+def _simulation(points: list[Point]) -> list[str]:
     every = [point.experiment.simulation for point in points]
     s = every[0]
     length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
@@ -161,11 +211,10 @@ def _simulation(points: list[Point], chain: Source) -> list[str]:
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")
     else:
-        block = unit_of(chain, s.rounds or 0, s.tokens or 0)
-        least = min(FLOOR * block, s.max_requests)
+        unit, (least, _) = _unit(points[0].experiment), _requests(points[0].experiment)
         lines += [
             f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
-            f"(first test after {FLOOR} blocks of {counted(block, 'request')}; earlier tests would "
+            f"(first test after {FLOOR} units of {counted(unit, 'request')}; earlier tests would "
             "favour intervals that are too narrow by chance)",
         ]
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)

@@ -23,6 +23,7 @@ Quantities = Literal[
     "marginal",
     "theory_error",
     "accept_length_error",
+    "objective",
 ]
 """Names of the fields of :class:`~.document.DepthResult` that are intervals."""
 FIELDS = ("theory", "exact", "mean", "low", "high")
@@ -31,6 +32,16 @@ KINDS = ("rule", "model", "distribution")
 """Keys whose value names a table well enough to be shown alone."""
 MOST_DECIMALS = 6
 ROUNDING = 1e-7  # relative half-width below which an interval is rounding error
+UNITS = {
+    **dict.fromkeys(("latency.target", "latency.verify", "latency.draft"), "ms"),
+    **dict.fromkeys(("latency.base", "latency.overhead", "latency.draft.base"), "ms"),
+    **dict.fromkeys(("latency.per_token", "latency.draft.per_token"), "ms per token"),
+    "latency.batch": "requests",
+    "latency.cached": "tokens per request",
+    "simulation.rounds": "per request",
+    "simulation.tokens": "per request",
+}
+"""Units of keys that are swept as numbers."""
 UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -142,6 +153,13 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Keys without their section (``noise.cv``), as long as that leaves them distinct."""
     short = {key: key.partition(".")[2] or key for key in keys}
     return short if len(set(short.values())) == len(keys) else {key: key for key in keys}
+
+
+def axis_names(keys: Sequence[str]) -> list[str]:
+    """Short names of swept keys with their units, for axes: ``target (ms)``."""
+    names = short_names(keys)
+    units = {key: f" ({UNITS[key]})" for key in keys if key in UNITS}
+    return [names[key] + units.get(key, "") for key in keys]
 
 
 def value_text(value: Any) -> str:

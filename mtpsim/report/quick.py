@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from mtpsim.formula.closed_form import (
     break_even_rate,
     marginal_gain,
     step_verdict,
+    time_warnings,
 )
-from mtpsim.formula.plausibility import time_warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +109,19 @@ class QuickAnswer:
         ]
 
     def __str__(self) -> str:
-        """The table by depth, the advice, and what was assumed."""
-        return "\n".join([*self.table(), "", *self._advice(), *self._assumptions()])
+        """What is doubtful, the table by depth, the advice, and what was assumed."""
+        doubts = [f"Warning: {text}{'' if text.endswith('?') else '.'}" for text in self.warnings]
+        assumed = [f"Assumed: {self.acceptance.assumption}."] * bool(self.acceptance.assumption)
+        first = [*doubts, ""] if doubts else []
+        return "\n".join([*first, *self.table(), "", *self._advice(), *assumed])
+
+    def __repr__(self) -> str:
+        """The answer on one line."""
+        return f"<mtpsim.QuickAnswer depth {self.depth}, {self.speedup[self.depth]:.3f}x>"
+
+    def _repr_html_(self) -> str:
+        """The answer as text of fixed width, for a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     def table(self) -> list[str]:
         """Rows of the table by depth, the header first."""
@@ -157,18 +169,14 @@ class QuickAnswer:
             f"{rate}, or a round of {time:.4g} ms (yours: {self.round_time[depth]:.4g} ms)."
         )
 
-    def _assumptions(self) -> list[str]:
-        assumed = self.acceptance.assumption
-        return [
-            *([f"Assumed: {assumed}."] if assumed else []),
-            *(f"Warning: {text}." for text in self.warnings),
-        ]
-
     def toml(self, title: str = "Quick answer") -> str:
         """The experiment file that simulates these inputs.
 
         Args:
             title (str): Title of the experiment, without quotes and line ends.
+
+        Returns:
+            str: TOML text.
 
         Raises:
             InputError: No rates give the accept lengths.
@@ -239,6 +247,10 @@ def quick(
 
     Raises:
         InputError: A number is out of its range, or lists differ in length.
+
+    Examples:
+        >>> quick(target=76, verify=[90, 104], draft=[8, 14], pooled=0.7).speedup.round(2).tolist()
+        [1.0, 1.38, 1.55]
     """
     given = {
         "rates": rates,
@@ -282,7 +294,8 @@ def _common_depth(given: dict[str, Numbers]) -> int:
         _ask_which_rate(given["rates"], depth)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise InputError.of(f"give one number per depth in each list ({found})", key="verify")
+        message = f"give one number per depth, from depth 1, in each list ({found})"
+        raise InputError.of(message, key="verify")
     return depth
 
 

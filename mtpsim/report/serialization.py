@@ -1,15 +1,28 @@
-"""The result document as plain data, as in ``result.json``, and back."""
+"""The result document as plain data (``result.json``) and as tidy rows (``result.csv``)."""
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import DepthResult, PointResult, PolicyResult, ResultDocument
+from mtpsim.report.formatting import FIELDS, swept_keys
+
+QUANTITIES = (
+    *("accept_length", "round_time", "speedup", "marginal"),
+    *("theory_error", "accept_length_error"),
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+DECISION = ("p_best", "regret", "now")
+"""Columns of what only some rows have, behind all others."""
+POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 
 
 def to_json(document: Any) -> JsonDict:
@@ -42,3 +55,94 @@ def from_json(data: JsonDict) -> ResultDocument:
         first = error.errors(include_url=False, include_input=False)[0]
         key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         raise ValueError(f"{key.lstrip('.')}: {first['msg']}") from None
+
+
+def columns(result: ResultDocument) -> list[str]:
+    """Names of the columns, in order; the swept keys come after the number of the point."""
+    policy = ["policy"] if any(point.adaptive for point in result.points) else []
+    return [
+        "point",
+        *swept_keys(result),
+        "depth",
+        *policy,
+        "quantity",
+        *FIELDS,
+        "verdict",
+        *DECISION,
+    ]
+
+
+def rows(result: ResultDocument) -> list[JsonDict]:
+    """Every number of every depth and policy.
+
+    Returns:
+        Dicts with the keys of :func:`columns`; None where a number does not exist. ``point``
+        counts from 0 in the order of the document. Times are in milliseconds, ``theory_error`` is
+        relative (0.01 is 1 %), and ``break_even_rate`` has its value under ``theory``.
+    """
+    names = columns(result)
+    tidy: list[JsonDict] = []
+    for number, point in enumerate(result.points):
+        found: list[tuple[JsonDict, list[tuple[str, JsonDict]]]]
+        found = [
+            ({"depth": d.depth}, _cells(d, QUANTITIES) + _decision(point, d)) for d in point.depths
+        ]
+        found += [
+            ({"policy": policy.name}, _cells(policy, POLICY_QUANTITIES))
+            for policy in (point.adaptive.policies if point.adaptive else [])
+        ]
+        for owner, cells in found:
+            for quantity, cell in cells:
+                row = {"point": number, **point.set, **owner, "quantity": quantity, **cell}
+                tidy.append({name: row.get(name) for name in names})
+    return tidy
+
+
+def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tuple[str, JsonDict]]:
+    """Quantities of a depth or a policy, with the fields that become columns."""
+    policy = isinstance(found, PolicyResult)
+    quantities = [(name, getattr(found, name)) for name in names]
+    cells = [(name, vars(cell) if cell else {}) for name, cell in quantities if cell or policy]
+    for name in ("request_time", "request_speed"):
+        quantiles = getattr(found, name) or {}
+        cells += [(f"{name}_{share}", vars(cell)) for share, cell in quantiles.items()]
+    if isinstance(found, DepthResult) and found.break_even_rate is not None:
+        now = found.break_even.rate.now if found.break_even else None
+        cells.append(("break_even_rate", {"theory": found.break_even_rate, "now": now}))
+    return cells
+
+
+def _decision(point: PointResult, depth: DepthResult) -> list[tuple[str, JsonDict]]:
+    """What the choice of a depth rests on: gain of its step, loss, and break-even times in ms."""
+    cells: list[tuple[str, JsonDict]] = []
+    if point.advice and point.advice.steps and depth.depth:
+        cells.append(("step_gain", vars(point.advice.steps[depth.depth - 1])))
+    if depth.objective:
+        cells.append(("objective", vars(depth.objective)))
+    if loss := depth.loss:
+        cells.append(("loss", {**vars(loss), "p_best": loss.best}))
+    if found := depth.break_even:
+        for name, time in (("verify", found.verify), ("draft", found.draft)):
+            cells.append((f"break_even_{name}", {**vars(time), "mean": time.at}))
+    return cells
+
+
+def write_csv(result: ResultDocument, path: Path | str) -> Path:
+    """Write :func:`rows` as CSV with a header; None is an empty cell, a list is JSON.
+
+    Numbers are written so that reading them back gives the same floats.
+    """
+    path = Path(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns(result), lineterminator="\n")
+        writer.writeheader()
+        for row in rows(result):
+            writer.writerow({name: _csv_value(value) for name, value in row.items()})
+    return path
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value)
+    # A spreadsheet would compute a text that begins like a formula; an apostrophe marks text.
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

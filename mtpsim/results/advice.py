@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
+from mtpsim.config.experiment import Experiment
 from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
 from mtpsim.report.document import Advice, Interval, JudgedInterval
-from mtpsim.stats.comparisons import Choice
+from mtpsim.results.point_data import intervals
+from mtpsim.stats.comparisons import Choice, choose, log_of, steps_of
 from mtpsim.stats.estimators import Estimates
+from mtpsim.stats.quantiles import requests_for
 
 DIGITS = 12  # of a gain: 1.2 is 0.2 above 1
 EXACT = 1e-6  # smaller half-widths are rounding: slopes are numerical differences
@@ -48,6 +51,7 @@ class Basis:
         requests: number of requests.
         times_known: whether the time of a round depends on the depth; if not, times were never
             measured, and no depth can be recommended.
+        objective: what the speedups are of: the ``mean``, or a quantile of the request time.
     """
 
     speedup: Sequence[Interval]
@@ -57,6 +61,36 @@ class Basis:
     requests_needed: int | None = None
     requests: int = 0
     times_known: bool = True
+    objective: str = "mean"
+
+    @property
+    def at(self) -> str:
+        """`` at the p99 of request times``; empty for the mean."""
+        return "" if self.objective == "mean" else f" at the {self.objective} of request times"
+
+
+def at_quantile(basis: Basis, speedup: Estimates, experiment: Experiment) -> Basis:
+    """The basis of advice at a quantile of the request time instead of the mean.
+
+    Args:
+        basis: of the mean speeds.
+        speedup: ``[K + 1]`` speedups at the quantile.
+        experiment: the experiment of the point.
+    """
+    simulation, decision = experiment.simulation, experiment.decision
+    needed = basis.requests_needed
+    if not np.isfinite(speedup.covariance).all():
+        share = decision.quantile or 0.5
+        needed = max(needed or 0, requests_for(share, simulation.confidence))
+        speedup = replace(speedup, covariance=np.zeros_like(speedup.covariance))
+    return replace(
+        basis,
+        speedup=intervals(speedup),
+        gains=intervals(steps_of(speedup)),
+        choice=choose(log_of(speedup), simulation.confidence, decision.indifference),
+        requests_needed=needed,
+        objective=decision.objective or "mean",
+    )
 
 
 def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) -> Advice:
@@ -84,6 +118,7 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
             requests_needed=basis.requests_needed,
             sentence=_too_few(best, basis),
             why="Below this number intervals and probabilities are not reliable.",
+            objective=basis.objective,
         )
     depths = range(len(basis.speedup))
     if not basis.times_known:
@@ -98,23 +133,25 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
             sentence=_allowances(basis, steps),
             why="A round takes as long as a plain step in this file: times were not measured. "
             "Measure the time of a plain step and of rounds at two depths next.",
+            objective=basis.objective,
         )
     within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
     sentence = [
         _headline(best, basis),
         _tie(choice.candidates),
         _near_best(choice, within, indifference),
-        _next_step(best + 1, steps, judged),
+        _next_step(best + 1, steps, judged, at_mean=not basis.at),
     ]
     return Advice(
         depth=best,
-        confidence=float(choice.near_best[best]),
+        confidence=float(choice.near_best[best]) if indifference else None,
         candidates=choice.candidates,
         within=within,
         verdicts=verdicts,
         steps=judged,
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, decision, confidence, inputs=basis.simulation is not None),
+        why=_why(choice, confidence, inputs=basis.simulation is not None),
+        objective=basis.objective,
     )
 
 
@@ -153,7 +190,7 @@ def _too_few(best: int, basis: Basis) -> str:
     return (
         f"Too few requests for advice: {counted(basis.requests, 'request', 'were')} simulated, "
         f"at least {basis.requests_needed} are needed. Depth {best} has the greatest estimate, "
-        f"{basis.speedup[best].mean:.2f}x."
+        f"{basis.speedup[best].mean:.2f}x{basis.at}."
     )
 
 
@@ -176,10 +213,10 @@ def _allowances(basis: Basis, steps: Steps) -> str:
 
 def _headline(best: int, basis: Basis) -> str:
     if not best:
-        return "Turn MTP off: no depth is faster."
+        return f"Turn MTP off: no depth is faster{basis.at}."
     figure = _figure(basis.speedup[best])
     if basis.simulation is None:
-        return f"Run depth {best}: {figure}."
+        return f"Run depth {best}: {figure}{basis.at}."
     return (
         f"Run depth {best}: {figure} including input uncertainty ({_figure(basis.simulation)} with "
         "the inputs as given)."
@@ -209,8 +246,8 @@ def _listed(depths: list[int]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval]) -> str:
-    """Loss and break-even rate of the depth after the best."""
+def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at_mean: bool) -> str:
+    """Loss of the depth after the best, and its break-even rate, which is one of mean speeds."""
     if depth > len(judged):
         return "No deeper draft was simulated; one may be faster."
     step, than = judged[depth - 1], f"depth {depth - 1}" if depth > 1 else "no drafting"
@@ -219,26 +256,27 @@ def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval]) -> st
     if step.high < 0:
         loss, low, high = (-100 * end for end in (step.mean, step.high, max(step.low, -1)))
         figure = _figure(Interval(mean=loss, low=low, high=high), " %", 1)
-        text = f"Depth {depth} is {figure} slower than {than}; "
+        text = f"Depth {depth} is {figure} slower than {than}"
     else:
         mean, low, high = (100 * end for end in (step.mean, max(step.low, -1), step.high))
         figure = _figure(Interval(mean=mean, low=low, high=high), " %", 1)
-        text = f"Gain of depth {depth} over {than}: {figure}; "
+        text = f"Gain of depth {depth} over {than}: {figure}"
     needed, have = steps.break_even[depth - 1], steps.rates[depth - 1]
+    if not at_mean:
+        return f"{text}."
     if needed > 1:
-        return text + f"no rate p{depth} would make it pay at these times."
-    return text + f"break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
+        return f"{text}; no rate p{depth} would make it pay at these times."
+    return f"{text}; break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, decision: Decision, confidence: float, *, inputs: bool) -> str:
+def _why(choice: Choice, confidence: float, *, inputs: bool) -> str:
     over = " over uncertain inputs" * inputs
     level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
         return f"All other depths are slower ({level})."
     depths, best = _listed(choice.candidates), choice.best
-    near = f"within {100 * decision.indifference:g} % of the fastest"
-    near = near if decision.indifference else "the fastest"
+    # No probability: among depths near each other the one that is picked is also the luckiest.
     return (
-        f"The best depth is one of {depths} ({level}); P(depth {best} is {near}) = "
-        f"{choice.near_best[best]:.2f}."
+        f"The best depth is one of {depths} ({level}); depth {best} is at most "
+        f"{-100 * np.expm1(-choice.high[best]):.2g} % slower."
     )

@@ -168,7 +168,7 @@ def relative_change(before: Interval, after: Interval) -> Interval:
 
     Examples:
         >>> exact = Interval(mean=2.0, low=2.0, high=2.0)
-        >>> relative_change(exact, Interval(mean=3.0, low=2.7, high=3.3)).mean
+        >>> round(relative_change(exact, Interval(mean=3.0, low=2.7, high=3.3)).mean, 9)
         0.5
     """
     old, new = ((end.mean, end.low, end.high) for end in (before, after))

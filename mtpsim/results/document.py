@@ -15,7 +15,6 @@ from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
-from mtpsim.formula.plausibility import drafts_are_free
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,
@@ -23,7 +22,6 @@ from mtpsim.report.document import (
     BreakEvenTime,
     DepthResult,
     Horizon,
-    Interval,
     Loss,
     MeasuredRates,
     PointResult,
@@ -32,8 +30,8 @@ from mtpsim.report.document import (
     TheoryError,
     Variance,
 )
-from mtpsim.report.serialization import from_json, to_json
-from mtpsim.results.advice import Basis, Steps, advise
+from mtpsim.report.serialization import from_json, rows, to_json
+from mtpsim.results.advice import Basis, Steps, advise, at_quantile
 from mtpsim.results.definitions import diagnostics, trial
 from mtpsim.results.point_data import (
     POSITIVE,
@@ -41,6 +39,7 @@ from mtpsim.results.point_data import (
     PointData,
     Span,
     interval,
+    intervals,
     number,
     request_quantiles,
     series,
@@ -102,8 +101,21 @@ class Result:
         """
         if "check" in document and document["check"] != seal(document):
             raise ValueError("its checksum does not match: it was edited or damaged")
-        result = cls(from_json(document), round_times)
+        result = cls(from_json(document))
         result.__dict__["document"] = document  # as it was written, its seal included
+        return result.with_round_times(round_times)
+
+    def with_round_times(self, round_times: Sequence[list[Floats]]) -> Result:
+        """The same result with samples of round times.
+
+        Args:
+            round_times (Sequence[list[Floats]]): ``[points][K + 1]`` samples of round times in ms.
+
+        Returns:
+            Result: A result that shares its data with this one.
+        """
+        result = replace(self, round_times=round_times)
+        result.__dict__["document"] = self.document
         return result
 
     @cached_property
@@ -130,8 +142,6 @@ class Result:
             list[dict]: Rows with the keys ``point``, the swept keys, ``depth``, ``quantity``,
             ``theory``, ``exact``, ``mean``, ``low``, ``high`` and ``verdict``; times are in ms.
         """
-        from mtpsim.report.rows import rows
-
         return rows(self.data)
 
     def to_frame(self) -> Any:
@@ -146,7 +156,7 @@ class Result:
         try:
             import pandas
         except ModuleNotFoundError as error:
-            if error.name != "pandas":  # a pandas that is broken says itself what it lacks
+            if error.name != "pandas":  # a broken pandas has its own message
                 raise
             message = (
                 "to_frame() needs pandas, which is not installed: pip install pandas, or mtpsim "
@@ -287,15 +297,17 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
     limits = simulation.confidence, decision.indifference
     simulated = choose(log_of(speedup), *limits)
     basis = Basis(
-        speedup=_intervals(speedup),
-        gains=_intervals(measured.widened(estimators.marginal, unseen[1:])),
+        speedup=intervals(speedup),
+        gains=intervals(measured.widened(estimators.marginal, unseen[1:])),
         choice=simulated,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
-        times_known=not drafts_are_free(
+        times_known=not closed_form.drafts_are_free(
             *measured.experiment.latency.times(len(measured.rounds) - 1)
         ),
     )
+    if measured.objective is not None:
+        basis = at_quantile(basis, measured.objective, measured.experiment)
     uncertain = None
     if scenarios and scenarios.draws and not measured.requests_needed:
         drawn = joint_draws(scenarios.draws)
@@ -327,10 +339,6 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
     )
-
-
-def _intervals(found: Estimates) -> list[Interval]:
-    return [interval(found, k, POSITIVE) for k in range(len(found.values))]
 
 
 def _measured_rates(measured: PointData) -> MeasuredRates:
@@ -372,6 +380,7 @@ def _depths(
     )
     time = _Compared(times, exact_time, measured.estimates(estimators.round_time))
     speedup = _Compared(theory_speedup, exact_speedup, measured.sharp(estimators.speedup))
+    at_quantile = measured.objective is not None
     found = [
         DepthResult(
             depth=k,
@@ -379,6 +388,7 @@ def _depths(
             round_time=time.at(k),
             speedup=speedup.at(k),
             loss=_loss(basis, k, measured.experiment.decision.indifference),
+            objective=basis.speedup[k] if at_quantile else None,
             request_time=quantiles["request_time"],
             request_speed=quantiles["request_speed"],
         )

@@ -24,7 +24,8 @@ from mtpsim.stats import estimators
 from mtpsim.stats.autocorrelation import Dependence
 from mtpsim.stats.comparisons import RelativeError
 from mtpsim.stats.control_variates import Controls, controlled, controls_of
-from mtpsim.stats.estimators import SHARES, ClosedFormPredictor, Estimates, Tails, Tally
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally
+from mtpsim.stats.quantiles import SHARES, Tails
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
@@ -57,6 +58,7 @@ class PointData:
     outcomes: ScenarioResults | None = None
     log: Log | None = None
     policy_tails: Tails | None = None
+    objective: Estimates | None = None
     failure: str | None = None
 
     def __post_init__(self) -> None:
@@ -282,6 +284,11 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Interv
         for values in (estimates.values, estimates.low, estimates.high)
     )
     return Interval(mean=mean, low=low, high=high)
+
+
+def intervals(found: Estimates) -> list[Interval]:
+    """All of ``[Q]`` estimates of positive quantities, like :func:`interval`."""
+    return [interval(found, k, POSITIVE) for k in range(len(found.values))]
 
 
 def series(estimates: Estimates, within: Span = ANY) -> Series:

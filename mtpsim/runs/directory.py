@@ -10,17 +10,19 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError
+from mtpsim.common.errors import InputError, nearest_file
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.results.document import Result
+from mtpsim.results.point_data import RoundTimes
 from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
@@ -169,7 +171,28 @@ def to_json(document: JsonDict) -> str:
     return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def prepare(folder: Path) -> None:
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """A directory for a run, locked; removed again if a refused command left nothing in it.
+
+    Raises:
+        InputError: It can't be created or written to, or another run is writing to it.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        _prepare(folder)
+        with _locked(folder):
+            yield
+    except InputError:
+        with suppress(OSError):  # of a folder that is not empty, or was not made
+            if made and {path.name for path in folder.iterdir()} <= {LOCK}:
+                (folder / LOCK).unlink(missing_ok=True)
+                for path in made:
+                    path.rmdir()
+        raise
+
+
+def _prepare(folder: Path) -> None:
     """Check that a run can be written, before it is simulated.
 
     Raises:
@@ -195,7 +218,7 @@ def _cannot_write(folder: Path, error: OSError) -> InputError:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the lock of a killed process ends with it.
 
     Raises:
@@ -262,8 +285,18 @@ def finished(folder: Path) -> Result | None:
         InputError: ``result.json`` can't be read, or was edited or damaged after the run.
     """
     path = folder / RESULT
-    if not path.is_file():
-        return None
+    return _read_result(path, _stamp(path)) if path.is_file() else None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced or edited."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=1)
+def _read_result(path: Path, _stamp: tuple[int, ...]) -> Result:
+    """A result document; a command that asks twice reads it once."""
     try:
         document: JsonDict = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         if "check" not in document:
@@ -294,6 +327,55 @@ def read_run(folder: Path) -> tuple[Experiment, Result | None]:
     return experiment, result
 
 
+def with_round_times(experiment: Experiment, result: Result) -> Result:
+    """A result that was read, with the round times that its latency figure shows.
+
+    They are sampled again when they are used; points without requests have none.
+    """
+    done = [point.set for point in result.data.points]
+    points = [point.experiment for point in experiment.points() if point.set in done]
+    return result.with_round_times(RoundTimes(points))
+
+
+def open_result(path: str | Path) -> Result:
+    """Read the result of a finished run; also available as ``mtpsim.open``.
+
+    Args:
+        path (str | Path): A run directory, or a ``result.json``. The latency figure needs the
+            directory.
+
+    Returns:
+        Result: The result as the run wrote it.
+
+    Raises:
+        InputError: It is neither, the run is not finished, or its files were edited after it.
+
+    Examples:
+        >>> import mtpsim
+        >>> mtpsim.open("runs/article").depth(2).speedup.mean  # doctest: +SKIP
+        1.5406
+    """
+    path = Path(path)
+    if path.is_dir():
+        return with_round_times(*read_finished(path))
+    if not path.is_file():
+        raise InputError.of(f"no such file or directory{nearest_file(path)}", file=path)
+    return _read_result(path, _stamp(path))
+
+
+def read_finished(folder: Path) -> tuple[Experiment, Result]:
+    """Read a finished run directory.
+
+    Raises:
+        InputError: As of :func:`read_run`, or it has no result yet.
+    """
+    experiment, result = read_run(folder)
+    if result is None:
+        message = f"has no finished result; `mtpsim show {folder}` shows its stored blocks"
+        raise InputError.of(message, file=folder)
+    return experiment, result
+
+
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
@@ -311,7 +393,7 @@ def write_result(folder: Path, experiment: Experiment, result: Result) -> list[P
     Raises:
         InputError: the disk is full, or the folder is not writable any more.
     """
-    from mtpsim.report.rows import write_csv
+    from mtpsim.report.serialization import write_csv
 
     with _staged(folder) as aside:
         write_csv(result.data, aside / "result.csv")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtpsim import __version__
 from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.hashing import point_hash, work_hash
-from mtpsim.engine.scheduler import BlockRange, last_block
-from mtpsim.kernels.jit import kernel_hash
+from mtpsim.engine.scheduler import BlockRange, last_block, part_edges
 from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
 from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, read_run
-from mtpsim.runs.point_run import PointRun, name_of
+from mtpsim.runs.point_run import PointRun, code_hash, name_of
 from mtpsim.runs.run import RunStart, result_of
 from mtpsim.stats.estimators import Tally
 
@@ -43,7 +41,7 @@ class Merged:
         result (Result): The result of all blocks together; it is complete if no block is missing.
         used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
         overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
-        missing (list[str]): Sentences on blocks that the runs should have and have not.
+        missing (list[str]): Sentences on blocks that a finished run would have and no run has.
     """
 
     result: Result
@@ -134,7 +132,7 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
 
 
 def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) -> list[str]:
-    """Sentences on the blocks of a point that the runs should have together, and have not."""
+    """Sentences on the blocks of a point that no run has, and that a finished run would have."""
     found = []
     wanted: dict[int, list[MergedRun]] = {}
     for run in runs:
@@ -164,7 +162,7 @@ def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) 
 
 def _parts(gaps: list[tuple[int, int]], blocks: int, total: int) -> str:
     """Names of the parts, of ``total`` parts of ``blocks`` blocks, in which blocks are missing."""
-    edges = [i * blocks // total for i in range(total + 1)]
+    edges = part_edges(blocks, total)
     parts = [
         f"{i + 1}/{total}"
         for i in range(total)
@@ -207,8 +205,9 @@ def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRa
     for known in stored:
         if known.startswith(hash_) and known != name:
             theirs = known.removeprefix(hash_ + "-")
-            ours = f"{kernel_hash()}-{__version__}"
-            _refuse(run, f"was made by other kernels or another version: {theirs}, not {ours}")
+            _refuse(
+                run, f"was made by other kernels or another version: {theirs}, not {code_hash()}"
+            )
         if known.startswith(work) and hash_ != work and name not in stored:
             swept = ", ".join(point.set)
             _refuse(

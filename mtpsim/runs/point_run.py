@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from mtpsim import __version__
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
+from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.config.hashing import point_hash
 from mtpsim.engine.executors import WorkerPool
@@ -15,11 +17,13 @@ from mtpsim.engine.policy_player import Log
 from mtpsim.engine.round_traces import Counts, record_requests
 from mtpsim.engine.scheduler import (
     FLOOR,
+    SCHEDULE,
     BlockRange,
     first_unit,
     half_width,
     last_block,
     next_check,
+    part_edges,
     simulate,
 )
 from mtpsim.engine.simulate import (
@@ -35,7 +39,8 @@ from mtpsim.report.progress import Progress, ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.stats.autocorrelation import dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
-from mtpsim.stats.estimators import Tails, Tally
+from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.quantiles import Tails, quantile_speedups
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import ScenarioResults
@@ -109,8 +114,8 @@ class PointRun:
         self.reached = False
         self.failure: str | None = None
         self.outcomes: ScenarioResults | None = None
-        blocks = last_block(self.most, self.plan.unit)
-        self._first, self._end = ((i * blocks) // part[1] for i in (part[0] - 1, part[0]))
+        edges = part_edges(last_block(self.most, self.plan.unit), part[1])
+        self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
         self._reported = self._saved = 0.0
 
@@ -120,7 +125,7 @@ class PointRun:
         values = ", ".join(f"{key} = {value}" for key, value in self.point.set.items())
         return f"{self.number + 1}/{self.of}: {values}" if self.of > 1 else values
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Hash of everything that the blocks depend on, except the seed."""
         return name_of(self.point)
@@ -253,11 +258,20 @@ class PointRun:
             interrupted=interrupted,
             dependence=dependence(self._rounds(), confidence),
             tails=tails(rows, self.plan, confidence),
+            objective=self._objective(rows),
             outcomes=self.outcomes,
             log=self._policy_log(),
             policy_tails=self._policy_tails(),
             failure=self.failure,
         )
+
+    def _objective(self, rows: Floats) -> Estimates | None:
+        """Speedups at the quantile that the depths are chosen by; None: they are by the mean."""
+        share = self.point.experiment.decision.quantile
+        if share is None:
+            return None
+        times = rows[:, self.plan.layout.time_ms].T
+        return quantile_speedups(times, share, self.simulation.confidence)
 
     def _policy_tails(self) -> Tails | None:
         """Quantiles of requests under every policy."""
@@ -287,4 +301,9 @@ class PointRun:
 
 def name_of(point: Point) -> str:
     """Hash of everything that the blocks of a point depend on, except the seed."""
-    return f"{point_hash(point)}-{kernel_hash()}-{__version__}"
+    return f"{point_hash(point)}-{code_hash()}"
+
+
+def code_hash() -> str:
+    """Kernels, block schedule and version: blocks of one point may be added if it agrees."""
+    return f"{kernel_hash()}-{SCHEDULE}-{__version__}"

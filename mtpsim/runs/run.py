@@ -203,6 +203,7 @@ def result_of(
     failures: list[str],
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
+    by_mean = all(point.objective is None for point in done)
     document = ResultDocument(
         mtpsim=__version__,
         experiment=experiment.model_dump(mode="json"),
@@ -210,6 +211,6 @@ def result_of(
         complete=len(done) == points and not any(point.interrupted for point in done),
         failures=failures,
         points=point_results(done),
-        by_batch=by_batch(done) if experiment.sweep else [],
+        by_batch=by_batch(done) if experiment.sweep and by_mean else [],
     )
     return Result(document, RoundTimes([point.experiment for point in done]))

@@ -21,7 +21,7 @@ CERTAIN = 1e-12  # smaller standard errors are rounding errors
 ITERATIONS = 6  # of the fixed point for the number of requests needed
 Verdict = Literal["holds", "fails", "undecided"]
 HolmVerdict = tuple[Verdict, int | None]
-"""A verdict, and the further requests that should settle an open one."""
+"""A verdict, and the number of further requests expected to decide an open one."""
 
 
 def normal_draws(covariance: Floats) -> Floats:
@@ -50,6 +50,14 @@ def log_of(speedup: Estimates) -> Estimates:
     scale = np.diag(1 / speedup.values)
     covariance = scale @ speedup.covariance @ scale
     return replace(speedup, values=np.log(speedup.values), covariance=covariance)
+
+
+def steps_of(speedup: Estimates) -> Estimates:
+    """Ratio of each speedup to the one before, ``[Q - 1]``, by the delta method."""
+    differences = np.diff(np.eye(len(speedup.values)), axis=0)
+    logs = log_of(speedup).linear_combination(differences)
+    values = np.exp(logs.values)
+    return replace(logs, values=values, covariance=logs.covariance * np.outer(values, values))
 
 
 @dataclass(frozen=True)
@@ -266,7 +274,7 @@ class RelativeError:
 
     @property
     def requests_needed(self) -> int | None:
-        """Further requests that should settle an open verdict, if ``mean`` is the true error.
+        """Further requests expected to decide an open verdict, if ``mean`` is the true error.
 
         Student's quantile becomes smaller with them, which matters if requests are few. None if no
         number is enough: the error is at the tolerance itself.

@@ -7,13 +7,23 @@ request, with the covariance between depths.
 The functions of (``means``, ``layout``) take mean totals ``[..., C]`` of a request, as columns of
 the :class:`~mtpsim.kernels.arrays.RowLayout` ``layout``, and are vectorised over the leading
 axes. K is the greatest depth, M the depth at which rates are measured.
+
+Examples:
+    >>> layout = RowLayout(depth=1, every=False, measured_at=1, positions=False)
+    >>> means = np.zeros(layout.columns)
+    >>> means[:7] = [10, 18, 760, 980, 10, 10, 8]  # tokens, ms and rounds by depth; accepted
+    >>> accept_length(means, layout).tolist(), round_time(means, layout).tolist()
+    ([1.0, 1.8], [76.0, 98.0])
+    >>> speedup(means, layout).round(4).tolist(), marginal(means, layout).round(4).tolist()
+    ([1.0, 1.3959], [1.3959])
+    >>> conditional(means, layout).tolist(), break_even_rate(means, layout).round(4).tolist()
+    ([0.8], [0.2895])
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +31,6 @@ from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import Definition, Weighting, plug_in
 from mtpsim.kernels.arrays import RowLayout
 
-SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)  # of the reported quantiles of requests
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
 
 
@@ -159,17 +168,41 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
 
 
 def accept_length(means: Floats, layout: RowLayout) -> Floats:
-    """Accept length, in tokens per round, by depth, ``[..., K + 1]``."""
+    """Accept length by depth.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K + 1]`` tokens per round, bonus token included.
+    """
     return means[..., layout.tokens] / means[..., layout.rounds]
 
 
 def round_time(means: Floats, layout: RowLayout) -> Floats:
-    """Round time in ms by depth, ``[..., K + 1]``."""
+    """Mean round time by depth.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K + 1]`` ms.
+    """
     return means[..., layout.time_ms] / means[..., layout.rounds]
 
 
 def speedup(means: Floats, layout: RowLayout) -> Floats:
-    """Throughput relative to depth 0, a ratio of means, by depth, ``[..., K + 1]``."""
+    """Throughput relative to depth 0, a ratio of means, by depth.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K + 1]`` ratios; entry 0 is 1.
+    """
     pace = means[..., layout.tokens] / means[..., layout.time_ms]
     return pace / pace[..., :1]
 
@@ -192,19 +225,43 @@ def policy_time(means: Floats, layout: RowLayout) -> Floats:
 
 
 def marginal(means: Floats, layout: RowLayout) -> Floats:
-    """Gain of each step of depth, speedup(k) / speedup(k - 1), ``[..., K]``."""
+    """Gain of each step of depth.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K]`` ratios speedup(k) / speedup(k - 1), k = 1..K.
+    """
     values = speedup(means, layout)
     return values[..., 1:] / values[..., :-1]
 
 
 def survival(means: Floats, layout: RowLayout) -> Floats:
-    """P(drafts 1..j accepted) at depth K, pooled over rounds, ``[..., K]``."""
+    """Survival rates at depth K, pooled over rounds.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K]`` P(drafts 1..j accepted).
+    """
     rounds = means[..., layout.rounds][..., -1:]
     return np.asarray(means[..., layout.accepted(layout.depth)] / rounds)
 
 
 def conditional(means: Floats, layout: RowLayout) -> Floats:
-    """P(draft j accepted | 1..j-1 accepted) at depth K, pooled over rounds, ``[..., K]``."""
+    """Conditional rates at depth K, pooled over rounds.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K]`` P(draft j accepted | 1..j-1 accepted); 0 where none reached j.
+    """
     return _conditional(survival(means, layout))
 
 
@@ -220,10 +277,18 @@ def last_rate(means: Floats, layout: RowLayout) -> Floats:
 
 
 def break_even_rate(means: Floats, layout: RowLayout) -> Floats:
-    """Break-even rate: the p_k at which depth k is as fast as depth k - 1, ``[..., K]``.
+    """Break-even rate: the p_k at which depth k is as fast as depth k - 1.
 
     Everything else is as measured at the two depths, so p_k is above it exactly if the step is a
-    gain. If position k is never reached it is infinite, or -infinite if the step is a gain anyway.
+    gain.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., K]`` rates. If position k is never reached: infinite, or -infinite if the
+            step is a gain anyway.
     """
     length, time = accept_length(means, layout), round_time(means, layout)
     spare = length[..., 1:] - length[..., :-1] * time[..., 1:] / time[..., :-1]
@@ -279,10 +344,17 @@ def survivorship(means: Floats, layout: RowLayout) -> Floats:
 
 
 def design_effect(means: Floats, layout: RowLayout) -> Floats:
-    """Variance of the accept length at depth M, relative to independent rounds, ``[..., 1]``.
+    """Variance of the accept length at depth M, relative to independent rounds.
 
     The design effect of cluster sampling (Kish 1965): E (A - a N)^2 between requests, with
     a = E A / E N accepted drafts per round, over E N times the variance of a single round.
+
+    Args:
+        means (Floats): ``[..., C]`` mean totals of a request.
+        layout (RowLayout): Columns of the means.
+
+    Returns:
+        Floats: ``[..., 1]`` ratio of variances; 1 if rounds are independent.
     """
     at = layout.measured_at
     rounds = means[..., layout.rounds][..., at]
@@ -363,63 +435,3 @@ class ClosedFormPredictor:
     def error(self, means: Floats, layout: RowLayout) -> Floats:
         """Relative error of the predicted speedup by depth, ``[..., K + 1]``."""
         return self.speedup(means, layout) / speedup(means, layout) - 1
-
-
-class Tails(NamedTuple):
-    """Quantiles of requests, by depth (0 to K) or by policy.
-
-    Attributes:
-        time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
-        speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
-    """
-
-    time: Floats
-    speed: Floats
-
-    @classmethod
-    def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
-        """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
-        with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
-            speeds = 1000 * tokens / times
-        time, speed = (
-            np.stack([quantiles(row, SHARES, confidence) for row in table])
-            for table in (times, speeds)
-        )
-        return cls(time, speed)
-
-
-def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:
-    """Quantiles of independent values, with distribution-free intervals.
-
-    The number of values below the true quantile is binomial for any distribution, so the ends are
-    the order statistics at its tails (Conover 1999, section 3.2). Coverage is at least
-    ``confidence``, and higher with ties.
-
-    Args:
-        values (Floats): ``[n]`` values.
-        shares (tuple[float, ...]): Probabilities of the quantiles.
-        confidence (float): Two-sided confidence level.
-
-    Returns:
-        ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is too
-        small for it.
-    """
-    ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
-    found = np.full((len(shares), 3), np.nan)
-    for row, share in zip(found, shares, strict=True):
-        row[0] = ordered[min(int(np.ceil(share * count)), count) - 1]
-        low = _binomial(tail, count, share)  # P(B < low) <= tail
-        high = _binomial(1 - tail, count, share) + 1  # P(B >= high) <= tail
-        if low >= 1:
-            row[1] = ordered[low - 1]
-        if high <= count:
-            row[2] = ordered[high - 1]
-    return found
-
-
-def _binomial(share: float, count: int, p: float) -> int:
-    """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
-    from scipy.special import bdtr, bdtrik
-
-    found = int(np.ceil(bdtrik(share, count, p)))
-    return found - 1 if found and bdtr(found - 1, count, p) >= share else found

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-ARTICLE = (
-    Path("experiments/article.toml").read_text().replace("precision = 0.001", "requests = 300")
-)
+from tests.support.examples import article
+
+ARTICLE = article(300)
 
 
 @pytest.fixture
@@ -100,3 +100,58 @@ def test_a_longer_sweep_goes_on_from_the_blocks_of_an_unfinished_one(edit):
     after = Path("runs/my/tallies.jsonl").read_text()
     assert after.startswith(before)
     assert len(after.splitlines()) == 3
+
+
+def test_a_folder_of_runs_is_listed_with_headlines(edit, cli):
+    assert edit().code == 0
+    assert (
+        edit("", "", "--set", 'sweep={"latency.target"=[70, 76]}', "--out", "runs/sweep").code == 0
+    )
+    assert edit("target = 76", "target = 70").code == 0
+    Path("runs/my-2/result.json").unlink()
+    found = cli("show", "runs")
+    assert found.code == 0
+    assert "Run depth 2: 1.5" in found.out
+    assert "Depth 2 is fastest at all 2 points" in found.out
+    assert "unfinished" in found.out
+    listed = json.loads(cli("show", "runs", "--json").out)
+    assert [entry["run"] for entry in listed] == ["runs/my", "runs/my-2", "runs/sweep"]
+    Path("runs/my/result.json").write_text("{}")
+    assert "can't be read" in cli("show", "runs").out
+    Path("empty").mkdir()
+    assert "not a run directory" in cli("show", "empty").err
+
+
+@pytest.mark.parametrize("option", ["--part=9/9", "--max-hours=1e-9"])
+def test_a_refused_run_leaves_no_directory(option, edit):
+    assert edit("", "", option).code == 2
+    assert not Path("runs").exists()
+    Path("runs/my").mkdir(parents=True)
+    assert edit("", "", option).code == 2
+    assert Path("runs/my").is_dir()  # it was there before
+
+
+def test_a_finished_result_is_read_once(edit, monkeypatch):
+    import mtpsim.runs.directory as store
+
+    assert edit().code == 0
+    store._read_result.cache_clear()
+    reads = []
+    of = store.Result.of
+    monkeypatch.setattr(store.Result, "of", lambda *given: reads.append(1) or of(*given))
+    assert "already contains" in edit().err
+    assert len(reads) == 1
+
+
+def test_doubts_and_a_long_wait_are_said_before_the_answer(edit, cli, monkeypatch):
+    found = edit("target = 76", "target = 0.076")
+    assert found.code == 0
+    assert "warning: a verify at depth 1 takes 90 ms, a plain step 0.076 ms" in found.err
+    assert "warning" not in edit("target = 76", "target = 0.076", "--fresh", "--quiet").err
+    assert "estimated" not in edit().err
+    monkeypatch.setattr("mtpsim.cli.run.LONG_RUN", 1e-9)
+    assert "estimated simulation time on 1 core: less than 1 s" in (
+        edit("", "", "--fresh", "--executor", "threads:1").err
+    )
+    long = ["--set", "simulation.requests=1_000_000_000_000", "--set", "simulation.rounds=200"]
+    assert "days" in cli("check", "my.toml", *long).out.splitlines()[-1]

@@ -32,6 +32,10 @@ TEXT = independent(0.8, 0.7) + TWO_DEEP
             "verify times fall with depth: 90 ms at depth 1, 80 ms at depth 2",
         ),
         (
+            ("verify = [90, 104]\ndraft = [8, 14]", "verify = [76, 90]\ndraft = [0, 8]"),
+            "lists start at depth 1, so leave out depth 0",
+        ),
+        (
             ("verify = [90, 104]", "verify = [60, 104]"),
             "a round at depth 1 takes 68 ms, less than a plain step (76 ms)",
         ),
@@ -121,10 +125,10 @@ def test_oracle_gains_nothing_with_independent_rounds():
 
 def test_check_explains_the_minimum_number_of_requests():
     text = TEXT + "[simulation]\nprecision = 0.01\n"
-    block = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
+    unit, _ = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     shown = explain(mtpsim.parse(text))
-    assert f"at every depth: {30 * block:,} to 10,000,000 requests" in shown
-    assert f"first test after 30 blocks of {block:,} requests" in shown
+    assert f"at every depth: {30 * unit:,} to 10,000,000 requests" in shown
+    assert f"first test after 30 units of {unit:,} requests" in shown
 
 
 NARROW, WIDE = ([{"rule": "bandit", "width": width}] for width in (0.1, 0.5))

@@ -113,9 +113,55 @@ CASES = [
      "0"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.target" = []', [
      "bad.toml:14: sweep.latency.target: 0 given; at least 1 required"]),
+    ("[8, 14]", "[]", ["bad.toml:9: latency.draft: 0 given; at least 1 required"]),
+    ("[90, 104]", "[76, 90, 104]", ["bad.toml:8: latency.verify: 3 times are given, but the "
+     "acceptance model has depth 2: give 2, one per depth, or a single number for all depths; "
+     "leave out depth 0, the plain step"]),
+    ("[8, 14]", "[8,5, 14]", ["bad.toml:9: latency.draft: 3 times are given, but the "
+     "acceptance model has depth 2: give 2, one per depth, or a single number for all depths; "
+     "leave out depth 0, the plain step; 8,5 is two numbers, 8.5 is one"]),
+    ("[0.8, 0.7]", "[0.8, 0,7]", ["bad.toml:4: acceptance.rates[2]: 7 is given; it must be at "
+     "most 1; 0,7 is two numbers, 0.7 is one"]),
+    ("76", '"76,5 ms"', ["bad.toml:7: latency.target: '76,5 ms' is given; it must be a number; "
+     "write 76.5"]),
+    ('"independent"', '"indepndent"\nratez = 1', ["bad.toml:3: acceptance.model: unknown model "
+     "'indepndent'; allowed: independent, decay, histogram, bounds, copula, regime, difficulty, "
+     "contagion, beta, tokens, mixture, trace; did you mean 'independent'?",
+     "bad.toml:4: acceptance.ratez: unknown key; allowed: rates, rate, depth, model, rates_are, "
+     "accept_length, measured_at, clock; did you mean 'rate'?"]),
     ("title =", "title", ["bad.toml:1: not valid TOML: Expected '=' after a key in a key/value "
      "pair"]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("76", "76,5", "76,5 is two numbers, 76.5 is one"),
+        ("76", "76ms", "write 76"),
+        ("[0.8, 0.7]", "[80%, 70%]", "write 0.8"),
+        ("rates =", "rates \uff1d", "'\uff1d' (fullwidth equals sign) is '=' in TOML"),
+        ("0.8,", "0.8\uff0c", "'\uff0c' (fullwidth comma) is ',' in TOML"),
+        ("[latency]", "\u3010latency]", "(left black lenticular bracket) is '['"),
+        ('"independent"', "\u201cindependent\u201d", "(left double quotation mark) is '\"'"),
+        (GOOD, "---\nacceptance:\n  model: independent\n", "it looks like YAML"),
+        (GOOD, "# mine\ntitle: small\n", "it looks like YAML"),
+        (GOOD, '{"acceptance": {"model": 1}, "latency": 3}', "it looks like JSON"),
+    ],
+)
+def test_what_is_not_toml_gets_a_hint(old, new, hint):
+    assert old in GOOD
+    (found,) = problems(GOOD.replace(old, new, 1))
+    assert found.endswith(hint) or hint in found.partition("not valid TOML")[2]
+    assert "; " not in problems(GOOD.replace("title =", "title"))[0]  # nothing to say
+
+
+@pytest.mark.parametrize("text", ["title = \u201csmall\u201d", "title = 'a, 1,5 80% = \uff1d'"])
+def test_only_what_is_outside_of_texts_and_comments_is_hinted_at(text):
+    (found,) = problems(f"{text} # \uff0c 80%\nx == 3\n")
+    assert ("quotation mark" in found) == ("\u201c" in text)
+    assert "fullwidth" not in found
+    assert "write" not in found
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), CASES)

@@ -28,6 +28,7 @@ from mtpsim.engine.scheduler import (
     BlockFailedError,
     NoWorkersError,
     WorkerMismatchError,
+    first_unit,
     simulate,
 )
 from mtpsim.engine.simulate import compile_point, tally_block
@@ -127,9 +128,9 @@ def test_a_lost_block_is_simulated_again_with_the_same_numbers(fault, experiment
 
 @pytest.mark.parametrize("how", [ZeroDivisionError("no"), BrokenPipeError("gone"), "hang"])
 def test_a_block_that_always_fails_is_reported(how, experiment):
-    unit = compile_point(experiment).plan.unit
+    fifth = first_unit(5) * compile_point(experiment).plan.unit
     with pytest.raises(BlockFailedError, match=r"block 5 \(requests .* failed 3 times"):
-        tally_with(experiment, lambda first, _: how if first == 5 * unit else None)
+        tally_with(experiment, lambda first, _: how if first == fifth else None)
 
 
 def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
@@ -137,9 +138,10 @@ def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
 ):
     file, out = tmp_path / "e.toml", tmp_path / "out"
     file.write_text(TEXT + '[sweep]\n"latency.target" = [70, 76]\n')
+    tenth = first_unit(10) * compile_point(mtpsim.parse(TEXT)).plan.unit
 
     def failing(self, point, first, size):
-        bad = point.experiment.latency.target == 70 and first >= 10 * point.plan.unit
+        bad = point.experiment.latency.target == 70 and first >= tenth
         if not bad:
             return kept(self, point, first, size)
         future = Future()
@@ -155,7 +157,7 @@ def test_after_a_failed_block_the_rest_is_kept_and_the_next_point_runs(
     assert "ArithmeticError: bad block" in printed.err
     first, second = json.loads((out / "result.json").read_text())["points"]
     assert first["interrupted"]
-    assert first["requests"] == 10 * compile_point(mtpsim.parse(TEXT)).plan.unit
+    assert first["requests"] == tenth
     assert "incomplete: block 10" in " ".join(first["warnings"])
     assert not second["interrupted"]
     assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0

@@ -15,7 +15,7 @@ from mtpsim.engine.simulate import (
 )
 from mtpsim.policy import RoundContext, RoundOutcome
 from mtpsim.results.point_data import request_quantiles
-from mtpsim.stats.estimators import SHARES, quantiles
+from mtpsim.stats.quantiles import SHARES, quantiles
 from tests.support import naive_policies
 from tests.support.examples import (
     TWO_DEEP,

@@ -1,6 +1,7 @@
 """The same numbers on any executor; stops, interrupts, and what a tally of blocks is."""
 
 from concurrent.futures import Future
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,15 @@ import pytest
 import mtpsim
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.engine.round_traces import record_requests
-from mtpsim.engine.scheduler import FLOOR, BlockRange, blocks_for, first_unit, next_check, simulate
+from mtpsim.engine.scheduler import (
+    FLOOR,
+    BlockRange,
+    blocks_for,
+    first_unit,
+    next_check,
+    part_edges,
+    simulate,
+)
 from mtpsim.engine.simulate import compile_plan, compile_point, simulate_requests, tally_block
 from mtpsim.stats.estimators import Tally
 from tests.support.examples import latency, regime, simulation
@@ -68,10 +77,11 @@ class ShuffledPool:
 def test_any_order_of_blocks_gives_the_same_tally(seed):
     point = compile_point(experiment())
     plan = point.plan
-    requests = 12 * plan.unit
+    sizes = np.diff([first_unit(block) * plan.unit for block in range(13)])
+    requests = sum(sizes)
     run = {"requests": requests, "stop_when": lambda _: False, "on_progress": lambda _: None}
     got = simulate(point, ShuffledPool(seed), **run)
-    blocks = [tally_block(plan, b * plan.unit, plan.unit) for b in range(12)]
+    blocks = [tally_block(plan, sum(sizes[:b]), size) for b, size in enumerate(sizes)]
     expected = sum(blocks, Tally.empty(plan.layout.columns))
     assert got.count == expected.count == requests
     assert (got.mean == expected.mean).all()
@@ -82,21 +92,43 @@ def test_any_order_of_blocks_gives_the_same_tally(seed):
 
 
 def test_the_stopping_rule_is_checked_on_a_fixed_schedule():
-    checks = [blocks for blocks in range(1, 90) if next_check(blocks) == blocks]
-    assert checks == [30, 36, 44, 53, 64, 71, 79, 89]
-    assert [first_unit(blocks) for blocks in checks] == [30, 36, 44, 53, 64, 78, 94, 114]
+    checks = [first_unit(blocks) for blocks in range(1, 500) if next_check(blocks) == blocks]
+    assert checks[:7] == [FLOOR, 40, 50, 60, 72, 87, 105]
+    assert all(1.2 * one <= other <= 1.4 * one for one, other in pairwise(checks))
 
 
 def test_block_sizes_grow_up_to_a_limit():
-    sizes = np.diff([first_unit(block) for block in range(600)])
-    assert first_unit(0) == 0
-    assert sizes[:64].max() == sizes[63] == 1
+    edges = [first_unit(block) for block in range(600)]
+    sizes = np.diff(edges)
+    assert edges[0] == 0
     assert (np.diff(sizes) >= 0).all()
-    assert sizes.max() == sizes[-1] == 64
-    assert all(size <= max(first_unit(block) / 32, 1) for block, size in enumerate(sizes))
-    for units in [0, 1, 63, 64, 65, 66, 1000, 4095, 4096, 4097, 10**9]:
+    assert sizes.max() == sizes[-1] == 4096
+    for before, size in zip(edges, sizes, strict=False):
+        assert size <= max(10, np.ceil(before / 5))  # little is simulated beyond the precision
+        assert before < 4096 or size <= before / 32  # small shares for many workers
+    for units in [0, 1, 6, 7, 30, 31, 1000, *edges[-3:], edges[-1] + 1, 10**9]:
         assert first_unit(blocks_for(units)) >= units
         assert units == 0 or first_unit(blocks_for(units) - 1) < units
+
+
+@pytest.mark.parametrize("blocks", [7, 40, 1000])
+def test_parts_have_equal_numbers_of_requests_and_at_least_one_block(blocks):
+    for parts in (1, 2, 3, 7, blocks):
+        edges = part_edges(blocks, parts) if parts <= blocks else [0, blocks]
+        assert edges[0] == 0
+        assert edges[-1] == blocks
+        assert (np.diff(edges) > 0).all()
+        units = [first_unit(edge) for edge in edges]
+        share, block = units[-1] / parts, max(np.diff([first_unit(b) for b in range(blocks + 1)]))
+        assert parts > 3 or (abs(np.diff(units) - share) <= block).all()
+
+
+def test_a_point_at_half_a_percent_simulates_little_more_than_it_needs():
+    text = TEXT + simulation(rounds=200, precision=0.005)
+    (point,) = mtpsim.run(mtpsim.parse(text)).points
+    found = point["depths"][2]["speedup"]
+    assert point["rounds"] <= 1_000_000
+    assert 0.001 < (found["high"] - found["low"]) / 2 / found["mean"] <= 0.005
 
 
 def test_a_precision_stop_needs_the_least_number_of_units():

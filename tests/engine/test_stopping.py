@@ -107,7 +107,7 @@ def test_the_width_of_a_difference_includes_the_covariance():
     text = TEXT + "precision = 0.1\n" + DIFFERENCE
     experiment = mtpsim.parse(text)
     plan = compile_point(experiment).plan
-    tally = tally_block(plan, 0, plan.unit)
+    tally = tally_block(plan, 0, plan.chunk)
     gains = estimators.delta_method(
         lambda means: estimators.speedup(means, plan.layout), tally, 0.95
     )

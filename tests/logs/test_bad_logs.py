@@ -55,6 +55,15 @@ def test_inconsistent_entries_are_reported_with_their_line(tmp_path, changes, me
     assert (log.files[0].entries, log.files[0].skipped) == (1, 1)
 
 
+def test_a_damaged_histogram_in_a_finish_line_is_reported_with_its_line(tmp_path):
+    line = (
+        "Finish: obj=GenerateReqInput(), out={'meta_info': {'completion_tokens': 60, "
+        "'spec_verify_ct': 17, 'spec_correct_drafts_histogram': [2, 3, 2, 10]}}\n"
+    )
+    message = refused(tmp_path, line + line.replace("3, 2", "3,, 2"), "server.log")
+    assert "server.log:2: malformed number" in message
+
+
 def test_truncated_last_line(requests, tmp_path):
     text = "".join(WRITERS["vllm-requests"](requests))[:-100]
     (tmp_path / "log").write_text(text)

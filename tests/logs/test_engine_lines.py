@@ -213,6 +213,10 @@ CASES = {
     "appended scrapes": (
         scrape(1) + scrape(2) + scrape(4), {"rounds": 300, "accepted": 450, "rows": 2}
     ),
+    "scrapes of which one has no positions": (
+        scrape(1).partition("vllm:spec_decode_num_accepted_tokens_per_pos")[0] + scrape(2),
+        {"rounds": 100, "accepted": 150, "depth": 3, "note": "no counts by position"},
+    ),
     "scrapes with a restart": (scrape(3) + scrape(4) + scrape(1), {"rounds": 200, "rows": 2}),
     "pretty JSON": ("\n".join(json.dumps(a, indent=2) for a in ANSWERS), IN_ANSWERS),
     "JSON without line ends": ("".join(map(json.dumps, ANSWERS)), IN_ANSWERS),

@@ -1,6 +1,7 @@
 """README, its translation, docs/ and CITATION.cff agree with the code and each other."""
 
 import doctest
+import json
 import re
 import shlex
 import tomllib
@@ -21,6 +22,7 @@ from mtpsim.fit.candidates import candidates
 from mtpsim.latency import COSTS
 from mtpsim.logs import FORMATS
 from mtpsim.policy import RULES
+from mtpsim.runs.export import export
 
 README = Path("README.md").read_text()
 REFERENCE = Path("docs/experiment.md").read_text()
@@ -48,6 +50,23 @@ def test_output_in_readme_and_guide_is_what_the_run_prints():
     guide = Path("docs/guides/turn_it_off.md").read_text()
     (excerpt,) = re.findall(r"```text\n(.*?)```", guide, re.S)
     assert excerpt in shown
+
+
+def test_output_in_the_guide_to_batch_sizes_is_what_the_run_and_the_export_print():
+    guide = Path("docs/guides/batch_size.md").read_text()
+    (text,), (config,) = (re.findall(rf"```{k}\n(.*?)```", guide, re.S) for k in ("text", "json"))
+    result = mtpsim.run(mtpsim.load("experiments/batch.toml"))
+    assert " ".join(text.split()) in " ".join(str(result).split())
+    exported = export(result, "vllm-schedule", ["latency.cached=0"])
+    assert json.loads(exported) == json.loads(config)
+
+
+@pytest.mark.parametrize(
+    ("guide", "base"), [("adapt", "article"), ("batch_size", "batch"), ("is_it_real", "article")]
+)
+def test_sections_in_guides_are_valid(guide, base):
+    (section,) = re.findall(r"```toml\n(.*?)```", Path(f"docs/guides/{guide}.md").read_text(), re.S)
+    parse(Path(f"experiments/{base}.toml").read_text().partition("[sweep]")[0] + section)
 
 
 def test_readme_experiment_is_valid():

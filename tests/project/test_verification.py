@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from verification import fuzz, page
+from verification import fuzz, page, run
 from verification.check import Check, Table, coverage_slack, overall, rate_text
 from verification.run import Suite, timed
 from verification.scores import Scores
@@ -38,7 +39,8 @@ def test_an_exception_in_a_suite_is_a_failed_check(monkeypatch):
         raise RuntimeError("the rest did not run")
 
     monkeypatch.setattr(Suite, "checks", broken)
-    first, last = timed(Suite("some", "Does it?"), True)
+    suite = Suite("some", "Does it?")
+    first, last = timed(suite, suite.checks(True))
     assert first.ok
     assert first.seconds >= 0
     assert not last.ok
@@ -57,6 +59,33 @@ def test_the_page_keeps_rows_of_suites_that_were_not_run(tmp_path, monkeypatch):
     assert Table("x").markdown() == "| x |\n| --- |"
 
 
+def test_counts_of_searches_add_up_until_a_fault_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "LAST", tmp_path / "last_run.json")
+    monkeypatch.setattr(page, "HERE", tmp_path)
+    control = Check("control", "found", "a fault", True, control=True)
+    clean = Check("logs", "no traceback", "no fault", True, examples=100, peak=300.0, seconds=2.0)
+    broken = replace(clean, ok=False, result="a traceback", examples=7)
+    run.record("fuzz", [clean, control])
+    more = replace(clean, peak=200.0, examples=50)
+    for number, found, total in ((1, more, 150), (2, broken, 157), (3, more, 50), (4, more, 100)):
+        run.record("fuzz", [found], searches=number)
+        saved = run.saved()["fuzz"]
+        logs, kept = (Check(**row) for row in saved["checks"])
+        assert (logs.examples, logs.ok, saved["searches"]) == (total, found.ok, number)
+        assert kept == control
+    assert "100 examples; at most 200 MB; no fault" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory of an example is measured on Linux")
+def test_memory_is_measured_by_example():
+    memory, most = fuzz.Memory(), fuzz.FRESH + 100
+    with pytest.raises(AssertionError, match="MB of memory"), memory.limited(most):
+        np.ones(200 * 2**17)  # MB
+    with memory.limited(most):
+        np.ones(2**17)
+    assert memory.peak > fuzz.FRESH + 150
+
+
 def test_unknown_suites_are_refused():
     command = [sys.executable, "verification/run.py", "fuss"]
     ended = subprocess.run(command, capture_output=True, text=True)
@@ -67,13 +96,13 @@ def test_unknown_suites_are_refused():
 @pytest.mark.parametrize("name", [name for name, (_, few, _) in fuzz.AREAS.items() if few])
 def test_damaged_input_ends_with_a_result_or_an_error_message(name):
     area, few, _ = fuzz.AREAS[name]
-    tried, fault = fuzz.search(area, few, number=2)
-    assert fault == ""
-    assert tried >= few / 2
+    found = fuzz.search(area, few, number=2)
+    assert found.fault == ""
+    assert found.tried >= few / 2
 
 
 @pytest.mark.parametrize("name", fuzz.CONTROLS)
 def test_planted_faults_are_found(name):
     area, plant = fuzz.CONTROLS[name]
     with plant():
-        assert fuzz.search(area, 100, shrink=False)[1]
+        assert fuzz.search(area, 100, shrink=False).fault

@@ -4,7 +4,11 @@ import copy
 import io
 import json
 import re
+import shutil
+import subprocess
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,11 +17,13 @@ import pytest
 from rich.console import Console
 
 import mtpsim
+from mtpsim.formula.closed_form import step_verdict
+from mtpsim.report.engine_flags import engine_flags
 from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.speedup import speedup_figure
 from mtpsim.report.figures.style import PALE
-from mtpsim.report.formatting import fixed, plus_minus, shared_decimals
-from mtpsim.report.html.page import STYLE_SHEET, render_page
+from mtpsim.report.formatting import advised_depth, fixed, plus_minus, shared_decimals
+from mtpsim.report.html.page import SCRIPT, STYLE_SHEET, render_page
 from mtpsim.report.html.svg import VARIABLES, picture
 from mtpsim.report.tables.diagnostics import definitions_title
 from mtpsim.report.tables.result import BREAK_EVEN, render
@@ -42,6 +48,7 @@ from tests.support.report_example import (
 )
 
 LOOK = (Path(mtpsim.__file__).parent / "report/html" / STYLE_SHEET).read_text()
+SCRIPT_TEXT = (Path(mtpsim.__file__).parent / "report/html" / SCRIPT).read_text()
 STATED = mtpsim.load("experiments/article.toml")
 UNCERTAIN = HEAD.replace("2000", "300") + KNOWN.replace("400", "30") + SETS
 BATCH = 'title = "by batch"\n' + independent(0.75, 0.7) + linear(6, 0.02, 2)
@@ -112,9 +119,13 @@ def test_it_is_html_without_an_error(name):
         strict.parse(made(name)[0].replace("</section>", "", 1))
 
 
-def test_nothing_is_fetched_and_nothing_runs(name):
+def test_nothing_is_fetched_and_one_script_runs(name):
     tags = {element.tag for element in tree(name).iter() if isinstance(element.tag, str)}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert not tags & {"link", "iframe", "object", "embed", "base", "form"}
+    (script,) = tree(name).iter("script")
+    assert script.text.strip() == SCRIPT_TEXT.strip()
+    digest = b64encode(sha256(script.text.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in made(name)[0]
     for element in tree(name).iter():
         for key, value in element.attrib.items():
             assert not str(key).startswith("on")
@@ -246,7 +257,7 @@ def test_input_text_is_escaped():
     assert text_of(root.find(".//h1")) == shown
     assert f"beware of {shown}" in text_of(root)
     assert not list(root.iter("img"))
-    assert not list(root.iter("script"))
+    assert [script.text.strip() for script in root.iter("script")] == [SCRIPT_TEXT.strip()]
     assert "{{7*7}}" in text
     assert "49" not in text_of(root.find(".//h1"))
 
@@ -352,3 +363,86 @@ def test_a_break_even_rate_above_1_is_none():
     file = io.StringIO()
     render(result, Console(file=file, width=170))
     assert [file.getvalue().count(text) for text in (" none ", "1.450")] == [2, 0]
+
+
+def run_script(expression):
+    """The value of an expression after the page's script, evaluated by Node."""
+    code = f"{SCRIPT_TEXT}\nconsole.log(JSON.stringify({expression}))"
+    return json.loads(subprocess.run(["node", "-e", code], capture_output=True, check=True).stdout)
+
+
+needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs Node")
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["one", "policies", "batch"])
+def test_the_what_if_script_computes_the_closed_form(name):
+    """At the values it starts from: those of the table, and of the library."""
+    panel = next(e for e in tree(name).iter("section") if e.get("id") == "what-if")
+    assert "hidden" in panel.attrib  # until the script runs
+    starts = json.loads(panel.get("data-inputs"))["points"]
+    assert len(starts) == len(made(name)[1].points)
+    for start, point in zip(starts, made(name)[1].points, strict=True):
+        found = run_script(f"closedForm({json.dumps(start)})")
+        theory = [depth.speedup.theory for depth in point.depths]
+        assert found["speedup"] == pytest.approx(theory, rel=1e-12)
+        inputs = {key: start[key] for key in ("target", "verify", "draft", "rates")}
+        answer = mtpsim.quick(**inputs)
+        assert found["best"] == answer.depth
+        even = found["breakEven"][1:]
+        assert [e["rate"] for e in even] == pytest.approx(answer.break_even_rate, rel=1e-9)
+        rounds = answer.break_even_round_time
+        verify = [e["verify"] + draft for e, draft in zip(even, start["draft"], strict=True)]
+        draft = [e["draft"] + verify for e, verify in zip(even, start["verify"], strict=True)]
+        assert verify == pytest.approx(rounds, rel=1e-12)
+        assert draft == pytest.approx(rounds, rel=1e-12)
+        wrong = run_script(f"closedForm({json.dumps(start | {'target': 2 * start['target']})})")
+        assert wrong["speedup"][1] != pytest.approx(theory[1], rel=0.1)
+
+
+@needs_node
+def test_the_script_judges_steps_and_sorts_cells():
+    limits = json.dumps({"essential": 0.2, "negligible": 0.005})
+    for gain in (-0.1, -0.004, 0.004, 0.1, 0.2):
+        assert run_script(f"stepVerdict({gain}, {limits})") == step_verdict(gain, gain)
+    cells = ["none", "1,234 \u00b13", "-0.5 %, harmful", "\u25b8 2", "+39.6 %", "heuristic"]
+    ordered = run_script(f"{json.dumps(cells)}.sort(compareTexts)")
+    assert ordered == [cells[n] for n in (2, 3, 4, 1, 5, 0)]
+
+
+def test_engine_settings_are_those_of_the_advised_depth():
+    section = next(e for e in tree("one").iter("section") if e.get("id") == "engines")
+    depth = EXAMPLES["one"].points[0].advice.depth
+    shown = [code.text for code in section.iter("code")]
+    assert shown == [flags.text for flags in engine_flags(depth)]
+    assert len(shown) == 4
+    assert all(str(depth) in text for text in shown)
+    assert json.loads(shown[0].split("'")[1])["num_speculative_tokens"] == depth
+    assert not any(flags.text for flags in engine_flags(0)[:3])
+
+
+def test_engine_settings_of_a_batch_sweep_are_its_schedule():
+    section = next(e for e in tree("batch").iter("section") if e.get("id") == "engines")
+    vllm, trtllm = [code.text for code in section.iter("code")]
+    (group,) = made("batch")[1].by_batch
+    config = json.loads(vllm.split("'")[1])
+    ranges = [[step.from_, step.to, step.depth] for step in group.schedule]
+    assert config["num_speculative_tokens_per_batch_size"] == ranges
+    assert f"    {ranges[0][1]}: {ranges[0][2]}\n" in trtllm
+    sections = {e.get("id") for e in tree("grid").iter("section")}
+    assert len({advised_depth(point) for point in EXAMPLES["grid"].points}) > 1
+    assert "engines" not in sections
+
+
+def test_points_of_a_chart_carry_their_values():
+    drawn = next(e for e in tree("one").iter(SVG) if e.get("id") == "picture-speedup")
+    circles = [e for e in drawn.iter() if e.get("class") == "value"]
+    titles = [circle[0].text for circle in circles]
+    speeds = [depth.speedup.mean for depth in EXAMPLES["one"].points[0].depths]
+    simulated = [text.split("\n") for text in titles if text.startswith("simulated")]
+    assert [float(lines[1].split()[5]) for lines in simulated] == pytest.approx(speeds, rel=1e-3)
+    assert simulated[2][2] == "depth (drafts per round): 2"
+    _, _, width, height = map(float, drawn.get("viewBox").split())
+    for circle in circles:
+        assert 0 < float(circle.get("cx")) < width
+        assert 0 < float(circle.get("cy")) < height

@@ -136,3 +136,18 @@ def test_unusual_times_are_warned_of(changed, warning):
 def test_wrong_input_names_the_argument(changed, key, message):
     with pytest.raises(mtpsim.InputError, match=f"^{key}: .*{message}"):
         mtpsim.quick(**{**TIMES, "rates": RATES, **changed})
+
+
+def test_doubts_stand_before_the_answer():
+    lines = str(mtpsim.quick(**{**TIMES, "target": 0.076}, rates=RATES)).splitlines()
+    assert lines[0] == "Warning: a plain step takes 0.076 ms; was it given in seconds?"
+    assert lines[2] == ""
+    falling = str(mtpsim.quick(**{**TIMES, "verify": [104, 90, 117]}, rates=RATES))
+    assert falling.startswith("Warning: verify times fall with depth")
+    assert "Warning" not in str(mtpsim.quick(**TIMES, rates=RATES))
+
+
+def test_an_answer_is_one_line_at_a_prompt_and_a_block_in_a_notebook():
+    answer = mtpsim.quick(**TIMES, rates=RATES)
+    assert repr(answer) == "<mtpsim.QuickAnswer depth 2, 1.541x>"
+    assert answer._repr_html_() == f"<pre>{answer}</pre>"

@@ -6,6 +6,7 @@ import html5lib
 import pytest
 
 import mtpsim
+from mtpsim.config.experiment import as_experiment
 from mtpsim.report.tables.result import break_even_table
 from mtpsim.results.document import Result
 from tests.support.report_example import document
@@ -16,6 +17,12 @@ TABLES = {
     "latency": {"target": 76, "verify": [90, 104], "draft": [8, 14]},
     "simulation": {"requests": 50, "rounds": 20},
 }
+
+EXAMPLE = """
+acceptance = { model = "independent", rates = [0.8, 0.7] }
+latency = { target = 76, verify = [90, 104], draft = [8, 14] }
+simulation = { requests = 50, rounds = 20 }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +82,38 @@ def test_a_notebook_shows_advice_and_tables(result):
     for row in break_even_table(result.data.points[0]).rows:
         assert row.cells[0] in shown
     assert "<b>typed" not in shown
+
+
+def test_an_experiment_is_a_short_line_and_a_table_of_what_was_given():
+    tables = {**TABLES, "sweep": {"latency.target": [70, 76]}}
+    experiment = as_experiment(tables)
+    assert repr(experiment) == (
+        "<mtpsim.Experiment '<b>typed</b>', independent, depth 2, sweep of 2 points>"
+    )
+    shown = experiment._repr_html_()
+    html5lib.HTMLParser(strict=True).parseFragment(shown)
+    for text in ("latency.verify", "[90.0, 104.0]", "sweep.latency.target", "&lt;b&gt;typed"):
+        assert text in shown
+    assert "latency.persistence" not in shown  # as by default
+
+
+def test_a_run_is_opened_by_its_directory_or_its_document(tmp_path, cli, no_pictures):
+    (tmp_path / "my.toml").write_text(EXAMPLE)
+    assert cli("run", tmp_path / "my.toml", "--out", tmp_path / "my").code == 0
+    found = mtpsim.open(tmp_path / "my")
+    assert found.depth(2).speedup.mean > 1
+    assert found.plot("latency").axes
+    assert mtpsim.open(str(tmp_path / "my" / "result.json")).points == found.points
+    for name, message in (
+        ("yours", "no such file"),
+        ("my.toml", "not a result document"),
+        ("", "not a run directory"),
+    ):
+        with pytest.raises(mtpsim.InputError, match=message):
+            mtpsim.open(tmp_path / name)
+    (tmp_path / "my" / "result.json").unlink()
+    with pytest.raises(mtpsim.InputError, match="has no finished result"):
+        mtpsim.open(tmp_path / "my")
 
 
 def test_completion_offers_the_public_names():

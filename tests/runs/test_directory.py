@@ -180,7 +180,7 @@ def test_a_fresh_run_that_was_stopped_goes_on(stop, folder, done, capsys, monkey
         raise SystemExit if stop == "killed" else KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mtpsim.report.rows.write_csv", end)
+        patch.setattr("mtpsim.report.serialization.write_csv", end)
         with suppress(SystemExit):
             assert run(folder, "--fresh") == 130
     assert not (folder / "out" / RESULT).exists()

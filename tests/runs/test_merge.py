@@ -11,7 +11,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.config.hashing import point_hash, work_hash
 from mtpsim.engine.scheduler import BlockRange
-from mtpsim.runs.directory import RESULT, TALLIES, Tallies
+from mtpsim.runs.directory import RESULT, TALLIES, Tallies, reserved
 from mtpsim.runs.merge import Piece, disjoint, merge
 from mtpsim.stats.estimators import Tally
 from tests.support.examples import LONG_RUN
@@ -90,16 +90,24 @@ def test_another_experiment_is_refused_with_what_differs(file, tmp_path, capsys)
     assert not (tmp_path / "m" / TALLIES).exists()
 
 
-def test_other_kernels_are_refused(file, tmp_path, capsys):
+@pytest.mark.parametrize("changed", ["kernels", "blocks", "earlier"])
+def test_other_kernels_and_blocks_are_refused(changed, file, tmp_path, capsys):
     assert run(file, tmp_path / "a") == 0
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     records = tmp_path / "b" / TALLIES
     name = json.loads(records.read_text().splitlines()[0])["point"]
-    hash_, _, version = name.split("-")
-    records.write_text(records.read_text().replace(name, f"{hash_}-0123abcd-{version}"))
+    hash_, kernels, schedule, version = name.split("-")
+    other = {
+        "kernels": f"{hash_}-0123abcd-{schedule}-{version}",
+        "blocks": f"{hash_}-{kernels}-0123abcd-{version}",
+        "earlier": f"{hash_}-{kernels}-{version}",  # blocks of one size, without a name
+    }[changed]
+    records.write_text(records.read_text().replace(name, other))
     pair = [str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
-    assert "was made by other kernels or another version: 0123abcd" in capsys.readouterr().err
+    theirs = other.removeprefix(hash_ + "-")
+    message = f"was made by other kernels or another version: {theirs}, not"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -194,11 +202,8 @@ def test_the_most_requests_without_overlap_are_chosen():
 
 
 def test_a_directory_in_use_is_refused(file, tmp_path, capsys):
-    from mtpsim.runs.directory import locked, prepare
-
     out = tmp_path / "a"
-    prepare(out)
-    with locked(out):
+    with reserved(out):
         assert main(["run", str(file), "--out", str(out)]) == 2
     assert "another run is writing there" in capsys.readouterr().err
     assert run(file, out) == 0

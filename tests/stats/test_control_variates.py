@@ -49,7 +49,7 @@ def setting(text):
 @pytest.mark.parametrize("text", CASES)
 def test_means_of_the_controls_are_the_simulated_ones(text):
     plan, _, _, controls = setting(text)
-    tally = tally_block(plan, 0, 4 * plan.unit)
+    tally = tally_block(plan, 0, 4 * plan.chunk)
     error = np.sqrt(np.diag(tally.covariance_of_mean)[controls.columns])
     varies = error > 1e-9
     off = (tally.mean[controls.columns] - controls.means)[varies] / error[varies]

@@ -17,7 +17,7 @@ SLACK = 1.5  # pixels by which boxes, which are wider than the letters, may over
 
 def texts(figure: Figure) -> str:
     """Texts of a figure, a line each: around the axes, on them, in its legend."""
-    found = [text.get_text() for text in figure.texts]
+    found = [text.get_label() if text.get_gid() else text.get_text() for text in figure.texts]
     found += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     for axes in figure.axes:
         found += [text.get_text() for text in axes.texts]

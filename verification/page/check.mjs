@@ -15,16 +15,17 @@ const HOSTILE = "</script><img src=x onerror=alert(1)> {{7*7}}";
 const RUNS = {
   article: ["simulation.max_requests=500"],
   noise: ["simulation.max_requests=200"],
+  batch: ["simulation.max_requests=100"],
   policies: ["simulation.requests=60", `title=${JSON.stringify(HOSTILE)}`],
 };
 const SHORT = 3; // the precision that is asked for needs more requests
-const WIDTHS = [1200, 1100, 360];
+const WIDTHS = [1280, 1100, 800, 360];
 const ROOMY = 1100; // from here on a table needs no scrolling
 const SCHEMES = ["light", "dark"];
 const CONTROL = `<!doctype html><html><title>x</title><link rel="stylesheet" href="http://127.0.0.1:9/x.css"><body>
 <img src="data:," onerror="alert(1)"><p style="color:#ccc; width: 3000px">faint</p>
 <div class="scroll" style="overflow: auto; width: 100px"><table><tr><td style="min-width: 999px">wide</table></div>`;
-const CAUGHT = ["html-has-lang", "image-alt", "color-contrast", "asks for", "runs a script", "scrolls sideways", "hides columns"];
+const CAUGHT = ["html-has-lang", "image-alt", "color-contrast", "asks for", "runs a script", "scrolls sideways", "hides columns", "has no what-if panel"];
 
 function simulated(work) {
   return Object.entries(RUNS).map(([name, settings]) => {
@@ -58,6 +59,7 @@ async function faults(browser, file, width, scheme) {
     .filter((box) => box.scrollWidth > box.clientWidth + 1)
     .map((box) => box.querySelector("caption")?.textContent ?? "a table"));
   if (width >= ROOMY) for (const one of new Set(cut)) found.push(`hides columns: ${one}`);
+  found.push(...await panelFaults(page));
   await page.evaluate(axe); // not as a script of the page, which allows none
   const { violations } = await page.evaluate(() => window.axe.run());
   for (const one of violations) {
@@ -65,6 +67,19 @@ async function faults(browser, file, width, scheme) {
     found.push(`${one.id}: ${one.help} (${one.nodes.length}: ${where})`);
   }
   await context.close();
+  return found;
+}
+
+// The panel starts at the values of the run, and a rate of 0 turns drafting off.
+async function panelFaults(page) {
+  if (!(await page.locator("#what-if:visible").count())) return ["has no what-if panel"];
+  const finding = page.locator("#what-if .finding");
+  const start = await finding.innerText();
+  await page.getByLabel("acceptance rate 1", { exact: true }).fill("0");
+  const off = await finding.innerText();
+  await page.locator("#what-if .reset").click();
+  const found = off === "Plain decoding is fastest" ? [] : [`what-if panel without drafts: ${off}`];
+  if (await finding.innerText() !== start) found.push("what-if panel is not reset");
   return found;
 }
 

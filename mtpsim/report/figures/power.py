@@ -27,6 +27,7 @@ def plan_figure(plan: BenchmarkPlan) -> Figure:
         f"to detect a difference of {100 * plan.effect:g} %{alone} at {100 * plan.confidence:g} % "
         "confidence · dots: simulated benchmarks; lines: planned",
         panels=min(len(shown), 6),
+        panel=(3.6, 2.85),  # legends lie within the panels
     )
     for axes, comparison in zip(frame.axes, shown, strict=False):
         if len(shown) > 1:

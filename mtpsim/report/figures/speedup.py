@@ -199,7 +199,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     what = "gain of each step, speedup(k) / speedup(k - 1)"
     frame, remark, shown = style.point_panels(result, _marginal_heading(result), what, _draw_steps)
     kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
-    frame.name_axes("step to depth k", "speedup(k) / speedup(k - 1)")
+    frame.name_axes("step to depth k", "gain of the step (ratio)")
     named = [Patch(**options, label=kind) for kind, options in STYLES.items() if kind in kinds]
     closed = Line2D(
         [], [], color=style.INK, linewidth=1.2, linestyle=style.DASHED, label="closed form"

@@ -46,7 +46,7 @@ LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHED = (0, (4, 3))
 MARKER = 6.0
 MAX_PANELS = 6
-WIDTH, HEIGHT = 7.2, 4.5
+WIDTH, HEIGHT = 4.8, 3.6
 TEXTS = ("heading", "subtitle", "note")
 """Texts around the axes, by their ``gid`` in the figure."""
 FOOT, VALUE_ROW, NOTE_HEIGHT = 0.82, 0.15, 0.3
@@ -78,6 +78,7 @@ class Frame:
         subtitle: str,
         *,
         panels: int = 1,
+        panel: tuple[float, float] = (2.9, 2.4),
         size: tuple[float, float] | None = None,
         left: float = 0.75,
         values: bool = False,
@@ -88,13 +89,14 @@ class Frame:
             heading: what the figure finds.
             subtitle: what it shows.
             panels: number of panels.
+            panel: width and height of one of several panels in inches, with its margins.
             size: width and height in inches, without the legend.
             left: left margin in inches.
             values: whether ticks have values below them (:func:`value_ticks`).
         """
         self._columns = min(panels, 3 if panels > 4 or panels == 3 else 2)
         rows = -(-panels // self._columns)
-        default = (3.6 * self._columns + 0.6, 2.85 * rows + 1.2)
+        default = (panel[0] * self._columns + 0.6, panel[1] * rows + 1.2)
         width, height = size or ((WIDTH, HEIGHT) if panels == 1 else default)
         self._left, self._right, self._foot = left, 0.3, FOOT + values * VALUE_ROW
         self._head = 0.62 if panels > 1 else 0.4  # space above the axes besides lines of text
@@ -108,6 +110,8 @@ class Frame:
             "note": self._write("note", "", 8, GREY),
         }
         self._lay_out(width, height)
+        wrapped = self._top - self._head - 0.43  # more than a line each of heading and subtitle
+        self._lay_out(width, height + wrapped)
         for unused in grid[panels:]:
             unused.remove()
         for axes in self.axes:
@@ -147,10 +151,10 @@ class Frame:
         self._lay_out(*self.figure.get_size_inches())
 
     def legend(self, handles: Sequence[Handle] = (), title: str = "") -> None:
-        """Name lines and bars at the right; the figure grows, the panels keep their size.
+        """Name lines and bars below the panels; the figure grows, the panels keep their size.
 
         Args:
-            handles: labelled artists from the top down; by default those of all panels.
+            handles: labelled artists in order; by default those of all panels.
             title: of the legend.
         """
         found = handles or [h for axes in self.axes for h in axes.get_legend_handles_labels()[0]]
@@ -158,14 +162,22 @@ class Frame:
         names = list(named)
         if not names:
             return
-        lines = sum(1 + name.count("\n") for name in names) + bool(title)
-        self.widen(longest([*names, title]) + LEGEND_HANDLE, LEGEND_LINE * lines)
         width, height = self.figure.get_size_inches()
+        entry = longest(names) + LEGEND_HANDLE
+        columns = min(max(int((width - 0.3) / entry), 1), len(names))
+        rows = -(-len(names) // columns)
+        columns = -(-len(names) // rows)
+        lines = rows * (1 + max(name.count("\n") for name in names)) + bool(title)
+        foot = self._foot
+        self._foot += LEGEND_LINE * lines + 0.08
+        self._lay_out(width, height + self._foot - foot)
+        wide, high = self.figure.get_size_inches()
         legend = self.figure.legend(
             list(named.values()),
             names,
-            loc="upper left",
-            bbox_to_anchor=(1 - (self._right - 0.12) / width, 1 - self._top / height),
+            loc="lower left",
+            bbox_to_anchor=(0.2 / wide, (NOTE_HEIGHT + 0.06) / high),
+            ncols=columns,
             title=title or None,
             alignment="left",
             fontsize=9,
@@ -175,6 +187,8 @@ class Frame:
             borderaxespad=0,
             borderpad=0,
             handlelength=1.9,
+            columnspacing=1.5,
+            labelspacing=0.3,
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -190,8 +204,8 @@ class Frame:
         for number, axes in enumerate(self.axes):
             below = number + self._columns < len(self.axes)
             beside = number % self._columns
-            axes.set_xlabel("" if below else x, fontsize=10, color=INK, parse_math=False)
-            axes.set_ylabel("" if beside else y, fontsize=10, color=INK, parse_math=False)
+            axes.set_xlabel("" if below else x, fontsize=9, color=INK, parse_math=False)
+            axes.set_ylabel("" if beside else y, fontsize=9, color=INK, parse_math=False)
 
 
 def _wrap(text: str, width: float, size: float, *, bold: bool = False) -> list[str]:

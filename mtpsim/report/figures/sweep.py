@@ -28,12 +28,12 @@ from mtpsim.report.figures.speedup import (
     tolerances,
 )
 from mtpsim.report.formatting import (
+    axis_names,
     best_depth,
     column,
     fixed,
     in_percent,
     known,
-    short_names,
     swept_keys,
     value_text,
 )
@@ -56,7 +56,7 @@ class Along:
     """A swept key as the x axis.
 
     Attributes:
-        name: the key without its section.
+        name: the key without its section, with its unit.
         values: value of the key at every point.
         x: ``[N]`` coordinates: the values if they are numbers, else 0, 1, 2...
         numeric: whether the values are numbers.
@@ -73,7 +73,7 @@ class Along:
         values = values_of(result, key)
         numeric = all(known(v) and not isinstance(v, bool) for v in values)
         x = np.array(values if numeric else range(len(values)), float)
-        return cls(short_names([key])[key], values, x, numeric)
+        return cls(axis_names([key])[0], values, x, numeric)
 
     @property
     def order(self) -> npt.NDArray[np.intp]:
@@ -109,7 +109,7 @@ class Grid:
     Attributes:
         down: key whose values are the rows.
         across: key whose values are the columns.
-        rows: values of ``down`` as text.
+        rows: values of ``down`` as text, from the bottom up.
         columns: values of ``across`` as text.
     """
 
@@ -122,7 +122,7 @@ class Grid:
     def of(cls, result: ResultDocument, down: str, across: str) -> Grid:
         """The grid of a sweep over two keys."""
         rows, columns = (
-            list(dict.fromkeys(map(value_text, values_of(result, key)))) for key in (down, across)
+            list(map(value_text, _ordered(values_of(result, key)))) for key in (down, across)
         )
         return cls(down, across, rows, columns)
 
@@ -134,7 +134,7 @@ class Grid:
     def size(self, width: float, height: float) -> tuple[float, float]:
         """Inches of a figure whose cells have that width and height, within limits."""
         wide, high = 2.5 + width * len(self.columns), 2.3 + height * len(self.rows)
-        return max(min(wide, 11), 7.2), max(min(high, 9), 3.6)
+        return max(min(wide, 11), style.WIDTH), max(min(high, 9), 3.6)
 
     def empty(self) -> Floats:
         """A number per cell, all NaN."""
@@ -157,7 +157,7 @@ class Grid:
         """Draw cells as colours with texts at a font size in points; name rows and columns."""
         axes.grid(visible=False)
         axes.tick_params(length=0)
-        axes.imshow(cells, cmap=colors, norm=norm, aspect="auto")
+        axes.imshow(cells, cmap=colors, norm=norm, aspect="auto", origin="lower")
         axes.set_xticks(
             range(len(self.columns)), [style.shorten(c, MAX_TEXT) for c in self.columns]
         )
@@ -173,8 +173,15 @@ class Grid:
 
     def name_axes(self, frame: style.Frame) -> None:
         """Label the axes with the keys of columns and rows."""
-        names = short_names([self.down, self.across])
-        frame.name_axes(names[self.across], names[self.down])
+        down, across = axis_names([self.down, self.across])
+        frame.name_axes(across, down)
+
+
+def _ordered(values: Sequence[Any]) -> list[Any]:
+    """Distinct values of a swept key: numbers ascending, others as they first appear."""
+    distinct = list({value_text(value): value for value in values}.values())
+    numeric = all(known(value) and not isinstance(value, bool) for value in distinct)
+    return sorted(distinct) if numeric else distinct
 
 
 def speedup_over_sweep(result: ResultDocument) -> Figure:
@@ -183,7 +190,7 @@ def speedup_over_sweep(result: ResultDocument) -> Figure:
     if len(keys) == 1:
         what = "simulated speedup of each depth; markers: the best depth"
         frame = _lines(result, keys[0], sweep_heading(result), what, _speedup)
-        frame.axes[0].set_ylabel(SPEEDUP_AXIS, fontsize=10, color=style.INK)
+        frame.axes[0].set_ylabel(SPEEDUP_AXIS, fontsize=9, color=style.INK)
         frame.note(style.interval_note(result))
         return frame.figure
     return _speedup_map(result, keys) if _fills_a_grid(result, keys) else _speedup_rows(result)
@@ -200,7 +207,7 @@ def theory_over_sweep(result: ResultDocument) -> Figure:
         band: dict[str, Any] = {"color": style.PALE, "alpha": 0.6, "zorder": 0, "linewidth": 0}
         axes.fill_between(along.x[along.order], -within, within, **band)
         axes.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
-        axes.set_ylabel(ERROR_AXIS, fontsize=10, color=style.INK)
+        axes.set_ylabel(ERROR_AXIS, fontsize=9, color=style.INK)
         frame.note(f"{band_note(result)} {style.interval_note(result)}")
         return frame.figure
     return _theory_map(result, keys) if _fills_a_grid(result, keys) else _theory_rows(result)
@@ -249,7 +256,7 @@ def _lines(
         options: dict[str, Any] = {"fmt": "o", "color": color, "capsize": 3}
         axes.errorbar(x[here], mean[here], arms[:, here], markersize=5, **options)
     along.tick(axes)
-    axes.set_xlabel(along.name, fontsize=10, color=style.INK, parse_math=False)
+    axes.set_xlabel(along.name, fontsize=9, color=style.INK, parse_math=False)
     frame.legend(style.by_last_value(drawn))
     return frame
 

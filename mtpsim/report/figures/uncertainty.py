@@ -11,18 +11,20 @@ from mtpsim.common.text import counted
 from mtpsim.report.document import ResultDocument, Uncertainty
 from mtpsim.report.figures import style
 from mtpsim.report.formatting import short_names, title
-from mtpsim.report.tables.uncertainty import WORTH_SAYING
+from mtpsim.report.tables.uncertainty import WORTH_SAYING, greatest_loss
 
 MAX_INPUTS = 12
 
 
 def uncertainty_figure(result: ResultDocument) -> Figure:
     """Draw the first point that has uncertain inputs."""
-    found = next(point.uncertainty for point in result.points if point.uncertainty)
+    point = next(point for point in result.points if point.uncertainty)
+    if (found := point.uncertainty) is None:
+        raise ValueError("no point has uncertain inputs")
     best = found.depths[found.depth]
     heading = (
-        f"Depth {found.depth} has the lowest expected regret ({100 * best.regret:.2g} %); "
-        f"it is the fastest with probability {best.best:.2f}"
+        f"Depth {found.depth} has the lowest expected regret, {100 * best.regret:.2g} % "
+        f"(at most {greatest_loss(point, found.depth)} %)"
     )
     requests = counted(found.requests, "request")
     drawn = f"{found.draws:,} draws of the uncertain inputs, {requests} each"
@@ -36,7 +38,7 @@ def uncertainty_figure(result: ResultDocument) -> Figure:
     frame = style.Frame(heading, subtitle, panels=2, size=(7.4 + left, 4.3), left=left, values=True)
     tornado, regret = frame.axes
     _draw_inputs(tornado, found, labels)
-    _draw_regret(regret, found)
+    _draw_regret(regret, found, [greatest_loss(point, k) for k in range(len(found.depths))])
     frame.legend(
         [Patch(color=style.ORANGE, label="input low"), Patch(color=style.BLUE, label="input high")]
     )
@@ -69,13 +71,12 @@ def _percent(worth: float) -> str:
     return f"{100 * worth:.2g} %" if worth >= WORTH_SAYING else "0"
 
 
-def _draw_regret(axes: Axes, found: Uncertainty) -> None:
+def _draw_regret(axes: Axes, found: Uncertainty, bounds: list[str]) -> None:
     regrets = [100 * entry.regret for entry in found.depths]
     colors = [style.BLUE if k == found.depth else style.GREY for k in range(len(regrets))]
     axes.bar(range(len(regrets)), regrets, width=0.6, color=colors)
     axes.margins(y=0.08)
-    texts = [f"{entry.best:.2f}" for entry in found.depths]
-    style.value_ticks(axes, 0, texts, found.depth)
-    axes.set_xlabel(f"{style.DEPTH_AXIS}; below: P(fastest)", fontsize=10, color=style.INK)
+    style.value_ticks(axes, 0, bounds, found.depth)
+    axes.set_xlabel(f"{style.DEPTH_AXIS}; below: upper bound (%)", fontsize=10, color=style.INK)
     axes.set_ylabel("expected regret (%)", fontsize=10, color=style.INK)
     style.panel_title(axes, "expected regret of each depth")

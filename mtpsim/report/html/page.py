@@ -5,15 +5,20 @@ Sentences and tables are those of the terminal.
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
+from mtpsim.report.engine_flags import EngineFlags, engine_flags, schedule_flags
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
     advised_depth,
@@ -25,6 +30,7 @@ from mtpsim.report.formatting import (
     tolerance,
 )
 from mtpsim.report.html.svg import Picture, picture
+from mtpsim.report.html.what_if import what_if
 from mtpsim.report.tables import diagnostics
 from mtpsim.report.tables import result as results
 from mtpsim.report.tables.terminal import MARK, Column, Row, TextTable
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 LONG = 40
 """A table of more rows scrolls in a box of its own."""
-TEMPLATE, STYLE_SHEET = "page.html.j2", "page.css"
+TEMPLATE, STYLE_SHEET, SCRIPT = "page.html.j2", "page.css", "page.js"
 FRAGMENT = """\
 {% from "parts.html.j2" import body %}
 <style>.mtpsim .unseen { display: none } .mtpsim .best { font-weight: bold }</style>
@@ -59,11 +65,13 @@ PROVENANCE = {
     "scipy": "SciPy",
 }
 LAYOUT = (
-    *("speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
+    *("objective", "speedup", "step", "verdict", "speedup.theory", "speedup.exact"),
     *("gain", "length", "time"),
 )
 """Columns of a depth table, the most important first: a narrow window shows the left ones."""
 MAIN = ("speedup", "marginal", "accepted", "theory", "latency")
+ON_TOP = ("batch", "policies", "speedup")
+"""Pictures that answer the question of a run: the first that there is stands beside the advice."""
 DEPENDENCE, DEFINITIONS = "Dependence between rounds", "Definitions of the acceptance rate"
 Pictures = Mapping[str, Picture]
 
@@ -132,6 +140,8 @@ def render_page(
     }
     parts = sections(result, pictures)
     toml, made = to_toml(experiment), result.provenance
+    decision = experiment.decision
+    inputs = what_if(result, essential=decision.essential, negligible=decision.negligible)
     *simulated, _ = chapters(experiment)  # the last one lists what the page itself shows
     return (
         _environment()
@@ -139,6 +149,10 @@ def render_page(
         .render(
             title=title(result) or "An experiment without a title",
             sections=parts,
+            what_if=json.dumps(inputs) if inputs else "",
+            timed=bool(inputs and inputs["timed"]),
+            objective=decision.objective,
+            flags=_flags(result),
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
             chapters=[
                 (heading, [line.replace("+-", "±") for line in lines])
@@ -146,8 +160,8 @@ def render_page(
             ],
             level=level(result),
             tolerance=tolerance(result),
-            essential=f"{100 * experiment.decision.essential:g} %",
-            negligible=f"{100 * experiment.decision.negligible:g} %",
+            essential=f"{100 * decision.essential:g} %",
+            negligible=f"{100 * decision.negligible:g} %",
             sweep=len(result.points) > 1,
             version=result.mtpsim,
             provenance={name: made[k] for k, name in PROVENANCE.items() if made.get(k) is not None},
@@ -157,6 +171,22 @@ def render_page(
             toml=toml,
         )
     )
+
+
+def _flags(result: ResultDocument) -> list[EngineFlags]:
+    """Settings for the depth that every point recommends, or for a schedule by batch.
+
+    Empty where a point recommends no depth, and where a sweep over other keys has several.
+    """
+    depths = {advised_depth(point) for point in result.points}
+    if None in depths:
+        return []
+    if len(depths) == 1:
+        return engine_flags(depths.pop() or 0)
+    groups = [group.schedule for group in result.by_batch if not group.set]
+    ranges = [(step.from_, step.to, step.depth) for step in groups[0]] if groups else []
+    drafts = any(depth for *_, depth in ranges)
+    return schedule_flags(ranges) if drafts and ranges[0][0] == 1 else []
 
 
 def fragment(result: ResultDocument) -> str:
@@ -179,8 +209,10 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(prose=_prose, cells=_cells, headers=_headers)
-    style = (folder / STYLE_SHEET).read_text(encoding="utf-8")
-    environment.globals.update(MARK=MARK, LONG=LONG, style_sheet=style)
+    style, script = ((folder / name).read_text(encoding="utf-8") for name in (STYLE_SHEET, SCRIPT))
+    digest = b64encode(sha256(f"\n{script}".encode()).digest()).decode()
+    environment.globals.update(MARK=MARK, LONG=LONG, style_sheet=style, script=script)
+    environment.globals.update(script_hash=f"sha256-{digest}")
     return environment
 
 
@@ -214,12 +246,16 @@ def _cells(cells: Sequence[str], table: TextTable) -> list[tuple[list[tuple[str,
 def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
     """The whole document as sections, the most important first."""
     points = result.points
-    main = Section("pictures", "Figures", pictures=_some(pictures, *MAIN))
+    top = next((name for name in ON_TOP if name in pictures), "")
+    rest = {name: drawn for name, drawn in pictures.items() if name != top}
+    main = Section("pictures", "Figures", pictures=_some(rest, *MAIN))
     if len(points) == 1:
-        first, definitions, *rest = point_sections(result, points[0], pictures)
-        found = [_advice(points[0]), first, definitions, main, *rest]
+        first, definitions, *others = point_sections(result, points[0], rest)
+        advice = _advice(points[0], _some(pictures, top))
+        found = [advice, first, main, definitions, *others]
     else:
-        found = [*_sweep(result), main, *_over_points(result, pictures), _each_point(result)]
+        advice, *tables = _sweep(result, _some(pictures, top))
+        found = [advice, main, *tables, *_over_points(result, rest), _each_point(result)]
     return [section for section in [*found, _warnings(result)] if not section.empty]
 
 
@@ -227,10 +263,34 @@ def _some(drawn: Pictures, *names: str) -> list[Picture]:
     return [drawn[name] for name in names if name in drawn]
 
 
-def _advice(point: PointResult) -> Section:
+def _advice(point: PointResult, pictures: Sequence[Picture] = ()) -> Section:
+    """The answer: the advice, the verdict on each step, and what adapting and inputs change."""
     if not point.advice:
-        return Section("advice", "Advice")
-    return Section("advice", "Advice", [point.advice.sentence], [f"Why: {point.advice.why}"])
+        return Section("advice", "Advice", pictures=pictures)
+    lead, *rest = re.split(r"(?<=\.) (?=[A-Z])", point.advice.sentence, maxsplit=1)
+    table = results.step_table(point)
+    return Section(
+        "advice",
+        "Advice",
+        [lead],
+        [*rest, f"Why: {point.advice.why}", *_findings(point)],
+        tables=[Table("Steps", table)] if table.rows else [],
+        pictures=pictures,
+    )
+
+
+def _findings(point: PointResult) -> list[str]:
+    """What adaptive policies gain, and what uncertain inputs and scenarios mean."""
+    from mtpsim.report.tables import policies, uncertainty
+
+    found = []
+    if point.adaptive:
+        found.append(policies.verdict(point.adaptive))
+    if point.uncertainty:
+        found.append(uncertainty.uncertain_sentence(point, point.uncertainty))
+    if point.robust:
+        found.append(uncertainty.robust_sentence(point.robust))
+    return found
 
 
 def point_sections(
@@ -242,7 +302,7 @@ def point_sections(
     if point.adaptive:
         found.append(_policies(point.adaptive, drawn))
     if point.uncertainty:
-        found.append(_uncertain(point.uncertainty, drawn))
+        found.append(_uncertain(point, point.uncertainty, drawn))
     if point.robust:
         found.append(_robust(point.robust))
     if all(depth.request_time for depth in point.depths):
@@ -303,15 +363,15 @@ def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
     )
 
 
-def _uncertain(found: Uncertainty, drawn: Pictures) -> Section:
+def _uncertain(point: PointResult, found: Uncertainty, drawn: Pictures) -> Section:
     from mtpsim.report.tables import uncertainty
 
     return Section(
         "uncertainty",
         "Uncertain inputs",
-        [uncertainty.uncertain_sentence(found)],
+        [uncertainty.uncertain_sentence(point, found)],
         tables=[
-            Table("Depths over uncertain inputs", uncertainty.uncertain_table(found)),
+            Table("Depths over uncertain inputs", uncertainty.uncertain_table(point, found)),
             Table("Inputs by value of information", uncertainty.input_table(found)),
         ],
         notes=[uncertainty.worth_sentence(found)],
@@ -347,12 +407,13 @@ def _requests(point: PointResult, drawn: Pictures) -> Section:
     )
 
 
-def _sweep(result: ResultDocument) -> list[Section]:
-    """Sections above the pictures of a sweep: advice, all points, the closed form at each."""
+def _sweep(result: ResultDocument, pictures: Sequence[Picture]) -> list[Section]:
+    """The answer of a sweep, all points, and the closed form at each."""
     from mtpsim.report.tables import sweep
 
     lead = [f"{sweep.sweep_heading(result)}."]
-    advice = Section("advice", "Advice", lead, sweep.batch_sentences(result))
+    text = sweep.batch_sentences(result)
+    advice = Section("advice", "Advice", lead, text, pictures=pictures)
     summary = sweep.summary_table(result)
     sentences = [point.advice.sentence if point.advice else "" for point in result.points]
     rows = [Row([*row.cells, text]) for row, text in zip(summary.rows, sentences, strict=True)]

@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -22,6 +25,12 @@ from mtpsim.report.formatting import legible
 SALT = "mtpsim"
 MOST_MARKS = 2500
 """Greatest number of markers and bars drawn as elements; more are drawn as an image."""
+MOST_POINTS = 400
+"""Greatest number of points of a figure that show their values under the pointer."""
+HALF = 640
+"""Greatest width in CSS pixels of a figure that half a page holds."""
+MOST_VERTICES = 40
+"""Greatest number of points of a line without markers that show theirs."""
 RASTER_DPI = 200
 NAMES = {
     **{style.BLUE: "blue", style.VERMILION: "vermilion", style.GREEN: "green"},
@@ -58,18 +67,25 @@ class Picture:
     note: str
     width: int
 
+    @property
+    def wide(self) -> bool:
+        """Whether half the width of a page is too little for it."""
+        return self.width > HALF
+
 
 def picture(name: str, figure: Figure, title: str = "") -> Picture:
     """Draw a figure for a page with a title; hides heading, subtitle and note of the figure."""
     texts = {kind: _hide_text(figure, kind) for kind in style.TEXTS}
     texts["subtitle"] = texts["subtitle"].removeprefix(f"{' '.join(title.split())} · ")
     _rasterize_crowds(figure)
-    text = _drawn(figure)
+    box = _without_texts(figure)
+    text = _drawn(figure, box)
     root = ElementTree.fromstring(legible(text))
     axes = [label for part in figure.axes if (label := _axes_text(part))]
     _describe(root, name, [texts["heading"], texts["subtitle"], *axes, texts["note"]])
     width = round(float(root.get("viewBox", "0 0 500 300").split()[2]) * 4 / 3)
     _adapt(root, name)
+    _add_values(root, figure, box)
     svg = ElementTree.tostring(root, encoding="unicode")
     return Picture(name, svg, texts["heading"], texts["subtitle"], texts["note"], width)
 
@@ -81,14 +97,14 @@ def _hide_text(figure: Figure, kind: str) -> str:
     return " ".join(" ".join(str(text.get_label()) for text in found).split())
 
 
-def _drawn(figure: Figure) -> str:
+def _drawn(figure: Figure, box: Bbox) -> str:
     file = io.StringIO()
     with rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
         save(
             figure,
             file,
             format="svg",
-            bbox_inches=_without_texts(figure),
+            bbox_inches=box,
             metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
             transparent=True,
             dpi=RASTER_DPI,
@@ -123,6 +139,60 @@ def _marks(artist: object) -> int:
     if marker is not None:
         return 1 if marker in ("None", "", " ", "none") else int(np.size(artist.get_xdata()))  # type: ignore[attr-defined]
     return len(artist.get_paths())  # type: ignore[attr-defined]
+
+
+def _add_values(root: ElementTree.Element, figure: Figure, box: Bbox) -> None:
+    """Add an invisible circle with its values as title at each point of lines and bars."""
+    found = [(axes, *point) for axes in figure.axes for point in _points(axes)]
+    if len(found) > MOST_POINTS:
+        return
+    for axes, x, y, text in found:
+        right, up = axes.transData.transform((x, y)) / figure.dpi
+        place = {"cx": f"{72 * (right - box.x0):.1f}", "cy": f"{72 * (box.y1 - up):.1f}"}
+        circle = ElementTree.SubElement(root, "circle", {"class": "value", **place, "r": "5"})
+        ElementTree.SubElement(circle, "title").text = legible(text)
+
+
+def _points(axes: Axes) -> list[tuple[float, float, str]]:
+    """Finite points of an axes' error bars, bars and lines, with the text of their values."""
+    found: list[tuple[float, float, str]] = []
+    covered = set()
+    for container in axes.containers:
+        name = str(container.get_label())
+        if isinstance(container, BarContainer):
+            for bar in container.patches:
+                end = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()
+                found.append((*end, _value_text(axes, name, *end)))
+        elif isinstance(container, ErrorbarContainer) and container.lines[0]:
+            line, _, arms = container.lines
+            covered.add(line)
+            ends = [arm.get_segments() for arm in arms][-1:] if container.has_yerr else []
+            found += _line_points(axes, line, name, ends[0] if ends else [])
+    for line in axes.lines:
+        few = _marks(line) > 1 or np.size(line.get_xdata()) <= MOST_VERTICES
+        if line not in covered and few and line.get_transform() == axes.transData:
+            found += _line_points(axes, line, str(line.get_label()), [])
+    return [point for point in found if np.isfinite(point[:2]).all()]
+
+
+def _line_points(axes: Axes, line: Any, name: str, arms: Any) -> list[tuple[float, float, str]]:
+    points = np.column_stack([line.get_xdata(orig=False), line.get_ydata(orig=False)])
+    ends = [(arm[0][1], arm[-1][1]) if len(arm) else () for arm in arms]
+    ends = ends if len(ends) == len(points) else []
+    return [
+        (x, y, _value_text(axes, name, x, y, *(ends[n] if ends else ())))
+        for n, (x, y) in enumerate(points.astype(float).tolist())
+    ]
+
+
+def _value_text(axes: Axes, name: str, x: float, y: float, *ends: float) -> str:
+    """Name of a series, and both coordinates with the names of their axes, a line each."""
+    within = f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends and ends[0] < ends[1] else ""
+    panels = [axes, *axes.figure.axes]  # of several panels only the outer ones name their axes
+    down = next(filter(None, (panel.get_ylabel() for panel in panels)), "value")
+    across = next(filter(None, (panel.get_xlabel() for panel in panels)), "at")
+    lines = [f"{down}: {y:.4g}{within}", f"{across}: {x:.4g}"]
+    return "\n".join(lines if name.startswith("_") or not name else [name, *lines])
 
 
 def _axes_text(axes: object) -> str:

@@ -19,7 +19,7 @@ from mtpsim.report.tables.terminal import (
 
 
 def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
-    """Print the sizes of the plan, how often they decide right, and other request lengths.
+    """Print the sizes of the plan, how often they decide correctly, and other request lengths.
 
     Args:
         plan: the plan.
@@ -29,14 +29,14 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
     say(console, heading(plan), "bold")
     console.print()
     print_table(console, _table(plan))
-    warned = [text for text in map(warning, plan.questions) if text]
+    warned = [*plan.shortfalls(), *filter(None, map(warning, plan.questions))]
     if warned:
         console.print()
     for text in warned:
         say(console, text)
     if plan.by_length:
         console.print()
-        say(console, f"{_name(plan.questions[0]).capitalize()}, by length of a request:")
+        say(console, f"{plan.questions[0].name.capitalize()}, by length of a request:")
         print_table(console, _lengths(plan))
     console.print()
     source = "the default of --delta" if plan.effect == DEFAULT_EFFECT else "--delta"
@@ -45,7 +45,7 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
         f"Sizes are for a difference of {100 * plan.effect:g} % ({source}), not for the difference "
         "in the model. Independent: each run has its own requests. Paired: both runs answer the "
         "same prompts greedily; compare request by request. Verified: share of simulated "
-        "benchmarks of that size that decide right, and share whose interval misses the true "
+        "benchmarks of that size that decide correctly, and share whose interval misses the true "
         "value.",
     )
     if not plan.rates_vary:
@@ -77,16 +77,11 @@ def _table(plan: BenchmarkPlan) -> TextTable:
     columns = [Column("comparison", left=True), effect, independent, verified, paired, verified]
     rows = []
     for comparison in plan.questions:
-        cells = [_name(comparison), f"{100 * comparison.effect[0]:+.2f}"]
+        cells = [comparison.name, f"{100 * comparison.effect[0]:+.2f}"]
         for design in comparison.designs:
             cells += [f"{design.requests:,}", f"{design.power:.3f}/{design.false:.3f}"]
         rows.append(Row(cells))
     return TextTable(columns, rows)
-
-
-def _name(comparison: Comparison) -> str:
-    one, two = comparison.depths
-    return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
 
 
 def warning(comparison: Comparison) -> str:
@@ -95,7 +90,7 @@ def warning(comparison: Comparison) -> str:
     if naive is None or naive.requests >= 0.9 * right.requests:
         return ""
     return (
-        f"{_name(comparison).capitalize()}: treating rounds as independent gives n = "
+        f"{comparison.name.capitalize()}: treating rounds as independent gives n = "
         f"{naive.requests:,} and only {100 * naive.power:.0f} % power ({right.requests:,} needed)."
     )
 

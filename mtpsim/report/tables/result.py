@@ -50,8 +50,9 @@ QUANTITIES: dict[str, Quantities] = {
     "time": "round_time",
     "speedup": "speedup",
     "gain": "marginal",
+    "objective": "objective",
 }
-LEAST = {"speedup": 2, "gain": 2}
+LEAST = {"speedup": 2, "gain": 2, "objective": 2}
 """Least decimals, however wide the intervals: the closed form beside them is exact."""
 HEADERS = {
     "length": "accept\nlength",
@@ -67,14 +68,13 @@ HEADERS = {
 }
 WIDE = (
     *("length", "length.theory", "length.exact", "time", "time.theory"),
-    *("speedup", "speedup.theory", "speedup.exact", "gain"),
+    *("speedup", "speedup.theory", "speedup.exact", "gain", "objective"),
     *("break-even", "step", "error", "verdict"),
 )
-MEDIUM = ("length.mean", "time.mean", "speedup", "speedup.theory", "step", "verdict")
+NARROW = ("length.mean", "time.mean", "speedup", "speedup.theory", "objective", "step", "verdict")
 """Fits 80 columns; ``.mean`` is an estimate without its interval."""
-NARROW = ("length.mean", "time.mean", "speedup", "step")
-"""Fits 60 columns: the theory gives way first."""
-NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4}
+NARROW_AT_QUANTILE = ("length.mean", "time.mean", "speedup", "objective", "step")
+NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4, "objective": 4}
 
 
 def render(result: ResultDocument, console: Console) -> None:
@@ -97,11 +97,9 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if label := point_label(result, point):
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    print_table(
-        console,
-        depth_table(point, WIDE),
-        *(depth_table(point, layout, NARROW_DECIMALS) for layout in (MEDIUM, NARROW)),
-    )
+    layouts = [NARROW, NARROW_AT_QUANTILE] if by_quantile(point) else [NARROW]
+    narrow = [depth_table(point, layout, NARROW_DECIMALS) for layout in layouts]
+    print_table(console, depth_table(point, WIDE), *narrow)
     console.print()
     if point.advice:
         say(console, point.advice.sentence, "bold")
@@ -158,16 +156,25 @@ def depth_table(
 ) -> TextTable:
     """A row per depth, with the columns of a layout; the advised depth is marked."""
     best = advised_depth(point)
+    layout = [name for name in layout if name != "objective" or by_quantile(point)]
     cells = [_cells(point, name, most_decimals or {}) for name in layout]
     rows = []
     for depth, *texts in zip(point.depths, *cells, strict=True):
         advised = depth.depth == best
         rows.append(Row([str(depth.depth), *texts], "best" if advised else "", advised))
-    return TextTable([Column("depth"), *map(_column, layout)], rows)
+    columns = [_column(name, point) for name in layout]
+    return TextTable([Column("depth"), *columns], rows)
 
 
-def _column(name: str) -> Column:
+def by_quantile(point: PointResult) -> bool:
+    """Whether depths are compared at a quantile of the request time, not by their mean speeds."""
+    return point.advice is not None and point.advice.objective != "mean"
+
+
+def _column(name: str, point: PointResult) -> Column:
     """A closed-form or exact column stands behind the simulated one that names the quantity."""
+    if name == "objective" and point.advice:
+        return Column(f"speedup\nat {point.advice.objective}")
     group, _, field = name.partition(".")
     if field in ("", "mean"):
         return Column(HEADERS[group])
@@ -213,6 +220,18 @@ def step_texts(point: PointResult) -> list[VerdictText]:
     ]
 
 
+def step_table(point: PointResult) -> TextTable:
+    """A row per step of depth: gain with verdict, break-even rate, and the rate now."""
+    rows = []
+    for depth, verdict in zip(point.depths[1:], step_texts(point), strict=True):
+        now = depth.break_even.rate.now if depth.break_even else None
+        rate = MISSING if now is None else f"{now:.3g}"
+        step = f"{depth.depth - 1} to {depth.depth}"
+        rows.append(Row([step, verdict, _rate(depth.break_even_rate), rate]))
+    headers = "gain, verdict", "break-even p", "p now"
+    return TextTable([Column("step"), *map(Column, headers)], rows)
+
+
 def gain_text(percent: Interval | None) -> str:
     """A gain in percent, signed, with one decimal unless its interval is wider: ``+10.4 %``."""
     if not percent or not known(percent.mean):
@@ -242,13 +261,15 @@ def _rate(rate: float | None) -> str:
 def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTable:
     """A row per step of depth: the value of each input at which its gain is 1, and its value now.
 
+    These are of mean speeds: there are no rows where depths are compared at a quantile.
+
     Args:
         point: the point.
         around_best: only the steps to the best depth and to the one after it.
     """
     best = advised_depth(point)
     rows = []
-    for depth in point.depths:
+    for depth in () if by_quantile(point) else point.depths:
         found, k = depth.break_even, depth.depth
         if not found or (around_best and (best is None or k not in (best, best + 1))):
             continue

@@ -108,12 +108,14 @@ def console_on(file: TextIO) -> Console:
 
 
 def print_table(console: Console, *choices: TextTable) -> None:
-    """Print the first of the tables that fits the console's width, else the last."""
+    """Print the first of the tables that fits the console's width, else the last, in long lines.
+
+    A terminal wraps long lines: no value is cut off.
+    """
     tables = [drawn(choice, console) for choice in choices]
     fitting = [table for table in tables if _width(table, console) <= console.width]
     table, width = (fitting or tables[-1:])[0], console.width
-    if not console.is_terminal:  # lines may be longer so that no value is cut off
-        console.width = max(width, _width(table, console, folded=True))
+    console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from mtpsim.common.text import counted
 from mtpsim.report.document import PointResult, Robust, Uncertainty
-from mtpsim.report.formatting import bracketed, fixed, shared_decimals, short_names, value_text
+from mtpsim.report.formatting import (
+    MISSING,
+    bracketed,
+    fixed,
+    shared_decimals,
+    short_names,
+    value_text,
+)
 from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, say
 
 if TYPE_CHECKING:
@@ -21,34 +28,41 @@ def print_uncertain(point: PointResult, console: Console) -> None:
     """Print what uncertain inputs and scenarios mean for the choice of depth."""
     console.print()
     if point.uncertainty:
-        say(console, uncertain_sentence(point.uncertainty), "bold")
-        print_table(console, uncertain_table(point.uncertainty))
+        say(console, uncertain_sentence(point, point.uncertainty), "bold")
+        print_table(console, uncertain_table(point, point.uncertainty))
         console.print()
         say(console, worth_sentence(point.uncertainty))
     if point.robust:
         say(console, robust_sentence(point.robust))
 
 
-def uncertain_sentence(found: Uncertainty) -> str:
-    """The depth of lowest expected regret, and the probability that it is the fastest."""
+def uncertain_sentence(point: PointResult, found: Uncertainty) -> str:
+    """The depth of lowest expected regret, and how much it may lose."""
     depth = found.depths[found.depth]
     return (
         f"Including input uncertainty ({found.draws:,} draws), depth {found.depth} has the lowest "
-        f"expected regret ({100 * depth.regret:.2f} %); P(fastest) = {depth.best:.2f}."
+        f"expected regret, {100 * depth.regret:.2f} % (at most {greatest_loss(point, found.depth)} "
+        "%)."
     )
 
 
-def uncertain_table(found: Uncertainty) -> TextTable:
-    """A row per depth: its speedup over uncertain inputs, and its expected regret."""
-    names = "depth", "speedup, inputs uncertain", "± simulation", "P(fastest)", "expected regret, %"
+def greatest_loss(point: PointResult, depth: int) -> str:
+    """The upper bound, in %, of what a depth loses against the best one."""
+    loss = point.depths[depth].loss
+    return MISSING if loss is None or loss.high is None else fixed(100 * loss.high, 2)
+
+
+def uncertain_table(point: PointResult, found: Uncertainty) -> TextTable:
+    """A row per depth: its speedup over uncertain inputs, its expected regret and its bound."""
+    names = "depth", "speedup, inputs uncertain", "± simulation", "expected regret, %", "at most, %"
     rows, decimals = [], max(shared_decimals([entry.speedup for entry in found.depths]), 2)
     for entry in found.depths:
         cells = [
             str(entry.depth),
             bracketed(entry.speedup, decimals),
             fixed(entry.simulation, 4),
-            fixed(entry.best, 2),
             fixed(100 * entry.regret, 2),
+            greatest_loss(point, entry.depth),
         ]
         rows.append(Row(cells, "best" if entry.depth == found.depth else ""))
     return TextTable([Column(name) for name in names], rows)

@@ -1,0 +1,176 @@
+"""Checks of sections of an experiment against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mtpsim.common.errors import InputError
+from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
+from mtpsim.exact.chain_solver import solve_operations
+
+if TYPE_CHECKING:
+    from mtpsim.config.experiment import Experiment
+
+MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
+MAX_OPERATIONS = 3e12  # minutes of one core
+
+Mismatch = tuple[tuple[str, str], str]  # section and key, message
+
+
+def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
+    """Disagreements between sections, as far as all sections involved are valid."""
+    checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
+        ({"acceptance", "simulation"}, _check_size),
+        ({"acceptance", "latency"}, _check_times),
+        ({"acceptance", "theory"}, _check_theory),
+        ({"acceptance", "simulation"}, _check_simulation),
+        ({"acceptance", "simulation", "decision"}, _check_objective),
+        ({"acceptance", "simulation", "adaptive"}, _check_lengths),
+        ({"acceptance", "latency", "adaptive"}, _check_policies),
+        ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
+    )
+    found = [one for needs, check in checks if not needs & invalid for one in check(experiment)]
+    if experiment.robust and not invalid:
+        found += _check_scenarios(experiment, found)
+    return found
+
+
+def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
+    """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
+    chain = experiment.acceptance.chain().hidden_chain
+    if chain is None:
+        return
+    states, depth = chain.states, chain.depth
+    tokens = int(chain.tokens_of(experiment.simulation.tokens or 0).max())
+    entries = states**2 * (depth + 1)
+    if entries > MAX_ENTRIES:
+        yield (
+            ("acceptance", ""),
+            f"{states:,} states at depth {depth} make {entries:,} transitions; at most "
+            f"{MAX_ENTRIES:,} are possible",
+        )
+    work = sum(solve_operations(states, k + 1, tokens) for k in range(depth + 1)) * bool(tokens)
+    if work > MAX_OPERATIONS:
+        yield (
+            ("simulation", "tokens"),
+            f"{tokens:,} tokens of a chain of {states:,} states at depth {depth} take {work:.1e} "
+            f"operations to solve; at most {MAX_OPERATIONS:.0e} are possible: give fewer tokens, "
+            "or `rounds`",
+        )
+
+
+def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
+    depth = experiment.acceptance.chain().depth
+    for key, message in experiment.latency.wrong_lengths(depth).items():
+        yield ("latency", key), message
+
+
+def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
+    depth = experiment.acceptance.chain().depth
+    if experiment.measured_at > depth:
+        yield (
+            ("theory", "measured_at"),
+            f"{experiment.measured_at} is given, but the acceptance model has depth {depth}",
+        )
+
+
+def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
+    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    if simulation.as_recorded and source.hidden_chain is not None:
+        yield (
+            ("simulation", "as_recorded"),
+            f'requires recorded requests (model = "trace"), not {experiment.acceptance.model!r}',
+        )
+    if simulation.between and max(simulation.between) > source.depth:
+        yield (
+            ("simulation", "between"),
+            f"{list(simulation.between)} is given, but the acceptance model has depth "
+            f"{source.depth}",
+        )
+
+
+def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
+    chain = experiment.acceptance.chain().hidden_chain
+    if chain is None or chain.lengths is None:
+        return
+    if not experiment.simulation.tokens:
+        yield (
+            ("acceptance", "parts"),
+            "a part with `tokens` needs simulation.tokens, the length of all others",
+        )
+    if experiment.adaptive:
+        yield ("adaptive", "policies"), "need requests of one length: remove `tokens` of the parts"
+
+
+def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
+    if experiment.decision.quantile is None:
+        return
+    name, simulation = experiment.decision.objective, experiment.simulation
+    source = experiment.acceptance.chain()
+    if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
+        yield (
+            ("decision", "objective"),
+            f'"{name}" compares request times, so requests must have as many tokens at every '
+            "depth: give simulation.tokens",
+        )
+    given = {"uncertainty": experiment.uncertainty, "robust": experiment.robust}
+    for section in [name for name, value in given.items() if value]:
+        yield (
+            ("decision", "objective"),
+            f'"{name}" can\'t be combined with [{section}], which compares mean speeds',
+        )
+
+
+def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
+    source, found = experiment.acceptance.chain(), []
+    for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
+        wrong = policy.mismatch(source.depth, experiment.batch)
+        if policy.knows and source.hidden_chain is None:
+            wrong = (
+                f"it knows {policy.knows}, so it requires a model of hidden states; recorded "
+                "requests have none"
+            )
+        if wrong:
+            found.append(f"{policy.label} (number {number}): {wrong}")
+    if found:
+        yield ("adaptive", "policies"), "; ".join(found)
+
+
+def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
+    if experiment.uncertainty is None:
+        return
+    simulation = experiment.simulation
+    try:
+        draw_inputs(
+            experiment.raw(),
+            experiment.uncertainty,
+            seed=simulation.seed,
+            confidence=simulation.confidence,
+        )
+    except ValueError as error:
+        yield ("uncertainty", "inputs"), str(error)
+
+
+def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:
+    """Problems of the declared scenarios, without those of the file itself."""
+    raw, robust = experiment.raw(), experiment.robust or {}
+    depth = experiment.acceptance.chain().depth
+    own = {(".".join(filter(None, path)), message) for path, message in known}
+    try:
+        for key in robust:
+            value_at(raw, key)
+        for changes in scenarios(raw, robust):
+            try:
+                found = experiment.changed(changes).acceptance.chain().depth
+            except InputError as error:
+                new = [f"{p.key}: {p.text}" for p in error.problems if (p.key, p.text) not in own]
+                if new:
+                    raise ValueError("; ".join(new)) from None
+                continue
+            if found != depth:
+                raise ValueError(
+                    f"all scenarios must have depth {depth}; {changes} has depth {found}"
+                )
+    except ValueError as error:
+        yield ("robust", ""), str(error)

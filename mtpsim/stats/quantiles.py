@@ -1,0 +1,117 @@
+"""Quantiles of requests, with distribution-free intervals, and comparisons of depths at them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.stats.estimators import Estimates
+
+SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)  # of the reported quantiles of requests
+
+
+class Tails(NamedTuple):
+    """Quantiles of requests, by depth (0 to K) or by policy.
+
+    Attributes:
+        time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
+        speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
+    """
+
+    time: Floats
+    speed: Floats
+
+    @classmethod
+    def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
+        """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
+        with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
+            speeds = 1000 * tokens / times
+        time, speed = (
+            np.stack([quantiles(row, SHARES, confidence) for row in table])
+            for table in (times, speeds)
+        )
+        return cls(time, speed)
+
+
+def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:
+    """Quantiles of independent values, with distribution-free intervals.
+
+    The number of values below the true quantile is binomial for any distribution, so the ends are
+    the order statistics at its tails (Conover 1999, section 3.2). Coverage is at least
+    ``confidence``, and higher with ties.
+
+    Args:
+        values (Floats): ``[n]`` values.
+        shares (tuple[float, ...]): Probabilities of the quantiles.
+        confidence (float): Two-sided confidence level.
+
+    Returns:
+        Floats: ``[len(shares), 3]`` quantile, low end and high end; an end is NaN if the sample is
+            too small for it.
+    """
+    ordered, count, tail = np.sort(values), len(values), (1 - confidence) / 2
+    found = np.full((len(shares), 3), np.nan)
+    for row, share in zip(found, shares, strict=True):
+        row[0] = ordered[min(int(np.ceil(share * count)), count) - 1]
+        low = _binomial(tail, count, share)  # P(B < low) <= tail
+        high = _binomial(1 - tail, count, share) + 1  # P(B >= high) <= tail
+        if low >= 1:
+            row[1] = ordered[low - 1]
+        if high <= count:
+            row[2] = ordered[high - 1]
+    return found
+
+
+def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimates:
+    """Speedup of every depth at a quantile of the request time, paired by request.
+
+    To first order the error of a quantile is that of the share of values below it, over the density
+    there (Bahadur 1966). So errors of two depths correlate as the indicators of being below, and
+    their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952).
+
+    Args:
+        times (Floats): ``[K + 1, n]`` ms by depth and request; row 0 is plain decoding.
+        share (float): Probability of the quantile, such as 0.99.
+        confidence (float): Two-sided confidence of the intervals.
+
+    Returns:
+        Estimates: ``[K + 1]`` quantile at depth 0 over that at depth k. The covariance is NaN where
+        the sample is too small for an interval.
+
+    Examples:
+        >>> times = np.random.default_rng(1).exponential([[2.0], [1.0]], (2, 1000))
+        >>> quantile_speedups(times, 0.5, 0.95).values.round(1).tolist()
+        [1.0, 2.0]
+    """
+    from scipy.special import ndtri, stdtrit
+
+    cells = np.stack([quantiles(row, (share,), confidence)[0] for row in times])
+    errors = (cells[:, 2] - cells[:, 1]) / (2 * ndtri((1 + confidence) / 2)) / cells[:, 0]
+    below = (times <= cells[:, :1]).astype(float)
+    below -= below.mean(1, keepdims=True)
+    spread = np.sqrt((below**2).mean(1))
+    scaled = below / np.where(spread > 0, spread, 1)[:, None]
+    covariance = scaled @ scaled.T / times.shape[1] * np.outer(errors, errors)  # of the logarithms
+    values = cells[0, 0] / cells[:, 0]
+    slope = -np.eye(len(values))
+    slope[:, 0] += 1
+    slope *= values[:, None]
+    freedom = times.shape[1] - 1
+    quantile = float(stdtrit(freedom, (1 + confidence) / 2))
+    return Estimates(values, slope @ covariance @ slope.T, quantile, freedom)
+
+
+def requests_for(share: float, confidence: float) -> int:
+    """Least number of requests for which a quantile has an interval with both ends."""
+    tail = (1 - confidence) / 2
+    return int(np.ceil(np.log(tail) / np.log(max(share, 1 - share))))
+
+
+def _binomial(share: float, count: int, p: float) -> int:
+    """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
+    from scipy.special import bdtr, bdtrik
+
+    found = int(np.ceil(bdtrik(share, count, p)))
+    return found - 1 if found and bdtr(found - 1, count, p) >= share else found
