@@ -63,6 +63,7 @@ def difference(before: Entry | None, now: Entry) -> Entry:
         accepted=now.accepted - before.accepted,
         drafted=(now.drafted or 0) - (before.drafted or 0),
         depth=now.depth,
+        states_depth=now.states_depth,
         survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)]
         if both
         else [],

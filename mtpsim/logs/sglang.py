@@ -110,7 +110,7 @@ class _Line:
         Args:
             old: whether the rate is (A + N) / (N (K + 1)), as before 2026-04, or A / (N K).
         """
-        if not 0 < self.rate < 1 or self.length <= 1:
+        if not 0 < self.rate <= 1 or self.length <= 1:
             return set()
         found = set()
         for depth in range(1, MAX_STATED_DEPTH + 1):
