@@ -377,7 +377,10 @@ class Planner:
 
     @property
     def horizon(self) -> dict[str, int]:
-        """Length of a request; empty if each is as long as it was recorded."""
+        """Length of a request; empty if each has one of its own."""
+        chain = self.experiment.acceptance.chain().hidden_chain
+        if chain is not None and chain.lengths is not None:
+            return {}
         return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
 
     def by_length(self, depths: tuple[int, int]) -> list[RequestLength]:

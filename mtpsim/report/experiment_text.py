@@ -158,7 +158,7 @@ def _acceptance(source: Source) -> list[str]:
             f"state {s}: {share[s]:.3g} of the time, conditional rates {_listed(chain.accept[s])}"
             for s in range(chain.states)
         ]
-    if chain.clock == "round":
+    if chain.clock == "round" and chain.lengths is None:  # else long requests have more rounds
         survival = share @ chain.survival
         before = np.concatenate([[1.0], survival[:-1]])
         rates = np.divide(survival, before, out=0 * survival, where=before > 0)
@@ -207,6 +207,9 @@ def _simulation(points: list[Point]) -> list[str]:
     s = every[0]
     length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
     requests = "requests with their recorded lengths" if s.as_recorded else f"requests of {length}"
+    hidden = points[0].experiment.acceptance.chain().hidden_chain
+    if hidden is not None and hidden.lengths is not None:
+        requests += " or as long as their class"
     lines = [f"{counted(len(points), 'point')}, {requests}, seed {s.seed}"]
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")

@@ -104,6 +104,14 @@ def test_names_shares_and_lengths_are_explained():
     assert "chat: 50 % of the requests, independent, 40 tokens" in text
     assert "code: 33.3 % of the requests, regime, 90 tokens" in text
     assert "long texts: 16.7 % of the requests, independent\n" in text
+    assert "requests of 200 tokens or as long as their class" in text
+
+
+def test_a_benchmark_plan_has_no_other_lengths():
+    plan = mtpsim.plan_benchmark(
+        experiment(CHAT, TEXT), effect=0.2, power=0.8, pairs=[(1, 2)], pinned=[]
+    )
+    assert (plan.horizon, plan.by_length) == ({}, [])
 
 
 def test_lengths_need_tokens_and_no_policies():

@@ -196,7 +196,7 @@ def test_a_recorded_log_can_be_planned_with(plan, tmp_path):
     text = acceptance("trace", file="log.jsonl") + TIMES + simulation(as_recorded=True)
     done = plan(text, "--depths", "1,2", "--delta", "0.05")
     assert done.code == 0
-    assert "requests of recorded length" in done.shown
+    assert "requests of their own lengths" in done.shown
     assert "All requests of this model" not in done.shown
 
 

@@ -60,7 +60,7 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
 
 def heading(plan: BenchmarkPlan) -> str:
     """``Requests per depth to detect a difference of 1 % with probability 0.9 ...``."""
-    length = "recorded length"
+    length = "their own lengths"
     for unit, number in plan.horizon.items():
         length = counted(number, unit.removesuffix("s"))
     return (
