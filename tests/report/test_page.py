@@ -410,6 +410,19 @@ def test_the_script_judges_steps_and_sorts_cells():
     assert ordered == [cells[n] for n in (2, 3, 4, 1, 5, 0)]
 
 
+def test_the_legend_of_a_chart_is_below_its_axis():
+    """The page cuts the figure, which must not move the legend alone."""
+    drawn = next(e for e in tree("one").iter(SVG) if e.get("id") == "picture-speedup")
+    words = {text_of(e): e for e in drawn.iter() if str(e.tag).endswith("text")}
+    place = {
+        word: float(e.get("y") or re.findall(r"[\d.]+", e.get("transform"))[1])
+        for word, e in words.items()
+    }
+    assert place["simulated"] > place["depth (drafts per round)"] > place["2"]
+    *_, height = map(float, drawn.get("viewBox").split())
+    assert max(place.values()) < height
+
+
 def test_engine_settings_are_those_of_the_advised_depth():
     section = next(e for e in tree("one").iter("section") if e.get("id") == "engines")
     depth = EXAMPLES["one"].points[0].advice.depth
