@@ -17,9 +17,11 @@ from mtpsim.report.document import (
 from mtpsim.report.formatting import (
     MISSING,
     Quantities,
+    as_compared,
     best_depth,
     cells_of,
     column,
+    compared_at,
     known,
     plus_minus,
     point_label,
@@ -78,6 +80,7 @@ def sweep_heading(result: ResultDocument) -> str:
     """How the best depth and its speedup move over a sweep."""
     if not any(map(times_known, result.points)):
         return "No times are known: the speedup is the accept length"
+    result = as_compared(result)
     best = [(best_depth(point), column(point, "speedup")) for point in result.points]
     found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
     if not found:
@@ -86,11 +89,15 @@ def sweep_heading(result: ResultDocument) -> str:
     low, high = min(speed for _, speed in found), max(speed for _, speed in found)
     reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
     if depths == [0]:
-        return f"No depth pays at any of the {len(found)} points"
+        return f"No depth pays at any of the {len(found)} points{compared_at(result)}"
     if len(depths) == 1:
-        return f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}"
+        return (
+            f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}{compared_at(result)}"
+        )
     over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
-    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"
+    return (
+        f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}{compared_at(result)}"
+    )
 
 
 def batch_sentences(result: ResultDocument) -> list[str]:
@@ -143,6 +150,7 @@ def judged_together(result: ResultDocument) -> str:
 
 def summary_table(result: ResultDocument) -> TextTable:
     """A row per point of a sweep: its best depth, its speedup, and the closed form's error."""
+    result = as_compared(result)
     names = short_names(swept_keys(result))
     headers = "best\ndepth", "speedup", HEADERS["error"], HEADERS["verdict"]
     best = [best_depth(point) for point in result.points]
