@@ -23,7 +23,7 @@ ARTICLE = "experiments/article.toml"
 def no_precision(tmp_path):
     """The founding case with a fixed number of requests, for speed."""
     path = tmp_path / "small.toml"
-    path.write_text(Path(ARTICLE).read_text().replace("precision = 0.001", "requests = 2000"))
+    path.write_text(Path(ARTICLE).read_text().replace("precision = 0.0005", "requests = 2000"))
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ARTICLE = (
-    Path("experiments/article.toml").read_text().replace("precision = 0.001", "requests = 300")
+    Path("experiments/article.toml").read_text().replace("precision = 0.0005", "requests = 300")
 )
 
 
