@@ -16,6 +16,7 @@ from mtpsim.common.section import Depth, Probability, Spec
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 WORDS = 2.0**31  # number of different random words of 31 bits
+Counts = npt.NDArray[np.int64]
 Clock = Literal["round", "token"]
 RatesAre = Literal["conditional", "survival", "marginal"]
 
@@ -36,6 +37,8 @@ class AcceptanceChain:
         accept (Floats): ``[S, K]`` P(draft j accepted | drafts 1..j-1 accepted, state).
         clock (str): What a tick is: ``"round"`` or ``"token"`` (a text position).
         slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
+        lengths (Counts | None): ``[S]`` tokens of a request that starts in the state; 0: as many as
+            the experiment says. None: 0 for all states.
 
     Raises:
         ValueError: Shapes disagree, or a row is not a probability vector.
@@ -63,6 +66,7 @@ class AcceptanceChain:
     accept: Floats
     clock: Clock
     slowdown: Floats
+    lengths: Counts | None = None
 
     def __post_init__(self) -> None:
         states = self.start.size
@@ -74,6 +78,8 @@ class AcceptanceChain:
             raise ValueError(f"accept has shape {self.accept.shape}, not ({states}, K)")
         if self.slowdown.shape != (states,) or not (self.slowdown > 0).all():
             raise ValueError(f"slowdown must be {states} positive numbers")
+        if self.lengths is not None and self.lengths.shape != (states,):
+            raise ValueError(f"lengths must be {states} numbers of tokens")
         for name, rows in (("start", self.start), ("step", self.step)):
             if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, rtol=0, atol=1e-9):
                 raise ValueError(f"each row of {name} must be probabilities that sum to 1")
@@ -84,6 +90,12 @@ class AcceptanceChain:
     def states(self) -> int:
         """Number of hidden states S."""
         return self.start.size
+
+    def tokens_of(self, tokens: int) -> Counts:
+        """``[S]`` tokens of a request by its first state, where other requests have ``tokens``."""
+        if self.lengths is None:
+            return np.full(self.states, tokens, np.int64)
+        return np.where(self.lengths > 0, self.lengths, tokens)
 
     @property
     def outcomes(self) -> int:

@@ -10,12 +10,17 @@ from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Slowdown, Spec
+from mtpsim.common.text import counted
 
 
 class Part(Spec):
     """One class of requests."""
 
+    name: str = Field("", description="name of the class, for texts")
     weight: Positive = Field(description="share of the requests, relative to other parts")
+    tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        None, description="tokens of these requests (default: simulation.tokens)"
+    )
     slowdown: Slowdown = Field(1.0, description="factor on the round time of these requests")
     of: SimpleModel = Field(description="the acceptance model of these requests")
 
@@ -65,10 +70,22 @@ class Mixture(AcceptanceModel):
             chain.slowdown * part.slowdown for chain, part in zip(chains, self.parts, strict=True)
         ]
         starts = [c.start * w for c, w in zip(chains, weights / weights.sum(), strict=True)]
+        tokens = [part.tokens or 0 for part in self.parts]
         return AcceptanceChain(
             start=np.concatenate(starts),
             step=step,
             accept=np.concatenate([chain.accept for chain in chains]),
             clock=self._clock(chains),
             slowdown=np.concatenate(slow),
+            lengths=np.repeat(tokens, np.diff(edges)) if any(tokens) else None,
         )
+
+    def describe(self) -> list[str]:
+        """A line per class: its share of the requests, its model and its length."""
+        total = sum(part.weight for part in self.parts)
+        return [
+            f"{part.name or f'class {number}'}: {100 * part.weight / total:.3g} % of the requests, "
+            + f"{part.of.model}"
+            + (f", {counted(part.tokens, 'token')}" if part.tokens else "")
+            for number, part in enumerate(self.parts, 1)
+        ]

@@ -50,6 +50,21 @@ class Design:
     false: float
     tries: int
 
+    def falls_short(self, power: float) -> bool:
+        """Return whether it decides correctly less often than wanted, by more than chance."""
+        return self.power < power - 2 * float(np.sqrt(power * (1 - power) / self.tries))
+
+    def requests_for(self, power: float, confidence: float) -> int:
+        """Return about how many requests decide correctly as often as wanted.
+
+        The width of an interval falls with the root of the requests.
+        """
+        from scipy.special import ndtri
+
+        share = np.clip([power, self.power], 0.5 / self.tries, 1 - 0.5 / self.tries)
+        wanted, found = ndtri((1 + confidence) / 2) + ndtri(share)
+        return int(np.ceil(self.requests * max((wanted / max(found, wanted / 3)) ** 2, 1.0)))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -68,6 +83,12 @@ class Comparison:
     effect: tuple[float, float]
     designs: list[Design]
     if_rounds: Design | None
+
+    @property
+    def name(self) -> str:
+        """``depth 3 vs 2``, or ``speedup at depth 2``."""
+        one, two = self.depths
+        return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +135,18 @@ class BenchmarkPlan:
     questions: list[Comparison]
     by_length: list[RequestLength]
     rates_vary: bool = True
+
+    def shortfalls(self) -> list[str]:
+        """Return the designs that decide correctly less often than wanted, a sentence each."""
+        return [
+            f"{comparison.name.capitalize()}, {'paired' if design.paired else 'independent'}: with "
+            f"{design.requests:,} requests {100 * design.power:.1f} % of simulated benchmarks "
+            f"decide correctly, not {100 * self.power:g} %; plan about "
+            f"{design.requests_for(self.power, self.confidence):,}."
+            for comparison in self.questions
+            for design in comparison.designs
+            if design.falls_short(self.power)
+        ]
 
 
 class RequestTotals:
@@ -344,7 +377,10 @@ class Planner:
 
     @property
     def horizon(self) -> dict[str, int]:
-        """Length of a request; empty if each is as long as it was recorded."""
+        """Length of a request; empty if each has one of its own."""
+        chain = self.experiment.acceptance.chain().hidden_chain
+        if chain is not None and chain.lengths is not None:
+            return {}
         return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
 
     def by_length(self, depths: tuple[int, int]) -> list[RequestLength]:

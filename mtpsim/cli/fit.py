@@ -24,6 +24,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment, parse
+from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.document import (
     FitReport,
@@ -48,6 +49,7 @@ from mtpsim.logs.files import copied_pipes
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
+STOPPED = "interrupted: the fit is not complete; run the same command again\n"
 SAMPLES, TIMES = ".samples.csv", ".times.csv"
 
 
@@ -121,7 +123,7 @@ def run(options: FitOptions) -> int:
         InputError: a file can't be read, an option is out of range, or the experiment is invalid.
     """
     _check(options)
-    with copied_pipes(options.files):
+    with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
         return _fit(options)
 
 

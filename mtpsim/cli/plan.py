@@ -70,10 +70,12 @@ def run(options: PlanOptions) -> int:
         _draw(plan, options.picture)
         if not options.quiet:
             print(f"wrote {options.picture}", file=sys.stderr)
+    warnings = experiment.time_warnings()
     if options.json:
-        print(json.dumps({**asdict(plan), "warnings": experiment.time_warnings()}, indent=2))
+        warnings = [*plan.shortfalls(), *warnings]
+        print(json.dumps({**asdict(plan), "warnings": warnings}, indent=2))
     else:
-        print_plan(plan, experiment.time_warnings())
+        print_plan(plan, warnings)
     return DONE
 
 

@@ -14,7 +14,7 @@ from mtpsim.common.errors import InputError, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import play_rounds
-from mtpsim.engine.simulate import compile_plan, compiled_latency
+from mtpsim.engine.simulate import compile_plan, compiled_latency, lengths_of
 from mtpsim.logs.files import create_text
 from mtpsim.logs.logged import LoggedRequest
 from mtpsim.logs.write import WRITERS
@@ -71,12 +71,14 @@ def sample_requests(
     for first in range(0, count, BLOCK):
         size = min(BLOCK, count - first)
         played = {depth: play_rounds(source, plan, depth, size, first) for depth in set(depths)}
+        most = lengths_of(plan, first, size)
         for number in range(size):
             depth = depths[(first + number) % len(depths)]
             accepted, times = (part[number] for part in played[depth])
             live = accepted >= 0
             made = int((accepted[live] + 1).sum())
-            tokens = min(made, simulation.tokens or made)
+            longest = simulation.tokens if most is None else int(most[number])
+            tokens = min(made, longest or made)
             yield LoggedRequest(accepted[live].tolist(), depth, times[live].tolist(), tokens)
 
 

@@ -26,6 +26,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
         ({"acceptance", "simulation", "decision"}, _check_objective),
+        ({"acceptance", "simulation", "adaptive"}, _check_lengths),
         ({"acceptance", "latency", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
     )
@@ -40,7 +41,8 @@ def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
     chain = experiment.acceptance.chain().hidden_chain
     if chain is None:
         return
-    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
+    states, depth = chain.states, chain.depth
+    tokens = int(chain.tokens_of(experiment.simulation.tokens or 0).max())
     entries = states**2 * (depth + 1)
     if entries > MAX_ENTRIES:
         yield (
@@ -86,6 +88,19 @@ def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
             f"{list(simulation.between)} is given, but the acceptance model has depth "
             f"{source.depth}",
         )
+
+
+def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
+    chain = experiment.acceptance.chain().hidden_chain
+    if chain is None or chain.lengths is None:
+        return
+    if not experiment.simulation.tokens:
+        yield (
+            ("acceptance", "parts"),
+            "a part with `tokens` needs simulation.tokens, the length of all others",
+        )
+    if experiment.adaptive:
+        yield ("adaptive", "policies"), "need requests of one length: remove `tokens` of the parts"
 
 
 def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:

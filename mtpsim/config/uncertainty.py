@@ -27,6 +27,8 @@ from mtpsim.common.errors import FieldError, nearest
 from mtpsim.common.files import check_named_file, read_named_file
 from mtpsim.common.section import Positive, Spec
 from mtpsim.common.text import counted
+from mtpsim.formula.accept_lengths import rates_through
+from mtpsim.formula.closed_form import accept_length
 
 Numbers = float | list[float]
 Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
@@ -282,7 +284,8 @@ def draw_inputs(
         rng = np.random.default_rng((seed, name))
         cells = np.array([rng.permutation(uncertainty.draws) for _ in values]).T
         u = (cells + rng.random(cells.shape)) / uncertainty.draws
-        found[key] = one.quantiles_for(key, values, u, confidence=confidence)
+        drawn = one.quantiles_for(key, values, u, confidence=confidence)
+        found[key] = _nearest_possible(raw, key, drawn)
     for key, rows in uncertainty.sampled.items():
         size = _numbers(raw, key).size
         if rows.shape[1] != size:
@@ -291,6 +294,22 @@ def draw_inputs(
             )
         found[key] = rows[: uncertainty.draws]
     return found
+
+
+def _nearest_possible(raw: JsonDict, key: str, drawn: Floats) -> Floats:
+    """Return inputs ``[D, n]``, with accept lengths that no rates give moved to the nearest ones.
+
+    Lengths at several depths are drawn one by one, but each draft is accepted at most as often as
+    those before it.
+    """
+    section = raw["acceptance"]
+    if key != "acceptance.accept_length" or section.get("model") != "independent":
+        return drawn
+    depths = np.atleast_1d(section.get("measured_at") or range(1, drawn.shape[1] + 1))
+    rates = [rates_through(dict(zip(depths.tolist(), row, strict=True))) for row in drawn.tolist()]
+    moved = np.array([accept_length(of_row)[depths] for of_row in rates])
+    is_possible = np.isclose(moved, drawn, rtol=0, atol=1e-9).all(axis=1, keepdims=True)
+    return np.where(is_possible, drawn, moved)
 
 
 def interval_ends(
@@ -302,7 +321,8 @@ def interval_ends(
     for key, one in uncertainty.inputs.items():
         values = _numbers(raw, key)
         u = np.broadcast_to(tails, (2, values.size))
-        found[key] = one.quantiles_for(key, values, u, confidence=confidence)
+        ends = one.quantiles_for(key, values, u, confidence=confidence)
+        found[key] = _nearest_possible(raw, key, ends)
     for key, rows in uncertainty.sampled.items():
         found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found

@@ -71,7 +71,7 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def command_interruptible(message: str) -> Iterator[None]:
+def command_interruptible(message: str, grace: float = GRACE_SECONDS) -> Iterator[None]:
     """Let SIGINT and SIGTERM request a stop of a process that is nothing but this command.
 
     A second signal ends the process at once, as does a request that gets to no check in time.
@@ -79,6 +79,7 @@ def command_interruptible(message: str) -> Iterator[None]:
 
     Args:
         message (str): What to print where the process is ended at once.
+        grace (float): Seconds for a request to get to a check; 0 where there is none.
     """
     if current_thread() is not main_thread() or _handler_is(signal.default_int_handler):
         yield
@@ -87,7 +88,7 @@ def command_interruptible(message: str) -> Iterator[None]:
     sys.warnoptions.append("ignore:resource_tracker")  # it unlinks semaphores of a process ended so
     wakeup, watched = socket.socketpair()
     wakeup.setblocking(False)
-    Thread(target=_watch, args=(watched, message), daemon=True).start()
+    Thread(target=_watch, args=(watched, message, grace), daemon=True).start()
     signal.set_wakeup_fd(wakeup.fileno())
     for number in numbers:
         signal.signal(number, interrupts.request)
@@ -104,14 +105,14 @@ def _handler_is(handler: object) -> bool:
     return current_thread() is main_thread() and signal.getsignal(signal.SIGINT) is handler
 
 
-def _watch(signals: socket.socket, message: str) -> None:
+def _watch(signals: socket.socket, message: str, grace: float) -> None:
     """End the process at the second signal, or if nothing checks the flag in time."""
     if not signals.recv(1):  # closed: there was no signal
         return
     interrupts.requested = True
     end = False
     while not end:
-        again = bool(select.select([signals], [], [], GRACE_SECONDS)[0])
+        again = bool(select.select([signals], [], [], grace)[0])
         if again and not signals.recv(1):
             return
         end = again or not interrupts.delivered

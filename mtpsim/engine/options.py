@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 
@@ -108,6 +110,9 @@ def core_seconds(point: Experiment) -> float:
     """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
     simulation, source = point.simulation, point.acceptance.chain()
     rounds = simulation.rounds or simulation.tokens or source.mean_length
+    chain = source.hidden_chain
+    if simulation.tokens and chain is not None and chain.lengths is not None:
+        rounds = float(np.unique(chain.tokens_of(simulation.tokens)).sum())  # a pass per length
     by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
     policies = len(point.adaptive.policies) if point.adaptive else 0
     return rounds * (by_depth + 5 * policies) / ROUNDS_PER_SECOND

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.simulate import KernelPlan
+from mtpsim.engine.simulate import KernelPlan, lengths_of
 from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 from mtpsim.kernels.noise import round_factors
@@ -77,7 +77,8 @@ def trace_requests(
     done, tokens, so_far = (np.zeros(count, np.int64) for _ in range(3))
     row = np.full(count, len(chain.state_bounds) - 1)
     words = np.empty((TILE, count), np.int32)
-    limit, tick = plan.task.tokens or np.inf, 0
+    own, tick = lengths_of(plan, first, count), 0
+    limit = own if own is not None else plan.task.tokens or np.inf
     while (live := (done < rounds) & (tokens < limit)).any():
         if tick % TILE == 0:
             words_at(np.uint64(plan.key), first, tick, PATH, words)

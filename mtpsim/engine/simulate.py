@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mtpsim.acceptance import Source
+from mtpsim.acceptance import AcceptanceChain, Source
+from mtpsim.acceptance.base import Counts
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.policy_player import Log, PolicySet, compile_policies, limits_of, play
 from mtpsim.engine.scheduler import CHUNK_UNITS, UNIT_TICKS, unit_of
+from mtpsim.kernels.acceptance import BITS
 from mtpsim.kernels.arrays import (
     ChainArrays,
     NoiseArrays,
@@ -21,6 +23,7 @@ from mtpsim.kernels.arrays import (
     RowLayout,
 )
 from mtpsim.kernels.moments import complete_rows, moments
+from mtpsim.kernels.philox import PATH, TILE, words_at
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.kernels.token_clock import simulate_positions
@@ -51,6 +54,8 @@ class KernelPlan:
         unit (int): Requests per unit of a block.
         chunk (int): Requests per call of a kernel, which bounds the memory.
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
+        lengths (Counts | None): ``[S]`` tokens of a request by its first state; None: all have
+            those of ``task``, which is otherwise the greatest.
     """
 
     key: int
@@ -63,6 +68,7 @@ class KernelPlan:
     unit: int
     chunk: int
     policy_set: PolicySet | None = None
+    lengths: Counts | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +154,11 @@ def compile_plan(
         policy_set (PolicySet | None): Adaptive policies to simulate too.
     """
     policies = len(policy_set.players) if policy_set else 0
-    unit, chunk = unit_of(source, rounds, tokens, policies)
+    lengths, longest = None, tokens
+    if isinstance(source, AcceptanceChain) and source.lengths is not None:
+        lengths = source.tokens_of(tokens)
+        longest = int(lengths.max())
+    unit, chunk = unit_of(source, rounds, longest, policies)
     every = source.clock == "token" or source.outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
@@ -158,7 +168,7 @@ def compile_plan(
         outcomes=source.outcomes,
         source=source.arrays(),
         noise=noise_arrays(latency),
-        task=RequestArrays(rounds, tokens, measured, times, every),
+        task=RequestArrays(rounds, longest, measured, times, every),
         layout=RowLayout(
             depth=source.depth,
             every=every,
@@ -169,6 +179,7 @@ def compile_plan(
         unit=unit,
         chunk=chunk,
         policy_set=policy_set,
+        lengths=lengths,
     )
 
 
@@ -204,6 +215,12 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     The row of a request depends on the plan and the number of the request alone.
     """
     rows = np.zeros((count, plan.layout.columns))
+    if (own := lengths_of(plan, first, count)) is not None:
+        for length in np.unique(own):
+            task = plan.task._replace(tokens=int(length))
+            found = simulate_requests(replace(plan, task=task, lengths=None), first, count)
+            rows[own == length] = found[own == length]
+        return rows
     if isinstance(plan.source, RecordingArrays):
         kernel = simulate_recording
     elif plan.clock == "token":
@@ -220,6 +237,16 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
         totals, _ = play_policies(plan, first, count)
         rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
+
+
+def lengths_of(plan: KernelPlan, first: int, count: int) -> Counts | None:
+    """Tokens of each request, ``[count]``, by its first state; None where all have as many."""
+    if plan.lengths is None or not isinstance(plan.source, ChainArrays):
+        return None
+    words = np.empty((TILE, count), np.int32)
+    words_at(np.uint64(plan.key), first, 0, PATH, words)
+    first_state = ((words[0] & BITS)[:, None] > plan.source.state_bounds[-1]).sum(1)
+    return np.asarray(plan.lengths[first_state])
 
 
 def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:

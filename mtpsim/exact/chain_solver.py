@@ -7,7 +7,7 @@ which starts in state s accepts a drafts and that the next round starts in state
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -178,6 +178,8 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     chain = source.hidden_chain
     if chain is None:
         raise TypeError(f"{type(source).__name__} is neither a chain nor a recording")
+    if tokens and chain.lengths is not None:
+        return _solve_lengths(chain, depth, tokens)
     joint = round_distribution(chain, depth)
     if tokens:
         starts = starts_by_tokens(joint, chain.start, tokens)
@@ -193,6 +195,26 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
         float(starts @ chain.slowdown),
         accepted / starts.sum(),
         starts / starts.sum(),
+    )
+
+
+def _solve_lengths(chain: AcceptanceChain, depth: int, tokens: int) -> Exact:
+    """Totals of requests whose length depends on their first state: a sum over the lengths."""
+    own = chain.tokens_of(tokens)
+    found = []
+    for length in np.unique(own):
+        start = np.where(own == length, chain.start, 0.0)
+        if share := float(start.sum()):
+            part = replace(chain, start=start / share, lengths=None)
+            found.append((share, solve(part, depth, tokens=int(length))))
+    rounds = sum(share * part.rounds for share, part in found)
+    shares = [(share * part.rounds / rounds, part) for share, part in found]
+    return Exact(
+        tokens=sum(share * part.tokens for share, part in found),
+        rounds=rounds,
+        slow_rounds=sum(share * part.slow_rounds for share, part in found),
+        accepted=np.sum([share * part.accepted for share, part in shares], axis=0),
+        starts=np.sum([share * part.starts for share, part in shares], axis=0),
     )
 
 

@@ -104,10 +104,14 @@ class CandidateReport:
 
 @dataclass(frozen=True)
 class HeldOutReport:
-    """Accept length of held-out requests at a depth, and the relative errors of predictions."""
+    """Accept length of held-out requests at a depth, and the relative errors of predictions.
+
+    ``standard_error`` is that of the errors, relative too, if the model is right.
+    """
 
     depth: int
     accept_length: Interval
+    standard_error: float
     model_error: float
     closed_form_error: dict[str, float]
 
@@ -216,6 +220,7 @@ def fit_report(
             HeldOutReport(
                 depth=p.depth,
                 accept_length=p.observed,
+                standard_error=p.error / p.observed.mean,
                 model_error=p.model / p.observed.mean - 1,
                 closed_form_error={k: v / p.observed.mean - 1 for k, v in p.closed_form.items()},
             )

@@ -32,6 +32,8 @@ class Prediction:
         observed (Interval): accept length of the held-out requests, with its interval clustered by
             request.
         model (float): accept length predicted by the selected model, fitted to the other requests.
+        error (float): standard error of ``model - observed.mean`` if the model is right: that of
+            the held-out and of the fitted requests, and of the replicas that predict.
         closed_form (dict[str, float]): accept length by the closed form, by definition of its
             acceptance rate.
     """
@@ -39,6 +41,7 @@ class Prediction:
     depth: int
     observed: Interval
     model: float
+    error: float
     closed_form: dict[str, float]
 
 
@@ -74,10 +77,11 @@ def predict_held_out(
             name: float(accept_length(plug_in(name, survival, conditional, k))[k])
             for name in DEFINITIONS
         }
-        observed = Interval.of(
-            delta_method(
-                lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(totals.astype(float)), confidence
-            )
+        observed = delta_method(
+            lambda m: 1 + m[..., 1:2] / m[..., :1], Tally.of(totals.astype(float)), confidence
         )
-        found.append(Prediction(k, observed, float(np.mean(lengths)), closed_form))
+        variance = float(observed.covariance[0, 0]) * (1 + test.requests / train.requests)
+        error = np.sqrt(variance + np.var(lengths) / REPLICAS)
+        model = float(np.mean(lengths))
+        found.append(Prediction(k, Interval.of(observed), model, float(error), closed_form))
     return found

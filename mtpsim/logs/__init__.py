@@ -11,7 +11,7 @@ from pathlib import Path
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.common.text import counted
-from mtpsim.logs import aiperf, console, llamacpp, local, neutral, sglang, trtllm, vllm
+from mtpsim.logs import aiperf, console, llamacpp, local, neutral, sglang, tables, trtllm, vllm
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError
 from mtpsim.logs.files import Batch, batches, copied_pipes
 from mtpsim.logs.format import Answers, Format, Place, UnmatchedError
@@ -57,6 +57,7 @@ FORMATS: dict[str, Format] = {
         console.MTP_BENCH,
         console.SPEC_BENCH,
         neutral.CSV,
+        tables.TABLE,
     ]
 }
 # Text of logs without speculative decoding: the engine, its option, and the text with it.
@@ -122,6 +123,9 @@ def _survey(path: Path) -> _Survey:
             for name, marks in texts:
                 if starts := line_starts(text, marks):
                     found.marked[name] += len(starts)
+            if not found.marked:  # a terminal may have cut the marks
+                joined = text.replace("\n", "")
+                found.marked.update(n for n, marks in texts if any(m in joined for m in marks))
             if not found.hint and found.marked.total() < MANY:
                 hints = (line for _, line in marked_lines([(number, text)], HINTS))
                 found.hint = next(filter(None, map(_without_drafts, hints)), "")
@@ -152,6 +156,8 @@ def _detect(path: Path) -> tuple[Format, str]:
             return text, found.others(text)
         if neutral.is_csv(path):
             return neutral.CSV, ""
+        if tables.is_table(path):
+            return tables.TABLE, ""
         hint = neutral.csv_hint(path) or found.hint
     raise InputError.of(
         f"unknown log format{hint}; --format NAME selects one of {len(FORMATS)} (docs/logs.md). "

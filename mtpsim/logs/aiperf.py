@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.logs.entry import Entry, EntryError, optional_count, request_entry
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError, optional_count, request_entry
 from mtpsim.logs.format import Answers, json_format
 from mtpsim.logs.vllm import NAMES
 
@@ -28,7 +28,7 @@ def _metric(document: JsonDict, name: str) -> Any:
 def _record(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     found = table["spec_decode_acceptance"]
     if not isinstance(found, dict):
-        raise EntryError("'spec_decode_acceptance' is null: the request ran without drafts")
+        raise IncompleteError("'spec_decode_acceptance' is null: the request ran without drafts")
     latency, first = (_metric(document, n) for n in ("request_latency", "time_to_first_token"))
     chunks = _metric(document, "inter_chunk_latency")
     known = isinstance(latency, float) and isinstance(first, float)

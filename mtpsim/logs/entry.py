@@ -305,6 +305,7 @@ def request_entry(
         accepted = sum(j * n for row in rows for j, n in enumerate(row))
     if rounds is None or accepted is None:
         raise EntryError(f"{names['rounds' if rounds is None else 'accepted'][0]!r} is missing")
+    is_stated = depth is not None
     if depth is None and drafted and rounds and drafted % rounds == 0:
         depth = drafted // rounds  # not whole where the draft length varies by round
     steps = [counts(values, *names.get(f"steps_{name}", ())) for name in ("accepted", "drafted")]
@@ -314,6 +315,7 @@ def request_entry(
         accepted=accepted,
         drafted=drafted,
         depth=depth,
+        states_depth=is_stated,
         histogram=histogram,
         per_round=(steps[0], steps[1]) if steps[0] else None,
         printed=optional_number(values, *names.get("length", ())),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import shutil
 import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 STDIN = Path("-")
-_COPIES: dict[Path, Path] = {}  # files that hold what a pipe or stdin gave
+_COPIES: dict[Path, IO[bytes]] = {}  # what a pipe or stdin gave, in files without a name
 
 
 @contextmanager
@@ -44,21 +45,18 @@ def copied_pipes(paths: Iterable[Path]) -> Iterator[None]:
     if not pipes:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="mtpsim-") as folder:
-        for number, path in enumerate(pipes):
-            copy = Path(folder, str(number))
-            with _reading(path), copy.open("wb") as target:
+    with ExitStack() as copies:
+        for path in pipes:
+            copy = copies.enter_context(tempfile.TemporaryFile(prefix="mtpsim-"))
+            with _reading(path):
                 if path == STDIN:
-                    shutil.copyfileobj(sys.stdin.buffer, target)
+                    shutil.copyfileobj(sys.stdin.buffer, copy)
                 else:
                     with path.open("rb") as source:
-                        shutil.copyfileobj(source, target)
+                        shutil.copyfileobj(source, copy)
             _COPIES[path] = copy
-        try:
-            yield
-        finally:
-            for path in pipes:
-                del _COPIES[path]
+            copies.callback(_COPIES.pop, path)
+        yield
 
 
 def _is_pipe(path: Path) -> bool:
@@ -78,9 +76,19 @@ def open_text(path: Path) -> Iterator[tuple[IO[str], Callable[[], float]]]:
     Raises:
         InputError: the file can't be opened, or is damaged.
     """
-    with _reading(path), _COPIES.get(path, path).open("rb") as raw:
-        size = max(_COPIES.get(path, path).stat().st_size, 1)
+    with _reading(path), _opened(path) as raw:
+        size = max(os.fstat(raw.fileno()).st_size, 1)
         yield _text(raw), lambda: raw.tell() / size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path in _COPIES:
+        _COPIES[path].seek(0)
+        yield _COPIES[path]
+        return
+    with path.open("rb") as raw:
+        yield raw
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from ast import literal_eval
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json
@@ -80,6 +82,9 @@ def _objects(text: str) -> tuple[list[Any], str]:
             return [from_json(text)], ""
         except ValueError:
             pass
+    if text.startswith("{'"):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return [literal_eval(text.rstrip())], ""  # as Python prints a dictionary
     event = _EVENT.match(text)
     at = event.end() if event else 0
     begin = _between(text, at)

@@ -188,7 +188,7 @@ DEFINITIONS = {
 """Keys of bare rates, and the definition that they follow if the key implies one."""
 
 
-def _bare(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+def bare_rates(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return the entry of a run of which only rates by position are known."""
     name = next(name for name in DEFINITIONS if name in table)
     rates = table[name]
@@ -222,24 +222,24 @@ BARE = json_format(
     "neutral form",
     "object with rates by position",
     lambda table: any(isinstance(table.get(name), list) for name in DEFINITIONS),
-    _bare,
+    bare_rates,
 )
 
 
-_LENGTHS = ("accept_length", "acceptance_length", "mean_acceptance_length", "mean_accept_length")
+_LENGTHS = (
+    "accept_length", "acceptance_length", "mean_acceptance_length", "mean_accept_length",
+    "avg_spec_accept_length",
+)  # fmt: skip
+_DEPTHS = ("depth", "num_speculative_tokens", "speculative_num_steps")
 _POOLED = ("pooled_rate", "acceptance_rate", "accept_rate", "draft_acceptance_rate")
 _SHARES = ("draft_share", "share_of_tokens_from_drafts")
 
 
-def _counted(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+def counts_of_run(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return the entry of a run of which rounds, accepted and proposed drafts are known."""
     rounds, accepted = required_count(table, "rounds"), required_count(table, "accepted")
     drafted, depth = optional_count(table, "drafted"), optional_count(table, "depth")
     whole = bool(rounds and drafted and drafted % rounds == 0)
-    milliseconds = optional_number(table, "round_ms")
-    seconds = optional_number(table, "seconds")
-    if seconds is None and milliseconds is not None:
-        seconds = milliseconds * rounds / 1000.0
     used = depth or ((drafted or 0) // rounds if whole else answers.depth)
     for what, found in (("accepted", accepted), ("proposed", drafted or 0)):
         if used and rounds and found > used * rounds:
@@ -254,8 +254,20 @@ def _counted(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         drafted=drafted,
         depth=used,
         states_depth=bool(depth),
-        time=None if seconds is None else 1000.0 * seconds,
+        time=_time(table, rounds, accepted),
     )
+
+
+def _time(table: JsonDict, rounds: int, accepted: int) -> float | None:
+    """Return ms of all rounds: stated as a whole, per round, or per token of a request."""
+    seconds, each, per_token = (
+        optional_number(table, name) for name in ("seconds", "round_ms", "tpot_ms")
+    )
+    if seconds is not None:
+        return 1000.0 * seconds
+    if each is not None:
+        return each * rounds
+    return None if per_token is None else per_token * (rounds + accepted)
 
 
 COUNTS = json_format(
@@ -263,17 +275,17 @@ COUNTS = json_format(
     "neutral form",
     "object with rounds and accepted drafts",
     lambda table: type(table.get("rounds")) is int and type(table.get("accepted")) is int,
-    _counted,
+    counts_of_run,
 )
 
 
-def _one_number(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+def one_number(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     """Return the entry of a run of which one number is known.
 
     It is the accept length, the share of drafts that were accepted (A / D, with its depth), or the
     share of the generated tokens that came from drafts, A / (A + N).
     """
-    depth = optional_count(table, "depth", "num_speculative_tokens") or answers.depth
+    depth = optional_count(table, *_DEPTHS) or answers.depth
     rounds = optional_count(table, "rounds") or answers.rounds
     length = optional_number(table, *_LENGTHS)
     rate, share = optional_number(table, *_POOLED), optional_number(table, *_SHARES)
@@ -294,7 +306,9 @@ def _one_number(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
             f"the accept length is {'unknown' if length is None else f'{length:g}'}; at depth "
             f"{depth} it is from 1 to {depth + 1}, and a rate or share is from 0 to 1"
         )
-    return Entry(unit="total", rounds=rounds, accepted=round((length - 1) * rounds), depth=depth)
+    accepted = round((length - 1) * rounds)
+    time = _time(table, rounds, accepted)
+    return Entry(unit="total", rounds=rounds, accepted=accepted, depth=depth, time=time)
 
 
 ONE_NUMBER = json_format(
@@ -302,7 +316,7 @@ ONE_NUMBER = json_format(
     "neutral form",
     "object with an accept length, a rate A / D or a share of tokens from drafts",
     lambda table: any(type(table.get(n)) in (int, float) for n in (*_LENGTHS, *_POOLED, *_SHARES)),
-    _one_number,
+    one_number,
 )
 
 

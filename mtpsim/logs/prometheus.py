@@ -27,7 +27,7 @@ from mtpsim.logs.json_text import documents_in
 
 _NAME = re.compile(
     r"([A-Za-z]\w{0,63})[:_]spec_decode_num_"
-    r"(drafts|draft_tokens|accepted_tokens|accepted_tokens_per_pos)(?:_total)?(?![\w:])"
+    r"(drafts|draft_tokens|emitted_tokens|accepted_tokens|accepted_tokens_per_pos)(?:_total)?(?![\w:])"
 )
 _VALUE = re.compile(r"\s*(?:\{(.*)\})?[\s|,:=]*([-+]?[\d.]+(?:[eE][-+]?\d+)?|NaN|[+-]Inf)")
 _LABEL = re.compile(r'\b(\w{1,99}+)\s*=\s*"((?:[^"\\]|\\.)*)"')
@@ -63,6 +63,7 @@ def difference(before: Entry | None, now: Entry) -> Entry:
         accepted=now.accepted - before.accepted,
         drafted=(now.drafted or 0) - (before.drafted or 0),
         depth=now.depth,
+        states_depth=now.states_depth,
         survived=[b - a for a, b in zip(before.survived, now.survived, strict=True)]
         if both
         else [],
@@ -122,22 +123,23 @@ def _of_scrape(scrape: Scrape, answers: Answers) -> Entry:
         MissingInformationError: there are several models and none is selected.
     """
     totals: dict[str, dict[tuple[str, int], float]] = {}
-    for (name, pairs), value in scrape.items():
+    for (counter, pairs), value in scrape.items():
         labels = dict(pairs)
         position = labels.get("position", "0")
-        key = name, int(position) if position.isdecimal() else 0
+        key = counter, int(position) if position.isdecimal() else 0
         model = totals.setdefault(labels.get("model_name", labels.get("model", "")), {})
         model[key] = model.get(key, 0.0) + value
-    if answers.model is None and len(totals) == 1:
-        return _of_counters(*totals.values())
-    if answers.model not in totals:
+    name = answers.model if answers.model is not None or len(totals) > 1 else next(iter(totals))
+    if name not in totals:
         known = ", ".join(sorted(totals))
         raise MissingInformationError(f"counters are of the models {known}", option="--model")
-    return _of_counters(totals[answers.model])
+    return _of_counters(totals[name], answers.depth)
 
 
-def _of_counters(found: dict[tuple[str, int], float]) -> Entry:
+def _of_counters(found: dict[tuple[str, int], float], depth: int | None) -> Entry:
     values: JsonDict = {name: value for (name, position), value in found.items() if not position}
+    if "drafts" not in values and "emitted_tokens" in values:
+        return _of_emitted(values, depth)
     name = "accepted_tokens_per_pos"
     positions = sorted(position for key, position in found if key == name)
     rounds = required_count(values, "drafts")
@@ -154,6 +156,21 @@ def _of_counters(found: dict[tuple[str, int], float]) -> Entry:
     if positions != list(range(len(positions))):
         raise EntryError(f"counters have the positions {positions}; some are missing")
     return entry
+
+
+def _of_emitted(values: JsonDict, depth: int | None) -> Entry:
+    """Return the counts of old vLLM releases, which does not count drafts.
+
+    Emitted tokens are used: its accepted ones include those past a rejection.
+    """
+    if depth is None:
+        raise MissingInformationError(
+            "counters without num_drafts do not state the number of drafts per round",
+            option="--depth",
+        )
+    drafted, emitted = (required_count(values, f"{name}_tokens") for name in ("draft", "emitted"))
+    rounds = drafted // depth
+    return Entry("total", rounds, emitted - rounds, drafted, depth, tokens=emitted)
 
 
 def counter_format(name: str, engine: str, prefix: str) -> Format:

@@ -24,7 +24,7 @@ from mtpsim.logs.entry import (
     required_count,
 )
 from mtpsim.logs.files import Batch
-from mtpsim.logs.format import Answers, LineEntries, json_format, line_format
+from mtpsim.logs.format import Answers, LineEntries, json_format, line_format, objects_within
 from mtpsim.logs.text_lines import container, marked_lines, whole_lines
 
 _NAMES = {
@@ -110,7 +110,7 @@ class _Line:
         Args:
             old: whether the rate is (A + N) / (N (K + 1)), as before 2026-04, or A / (N K).
         """
-        if not 0 < self.rate < 1 or self.length <= 1:
+        if not 0 < self.rate <= 1 or self.length <= 1:
             return set()
         found = set()
         for depth in range(1, MAX_STATED_DEPTH + 1):
@@ -322,11 +322,18 @@ def _bench(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
         unit="total",
         rounds=max(round(tokens / length), 1),
         accepted=tokens - max(round(tokens / length), 1),
-        depth=answers.depth,
+        depth=_steps_of(document) or answers.depth,
         tokens=tokens,
         time=each and each * tokens,
         batch=optional_number(table, "concurrency"),
     )
+
+
+def _steps_of(document: JsonDict) -> int | None:
+    """Return the depth in a copy of the server's options, if there is one."""
+    name = "speculative_num_steps"
+    servers = objects_within(document, lambda table: type(table.get(name)) is int)
+    return next((table[name] for table in servers if table[name] > 0), None)
 
 
 BENCH = json_format(

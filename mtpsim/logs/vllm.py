@@ -193,6 +193,7 @@ def _since_start(found: re.Match[str]) -> Entry:
         accepted=emitted - rounds,
         drafted=drafted,
         depth=depth,
+        states_depth=True,
         tokens=emitted,
     )
 

@@ -252,6 +252,13 @@ def _counts(requests: Requests) -> Iterator[str]:
     yield _line({"rounds": found.rounds, "drafted": found.drafted, "accepted": found.hits})
 
 
+def _table(requests: Requests) -> Iterator[str]:
+    yield "| K | rounds | draft tokens | accepted tokens | round ms |\n|---|---|---|---|---|\n"
+    run = pooled(requests)
+    each = sum(run.times) / run.rounds
+    yield f"| {run.depth} | {run.rounds} | {run.drafted} | {run.hits} | {each:.6g} |\n"
+
+
 def _one_number(requests: Requests) -> Iterator[str]:
     found = pooled(requests)
     document = {"accept_length": found.accept_length, "depth": found.depth, "rounds": found.rounds}
@@ -305,4 +312,5 @@ WRITERS: dict[str, Writer] = {
     "rates": _rates,
     "counts": _counts,
     "one-number": _one_number,
+    "table": _table,
 }

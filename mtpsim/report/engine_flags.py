@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from mtpsim.common.arrays import JsonDict
+
+BatchRange = tuple[int, int, int]
+"""Least and greatest batch, both included, and the depth to run."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,11 @@ def engine_flags(depth: int) -> list[EngineFlags]:
             EngineFlags("TensorRT-LLM", "", "off: leave out speculative_config"),
             EngineFlags("llama.cpp", "--spec-type none", "off"),
         ]
-    vllm = json.dumps({"method": "mtp", "num_speculative_tokens": depth})
     trtllm = f"speculative_config:\n  decoding_type: MTP\n  max_draft_len: {depth}"
     sglang = f"--speculative-algorithm NEXTN {sglang_flags(depth)}"
     older = "older releases call the key num_nextn_predict_layers"
     return [
-        EngineFlags("vLLM", f"--speculative-config '{vllm}'", "flag of vllm serve"),
+        _vllm({"num_speculative_tokens": depth}),
         EngineFlags("SGLang", sglang, "flags of sglang.launch_server"),
         EngineFlags("TensorRT-LLM", trtllm, f"YAML options of trtllm-serve; {older}"),
         EngineFlags(
@@ -51,6 +56,53 @@ def engine_flags(depth: int) -> list[EngineFlags]:
             "flags of llama-server; --draft-max in older builds",
         ),
     ]
+
+
+def _vllm(config: JsonDict) -> EngineFlags:
+    text = json.dumps({"method": "mtp", **config})
+    return EngineFlags("vLLM", f"--speculative-config '{text}'", "flag of vllm serve")
+
+
+def schedule_flags(ranges: Sequence[BatchRange]) -> list[EngineFlags]:
+    """Settings of the engines that change the depth with the batch size.
+
+    Args:
+        ranges (Sequence[BatchRange]): Batches from 1 on, of which some have a depth above 0.
+    """
+    text = trtllm_schedule(ranges).replace(":\n", ":\n  decoding_type: MTP\n", 1)
+    note = "YAML options of trtllm-serve: greatest batch, depth"
+    return [_vllm(vllm_schedule(ranges)), EngineFlags("TensorRT-LLM", text, note)]
+
+
+def vllm_schedule(ranges: Sequence[BatchRange]) -> JsonDict:
+    """Depth by ranges of the batch for vLLM's speculative config; takes :func:`schedule_flags`'."""
+    return {
+        "num_speculative_tokens": max(depth for *_, depth in ranges),
+        "num_speculative_tokens_per_batch_size": [list(entry) for entry in ranges],
+    }
+
+
+def trtllm_schedule(ranges: Sequence[BatchRange]) -> str:
+    """YAML of TensorRT-LLM: greatest batch of each draft length, and no drafts above the last.
+
+    Args:
+        ranges (Sequence[BatchRange]): As for :func:`schedule_flags`.
+
+    Examples:
+        >>> print(trtllm_schedule([(1, 64, 2), (65, 512, 0)]))
+        speculative_config:
+          max_draft_len: 2
+          draft_len_schedule:
+            64: 2
+    """
+    last = max(n for n, (*_, depth) in enumerate(ranges) if depth)
+    lines = [f"    {to}: {depth}" for _, to, depth in ranges[: last + 1]]
+    if last == len(ranges) - 1:
+        end = ranges[-1][1]
+        lines.append(f"  # above {end}, the end of the sweep, the engine drafts nothing")
+    deepest = max(depth for *_, depth in ranges)
+    head = ["speculative_config:", f"  max_draft_len: {deepest}", "  draft_len_schedule:"]
+    return "\n".join([*head, *lines])
 
 
 def sglang_flags(depth: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.independent import Independent
+from mtpsim.acceptance.mixture import Mixture
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
@@ -40,7 +41,7 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
-            _acceptance(chain) + rates_are_note(experiment),
+            _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(points) + _variations(experiment, first)),
@@ -134,6 +135,11 @@ def _listed(values: Floats) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
+def _classes(experiment: Experiment) -> list[str]:
+    model = experiment.acceptance
+    return model.describe() if isinstance(model, Mixture) else []
+
+
 def _acceptance(source: Source) -> list[str]:
     if isinstance(source, Recording):
         entries = counted(
@@ -152,7 +158,7 @@ def _acceptance(source: Source) -> list[str]:
             f"state {s}: {share[s]:.3g} of the time, conditional rates {_listed(chain.accept[s])}"
             for s in range(chain.states)
         ]
-    if chain.clock == "round":
+    if chain.clock == "round" and chain.lengths is None:  # else long requests have more rounds
         survival = share @ chain.survival
         before = np.concatenate([[1.0], survival[:-1]])
         rates = np.divide(survival, before, out=0 * survival, where=before > 0)
@@ -201,6 +207,9 @@ def _simulation(points: list[Point]) -> list[str]:
     s = every[0]
     length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
     requests = "requests with their recorded lengths" if s.as_recorded else f"requests of {length}"
+    hidden = points[0].experiment.acceptance.chain().hidden_chain
+    if hidden is not None and hidden.lengths is not None:
+        requests += " or as long as their class"
     lines = [f"{counted(len(points), 'point')}, {requests}, seed {s.seed}"]
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")

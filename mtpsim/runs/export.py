@@ -15,7 +15,8 @@ from typing import Any
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
-from mtpsim.report.engine_flags import sglang_flags
+from mtpsim.report import engine_flags
+from mtpsim.report.engine_flags import BatchRange
 from mtpsim.results.document import Result
 
 
@@ -66,16 +67,19 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
     raise _wrong("--set", f"{len(found)} {what} match; {advice}")
 
 
-def _schedule(document: JsonDict, chosen: JsonDict) -> list[JsonDict]:
+def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
     for point in document["points"]:
         _require_advice(point)
-    schedule: list[JsonDict] = _one(groups, chosen, "groups of batches")["schedule"]
-    first = schedule[0]["from"] if schedule else "no whole number"
+    entries = _one(groups, chosen, "groups of batches")["schedule"]
+    schedule = [(entry["from"], entry["to"], entry["depth"]) for entry in entries]
+    first = schedule[0][0] if schedule else "no whole number"
     if first != 1:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
+    if not any(depth for *_, depth in schedule):
+        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
     return schedule
 
 
@@ -112,16 +116,7 @@ def _json(value: JsonDict) -> str:
 
 def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
     """Depth by ranges of the batch, both ends included."""
-    schedule = _schedule(document, chosen)
-    ranges = [[entry["from"], entry["to"], entry["depth"]] for entry in schedule]
-    deepest = max(entry["depth"] for entry in schedule)
-    if not deepest:
-        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
-    config = {
-        "num_speculative_tokens": deepest,
-        "num_speculative_tokens_per_batch_size": ranges,
-    }
-    return _json({"speculative_config": config})
+    return _json({"speculative_config": engine_flags.vllm_schedule(_schedule(document, chosen))})
 
 
 def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
@@ -138,22 +133,12 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
 def sglang(document: JsonDict, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth."""
     depth, _ = _depth_and_survival(document, chosen)
-    return f"{sglang_flags(depth)}\n"
+    return f"{engine_flags.sglang_flags(depth)}\n"
 
 
 def trtllm(document: JsonDict, chosen: JsonDict) -> str:
     """YAML: greatest batch of each draft length; no drafts above the last one."""
-    schedule = _schedule(document, chosen)
-    beyond = f"  # above {schedule[-1]['to']}, the end of the sweep, the engine drafts nothing"
-    unknown = [beyond] if schedule[-1]["depth"] else []
-    while schedule and not schedule[-1]["depth"]:
-        schedule = schedule[:-1]
-    if not schedule:
-        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
-    lines = [f"    {entry['to']}: {entry['depth']}" for entry in schedule]
-    deepest = max(entry["depth"] for entry in schedule)
-    head = ["speculative_config:", f"  max_draft_len: {deepest}", "  draft_len_schedule:"]
-    return "\n".join([*head, *lines, *unknown]) + "\n"
+    return f"{engine_flags.trtllm_schedule(_schedule(document, chosen))}\n"
 
 
 FORMATS: dict[str, Callable[[JsonDict, JsonDict], str]] = {

@@ -9,7 +9,13 @@ from scipy import stats
 
 import mtpsim
 from mtpsim.benchmark import power
-from mtpsim.benchmark.power import Planner, RequestTotals, requests_to_detect, requests_to_measure
+from mtpsim.benchmark.power import (
+    Design,
+    Planner,
+    RequestTotals,
+    requests_to_detect,
+    requests_to_measure,
+)
 from tests.support.examples import (
     TWO_DEEP,
     acceptance,
@@ -190,7 +196,7 @@ def test_a_recorded_log_can_be_planned_with(plan, tmp_path):
     text = acceptance("trace", file="log.jsonl") + TIMES + simulation(as_recorded=True)
     done = plan(text, "--depths", "1,2", "--delta", "0.05")
     assert done.code == 0
-    assert "requests of recorded length" in done.shown
+    assert "requests of their own lengths" in done.shown
     assert "All requests of this model" not in done.shown
 
 
@@ -225,3 +231,15 @@ def test_a_full_disk_is_an_error_message(plan, tmp_path):
     done = plan(TEXT, "--depths", "1,2", "--picture", picture)
     assert done.code == 2
     assert "--picture: can't be written: No space left on device" in done.err
+
+
+def test_a_plan_that_decides_too_rarely_asks_for_more(plan, monkeypatch):
+    """133 requests decide in 0.9 where 100 do in 0.805: (1.960 + 1.282)^2 / (1.960 + 0.860)^2."""
+    short, enough = Design(True, 100, 0.805, 0.05, 2000), Design(False, 100, 0.89, 0.05, 2000)
+    assert short.falls_short(0.9)
+    assert not enough.falls_short(0.9)
+    assert short.requests_for(0.9, 0.95) == 133
+    monkeypatch.setattr(power, "requests_to_detect", lambda *_: 10)
+    done = plan(TEXT, "--depths", "1,2")
+    assert "Depth 2 vs 1, paired: with 10 requests" in done.shown
+    assert "% of simulated benchmarks decide correctly, not 90 %; plan about" in done.shown

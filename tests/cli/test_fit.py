@@ -1,7 +1,10 @@
 """The command `fit`: logs of every engine make experiments that run."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import read_logs
 from mtpsim.report.experiment_text import rates_are_note
+from tests.support.children import python
 from tests.support.engine_logs import written
 from tests.support.examples import THREE_DEEP, noise, regime
 
@@ -34,6 +38,20 @@ FORMS = (
     *("aiperf-requests", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
     *("rounds", "csv", "rates", "one-number"),
 )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_fit_with_words(number, tmp_path):
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with python(
+        "-m", "mtpsim", "fit", "-", env={**os.environ, "TMPDIR": str(tmp_path)}, **pipes
+    ) as fit:
+        fit.stdin.write("x\n" * 500_000)  # more than a pipe holds: the command reads it
+        fit.stdin.flush()
+        fit.send_signal(number)
+        assert fit.wait(60) == 130
+        assert fit.stderr.read().startswith("interrupted: the fit is not complete")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("form", FORMS)

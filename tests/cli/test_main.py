@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from mtpsim.cli.main import main
 from mtpsim.cli.run import RESUMES
 from mtpsim.report.experiment_text import rates_are_note
 from tests.support.children import python
-from tests.support.examples import TWO_DEEP, independent
+from tests.support.examples import TWO_DEEP, article, independent
 
 ARTICLE = "experiments/article.toml"
 
@@ -23,7 +22,7 @@ ARTICLE = "experiments/article.toml"
 def no_precision(tmp_path):
     """The founding case with a fixed number of requests, for speed."""
     path = tmp_path / "small.toml"
-    path.write_text(Path(ARTICLE).read_text().replace("precision = 0.0005", "requests = 2000"))
+    path.write_text(article(2000))
     return path
 
 

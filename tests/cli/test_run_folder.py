@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-ARTICLE = (
-    Path("experiments/article.toml").read_text().replace("precision = 0.0005", "requests = 300")
-)
+from tests.support.examples import article
+
+ARTICLE = article(300)
 
 
 @pytest.fixture

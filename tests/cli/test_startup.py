@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtpsim.cli.main import main
+from tests.support.examples import article
 
 ARTICLE = "experiments/article.toml"
 QUICK = ["quick", "--target", "76", "--verify", "90", "--draft", "8", "--rates", ".8"]
@@ -31,7 +32,7 @@ def finished(tmp_path_factory):
     """The founding case at reduced size, finished, without its pictures; its file and directory."""
     folder = tmp_path_factory.mktemp("finished")
     file, out = folder / "small.toml", folder / "run"
-    file.write_text(Path(ARTICLE).read_text().replace("precision = 0.0005", "requests = 2000"))
+    file.write_text(article(2000))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtpsim.results.document.Result.save_report", lambda *_: [])
         assert main(["run", str(file), "--out", str(out), "--quiet"]) == 0

@@ -228,6 +228,19 @@ def test_held_out_accept_lengths_are_predicted():
     assert closed_form["conditional"] == pytest.approx(observed.mean, rel=0.03)
 
 
+def test_errors_of_held_out_predictions_have_their_stated_standard_error():
+    """Errors in stated standard errors have variance 1; that of the mean of 50 squares is 0.2."""
+    squares = []
+    for seed in range(50):
+        rounds = simulated(TRUTH["beta"], 60, 20, seed=seed)
+        train, test = rounds.subset(np.arange(40)), rounds.subset(np.arange(40, 60))
+        found, _ = fit("independent", train)
+        row = predict_held_out(found.chain, train=train, test=test, depth=3, confidence=0.95)[-1]
+        squares.append(((row.model - row.observed.mean) / row.error) ** 2)
+    assert abs(np.mean(squares) - 1) < 4 * 0.2
+    assert 3 * np.mean(squares) > 1 + 4 * 0.2  # negative control: an error 3 ** 0.5 times as small
+
+
 @pytest.mark.parametrize("drafted", [3, [1, 3]])
 def test_replicas_of_counts_have_the_features_of_replicas_of_rounds(drafted):
     """Requests that differ, with full and with short drafts; means of 200 replicas of each."""

@@ -259,6 +259,29 @@ CASES = {
         ),
         {"rounds": 40, "accepted": 50, "depth": 2, "round_ms": 37.5},
     ),
+    "Python dictionaries": ("\n".join(map(repr, ANSWERS)), IN_ANSWERS),
+    "AIPerf, a request without drafts": (
+        "".join(
+            json.dumps({"spec_decode_acceptance": found}) + "\n"
+            for found in (None, ANSWER["metrics"]["speculative_decoding"])
+        ),
+        {"rounds": 10, "accepted": 15, "note": "the request ran without drafts"},
+    ),
+    "SGLang, all accepted": (
+        DECODE.replace("2.80", "4.00").replace("0.60", "1.00").format(n=1, speed=200),
+        {"depth": 3, "length": 4.0},
+    ),
+    "SGLang's benchmark with the server's options": (
+        json.dumps(
+            {
+                "accept_length": 2.8,
+                "total_output_tokens": 2800,
+                "mean_tpot_ms": 10.0,
+                "server_info": {"internal_states": [{"speculative_num_steps": 3}]},
+            }
+        ),
+        {"rounds": 1000, "depth": 3, "length": 2.8, "round_ms": 28.0},
+    ),
     "a share of tokens": (
         '{"draft_share": 0.6, "depth": 3, "rounds": 100}', {"length": 2.5, "depth": 3}
     ),
@@ -300,6 +323,48 @@ def test_lines(case, tmp_path):
     assert {name: found[name] for name in expected if name != "note"} == {
         name: value for name, value in expected.items() if name != "note"
     }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lines_in_small_batches(case, tmp_path, monkeypatch):
+    """Lines, marks and documents end anywhere in a batch."""
+    monkeypatch.setattr(files, "BATCH_CHARACTERS", 1)
+    test_lines(case, tmp_path)
+
+
+@pytest.mark.parametrize("width", range(60, 90))
+def test_marks_cut_in_two_by_a_terminal(width, tmp_path):
+    (tmp_path / "log").write_text(wrapped(VLLM, width))
+    assert found_in(tmp_path / "log")["round_ms"] == 40.0
+
+
+def test_counters_of_old_releases_need_a_depth(tmp_path):
+    """Without the number of drafts, and with accepted tokens past a rejection."""
+    lines = [
+        f'vllm:spec_decode_num_{name}_tokens_total{{model_name="m"}} {n}.0\n'
+        for name, n in (("accepted", 190), ("draft", 300), ("emitted", 250))
+    ]
+    (tmp_path / "log").write_text("".join(lines))
+    with pytest.raises(InputError, match="--depth: counters without num_drafts do not state"):
+        read_logs([tmp_path / "log"])
+    found = found_in(tmp_path / "log", Answers(depth=3))
+    assert (found["rounds"], found["accepted"]) == (100, 150)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"speculative_decoding": {"total_accepted_draft_tokens": 30, "num_spec_steps": 20, '
+        '"total_draft_tokens": 60, "num_spec_tokens": 3}}',
+        "Speculative metrics: Number of speculative tokens: 3, Number of accepted tokens: 30, "
+        "Number of draft tokens: 60, Number of emitted tokens: 50.",
+    ],
+)
+def test_another_depth_than_the_stated_one_is_refused(text, tmp_path):
+    (tmp_path / "log").write_text(text)
+    assert found_in(tmp_path / "log", Answers(depth=3))["accepted"] == 30
+    with pytest.raises(InputError, match="no entry has depth 5; 1 entry has depth 3"):
+        read_logs([tmp_path / "log"], Answers(depth=5))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ ROUND_TIMES = {
     *("vllm-log", "vllm-bench", "vllm-console", "sglang-bench", "sglang-console", "sglang-sweep"),
     *("specforge", "trtllm-stats", "llamacpp-timings", "llamacpp-log", "llamacpp-log-current"),
     *("llamacpp-log-debug", "llamacpp-log-may", "llamacpp-example", "mtp-bench", "spec-bench"),
-    *("lmstudio", "omlx-log"),
+    *("lmstudio", "omlx-log", "table"),
 }
 DEPTH_GIVEN = ("sglang-bench", "sglang-console")
 

@@ -410,6 +410,19 @@ def test_the_script_judges_steps_and_sorts_cells():
     assert ordered == [cells[n] for n in (2, 3, 4, 1, 5, 0)]
 
 
+def test_the_legend_of_a_chart_is_below_its_axis():
+    """The page cuts the figure, which must not move the legend alone."""
+    drawn = next(e for e in tree("one").iter(SVG) if e.get("id") == "picture-speedup")
+    words = {text_of(e): e for e in drawn.iter() if str(e.tag).endswith("text")}
+    place = {
+        word: float(e.get("y") or re.findall(r"[\d.]+", e.get("transform"))[1])
+        for word, e in words.items()
+    }
+    assert place["simulated"] > place["depth (drafts per round)"] > place["2"]
+    *_, height = map(float, drawn.get("viewBox").split())
+    assert max(place.values()) < height
+
+
 def test_engine_settings_are_those_of_the_advised_depth():
     section = next(e for e in tree("one").iter("section") if e.get("id") == "engines")
     depth = EXAMPLES["one"].points[0].advice.depth
@@ -419,10 +432,19 @@ def test_engine_settings_are_those_of_the_advised_depth():
     assert all(str(depth) in text for text in shown)
     assert json.loads(shown[0].split("'")[1])["num_speculative_tokens"] == depth
     assert not any(flags.text for flags in engine_flags(0)[:3])
-    for name in ("sweep", "batch"):  # a sweep has one depth to set, or none
-        advised = {advised_depth(point) for point in made(name)[1].points}
-        sections = [e.get("id") for e in tree(name).iter("section")]
-        assert ("engines" in sections) == (len(advised) == 1)
+
+
+def test_engine_settings_of_a_batch_sweep_are_its_schedule():
+    section = next(e for e in tree("batch").iter("section") if e.get("id") == "engines")
+    vllm, trtllm = [code.text for code in section.iter("code")]
+    (group,) = made("batch")[1].by_batch
+    config = json.loads(vllm.split("'")[1])
+    ranges = [[step.from_, step.to, step.depth] for step in group.schedule]
+    assert config["num_speculative_tokens_per_batch_size"] == ranges
+    assert f"    {ranges[0][1]}: {ranges[0][2]}\n" in trtllm
+    sections = {e.get("id") for e in tree("grid").iter("section")}
+    assert len({advised_depth(point) for point in EXAMPLES["grid"].points}) > 1
+    assert "engines" not in sections
 
 
 def test_points_of_a_chart_carry_their_values():

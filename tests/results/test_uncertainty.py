@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import mtpsim
+from mtpsim.acceptance.independent import Independent
 from mtpsim.common.errors import InputError
-from mtpsim.config.uncertainty import InputUncertainty
+from mtpsim.config.uncertainty import InputUncertainty, Uncertainty, draw_inputs
 from mtpsim.engine.options import ExecutorChoice
 from mtpsim.formula import closed_form
 from mtpsim.report.experiment_text import explain
@@ -222,6 +223,19 @@ def test_sentences_and_figure(point):
     assert "one alone: verify" in worth_sentence(typed.uncertainty)
     assert "Over 6 scenarios, depth" in robust_sentence(typed.robust)
     assert "lowest expected regret" in uncertainty_figure(result).texts[0].get_text()
+
+
+@pytest.mark.parametrize("depths", [None, [1, 2, 4]])
+def test_drawn_accept_lengths_are_those_of_some_rates(depths):
+    lengths, se = [1.8, 2.35, 2.78], 0.05
+    section = {"model": "independent", "accept_length": lengths}
+    raw = {"acceptance": section | ({"measured_at": depths} if depths else {})}
+    inputs = {"acceptance.accept_length": InputUncertainty(se=se)}
+    one = {"seed": 1, "confidence": 0.95}
+    drawn = draw_inputs(raw, Uncertainty(inputs=inputs), **one)["acceptance.accept_length"]
+    for row in drawn.tolist():
+        Independent(**{**raw["acceptance"], "accept_length": row})
+    assert np.allclose(drawn.mean(0), lengths, atol=0.03)
 
 
 def test_invalid_draws_are_reported():

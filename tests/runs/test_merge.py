@@ -32,6 +32,11 @@ def run(file, out, *options):
     return main(["run", str(file), "--out", str(out), "--quiet", *options])
 
 
+def merged(folder, *names, out="m"):
+    """Exit code of a merge of runs within a folder."""
+    return main(["merge", *(str(folder / name) for name in names), "-o", str(folder / out)])
+
+
 def point(folder):
     return json.loads((folder / RESULT).read_text())["points"][0]
 
@@ -40,10 +45,9 @@ def test_parts_of_a_run_add_up_to_the_whole(file, tmp_path, capsys):
     for i in (1, 2, 3):
         assert run(file, tmp_path / f"part{i}", "--part", f"{i}/3") == 0
     assert run(file, tmp_path / "whole") == 0
-    parts = [str(tmp_path / f"part{i}") for i in (3, 1, 2)]
-    assert main(["merge", *parts, "-o", str(tmp_path / "merged")]) == 0
+    assert merged(tmp_path, "part3", "part1", "part2") == 0
     assert "count once" not in capsys.readouterr().err
-    found, whole = point(tmp_path / "merged"), point(tmp_path / "whole")
+    found, whole = point(tmp_path / "m"), point(tmp_path / "whole")
     assert found["requests"] == whole["requests"] == 400_000
     for a, b in zip(found["depths"], whole["depths"], strict=True):
         for key in ("mean", "low", "high"):
@@ -53,8 +57,7 @@ def test_parts_of_a_run_add_up_to_the_whole(file, tmp_path, capsys):
 def test_blocks_that_two_runs_have_count_once(file, tmp_path, capsys):
     assert run(file, tmp_path / "a") == 0
     assert run(file, tmp_path / "b", "--set", "simulation.requests=100000") == 0
-    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 0
+    assert merged(tmp_path, "a", "b") == 0
     assert "in another run too: they count once" in capsys.readouterr().err
     assert point(tmp_path / "m") == point(tmp_path / "a")
 
@@ -84,8 +87,7 @@ def test_seeds_add_up(file, tmp_path):
 def test_another_experiment_is_refused_with_what_differs(file, tmp_path, capsys):
     assert run(file, tmp_path / "a") == 0
     assert run(file, tmp_path / "b", "--set", "latency.target=70") == 0
-    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
+    assert merged(tmp_path, "a", "b") == 2
     assert "latency.target is 70.0, there 76.0" in capsys.readouterr().err
     assert not (tmp_path / "m" / TALLIES).exists()
 
@@ -103,8 +105,7 @@ def test_other_kernels_and_blocks_are_refused(changed, file, tmp_path, capsys):
         "earlier": f"{hash_}-{kernels}-{version}",  # blocks of one size, without a name
     }[changed]
     records.write_text(records.read_text().replace(name, other))
-    pair = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 2
+    assert merged(tmp_path, "a", "b") == 2
     theirs = other.removeprefix(hash_ + "-")
     message = f"was made by other kernels or another version: {theirs}, not"
     assert message in capsys.readouterr().err
@@ -267,19 +268,16 @@ def test_records_that_do_not_say_their_point_are_refused(tmp_path, capsys):
 def test_a_merge_says_which_parts_are_missing(file, tmp_path, capsys):
     for i in (1, 3):
         assert run(file, tmp_path / f"part{i}", "--part", f"{i}/4") == 0
-    parts = [str(tmp_path / f"part{i}") for i in (1, 3)]
-    some, more = str(tmp_path / "some"), str(tmp_path / "more")
-    assert main(["merge", *parts, "-o", some]) == 130
+    assert merged(tmp_path, "part1", "part3", out="some") == 130
     assert "missing: parts 2/4, 4/4 of seed 1\nincomplete: merge" in capsys.readouterr().err
     document = json.loads((tmp_path / "some" / RESULT).read_text())
     assert not document["complete"]
     assert document["points"][0]["interrupted"]
     assert document["provenance"]["missing"] == ["missing: parts 2/4, 4/4 of seed 1"]
-    assert main(["show", some]) == 130
+    assert main(["show", str(tmp_path / "some")]) == 130
     for i in (2, 4):
         assert run(file, tmp_path / f"part{i}", "--part", f"{i}/4") == 0
-    parts = [str(tmp_path / f"part{i}") for i in (2, 4)]
-    assert main(["merge", some, *parts, "-o", more]) == 0
+    assert merged(tmp_path, "some", "part2", "part4", out="more") == 0
     assert "missing" not in capsys.readouterr().err
     assert json.loads((tmp_path / "more" / RESULT).read_text())["complete"]
 
@@ -303,8 +301,7 @@ def test_requests_of_a_killed_run_are_missing(seed, file, tmp_path, capsys):
     message = f"missing: 300,000 of 400,000 requests of seed {seed}\n"
     assert main(["show", str(cut)]) == 130
     assert message in capsys.readouterr().err
-    pair = [str(tmp_path / "done"), str(cut)]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == (0 if seed == "1" else 130)
+    assert merged(tmp_path, "done", "cut") == (0 if seed == "1" else 130)
     assert (message in capsys.readouterr().err) == (seed == "2")
 
 
@@ -312,8 +309,7 @@ def test_a_killed_part_is_missing(file, tmp_path, capsys):
     assert run(file, tmp_path / "part1", "--part", "1/2") == 0
     assert run(file, tmp_path / "part2", "--set", "simulation.requests=300000") == 0
     kill(tmp_path / "part2", 400_000)
-    pair = [str(tmp_path / "part1"), str(tmp_path / "part2")]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 130
+    assert merged(tmp_path, "part1", "part2") == 130
     assert "missing: part 2/2 of seed 1" in capsys.readouterr().err
 
 
@@ -337,8 +333,7 @@ def test_lost_records_of_a_finished_run_are_missing(lost, file, tmp_path, capsys
     assert run(file, tmp_path / "short", *first) == 0
     records = "" if lost == "all" else (tmp_path / "short" / TALLIES).read_text()
     (tmp_path / "2" / TALLIES).write_text(records + '{"point": ')
-    pair = [str(tmp_path / "1"), str(tmp_path / "2")]
-    assert main(["merge", *pair, "-o", str(tmp_path / "m")]) == 130
+    assert merged(tmp_path, "1", "2") == 130
     lacking = "400,000" if lost == "all" else "300,000"
-    message = f"missing: {lacking} of 400,000 requests of {pair[1]}"
+    message = f"missing: {lacking} of 400,000 requests of {tmp_path / '2'}"
     assert message in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_records_are_few(saved):
     for stop in ("precision = 0.0003", "requests = 100000"):
         mtpsim.run(parsed(stop), saved=Tallies(saved))
         ends = [json.loads(line)["end"] for line in saved.read_text().splitlines()]
-        assert 5 < len(ends) <= np.log2(first_unit(ends[-1]) / 30) + 4
+        assert 4 < len(ends) <= np.log2(first_unit(ends[-1]) / 30) + 4
         saved.unlink()
 
 

@@ -4,6 +4,8 @@ Keys that a test appends belong to the last section: ``TWO_DEEP + noise(0.3)``.
 """
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,14 @@ def linear(base: float, per_token: float, draft: float) -> str:
     """Times by batch; ``draft``: ms per drafted token."""
     draft_times = {"base": 0, "per_token": draft}
     return section("latency", model="linear", base=base, per_token=per_token, draft=draft_times)
+
+
+def article(requests: int) -> str:
+    """The founding case at reduced size, instead of to its precision."""
+    text = Path("experiments/article.toml").read_text()
+    reduced, count = re.subn(r"^precision = .*", f"requests = {requests}", text, flags=re.M)
+    assert count == 1
+    return reduced
 
 
 def problem_of(text: str, **options: Any) -> str:

@@ -25,6 +25,7 @@ from mtpsim.report.formatting import (
 RoundTimes = Sequence[Sequence[Floats | Sequence[float]]]
 """A sample of round times in ms for each point and depth."""
 GRID = 400
+VISIBLE = 0.002  # share of the peak
 RIDGE = 0.82
 """Height of a density; rows are 1 apart."""
 MAX_RIDGES = 17
@@ -282,7 +283,10 @@ def _draw_ridge(axes: Axes, grid: Floats, sample: Floats, base: float, color: st
     if np.ptp(sample) <= CONSTANT * abs(sample.mean()):
         axes.vlines(sample[0], base, base + RIDGE, color, linewidth=2.4, zorder=5 - base)
         return
-    height = base + RIDGE * density(sample, grid)
+    share = density(sample, grid)
+    visible = np.flatnonzero(share > VISIBLE)
+    inner = slice(max(visible[0] - 1, 0), visible[-1] + 2)  # the rest is flat, and bytes of a page
+    grid, height = grid[inner], base + RIDGE * share[inner]
     axes.fill_between(grid, base, height, color=color, alpha=0.8, linewidth=0, zorder=5 - base)
     axes.plot(grid, height, color=style.PAPER, linewidth=0.8, zorder=5 - base)
 

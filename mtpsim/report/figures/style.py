@@ -49,8 +49,9 @@ MAX_PANELS = 6
 WIDTH, HEIGHT = 4.8, 3.6
 TEXTS = ("heading", "subtitle", "note")
 """Texts around the axes, by their ``gid`` in the figure."""
-FOOT, VALUE_ROW, NOTE_HEIGHT = 0.82, 0.15, 0.3
-"""Inches below the axes, more for values below ticks, and what a note takes up of them."""
+FOOT, VALUE_ROW, NOTE_HEIGHT, NOTE_LINE = 0.82, 0.15, 0.26, 0.13
+"""Inches below the axes, more for values below ticks, and what a note of a line and each of its
+further lines take up of them."""
 LEGEND_LINE, LEGEND_HANDLE = 0.175, 0.62
 """Height of a line of the legend and width of the rest of an entry, in inches."""
 Handle = Artist | Container
@@ -133,22 +134,29 @@ class Frame:
             text.set_text("\n".join(lines))
         heading, subtitle, note = (text.get_text().count("\n") + 1 for text in self._texts.values())
         self._top = self._head + 0.25 * heading + 0.18 * subtitle
-        tops = height - 0.16, height - 0.24 - 0.25 * heading, 0.11 + 0.13 * note
+        note_height = NOTE_HEIGHT + NOTE_LINE * (note - 1)
+        tops = height - 0.16, height - 0.24 - 0.25 * heading, note_height
         for text, top in zip(self._texts.values(), tops, strict=True):
             text.set_position((0.16 / width, top / height))
         self.figure.subplots_adjust(
             left=self._left / width,
             right=1 - self._right / width,
-            bottom=self._foot / height,
+            bottom=(self._foot + note_height - NOTE_HEIGHT) / height,
             top=1 - self._top / height,
             wspace=0.28,
             hspace=0.55,
         )
+        for legend in self.figure.legends:
+            place = 0.2 / width, (note_height + 0.08) / height
+            legend.set_bbox_to_anchor(place, self.figure.transSubfigure)
 
     def note(self, text: str) -> None:
         """Write a small remark at the foot of the figure."""
         self._texts["note"].set_label(text)
-        self._lay_out(*self.figure.get_size_inches())
+        width, height = self.figure.get_size_inches()
+        self._lay_out(width, height)
+        lines = self._texts["note"].get_text().count("\n")
+        self._lay_out(width, height + NOTE_LINE * lines)
 
     def legend(self, handles: Sequence[Handle] = (), title: str = "") -> None:
         """Name lines and bars below the panels; the figure grows, the panels keep their size.
@@ -169,14 +177,12 @@ class Frame:
         columns = -(-len(names) // rows)
         lines = rows * (1 + max(name.count("\n") for name in names)) + bool(title)
         foot = self._foot
-        self._foot += LEGEND_LINE * lines + 0.08
-        self._lay_out(width, height + self._foot - foot)
-        wide, high = self.figure.get_size_inches()
+        self._foot += LEGEND_LINE * lines + 0.12
         legend = self.figure.legend(
             list(named.values()),
             names,
             loc="lower left",
-            bbox_to_anchor=(0.2 / wide, (NOTE_HEIGHT + 0.06) / high),
+            bbox_to_anchor=(0, 0),
             ncols=columns,
             title=title or None,
             alignment="left",
@@ -192,6 +198,7 @@ class Frame:
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
+        self._lay_out(width, height + self._foot - foot)
 
     def widen(self, extra: float, height: float = 0.0) -> None:
         """Add inches at the right of the panels, which are at least as high as given."""

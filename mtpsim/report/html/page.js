@@ -216,11 +216,14 @@ if (typeof document !== "undefined") {
 
     function update() {
       const before = closedForm(start), after = closedForm(now);
+      const times = ({ target, verify, draft }) => JSON.stringify([target, verify, draft]);
+      const timed = given.timed || times(now) !== times(start);
       const speed = `${after.speedup[after.best].toFixed(3)}x`;
-      part("finding").textContent = after.best
-        ? `Depth ${after.best} is fastest: ${speed}` : "Plain decoding is fastest";
+      part("finding").textContent = !timed ? "No times yet: the speedup is the accept length"
+        : after.best ? `Depth ${after.best} is fastest: ${speed}` : "Plain decoding is fastest";
       const at = before.best ? `depth ${before.best}, ${before.speedup[before.best].toFixed(3)}x` : "plain decoding";
-      part("before").textContent = `Start: ${at}.`;
+      part("before").textContent = given.timed ? `Start: ${at}.` : "";
+      if (!timed) after.best = null;
       part("curve").replaceChildren(curve(before.speedup, after.speedup, after.best));
       part("steps").replaceChildren(...after.speedup.map((value, k) => row(after, value, k)));
       const flag = (name, values) => `--${name} ${values.map((value) => Number(value.toPrecision(6))).join(",")}`;
@@ -231,7 +234,7 @@ if (typeof document !== "undefined") {
     function row(found, value, k) {
       const even = found.breakEven[k];
       const gain = k ? found.speedup[k] / found.speedup[k - 1] - 1 : 0;
-      const verdict = stepVerdict(gain, given);
+      const verdict = found.best === null ? "no times" : stepVerdict(gain, given);
       const tone = { essential: "good", optional: "good", harmful: "bad" }[verdict] ?? "open";
       const time = (allowed) => (allowed > 0 ? short(allowed) : "none");
       const cells = k ? [
@@ -282,7 +285,7 @@ if (typeof document !== "undefined") {
       chart.append(draw("polyline", { points: points(before), class: "before-line" }));
       chart.append(draw("polyline", { points: points(after), class: "after-line" }));
       after.forEach((v, k) => chart.append(draw("circle", { cx: x(k), cy: y(v), r: 4, class: "dot" })));
-      chart.append(draw("circle", { cx: x(best), cy: y(after[best]), r: 9, class: "ring" }));
+      if (best !== null) chart.append(draw("circle", { cx: x(best), cy: y(after[best]), r: 9, class: "ring" }));
       return chart;
     }
   }

@@ -117,7 +117,8 @@ def _without_texts(figure: Figure) -> Bbox:
     width, height = figure.get_size_inches()
     top = max(axes.get_position().y1 for axes in figure.axes) * height
     top += 0.28 if any(axes.get_title(loc="left") for axes in figure.axes) else 0.1
-    return Bbox([[0, style.NOTE_HEIGHT], [width, min(top, height)]])
+    notes = [text.get_position()[1] for text in figure.texts if text.get_gid() == "note"]
+    return Bbox([[0, max(notes, default=0) * height], [width, min(top, height)]])
 
 
 def _rasterize_crowds(figure: Figure) -> None:

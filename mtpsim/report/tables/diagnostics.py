@@ -336,7 +336,7 @@ def _speed(cell: Interval) -> str:
 
 def requests_table(point: PointResult) -> TextTable:
     """A row per depth: quantiles of the time and the speed of single requests."""
-    best, rows = best_depth(point), []
+    best, rows = advised_depth(point), []
     for depth in point.depths:
         found = depth.depth == best
         rows.append(Row([str(depth.depth), *_request_cells(depth)], "best" if found else "", found))

@@ -150,19 +150,20 @@ def indistinguishable_sentence(report: FitReport) -> str:
 
 def _print_held_out(report: FitReport, console: Console) -> None:
     say(console, "Held-out accept length: prediction error, %")
-    names = "depth", "observed", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()
+    names = "depth", "observed", "standard\nerror", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()
     rows = []
     for row in report.held_out:
         observed = row.accept_length
         half = (observed.high - observed.low) / 2
         errors = [row.model_error, *(row.closed_form_error[name] for name in CLOSED_FORM_COLUMNS)]
-        cells = [str(row.depth), f"{observed.mean:.3f} ±{half:.3f}"]
+        noise = f"±{100 * row.standard_error:.2f}"
+        cells = [str(row.depth), f"{observed.mean:.3f} ±{half:.3f}", noise]
         rows.append([*cells, *(f"{100 * error:+.2f}" for error in errors)])
     print_table(console, TextTable.of(names, rows))
     say(
         console,
-        "Below the recorded depth, recorded rounds are truncated. At equal round times the error "
-        "of the speedup is the same.",
+        "Errors within two standard errors are noise of the requests. Below the recorded depth, "
+        "recorded rounds are truncated. At equal round times the error of the speedup is the same.",
     )
 
 

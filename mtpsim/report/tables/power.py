@@ -29,14 +29,14 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
     say(console, heading(plan), "bold")
     console.print()
     print_table(console, _table(plan))
-    warned = [text for text in map(warning, plan.questions) if text]
+    warned = [*plan.shortfalls(), *filter(None, map(warning, plan.questions))]
     if warned:
         console.print()
     for text in warned:
         say(console, text)
     if plan.by_length:
         console.print()
-        say(console, f"{_name(plan.questions[0]).capitalize()}, by length of a request:")
+        say(console, f"{plan.questions[0].name.capitalize()}, by length of a request:")
         print_table(console, _lengths(plan))
     console.print()
     source = "the default of --delta" if plan.effect == DEFAULT_EFFECT else "--delta"
@@ -60,7 +60,7 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
 
 def heading(plan: BenchmarkPlan) -> str:
     """``Requests per depth to detect a difference of 1 % with probability 0.9 ...``."""
-    length = "recorded length"
+    length = "their own lengths"
     for unit, number in plan.horizon.items():
         length = counted(number, unit.removesuffix("s"))
     return (
@@ -77,16 +77,11 @@ def _table(plan: BenchmarkPlan) -> TextTable:
     columns = [Column("comparison", left=True), effect, independent, verified, paired, verified]
     rows = []
     for comparison in plan.questions:
-        cells = [_name(comparison), f"{100 * comparison.effect[0]:+.2f}"]
+        cells = [comparison.name, f"{100 * comparison.effect[0]:+.2f}"]
         for design in comparison.designs:
             cells += [f"{design.requests:,}", f"{design.power:.3f}/{design.false:.3f}"]
         rows.append(Row(cells))
     return TextTable(columns, rows)
-
-
-def _name(comparison: Comparison) -> str:
-    one, two = comparison.depths
-    return f"depth {two} vs {one}" if one else f"speedup at depth {two}"
 
 
 def warning(comparison: Comparison) -> str:
@@ -95,7 +90,7 @@ def warning(comparison: Comparison) -> str:
     if naive is None or naive.requests >= 0.9 * right.requests:
         return ""
     return (
-        f"{_name(comparison).capitalize()}: treating rounds as independent gives n = "
+        f"{comparison.name.capitalize()}: treating rounds as independent gives n = "
         f"{naive.requests:,} and only {100 * naive.power:.0f} % power ({right.requests:,} needed)."
     )
 

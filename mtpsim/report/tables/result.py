@@ -15,6 +15,7 @@ from mtpsim.report.formatting import (
     Quantities,
     advised_depth,
     best_depth,
+    by_quantile,
     cells_of,
     decimals_for,
     fixed,
@@ -171,11 +172,6 @@ def depth_table(
         rows.append(Row([str(depth.depth), *texts], "best" if advised else "", advised))
     columns = [_column(name, point) for name in layout]
     return TextTable([Column("depth"), *columns], rows)
-
-
-def by_quantile(point: PointResult) -> bool:
-    """Whether depths are compared at a quantile of the request time, not by their mean speeds."""
-    return point.advice is not None and point.advice.objective != "mean"
 
 
 def _column(name: str, point: PointResult) -> Column:

@@ -18,8 +18,10 @@ from mtpsim.report.formatting import (
     MISSING,
     Quantities,
     advised_depth,
+    as_compared,
     cells_of,
     column,
+    compared_at,
     known,
     plus_minus,
     point_label,
@@ -78,6 +80,7 @@ def sweep_heading(result: ResultDocument) -> str:
     """How the best depth and its speedup move over a sweep."""
     if not any(map(times_known, result.points)):
         return "No times are known: the speedup is the accept length"
+    result = as_compared(result)
     best = [(advised_depth(point), column(point, "speedup")) for point in result.points]
     found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
     if not found:
@@ -87,11 +90,14 @@ def sweep_heading(result: ResultDocument) -> str:
     reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
     some = "" if len(found) == len(best) else f"{len(found)} of "
     if depths == [0]:
-        return f"No depth pays at {some or 'any of the '}{len(best)} points"
+        return f"No depth pays at {some or 'any of the '}{len(best)} points{compared_at(result)}"
     if len(depths) == 1:
-        return f"Depth {depths[0]} is fastest at {some or 'all '}{len(best)} points: {reach}"
+        where = f"{some or 'all '}{len(best)} points"
+        return f"Depth {depths[0]} is fastest at {where}: {reach}{compared_at(result)}"
     over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
-    return f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}"
+    return (
+        f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}{compared_at(result)}"
+    )
 
 
 def batch_sentences(result: ResultDocument) -> list[str]:
@@ -144,6 +150,7 @@ def judged_together(result: ResultDocument) -> str:
 
 def summary_table(result: ResultDocument) -> TextTable:
     """A row per point of a sweep: its best depth, its speedup, and the closed form's error."""
+    result = as_compared(result)
     names = short_names(swept_keys(result))
     headers = "best\ndepth", "speedup", HEADERS["error"], HEADERS["verdict"]
     best = [advised_depth(point) for point in result.points]

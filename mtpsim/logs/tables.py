@@ -1,0 +1,143 @@
+"""Tables with one row per run, as CSV or Markdown: a sweep over depths, counts, rates by position.
+
+Columns are found by their usual names, in any order, among others.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from mtpsim.common.arrays import JsonDict
+from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError, malformed
+from mtpsim.logs.files import FileProgress, Line, csv_delimiter, lines
+from mtpsim.logs.format import Answers, Entries, Format, Place
+from mtpsim.logs.neutral import bare_rates, counts_of_run, one_number
+
+NAMES = {
+    "depth": "depth k n_max draft_max spec_tokens num_spec_tokens num_speculative_tokens "
+    "speculative_num_steps spec_draft_n_max draft_depth",
+    "accept_length": "accept_length acceptance_length mean_acceptance_length mean_accept_length "
+    "accept_len mean_len acc_length al",
+    "rounds": "rounds num_drafts verifications spec_verify_ct",
+    "drafted": "drafted draft_tokens num_draft_tokens n_drafted",
+    "accepted": "accepted accepted_tokens num_accepted_tokens n_accepted",
+    "round_ms": "round_ms ms_per_round step_ms",
+    "tpot_ms": "tpot_ms mean_tpot_ms tpot itl_ms mean_itl_ms ms_per_token",
+    "position": "position pos draft_position",
+    "rate": "rate acceptance_rate accept_rate survival",
+}
+"""Names of each column, in lower case and with ``_`` for other characters."""
+_COLUMN = {name: column for column, names in NAMES.items() for name in names.split()}
+_ENOUGH = ({"depth", "accept_length"}, {"rounds", "accepted"}, {"position", "rate"})
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*")
+_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+MAX_HEAD = 1000  # lines in which a header is looked for
+Row = tuple[int, JsonDict]
+
+
+def _delimiter(line: str) -> str:
+    return "|" if "|" in line else csv_delimiter(line)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if delimiter == "|":
+        return [cell.strip() for cell in line.strip("> \t\n").strip("|").split("|")]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:  # as a cell of more than 131,072 characters
+        return []
+
+
+def _header(line: str) -> dict[int, str]:
+    """Return the known columns of a header by their index; empty if they do not suffice."""
+    found: dict[int, str] = {}
+    for index, cell in enumerate(_cells(line, _delimiter(line))):
+        name = _COLUMN.get(re.sub(r"\W+", "_", cell.lower()).strip("_"))
+        if name and name not in found.values():
+            found[index] = name
+    return found if any(enough <= set(found.values()) for enough in _ENOUGH) else {}
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file has a table of runs near its beginning."""
+    return any(_header(line) for _, line in islice(lines(path), MAX_HEAD))
+
+
+def _rows(numbered: Iterator[Line]) -> Iterator[Row | tuple[int, EntryError]]:
+    """Yield the numbers of each row by column; a line with too few cells ends a table."""
+    header, delimiter = dict[int, str](), ","
+    for number, line in numbered:
+        if found := _header(line):
+            header, delimiter = found, _delimiter(line)
+            continue
+        cells = _cells(line, delimiter)
+        if not set("".join(cells)) - set("-:= "):
+            continue
+        if len(cells) <= max(header, default=0):
+            header = {}
+        if not header:
+            continue
+        try:
+            yield number, {name: _number(name, cells[i], delimiter) for i, name in header.items()}
+        except ValueError:
+            yield number, IncompleteError("has a cell that is no number")
+
+
+def _number(name: str, text: str, delimiter: str) -> float | int:
+    found = _NUMBER.search(text)
+    if found is None:
+        raise ValueError(text)
+    digits = found[0].rstrip(".,")
+    if name in ("rounds", "drafted", "accepted") and _THOUSANDS.fullmatch(digits):
+        digits = digits.replace(",", "")
+    value = float(digits if delimiter == "," else digits.replace(",", "."))
+    if name == "rate" and "%" in text:
+        value /= 100
+    return int(value) if value.is_integer() and name not in ("accept_length", "rate") else value
+
+
+def _entry(row: JsonDict, answers: Answers) -> Entry:
+    """Return the entry of a run.
+
+    Raises:
+        EntryError: its numbers contradict each other, or it ran without drafts.
+        MissingInformationError: the number of rounds is unknown.
+    """
+    if row.get("depth") == 0:
+        time = row.get("round_ms", row.get("tpot_ms"))
+        hint = "" if time is None else f"; its time of a step is given as --target {time:g}"
+        raise IncompleteError(f"depth 0 is plain decoding{hint}")
+    if "rounds" in row and "accepted" in row:
+        return counts_of_run(row, {}, answers)
+    return one_number(row, {}, answers)
+
+
+def _read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
+    for path in paths:
+        by_position: dict[int, float] = {}
+        for number, row in _rows(lines(path, on_progress)):
+            place = Place(path, number)
+            try:
+                if isinstance(row, EntryError):
+                    yield place, row
+                elif "position" in row:
+                    by_position[int(row["position"])] = row["rate"]
+                else:
+                    yield place, _entry(row, answers)
+            except MissingInformationError:
+                raise
+            except ValueError as error:
+                yield place, malformed(error)
+        if by_position:
+            rates = [rate for _, rate in sorted(by_position.items())]
+            try:
+                yield Place(path, None), bare_rates({"rates": rates}, {}, answers)
+            except EntryError as error:
+                yield Place(path, None), error
+
+
+TABLE = Format("table", "neutral form", _read)
