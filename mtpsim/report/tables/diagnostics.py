@@ -283,7 +283,10 @@ def request_sentence(point: PointResult) -> str:
 
 def policy_request_sentence(policy: PolicyResult | None) -> str:
     """The same under a policy."""
-    return _quantiles(f"Requests under {policy.name}", policy) if policy else ""
+    if policy is None:
+        return ""
+    given = ", inputs as given" if policy.over_inputs else ""
+    return _quantiles(f"Requests under {policy.name}{given}", policy, rough=bool(given))
 
 
 def _quantiles(

@@ -126,6 +126,8 @@ def _comparison(policy: PolicyResult, adaptive: Adaptive) -> str:
 def reading(adaptive: Adaptive) -> str:
     """What the intervals of the table mean, and which policies are bounds."""
     text = "Gains use common random numbers; their intervals are simultaneous."
+    if adaptive.draws:
+        text += f" Intervals include input uncertainty ({adaptive.draws:,} draws)."
     knowing = [f"{p.name} knows {p.knows}" for p in adaptive.policies if p.knows]
     return text + (f" Bounds: {', '.join(knowing)}." if knowing else "")
 
@@ -157,10 +159,12 @@ def _column(policies: Sequence[PolicyResult], name: str) -> list[str]:
     if name == "length":
         return [fixed(p.accept_length.mean, 3) for p in policies]
     if name in ("speedup", "exact"):
-        decimals = min(shared_decimals([p.speedup for p in policies]), 4)
+        found = [p.over_inputs or p.speedup for p in policies]
+        least = 2 * any(p.over_inputs for p in policies)  # as in the table of depths
+        decimals = min(max(shared_decimals(found), least), 4)
         if name == "exact":
             return [fixed(p.speedup.exact, decimals) for p in policies]
-        return [plus_minus(p.speedup, decimals) for p in policies]
+        return [plus_minus(cell, decimals) for cell in found]
     cells = [
         in_percent(p.gain, zero=1.0) if name == "gain" else in_percent(p.captured) for p in policies
     ]

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 MOST_TABLES = 12
 """Of a sweep of more points only the summary is printed."""
+MOST_STEPS = 6
+"""Of more steps those near the best depth stand beside the advice."""
 BREAK_EVEN = "Break-even values of a step, one input at a time"
 QUANTITIES: dict[str, Quantities] = {
     "length": "accept_length",
@@ -224,13 +226,19 @@ def step_texts(point: PointResult) -> list[VerdictText]:
 
 
 def step_table(point: PointResult) -> TextTable:
-    """A row per step of depth: gain with verdict, break-even rate, and the rate now."""
+    """A row per step of depth: gain with verdict, break-even rate, and the rate now.
+
+    Of more than six steps only those near the best depth.
+    """
+    near = best_depth(point) or 0
     rows = []
     for depth, verdict in zip(point.depths[1:], step_texts(point), strict=True):
+        k = depth.depth
+        if len(point.depths) > MOST_STEPS + 1 and not near - 1 <= k <= near + 2:
+            continue
         now = depth.break_even.rate.now if depth.break_even else None
         rate = MISSING if now is None else f"{now:.3g}"
-        step = f"{depth.depth - 1} to {depth.depth}"
-        rows.append(Row([step, verdict, _rate(depth.break_even_rate), rate]))
+        rows.append(Row([f"{k - 1} to {k}", verdict, _rate(depth.break_even_rate), rate]))
     headers = "gain, verdict", "break-even p", "p now"
     return TextTable([Column("step"), *map(Column, headers)], rows)
 

@@ -136,10 +136,13 @@ def turn_text(turn: Turn) -> str:
 
 
 def _bounds(found: Turn | ScheduleStep) -> str:
-    """Interval of a whole batch; empty where it has no width or reaches beyond the sweep."""
-    if not known(found.low) or not known(found.high) or found.low == found.high:
+    """Interval of a whole batch, of one end where the other is beyond the sweep; may be empty."""
+    low, high = (f"{end:,.0f}" if known(end) else "" for end in (found.low, found.high))
+    if low == high:
         return ""
-    return f" [{found.low:,.0f}, {found.high:,.0f}]"
+    if low and high:
+        return f" [{low}, {high}]"
+    return f" [at least {low}]" if low else f" [at most {high}]"
 
 
 def judged_together(result: ResultDocument) -> str:
