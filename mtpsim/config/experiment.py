@@ -177,11 +177,12 @@ class Experiment(Spec):
                 ]
         return points, problems
 
-    def changed(self, changes: JsonDict) -> Experiment:
+    def changed(self, changes: JsonDict, *, policies: bool = False) -> Experiment:
         """The same experiment with some values changed, without sweep, policies and uncertainty.
 
         Args:
             changes (dict): Dotted keys and their new values.
+            policies (bool): Whether policies stay.
 
         Returns:
             Experiment: The changed experiment, of a single point.
@@ -194,7 +195,8 @@ class Experiment(Spec):
             >>> experiment.changed({"latency.target": 70.0}).latency.target
             70.0
         """
-        return self._with(changes, drop=NOT_IN_SCENARIOS)
+        drop = [key for key in NOT_IN_SCENARIOS if not (policies and key == "adaptive")]
+        return self._with(changes, drop=drop)
 
     def _with(self, changes: JsonDict, *, drop: Sequence[str]) -> Experiment:
         raw = {key: part for key, part in self.raw().items() if key not in drop}

@@ -16,6 +16,7 @@ from mtpsim.config.uncertainty import draw_inputs, interval_ends, scenarios, val
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import BlockQueue
 from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point
+from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
 from mtpsim.stats.estimators import Estimates, Tally
 
@@ -68,17 +69,21 @@ class Scenarios:
             return point, 0, min(chunk, experiment.simulation.requests or chunk)
 
         found: list[Estimates] = []
+        policies: list[Estimates] = []
         requests, queue = 0, BlockQueue(pool, block, 0, len(experiments))
         try:
             for number, experiment in enumerate(experiments):
                 tally = queue.take(number)
                 requests = tally.count
-                found.append(_speedup(compiled.pop(number).plan, tally, experiment))
+                plan = compiled.pop(number).plan
+                found.append(_estimates(estimators.speedup, plan, tally, experiment))
+                if plan.policy_set is not None:
+                    policies.append(_estimates(estimators.with_policies, plan, tally, experiment))
                 on_progress(len(found) / len(experiments))
         finally:
             queue.cancel()
         one, two = len(self.draws), len(self.draws) + len(self.ends)
-        return ScenarioResults(self, requests, found[:one], found[one:two], found[two:])
+        return ScenarioResults(self, requests, found[:one], found[one:two], found[two:], policies)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class ScenarioResults:
         draws (list[Estimates]): Speedup by depth of each draw.
         ends (list[Estimates]): Speedup by depth at each end of each input.
         scenarios (list[Estimates]): Speedup by depth of each declared scenario.
+        policies (list[Estimates]): Speedup by depth and policy of each draw; may be empty.
     """
 
     variants: Scenarios
@@ -98,6 +104,7 @@ class ScenarioResults:
     draws: list[Estimates]
     ends: list[Estimates]
     scenarios: list[Estimates]
+    policies: list[Estimates]
 
 
 def scenarios_of(experiment: Experiment) -> Scenarios:
@@ -116,11 +123,15 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
     count = len(next(iter(inputs.values()), []))
     sets = list(scenarios(raw, experiment.robust)) if experiment.robust else []
 
-    def changed(values: dict[str, Floats]) -> Experiment:
-        return experiment.changed({key: _like(raw, key, v) for key, v in values.items()})
+    def changed(values: dict[str, Floats], *, policies: bool = False) -> Experiment:
+        changes = {key: _like(raw, key, v) for key, v in values.items()}
+        return experiment.changed(changes, policies=policies)
 
     try:
-        drawn = [changed({key: rows[i] for key, rows in inputs.items()}) for i in range(count)]
+        drawn = [
+            changed({key: rows[i] for key, rows in inputs.items()}, policies=True)
+            for i in range(count)
+        ]
         moved = [changed({key: end}) for key, both in ends.items() for end in both]
     except InputError as error:
         first = error.problems[0]
@@ -145,9 +156,12 @@ def _like(raw: JsonDict, key: str, values: Floats) -> Any:
     return fill(value_at(raw, key))
 
 
-def _speedup(plan: KernelPlan, tally: Tally, experiment: Experiment) -> Estimates:
+def _estimates(
+    function: Callable[[Floats, RowLayout], Floats],
+    plan: KernelPlan,
+    tally: Tally,
+    experiment: Experiment,
+) -> Estimates:
     return estimators.delta_method(
-        lambda means: estimators.speedup(means, plan.layout),
-        tally,
-        experiment.simulation.confidence,
+        lambda means: function(means, plan.layout), tally, experiment.simulation.confidence
     )

@@ -17,6 +17,7 @@ from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
 from mtpsim.fit.rates import Interval
+from mtpsim.fit.replay_report import ReplayReport
 from mtpsim.fit.replicas import Check, CheckKind
 from mtpsim.fit.throughput import SpeedCheck
 from mtpsim.logs import Log
@@ -161,6 +162,7 @@ class FitReport:
         speed: tokens per second of the log and of the experiment; None without times.
         notes: what the log can't show, and what was assumed.
         warnings: mean times that are not plausible, a sentence each.
+        replay: accept lengths by posterior replay; None unless asked for.
     """
 
     mtpsim: str
@@ -178,6 +180,7 @@ class FitReport:
     speed: SpeedCheck | None
     notes: list[str]
     warnings: list[str]
+    replay: ReplayReport | None = None
 
     @property
     def chosen_candidate(self) -> CandidateReport | None:
@@ -192,9 +195,12 @@ class FitReport:
 
 
 def fit_report(
-    fit: LogFit, speed: SpeedCheck | None = None, warnings: Sequence[str] = ()
+    fit: LogFit,
+    speed: SpeedCheck | None = None,
+    warnings: Sequence[str] = (),
+    replay: ReplayReport | None = None,
 ) -> FitReport:
-    """Return the report of a fit, with the comparison of speeds if there is one."""
+    """Return the report of a fit, with the comparison of speeds and the replay if there are any."""
     rates, times = fit.rates, fit.times
     found = fit.selection
     return FitReport(
@@ -240,6 +246,7 @@ def fit_report(
         speed=speed,
         notes=fit.notes,
         warnings=list(warnings),
+        replay=replay,
     )
 
 

@@ -38,7 +38,7 @@ from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, se
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
 from mtpsim.fit.round_times import RoundTimes, round_times_of, usable_rows
-from mtpsim.logs import Log
+from mtpsim.logs import Log, Rounds
 from mtpsim.logs.reducer import Ints
 
 MAX_ROUNDS = 200_000  # fitted in order; more rounds add little precision and much time
@@ -122,9 +122,8 @@ def fit_log(
         InputError: a name in ``only`` is unknown.
 
     Examples:
-        >>> from pathlib import Path
         >>> import mtpsim
-        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
+        >>> log = mtpsim.read_logs("experiments/logs/samples/trtllm-requests.jsonl")
         >>> fit = mtpsim.fit_log(log, only=["geometric", "independent"])
         >>> fit.rates.values.round(3).tolist()
         [0.767, 0.626, 0.758, 0.596]
@@ -309,18 +308,29 @@ def _short_drafts(log: Log) -> str:
 
 def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
-    rng = np.random.default_rng(0)
     if log.level == "rounds" and log.sequence is not None:
-        lengths = np.diff(log.sequence.offsets)
-        order = rng.permutation(log.sequence.requests)
-        enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
-        kept = np.sort(order[: max(enough, 1)])
-        rounds = log.sequence.subset(kept)
-        if log.undrafted:  # the drafter sets the length: what it leaves out is not accepted
-            depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
-            rounds = replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
-        return RoundSequence(rounds, log.depth)
+        return RoundSequence(kept_rounds(log), log.depth)
+    rng = np.random.default_rng(0)
     return _counts_of(log, np.sort(rng.permutation(log.count)[:MAX_ROWS]))
+
+
+def kept_rounds(log: Log) -> Rounds:
+    """Return the rounds in order of a random sample of the requests, if there are many.
+
+    Args:
+        log: log whose ``sequence`` is not None.
+    """
+    assert log.sequence is not None
+    lengths = np.diff(log.sequence.offsets)
+    order = np.random.default_rng(0).permutation(log.sequence.requests)
+    enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
+    kept = np.sort(order[: max(enough, 1)])
+    rounds = log.sequence.subset(kept)
+    if not log.undrafted:
+        return rounds
+    # The drafter sets the length: what it leaves out is not accepted.
+    depths = log.depths[log.sequence_rows[kept]].astype(np.uint8)
+    return replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
 
 
 def _counts_of(log: Log, rows: Ints) -> PositionCounts:

@@ -259,7 +259,13 @@ class Reaction(DocumentSection):
 
 
 class PolicyResult(DocumentSection):
-    """What one adaptive policy yields."""
+    """What one adaptive policy yields.
+
+    Attributes:
+        gain: over the best fixed depth, and over uncertain inputs where there are any.
+        captured: share of the oracle's gain; None over uncertain inputs.
+        over_inputs: speedup over uncertain inputs; None without them.
+    """
 
     name: str
     rule: str
@@ -274,6 +280,7 @@ class PolicyResult(DocumentSection):
     request_speed: dict[str, Interval] | None = None
     depths: list[float]
     learning: Reaction | None = None
+    over_inputs: Interval | None = None
 
 
 class TimelinePolicy(DocumentSection):
@@ -297,6 +304,7 @@ class Adaptive(DocumentSection):
     """Adaptive policies against the best fixed depth."""
 
     best_fixed: int
+    draws: int | None = None
     policies: list[PolicyResult]
     timeline: Timeline
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import Interval, PointResult, ResultDocument
+from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument
 
 Quantities = Literal[
     "accept_length",
@@ -58,14 +58,14 @@ def numbers(values: Iterable[float | None] | None) -> Floats:
 def cells_of(point: PointResult, quantity: Quantities) -> list[Interval | None]:
     """A quantity at every depth of a point, ``[K + 1]``.
 
-    Intervals of speedups and gains include uncertain inputs, where there are any.
+    Speedups and gains are means and intervals over uncertain inputs, where there are any.
     """
     cells = [getattr(depth, quantity) for depth in point.depths]
     if not point.uncertainty or quantity not in ("speedup", "marginal"):
         return cells
     wider = [d.speedup if quantity == "speedup" else d.gain for d in point.uncertainty.depths]
     return [
-        replace(cell, low=wide.low, high=wide.high) if cell and wide else cell
+        replace(cell, mean=wide.mean, low=wide.low, high=wide.high) if cell and wide else cell
         for cell, wide in zip(cells, wider, strict=True)
     ]
 
@@ -73,6 +73,44 @@ def cells_of(point: PointResult, quantity: Quantities) -> list[Interval | None]:
 def column(point: PointResult, quantity: Quantities, field: str = "mean") -> Floats:
     """One field of :func:`cells_of`, ``[K + 1]``; NaN where it is missing."""
     return numbers([getattr(cell, field, None) for cell in cells_of(point, quantity)])
+
+
+def by_quantile(point: PointResult) -> bool:
+    """Whether depths are compared at a quantile of the request time, not by their mean speeds."""
+    return point.advice is not None and point.advice.objective != "mean"
+
+
+def as_compared(result: ResultDocument) -> ResultDocument:
+    """The result with speedups and gains as its depths are compared.
+
+    Where that is at a quantile of the request time, they have no closed form and no exact answer.
+    """
+    if not any(map(by_quantile, result.points)):
+        return result
+    return replace(result, points=[_at_quantile(point) for point in result.points])
+
+
+def _at_quantile(point: PointResult) -> PointResult:
+    if not by_quantile(point) or not point.advice:
+        return point
+    ratios = [step and shifted(step, 1) for step in (None, *point.advice.steps)]
+    depths = [
+        replace(depth, speedup=_bare(depth.objective) or depth.speedup, marginal=_bare(ratio))
+        for depth, ratio in zip(point.depths, ratios, strict=True)
+    ]
+    return replace(point, depths=depths)
+
+
+def _bare(cell: Interval | None) -> Quantity | None:
+    if cell is None:
+        return None
+    return Quantity(mean=cell.mean, low=cell.low, high=cell.high, theory=None, exact=None)
+
+
+def compared_at(result: ResultDocument) -> str:
+    """`` at the p99 of request times``, or as many as there are; empty for mean speeds."""
+    names = {point.advice.objective for point in result.points if point.advice} - {"mean"}
+    return f" at the {' or '.join(sorted(names))} of request times" if names else ""
 
 
 def greatest_depth(point: PointResult) -> int:
@@ -252,6 +290,12 @@ def half_width(cell: Interval) -> float:
         return math.nan
     half = (cell.high - cell.low) / 2
     return half if half > ROUNDING * max(abs(cell.low), abs(cell.high)) else 0.0
+
+
+def shifted(cell: Interval, by: float) -> Interval:
+    """An interval moved by a number."""
+    ends = [end + by if known(end) else None for end in (cell.mean, cell.low, cell.high)]
+    return Interval(mean=ends[0], low=ends[1], high=ends[2])
 
 
 def in_percent(cell: Interval | None, zero: float = 0.0) -> Interval | None:

@@ -295,11 +295,11 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
     steps = Steps(measured.sharp(estimators.marginal), *_break_even(measured, measured.solved[-1]))
     speedup = measured.widened(estimators.speedup, unseen)
     limits = simulation.confidence, decision.indifference
-    simulated = choose(log_of(speedup), *limits)
+    choice = choose(log_of(speedup), *limits)
     basis = Basis(
         speedup=intervals(speedup),
         gains=intervals(measured.widened(estimators.marginal, unseen[1:])),
-        choice=simulated,
+        choice=choice,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
         times_known=not closed_form.drafts_are_free(
@@ -335,7 +335,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         diagnostics=diagnostics(measured),
         variance=_variance(measured),
         advice=advise(basis, steps, decision, simulation.confidence),
-        adaptive=adaptive(measured, simulated.best) if measured.plan.policy_set else None,
+        adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
         uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
     )

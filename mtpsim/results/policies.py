@@ -19,8 +19,9 @@ from mtpsim.report.document import (
 )
 from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
 from mtpsim.results.policy_reaction import reaction
+from mtpsim.results.uncertainty import intervals_of, joint_draws
 from mtpsim.stats import estimators
-from mtpsim.stats.comparisons import against_one, log_of
+from mtpsim.stats.comparisons import against_one, draws_against_one, log_of
 from mtpsim.stats.estimators import Estimates
 
 SHOWN = 150  # rounds of the request that is shown
@@ -31,20 +32,27 @@ ROUNDING = 1e-12  # smaller log ratios are rounding errors
 
 
 def adaptive(measured: PointData, best: int) -> Adaptive | None:
-    """The ``adaptive`` part of a point; ``best`` is its fastest fixed depth."""
+    """The ``adaptive`` part of a point.
+
+    Args:
+        measured: the point.
+        best: its fastest fixed depth; over uncertain inputs the one of least expected regret.
+    """
     policy_set = measured.plan.policy_set
     if policy_set is None or measured.log is None or measured.policy_tails is None:
         return None
     speedup = measured.sharp(estimators.with_policies)
-    depths = measured.layout.depth + 1
-    chosen = [best, *range(depths, len(speedup.values))]
-    gain, half = against_one(
-        log_of(speedup.linear_combination(np.eye(len(speedup.values))[chosen])),
-        0,
-        measured.experiment.simulation.confidence,
-    )
-    oracle = _oracle(policy_set)
-    captured = _captured(speedup, best, depths, oracle)
+    depths, confidence = measured.layout.depth + 1, measured.experiment.simulation.confidence
+    chosen, oracle = [best, *range(depths, len(speedup.values))], _oracle(policy_set)
+    drawn = _drawn(measured)
+    if drawn is None:
+        compared = speedup.linear_combination(np.eye(len(speedup.values))[chosen])
+        gain, half = against_one(log_of(compared), 0, confidence)
+        ends = gain, gain - half, gain + half
+        captured, over = _captured(speedup, best, depths, oracle), None
+    else:
+        ends, captured = draws_against_one(drawn[:, chosen], 0, confidence), None
+        over = intervals_of(drawn, confidence)
     length, time = (
         measured.estimates(function)
         for function in (estimators.policy_length, estimators.policy_time)
@@ -59,7 +67,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
             speedup=ExactInterval(
                 exact=_exact(policy_set, i), **vars(interval(speedup, depths + i, POSITIVE))
             ),
-            gain=_gain(gain[i + 1], half[i + 1], enough=not measured.requests_needed),
+            gain=_gain(*(end[i + 1] for end in ends), enough=not measured.requests_needed),
             captured=interval(captured, i) if captured else None,
             accept_length=interval(length, i, (1, depths)),
             round_time=interval(time, i, POSITIVE),
@@ -67,19 +75,28 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
             request_speed=quantiles[i]["request_speed"],
             depths=_depth_shares(measured.tally.mean[measured.layout.policy(i)]),
             learning=None if accepted is None else reaction(measured.log[i], accepted),
+            over_inputs=over[depths + i] if over else None,
         )
         for i, player in enumerate(policy_set.players)
     ]
     return Adaptive(
         best_fixed=best,
+        draws=None if measured.outcomes is None or drawn is None else len(measured.outcomes.draws),
         policies=policies,
         timeline=_timeline(measured, policy_set, measured.log, accepted),
     )
 
 
-def _gain(log_gain: float, half_width: float, *, enough: bool) -> JudgedInterval:
+def _drawn(measured: PointData) -> Floats | None:
+    """``[DRAWS, K + 1 + P]`` log speedups over uncertain inputs; None without them."""
+    outcomes = measured.outcomes
+    if outcomes is None or not outcomes.policies or measured.requests_needed:
+        return None
+    return joint_draws(outcomes.policies)
+
+
+def _gain(log_gain: float, low: float, high: float, *, enough: bool) -> JudgedInterval:
     """Speedup over that of the best fixed depth, from its logarithm."""
-    low, high = log_gain - half_width, log_gain + half_width
     mean, *ends = (float(np.exp(value)) for value in (log_gain, low, high))
     verdict = _verdict(low, high) if enough else "open"
     return JudgedInterval(mean=mean, low=ends[0], high=ends[1], verdict=verdict)

@@ -220,6 +220,32 @@ def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floa
     return found.gain, found.two_sided * found.error
 
 
+def draws_against_one(
+    values: Floats, option: int, confidence: float
+) -> tuple[Floats, Floats, Floats]:
+    """Differences of all options to one of them, from joint draws such as those of a posterior.
+
+    The simultaneous intervals are between quantiles, of one level for all options, so that a
+    difference of one sign in all draws has an interval of that sign.
+
+    Args:
+        values (Floats): ``[R, Q]`` draws.
+        option (int): The option to compare with.
+        confidence (float): Simultaneous confidence over all options.
+
+    Returns:
+        tuple[Floats, Floats, Floats]: ``[Q]`` mean differences, lower ends and upper ends.
+    """
+    gain = values - values[:, [option]]
+    varies = gain.std(0) > CERTAIN
+    tail = 0.0
+    if varies.any():
+        rank = gain[:, varies].argsort(0).argsort(0) / (len(gain) - 1)
+        tail = float(np.quantile(np.minimum(rank, 1 - rank).min(1), 1 - confidence))
+    low, high = np.quantile(gain, [tail, 1 - tail], axis=0)
+    return gain.mean(0), low, high
+
+
 @dataclass(frozen=True)
 class RelativeError:
     """An estimated relative error, tested for equivalence to zero.

@@ -5,6 +5,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from rich.console import Console
 from scipy import stats
 
@@ -12,6 +13,7 @@ import mtpsim
 from mtpsim.report.html.page import fragment
 from mtpsim.report.serialization import write_csv
 from mtpsim.report.tables.result import break_even_table, render
+from mtpsim.report.tables.sweep import summary_table, sweep_heading
 from mtpsim.stats.comparisons import steps_of
 from mtpsim.stats.quantiles import quantile_speedups, requests_for
 from tests.support.examples import TWO_DEEP, independent, noise, problem_of, simulation
@@ -140,3 +142,27 @@ def test_a_quantile_needs_equal_requests_and_certain_inputs():
     )
     uncertain = P99 + 'uncertainty = { inputs = { "latency.target" = { se = 1 } } }\n'
     assert "can't be combined with [uncertainty]" in problem_of(uncertain)
+
+
+def words_of(figure):
+    return " ".join(word for text in figure.findobj(Text) for word in text.get_text().split())
+
+
+def test_figures_and_a_sweep_show_what_is_compared(result):
+    for name, lowest, heading in (
+        ("speedup", 0.75, "No depth pays: plain decoding is fastest"),
+        ("marginal", 0.85, "The first step does not pay: depth 1 is"),
+    ):
+        figure = result.plot(name)
+        texts = words_of(figure)
+        assert heading in texts
+        assert "at the p99 of request times" in texts
+        assert "closed form" not in texts
+        assert figure.axes[0].get_ylim()[0] < lowest
+    sweep = mtpsim.run(mtpsim.parse(P99 + 'sweep = { "latency.target" = [60, 76, 300] }\n'))
+    assert sweep_heading(sweep.data).endswith("at the p99 of request times")
+    row = summary_table(sweep.data).rows[2].cells
+    objective = sweep.depth(1, point=2).objective.mean
+    assert row[1] == "1"
+    assert float(row[2].split()[0]) == pytest.approx(objective, abs=0.01)
+    assert "at the p99 of request times" in words_of(sweep.plot())

@@ -12,7 +12,8 @@ from mtpsim.formula import closed_form
 from mtpsim.report.experiment_text import explain
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.serialization import from_json
-from mtpsim.report.tables.diagnostics import request_sentence
+from mtpsim.report.tables.diagnostics import policy_request_sentence, request_sentence
+from mtpsim.report.tables.policies import reading
 from mtpsim.report.tables.result import depth_table
 from mtpsim.report.tables.uncertainty import robust_sentence, uncertain_sentence, worth_sentence
 from tests.support.examples import (
@@ -124,6 +125,33 @@ def test_a_report_does_not_contradict_itself(point):
     assert advice["confidence"] == pytest.approx(near, abs=4 * np.sqrt(near * (1 - near) / 400))
     (sure,) = mtpsim.run(mtpsim.parse(HEAD)).points  # the negative control
     assert (sure["advice"]["verdicts"][2], sure["advice"]["candidates"]) == ("harmful", [2])
+
+
+def test_gains_of_policies_include_input_uncertainty():
+    """Depth 3 as a policy, and an oracle that knows the inputs: both follow from the posterior."""
+    policy = '[adaptive]\npolicies = [{ rule = "fixed", depth = 3 }]\n'
+    short = HEAD.replace("2000", "200\nrounds = 20")
+    (plain,), (point,) = (
+        mtpsim.run(mtpsim.parse(text + policy)).data.points for text in (short, short + KNOWN)
+    )
+    truth = reference()
+    expected = truth[:, 3] / truth[:, 2], truth.max(1) / truth[:, 2]
+    found = point.adaptive
+    assert (found.best_fixed, found.draws, plain.adaptive.draws) == (2, 400, None)
+    for policy, gains in zip(found.policies, expected, strict=True):
+        low, high = np.quantile(gains, [0.0125, 0.9875])  # two policies
+        assert (policy.gain.low, policy.gain.high) == pytest.approx((low, high), abs=0.01)
+        assert policy.captured is None
+    over = found.policies[0].over_inputs
+    assert over.high - over.low == pytest.approx(3.92 * truth[:, 3].std(), rel=0.2)
+    assert (found.policies[0].gain.verdict, plain.adaptive.policies[0].gain.verdict) == (
+        "open",
+        "slower",
+    )
+    assert found.policies[1].gain.low > 0.99  # but for the simulation: never slower
+    assert "include input uncertainty (400 draws)" in reading(found)
+    fixed = found.policies[0], plain.adaptive.policies[0]
+    assert ["inputs as given" in policy_request_sentence(one) for one in fixed] == [True, False]
 
 
 def test_the_table_shows_the_digits_of_the_wider_error(point):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtpsim.stats.comparisons import DRAWS, RelativeError, against_one, choose, holm_verdicts
+from mtpsim.stats.comparisons import (
+    DRAWS,
+    RelativeError,
+    against_one,
+    choose,
+    draws_against_one,
+    holm_verdicts,
+)
 from mtpsim.stats.estimators import Estimates
 from tests.support.strategies import estimates
 
@@ -170,3 +177,18 @@ def wrong_families(correct, runs=RUNS, size=8):
 def test_holm_controls_the_familywise_error_rate():
     assert wrong_families(correct=True) <= 0.025 + 3.5 * np.sqrt(0.025 * 0.975 / RUNS)
     assert wrong_families(correct=False) > 0.1  # negative control
+
+
+def test_intervals_of_draws_are_simultaneous_and_keep_the_sign_of_all_draws():
+    rng = np.random.default_rng(5)
+    base = rng.normal(size=5000)
+    gains = [rng.normal(0.3, 1, 5000), rng.exponential(1, 5000), 0 * base]  # normal, skewed, none
+    _, low, high = draws_against_one(np.stack([base, *(base + g for g in gains)], 1), 0, 0.9)
+    inside = [
+        (g >= a - 1e-12) & (g <= b + 1e-12)
+        for g, a, b in zip(gains, low[1:], high[1:], strict=True)
+    ]
+    assert np.all(inside, axis=0).mean() == pytest.approx(0.9, abs=0.002)
+    assert inside[0].mean() > 0.94  # more than 0.9 each
+    assert low[2] > 0
+    assert (low[[0, 3]], high[[0, 3]]) == (pytest.approx(0, abs=1e-12),) * 2

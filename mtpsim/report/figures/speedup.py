@@ -17,9 +17,11 @@ from mtpsim.report.document import Diagnostics, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.formatting import (
     advised_depth,
+    as_compared,
     best_depth,
     cells_of,
     column,
+    compared_at,
     epsilon,
     fixed,
     greatest_depth,
@@ -71,6 +73,7 @@ def speedup_figure(result: ResultDocument) -> Figure:
 
     Up to six points of a sweep are lines of one figure; more are drawn against the swept keys.
     """
+    result = as_compared(result)
     if len(result.points) == 1:
         return _one_point(result)
     if len(result.points) <= style.MAX_PANELS:
@@ -97,17 +100,24 @@ def speedup_heading(point: PointResult) -> str:
     return f"Depth {best} is fastest: {speed}"
 
 
+def _has_theory(points: Sequence[PointResult]) -> bool:
+    return any(np.isfinite(column(point, "speedup", "theory")).any() for point in points)
+
+
 def _one_point(result: ResultDocument) -> Figure:
     point = result.points[0]
     frame = style.Frame(
-        speedup_heading(point), style.subtitle_of(result, "speedup by depth"), values=True
+        speedup_heading(point),
+        style.subtitle_of(result, f"speedup by depth{compared_at(result)}"),
+        values=True,
     )
     axes = frame.axes[0]
     simulated = _draw_simulated(axes, point, style.BLUE, label="simulated", fmt="o")
     exact = column(point, "speedup", "exact")
     if np.isfinite(exact).any():
         axes.plot(exact, color=style.ORANGE, linewidth=2.6, zorder=2, label="exact solution")
-    _draw_closed_form(axes, point, style.INK, label="closed form")
+    if _has_theory([point]):
+        _draw_closed_form(axes, point, style.INK, label="closed form")
     axes.axhline(1, color=style.GREY, linewidth=1, zorder=1, label="plain decoding")
     decimals = 2 if point.uncertainty else 3
     texts = [f"{fixed(speed, decimals)}x" for speed in column(point, "speedup")]
@@ -128,7 +138,8 @@ def _inputs_note(result: ResultDocument) -> str:
 
 def _few_points(result: ResultDocument) -> Figure:
     frame = style.Frame(
-        sweep_heading(result), style.subtitle_of(result, "simulated speedup by depth")
+        sweep_heading(result),
+        style.subtitle_of(result, f"simulated speedup by depth{compared_at(result)}"),
     )
     axes, points = frame.axes[0], result.points
     theories = [column(point, "speedup", "theory") for point in points]
@@ -148,9 +159,10 @@ def _few_points(result: ResultDocument) -> Figure:
     axes.margins(y=0.1)
     frame.name_axes(style.DEPTH_AXIS, SPEEDUP_AXIS)
     options: dict[str, Any] = {"color": style.INK, "linewidth": 1.2}
-    closed = Line2D([], [], linestyle=style.DASHED, label="closed form", **options)
+    closed = [Line2D([], [], linestyle=style.DASHED, label="closed form", **options)]
+    closed *= _has_theory(points)
     plain = Line2D([], [], label="plain decoding", **{**options, "color": style.GREY})
-    frame.legend([*style.by_last_value(drawn), closed, plain, *_ring_key(points, style.INK)])
+    frame.legend([*style.by_last_value(drawn), *closed, plain, *_ring_key(points, style.INK)])
     frame.note(f"{_inputs_note(result)}{style.interval_note(result)}")
     return frame.figure
 
@@ -196,7 +208,8 @@ def _draw_closed_form(axes: Axes, point: PointResult, color: str, label: str = "
 
 def marginal_figure(result: ResultDocument) -> Figure:
     """Draw speedup(k) / speedup(k - 1) as bars from 1, coloured by the verdict on the step."""
-    what = "gain of each step, speedup(k) / speedup(k - 1)"
+    result = as_compared(result)
+    what = f"gain of each step, speedup(k) / speedup(k - 1){compared_at(result)}"
     frame, remark, shown = style.point_panels(result, _marginal_heading(result), what, _draw_steps)
     kinds = {kind for point in style.some_points(result)[0] for kind in step_kinds(point)}
     frame.name_axes("step to depth k", "gain of the step (ratio)")
@@ -204,7 +217,7 @@ def marginal_figure(result: ResultDocument) -> Figure:
     closed = Line2D(
         [], [], color=style.INK, linewidth=1.2, linestyle=style.DASHED, label="closed form"
     )
-    frame.legend([*named, closed])
+    frame.legend([*named, *[closed] * _has_theory(result.points)])
     undecided = "Undecided: the interval contains 1. " * (UNDECIDED in kinds)
     below = "Below each step: its gain. " * shown
     undecided += "No times: times were not measured. " * (NO_TIMES in kinds)

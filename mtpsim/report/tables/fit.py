@@ -9,6 +9,7 @@ from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.document import CandidateReport, FitReport
 from mtpsim.fit.rates import Interval
+from mtpsim.fit.replay_report import ReplayReport
 from mtpsim.report.formatting import MISSING, fixed
 from mtpsim.report.tables.terminal import (
     MARK,
@@ -59,6 +60,9 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.by_depth:
         console.print()
         _print_depths(report.by_depth, console)
+    if report.replay:
+        console.print()
+        _print_replay(report.replay, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
         say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
@@ -188,6 +192,33 @@ def _print_depths(depths: list[AtDepth], console: Console) -> None:
             f"The fit does not reproduce the accept length at depth {', '.join(wrong)}: runs that "
             "differ in more than the depth (prompts, sampling) do not have one model.",
         )
+
+
+def _print_replay(replay: ReplayReport, console: Console) -> None:
+    say(
+        console,
+        f"Accept length by depth: posterior replay of {counted(replay.requests, 'request')}, "
+        f"{counted(replay.draws, 'draw')}",
+    )
+    names = "depth", "measured", "replay,\nthese requests", "replay,\nworkload", "closed\nform"
+    rows = [
+        [
+            f"{entry.depth}{'*' * entry.extrapolated}",
+            _interval(entry.measured, 3),
+            _interval(entry.these_requests, 3),
+            _interval(entry.predicted, 3),
+            f"{entry.closed_form:.3f}",
+        ]
+        for entry in replay.depths
+    ]
+    print_table(console, TextTable.of(names, rows))
+    say(
+        console,
+        "* deeper than recorded: extrapolated. At a depth that all requests were recorded at, "
+        "every draw has the rounds of the log.",
+    )
+    for text in replay.notes:
+        say(console, f"{text[0].upper()}{text[1:]}.")
 
 
 def _interval(found: Interval | None, digits: int) -> str:
