@@ -61,14 +61,14 @@ def numbers(values: Iterable[float | None] | None) -> Floats:
 def cells_of(point: PointResult, quantity: Quantities) -> list[Interval | None]:
     """A quantity at every depth of a point, ``[K + 1]``.
 
-    Intervals of speedups and gains include uncertain inputs, where there are any.
+    Speedups and gains are means and intervals over uncertain inputs, where there are any.
     """
     cells = [getattr(depth, quantity) for depth in point.depths]
     if not point.uncertainty or quantity not in ("speedup", "marginal"):
         return cells
     wider = [d.speedup if quantity == "speedup" else d.gain for d in point.uncertainty.depths]
     return [
-        replace(cell, low=wide.low, high=wide.high) if cell and wide else cell
+        replace(cell, mean=wide.mean, low=wide.low, high=wide.high) if cell and wide else cell
         for cell, wide in zip(cells, wider, strict=True)
     ]
 
