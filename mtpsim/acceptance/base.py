@@ -92,7 +92,14 @@ class AcceptanceChain:
         return self.start.size
 
     def tokens_of(self, tokens: int) -> Counts:
-        """``[S]`` tokens of a request by its first state, where other requests have ``tokens``."""
+        """Tokens of a request by its first state.
+
+        Args:
+            tokens (int): Tokens of requests whose state has no length of its own.
+
+        Returns:
+            Counts: ``[S]`` tokens.
+        """
         if self.lengths is None:
             return np.full(self.states, tokens, np.int64)
         return np.where(self.lengths > 0, self.lengths, tokens)

@@ -95,9 +95,14 @@ def _summary(folder: Path) -> dict[str, str]:
 
 
 def _headline(result: Result) -> str:
-    """The first sentence of the advice; of a sweep, how the best depth moves."""
-    if len(result.data.points) == 1:
-        return result.advice.partition(". ")[0].removesuffix(".")
-    from mtpsim.report.tables.sweep import sweep_heading
+    """The answer in a sentence: what adapting gains, by batch, the depth, or how it moves."""
+    from mtpsim.report.tables.policies import policies_heading, verdict
+    from mtpsim.report.tables.sweep import batch_sentences, sweep_heading
 
-    return sweep_heading(result.data)
+    points = result.data.points
+    if len(points) > 1:
+        if any(point.adaptive for point in points):
+            return policies_heading(result.data)
+        return next(iter(batch_sentences(result.data)), sweep_heading(result.data))
+    text = verdict(points[0].adaptive) if points and points[0].adaptive else result.advice
+    return text.partition(". ")[0].removesuffix(".")

@@ -82,10 +82,14 @@ def with_meant_names(error: ValidationError, raw: JsonDict) -> JsonDict | None:
         if not isinstance(cause, FieldError) or not cause.suggestion or cause.key not in TAGS:
             continue
         meant = copy.deepcopy(raw) if meant is None else meant
+        path = _path_in(raw, details)
         table: Any = meant
-        for part in _path_in(raw, details):
+        for part in path[:-1]:
             table = table[part]
-        table[cause.key] = cause.suggestion
+        if isinstance(table[path[-1]], str):  # a name alone stands for its table
+            table[path[-1]] = cause.suggestion
+        else:
+            table[path[-1]][cause.key] = cause.suggestion
     return meant
 
 

@@ -160,6 +160,13 @@ def next_check(blocks: int) -> int:
     return check
 
 
+def is_stored(blocks: int) -> bool:
+    """Whether a run appends blocks to its directory: at the first check of each doubling."""
+    units = first_unit(blocks)
+    doubled = FLOOR << max((units // FLOOR).bit_length() - 1, 0)
+    return units >= FLOOR and blocks == next_check(blocks_for(doubled))
+
+
 class BlockQueue:
     """Blocks in flight; results come in order, whatever happens to the workers.
 

@@ -122,9 +122,8 @@ def fit_log(
         InputError: a name in ``only`` is unknown.
 
     Examples:
-        >>> from pathlib import Path
         >>> import mtpsim
-        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
+        >>> log = mtpsim.read_logs("experiments/logs/samples/trtllm-requests.jsonl")
         >>> fit = mtpsim.fit_log(log, only=["geometric", "independent"])
         >>> fit.rates.values.round(3).tolist()
         [0.767, 0.626, 0.758, 0.596]

@@ -209,7 +209,7 @@ def format_named(name: str) -> Format:
 
 @renamed_keyword(PROGRESS, "on_progress")
 def read_logs(
-    paths: Sequence[Path],
+    paths: Path | str | Sequence[Path | str],
     answers: Answers | None = None,
     *,
     format: str | None = None,
@@ -220,7 +220,8 @@ def read_logs(
     """Read log files of one engine.
 
     Args:
-        paths (Sequence[Path]): log files, plain or compressed (gzip, zstandard); ``-`` is stdin.
+        paths (Path | str | Sequence[Path | str]): one log file or several, plain or compressed
+            (gzip, zstandard); ``-`` is stdin.
         answers (Answers | None): facts that the logs may not state, such as the depth; None: none
             are given.
         format (str | None): name of the format of all files; None: each file's format is detected.
@@ -237,18 +238,18 @@ def read_logs(
             of several engines, or information is missing that ``answers`` can give.
 
     Examples:
-        >>> from pathlib import Path
         >>> import mtpsim
-        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/vllm-requests.jsonl")])
+        >>> log = mtpsim.read_logs("experiments/logs/samples/vllm-requests.jsonl")
         >>> log.engine, log.count, log.depth
         ('vLLM', 6, 4)
         >>> round(log.accept_length, 3)
         2.829
     """
     facts = answers or Answers()
-    with copied_pipes(paths):
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    with copied_pipes(files):
         return _read(
-            list(paths),
+            files,
             facts,
             format,
             _Reading(facts, Reducer(facts.depth, keep), skip_bad, on_progress),

@@ -138,9 +138,8 @@ class Log:
         notes (list[str]): what the log lacks, and what was assumed, a sentence each.
 
     Examples:
-        >>> from pathlib import Path
         >>> import mtpsim
-        >>> log = mtpsim.read_logs([Path("experiments/logs/samples/trtllm-requests.jsonl")])
+        >>> log = mtpsim.read_logs("experiments/logs/samples/trtllm-requests.jsonl")
         >>> log.unit, log.level, log.rounds.shape, log.hit.shape
         ('request', 'histogram', (6,), (6, 4))
     """

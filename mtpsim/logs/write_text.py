@@ -14,9 +14,14 @@ def per_window(line: Callable[[LoggedRequest], str]) -> Writer:
     return lambda requests: (line(window) for window in windows(requests))
 
 
+def _seconds(window: LoggedRequest) -> float:
+    """Return the duration of a window, whose requests run together."""
+    return sum(window.times) / REQUESTS_PER_WINDOW / 1000
+
+
 def _throughput(window: LoggedRequest) -> float:
-    """Return tokens per second of the requests of a window, which run together."""
-    return 1000 * (window.rounds + window.hits) * REQUESTS_PER_WINDOW / sum(window.times)
+    """Return tokens per second of all requests of a window."""
+    return (window.rounds + window.hits) / _seconds(window)
 
 
 def _shares(request: LoggedRequest, digits: int) -> str:
@@ -33,7 +38,7 @@ def _vllm_engine(window: LoggedRequest) -> str:
 
 def vllm_log(window: LoggedRequest) -> str:
     """Return the two lines of vLLM for a window."""
-    seconds = sum(window.times) / 1000
+    seconds = _seconds(window)
     return _vllm_engine(window) + (
         "INFO [metrics.py:96] SpecDecoding metrics: "
         f"Mean acceptance length: {window.accept_length:.2f}, "

@@ -44,12 +44,13 @@ class Progress:
 
     @property
     def status(self) -> str:
-        """``12,000 requests, ±0.31 % (target ±0.1 %)``."""
+        """``12,000 requests, ±0.31 % reached, ±0.1 % asked``."""
         parts = [counted(self.requests, "request")] if self.requests else []
         if self.half_width is not None and self.half_width < float("inf"):
-            parts.append(f"±{100 * self.half_width:.2g} %")
-        text = ", ".join(parts)
-        return text if self.target is None else f"{text} (target ±{100 * self.target:.2g} %)"
+            parts.append(f"±{100 * self.half_width:.2g} % reached")
+        if self.target is not None:
+            parts.append(f"±{100 * self.target:.2g} % asked")
+        return ", ".join(parts)
 
 
 ProgressCallback = Callable[[Progress], None]  # may be called from any thread
@@ -75,7 +76,7 @@ class ProgressLines:
                 return
             self._last_time, self._last, self._printed = time.monotonic(), progress, True
             name = f"{progress.label}: " if progress.label else ""
-            parts = [f"{name}{progress.fraction:.0%}", progress.status]
+            parts = [f"{name}{100 * progress.fraction:.0f} % done", progress.status]
             print(", ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def _due(self, progress: Progress) -> bool:

@@ -21,6 +21,7 @@ from mtpsim.engine.scheduler import (
     BlockRange,
     first_unit,
     half_width,
+    is_stored,
     last_block,
     next_check,
     part_edges,
@@ -117,6 +118,7 @@ class PointRun:
         edges = part_edges(last_block(self.most, self.plan.unit), part[1])
         self._first, self._end = edges[part[0] - 1 : part[0] + 1]
         self._last: BlockRange | None = None
+        self._checked: list[BlockRange] = []  # at the last two checks of a precision
         self._reported = self._saved = 0.0
 
     @property
@@ -174,8 +176,8 @@ class PointRun:
             if self._last is not None:
                 store.hold(self.name, self.simulation.seed, self._last)
             raise
-        if self._last is not None:
-            self._keep(store, self._last)
+        for blocks in filter(None, (*self._checked, self._last)):
+            self._keep(store, blocks)
         if self.simulation.precision and not self.reached:
             self.is_precise(self.tally)  # the limit came between two checks
 
@@ -192,15 +194,17 @@ class PointRun:
         """Stored blocks to continue from.
 
         The stopping rule is checked where an uninterrupted run would have checked it, so that the
-        result is the same: the first blocks that are precise enough, or all.
+        result is the same: the first blocks that are precise enough, or all. Not every check is
+        stored: blocks that are precise count only if those at the check before are stored too.
         """
         found = None
         for blocks in store.block_ranges(self.name, self.simulation.seed):
             if blocks.first != self._first or blocks.end > self._end or not self._fits(blocks):
                 continue
-            found = blocks
             if blocks.end == next_check(blocks.end) and self.is_precise(blocks.tally):
-                break
+                self.reached = next_check((found.end if found else 0) + 1) == blocks.end
+                return blocks if self.reached else found
+            found = blocks
         return found
 
     def _fits(self, blocks: BlockRange) -> bool:
@@ -212,7 +216,9 @@ class PointRun:
     def _block_done(self, blocks: BlockRange, store: BlockStore) -> None:
         """Store blocks and report progress after a block."""
         self.tally, self._last, now = blocks.tally, blocks, time.monotonic()
-        if blocks.end == next_check(blocks.end):
+        if self.simulation.precision and blocks.end == next_check(blocks.end):
+            self._checked = [*self._checked[-1:], blocks]
+        if is_stored(blocks.end):
             self._keep(store, blocks)
         elif now - self._saved > SAVE_SECONDS:
             self._saved = now

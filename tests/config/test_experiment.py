@@ -129,6 +129,10 @@ CASES = [
      "contagion, beta, tokens, mixture, trace; did you mean 'independent'?",
      "bad.toml:4: acceptance.ratez: unknown key; allowed: rates, rate, depth, model, rates_are, "
      "accept_length, measured_at, clock; did you mean 'rate'?"]),
+    ("[simulation]", '[adaptive]\npolicies = ["heuristik"]\n[simulation]', [
+     "bad.toml:12: adaptive.policies[0].rule: unknown rule 'heuristik'; allowed: fixed, off, "
+     "schedule, heuristic, heuristic_transient, ema, goodput, adaptive_k, threshold, specdecpp, "
+     "controller, bandit, gate, oracle, filter, clairvoyant; did you mean 'heuristic'?"]),
     ("title =", "title", ["bad.toml:1: not valid TOML: Expected '=' after a key in a key/value "
      "pair"]),
 ]  # fmt: skip

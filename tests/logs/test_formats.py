@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,29 @@ def test_times_of_unknown_depth_are_of_the_depth_of_the_log(tmp_path):
     log = read_logs([tmp_path / "log"])
     assert log.depth == 2
     assert {k: v.tolist() for k, v in log.times.by_depth.items()} == {2: [9.0, 10.0, 11.0, 12.0]}
+
+
+def test_throughputs_of_a_written_line_are_in_the_ratio_of_its_tokens(requests, tmp_path):
+    text = written(tmp_path, "vllm-log", requests).read_text()
+    generated, length, accepted, drafted, hits, drafts = (
+        np.array(re.findall(name + r": ([\d.]+)", text), float)
+        for name in (
+            "generation throughput",
+            "acceptance length",
+            "Accepted throughput",
+            "Drafted throughput",
+            "Accepted",
+            "Drafted",
+        )
+    )
+    assert accepted == pytest.approx(generated * (length - 1) / length, rel=0.01)
+    assert drafted / accepted == pytest.approx(drafts / hits, rel=1e-3)
+
+
+def test_one_path_or_several_as_text_or_path(requests, tmp_path):
+    path = written(tmp_path, "csv", requests)
+    counts = [read_logs(given).count for given in (path, str(path), [path], [str(path)])]
+    assert counts == [len(requests)] * 4
 
 
 def test_times_of_steps_by_batch(requests, tmp_path):

@@ -185,7 +185,7 @@ class TestTheory:
         written = texts(figure)
         shown = [row for row in rows if row.weighting != "every-position"]
         assert {row_name(row) for row in shown} <= set(written.splitlines())
-        assert ", every position" not in written
+        assert ", all of the text" not in written
         assert "The closed form is within 0.5 % at every depth" in written
         assert "tolerance of 0.5 %" in written
 

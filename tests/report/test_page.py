@@ -215,6 +215,16 @@ def test_advice_is_the_first_section_and_its_depth_is_marked():
     assert text_of(marked[0]).startswith("▸marked: 2")
 
 
+@pytest.mark.parametrize("which", ["one", "deep"])
+def test_steps_near_the_advised_depth_stand_beside_the_advice(which):
+    point = made(which)[1].points[0]
+    steps = len(point.depths) - 1
+    few = "Steps near this depth" if steps > 6 else "Steps"
+    shown = [row[0] for row in rows_of(captioned(next(tree(which).iter("section")), few))]
+    near = range(point.advice.depth - 1, point.advice.depth + 3) if steps > 6 else range(99)
+    assert shown == [f"{k - 1} to {k}" for k in range(1, steps + 1) if k in near]
+
+
 def test_definitions_scenarios_and_inputs_have_the_documents_numbers():
     trial = EXAMPLES["one"].points[0].trial
     rows = {row[0]: row for row in rows_of(captioned(tree("one"), definitions_title(trial)))}
@@ -347,6 +357,7 @@ def test_a_merged_run_lists_its_seeds():
     shown = text_of(html5lib.parse(page(result), namespaceHTMLElements=False))
     assert "a&b, seed 5 c, seed 6" in shown
     assert "interrupted before it was complete" in shown
+    assert "Advice Incomplete: the run was interrupted." in shown
     assert "failed: a worker died" in shown
     assert json.dumps(result.provenance["merged"]) not in shown
 

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+import mtpsim
 from mtpsim.report import progress as progress_module
 from mtpsim.report.document import Interval, Loss, ResultDocument
 from mtpsim.report.formatting import (
+    MISSING,
     bracketed,
+    cells_of,
     fixed,
     level,
     plus_minus,
@@ -28,9 +31,9 @@ from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.serialization import columns, rows, write_csv
 from mtpsim.report.tables.diagnostics import request_sentence
 from mtpsim.report.tables.result import render
-from mtpsim.report.tables.sweep import sweep_heading
+from mtpsim.report.tables.sweep import summary_table, sweep_heading
 from mtpsim.report.tables.terminal import VerdictText, console_on
-from tests.support.examples import TWO_DEEP, independent, simulation
+from tests.support.examples import TWO_DEEP, independent, latency, simulation
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -39,6 +42,8 @@ from tests.support.report_example import (
     example_sweep,
     without_numbers,
 )
+
+INDEPENDENT_12 = independent(*[0.7] * 12) + latency(76, list(range(81, 93)), 2)
 
 
 def printed(result: ResultDocument, width: int = 100, **options: Any) -> str:
@@ -160,11 +165,43 @@ class TestTable:
             assert f"{100 * entry.speedup_error.mean:+.1f}" in line
         assert "▸ input rates" in text
         assert "request mean" in text
-        assert ", every position" not in text  # the same here as over rounds
+        assert ", all of the text" not in text  # the same here as over rounds
         assert "would be 3x too narrow" in text
         assert "10 % of the variance of accepted drafts lies between requests" in text
         assert "Conditional rates rise by 0.020" in text
         assert "p1 falls from 0.790 at depth 1 to 0.770 at depth 3" in text
+
+    @pytest.mark.parametrize(("width", "rows", "note"), [(110, 12, False), (60, 5, True)])
+    def test_many_depths_are_shown_or_said_to_be_missing(self, width, rows, note):
+        text = INDEPENDENT_12 + simulation(requests=50, rounds=20)
+        result = mtpsim.run(mtpsim.parse(text)).data
+        table = printed(result, width).partition("Closed-form error")[2].partition("\n\n")[0]
+        assert len(re.findall(r"^.*(?:holds|fails|undecided) *$", table, re.M)) == rows
+        assert ("2 of 12 depths are shown; result.json has all" in table) == note
+
+    def test_narrow_terminals_drop_columns_of_theory_first_and_never_verdicts(self):
+        heads = [printed(example_result(), n).partition("──")[0] for n in (80, 66, 40)]
+        assert ["closed" in head for head in heads] == [True, False, False]
+        assert ["length" in head for head in heads] == [True, True, False]
+        assert all("step" in head and "speedup" in head for head in heads)
+
+    def test_speedups_with_uncertain_inputs_have_centre_and_width_of_one_law(self):
+        text = independent(0.8, 0.7) + TWO_DEEP + simulation(requests=500, rounds=50)
+        text += "[uncertainty]\ndraws = 50\n"
+        text += '[uncertainty.inputs]\n"latency.verify" = { se = [9, 9] }\n'
+        point = mtpsim.run(mtpsim.parse(text)).data.points[0]
+        for cell, found in zip(cells_of(point, "speedup"), point.uncertainty.depths, strict=True):
+            assert cell.mean == found.speedup.mean
+        assert point.depths[1].speedup.mean != point.uncertainty.depths[1].speedup.mean
+
+    @pytest.mark.parametrize("requests", [9, 500])
+    def test_a_sweep_of_few_requests_names_no_best_depth(self, requests):
+        text = independent(0.8, 0.7) + TWO_DEEP + simulation(requests=requests, rounds=20)
+        result = mtpsim.run(mtpsim.parse(text + '[sweep]\n"latency.target" = [70, 80]\n')).data
+        enough = requests > 9
+        assert ("Too few requests" in sweep_heading(result)) != enough
+        rows = summary_table(result).rows
+        assert [row.cells[1] == MISSING for row in rows] == [not enough] * 2
 
     def test_sweep_has_a_column_per_definition(self):
         text = printed(example_sweep()).partition("Closed-form error (%) at the best depth")[2]
@@ -342,8 +379,8 @@ class TestProgress:
         out, err = capsys.readouterr()
         lines = err.splitlines()
         assert out == ""
-        assert lines[0] == "noise.cv = 0.1: 2%, 200 requests, ±1 % (target ±0.1 %)"
-        shares = [int(re.search(r"(\d+)%", line)[1]) for line in lines]
+        assert lines[0] == "noise.cv = 0.1: 2 % done, 200 requests, ±1 % reached, ±0.1 % asked"
+        shares = [int(re.search(r"(\d+) % done", line)[1]) for line in lines]
         assert 5 <= len(lines) <= 10
         assert min(np.diff(shares)) >= 10
 

@@ -1,5 +1,6 @@
 """Depth by batch, against times worked out by hand."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -84,6 +85,22 @@ def test_sentences_and_figure(result):
     heading, *_, note = (text.get_label() for text in batch_figure(result).texts)
     assert "off above" in heading or "pays" in second
     assert "Dashed: batch size at which drafting starts or stops to pay" in note
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [((5, 35), "13 [5, 35]"), ((None, 35), "13 [at most 35]"), ((5, None), "13 [at least 5]"),
+     ((13, 13), "13"), ((None, None), "13")],
+)  # fmt: skip
+def test_intervals_of_one_end_are_stated(ends, text, result):
+    low, high = ends
+    group = replace(
+        result.by_batch[0],
+        turns=[],
+        schedule=[ScheduleStep(from_=1, to=13, depth=2, low=low, high=high)],
+    )
+    (sentence,) = batch_sentences(replace(result, by_batch=[group]))
+    assert f": 1 to {text} depth 2." in sentence
 
 
 MOE = """

@@ -4,10 +4,12 @@ import itertools
 import json
 import time
 
+import numpy as np
 import pytest
 
 import mtpsim
 from mtpsim.cli.main import main
+from mtpsim.engine.scheduler import first_unit
 from mtpsim.runs import point_run as point
 from mtpsim.runs.directory import HELD, TALLIES, Tallies
 from tests.support.children import python
@@ -82,6 +84,15 @@ def test_a_finished_point_is_not_simulated_again(saved, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(point, "simulate", None)
             assert points(mtpsim.run(experiment, saved=Tallies(saved))) == points(whole)
+
+
+def test_records_are_few(saved):
+    """Each has a matrix of moments: one per doubling, and the last two checks."""
+    for stop in ("precision = 0.0003", "requests = 100000"):
+        mtpsim.run(parsed(stop), saved=Tallies(saved))
+        ends = [json.loads(line)["end"] for line in saved.read_text().splitlines()]
+        assert 4 < len(ends) <= np.log2(first_unit(ends[-1]) / 30) + 4
+        saved.unlink()
 
 
 def test_the_command_resumes_at_a_higher_precision(tmp_path, capsys):

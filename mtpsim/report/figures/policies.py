@@ -25,7 +25,14 @@ from mtpsim.report.document import (
 from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along, Grid
 from mtpsim.report.formatting import level, numbers, point_label, swept_keys
-from mtpsim.report.tables.policies import best_policy, bound, candidates, fixed_name, verdict
+from mtpsim.report.tables.policies import (
+    best_policy,
+    bound,
+    candidates,
+    fixed_name,
+    policies_heading,
+    verdict,
+)
 
 SECOND_DASHES = (0, (8, 2))
 """Dashes of policies for which no colour is left."""
@@ -124,7 +131,7 @@ def _against_one_key(result: ResultDocument, key: str) -> Figure:
     """A line per policy: its gain over the best fixed depth, by the swept value."""
     along = Along.of(result, key)
     x, order = along.x, along.order
-    frame = style.Frame(_sweep_heading(result), style.subtitle_of(result, GAIN))
+    frame = style.Frame(policies_heading(result), style.subtitle_of(result, GAIN))
     axes = frame.axes[0]
     drawn: list[Any] = []
     for number, name in enumerate(p.name for p in _adaptive_points(result)[0][1].policies):
@@ -159,21 +166,12 @@ def _named(point: PointResult, name: str) -> PolicyResult | None:
     return next((policy for policy in policies if policy.name == name), None)
 
 
-def _sweep_heading(result: ResultDocument) -> str:
-    best = [best_policy(adaptive) for _, adaptive in _adaptive_points(result)]
-    paying = sum(policy is not None and policy.gain.verdict == "faster" for policy in best)
-    if not paying:
-        return f"Adapting pays at none of {len(best)} points"
-    top = np.nanmax(_gains(best))
-    return f"Adapting pays at {paying} of {len(best)} points, by up to {top:.2g} %"
-
-
 def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
     """Two maps over the swept keys: the gain of the oracle, and that of the fastest policy."""
     grid = Grid.of(result, down, across)
     size = max(2.2 + 1.25 * len(grid.columns), 8.0), max(2.5 + 0.42 * len(grid.rows), 3.8)
     subtitle = style.subtitle_of(result, GAIN)
-    frame = style.Frame(_sweep_heading(result), subtitle, panels=2, size=size, left=grid.left)
+    frame = style.Frame(policies_heading(result), subtitle, panels=2, size=size, left=grid.left)
     maps = [grid.empty() for _ in range(2)]
     names: dict[tuple[int, int], str] = {}
     for point, adaptive in _adaptive_points(result):

@@ -28,8 +28,8 @@ from mtpsim.report.figures.speedup import (
     tolerances,
 )
 from mtpsim.report.formatting import (
+    advised_depth,
     axis_names,
-    best_depth,
     column,
     fixed,
     in_percent,
@@ -241,7 +241,7 @@ def _lines(
     cell: Callable[[PointResult, int], Interval | None],
 ) -> style.Frame:
     """A line per depth over a key: errors in percent, or speedups with markers where best."""
-    along, best = Along.of(result, key), [best_depth(point) for point in result.points]
+    along, best = Along.of(result, key), [advised_depth(point) for point in result.points]
     frame = style.Frame(heading, style.subtitle_of(result, what))
     axes, x, order = frame.axes[0], along.x, along.order
     deepest = max(len(point.depths) for point in result.points) - 1
@@ -266,7 +266,7 @@ def _speedup_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
     grid = Grid.of(result, *keys)
     depths, texts = grid.empty(), {}
     for point in result.points:
-        best, place = best_depth(point), grid.place(point)
+        best, place = advised_depth(point), grid.place(point)
         if best is not None:
             depths[place] = best
             texts[place] = f"d{best}  {column(point, 'speedup')[best]:.2f}x" if best else "off"
@@ -283,7 +283,7 @@ def _theory_map(result: ResultDocument, keys: Sequence[str]) -> Figure:
     grid = Grid.of(result, *keys)
     errors, texts = grid.empty(), {}
     for point in result.points:
-        depth, place = best_depth(point), grid.place(point)
+        depth, place = advised_depth(point), grid.place(point)
         cell = _theory_error(point, depth)
         if cell:
             errors[place] = style.means_and_arms([cell], 100)[0][0]
@@ -354,7 +354,7 @@ def _speedup_rows(result: ResultDocument) -> Figure:
     """Draw the best speedup of each point as a row, the fastest first."""
     rows = []
     for point in result.points:
-        depth = best_depth(point)
+        depth = advised_depth(point)
         text = style.depth_name(depth) if depth is not None else ""
         rows.append(Row(style.name_of(result, point), _speedup(point, depth), text))
     rows.sort(key=lambda row: -(row.interval.mean or 0) if row.interval else 0)
@@ -369,7 +369,7 @@ def _speedup_rows(result: ResultDocument) -> Figure:
 def _theory_rows(result: ResultDocument) -> Figure:
     rows = []
     for point in result.points:
-        depth = best_depth(point)
+        depth = advised_depth(point)
         cell = _theory_error(point, depth)
         text = f"depth {depth}, {cell.verdict}" if cell else "off" if depth == 0 else ""
         rows.append(Row(style.name_of(result, point), in_percent(cell), text))

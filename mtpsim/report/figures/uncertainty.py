@@ -31,7 +31,7 @@ def uncertainty_figure(result: ResultDocument) -> Figure:
     subtitle = " · ".join(part for part in (title(result), drawn) if part)
     names = short_names([entry.key for entry in found.inputs])
     labels = [
-        f"{style.shorten(names[entry.key], 18)} ({_percent(entry.worth)})"
+        style.shorten(names[entry.key], 18) + _percent(entry.worth)
         for entry in found.inputs[:MAX_INPUTS]
     ]
     left = 0.5 + style.longest(labels)
@@ -68,7 +68,7 @@ def _draw_inputs(axes: Axes, found: Uncertainty, labels: list[str]) -> None:
 
 
 def _percent(worth: float) -> str:
-    return f"{100 * worth:.2g} %" if worth >= WORTH_SAYING else "0"
+    return f" ({100 * worth:.2g} %)" if worth >= WORTH_SAYING else ""
 
 
 def _draw_regret(axes: Axes, found: Uncertainty, bounds: list[str]) -> None:

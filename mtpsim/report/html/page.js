@@ -55,7 +55,7 @@ if (typeof document !== "undefined") {
   };
 
   copyButtons(document);
-  document.querySelectorAll("main table").forEach(sortable);
+  document.querySelectorAll("main section:not(.hero, #what-if) table").forEach(sortable);
   document.querySelectorAll("svg.plot").forEach(hoverValues);
   const panel = document.querySelector("#what-if");
   if (panel) whatIf(panel);

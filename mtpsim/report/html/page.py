@@ -152,6 +152,7 @@ def render_page(
             what_if=json.dumps(inputs) if inputs else "",
             timed=bool(inputs and inputs["timed"]),
             objective=decision.objective,
+            complete=result.complete,
             flags=_flags(result),
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
             chapters=[
@@ -269,12 +270,13 @@ def _advice(point: PointResult, pictures: Sequence[Picture] = ()) -> Section:
         return Section("advice", "Advice", pictures=pictures)
     lead, *rest = re.split(r"(?<=\.) (?=[A-Z])", point.advice.sentence, maxsplit=1)
     table = results.step_table(point)
+    few = len(table.rows) < len(point.depths) - 1
     return Section(
         "advice",
         "Advice",
         [lead],
         [*rest, f"Why: {point.advice.why}", *_findings(point)],
-        tables=[Table("Steps", table)] if table.rows else [],
+        tables=[Table("Steps near this depth" if few else "Steps", table)] if table.rows else [],
         pictures=pictures,
     )
 

@@ -6,7 +6,7 @@ requests, and what common random numbers save.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
@@ -33,7 +33,15 @@ from mtpsim.report.formatting import (
     plus_minus,
     shared_decimals,
 )
-from mtpsim.report.tables.terminal import Column, Row, TextTable, VerdictText, print_table, say
+from mtpsim.report.tables.terminal import (
+    MARK,
+    Column,
+    Row,
+    TextTable,
+    VerdictText,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +55,7 @@ NAMES = {
 }
 WEIGHTINGS = {
     "request-mean": ", request mean",
-    "every-position": ", every position",
+    "every-position": ", all of the text",
 }
 SHORT = {**NAMES, "stated": "input", "survival": "survival", "pooled": "pooled", "first": "p1"}
 DIFFERENT = 0.003
@@ -62,12 +70,21 @@ TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
 
 
 def print_definitions(trial: Definitions, best: int | None, console: Console) -> None:
-    """Print the closed form's error by definition of the rates, at 8 depths or at 2."""
+    """Print the closed form's error by definition of the rates: a row per definition or per depth.
+
+    Where neither fits, fewer depths are shown, and a line says which are not.
+    """
     depths = [entry.depth for entry in trial.rows[0].depths]
     ends = {best or depths[-1], depths[-1]}
-    some = {*ends, *(depths if len(depths) <= 8 else depths[:: -(-len(depths) // 6)])}
+    some = {*ends, *depths[:: -(-len(depths) // 6)]}
+    few = [definitions_table(trial, shown) for shown in (some, ends)]
+    wide = [definitions_table(trial)] if len(depths) <= 8 else []
     say(console, f"{definitions_title(trial)}:")
-    print_table(console, *(definitions_table(trial, shown) for shown in (some, ends)))
+    printed = print_table(console, *wide, definitions_by_depth(trial), *few)
+    for table, shown in zip(few, (some, ends), strict=True):
+        if printed is table and len(shown) < len(depths):
+            text = f"{len(shown)} of {len(depths)} depths are shown; result.json has all."
+            say(console, text, "dim")
     console.print()
 
 
@@ -126,18 +143,41 @@ def definitions_table(trial: Definitions, depths: Iterable[int] | None = None) -
     wanted = {entry.depth for entry in shown[0].depths} if depths is None else set(depths)
     for depth in sorted(wanted):
         columns += [Column(f"depth {depth}"), Column("", left=True, joins=True)]
+    cells, rows = _errors(shown), []
+    for row in shown:
+        texts = [cell for k, pair in cells[row_name(row)].items() if k in wanted for cell in pair]
+        rows.append(Row([row_name(row), *texts], "chosen" if row.chosen else "", row.chosen))
+    return TextTable(columns, rows)
+
+
+def definitions_by_depth(trial: Definitions) -> TextTable:
+    """The same with a row per depth, for many depths."""
+    shown = worth_showing(trial)
+    cells, columns = _errors(shown), [Column("depth")]
+    for row in shown:
+        more = WEIGHTINGS.get(row.weighting or "", "").replace(", ", "\n")
+        header = f"{MARK} " * row.chosen + SHORT[row.definition] + more
+        columns += [Column(header, row_name(row)), Column("", left=True, joins=True)]
+    depths = [entry.depth for entry in shown[0].depths]
+    by_depth = [[cell for pairs in cells.values() for cell in pairs[k]] for k in depths]
+    return TextTable(columns, [Row([str(k), *c]) for k, c in zip(depths, by_depth, strict=True)])
+
+
+def _errors(shown: Sequence[DefinitionRow]) -> dict[str, dict[int, tuple[str, VerdictText]]]:
+    """Error of the predicted speedup and its verdict, by name of the row and depth."""
     errors = [entry.speedup_error for row in shown for entry in row.depths]
     narrowest = min((2 * half for e in errors if (half := half_width(e)) >= 0), default=1)
     decimals = 2 if narrowest < 0.001 else 1
-    rows = []
-    for row in shown:
-        cells = [row_name(row)]
-        for entry in row.depths:
-            if entry.depth in wanted:
-                error = entry.speedup_error
-                cells += [signed_percent(error, decimals), VerdictText(error.verdict)]
-        rows.append(Row(cells, "chosen" if row.chosen else "", row.chosen))
-    return TextTable(columns, rows)
+    return {
+        row_name(row): {
+            entry.depth: (
+                signed_percent(entry.speedup_error, decimals),
+                VerdictText(entry.speedup_error.verdict),
+            )
+            for entry in row.depths
+        }
+        for row in shown
+    }
 
 
 def signed_percent(error: Interval | None, decimals: int) -> str:

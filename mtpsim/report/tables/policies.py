@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mtpsim.report.document import Adaptive, PolicyResult, ResultDocument
+from mtpsim.report.document import Adaptive, Interval, PolicyResult, ResultDocument
 from mtpsim.report.formatting import (
     MISSING,
+    bracketed,
     fixed,
     in_percent,
     known,
@@ -43,7 +44,7 @@ FULL = {
 
 
 def print_policies(adaptive: Adaptive, console: Console, *, with_requests: bool) -> None:
-    """Print the policies of a point, and whether one of them pays.
+    """Print the policies of a point.
 
     Args:
         adaptive: the policies.
@@ -53,7 +54,6 @@ def print_policies(adaptive: Adaptive, console: Console, *, with_requests: bool)
     console.print()
     print_table(console, policy_table(adaptive), policy_table(adaptive, NARROW))
     console.print()
-    say(console, verdict(adaptive), "bold")
     say(console, reading(adaptive), "dim")
     if with_requests and (sentence := policy_request_sentence(best_policy(adaptive))):
         say(console, sentence)
@@ -112,8 +112,10 @@ def _comparison(policy: PolicyResult, adaptive: Adaptive) -> str:
             f"No statistically significant difference between {policy.name}, {fastest}, and "
             f"{against}."
         )
-    ends = sorted(100 * abs(end - 1) for end in (gain.low, gain.high) if known(end))
-    size = f"{100 * abs(gain.mean - 1):.2g} % [{', '.join(f'{end:.2g}' for end in ends)}]"
+    sign = 1 if gain.verdict == "faster" else -1
+    ends = sorted(100 * sign * (end - 1) for end in (gain.low, gain.high) if known(end))
+    cell = Interval(mean=100 * sign * (gain.mean - 1), low=ends[0], high=ends[-1])
+    size = bracketed(cell, min(shared_decimals([cell]) + 1, 2)).replace(" ", " % ", 1)
     if gain.verdict == "slower":
         return f"Adapting does not pay: {policy.name}, {fastest}, is {size} slower than {against}."
     share = policy.captured.mean if policy.captured else None
@@ -174,6 +176,16 @@ def _reaction(policy: PolicyResult, direction: str) -> str:
     """Rounds until a policy has moved half of its way after the text has changed."""
     curve = getattr(policy.learning, direction, None)
     return fixed(curve.half, 0) if curve else MISSING
+
+
+def policies_heading(result: ResultDocument) -> str:
+    """At how many points of a sweep adapting pays, and by how much at most."""
+    best = [best_policy(point.adaptive) for point in result.points if point.adaptive]
+    gains = [in_percent(p.gain, zero=1.0) for p in best if p and p.gain.verdict == "faster"]
+    top = max((gain.mean for gain in gains if gain and known(gain.mean)), default=0.0)
+    if not gains:
+        return f"Adapting pays at none of {len(best)} points"
+    return f"Adapting pays at {len(gains)} of {len(best)} points, by up to {top:.2g} %"
 
 
 def policy_summary_table(result: ResultDocument) -> TextTable:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 MOST_TABLES = 12
 """Of a sweep of more points only the summary is printed."""
+MOST_STEPS = 6
+"""Of more steps those near the best depth stand beside the advice."""
 BREAK_EVEN = "Break-even values of a step, one input at a time"
 QUANTITIES: dict[str, Quantities] = {
     "length": "accept_length",
@@ -74,7 +76,8 @@ WIDE = (
 )
 NARROW = ("length.mean", "time.mean", "speedup", "speedup.theory", "objective", "step", "verdict")
 """Fits 80 columns; ``.mean`` is an estimate without its interval."""
-NARROW_AT_QUANTILE = ("length.mean", "time.mean", "speedup", "objective", "step")
+DROPPED = ("speedup.theory", "verdict", "length.mean", "time.mean")
+"""What a narrower terminal lacks, the first first; the verdict on each step is never dropped."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4, "objective": 4}
 
 
@@ -98,10 +101,16 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if label := point_label(result, point):
         say(console, label, "bold")
     say(console, sample_sentence(result, point), "dim")
-    layouts = [NARROW, NARROW_AT_QUANTILE] if by_quantile(point) else [NARROW]
-    narrow = [depth_table(point, layout, NARROW_DECIMALS) for layout in layouts]
+    narrow = []
+    for dropped in range(len(DROPPED) + 1):
+        layout = [name for name in NARROW if name not in DROPPED[:dropped]]
+        narrow.append(depth_table(point, layout, NARROW_DECIMALS))
     print_table(console, depth_table(point, WIDE), *narrow)
     console.print()
+    if point.adaptive:
+        from mtpsim.report.tables.policies import verdict
+
+        say(console, verdict(point.adaptive), "bold")
     if point.advice:
         say(console, point.advice.sentence, "bold")
         say(console, f"Why: {point.advice.why}")
@@ -132,7 +141,7 @@ def sample_sentence(result: ResultDocument, point: PointResult) -> str:
     """Sample size and confidence level of a point, and whether it was cut short."""
     text = f"{counted(point.requests, 'request')}, {counted(point.rounds, 'round')}, "
     text += f"{level(result, [point])} intervals"
-    text += " including input uncertainty" * bool(point.uncertainty)
+    text += "; speedups and gains over uncertain inputs" * bool(point.uncertainty)
     if point.interrupted:
         return text + "; interrupted before the end"
     # None means that no precision was asked for.
@@ -217,13 +226,19 @@ def step_texts(point: PointResult) -> list[VerdictText]:
 
 
 def step_table(point: PointResult) -> TextTable:
-    """A row per step of depth: gain with verdict, break-even rate, and the rate now."""
+    """A row per step of depth: gain with verdict, break-even rate, and the rate now.
+
+    Of more than six steps only those near the best depth.
+    """
+    near = best_depth(point) or 0
     rows = []
     for depth, verdict in zip(point.depths[1:], step_texts(point), strict=True):
+        k = depth.depth
+        if len(point.depths) > MOST_STEPS + 1 and not near - 1 <= k <= near + 2:
+            continue
         now = depth.break_even.rate.now if depth.break_even else None
         rate = MISSING if now is None else f"{now:.3g}"
-        step = f"{depth.depth - 1} to {depth.depth}"
-        rows.append(Row([step, verdict, _rate(depth.break_even_rate), rate]))
+        rows.append(Row([f"{k - 1} to {k}", verdict, _rate(depth.break_even_rate), rate]))
     headers = "gain, verdict", "break-even p", "p now"
     return TextTable([Column("step"), *map(Column, headers)], rows)
 
@@ -281,5 +296,8 @@ def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTa
 
 def _times(time: BreakEvenTime) -> tuple[str, str]:
     """The break-even time, ``none`` where it would be negative, and the time now."""
-    at = MISSING if not known(time.at) else f"{time.at:.4g}" if time.at > 0 else "none"
-    return at, f"{time.now:.4g}"
+    now = f"{time.now:.4g}"
+    if not known(time.at) or time.at <= 0:
+        return "none" if known(time.at) else MISSING, now
+    half = half_width(Interval(mean=time.at, low=time.low, high=time.high))
+    return fixed(time.at, decimals_for(half)) if half > 0 else f"{time.at:.4g}", now

@@ -17,8 +17,8 @@ from mtpsim.report.document import (
 from mtpsim.report.formatting import (
     MISSING,
     Quantities,
+    advised_depth,
     as_compared,
-    best_depth,
     cells_of,
     column,
     compared_at,
@@ -61,9 +61,9 @@ def print_summary(result: ResultDocument, console: Console, *, with_warnings: bo
         print_table(console, *(definitions_table(result, shown[:n]) for n in (len(shown), 3, 1)))
         console.print()
     if any(point.adaptive for point in result.points):
-        from mtpsim.report.tables.policies import policy_summary_table
+        from mtpsim.report.tables.policies import policies_heading, policy_summary_table
 
-        say(console, "Adaptive depth", "bold")
+        say(console, f"{policies_heading(result)}:", "bold")
         print_table(console, policy_summary_table(result))
         console.print()
     for sentence in [f"{sweep_heading(result)}.", *batch_sentences(result)]:
@@ -81,19 +81,19 @@ def sweep_heading(result: ResultDocument) -> str:
     if not any(map(times_known, result.points)):
         return "No times are known: the speedup is the accept length"
     result = as_compared(result)
-    best = [(best_depth(point), column(point, "speedup")) for point in result.points]
+    best = [(advised_depth(point), column(point, "speedup")) for point in result.points]
     found = [(depth, speed[depth]) for depth, speed in best if depth is not None]
     if not found:
-        return "Nothing was simulated"
+        return "Too few requests for a best depth" if result.points else "Nothing was simulated"
     depths = sorted({depth for depth, _ in found})
     low, high = min(speed for _, speed in found), max(speed for _, speed in found)
     reach = f"{low:.2f}x to {high:.2f}x" if f"{low:.2f}" != f"{high:.2f}" else f"{low:.2f}x"
+    some = "" if len(found) == len(best) else f"{len(found)} of "
     if depths == [0]:
-        return f"No depth pays at any of the {len(found)} points{compared_at(result)}"
+        return f"No depth pays at {some or 'any of the '}{len(best)} points{compared_at(result)}"
     if len(depths) == 1:
-        return (
-            f"Depth {depths[0]} is fastest at all {len(found)} points: {reach}{compared_at(result)}"
-        )
+        where = f"{some or 'all '}{len(best)} points"
+        return f"Depth {depths[0]} is fastest at {where}: {reach}{compared_at(result)}"
     over = " and ".join(key.rpartition(".")[2] for key in swept_keys(result)[:2])
     return (
         f"Best depth {depths[0]} to {depths[-1]}, depending on {over}: {reach}{compared_at(result)}"
@@ -136,10 +136,13 @@ def turn_text(turn: Turn) -> str:
 
 
 def _bounds(found: Turn | ScheduleStep) -> str:
-    """Interval of a whole batch; empty where it has no width or reaches beyond the sweep."""
-    if not known(found.low) or not known(found.high) or found.low == found.high:
+    """Interval of a whole batch, of one end where the other is beyond the sweep; may be empty."""
+    low, high = (f"{end:,.0f}" if known(end) else "" for end in (found.low, found.high))
+    if low == high:
         return ""
-    return f" [{found.low:,.0f}, {found.high:,.0f}]"
+    if low and high:
+        return f" [{low}, {high}]"
+    return f" [at least {low}]" if low else f" [at most {high}]"
 
 
 def judged_together(result: ResultDocument) -> str:
@@ -153,7 +156,7 @@ def summary_table(result: ResultDocument) -> TextTable:
     result = as_compared(result)
     names = short_names(swept_keys(result))
     headers = "best\ndepth", "speedup", HEADERS["error"], HEADERS["verdict"]
-    best = [best_depth(point) for point in result.points]
+    best = [advised_depth(point) for point in result.points]
     speedups = [_at_best(point, "speedup") for point in result.points]
     errors = [_at_best(point, "theory_error") for point in result.points]
     decimals, percents = shared_decimals(speedups), error_cells(errors)
@@ -168,7 +171,7 @@ def summary_table(result: ResultDocument) -> TextTable:
 
 def _at_best(point: PointResult, quantity: Quantities) -> Interval | None:
     cells = zip(point.depths, cells_of(point, quantity), strict=True)
-    return next((cell for depth, cell in cells if depth.depth == best_depth(point)), None)
+    return next((cell for depth, cell in cells if depth.depth == advised_depth(point)), None)
 
 
 def warnings_of_points(result: ResultDocument) -> list[str]:
@@ -202,7 +205,7 @@ def definitions_table(result: ResultDocument, shown: list[tuple[str, str | None]
     for point in result.points:
         if not point.trial:
             continue
-        best = best_depth(point)
+        best = advised_depth(point)
         # The closed form has no error at depth 0, where every rate gives a speedup of 1.
         name = str(best) if best else OFF if best == 0 else MISSING
         errors = {

@@ -107,17 +107,21 @@ def console_on(file: TextIO) -> Console:
     return Console(file=file, width=width or USUAL_WIDTH, markup=False, emoji=False)
 
 
-def print_table(console: Console, *choices: TextTable) -> None:
+def print_table(console: Console, *choices: TextTable) -> TextTable:
     """Print the first of the tables that fits the console's width, else the last, in long lines.
 
     A terminal wraps long lines: no value is cut off.
+
+    Returns:
+        The table that is printed.
     """
-    tables = [drawn(choice, console) for choice in choices]
-    fitting = [table for table in tables if _width(table, console) <= console.width]
-    table, width = (fitting or tables[-1:])[0], console.width
+    tables = [(drawn(choice, console), choice) for choice in choices]
+    fitting = [pair for pair in tables if _width(pair[0], console) <= console.width]
+    (table, chosen), width = (fitting or tables[-1:])[0], console.width
     console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
+    return chosen
 
 
 def _width(table: Table, console: Console, folded: bool = False) -> int:

@@ -10,6 +10,7 @@ from mtpsim.report.document import PointResult, Robust, Uncertainty
 from mtpsim.report.formatting import (
     MISSING,
     bracketed,
+    decimals_for,
     fixed,
     shared_decimals,
     short_names,
@@ -56,11 +57,12 @@ def uncertain_table(point: PointResult, found: Uncertainty) -> TextTable:
     """A row per depth: its speedup over uncertain inputs, its expected regret and its bound."""
     names = "depth", "speedup, inputs uncertain", "± simulation", "expected regret, %", "at most, %"
     rows, decimals = [], max(shared_decimals([entry.speedup for entry in found.depths]), 2)
+    simulation = decimals_for(min(entry.simulation for entry in found.depths[1:]))
     for entry in found.depths:
         cells = [
             str(entry.depth),
             bracketed(entry.speedup, decimals),
-            fixed(entry.simulation, 4),
+            fixed(entry.simulation, simulation),
             fixed(100 * entry.regret, 2),
             greatest_loss(point, entry.depth),
         ]
