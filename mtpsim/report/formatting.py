@@ -42,7 +42,10 @@ UNITS = {
     "simulation.tokens": "per request",
 }
 """Units of keys that are swept as numbers."""
-UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"  # not in HTML or XML
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # change the direction of the text after them
+)
 
 
 def known(value: object) -> TypeGuard[float]:
@@ -309,5 +312,5 @@ def in_percent(cell: Interval | None, zero: float = 0.0) -> Interval | None:
 
 
 def legible(text: str) -> str:
-    """The text with U+FFFD for each character that neither HTML nor XML can hold."""
+    """The text with U+FFFD for what HTML and XML can't hold, and for direction marks."""
     return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

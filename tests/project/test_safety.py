@@ -129,6 +129,15 @@ def test_messages_have_no_control_characters(tmp_path, capsys):
     assert not [line for line in errors.splitlines() if line.startswith("error: fake")]
 
 
+@pytest.mark.parametrize("command", [("show", "out"), ("check", "e.toml")])
+def test_no_name_steers_a_terminal(command, done, capsys):
+    verb, path = command
+    assert main([verb, str(done / path)]) == 0
+    shown = capsys.readouterr().out
+    assert "gnp.exe" in shown
+    assert not re.search("[\x1b\u202a-\u202e\u2066-\u2069]", shown)
+
+
 NAMING = {
     "samples of noise": {"latency": {"target": 76, "verify": 90, "draft": 8, "noise": {}}},
     "a column of them": {"latency": {"target": 76, "verify": 90, "draft": 8, "noise": {}}},
