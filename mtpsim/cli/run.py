@@ -225,16 +225,19 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
 
 
 def _say_first(experiment: Experiment, options: RunOptions) -> None:
-    """Print what to know before the answer: doubtful times and rates, and a long wait."""
-    points = [point.experiment for point in experiment.points()]
-    for warning in dict.fromkeys(text for point in points for text in point.time_warnings()):
-        say(f"warning: {warning}", options.quiet)
+    """Print how rates are read; before a long run also its time and doubts about its inputs."""
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
-    if options.executor.address is None:
+    remote, waits = options.executor.address is not None, []
+    if not remote:
         workers = (options.executor.workers or cores()) * options.part[1]
-        for line in time_estimate(experiment, workers, longer_than=LONG_RUN):
-            say(line, options.quiet)
+        waits = time_estimate(experiment, workers, longer_than=LONG_RUN)
+    if waits or remote:  # else the report with its warnings comes at once
+        points = [point.experiment for point in experiment.points()]
+        doubts = dict.fromkeys(text for point in points for text in point.time_warnings())
+        waits = [*(f"warning: {text}" for text in doubts), *waits]
+    for line in waits:
+        say(line, options.quiet)
 
 
 def write_and_show(
