@@ -52,14 +52,6 @@ OTHER = (
 )
 
 
-@pytest.mark.parametrize(("long_run", "times"), [(20.0, 1), (0.0, 2)])
-def test_doubts_come_first_before_long_runs_only(cli, tmp_path, monkeypatch, long_run, times):
-    monkeypatch.setattr("mtpsim.cli.run.LONG_RUN", long_run)
-    changes = ("--set", "latency.target=0.02", "--set", "simulation.requests=30")
-    found = cli("run", "experiments/article.toml", *changes, "--out", tmp_path / "run")
-    assert (found.out + found.err).count("was it given in seconds?") == times
-
-
 def test_check_shows_rates_by_the_other_definition():
     assert OTHER in explain(mtpsim.parse(TEXT))
     stated = TEXT.replace("[latency]", 'rates_are = "conditional"\n[latency]')

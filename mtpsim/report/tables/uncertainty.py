@@ -9,6 +9,7 @@ from mtpsim.common.text import counted
 from mtpsim.report.document import PointResult, Robust, Uncertainty
 from mtpsim.report.formatting import (
     MISSING,
+    ROUNDING,
     bracketed,
     decimals_for,
     fixed,
@@ -111,7 +112,7 @@ def worth_sentence(found: Uncertainty) -> str:
         if entry.worth >= WORTH_SAYING
     ]
     exact = f"Inputs other than {', '.join(names.values())} are taken as exact."
-    if found.perfect <= 0:
+    if found.perfect < ROUNDING:
         return f"No other depth is faster in any of the {found.draws:,} draws. {exact}"
     one = f"one alone: {', '.join(worth)}" if worth else "one alone less than 0.01 %"
     gain = percent_text(found.perfect)
