@@ -60,6 +60,7 @@ SUITES = [
     Suite("stopping", "Do intervals of runs that stop at a precision?", "stopping.md"),
     Suite("calibration", "Are decisions as right as they say?", "calibration.md"),
     Suite("fit", "Do intervals of fitted models?", "fit.md"),
+    Suite("replay", "Do posterior replays hold the truth at other depths?", "replay.md"),
     Suite("fuzz", "Does damaged input end with an error message?"),
     Suite("interrupts", "Do interrupted runs end, and resume to the same numbers?"),
 ]

@@ -12,6 +12,7 @@ from ast import literal_eval
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from pydantic_core import from_json
 
@@ -21,6 +22,7 @@ from mtpsim.logs.files import Batch, numbered
 Document = tuple[int, Any]
 """Number of the first line, and a JSON object or an EntryError."""
 MAX_CHARACTERS = 1 << 27  # of a document
+MAX_PYTHON = 1 << 20  # of a dictionary as Python prints it, whose parser needs much memory
 
 _EVENT = re.compile(r"\s*data:\s*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)', re.DOTALL)  # the last one may be cut off
@@ -82,9 +84,10 @@ def _objects(text: str) -> tuple[list[Any], str]:
             return [from_json(text)], ""
         except ValueError:
             pass
-    if text.startswith("{'"):
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            return [literal_eval(text.rstrip())], ""  # as Python prints a dictionary
+    if text.startswith("{'") and len(text) <= MAX_PYTHON:  # as Python prints a dictionary
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError), catch_warnings():
+            simplefilter("ignore")  # of escape sequences
+            return [literal_eval(text.rstrip())], ""
     event = _EVENT.match(text)
     at = event.end() if event else 0
     begin = _between(text, at)
