@@ -133,7 +133,7 @@ def _of_replays(found: dict[int, list[Outcome]], smoke: bool) -> Iterator[Check]
     yield Check("recorded depth", statement, f"off by {exact:.1g}", bool(exact < 1e-12))
     covered = np.delete([one.covered for one in single], RECORDED - 1, 1)
     workload = np.array([one.workload for one in single])
-    yield _coverage("these requests", covered, *((0.7, 0.95) if smoke else (0.9, 0.98)))
+    yield _coverage("these requests", covered, *((0.7, 0.95) if smoke else (0.84, 0.98)))
     yield _coverage("the workload", workload, *((0.3, 0.9) if smoke else (0.75, 0.93)))
 
 

@@ -32,11 +32,13 @@ def run(options: argparse.Namespace) -> int:
         InputError: There is no result as a run wrote it, or it lacks what the engine needs.
     """
     from mtpsim.runs.directory import read_run
-    from mtpsim.runs.export import export
+    from mtpsim.runs.export import export, warnings_of
 
     folder = Path(options.run)
     _, result = read_run(folder)
     if result is None:
         raise InputError.of("contains no finished run (result.json)", file=folder)
     sys.stdout.write(export(result, options.to, options.set))
+    for warning in warnings_of(result, options.set):
+        print(f"warning: {warning}", file=sys.stderr)
     return completeness(folder, result)

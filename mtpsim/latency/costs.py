@@ -33,7 +33,9 @@ class CostModel(LatencySpec):
     batch: Annotated[float, Field(ge=1, le=1e6)] = Field(
         1.0, description="number of requests that decode together"
     )
-    draft: Times = Field(description="drafting, ms by depth")
+    draft: Times = Field(
+        description="drafting, ms: a number, a list by depth, or { base, per_token }"
+    )
     draft_per_request: Milliseconds = Field(
         0.0, description="ms per drafted token and request of the batch"
     )

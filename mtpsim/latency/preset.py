@@ -152,9 +152,11 @@ class Preset(CostModel):
         weights = GIGA * self._network.parameters * self.bits / 8
         memory = GIGA * self.gpus * self._hardware.memory
         if weights > memory:
+            enough = int(-(-weights * self.gpus // memory))
             raise FieldError(
                 f"{self.gpus} x {self.hardware} hold {memory / GIGA:,.0f} GB, and the weights of "
-                f"{self.network} at {self.bits} bits are {weights / GIGA:,.0f} GB",
+                f"{self.network} at {self.bits} bits are {weights / GIGA:,.0f} GB; "
+                f"gpus = {enough} or more would hold them",
                 key="gpus",
             )
         return self

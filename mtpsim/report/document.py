@@ -14,6 +14,7 @@ from pydantic import Field
 from mtpsim.common.arrays import JsonDict
 
 Number = float | None
+PRESET_TIMES = "Step times are a preset, not measured."
 SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
 
 

@@ -14,7 +14,13 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument
+from mtpsim.report.document import (
+    PRESET_TIMES,
+    Interval,
+    PointResult,
+    Quantity,
+    ResultDocument,
+)
 
 Quantities = Literal[
     "accept_length",
@@ -124,6 +130,12 @@ def greatest_depth(point: PointResult) -> int:
 def times_known(point: PointResult) -> bool:
     """Whether the time of a round was measured: else no depth is better than another."""
     return not point.advice or point.advice.times_known
+
+
+def preset_note(result: ResultDocument) -> str:
+    """That step times are published figures; empty where they are stated or fitted."""
+    latency = result.experiment.get("latency", {})
+    return PRESET_TIMES if latency.get("model") == "preset" else ""
 
 
 def best_depth(point: PointResult) -> int | None:

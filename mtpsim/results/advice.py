@@ -12,7 +12,7 @@ from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
-from mtpsim.report.document import Advice, Interval, JudgedInterval
+from mtpsim.report.document import PRESET_TIMES, Advice, Interval, JudgedInterval
 from mtpsim.results.point_data import intervals
 from mtpsim.stats.comparisons import Choice, choose, log_of, steps_of
 from mtpsim.stats.estimators import Estimates
@@ -51,6 +51,7 @@ class Basis:
         requests: number of requests.
         times_known: whether the time of a round depends on the depth; if not, times were never
             measured, and no depth can be recommended.
+        preset: whether the step times are published figures, not measured.
         objective: what the speedups are of: the ``mean``, or a quantile of the request time.
     """
 
@@ -61,6 +62,7 @@ class Basis:
     requests_needed: int | None = None
     requests: int = 0
     times_known: bool = True
+    preset: bool = False
     objective: str = "mean"
 
     @property
@@ -138,6 +140,7 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
     within = [k for k in depths if choice.verdict(k, indifference) != "worse"]
     sentence = [
         _headline(best, basis),
+        PRESET_TIMES if basis.preset else "",
         _tie(choice.candidates),
         _near_best(choice, within, indifference),
         _next_step(best + 1, steps, judged, at_mean=not basis.at),

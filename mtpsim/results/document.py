@@ -15,6 +15,7 @@ from mtpsim.config.hashing import seal
 from mtpsim.exact import chain_solver
 from mtpsim.exact.chain_solver import Exact
 from mtpsim.formula import closed_form
+from mtpsim.latency.preset import Preset
 from mtpsim.report.document import (
     AcceptedDrafts,
     BreakEven,
@@ -302,6 +303,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         choice=choice,
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
+        preset=isinstance(measured.experiment.latency, Preset),
         times_known=not closed_form.drafts_are_free(
             *measured.experiment.latency.times(len(measured.rounds) - 1)
         ),

@@ -40,6 +40,13 @@ def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
     return FORMATS[to](result.document, dict(_pair(text) for text in chosen))
 
 
+def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
+    """Each warning of the points that an export with these arguments rests on, once."""
+    wanted = dict(_pair(text) for text in chosen)
+    points = [point for point in result.document["points"] if _fits(point, wanted)]
+    return list(dict.fromkeys(text for point in points for text in point["warnings"]))
+
+
 def _wrong(key: str, message: str) -> InputError:
     return InputError.of(message, key=key)
 

@@ -1,6 +1,8 @@
 """Presets: steps worked out by hand, against measured ones, and the page of their figures."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +61,24 @@ def test_active_parameters_are_those_that_their_authors_state(name, billions):
         ({"hardware": "H10O"}, "unknown hardware 'H10O'; allowed: H100, H200, B200, MI300X; did"),
         ({"network": "Llama-3-8B"}, "did you mean 'Llama-3.1-8B'?"),
         ({"network": "Llama-3.1-70B"}, "1 x H100 hold 80 GB, and the weights of Llama-3.1-70B at"),
+        ({"network": "DeepSeek-V3", "gpus": 4}, "gpus = 17 or more would hold them"),
     ],
 )
 def test_presets_that_do_not_exist_or_fit_are_refused(change, message):
     assert message in problem_of(experiment({**LLAMA, **change}))
+
+
+def test_a_missing_draft_names_the_forms_that_it_takes():
+    keys = {key: value for key, value in LLAMA.items() if key != "draft"}
+    assert "a number, a list by depth, or { base, per_token }" in problem_of(experiment(keys))
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_example_of_the_readme_is_an_experiment(page):
+    """It named a model that does not fit the GPU, and no draft."""
+    (row,) = [line for line in Path(page).read_text().splitlines() if '"preset"' in line]
+    keys = tomllib.loads("\n".join(re.findall(r"`(?:\[latency\] )?(\w+ = [^`]+)`", row)))
+    assert mtpsim.parse(experiment(keys)).latency.model == "preset"
 
 
 def test_a_preset_says_that_it_is_not_measured_and_can_be_swept():

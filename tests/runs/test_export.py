@@ -9,6 +9,8 @@ import pytest
 
 import mtpsim
 from mtpsim.cli import main as cli
+from mtpsim.report.figures.batch import batch_figure
+from mtpsim.report.tables.sweep import batch_sentences
 from mtpsim.runs import directory as store
 from tests.support.examples import TWO_DEEP, independent, linear
 
@@ -19,6 +21,13 @@ TEXT = f"""\
 requests = 3000
 [sweep]
 "latency.batch" = [1, 30, 400]
+"""
+PRESET = """\
+[latency]
+model = "preset"
+hardware = "H100"
+network = "Llama-3.1-8B"
+draft = 0.6
 """
 UNTIMED = "[latency]\ntarget = 10\nverify = [10, 10]\ndraft = [0, 0]\n"
 
@@ -33,6 +42,7 @@ def runs(tmp_path_factory):
         "few": TEXT.replace("requests = 3000", "requests = 9"),
         "untimed": independent(0.7, 0.6) + UNTIMED + "[simulation]\nrequests = 100\n",
         "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
+        "preset": independent(0.7, 0.6) + PRESET + TEXT[TEXT.index("[simulation]") :],
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
@@ -112,6 +122,20 @@ def test_export_errors_are_reported(runs, capsys, name, arguments, message):
     code, out, err = exported(capsys, runs / name, *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize(("name", "times"), [("preset", 1), ("batch", 0)])
+def test_a_preset_is_named_beside_every_answer(runs, capsys, name, times):
+    """Before, an export and a figure of a preset looked like those of measured times."""
+    every = ["--to", "trtllm"], ["--to", "sglang", "--set", "latency.batch=1"]
+    for arguments in every:
+        code, _, err = exported(capsys, runs / name, *arguments)
+        assert (code, err.count("warning: step times are a preset, not measured")) == (0, times)
+    result = store.finished(runs / name).data
+    (sentence,), figure = batch_sentences(result), batch_figure(result)
+    texts = [sentence, *(point.advice.sentence for point in result.points)]
+    texts.append(" ".join(text.get_text() for text in figure.texts).replace("\n", " "))
+    assert [text.count("tep times are a preset, not measured") for text in texts] == [times] * 5
 
 
 def test_export_of_an_incomplete_result_warns(runs, tmp_path, capsys):

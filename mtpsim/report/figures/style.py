@@ -29,7 +29,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.engine.interrupts import interrupts
 from mtpsim.report.document import Interval, PointResult, ResultDocument
-from mtpsim.report.formatting import level, numbers, point_label, title
+from mtpsim.report.formatting import level, numbers, point_label, preset_note, title
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = (
     "#0072B2",
@@ -379,10 +379,11 @@ def interval_note(result: ResultDocument) -> str:
 
 
 def subtitle_of(result: ResultDocument, what: str) -> str:
-    """Title of the experiment, what is shown, and the number of requests of a single point."""
+    """Title, what is shown, requests of a single point, and whether times are a preset."""
     parts = [title(result), what]
     if len(result.points) == 1:
         parts.append(counted(result.points[0].requests, "request"))
+    parts.append(preset_note(result).rstrip("."))
     return " · ".join(part for part in parts if part)
 
 

@@ -25,6 +25,7 @@ from mtpsim.report.formatting import (
     known,
     plus_minus,
     point_label,
+    preset_note,
     shared_decimals,
     short_names,
     swept_keys,
@@ -102,7 +103,8 @@ def sweep_heading(result: ResultDocument) -> str:
 
 def batch_sentences(result: ResultDocument) -> list[str]:
     """The depth to run by batch size, for each group of points that differ in nothing else."""
-    return [_batch_sentence(group) for group in result.by_batch]
+    note = preset_note(result)
+    return [f"{_batch_sentence(group)} {note}".rstrip() for group in result.by_batch]
 
 
 def group_label(group: BatchGroup) -> str:
