@@ -69,7 +69,9 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
 
     To first order the error of a quantile is that of the share of values below it, over the density
     there (Bahadur 1966). So errors of two depths correlate as the indicators of being below, and
-    their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952).
+    their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952),
+    of which the wider side counts. Times without noise are whole numbers of rounds, and a quantile
+    between two of them jumps: the error of such a depth is taken as independent of the others'.
 
     Args:
         times (Floats): ``[K + 1, n]`` ms by depth and request; row 0 is plain decoding.
@@ -85,22 +87,45 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
         >>> quantile_speedups(np.stack([plain, plain / 2]), 0.5, 0.95).values.tolist()
         [1.0, 2.0]
     """
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import stdtrit
 
-    cells = np.stack([quantiles(row, (share,), confidence)[0] for row in times])
-    errors = (cells[:, 2] - cells[:, 1]) / (2 * ndtri((1 + confidence) / 2)) / cells[:, 0]
-    below = (times <= cells[:, :1]).astype(float)
+    errors = np.array([_relative_error(row, share, confidence) for row in times])
+    found = np.array([quantiles(row, (share,), confidence)[0, 0] for row in times])
+    below = (times <= found[:, None]).astype(float)
     below -= below.mean(1, keepdims=True)
     spread = np.sqrt((below**2).mean(1))
     scaled = below / np.where(spread > 0, spread, 1)[:, None]
-    covariance = scaled @ scaled.T / times.shape[1] * np.outer(errors, errors)  # of the logarithms
-    values = cells[0, 0] / cells[:, 0]
+    correlation = scaled @ scaled.T / times.shape[1]
+    ties = (times == found[:, None]).sum(1) > np.sqrt(times.shape[1] * share * (1 - share))
+    correlation[ties[:, None] | ties] = 0
+    np.fill_diagonal(correlation, 1)
+    covariance = correlation * np.outer(errors, errors)  # of the logarithms
+    values = found[0] / found
     slope = -np.eye(len(values))
     slope[:, 0] += 1
     slope *= values[:, None]
     freedom = times.shape[1] - 1
     quantile = float(stdtrit(freedom, (1 + confidence) / 2))
     return Estimates(values, slope @ covariance @ slope.T, quantile, freedom)
+
+
+def _relative_error(values: Floats, share: float, confidence: float) -> float:
+    """Standard error of a quantile over the quantile; NaN if the sample is too small.
+
+    Where all values about the quantile are equal, the nearest other value sets the error: an
+    interval without width at one level of confidence has one at a higher level.
+    """
+    from scipy.special import ndtr, ndtri
+
+    level = float(ndtri((1 + confidence) / 2))
+    for errors in (level, level + 1, level + 2, level + 3):
+        found, low, high = quantiles(values, (share,), 2 * float(ndtr(errors)) - 1)[0]
+        side = max(high - found, found * (found - low) / low) if low > 0 else np.nan
+        if np.isnan(side) and errors == level:
+            return np.nan
+        if side > 0:
+            return side / errors / found * (1 + 1e-12)  # the end itself lies within the interval
+    return 0.0
 
 
 def requests_for(share: float, confidence: float) -> int:
