@@ -69,9 +69,9 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
 
     To first order the error of a quantile is that of the share of values below it, over the density
     there (Bahadur 1966). So errors of two depths correlate as the indicators of being below, and
-    their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952),
-    of which the wider side counts. Times without noise are whole numbers of rounds, and a quantile
-    between two of them jumps: the error of such a depth is taken as independent of the others'.
+    their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952).
+    Times without noise are whole numbers of rounds, and a quantile between two of them jumps: at
+    such a depth the wider side of the interval counts, independent of the errors of other depths.
 
     Args:
         times (Floats): ``[K + 1, n]`` ms by depth and request; row 0 is plain decoding.
@@ -87,17 +87,19 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
         >>> quantile_speedups(np.stack([plain, plain / 2]), 0.5, 0.95).values.tolist()
         [1.0, 2.0]
     """
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
-    errors = np.array([_relative_error(row, share, confidence) for row in times])
-    found = np.array([quantiles(row, (share,), confidence)[0, 0] for row in times])
+    cells = np.stack([quantiles(row, (share,), confidence)[0] for row in times])
+    found = cells[:, 0]
+    errors = (cells[:, 2] - cells[:, 1]) / (2 * ndtri((1 + confidence) / 2)) / found
     below = (times <= found[:, None]).astype(float)
     below -= below.mean(1, keepdims=True)
     spread = np.sqrt((below**2).mean(1))
     scaled = below / np.where(spread > 0, spread, 1)[:, None]
     correlation = scaled @ scaled.T / times.shape[1]
-    ties = (times == found[:, None]).sum(1) > np.sqrt(times.shape[1] * share * (1 - share))
-    correlation[ties[:, None] | ties] = 0
+    tied = (times == found[:, None]).sum(1) > np.sqrt(times.shape[1] * share * (1 - share))
+    errors[tied] = [_error_between_ties(row, share, confidence) for row in times[tied]]
+    correlation[tied[:, None] | tied] = 0
     np.fill_diagonal(correlation, 1)
     covariance = correlation * np.outer(errors, errors)  # of the logarithms
     values = found[0] / found
@@ -109,8 +111,8 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
     return Estimates(values, slope @ covariance @ slope.T, quantile, freedom)
 
 
-def _relative_error(values: Floats, share: float, confidence: float) -> float:
-    """Standard error of a quantile over the quantile; NaN if the sample is too small.
+def _error_between_ties(values: Floats, share: float, confidence: float) -> float:
+    """Relative standard error of a quantile of values that are often equal; NaN for few values.
 
     Where all values about the quantile are equal, the nearest other value sets the error: an
     interval without width at one level of confidence has one at a higher level.
@@ -124,7 +126,7 @@ def _relative_error(values: Floats, share: float, confidence: float) -> float:
         if np.isnan(side) and errors == level:
             return np.nan
         if side > 0:
-            return side / errors / found * (1 + 1e-12)  # the end itself lies within the interval
+            return float(side / errors / found) * (1 + 1e-12)  # so that the end itself is covered
     return 0.0
 
 

@@ -114,7 +114,7 @@ def test_the_tail_turns_drafting_off_where_the_mean_does_not(result, tmp_path):
     assert "break-even" not in advice.sentence
     assert not break_even_table(result.data.points[0]).rows
     assert result.depth(2).loss.verdict == "worse"
-    for width, closed_form in ((170, True), (80, False)):
+    for width, closed_form in ((170, True), (70, False)):
         console = Console(file=StringIO(), width=width)
         render(result.data, console)
         table = console.file.getvalue().partition("Turn MTP off")[0]
