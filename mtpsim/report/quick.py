@@ -129,7 +129,7 @@ class QuickAnswer:
         gains = [f"{100 * gain:+.1f} %, {self._verdict(gain)}" for gain in self.gain[1:]]
         columns = {
             "depth": [str(depth) for depth in range(len(self.speedup))],
-            "rate": rates,
+            self._rate_name: rates,
             "accept length": [f"{length:.3f}" for length in self.acceptance.lengths],
             "round": [f"{time:.4g} ms" for time in self.round_time],
             "tok/s": [f"{rate:.4g}" for rate in self.tokens_per_second],
@@ -142,6 +142,13 @@ class QuickAnswer:
             "  ".join(cell.rjust(width) for cell, width in zip(row, widths.values(), strict=True))
             for row in rows
         ]
+
+    @property
+    def _rate_name(self) -> str:
+        """Where rounds depend on each other, accept lengths don't follow from one set of rates."""
+        lengths = 1 + np.cumsum(np.cumprod(self.acceptance.rates))
+        same = np.allclose(lengths, self.acceptance.lengths[1:], rtol=5e-4, equal_nan=True)
+        return "rate" if same else f"rate at depth {len(lengths)}"
 
     def _verdict(self, gain: float) -> StepVerdict:
         return step_verdict(gain, gain, essential=self.essential, negligible=self.negligible)
