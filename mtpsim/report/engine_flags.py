@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document import BatchGroup
+from mtpsim.report.formatting import set_label, short_names
+
+MOST_GROUPS = 4  # of a sweep whose settings are shown; `mtpsim export` writes those of each
 
 BatchRange = tuple[int, int, int]
 """Least and greatest batch, both included, and the depth to run."""
@@ -81,6 +85,24 @@ def schedule_flags(ranges: Sequence[BatchRange]) -> list[EngineFlags]:
     note = "YAML options of trtllm-serve: greatest batch, depth"
     trtllm = EngineFlags("TensorRT-LLM", trtllm_schedule(ranges), note)
     return [_vllm(vllm_schedule(ranges)), trtllm]
+
+
+def group_flags(groups: Sequence[BatchGroup]) -> list[EngineFlags]:
+    """:func:`schedule_flags` of each group of batches, named by the values that it has.
+
+    Args:
+        groups (Sequence[BatchGroup]): Those of a result; more than four have too many settings.
+
+    Returns:
+        list[EngineFlags]: None for a group that drafts nowhere, or starts above a batch of 1.
+    """
+    found = []
+    for group in groups if len(groups) <= MOST_GROUPS else ():
+        ranges = [(step.from_, step.to, step.depth) for step in group.schedule]
+        if ranges and ranges[0][0] == 1 and any(depth for *_, depth in ranges):
+            where = f", {set_label(group.set, short_names(list(group.set)))}" if group.set else ""
+            found += [replace(one, engine=one.engine + where) for one in schedule_flags(ranges)]
+    return found
 
 
 def vllm_schedule(ranges: Sequence[BatchRange]) -> JsonDict:
