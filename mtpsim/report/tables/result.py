@@ -284,13 +284,14 @@ def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTa
 
     Args:
         point: the point.
-        around_best: only the steps to the best depth and to the one after it.
+        around_best: only the first step, which drafts at all, and the steps to the best depth and
+            to the one after it.
     """
     best = advised_depth(point)
     rows = []
     for depth in () if by_quantile(point) else point.depths:
         found, k = depth.break_even, depth.depth
-        if not found or (around_best and (best is None or k not in (best, best + 1))):
+        if not found or (around_best and (best is None or k not in (1, best, best + 1))):
             continue
         now = MISSING if found.rate.now is None else f"{found.rate.now:.3g}"
         times = [text for time in (found.verify, found.draft) for text in _times(time)]
