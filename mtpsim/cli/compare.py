@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtpsim.cli.run import completeness
+from mtpsim.report.document import Interval
 from mtpsim.report.formatting import decimals_for, fixed, known, set_label, value_text
 from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
 from mtpsim.results.comparison import PointChange, ResultComparison, compare
@@ -72,6 +73,9 @@ def _print_point(point: PointChange, console: Console, *, named: bool) -> None:
         say(console, f"{set_label(point.set)}:")
     columns = [Column(name) for name in ("depth", "speedup before", "speedup after")]
     columns += [Column("change, %"), Column("exact change, %", faint=True)]
+    pairs = zip(("before", "after"), point.objectives, strict=True)
+    quantiles = {f"at {at} {run}": f"objective_{run}" for run, at in pairs if at != "mean"}
+    columns += [Column(name) for name in quantiles]
     rows = [
         Row(
             [
@@ -80,13 +84,18 @@ def _print_point(point: PointChange, console: Console, *, named: bool) -> None:
                 fixed(depth.after.mean, 4),
                 _percent(depth.change.mean, depth.change.low, depth.change.high),
                 _percent(depth.exact),
+                *(_mean(getattr(depth, field)) for field in quantiles.values()),
             ],
             tone="best" if depth.depth == point.after else "",
         )
         for depth in point.depths
     ]
     print_table(console, TextTable(columns, rows))
-    say(console, _depths(point))
+    say(console, f"{_depths(point)}{_selection(point)}")
+
+
+def _mean(cell: Interval | None) -> str:
+    return fixed(cell.mean if cell else None, 4)
 
 
 def _percent(*ends: float | None) -> str:
@@ -98,6 +107,17 @@ def _percent(*ends: float | None) -> str:
     mean, *interval = (f"{value:z.{decimals}f}" for value in given)
     sign = "+" if given[0] > 0 and float(mean) else ""
     return f"{sign}{mean}" + (f" [{', '.join(interval)}]" if interval else "")
+
+
+def _selection(point: PointChange) -> str:
+    """What depths are selected by; empty where it is the mean speed in both."""
+    if set(point.objectives) == {"mean"}:
+        return ""
+    before, after = (
+        "mean speed" if name == "mean" else f"the {name} of request times"
+        for name in point.objectives
+    )
+    return f" It is selected by {before}" + (f", then by {after}." if after != before else ".")
 
 
 def _depths(point: PointChange) -> str:

@@ -6,13 +6,14 @@ import argparse
 import re
 import unicodedata
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from mtpsim.cli.main import DONE
 from mtpsim.common.errors import InputError
 
-MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001}
-NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([a-z%]*)", re.IGNORECASE)
+SHARES = ("rates", "survival", "alpha", "pooled")
+NUMBERS = ("target", "verify", "draft", *SHARES, "accept_lengths", "batch")
+ARGUMENT = re.compile(r"`([a-z_]+)`")  # of the library, in its messages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--target", metavar="T", required=True, help="time of a plain decoding step (ms, or 0.07s)")
     add("--verify", metavar="T,T,...", required=True, help="verify time by depth 1, 2, ...")
-    add(
-        "--draft", metavar="T,T,...", default="0", help="draft time of a round by depth (default 0)"
-    )
+    add("--draft", metavar="T,T,...", help="draft time of a round by depth (default 0)")
     rates = parser.add_mutually_exclusive_group(required=True)
     add = rates.add_argument
     add("--rates", metavar="P,P,...", help="conditional acceptance rates by position (0.8 or 80%%)")
@@ -49,59 +48,45 @@ def run(options: argparse.Namespace) -> int:
     from mtpsim.report.quick import quick
 
     try:
-        answer = quick(
-            target=_one("target", options.target, MILLISECONDS),
-            verify=_several("verify", options.verify, MILLISECONDS),
-            draft=_several("draft", options.draft, MILLISECONDS),
-            batch=_one("batch", options.batch, {"": 1.0}),
-            measured_at=_depth(options.measured_at),
-            **cast(dict[str, Any], _stated_rates(options)),
-        )
-        print(answer.toml() if options.toml else answer, end="" if options.toml else "\n")
+        given: dict[str, Any] = {name: _numbers(name, getattr(options, name)) for name in NUMBERS}
+        for name in ("rates", "survival"):  # a single one is a list of one
+            if isinstance(given[name], str):
+                given[name] = [given[name]]
+        answer = quick(**given, measured_at=_depth(options.measured_at))
+        text = answer.toml() if options.toml else f"{answer}\n"
     except InputError as error:
-        raise InputError([replace(p, key=_option(p.key)) for p in error.problems]) from None
+        raise InputError(
+            [
+                replace(p, key=_option(p.key), message=_with_options(p.message))
+                for p in error.problems
+            ]
+        ) from None
+    print(text if options.toml else _with_options(text), end="")
     return DONE
 
 
-def _stated_rates(options: argparse.Namespace) -> dict[str, float | list[float]]:
-    """The one option of acceptance that was given, as an argument of :func:`quick`."""
-    shares = {"": 1.0, "%": 0.01}
-    for name in ("rates", "survival"):
-        if (text := getattr(options, name)) is not None:
-            return {name: _list(name, text, shares)}
-    for name in ("alpha", "pooled"):
-        if (text := getattr(options, name)) is not None:
-            return {name: _one(name, text, shares)}
-    return {"accept_lengths": _several("accept_lengths", options.accept_lengths, {"": 1.0})}
-
-
-def _list(name: str, text: str, units: dict[str, float]) -> list[float]:
+def _numbers(name: str, text: str | None) -> str | list[str] | None:
     """Numbers with units: ``.8,.74``, ``80%, 74%``, ``90 104``, ``0,8;0,74``."""
+    if text is None:
+        return None
     plain = unicodedata.normalize("NFKC", text).strip()  # full-width digits and punctuation
     if ";" in plain:
         plain = plain.replace(",", ".").replace(";", ",")
-    return [_number(name, word, units) for word in re.split(r"\s*,\s*|\s+(?=[\d.+-])", plain)]
+    words = re.split(r"\s*,\s*|\s+(?=[\d.+-])", plain)
+    if name in SHARES and (meant := _decimal_commas(words)):
+        message = f"{plain!r} has decimal commas; write {', '.join(meant)}"
+        raise InputError.of(message, key=name)
+    return words if len(words) > 1 else words[0]
 
 
-def _number(name: str, word: str, units: dict[str, float]) -> float:
-    found = NUMBER.fullmatch(word)
-    if not found or found[2].lower() not in units:
-        known = " or ".join(repr(unit) for unit in units if unit)
-        may = f", {known} may follow" if known else ""
-        raise InputError.of(f"{word!r} is given; it must be a number{may}", key=name)
-    return float(f"{float(found[1]) * units[found[2].lower()]:.15g}")  # 80 % is 0.8
-
-
-def _several(name: str, text: str, units: dict[str, float]) -> float | list[float]:
-    numbers = _list(name, text, units)
-    return numbers if len(numbers) > 1 else numbers[0]
-
-
-def _one(name: str, text: str, units: dict[str, float]) -> float:
-    numbers = _list(name, text, units)
-    if len(numbers) > 1:
-        raise InputError.of(f"{len(numbers)} numbers are given; it must be one", key=name)
-    return numbers[0]
+def _decimal_commas(words: list[str]) -> list[str]:
+    """The shares that ``0,8,0,74`` stands for; empty for numbers without decimal commas."""
+    whole, parts = words[::2], words[1::2]
+    if len(whole) != len(parts) or set(whole) - {"0", "1"}:
+        return []
+    if not all(part.isdecimal() for part in parts) or set(parts) <= {"0", "1"}:
+        return []
+    return [f"{a}.{b}" for a, b in zip(whole, parts, strict=True)]
 
 
 def _depth(text: str | None) -> int | None:
@@ -117,3 +102,8 @@ def _depth(text: str | None) -> int | None:
 def _option(key: str) -> str:
     """Name of the command-line option of an argument: ``--measured-at``."""
     return f"--{key.replace('_', '-')}"
+
+
+def _with_options(text: str) -> str:
+    """A text of the library with the options in place of its arguments."""
+    return ARGUMENT.sub(lambda found: _option(found[1]), text)

@@ -149,8 +149,9 @@ class FieldError(ValueError):
         super().__init__(f"`{key}`: {found.text}" if key else found.text)
 
 
-def suggest(given: str, allowed: Iterable[str], cutoff: float = 0.5) -> str | None:
+def suggest(given: str, allowed: Iterable[str], cutoff: float | None = None) -> str | None:
     """The allowed name closest to the given one, or None if none is close."""
+    cutoff = cutoff or (0.5 if len(given) < 5 else 0.6)  # one wrong letter of two is close
     return next(iter(difflib.get_close_matches(given, list(allowed), 1, cutoff=cutoff)), None)
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 
 from mtpsim.acceptance import Acceptance
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem, nearest, nearest_file
+from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
 from mtpsim.common.section import Spec
 from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
@@ -30,7 +30,7 @@ from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty
-from mtpsim.config.validation_errors import problems_of, source_line, with_meant_names
+from mtpsim.config.validation_errors import problems_of, section_key, source_line, with_meant_names
 from mtpsim.formula.closed_form import time_warnings
 from mtpsim.latency import AnyLatency, CostModel
 
@@ -269,18 +269,37 @@ def _sweep_problems(
     """Problems of single points of the sweep, if nothing that they depend on is invalid."""
     if not experiment.sweep:
         return []
-    sections = {key.partition(".")[0] for key in swept_values(experiment.sweep)}
+    fields = Experiment.model_fields
+    swept = list(swept_values(experiment.sweep))
+    sections = {key.partition(".")[0] for key in swept}
     if invalid & {*sections, "acceptance", "latency"}:
         return []
     if invalid:  # these may refer to any section
         experiment = experiment.model_copy(update={"uncertainty": None, "robust": None})
+    if not sections <= fields.keys():
+        outside = [key for key in swept if key.partition(".")[0] not in fields]
+        return [_unknown_swept(key, file=file, text=text) for key in outside]
     own = {(problem.key, problem.text) for problem in known}
     line = line_of(text, ("sweep",))
-    return [
-        replace(of_sweep, file=file, line=line)
-        for of_sweep, of_point in experiment._points()[1]
-        if (of_point.key, of_point.text) not in own
-    ]
+    found: dict[tuple[str, str], Problem] = {}  # the first of the points that have it
+    for of_sweep, of_point in experiment._points()[1]:
+        found.setdefault((of_point.key, of_point.text), replace(of_sweep, file=file, line=line))
+    return [problem for place, problem in found.items() if place not in own]
+
+
+def _unknown_swept(key: str, *, file: str, text: str) -> Problem:
+    """The problem of a swept key that starts with no section, such as ``batch``."""
+    sections = [name for name in Experiment.model_fields if name not in ("title", "sweep")]
+    return Problem(
+        "unknown key; it must start with a section",
+        file=file,
+        key=f"sweep.{key}",
+        line=line_of(text, ("sweep", key)),
+        kind="unknown_key",
+        given=key,
+        allowed=tuple(sections),
+        suggestion=section_key(key, Experiment) or suggest(key, sections),
+    )
 
 
 def parse(
@@ -388,7 +407,10 @@ def as_experiment(source: Experiment | Mapping[str, Any] | str | Path) -> Experi
         return source
     if isinstance(source, Mapping):
         return validate(copy.deepcopy(dict(source)), Path())
-    return load(source)
+    if isinstance(source, str | os.PathLike):
+        return load(source)
+    message = f"{source!r} is given; it must be an Experiment, a dict of its tables, or a path"
+    raise InputError.of(message, key="experiment")
 
 
 def schema() -> JsonDict:

@@ -10,11 +10,10 @@ from typing import Any
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
 from mtpsim.config.simulation import Simulation
-from mtpsim.config.sweep import ZIP, parse_value, set_key, swept_values
+from mtpsim.config.sweep import DOTTED_KEYS, ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
 FORMER_NAMES = {"trials": "tried", "tried": "trials"}  # a key, under either name, is one key
-DOTTED_KEYS = ("sweep", "robust")  # sections whose keys are dotted keys of other sections
 
 
 @dataclass(frozen=True)

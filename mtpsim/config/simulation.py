@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Spec
-from mtpsim.formula.closed_form import ESSENTIAL, NEGLIGIBLE, Definition, Weighting
+from mtpsim.formula.closed_form import ESSENTIAL, INDIFFERENCE, NEGLIGIBLE, Definition, Weighting
 
 ROUNDS, PRECISION = 200, 0.001  # defaults
 Quantity = Literal[
@@ -140,7 +140,7 @@ class Decision(Spec):
         'quantile of the request time, such as "p99" (default: "mean")',
     )
     indifference: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.01, description="relative difference in speedup below which depths count as equal"
+        INDIFFERENCE, description="relative difference in speedup below which depths count as equal"
     )
     essential: Annotated[float, Field(gt=0, le=100)] = Field(
         ESSENTIAL, description="relative gain from which a step of depth is `essential`"

@@ -15,6 +15,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError
 
 ZIP = "zip"
+DOTTED_KEYS = ("sweep", "robust")  # sections whose keys are dotted keys of other sections
 MAX_POINTS = 10_000  # each is validated, simulated and reported
 
 

@@ -15,6 +15,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError, Problem, ProblemKind, suggest
 from mtpsim.common.section import Spec
 from mtpsim.config.hints import decimal_comma_hint, number_hint
+from mtpsim.config.sweep import DOTTED_KEYS
 from mtpsim.config.toml_lines import KeyPath, line_of
 
 TYPES = {
@@ -146,6 +147,7 @@ def _problem(
     elif kind == "literal_error":
         allowed = tuple(re.findall(r"'([^']*)'", str(context["expected"])))
     line = line_of(text, path)
+    close = suggest(given, allowed) if isinstance(given, str) else None
     return Problem(
         _message(details, spec, source_line(text, line)),
         file=file,
@@ -154,8 +156,39 @@ def _problem(
         kind=cause.kind if isinstance(cause, FieldError) else KINDS.get(kind, "value"),
         given=given,
         allowed=allowed,
-        suggestion=suggest(given, allowed) if isinstance(given, str) else None,
+        suggestion=close or _other_form(details, path, spec),
     )
+
+
+def _other_form(details: ErrorDetails, path: KeyPath, spec: type[Spec]) -> str | None:
+    """The key of the other form: ``rates`` for a list as `rate`, `rate` for a number as `rates`."""
+    branch, name = OTHER_BRANCH.get(details["type"]), str(path[-1]) if path else ""
+    if branch is None or not isinstance(details["input"], branch):
+        return None
+    other = f"{name}s" if branch is list else name.removesuffix("s")
+    known = _class_at(details["loc"], spec).model_fields
+    return other if other != name and other in known else None
+
+
+def section_key(name: str, spec: type[Spec]) -> str | None:
+    """The dotted key of a bare one: ``latency.batch`` for ``batch``; None if no section has it."""
+    for section, field in spec.model_fields.items():
+        if any(name in kind.model_fields for kind in _classes(field.annotation)):
+            return f"{section}.{name}"
+    return None
+
+
+def _models_with(location: KeyPath, spec: type[Spec]) -> list[str]:
+    """The models of a section that have a key, which the one that is given lacks."""
+    field = spec.model_fields.get(str(location[0]))
+    kinds = _classes(field.annotation) if field else ()
+    fields = [kind.model_fields for kind in kinds if location[-1] in kind.model_fields]
+    return [name for own in fields if "model" in own for name in _names_of(own["model"].annotation)]
+
+
+def _names_of(annotation: Any) -> tuple[str, ...]:
+    """The values of a literal."""
+    return getattr(annotation, "__args__", ())
 
 
 def source_line(text: str, line: int | None) -> str:
@@ -172,15 +205,23 @@ def _message(details: ErrorDetails, spec: type[Spec], source: str) -> str:
         field = _class_at(details["loc"], spec).model_fields.get(str(details["loc"][-1]))
         return f"is missing: {field.description}" if field and field.description else "is missing"
     if kind == "extra_forbidden":
-        return "unknown key"
+        models = _models_with(details["loc"], spec)
+        have = f"; only with model {' or '.join(map(repr, models))}" if models else ""
+        return f"unknown key{have}"
     shown = shorten(given)
+    if kind == "list_type" and isinstance(given, dict) and details["loc"][0] in DOTTED_KEYS:
+        key = str(details["loc"][-1])
+        while isinstance(given, dict) and given:
+            name, given = next(iter(given.items()))
+            key += f".{name}"
+        return f'the quotes of a dotted key are missing; write "{key}" = {shorten(given)}'
     if kind in TYPES:
         number = isinstance(given, str) and kind in ("float_type", "int_type")
         hint = number_hint(given) if number else ""
         return f"{shown} is given; it must be {TYPES[kind]}{hint}"
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]
-        percent = kind == "less_than_equal" and context[bound] == 1 and 2 <= given <= 100
+        percent = bound in ("le", "lt") and context[bound] == 1 and 2 <= given <= 100
         hint = decimal_comma_hint(source) if details["loc"][-1] else ""
         hint = hint or (f"; {given:g} % is {given / 100:g}" if percent else "")
         return f"{shown} is given; it must be {words} {context[bound]:g}{hint}"
@@ -219,7 +260,7 @@ def _sections(spec: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
             yield name, kind
             for tag in ("model", "distribution"):
                 if tag in kind.model_fields:
-                    for value in getattr(kind.model_fields[tag].annotation, "__args__", ()):
+                    for value in _names_of(kind.model_fields[tag].annotation):
                         yield value, kind
             if kind is not spec:
                 yield kind.__name__.lower(), kind

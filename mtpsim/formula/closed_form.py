@@ -20,6 +20,8 @@ DEFINITIONS: tuple[Definition, ...] = get_args(Definition)
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 StepVerdict = Literal["essential", "optional", "negligible", "harmful", "undecided"]
 ESSENTIAL, NEGLIGIBLE = 0.2, 0.005  # thresholds of relative gains, where none are stated
+INDIFFERENCE = 0.01  # relative loss that does not matter, where none is stated
+CONDITIONAL_MAY = '; conditional rates may (rates_are = "conditional")'
 SHORTEST_STEP = 0.2  # ms; a shorter plain step may have been given in seconds
 LARGEST_RATIO = 8.0  # of a verify to a plain step; beyond it the units may differ
 SMALL_FALL = 0.05  # relative; measured verify times may fall by this much by chance
@@ -84,7 +86,7 @@ def conditional_from(rates: Floats, rates_are: str) -> Floats:
     for position in np.flatnonzero(rates > before):
         raise ValueError(
             f"survival rates can't increase: position {position + 1} is {rates[position]:g} after "
-            f'{before[position]:g}; conditional rates may (rates_are = "conditional")'
+            f"{before[position]:g}{CONDITIONAL_MAY}"
         )
     return np.asarray(np.divide(rates, before, out=np.zeros_like(rates), where=before > 0))
 

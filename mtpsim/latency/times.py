@@ -65,4 +65,6 @@ def describe(times: Times) -> str:
     """The times as text: ``90, 104, 117 ms``."""
     if isinstance(times, Slope):
         return f"{times.base:g} + {times.per_token:g} per drafted token ms"
-    return ", ".join(f"{t:g}" for t in (times if isinstance(times, list) else [times])) + " ms"
+    if isinstance(times, list):
+        return ", ".join(f"{t:g}" for t in times) + " ms"
+    return f"{times:g} ms at every depth"

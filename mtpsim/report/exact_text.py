@@ -44,6 +44,7 @@ def exact_answer(experiment: Experiment) -> QuickAnswer | None:
         batch=experiment.batch or 1.0,
         essential=experiment.decision.essential,
         negligible=experiment.decision.negligible,
+        indifference=experiment.decision.indifference,
     )
 
 

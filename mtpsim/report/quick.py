@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +15,9 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.formula.accept_lengths import Acceptance
 from mtpsim.formula.closed_form import (
+    CONDITIONAL_MAY,
     ESSENTIAL,
+    INDIFFERENCE,
     NEGLIGIBLE,
     StepVerdict,
     break_even_rate,
@@ -34,6 +39,8 @@ class QuickAnswer:
         batch (float): Number of requests that decode together, for tokens per second.
         essential (float): Least relative gain of an essential step.
         negligible (float): Greatest relative gain or loss of a negligible step.
+        indifference (float): Relative loss against the fastest depth that does not matter.
+        assumptions (tuple[str, ...]): What was assumed in place of numbers that were not given.
 
     Examples:
         >>> import mtpsim
@@ -50,6 +57,8 @@ class QuickAnswer:
     batch: float = 1.0
     essential: float = ESSENTIAL
     negligible: float = NEGLIGIBLE
+    indifference: float = INDIFFERENCE
+    assumptions: tuple[str, ...] = ()
 
     @property
     def round_time(self) -> Floats:
@@ -93,28 +102,26 @@ class QuickAnswer:
         return [*time_warnings(self.verify, self.draft), *self._rate_warnings()]
 
     def _rate_warnings(self) -> list[str]:
-        lengths, rates = self.acceptance.lengths, self.acceptance.rates
-        if (np.diff(lengths) < 0).any():
-            position = int(np.argmax(np.diff(lengths) < 0)) + 1
-            return [
-                f"accept length falls at depth {position}: no rate p{position} gives that; check "
-                "that all were measured under the same settings"
-            ]
-        wrong = ~(rates <= 1 + 1e-9) & (lengths[1:] > lengths[:-1])
-        if not wrong.any():
-            return []
-        position = int(np.argmax(wrong)) + 1
-        return [
-            f"accept length grows more at depth {position} than at depth {position - 1}: no rate "
-            f"p{position} gives that; check that all were measured under the same settings"
+        """One text per position at which no rate gives the accept lengths."""
+        gains = np.append(1.0, np.diff(self.acceptance.lengths))  # before depth 1: a rate is <= 1
+        found = [
+            (
+                k,
+                f"grows more at depth {k} than at depth {k - 1}"
+                if gains[k] > 0
+                else f"falls at depth {k}",
+            )
+            for k in range(1, len(gains))
+            if gains[k] < 0 or gains[k] > max(gains[k - 1], 0) * (1 + 1e-9)
         ]
+        return [f"accept length {change}: no rate p{k} gives that" for k, change in found]
 
     def __str__(self) -> str:
-        """What is doubtful, the table by depth, the advice, and what was assumed."""
+        """What is doubtful, the table by depth, what was assumed, and the advice."""
         doubts = [f"Warning: {text}{'' if text.endswith('?') else '.'}" for text in self.warnings]
-        assumed = [f"Assumed: {self.acceptance.assumption}."] * bool(self.acceptance.assumption)
+        assumed = [f"Assumed: {text}." for text in self.assumptions]
         first = [*doubts, ""] if doubts else []
-        return "\n".join([*first, *self.table(), "", *self._advice(), *assumed])
+        return "\n".join([*first, *self.table(), "", *assumed, *self._advice()])
 
     def __repr__(self) -> str:
         """The answer on one line."""
@@ -130,7 +137,7 @@ class QuickAnswer:
         gains = [f"{100 * gain:+.1f} %, {self._verdict(gain)}" for gain in self.gain[1:]]
         columns = {
             "depth": [str(depth) for depth in range(len(self.speedup))],
-            "rate": rates,
+            self._rate_name: rates,
             "accept length": [f"{length:.3f}" for length in self.acceptance.lengths],
             "round": [f"{time:.4g} ms" for time in self.round_time],
             "tok/s": list(map(speed_text, self.tokens_per_second)),
@@ -144,13 +151,30 @@ class QuickAnswer:
             for row in rows
         ]
 
+    @property
+    def _rate_name(self) -> str:
+        """Where rounds depend on each other, accept lengths don't follow from one set of rates."""
+        lengths = 1 + np.cumsum(np.cumprod(self.acceptance.rates))
+        same = np.allclose(lengths, self.acceptance.lengths[1:], rtol=5e-4, equal_nan=True)
+        return "rate" if same else f"rate at depth {len(lengths)}"
+
     def _verdict(self, gain: float) -> StepVerdict:
         return step_verdict(gain, gain, essential=self.essential, negligible=self.negligible)
 
     def _advice(self) -> list[str]:
         best, deepest = self.depth, len(self.speedup) - 1
+        if self._rate_warnings():
+            given = f"as given, depth {best} is fastest: {self.speedup[best]:.3f}x"
+            return [
+                f"No depth can be recommended: no rates give these accept lengths ({given}). Check "
+                "that all were measured under the same settings."
+            ]
         headline = f"Run depth {best}: {self.speedup[best]:.3f}x the speed of plain decoding."
         first = [headline if best else "Turn MTP off: no depth is faster than plain decoding."]
+        least = self.speedup[best] / (1 + self.indifference)
+        if near := [str(k) for k in range(deepest + 1) if k != best and self.speedup[k] >= least]:
+            depths = f"Depths {' and '.join(near)} are" if near[1:] else f"Depth {near[0]} is"
+            first[0] += f" {depths} within {100 * self.indifference:g} % of it."
         if best == deepest:
             return [*first, "No deeper draft was given; one may be faster."]
         return [*first, self._next_step(best + 1)]
@@ -183,7 +207,7 @@ class QuickAnswer:
             InputError: No rates give the accept lengths.
         """
         if wrong := self._rate_warnings():
-            raise InputError.of(wrong[0], key="accept_lengths")
+            raise InputError.of("; ".join(wrong), key="accept_lengths")
         return "\n".join(
             [
                 f'title = "{title}"',
@@ -210,38 +234,53 @@ def _listed(values: Floats) -> str:
     return str([float(f"{value:.12g}") for value in values])
 
 
+Number = float | str
+Numbers = Number | Sequence[Number]
+SHARES, MILLISECONDS = {"": 1.0, "%": 0.01}, {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001}
+UNITS = {
+    **dict.fromkeys(("rates", "survival", "alpha", "pooled"), SHARES),
+    **dict.fromkeys(("target", "verify", "draft"), MILLISECONDS),
+}
+"""Factors of the units that may follow the numbers of an argument."""
+NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([a-z%]*)", re.IGNORECASE)
+LONGEST = 1e12  # ms
+
+
 def quick(
     *,
-    target: float,
-    verify: float | Sequence[float],
-    draft: float | Sequence[float] = 0.0,
-    rates: Sequence[float] | None = None,
-    survival: Sequence[float] | None = None,
-    accept_lengths: float | Sequence[float] | None = None,
-    alpha: float | None = None,
-    pooled: float | None = None,
+    target: Number,
+    verify: Numbers,
+    draft: Numbers | None = None,
+    rates: Sequence[Number] | None = None,
+    survival: Sequence[Number] | None = None,
+    accept_lengths: Numbers | None = None,
+    alpha: Number | None = None,
+    pooled: Number | None = None,
     measured_at: int | None = None,
-    batch: float = 1.0,
+    batch: Number = 1.0,
 ) -> QuickAnswer:
     """The closed form's answer, without a simulation.
 
     Exactly one of ``rates``, ``survival``, ``accept_lengths``, ``alpha`` and ``pooled`` is given.
+    Numbers may be texts with a unit: ``"80%"``, ``"0.07 s"``.
 
     Args:
-        target (float): Time of a plain decoding step in ms.
-        verify (float | Sequence[float]): ``[K]`` verify time in ms by depth 1 to K; a number: the
-            same at every depth.
-        draft (float | Sequence[float]): ``[K]`` draft time of the whole round in ms by depth; a
-            number: the same at every depth.
-        rates (Sequence[float] | None): ``[K]`` conditional rates by draft position, in [0, 1].
-        survival (Sequence[float] | None): ``[K]`` P(drafts 1 to j accepted), in [0, 1].
-        accept_lengths (float | Sequence[float] | None): ``[K]`` tokens per round by depth, bonus
-            token included; a number: at depth ``measured_at``.
-        alpha (float | None): One conditional rate in [0, 1] for every position.
-        pooled (float | None): Accepted over drafted tokens (A / D) in [0, 1] at ``measured_at``.
+        target (float | str): Time of a plain decoding step in ms.
+        verify (Numbers): ``[K]`` verify time in ms by depth 1 to K; a number: the same at every
+            depth.
+        draft (Numbers | None): ``[K]`` draft time of the whole round in ms by depth; a number: the
+            same at every depth; None: 0.
+        rates (Sequence[float | str] | None): ``[K]`` conditional rates by draft position, in
+            [0, 1].
+        survival (Sequence[float | str] | None): ``[K]`` P(drafts 1 to j accepted), in [0, 1].
+        accept_lengths (Numbers | None): ``[K]`` tokens per round by depth, bonus token included;
+            a number: at depth ``measured_at``.
+        alpha (float | str | None): One conditional rate in [0, 1] for every position.
+        pooled (float | str | None): Accepted over drafted tokens (A / D) in [0, 1] at
+            ``measured_at``.
         measured_at (int | None): Depth at which a single accept length or pooled rate was
             measured; None: the greatest depth.
-        batch (float): Number of requests that decode together, for tokens per second.
+        batch (float | str): Number of requests that decode together, for tokens per second.
 
     Returns:
         QuickAnswer: Speedup, gain and break-even points by depth; ``print`` shows them.
@@ -264,43 +303,98 @@ def quick(
     if len(stated) != 1:
         found = f"{' and '.join(stated)} are given" if stated else "none is given"
         raise InputError.of(f"give exactly one of {', '.join(given)}; {found}", key="rates")
-    ((name, measured),) = stated.items()
-    depth = _common_depth({name: measured, "verify": verify, "draft": draft})
-    if measured_at is not None and (name == "alpha" or not isinstance(measured, float | int)):
+    ((name, value),) = stated.items()
+    measured = _one(name, value) if name in ("alpha", "pooled") else _read(name, value)
+    times = {"verify": _read("verify", verify)}
+    if draft is not None:
+        times["draft"] = _read("draft", draft)
+    depth = _common_depth({name: measured, **times})
+    if measured_at is not None and (name == "alpha" or not isinstance(measured, float)):
         message = "applies to a pooled rate or a single accept length only"
         raise InputError.of(message, key="measured_at")
-    step = _time("target", target)[0]
+    step = _within("target", _one("target", target), 0, LONGEST)[0]
     if not step > 0:
         raise InputError.of("0 is given; it must be above 0", key="target")
-    if not _time("verify", verify).min() > 0:
+    by_depth = {
+        part: np.broadcast_to(_within(part, time, 0, LONGEST), depth)
+        for part, time in {"draft": 0.0, **times}.items()
+    }
+    if not by_depth["verify"].min() > 0:
         raise InputError.of("0 is given; a verify takes longer than 0 ms", key="verify")
+    acceptance = _acceptance(name, measured, measured_at=measured_at or depth, depth=depth)
     return QuickAnswer(
-        acceptance=_acceptance(name, measured, measured_at=measured_at or depth, depth=depth),
-        verify=np.append(step, np.broadcast_to(_time("verify", verify), depth)),
-        draft=np.append(0.0, np.broadcast_to(_time("draft", draft), depth)),
-        batch=float(_within("batch", batch, 1, 1e6)[0]),
+        acceptance=acceptance,
+        verify=np.append(step, by_depth["verify"]),
+        draft=np.append(0.0, by_depth["draft"]),
+        batch=float(_within("batch", _one("batch", batch), 1, 1e6)[0]),
+        assumptions=(*_assumed_times(times, depth), *_assumed_rates(acceptance, name, depth)),
     )
 
 
-Numbers = float | Sequence[float]
+def _assumed_times(times: dict[str, float | list[float]], depth: int) -> Iterator[str]:
+    """What was assumed of times by depth that were not given one by one."""
+    for name, time in times.items():
+        if isinstance(time, float) and depth > 1:
+            yield f"the same {name} time, {time:g} ms, at every depth"
+    if "draft" not in times:
+        yield "drafts that take no time, which is an upper bound (`draft` is not given)"
 
 
-def _common_depth(given: dict[str, Numbers]) -> int:
+def _assumed_rates(acceptance: Acceptance, name: str, depth: int) -> Iterator[str]:
+    """What was assumed of rates by position that were not given one by one."""
+    if acceptance.assumption:
+        order = ". Which depth is fastest depends on it: better give `rates`" * (depth > 1)
+        yield acceptance.assumption + order * (name != "alpha")
+
+
+def _read(name: str, value: Numbers) -> float | list[float]:
+    """Numbers of an argument, of which texts may have a unit."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return _number(name, value)
+    numbers = list(value)
+    places = [f"{name}[{n}]" if numbers[1:] else name for n in range(len(numbers))]
+    return [_number(place, one) for place, one in zip(places, numbers, strict=True)]
+
+
+def _one(name: str, value: Numbers) -> float:
+    numbers = _read(name, value)
+    if isinstance(numbers, list):
+        raise InputError.of(f"{len(numbers)} numbers are given; it must be one", key=name)
+    return numbers
+
+
+def _number(key: str, value: Any) -> float:
+    units = UNITS.get(key.partition("[")[0], {"": 1.0})
+    if not isinstance(value, str):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            found = None
+    elif (found := NUMBER.fullmatch(value.strip())) and found[2].lower() in units:
+        return float(f"{float(found[1]) * units[found[2].lower()]:.15g}")  # 80 % is 0.8
+    known = " or ".join(repr(unit) for unit in units if unit)
+    may = f", {known} may follow" if known else ""
+    raise InputError.of(f"{value!r} is given; it must be a number{may}", key=key)
+
+
+def _common_depth(given: dict[str, float | list[float]]) -> int:
     """K, the common length of the lists that are given by depth."""
-    lengths = {name: len(v) for name, v in given.items() if not isinstance(v, float | int)}
-    if 0 in lengths.values():
-        raise InputError.of("the list is empty; give one number per depth", key=_empty(lengths))
+    lengths = {name: len(v) for name, v in given.items() if isinstance(v, list)}
+    for name in (name for name, length in lengths.items() if not length):
+        raise InputError.of("the list is empty; give one number per depth", key=name)
     depth = max(lengths.values(), default=1)
     if lengths.get("rates", depth) == 1 < depth:
         _ask_which_rate(given["rates"], depth)
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+    often = Counter(lengths.values())
+    if len(often) > 1:
+        found = ", ".join(f"`{name}`: {length}" for name, length in lengths.items())
         message = f"give one number per depth, from depth 1, in each list ({found})"
-        raise InputError.of(message, key="verify")
+        other = min(lengths, key=lambda name: (often[lengths[name]], lengths[name]))
+        raise InputError.of(message, key=other)
     return depth
 
 
-def _ask_which_rate(rates: Numbers, depth: int) -> None:
+def _ask_which_rate(rates: float | list[float], depth: int) -> None:
     """Refuse a single rate for several depths, and show what each definition of it means."""
     rate = float(_within("rates", rates, 0, 1)[0])
     every = Acceptance.of_constant_rate(rate, depth).lengths[-1]
@@ -312,18 +406,17 @@ def _ask_which_rate(rates: Numbers, depth: int) -> None:
     )
 
 
-def _empty(lengths: dict[str, int]) -> str:
-    return next(name for name, length in lengths.items() if not length)
-
-
-def _acceptance(name: str, measured: Numbers, *, measured_at: int, depth: int) -> Acceptance:
+def _acceptance(
+    name: str, measured: float | list[float], *, measured_at: int, depth: int
+) -> Acceptance:
     if name in ("rates", "survival"):
         rates = _within(name, measured, 0, 1)
         try:
             return Acceptance.of_rates(rates, "conditional" if name == "rates" else name)
         except ValueError as error:
-            raise InputError.of(str(error), key=name) from None
-    if name == "accept_lengths" and not isinstance(measured, float | int):
+            message = str(error).replace(CONDITIONAL_MAY, "; conditional rates may: give `rates`")
+            raise InputError.of(message, key=name) from None
+    if name == "accept_lengths" and isinstance(measured, list):
         lengths = [float(_within(name, v, 1, k + 2)[0]) for k, v in enumerate(measured)]
         return Acceptance.of_lengths(np.array(lengths))
     if name == "accept_lengths":
@@ -335,11 +428,7 @@ def _acceptance(name: str, measured: Numbers, *, measured_at: int, depth: int) -
     return Acceptance.of_mean_accepted(rate * measured_at, measured_at=measured_at, depth=depth)
 
 
-def _time(name: str, value: Numbers) -> Floats:
-    return _within(name, value, 0, 1e12)
-
-
-def _within(name: str, value: Numbers, low: float, high: float) -> Floats:
+def _within(name: str, value: float | list[float], low: float, high: float) -> Floats:
     """The numbers as an array of at least one; an error names the first that is out of range."""
     numbers = np.atleast_1d(np.array(value, float))
     for position, number in enumerate(numbers):

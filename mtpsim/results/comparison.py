@@ -38,6 +38,9 @@ class DepthChange:
         before (Interval): Speedup in the first run.
         after (Interval): Speedup in the second run.
         change (Interval): Relative change, 0.01 for 1 %; the runs are taken as independent.
+        objective_before (Interval | None): Speedup at the quantile by which the first run compares
+            depths; None: it compares mean speeds.
+        objective_after (Interval | None): That of the second run.
         exact (float | None): Relative change of the exact speedups; None if one has none.
     """
 
@@ -45,6 +48,8 @@ class DepthChange:
     before: Interval
     after: Interval
     change: Interval
+    objective_before: Interval | None
+    objective_after: Interval | None
     exact: float | None
 
 
@@ -57,12 +62,15 @@ class PointChange:
         depths (list[DepthChange]): Every depth from 1 that both runs have.
         before (int | None): Recommended depth in the first run; None: none is.
         after (int | None): Recommended depth in the second run.
+        objectives (tuple[str, str]): What each run compares: ``mean``, or a quantile such as
+            ``p99``.
     """
 
     set: JsonDict
     depths: list[DepthChange]
     before: int | None
     after: int | None
+    objectives: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +144,20 @@ def _point_change(before: PointResult, after: PointResult) -> PointChange:
                 before=_interval(old.speedup),
                 after=_interval(new.speedup),
                 change=relative_change(old.speedup, new.speedup),
+                objective_before=old.objective,
+                objective_after=new.objective,
                 exact=_exact_change(old.speedup, new.speedup),
             )
             for old, new in pairs
         ],
         before=before.advice.recommended if before.advice else None,
         after=after.advice.recommended if after.advice else None,
+        objectives=(_objective(before), _objective(after)),
     )
+
+
+def _objective(point: PointResult) -> str:
+    return point.advice.objective if point.advice else "mean"
 
 
 def _interval(found: Quantity) -> Interval:

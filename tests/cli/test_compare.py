@@ -27,6 +27,20 @@ def test_inputs_and_answers_are_compared(cli, runs):
     assert "The inputs are the same." in cli("compare", runs[0], runs[0]).shown
 
 
+def test_objectives_that_differ_are_named(cli, runs, tmp_path):
+    quantile = ("simulation.tokens=64", 'decision.objective="p99"')
+    changed = [part for entry in quantile for part in ("--set", entry)]
+    run = ("run", "experiments/article.toml", *FEW, *changed, "--out", tmp_path / "p99")
+    assert cli(*run).code == 0
+    found = cli("compare", runs[0], tmp_path / "p99").shown
+    assert "at p99 after" in found
+    assert "at p99 before" not in found
+    depth = json.loads((tmp_path / "p99/result.json").read_text())["points"][0]["depths"][2]
+    assert f"{depth['objective']['mean']:.4f}" in found
+    assert "by mean speed, then by the p99 of request times." in found
+    assert "selected by" not in cli("compare", *runs).shown
+
+
 def test_only_finished_runs_are_compared(cli, runs, tmp_path):
     assert "nothing" in cli("compare", runs[0], tmp_path / "nothing").err
     (runs[1] / "result.json").unlink()

@@ -32,6 +32,7 @@ def test_examples_are_listed(capsys):
     ("arguments", "message"),
     [
         (["init", "artcle"], "did you mean 'article'?"),
+        (["init", "nosuch"], ", workload\n"),  # no suggestion
         (["init", "-o", "nowhere/a.toml"], "nowhere/a.toml: -o: No such file or directory"),
         (["check", "artcle"], "No such file or directory; did you mean 'article'?"),
         (["run", "article", "--sed", "3"], "mtpsim run: unrecognized arguments: --sed 3; did you"),

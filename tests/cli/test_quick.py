@@ -49,12 +49,20 @@ def test_the_experiment_is_printed_alone(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*TIMES, "--rates", ".8,x,.67"], "--rates: 'x' is given; it must be a number, '%' may"),
-        ([*TIMES, "--rates", ".8,.7ms,.67"], "--rates: '.7ms' is given"),
+        ([*TIMES, "--rates", ".8,x,.67"], "--rates[1]: 'x' is given; it must be a number, '%' may"),
+        ([*TIMES, "--rates", ".8,.7ms,.67"], "--rates[1]: '.7ms' is given"),
         ([*TIMES, "--rates", ""], "--rates: '' is given"),
         ([*TIMES, "--pooled", ".8,.7"], "--pooled: 2 numbers are given; it must be one"),
         ([*TIMES, "--accept-lengths", "4.5"], "--accept-lengths: 4.5 is given"),
         ([*TIMES, "--pooled", ".8", "--measured-at", "0"], "--measured-at: '0' is given"),
+        (
+            [*TIMES, "--rates", "0,8,0,74,0,67"],
+            "--rates: '0,8,0,74,0,67' has decimal commas; write",
+        ),
+        ([*TIMES, "--alpha", "0,8"], "--alpha: '0,8' has decimal commas; write 0.8"),
+        ([*TIMES, "--rates", ".8,.7"], "--rates: give one number per depth"),
+        ([*TIMES, "--rates", ".8"], "give --alpha if it is the conditional rate"),
+        ([*TIMES, "--survival", ".8,.85,.9"], "conditional rates may: give --rates"),
         ([*TIMES], "one of the arguments --rates"),
         ([*TIMES, *RATES, "--alpha", ".8"], "not allowed with argument --rates"),
     ],

@@ -113,6 +113,12 @@ CASES = [
      "0"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.target" = []', [
      "bad.toml:14: sweep.latency.target: 0 given; at least 1 required"]),
+    ("rates = [0.8, 0.7]", "rate = [0.8, 0.7]", ["bad.toml:4: acceptance.rate: [0.8, 0.7] is "
+     "given; it must be a number; did you mean 'rates'?"]),
+    ("rates = [0.8, 0.7]", "rates = 0.8", ["bad.toml:4: acceptance.rates: 0.8 is given; it must be "
+     "a list in brackets; did you mean 'rate'?"]),
+    ("requests = 100", "confidence = 95", ["bad.toml:12: simulation.confidence: 95 is given; it "
+     "must be below 1; 95 % is 0.95"]),
     ("[8, 14]", "[]", ["bad.toml:9: latency.draft: 0 given; at least 1 required"]),
     ("[90, 104]", "[76, 90, 104]", ["bad.toml:8: latency.verify: 3 times are given, but the "
      "acceptance model has depth 2: give 2, one per depth, or a single number for all depths; "

@@ -64,6 +64,23 @@ ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
         ("zip = [3]", "sweep.zip: 3 is given, but it is not a swept key"),
         (f"{FIRST} = [0.7, 0.8, 0.7]", "sweep: `acceptance.first`: 0.7 is given 2 times"),
         (f"{ZIPPED}{FIRST} = [0.7, 0.7]\n{FACTOR} = [1, 1]", "(0.7, 1) is given 2 times"),
+        (
+            "batch = [1, 16]",
+            "experiment:15: sweep.batch: unknown key; it must start with a section; allowed: "
+            "acceptance, latency, simulation, theory, decision, adaptive, uncertainty, robust; did "
+            "you mean 'latency.batch'?",
+        ),
+        (
+            "latency.noise.cv = [0.1, 0.2]",
+            "sweep.latency: the quotes of a dotted key are missing; write "
+            '"latency.noise.cv" = [0.1, 0.2]',
+        ),
+        (
+            '"latency.batch" = [1, 16]',
+            "sweep (latency.batch = 1): latency.batch: unknown key; only with model 'table' or "
+            "'linear' or 'roofline' or 'moe' or 'preset'; allowed: noise, persistence, model, "
+            "target, verify, draft, correlation",
+        ),
     ],
 )
 def test_sweep_problems(sweep, message):

@@ -297,3 +297,12 @@ def test_lists_must_fit_the_depth_of_the_model():
         parse(text)
     keys = [problem.key for problem in error.value.problems]
     assert keys == ["latency.draft", "latency.verify"]
+
+
+def test_one_number_is_described_as_the_time_of_every_depth():
+    costs = {"model": "linear", "base": 10, "per_token": 0.1}
+    texts = [
+        TypeAdapter(AnyLatency).validate_python({**costs, "draft": draft}).describe()
+        for draft in (1.9, [1.9])
+    ]
+    assert ["draft: 1.9 ms at every depth" in text for text in texts] == [True, False]

@@ -17,6 +17,12 @@ def test_the_answer_is_the_solution_of_the_chain(name):
     np.testing.assert_allclose(exact_answer(experiment).speedup, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "measured"), [("article", False), ("workload", True)])
+def test_rates_that_do_not_give_the_accept_lengths_name_their_depth(name, measured):
+    answer = exact_answer(mtpsim.load(name))
+    assert (f"rate at depth {len(answer.speedup) - 1}" in answer.table()[0]) == measured
+
+
 def test_states_that_slow_rounds_down_are_counted():
     states = "rates = [[0.9], [0.5]]\nsojourn = [10, 10]\nslowdown = [1, 3]\n"
     experiment = mtpsim.parse(

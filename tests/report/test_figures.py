@@ -1,5 +1,7 @@
 """The figures of the report: that they draw the right numbers and state the right finding."""
 
+import copy
+
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
@@ -104,6 +106,18 @@ class TestFigures:
         assert len(set(faces)) == 3
         assert all(word in texts(figure) for word in ("essential", "optional", "harmful"))
         assert "Steps up to depth 2 pay; depth 3 is 1.0 % slower than depth 2" in texts(figure)
+
+    @pytest.mark.parametrize(("gain", "shown"), [(1.0, True), (12345.0, False)])
+    def test_all_panels_of_a_sweep_show_their_values_or_none_does(self, gain, shown):
+        result = copy.deepcopy(EXAMPLES["sweep"])
+        cell = result.points[-1].depths[1].marginal
+        cell.mean, cell.low, cell.high = gain * cell.mean, gain * cell.low, gain * cell.high
+        figure = marginal_figure(result)
+        figure.draw_without_rendering()
+        ticks = [[t.get_text() for t in axes.get_xticklabels()] for axes in figure.axes]
+        assert {"\n" in text for panel in ticks for text in panel} == {shown}
+        assert ("Below each step: its gain." in texts(figure)) == shown
+        assert {axes.get_xlabel() for axes in figure.axes} == {"step to depth k"}
 
     def test_marginal_interval_across_one_is_undecided(self):
         figure = marginal_figure(example_result(relative_half_width=0.2))

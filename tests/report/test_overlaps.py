@@ -50,6 +50,15 @@ def test_texts_do_not_overlap(name):
     assert not {kind: sentences for kind, sentences in found.items() if sentences}
 
 
+@pytest.mark.parametrize("kind", ["speedup", "theory"])
+def test_a_note_keeps_off_the_legend(kind):
+    figure = drawn("one")[kind]
+    FigureCanvasAgg(figure).draw()
+    (note,) = (text for text in figure.texts if text.get_gid() == "note")
+    below = figure.legends[0].get_window_extent().y0 - note.get_window_extent().y1
+    assert below >= 0.1 * figure.dpi
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_long_names_of_policies_fit(name):
     found = mtpsim.run(mtpsim.parse(NAMES[name])).data

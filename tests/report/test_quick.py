@@ -99,6 +99,43 @@ def test_falling_accept_lengths_are_named_and_not_written():
         answer.toml()
 
 
+def test_every_impossible_accept_length_is_named_and_nothing_recommended():
+    text = str(mtpsim.quick(**TIMES, accept_lengths=[1.8, 2.7, 2.5]))
+    assert "no rate p2 gives that" in text
+    assert "accept length falls at depth 3: no rate p3 gives that" in text
+    assert "No depth can be recommended" in text
+    assert "Run depth" not in text
+    assert "yours" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"pooled": 0.596}, "measured at depth 3. Which depth is fastest depends on it: better"),
+        ({"accept_lengths": 2.788}, "Which depth is fastest depends on it: better give `rates`"),
+        ({"alpha": 0.75}, "Assumed: the same rate 0.75 at every position.\n"),
+        ({"rates": RATES, "draft": None}, "Assumed: drafts that take no time, which is an upper"),
+        ({"rates": RATES, "verify": 90}, "Assumed: the same verify time, 90 ms, at every depth"),
+        ({"rates": RATES, "draft": 8}, "Assumed: the same draft time, 8 ms, at every depth"),
+    ],
+)
+def test_what_is_assumed_is_said(given, sentence):
+    assert sentence in str(mtpsim.quick(**{**TIMES, **given}))
+    assert "Assumed" not in str(mtpsim.quick(**TIMES, rates=RATES))
+
+
+def test_depths_within_the_indifference_are_named():
+    text = str(mtpsim.quick(**TIMES, rates=[0.8, 0.74, 0.75]))
+    assert "Run depth 3: 1.551x the speed of plain decoding. Depth 2 is within 1 % of it." in text
+    assert "within" not in str(mtpsim.quick(**TIMES, rates=RATES))  # 1.03 %
+
+
+def test_numbers_may_be_texts_with_units():
+    found = mtpsim.quick(**{**TIMES, "target": "0.076 s"}, rates=["80%", "74 %", 0.67])
+    np.testing.assert_array_equal(found.speedup, mtpsim.quick(**TIMES, rates=RATES).speedup)
+    assert mtpsim.quick(**TIMES, alpha="75%").acceptance.rates[0] == 0.75
+
+
 def test_a_step_that_changes_nothing_is_not_called_slower():
     answer = mtpsim.quick(target=76, verify=[76], rates=[0])
     assert "Depth 1 is as fast as plain decoding" in str(answer)
@@ -128,7 +165,10 @@ def test_unusual_times_are_warned_of(changed, warning):
             "1.2 is given; .* .1.2 % is 0.012.",
         ),
         ({"rates": [0.8, float("nan"), 0.5]}, r"rates\[1\]", "nan is given"),
-        ({"rates": [0.8, 0.7]}, "verify", "rates: 2, verify: 3, draft: 3"),
+        ({"rates": [0.8, 0.7]}, "rates", "`rates`: 2, `verify`: 3, `draft`: 3"),
+        ({"draft": [8, 14]}, "draft", "`rates`: 3, `verify`: 3, `draft`: 2"),
+        ({"rates": ["80%", "x", "67%"]}, r"rates\[1\]", "'x' is given; it must be a number, '%'"),
+        ({"target": None}, "target", "None is given; it must be a number, 'ms' or 's' or 'us'"),
         ({"rates": [0.8]}, "rates", "`alpha` .*length 2.95 at depth 3.*`pooled` .*length 3.4"),
         ({"verify": []}, "verify", "empty"),
         ({"target": 0}, "target", "must be above 0"),
@@ -136,7 +176,7 @@ def test_unusual_times_are_warned_of(changed, warning):
         ({"measured_at": 2}, "measured_at", "a single accept length only"),
         ({"target": -1}, "target", "must lie between 0"),
         ({"batch": 0}, "batch", "between 1 and"),
-        ({"rates": None, "survival": [0.5, 0.6, 0.1]}, "survival", "can't increase"),
+        ({"rates": None, "survival": [0.5, 0.6, 0.1]}, "survival", "rates may: give `rates`"),
         ({"rates": None, "accept_lengths": [1.8, 3.5, 3]}, "accept_lengths", "between 1 and 3"),
         ({"rates": None, "accept_lengths": 4.5}, "accept_lengths", "between 1 and 4"),
     ],

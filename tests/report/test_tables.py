@@ -30,10 +30,10 @@ from mtpsim.report.formatting import (
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.serialization import columns, rows, write_csv
 from mtpsim.report.tables.diagnostics import request_sentence
-from mtpsim.report.tables.result import render
+from mtpsim.report.tables.result import render, sample_sentence
 from mtpsim.report.tables.sweep import summary_table, sweep_heading
 from mtpsim.report.tables.terminal import VerdictText, console_on
-from tests.support.examples import TWO_DEEP, independent, latency, simulation
+from tests.support.examples import TWO_DEEP, independent, latency, section, simulation
 from tests.support.report_example import (
     EXAMPLES,
     document,
@@ -193,6 +193,16 @@ class TestTable:
         for cell, found in zip(cells_of(point, "speedup"), point.uncertainty.depths, strict=True):
             assert cell.mean == found.speedup.mean
         assert point.depths[1].speedup.mean != point.uncertainty.depths[1].speedup.mean
+
+    @pytest.mark.parametrize(("verify", "without"), [([76, 76], True), ([90, 104], False)])
+    def test_intervals_without_input_uncertainty_say_so(self, verify, without):
+        text = independent(0.8, 0.7) + section("latency", target=76, verify=verify, draft=[0, 0])
+        text += simulation(requests=100, rounds=20) + "[uncertainty]\ndraws = 20\n"
+        text += '[uncertainty.inputs]\n"acceptance.rates" = { se = [0.05, 0.05] }\n'
+        result = mtpsim.run(mtpsim.parse(text)).data
+        found = sample_sentence(result, result.points[0])
+        assert ("intervals without input uncertainty" in found) == without
+        assert ("over uncertain inputs" in found) != without
 
     @pytest.mark.parametrize("requests", [9, 500])
     def test_a_sweep_of_few_requests_names_no_best_depth(self, requests):

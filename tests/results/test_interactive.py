@@ -54,6 +54,11 @@ def test_a_wrong_dict_gets_every_problem():
     assert len(raised.value.problems) > 1
 
 
+def test_what_states_no_experiment_is_refused():
+    with pytest.raises(mtpsim.InputError, match="5 is given; it must be an Experiment, a dict"):
+        mtpsim.run(5)
+
+
 def test_depths_are_read_by_number(result):
     assert result.depth(1).speedup.mean == result.points[0]["depths"][1]["speedup"]["mean"]
     for depth, point in ((3, 0), (-1, 0), (1, 1), (1, -1)):
@@ -118,3 +123,4 @@ def test_a_run_is_opened_by_its_directory_or_its_document(tmp_path, cli, no_pict
 
 def test_completion_offers_the_public_names():
     assert set(mtpsim.__all__) <= set(dir(mtpsim))
+    assert not {"Any", "TYPE_CHECKING", "annotations"} & set(dir(mtpsim))

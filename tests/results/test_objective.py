@@ -11,8 +11,9 @@ from scipy import stats
 
 import mtpsim
 from mtpsim.report.html.page import fragment
+from mtpsim.report.html.what_if import what_if
 from mtpsim.report.serialization import write_csv
-from mtpsim.report.tables.result import break_even_table, render
+from mtpsim.report.tables.result import break_even_table, depth_table, render, step_table
 from mtpsim.report.tables.sweep import summary_table, sweep_heading
 from mtpsim.stats.comparisons import steps_of
 from mtpsim.stats.quantiles import quantile_speedups, requests_for
@@ -112,9 +113,15 @@ def test_the_tail_turns_drafting_off_where_the_mean_does_not(result, tmp_path):
     assert advice.verdicts == ["harmful", "harmful"]
     assert "Turn MTP off: no depth is faster at the p99 of request times." in advice.sentence
     assert "break-even" not in advice.sentence
-    assert not break_even_table(result.data.points[0]).rows
+    point = result.data.points[0]
+    assert not break_even_table(point).rows
+    assert [column.name for column in step_table(point).columns] == ["step", "gain at p99, verdict"]
+    _, *shown = depth_table(point, ("gain", "break-even", "step")).columns
+    assert [column.name for column in shown] == ["step verdict"]
+    assert what_if(result.data, essential=0.2, negligible=0.01)["by"] == " by mean speed"
+    assert not what_if(mean.data, essential=0.2, negligible=0.01)["by"]
     assert result.depth(2).loss.verdict == "worse"
-    for width, closed_form in ((170, True), (80, False)):
+    for width, closed_form in ((170, True), (72, False)):
         console = Console(file=StringIO(), width=width)
         render(result.data, console)
         table = console.file.getvalue().partition("Turn MTP off")[0]

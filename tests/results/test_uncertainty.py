@@ -249,6 +249,15 @@ def test_sentences_and_figure(point):
     (typed,) = result.points
     assert uncertain_sentence(typed, typed.uncertainty).startswith("Including input uncertainty")
     assert "one alone: verify" in worth_sentence(typed.uncertainty)
+    typed.uncertainty.perfect = 0.0
+    for entry in typed.uncertainty.inputs:
+        entry.worth = 0.0
+    worth = worth_sentence(typed.uncertainty)
+    draws = typed.uncertainty.draws
+    assert worth.startswith(f"No other depth is faster in any of the {draws} draws.")
+    assert "are taken as exact" in worth
+    typed.uncertainty.depths[typed.uncertainty.depth].regret = 0.0
+    assert "regret, less than 0.01 % (" in uncertain_sentence(typed, typed.uncertainty)
     assert "Over 6 scenarios, depth" in robust_sentence(typed.robust)
     assert "lowest expected regret" in uncertainty_figure(result).texts[0].get_text()
 

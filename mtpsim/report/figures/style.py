@@ -52,8 +52,9 @@ TEXTS = ("heading", "subtitle", "note")
 FOOT, VALUE_ROW, NOTE_HEIGHT, NOTE_LINE = 0.82, 0.15, 0.26, 0.13
 """Inches below the axes, more for values below ticks, and what a note of a line and each of its
 further lines take up of them."""
-LEGEND_LINE, LEGEND_HANDLE = 0.175, 0.62
-"""Height of a line of the legend and width of the rest of an entry, in inches."""
+LEGEND_LINE, LEGEND_HANDLE, LEGEND_GAP = 0.18, 0.62, 0.17
+"""Height of a line of the legend, width of the rest of an entry, and the gap to the note below, in
+inches."""
 Handle = Artist | Container
 """What a legend has an entry for."""
 DEPTH_AXIS = "depth (drafts per round)"
@@ -144,10 +145,10 @@ class Frame:
             bottom=(self._foot + note_height - NOTE_HEIGHT) / height,
             top=1 - self._top / height,
             wspace=0.28,
-            hspace=0.55,
+            hspace=0.6,
         )
         for legend in self.figure.legends:
-            place = 0.2 / width, (note_height + 0.08) / height
+            place = 0.2 / width, (note_height + LEGEND_GAP) / height
             legend.set_bbox_to_anchor(place, self.figure.transSubfigure)
 
     def note(self, text: str) -> None:
@@ -177,7 +178,7 @@ class Frame:
         columns = -(-len(names) // rows)
         lines = rows * (1 + max(name.count("\n") for name in names)) + bool(title)
         foot = self._foot
-        self._foot += LEGEND_LINE * lines + 0.12
+        self._foot += LEGEND_LINE * lines + LEGEND_GAP
         legend = self.figure.legend(
             list(named.values()),
             names,
@@ -207,11 +208,10 @@ class Frame:
         self._lay_out(wide + extra, max(high, self._top + FOOT / 2 + height))
 
     def name_axes(self, x: str, y: str) -> None:
-        """Label the outer axes: ``y`` at the left, ``x`` where no panel is below."""
+        """Label the axes: ``x`` of every panel, ``y`` of those at the left."""
         for number, axes in enumerate(self.axes):
-            below = number + self._columns < len(self.axes)
             beside = number % self._columns
-            axes.set_xlabel("" if below else x, fontsize=9, color=INK, parse_math=False)
+            axes.set_xlabel(x, fontsize=9, color=INK, parse_math=False)
             axes.set_ylabel("" if beside else y, fontsize=9, color=INK, parse_math=False)
 
 
@@ -408,7 +408,8 @@ def point_panels(
         draw: draws a point; returns whether the values below its ticks fit.
 
     Returns:
-        The figure, a remark on points without a panel, and whether any panel shows values.
+        The figure, a remark on points without a panel, and whether the panels show values: all or
+        none of them.
     """
     points, remark = some_points(result)
     frame = Frame(heading, subtitle_of(result, what), panels=len(points), values=True)
@@ -416,8 +417,11 @@ def point_panels(
     if len(points) > 1:
         for axes, point in zip(frame.axes, points, strict=True):
             panel_title(axes, name_of(result, point))
+    if not all(fits):
+        for axes in frame.axes:
+            axes.xaxis.set_major_formatter("{x:.0f}")
     share_limits(frame.axes)
-    return frame, remark, any(fits)
+    return frame, remark, all(fits)
 
 
 def name_of(result: ResultDocument, point: PointResult) -> str:

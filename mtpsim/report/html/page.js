@@ -220,7 +220,7 @@ if (typeof document !== "undefined") {
       const timed = given.timed || times(now) !== times(start);
       const speed = `${after.speedup[after.best].toFixed(3)}x`;
       part("finding").textContent = !timed ? "No times yet: the speedup is the accept length"
-        : after.best ? `Depth ${after.best} is fastest: ${speed}` : "Plain decoding is fastest";
+        : after.best ? `Depth ${after.best} is fastest${given.by}: ${speed}` : `Plain decoding is fastest${given.by}`;
       const at = before.best ? `depth ${before.best}, ${before.speedup[before.best].toFixed(3)}x` : "plain decoding";
       part("before").textContent = given.timed ? `Start: ${at}.` : "";
       if (!timed) after.best = null;

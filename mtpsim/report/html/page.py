@@ -152,6 +152,7 @@ def render_page(
             what_if=json.dumps(inputs) if inputs else "",
             timed=bool(inputs and inputs["timed"]),
             objective=decision.objective,
+            uncertain=any(point.uncertainty for point in result.points),
             complete=result.complete,
             flags=_flags(result),
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),

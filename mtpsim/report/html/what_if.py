@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.report.document import PointResult, ResultDocument
-from mtpsim.report.formatting import known, point_label, times_known
+from mtpsim.report.formatting import by_quantile, known, point_label, times_known
 
 MOST_POINTS = 200
 """Greatest number of points of a sweep to start from."""
@@ -49,7 +49,13 @@ def what_if(result: ResultDocument, *, essential: float, negligible: float) -> J
     if not points:
         return None
     timed = any(map(times_known, result.points))
-    return {"points": points, "timed": timed, "essential": essential, "negligible": negligible}
+    return {
+        "points": points,
+        "timed": timed,
+        "by": " by mean speed" * any(map(by_quantile, result.points)),
+        "essential": essential,
+        "negligible": negligible,
+    }
 
 
 def _inputs(point: PointResult, label: str) -> ClosedFormInputs | None:

@@ -78,6 +78,8 @@ NARROW = ("length.mean", "time.mean", "speedup", "speedup.theory", "objective", 
 """Fits 80 columns; ``.mean`` is an estimate without its interval."""
 DROPPED = ("speedup.theory", "verdict", "length.mean", "time.mean")
 """What a narrower terminal lacks, the first first; the verdict on each step is never dropped."""
+OF_MEAN_SPEED = "gain", "break-even"
+"""Columns that may contradict the verdicts where depths are compared at a quantile."""
 NARROW_DECIMALS = {"length": 3, "time": 2, "speedup": 4, "gain": 4, "objective": 4}
 
 
@@ -147,6 +149,8 @@ def sample_sentence(result: ResultDocument, point: PointResult) -> str:
     text = f"{counted(point.requests, 'request')}, {counted(point.rounds, 'round')}, "
     text += f"{level(result, [point])} intervals"
     text += "; speedups and gains over uncertain inputs" * bool(point.uncertainty)
+    if not point.uncertainty and result.experiment.get("uncertainty"):
+        text += " without input uncertainty"
     if point.interrupted:
         return text + "; interrupted before the end"
     # None means that no precision was asked for.
@@ -171,7 +175,8 @@ def depth_table(
 ) -> TextTable:
     """A row per depth, with the columns of a layout; the advised depth is marked."""
     best = advised_depth(point)
-    layout = [name for name in layout if name != "objective" or by_quantile(point)]
+    hidden = OF_MEAN_SPEED if by_quantile(point) else ("objective",)
+    layout = [name for name in layout if name not in hidden]
     cells = [_cells(point, name, most_decimals or {}) for name in layout]
     rows = []
     for depth, *texts in zip(point.depths, *cells, strict=True):
@@ -233,9 +238,10 @@ def step_texts(point: PointResult) -> list[VerdictText]:
 def step_table(point: PointResult) -> TextTable:
     """A row per step of depth: gain with verdict, break-even rate, and the rate now.
 
-    Of more than six steps only those near the best depth.
+    Of more than six steps only those near the best depth. Where depths are compared at a quantile
+    there are no rates: break-even points are of mean speeds.
     """
-    near = best_depth(point) or 0
+    near, at_quantile = best_depth(point) or 0, by_quantile(point)
     rows = []
     for depth, verdict in zip(point.depths[1:], step_texts(point), strict=True):
         k = depth.depth
@@ -243,8 +249,10 @@ def step_table(point: PointResult) -> TextTable:
             continue
         now = depth.break_even.rate.now if depth.break_even else None
         rate = MISSING if now is None else f"{now:.3g}"
-        rows.append(Row([f"{k - 1} to {k}", verdict, _rate(depth.break_even_rate), rate]))
-    headers = "gain, verdict", "break-even p", "p now"
+        rates = [] if at_quantile else [_rate(depth.break_even_rate), rate]
+        rows.append(Row([f"{k - 1} to {k}", verdict, *rates]))
+    gain = f"gain at {point.advice.objective}" if at_quantile and point.advice else "gain"
+    headers = f"{gain}, verdict", *([] if at_quantile else ["break-even p", "p now"])
     return TextTable([Column("step"), *map(Column, headers)], rows)
 
 
@@ -281,13 +289,14 @@ def break_even_table(point: PointResult, *, around_best: bool = False) -> TextTa
 
     Args:
         point: the point.
-        around_best: only the steps to the best depth and to the one after it.
+        around_best: only the first step, which drafts at all, and the steps to the best depth and
+            to the one after it.
     """
     best = advised_depth(point)
     rows = []
     for depth in () if by_quantile(point) else point.depths:
         found, k = depth.break_even, depth.depth
-        if not found or (around_best and (best is None or k not in (best, best + 1))):
+        if not found or (around_best and (best is None or k not in (1, best, best + 1))):
             continue
         now = MISSING if found.rate.now is None else f"{found.rate.now:.3g}"
         times = [text for time in (found.verify, found.draft) for text in _times(time)]

@@ -40,10 +40,10 @@ def print_uncertain(point: PointResult, console: Console) -> None:
 def uncertain_sentence(point: PointResult, found: Uncertainty) -> str:
     """The depth of lowest expected regret, and how much it may lose."""
     depth = found.depths[found.depth]
+    most = greatest_loss(point, found.depth)
     return (
         f"Including input uncertainty ({found.draws:,} draws), depth {found.depth} has the lowest "
-        f"expected regret, {100 * depth.regret:.2f} % (at most {greatest_loss(point, found.depth)} "
-        "%)."
+        f"expected regret, {percent_text(depth.regret)} (at most {most} %)."
     )
 
 
@@ -110,12 +110,17 @@ def worth_sentence(found: Uncertainty) -> str:
         for entry in found.inputs
         if entry.worth >= WORTH_SAYING
     ]
-    if not worth:
-        return "Better knowledge of the inputs would not change the choice of depth."
-    return (
-        f"Knowing all inputs exactly would gain {100 * found.perfect:.2f} % on average; one alone: "
-        f"{', '.join(worth)}."
-    )
+    exact = f"Inputs other than {', '.join(names.values())} are taken as exact."
+    if found.perfect <= 0:
+        return f"No other depth is faster in any of the {found.draws:,} draws. {exact}"
+    one = f"one alone: {', '.join(worth)}" if worth else "one alone less than 0.01 %"
+    gain = percent_text(found.perfect)
+    return f"Knowing all of these inputs exactly would gain {gain} on average; {one}. {exact}"
+
+
+def percent_text(share: float) -> str:
+    """A share that isn't negative in percent with two decimals; ``less than 0.01 %``."""
+    return f"{100 * share:.2f} %" if share >= WORTH_SAYING / 2 else "less than 0.01 %"
 
 
 def robust_sentence(declared: Robust) -> str:
