@@ -149,8 +149,7 @@ class Preset(CostModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        weights = GIGA * self._network.parameters * self.bits / 8
-        memory = GIGA * self.gpus * self._hardware.memory
+        weights, memory = self._weights, self._memory
         if weights > memory:
             enough = int(-(-weights * self.gpus // memory))
             raise FieldError(
@@ -169,6 +168,22 @@ class Preset(CostModel):
     def _network(self) -> Network:
         return networks()[self.network]
 
+    @property
+    def _weights(self) -> float:
+        """Bytes of all weights."""
+        return GIGA * self._network.parameters * self.bits / 8
+
+    @property
+    def _memory(self) -> float:
+        """Bytes of memory of all GPUs."""
+        return GIGA * self.gpus * self._hardware.memory
+
+    @property
+    def _cache(self) -> float:
+        """Bytes of the cache of one request."""
+        network = self._network
+        return network.layers * network.cache * self.cached * self.cache_bits / 8
+
     def _read(self, size: Floats | float) -> Floats:
         """Time in ms to read so many bytes."""
         rate = TERA * self._hardware.bandwidth * self.gpus * self.efficiency
@@ -178,7 +193,7 @@ class Preset(CostModel):
         """Time of a step at each depth, ``[n]`` ms."""
         network, tokens = self._network, batch * (depth + 1)
         weights = (network.shared + network.expert * network.experts_hit(tokens)) * self.bits / 8
-        cache = network.layers * network.cache * self.cached * batch * self.cache_bits / 8
+        cache = batch * self._cache
         flops = self._hardware.flops16 if self.bits == 16 else self._hardware.flops8
         rate = TERA * flops * self.gpus * self.efficiency
         arithmetic = MS * 2 * network.active * tokens / rate
@@ -209,7 +224,16 @@ class Preset(CostModel):
 
     def warnings(self) -> list[str]:
         """Warnings for a reader of the results, without repetition."""
+        needed = self._weights + self.batch * self._cache
+        beyond = (
+            f"the weights and the cache of {self.batch:,g} requests take {needed / GIGA:,.0f} GB, "
+            f"but {self.gpus} x {self.hardware} hold {self._memory / GIGA:,.0f} GB: at most "
+            f"{int((self._memory - self._weights) // self._cache):,} requests fit"
+            if needed > self._memory
+            else ""
+        )
         return [
+            *[beyond] * bool(beyond),
             f"step times are a preset, not measured: published figures of {self.hardware} and "
             f"{self.network} at {100 * self.efficiency:g} % of peak; measure a few steps and fit "
             "them with `mtpsim fit` before you rely on the depth",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document import BatchGroup
+from mtpsim.report.formatting import set_label, short_names
+
+MOST_GROUPS = 4  # of a sweep whose settings are shown; `mtpsim export` writes those of each
 
 BatchRange = tuple[int, int, int]
 """Least and greatest batch, both included, and the depth to run."""
@@ -44,23 +48,32 @@ def engine_flags(depth: int) -> list[EngineFlags]:
             EngineFlags("llama.cpp", "--spec-type none", "off"),
         ]
     trtllm = f"speculative_config:\n  decoding_type: MTP\n  max_draft_len: {depth}"
-    sglang = f"--speculative-algorithm NEXTN {sglang_flags(depth)}"
     older = "older releases call the key num_nextn_predict_layers"
     return [
-        _vllm({"num_speculative_tokens": depth}),
-        EngineFlags("SGLang", sglang, "flags of sglang.launch_server"),
+        _vllm(vllm_config(depth)),
+        EngineFlags("SGLang", sglang_flags(depth), "flags of sglang.launch_server"),
         EngineFlags("TensorRT-LLM", trtllm, f"YAML options of trtllm-serve; {older}"),
         EngineFlags(
             "llama.cpp",
-            f"--spec-type draft-mtp --spec-draft-n-max {depth}",
+            llamacpp_flags(depth),
             "flags of llama-server; --draft-max in older builds",
         ),
     ]
 
 
 def _vllm(config: JsonDict) -> EngineFlags:
-    text = json.dumps({"method": "mtp", **config})
-    return EngineFlags("vLLM", f"--speculative-config '{text}'", "flag of vllm serve")
+    text = f"--speculative-config '{json.dumps(config)}'"
+    return EngineFlags("vLLM", text, "flag of vllm serve")
+
+
+def vllm_config(depth: int) -> JsonDict:
+    """VLLM's speculative config for the model's own MTP head at one depth, at least 1."""
+    return {"method": "mtp", "num_speculative_tokens": depth}
+
+
+def llamacpp_flags(depth: int) -> str:
+    """Arguments of llama-server for the model's own MTP head at one depth, at least 1."""
+    return f"--spec-type draft-mtp --spec-draft-n-max {depth}"
 
 
 def schedule_flags(ranges: Sequence[BatchRange]) -> list[EngineFlags]:
@@ -69,15 +82,33 @@ def schedule_flags(ranges: Sequence[BatchRange]) -> list[EngineFlags]:
     Args:
         ranges (Sequence[BatchRange]): Batches from 1 on, of which some have a depth above 0.
     """
-    text = trtllm_schedule(ranges).replace(":\n", ":\n  decoding_type: MTP\n", 1)
     note = "YAML options of trtllm-serve: greatest batch, depth"
-    return [_vllm(vllm_schedule(ranges)), EngineFlags("TensorRT-LLM", text, note)]
+    trtllm = EngineFlags("TensorRT-LLM", trtllm_schedule(ranges), note)
+    return [_vllm(vllm_schedule(ranges)), trtllm]
+
+
+def group_flags(groups: Sequence[BatchGroup]) -> list[EngineFlags]:
+    """:func:`schedule_flags` of each group of batches, named by the values that it has.
+
+    Args:
+        groups (Sequence[BatchGroup]): Those of a result; more than four have too many settings.
+
+    Returns:
+        list[EngineFlags]: None for a group that drafts nowhere, or starts above a batch of 1.
+    """
+    found = []
+    for group in groups if len(groups) <= MOST_GROUPS else ():
+        ranges = [(step.from_, step.to, step.depth) for step in group.schedule]
+        if ranges and ranges[0][0] == 1 and any(depth for *_, depth in ranges):
+            where = f", {set_label(group.set, short_names(list(group.set)))}" if group.set else ""
+            found += [replace(one, engine=one.engine + where) for one in schedule_flags(ranges)]
+    return found
 
 
 def vllm_schedule(ranges: Sequence[BatchRange]) -> JsonDict:
     """Depth by ranges of the batch for vLLM's speculative config; takes :func:`schedule_flags`'."""
     return {
-        "num_speculative_tokens": max(depth for *_, depth in ranges),
+        **vllm_config(max(depth for *_, depth in ranges)),
         "num_speculative_tokens_per_batch_size": [list(entry) for entry in ranges],
     }
 
@@ -91,6 +122,7 @@ def trtllm_schedule(ranges: Sequence[BatchRange]) -> str:
     Examples:
         >>> print(trtllm_schedule([(1, 64, 2), (65, 512, 0)]))
         speculative_config:
+          decoding_type: MTP
           max_draft_len: 2
           draft_len_schedule:
             64: 2
@@ -101,8 +133,8 @@ def trtllm_schedule(ranges: Sequence[BatchRange]) -> str:
         end = ranges[-1][1]
         lines.append(f"  # above {end}, the end of the sweep, the engine drafts nothing")
     deepest = max(depth for *_, depth in ranges)
-    head = ["speculative_config:", f"  max_draft_len: {deepest}", "  draft_len_schedule:"]
-    return "\n".join([*head, *lines])
+    head = ["speculative_config:", "  decoding_type: MTP", f"  max_draft_len: {deepest}"]
+    return "\n".join([*head, "  draft_len_schedule:", *lines])
 
 
 def sglang_flags(depth: int) -> str:
@@ -113,9 +145,10 @@ def sglang_flags(depth: int) -> str:
 
     Examples:
         >>> sglang_flags(2)
-        '--speculative-num-steps 2 --speculative-eagle-topk 1 --speculative-num-draft-tokens 3'
+        '--speculative-algorithm NEXTN --speculative-num-steps 2 --speculative-eagle-topk 1 \
+--speculative-num-draft-tokens 3'
     """
     return (
-        f"--speculative-num-steps {depth} --speculative-eagle-topk 1 "
+        f"--speculative-algorithm NEXTN --speculative-num-steps {depth} --speculative-eagle-topk 1 "
         f"--speculative-num-draft-tokens {depth + 1}"
     )

@@ -1,7 +1,9 @@
 """A result as the configuration of an inference engine.
 
-vLLM: ``num_speculative_tokens_per_batch_size`` and synthetic acceptance of its speculative config;
-SGLang: server arguments; TensorRT-LLM: ``draft_len_schedule``.
+vLLM: speculative config of one depth, of depths by batch
+(``num_speculative_tokens_per_batch_size``) and of synthetic acceptance; SGLang and llama.cpp:
+server arguments; TensorRT-LLM: ``draft_len_schedule``. All but synthetic acceptance draft with the
+model's own MTP head.
 """
 
 from __future__ import annotations
@@ -121,6 +123,12 @@ def _json(value: JsonDict) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
+def vllm(document: JsonDict, chosen: JsonDict) -> str:
+    """The advised depth of a point."""
+    depth, _ = _depth_and_survival(document, chosen)
+    return _json({"speculative_config": engine_flags.vllm_config(depth)})
+
+
 def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
     """Depth by ranges of the batch, both ends included."""
     return _json({"speculative_config": engine_flags.vllm_schedule(_schedule(document, chosen))})
@@ -143,14 +151,22 @@ def sglang(document: JsonDict, chosen: JsonDict) -> str:
     return f"{engine_flags.sglang_flags(depth)}\n"
 
 
+def llamacpp(document: JsonDict, chosen: JsonDict) -> str:
+    """Server arguments for drafts of the advised depth."""
+    depth, _ = _depth_and_survival(document, chosen)
+    return f"{engine_flags.llamacpp_flags(depth)}\n"
+
+
 def trtllm(document: JsonDict, chosen: JsonDict) -> str:
     """YAML: greatest batch of each draft length; no drafts above the last one."""
     return f"{engine_flags.trtllm_schedule(_schedule(document, chosen))}\n"
 
 
 FORMATS: dict[str, Callable[[JsonDict, JsonDict], str]] = {
+    "vllm": vllm,
     "vllm-schedule": vllm_schedule,
     "vllm-synthetic": vllm_synthetic,
     "sglang": sglang,
     "trtllm": trtllm,
+    "llamacpp": llamacpp,
 }

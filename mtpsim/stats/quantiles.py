@@ -70,6 +70,8 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
     To first order the error of a quantile is that of the share of values below it, over the density
     there (Bahadur 1966). So errors of two depths correlate as the indicators of being below, and
     their standard errors follow from the widths of the distribution-free intervals (Woodruff 1952).
+    Times without noise are whole numbers of rounds, and a quantile between two of them jumps: at
+    such a depth the wider side of the interval counts, independent of the errors of other depths.
 
     Args:
         times (Floats): ``[K + 1, n]`` ms by depth and request; row 0 is plain decoding.
@@ -88,19 +90,44 @@ def quantile_speedups(times: Floats, share: float, confidence: float) -> Estimat
     from scipy.special import ndtri, stdtrit
 
     cells = np.stack([quantiles(row, (share,), confidence)[0] for row in times])
-    errors = (cells[:, 2] - cells[:, 1]) / (2 * ndtri((1 + confidence) / 2)) / cells[:, 0]
-    below = (times <= cells[:, :1]).astype(float)
+    found = cells[:, 0]
+    errors = (cells[:, 2] - cells[:, 1]) / (2 * ndtri((1 + confidence) / 2)) / found
+    below = (times <= found[:, None]).astype(float)
     below -= below.mean(1, keepdims=True)
     spread = np.sqrt((below**2).mean(1))
     scaled = below / np.where(spread > 0, spread, 1)[:, None]
-    covariance = scaled @ scaled.T / times.shape[1] * np.outer(errors, errors)  # of the logarithms
-    values = cells[0, 0] / cells[:, 0]
+    correlation = scaled @ scaled.T / times.shape[1]
+    tied = (times == found[:, None]).sum(1) > np.sqrt(times.shape[1] * share * (1 - share))
+    errors[tied] = [_error_between_ties(row, share, confidence) for row in times[tied]]
+    correlation[tied[:, None] | tied] = 0
+    np.fill_diagonal(correlation, 1)
+    covariance = correlation * np.outer(errors, errors)  # of the logarithms
+    values = found[0] / found
     slope = -np.eye(len(values))
     slope[:, 0] += 1
     slope *= values[:, None]
     freedom = times.shape[1] - 1
     quantile = float(stdtrit(freedom, (1 + confidence) / 2))
     return Estimates(values, slope @ covariance @ slope.T, quantile, freedom)
+
+
+def _error_between_ties(values: Floats, share: float, confidence: float) -> float:
+    """Relative standard error of a quantile of values that are often equal; NaN for few values.
+
+    Where all values about the quantile are equal, the nearest other value sets the error: an
+    interval without width at one level of confidence has one at a higher level.
+    """
+    from scipy.special import ndtr, ndtri
+
+    level = float(ndtri((1 + confidence) / 2))
+    for errors in (level, level + 1, level + 2, level + 3):
+        found, low, high = quantiles(values, (share,), 2 * float(ndtr(errors)) - 1)[0]
+        side = max(high - found, found * (found - low) / low) if low > 0 else np.nan
+        if np.isnan(side) and errors == level:
+            return np.nan
+        if side > 0:
+            return float(side / errors / found) * (1 + 1e-12)  # so that the end itself is covered
+    return 0.0
 
 
 def requests_for(share: float, confidence: float) -> int:

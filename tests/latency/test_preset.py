@@ -93,6 +93,14 @@ def test_a_preset_says_that_it_is_not_measured_and_can_be_swept():
     assert "NVIDIA H100 data sheet" in text
 
 
+def test_a_cache_beyond_the_memory_is_warned_of_with_the_requests_that_fit():
+    per_token = 2 * 32 * 2 * 8 * 128  # bytes
+    fit = int((80e9 - 2 * 8.03e9) // (per_token * 4000))
+    for batch, beyond in ((fit, False), (fit + 1, True)):
+        warnings = Preset(**LLAMA, batch=batch, cached=4000).warnings()
+        assert any(f"at most {fit} requests fit" in warning for warning in warnings) == beyond
+
+
 def test_the_page_shows_every_figure():
     page = Path("docs/presets.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from base64 import b64encode
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from itertools import pairwise
@@ -18,7 +19,7 @@ from rich.console import Console
 
 import mtpsim
 from mtpsim.formula.closed_form import step_verdict
-from mtpsim.report.engine_flags import engine_flags
+from mtpsim.report.engine_flags import engine_flags, group_flags
 from mtpsim.report.figures.gallery import figures
 from mtpsim.report.figures.speedup import speedup_figure
 from mtpsim.report.figures.style import PALE
@@ -453,6 +454,11 @@ def test_engine_settings_of_a_batch_sweep_are_its_schedule():
     ranges = [[step.from_, step.to, step.depth] for step in group.schedule]
     assert config["num_speculative_tokens_per_batch_size"] == ranges
     assert f"    {ranges[0][1]}: {ranges[0][2]}\n" in trtllm
+    for_each = group_flags([replace(group, set={"latency.cached": n}) for n in (0, 1000)])
+    named = [f"{engine}, cached = {n}" for n in (0, "1000") for engine in ("vLLM", "TensorRT-LLM")]
+    assert [flags.engine for flags in for_each] == named
+    assert [flags.text for flags in for_each] == 2 * [vllm, trtllm]
+    assert group_flags(5 * [group]) == []
     sections = {e.get("id") for e in tree("grid").iter("section")}
     assert len({advised_depth(point) for point in EXAMPLES["grid"].points}) > 1
     assert "engines" not in sections

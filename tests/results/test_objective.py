@@ -121,7 +121,7 @@ def test_the_tail_turns_drafting_off_where_the_mean_does_not(result, tmp_path):
     assert what_if(result.data, essential=0.2, negligible=0.01)["by"] == " by mean speed"
     assert not what_if(mean.data, essential=0.2, negligible=0.01)["by"]
     assert result.depth(2).loss.verdict == "worse"
-    for width, closed_form in ((170, True), (72, False)):
+    for width, closed_form in ((170, True), (70, False)):
         console = Console(file=StringIO(), width=width)
         render(result.data, console)
         table = console.file.getvalue().partition("Turn MTP off")[0]

@@ -9,6 +9,7 @@ import pytest
 
 import mtpsim
 from mtpsim.cli import main as cli
+from mtpsim.report.engine_flags import engine_flags, schedule_flags
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.tables.sweep import batch_sentences
 from mtpsim.runs import directory as store
@@ -94,8 +95,27 @@ def test_vllm_synthetic_takes_survival_rates(runs, capsys):
 def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
     _, out, _ = exported(capsys, runs / "batch", "--to", "sglang", "--set", "latency.batch=1")
     assert out == (
-        "--speculative-num-steps 2 --speculative-eagle-topk 1 --speculative-num-draft-tokens 3\n"
+        "--speculative-algorithm NEXTN --speculative-num-steps 2 --speculative-eagle-topk 1 "
+        "--speculative-num-draft-tokens 3\n"
     )
+
+
+def test_one_depth_and_a_schedule_are_written_as_the_report_shows_them(runs, capsys):
+    """Flags on the page are those of `export`, with the method that the engine needs."""
+    texts = {flags.engine: flags.text for flags in engine_flags(2)}
+    for name, engine in {"vllm": "vLLM", "sglang": "SGLang", "llamacpp": "llama.cpp"}.items():
+        _, out, _ = exported(capsys, runs / "plain", "--to", name)
+        config = (
+            json.dumps(json.loads(out)["speculative_config"]) if name == "vllm" else out.strip()
+        )
+        assert config in texts[engine]
+    schedule = [(e["from"], e["to"], e["depth"]) for e in schedule_of(runs)]
+    vllm, trtllm = (flags.text for flags in schedule_flags(schedule))
+    _, out, _ = exported(capsys, runs / "batch", "--to", "vllm-schedule")
+    assert json.loads(out)["speculative_config"] == json.loads(vllm.split("'")[1])
+    assert json.loads(out)["speculative_config"]["method"] == "mtp"
+    assert exported(capsys, runs / "batch", "--to", "trtllm")[1] == f"{trtllm}\n"
+    assert "decoding_type: MTP" in trtllm
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
-from mtpsim.report.engine_flags import EngineFlags, engine_flags, schedule_flags
+from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
     advised_depth,
@@ -176,19 +176,16 @@ def render_page(
 
 
 def _flags(result: ResultDocument) -> list[EngineFlags]:
-    """Settings for the depth that every point recommends, or for a schedule by batch.
+    """Settings for the depth that every point recommends, or for schedules by batch.
 
-    Empty where a point recommends no depth, and where a sweep over other keys has several.
+    Empty where a point recommends no depth, and where a sweep without a batch has several.
     """
     depths = {advised_depth(point) for point in result.points}
     if None in depths:
         return []
     if len(depths) == 1:
         return engine_flags(depths.pop() or 0)
-    groups = [group.schedule for group in result.by_batch if not group.set]
-    ranges = [(step.from_, step.to, step.depth) for step in groups[0]] if groups else []
-    drafts = any(depth for *_, depth in ranges)
-    return schedule_flags(ranges) if drafts and ranges[0][0] == 1 else []
+    return group_flags(result.by_batch)
 
 
 def fragment(result: ResultDocument) -> str:

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from mtpsim.stats.quantiles import quantile_speedups, quantiles
+
+TOKENS, RATE, ROUNDS = 64, 0.61698, 44  # 0.9903 of the requests take at most 44 rounds
+PLAIN, DEPTH_1 = 76.0, 98.0
+
+
+def rounds_of_requests(random, requests):
+    """Rounds until a request has its tokens, of one draft per round."""
+    per_round = 1 + (random.random((requests, TOKENS)) < RATE)
+    return 1 + (per_round.cumsum(1) < TOKENS).sum(1)
+
+
+def test_intervals_cover_the_quantile_of_times_without_noise():
+    """Whole rounds: the estimate is 44 or 45, an end of the interval. Unit: a run."""
+    assert binom.sf(TOKENS - ROUNDS - 1, ROUNDS, RATE) == pytest.approx(0.9903, abs=1e-4)
+    random, requests, runs = np.random.default_rng(5), 5000, 100
+    covered = symmetric = 0
+    for _ in range(runs):
+        times = DEPTH_1 * rounds_of_requests(random, requests)
+        plain = np.full(requests, PLAIN * TOKENS)
+        found = quantile_speedups(np.stack([plain, times]), 0.99, 0.95)
+        half_width = found.quantile * np.sqrt(found.covariance[1, 1])
+        covered += abs(found.values[1] - PLAIN * TOKENS / (ROUNDS * DEPTH_1)) <= half_width
+        middle, low, high = quantiles(times, (0.99,), 0.95)[0]
+        symmetric += abs(middle - ROUNDS * DEPTH_1) <= (high - low) / 2
+    assert covered / runs > 0.95 - 3 * np.sqrt(0.95 * 0.05 / runs)
+    assert symmetric / runs < 0.8  # control: half the width on both sides
+
+
+def test_equal_values_about_a_quantile_leave_an_error():
+    values = np.repeat([1.0, 2.0, 3.0], [800, 40, 160])  # the 0.82 quantile lies among the twos
+    found = quantile_speedups(np.stack([np.full(1000, 2.0), values]), 0.82, 0.95)
+    assert found.values[1] == 1.0
+    assert 0.1 < np.sqrt(found.covariance[1, 1]) < 0.6
+    certain = quantile_speedups(np.ones((2, 1000)), 0.82, 0.95)
+    assert certain.covariance[1, 1] == 0
+
+
+def test_a_small_sample_has_no_interval():
+    found = quantile_speedups(np.random.default_rng(1).random((2, 100)), 0.99, 0.95)
+    assert np.isnan(found.covariance[1, 1])
