@@ -47,7 +47,7 @@ from mtpsim.fit.step_times import (
 from mtpsim.fit.throughput import SpeedCheck, check_speed
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
-from mtpsim.logs.files import copied_pipes
+from mtpsim.logs.files import STDIN, copied_pipes
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.fit import print_fit
 
@@ -285,7 +285,10 @@ def _write(
     fit: LogFit, cost: FittedCosts | None, like: JsonDict, options: FitOptions
 ) -> list[Path]:
     name = (options.out or Path("fitted.toml")).stem
-    read = ", ".join(Path(file.file).name for file in fit.log.files)
+    read = ", ".join(
+        "standard input" if Path(file.file) == STDIN else Path(file.file).name
+        for file in fit.log.files
+    )
     latency = _latency(fit, cost, like, options)
     uncertainty = uncertainty_section(fit, name + SAMPLES, options.design_effect)
     if inputs := _cost_inputs(cost):

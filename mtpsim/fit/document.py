@@ -80,7 +80,7 @@ class CandidateReport:
         log_likelihood: log-likelihood of all requests.
         bic: Schwarz' criterion.
         acceptance: the section ``[acceptance]``.
-        accept_length: ``[K]`` accept length at depths 1 to K.
+        accept_length: ``[K]`` expected at depths 1 to K in requests of ``FitReport.tokens`` tokens.
         checks: features of the log compared with replicas.
     """
 
@@ -155,6 +155,7 @@ class FitReport:
         acceptance: the section ``[acceptance]``.
         requests_fitted: number of requests that candidates were fitted to.
         rounds_fitted: number of rounds that candidates were fitted to.
+        tokens: tokens per request of the candidates' accept lengths: the log's median, or 512.
         held_out: predictions of held-out requests by depth; empty if none are held out.
         by_depth: accept length and ms per round at each depth, measured and predicted; empty if the
             log has one depth.
@@ -174,6 +175,7 @@ class FitReport:
     acceptance: JsonDict
     requests_fitted: int
     rounds_fitted: int
+    tokens: int
     held_out: list[HeldOutReport]
     by_depth: list[AtDepth]
     times: TimesReport
@@ -222,6 +224,7 @@ def fit_report(
         acceptance=acceptance_section(fit),
         requests_fitted=fit.requests_fitted,
         rounds_fitted=fit.rounds_fitted,
+        tokens=fit.tokens,
         held_out=[
             HeldOutReport(
                 depth=p.depth,

@@ -68,14 +68,16 @@ def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0
         workers (int): Number of cores.
         longer_than (float): Seconds; no line if the simulation may be shorter.
     """
-    low = high = 0.0
-    for point in experiment.points():
+    low, high, points = 0.0, 0.0, experiment.points()
+    for point in points:
         each = core_seconds(point.experiment) / workers
         least, most = _requests(point.experiment)
         low, high = low + least * each / WITHIN, high + most * each * WITHIN
     if low < longer_than:
         return []
     took = "less than 1 s" if high < 1 else f"{_duration(low)} to {_duration(high)}"
+    if high >= 1 and not all(point.experiment.simulation.requests for point in points):
+        took = f"{_duration(low)} if precise at the first test, at most {_duration(high)}"
     return [f"estimated simulation time on {counted(workers, 'core')}: {took}"]
 
 
@@ -214,11 +216,11 @@ def _simulation(points: list[Point]) -> list[str]:
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")
     else:
-        unit, (least, _) = _unit(points[0].experiment), _requests(points[0].experiment)
+        least, _ = _requests(points[0].experiment)
         lines += [
             f"stops at {_stopping_rule(s)}: {least:,} to {s.max_requests:,} requests",
-            f"(first test after {FLOOR} units of {counted(unit, 'request')}; earlier tests would "
-            "favour intervals that are too narrow by chance)",
+            f"(first test of the precision after {least:,} requests: earlier ones would favour "
+            "intervals that are too narrow by chance)",
         ]
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
     lines.append(f"{confidence} intervals; the closed form is accurate if within +-{epsilon}")

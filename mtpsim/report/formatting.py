@@ -132,6 +132,13 @@ def times_known(point: PointResult) -> bool:
     return not point.advice or point.advice.times_known
 
 
+def speed_text(value: float | None) -> str:
+    """Tokens per second in three digits, or whole: ``8.47``, ``19.6``, ``13,160``."""
+    if not known(value):
+        return MISSING
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
 def preset_note(result: ResultDocument) -> str:
     """That step times are published figures; empty where they are stated or fitted."""
     latency = result.experiment.get("latency", {})

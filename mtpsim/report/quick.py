@@ -25,6 +25,7 @@ from mtpsim.formula.closed_form import (
     step_verdict,
     time_warnings,
 )
+from mtpsim.report.formatting import speed_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ class QuickAnswer:
             self._rate_name: rates,
             "accept length": [f"{length:.3f}" for length in self.acceptance.lengths],
             "round": [f"{time:.4g} ms" for time in self.round_time],
-            "tok/s": [f"{rate:.4g}" for rate in self.tokens_per_second],
+            "tok/s": list(map(speed_text, self.tokens_per_second)),
             "speedup": [f"{value:.3f}x" for value in self.speedup],
             "gain": ["-", *gains],
         }

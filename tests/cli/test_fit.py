@@ -1,5 +1,6 @@
 """The command `fit`: logs of every engine make experiments that run."""
 
+import io
 import json
 import os
 import re
@@ -80,6 +81,7 @@ def test_fitted_experiment_has_input_uncertainty(requests, tmp_path, capsys):
     assert main(["fit", str(path), "-o", str(out), "--target", "76", "--candidates", names]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Selected: regime2-round (simplest model within 2 SE" in shown
+    assert "length: expected in requests of" in shown  # it is not the log's accept length
     assert "Noise: gamma (cv" in shown
     for picture in ("fitted.png", "fitted.times.png"):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
@@ -113,11 +115,14 @@ def test_missing_times_are_a_comment_of_the_experiment(quiet, requests, tmp_path
     assert "drafting costs no time" in cli("plan", out, "--delta", "0.3").shown
 
 
-def test_experiment_on_stdout_needs_no_other_file(requests, tmp_path, capsys):
+@pytest.mark.parametrize("piped", [False, True])
+def test_experiment_on_stdout_needs_no_other_file(piped, requests, tmp_path, capsys, monkeypatch):
     path = written(tmp_path, "sglang-requests", requests)
-    assert main(["fit", str(path), "--quiet"]) == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    assert main(["fit", "-" if piped else str(path), "--quiet"]) == 0
     text = capsys.readouterr().out
     experiment = mtpsim.parse(text)
+    assert experiment.title == f"Fitted to {'standard input' if piped else path.name}"
     assert experiment.latency.times(3)[0].tolist() == [1.0, 1.0, 1.0, 1.0]
     assert "No step times given: 1 ms is used for every round" in text
     assert "round correlation cannot be estimated" in text

@@ -9,7 +9,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.common.text import counted
 from mtpsim.engine.scheduler import unit_of
 from mtpsim.fit.step_times import StepTimes, fit_cost_models
-from mtpsim.report.experiment_text import explain, rates_are_note
+from mtpsim.report.experiment_text import explain, rates_are_note, time_estimate
 from mtpsim.report.html.page import render_page
 from mtpsim.report.tables.diagnostics import length_sentence
 from tests.support.examples import TWO_DEEP, independent, latency, section, simulation
@@ -128,7 +128,9 @@ def test_check_explains_the_minimum_number_of_requests():
     unit, _ = unit_of(mtpsim.parse(text).acceptance.chain(), 200, 0)
     shown = explain(mtpsim.parse(text))
     assert f"at every depth: {30 * unit:,} to 10,000,000 requests" in shown
-    assert f"first test after 30 units of {unit:,} requests" in shown
+    assert f"first test of the precision after {30 * unit:,} requests" in shown
+    (line,) = time_estimate(mtpsim.parse(text), 1)
+    assert "s if precise at the first test, at most " in line
 
 
 NARROW, WIDE = ([{"rule": "bandit", "width": width}] for width in (0.1, 0.5))

@@ -46,6 +46,14 @@ def test_the_same_acceptance_by_other_measures(same):
     np.testing.assert_allclose(found.speedup, expected.speedup)
 
 
+@pytest.mark.parametrize(
+    ("target", "shown"), [(51.05, "19.6"), (49.85, "20.1"), (118, "8.47"), (0.076, "13,158")]
+)
+def test_speeds_have_three_digits_or_are_whole(target, shown):
+    answer = mtpsim.quick(target=target, verify=[90], draft=[8], rates=[0.8])
+    assert answer.table()[1].split()[5] == shown
+
+
 def test_one_number_gives_the_constant_rate_behind_it():
     alpha = mtpsim.quick(**TIMES, alpha=0.75)
     accepted = 0.75 + 0.75**2 + 0.75**3

@@ -151,6 +151,7 @@ def test_a_preset_is_named_beside_every_answer(runs, capsys, name, times):
     for arguments in every:
         code, _, err = exported(capsys, runs / name, *arguments)
         assert (code, err.count("warning: step times are a preset, not measured")) == (0, times)
+    assert str(store.finished(runs / name)).count("warning: step times are a preset") == times
     result = store.finished(runs / name).data
     (sentence,), figure = batch_sentences(result), batch_figure(result)
     texts = [sentence, *(point.advice.sentence for point in result.points)]

@@ -32,6 +32,7 @@ from mtpsim.report.formatting import (
     known,
     plus_minus,
     shared_decimals,
+    speed_text,
 )
 from mtpsim.report.tables.terminal import (
     MARK,
@@ -296,7 +297,9 @@ def _quantiles(
     if not found or not found.request_time or not found.request_speed:
         return ""
     times = [f"{share} {_duration(found.request_time[share], rough=rough)}" for share in TIMES]
-    speeds = [f"{share} {_speed(found.request_speed[share])} tok/s" for share in ("p50", "p1")]
+    speeds = [
+        f"{share} {speed_text(found.request_speed[share].mean)} tok/s" for share in ("p50", "p1")
+    ]
     return f"{subject}: {', '.join(times)}; {', '.join(speeds)}."
 
 
@@ -330,13 +333,6 @@ def _duration(cell: Interval, *, rough: bool = False) -> str:
     return text if ends[0] == ends[1] else f"{text} [{', '.join(ends)}]"
 
 
-def _speed(cell: Interval) -> str:
-    """Tokens per second in three digits."""
-    if not known(cell.mean):
-        return MISSING
-    return f"{cell.mean:,.0f}" if cell.mean >= 99.95 else f"{cell.mean:#.3g}"
-
-
 def requests_table(point: PointResult) -> TextTable:
     """A row per depth: quantiles of the time and the speed of single requests."""
     best, rows = advised_depth(point), []
@@ -363,7 +359,10 @@ def _request_columns() -> list[Column]:
 def _request_cells(found: DepthResult | PolicyResult) -> list[str]:
     times: Mapping[str, Interval] = found.request_time or {}
     speeds: Mapping[str, Interval] = found.request_speed or {}
-    return [_duration(times[share]) for share in TIMES] + [_speed(speeds[s]) for s in SPEEDS]
+    return [
+        *(_duration(times[share]) for share in TIMES),
+        *(speed_text(speeds[share].mean) for share in SPEEDS),
+    ]
 
 
 def variance_sentence(point: PointResult) -> str:

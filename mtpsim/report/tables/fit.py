@@ -51,6 +51,11 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         console.print()
         if report.held_out:
             say(console, "behind: log-likelihood per held-out request, ± standard error")
+        say(
+            console,
+            f"length: expected in requests of {counted(report.tokens, 'token')}, which cut off "
+            "their last round; the log's accept length counts rounds in full",
+        )
         say(console, selection_sentence(report), "bold")
         if text := indistinguishable_sentence(report):
             say(console, text)

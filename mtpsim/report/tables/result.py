@@ -93,7 +93,7 @@ def render(result: ResultDocument, console: Console) -> None:
     if len(result.points) > 1:
         from mtpsim.report.tables.sweep import print_summary
 
-        print_summary(result, console, with_warnings=not shown)
+        print_summary(result, console, only_shared=shown)
     print_warnings(console, result.warnings or [])
 
 
@@ -136,7 +136,12 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     for sentence in [*sentences, undecided_sentence(point)]:
         if sentence:
             say(console, sentence)
-    print_warnings(console, point.warnings)
+    print_warnings(console, [text for text in point.warnings if alone or not _shared(text, result)])
+
+
+def _shared(warning: str, result: ResultDocument) -> bool:
+    """Whether every point has the warning, which the summary of a sweep prints once."""
+    return all(warning in point.warnings for point in result.points)
 
 
 def sample_sentence(result: ResultDocument, point: PointResult) -> str:

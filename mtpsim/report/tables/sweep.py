@@ -51,7 +51,7 @@ ERRORS = {
 """What the intervals of batches include, by :attr:`~.document.Turn.over`."""
 
 
-def print_summary(result: ResultDocument, console: Console, *, with_warnings: bool) -> None:
+def print_summary(result: ResultDocument, console: Console, *, only_shared: bool) -> None:
     """Print a row per point, the closed form's errors, what policies gain, and the answer."""
     console.print()
     say(console, f"All {len(result.points)} points", "bold")
@@ -72,7 +72,7 @@ def print_summary(result: ResultDocument, console: Console, *, with_warnings: bo
     if result.by_batch:
         console.print()
     say(console, judged_together(result), "dim")
-    if with_warnings and (warnings := warnings_of_points(result)):
+    if warnings := warnings_of_points(result, only_shared=only_shared):
         console.print()
         print_warnings(console, warnings)
 
@@ -176,15 +176,19 @@ def _at_best(point: PointResult, quantity: Quantities) -> Interval | None:
     return next((cell for depth, cell in cells if depth.depth == advised_depth(point)), None)
 
 
-def warnings_of_points(result: ResultDocument) -> list[str]:
-    """Each warning once, with the points that it belongs to."""
+def warnings_of_points(result: ResultDocument, *, only_shared: bool = False) -> list[str]:
+    """Each warning once, with the points that it belongs to; ``only_shared``: those of all."""
     labels: dict[str, list[str]] = {}
     for point in result.points:
         for warning in point.warnings:
             labels.setdefault(warning, []).append(point_label(result, point))
     total = len(result.points)
     where = {w: "every point" if len(ls) == total else "; ".join(ls) for w, ls in labels.items()}
-    return [f"{warning} ({place})" for warning, place in where.items()]
+    return [
+        f"{warning} ({place})"
+        for warning, place in where.items()
+        if place == "every point" or not only_shared
+    ]
 
 
 def definition_columns(result: ResultDocument) -> list[tuple[str, str | None]]:
