@@ -26,3 +26,8 @@ def one_line(text: str) -> str:
     For text of others in a comment of a file or in a message on a terminal.
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def three_digits(value: float) -> str:
+    """A number in three digits, or whole: ``8.47``, ``19.6``, ``13,160``."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"

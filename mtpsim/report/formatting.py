@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.common.text import three_digits
 from mtpsim.report.document import (
     PRESET_TIMES,
     Interval,
@@ -133,10 +134,8 @@ def times_known(point: PointResult) -> bool:
 
 
 def speed_text(value: float | None) -> str:
-    """Tokens per second in three digits, or whole: ``8.47``, ``19.6``, ``13,160``."""
-    if not known(value):
-        return MISSING
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
+    """Tokens per second in three digits, or whole; ``-`` where it is not known."""
+    return three_digits(value) if known(value) else MISSING
 
 
 def preset_note(result: ResultDocument) -> str:

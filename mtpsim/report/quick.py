@@ -13,6 +13,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
+from mtpsim.common.text import three_digits
 from mtpsim.formula.accept_lengths import Acceptance
 from mtpsim.formula.closed_form import (
     CONDITIONAL_MAY,
@@ -25,7 +26,6 @@ from mtpsim.formula.closed_form import (
     step_verdict,
     time_warnings,
 )
-from mtpsim.report.formatting import speed_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class QuickAnswer:
             self._rate_name: rates,
             "accept length": [f"{length:.3f}" for length in self.acceptance.lengths],
             "round": [f"{time:.4g} ms" for time in self.round_time],
-            "tok/s": list(map(speed_text, self.tokens_per_second)),
+            "tok/s": list(map(three_digits, self.tokens_per_second)),
             "speedup": [f"{value:.3f}x" for value in self.speedup],
             "gain": ["-", *gains],
         }
