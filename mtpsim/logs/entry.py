@@ -244,11 +244,11 @@ def counts(values: JsonDict, *names: str) -> Counts:
             found = _expanded(name, found)
         if not isinstance(found, list):
             raise EntryError(f"{name!r} is {found!r}; it must be a list of whole numbers")
-        if len(found) > MANY and _are_bytes(found):
-            return found
         if found and set(map(type, found)) != {int}:
             wrong = next(value for value in found if type(value) is not int)
             raise EntryError(f"{name!r} has {wrong!r}; counts must be whole numbers")
+        if len(found) > MANY and _are_bytes(found):
+            return found
         if found and not -MAX_COUNT < min(found) <= max(found) < MAX_COUNT:
             raise EntryError(f"{name!r} has an implausible count: {max(found)}")
         return found

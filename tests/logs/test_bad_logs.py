@@ -55,6 +55,11 @@ def test_inconsistent_entries_are_reported_with_their_line(tmp_path, changes, me
     assert (log.files[0].entries, log.files[0].skipped) == (1, 1)
 
 
+def test_flags_are_no_counts(tmp_path):
+    rounds = {"accepted": [True, False] * 200, "drafted": [1] * 400}
+    assert "'accepted' has True; counts must be whole" in refused(tmp_path, json.dumps(rounds))
+
+
 def test_a_damaged_histogram_in_a_finish_line_is_reported_with_its_line(tmp_path):
     line = (
         "Finish: obj=GenerateReqInput(), out={'meta_info': {'completion_tokens': 60, "
