@@ -72,8 +72,9 @@ def output_lines(notebook: Any) -> list[str]:
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            text = output.get("text", "") + data.get("text/plain", "")
             pictures = [kind for kind in data if kind.startswith("image/")]
+            text = output.get("text", "")
+            text += "" if pictures else data.get("text/plain", "")  # of a picture it is the size
             lines += [f"cell {number}: {line}" for line in [*text.splitlines(), *pictures]]
     return lines
 
