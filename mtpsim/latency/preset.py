@@ -222,18 +222,22 @@ class Preset(CostModel):
             f"sources: {self._hardware.source}; {self._network.source}",
         ]
 
-    def warnings(self) -> list[str]:
-        """Warnings for a reader of the results, without repetition."""
+    def _beyond_memory(self) -> list[str]:
+        """A warning where the cache of the batch does not fit beside the weights."""
         needed = self._weights + self.batch * self._cache
-        beyond = (
+        if needed <= self._memory:
+            return []
+        fit = int((self._memory - self._weights) // self._cache)
+        return [
             f"the weights and the cache of {self.batch:,g} requests take {needed / GIGA:,.0f} GB, "
             f"but {self.gpus} x {self.hardware} hold {self._memory / GIGA:,.0f} GB: at most "
-            f"{int((self._memory - self._weights) // self._cache):,} requests fit"
-            if needed > self._memory
-            else ""
-        )
+            f"{fit:,} requests fit"
+        ]
+
+    def warnings(self) -> list[str]:
+        """Warnings for a reader of the results, without repetition."""
         return [
-            *[beyond] * bool(beyond),
+            *self._beyond_memory(),
             f"step times are a preset, not measured: published figures of {self.hardware} and "
             f"{self.network} at {100 * self.efficiency:g} % of peak; measure a few steps and fit "
             "them with `mtpsim fit` before you rely on the depth",

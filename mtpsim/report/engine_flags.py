@@ -47,12 +47,11 @@ def engine_flags(depth: int) -> list[EngineFlags]:
             EngineFlags("TensorRT-LLM", "", "off: leave out speculative_config"),
             EngineFlags("llama.cpp", "--spec-type none", "off"),
         ]
-    trtllm = f"speculative_config:\n  decoding_type: MTP\n  max_draft_len: {depth}"
     older = "older releases call the key num_nextn_predict_layers"
     return [
         _vllm(vllm_config(depth)),
         EngineFlags("SGLang", sglang_flags(depth), "flags of sglang.launch_server"),
-        EngineFlags("TensorRT-LLM", trtllm, f"YAML options of trtllm-serve; {older}"),
+        EngineFlags("TensorRT-LLM", _trtllm(depth), f"YAML options of trtllm-serve; {older}"),
         EngineFlags(
             "llama.cpp",
             llamacpp_flags(depth),
@@ -64,6 +63,10 @@ def engine_flags(depth: int) -> list[EngineFlags]:
 def _vllm(config: JsonDict) -> EngineFlags:
     text = f"--speculative-config '{json.dumps(config)}'"
     return EngineFlags("vLLM", text, "flag of vllm serve")
+
+
+def _trtllm(depth: int) -> str:
+    return f"speculative_config:\n  decoding_type: MTP\n  max_draft_len: {depth}"
 
 
 def vllm_config(depth: int) -> JsonDict:
@@ -133,8 +136,7 @@ def trtllm_schedule(ranges: Sequence[BatchRange]) -> str:
         end = ranges[-1][1]
         lines.append(f"  # above {end}, the end of the sweep, the engine drafts nothing")
     deepest = max(depth for *_, depth in ranges)
-    head = ["speculative_config:", "  decoding_type: MTP", f"  max_draft_len: {deepest}"]
-    return "\n".join([*head, "  draft_len_schedule:", *lines])
+    return "\n".join([_trtllm(deepest), "  draft_len_schedule:", *lines])
 
 
 def sglang_flags(depth: int) -> str:
