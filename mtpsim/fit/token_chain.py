@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
@@ -26,11 +27,6 @@ MAX_SCALE = 3.0  # of the typical shifts
 MAX_DROP = 5.0  # of the logit from a draft position to the next
 MAX_LOGIT = 15.0
 RELATIVE_GAIN = 1e-6  # of the log-likelihood, at which to stop
-
-
-def expit(x: Floats) -> Floats:
-    """Return the logistic function; scipy's is slow to import."""
-    return np.asarray(1 / (1 + np.exp(-x)))
 
 
 def typical_shift(depth: int, scale: float = 1.0) -> Floats:
@@ -67,7 +63,7 @@ class TokenChain:
         """Return the rates ``[S, depth]``; the last shift holds at deeper positions."""
         more = max(depth - self.shift.size, 0)
         shift = np.concatenate([self.shift, np.repeat(self.shift[-1], more)])[:depth]
-        return expit(self.level[:, None] + shift)
+        return np.asarray(expit(self.level[:, None] + shift))
 
     def emission(self, depth: int) -> Floats:
         """Return the probability ``[2 depth + 1, S]`` of the labels -depth to depth."""
@@ -247,7 +243,7 @@ class _Form:
         start, step, level, drops = np.split(x, [size, size + size**2, 2 * size + size**2])
         return TokenChain(
             softmax(start),
-            softmax(step.reshape(size, size)),
+            softmax(step.reshape(size, size), axis=-1),
             level,
             drops @ self.basis if len(self.basis) else self.shift,
         )
@@ -255,9 +251,3 @@ class _Form:
     def gradient(self, at: TokenChain) -> Floats:
         """Return the gradient with respect to the vector."""
         return np.concatenate([at.start, at.step.ravel(), at.level, self.basis @ at.shift])
-
-
-def softmax(x: Floats) -> Floats:
-    """Return probabilities along the last axis from their logarithms up to a constant."""
-    odds = np.exp(x - x.max(-1, keepdims=True))
-    return np.asarray(odds / odds.sum(-1, keepdims=True))
