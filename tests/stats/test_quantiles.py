@@ -43,3 +43,14 @@ def test_equal_values_about_a_quantile_leave_an_error():
 def test_a_small_sample_has_no_interval():
     found = quantile_speedups(np.random.default_rng(1).random((2, 100)), 0.99, 0.95)
     assert np.isnan(found.covariance[1, 1])
+
+
+def test_errors_of_depths_are_independent_where_times_are_often_equal():
+    """A quantile that jumps at one depth need not jump at another, however alike the times are."""
+    random = np.random.default_rng(2)
+    rounds = rounds_of_requests(random, 5000) * DEPTH_1
+    plain = np.full(5000, PLAIN * TOKENS)
+    for times, independent in ((rounds, True), (rounds * random.normal(1, 0.01, 5000), False)):
+        covariance = quantile_speedups(np.stack([plain, times, times]), 0.99, 0.95).covariance
+        assert covariance[1, 1] > 0
+        assert (covariance[1, 2] == 0) == independent
