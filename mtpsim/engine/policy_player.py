@@ -291,11 +291,14 @@ def limits_of(
     elif tokens:
         limits[:, 1] = tokens
     elif isinstance(source, RecordingArrays):
-        words = np.empty((TILE, count), np.int32)
-        words_at(np.uint64(key), first, 0, PATH, words)
         requests = len(source.offsets) - 1
-        drawn = (words[0].view(np.uint32).astype(np.uint64) * np.uint64(requests)) >> np.uint64(32)
-        limits[:, int(source.by_position)] = np.diff(source.offsets)[drawn.astype(np.intp)]
+        drawn = np.arange(first, first + count) % requests
+        if not source.in_order:
+            words = np.empty((TILE, count), np.int32)
+            words_at(np.uint64(key), first, 0, PATH, words)
+            wide = words[0].view(np.uint32).astype(np.uint64) * np.uint64(requests)
+            drawn = (wide >> np.uint64(32)).astype(np.int64)
+        limits[:, int(source.by_position)] = np.diff(source.offsets)[drawn]
     return limits
 
 

@@ -44,6 +44,7 @@ class RecordingArrays(NamedTuple):
     accepted: Ints  # [N] accepted drafts by entry
     offsets: npt.NDArray[np.int64]  # [R + 1] where each request begins
     by_position: bool  # an entry is a text position, not a round
+    in_order: bool  # simulated request i is recorded request i, modulo R; else it is drawn
 
 
 class RequestArrays(NamedTuple):

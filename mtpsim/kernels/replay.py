@@ -1,4 +1,4 @@
-"""Recorded requests played again: drawn with replacement, walked by every depth at once.
+"""Recorded requests played again: drawn with replacement or in order, by every depth at once.
 
 A request that is longer than its record continues from the record's beginning.
 """
@@ -55,12 +55,15 @@ def _play(key, first, recording, noise, task, shallow, deep, out):
 
 @helper
 def draw_requests(key, first, recording, n):
-    """A recorded request for each lane, by the word that would choose a chain's first state."""
+    """A recorded request for each lane: in order, or by the word that would start a chain."""
     words = np.empty((TILE, n), np.int32)
     fill_words(key, first, 0, TILE, PATH, words)
     requests = np.uint64(recording.offsets.size - 1)
     drawn = np.empty(n, np.int64)
     for lane in range(n):
+        if recording.in_order:
+            drawn[lane] = (np.int64(first) + lane) % (recording.offsets.size - 1)
+            continue
         word = np.uint64(np.uint32(words[0, lane]))
         drawn[lane] = np.int64((word * requests) >> np.uint64(32))
     return drawn
