@@ -104,11 +104,11 @@ def compile_policies(
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
     from scipy.special import ndtri
 
-    chain = source.hidden_chain
+    chain, round_time = source.hidden_chain, latency.policy_verify + latency.draft
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     problem = chain and ControlProblem(
         chain=chain,
-        times=latency.round_time,
+        times=round_time,
         rounds=rounds,
         tokens=tokens,
         switch_cost=adaptive.switch_cost,
@@ -116,14 +116,14 @@ def compile_policies(
         stale=adaptive.stale,
     )
     optimal = Optimal(problem) if problem else None
-    environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
+    environment = Environment(round_time, rates, batch, lambda: _known(optimal))
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     separation = float(np.sqrt(2) * ndtri(adaptive.auc))
     engine = EngineArrays(
         kind=_kind(source),
         by_position=source.clock == "token",
-        verify=latency.verify.astype(float),
+        verify=latency.policy_verify.astype(float),
         draft=latency.draft.astype(float),
         switch_cost=adaptive.switch_cost,
         catch_up=adaptive.catch_up,
