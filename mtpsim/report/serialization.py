@@ -19,6 +19,7 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+OPTIONAL = ("warnings", "by_load", "serving")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 DECISION = ("p_best", "regret", "now")
 """Columns of what only some rows have, behind all others."""
@@ -26,15 +27,13 @@ POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time
 
 
 def to_json(document: Any) -> JsonDict:
-    """A document, or a section of it, as plain data; ``warnings`` of a run only where given."""
-    plain = asdict(document, dict_factory=_plain)
-    if plain.get("warnings", ()) is None:
-        del plain["warnings"]
-    return plain
+    """A document, or a section of it, as plain data; keys of ``OPTIONAL`` only where given."""
+    return asdict(document, dict_factory=_plain)
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
-    return {key.rstrip("_"): value for key, value in entries}
+    given = ((key, value) for key, value in entries if value is not None or key not in OPTIONAL)
+    return {key.rstrip("_"): value for key, value in given}
 
 
 @cache

@@ -11,19 +11,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
 from mtpsim.stats.estimators import Estimates, Tally
 
+CROWDED = 0.02  # share of all values in one bin, from which they may be equal
 
-def pooled_quantiles(counts: Floats, edges: Floats, shares: Sequence[float]) -> Floats:
+
+def pooled_quantiles(
+    counts: npt.NDArray[np.int64],
+    edges: Floats,
+    shares: Sequence[float],
+    own: Floats | None = None,
+) -> Floats:
     """Quantiles of values that were counted in bins.
 
     Args:
-        counts (Floats): ``[..., B]`` values per bin.
+        counts (npt.NDArray[np.int64]): ``[..., B]`` values per bin.
         edges (Floats): ``[B + 1]`` positive edges of the bins. Values are taken as spread evenly
             in the logarithm over a bin, so that the relative error is at most the bin's width.
         shares (Sequence[float]): Probabilities of the quantiles.
+        own (Floats | None): ``[..., len(shares)]`` mean of the replications' own quantiles. Where
+            many values are equal their place in a bin is not known; such a quantile is set to
+            ``own`` if that is less than a bin away.
 
     Returns:
         Floats: ``[..., len(shares)]`` quantiles in the unit of the edges; NaN without values.
@@ -34,8 +45,9 @@ def pooled_quantiles(counts: Floats, edges: Floats, shares: Sequence[float]) -> 
     """
     flat = np.reshape(counts, (-1, np.shape(counts)[-1]))
     found = np.full((len(flat), len(shares)), np.nan)
+    means = found if own is None else np.reshape(own, found.shape)
     logs = np.log(edges)
-    for row, one in zip(found, flat, strict=True):
+    for row, one, mean in zip(found, flat, means, strict=True):
         filled = np.flatnonzero(one)
         if not filled.size:
             continue
@@ -45,6 +57,8 @@ def pooled_quantiles(counts: Floats, edges: Floats, shares: Sequence[float]) -> 
         inside = 1 - (below[place] - wanted) / one[filled[place]]
         at = filled[place]
         row[:] = np.exp(logs[at] + np.clip(inside, 0, 1) * (logs[at + 1] - logs[at]))
+        near = np.abs(mean - row) < edges[at + 1] - edges[at]
+        row[:] = np.where(near & (one[at] >= CROWDED * below[-1]), mean, row)
     return np.asarray(found.reshape((*np.shape(counts)[:-1], len(shares))))
 
 

@@ -53,6 +53,16 @@ def test_quantiles_of_no_values_are_unknown():
     assert np.isfinite(found[1]).all()
 
 
+def test_equal_values_have_the_quantile_of_the_replications():
+    """30 or 40: their bins are 1 % wide, the replications' own quantiles exact."""
+    times = np.random.default_rng(4).choice([30.0, 40.0], (30, 500), p=[0.7, 0.3])
+    coarse = np.exp(np.linspace(0, np.log(100), 461))
+    counts, own = np.histogram(times, coarse)[0], own_quantiles(times).mean(0)
+    assert pooled_quantiles(counts, coarse, SHARES, own).tolist() == [30.0, 40.0, 40.0]
+    assert pooled_quantiles(counts, coarse, SHARES)[0] != pytest.approx(30, rel=1e-4)  # control
+    assert pooled_quantiles(counts, coarse, SHARES, 2 * own)[0] != pytest.approx(60, rel=0.1)
+
+
 def test_intervals_cover_quantiles_of_a_queue():
     """Coverage of p50, p95 and p99; waiting times as if independent cover far less (control)."""
     random, runs, confidence = np.random.default_rng(2), 300, 0.95
