@@ -16,12 +16,14 @@ from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative
 from mtpsim.common.text import counted
 from mtpsim.latency.stated_times import LatencySpec
+from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 TokenCount = Annotated[float, Field(ge=0, le=1e9)]
 POOR_FIT = 0.03  # relative error of a fitted step above which differences are not reliable
 TableRow = Annotated[list[Milliseconds], Field(min_length=2)]
+EVERY_REQUEST, FINER = 32, 1.09  # rows of a sampled law: each request up to 32, then 9 % apart
 
 
 class CostModel(LatencySpec):
@@ -69,9 +71,42 @@ class CostModel(LatencySpec):
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
         """Mean times for depths 0 to ``depth``."""
-        depths = np.arange(depth + 1.0)
-        draft = by_depth(self.draft, depth) + self.draft_per_request * self.batch * depths[1:]
-        return self.step(self.batch, depths), np.append(0.0, draft)
+        return self.step(self.batch, np.arange(depth + 1.0)), self.draft_times(self.batch, depth)
+
+    def draft_times(self, batch: float, depth: int) -> Floats:
+        """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
+        depths = np.arange(1.0, depth + 1.0)
+        draft = by_depth(self.draft, depth) + self.draft_per_request * batch * depths
+        return np.append(0.0, draft)
+
+    def step_costs(self, depth: int, max_tokens: int, max_requests: int) -> StepCosts:
+        """Step times for an engine whose steps differ in tokens, requests and cached tokens.
+
+        Args:
+            depth (int): Greatest depth of a draft.
+            max_tokens (int): Most tokens of a pass.
+            max_requests (int): Most requests of a pass.
+
+        Returns:
+            StepCosts: Tables for the kernels.
+        """
+        requests = range(max_requests + 1)
+        draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
+        return self._pass_costs(draft, np.arange(max_tokens + 1.0))
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``; here :meth:`step` is sampled.
+
+        Args:
+            draft (Floats): ``[K + 1, R + 1]`` ms by depth and requests.
+            tokens (Floats): ``[T + 1]`` 0 to the most tokens of a pass.
+        """
+        most = draft.shape[1] - 1
+        coarse = max(np.ceil(np.log(max(most / EVERY_REQUEST, 1)) / np.log(FINER)), 1)
+        nodes = np.geomspace(min(most, EVERY_REQUEST), most, int(coarse) + 1)
+        nodes = np.unique(np.append(np.arange(1, min(most, EVERY_REQUEST)), np.rint(nodes)))
+        times = [self.step(float(count), tokens / count - 1) for count in nodes]
+        return new_costs(draft, np.maximum(times, 0.0), nodes)
 
     def at_batch(self, batch: float, depth: int) -> tuple[Floats, Floats]:
         """:meth:`times` at another batch size."""
@@ -131,6 +166,14 @@ class _Passes(CostModel):
             raise ValueError("a plain step takes 0 ms; at least one part of it must be positive")
         return self
 
+    def _costs(self, draft: Floats, memory: Floats) -> StepCosts:
+        """Step costs with the parts that the parametric models share."""
+        return new_costs(draft, memory[None])._replace(
+            overhead=self.overhead,
+            per_cached=self.per_cached,
+            per_cached_token=self.per_cached_token,
+        )
+
     def _reading(self, batch: float, depth: Floats) -> Floats:
         """Time ``[n]`` in ms to read the cached tokens of the batch, at each depth."""
         each = self.per_cached + self.per_cached_token * (depth + 1)
@@ -159,6 +202,9 @@ class Linear(_Passes):
         fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_token * batch * (depth + 1)
 
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        return self._costs(draft, self.base + self.per_token * tokens)
+
     def formula(self) -> str:
         """The time of a step as text."""
         text = f"{self.overhead + self.base:g} + {self.per_token:g} B (k + 1) ms"
@@ -179,6 +225,10 @@ class Roofline(_Passes):
         """Time of a step at each depth, ``[n]`` ms."""
         memory = self.floor + self._reading(batch, depth)
         return self.overhead + np.maximum(memory, self.per_token * batch * (depth + 1))
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        costs = self._costs(draft, np.full(tokens.size, self.floor))
+        return costs._replace(compute=self.per_token * tokens)
 
     def formula(self) -> str:
         """The time of a step as text."""
@@ -217,6 +267,10 @@ class Moe(_Passes):
         tokens = batch * (depth + 1)
         fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_expert * self.hit(tokens) + self.per_token * tokens
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        read = self.base + self.per_expert * self.hit(tokens)
+        return self._costs(draft, read + self.per_token * tokens)
 
     def formula(self) -> str:
         """The time of a step as text."""
@@ -263,7 +317,11 @@ class Table(CostModel):
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         rows = np.array(self.verify)
-        return np.array([np.interp(batch, self.batches, rows[:, int(k)]) for k in depth])
+        measured = np.array([np.interp(batch, self.batches, row) for row in rows.T])
+        last = len(measured) - 1
+        before, after = measured[1] - measured[0], measured[last] - measured[last - 1]
+        beyond = np.minimum(depth, 0) * before + np.maximum(depth - last, 0) * after
+        return np.asarray(np.interp(depth, np.arange(last + 1), measured) + beyond)
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""

@@ -12,6 +12,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Spec
 from mtpsim.latency.costs import CostModel, TokenCount, experts_hit
+from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds
 
 GIGA, TERA, MS = 1e9, 1e12, 1e3
@@ -189,15 +190,30 @@ class Preset(CostModel):
         rate = TERA * self._hardware.bandwidth * self.gpus * self.efficiency
         return np.asarray(MS * size / rate)
 
-    def step(self, batch: float, depth: Floats) -> Floats:
-        """Time of a step at each depth, ``[n]`` ms."""
-        network, tokens = self._network, batch * (depth + 1)
-        weights = (network.shared + network.expert * network.experts_hit(tokens)) * self.bits / 8
-        cache = batch * self._cache
+    def _weights_read(self, tokens: Floats) -> Floats:
+        """Bytes ``[n]`` of the weights that passes over ``tokens`` ``[n]`` read."""
+        network = self._network
+        return (network.shared + network.expert * network.experts_hit(tokens)) * self.bits / 8
+
+    def _arithmetic(self, tokens: Floats) -> Floats:
+        """Time ``[n]`` in ms of the arithmetic of passes over ``tokens`` ``[n]``."""
         flops = self._hardware.flops16 if self.bits == 16 else self._hardware.flops8
         rate = TERA * flops * self.gpus * self.efficiency
-        arithmetic = MS * 2 * network.active * tokens / rate
-        return self.overhead + np.maximum(self._read(weights + cache), arithmetic)
+        return np.asarray(MS * 2 * self._network.active * tokens / rate)
+
+    def step(self, batch: float, depth: Floats) -> Floats:
+        """Time of a step at each depth, ``[n]`` ms."""
+        tokens = batch * (depth + 1)
+        size = self._weights_read(tokens) + batch * self._cache
+        return self.overhead + np.maximum(self._read(size), self._arithmetic(tokens))
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        one = self._network.layers * self._network.cache * self.cache_bits / 8
+        return new_costs(draft, self._read(self._weights_read(tokens))[None])._replace(
+            compute=self._arithmetic(tokens),
+            overhead=self.overhead,
+            per_cached=float(self._read(one)),
+        )
 
     def draft_read(self) -> float:
         """Time in ms to read what an MTP layer reads per draft: a layer and the output matrix."""
