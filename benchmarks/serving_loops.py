@@ -9,7 +9,7 @@ import heapq
 import math
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -42,7 +42,6 @@ class Request:
     first: float = 0.0
     last: float = 0.0
     granted: tuple[int, int] = (0, 0)  # of the current step: prefill and drafts
-    accepted: list[int] = field(default_factory=list)
 
     @property
     def context(self) -> int:
@@ -215,7 +214,6 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
             for one in server.running:
                 grants[id(one)].put(True)
             yield env.timeout(0)  # after the requests have advanced
-            yield env.timeout(0)
 
     env.process(arrivals())
     env.process(engine())

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import Interval, ResultDocument
+from mtpsim.common.text import counted
+from mtpsim.report.document import ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along
 from mtpsim.report.formatting import numbers, short_names, swept_keys
@@ -23,13 +24,16 @@ LOADS = {
     "serving.arrivals.burst": "requests of the burst",
 }
 MOST_TRACES = 3
+WIDE = 8  # greatest over least value that a linear axis shows
 STEPS = 400
 """Times that a line of the timeline has at most: more are not seen."""
 
 
 def served_figures(result: ResultDocument) -> dict[str, Figure]:
     """Every figure of a server that the result has numbers for, by name."""
-    found = {"served": throughput_figure(result), "latencies": latencies_figure(result)}
+    found = {"latencies": latencies_figure(result)}
+    if len(served(result)) > 1:
+        found = {"served": throughput_figure(result), **found}
     if any(point.timeline for _, point in served(result)):
         found["timeline"] = timeline_figure(result)
     return found
@@ -58,7 +62,7 @@ def _line(policy: bool) -> str:
 
 def throughput_figure(result: ResultDocument) -> Figure:
     """Draw p99 TPOT against output throughput: a line per arm, a marker per load."""
-    what = "p99 TPOT against throughput; a marker per load, a line per arm"
+    what = "p99 TPOT against throughput; a marker per load, a line per depth"
     frame = style.Frame(_heading(result), _subtitle(result, what), size=(6.4, 4.4))
     axes = frame.axes[0]
     for name, color in _colors(result).items():
@@ -66,11 +70,16 @@ def throughput_figure(result: ResultDocument) -> Figure:
         x, across = style.means_and_arms([arm.throughput for arm in arms])
         y, up = style.means_and_arms([arm.tpot.p99 for arm in arms])
         line = _line(arms[0].depth is None)
-        options: JsonDict = {"color": color, "label": name, "markersize": style.MARKER, "linewidth": 1.4}
+        options: JsonDict = {
+            "color": color,
+            "label": name,
+            "markersize": style.MARKER,
+            "linewidth": 1.4,
+        }
         axes.errorbar(x, y, yerr=up, xerr=across, fmt=line, elinewidth=1, **options)
     _goal(axes, served(result)[0][1], "tpot")
     frame.name_axes("output tokens per second", "TPOT p99 (ms)")
-    axes.set_ylim(bottom=0)
+    _log_if_wide(axes)
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
@@ -109,7 +118,7 @@ def _over_load(result: ResultDocument, key: str) -> Figure:
         style.panel_title(axes, f"{NAMES[quantity]} {quantile}")
         for name, color in _colors(result).items():
             series = _series(result, name)
-            cells: list[Interval] = [getattr(arm.time(quantity), quantile) for _, arm in series]
+            cells = [getattr(arm.time(quantity), quantile) for _, arm in series]
             x = along.x[[n for n, _ in series]]
             order = np.argsort(x, kind="stable")
             y, arms = style.means_and_arms([cells[n] for n in order])
@@ -130,7 +139,7 @@ def _log_if_wide(axes: Axes) -> None:
     drawn = [line.get_ydata() for line in axes.lines if np.size(line.get_ydata())]
     values = np.concatenate([np.asarray(one, float) for one in drawn])
     values = values[np.isfinite(values) & (values > 0)]
-    if values.size and values.max() > 20 * values.min():
+    if values.size and values.max() > WIDE * values.min():
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
@@ -140,7 +149,7 @@ def _by_arm(result: ResultDocument) -> Figure:
     """Draw p50, p95 and p99 of each arm at the last load, or at the only one."""
     point = served(result)[-1][1]
     panels = _panels(result)
-    what = "quantiles by arm; dashed: goal" if point.goals else "quantiles by arm"
+    what = "quantiles by depth; dashed: goal" if point.goals else "quantiles by depth"
     wide = max(3.7, 0.55 * len(point.arms) + 1.2)
     frame = style.Frame(
         _heading(result), _subtitle(result, what), panels=len(panels), panel=(wide, 2.9)
@@ -178,7 +187,7 @@ def timeline_figure(result: ResultDocument) -> Figure:
         panels.append(("depth", "drafts per request"))
     load = f" at the load {point.load:g}" if point.load is not None else ""
     heading = f"One replication{load}"
-    what = _subtitle(result, "the same arrivals and lengths for every arm")
+    what = _subtitle(result, "the same arrivals and lengths for every depth")
     frame = style.Frame(heading, what, panels=len(panels), panel=(4.2, 2.3))
     colors = _colors(result)
     for axes, (field, label) in zip(frame.axes, panels, strict=True):
@@ -188,11 +197,11 @@ def timeline_figure(result: ResultDocument) -> Figure:
             every = max(len(time) // STEPS, 1)
             options: JsonDict = {"color": colors[line.name], "label": line.name, "linewidth": 1}
             axes.plot(time[::every], value[::every], drawstyle="steps-post", **options)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1))
     frame.name_axes("time (s)", "")
     frame.legend()
     rest = len(traces) - len(shown)
-    frame.note(f"{rest} more arms are not shown." if rest > 1 else "One arm is not shown." * rest)
+    frame.note(f"{counted(rest, 'more depth', 'are')} not shown." if rest else "")
     return frame.figure
 
 

@@ -35,7 +35,7 @@ NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "end to end"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
 READING = (
     "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
-    "tokens of a request. Speedup: mean TPOT of the arm off over that of the arm."
+    "tokens of a request. Speedup: mean TPOT without drafts over that of the depth."
 )
 Cell = Callable[[ServedArm], Interval | None]
 MAIN: dict[str, Cell] = {
@@ -90,7 +90,7 @@ def sample_sentence(result: ResultDocument) -> str:
     requests = " to ".join(f"{n:,}" for n in dict.fromkeys([numbers[0], numbers[-1]]))
     least = min(point.replications for point in found)
     runs = counted(least, "replication")
-    return f"{runs}, {requests} requests per arm and load, {level(result)} intervals"
+    return f"{runs}, {requests} requests per depth and load, {level(result)} intervals"
 
 
 def sentences(result: ResultDocument) -> list[str]:
@@ -128,7 +128,7 @@ def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, Serv
 
 def _lead_columns(result: ResultDocument) -> list[Column]:
     names = [name.removeprefix("arrivals.") for name in short_names(swept_keys(result)).values()]
-    return [*(Column(name, folds=True) for name in names), Column("arm", left=True)]
+    return [*(Column(name, folds=True) for name in names), Column("depth", left=True)]
 
 
 def arm_table(result: ResultDocument, cells: dict[str, Cell]) -> TextTable:
