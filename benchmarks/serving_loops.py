@@ -188,8 +188,10 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
         if not awake[0].triggered:
             awake[0].succeed()
         while True:
-            yield grants[id(one)].get()
-            if server.advance(one, env.now):
+            advanced = yield grants[id(one)].get()
+            complete = server.advance(one, env.now)
+            advanced.succeed()
+            if complete:
                 break
         server.running.remove(one)
         server.done.append(one)
@@ -211,9 +213,10 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
                 yield awake[0]
                 continue
             yield env.timeout(step)
-            for one in server.running:
-                grants[id(one)].put(True)
-            yield env.timeout(0)  # after the requests have advanced
+            turns = [env.event() for _ in server.running]
+            for one, advanced in zip(server.running, turns, strict=True):
+                grants[id(one)].put(advanced)
+            yield env.all_of(turns)
 
     env.process(arrivals())
     env.process(engine())
