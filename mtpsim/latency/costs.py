@@ -6,6 +6,7 @@ same pass at depth 0. One line or curve therefore gives all times, and a sweep o
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -13,15 +14,24 @@ from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import NonNegative
+from mtpsim.common.section import NonNegative, Probability
 from mtpsim.common.text import counted
-from mtpsim.latency.stated_times import LatencySpec
+from mtpsim.latency.experts import (
+    OVERLAP,
+    add_experts,
+    check_overlap,
+    experts_hit,
+    overlap_text,
+)
+from mtpsim.latency.stated_times import CompiledLatency, LatencySpec
+from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 TokenCount = Annotated[float, Field(ge=0, le=1e9)]
 POOR_FIT = 0.03  # relative error of a fitted step above which differences are not reliable
 TableRow = Annotated[list[Milliseconds], Field(min_length=2)]
+EVERY_REQUEST, FINER = 32, 1.09  # rows of a sampled law: each request up to 32, then 9 % apart
 
 
 class CostModel(LatencySpec):
@@ -38,6 +48,16 @@ class CostModel(LatencySpec):
     )
     draft_per_request: Milliseconds = Field(
         0.0, description="ms per drafted token and request of the batch"
+    )
+    draft_overlap: bool = Field(
+        False, description="the next drafts are made during the verify; the longer one counts"
+    )
+    overhead_off: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0,
+        description="share by which a step without drafts takes longer if speculation is enabled",
+    )
+    ranks: Annotated[int, Field(ge=1, le=4096)] = Field(
+        1, description="data-parallel ranks that share the requests; the fullest sets the time"
     )
     fit_error: NonNegative = Field(
         0.0, description="largest relative error at a measured step, if the model was fitted"
@@ -69,9 +89,55 @@ class CostModel(LatencySpec):
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
         """Mean times for depths 0 to ``depth``."""
-        depths = np.arange(depth + 1.0)
-        draft = by_depth(self.draft, depth) + self.draft_per_request * self.batch * depths[1:]
-        return self.step(self.batch, depths), np.append(0.0, draft)
+        batch = self.rank_batch(self.batch)
+        verify, draft = self.step(batch, np.arange(depth + 1.0)), self.draft_times(batch, depth)
+        return verify, np.maximum(draft - verify, 0.0) if self.draft_overlap else draft
+
+    def rank_batch(self, batch: float) -> float:
+        """Requests of the fullest of the data-parallel ranks."""
+        return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
+
+    def compile(self, depth: int) -> CompiledLatency:
+        """Compile mean times and noise tables."""
+        return replace(super().compile(depth), overhead_off=self.overhead_off)
+
+    def draft_times(self, batch: float, depth: int) -> Floats:
+        """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
+        depths = np.arange(1.0, depth + 1.0)
+        draft = by_depth(self.draft, depth) + self.draft_per_request * batch * depths
+        return np.append(0.0, draft)
+
+    def step_costs(self, depth: int, max_tokens: int, max_requests: int) -> StepCosts:
+        """Step times for an engine whose steps differ in tokens, requests and cached tokens.
+
+        Args:
+            depth (int): Greatest depth of a draft.
+            max_tokens (int): Most tokens of a pass.
+            max_requests (int): Most requests of a pass.
+
+        Returns:
+            StepCosts: Tables for the kernels.
+        """
+        requests = range(max_requests + 1)
+        draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
+        costs = self._pass_costs(draft, np.arange(max_tokens + 1.0))
+        return costs._replace(
+            overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap
+        )
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``; here :meth:`step` is sampled.
+
+        Args:
+            draft (Floats): ``[K + 1, R + 1]`` ms by depth and requests.
+            tokens (Floats): ``[T + 1]`` 0 to the most tokens of a pass.
+        """
+        most = draft.shape[1] - 1
+        coarse = max(np.ceil(np.log(max(most / EVERY_REQUEST, 1)) / np.log(FINER)), 1)
+        nodes = np.geomspace(min(most, EVERY_REQUEST), most, int(coarse) + 1)
+        nodes = np.unique(np.append(np.arange(1, min(most, EVERY_REQUEST)), np.rint(nodes)))
+        times = [self.step(float(count), tokens / count - 1) for count in nodes]
+        return new_costs(draft, np.maximum(times, 0.0), nodes)
 
     def at_batch(self, batch: float, depth: int) -> tuple[Floats, Floats]:
         """:meth:`times` at another batch size."""
@@ -91,22 +157,38 @@ class CostModel(LatencySpec):
 
     def describe(self) -> list[str]:
         """The section as text, one line per part."""
-        verify, draft = self.times(3 if not isinstance(self.draft, list) else len(self.draft))
-        drafting = describe(self.draft)
+        verify, draft = self.times(self.shown_depth())
+        drafting = self.drafting()
         if self.draft_per_request:
             drafting += f" + {self.draft_per_request:g} ms per draft and request"
+        if self.draft_overlap:
+            drafting += ", during the verify"
+        ranks = f" over {self.ranks} ranks" if self.ranks > 1 else ""
+        off = f"; {100 * self.overhead_off:g} % longer where a policy drafts nothing"
         return [
-            f"batch of {self.batch:g}",
+            f"batch of {self.batch:g}{ranks}",
             f"step: {self.formula()}",
             f"draft: {drafting}",
-            f"plain step {verify[0]:.4g} ms; rounds {_listed(verify[1:] + draft[1:])} ms",
+            f"plain step {verify[0]:.4g} ms{off if self.overhead_off else ''}; "
+            f"rounds {_listed(verify[1:] + draft[1:])} ms",
             *self.describe_noise(),
         ]
 
+    def drafting(self) -> str:
+        """The time of drafting as text."""
+        return describe(self.draft)
 
-def experts_hit(experts: int, active: int, tokens: Floats) -> Floats:
-    """Expected number ``[n]`` of experts that ``tokens`` ``[n]`` activate, each ``active``."""
-    return np.asarray(experts * (1 - (1 - active / experts) ** tokens))
+    def shown_depth(self) -> int:
+        """Greatest depth whose times :meth:`describe` lists."""
+        return len(self.draft) if isinstance(self.draft, list) else 3
+
+
+def reading_text(per_cached: float, per_cached_token: float, cached: float) -> str:
+    """The time to read the cached tokens as text; empty if it takes none."""
+    if not cached or not (per_cached or per_cached_token):
+        return ""
+    each = f"({per_cached:g} + {per_cached_token:g} (k + 1))"
+    return f" + {each if per_cached_token else f'{per_cached:g}'} ms x {cached:g} cached x B"
 
 
 def _listed(values: Floats) -> str:
@@ -131,17 +213,21 @@ class _Passes(CostModel):
             raise ValueError("a plain step takes 0 ms; at least one part of it must be positive")
         return self
 
+    def _costs(self, draft: Floats, memory: Floats) -> StepCosts:
+        """Step costs with the parts that the parametric models share."""
+        return new_costs(draft, memory[None])._replace(
+            overhead=self.overhead,
+            per_cached=self.per_cached,
+            per_cached_token=self.per_cached_token,
+        )
+
     def _reading(self, batch: float, depth: Floats) -> Floats:
         """Time ``[n]`` in ms to read the cached tokens of the batch, at each depth."""
         each = self.per_cached + self.per_cached_token * (depth + 1)
         return np.asarray(each * self.cached * batch)
 
     def _reading_text(self) -> str:
-        if not self.cached or not (self.per_cached or self.per_cached_token):
-            return ""
-        each = f"({self.per_cached:g} + {self.per_cached_token:g} (k + 1))"
-        each = each if self.per_cached_token else f"{self.per_cached:g}"
-        return f" + {each} ms x {self.cached:g} cached x B"
+        return reading_text(self.per_cached, self.per_cached_token, self.cached)
 
 
 class Linear(_Passes):
@@ -158,6 +244,9 @@ class Linear(_Passes):
         """Time of a step at each depth, ``[n]`` ms."""
         fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_token * batch * (depth + 1)
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        return self._costs(draft, self.base + self.per_token * tokens)
 
     def formula(self) -> str:
         """The time of a step as text."""
@@ -180,6 +269,10 @@ class Roofline(_Passes):
         memory = self.floor + self._reading(batch, depth)
         return self.overhead + np.maximum(memory, self.per_token * batch * (depth + 1))
 
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        costs = self._costs(draft, np.full(tokens.size, self.floor))
+        return costs._replace(compute=self.per_token * tokens)
+
     def formula(self) -> str:
         """The time of a step as text."""
         ridge = f"; ridge at {self.floor / self.per_token:.4g} tokens" if self.per_token else ""
@@ -192,6 +285,8 @@ class Moe(_Passes):
     n tokens that choose ``active`` of ``experts`` uniformly and independently activate
     ``experts (1 - (1 - active / experts)^n)`` experts in expectation, each ``per_expert`` ms to
     read. Drafts therefore cost most at medium batch sizes. Source: Huang et al. 2025, MoESD.
+    Neighbouring tokens of a request choose similar experts: `expert_overlap` is the share of its
+    experts that a token has in common with the one before it.
     """
 
     model: Literal["moe"]
@@ -199,6 +294,7 @@ class Moe(_Passes):
     per_expert: Milliseconds = Field(description="ms to read one expert, over all layers")
     experts: Count = Field(description="routed experts per layer")
     active: Count = Field(description="routed experts active per token")
+    expert_overlap: Probability | None = Field(None, description=OVERLAP)
 
     @model_validator(mode="after")
     def _fewer_active(self) -> Self:
@@ -206,23 +302,29 @@ class Moe(_Passes):
             raise FieldError(
                 f"{self.active} of {self.experts} experts can't be active", key="active"
             )
+        check_overlap(self.experts, self.active, self.expert_overlap)
         return self
 
-    def hit(self, tokens: Floats) -> Floats:
+    def hit(self, tokens: Floats, requests: float = 0.0) -> Floats:
         """Expected number of experts that a pass over ``tokens`` ``[n]`` reads, ``[n]``."""
-        return experts_hit(self.experts, self.active, tokens)
+        return experts_hit(self.experts, self.active, tokens, requests, self.expert_overlap)
 
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         tokens = batch * (depth + 1)
         fixed = self.overhead + self.base + self._reading(batch, depth)
-        return fixed + self.per_expert * self.hit(tokens) + self.per_token * tokens
+        return fixed + self.per_expert * self.hit(tokens, batch) + self.per_token * tokens
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        costs = self._costs(draft, self.base + self.per_token * tokens)
+        return add_experts(costs, self.per_expert, self.experts, self.active, self.expert_overlap)
 
     def formula(self) -> str:
         """The time of a step as text."""
+        shared = overlap_text(self.expert_overlap)
         return (
             f"{self.overhead + self.base:g} + {self.per_expert:g} x experts hit (of "
-            f"{self.experts}, {self.active} per token) + {self.per_token:g} B (k + 1) ms"
+            f"{self.experts}, {self.active} per token{shared}) + {self.per_token:g} B (k + 1) ms"
         )
 
 
@@ -263,7 +365,11 @@ class Table(CostModel):
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         rows = np.array(self.verify)
-        return np.array([np.interp(batch, self.batches, rows[:, int(k)]) for k in depth])
+        measured = np.array([np.interp(batch, self.batches, row) for row in rows.T])
+        last = len(measured) - 1
+        before, after = measured[1] - measured[0], measured[last] - measured[last - 1]
+        beyond = np.minimum(depth, 0) * before + np.maximum(depth - last, 0) * after
+        return np.asarray(np.interp(depth, np.arange(last + 1), measured) + beyond)
 
     def wrong_lengths(self, depth: int) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""

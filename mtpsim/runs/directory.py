@@ -8,10 +8,12 @@ import os
 import shutil
 import tempfile
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -23,11 +25,12 @@ from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import RoundTimes
-from mtpsim.stats.estimators import Tally
+from mtpsim.stats.estimators import Counts, Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
-NUMBERS = ("seed", "first", "end", "count", "mean", "comoment")  # of a record of blocks
+PACKED = "histograms"  # in records of a server's blocks
+NUMBERS = ("seed", "first", "end", "count", "mean", "comoment", PACKED)  # of a record of blocks
 REPORT = "report.html"
 FIGURES = [  # what `Result.save_report` may write
     REPORT,
@@ -37,7 +40,14 @@ FIGURES = [  # what `Result.save_report` may write
 ]
 ASIDE = ".writing"  # what is written aside, before it is moved in
 HELD_ASIDE = Path(HELD).with_suffix(ASIDE).name
-BROKEN = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # of text that is no JSON
+BROKEN = (
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+    zlib.error,
+)  # of text that is no JSON
 
 Key = tuple[str, int]  # a point, as mtpsim.runs.point_run names it, and its seed
 
@@ -146,12 +156,24 @@ def _blocks_of(entry: JsonDict) -> BlockRange:
     mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
     if comoment.shape != (len(mean), len(mean)):
         raise ValueError("the moments are of different sizes")
-    return BlockRange(entry["first"], entry["end"], Tally(entry["count"], mean, comoment))
+    histograms = _unpacked(entry[PACKED]) if PACKED in entry else None
+    tally = Tally(entry["count"], mean, comoment, histograms)
+    return BlockRange(entry["first"], entry["end"], tally)
+
+
+def _packed(counts: Counts) -> list[Any]:
+    """Shape, and mostly empty counts as text."""
+    return [list(counts.shape), b64encode(zlib.compress(counts.tobytes(), 1)).decode()]
+
+
+def _unpacked(packed: list[Any]) -> Counts:
+    shape, text = packed
+    return np.frombuffer(zlib.decompress(b64decode(text)), np.int64).reshape(shape)
 
 
 def _check(entry: JsonDict) -> int:
     """Checksum of the numbers, since a wrong digit would still be valid JSON."""
-    numbers = {name: entry[name] for name in NUMBERS}
+    numbers = {name: entry[name] for name in NUMBERS if name != PACKED or PACKED in entry}
     return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
 
 
@@ -162,6 +184,8 @@ def _line(key: Key, blocks: BlockRange) -> str:
         "mean": blocks.tally.mean.tolist(),
         "comoment": blocks.tally.comoment.tolist(),
     }
+    if blocks.tally.histograms is not None:
+        entry[PACKED] = _packed(blocks.tally.histograms)
     return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
 
 

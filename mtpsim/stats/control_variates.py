@@ -112,7 +112,7 @@ def controlled(tally: Tally, controls: Controls) -> Tally:
     if (mean[controls.positive] <= 0).any():
         return tally
     rest = (tally.comoment - cross.T @ slopes) * (tally.count - 1) / freedom
-    return ControlledTally(tally.count, mean, rest * (1 + distance), len(columns))
+    return ControlledTally(tally.count, mean, rest * (1 + distance), spent=len(columns))
 
 
 def log_pace(means: Floats, layout: RowLayout) -> Floats:

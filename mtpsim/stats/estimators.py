@@ -26,11 +26,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import Definition, Weighting, plug_in
 from mtpsim.kernels.arrays import RowLayout
 
+Counts = npt.NDArray[np.int64]
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
 
 
@@ -42,11 +44,13 @@ class Tally:
         count (int): Number of requests.
         mean (Floats): ``[C]`` mean of each total over requests.
         comoment (Floats): ``[C, C]`` sum over requests of products of deviations from the mean.
+        histograms (Counts | None): Counts that are added, of any shape; None if there are none.
     """
 
     count: int
     mean: Floats
     comoment: Floats
+    histograms: Counts | None = None
 
     @classmethod
     def empty(cls, columns: int) -> Tally:
@@ -71,6 +75,9 @@ class Tally:
             self.comoment
             + other.comoment
             + np.outer(difference, difference) * (self.count * other.count / count),
+            None
+            if self.histograms is None or other.histograms is None
+            else self.histograms + other.histograms,
         )
 
     @property
