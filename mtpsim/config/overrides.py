@@ -13,6 +13,7 @@ from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import DOTTED_KEYS, ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
+NONE = "none"  # the value that removes a key or a section
 FORMER_NAMES = {"trials": "tried", "tried": "trials"}  # a key, under either name, is one key
 
 
@@ -23,7 +24,8 @@ class Override:
     Attributes:
         option (str): As typed, such as ``--set latency.target=80`` or ``--seed 3``.
         path (tuple[str, ...]): Key in the tables of the file.
-        value (Any): New value; a bare word is text, as in ``acceptance.model=beta``.
+        value (Any): New value; a bare word is text, as in ``acceptance.model=beta``; ``none``
+            removes the key or section.
     """
 
     option: str
@@ -64,9 +66,14 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
     Raises:
         InputError: Two overrides set the same key, or a sweep over a section would undo one.
     """
+    known = {one.key for one in overrides if _has_key(raw, one.path)}
     for one in overrides:
-        table = set_key(raw, one.path, one.value)
-        table.pop(FORMER_NAMES.get(one.path[-1], ""), None)
+        name, removed = one.path[-1], one.value == NONE
+        is_section = len(one.path) == 1
+        table = set_key(raw, one.path, None if removed and is_section else one.value)
+        table.pop(FORMER_NAMES.get(name, ""), None)
+        if removed and one.key in known:  # else it stays: a misspelt name is an unknown key
+            del table[name]
     given = {one.path for one in overrides}
     for one in overrides:
         for key in _excluded_by(one):
@@ -77,10 +84,20 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
         _remove_sweep(raw, one, set_sweeps)
 
 
+def _has_key(raw: JsonDict, path: Sequence[str]) -> bool:
+    """Return whether tables have a key."""
+    here: Any = raw
+    for name in path:
+        if not isinstance(here, dict) or name not in here:
+            return False
+        here = here[name]
+    return True
+
+
 def _excluded_by(one: Override) -> list[str]:
     """Keys of ``[simulation]`` that cannot be given together with this one."""
     section, *rest = one.path
-    if section != "simulation" or len(rest) != 1 or one.value is False:
+    if section != "simulation" or len(rest) != 1 or one.value is False or one.value == NONE:
         return []
     groups = [group for group in Simulation.exclusive if rest[0] in group]
     return [key for group in groups for key in group if key != rest[0]]
