@@ -15,6 +15,7 @@ from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
 from verification.serving import curves, deepseek, throughput, vllm
+from verification.shapes import trees
 from verification.traces import traces
 
 FALSE_ALARM = 6e-7  # per simulated number
@@ -25,6 +26,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "DeepSeek-V3": deepseek,
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
+    "trees of one 30B-A3B model": trees,
     "throughput by batch": throughput,
     "real traces": traces,
 }

@@ -108,7 +108,7 @@ def cores() -> int:
 
 def core_seconds(point: Experiment) -> float:
     """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
-    simulation, source = point.simulation, point.acceptance.chain()
+    simulation, source = point.simulation, point.source
     rounds = simulation.rounds or simulation.tokens or source.mean_length
     chain = source.hidden_chain
     if simulation.tokens and chain is not None and chain.lengths is not None:

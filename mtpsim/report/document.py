@@ -6,24 +6,18 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, dataclass_transform
+from dataclasses import field
+from typing import Annotated
 
 from pydantic import Field
 
 from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document_section import DocumentSection
+from mtpsim.report.document_shapes import DraftTree, Shapes
 
 Number = float | None
 PRESET_TIMES = "Step times are a preset, not measured."
 SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
-
-
-@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
-class DocumentSection:
-    """The base class of a document and its sections: subclasses are dataclasses of keywords."""
-
-    def __init_subclass__(cls) -> None:
-        dataclass(kw_only=True)(cls)
 
 
 class Interval(DocumentSection):
@@ -403,6 +397,7 @@ class PointResult(DocumentSection):
         adaptive (Adaptive | None): Adaptive policies.
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
+        tree (DraftTree | None): The drafted tree; None without ``[draft]``.
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -422,6 +417,7 @@ class PointResult(DocumentSection):
     adaptive: Adaptive | None = None
     uncertainty: Uncertainty | None = None
     robust: Robust | None = None
+    tree: DraftTree | None = None
 
 
 class Turn(DocumentSection):
@@ -471,6 +467,8 @@ class ResultDocument(DocumentSection):
         failures (list[str]): Sentences on points that could not be finished.
         points (list[PointResult]): One entry per combination of the swept values.
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
+        shapes (Shapes | None): The fastest shape of drafts by batch, with the acceptance of the
+            first point; None without ``[draft]``.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
 
@@ -481,4 +479,5 @@ class ResultDocument(DocumentSection):
     failures: list[str] = field(default_factory=list)
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
+    shapes: Shapes | None = None
     warnings: list[str] | None = None

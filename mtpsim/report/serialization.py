@@ -20,21 +20,25 @@ QUANTITIES = (
     *("theory_error", "accept_length_error"),
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+ONLY_IF_GIVEN = ("warnings", "shapes", "tree")
+"""Keys that a document lacks where they are None."""
 DECISION = ("p_best", "regret", "now")
 """Columns of what only some rows have, behind all others."""
 POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time")
 
 
 def to_json(document: Any) -> JsonDict:
-    """A document, or a section of it, as plain data; ``warnings`` of a run only where given."""
-    plain = asdict(document, dict_factory=_plain)
-    if plain.get("warnings", ()) is None:
-        del plain["warnings"]
+    """A document, or a section of it, as plain data."""
+    plain: JsonDict = asdict(document, dict_factory=_plain)
     return plain
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
-    return {key.rstrip("_"): value for key, value in entries}
+    return {
+        key.rstrip("_"): value
+        for key, value in entries
+        if not (value is None and key in ONLY_IF_GIVEN)
+    }
 
 
 @cache

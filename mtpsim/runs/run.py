@@ -26,6 +26,7 @@ from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData, RoundTimes
+from mtpsim.results.shapes import shapes_of
 from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
 
 if TYPE_CHECKING:
@@ -212,5 +213,6 @@ def result_of(
         failures=failures,
         points=point_results(done),
         by_batch=by_batch(done) if experiment.sweep and by_mean else [],
+        shapes=shapes_of(done[0].experiment),
     )
     return Result(document, RoundTimes([point.experiment for point in done]))
