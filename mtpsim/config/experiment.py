@@ -253,7 +253,8 @@ class Experiment(Spec):
 
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
-        return time_warnings(*self.step_times())
+        depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
+        return self.latency.depth_warnings(depth) + time_warnings(*self.step_times())
 
 
 def validate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -221,22 +222,24 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
             found = simulate_requests(replace(plan, task=task, lengths=None), first, count)
             rows[own == length] = found[own == length]
         return rows
-    if isinstance(plan.source, RecordingArrays):
-        kernel = simulate_recording
-    elif plan.clock == "token":
-        kernel = simulate_positions
-    else:
-        kernel = simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
     key, depth = np.uint64(plan.key), plan.layout.depth
     # Where transitions depend on outcomes, each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
-        kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
+        _kernel_of(plan)(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
     complete(rows, plan.layout)
     if plan.policy_set:
         totals, _ = play_policies(plan, first, count)
         rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
+
+
+def _kernel_of(plan: KernelPlan) -> Callable[..., None]:
+    if isinstance(plan.source, RecordingArrays):
+        return simulate_recording
+    if plan.clock == "token":
+        return simulate_positions
+    return simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
 
 
 def lengths_of(plan: KernelPlan, first: int, count: int) -> Counts | None:
@@ -263,6 +266,35 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
     return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
+
+
+def play_each_once(plan: KernelPlan) -> Floats | None:
+    """Tokens per ms of every policy over all recorded requests, each played once without noise.
+
+    Returns:
+        ``[policies]``, which are exact; NaN for policies whose choices depend on random numbers or
+        on noise. None unless recorded requests are replayed, or if they are too long.
+    """
+    source, policies = plan.source, plan.policy_set
+    if policies is None or not isinstance(source, RecordingArrays) or policies.engine.stale:
+        return None
+    count = len(source.offsets) - 1
+    ticks = count * (plan.task.rounds or plan.task.tokens) or int(source.offsets[-1])
+    if ticks * len(policies.players) > MOST_PLAYED:
+        return None
+    constant = plan.noise._replace(kinds=np.zeros_like(plan.noise.kinds), correlation=0.0)
+    quiet = replace(
+        plan,
+        source=source._replace(in_order=True),
+        noise=constant._replace(persistence=0.0),
+    )
+    totals = play_policies(quiet, 0, count)[0].sum(1)
+    noisy = bool(plan.noise.kinds.any())
+    random = [
+        player.inputs.scores or player.inputs.confidence or (noisy and player.spec.reads_time)
+        for player in policies.players
+    ]
+    return np.where(random, np.nan, totals[:, 0] / totals[:, 1])
 
 
 def complete(rows: Floats, layout: RowLayout) -> None:

@@ -1,29 +1,26 @@
 """Policies on a tape: lane by lane, round by round, by the rule in the policy's file.
 
-Each rule gets a kernel of its own from one template. Numba can't cache a kernel that is handed a
-jitted function, nor a closure over one; it can cache a function whose globals are jitted functions.
-So the template is copied with the rule's functions as globals. What the rule reads is a constant,
-so that inputs which it does not read are not computed.
+Each rule gets a kernel of its own from one template, with the rule's functions as globals. What the
+rule reads is a constant, so that inputs which it does not read are not computed.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from types import FunctionType
 
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, find_state
 from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
-from mtpsim.kernels.jit import bare, bare_inlined, kernel
+from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
 from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
 from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # see `PolicyInputs`
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = True  # see `PolicyInputs`
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
@@ -55,7 +52,8 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
             fill_confidence(text, engine, at, full, hints)
         if SCORES:
             fill_scores(text, engine, at, hints)
-        depth = choose(p, m, RoundContext(state, previous, full), hints)
+        entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
+        depth = choose(p, m, RoundContext(state, previous, full, entry), hints)
         accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, stale)
         plain, check, propose = plains[at], checks[at], proposals[at]
         if GENERAL and own_noise:
@@ -112,6 +110,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.scores[lane],
             tape.likelihood_ratios[lane],
             tape.rejected_words[lane],
+            tape.entries[lane],
         )
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])
@@ -127,17 +126,10 @@ def player(name, rule, inputs):
     name += "".join(str(int(field)) for field in inputs)
     constants = {field.upper(): value for field, value in inputs._asdict().items()}
     functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    functions["verify_drafts"] = bare_inlined(
-        _copy(verify_drafts, f"verify_drafts_{name}", constants)
-    )
-    lane = bare(_copy(play_lane, f"play_lane_{name}", {**functions, **constants}))
-    return kernel(_copy(_play, f"play_{name}", {**functions, "play_lane": lane}))
-
-
-def _copy(function, name, more):
-    copy = FunctionType(function.__code__, {**globals(), **more}, name)
-    copy.__qualname__ = name
-    return copy
+    verify = with_globals(verify_drafts, f"verify_drafts_{name}", **constants)
+    functions["verify_drafts"] = bare_inlined(verify)
+    lane = bare(with_globals(play_lane, f"play_lane_{name}", **functions, **constants))
+    return kernel(with_globals(_play, f"play_{name}", **functions, play_lane=lane))
 
 
 @bare

@@ -12,20 +12,15 @@ from typing import Annotated
 from pydantic import Field
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document_section import DocumentSection
+from mtpsim.report.document_section import DocumentSection as DocumentSection
+from mtpsim.report.document_section import Interval as Interval
+from mtpsim.report.document_section import JudgedInterval as JudgedInterval
+from mtpsim.report.document_section import Number
 from mtpsim.report.document_shapes import DraftTree, Shapes
+from mtpsim.report.serving_document import LoadGroup, ServedPoint
 
-Number = float | None
 PRESET_TIMES = "Step times are a preset, not measured."
 SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
-
-
-class Interval(DocumentSection):
-    """An estimate and the two ends of its interval."""
-
-    mean: Number
-    low: Number
-    high: Number
 
 
 class Quantity(Interval):
@@ -33,12 +28,6 @@ class Quantity(Interval):
 
     theory: Number
     exact: Number
-
-
-class JudgedInterval(Interval):
-    """An interval and the verdict on it."""
-
-    verdict: str = ""
 
 
 class TheoryError(JudgedInterval):
@@ -398,6 +387,8 @@ class PointResult(DocumentSection):
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
         tree (DraftTree | None): The drafted tree; None without ``[draft]``.
+        serving (ServedPoint | None): The server, instead of single requests: then there are no
+            depths.
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -409,7 +400,7 @@ class PointResult(DocumentSection):
     warnings: list[str] = field(default_factory=list)
     measured: MeasuredRates | None = None
     accepted: AcceptedDrafts | None = None
-    depths: list[DepthResult]
+    depths: list[DepthResult] = field(default_factory=list)
     trial: Definitions | None = None
     diagnostics: Diagnostics | None = None
     variance: Variance | None = None
@@ -418,6 +409,7 @@ class PointResult(DocumentSection):
     uncertainty: Uncertainty | None = None
     robust: Robust | None = None
     tree: DraftTree | None = None
+    serving: ServedPoint | None = None
 
 
 class Turn(DocumentSection):
@@ -469,6 +461,7 @@ class ResultDocument(DocumentSection):
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
         shapes (Shapes | None): The fastest shape of drafts by batch, with the acceptance of the
             first point; None without ``[draft]``.
+        by_load (list[LoadGroup] | None): Groups of points of a server that differ only in the load.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
 
@@ -480,4 +473,5 @@ class ResultDocument(DocumentSection):
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
     shapes: Shapes | None = None
+    by_load: list[LoadGroup] | None = None
     warnings: list[str] | None = None

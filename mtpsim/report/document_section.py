@@ -1,9 +1,11 @@
-"""The base class of the result document and of its sections."""
+"""The base of all sections of a document, and the interval that most of them hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import dataclass_transform
+
+Number = float | None
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -12,3 +14,17 @@ class DocumentSection:
 
     def __init_subclass__(cls) -> None:
         dataclass(kw_only=True)(cls)
+
+
+class Interval(DocumentSection):
+    """An estimate and the two ends of its interval."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class JudgedInterval(Interval):
+    """An interval and the verdict on it."""
+
+    verdict: str = ""

@@ -106,11 +106,14 @@ class _Shapes:
 
     def _pace(self, batch: float) -> Floats:
         """Time of a plain step over that of a round, ``[levels, nodes + 1]``."""
-        tokens = np.arange(self.nodes + 1.0)
-        verify = self._cost.step(batch, tokens)
-        passes = self._cost.draft_times(batch, self.levels, np.zeros(self.levels + 1))[1:, None]
-        draft = passes + self._cost.draft_per_request * batch * tokens
+        cost, tokens = self._cost, np.arange(self.nodes + 1.0)
+        batch = cost.rank_batch(batch)
+        verify = cost.step(batch, tokens)
+        passes = cost.draft_times(batch, self.levels, np.zeros(self.levels + 1))[1:, None]
+        draft = passes + cost.draft_per_request * batch * tokens
         draft[:, 0] = 0.0
+        if cost.draft_overlap:
+            draft = np.maximum(draft - verify, 0.0)
         return np.asarray(verify[0] / (verify + draft))
 
 
