@@ -27,7 +27,6 @@ TABLE_4 = [
 ]
 # vLLM, one model and dataset at depth 8: survival rates.
 VLLM_8 = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
-# Accept length at depths 1 to 8.
 TREES = {  # draft passes, candidates per node, verified nodes and the root: accept length
     (3, 1, 4): 1.86,
     (3, 3, 8): 2.20,
@@ -36,6 +35,7 @@ TREES = {  # draft passes, candidates per node, verified nodes and the root: acc
     (6, 4, 12): 2.42,
     (8, 8, 60): 3.2,
 }
+# Accept length at depths 1 to 8.
 CURVES = {
     "DeepSeek-V4-Pro MTP": [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],
     "GLM-5.2 MTP": [1.84, 2.50, 2.99, 3.33, 3.61, 3.78, 3.91, 4.06],
@@ -54,3 +54,11 @@ TASKS = {
     "second rising task": [0.608, 0.641, 0.692, 0.749, 0.769],
 }
 CONSTANT = [0.667, 0.646, 0.636, 0.659, 0.629]
+# vLLM's start-up tables of August 2026, DeepSeek-V4-Flash on 4 x B300: ms of a verify by tokens, with
+# graphs up to 1,024, and ms of drafting by requests.
+VLLM_VERIFY = {
+    **{1: 5.11, 8: 5.35, 16: 5.59, 32: 6.26, 64: 7.90, 96: 8.77, 128: 9.43, 152: 11.32, 176: 10.41},
+    **{240: 11.2, 272: 12.52, 320: 14.11, 352: 13.54, 448: 15.67, 512: 15.03, 640: 17.36},
+    **{687: 15.99, 768: 17.22, 896: 19.16, 1024: 20.63, 1537: 104.5, 4097: 133.5},
+}
+VLLM_DRAFT = {1: 0.883, 8: 1.071, 16: 1.317, 32: 1.606, 64: 2.274, 128: 3.143, 256: 5.38}
