@@ -26,6 +26,7 @@ from mtpsim.config.cross_checks import mismatches
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
+from mtpsim.config.serving import Serving
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
@@ -62,6 +63,7 @@ class Experiment(Spec):
         theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
         decision (Decision): ``[decision]``: thresholds of advice and verdicts.
         adaptive (Adaptive | None): ``[adaptive]``: policies that choose the depth of each round.
+        serving (Serving | None): ``[serving]``: a server under load instead of single requests.
         uncertainty (Uncertainty | None): ``[uncertainty]``: standard errors of the inputs.
         robust (dict | None): ``[robust]``: values that inputs may take instead.
         sweep (dict | None): ``[sweep]``: values of each swept key; every combination is a point.
@@ -94,6 +96,9 @@ class Experiment(Spec):
     )
     adaptive: Adaptive | None = Field(
         None, description="policies that choose the depth of each round"
+    )
+    serving: Serving | None = Field(
+        None, description="a server under load, instead of single requests"
     )
     uncertainty: Uncertainty | None = Field(
         None, description="uncertainty of the inputs, propagated to the selected depth"
