@@ -13,6 +13,7 @@ from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
+    from mtpsim.policy import PolicySpec
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
 MAX_OPERATIONS = 3e12  # minutes of one core
@@ -29,7 +30,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "simulation"}, _check_simulation),
         ({"acceptance", "simulation", "decision"}, _check_objective),
         ({"acceptance", "simulation", "adaptive"}, _check_lengths),
-        ({"acceptance", "latency", "adaptive"}, _check_policies),
+        ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
         ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
     )
@@ -130,14 +131,31 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
-            wrong = (
-                f"it knows {policy.knows}, so it requires a model of hidden states; recorded "
-                "requests have none"
-            )
+            wrong = _unknown_to(policy, source.clock, experiment.simulation.rounds) or wrong
         if wrong:
             found.append(f"{policy.label} (number {number}): {wrong}")
     if found:
         yield ("adaptive", "policies"), "; ".join(found)
+
+
+def _unknown_to(policy: PolicySpec, clock: str, rounds: int | None) -> str | None:
+    """Why a policy can't know enough of recorded requests to play them; None if it can."""
+    if not policy.knows_recorded:
+        return (
+            f"it knows {policy.knows}, so it requires a model of hidden states; recorded requests "
+            "have none"
+        )
+    if clock == "round":
+        return (
+            f"it knows {policy.knows_recorded}, which recorded rounds show at their own depth "
+            'only; it requires text positions (by = "position")'
+        )
+    if policy.sees_entry and rounds:
+        return (
+            f"it knows {policy.knows_recorded} and needs an end in the text: give "
+            "simulation.as_recorded = true or simulation.tokens, not rounds"
+        )
+    return None
 
 
 def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:

@@ -150,6 +150,20 @@ class Experiment(Spec):
         """Requests that decode together; None if the latency has no batch."""
         return self.latency.batch if isinstance(self.latency, CostModel) else None
 
+    @property
+    def planned(self) -> int | None:
+        """Requests (replications of a server) to simulate; None if a precision decides."""
+        if self.serving is None:
+            return self.simulation.requests
+        return None if self.serving.precision else self.serving.most_replications
+
+    @property
+    def most(self) -> int:
+        """Greatest number of requests, or of replications of a server."""
+        return self.planned or (
+            self.serving.most_replications if self.serving else self.simulation.max_requests
+        )
+
     def raw(self) -> JsonDict:
         """The tables of the file, with defaults filled in."""
         return self.model_dump(exclude_none=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance import Source
+from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
+from mtpsim.exact.recorded_control import RecordedControl
 from mtpsim.kernels.arrays import (
     LENGTHS,
     LEVELS,
@@ -28,6 +31,7 @@ from mtpsim.kernels.arrays import (
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.policy import Environment, Oracle, PolicySpec
+from mtpsim.policy.base import OptimalControl
 
 TILE = 8  # ticks per write to a tape
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
@@ -73,13 +77,14 @@ class PolicySet:
     Attributes:
         players (list[CompiledPolicy]): The policies.
         engine (EngineArrays): Costs and feedback of the engine.
-        optimal (Optimal | None): Optimal control of the chain; None for recorded requests.
+        optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
+            positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
     """
 
     players: list[CompiledPolicy]
     engine: EngineArrays
-    optimal: Optimal | None
+    optimal: Optimal | RecordedControl | None
     environment: Environment
 
     def any_reads(self, name: str) -> bool:
@@ -104,19 +109,14 @@ def compile_policies(
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
     from scipy.special import ndtri
 
-    chain = source.hidden_chain
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
-    problem = chain and ControlProblem(
-        chain=chain,
-        times=latency.round_time,
-        rounds=rounds,
-        tokens=tokens,
-        switch_cost=adaptive.switch_cost,
-        catch_up=adaptive.catch_up,
-        stale=adaptive.stale,
+    horizon = {"rounds": rounds, "tokens": tokens}
+    control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
+    optimal = control(0.0)
+    first_draft = float(latency.draft[1])
+    environment = Environment(
+        latency.round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
     )
-    optimal = Optimal(problem) if problem else None
-    environment = Environment(latency.round_time, rates, batch, lambda: _known(optimal))
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     separation = float(np.sqrt(2) * ndtri(adaptive.auc))
@@ -133,28 +133,53 @@ def compile_policies(
         odds_against=(1 - odds) / odds,
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
+        tokens=tokens,
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
-    players = [_player(spec, environment, general) for spec in adaptive.policies]
-    players += _bound(adaptive, environment, general) if optimal else []
+    recorded = isinstance(source, Recording)
+    compiled = partial(_player, environment=environment, general=general, recorded=recorded)
+    players = [compiled(spec) for spec in adaptive.policies]
+    players += _bound(adaptive, compiled) if optimal else []
     return PolicySet(players, engine, optimal, environment)
 
 
-def _bound(adaptive: Adaptive, environment: Environment, general: bool) -> list[CompiledPolicy]:
+def _bound(
+    adaptive: Adaptive, compiled: Callable[[PolicySpec], CompiledPolicy]
+) -> list[CompiledPolicy]:
     """The oracle as an upper bound, unless the file lists it or it can't be solved."""
     if any(isinstance(policy, Oracle) for policy in adaptive.policies):
         return []
     try:
-        return [_player(Oracle(name=None), environment, general)]
+        return [compiled(Oracle(name=None, pay_draft_at_zero=False))]
     except ValueError:  # too large
         return []
 
 
-def _known(optimal: Optimal | None) -> Optimal:
+def _control(
+    adaptive: Adaptive,
+    source: Source,
+    latency: CompiledLatency,
+    idle: float,
+    *,
+    rounds: int,
+    tokens: int,
+) -> Optimal | RecordedControl | None:
+    """Optimal control, a round without drafts taking ``idle`` ms more; None: recorded rounds."""
+    times = latency.round_time.copy()
+    times[0] += idle
+    costs = {name: getattr(adaptive, name) for name in ("switch_cost", "catch_up", "stale")}
+    costs |= {"times": times, "rounds": rounds, "tokens": tokens}
+    if isinstance(source, Recording):
+        return RecordedControl(recording=source, **costs) if source.clock == "token" else None
+    chain = source.hidden_chain
+    return Optimal(ControlProblem(chain=chain, **costs)) if chain else None
+
+
+def _known(optimal: Optimal | RecordedControl | None) -> OptimalControl:
     if optimal is None:
-        raise ValueError("recorded requests have no hidden states, which this policy reads")
-    return optimal
+        raise ValueError("recorded rounds have no hidden states, which this policy reads")
+    return cast("OptimalControl", optimal)
 
 
 def _kind(source: Source) -> int:
@@ -165,13 +190,16 @@ def _kind(source: Source) -> int:
     return LEVELS if source.clock == "token" else LENGTHS
 
 
-def _player(spec: PolicySpec, environment: Environment, general: bool) -> CompiledPolicy:
+def _player(
+    spec: PolicySpec, environment: Environment, general: bool, recorded: bool
+) -> CompiledPolicy:
     inputs = PolicyInputs(
         spec.reads_confidence,
         spec.uses_random_numbers,
         spec.reads_confidence or spec.sees_outcome,
         spec.discards_drafts,
         general,
+        spec.sees_entry and recorded,
     )
     return CompiledPolicy(
         spec, spec.parameters(environment), max(spec.memory_size(environment), 1), inputs
@@ -224,6 +252,7 @@ class TapePlayer:
             scores=np.zeros((n, w, scores)),
             likelihood_ratios=np.zeros((n, w, ratios)),
             rejected_words=np.zeros((n, w, ratios), np.int32),
+            entries=np.zeros((n, w if self.policy_set.any_reads("entry") else 0), np.int32),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
@@ -295,6 +324,8 @@ def limits_of(
         words_at(np.uint64(key), first, 0, PATH, words)
         requests = len(source.offsets) - 1
         drawn = (words[0].view(np.uint32).astype(np.uint64) * np.uint64(requests)) >> np.uint64(32)
+        if source.in_order:
+            drawn = np.arange(first, first + count, dtype=np.uint64) % np.uint64(requests)
         limits[:, int(source.by_position)] = np.diff(source.offsets)[drawn.astype(np.intp)]
     return limits
 

@@ -265,6 +265,35 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
     return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
 
 
+def play_each_once(plan: KernelPlan) -> Floats | None:
+    """Tokens per ms of every policy over all recorded requests, each played once without noise.
+
+    Returns:
+        ``[policies]``, which are exact; NaN for policies whose choices depend on random numbers or
+        on noise. None unless recorded requests are replayed, or if they are too long.
+    """
+    source, policies = plan.source, plan.policy_set
+    if policies is None or not isinstance(source, RecordingArrays) or policies.engine.stale:
+        return None
+    count = len(source.offsets) - 1
+    ticks = count * (plan.task.rounds or plan.task.tokens) or int(source.offsets[-1])
+    if ticks * len(policies.players) > MOST_PLAYED:
+        return None
+    constant = plan.noise._replace(kinds=np.zeros_like(plan.noise.kinds), correlation=0.0)
+    quiet = replace(
+        plan,
+        source=source._replace(in_order=True),
+        noise=constant._replace(persistence=0.0),
+    )
+    totals = play_policies(quiet, 0, count)[0].sum(1)
+    noisy = bool(plan.noise.kinds.any())
+    random = [
+        player.inputs.scores or player.inputs.confidence or (noisy and player.spec.reads_time)
+        for player in policies.players
+    ]
+    return np.where(random, np.nan, totals[:, 0] / totals[:, 1])
+
+
 def complete(rows: Floats, layout: RowLayout) -> None:
     """Fill in the derived columns of ``rows`` ``[n, columns]``, in place."""
     at = layout.measured_at

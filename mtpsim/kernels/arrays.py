@@ -44,6 +44,7 @@ class RecordingArrays(NamedTuple):
     accepted: Ints  # [N] accepted drafts by entry
     offsets: npt.NDArray[np.int64]  # [R + 1] where each request begins
     by_position: bool  # an entry is a text position, not a round
+    in_order: bool = False  # request n replays record n, instead of one drawn at random
 
 
 class RequestArrays(NamedTuple):
@@ -69,6 +70,7 @@ class TapeArrays(NamedTuple):
     scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
     likelihood_ratios: Floats  # [n, W, Z] rejected over accepted, at the score of an accepted draft
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
+    entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
 
 
 class EngineArrays(NamedTuple):
@@ -86,6 +88,7 @@ class EngineArrays(NamedTuple):
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
     separation: float  # standard deviations between the scores of accepted and rejected drafts
     rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
+    tokens: int  # of a request in tables by recorded text position; 0: as recorded
 
 
 class PolicyInputs(NamedTuple):
@@ -96,6 +99,7 @@ class PolicyInputs(NamedTuple):
     outcome: bool  # at the greatest depth
     drops: bool  # its memory starts with the number of drafts that it discards
     general: bool  # transitions depend on outcomes, or each policy has noise of its own
+    entry: bool = False  # of tables by recorded text position
 
 
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)

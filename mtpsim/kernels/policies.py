@@ -23,7 +23,7 @@ from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = True  # see `PolicyInputs`
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = True  # see `PolicyInputs`
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
@@ -55,7 +55,8 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
             fill_confidence(text, engine, at, full, hints)
         if SCORES:
             fill_scores(text, engine, at, hints)
-        depth = choose(p, m, RoundContext(state, previous, full), hints)
+        entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
+        depth = choose(p, m, RoundContext(state, previous, full, entry), hints)
         accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, stale)
         plain, check, propose = plains[at], checks[at], proposals[at]
         if GENERAL and own_noise:
@@ -112,6 +113,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.scores[lane],
             tape.likelihood_ratios[lane],
             tape.rejected_words[lane],
+            tape.entries[lane],
         )
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])

@@ -76,6 +76,9 @@ def write_recording(key, first, tick, column, recording, noise, normal, engine, 
             for t in range(TILE):
                 tape.accepts[lane, at + t] = recording.accepted[begin + (now + t) % length]
                 tape.state[lane, at + t] = 0
+                if tape.entries.shape[1] > 0:
+                    start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
+                    tape.entries[lane, at + t] = start + now + t
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
         _write_extras(key, first, now, at, normal, engine.separation, words, s, tape)
 

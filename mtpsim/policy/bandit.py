@@ -23,6 +23,7 @@ ROUNDS, ARMS = range(2)  # in m; [3, K + 1] mean reward, pulls, pulls^(-1/2) fro
 class Bandit(PolicySpec):
     """Upper confidence bounds, or Thompson sampling with Gaussian posteriors."""
 
+    reads_time = True
     rule: Literal["bandit"] = "bandit"
     method: Literal["ucb", "thompson"] = Field(
         "ucb", description="exploration: upper confidence bounds or Thompson sampling"

@@ -33,11 +33,13 @@ class RoundContext(NamedTuple):
         state (int): Hidden state in which the round begins.
         previous_depth (int): Depth of the previous round; -1 before the first.
         acceptable (int): Drafts that would be accepted at the greatest depth K.
+        entry (int): Row of the round in tables by recorded text position; 0 for a chain.
     """
 
     state: int
     previous_depth: int
     acceptable: int
+    entry: int = 0
 
 
 class RoundOutcome(NamedTuple):
@@ -97,7 +99,11 @@ def learn_nothing(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
 
 
 class OptimalControl(Protocol):
-    """Optimal control for policies with privileged information (:mod:`mtpsim.exact.oracle_mdp`)."""
+    """Optimal control for policies with privileged information (:mod:`mtpsim.exact.oracle_mdp`).
+
+    Of recorded text positions (:mod:`mtpsim.exact.recorded_control`) only :attr:`oracle` and
+    :attr:`cap` exist, and in place of states the former has entries of the recording.
+    """
 
     @property
     def start(self) -> Floats:
@@ -138,13 +144,16 @@ class Environment:
         times (Floats): ``[K + 1]`` mean round time in ms by depth; entry 0 is a plain step.
         rates (Floats): ``[K]`` conditional acceptance rates, pooled over rounds at depth K.
         batch (float | None): Requests that decode together; None if the latency has no batch.
-        solve (Callable): Returns the optimal control of the acceptance chain; slow.
+        solve (Callable): Returns the optimal control of the acceptance chain or the recording,
+            given the ms that a round without drafts takes in addition; slow.
+        first_draft (float): Mean ms of drafting one token.
     """
 
     times: Floats
     rates: Floats
     batch: float | None = None
-    solve: Callable[[], OptimalControl] = field(default=lambda: _no_chain(), repr=False)
+    solve: Callable[[float], OptimalControl] = field(default=lambda idle: _no_chain(), repr=False)
+    first_draft: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -161,8 +170,12 @@ class PolicySpec(Spec, ABC):
 
     Attributes:
         reads_confidence (bool): Whether ``hints`` are the confidences of the draft.
+        reads_time (bool): Whether ``RoundOutcome.time_ms`` changes what it does.
         sees_outcome (bool): Whether ``RoundContext.acceptable`` is filled in.
+        sees_entry (bool): Whether ``RoundContext.entry`` is filled in.
         knows (str): What it knows that an engine cannot know; empty for a realizable policy.
+        knows_recorded (str): The same where it plays recorded text positions; empty if a policy
+            that needs such knowledge can't play them.
         learns_from (str | None): What it learns from where one depth serves a batch: ``"nothing"``;
             the ``"mean"`` of each step's accepted drafts; the outcomes of each step ``"pooled"``
             over its requests (then its file has ``learn_batch``); or the mean accepted drafts of
@@ -170,8 +183,11 @@ class PolicySpec(Spec, ABC):
     """
 
     reads_confidence: ClassVar[bool] = False
+    reads_time: ClassVar[bool] = False
     sees_outcome: ClassVar[bool] = False
+    sees_entry: ClassVar[bool] = False
     knows: ClassVar[str] = ""
+    knows_recorded: ClassVar[str] = ""
     learns_from: ClassVar[LearnsFrom | None] = None
 
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(

@@ -28,7 +28,7 @@ class Filter(PolicySpec):
         Transitions are for a round after drafting and after depth 0, by depth and by accepted
         drafts. The table has depths ``[K+2, G]`` over the belief, or values ``[K+2, S, K+1]``.
         """
-        optimal = environment.solve()
+        optimal = environment.solve(0.0)
         states = optimal.start.size
         table = optimal.by_belief
         head = [states, environment.depth, 0 if table is None else table.shape[1]]
@@ -38,7 +38,7 @@ class Filter(PolicySpec):
 
     def memory_size(self, environment: Environment) -> int:
         """Previous depth and belief."""
-        return BELIEF + 2 * environment.solve().start.size
+        return BELIEF + 2 * environment.solve(0.0).start.size
 
 
 def start(p: Floats, m: Floats) -> None:

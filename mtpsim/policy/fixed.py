@@ -25,7 +25,7 @@ class ConstantDepth(PolicySpec):
 
     def exact_throughput(self, environment: Environment) -> float | None:
         """Exact tokens per ms."""
-        optimal = environment.solve()
+        optimal = environment.solve(0.0)
         return optimal.pace(np.full_like(optimal.oracle, self.depth_in(environment)))
 
 

@@ -1,32 +1,68 @@
-"""Upper bound: the optimal policy for a known hidden state."""
+"""Upper bound: the optimal policy for a known hidden state, or for a known recording."""
 
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from mtpsim.common.arrays import Floats
-from mtpsim.policy.base import Environment, PolicySpec, RoundContext
+from mtpsim.policy.base import Environment, Ints, OptimalControl, PolicySpec, RoundContext
 
-STATES, CHOICE = range(2)  # in p; [K + 2, S] by previous depth + 1 and state from CHOICE on
+# In p: ms paid at depth 0, length of a row (0: one row for all depths), and from CHOICE on
+# [K + 2, S] by previous depth + 1 and by state, or by entry of the recording.
+PAID, STRIDE, CHOICE = range(3)
 
 
-class Oracle(PolicySpec):
+class Bound(PolicySpec):
+    """An upper bound: its choice is a table solved in advance."""
+
+    pay_draft_at_zero: bool = Field(
+        False,
+        description="a round without drafts takes the time of one draft too, as for an oracle that "
+        "stops at the first draft that would be rejected",
+    )
+
+    @property
+    def discards_drafts(self) -> bool:
+        """Whether the first draft is paid at depth 0."""
+        return self.pay_draft_at_zero
+
+    def solution(self, environment: Environment) -> OptimalControl:
+        """The optimal control, with the first draft paid at depth 0 or free."""
+        return environment.solve(environment.first_draft if self.pay_draft_at_zero else 0.0)
+
+    def table(self, choice: Ints) -> Floats:
+        """PAID, STRIDE and the table ``[1 or K + 2, S]``; equal rows are stored once."""
+        rows = choice[:1] if choice.strides[0] == 0 else choice
+        stride = choice.shape[1] if len(rows) > 1 else 0
+        return np.concatenate([[self.pay_draft_at_zero, stride], rows.ravel()]).astype(float)
+
+    def memory_size(self, environment: Environment) -> int:
+        """Discarded drafts of the round."""
+        return 1
+
+
+class Oracle(Bound):
     """Knows the hidden state in which each round begins, and chooses the optimal depth."""
 
+    sees_entry = True
     knows = "the hidden state"
+    knows_recorded = "the whole recording"
     rule: Literal["oracle"] = "oracle"
 
     def parameters(self, environment: Environment) -> Floats:
-        """STATES and the optimal depths."""
-        choice = environment.solve().oracle
-        return np.concatenate([[choice.shape[1]], choice.ravel()]).astype(float)
+        """The optimal depths."""
+        return self.table(self.solution(environment).oracle)
 
     def exact_throughput(self, environment: Environment) -> float | None:
         """Exact tokens per ms."""
-        optimal = environment.solve()
+        optimal = self.solution(environment)
         return optimal.pace(optimal.oracle)
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
-    """The optimal depth in this state."""
-    return int(p[CHOICE + (context.previous_depth + 1) * int(p[STATES]) + context.state])
+    """The optimal depth in this state, or at this entry of the recording."""
+    place = (context.previous_depth + 1) * int(p[STRIDE]) + context.state + context.entry
+    depth = int(p[CHOICE + place])
+    m[0] = p[PAID] if depth == 0 else 0.0
+    return depth

@@ -6,32 +6,20 @@ shares and relative errors are fractions; None stands where a number does not ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, dataclass_transform
+from dataclasses import field
+from typing import Annotated
 
 from pydantic import Field
 
 from mtpsim.common.arrays import JsonDict
+from mtpsim.report.document_section import DocumentSection as DocumentSection
+from mtpsim.report.document_section import Interval as Interval
+from mtpsim.report.document_section import JudgedInterval as JudgedInterval
+from mtpsim.report.document_section import Number
+from mtpsim.report.serving_document import LoadGroup, ServedPoint
 
-Number = float | None
 PRESET_TIMES = "Step times are a preset, not measured."
 SIMULATION, INPUTS = "simulation", "inputs"  # what an interval includes
-
-
-@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
-class DocumentSection:
-    """The base class of a document and its sections: subclasses are dataclasses of keywords."""
-
-    def __init_subclass__(cls) -> None:
-        dataclass(kw_only=True)(cls)
-
-
-class Interval(DocumentSection):
-    """An estimate and the two ends of its interval."""
-
-    mean: Number
-    low: Number
-    high: Number
 
 
 class Quantity(Interval):
@@ -39,12 +27,6 @@ class Quantity(Interval):
 
     theory: Number
     exact: Number
-
-
-class JudgedInterval(Interval):
-    """An interval and the verdict on it."""
-
-    verdict: str = ""
 
 
 class TheoryError(JudgedInterval):
@@ -403,6 +385,8 @@ class PointResult(DocumentSection):
         adaptive (Adaptive | None): Adaptive policies.
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
+        serving (ServedPoint | None): The server, instead of single requests: then there are no
+            depths.
     """
 
     set: JsonDict = field(default_factory=dict)
@@ -414,7 +398,7 @@ class PointResult(DocumentSection):
     warnings: list[str] = field(default_factory=list)
     measured: MeasuredRates | None = None
     accepted: AcceptedDrafts | None = None
-    depths: list[DepthResult]
+    depths: list[DepthResult] = field(default_factory=list)
     trial: Definitions | None = None
     diagnostics: Diagnostics | None = None
     variance: Variance | None = None
@@ -422,6 +406,7 @@ class PointResult(DocumentSection):
     adaptive: Adaptive | None = None
     uncertainty: Uncertainty | None = None
     robust: Robust | None = None
+    serving: ServedPoint | None = None
 
 
 class Turn(DocumentSection):
@@ -471,6 +456,7 @@ class ResultDocument(DocumentSection):
         failures (list[str]): Sentences on points that could not be finished.
         points (list[PointResult]): One entry per combination of the swept values.
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
+        by_load (list[LoadGroup] | None): Groups of points of a server that differ only in the load.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
 
@@ -481,4 +467,5 @@ class ResultDocument(DocumentSection):
     failures: list[str] = field(default_factory=list)
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
+    by_load: list[LoadGroup] | None = None
     warnings: list[str] | None = None

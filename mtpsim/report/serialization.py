@@ -12,13 +12,21 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.report.document import DepthResult, PointResult, PolicyResult, ResultDocument
+from mtpsim.report.document import (
+    DepthResult,
+    Interval,
+    PointResult,
+    PolicyResult,
+    ResultDocument,
+)
 from mtpsim.report.formatting import FIELDS, swept_keys
+from mtpsim.report.serving_document import TIMES, ServedPoint
 
 QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+OPTIONAL = ("warnings", "by_load", "serving")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 DECISION = ("p_best", "regret", "now")
 """Columns of what only some rows have, behind all others."""
@@ -26,15 +34,13 @@ POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time
 
 
 def to_json(document: Any) -> JsonDict:
-    """A document, or a section of it, as plain data; ``warnings`` of a run only where given."""
-    plain = asdict(document, dict_factory=_plain)
-    if plain.get("warnings", ()) is None:
-        del plain["warnings"]
-    return plain
+    """A document, or a section of it, as plain data; keys of ``OPTIONAL`` only where given."""
+    return asdict(document, dict_factory=_plain)
 
 
 def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
-    return {key.rstrip("_"): value for key, value in entries}
+    given = ((key, value) for key, value in entries if value is not None or key not in OPTIONAL)
+    return {key.rstrip("_"): value for key, value in given}
 
 
 @cache
@@ -59,7 +65,8 @@ def from_json(data: JsonDict) -> ResultDocument:
 
 def columns(result: ResultDocument) -> list[str]:
     """Names of the columns, in order; the swept keys come after the number of the point."""
-    policy = ["policy"] if any(point.adaptive for point in result.points) else []
+    policies = any(point.adaptive or point.serving for point in result.points)
+    policy = ["policy"] if policies else []
     return [
         "point",
         *swept_keys(result),
@@ -91,6 +98,8 @@ def rows(result: ResultDocument) -> list[JsonDict]:
             ({"policy": policy.name}, _cells(policy, POLICY_QUANTITIES))
             for policy in (point.adaptive.policies if point.adaptive else [])
         ]
+        if point.serving:
+            found += _served(point.serving)
         for owner, cells in found:
             for quantity, cell in cells:
                 row = {"point": number, **point.set, **owner, "quantity": quantity, **cell}
@@ -110,6 +119,22 @@ def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tu
         now = found.break_even.rate.now if found.break_even else None
         cells.append(("break_even_rate", {"theory": found.break_even_rate, "now": now}))
     return cells
+
+
+def _served(point: ServedPoint) -> list[tuple[JsonDict, list[tuple[str, JsonDict]]]]:
+    """Every interval of a server's depths and policies, and their capacity."""
+    capacity = {one.name: one.rate for one in point.capacity}
+    found = []
+    for arm in point.arms:
+        cells = [
+            (name, vars(cell)) for name, cell in vars(arm).items() if isinstance(cell, Interval)
+        ]
+        for name in TIMES:
+            cells += [(f"{name}_{part}", vars(cell)) for part, cell in vars(arm.time(name)).items()]
+        if arm.name in capacity:
+            cells.append(("capacity", vars(capacity[arm.name])))
+        found.append(({"depth": arm.depth, "policy": arm.name if arm.rule else None}, cells))
+    return found
 
 
 def _decision(point: PointResult, depth: DepthResult) -> list[tuple[str, JsonDict]]:

@@ -132,9 +132,10 @@ class Result:
 
     @property
     def advice(self) -> str:
-        """The advice for the first point, a sentence or two."""
-        advice = self.data.points[0].advice
-        return advice.sentence if advice else ""
+        """The advice for the first point, a sentence or two; of a server over all loads."""
+        first, loads = self.data.points[0], self.data.by_load
+        found = loads[0] if loads else first.serving or first.advice
+        return found.sentence if found else ""
 
     def rows(self) -> list[JsonDict]:
         """Tidy rows, one per point, depth and quantity, as in ``result.csv``.
@@ -209,10 +210,10 @@ class Result:
         """Title, number of points and the recommended depth, on one line."""
         title = str(self.data.experiment.get("title") or "without a title")
         points = self.data.points
-        advice = points[0].advice if len(points) == 1 else None
+        advice, served = (points[0].advice, points[0].serving) if len(points) == 1 else (None, None)
         known = advice is not None and advice.recommended is not None
-        depth = f", depth {advice.depth}" if advice and known else ""
-        return f"<mtpsim.Result {title!r}, {counted(len(points), 'point')}{depth}>"
+        depth = f", depth {advice.depth}" if advice and known else served and f", {served.best}"
+        return f"<mtpsim.Result {title!r}, {counted(len(points), 'point')}{depth or ''}>"
 
     def _repr_html_(self) -> str:
         """Advice and tables for a notebook."""

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.policy_player import Log, PolicySet
+from mtpsim.engine.policy_player import CompiledPolicy, Log, PolicySet
+from mtpsim.exact.oracle_mdp import Optimal
 from mtpsim.policy import Oracle
 from mtpsim.report.document import (
     Adaptive,
@@ -17,7 +18,13 @@ from mtpsim.report.document import (
     Timeline,
     TimelinePolicy,
 )
-from mtpsim.results.point_data import POSITIVE, PointData, interval, request_quantiles
+from mtpsim.results.point_data import (
+    POSITIVE,
+    PointData,
+    interval,
+    number,
+    request_quantiles,
+)
 from mtpsim.results.policy_reaction import reaction
 from mtpsim.results.uncertainty import intervals_of, joint_draws
 from mtpsim.stats import estimators
@@ -57,16 +64,15 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
         measured.estimates(function)
         for function in (estimators.policy_length, estimators.policy_time)
     )
+    exact, recorded = _exact_speedups(measured, policy_set), measured.source.hidden_chain is None
     accepted, quantiles = _accepted_by_state(measured), request_quantiles(measured.policy_tails)
     policies = [
         PolicyResult(
             name=player.spec.label,
             rule=player.spec.rule_name(),
-            knows=player.spec.knows,
+            knows=player.spec.knows_recorded if recorded else player.spec.knows,
             parameters=player.spec.model_dump(mode="json", exclude={"rule", "name"}),
-            speedup=ExactInterval(
-                exact=_exact(policy_set, i), **vars(interval(speedup, depths + i, POSITIVE))
-            ),
+            speedup=ExactInterval(exact=exact[i], **vars(interval(speedup, depths + i, POSITIVE))),
             gain=_gain(*(end[i + 1] for end in ends), enough=not measured.requests_needed),
             captured=interval(captured, i) if captured else None,
             accept_length=interval(length, i, (1, depths)),
@@ -141,15 +147,26 @@ def _captured(speedup: Estimates, best: int, depths: int, oracle: int | None) ->
     return Estimates(share, covariance, speedup.quantile, speedup.freedom)
 
 
-def _exact(policy_set: PolicySet, number: int) -> float | None:
-    if policy_set.optimal is None:
-        return None
-    try:
-        pace = policy_set.players[number].spec.exact_throughput(policy_set.environment)
-        plain = policy_set.optimal.pace(np.zeros_like(policy_set.optimal.oracle))
-    except ValueError:  # too large to be solved
-        return None
-    return None if pace is None else pace / plain
+def _exact_speedups(measured: PointData, policy_set: PolicySet) -> list[float | None]:
+    """Exact speedup of each policy: recorded requests played once each, or the chain solved."""
+    optimal, environment = policy_set.optimal, policy_set.environment
+    if not isinstance(optimal, Optimal):
+        from mtpsim.engine.simulate import play_each_once  # numba: not for `show`
+
+        paces = play_each_once(measured.plan)
+        if paces is None:
+            return [None] * len(policy_set.players)
+        return [number(pace * environment.times[0]) for pace in paces]
+
+    def solved(player: CompiledPolicy) -> float | None:
+        try:
+            pace = player.spec.exact_throughput(environment)
+            plain = optimal.pace(np.zeros_like(optimal.oracle))
+        except ValueError:  # too large to be solved
+            return None
+        return None if pace is None else pace / plain
+
+    return [solved(player) for player in policy_set.players]
 
 
 def _accepted_by_state(measured: PointData) -> Floats | None:

@@ -23,6 +23,7 @@ from mtpsim.engine.simulate import (
 )
 from mtpsim.report.progress import ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
+from mtpsim.runs.block_run import BlockRun
 from mtpsim.stats.autocorrelation import dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
 from mtpsim.stats.estimators import Estimates, Tally

@@ -44,12 +44,27 @@ class Text:
 
 def accepted_drafts(text, chain, tick, depth):
     """Accepted drafts of a round of ``depth`` that begins at this tick."""
+    if chain.hidden_chain is None:  # recorded requests
+        return min(text.accepted(tick), depth)
     for j in range(depth):
         state, u, _ = text.at(tick + j, False) if chain.clock == "token" else text.at(tick)
         limit = chain.accept[state, : j + 1].prod() if chain.clock == "round" else None
         if u >= (chain.accept[state, j] if limit is None else limit):
             return j
     return depth
+
+
+class Record:
+    """A recorded request, read again from its beginning after its end."""
+
+    def __init__(self, counts, row=0):
+        self.counts, self.row = counts, row
+
+    def at(self, tick, rejected=None):
+        return 0, 0.0, 0.0
+
+    def accepted(self, tick):
+        return int(self.counts[tick % len(self.counts)])
 
 
 def normal(x):
@@ -91,7 +106,9 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         else:
             scores = np.zeros(deep)
         hints = confidences(rng, engine, full, scores) if spec.reads_confidence else scores
-        depth = rule.choose(p, m, RoundContext(state, previous, full), np.asarray(hints))
+        entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
+        context = RoundContext(state, previous, full, entry)
+        depth = rule.choose(p, m, context, np.asarray(hints))
         accepted = 0 if stale else accepted_drafts(text, chain, tick, depth)
         rejected = accepted < depth
         drafted = depth + (int(m[0]) if spec.discards_drafts else 0)

@@ -17,6 +17,7 @@ from mtpsim.report.figures.distributions import (
     requests_figure,
 )
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
+from mtpsim.report.figures.serving import served_figures
 from mtpsim.report.figures.speedup import (
     dependence_figure,
     marginal_figure,
@@ -28,6 +29,7 @@ from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.formatting import times_known
 
 DPI = 150
+DEFAULT = "speedup"
 
 
 def save_plots(result: ResultDocument, round_times: RoundTimes, folder: Path | str) -> list[Path]:
@@ -63,6 +65,8 @@ def figure(result: ResultDocument, round_times: RoundTimes, name: str) -> Figure
         ValueError: The result has no such figure.
     """
     drawn = figures(result, round_times)
+    if name == DEFAULT and any(point.serving for point in result.points):
+        name = next(iter(drawn))
     if name not in drawn:
         raise ValueError(f"no figure {name!r}; figures: {', '.join(drawn)}{nearest(name, drawn)}")
     return drawn[name]
@@ -70,6 +74,8 @@ def figure(result: ResultDocument, round_times: RoundTimes, name: str) -> Figure
 
 def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure]:
     """Every figure that the result has numbers for, by name."""
+    if any(point.serving for point in result.points):
+        return served_figures(result)
     found = {
         "speedup": speedup_figure(result),
         "marginal": marginal_figure(result),

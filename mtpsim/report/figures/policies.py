@@ -180,7 +180,7 @@ def _map_of_two_keys(result: ResultDocument, down: str, across: str) -> Figure:
         names[place] = policy.name if policy else ""
     top = max(float(np.nanmax(np.abs(maps))), 1e-9)
     norm, colors = TwoSlopeNorm(0, -top, top), colormaps["RdBu"]
-    titles = "upper bound: an oracle that knows the state", "fastest policy"
+    titles = "upper bound: the oracle", "fastest policy"
     for axes, values, text in zip(frame.axes, maps, titles, strict=True):
         style.panel_title(axes, text)
         width = axes.bbox.width / axes.figure.dpi / len(grid.columns) - 0.06

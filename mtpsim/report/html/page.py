@@ -10,7 +10,6 @@ import re
 import shlex
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from mtpsim.report.formatting import (
     title,
     tolerance,
 )
+from mtpsim.report.html.sections import Section, Table
 from mtpsim.report.html.svg import Picture, picture
 from mtpsim.report.html.what_if import what_if
 from mtpsim.report.tables import diagnostics
@@ -74,45 +74,6 @@ ON_TOP = ("batch", "policies", "speedup")
 """Pictures that answer the question of a run: the first that there is stands beside the advice."""
 DEPENDENCE, DEFINITIONS = "Dependence between rounds", "Definitions of the acceptance rate"
 Pictures = Mapping[str, Picture]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its caption."""
-
-    caption: str
-    content: TextTable
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page, in the order in which its fields are shown.
-
-    Attributes:
-        key: unique among the sections beside it; used as an id.
-        heading: its title.
-        lead: sentences in bold.
-        text: other sentences.
-        tables: with their captions.
-        notes: sentences on how to read the tables.
-        pictures: figures.
-        inner: sections that are folded until opened.
-    """
-
-    key: str
-    heading: str
-    lead: Sequence[str] = ()
-    text: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    notes: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    inner: Sequence[Section] = ()
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to show."""
-        parts = self.lead, self.text, self.tables, self.notes, self.pictures, self.inner
-        return not any(parts)
 
 
 def write_page(
@@ -161,6 +122,7 @@ def render_page(
                 for heading, lines in simulated
             ],
             level=level(result),
+            served=any(point.serving for point in result.points),
             tolerance=tolerance(result),
             essential=f"{100 * decision.essential:g} %",
             negligible=f"{100 * decision.negligible:g} %",
@@ -181,7 +143,7 @@ def _flags(result: ResultDocument) -> list[EngineFlags]:
     Empty where a point recommends no depth, and where a sweep without a batch has several.
     """
     depths = {advised_depth(point) for point in result.points}
-    if None in depths:
+    if None in depths or any(point.serving for point in result.points):
         return []
     if len(depths) == 1:
         return engine_flags(depths.pop() or 0)
@@ -245,6 +207,10 @@ def _cells(cells: Sequence[str], table: TextTable) -> list[tuple[list[tuple[str,
 def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
     """The whole document as sections, the most important first."""
     points = result.points
+    if any(point.serving for point in points):
+        from mtpsim.report.html.serving import served_sections
+
+        return served_sections(result, pictures)
     top = next((name for name in ON_TOP if name in pictures), "")
     rest = {name: drawn for name, drawn in pictures.items() if name != top}
     main = Section("pictures", "Figures", pictures=_some(rest, *MAIN))

@@ -41,7 +41,7 @@ def what_if(result: ResultDocument, *, essential: float, negligible: float) -> J
         essential (float): Least relative gain of an essential step.
         negligible (float): Greatest relative gain or loss of a negligible step.
     """
-    if len(result.points) > MOST_POINTS:
+    if len(result.points) > MOST_POINTS or any(point.serving for point in result.points):
         return None
     labels = [point_label(result, point) for point in result.points]
     found = [_inputs(point, label) for point, label in zip(result.points, labels, strict=True)]

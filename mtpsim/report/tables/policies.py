@@ -96,9 +96,9 @@ def verdict(adaptive: Adaptive) -> str:
     if oracle:
         gain = oracle.gain
         if gain.verdict == "faster" and known(gain.mean):
-            text.append(f"Knowing the hidden state would gain {100 * (gain.mean - 1):.2g} %.")
+            text.append(f"Knowing {oracle.knows} would gain {100 * (gain.mean - 1):.2g} %.")
         else:
-            text.append("Knowing the hidden state has no statistically significant gain.")
+            text.append(f"Knowing {oracle.knows} has no statistically significant gain.")
     return " ".join(text)
 
 

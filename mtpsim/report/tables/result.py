@@ -87,6 +87,11 @@ def render(result: ResultDocument, console: Console) -> None:
     """Print the whole result."""
     if title(result):
         say(console, title(result), "bold")
+    if any(point.serving for point in result.points):
+        from mtpsim.report.tables.serving import print_served
+
+        print_served(result, console)
+        return
     shown = len(result.points) <= MOST_TABLES
     for point in result.points if shown else ():
         _print_point(result, point, console)

@@ -1,0 +1,30 @@
+"""The base of all sections of a document, and the interval that most of them hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import dataclass_transform
+
+Number = float | None
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+class DocumentSection:
+    """The base class of a document and its sections: subclasses are dataclasses of keywords."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(kw_only=True)(cls)
+
+
+class Interval(DocumentSection):
+    """An estimate and the two ends of its interval."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class JudgedInterval(Interval):
+    """An interval and the verdict on it."""
+
+    verdict: str = ""

@@ -1,0 +1,44 @@
+"""The page of a simulated server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mtpsim.report.document import ResultDocument
+from mtpsim.report.html.sections import Section, Table
+from mtpsim.report.html.svg import Picture
+from mtpsim.report.tables import serving
+
+
+def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> list[Section]:
+    """The sections of a server: the answer, latencies, the state of the server."""
+    lead, *rest = serving.sentences(result)
+    top, *others = drawn or [""]
+    capacity = serving.capacity_table(result)
+    tables = [Table(serving.capacity_title(result), capacity)] if capacity.rows else []
+    warnings = serving.warnings_of(result) + result.failures
+    found = [
+        Section(
+            "advice", "Advice", [lead], rest, tables=tables, pictures=[drawn[top]] if top else []
+        ),
+        Section(
+            "speeds",
+            "Speed and goals",
+            text=[f"{serving.sample_sentence(result)}."],
+            tables=[Table("By load and depth", serving.arm_table(result, serving.MAIN))],
+            pictures=[drawn[name] for name in others],
+        ),
+        Section(
+            "latencies",
+            "Latencies",
+            tables=[Table("Quantiles in ms", serving.latency_table(result))],
+            notes=[serving.READING],
+        ),
+        Section(
+            "server",
+            "State of the server",
+            tables=[Table("Means over time", serving.arm_table(result, serving.STATE))],
+        ),
+        Section("warnings", "Warnings", text=warnings),
+    ]
+    return [section for section in found if not section.empty]

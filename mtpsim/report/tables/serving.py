@@ -1,0 +1,213 @@
+"""A simulated server as tables: speed and goals by load and arm, latencies, capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from mtpsim.common.text import counted
+from mtpsim.report.document import Interval, PointResult, ResultDocument
+from mtpsim.report.formatting import (
+    fixed,
+    in_percent,
+    known,
+    level,
+    plus_minus,
+    shared_decimals,
+    short_names,
+    swept_keys,
+    value_text,
+)
+from mtpsim.report.serving_document import QUANTILES, TIMES, ServedArm, ServedPoint
+from mtpsim.report.tables.terminal import (
+    Column,
+    Row,
+    TextTable,
+    print_table,
+    print_warnings,
+    say,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "end to end"}
+LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
+READING = (
+    "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
+    "tokens of a request. Speedup: mean TPOT without drafts over that of the depth."
+)
+Cell = Callable[[ServedArm], Interval | None]
+MAIN: dict[str, Cell] = {
+    "output\ntok/s": lambda arm: arm.throughput,
+    "tok/s,\nx off": lambda arm: arm.throughput_ratio,
+    "speedup": lambda arm: arm.speedup,
+    "TPOT\np99, ms": lambda arm: arm.tpot.p99,
+    "TTFT\np99, ms": lambda arm: arm.ttft.p99,
+    "within\ngoals, %": lambda arm: in_percent(arm.good),
+    "goodput,\nper s": lambda arm: arm.goodput,
+}
+NARROW = ("output\ntok/s", "speedup", "TPOT\np99, ms", "TTFT\np99, ms", "within\ngoals, %")
+STATE: dict[str, Cell] = {
+    "running": lambda arm: arm.running,
+    "waiting": lambda arm: arm.waiting,
+    "KV in\nuse, %": lambda arm: in_percent(arm.kv_use),
+    "preempted\nper 1,000": lambda arm: arm.preemptions,
+    "accept\nlength": lambda arm: arm.accept_length,
+    "drafts per\nround": lambda arm: arm.drafts,
+    "step\ntime, ms": lambda arm: arm.step_time,
+}
+
+
+def served(result: ResultDocument) -> list[tuple[PointResult, ServedPoint]]:
+    """The points of a server; empty where single requests were simulated."""
+    return [(point, point.serving) for point in result.points if point.serving]
+
+
+def print_served(result: ResultDocument, console: Console) -> None:
+    """Print every point of a server, and the answer."""
+    say(console, sample_sentence(result), "dim")
+    wide = MAIN | STATE
+    layouts = [list(wide), list(MAIN), list(NARROW)]
+    print_table(console, *(arm_table(result, {n: wide[n] for n in names}) for names in layouts))
+    console.print()
+    print_table(console, latency_table(result), latency_table(result, TIMES[:2]))
+    say(console, READING, "dim")
+    console.print()
+    for sentence in sentences(result):
+        say(console, sentence, "bold")
+    if (table := capacity_table(result)).rows:
+        console.print()
+        say(console, f"{capacity_title(result)}:")
+        print_table(console, table)
+    print_warnings(console, warnings_of(result))
+
+
+def sample_sentence(result: ResultDocument) -> str:
+    """``30 replications, 60,000 requests per depth and load, 95 % intervals``."""
+    found = [point for _, point in served(result)]
+    numbers = sorted({point.requests for point in found})
+    requests = " to ".join(f"{n:,}" for n in dict.fromkeys([numbers[0], numbers[-1]]))
+    least = min(point.replications for point in found)
+    runs = counted(least, "replication")
+    return f"{runs}, {requests} requests per depth and load, {level(result)} intervals"
+
+
+def sentences(result: ResultDocument) -> list[str]:
+    """The advice: by load over a sweep of loads, else of each point."""
+    if result.by_load:
+        return [group.sentence for group in result.by_load]
+    return [point.sentence for _, point in served(result)]
+
+
+def warnings_of(result: ResultDocument) -> list[str]:
+    """Each warning once, with the loads and arms that it belongs to."""
+    where: dict[str, list[str]] = {}
+    for point, found in served(result):
+        label = ", ".join(f"{value_text(value)}" for value in point.set.values())
+        for text in point.warnings:
+            where.setdefault(text, []).append(label)
+        for arm in found.arms:
+            place = f"{arm.name} at {label}" if label else arm.name
+            for text in arm.warnings:
+                where.setdefault(text, []).append(place)
+    texts = []
+    for text, places in where.items():
+        named = "; ".join(filter(None, places[:4])) + "; ..." * (len(places) > 4)
+        texts.append(f"{named}: {text}" if named else text)
+    return [*(result.warnings or []), *texts]
+
+
+def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, ServedArm]]:
+    """Every arm at every load, with the texts of the swept values."""
+    keys = swept_keys(result)
+    for point, found in served(result):
+        for arm in found.arms:
+            yield [value_text(point.set.get(key)) for key in keys], found, arm
+
+
+def _lead_columns(result: ResultDocument) -> list[Column]:
+    names = [name.removeprefix("arrivals.") for name in short_names(swept_keys(result)).values()]
+    return [*(Column(name, folds=True) for name in names), Column("depth", left=True)]
+
+
+def arm_table(result: ResultDocument, cells: dict[str, Cell]) -> TextTable:
+    """A row per load and arm; columns without any number are left out.
+
+    Args:
+        result: the result document.
+        cells: header and interval of each column.
+    """
+    rows = list(_rows(result))
+    shown: list[tuple[str, list[str]]] = []
+    for header, cell in cells.items():
+        found = [cell(arm) for _, _, arm in rows]
+        if any(one is not None for one in found):
+            digits = min(shared_decimals(found), 3)
+            shown.append((header, [plus_minus(one, digits) for one in found]))
+    columns = [*_lead_columns(result), *(Column(header) for header, _ in shown)]
+    return TextTable(
+        columns,
+        [
+            _row([*values, arm.name], [texts[n] for _, texts in shown], point, arm)
+            for n, (values, point, arm) in enumerate(rows)
+        ],
+    )
+
+
+def _row(lead: list[str], cells: list[str], point: ServedPoint, arm: ServedArm) -> Row:
+    best = arm.name == point.best
+    return Row([*lead, *cells], "best" if best else "", marked=best)
+
+
+def latency_table(result: ResultDocument, names: Sequence[str] = TIMES) -> TextTable:
+    """Quantiles of the times in ms, a row per load and arm; the half-width at p99 alone."""
+    columns, cells = _lead_columns(result), []
+    rows = list(_rows(result))
+    for name in names:
+        for quantile in QUANTILES:
+            found = [getattr(arm.time(name), quantile) for _, _, arm in rows]
+            digits = min(shared_decimals(found), 2)
+            text = plus_minus if quantile == "p99" else _mean_alone
+            cells.append([text(one, digits) for one in found])
+            columns.append(Column(f"{NAMES[name]}\n{quantile}, ms"))
+    return TextTable(
+        columns,
+        [
+            _row([*values, arm.name], [column[n] for column in cells], point, arm)
+            for n, (values, point, arm) in enumerate(rows)
+        ],
+    )
+
+
+def _mean_alone(cell: Interval | None, digits: int) -> str:
+    return fixed(cell.mean if cell else None, digits)
+
+
+def goals_text(goals: dict[str, float]) -> str:
+    """``TTFT at most 500 ms, TPOT at most 30 ms``."""
+    return ", ".join(f"{LIMITS.get(name, name)} at most {ms:g} ms" for name, ms in goals.items())
+
+
+def capacity_title(result: ResultDocument) -> str:
+    """What the capacity is the greatest load of."""
+    found = next((point for _, point in served(result) if point.capacity), None)
+    if found is None:
+        return "Capacity"
+    goals = goals_text(found.goals)
+    return f"Greatest load, requests/s, at which {100 * found.share:g} % of requests meet {goals}"
+
+
+def capacity_table(result: ResultDocument) -> TextTable:
+    """A row per arm: the greatest load at which it meets the goals."""
+    keys = swept_keys(result)
+    rows = []
+    for point, found in served(result):
+        digits = min(shared_decimals([one.rate for one in found.capacity]), 3)
+        top = max((one.rate.mean or 0 for one in found.capacity), default=0)
+        for one in found.capacity:
+            values = [value_text(point.set.get(key)) for key in keys]
+            text = plus_minus(one.rate, digits) if known(one.rate.mean) else one.limit
+            best = bool(top) and one.rate.mean == top
+            rows.append(Row([*values, one.name, text], "best" if best else "", marked=best))
+    return TextTable([*_lead_columns(result), Column("capacity,\nper s")], rows)

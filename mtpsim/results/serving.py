@@ -1,0 +1,279 @@
+"""The document of a simulated server: estimates of every arm, the best of them, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.engine.server_data import ServerData, Timeline
+from mtpsim.kernels.server_layout import METRICS, SHARES, Column, Metric
+from mtpsim.report.document import Interval, JudgedInterval, PointResult
+from mtpsim.report.serving_document import (
+    QUANTILES,
+    LoadGroup,
+    ServedArm,
+    ServedPoint,
+    ServedTime,
+    ServedTimeline,
+)
+from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
+from mtpsim.results.serving_advice import Band, by_load, point_sentence
+from mtpsim.results.serving_warnings import warnings_by_arm
+from mtpsim.stats.comparisons import Choice, choose, log_of
+from mtpsim.stats.estimators import Estimates, delta_method
+from mtpsim.stats.sectioning import pooled_quantiles, ratios_to, sectioned
+
+DEFAULT_SHARE = 0.99  # of requests that must meet the goals, where none is stated
+
+
+class Ratio:
+    """A quantity of every arm: a product of totals over another, times a constant.
+
+    Args:
+        over (Sequence[Column]): Totals in the numerator.
+        under (Sequence[Column]): Totals in the denominator.
+        scale (float): The constant.
+    """
+
+    def __init__(self, over: Sequence[Column], under: Sequence[Column], scale: float = 1.0) -> None:
+        self.over, self.under, self.scale = over, under, scale
+
+    def inverse(self) -> Ratio:
+        """One over the quantity."""
+        return Ratio(self.under, self.over, 1 / self.scale)
+
+    def of(self, data: ServerData) -> Estimates:
+        """Estimates ``[A]`` of a point."""
+        return delta_method(partial(self._value, data), data.tally, _confidence(data))
+
+    def _value(self, data: ServerData, means: Floats) -> Floats:
+        layout, value = data.layout, np.full_like(means[..., data.layout.of("requests")], 1.0)
+        for column in self.over:
+            value = value * means[..., layout.of(column)]
+        for column in self.under:
+            value = value / means[..., layout.of(column)]
+        return self.scale * value
+
+
+THROUGHPUT = Ratio(["tokens"], ["window_ms"], 1000)
+GOOD = Ratio(["good"], ["requests"])
+GOODPUT = Ratio(["tokens", "good"], ["output_tokens", "window_ms"], 1000)
+MEANS: dict[Metric, Ratio] = {
+    "ttft": Ratio(["ttft_ms"], ["requests"]),
+    "tpot": Ratio(["tpot_ms"], ["tpot_requests"]),
+    "itl": Ratio(["itl_ms"], ["itl_bursts"]),
+    "e2e": Ratio(["e2e_ms"], ["requests"]),
+}
+OTHERS = {
+    "throughput": THROUGHPUT,
+    "itl_token": Ratio(["itl_ms"], ["itl_tokens"]),
+    "drafts": Ratio(["drafted"], ["request_steps"]),
+    "step_time": Ratio(["step_ms"], ["steps"]),
+    "running": Ratio(["running_ms"], ["window_ms"]),
+    "waiting": Ratio(["waiting_ms"], ["window_ms"]),
+    "preemptions": Ratio(["preemptions"], ["requests"], 1000),
+}
+
+
+def served_result(data: ServerData) -> PointResult:
+    """The document of a point of a server.
+
+    Args:
+        data (ServerData): Two replications or more.
+    """
+    serving = data.experiment.model_dump(mode="json")["serving"]
+    requests = float(data.tally.mean[data.layout.of("requests")][0] * data.tally.count)
+    return PointResult(
+        set=data.point.set,
+        requests=round(requests),
+        rounds=round(float(data.tally.mean[data.layout.of("rounds")].sum() * data.tally.count)),
+        precision_reached=data.precision_reached,
+        interrupted=data.interrupted,
+        warnings=_warnings(data),
+        serving=_served_point(data, serving, round(requests)),
+    )
+
+
+def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> ServedPoint:
+    arrivals, load = load_of(serving)
+    goals = {name: ms for name, ms in (serving.get("goals") or {}).items() if ms is not None}
+    share = (serving.get("capacity") or {}).get("share", DEFAULT_SHARE)
+    arms = _arms(data, bool(goals), serving.get("kv_tokens"))
+    objective, eligible = _objective(arms, arrivals, share if goals else None)
+    choice = _choose(data, objective, eligible)
+    for place, number_ in enumerate(eligible):
+        arms[number_].loss = _loss(choice, place, data)
+    point = ServedPoint(
+        arrivals=arrivals,
+        load=load,
+        replications=data.tally.count,
+        requests=requests,
+        goals=goals,
+        share=share,
+        objective=objective,
+        best=arms[eligible[choice.best]].name,
+        candidates=[arms[eligible[place]].name for place in choice.candidates],
+        within_goals=objective != "goodput" if goals else None,
+        sentence="",
+        arms=arms,
+        timeline=[_timeline(a.name, t) for a, t in zip(data.arms, data.timelines, strict=False)],
+    )
+    point.sentence = point_sentence(point)
+    return point
+
+
+def served_by_load(done: Sequence[ServerData], points: Sequence[PointResult]) -> list[LoadGroup]:
+    """Where the best arm changes along the load; leads of an arm over another are paired."""
+    data_of = {id(point.serving): data for point, data in zip(points, done, strict=True)}
+
+    def lead(point: ServedPoint, before: str, after: str) -> Band:
+        data, names = data_of[id(point)], [arm.name for arm in point.arms]
+        weights = np.zeros((1, len(names)))
+        weights[0, names.index(before)], weights[0, names.index(after)] = 1, -1
+        objective = "tpot" if point.objective == "goodput" else point.objective
+        found = log_of(speed_of(data, objective)).linear_combination(weights)
+        return float(found.values[0]), float(found.half_width[0])
+
+    return by_load(points, lead)
+
+
+def load_of(serving: dict[str, Any]) -> tuple[str, float | None]:
+    """Kind of the arrivals, and their number: requests per second, clients, or of the burst."""
+    arrivals = serving["arrivals"]
+    kind = next((name for name, value in arrivals.items() if value is not None), "rate")
+    value = arrivals.get(kind)
+    return kind, float(value) if isinstance(value, int | float) else None
+
+
+def _confidence(data: ServerData) -> float:
+    return data.experiment.simulation.confidence
+
+
+def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[ServedArm]:
+    """The estimates of every arm."""
+    found = {name: ratio.of(data) for name, ratio in OTHERS.items()}
+    accepted = Ratio(["accepted"], ["request_steps"]).of(data)
+    times = {metric: _times(data, metric) for metric in METRICS}
+    kv = Ratio(["kv_ms"], ["window_ms"], 1 / kv_tokens).of(data) if kv_tokens else None
+    off = next((n for n, arm in enumerate(data.arms) if arm.depth == 0), None)
+    ratio = speedup = good = goodput = None
+    if off is not None:
+        ratio = ratios_to(found["throughput"], off)
+        speedup = ratios_to(MEANS["tpot"].inverse().of(data), off)
+    if with_goals:
+        good, goodput = GOOD.of(data), GOODPUT.of(data)
+    warned = warnings_by_arm(data)
+    shared: list[dict[str, Any]] = [
+        {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
+        | {metric: times[metric][n] for metric in METRICS}
+        for n in range(len(data.arms))
+    ]
+    return [
+        ServedArm(
+            name=arm.name,
+            depth=arm.depth,
+            rule=arm.policy,
+            throughput_ratio=_optional(ratio, n),
+            speedup=_optional(speedup, n),
+            good=_optional(good, n, SHARE),
+            goodput=_optional(goodput, n),
+            accept_length=_shifted(interval(accepted, n, POSITIVE)),
+            kv_use=_optional(kv, n, SHARE),
+            warnings=warned[n],
+            **shared[n],
+        )
+        for n, arm in enumerate(data.arms)
+    ]
+
+
+def _optional(
+    estimates: Estimates | None, index: int, within: tuple[float, float] = POSITIVE
+) -> Interval | None:
+    return None if estimates is None else interval(estimates, index, within)
+
+
+def _shifted(cell: Interval) -> Interval:
+    """One token more than the accepted drafts."""
+    ends = (end + 1 if end is not None else None for end in (cell.mean, cell.low, cell.high))
+    mean, low, high = ends
+    return Interval(mean=mean, low=low, high=high)
+
+
+def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
+    """Mean and pooled quantiles of a time, by arm."""
+    mean, confidence = MEANS[metric].of(data), _confidence(data)
+    columns = [data.layout.quantile(metric, share) for share in SHARES]
+    own = np.stack([data.tally.mean[column] for column in columns], -1)
+    counts = data.histograms[:, METRICS.index(metric)]
+    pooled = pooled_quantiles(counts, data.edges, SHARES, own)
+    found = [
+        sectioned(pooled[:, n], data.tally, column, confidence) for n, column in enumerate(columns)
+    ]
+    return [
+        ServedTime(
+            mean=interval(mean, arm, POSITIVE),
+            **{
+                name: interval(estimates, arm, POSITIVE)
+                for name, estimates in zip(QUANTILES, found, strict=True)
+            },
+        )
+        for arm in range(len(data.arms))
+    ]
+
+
+def _objective(arms: list[ServedArm], arrivals: str, share: float | None) -> tuple[str, list[int]]:
+    """What arms are compared by, and the numbers of those that are compared.
+
+    Arms that meet the goals are compared by TPOT, or by throughput where the load is not given by
+    arrivals; where no arm meets them, all are compared by goodput.
+    """
+    objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
+    every = list(range(len(arms)))
+    if share is None:
+        return objective, every
+    shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]
+    meet = [n for n in every if shares[n] >= share]
+    some = [n for n in every if shares[n] > 0]
+    return (objective, meet) if meet else ("goodput", some) if some else (objective, every)
+
+
+def speed_of(data: ServerData, objective: str) -> Estimates:
+    """What is compared by an objective, ``[A]``: more is better."""
+    if objective == "tpot":
+        return MEANS["tpot"].inverse().of(data)
+    return (THROUGHPUT if objective == "throughput" else GOODPUT).of(data)
+
+
+def _choose(data: ServerData, objective: str, eligible: list[int]) -> Choice:
+    weights = np.eye(len(data.arms))[eligible]
+    values = speed_of(data, objective).linear_combination(weights)
+    return choose(log_of(values), _confidence(data), data.experiment.decision.indifference)
+
+
+def _loss(choice: Choice, place: int, data: ServerData) -> JudgedInterval:
+    mean, low, high = (
+        number(-np.expm1(-logs[place])) for logs in (choice.loss, choice.low, choice.high)
+    )
+    verdict = choice.verdict(place, data.experiment.decision.indifference)
+    return JudgedInterval(mean=mean, low=low, high=high, verdict=verdict)
+
+
+def _timeline(name: str, line: Timeline) -> ServedTimeline:
+    time, running, waiting, kv, depth = (
+        np.round(values, 3).tolist()
+        for values in (line.time_ms, line.running, line.waiting, line.kv, line.depth)
+    )
+    return ServedTimeline(
+        name=name, time=time, running=running, waiting=waiting, kv=kv, depth=depth
+    )
+
+
+def _warnings(data: ServerData) -> list[str]:
+    found = list(data.experiment.warnings())
+    if data.failure:
+        found.append(f"incomplete: {data.failure}")
+    return found

@@ -1,0 +1,176 @@
+"""The best arm of a server at each load in words, and the loads at which it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from mtpsim.report.document import Interval, PointResult
+from mtpsim.report.formatting import (
+    bracketed,
+    fixed,
+    in_percent,
+    known,
+    set_label,
+    shared_decimals,
+)
+from mtpsim.report.serving_document import LoadGroup, LoadTurn, ServedArm, ServedPoint
+from mtpsim.report.tables.serving import LIMITS
+from mtpsim.results.point_data import number
+
+UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests at once"}
+NONE = "none"  # the label of a load at which no depth meets the goals
+Band = tuple[float, float]
+"""A margin and its half-width."""
+Lead = Callable[[ServedPoint, str, str], Band]
+UNKNOWN = (np.nan, np.nan)
+
+
+def point_sentence(point: ServedPoint) -> str:
+    """``At 4 requests/s run depth 3: p99 TPOT 27.1 ms [26.8, 27.4]; off: p99 TPOT 33.0 ms.``."""
+    best, off = point.arm(point.best), point.off
+    start = "On this trace" if point.load is None else f"At {load_text(point.load, point)}"
+    text = f"{start} {_choice(point)}: {_facts(point, best)}"
+    if off is not None and off is not best:
+        text += f"; off: {_facts(point, off, short=True)}"
+    others = " or ".join(name for name in point.candidates if name != point.best)
+    return f"{text}. {others[0].upper()}{others[1:]} may be as good." if others else f"{text}."
+
+
+def load_text(load: float, point: ServedPoint) -> str:
+    """``5.1 requests/s``."""
+    return f"{load:.4g} {UNITS.get(point.arrivals, '')}".strip()
+
+
+def _choice(point: ServedPoint) -> str:
+    name = "with MTP off" if point.best == "off" else point.best
+    if point.within_goals is False:
+        need = f"{100 * point.share:g} %"
+        return f"no depth meets the goals for {need} of requests; {point.best} comes closest"
+    return f"run {name}"
+
+
+def _facts(point: ServedPoint, arm: ServedArm, *, short: bool = False) -> str:
+    """The numbers that the choice rests on."""
+    if point.goals:
+        goals = {goal: f"p99 {LIMITS.get(goal, goal)} " for goal in point.goals}
+        cells = [(name, arm.time(goal).p99, " ms") for goal, name in goals.items()]
+        if within := in_percent(arm.good):
+            cells.append(("", within, " % of requests within the goals"))
+    else:
+        cells = [("mean TPOT ", arm.tpot.mean, " ms"), ("output ", arm.throughput, " tok/s")]
+        ratio = arm.throughput_ratio if point.objective == "throughput" else arm.speedup
+        if ratio and not short and arm.depth != 0:
+            cells.append(("", ratio, " times off"))
+    return ", ".join(f"{name}{_cell(cell, short)}{unit}" for name, cell, unit in cells)
+
+
+def _cell(cell: Interval, short: bool) -> str:
+    digits = min(shared_decimals([cell]), 3)
+    return fixed(cell.mean, min(digits, 2)) if short else bracketed(cell, digits)
+
+
+def by_load(points: Sequence[PointResult], lead: Lead) -> list[LoadGroup]:
+    """Groups of points that differ in the load alone, and where the best arm changes in each.
+
+    Args:
+        points: all points of a run.
+        lead: log ratio of the objective of two arms at a point, and its half-width.
+    """
+    served = [(point, point.serving) for point in points if point.serving]
+    keys = {f"serving.arrivals.{found.arrivals}" for _, found in served}
+    key = keys.pop() if len(keys) == 1 else ""
+    groups: dict[str, list[tuple[PointResult, ServedPoint]]] = {}
+    for point, found in served:
+        if key in point.set and found.load is not None:
+            others = {name: value for name, value in point.set.items() if name != key}
+            groups.setdefault(repr(others), []).append((point, found))
+    return [_group(key, group, lead) for group in groups.values() if len(group) > 1]
+
+
+def _group(key: str, group: list[tuple[PointResult, ServedPoint]], lead: Lead) -> LoadGroup:
+    ordered = sorted((found for _, found in group), key=lambda found: found.load or 0.0)
+    others = {name: value for name, value in group[0][0].set.items() if name != key}
+    turns = list(_turns(ordered, lead))
+    label = f"{set_label(others)}: " if others else ""
+    return LoadGroup(set=others, key=key, turns=turns, sentence=label + _by_load(ordered, turns))
+
+
+def _label(point: ServedPoint) -> str:
+    return NONE if point.within_goals is False else point.best
+
+
+def _turns(points: Sequence[ServedPoint], lead: Lead) -> Iterator[LoadTurn]:
+    for one, two in pairwise(points):
+        before, after = _label(one), _label(two)
+        if before != after:
+            load, low, high = _crossing(one, two, *_margins(one, two, lead))
+            yield LoadTurn(before=before, after=after, load=load, low=low, high=high)
+
+
+def _margins(one: ServedPoint, two: ServedPoint, lead: Lead) -> tuple[Band, Band]:
+    """How far each load is from the change: of opposite signs."""
+    before, after = _label(one), _label(two)
+    for name, sign in ((before, 1), (after, -1)):
+        if name == NONE or not one.goals:
+            continue
+        ends = [_good(point, name, sign) for point in (one, two)]
+        if (ends[0][0] > 0) != (ends[1][0] > 0):
+            return ends[0], ends[1]
+    if NONE in (before, after):
+        return UNKNOWN, UNKNOWN
+    return lead(one, before, after), lead(two, before, after)
+
+
+def _good(point: ServedPoint, name: str, sign: int) -> Band:
+    """The share of requests within the goals, above the share that is required."""
+    good = point.arm(name).good
+    if good is None or good.mean is None:
+        return UNKNOWN
+    return sign * (good.mean - point.share), _half(good)
+
+
+def _half(cell: Interval) -> float:
+    return (cell.high - cell.low) / 2 if known(cell.low) and known(cell.high) else np.inf
+
+
+def _crossing(
+    one: ServedPoint, two: ServedPoint, first: Band, second: Band
+) -> tuple[float, float | None, float | None]:
+    """Load at which a margin is 0, linear in the logarithm of the load, and its interval."""
+    ends = np.log([one.load or 1.0, two.load or 1.0])
+    found = []
+    for side in (0, -1, 1):
+        left, right = (margin + side * half for margin, half in (first, second))
+        inside = np.isfinite(left - right) and (left > 0) != (right > 0)
+        share = left / (left - right) if inside else np.nan
+        found.append(float(np.exp(ends[0] + share * (ends[1] - ends[0]))))
+    load, *sides = found
+    if not np.isfinite(load):  # a change that no single margin shows
+        return float(np.exp(ends.mean())), one.load, two.load
+    low, high = sorted(sides) if np.isfinite(sides).all() else (np.nan, np.nan)
+    return load, number(low), number(high)
+
+
+def _by_load(points: Sequence[ServedPoint], turns: Sequence[LoadTurn]) -> str:
+    """``Run depth 3 up to 5.1 requests/s [5, 5.2], then off.``."""
+    names = [_label(points[0]), *(turn.after for turn in turns)]
+    reach = f"{points[0].load:g} to {load_text(points[-1].load or 0.0, points[-1])}"
+    if len(names) == 1:
+        return f"{_run(names[0])} at every load of the sweep ({reach}).".capitalize()
+    parts = [f"{_run(turn.before)} up to {_turn_text(turn, points[0])}" for turn in turns]
+    text = f"{', '.join(parts)}, then {_run(names[-1])}"
+    return f"{text[0].upper()}{text[1:]} (loads {reach})."
+
+
+def _run(name: str) -> str:
+    return {NONE: "no depth meets the goals", "off": "MTP off"}.get(name, name)
+
+
+def _turn_text(turn: LoadTurn, point: ServedPoint) -> str:
+    cell = Interval(mean=turn.load, low=turn.low, high=turn.high)
+    digits = shared_decimals([cell]) if known(turn.low) else 1
+    unit = UNITS.get(point.arrivals, "")
+    return f"{bracketed(cell, digits) if known(turn.low) else f'{turn.load:.3g}'} {unit}".strip()

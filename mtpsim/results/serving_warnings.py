@@ -1,0 +1,101 @@
+"""What to read before using the numbers of a simulated server: load, warm-up, length of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.engine.server_data import ServerData
+from mtpsim.stats.estimators import Estimates, delta_method
+
+CERTAIN = 0.999  # confidence from which a growing queue or a drift is reported
+GROWTH = 0.03  # of the requests of a replication that join the queue: more is no chance of a run
+DRIFT = 0.03  # relative difference of the two halves that matters
+LEAST_REQUESTS = 200  # of a replication, for its own p99
+LIFETIMES = 5  # mean end-to-end times that a replication lasts at least
+BURST = "burst"
+
+
+def warnings_by_arm(data: ServerData) -> list[list[str]]:
+    """The warnings on each arm; bursts have neither a warm-up nor a stable load."""
+    arrivals = data.experiment.model_dump(mode="json")["serving"]["arrivals"]
+    found: list[list[str]] = [_too_few(data, n) for n in range(len(data.arms))]
+    if arrivals.get(BURST) is None:
+        grown, drift = _growth(data), _drift(data)
+        for n, texts in enumerate(found):
+            text = _unstable(data, grown, n) or _transient(drift, n) or _short(data, n)
+            texts += [text] if text else []
+    return found
+
+
+def _column(data: ServerData, name: str) -> Floats:
+    """Mean of a total over replications, by arm."""
+    return data.tally.mean[data.layout.of(name)]  # type: ignore[arg-type]
+
+
+def _growth(data: ServerData) -> Estimates:
+    """Requests by which the queue grows in the window, ``[A]``."""
+    first, last = data.layout.of("first_waiting"), data.layout.of("last_waiting")
+    return delta_method(lambda m: m[..., last] - m[..., first], data.tally, CERTAIN)
+
+
+def _drift(data: ServerData) -> Estimates:
+    """Mean end-to-end time of the second half over that of the first, minus 1, ``[A]``."""
+    layout = data.layout
+    half, all_ = layout.of("half_requests"), layout.of("requests")
+    half_ms, all_ms = layout.of("half_e2e_ms"), layout.of("e2e_ms")
+
+    def ratio(m: Floats) -> Floats:
+        second = (m[..., all_ms] - m[..., half_ms]) / (m[..., all_] - m[..., half])
+        return np.asarray(second / (m[..., half_ms] / m[..., half]) - 1)
+
+    return delta_method(ratio, data.tally, CERTAIN)
+
+
+def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
+    requests = _column(data, "requests")[arm]
+    if not (grown.low[arm] > 0 and grown.values[arm] > GROWTH * requests):
+        return ""
+    first, last = (_column(data, name)[arm] for name in ("first_waiting", "last_waiting"))
+    return (
+        f"the load is more than it serves: {first:,.0f} requests wait at the beginning of the "
+        f"window and {last:,.0f} at its end; latencies grow with the length of the run"
+    )
+
+
+def _transient(drift: Estimates, arm: int) -> str:
+    size = drift.values[arm]
+    certain = drift.low[arm] > 0 or drift.high[arm] < 0
+    if not (certain and abs(size) > DRIFT):
+        return ""
+    more = "longer" if size > 0 else "shorter"
+    return (
+        f"requests of the second half take {100 * abs(size):.2g} % {more} than those of the first: "
+        "raise serving.warm_up, or serving.requests"
+    )
+
+
+def _short(data: ServerData, arm: int) -> str:
+    window = _column(data, "window_ms")[arm]
+    mean = (_column(data, "e2e_ms") / _column(data, "requests"))[arm]
+    if not window < LIFETIMES * mean:
+        return ""
+    return (
+        f"a replication is short: its window of {window / 1000:,.3g} s is {window / mean:.2g} mean "
+        f"end-to-end times; raise serving.requests"
+    )
+
+
+def _too_few(data: ServerData, arm: int) -> list[str]:
+    found, requests = [], _column(data, "requests")[arm]
+    if requests < LEAST_REQUESTS:
+        found.append(
+            f"{requests:,.0f} requests per replication: intervals of p99 need "
+            f"{LEAST_REQUESTS} or more (serving.requests)"
+        )
+    clipped = _column(data, "clipped")[arm] / requests
+    if clipped > 0:
+        found.append(
+            f"{100 * clipped:.2g} % of requests are longer than serving.kv_tokens and were cut"
+        )
+    return found

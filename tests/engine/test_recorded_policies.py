@@ -1,0 +1,128 @@
+"""Rules on recorded requests: each request once, against a plain loop, and in a run."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mtpsim
+from mtpsim.engine.simulate import play_each_once, play_policies
+from tests.support import naive_policies
+from tests.support.examples import acceptance, latency, noise, problem_of, section, simulation
+from tests.support.policy_plans import engine_of, plan, two_states
+from tests.support.random_chains import LIMIT, z_scores
+from tests.support.recordings import recording
+
+RULES = [
+    {"rule": "heuristic", "least": 0},
+    {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2},
+    {"rule": "bandit", "least": 0},
+    {"rule": "oracle"},
+    {"rule": "oracle", "name": "paying oracle", "pay_draft_at_zero": True},
+    {"rule": "clairvoyant"},
+    {"rule": "clairvoyant", "name": "paying", "pay_draft_at_zero": True},
+]
+COSTLY = {"switch_cost": 1.5, "catch_up": 4.0}
+
+
+def in_order(simulated):
+    return replace(simulated, source=simulated.source._replace(in_order=True))
+
+
+def each_once(recorded, policies, options, **horizon):
+    """The plan, and totals of the kernel and of the plain loop, ``[P, R, 4 + K]``."""
+    simulated = in_order(plan(recorded, policies, options=options, **horizon))
+    fast, _ = play_policies(simulated, 0, recorded.requests)
+    where, environment, slow = engine_of(simulated, options), simulated.policy_set.environment, []
+    records = np.split(recorded.accepted, recorded.offsets[1:-1])
+    unit = "tokens" if recorded.clock == "token" else "rounds"
+    for player in simulated.policy_set.players:
+        for number, record in enumerate(records):
+            row = number * horizon["tokens"] if horizon else recorded.offsets[number]
+            text, end = naive_policies.Record(record, row), horizon or {unit: len(record)}
+            given = np.random.default_rng(1), recorded, player.spec, environment, where
+            slow.append(naive_policies.request(*given, text=text, **end))
+    return simulated, fast, np.reshape(slow, fast.shape)
+
+
+@pytest.mark.parametrize("options", [{}, COSTLY], ids=["plain", "costly"])
+@pytest.mark.parametrize("horizon", [{}, {"tokens": 30}], ids=str)
+def test_every_rule_plays_each_recorded_request_as_a_plain_loop_does(options, horizon):
+    recorded = recording("token", depth=3)
+    simulated, fast, slow = each_once(recorded, RULES, options, **horizon)
+    counts = [0, 2, 3, 4, 5, 6]  # of all but the time: to the last round
+    assert (fast[..., counts] == slow[..., counts]).all()
+    np.testing.assert_allclose(fast[..., 1], slow[..., 1], rtol=1e-12)
+    paces = slow[..., 0].sum(1) / slow[..., 1].sum(1)
+    np.testing.assert_allclose(play_each_once(simulated), paces, rtol=1e-12)
+    players = zip(simulated.policy_set.players, paces, strict=True)
+    for player, pace in [(p, pace) for p, pace in players if p.spec.knows]:
+        exact = player.spec.exact_throughput(simulated.policy_set.environment)
+        assert exact == pytest.approx(pace, rel=1e-12), player.spec.label
+    best = paces.max()
+    assert best == paces[3]
+    assert (paces[[4, 6]] < paces[[3, 5]]).all()  # paying for the draft costs time
+
+
+def test_rounds_and_the_comparison_detects_a_wrong_record():
+    recorded = recording("round", depth=3)
+    _, fast, slow = each_once(recorded, RULES[:3], COSTLY)
+    np.testing.assert_allclose(fast, slow, rtol=1e-12)
+    assert (np.roll(fast, 1, axis=1) != slow).any()  # negative control
+
+
+def test_resampled_requests_are_recorded_ones():
+    simulated = plan(recording("token", depth=3), RULES)
+    drawn, _ = play_policies(simulated, 0, 500)
+    known, _ = play_policies(in_order(simulated), 0, 12)
+    for rows, all_rows in zip(drawn, known, strict=True):
+        assert {tuple(row) for row in rows} == {tuple(row) for row in all_rows}
+
+
+def trace(tmp_path, by="position", **keys):
+    rng = np.random.default_rng(7)
+    lines = [{"accepted": rng.integers(0, 4, rng.integers(4, 30)).tolist()} for _ in range(40)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return acceptance("trace", file="t.jsonl", by=by, depth=3, **keys)
+
+
+TIMES = latency(20, [22, 23, 24], [2, 3, 4])
+
+
+def test_a_run_states_the_exact_speedup_of_every_rule(tmp_path):
+    policies = ["heuristic", "clairvoyant", {"rule": "bandit"}, "off"]
+    text = trace(tmp_path) + TIMES + noise(0.2) + simulation(requests=20_000, as_recorded=True)
+    text += section("adaptive", policies=policies)
+    result = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
+    found = {policy.name: policy for policy in result.data.points[0].adaptive.policies}
+    assert found["bandit ucb"].speedup.exact is None  # its choices depend on the noise
+    assert found["oracle"].knows == "the whole recording"
+    for name in ("heuristic", "clairvoyant", "oracle", "off"):
+        speedup = found[name].speedup
+        assert abs(speedup.mean - speedup.exact) < 2.2 * (speedup.high - speedup.low) / 2 + 1e-9
+    assert "Knowing the whole recording would gain" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("by", "rule", "horizon", "message"),
+    [
+        ("round", "clairvoyant", {}, 'it requires text positions (by = "position")'),
+        ("position", "oracle", {"rounds": 9}, "give simulation.as_recorded = true"),
+        ("position", "filter", {}, "it requires a model of hidden states"),
+    ],
+)
+def test_bounds_that_can_not_be_played_are_refused(tmp_path, by, rule, horizon, message):
+    text = trace(tmp_path, by) + TIMES + simulation(**horizon or {"as_recorded": True})
+    text += section("adaptive", policies=[rule])
+    assert message in problem_of(text, folder=tmp_path)
+
+
+def test_a_paying_bound_of_a_chain_is_as_fast_as_solved():
+    rules = [{**rule, "pay_draft_at_zero": True} for rule in ({"rule": "oracle"}, RULES[5])]
+    simulated = plan(two_states("token", slowdown=1.5), rules, tokens=60, seed=5)
+    totals, _ = play_policies(simulated, 0, 20_000)
+    assert (totals[1][:, 3] > 0).any()  # the clairvoyant does not draft where nothing is accepted
+    for player, rows in zip(simulated.policy_set.players, totals, strict=True):
+        pace = player.spec.exact_throughput(simulated.policy_set.environment)
+        assert abs(z_scores(rows[:, 1:2], np.array([60 / pace]))[0]) < LIMIT

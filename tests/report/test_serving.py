@@ -1,0 +1,96 @@
+"""Tables, figures and the page of a simulated server."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from mtpsim.report.document import Interval, ResultDocument
+from mtpsim.report.figures.gallery import figure, figures
+from mtpsim.report.html.page import sections
+from mtpsim.report.html.svg import picture
+from mtpsim.report.serving_document import ServedCapacity
+from mtpsim.report.tables.result import render
+from mtpsim.results.serving import served_by_load, served_result
+from tests.support.server_example import GOALS, server_data
+
+
+def result_of(rates, **options):
+    data = [server_data(rate, swept=len(rates) > 1, **options) for rate in rates]
+    points = [served_result(one) for one in data]
+    return ResultDocument(
+        experiment={"title": "A server"}, points=points, by_load=served_by_load(data, points)
+    )
+
+
+SWEPT, ALONE = result_of((1.0, 12.0, 30.0)), result_of((4.0,))
+NO_GOALS = result_of((4.0,), goals=None)
+
+
+def printed(result, width):
+    console = Console(file=StringIO(), width=width, markup=False, emoji=False)
+    render(result, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 170])
+@pytest.mark.parametrize("result", [SWEPT, ALONE, NO_GOALS], ids=["sweep", "point", "no goals"])
+def test_every_depth_and_the_advice_are_printed(result, width):
+    text = printed(result, width)
+    assert "A server" in text
+    for name in ("off", "depth 1", "depth 3", "ema"):
+        assert text.count(name) >= 2 * len(result.points)
+    answer = result.by_load[0] if result.by_load else result.points[0].serving
+    assert answer.sentence in " ".join(text.split())
+    assert ("within" in text) == (result is not NO_GOALS)
+
+
+def test_the_best_depth_is_marked():
+    marked = [line.split() for line in printed(ALONE, 170).splitlines() if "▸" in line]
+    assert {tuple(cells[1:3]) for cells in marked} == {("depth", "1")}
+
+
+def test_capacity_is_a_table_of_its_own():
+    point = ALONE.points[0].serving
+    point.capacity = [
+        ServedCapacity(name="off", rate=Interval(mean=3.1, low=2.88, high=3.32)),
+        ServedCapacity(name="depth 1", rate=Interval(mean=4.25, low=4.03, high=4.47)),
+        ServedCapacity(name="depth 3", rate=Interval(mean=None, low=None, high=None), limit="none"),
+    ]
+    text = printed(ALONE, 120)
+    point.capacity = []
+    assert "at which 99 % of requests meet TTFT at most 60 ms, TPOT at most 10 ms:" in text
+    assert [line.split() for line in text.splitlines()][-3:] == [
+        ["off", "3.1", "±0.2"],
+        ["▸", "depth", "1", "4.2", "±0.2"],
+        ["depth", "3", "none"],
+    ]
+
+
+def test_figures_show_goals_and_every_depth():
+    drawn = figures(SWEPT, [])
+    assert list(drawn) == ["served", "latencies", "timeline"]
+    labels = drawn["latencies"].axes[0].get_legend_handles_labels()[1]
+    assert labels == ["goal", "off", "depth 1", "depth 3", "ema"]
+    goal = drawn["latencies"].axes[1].lines[-1]
+    assert set(goal.get_ydata()) == {GOALS["tpot"]}
+    assert list(figures(ALONE, [])) == ["latencies", "timeline"]
+    assert figure(ALONE, [], "speedup").axes
+    quantiles = figures(NO_GOALS, [])["latencies"].axes[0].get_legend_handles_labels()[1]
+    assert quantiles == ["p50", "p95", "p99"]
+
+
+@pytest.mark.parametrize("result", [SWEPT, ALONE], ids=["sweep", "point"])
+def test_the_page_has_the_answer_first(result):
+    pictures = {name: picture(name, one) for name, one in figures(result, []).items()}
+    found = sections(result, pictures)
+    assert [part.key for part in found][:4] == ["advice", "speeds", "latencies", "server"]
+    answer = result.by_load[0] if result.by_load else result.points[0].serving
+    assert found[0].lead == [answer.sentence]
+    assert len(found[1].tables[0].content.rows) == 4 * len(result.points)
+
+
+def test_warnings_name_loads_and_depths():
+    text = " ".join(printed(SWEPT, 170).split())
+    assert "warning: depth 3 at 30: a replication is short: its window of" in text
+    assert "depth 1 at 30" not in text

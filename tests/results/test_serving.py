@@ -1,0 +1,120 @@
+"""The document of a simulated server, from made-up data with known means."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtpsim.kernels.server_layout import METRICS
+from mtpsim.report.document import ResultDocument
+from mtpsim.report.serialization import from_json, rows, to_json
+from mtpsim.results.serving import served_by_load, served_result
+from mtpsim.stats.estimators import Tally
+from tests.support.server_example import GOALS, server_data
+
+
+@pytest.fixture(scope="module")
+def points():
+    data = [server_data(rate) for rate in (1.0, 4.0, 12.0, 30.0)]
+    return data, [served_result(one) for one in data]
+
+
+@pytest.fixture(scope="module")
+def result(points):
+    data, found = points
+    return ResultDocument(points=found, by_load=served_by_load(data, found))
+
+
+def test_means_are_ratios_of_totals(points):
+    data, found = points
+    one, layout, mean = found[1].serving.arm("depth 3"), data[1].layout, data[1].tally.mean
+    total = {name: mean[layout.of(name)][2] for name in ("tokens", "window_ms", "good", "requests")}
+    assert one.throughput.mean == pytest.approx(1000 * total["tokens"] / total["window_ms"])
+    assert one.good.mean == pytest.approx(total["good"] / total["requests"])
+    assert one.goodput.mean == pytest.approx(4.0 * one.good.mean)
+    assert one.accept_length.mean == pytest.approx(2.6)
+    assert one.kv_use.mean == pytest.approx(one.running.mean * 500 / 100_000)
+
+
+def test_quantiles_are_of_all_requests(points):
+    data, found = points
+    counts = data[0].histograms[0, METRICS.index("tpot")]
+    below = counts[data[0].edges[1:] <= found[0].serving.arm("off").tpot.p95.mean].sum()
+    assert below / counts.sum() == pytest.approx(0.95, abs=0.01)
+
+
+def test_speedup_is_paired(points):
+    """The same requests for all depths: the ratio is known better than both its parts."""
+    off, one = (points[1][1].serving.arm(name) for name in ("off", "depth 1"))
+    assert one.speedup.mean == pytest.approx(off.tpot.mean.mean / one.tpot.mean.mean)
+    apart = [(c.high - c.low) / c.mean for c in (off.tpot.mean, one.tpot.mean, one.speedup)]
+    assert apart[2] < 0.2 * np.hypot(*apart[:2])
+    assert off.speedup.low == off.speedup.high == 1
+
+
+def test_the_best_depth_meets_the_goals(result):
+    light, heavy = result.points[0].serving, result.points[3].serving
+    assert (light.best, light.within_goals, light.objective) == ("depth 1", True, "tpot")
+    assert light.arm("depth 3").tpot.mean.mean < light.arm("depth 1").tpot.mean.mean
+    assert light.arm("depth 3").good.mean < light.share  # TTFT: faster, but not allowed
+    assert (heavy.within_goals, heavy.objective) == (False, "goodput")
+    assert "no depth meets the goals for 99 % of requests" in heavy.sentence
+
+
+def test_without_goals_the_fastest_is_best():
+    found = [served_result(server_data(rate, goals=None)) for rate in (1.0, 30.0)]
+    assert [point.serving.best for point in found] == ["depth 3", "depth 1"]
+    assert found[0].serving.arms[0].good is None
+    assert "mean TPOT" in found[0].serving.sentence
+
+
+def test_the_load_at_which_the_best_depth_changes():
+    """Equal TPOT of depths 1 and 3, solved from the model of the example."""
+    data = [server_data(rate, goals=None, requests=2000) for rate in (2.0, 8.0, 16.0, 24.0)]
+    (group,) = served_by_load(data, [served_result(one) for one in data])
+    turn = next(t for t in group.turns if t.before == "depth 3" or t.after == "depth 1")
+    assert turn.low < turn.load < turn.high
+    assert group.key == "serving.arrivals.rate"
+    assert group.sentence.startswith("Depth 3 up to ")
+
+
+def test_json_and_rows_keep_every_number(result):
+    plain = json.loads(json.dumps(to_json(result)))
+    assert from_json(plain) == result
+    found = [row for row in rows(result) if row["quantity"] == "tpot_p99" and row["point"] == 2]
+    assert [row["depth"] for row in found] == [0, 1, 3, None]
+    assert found[3]["policy"] == "ema"
+    assert found[1]["mean"] == result.points[2].serving.arm("depth 1").tpot.p99.mean
+    assert found[1]["serving.arrivals.rate"] == 12.0
+
+
+def test_single_requests_have_no_key_of_the_server():
+    assert "serving" not in to_json(ResultDocument(points=[]))
+    assert "by_load" not in to_json(ResultDocument(points=[]))
+
+
+def changed(data, arm, **totals):
+    """The data with other means of one arm, and a little noise, which intervals need."""
+    rows = data.tally.mean + np.random.default_rng(1).normal(0, 1e-3, (20, data.layout.columns))
+    for name, value in totals.items():
+        rows[:, data.layout.arm(arm)][:, data.layout.index(name)] = value + rows[:, 0] * 1e-6
+    tally = Tally.of(rows)
+    changed_tally = Tally(tally.count, tally.mean, tally.comoment, data.histograms)
+    return type(data)(**{**vars(data), "tally": changed_tally})
+
+
+@pytest.mark.parametrize(
+    ("totals", "text"),
+    [
+        ({"last_waiting": 90.0}, "the load is more than it serves: 0 requests wait at the begin"),
+        ({"half_e2e_ms": 1e5}, "longer than those of the first: raise serving.warm_up"),
+        ({"window_ms": 900.0}, "a replication is short: its window of 0.9 s is"),
+        ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
+        ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
+    ],
+)
+def test_warnings_name_what_is_wrong(totals, text):
+    data = server_data(4.0, goals=GOALS)
+    warned = [arm.warnings for arm in served_result(changed(data, 2, **totals)).serving.arms]
+    assert any(text in one for one in warned[2]), warned[2]
+    assert not any(text in one for one in warned[1])
