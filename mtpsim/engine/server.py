@@ -19,6 +19,7 @@ from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
 from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
 from mtpsim.kernels.moments import moments
+from mtpsim.kernels.noise import new_scratch
 from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
 from mtpsim.kernels.server_layout import BINS, METRICS
 from mtpsim.kernels.server_requests import (
@@ -31,7 +32,7 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Engine, World
+from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
 from mtpsim.latency import CostModel, QuantileTable
 from mtpsim.latency.quantile_table import (
     CONSTANT,
@@ -295,10 +296,11 @@ def simulate_replication(
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
         kernel = server(arm.rule.choose.__module__.rpartition(".")[2], arm.rule, arm.learns)
-        timeline, marks = np.zeros((points, 5)), np.zeros(2, np.int64)
-        total = row[plan.layout.arm(place)]
-        kernel(world, plan.noise, rule, plan.depth, total, histograms[place], timeline, marks)
-        timelines.append(Timeline(*timeline[: marks[0]].T))
+        state = new_state(world, plan.depth, points)
+        kernel(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
+        row[plan.layout.arm(place)] = state.row
+        histograms[place] += state.histograms
+        timelines.append(Timeline(*state.timeline[: state.marks[0]].T))
     return timelines
 
 

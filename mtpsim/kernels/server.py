@@ -12,13 +12,12 @@ Each rule that chooses depths has a kernel of its own from one template, as in
 from __future__ import annotations
 
 from functools import lru_cache
-from types import FunctionType
 
 import numpy as np
 
 from mtpsim.kernels import server_layout as column
-from mtpsim.kernels.jit import bare, bare_inlined, helper, kernel
-from mtpsim.kernels.noise import CONSTANT, draw_factors, fill_noise_words, new_scratch
+from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
+from mtpsim.kernels.noise import CONSTANT, draw_factors, fill_noise_words
 from mtpsim.kernels.philox import TILE
 from mtpsim.kernels.server_queue import (
     ITL,
@@ -76,7 +75,6 @@ from mtpsim.kernels.server_state import (
     WAITED,
     WITHIN,
     count_time,
-    new_state,
     quantile_of,
 )
 from mtpsim.kernels.step_costs import step_ms, verify_ms
@@ -273,71 +271,61 @@ def run_tile(world, state, rule):
     return True
 
 
-@helper
+@bare
 def _fill_factors(world, noise, s, memory, state):
     """Noise factors of the next tile of steps, the same for every arm."""
     address = (np.uint64(world.replication) << np.uint64(32)) | np.uint64(SERVER)
     tick = state.counts[STEP]
     fill_noise_words(world.key, address, tick, TILE, noise, s)
-    draw_factors(noise, np.ones((TILE, 1), np.int32), tick == 0, TILE, memory, s)
-    state.factors[:] = s.verify[:, 0]
+    draw_factors(noise, s.everywhere, tick == 0, TILE, memory, s)
+    for at in range(TILE):
+        state.factors[at] = s.verify[at, 0]
 
 
-@helper
-def _write_row(world, state, row):
-    """Copy the totals, with the window of a drain and the replication's own quantiles."""
-    row[:] = state.row
+@bare
+def _complete_row(world, state):
+    """Fill in the window of a drain and the replication's own quantiles."""
     if world.load.arrivals == BURST or world.load.arrivals == TRACE:
-        row[column.WINDOW] = state.clock[NOW] - state.clock[BEGIN]
+        state.row[column.WINDOW] = state.clock[NOW] - state.clock[BEGIN]
     place = column.QUANTILES
-    for histogram in range(state.histograms.shape[0]):
+    for metric in range(state.histograms.shape[0]):
         for share in column.SHARES:
-            row[place] = quantile_of(state.histograms[histogram], share)
+            state.row[place] = quantile_of(state.histograms[metric], share)
             place += 1
 
 
-def serve(world, noise, rule, depth, row, histograms, timeline, marks):
+def serve(world, noise, rule, state, s, memory):
     """Simulate one replication under one arm.
 
     Args:
         world: inputs, of this replication.
         noise: arrays of the noise.
         rule: rule that chooses the depth, its memory unset.
-        depth: greatest depth K.
-        row: [COLUMNS] totals, written.
-        histograms: [METRICS, BINS] counts, added to.
-        timeline: [T, 5] time, running, waiting, KV and depth of some steps; T may be 0.
-        marks: [2] number of points of the timeline, and steps between them, written.
+        state: a new state; its row, histograms and timeline are the result.
+        s: scratch of one lane.
+        memory: [2, 1] zeros.
     """
-    state = new_state(world, depth, timeline, marks, TILE)
     for place in range(rule.memory.shape[0]):
         requests = rule.first[place]
         start(rule.p[requests, : rule.sizes[requests]], rule.memory[place])
-    s, memory, noisy = new_scratch(1), np.zeros((2, 1)), noise.kinds[1] != CONSTANT
+    noisy = noise.kinds[1] != CONSTANT
     begin(world, state)
     live = True
     while live:
         if noisy:
             _fill_factors(world, noise, s, memory, state)
         live = run_tile(world, state, rule)
-    _write_row(world, state, row)
-    histograms += state.histograms
+    _complete_row(world, state)
 
 
 @lru_cache
 def server(name, rule, learns):
     """The kernel of a rule; ``name`` must be unique per rule."""
     name += str(learns)
-    constants = {"LEARNS": learns}
-    functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    for inner in (decode, choose_depth, learn_step, step):
-        wrapped = bare_inlined(_copy(inner, f"{inner.__name__}_{name}", {**functions, **constants}))
-        functions[inner.__name__] = wrapped
-    tile = bare(_copy(run_tile, f"run_tile_{name}", functions))
-    return kernel(_copy(serve, f"serve_{name}", {**functions, "run_tile": tile}))
-
-
-def _copy(function, name, more):
-    copy = FunctionType(function.__code__, {**globals(), **more}, name)
-    copy.__qualname__ = name
-    return copy
+    inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
+    inner["LEARNS"] = learns
+    for function in (decode, choose_depth, learn_step, step):
+        copy = with_globals(function, f"{function.__name__}_{name}", **inner)
+        inner[function.__name__] = bare_inlined(copy)
+    inner["run_tile"] = bare(with_globals(run_tile, f"run_tile_{name}", **inner))
+    return kernel(with_globals(serve, f"serve_{name}", **inner))

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
 from mtpsim.kernels.arrays import ChainArrays, Ints, RecordingArrays
-from mtpsim.kernels.jit import bare, bare_inlined, helper
+from mtpsim.kernels.jit import bare, bare_inlined
+from mtpsim.kernels.philox import TILE
 from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS
-from mtpsim.kernels.server_requests import Workload
+from mtpsim.kernels.server_requests import CLOSED, Workload
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy.base import BatchOutcome
 
@@ -96,33 +97,28 @@ class State(NamedTuple):
     marks: Longs  # [2] rows of the timeline, and steps from one to the next
 
 
-@helper
-def new_state(world, depth, timeline, marks, tile):
-    """The state before the first arrival."""
-    slots = 2 * world.engine.max_requests + 1
-    marks[0], marks[1] = 0, 1
-    clock = np.zeros(8)
-    clock[NEXT] = np.inf
-    return State(
-        np.zeros((13, slots), np.int64),
-        np.zeros((slots, 4), np.int32),
-        np.zeros((3, slots)),
-        np.zeros(23, np.int64),
-        clock,
-        np.zeros(world.engine.max_requests, np.int64),
-        np.zeros(world.engine.max_requests, np.int64),
-        BatchOutcome(
-            np.zeros(depth + 1, np.int64),
-            np.zeros(depth + 1, np.int64),
-            np.zeros(depth + 1, np.int64),
-        ),
-        np.zeros(max(world.load.clients, 1)),
-        np.ones(tile),
-        np.zeros((len(METRICS), BINS), np.int64),
-        np.zeros(len(COLUMNS)),
-        timeline,
-        marks,
+def new_state(world: World, depth: int, points: int) -> State:
+    """The state before the first arrival, with a timeline of up to ``points`` points."""
+    slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
+    clients = world.load.clients if world.load.arrivals == CLOSED else 0
+    state = State(
+        ints=np.zeros((13, slots), np.int64),
+        words=np.zeros((slots, 4), np.int32),
+        times=np.zeros((3, slots)),
+        counts=np.zeros(23, np.int64),
+        clock=np.zeros(8),
+        ended=np.zeros(most, np.int64),
+        completed=np.zeros(most, np.int64),
+        outcome=BatchOutcome(*np.zeros((3, depth + 1), np.int64)),
+        returned=np.zeros(clients),
+        factors=np.ones(TILE),
+        histograms=np.zeros((len(METRICS), BINS), np.int64),
+        row=np.zeros(len(COLUMNS)),
+        timeline=np.zeros((points, 5)),
+        marks=np.array([0, 1], np.int64),
     )
+    state.clock[NEXT] = np.inf
+    return state
 
 
 @bare_inlined
