@@ -92,7 +92,7 @@ class PointRun(BlockRun):
             objective=self._objective(rows),
             outcomes=self.outcomes,
             log=self._policy_log(),
-            policy_tails=self._policy_tails(),
+            policy_tails=self._policy_tails(rows),
             failure=self.failure,
         )
 
@@ -104,12 +104,12 @@ class PointRun(BlockRun):
         times = rows[:, self.plan.layout.time_ms].T
         return quantile_speedups(times, share, self.simulation.confidence)
 
-    def _policy_tails(self) -> Tails | None:
+    def _policy_tails(self, rows: Floats) -> Tails | None:
         """Quantiles of requests under every policy."""
         if self.plan.policy_set is None:
             return None
         totals = sample_policies(self.plan, self.tally.count, self._first_request)
-        return policy_tails(totals, self.simulation.confidence)
+        return policy_tails(totals, rows, self.plan, self.simulation.confidence)
 
     def _policy_log(self) -> Log | None:
         """A sample of requests under every policy, round by round."""
