@@ -83,7 +83,7 @@ def draw_requests(key, first, recording, words, drawn):
     requests = np.uint64(recording.offsets.size - 1)
     for lane in range(drawn.size):
         if recording.in_order:
-            drawn[lane] = (first + lane) % np.int64(requests)
+            drawn[lane] = (np.int64(first) + lane) % np.int64(requests)
             continue
         word = np.uint64(np.uint32(words[0, lane]))
         drawn[lane] = np.int64((word * requests) >> np.uint64(32))

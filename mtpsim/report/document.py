@@ -101,6 +101,8 @@ class DepthResult(DocumentSection):
     objective: Interval | None = None
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
 
 
 class Horizon(DocumentSection):
@@ -170,6 +172,18 @@ class RatesAtDepth(Series):
     depth: int
 
 
+class Recorded(DocumentSection):
+    """Accept length at the log's ``depth``, and that of the ``log``, of requests in its order.
+
+    ``once`` says whether each recorded request was played equally often.
+    """
+
+    depth: int
+    accept_length: float
+    log: float
+    once: bool
+
+
 class Diagnostics(DocumentSection):
     """How rounds depend on each other, and how rates move with depth and position."""
 
@@ -180,6 +194,7 @@ class Diagnostics(DocumentSection):
     lasting_share: ExactInterval | None = None
     survivorship: Interval | None = None
     rates_by_depth: list[RatesAtDepth] = field(default_factory=list)
+    recorded: Recorded | None = None
 
 
 class Variance(DocumentSection):
@@ -261,6 +276,8 @@ class PolicyResult(DocumentSection):
     round_time: Interval
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
     depths: list[float]
     learning: Reaction | None = None
     over_inputs: Interval | None = None
@@ -292,8 +309,15 @@ class Adaptive(DocumentSection):
     timeline: Timeline
 
 
+class Ends(DocumentSection):
+    """A value at the low and at the high end of an input."""
+
+    low: float
+    high: float
+
+
 class UncertainDepth(DocumentSection):
-    """One depth over uncertain inputs."""
+    """One depth over uncertain inputs; with an accept length where requests are replayed."""
 
     depth: int
     speedup: Interval
@@ -301,13 +325,7 @@ class UncertainDepth(DocumentSection):
     simulation: float
     best: float
     regret: float
-
-
-class Ends(DocumentSection):
-    """A value at the low and at the high end of an input."""
-
-    low: float
-    high: float
+    accept_length: Ends | None = None
 
 
 class DepthEnds(DocumentSection):
@@ -337,6 +355,7 @@ class Uncertainty(DocumentSection):
     depths: list[UncertainDepth]
     inputs: list[UncertainInput]
     perfect: float
+    replayed: int = 0
 
 
 class WorstRegret(DocumentSection):

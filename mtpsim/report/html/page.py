@@ -332,13 +332,14 @@ def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
 def _uncertain(point: PointResult, found: Uncertainty, drawn: Pictures) -> Section:
     from mtpsim.report.tables import uncertainty
 
+    inputs = uncertainty.input_table(found)
     return Section(
         "uncertainty",
         "Uncertain inputs",
         [uncertainty.uncertain_sentence(point, found)],
         tables=[
             Table("Depths over uncertain inputs", uncertainty.uncertain_table(point, found)),
-            Table("Inputs by value of information", uncertainty.input_table(found)),
+            *([Table("Inputs by value of information", inputs)] if found.inputs else []),
         ],
         notes=[uncertainty.worth_sentence(found)],
         pictures=_some(drawn, "uncertainty"),
@@ -355,7 +356,7 @@ def _robust(declared: Robust) -> Section:
 
 def _requests(point: PointResult, drawn: Pictures) -> Section:
     tables = [Table("Quantiles of requests by depth", diagnostics.requests_table(point))]
-    text = [diagnostics.request_sentence(point)]
+    text = [diagnostics.request_sentence(point), diagnostics.mean_sentence(point)]
     if point.adaptive and any(policy.request_time for policy in point.adaptive.policies):
         from mtpsim.report.tables.policies import best_policy
 
