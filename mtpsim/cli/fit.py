@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_replay import write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
@@ -319,6 +320,8 @@ def _write(
     predicted = replay_report(fit, replay) if replay else None
     report = fit_report(fit, speed, warnings, predicted)
     written = _deliver(head, sections, beside, options, complete=True)
+    if options.out is not None and fit.aggregated:
+        written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay and predicted:
         written += write_replay(options.out, sections, replay, predicted)
     if options.out is not None:
