@@ -110,7 +110,7 @@ def test_the_chain_is_written_as_an_experiment(tmp_path, capsys):
     assert "token chain, given counts without the order" in capsys.readouterr().out
     entries = json.loads(out.with_suffix(".json").read_text())["other_depths"]["depths"]
     assert [entry["extrapolated"] for entry in entries] == [False] * 3 + [True] * 4
-    settings = ["simulation.requests=50", "simulation.precision=0.05", "uncertainty.draws=50"]
+    settings = ["simulation.precision=0.05", "uncertainty.draws=50"]
     experiment = mtpsim.load(out.with_suffix(".tokens.toml"), settings)
     chain = experiment.acceptance.chain()
     for entry in entries[:3]:
