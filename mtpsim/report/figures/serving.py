@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
@@ -141,6 +142,9 @@ def _log_if_wide(axes: Axes) -> None:
     values = values[np.isfinite(values) & (values > 0)]
     if values.size and values.max() > WIDE * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.minorticks_off()
     else:
         axes.set_ylim(bottom=0)
 
