@@ -203,24 +203,24 @@ def _shifted(cell: Interval) -> Interval:
     return Interval(mean=mean, low=low, high=high)
 
 
-def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
-    """Mean and pooled quantiles of a time, by arm."""
-    mean, confidence = MEANS[metric].of(data), _confidence(data)
+def quantile_estimates(data: ServerData, metric: Metric) -> list[Estimates]:
+    """Pooled p50, p95 and p99 of a time, each ``[A]``, with their errors by sectioning."""
     columns = [data.layout.quantile(metric, share) for share in SHARES]
     own = np.stack([data.tally.mean[column] for column in columns], -1)
     counts = data.histograms[:, METRICS.index(metric)]
     pooled = pooled_quantiles(counts, data.edges, SHARES, own)
-    found = [
-        sectioned(pooled[:, n], data.tally, column, confidence) for n, column in enumerate(columns)
-    ]
     return [
-        ServedTime(
-            mean=interval(mean, arm, POSITIVE),
-            **{
-                name: interval(estimates, arm, POSITIVE)
-                for name, estimates in zip(QUANTILES, found, strict=True)
-            },
-        )
+        sectioned(pooled[:, n], data.tally, column, _confidence(data))
+        for n, column in enumerate(columns)
+    ]
+
+
+def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
+    """Mean and pooled quantiles of a time, by arm."""
+    found = dict(zip(QUANTILES, quantile_estimates(data, metric), strict=True))
+    estimates = {"mean": MEANS[metric].of(data), **found}
+    return [
+        ServedTime(**{name: interval(one, arm, POSITIVE) for name, one in estimates.items()})
         for arm in range(len(data.arms))
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 MOST_DOUBLINGS = 16
 CLOSE = 0.02  # relative width of the bracket in which the share is taken as linear
+APART = 1.1  # factor from the root to the loads that give the slope: nearer ones give noise
 Evaluate = Callable[[float], tuple[float, float]]
 """The share at a load, and its half-width."""
 
@@ -74,5 +75,14 @@ def greatest_load(evaluate: Evaluate, target: float, start: float) -> Root:
     (above, first), (below, second) = known[low], known[high]
     share = (above - target) / (above - below)
     load = low + share * (high - low)
-    half = (first + share * (second - first)) * (high - low) / (above - below)
-    return Root(load, max(load - half, 0.0), load + half, len(known))
+    ends = load / APART, load * APART
+    slope = _slope([1 - evaluate(end)[0] for end in ends], 1 - target) / (ends[1] - ends[0])
+    half = (first + share * (second - first)) / slope if slope > 0 else np.inf
+    return Root(load, max(load - half, 0.0), load + half, len(known) + 2)
+
+
+def _slope(missed: list[float], at: float) -> float:
+    """Rise of the share that misses, where it is ``at``, as if exponential between two ends."""
+    if min(missed) <= 0:
+        return missed[1] - missed[0]
+    return at * float(np.log(missed[1] / missed[0]))
