@@ -11,14 +11,14 @@ a few holds most of the waiting, and 30 of them do not show its distribution.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from mtpsim.engine.server import CompiledServer, compile_server, tally_server
 
 from mtpsim.config.experiment import parse
-from mtpsim.engine.server import CompiledServer, compile_server, tally_server
 from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.server_layout import SHARES
 from mtpsim.results.serving import GOOD, GOODPUT, MEANS, quantile_estimates
@@ -113,7 +113,7 @@ def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float
 def good_share(first: int, count: int, seed: int) -> "SimpleNamespace":
     """The share of good requests by load over some replications, simulated when asked for."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def at(rate: float) -> tuple[float, float]:
         server = compiled(rate, seed)
         found = GOOD.of(data_of(server, tally_server(server.plan, first, count)))
