@@ -10,6 +10,7 @@ from mtpsim.acceptance.contagion import Contagion
 from mtpsim.acceptance.copula import Copula
 from mtpsim.acceptance.decay import Decay
 from mtpsim.acceptance.difficulty import Difficulty
+from mtpsim.acceptance.drift import Drift
 from mtpsim.acceptance.frechet_bounds import Bounds
 from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
@@ -21,10 +22,15 @@ from mtpsim.acceptance.registry import SIMPLE, Simple
 from mtpsim.acceptance.trace import Trace
 from mtpsim.common.section import named
 
-MODELS: dict[str, type[AcceptanceModel]] = {**SIMPLE, "mixture": Mixture, "trace": Trace}
+MODELS: dict[str, type[AcceptanceModel]] = {
+    **SIMPLE,
+    "mixture": Mixture,
+    "drift": Drift,
+    "trace": Trace,
+}
 
 Acceptance = Annotated[
-    Annotated[Simple | Mixture | Trace, Discriminator("model")], named(list(MODELS))
+    Annotated[Simple | Mixture | Drift | Trace, Discriminator("model")], named(list(MODELS))
 ]
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "Copula",
     "Decay",
     "Difficulty",
+    "Drift",
     "Histogram",
     "Independent",
     "Mixture",

@@ -24,12 +24,22 @@ class Recording:
         offsets: ``[R + 1]`` where each request begins in ``accepted``; the last entry is N.
         depth: greatest depth K that was drafted.
         clock: what an entry is.
+        in_order: whether simulated request i is recorded request i, from the first again after the
+            last; else each is drawn at random, with replacement.
+        draws: number of draws of the same requests, one after the other; they differ in what the
+            log does not show.
+        recorded_depth: depth of the rounds of the log that was replayed; 0 if unknown or several.
+        recorded_length: accept length of that log.
     """
 
     accepted: Ints
     offsets: npt.NDArray[np.int64]
     depth: int
     clock: Literal["round", "token"]
+    in_order: bool = False
+    draws: int = 1
+    recorded_depth: int = 0
+    recorded_length: float = 0.0
 
     states = 1
     outcomes = 1
@@ -47,11 +57,11 @@ class Recording:
 
     def arrays(self) -> RecordingArrays:
         """The entries, as the kernels read them."""
-        return RecordingArrays(self.accepted, self.offsets, self.clock == "token")
+        return RecordingArrays(self.accepted, self.offsets, self.clock == "token", self.in_order)
 
     @property
     def requests(self) -> int:
-        """Number of recorded requests."""
+        """Number of recorded requests, of all draws together."""
         return self.offsets.size - 1
 
     @property

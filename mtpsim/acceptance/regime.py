@@ -24,7 +24,7 @@ Sojourn = Annotated[float, Field(ge=1)]
 
 
 class Regime(AcceptanceModel):
-    """A hidden Markov chain, started in its stationary distribution."""
+    """A hidden Markov chain."""
 
     model: Literal["regime"]
     clock: Clock = Field("round", description="whether the state changes per round or per token")
@@ -38,6 +38,11 @@ class Regime(AcceptanceModel):
     step: list[list[Probability]] | None = Field(
         None, description="transition matrix, one row per state"
     )
+    start: Literal["stationary"] | list[Probability] = Field(
+        "stationary",
+        description="probability of each state at the beginning of a request (default: the "
+        "long-run shares of the states)",
+    )
     slowdown: list[Slowdown] | None = Field(None, description="factor on the round time by state")
 
     @model_validator(mode="after")
@@ -50,13 +55,17 @@ class Regime(AcceptanceModel):
             )
         if (self.sojourn is None) == (self.step is None):
             raise FieldError("give either `sojourn` or `step`")
-        for name, given in (("sojourn", self.sojourn), ("slowdown", self.slowdown)):
+        start = None if self.start == "stationary" else self.start
+        lists = {"sojourn": self.sojourn, "slowdown": self.slowdown, "start": start}
+        for name, given in lists.items():
             if given is not None and len(given) != states:
                 raise FieldError(
                     f"{counted(len(given), 'entry')} given, but `rates` has "
                     f"{counted(states, 'row')}",
                     key=name,
                 )
+        if start is not None and abs(sum(map(float, start)) - 1) > 1e-9:
+            raise FieldError(f"sums to {sum(map(float, start)):.9g}, not to 1", key="start")
         if self.step is not None:
             check_stochastic("step", self.step, size=states, row_of="state")
         for row in self.rates:
@@ -81,7 +90,7 @@ class Regime(AcceptanceModel):
         )
         slowdown = np.array(self.slowdown or np.ones(len(step)), float)
         return AcceptanceChain(
-            start=stationary(step),
+            start=stationary(step) if self.start == "stationary" else np.array(self.start, float),
             step=step[None],
             accept=accept,
             clock=self.clock,

@@ -1,16 +1,17 @@
-"""``trace``: recorded requests, resampled with replacement."""
+"""``trace``: recorded requests, resampled with replacement or played in order."""
 
 import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.recording import Recording
+from mtpsim.acceptance.replay_file import is_replay_file, read_replay_file
 from mtpsim.common.errors import FieldError, InputError, Problem
 from mtpsim.common.files import check_named_file
 from mtpsim.common.section import Depth
@@ -25,7 +26,7 @@ EVERY = 2**62  # requests to keep: all
 
 
 class Trace(AcceptanceModel):
-    """A bootstrap of whole requests.
+    """A bootstrap of whole requests, or each of them once.
 
     With ``by = "round"`` an entry is a round of the engine; lower depths are evaluated on the same
     rounds, which is an approximation. With ``by = "position"`` an entry is the number of drafts
@@ -34,20 +35,51 @@ class Trace(AcceptanceModel):
 
     model: Literal["trace"]
     file: str = Field(
-        description="log with one entry per round: JSON lines, CSV or an engine's log"
+        description="log with one entry per round: JSON lines, CSV or an engine's log; or a "
+        "replay that `mtpsim fit` wrote"
     )
     by: Literal["round", "position"] = Field(
         "round", description="whether an entry of the log is a round or a text position"
     )
     depth: Depth | None = Field(
-        None, description="recorded drafts per round; required if the file does not contain it"
+        None,
+        description="recorded drafts per round; required if the file does not contain it; of a "
+        "replay, the most drafts of a round",
+    )
+    order: Literal["resampled", "recorded"] = Field(
+        "resampled",
+        description="whether each simulated request is drawn at random, with replacement, or they "
+        "are those of the file in turn: as many `requests` as the file has play each once",
+    )
+    draw: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="which draw of a replay is played, from 1; default: all, which differ in what "
+        "the log does not show",
     )
     _recording: Recording | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _readable(self, info: ValidationInfo) -> Self:
-        folder = (info.context or {}).get("folder", Path())
-        found = read_requests(Path(folder, self.file), self.depth)
+        path = Path((info.context or {}).get("folder", Path()), self.file)
+        check_named_file(path)
+        found = self._replay(path) if is_replay_file(path) else self._log(path)
+        self._recording = replace(found, in_order=self.order == "recorded")
+        return self
+
+    def _replay(self, path: Path) -> Recording:
+        replay = read_replay_file(path)
+        if self.by != "position":
+            raise FieldError(f'"{self.by}" is given, but a replay is by "position"', key="by")
+        depth, draws = self.depth or replay.depth, len(replay.accepted)
+        for key, given, most in (("depth", depth, replay.depth), ("draw", self.draw or 1, draws)):
+            if given > most:
+                raise FieldError(f"{given} is given; it is at most {most} in the file", key=key)
+        return replay.recording(depth, self.draw)
+
+    def _log(self, path: Path) -> Recording:
+        if self.draw is not None:
+            raise FieldError("only a replay that `mtpsim fit` wrote has draws", key="draw")
+        found = read_requests(path, self.depth)
         shortest, longest = int(found.drafted.min()), int(found.drafted.max())
         if shortest != longest:
             raise FieldError(
@@ -61,13 +93,15 @@ class Trace(AcceptanceModel):
                 f"{self.depth} is given, but the file has {counted(longest, 'draft')} per round",
                 key="depth",
             )
-        self._recording = Recording(
+        by_position, depth = self.by == "position", 0 if self.by == "position" else longest
+        return Recording(
             found.accepted.astype(np.int32),
             found.offsets,
             longest,
-            "token" if self.by == "position" else "round",
+            "token" if by_position else "round",
+            recorded_depth=depth,
+            recorded_length=float(1 + found.accepted.mean()),
         )
-        return self
 
     def chain(self) -> Recording:
         """The requests as they were recorded."""
@@ -75,14 +109,21 @@ class Trace(AcceptanceModel):
         return self._recording
 
     def warnings(self) -> list[str]:
-        """Warn of few recorded requests: more simulated ones add no information."""
-        count = self.chain().requests
-        if count >= 30:
-            return []
-        return [
-            f"only {counted(count, 'recorded request', 'are')} resampled: the intervals describe "
-            "these requests, not the workload they came from"
-        ]
+        """Warn of few recorded requests, and of depths that were not recorded."""
+        source, found = self.chain(), []
+        count = source.requests // source.draws
+        if count < 30:
+            found.append(
+                f"only {counted(count, 'recorded request', 'are')} "
+                f"{'played' if source.in_order else 'resampled'}: the intervals describe these "
+                "requests, not the workload they came from"
+            )
+        if self.by == "position" and 0 < source.recorded_depth < source.depth:
+            found.append(
+                f"depths above {source.recorded_depth} are deeper than recorded: the replay "
+                "extrapolates them"
+            )
+        return found
 
 
 def read_requests(path: Path, depth: int | None) -> "Rounds":

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
-from mtpsim.cli.fit_replay import write_replay
+from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
     cost_section,
@@ -35,7 +35,6 @@ from mtpsim.fit.document import (
     uncertainty_section,
 )
 from mtpsim.fit.model import LogFit, fit_log
-from mtpsim.fit.replay_report import replay_log, replay_report
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
     MIN_STEPS,
@@ -76,7 +75,7 @@ class FitOptions(argparse.Namespace):
     design_effect: float
     experts: int
     active: int
-    replay: bool
+    replay: bool | None
     json: bool
     quiet: bool
 
@@ -115,8 +114,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
     add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
     add("--active", type=int, default=0, metavar="N", help="active experts per token")
-    replay = "also predict every depth by posterior replay, written as NAME.replay.toml"
-    add("--replay", action="store_true", help=replay)
+    replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
+    replay += "the log has rounds in order)"
+    add("--replay", action=argparse.BooleanOptionalAction, help=replay)
     add("--json", action="store_true", help="print only the report, as JSON")
     add("--quiet", action="store_true", help="print neither progress nor tables")
 
@@ -315,12 +315,11 @@ def _write(
     warnings = _time_warnings(fit, experiment, options) if experiment else []
     first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
-    replay = replay_log(fit.log) if options.replay else None
-    predicted = replay_report(fit, replay) if replay else None
-    report = fit_report(fit, speed, warnings, predicted)
+    replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
+    report = fit_report(fit, speed, warnings, replay[1] if replay else None)
     written = _deliver(head, sections, beside, options, complete=True)
-    if options.out is not None and replay and predicted:
-        written += write_replay(options.out, sections, replay, predicted)
+    if options.out is not None and replay:
+        written += write_replay(options.out, sections, *replay)
     if options.out is not None:
         written += _write_report(fit, report, options.out)
     if options.json:

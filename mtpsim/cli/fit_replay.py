@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import parse
-from mtpsim.fit.posterior_replay import PosteriorReplay
-from mtpsim.fit.replay_report import ReplayReport, replay_lines
+from mtpsim.fit.model import LogFit
+from mtpsim.fit.posterior_replay import DEEPER, PosteriorReplay
+from mtpsim.fit.replay_report import (
+    ReplayReport,
+    replay_file,
+    replay_log,
+    replay_report,
+    why_no_replay,
+)
+from mtpsim.report.progress import Progress, progress_display
+
+Replay = tuple[PosteriorReplay, ReplayReport]
+
+
+def make_replay(fit: LogFit, *, asked: bool | None, quiet: bool) -> Replay | None:
+    """Replay the requests of a log; a note of the fit says why there is no replay.
+
+    Args:
+        fit: fit of the log.
+        asked: whether a replay is required (True) or unwanted (False); None: where possible.
+        quiet: whether no progress is shown.
+
+    Raises:
+        InputError: a required replay is impossible.
+    """
+    if asked is False:
+        return None
+    if reason := why_no_replay(fit.log):
+        if asked:
+            raise InputError.of(reason, key="--replay")
+        fit.notes.append(f"no posterior replay: {reason}")
+        return None
+    with progress_display(quiet) as report:
+        report(Progress("posterior replay", 0.0, fit.log.count))
+        replay = replay_log(fit.log)
+        return replay, replay_report(fit, replay)
 
 
 def write_replay(
     out: Path, sections: JsonDict, replay: PosteriorReplay, report: ReplayReport
 ) -> list[Path]:
-    """Write ``NAME.replay.toml`` and its log ``NAME.replay.jsonl.gz``; return their paths.
+    """Write ``NAME.replay.toml`` and its draws ``NAME.replay.npz``; return their paths.
 
     The replay goes as deep as the times of the experiment: beyond the recorded depth only if these
     are a cost model.
@@ -29,23 +62,24 @@ def write_replay(
     Raises:
         InputError: a file can't be written.
     """
-    experiment, log = out.with_suffix(".replay.toml"), out.with_suffix(".replay.jsonl.gz")
-    length = {key: sections["simulation"].get(key) for key in ("precision", "requests")}
-    simulation = {
-        **{key: value for key, value in length.items() if value is not None},
-        "as_recorded": True,
-    }
+    experiment, draws = out.with_suffix(".replay.toml"), out.with_suffix(".replay.npz")
+    content, known = replay_file(replay, report), replay.depth - DEEPER
+    played = {key: sections["simulation"].get(key) for key in ("seed", "confidence", "epsilon")}
+    played = {key: value for key, value in played.items() if value is not None}
+    played |= {"as_recorded": True, "requests": len(content.accepted) * replay.tokens.requests}
     kept = {key: value for key, value in sections.items() if key not in ("uncertainty", "sweep")}
-    source = {"model": "trace", "file": log.name, "by": "position"}
+    if report.recorded_depth and "theory" not in kept:
+        kept["theory"] = {"measured_at": report.recorded_depth}
+    source = {"model": "trace", "file": draws.name, "by": "position", "order": "recorded"}
     try:
-        for depth in range(replay.depth, replay.tokens.depth - 1, -1):
-            acceptance = {"acceptance": {**source, "depth": depth}, "simulation": simulation}
-            text = _experiment({**kept, **acceptance}, report)
-            log.write_bytes(gzip.compress(replay_lines(replay, depth).encode(), mtime=0))
+        content.write(draws)
+        for depth in range(replay.depth, known - 1, -1):
+            changed = {"acceptance": {**source, "depth": depth}, "simulation": played}
+            text = _experiment({**kept, **changed}, report)
             try:
                 parse(text, folder=out.parent, file=str(experiment))
             except InputError:
-                if depth > replay.tokens.depth:
+                if depth > known:
                     continue
                 raise
             break
@@ -53,7 +87,7 @@ def write_replay(
     except OSError as error:
         message = f"can't be written: {error.strerror}"
         raise InputError.of(message, file=experiment, key="--out") from None
-    return [experiment, log]
+    return [experiment, draws]
 
 
 def _experiment(sections: JsonDict, report: ReplayReport) -> str:
@@ -61,10 +95,9 @@ def _experiment(sections: JsonDict, report: ReplayReport) -> str:
     import tomli_w
 
     head = [
-        f"{report.requests} recorded requests, each by text position in several draws of what the "
-        "log does not show",
-        "Intervals of a run are those of the simulation. Accept lengths of the workload, with the "
-        "uncertainty of the sample and of the draws:",
+        f"{report.requests} recorded requests by text position, each once in every one of "
+        f"{report.draws} draws of what the log does not show",
+        "Accept lengths of the workload, with the uncertainty of the sample and of the draws:",
     ]
     for entry in report.depths:
         known = entry.predicted

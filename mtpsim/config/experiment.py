@@ -219,7 +219,8 @@ class Experiment(Spec):
 
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
-        return time_warnings(*self.latency.times(self.acceptance.chain().depth))
+        depth = self.acceptance.chain().depth
+        return self.latency.depth_warnings(depth) + time_warnings(*self.latency.times(depth))
 
 
 def validate(

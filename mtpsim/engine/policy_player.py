@@ -114,8 +114,9 @@ def compile_policies(
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
     first_draft = float(latency.draft[1])
+    round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        latency.round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
+        round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
     )
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
@@ -123,7 +124,7 @@ def compile_policies(
     engine = EngineArrays(
         kind=_kind(source),
         by_position=source.clock == "token",
-        verify=latency.verify.astype(float),
+        verify=latency.policy_verify.astype(float),
         draft=latency.draft.astype(float),
         switch_cost=adaptive.switch_cost,
         catch_up=adaptive.catch_up,
@@ -166,7 +167,7 @@ def _control(
     tokens: int,
 ) -> Optimal | RecordedControl | None:
     """Optimal control, a round without drafts taking ``idle`` ms more; None: recorded rounds."""
-    times = latency.round_time.copy()
+    times = latency.policy_verify + latency.draft
     times[0] += idle
     costs = {name: getattr(adaptive, name) for name in ("switch_cost", "catch_up", "stale")}
     costs |= {"times": times, "rounds": rounds, "tokens": tokens}

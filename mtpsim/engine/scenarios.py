@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
@@ -30,6 +31,7 @@ class Scenarios:
         draws (list[Experiment]): One experiment per draw of all uncertain inputs.
         ends (list[Experiment]): Two experiments per uncertain input: at the lower and at the upper
             end of its interval, other inputs as in the file.
+        replayed (int): Number of draws of a replay among ``draws``; 0 without a replay.
         sets (list[JsonDict]): Keys and values that each declared scenario sets.
         scenarios (list[Experiment]): One experiment per declared scenario.
     """
@@ -37,6 +39,7 @@ class Scenarios:
     inputs: dict[str, Floats] = field(default_factory=dict)
     draws: list[Experiment] = field(default_factory=list)
     ends: list[Experiment] = field(default_factory=list)
+    replayed: int = 0
     sets: list[JsonDict] = field(default_factory=list)
     scenarios: list[Experiment] = field(default_factory=list)
 
@@ -65,11 +68,14 @@ class Scenarios:
         def block(number: int) -> tuple[CompiledPoint, int, int]:
             experiment = experiments[number]
             point = compiled[number] = compiled.get(number) or compile_point(experiment)
-            chunk = point.plan.chunk
-            return point, 0, min(chunk, experiment.simulation.requests or chunk)
+            chunk, requests = point.plan.chunk, experiment.simulation.requests
+            if isinstance(point.source, Recording) and point.source.in_order and requests:
+                return point, 0, requests  # each recorded request once
+            return point, 0, min(chunk, requests or chunk)
 
         found: list[Estimates] = []
         policies: list[Estimates] = []
+        lengths: list[Estimates] = []
         requests, queue = 0, BlockQueue(pool, block, 0, len(experiments))
         try:
             for number, experiment in enumerate(experiments):
@@ -77,13 +83,17 @@ class Scenarios:
                 requests = tally.count
                 plan = compiled.pop(number).plan
                 found.append(_estimates(estimators.speedup, plan, tally, experiment))
+                if self.replayed and number < len(self.draws):
+                    lengths.append(_estimates(estimators.accept_length, plan, tally, experiment))
                 if plan.policy_set is not None:
                     policies.append(_estimates(estimators.with_policies, plan, tally, experiment))
                 on_progress(len(found) / len(experiments))
         finally:
             queue.cancel()
         one, two = len(self.draws), len(self.draws) + len(self.ends)
-        return ScenarioResults(self, requests, found[:one], found[one:two], found[two:], policies)
+        return ScenarioResults(
+            self, requests, found[:one], found[one:two], found[two:], policies, lengths
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,7 @@ class ScenarioResults:
         ends (list[Estimates]): Speedup by depth at each end of each input.
         scenarios (list[Estimates]): Speedup by depth of each declared scenario.
         policies (list[Estimates]): Speedup by depth and policy of each draw; may be empty.
+        lengths (list[Estimates]): Accept length by depth of each draw of a replay.
     """
 
     variants: Scenarios
@@ -105,10 +116,38 @@ class ScenarioResults:
     ends: list[Estimates]
     scenarios: list[Estimates]
     policies: list[Estimates]
+    lengths: list[Estimates] = field(default_factory=list)
+
+
+def has_scenarios(experiment: Experiment) -> bool:
+    """Return whether variants of a point are simulated besides the point itself."""
+    return bool(experiment.uncertainty or experiment.robust or replay_draws(experiment) > 1)
+
+
+def replay_draws(experiment: Experiment) -> int:
+    """Return how many draws of a replay the intervals include; 0 without a replay."""
+    source = experiment.acceptance.chain()
+    by_mean = experiment.decision.quantile is None
+    return source.draws if isinstance(source, Recording) and source.draws > 1 and by_mean else 0
+
+
+def _one_draw(experiment: Experiment, number: int) -> JsonDict:
+    """Return the changes that play each request of a draw of a replay once, in order."""
+    source, replayed = experiment.acceptance.chain(), replay_draws(experiment)
+    if not isinstance(source, Recording) or not replayed:
+        return {}
+    simulation = experiment.simulation.model_dump(exclude_none=True, exclude={"precision"})
+    simulation["requests"] = source.requests // replayed
+    draw = number % replayed + 1
+    order = {"acceptance.draw": draw, "acceptance.order": "recorded"}
+    return {**order, "simulation": simulation}
 
 
 def scenarios_of(experiment: Experiment) -> Scenarios:
     """All variants of the experiment of a point.
+
+    Each draw of a replay plays all of its requests once: over the draws, the speedups vary by what
+    the log does not show, and the error of each is that of the sample of requests.
 
     Raises:
         InputError: A drawn input is not valid.
@@ -120,19 +159,24 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
         known, confidence = experiment.uncertainty, simulation.confidence
         inputs = draw_inputs(raw, known, seed=simulation.seed, confidence=confidence)
         ends = interval_ends(raw, known, confidence=confidence)
-    count = len(next(iter(inputs.values()), []))
+    replayed = replay_draws(experiment)
+    count = len(next(iter(inputs.values()), [])) or replayed
     sets = list(scenarios(raw, experiment.robust)) if experiment.robust else []
 
-    def changed(values: dict[str, Floats], *, policies: bool = False) -> Experiment:
-        changes = {key: _like(raw, key, v) for key, v in values.items()}
-        return experiment.changed(changes, policies=policies)
+    def changes(values: dict[str, Floats]) -> JsonDict:
+        return {key: _like(raw, key, v) for key, v in values.items()}
 
     try:
         drawn = [
-            changed({key: rows[i] for key, rows in inputs.items()}, policies=True)
+            experiment.changed(
+                changes({key: rows[i] for key, rows in inputs.items()}) | _one_draw(experiment, i),
+                policies=True,
+            )
             for i in range(count)
         ]
-        moved = [changed({key: end}) for key, both in ends.items() for end in both]
+        moved = [
+            experiment.changed(changes({key: end})) for key, both in ends.items() for end in both
+        ]
     except InputError as error:
         first = error.problems[0]
         message = f"a draw of the uncertain inputs is invalid: {first.key}: {first.text}"
@@ -141,6 +185,7 @@ def scenarios_of(experiment: Experiment) -> Scenarios:
         inputs,
         drawn,
         moved,
+        replayed,
         sets,
         [experiment.changed(chosen) for chosen in sets],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -221,22 +222,24 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
             found = simulate_requests(replace(plan, task=task, lengths=None), first, count)
             rows[own == length] = found[own == length]
         return rows
-    if isinstance(plan.source, RecordingArrays):
-        kernel = simulate_recording
-    elif plan.clock == "token":
-        kernel = simulate_positions
-    else:
-        kernel = simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
     key, depth = np.uint64(plan.key), plan.layout.depth
     # Where transitions depend on outcomes, each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
-        kernel(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
+        _kernel_of(plan)(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
     complete(rows, plan.layout)
     if plan.policy_set:
         totals, _ = play_policies(plan, first, count)
         rows[:, plan.layout.squares.stop :] = totals.swapaxes(0, 1).reshape(count, -1)
     return rows
+
+
+def _kernel_of(plan: KernelPlan) -> Callable[..., None]:
+    if isinstance(plan.source, RecordingArrays):
+        return simulate_recording
+    if plan.clock == "token":
+        return simulate_positions
+    return simulate_rounds_to_tokens if plan.task.tokens else simulate_rounds
 
 
 def lengths_of(plan: KernelPlan, first: int, count: int) -> Counts | None:

@@ -1,22 +1,23 @@
-"""Accept lengths at every depth by posterior replay, as a report, and the replay as a log."""
+"""Accept lengths at every depth by posterior replay, as a report, and the replay as a file."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
-from mtpsim.common.errors import InputError
+from mtpsim.acceptance.replay_file import ReplayFile
+from mtpsim.common.arrays import Floats
+from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import measured_at
 from mtpsim.fit.labelled_tokens import label_tokens
 from mtpsim.fit.model import MIN_ROWS, LogFit, kept_rounds
-from mtpsim.fit.posterior_replay import Drafter, PosteriorReplay, posterior_replay
+from mtpsim.fit.posterior_replay import DEEPER, Drafter, PosteriorReplay, posterior_replay
 from mtpsim.fit.rates import Interval
-from mtpsim.formula.closed_form import accept_length
+from mtpsim.formula.closed_form import DEFINITIONS, accept_length, plug_in
 from mtpsim.logs import Log
 
-MAX_POSITIONS = 1_000_000  # written, of all draws together
+MAX_BYTES = 1 << 28  # of the positions that are written, of all draws together
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class ReplayDepth:
         measured: accept length of the rounds at this depth; None where there are none.
         predicted: accept length of the replay, with its interval for the workload.
         these_requests: the same, with the interval for these requests.
-        closed_form: accept length by the closed form; the last rate goes on beyond the log.
+        closed_form: accept length by the closed form, by definition of its acceptance rate; the
+            last rate goes on beyond the log.
         extrapolated: whether the depth is beyond the deepest recorded one.
     """
 
@@ -36,7 +38,7 @@ class ReplayDepth:
     measured: Interval | None
     predicted: Interval
     these_requests: Interval
-    closed_form: float
+    closed_form: dict[str, float]
     extrapolated: bool
 
 
@@ -47,6 +49,8 @@ class ReplayReport:
     Attributes:
         requests: number of requests that are replayed.
         rounds: number of their rounds.
+        recorded_depth: depth of these rounds; 0 if they have several.
+        accept_length: accept length of these rounds.
         draws: number of draws.
         states: numbers of hidden states of the token chains.
         shifts: ``[K]`` mean shift of the logit by draft position on one token.
@@ -57,6 +61,8 @@ class ReplayReport:
 
     requests: int
     rounds: int
+    recorded_depth: int
+    accept_length: float
     draws: int
     states: list[int]
     shifts: list[float]
@@ -64,24 +70,37 @@ class ReplayReport:
     depths: list[ReplayDepth]
     notes: list[str]
 
+    @property
+    def reproduces_log(self) -> bool:
+        """Whether every draw has the log's accept length at the recorded depth."""
+        if not self.recorded_depth:
+            return False
+        found = self.depths[self.recorded_depth - 1].these_requests
+        return bool(np.allclose([found.low, found.high], self.accept_length, rtol=1e-12))
+
+
+def why_no_replay(log: Log) -> str:
+    """Return why a log can't be replayed, a clause; empty if it can."""
+    if log.level != "rounds" or log.sequence is None:
+        return f"it needs rounds in order; the log has granularity {log.level}"
+    if log.count < MIN_ROWS:
+        return f"it needs at least {MIN_ROWS} requests; the log has {log.count}"
+    if not log.sequence.drafted.any():
+        return "the log has no drafts"
+    return ""
+
 
 def replay_log(log: Log) -> PosteriorReplay:
     """Fit token chains to a log and draw what every position of its requests would accept.
 
     Args:
-        log: log with rounds in order.
-
-    Raises:
-        InputError: it has no rounds in order, or too few requests.
+        log: log that can be replayed; see :func:`why_no_replay`.
     """
-    if log.sequence is None or log.level != "rounds" or log.count < MIN_ROWS:
-        message = (
-            f"needs rounds in order of at least {MIN_ROWS} requests; the log has {log.count} "
-            f"{log.unit}s of granularity {log.level}"
-        )
-        raise InputError.of(message, key="--replay")
     drafter: Drafter = "lookup" if log.undrafted else "unknown"
-    return posterior_replay(label_tokens(kept_rounds(log)), drafter=drafter)
+    rounds = kept_rounds(log)
+    tokens = label_tokens(rounds)
+    untested = int(rounds.drafted.max()) - tokens.depth  # positions that no round came to
+    return posterior_replay(tokens, drafter=drafter, deeper=DEEPER + untested)
 
 
 def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95) -> ReplayReport:
@@ -92,28 +111,42 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
         replay: posterior replay.
         confidence: level of the intervals, as 0.95.
     """
-    known = replay.tokens.depth
-    rates = fit.rates.values[:known]
-    closed = accept_length(np.append(rates, np.repeat(rates[-1:], replay.depth - known)))
+    tokens, rounds = replay.tokens, kept_rounds(fit.log)
+    closed = _closed_forms(fit, replay.depth)
     depths = []
     for k in range(1, replay.depth + 1):
-        found = replay.predict(k, confidence)
-        measured = measured_at(fit.log, k, confidence)
-        lengths = found.workload, found.requests, float(closed[k])
+        found, measured = replay.predict(k, confidence), measured_at(fit.log, k, confidence)
+        by_definition = {name: float(lengths[k]) for name, lengths in closed.items()}
+        lengths = found.workload, found.requests, by_definition
         depths.append(ReplayDepth(k, measured, *lengths, found.extrapolated))
-    tokens = replay.tokens
+    drafts = np.unique(rounds.drafted)
     return ReplayReport(
         requests=tokens.requests,
-        rounds=int(replay.totals(known)[0][0].sum())
-        if not replay.free_shift
-        else fit.rounds_fitted,
+        rounds=rounds.accepted.size,
+        recorded_depth=int(drafts[0]) if drafts.size == 1 else 0,
+        accept_length=float(1 + rounds.accepted.mean()),
         draws=len(replay.counts),
         states=[one.chain.states for one in replay.fits],
-        shifts=np.mean([chain.shift for chain in replay.chains], 0)[:known].tolist(),
+        shifts=np.mean([chain.shift for chain in replay.chains], 0)[: tokens.depth].tolist(),
         shifts_fitted=replay.free_shift,
         depths=depths,
-        notes=[*_shift_notes(replay, depths), *replay.at_bounds],
+        notes=[*_sample_notes(fit.log, replay), *_shift_notes(replay, depths), *replay.at_bounds],
     )
+
+
+def _closed_forms(fit: LogFit, depth: int) -> dict[str, Floats]:
+    """Return accept lengths ``[depth + 1]`` by definition of the rates of the log."""
+    conditional, survival = fit.rates.values, fit.rates.survival
+    return {
+        name: accept_length(plug_in(name, survival, conditional, depth)) for name in DEFINITIONS
+    }
+
+
+def _sample_notes(log: Log, replay: PosteriorReplay) -> list[str]:
+    """Return how many requests of a large log are replayed."""
+    if replay.tokens.requests == log.count:
+        return []
+    return [f"a random sample of the log's {counted(log.count, 'request')} is replayed"]
 
 
 def _shift_notes(replay: PosteriorReplay, depths: list[ReplayDepth]) -> list[str]:
@@ -131,19 +164,18 @@ def _shift_notes(replay: PosteriorReplay, depths: list[ReplayDepth]) -> list[str
     ]
 
 
-def replay_lines(replay: PosteriorReplay, depth: int) -> str:
-    """Return draws as a log by text position, a line of JSON per request and draw.
+def replay_file(replay: PosteriorReplay, report: ReplayReport) -> ReplayFile:
+    """Return the draws as a file that ``model = "trace"`` plays.
 
     Args:
         replay: posterior replay.
-        depth: most accepted drafts of a position.
+        report: its report.
     """
-    offsets, lines = replay.tokens.offsets, []
-    draws = max(1, min(len(replay.counts), MAX_POSITIONS // max(int(offsets[-1]), 1)))
-    for counts in np.minimum(replay.counts[:draws], depth):
-        lines += [
-            json.dumps({"accepted": part.tolist(), "depth": depth}, separators=(",", ":"))
-            for part in np.split(counts, offsets[1:-1])
-            if part.size
-        ]
-    return "\n".join(lines) + "\n"
+    draws = max(1, min(len(replay.counts), MAX_BYTES // max(replay.counts.shape[1], 1)))
+    return ReplayFile(
+        accepted=replay.counts[:draws],
+        offsets=replay.tokens.offsets,
+        depth=replay.depth,
+        recorded_depth=report.recorded_depth,
+        accept_length=report.accept_length,
+    )

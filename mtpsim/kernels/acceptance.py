@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mtpsim.kernels.jit import helper
+from mtpsim.kernels.jit import bare
 from mtpsim.kernels.philox import TILE
 
 BITS = np.int32(0x7FFFFFFF)
@@ -20,37 +20,29 @@ BITS = np.int32(0x7FFFFFFF)
 Path = namedtuple("Path", "row state pair")
 
 
-@helper
-def new_path(chain, lanes):
-    """Lanes at the start of a request: in the last row of the thresholds."""
-    row = np.full(lanes, np.int32(chain.state_bounds.shape[0] - 1))
-    return Path(row, np.zeros((TILE, lanes), np.int32), np.zeros(lanes, np.int32))
+def new_path(lanes):
+    """For ``lanes`` requests in lockstep."""
+    return Path(*(np.zeros(shape, np.int32) for shape in (lanes, (TILE, lanes), lanes)))
 
 
-@helper
+@bare
+def begin_path(chain, path):
+    """Put lanes at the start of a request: in the last row of the thresholds."""
+    for lane in range(path.row.size):
+        path.row[lane] = chain.state_bounds.shape[0] - 1
+        path.pair[lane] = 0
+
+
+@bare
 def count_reached(chain, words, fresh, ticks, path, length, reached):
     """Round clock: add to ``reached`` [deep, lanes] the rounds that accept drafts 1..j.
 
     ``length`` [TILE, lanes] is scratch; ``fresh`` marks a request's first tile.
     """
-    deep = reached.shape[0]
-    if chain.two and deep > 0:
-        for t in range(ticks):
-            first = fresh and t == 0
-            _move_and_verify(
-                words, t, first, chain.state_bounds, chain.accept_bounds, path.pair, reached[0]
-            )
-            if chain.slow:
-                _note_two(path.pair, path.state, t)
-            for j in range(1, deep - 1, 2):
-                _verify_both(
-                    words, t, first, chain.accept_bounds, j, path.pair, reached[j], reached[j + 1]
-                )
-            if deep % 2 == 0:
-                _verify_two(
-                    words, t, first, chain.accept_bounds, deep - 1, path.pair, reached, deep - 1
-                )
+    if chain.two and reached.shape[0] > 0:
+        count_two(chain, words, fresh, ticks, path, reached)
         return
+    deep = reached.shape[0]
     find_lengths(chain, words, fresh, ticks, deep, path, length)
     for j in range(deep):
         for t in range(ticks):
@@ -58,7 +50,28 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):
                 reached[j, lane] += np.int32(length[t, lane] > j)
 
 
-@helper
+@bare
+def count_two(chain, words, fresh, ticks, path, reached):
+    """:func:`count_reached` of a chain of at most two states, for one draft or more."""
+    deep = reached.shape[0]
+    for t in range(ticks):
+        first = fresh and t == 0
+        _move_and_verify(
+            words, t, first, chain.state_bounds, chain.accept_bounds, path.pair, reached[0]
+        )
+        if chain.slow:
+            _note_two(path.pair, path.state, t)
+        for j in range(1, deep - 1, 2):
+            _verify_both(
+                words, t, first, chain.accept_bounds, j, path.pair, reached[j], reached[j + 1]
+            )
+        if deep % 2 == 0:
+            _verify_two(
+                words, t, first, chain.accept_bounds, deep - 1, path.pair, reached, deep - 1
+            )
+
+
+@bare
 def find_lengths(chain, words, fresh, ticks, deep, path, length):
     """Round clock: accepted drafts ``length`` [TILE, lanes] of ``ticks`` rounds, at most deep."""
     if chain.two:
@@ -84,7 +97,7 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
         )
 
 
-@helper
+@bare
 def find_levels(chain, words, fresh, first, ticks, path, levels):
     """Token clock: would a position be accepted as draft j (from 0)?
 
@@ -113,7 +126,7 @@ def find_levels(chain, words, fresh, first, ticks, path, levels):
         )
 
 
-@helper
+@bare
 def _move_two(words, t, first, state_bounds, pair):
     """Move two states: ``pair`` [lanes] becomes 2 old + new, without loads, to vectorise."""
     after_0, after_1 = state_bounds[0, 0], state_bounds[1, 0]
@@ -126,13 +139,13 @@ def _move_two(words, t, first, state_bounds, pair):
         pair[lane] = np.int32(2) * old + new
 
 
-@helper
+@bare
 def _note_two(pair, state, t):
     for lane in range(pair.size):
         state[t, lane] = pair[lane] & np.int32(1)
 
 
-@helper
+@bare
 def _verify_two(words, t, first, top, draft, pair, total, row):
     """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
     c00, c01, c10, c11 = top[0, 0, draft], top[0, 1, draft], top[1, 0, draft], top[1, 1, draft]
@@ -145,7 +158,7 @@ def _verify_two(words, t, first, top, draft, pair, total, row):
         total[row, lane] += np.int32((words[t, lane] & BITS) <= last)
 
 
-@helper
+@bare
 def _move_and_verify(words, t, first, state_bounds, top, pair, reached):
     """Move two states and verify the first draft, in one pass over the lanes."""
     row_0, row_1 = (2, 2) if first else (0, 1)
@@ -161,7 +174,7 @@ def _move_and_verify(words, t, first, state_bounds, top, pair, reached):
         pair[lane] = np.int32(2) * np.int32(old) + np.int32(new)
 
 
-@helper
+@bare
 def _verify_both(words, t, first, top, draft, pair, here, next_):
     """Verify ``draft`` and the next draft, so that words and states are read once."""
     row_0, row_1 = (2, 2) if first else (0, 1)
@@ -180,7 +193,7 @@ def _verify_both(words, t, first, top, draft, pair, here, next_):
         next_[lane] += np.int32(word <= (b1 if new else b0))
 
 
-@helper
+@bare
 def find_state(word, r, state_bounds, guide):
     """The state that a 31-bit ``word`` leads to from row ``r`` of the thresholds."""
     # The guide names the least state that the top byte allows: the search takes about one step.
@@ -190,7 +203,7 @@ def find_state(word, r, state_bounds, guide):
     return s
 
 
-@helper
+@bare
 def _lengths_many(words, ticks, state_bounds, guide, top, deep, row, state, length):
     states = state_bounds.shape[1]
     outcomes = (state_bounds.shape[0] - 1) // states
@@ -206,7 +219,7 @@ def _lengths_many(words, ticks, state_bounds, guide, top, deep, row, state, leng
             row[lane] = s + states if outcomes == 2 and accepted == deep else s
 
 
-@helper
+@bare
 def _levels_many(words, first, ticks, state_bounds, guide, top, row, state, levels):
     for t in range(first, ticks):
         for lane in range(row.size):
@@ -218,7 +231,7 @@ def _levels_many(words, first, ticks, state_bounds, guide, top, row, state, leve
             row[lane] = s
 
 
-@helper
+@bare
 def note_outcomes(chain, rejected, path):
     """Select the next row by ``rejected`` [lanes], for transitions that depend on outcomes."""
     states = chain.state_bounds.shape[1]

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
-from numba.core import caching
+from numba.core import caching, types
+from numba.core.dispatcher import Dispatcher
 
 Function = Callable[..., Any]
 log = logging.getLogger("mtpsim")
@@ -120,7 +122,8 @@ class _Cache(caching.FunctionCache):
 
 def kernel(function: Function) -> Function:
     """Jit for the hot paths: no GIL, cached, IEEE division, no reassociation (bit-identical)."""
-    jitted: Function = numba.njit(nogil=True, error_model="numpy")(function)
+    njit: Any = numba.njit
+    jitted: Function = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     if CACHE_FOLDER is not None:
         jitted._cache = _Cache(function)  # type: ignore[attr-defined]
     return jitted
@@ -138,16 +141,48 @@ def inlined(function: Function) -> Function:
     return jitted
 
 
-def bare(function: Function, inline: str = "never") -> Function:
-    """Jit for what goes round by round with many arrays at hand, and makes none.
+class _Bare(Dispatcher):
+    """Has no entry for Python, where the uncompiled function runs instead."""
 
-    Counting references to them would cost ten times the work. The option has no public name.
+    def __call__(self, *arguments: Any) -> Any:
+        return self.py_func(*arguments)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile once for all integers, not again for each constant that is an argument."""
+        return super().get_call_template([types.unliteral(arg) for arg in args], kws)
+
+
+def bare(function: Function, inline: str = "never") -> Function:
+    """Jit for what kernels call and what makes no arrays.
+
+    Counting references to arrays would cost ten times the work, and the entries for Python and C
+    half of the compilation. The options have no public names.
     """
     njit: Any = numba.njit
-    jitted: Function = njit(nogil=True, error_model="numpy", _nrt=False, inline=inline)(function)
+    options = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    jitted: Function = njit(nogil=True, error_model="numpy", inline=inline, **options)(function)
+    if isinstance(jitted, Dispatcher):  # not while numba is disabled
+        jitted.__class__ = _Bare
     return jitted
 
 
 def bare_inlined(function: Function) -> Function:
     """The same for what is called each round: handing over all the arrays costs more than it."""
     return bare(function, "always")
+
+
+def with_globals(function: Function, name: str, **more: Any) -> Function:
+    """A copy of a function with other global variables, which numba compiles as constants.
+
+    Numba can't cache a kernel that is handed a jitted function, nor a closure over one; it can
+    cache a function whose globals are jitted functions. A branch that a constant excludes is not
+    compiled.
+
+    Args:
+        function: the template.
+        name: of the copy; unique, for the cache.
+        more: the global variables that differ.
+    """
+    copy = FunctionType(function.__code__, {**function.__globals__, **more}, name)
+    copy.__qualname__ = name
+    return copy

@@ -6,26 +6,30 @@ import math
 from collections import namedtuple
 
 import numpy as np
+from numba.extending import register_jitable
 
-from mtpsim.kernels.jit import helper, inlined, kernel
+from mtpsim.kernels.jit import bare, inlined, kernel
 from mtpsim.kernels.philox import ARMS, DRAFT, TILE, VERIFY, fill_words
 
 CONSTANT, CELLS, SAMPLES = 0, 1, 2  # kinds of quantile table
 
-# What the noise stage keeps. Factors on mean times: `target`, `verify`, `draft` [TILE, lanes];
-# `bits` views `floats` [lanes]; `copy_*` are words made anew from normal scores.
+# What the stages of a tile keep. Factors on mean times: `target`, `verify`, `draft` [TILE, lanes];
+# `bits` views `floats` [lanes]; `copy_*` are words made anew from normal scores; `everywhere` marks
+# every tick as the begin of a round.
 Scratch = namedtuple(
     "Scratch",
-    "verify_words draft_words copy_verify copy_draft floats bits z_verify z_draft "
-    "target verify draft",
+    "words everywhere verify_words draft_words copy_verify copy_draft floats bits "
+    "z_verify z_draft target verify draft",
 )
 
 
-@helper
+@register_jitable
 def new_scratch(lanes):
-    """Rows for ``lanes`` requests in lockstep."""
+    """Rows for ``lanes`` requests in lockstep, made by NumPy or within a kernel."""
     floats = np.empty(lanes, np.float32)
     return Scratch(
+        np.empty((TILE, lanes), np.int32),
+        np.ones((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
@@ -40,7 +44,7 @@ def new_scratch(lanes):
     )
 
 
-@helper
+@bare
 def fill_noise_words(key, first, tick, ticks, noise, s):
     """Words for a tile of the components that have noise."""
     if noise.kinds[0] != CONSTANT or noise.kinds[1] != CONSTANT:
@@ -49,7 +53,7 @@ def fill_noise_words(key, first, tick, ticks, noise, s):
         fill_words(key, first, tick, ticks, DRAFT + ARMS * noise.arm, s.draft_words)
 
 
-@helper
+@bare
 def draw_factors(noise, begin, fresh, ticks, memory, s):
     """Words to factors of ``ticks`` ticks, into ``s.target``, ``s.verify`` and ``s.draft``.
 
@@ -69,7 +73,7 @@ def draw_factors(noise, begin, fresh, ticks, memory, s):
     _factors(noise, s.copy_verify, s.copy_draft, ticks, s)
 
 
-@helper
+@bare
 def _factors(noise, verify_words, draft_words, ticks, s):
     look_up(noise.kinds[1], noise.verify, verify_words, ticks, s.floats, s.bits, s.verify)
     if not noise.shared:
@@ -77,7 +81,6 @@ def _factors(noise, verify_words, draft_words, ticks, s):
         look_up(noise.kinds[2], noise.draft, draft_words, ticks, s.floats, s.bits, s.draft)
 
 
-@kernel
 def round_factors(noise, verify_words, draft_words, factors):
     """:func:`draw_factors` for rounds whose words are known, for callers outside the kernels.
 
@@ -85,13 +88,17 @@ def round_factors(noise, verify_words, draft_words, factors):
     order; ``rounds`` is a multiple of TILE. Writes ``factors`` [3, rounds, lanes] of plain step,
     verify and draft.
     """
-    rounds, lanes = verify_words.shape
+    lanes = verify_words.shape[1]
     s, memory = new_scratch(lanes), np.zeros((2, lanes))
-    begin = np.ones((TILE, lanes), np.int32)
-    for at in range(0, rounds, TILE):
+    _draw_rounds(noise, verify_words, draft_words, memory, s, factors)
+
+
+@kernel
+def _draw_rounds(noise, verify_words, draft_words, memory, s, factors):
+    for at in range(0, verify_words.shape[0], TILE):
         s.verify_words[:] = verify_words[at : at + TILE]
         s.draft_words[:] = draft_words[at : at + TILE]
-        draw_factors(noise, begin, at == 0, TILE, memory, s)
+        draw_factors(noise, s.everywhere, at == 0, TILE, memory, s)
         factors[0, at : at + TILE] = s.verify if noise.shared else s.target
         factors[1, at : at + TILE] = s.verify
         factors[2, at : at + TILE] = s.verify if noise.shared else s.draft
@@ -106,7 +113,7 @@ def _in_cell(values, bits):
     return values[cell, 0] + values[cell, 1] * fraction
 
 
-@helper
+@bare
 def look_up(kind, values, words, ticks, floats, bits, out):
     """Quantiles ``out`` of ``words``, both [TILE, lanes]; ``floats``, ``bits`` one scratch row.
 
@@ -127,14 +134,13 @@ def look_up(kind, values, words, ticks, floats, bits, out):
                 out[t, lane] = values[np.intp((word * count) >> np.uint64(32)), 0]
 
 
-@helper
 def sums_alone(noise):
     """Whether factors are wanted for their sums only: one per round, independent, from a table."""
     free = noise.correlation == 0 and noise.persistence == 0
     return noise.shared and free and noise.kinds[1] == CELLS
 
 
-@helper
+@bare
 def add_cells(values, words, ticks, floats, bits, total):
     """Add quantiles of ``words`` to ``total`` [lanes]: :func:`look_up`, with no row of them."""
     for t in range(ticks):
@@ -144,7 +150,7 @@ def add_cells(values, words, ticks, floats, bits, total):
             total[lane] += _in_cell(values, bits[lane])
 
 
-@helper
+@bare
 def slow_down(noise, slowdown, state, ticks, s):
     """Multiply the factors by the ``slowdown`` [S] of each lane's ``state`` [TILE, lanes]."""
     for t in range(ticks):
@@ -156,7 +162,7 @@ def slow_down(noise, slowdown, state, ticks, s):
                 s.draft[t, lane] *= factor
 
 
-@helper
+@bare
 def correlate(scores, partner, correlation):
     """Correlate normal ``scores`` [lanes] with those of their ``partner``, in place."""
     rest = math.sqrt(1.0 - correlation * correlation)
@@ -164,7 +170,7 @@ def correlate(scores, partner, correlation):
         scores[lane] = correlation * partner[lane] + rest * scores[lane]
 
 
-@helper
+@bare
 def _persist(scores, begin, fresh, persistence, memory, words):
     """AR(1) from round to round, started in its stationary distribution; then back to words."""
     innovation = math.sqrt(1.0 - persistence * persistence)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.jit import helper, inlined, kernel
+from mtpsim.kernels.jit import bare, inlined, kernel
 
 PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
 STALE, SCORES, REJECTED = 3, 16, 80  # of policies; the last two have one for each draft position
@@ -38,7 +38,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@helper
+@bare
 def _fill(key, first, call, purpose, w0, w1, w2, w3):
     # Rows as separate arrays: with one 2-d array LLVM can't prove that they don't overlap.
     k0 = key & LOW
@@ -52,7 +52,7 @@ def _fill(key, first, call, purpose, w0, w1, w2, w3):
         w3[lane] = np.int32(np.uint32(d))
 
 
-@helper
+@bare
 def fill_words(key, first, tick, ticks, purpose, words):
     """Words of ``purpose`` for ``ticks`` ticks from ``tick``, a multiple of 4, on.
 
@@ -77,3 +77,13 @@ def philox_block(counter, key, out):
     out[0], out[1], out[2], out[3] = philox(
         counter[0], counter[1], counter[2], counter[3], key[0], key[1]
     )
+
+
+def in_lanes(out):
+    """Parts of the rows of ``out``, and how many requests go in lockstep in each.
+
+    A kernel has scratch for the lanes of a part, and goes through the part by as many rows.
+    """
+    whole = len(out) - len(out) % LANES
+    parts = slice(0, whole), slice(whole, len(out))
+    return [(part, min(LANES, part.stop - part.start)) for part in parts if part.stop > part.start]

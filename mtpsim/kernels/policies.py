@@ -1,22 +1,19 @@
 """Policies on a tape: lane by lane, round by round, by the rule in the policy's file.
 
-Each rule gets a kernel of its own from one template. Numba can't cache a kernel that is handed a
-jitted function, nor a closure over one; it can cache a function whose globals are jitted functions.
-So the template is copied with the rule's functions as globals. What the rule reads is a constant,
-so that inputs which it does not read are not computed.
+Each rule gets a kernel of its own from one template, with the rule's functions as globals. What the
+rule reads is a constant, so that inputs which it does not read are not computed.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from types import FunctionType
 
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, find_state
 from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
-from mtpsim.kernels.jit import bare, bare_inlined, kernel
+from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
 from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
 from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
@@ -129,17 +126,10 @@ def player(name, rule, inputs):
     name += "".join(str(int(field)) for field in inputs)
     constants = {field.upper(): value for field, value in inputs._asdict().items()}
     functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    functions["verify_drafts"] = bare_inlined(
-        _copy(verify_drafts, f"verify_drafts_{name}", constants)
-    )
-    lane = bare(_copy(play_lane, f"play_lane_{name}", {**functions, **constants}))
-    return kernel(_copy(_play, f"play_{name}", {**functions, "play_lane": lane}))
-
-
-def _copy(function, name, more):
-    copy = FunctionType(function.__code__, {**globals(), **more}, name)
-    copy.__qualname__ = name
-    return copy
+    verify = with_globals(verify_drafts, f"verify_drafts_{name}", **constants)
+    functions["verify_drafts"] = bare_inlined(verify)
+    lane = bare(with_globals(play_lane, f"play_lane_{name}", **functions, **constants))
+    return kernel(with_globals(_play, f"play_{name}", **functions, play_lane=lane))
 
 
 @bare

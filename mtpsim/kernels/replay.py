@@ -9,109 +9,117 @@ from collections import namedtuple
 
 import numpy as np
 
-from mtpsim.kernels.jit import helper, kernel
+from mtpsim.kernels.jit import bare, kernel
 from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch
-from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
+from mtpsim.kernels.philox import PATH, TILE, fill_words, in_lanes
 from mtpsim.kernels.totals import write_depths, write_windows
 
-# Progress of the lanes of a depth. `at` [K+1, lanes]: tick at which its next round begins; the
-# rest are running totals by depth.
-Play = namedtuple("Play", "at tokens rounds accepted verify draft")
+# Progress of the lanes of a depth. `at` [K+1, lanes]: tick at which its next round begins; `tokens`
+# to `draft` are running totals by depth. `drawn` [lanes]: the request that a lane plays;
+# `most_rounds` and `most_tokens` [lanes]: where it ends; `begin` [TILE, lanes] and `memory` of the
+# noise are scratch.
+Play = namedtuple(
+    "Play",
+    "at tokens rounds accepted verify draft windows drawn most_rounds most_tokens begin memory",
+)
+
+
+def _new_play(deep, measured, n):
+    def ints(*shape):
+        return np.zeros((*shape, n), np.int32)
+
+    totals = ints(deep + 1), ints(deep + 1), ints(deep + 1), ints(deep + 1, deep)
+    seconds = np.zeros((deep + 1, n)), np.zeros((deep + 1, n))
+    each = np.zeros(n, np.int64), ints(), ints()
+    memory = np.zeros((deep + 1, 2, n))
+    return Play(*totals, *seconds, ints(1 + measured), *each, ints(TILE), memory)
+
+
+def simulate_recording(key, first, recording, noise, task, shallow, deep, out):
+    """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
+    for some, n in in_lanes(out):
+        play, s = _new_play(deep, task.measured_at, n), new_scratch(n)
+        _play(key, first + some.start, recording, noise, task, shallow, s, play, out[some])
 
 
 @kernel
-def simulate_recording(key, first, recording, noise, task, shallow, deep, out):
-    """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
-    for at in range(0, out.shape[0], LANES):
-        _play(key, first + at, recording, noise, task, shallow, deep, out[at : at + LANES])
+def _play(key, first, recording, noise, task, shallow, s, play, out):
+    lanes, deep = play.drawn.size, play.accepted.shape[1]
+    for at in range(0, out.shape[0], lanes):
+        play.at[:], play.tokens[:], play.rounds[:], play.accepted[:] = 0, 0, 0, 0
+        play.verify[:], play.draft[:], play.windows[:] = 0.0, 0.0, 0
+        draw_requests(key, first + at, recording, s.words, play.drawn)
+        _set_horizon(recording, task, play)
+        tick, live = 0, True
+        while live:
+            fill_noise_words(key, first + at, tick, TILE, noise, s)
+            live = False
+            for k in range(shallow, deep + 1):
+                live |= _play_tile(recording, tick, k, play)
+                # Persistent noise remembers the rounds of its own depth; other noise does not mind.
+                draw_factors(noise, play.begin, tick == 0, TILE, play.memory[k], s)
+                _charge(noise, k, s, play)
+            tick += TILE
+        _write(recording, task, shallow, play, out[at : at + lanes])
 
 
-@helper
-def _play(key, first, recording, noise, task, shallow, deep, out):
-    n = out.shape[0]
-    drawn = draw_requests(key, first, recording, n)
-    most_rounds, most_tokens = _horizon(recording, task, drawn)
-    play, s = _new_play(deep, n), new_scratch(n)
-    windows, begin = np.zeros((1 + task.measured_at, n), np.int32), np.ones((TILE, n), np.int32)
-    memory = np.zeros((deep + 1, 2, n))
-    tick, live = 0, True
-    while live:
-        fill_noise_words(key, first, tick, TILE, noise, s)
-        live = False
-        for k in range(shallow, deep + 1):
-            live |= _play_tile(recording, drawn, tick, k, most_rounds, most_tokens, play, begin)
-            # Persistent noise remembers the rounds of its own depth; other noise does not mind.
-            draw_factors(noise, begin, tick == 0, TILE, memory[k], s)
-            _charge(noise, begin, k, s, play)
-        tick += TILE
+@bare
+def _write(recording, task, shallow, play, out):
     if recording.by_position:
-        _count_windows(recording, drawn, play, task, windows)
-        write_windows(task, windows, out)
-    tokens = np.minimum(play.tokens, most_tokens)
-    write_depths(
-        task, shallow, deep, tokens, play.rounds, play.accepted, play.verify, play.draft, out
-    )
+        _count_windows(recording, play.drawn, play, task, play.windows)
+        write_windows(task, play.windows, out)
+    for k in range(play.tokens.shape[0]):
+        for lane in range(play.tokens.shape[1]):
+            play.tokens[k, lane] = min(play.tokens[k, lane], play.most_tokens[lane])
+    deep = play.accepted.shape[1]
+    write_depths(task, shallow, deep, play.tokens, play.rounds, play.accepted, play.verify,
+                 play.draft, out)  # fmt: skip
 
 
-@helper
-def draw_requests(key, first, recording, n):
+@bare
+def draw_requests(key, first, recording, words, drawn):
     """A recorded request for each lane, by the word that would choose a chain's first state."""
-    words = np.empty((TILE, n), np.int32)
     fill_words(key, first, 0, TILE, PATH, words)
     requests = np.uint64(recording.offsets.size - 1)
-    drawn = np.empty(n, np.int64)
-    for lane in range(n):
+    for lane in range(drawn.size):
         if recording.in_order:
-            drawn[lane] = (first + lane) % np.int64(requests)
+            drawn[lane] = (np.int64(first) + lane) % np.int64(requests)
             continue
         word = np.uint64(np.uint32(words[0, lane]))
         drawn[lane] = np.int64((word * requests) >> np.uint64(32))
-    return drawn
 
 
-@helper
-def _horizon(recording, task, drawn):
+@bare
+def _set_horizon(recording, task, play):
     """Most rounds and most tokens of each lane."""
-    rounds = np.full(drawn.size, np.int32(2147483647))
-    tokens = np.full(drawn.size, np.int32(2147483647))
-    for lane in range(drawn.size):
-        request = drawn[lane]
+    for lane in range(play.drawn.size):
+        request = play.drawn[lane]
         length = np.int32(recording.offsets[request + 1] - recording.offsets[request])
+        play.most_rounds[lane] = play.most_tokens[lane] = 2147483647
         if task.rounds > 0:
-            rounds[lane] = task.rounds
+            play.most_rounds[lane] = task.rounds
         elif task.tokens > 0:
-            tokens[lane] = task.tokens
+            play.most_tokens[lane] = task.tokens
         elif recording.by_position:
-            tokens[lane] = length
+            play.most_tokens[lane] = length
         else:
-            rounds[lane] = length
-    return rounds, tokens
+            play.most_rounds[lane] = length
 
 
-@helper
-def _new_play(deep, n):
-    return Play(
-        np.zeros((deep + 1, n), np.int32),
-        np.zeros((deep + 1, n), np.int32),
-        np.zeros((deep + 1, n), np.int32),
-        np.zeros((deep + 1, deep, n), np.int32),
-        np.zeros((deep + 1, n)),
-        np.zeros((deep + 1, n)),
-    )
-
-
-@helper
-def _play_tile(recording, drawn, tick, k, most_rounds, most_tokens, play, begin):
-    """Play depth ``k`` through a tile and mark in ``begin`` where rounds begin."""
+@bare
+def _play_tile(recording, tick, k, play):
+    """Play depth ``k`` through a tile and mark in ``play.begin`` where rounds begin."""
     live = False
     at, tokens, rounds, accepted = play.at[k], play.tokens[k], play.rounds[k], play.accepted[k]
-    for lane in range(drawn.size):
-        first = recording.offsets[drawn[lane]]
-        length = recording.offsets[drawn[lane] + 1] - first
+    for lane in range(play.drawn.size):
+        first = recording.offsets[play.drawn[lane]]
+        length = recording.offsets[play.drawn[lane] + 1] - first
+        most_rounds, most_tokens = play.most_rounds[lane], play.most_tokens[lane]
         for t in range(TILE):
-            more = rounds[lane] < most_rounds[lane] and tokens[lane] < most_tokens[lane]
-            begin[t, lane] = np.int32(more and at[lane] == tick + t)
-            if begin[t, lane] == 0:
+            more = rounds[lane] < most_rounds and tokens[lane] < most_tokens
+            begins = more and at[lane] == tick + t
+            play.begin[t, lane] = np.int32(begins)
+            if not begins:
                 continue
             count = min(recording.accepted[first + (tick + t) % length], np.int32(k))
             for j in range(count):
@@ -119,23 +127,23 @@ def _play_tile(recording, drawn, tick, k, most_rounds, most_tokens, play, begin)
             tokens[lane] += count + np.int32(1)
             rounds[lane] += np.int32(1)
             at[lane] += count + np.int32(1) if recording.by_position else np.int32(1)
-        live |= rounds[lane] < most_rounds[lane] and tokens[lane] < most_tokens[lane]
+        live |= rounds[lane] < most_rounds and tokens[lane] < most_tokens
     return live
 
 
-@helper
-def _charge(noise, begin, k, s, play):
+@bare
+def _charge(noise, k, s, play):
     """Add the factors of the rounds that begin in the tile."""
+    check = s.verify if noise.shared or k > 0 else s.target
+    draft = s.verify if noise.shared else s.draft
     for t in range(TILE):
-        for lane in range(begin.shape[1]):
-            if begin[t, lane] == 0:
-                continue
-            own = noise.shared or k > 0
-            play.verify[k, lane] += s.verify[t, lane] if own else s.target[t, lane]
-            play.draft[k, lane] += s.verify[t, lane] if noise.shared else s.draft[t, lane]
+        for lane in range(play.drawn.size):
+            if play.begin[t, lane] != 0:
+                play.verify[k, lane] += check[t, lane]
+                play.draft[k, lane] += draft[t, lane]
 
 
-@helper
+@bare
 def _count_windows(recording, drawn, play, task, windows):
     """Every position of the text that depth M decoded, as the start of a round."""
     measured = task.measured_at

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import count_reached, find_lengths, new_path
-from mtpsim.kernels.jit import helper, kernel
+from mtpsim.kernels.acceptance import begin_path, count_reached, count_two, find_lengths, new_path
+from mtpsim.kernels.jit import bare, kernel, with_globals
 from mtpsim.kernels.noise import (
     add_cells,
     draw_factors,
@@ -18,63 +18,59 @@ from mtpsim.kernels.noise import (
     slow_down,
     sums_alone,
 )
-from mtpsim.kernels.philox import LANES, PATH, TILE, fill_words
+from mtpsim.kernels.philox import ARMS, PATH, TILE, VERIFY, fill_words, in_lanes
 from mtpsim.kernels.totals import column_of_accepted, write_depths
 
+SUMS_ONLY = False  # at most two states, and nothing but sums over rounds is wanted
 
-@kernel
+
 def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
-    for at in range(0, out.shape[0], LANES):
-        _to_rounds(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
+    sums_only = chain.two and not chain.slow and deep > 0 and sums_alone(noise)
+    run = _sum_rounds if sums_only else _play_rounds
+    for some, n in in_lanes(out):
+        reached, total = np.empty((deep, n), np.int32), np.empty((3, n))
+        length, memory = np.empty((TILE, n), np.int32), np.empty((2, n))
+        run(key, first + some.start, chain, noise, task, shallow, new_path(n), length,
+            new_scratch(n), memory, reached, total, out[some])  # fmt: skip
 
 
-@kernel
-def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):
-    """The same for requests that end at a number of tokens."""
-    for at in range(0, out.shape[0], LANES):
-        _to_tokens(key, first + at, chain, noise, task, shallow, deep, out[at : at + LANES])
-
-
-@helper
-def _to_rounds(key, first, chain, noise, task, shallow, deep, out):
+def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, reached, total, out):
     """A fixed number of rounds: sums over rounds serve all depths, since accepts are nested."""
-    n = out.shape[0]
-    path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
-    begin, memory = np.ones((TILE, n), np.int32), np.zeros((2, n))
-    length, reached = np.empty((TILE, n), np.int32), np.zeros((deep, n), np.int32)
-    target, verify, draft = np.zeros(n), np.zeros(n), np.zeros(n)
-    alone = sums_alone(noise) and not chain.slow
-    for tick in range(0, task.rounds, TILE):
-        ticks = min(TILE, task.rounds - tick)
-        fill_words(key, first, tick, ticks, PATH, words)
-        count_reached(chain, words, tick == 0, ticks, path, length, reached)
-        fill_noise_words(key, first, tick, ticks, noise, s)
-        if alone:
-            add_cells(noise.verify, s.verify_words, ticks, s.floats, s.bits, verify)
-            continue
-        draw_factors(noise, begin, tick == 0, ticks, memory, s)
-        if chain.slow:
-            slow_down(noise, chain.slowdown, path.state, ticks, s)
-        _add(s.verify, ticks, verify)
-        if not noise.shared:
-            _add(s.target, ticks, target)
-            _add(s.draft, ticks, draft)
-    if noise.shared:
-        target, draft = verify, verify
-    _write_rounds(task, shallow, deep, reached, target, verify, draft, out)
+    lanes = path.row.size
+    for at in range(0, out.shape[0], lanes):
+        begin_path(chain, path)
+        reached[:], total[:] = 0, 0.0
+        for tick in range(0, task.rounds, TILE):
+            ticks, fresh = min(TILE, task.rounds - tick), tick == 0
+            fill_words(key, first + at, tick, ticks, PATH, s.words)
+            if SUMS_ONLY:
+                count_two(chain, s.words, fresh, ticks, path, reached)
+                fill_words(key, first + at, tick, ticks, VERIFY + ARMS * noise.arm, s.words)
+                add_cells(noise.verify, s.words, ticks, s.floats, s.bits, total[1])
+                continue
+            count_reached(chain, s.words, fresh, ticks, path, length, reached)
+            fill_noise_words(key, first + at, tick, ticks, noise, s)
+            draw_factors(noise, s.everywhere, fresh, ticks, memory, s)
+            if chain.slow:
+                slow_down(noise, chain.slowdown, path.state, ticks, s)
+            _add(s.verify, ticks, total[1])
+            if not noise.shared:
+                _add(s.target, ticks, total[0])
+                _add(s.draft, ticks, total[2])
+        _write_rounds(task, noise.shared, shallow, reached, total, out[at : at + lanes])
 
 
-@helper
+@bare
 def _add(factors, ticks, total):
     for t in range(ticks):
         for lane in range(total.size):
             total[lane] += factors[t, lane]
 
 
-@helper
-def _write_rounds(task, shallow, deep, reached, target, verify, draft, out):
-    depths = task.times.shape[1]
+@bare
+def _write_rounds(task, shared, shallow, reached, total, out):
+    depths, deep = task.times.shape[1], reached.shape[0]
     column = column_of_accepted(depths - 1, deep, task.every)
     for lane in range(out.shape[0]):
         tokens = task.rounds
@@ -84,43 +80,57 @@ def _write_rounds(task, shallow, deep, reached, target, verify, draft, out):
                 out[lane, column + k - 1] = reached[k - 1, lane]
             if k < shallow:
                 continue
-            check = verify[lane] if k > 0 else target[lane]
+            check = total[1 if shared or k > 0 else 0, lane]
+            draft = total[1 if shared else 2, lane]
             out[lane, k] = tokens
-            out[lane, depths + k] = task.times[0, k] * check + task.times[1, k] * draft[lane]
+            out[lane, depths + k] = task.times[0, k] * check + task.times[1, k] * draft
             out[lane, 2 * depths + k] = task.rounds
 
 
-@helper
-def _to_tokens(key, first, chain, noise, task, shallow, deep, out):
+def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):
+    """The same for requests that end at a number of tokens."""
+    for some, n in in_lanes(out):
+        length, memory = np.empty((TILE, n), np.int32), np.empty((2, n))
+        counts = np.empty((2, deep + 1, n), np.int32)
+        accepted, seconds = np.empty((deep + 1, deep, n), np.int32), np.empty((2, deep + 1, n))
+        _play_tokens(key, first + some.start, chain, noise, task, shallow, new_path(n), length,
+                     new_scratch(n), memory, counts, accepted, seconds, out[some])  # fmt: skip
+
+
+@kernel
+def _play_tokens(
+    key, first, chain, noise, task, shallow, path, length, s, memory, counts, accepted, seconds, out
+):
     """A fixed number of tokens: each depth stops in its own round, cut at the limit."""
-    n = out.shape[0]
-    path, s, words = new_path(chain, n), new_scratch(n), np.empty((TILE, n), np.int32)
-    begin, memory = np.ones((TILE, n), np.int32), np.zeros((2, n))
-    length = np.empty((TILE, n), np.int32)
-    left = np.full((deep + 1, n), np.int32(task.tokens))
-    rounds, accepted = np.zeros((deep + 1, n), np.int32), np.zeros((deep + 1, deep, n), np.int32)
-    verify, draft = np.zeros((deep + 1, n)), np.zeros((deep + 1, n))
-    tick = 0
-    while (left[shallow:] > 0).any():
-        fill_words(key, first, tick, TILE, PATH, words)
-        find_lengths(chain, words, tick == 0, TILE, deep, path, length)
-        fill_noise_words(key, first, tick, TILE, noise, s)
-        draw_factors(noise, begin, tick == 0, TILE, memory, s)
-        if chain.slow:
-            slow_down(noise, chain.slowdown, path.state, TILE, s)
-        plain = s.verify if noise.shared else s.target
-        propose = s.verify if noise.shared else s.draft
-        for k in range(shallow, deep + 1):
-            _advance(length, k, plain if k == 0 else s.verify, propose,
-                     left[k], rounds[k], accepted[k], verify[k], draft[k])  # fmt: skip
-        tick += TILE
-    tokens = np.full(left.shape, np.int32(task.tokens))
-    write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out)
+    lanes, deep = path.row.size, accepted.shape[1]
+    left, rounds = counts
+    for at in range(0, out.shape[0], lanes):
+        begin_path(chain, path)
+        rounds[:], accepted[:], seconds[:] = 0, 0, 0.0
+        left[:] = task.tokens
+        tick, live = 0, True
+        while live:
+            fill_words(key, first + at, tick, TILE, PATH, s.words)
+            find_lengths(chain, s.words, tick == 0, TILE, deep, path, length)
+            fill_noise_words(key, first + at, tick, TILE, noise, s)
+            draw_factors(noise, s.everywhere, tick == 0, TILE, memory, s)
+            if chain.slow:
+                slow_down(noise, chain.slowdown, path.state, TILE, s)
+            live = False
+            for k in range(shallow, deep + 1):
+                check = s.verify if k > 0 or noise.shared else s.target
+                propose = s.verify if noise.shared else s.draft
+                live |= _advance(length, k, check, propose, left[k], rounds[k], accepted[k],
+                                 seconds[0, k], seconds[1, k])  # fmt: skip
+            tick += TILE
+        left[:] = task.tokens
+        write_depths(task, shallow, deep, left, rounds, accepted, seconds[0], seconds[1],
+                     out[at : at + lanes])  # fmt: skip
 
 
-@helper
+@bare
 def _advance(length, k, check, propose, left, rounds, accepted, verify, draft):
-    """Play a tile at depth ``k``; lanes with no tokens ``left`` stand still."""
+    """Play a tile at depth ``k``; lanes with no tokens ``left`` stand still. Is any lane live?"""
     for t in range(TILE):
         for lane in range(left.size):
             live = left[lane] > 0
@@ -133,3 +143,11 @@ def _advance(length, k, check, propose, left, rounds, accepted, verify, draft):
             gain = np.int32(min(length[t, lane], np.int32(k)) + 1)
             rounds[lane] += np.int32(left[lane] > 0)
             left[lane] = max(np.int32(left[lane] - gain), np.int32(0))
+    live = False
+    for lane in range(left.size):
+        live |= left[lane] > 0
+    return live
+
+
+_play_rounds = kernel(_rounds)
+_sum_rounds = kernel(with_globals(_rounds, "_sum_rounds", SUMS_ONLY=True))

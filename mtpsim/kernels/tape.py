@@ -10,7 +10,7 @@ import numpy as np
 
 from mtpsim.kernels.acceptance import Path, find_lengths, find_levels
 from mtpsim.kernels.arrays import LENGTHS, LEVELS
-from mtpsim.kernels.jit import helper, kernel
+from mtpsim.kernels.jit import bare, kernel
 from mtpsim.kernels.noise import (
     CELLS,
     correlate,
@@ -23,7 +23,6 @@ from mtpsim.kernels.philox import PATH, REJECTED, SCORES, STALE, TILE, fill_word
 from mtpsim.kernels.replay import draw_requests
 
 
-@kernel
 def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pair, memory, tape):
     """Fill columns ``column`` .. of the tape with the ticks from ``tick`` on.
 
@@ -41,36 +40,49 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
     """
-    n, deep = row.size, engine.rates.size
-    words, s = np.empty((TILE, n), np.int32), new_scratch(n)
-    path = Path(row, np.zeros((TILE, n), np.int32), pair)
-    length, levels = np.empty((TILE, n), np.int32), np.empty((deep, TILE, n), np.int32)
-    for at in range(column, tape.state.shape[1], TILE):
-        now = tick + at - column
-        fill_words(key, first, now, TILE, PATH, words)
-        if engine.kind == LENGTHS:
-            find_lengths(chain, words, now == 0, TILE, deep, path, length)
-            _transpose(length, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
-        elif engine.kind == LEVELS:
-            find_levels(chain, words, now == 0, 0, TILE, path, levels)
-            _transpose_levels(levels, at, tape.accepts)
-            _transpose(path.state, at, tape.state)
-        else:
-            _transpose(words, at, tape.words)
-        _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.separation, words, s, tape)
+    path = Path(row, np.empty((TILE, row.size), np.int32), pair)
+    levels = np.empty((engine.rates.size, TILE, row.size), np.int32)
+    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, levels,
+                 new_scratch(row.size), memory, tape)  # fmt: skip
 
 
 @kernel
+def _write_chain(
+    key, first, tick, column, chain, noise, normal, engine, path, levels, s, memory, tape
+):
+    for at in range(column, tape.state.shape[1], TILE):
+        now = tick + at - column
+        fill_words(key, first, now, TILE, PATH, s.words)
+        if engine.kind == LENGTHS:
+            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, levels[0])
+            _transpose(levels[0], at, tape.accepts)
+            _transpose(path.state, at, tape.state)
+        elif engine.kind == LEVELS:
+            find_levels(chain, s.words, now == 0, 0, TILE, path, levels)
+            _transpose_levels(levels, at, tape.accepts)
+            _transpose(path.state, at, tape.state)
+        else:
+            _transpose(s.words, at, tape.words)
+        _write_noise(key, first, now, at, noise, engine, s, memory, tape)
+        _write_extras(key, first, now, at, normal, engine.separation, s, tape)
+
+
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
     """As :func:`write_chain`, for recorded requests, drawn as for fixed depths."""
     n = memory.shape[1]
-    drawn, s = draw_requests(key, first, recording, n), new_scratch(n)
-    words = np.empty((TILE, n), np.int32)
+    drawn, s = np.empty(n, np.int64), new_scratch(n)
+    _write_recording(key, first, tick, column, recording, noise, normal, engine, drawn, s, memory,
+                     tape)  # fmt: skip
+
+
+@kernel
+def _write_recording(
+    key, first, tick, column, recording, noise, normal, engine, drawn, s, memory, tape
+):
+    draw_requests(key, first, recording, s.words, drawn)
     for at in range(column, tape.state.shape[1], TILE):
         now = tick + at - column
-        for lane in range(n):
+        for lane in range(drawn.size):
             begin = recording.offsets[drawn[lane]]
             length = recording.offsets[drawn[lane] + 1] - begin
             for t in range(TILE):
@@ -80,10 +92,10 @@ def write_recording(key, first, tick, column, recording, noise, normal, engine, 
                     start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
                     tape.entries[lane, at + t] = start + now + t
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.separation, words, s, tape)
+        _write_extras(key, first, now, at, normal, engine.separation, s, tape)
 
 
-@helper
+@bare
 def _transpose(tile, at, out):
     """From [TILE, n] to columns of [n, W]."""
     for lane in range(tile.shape[1]):
@@ -91,7 +103,7 @@ def _transpose(tile, at, out):
             out[lane, at + t] = tile[t, lane]
 
 
-@helper
+@bare
 def _transpose_levels(levels, at, out):
     for t in range(TILE):
         for lane in range(levels.shape[2]):
@@ -101,7 +113,7 @@ def _transpose_levels(levels, at, out):
             out[lane, at + t] = bits
 
 
-@helper
+@bare
 def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
     """Noise factors; under the token clock the scores of noise that persists from round to round.
 
@@ -116,27 +128,34 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
         _transpose(s.z_verify, at, tape.verify)
         _transpose(s.z_draft, at, tape.draft)
         return
-    everywhere = np.ones((TILE, memory.shape[1]), np.int32)
-    draw_factors(noise, everywhere, now == 0, TILE, memory, s)
+    draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
     _transpose(s.verify, at, tape.verify)
     if not noise.shared:
         _transpose(s.target, at, tape.target)
         _transpose(s.draft, at, tape.draft)
 
 
-@helper
-def _write_extras(key, first, now, at, normal, separation, words, s, tape):
+@bare
+def _write_extras(key, first, now, at, normal, separation, s, tape):
     """Random numbers that only some policies and engines read."""
     if tape.stale_words.shape[1] > 0:
-        fill_words(key, first, now, TILE, STALE, words)
-        _transpose(words, at, tape.stale_words)
+        fill_words(key, first, now, TILE, STALE, s.words)
+        _transpose(s.words, at, tape.stale_words)
     for j in range(max(tape.scores.shape[2], tape.likelihood_ratios.shape[2])):
-        fill_words(key, first, now, TILE, SCORES + j, words)
-        look_up(CELLS, normal, words, TILE, s.floats, s.bits, s.z_verify)
+        fill_words(key, first, now, TILE, SCORES + j, s.words)
+        look_up(CELLS, normal, s.words, TILE, s.floats, s.bits, s.z_verify)
         if tape.scores.shape[2] > 0:
             _transpose(s.z_verify, at, tape.scores[:, :, j])
         if tape.likelihood_ratios.shape[2] > 0:
-            s.z_verify[:] = np.exp(-separation * (s.z_verify + 0.5 * separation))
+            _to_ratios(separation, s.z_verify)
             _transpose(s.z_verify, at, tape.likelihood_ratios[:, :, j])
-            fill_words(key, first, now, TILE, REJECTED + j, words)
-            _transpose(words, at, tape.rejected_words[:, :, j])
+            fill_words(key, first, now, TILE, REJECTED + j, s.words)
+            _transpose(s.words, at, tape.rejected_words[:, :, j])
+
+
+@bare
+def _to_ratios(separation, scores):
+    """From normal scores to likelihood ratios, in place."""
+    for t in range(TILE):
+        for lane in range(scores.shape[1]):
+            scores[t, lane] = np.exp(-separation * (scores[t, lane] + 0.5 * separation))

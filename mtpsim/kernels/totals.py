@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mtpsim.kernels.arrays import accepted_column, window_column
-from mtpsim.kernels.jit import helper
+from mtpsim.kernels.jit import bare
 
-column_of_accepted = helper(accepted_column)
-column_of_windows = helper(window_column)
+column_of_accepted = bare(accepted_column)
+column_of_windows = bare(window_column)
 
 
-@helper
+@bare
 def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, out):
     """Rows of ``out`` from per-depth totals."""
     depths = task.times.shape[1]
@@ -26,7 +26,7 @@ def write_depths(task, shallow, deep, tokens, rounds, accepted, verify, draft, o
                     out[lane, column + j] = accepted[k, j, lane]
 
 
-@helper
+@bare
 def write_windows(task, windows, out):
     """Counts ``windows`` [1 + M, lanes] of positions tried as starts."""
     column = column_of_windows(task.times.shape[1] - 1, task.every)

@@ -9,9 +9,11 @@ from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline, Table
 from mtpsim.latency.preset import Preset
 from mtpsim.latency.quantile_table import QuantileTable
 from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec, model_name
+from mtpsim.latency.steps import Steps
 
 COSTS: dict[str, type[LatencySpec]] = {
     "times": Latency,
+    "steps": Steps,
     "table": Table,
     "linear": Linear,
     "roofline": Roofline,
@@ -22,6 +24,7 @@ COSTS: dict[str, type[LatencySpec]] = {
 AnyLatency = Annotated[
     Annotated[
         Annotated[Latency, Tag("times")]
+        | Annotated[Steps, Tag("steps")]
         | Annotated[Table, Tag("table")]
         | Annotated[Linear, Tag("linear")]
         | Annotated[Roofline, Tag("roofline")]
@@ -44,5 +47,6 @@ __all__ = [
     "Preset",
     "QuantileTable",
     "Roofline",
+    "Steps",
     "Table",
 ]

@@ -6,6 +6,7 @@ same pass at depth 0. One line or curve therefore gives all times, and a sweep o
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -13,9 +14,16 @@ from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import NonNegative
+from mtpsim.common.section import NonNegative, Probability
 from mtpsim.common.text import counted
-from mtpsim.latency.stated_times import LatencySpec
+from mtpsim.latency.experts import (
+    OVERLAP,
+    add_experts,
+    check_overlap,
+    experts_hit,
+    overlap_text,
+)
+from mtpsim.latency.stated_times import CompiledLatency, LatencySpec
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
 
@@ -40,6 +48,16 @@ class CostModel(LatencySpec):
     )
     draft_per_request: Milliseconds = Field(
         0.0, description="ms per drafted token and request of the batch"
+    )
+    draft_overlap: bool = Field(
+        False, description="the next drafts are made during the verify; the longer one counts"
+    )
+    overhead_off: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0,
+        description="share by which a step without drafts takes longer if speculation is enabled",
+    )
+    ranks: Annotated[int, Field(ge=1, le=4096)] = Field(
+        1, description="data-parallel ranks that share the requests; the fullest sets the time"
     )
     fit_error: NonNegative = Field(
         0.0, description="largest relative error at a measured step, if the model was fitted"
@@ -71,7 +89,17 @@ class CostModel(LatencySpec):
 
     def times(self, depth: int) -> tuple[Floats, Floats]:
         """Mean times for depths 0 to ``depth``."""
-        return self.step(self.batch, np.arange(depth + 1.0)), self.draft_times(self.batch, depth)
+        batch = self.rank_batch(self.batch)
+        verify, draft = self.step(batch, np.arange(depth + 1.0)), self.draft_times(batch, depth)
+        return verify, np.maximum(draft - verify, 0.0) if self.draft_overlap else draft
+
+    def rank_batch(self, batch: float) -> float:
+        """Requests of the fullest of the data-parallel ranks."""
+        return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
+
+    def compile(self, depth: int) -> CompiledLatency:
+        """Compile mean times and noise tables."""
+        return replace(super().compile(depth), overhead_off=self.overhead_off)
 
     def draft_times(self, batch: float, depth: int) -> Floats:
         """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
@@ -92,7 +120,10 @@ class CostModel(LatencySpec):
         """
         requests = range(max_requests + 1)
         draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
-        return self._pass_costs(draft, np.arange(max_tokens + 1.0))
+        costs = self._pass_costs(draft, np.arange(max_tokens + 1.0))
+        return costs._replace(
+            overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap
+        )
 
     def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
         """Costs of passes over ``tokens`` ``[T + 1]``; here :meth:`step` is sampled.
@@ -126,22 +157,38 @@ class CostModel(LatencySpec):
 
     def describe(self) -> list[str]:
         """The section as text, one line per part."""
-        verify, draft = self.times(3 if not isinstance(self.draft, list) else len(self.draft))
-        drafting = describe(self.draft)
+        verify, draft = self.times(self.shown_depth())
+        drafting = self.drafting()
         if self.draft_per_request:
             drafting += f" + {self.draft_per_request:g} ms per draft and request"
+        if self.draft_overlap:
+            drafting += ", during the verify"
+        ranks = f" over {self.ranks} ranks" if self.ranks > 1 else ""
+        off = f"; {100 * self.overhead_off:g} % longer where a policy drafts nothing"
         return [
-            f"batch of {self.batch:g}",
+            f"batch of {self.batch:g}{ranks}",
             f"step: {self.formula()}",
             f"draft: {drafting}",
-            f"plain step {verify[0]:.4g} ms; rounds {_listed(verify[1:] + draft[1:])} ms",
+            f"plain step {verify[0]:.4g} ms{off if self.overhead_off else ''}; "
+            f"rounds {_listed(verify[1:] + draft[1:])} ms",
             *self.describe_noise(),
         ]
 
+    def drafting(self) -> str:
+        """The time of drafting as text."""
+        return describe(self.draft)
 
-def experts_hit(experts: int, active: int, tokens: Floats) -> Floats:
-    """Expected number ``[n]`` of experts that ``tokens`` ``[n]`` activate, each ``active``."""
-    return np.asarray(experts * (1 - (1 - active / experts) ** tokens))
+    def shown_depth(self) -> int:
+        """Greatest depth whose times :meth:`describe` lists."""
+        return len(self.draft) if isinstance(self.draft, list) else 3
+
+
+def reading_text(per_cached: float, per_cached_token: float, cached: float) -> str:
+    """The time to read the cached tokens as text; empty if it takes none."""
+    if not cached or not (per_cached or per_cached_token):
+        return ""
+    each = f"({per_cached:g} + {per_cached_token:g} (k + 1))"
+    return f" + {each if per_cached_token else f'{per_cached:g}'} ms x {cached:g} cached x B"
 
 
 def _listed(values: Floats) -> str:
@@ -180,11 +227,7 @@ class _Passes(CostModel):
         return np.asarray(each * self.cached * batch)
 
     def _reading_text(self) -> str:
-        if not self.cached or not (self.per_cached or self.per_cached_token):
-            return ""
-        each = f"({self.per_cached:g} + {self.per_cached_token:g} (k + 1))"
-        each = each if self.per_cached_token else f"{self.per_cached:g}"
-        return f" + {each} ms x {self.cached:g} cached x B"
+        return reading_text(self.per_cached, self.per_cached_token, self.cached)
 
 
 class Linear(_Passes):
@@ -242,6 +285,8 @@ class Moe(_Passes):
     n tokens that choose ``active`` of ``experts`` uniformly and independently activate
     ``experts (1 - (1 - active / experts)^n)`` experts in expectation, each ``per_expert`` ms to
     read. Drafts therefore cost most at medium batch sizes. Source: Huang et al. 2025, MoESD.
+    Neighbouring tokens of a request choose similar experts: `expert_overlap` is the share of its
+    experts that a token has in common with the one before it.
     """
 
     model: Literal["moe"]
@@ -249,6 +294,7 @@ class Moe(_Passes):
     per_expert: Milliseconds = Field(description="ms to read one expert, over all layers")
     experts: Count = Field(description="routed experts per layer")
     active: Count = Field(description="routed experts active per token")
+    expert_overlap: Probability | None = Field(None, description=OVERLAP)
 
     @model_validator(mode="after")
     def _fewer_active(self) -> Self:
@@ -256,27 +302,29 @@ class Moe(_Passes):
             raise FieldError(
                 f"{self.active} of {self.experts} experts can't be active", key="active"
             )
+        check_overlap(self.experts, self.active, self.expert_overlap)
         return self
 
-    def hit(self, tokens: Floats) -> Floats:
+    def hit(self, tokens: Floats, requests: float = 0.0) -> Floats:
         """Expected number of experts that a pass over ``tokens`` ``[n]`` reads, ``[n]``."""
-        return experts_hit(self.experts, self.active, tokens)
+        return experts_hit(self.experts, self.active, tokens, requests, self.expert_overlap)
 
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         tokens = batch * (depth + 1)
         fixed = self.overhead + self.base + self._reading(batch, depth)
-        return fixed + self.per_expert * self.hit(tokens) + self.per_token * tokens
+        return fixed + self.per_expert * self.hit(tokens, batch) + self.per_token * tokens
 
     def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
-        read = self.base + self.per_expert * self.hit(tokens)
-        return self._costs(draft, read + self.per_token * tokens)
+        costs = self._costs(draft, self.base + self.per_token * tokens)
+        return add_experts(costs, self.per_expert, self.experts, self.active, self.expert_overlap)
 
     def formula(self) -> str:
         """The time of a step as text."""
+        shared = overlap_text(self.expert_overlap)
         return (
             f"{self.overhead + self.base:g} + {self.per_expert:g} x experts hit (of "
-            f"{self.experts}, {self.active} per token) + {self.per_token:g} B (k + 1) ms"
+            f"{self.experts}, {self.active} per token{shared}) + {self.per_token:g} B (k + 1) ms"
         )
 
 

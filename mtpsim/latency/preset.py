@@ -10,8 +10,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import Spec
-from mtpsim.latency.costs import CostModel, TokenCount, experts_hit
+from mtpsim.common.section import Probability, Spec
+from mtpsim.latency.costs import CostModel, TokenCount
+from mtpsim.latency.experts import OVERLAP, add_experts, check_overlap, experts_hit, overlap_text
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds
 
@@ -88,11 +89,13 @@ class Network(Spec):
         routed = self.experts.routed if self.experts else 0
         return GIGA * self.parameters - self.embedding - routed * self.expert
 
-    def experts_hit(self, tokens: Floats) -> Floats:
+    def experts_hit(
+        self, tokens: Floats, requests: float = 0.0, overlap: float | None = None
+    ) -> Floats:
         """Expected number of experts per layer that a pass over ``tokens`` ``[n]`` reads."""
         if self.experts is None:
             return np.zeros_like(tokens)
-        return experts_hit(self.experts.routed, self.experts.active, tokens)
+        return experts_hit(self.experts.routed, self.experts.active, tokens, requests, overlap)
 
     @property
     def active(self) -> float:
@@ -136,6 +139,7 @@ class Preset(CostModel):
     efficiency: Annotated[float, Field(gt=0, le=1)] = Field(
         EFFICIENCY, description="share of peak bandwidth and peak arithmetic that is reached"
     )
+    expert_overlap: Probability | None = Field(None, description=OVERLAP)
     cached: TokenCount = Field(0.0, description="cached tokens per request (context length)")
     overhead: Milliseconds = Field(0.0, description="fixed ms per step (host, kernel launch)")
 
@@ -159,6 +163,15 @@ class Preset(CostModel):
                 f"gpus = {enough} or more would hold them",
                 key="gpus",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_overlap(self) -> Self:
+        found = self._network.experts
+        if self.expert_overlap is not None:
+            if found is None:
+                raise FieldError(f"{self.network} has no experts", key="expert_overlap")
+            check_overlap(found.routed, found.active, self.expert_overlap)
         return self
 
     @property
@@ -190,10 +203,11 @@ class Preset(CostModel):
         rate = TERA * self._hardware.bandwidth * self.gpus * self.efficiency
         return np.asarray(MS * size / rate)
 
-    def _weights_read(self, tokens: Floats) -> Floats:
+    def _weights_read(self, tokens: Floats, requests: float) -> Floats:
         """Bytes ``[n]`` of the weights that passes over ``tokens`` ``[n]`` read."""
         network = self._network
-        return (network.shared + network.expert * network.experts_hit(tokens)) * self.bits / 8
+        hit = network.experts_hit(tokens, requests, self.expert_overlap)
+        return (network.shared + network.expert * hit) * self.bits / 8
 
     def _arithmetic(self, tokens: Floats) -> Floats:
         """Time ``[n]`` in ms of the arithmetic of passes over ``tokens`` ``[n]``."""
@@ -204,16 +218,22 @@ class Preset(CostModel):
     def step(self, batch: float, depth: Floats) -> Floats:
         """Time of a step at each depth, ``[n]`` ms."""
         tokens = batch * (depth + 1)
-        size = self._weights_read(tokens) + batch * self._cache
+        size = self._weights_read(tokens, batch) + batch * self._cache
         return self.overhead + np.maximum(self._read(size), self._arithmetic(tokens))
 
     def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
-        one = self._network.layers * self._network.cache * self.cache_bits / 8
-        return new_costs(draft, self._read(self._weights_read(tokens))[None])._replace(
+        network, found = self._network, self._network.experts
+        cached = network.layers * network.cache * self.cache_bits / 8
+        shared = self._read(np.full(tokens.size, network.shared * self.bits / 8))
+        costs = new_costs(draft, shared[None])._replace(
             compute=self._arithmetic(tokens),
             overhead=self.overhead,
-            per_cached=float(self._read(one)),
+            per_cached=float(self._read(cached)),
         )
+        if found is None:
+            return costs
+        one = float(self._read(network.expert * self.bits / 8))
+        return add_experts(costs, one, found.routed, found.active, self.expert_overlap)
 
     def draft_read(self) -> float:
         """Time in ms to read what an MTP layer reads per draft: a layer and the output matrix."""
@@ -226,7 +246,7 @@ class Preset(CostModel):
         gpus = f"{self.gpus} x " * (self.gpus > 1)
         return (
             f"preset, not measured: {self.network}, {self.bits} bits, on {gpus}{self.hardware} at "
-            f"{100 * self.efficiency:g} % of peak"
+            f"{100 * self.efficiency:g} % of peak{overlap_text(self.expert_overlap)}"
         )
 
     def describe(self) -> list[str]:

@@ -37,6 +37,8 @@ class CompiledLatency:
             round, in [-1, 1].
         persistence (float): Correlation of the normal scores of successive rounds (AR(1)), in
             [0, 1).
+        overhead_off (float): Share by which a round without drafts takes longer in an engine that
+            has speculation enabled.
     """
 
     verify: Floats
@@ -47,6 +49,7 @@ class CompiledLatency:
     draft_noise: QuantileTable
     correlation: float = 0.0
     persistence: float = 0.0
+    overhead_off: float = 0.0
 
     @property
     def target(self) -> float:
@@ -57,6 +60,11 @@ class CompiledLatency:
     def round_time(self) -> Floats:
         """``[K + 1]`` mean time of a round in ms by depth."""
         return self.verify + self.draft
+
+    @property
+    def policy_verify(self) -> Floats:
+        """``[K + 1]`` mean verify time in ms of an engine whose policy may draft nothing."""
+        return np.append(self.verify[0] * (1 + self.overhead_off), self.verify[1:])
 
 
 class LatencySpec(Spec, ABC):
@@ -99,6 +107,10 @@ class LatencySpec(Spec, ABC):
     @abstractmethod
     def wrong_lengths(self, depth: int) -> dict[str, str]:
         """Error messages by key for lists of times whose length does not fit the depth."""
+
+    def depth_warnings(self, depth: int) -> list[str]:
+        """Warnings about depths 0 to ``depth``, one sentence each."""
+        return []
 
     @abstractmethod
     def describe(self) -> list[str]:

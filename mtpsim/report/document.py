@@ -170,6 +170,18 @@ class RatesAtDepth(Series):
     depth: int
 
 
+class Recorded(DocumentSection):
+    """Accept length at the log's ``depth``, and that of the ``log``, of requests in its order.
+
+    ``once`` says whether each recorded request was played equally often.
+    """
+
+    depth: int
+    accept_length: float
+    log: float
+    once: bool
+
+
 class Diagnostics(DocumentSection):
     """How rounds depend on each other, and how rates move with depth and position."""
 
@@ -180,6 +192,7 @@ class Diagnostics(DocumentSection):
     lasting_share: ExactInterval | None = None
     survivorship: Interval | None = None
     rates_by_depth: list[RatesAtDepth] = field(default_factory=list)
+    recorded: Recorded | None = None
 
 
 class Variance(DocumentSection):
@@ -292,8 +305,15 @@ class Adaptive(DocumentSection):
     timeline: Timeline
 
 
+class Ends(DocumentSection):
+    """A value at the low and at the high end of an input."""
+
+    low: float
+    high: float
+
+
 class UncertainDepth(DocumentSection):
-    """One depth over uncertain inputs."""
+    """One depth over uncertain inputs; with an accept length where requests are replayed."""
 
     depth: int
     speedup: Interval
@@ -301,13 +321,7 @@ class UncertainDepth(DocumentSection):
     simulation: float
     best: float
     regret: float
-
-
-class Ends(DocumentSection):
-    """A value at the low and at the high end of an input."""
-
-    low: float
-    high: float
+    accept_length: Ends | None = None
 
 
 class DepthEnds(DocumentSection):
@@ -337,6 +351,7 @@ class Uncertainty(DocumentSection):
     depths: list[UncertainDepth]
     inputs: list[UncertainInput]
     perfect: float
+    replayed: int = 0
 
 
 class WorstRegret(DocumentSection):

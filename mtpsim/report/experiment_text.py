@@ -148,7 +148,9 @@ def _acceptance(source: Source) -> list[str]:
             source.accepted.size, "text position" if source.clock == "token" else "round"
         )
         requests = counted(source.requests, "recorded request")
-        return [f"{requests} ({entries}), resampled with replacement"]
+        how = "in recorded order" if source.in_order else "resampled with replacement"
+        draws = f"{source.draws} draws of what the log does not show" if source.draws > 1 else ""
+        return [f"{requests} ({entries}), {how}", *filter(None, [draws])]
     chain = source.hidden_chain
     assert chain is not None  # what is not recorded has a chain
     if chain.states == 1:

@@ -68,9 +68,14 @@ def numbers(values: Iterable[float | None] | None) -> Floats:
 def cells_of(point: PointResult, quantity: Quantities) -> list[Interval | None]:
     """A quantity at every depth of a point, ``[K + 1]``.
 
-    Speedups and gains are means and intervals over uncertain inputs, where there are any.
+    Speedups and gains are means and intervals over uncertain inputs, where there are any; the
+    intervals of accept lengths include what a replay does not know.
     """
     cells = [getattr(depth, quantity) for depth in point.depths]
+    if point.uncertainty and quantity == "accept_length":
+        ends = [depth.accept_length for depth in point.uncertainty.depths]
+        pairs = zip(cells, ends, strict=True)
+        return [replace(cell, **vars(end)) if cell and end else cell for cell, end in pairs]
     if not point.uncertainty or quantity not in ("speedup", "marginal"):
         return cells
     wider = [d.speedup if quantity == "speedup" else d.gain for d in point.uncertainty.depths]

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from mtpsim.acceptance import Recording
 from mtpsim.exact.chain_solver import CountMoments, count_moments
 from mtpsim.formula.closed_form import DEFINITIONS, WEIGHTINGS, Weighting
 from mtpsim.report.document import (
@@ -18,6 +19,7 @@ from mtpsim.report.document import (
     Interval,
     JudgedInterval,
     RatesAtDepth,
+    Recorded,
 )
 from mtpsim.results.point_data import POSITIVE, SHARE, PointData, interval, series
 from mtpsim.stats import estimators
@@ -90,6 +92,7 @@ def diagnostics(measured: PointData) -> Diagnostics:
     found = Diagnostics(
         measured_at=layout.measured_at,
         rates_by_depth=[_rates_at(measured, k) for k in range(1, layout.depth + 1)],
+        recorded=_recorded(measured),
     )
     if layout.depth > 1:
         found.survivorship = interval(measured.estimates(estimators.survivorship))
@@ -110,6 +113,22 @@ def diagnostics(measured: PointData) -> Diagnostics:
             exact=exact.lasting_share if exact else None, **vars(interval(dependence.lasting_share))
         )
     return found
+
+
+def _recorded(measured: PointData) -> Recorded | None:
+    """Return the log's accept length beside that of requests played in recorded order."""
+    source = measured.source
+    if not isinstance(source, Recording) or not source.in_order:
+        return None
+    if not 0 < source.recorded_depth <= source.depth:
+        return None
+    lengths = measured.estimates(estimators.accept_length).values
+    return Recorded(
+        depth=source.recorded_depth,
+        accept_length=float(lengths[source.recorded_depth]),
+        log=source.recorded_length,
+        once=measured.tally.count % source.requests == 0,
+    )
 
 
 def _exact_counts(measured: PointData) -> CountMoments | None:

@@ -54,6 +54,10 @@ def uncertainty(
     simulated = np.mean([found.half_width for found in outcomes.draws], axis=0)
     confidence = experiment.simulation.confidence
     gains = [None, *intervals_of(np.diff(drawn, axis=1), confidence)]
+    lengths: list[Ends | None] = [None] * speedups.shape[1]
+    if outcomes.lengths:
+        found = intervals_of(joint_draws(outcomes.lengths), confidence)
+        lengths = [Ends(low=one.low or 0.0, high=one.high or 0.0) for one in found]
     return Uncertainty(
         draws=len(speedups),
         requests=outcomes.requests,
@@ -66,11 +70,13 @@ def uncertainty(
                 simulation=float(simulated[k]),
                 best=float(choice.probability[k]),
                 regret=float(choice.regret[k]),
+                accept_length=lengths[k],
             )
             for k, speedup in enumerate(intervals_of(drawn, confidence))
         ],
         inputs=_inputs(outcomes, speedups, choice.best),
         perfect=_perfect(speedups, speedups),
+        replayed=outcomes.variants.replayed,
     )
 
 

@@ -122,11 +122,9 @@ def _callback_of(watcher: Any) -> ProgressCallback:
 
 
 def _scenarios(experiment: Experiment) -> Scenarios | None:
-    if not experiment.uncertainty and not experiment.robust:
-        return None
-    from mtpsim.engine.scenarios import scenarios_of
+    from mtpsim.engine.scenarios import has_scenarios, scenarios_of
 
-    return scenarios_of(experiment)
+    return scenarios_of(experiment) if has_scenarios(experiment) else None
 
 
 def _simulate_all(

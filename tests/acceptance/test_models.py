@@ -106,6 +106,54 @@ def test_bounds_match_extreme_couplings():
         assert solve(found, 3).accept_length == pytest.approx(length)
 
 
+def drifting(change, of=None, **keys):
+    of = of or {"model": "independent", "rates": RATES}
+    return models.Drift.model_validate({"model": "drift", "of": of, "change": change, **keys})
+
+
+@pytest.mark.parametrize("segments", [2, 6])
+def test_drift_matches_simulation(segments):
+    rng, keys = np.random.default_rng(5), {"over": 40.0, "segments": segments}
+    counts = [mechanisms.drift(rng, RATES, -1.5, tokens=90, **keys) for _ in range(4000)]
+    rows = np.array([[len(c), *((np.array(c) >= j).sum() for j in (1, 3))] for c in counts])
+    exact = solve(drifting(-1.5, **keys).chain(), 3, tokens=90)
+    reach = exact.rounds * np.cumsum(exact.accepted[::-1])[::-1]
+    error = rows.std(0) / np.sqrt(4000)
+    assert (np.abs(rows.mean(0) - [exact.rounds, *reach[[1, 3]]]) < LIMIT * error).all()
+    other = solve(drifting(-1.3, **keys).chain(), 3, tokens=90)  # negative control
+    assert abs(rows[:, 0].mean() - other.rounds) > LIMIT * error[0]
+
+
+def test_drift_of_nothing_is_the_model_and_keeps_its_states():
+    of = {"model": "regime", "clock": "token", "rates": [[0.9, 0.8], [0.4, 0.0]], "sojourn": [9, 4]}
+    inner = models.Regime.model_validate(of).chain()
+    still, moving = (drifting(change, of, over=30, segments=3).chain() for change in (0, 2))
+    for depth in range(3):
+        one, other = (solve(chain, depth, tokens=70) for chain in (inner, still))
+        assert other.rounds == pytest.approx(one.rounds, rel=1e-12)
+    assert moving.accept[:2].tolist() == inner.accept.tolist()
+    assert moving.accept[4:, 0] == pytest.approx(
+        [9 * np.e**2 / (1 + 9 * np.e**2), 4 * np.e**2 / (6 + 4 * np.e**2)]
+    )
+    assert moving.accept[5, 1] == 0
+    parts = [{"weight": w, "tokens": 30 * w, "of": of} for w in (1, 2)]
+    workload = {"model": "mixture", "parts": parts}
+    lengths = drifting(1, workload, over=9, segments=2).chain().lengths
+    assert lengths.tolist() == [30, 30, 60, 60] * 2
+
+
+def test_a_regime_starts_where_it_is_given():
+    keys = {"model": "regime", "rates": [[0.9], [0.1]], "sojourn": [5, 15]}
+    start = [models.Regime.model_validate({**keys, **more}).chain().start for more in (
+        {}, {"start": "stationary"}, {"start": [0.0, 1.0]})]  # fmt: skip
+    assert start[0] == pytest.approx([0.25, 0.75])
+    assert (start[1] == start[0]).all()
+    assert start[2].tolist() == [0, 1]
+    for wrong, message in (([1.0], "1 entry given"), ([0.5, 0.6], "sums to 1.1, not to 1")):
+        with pytest.raises(ValueError, match=message):
+            models.Regime.model_validate({**keys, "start": wrong})
+
+
 @pytest.mark.parametrize("clock", ["round", "token"])
 def test_contagion_matches_simulation(clock):
     model = models.Contagion(model="contagion", rates=RATES, drop=0.5, duration=4, clock=clock)

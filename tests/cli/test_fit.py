@@ -59,6 +59,7 @@ def test_a_signal_ends_a_fit_with_words(number, tmp_path):
 def test_fitted_experiment_of_every_format_loads(form, requests, tmp_path, capsys):
     path, out = written(tmp_path, form, requests), tmp_path / "fitted.toml"
     fast = ["--candidates", "independent"] if form in ONE_CANDIDATE else []
+    fast += ["--no-replay"] * (form != "csv")  # tests/cli/test_fit_replay.py plays
     command = ["fit", str(path), "-o", str(out), "--target", "76", *fast]
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -77,8 +78,8 @@ def test_fitted_experiment_of_every_format_loads(form, requests, tmp_path, capsy
 
 def test_fitted_experiment_has_input_uncertainty(requests, tmp_path, capsys):
     path, out = written(tmp_path, "rounds", requests), tmp_path / "fitted.toml"
-    names = "independent,regime2-round"
-    assert main(["fit", str(path), "-o", str(out), "--target", "76", "--candidates", names]) == 0
+    options = ["--target", "76", "--candidates", "independent,regime2-round", "--no-replay"]
+    assert main(["fit", str(path), "-o", str(out), *options]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "Selected: regime2-round (simplest model within 2 SE" in shown
     assert "length: expected in requests of" in shown  # it is not the log's accept length
@@ -99,7 +100,7 @@ def test_fitted_experiment_has_input_uncertainty(requests, tmp_path, capsys):
 @pytest.mark.parametrize(("target", "slower"), [(1000, True), (76, False)])
 def test_target_slower_than_the_log_is_said_first(target, slower, quiet, requests, tmp_path, cli):
     path, out = written(tmp_path, "rounds", requests), tmp_path / "fitted.toml"
-    options = ["--quiet"] * quiet
+    options = ["--no-replay", *["--quiet"] * quiet]
     done = cli("fit", path, "-o", out, "--target", target, "--candidates", "independent", *options)
     text = f"--target {target} ms is slower than a round of the log, "
     assert out.read_text().startswith(f"# {text}") == slower
@@ -252,7 +253,7 @@ def test_held_out_histograms_are_predicted(requests, tmp_path):
 def test_shipped_log_gives_the_shipped_experiment(tmp_path, capsys):
     out = tmp_path / "chat.toml"
     logs = [f"experiments/logs/{name}" for name in ("chat.jsonl.zst", "steps.csv")]
-    assert main(["fit", *logs, "-o", str(out), "--json", "--quiet"]) == 0
+    assert main(["fit", *logs, "-o", str(out), "--json", "--quiet", "--no-replay"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert len(report["candidates"]) == 11
     assert report["chosen"] == "regime2-token"

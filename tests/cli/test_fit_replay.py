@@ -1,4 +1,4 @@
-"""``fit --replay``: the log's own requests at other depths, as a table and as an experiment."""
+"""Posterior replay in ``fit``: the log's requests at other depths, as a table and an experiment."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from mtpsim.exact.chain_solver import solve
 from tests.support.fitting import json_lines
 from tests.support.token_worlds import WORLDS, log_at, text_of
 
-FAST = ["--candidates", "independent", "--replay"]
+FAST = ["--candidates", "independent"]
 TIMES = ["--target", "20", "--verify", "22", "--draft", "1"]
 
 
@@ -44,20 +44,56 @@ def test_replay_reproduces_the_log_at_its_depth(times, depth, log, tmp_path, mon
     for k, entry in enumerate(replay["depths"][:depth], 1):
         exact = 1 + solve(recording, k).accepted @ np.arange(k + 1)
         assert exact == pytest.approx(entry["predicted"]["mean"], rel=1e-9 if k == 2 else 0.01)
-    text = Path("fitted.replay.toml").read_text().replace("precision = 0.002", "requests = 99")
-    (point,) = mtpsim.run(mtpsim.parse(text, folder=tmp_path)).document["points"]
-    assert point["depths"][2]["accept_length"]["exact"] == pytest.approx(length, rel=1e-12)
+    (point,) = mtpsim.run(found).data.points
+    assert point.diagnostics.recorded.once
+    assert point.depths[2].accept_length.mean == pytest.approx(length, rel=1e-12)
+    assert point.depths[2].theory_error.mean == pytest.approx(0, abs=1e-12)  # rates of the log
+    for k, entry in enumerate(replay["depths"][:depth], 1):
+        wide, length = point.uncertainty.depths[k].accept_length, entry["predicted"]
+        half, expected = wide.high - wide.low, length["high"] - length["low"]
+        assert half == pytest.approx(expected, rel=0.2)
 
 
 def test_the_table_says_what_another_depth_would_add(log, tmp_path, capsys):
     assert main(["fit", str(log[0]), *FAST]) == 0
     text = " ".join(capsys.readouterr().err.split())
     assert "posterior replay of 60 requests, 24 draws" in text
+    assert text.index("replay of 60") < text.index("P(accepted | reached)")  # it comes first
+    assert "At the recorded depth 2 every draw has exactly the log's accept length" in text
+    assert "* deeper than recorded: extrapolated" in text
     assert "half of the requests at depth 1 would measure it" in text
 
 
-def test_counts_without_order_are_refused(tmp_path, capsys):
+def test_a_replay_can_be_left_out(log, tmp_path, capsys):
+    out = tmp_path / "fitted.toml"
+    assert main(["fit", str(log[0]), "-o", str(out), *FAST, "--no-replay", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["replay"] is None
+    assert out.exists()
+    assert not list(tmp_path.glob("*.replay.*"))
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "reason"),
+    [
+        ('{"rounds": 10, "drafted": 20, "accepted": 9}', 9, "the log has granularity totals"),
+        ('{"accepted": [1, 0], "drafted": [2, 2]}', 4, "needs at least 5 requests; the log has 4"),
+    ],
+)
+def test_logs_without_a_replay_say_why(line, count, reason, tmp_path, capsys):
     path = tmp_path / "counts.jsonl"
-    path.write_text('{"rounds": 10, "drafted": 20, "accepted": 9}\n' * 9)
+    path.write_text(f"{line}\n" * count)
+    assert main(["fit", str(path)]) == 0
+    text = " ".join(capsys.readouterr().err.split())
+    assert "No posterior replay: it needs" in text
+    assert reason in text
     assert main(["fit", str(path), "--replay"]) == 2
-    assert "needs rounds in order of at least 5 requests" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error")
+def test_positions_that_no_round_came_to_are_played(tmp_path):
+    """A log at depth 4 whose second draft never was tested: the replay goes as deep."""
+    path, out = tmp_path / "log.jsonl", tmp_path / "f.toml"
+    path.write_text('{"accepted": [0, 0, 0], "drafted": [4, 4, 4]}\n' * 6)
+    assert main(["fit", str(path), "-o", str(out), "--quiet", *FAST]) == 0
+    assert mtpsim.load(tmp_path / "f.replay.toml").acceptance.chain().depth == 8

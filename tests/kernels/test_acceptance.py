@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from mtpsim.acceptance.base import thresholds
-from mtpsim.kernels.acceptance import Path, count_reached, find_lengths, find_levels, find_state
+from mtpsim.kernels import acceptance as stage
+from mtpsim.kernels.acceptance import Path
 from mtpsim.kernels.arrays import ChainArrays
 from mtpsim.kernels.philox import TILE
+from tests.support.machine_code import compiled
 
+count_reached, find_lengths = compiled(stage.count_reached), compiled(stage.find_lengths)
+find_levels, find_state = compiled(stage.find_levels), compiled(stage.find_state)
 LANES, DEEPEST, SIGN = 40, 5, np.int64(1) << 31
 SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
 

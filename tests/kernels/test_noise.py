@@ -9,12 +9,16 @@ from scipy import special
 
 from mtpsim.engine.simulate import normal_table, random_key
 from mtpsim.kernels import noise as stage
+from mtpsim.kernels import totals
 from mtpsim.kernels.arrays import NoiseArrays, RequestArrays, RowLayout
 from mtpsim.kernels.noise import CELLS, CONSTANT, SAMPLES
 from mtpsim.kernels.philox import ARMS, TILE
-from mtpsim.kernels.totals import write_depths, write_windows
+from tests.support.machine_code import compiled
 from tests.support.scalar_reference import DRAFT, SEED, VERIFY, word
 
+add_cells, draw_factors = compiled(stage.add_cells), compiled(stage.draw_factors)
+fill_noise_words, slow_down = compiled(stage.fill_noise_words), compiled(stage.slow_down)
+write_depths, write_windows = compiled(totals.write_depths), compiled(totals.write_windows)
 KEY, FIRST, TICK, TICKS, LANES = np.uint64(random_key(SEED)), 3, 16, 5, 6
 RNG = np.random.default_rng(11)
 CELL_TABLES = [RNG.uniform(0.5, 2, (2**16, 2)) * [1, 1e-5] for _ in range(3)]
@@ -54,7 +58,7 @@ def signed(request, tick, purpose):
 @pytest.mark.parametrize("kinds", [*product((CONSTANT, CELLS), repeat=3)], ids=str)
 def test_words_are_read_for_the_components_that_have_noise(kinds, shared, arm):
     noise, scratch = arrays(kinds, shared=shared, arm=arm), stage.new_scratch(LANES)
-    stage.fill_noise_words(KEY, FIRST, TICK, TICKS, noise, scratch)
+    fill_noise_words(KEY, FIRST, TICK, TICKS, noise, scratch)
     for found, purpose, wanted in (
         (scratch.verify_words, VERIFY, kinds[0] or kinds[1]),
         (scratch.draft_words, DRAFT, kinds[2] and not shared),
@@ -77,7 +81,7 @@ def scratch_of_words(seed=0):
 def test_factors_are_quantiles_of_their_words(kinds, shared):
     noise, scratch = arrays(kinds, shared=shared), scratch_of_words()
     begin, memory = np.ones((TILE, LANES), np.int32), np.zeros((2, LANES))
-    stage.draw_factors(noise, begin, True, TICKS, memory, scratch)
+    draw_factors(noise, begin, True, TICKS, memory, scratch)
     for t in range(TICKS):
         for lane in range(LANES):
             check, own = int(scratch.verify_words[t, lane]), int(scratch.draft_words[t, lane])
@@ -97,7 +101,7 @@ def test_scores_are_correlated_and_persist(fresh, correlation, persistence, shar
     begin[0] = 1  # a request begins with a round
     memory = rng.normal(size=(2, LANES))
     before = memory.copy()
-    stage.draw_factors(noise, begin, fresh, TICKS, memory, scratch)
+    draw_factors(noise, begin, fresh, TICKS, memory, scratch)
     rest, new = math.sqrt(1 - correlation**2), math.sqrt(1 - persistence**2)
     for lane in range(LANES):
         scores = before[:, lane]
@@ -153,7 +157,7 @@ def test_only_sums_are_computed_if_no_single_factor_is_needed(kinds, more, expec
 def test_sums_are_those_of_the_factors():
     scratch, total = scratch_of_words(3), np.full(LANES, 2.5)
     words = scratch.verify_words
-    stage.add_cells(CELL_TABLES[1], words, TICKS, scratch.floats, scratch.bits, total)
+    add_cells(CELL_TABLES[1], words, TICKS, scratch.floats, scratch.bits, total)
     each = [[in_cell(CELL_TABLES[1], int(w)) for w in words[t]] for t in range(TICKS)]
     assert total == pytest.approx(2.5 + np.sum(each, axis=0), rel=1e-14)
 
@@ -166,7 +170,7 @@ def test_slowdown_applies_to_every_component(shared):
         part[:] = rng.uniform(1, 2, part.shape)
     before = [part.copy() for part in parts]
     state, slowdown = rng.integers(0, 3, (TILE, LANES)).astype(np.int32), np.array([1, 1.5, 4])
-    stage.slow_down(noise, slowdown, state, TICKS, scratch)
+    slow_down(noise, slowdown, state, TICKS, scratch)
     factor = slowdown[state]
     factor[TICKS:] = 1
     assert (scratch.verify == before[0] * factor).all()

@@ -70,6 +70,22 @@ def difficulty(rng, intercepts, sd, length, rounds, clock, link):
     return counts
 
 
+def drift(rng, rates, change, over, segments, tokens):
+    """One request: logits of the rates move when the text passes the end of a segment."""
+    ends = np.cumsum(rng.geometric((segments - 1) / over, segments - 1))
+    logits, at, counts = np.log(np.array(rates) / (1 - np.array(rates))), 0, []
+    while at < tokens:
+        accepted = 0
+        while accepted < len(rates):
+            moved = change * (ends <= at).sum() / (segments - 1)
+            if rng.random() >= 1 / (1 + np.exp(-logits[accepted] - moved)):
+                break
+            accepted, at = accepted + 1, at + 1
+        counts.append(accepted)
+        at += 1
+    return counts
+
+
 def speculative_sampling(rng, target, drafts, tokens):
     """Leviathan et al. 2023, algorithm 1: draft, accept or draw from the residual, add a bonus.
 

@@ -95,7 +95,7 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
         curves = learning_figure(result)
         if curves is not None:
             found["learning"] = curves
-    if any(point.uncertainty for point in result.points):
+    if any(point.uncertainty and point.uncertainty.inputs for point in result.points):
         found["uncertainty"] = uncertainty_figure(result)
     if timed and len(round_times):
         found["latency"] = latency_figure(result, round_times)

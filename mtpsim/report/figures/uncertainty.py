@@ -18,7 +18,10 @@ MAX_INPUTS = 12
 
 def uncertainty_figure(result: ResultDocument) -> Figure:
     """Draw the first point that has uncertain inputs."""
-    point = next(point for point in result.points if point.uncertainty)
+    has_inputs = (
+        point for point in result.points if point.uncertainty and point.uncertainty.inputs
+    )
+    point = next(has_inputs)
     if (found := point.uncertainty) is None:
         raise ValueError("no point has uncertain inputs")
     best = found.depths[found.depth]

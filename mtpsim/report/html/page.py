@@ -332,13 +332,14 @@ def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
 def _uncertain(point: PointResult, found: Uncertainty, drawn: Pictures) -> Section:
     from mtpsim.report.tables import uncertainty
 
+    inputs = uncertainty.input_table(found)
     return Section(
         "uncertainty",
         "Uncertain inputs",
         [uncertainty.uncertain_sentence(point, found)],
         tables=[
             Table("Depths over uncertain inputs", uncertainty.uncertain_table(point, found)),
-            Table("Inputs by value of information", uncertainty.input_table(found)),
+            *([Table("Inputs by value of information", inputs)] if found.inputs else []),
         ],
         notes=[uncertainty.worth_sentence(found)],
         pictures=_some(drawn, "uncertainty"),

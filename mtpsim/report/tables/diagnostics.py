@@ -7,6 +7,7 @@ requests, and what common random numbers save.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
 from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
@@ -194,8 +195,20 @@ def dependence_sentences(point: PointResult) -> list[str]:
     found = point.diagnostics
     if not found:
         return []
-    sentences = [_lag_1(found), _between_requests(found), _survivorship(found), _moving_rate(found)]
+    sentences = [_recorded(found), _lag_1(found), _between_requests(found), _survivorship(found)]
+    sentences.append(_moving_rate(found))
     return [sentence for sentence in sentences if sentence]
+
+
+def _recorded(found: Diagnostics) -> str:
+    one = found.recorded
+    if not one:
+        return ""
+    text = f"At the recorded depth {one.depth} the accept length is {one.accept_length:.6f}"
+    if isclose(one.accept_length, one.log, rel_tol=1e-12):
+        return f"{text}, exactly that of the log."
+    why = "" if one.once else "; not every recorded request was played equally often"
+    return f"{text}, that of the log {one.log:.6f}{why}."
 
 
 def _lag_1(found: Diagnostics) -> str:

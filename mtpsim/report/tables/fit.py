@@ -44,6 +44,9 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         console.print()
     say(console, log_sentence(report))
     console.print()
+    if report.replay:
+        _print_replay(report.replay, console)
+        console.print()
     _print_rates(report, console)
     if report.candidates:
         console.print()
@@ -65,9 +68,6 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.by_depth:
         console.print()
         _print_depths(report.by_depth, console)
-    if report.replay:
-        console.print()
-        _print_replay(report.replay, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
         say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
@@ -202,28 +202,43 @@ def _print_depths(depths: list[AtDepth], console: Console) -> None:
 def _print_replay(replay: ReplayReport, console: Console) -> None:
     say(
         console,
-        f"Accept length by depth: posterior replay of {counted(replay.requests, 'request')}, "
-        f"{counted(replay.draws, 'draw')}",
+        f"Accept length predicted at each depth: posterior replay of "
+        f"{counted(replay.requests, 'request')}, {counted(replay.draws, 'draw')}",
+        "bold",
     )
-    names = "depth", "measured", "replay,\nthese requests", "replay,\nworkload", "closed\nform"
+    names = "depth", "measured", "replay,\nworkload", "replay, these\nrequests"
     rows = [
         [
             f"{entry.depth}{'*' * entry.extrapolated}",
             _interval(entry.measured, 3),
-            _interval(entry.these_requests, 3),
             _interval(entry.predicted, 3),
-            f"{entry.closed_form:.3f}",
+            _half_width(entry.these_requests),
+            *(f"{entry.closed_form[name]:.3f}" for name in CLOSED_FORM_COLUMNS),
         ]
         for entry in replay.depths
     ]
-    print_table(console, TextTable.of(names, rows))
-    say(
-        console,
-        "* deeper than recorded: extrapolated. At a depth that all requests were recorded at, "
-        "every draw has the rounds of the log.",
-    )
-    for text in replay.notes:
+    print_table(console, TextTable.of([*names, *CLOSED_FORM_COLUMNS.values()], rows))
+    for text in replay_sentences(replay):
         say(console, f"{text[0].upper()}{text[1:]}.")
+
+
+def replay_sentences(replay: ReplayReport) -> list[str]:
+    """Return what is exact in a replay, what is extrapolated, and what was assumed."""
+    found = [
+        "* deeper than recorded: extrapolated; the four columns on the right are the closed form "
+        "by definition of its rate"
+    ]
+    if replay.reproduces_log:
+        found.insert(
+            0,
+            f"at the recorded depth {replay.recorded_depth} every draw has exactly the log's "
+            f"accept length, {replay.accept_length:.4f}",
+        )
+    return [*found, *replay.notes]
+
+
+def _half_width(found: Interval) -> str:
+    return f"±{(found.high - found.low) / 2:.3f}" if found.high > found.low else "exact"
 
 
 def _interval(found: Interval | None, digits: int) -> str:

@@ -42,8 +42,11 @@ def uncertain_sentence(point: PointResult, found: Uncertainty) -> str:
     """The depth of lowest expected regret, and how much it may lose."""
     depth = found.depths[found.depth]
     most = greatest_loss(point, found.depth)
+    what = f"{found.draws:,} draws"
+    if found.replayed:
+        what += " of what the log does not show, and the sample of its requests"
     return (
-        f"Including input uncertainty ({found.draws:,} draws), depth {found.depth} has the lowest "
+        f"Including input uncertainty ({what}), depth {found.depth} has the lowest "
         f"expected regret, {percent_text(depth.regret)} (at most {most} %)."
     )
 
@@ -106,16 +109,19 @@ def scenario_text(where: Mapping[str, Any]) -> str:
 def worth_sentence(found: Uncertainty) -> str:
     """The value of perfect information on all inputs, and on each alone."""
     names = short_names([entry.key for entry in found.inputs])
+    replay = ["the replay"] if found.replayed else []
     worth = [
         f"{names[entry.key]} {100 * entry.worth:.2f} %"
         for entry in found.inputs
         if entry.worth >= WORTH_SAYING
     ]
-    exact = f"Inputs other than {', '.join(names.values())} are taken as exact."
+    exact = f"Inputs other than {', '.join([*names.values(), *replay])} are taken as exact."
     if found.perfect < ROUNDING:
         return f"No other depth is faster in any of the {found.draws:,} draws. {exact}"
     one = f"one alone: {', '.join(worth)}" if worth else "one alone less than 0.01 %"
     gain = percent_text(found.perfect)
+    if not found.inputs:
+        return f"Knowing all positions of the replay would gain {gain} on average. {exact}"
     return f"Knowing all of these inputs exactly would gain {gain} on average; {one}. {exact}"
 
 

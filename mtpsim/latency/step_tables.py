@@ -1,0 +1,238 @@
+"""Measured step times: a pass by tokens, or by tokens and requests; drafting by requests."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, model_validator
+
+from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
+from mtpsim.common.section import Positive, Spec
+from mtpsim.common.text import counted
+from mtpsim.latency.step_file import Curves, read_curves
+from mtpsim.latency.times import Milliseconds, Times, describe
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Counts = Annotated[list[Count], Field(min_length=1)]
+Row = Annotated[list[Positive], Field(min_length=1)]
+
+
+class _Table(Spec):
+    """Times by one count, or a row of them by another one, in the file or beside it.
+
+    Attributes:
+        axes: Keys of the count along a row, and of the count of the rows.
+    """
+
+    axes: ClassVar[tuple[str, str]]
+    exclusive = (("file", "ms"),)
+
+    ms: Row | list[Row] | None = Field(None, description="measured ms, or a row per second count")
+    file: str | None = Field(
+        None, description="CSV file of the columns, or start-up log of an engine, in place of `ms`"
+    )
+    _curves: Curves = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _complete(self, info: ValidationInfo) -> Self:
+        if self.file is not None:
+            path = Path((info.context or {}).get("folder", Path()), self.file)
+            self._curves = read_curves(path, *self.axes)
+            if any(vars(self).get(key) for key in self.axes):
+                raise FieldError("the file has its own counts", key=self.axes[0])
+            return self
+        if self.ms is None:
+            raise FieldError("is missing (give it or `file`)", key="ms", kind="missing")
+        self._curves = self._given_curves()
+        return self
+
+    def _given_curves(self) -> Curves:
+        along, across = (vars(self).get(key) for key in self.axes)
+        rows: list[Any] = list(self.ms or [])
+        if not isinstance(rows[0], list):
+            rows = [rows]
+            if across:
+                raise FieldError(f"one list is given; `{self.axes[1]}` needs a row each", key="ms")
+            across = [1]
+        elif not across:
+            across = self._default_rows(len(rows))
+        if not along:
+            raise FieldError("is missing", key=self.axes[0], kind="missing")
+        for key, counts in zip(self.axes, (along, across), strict=True):
+            if any(a >= b for a, b in pairwise(counts)):
+                raise FieldError(f"`{key}` must ascend without repetition", key=key)
+        if len(across) != len(rows):
+            raise FieldError(f"{len(rows)} rows for {len(across)} {self.axes[1]}", key="ms")
+        for row in rows:
+            if len(row) != len(along):
+                raise FieldError(
+                    f"{counted(len(row), 'time', 'are')} given for {len(along)} {self.axes[0]}",
+                    key="ms",
+                )
+        return {count: (along, row) for count, row in zip(across, rows, strict=True)}
+
+    def _default_rows(self, rows: int) -> list[int]:
+        raise FieldError("is missing: `ms` has rows", key=self.axes[1], kind="missing")
+
+    @property
+    def last(self) -> int:
+        """Largest measured count along a row."""
+        return max(counts[-1] for counts, _ in self._curves.values())
+
+    @property
+    def first(self) -> int:
+        """Smallest measured count along a row."""
+        return min(counts[0] for counts, _ in self._curves.values())
+
+    @property
+    def rows(self) -> Floats:
+        """``[rows]`` counts of the rows, ascending."""
+        return np.array(list(self._curves), float)
+
+
+class VerifyTable(_Table):
+    """Time of a pass of the target by its tokens, or by tokens and requests."""
+
+    axes = ("tokens", "requests")
+
+    tokens: Counts | None = Field(None, description="measured tokens per pass, ascending")
+    requests: Counts | None = Field(
+        None, description="measured requests per pass, ascending, if `ms` has a row for each"
+    )
+    limit: Count | None = Field(
+        None, description="most tokens of a pass that replays a graph; larger ones run without"
+    )
+    beyond: Positive | None = Field(
+        None, description="ms of a pass beyond `limit`, where no measured tokens are beyond it"
+    )
+    padded: bool = Field(
+        False, description="passes up to `limit` are padded to the next measured tokens"
+    )
+    per_request: Milliseconds = Field(0.0, description="ms per request beside those of its tokens")
+    per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
+    per_cached_token: Milliseconds = Field(
+        0.0,
+        description="ms per cached token and token of the pass, if each token reads the cache",
+    )
+
+    @model_validator(mode="after")
+    def _has_time_beyond(self) -> Self:
+        measured = self.limit is not None and self.last > self.limit
+        if self.limit is None and self.beyond is not None:
+            raise FieldError("needs `limit`, the most tokens of a graph", key="beyond")
+        if self.limit is not None and self.first > self.limit:
+            raise FieldError(f"no measured tokens are within it, only {self.first:,}", key="limit")
+        if measured and self.beyond is not None:
+            raise FieldError("tokens beyond `limit` are measured; give one of both", key="beyond")
+        if self.limit is not None and not measured and self.beyond is None:
+            raise FieldError(
+                "no measured tokens are beyond it: give `beyond`, the ms of such a pass",
+                key="limit",
+            )
+        return self
+
+    def pass_ms(self, tokens: Floats, requests: float) -> Floats:
+        """Time ``[n]`` in ms of passes over ``tokens`` ``[n]`` of so many requests."""
+        curves = np.array([self.curve(tokens, row) for row in range(self.rows.size)])
+        place = float(np.interp(requests, self.rows, np.arange(self.rows.size)))
+        low = min(int(place), max(self.rows.size - 2, 0))
+        found = curves[low]
+        if place > low:
+            found = found + (place - low) * (curves[low + 1] - found)
+        return np.asarray(found + self.per_request * requests)
+
+    def curve(self, tokens: Floats, row: int) -> Floats:
+        """Time ``[n]`` in ms of passes over ``tokens`` ``[n]``, of one row of the table."""
+        counts, ms = map(np.array, list(self._curves.values())[row])
+        if self.limit is None:
+            return self._between(tokens, counts, ms)
+        graph = counts <= self.limit
+        within = self._between(tokens, counts[graph], ms[graph])
+        if graph.all():
+            after = np.maximum(self.beyond or 0.0, _line(tokens, counts[graph], ms[graph]))
+        else:
+            after = _line(tokens, counts[~graph], ms[~graph])
+        return np.where(tokens <= self.limit, within, after)
+
+    def _between(self, tokens: Floats, counts: Floats, ms: Floats) -> Floats:
+        if not self.padded:
+            return _line(tokens, counts, ms)
+        at = np.searchsorted(counts, np.minimum(tokens, counts[-1]))
+        return np.where(tokens > counts[-1], _line(tokens, counts, ms), ms[at])
+
+    def most_depth(self, batch: float) -> int | None:
+        """Greatest depth at which a batch replays a graph; None without a limit, -1 if none."""
+        return None if self.limit is None else int(self.limit // batch) - 1
+
+    def describe(self) -> str:
+        """The table as text."""
+        by = f"{self.first:,} to {self.last:,} tokens"
+        if self.rows.size > 1:
+            by += f" and {self.rows[0]:,.0f} to {self.rows[-1]:,.0f} requests"
+        text = f"measured at {by}, {'padded to the next' if self.padded else 'linear between'}"
+        if self.limit is not None:
+            text += f"; graphs end at {self.limit:,} tokens"
+            text += f", beyond it {self.beyond:g} ms or more" if self.beyond else ""
+        return text
+
+
+class DraftTable(_Table):
+    """Time of drafting by the number of requests, or by depth and requests."""
+
+    axes = ("requests", "depth")
+
+    requests: Counts | None = Field(None, description="measured requests, ascending")
+    per_token: bool = Field(
+        False, description="`ms` is that of one drafted token; else of all drafts of a round"
+    )
+
+    def _default_rows(self, rows: int) -> list[int]:
+        return list(range(1, rows + 1))
+
+    @property
+    def depth(self) -> int | None:
+        """Greatest measured depth; None if the time is the same at every depth."""
+        return int(self.rows[-1]) if self.rows.size > 1 else None
+
+    def times(self, batch: float, depth: int) -> Floats:
+        """Time ``[depth]`` in ms of drafting at depths 1 to ``depth`` for a batch."""
+        rows = (map(np.array, row) for row in self._curves.values())
+        found = np.array([_line(np.array([batch]), *row)[0] for row in rows])
+        depths = np.arange(1.0, depth + 1.0)
+        if found.size == 1:
+            return depths * found[0] if self.per_token else np.full(depth, found[0])
+        return np.asarray(np.interp(depths, self.rows, found))
+
+    def describe(self) -> str:
+        """The table as text."""
+        text = f"measured at {self.first:,} to {self.last:,} requests"
+        text += f" and depths 1 to {self.depth}" if self.depth else ""
+        return text + ", per drafted token" * self.per_token
+
+
+def _line(at: Floats, counts: Floats, ms: Floats) -> Floats:
+    """Linear interpolation; constant below the first count, its last slope beyond the last."""
+    found = np.interp(at, counts, ms)
+    if counts.size > 1:
+        slope = max((ms[-1] - ms[-2]) / (counts[-1] - counts[-2]), 0.0)
+        found = found + slope * np.maximum(at - counts[-1], 0.0)
+    return np.asarray(found)
+
+
+def _form(value: Any) -> str:
+    table = isinstance(value, dict) and bool({"requests", "file", "ms"} & value.keys())
+    return "table" if table or isinstance(value, DraftTable) else "times"
+
+
+Drafting = Annotated[
+    Annotated[Times, Tag("times")] | Annotated[DraftTable, Tag("table")], Discriminator(_form)
+]
+
+
+def describe_drafting(draft: Times | DraftTable) -> str:
+    """The time of drafting as text."""
+    return draft.describe() if isinstance(draft, DraftTable) else describe(draft)

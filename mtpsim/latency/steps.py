@@ -1,0 +1,97 @@
+"""The cost model ``steps``: measured passes by tokens, as engines print them at start-up."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from mtpsim.common.arrays import Floats
+from mtpsim.latency.costs import CostModel, TokenCount, reading_text
+from mtpsim.latency.step_costs import StepCosts, new_costs
+from mtpsim.latency.step_tables import Drafting, DraftTable, VerifyTable, describe_drafting
+
+
+class Steps(CostModel):
+    """Step times measured by tokens of the pass, linear between; graphs end at a limit.
+
+    A pass over B (k + 1) tokens takes the measured time of as many tokens, and the time to read the
+    cached tokens of the batch. `per_request`, or a table with a row per number of requests, states
+    how much more a token of another request takes than one more token of the same request.
+    """
+
+    model: Literal["steps"]
+    verify: VerifyTable = Field(description="a pass of the target: measured ms by tokens")
+    draft: Drafting = Field(  # type: ignore[assignment]
+        description="drafting, ms: { requests, ms }, a number, a list by depth, or "
+        "{ base, per_token }"
+    )
+    cached: TokenCount = Field(0.0, description="cached tokens per request (context length)")
+
+    def step(self, batch: float, depth: Floats) -> Floats:
+        """Time of a step at each depth, ``[n]`` ms."""
+        table = self.verify
+        each = table.per_cached + table.per_cached_token * (depth + 1)
+        return table.pass_ms(batch * (depth + 1), batch) + each * self.cached * batch
+
+    def draft_times(self, batch: float, depth: int) -> Floats:
+        """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
+        if not isinstance(self.draft, DraftTable):
+            return super().draft_times(batch, depth)
+        each = self.draft_per_request * batch * np.arange(1.0, depth + 1.0)
+        return np.append(0.0, self.draft.times(batch, depth) + each)
+
+    def wrong_lengths(self, depth: int) -> dict[str, str]:
+        """Lists of times whose length does not fit the depth."""
+        if not isinstance(self.draft, DraftTable):
+            return super().wrong_lengths(depth)
+        most = self.draft.depth
+        if most is None or depth <= most:
+            return {}
+        return {
+            "draft": f"depths 1 to {most} are measured, but the acceptance model has depth {depth}"
+        }
+
+    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        table = self.verify
+        rows = np.array([table.curve(tokens, row) for row in range(table.rows.size)])
+        return new_costs(draft, rows, table.rows)._replace(
+            per_request=table.per_request,
+            per_cached=table.per_cached,
+            per_cached_token=table.per_cached_token,
+        )
+
+    def formula(self) -> str:
+        """The time of a step as text."""
+        table = self.verify
+        each = f" + {table.per_request:g} B ms" if table.per_request else ""
+        read = reading_text(table.per_cached, table.per_cached_token, self.cached)
+        return table.describe() + each + read
+
+    def drafting(self) -> str:
+        """The time of drafting as text."""
+        return describe_drafting(self.draft)
+
+    def shown_depth(self) -> int:
+        """Greatest depth whose times :meth:`describe` lists."""
+        table = self.draft
+        return (table.depth or 3) if isinstance(table, DraftTable) else super().shown_depth()
+
+    def depth_warnings(self, depth: int) -> list[str]:
+        """Warnings about depths 0 to ``depth``, one sentence each."""
+        table, batch = self.verify, self.rank_batch(self.batch)
+        most, tokens = table.most_depth(batch), batch * (depth + 1)
+        found = []
+        if most is not None and most < depth:
+            graph = f"depth {most} is the last that replays a graph" if most >= 0 else "none does"
+            found.append(
+                f"a batch of {batch:g} at depth {depth} verifies {tokens:,.0f} tokens, and graphs "
+                f"end at {table.limit:,}: {graph}"
+            )
+        if tokens > table.last:
+            found.append(
+                f"passes of up to {table.last:,} tokens were measured, and a batch of {batch:g} at "
+                f"depth {depth} verifies {tokens:,.0f}: its time is extrapolated"
+            )
+        return found
