@@ -136,7 +136,7 @@ def served_by_load(done: Sequence[ServerData], points: Sequence[PointResult]) ->
         weights[0, names.index(before)], weights[0, names.index(after)] = 1, -1
         objective = "tpot" if point.objective == "goodput" else point.objective
         found = log_of(speed_of(data, objective)).linear_combination(weights)
-        return float(found.values[0]), float(found.half_width[0])
+        return float(found.values[0]), float(found.low[0]), float(found.high[0])
 
     return by_load(points, lead)
 

@@ -181,13 +181,14 @@ def _by_arm(result: ResultDocument) -> Figure:
 def timeline_figure(result: ResultDocument) -> Figure:
     """Draw running and waiting requests, KV in use and depth over one replication."""
     _, point = next((p, s) for p, s in reversed(served(result)) if s.timeline)
-    names = dict.fromkeys([point.best, "off", *(line.name for line in point.timeline)])
+    policies = [arm.name for arm in point.arms if arm.depth is None]
+    names = dict.fromkeys([point.best, "off", *policies, *(line.name for line in point.timeline)])
     traces = [line for name in names for line in point.timeline if line.name == name]
     shown = traces[:MOST_TRACES]
     panels = [("running", "running requests"), ("waiting", "waiting requests")]
     if any(line.kv for line in shown):
         panels.append(("kv", "KV in use (tokens)"))
-    if any(np.ptp(numbers(line.depth)) for line in shown if line.depth):
+    if any(point.arm(line.name).depth is None for line in shown):
         panels.append(("depth", "drafts per request"))
     load = f" at the load {point.load:g}" if point.load is not None else ""
     heading = f"One replication{load}"
