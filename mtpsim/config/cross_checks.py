@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.common.errors import InputError
+from mtpsim.config.simulation import PRECISION, ROUNDS
 from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
+from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
@@ -30,6 +32,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "simulation", "adaptive"}, _check_lengths),
         ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
+        ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
     )
     found = [one for needs, check in checks if not needs & invalid for one in check(experiment)]
     if experiment.robust and not invalid:
@@ -168,6 +171,59 @@ def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
         )
     except ValueError as error:
         yield ("uncertainty", "inputs"), str(error)
+
+
+def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
+    """What a server can't do, and keys that it does not read."""
+    serving = experiment.serving
+    if serving is None:
+        return
+    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    if not isinstance(experiment.latency, CostModel):
+        yield (
+            ("latency", "model"),
+            "a server needs the time of a step by its tokens and requests: give a cost model, such "
+            'as model = "linear" or "steps"',
+        )
+    others = {
+        "adaptive": ("policies", "a server has its own policies: serving.policies"),
+        "uncertainty": ("", "is not available for a server"),
+        "robust": ("", "is not available for a server"),
+        "theory": ("", "a server has no closed form"),
+    }
+    for section, (key, message) in others.items():
+        if getattr(experiment, section):
+            yield (section, key), message
+    given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
+    given |= {"as_recorded": simulation.as_recorded or None}
+    given |= {"rounds": simulation.rounds if simulation.rounds != ROUNDS else None}
+    given |= {"precision": simulation.precision if simulation.precision != PRECISION else None}
+    for name in [name for name, value in given.items() if value is not None]:
+        yield (
+            ("simulation", name),
+            "a server does not read it: see requests, replications, precision and output of "
+            "[serving]",
+        )
+    chain = source.hidden_chain
+    if chain is not None and chain.lengths is not None:
+        yield ("acceptance", "parts"), "`tokens` of a part: a server has serving.output instead"
+    if serving.output == "recorded" and (chain is not None or source.clock != "token"):
+        yield (
+            ("serving", "output"),
+            'requires recorded text positions: model = "trace" with by = "position"',
+        )
+    if isinstance(serving.depths, list) and max(serving.depths) > source.depth:
+        yield (
+            ("serving", "depths"),
+            f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
+        )
+    wrong = [
+        f"{policy.label} (number {number}): {policy.server_mismatch(source.depth)}"
+        for number, policy in enumerate(serving.policies, 1)
+        if policy.server_mismatch(source.depth)
+    ]
+    if wrong:
+        yield ("serving", "policies"), "; ".join(wrong)
 
 
 def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:

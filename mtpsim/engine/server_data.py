@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment, Point
 
 Counts = npt.NDArray[np.int64]
+RATIOS: dict[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {  # products of totals
+    "throughput": (("tokens",), ("window_ms",)),
+    "goodput": (("tokens", "good"), ("output_tokens", "window_ms")),
+    "good": (("good",), ("requests",)),
+    "ttft": (("ttft_ms",), ("requests",)),
+    "tpot": (("tpot_ms",), ("tpot_requests",)),
+    "itl": (("itl_ms",), ("itl_bursts",)),
+    "e2e": (("e2e_ms",), ("requests",)),
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,26 @@ class ServerLayout:
         """
         first = self.index("ttft_p50") + len(SHARES) * METRICS.index(metric)
         return slice(first + SHARES.index(share), None, len(COLUMNS))
+
+
+def quantity(means: Floats, layout: ServerLayout, name: str) -> Floats:
+    """A quantity of every arm, ``[..., A]``.
+
+    Args:
+        means: ``[..., columns]`` mean totals of a replication.
+        layout: their columns.
+        name: one of :data:`~mtpsim.config.serving.ServedQuantity`. A quantile is the mean of those
+            of the replications.
+    """
+    if name in COLUMNS:
+        return np.asarray(means[..., layout.of(name)])
+    top, bottom = RATIOS[name]
+    value = np.ones_like(means[..., layout.of("requests")])
+    for column in top:
+        value = value * means[..., layout.of(column)]
+    for column in bottom:
+        value = value / means[..., layout.of(column)]
+    return np.asarray(value)
 
 
 @dataclass(frozen=True)

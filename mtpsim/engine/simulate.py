@@ -354,6 +354,15 @@ def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
     return Tails.of(rows[:, plan.layout.tokens].T, rows[:, plan.layout.time_ms].T, confidence)
 
 
-def policy_tails(totals: Floats, confidence: float) -> Tails:
-    """Quantiles of requests by policy; ``totals`` as of :func:`sample_policies`."""
-    return Tails.of(totals[..., 0], totals[..., 1], confidence)
+def policy_tails(totals: Floats, rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
+    """Quantiles of requests by policy.
+
+    Args:
+        totals (Floats): Requests under every policy, as of :func:`sample_policies`.
+        rows (Floats): The same and further requests, as of :func:`sample_rows`.
+        plan (KernelPlan): The point.
+        confidence (float): Two-sided confidence of the intervals.
+    """
+    first = rows[: totals.shape[1]]
+    plain = np.stack([first[:, plan.layout.tokens][:, 0], first[:, plan.layout.time_ms][:, 0]])
+    return Tails.of(totals[..., 0], totals[..., 1], confidence, plain)

@@ -101,6 +101,8 @@ class DepthResult(DocumentSection):
     objective: Interval | None = None
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
 
 
 class Horizon(DocumentSection):
@@ -274,6 +276,8 @@ class PolicyResult(DocumentSection):
     round_time: Interval
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
     depths: list[float]
     learning: Reaction | None = None
     over_inputs: Interval | None = None

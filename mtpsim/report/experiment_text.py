@@ -13,6 +13,7 @@ from mtpsim.acceptance.mixture import Mixture
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment, Point
+from mtpsim.config.serving import LEAST_REPLICATIONS
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import swept_values
 from mtpsim.config.uncertainty import scenarios
@@ -76,7 +77,7 @@ def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0
     if low < longer_than:
         return []
     took = "less than 1 s" if high < 1 else f"{_duration(low)} to {_duration(high)}"
-    if high >= 1 and not all(point.experiment.simulation.requests for point in points):
+    if high >= 1 and not all(point.experiment.planned for point in points):
         took = f"{_duration(low)} if precise at the first test, at most {_duration(high)}"
     return [f"estimated simulation time on {counted(workers, 'core')}: {took}"]
 
@@ -97,8 +98,10 @@ def _unit(experiment: Experiment) -> int:
 def _requests(experiment: Experiment) -> tuple[int, int]:
     """Least and greatest number of requests of a point."""
     s = experiment.simulation
-    if s.requests:
-        return s.requests, s.requests
+    if experiment.planned:
+        return experiment.planned, experiment.planned
+    if experiment.serving:
+        return LEAST_REPLICATIONS, experiment.most
     return min(FLOOR * _unit(experiment), s.max_requests), s.max_requests
 
 

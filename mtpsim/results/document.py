@@ -42,7 +42,7 @@ from mtpsim.results.point_data import (
     interval,
     intervals,
     number,
-    request_quantiles,
+    of_requests,
     series,
     warnings_of,
 )
@@ -392,10 +392,9 @@ def _depths(
             speedup=speedup.at(k),
             loss=_loss(basis, k, measured.experiment.decision.indifference),
             objective=basis.speedup[k] if at_quantile else None,
-            request_time=quantiles["request_time"],
-            request_speed=quantiles["request_speed"],
+            **of_request,
         )
-        for k, quantiles in enumerate(request_quantiles(measured.tails))
+        for k, of_request in enumerate(of_requests(measured.tails))
     ]
     gain = _Compared(
         closed_form.marginal_gain(theory_speedup)[1:],

@@ -356,7 +356,7 @@ def _robust(declared: Robust) -> Section:
 
 def _requests(point: PointResult, drawn: Pictures) -> Section:
     tables = [Table("Quantiles of requests by depth", diagnostics.requests_table(point))]
-    text = [diagnostics.request_sentence(point)]
+    text = [diagnostics.request_sentence(point), diagnostics.mean_sentence(point)]
     if point.adaptive and any(policy.request_time for policy in point.adaptive.policies):
         from mtpsim.report.tables.policies import best_policy
 

@@ -136,7 +136,11 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     console.print()
     if alone and point.trial:
         diagnostics.print_definitions(point.trial, best_depth(point), console)
-    of_one = diagnostics.request_sentence(point), diagnostics.variance_sentence(point)
+    of_one = [
+        diagnostics.request_sentence(point),
+        diagnostics.mean_sentence(point),
+        diagnostics.variance_sentence(point),
+    ]
     sentences = [*diagnostics.dependence_sentences(point), *(of_one if alone else ())]
     for sentence in [*sentences, undecided_sentence(point)]:
         if sentence:

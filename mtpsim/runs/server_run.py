@@ -1,0 +1,72 @@
+"""One point of a run of a server: its replications, and when they are precise enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mtpsim.common.arrays import Floats
+from mtpsim.config.experiment import Point
+from mtpsim.config.serving import LEAST_REPLICATIONS, Serving
+from mtpsim.engine.server import compile_server, timelines_of
+from mtpsim.engine.server_data import ServerData, ServerLayout, quantity
+from mtpsim.report.progress import ProgressCallback
+from mtpsim.runs.block_run import BlockRun
+from mtpsim.stats.estimators import Tally, delta_method
+
+
+class ServerRun(BlockRun):
+    """One point of a run of a server; arguments as of :class:`BlockRun`.
+
+    Its precision is that of one quantity of every arm, relative.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        of: int,
+        point: Point,
+        on_progress: ProgressCallback,
+        part: tuple[int, int] = (1, 1),
+    ) -> None:
+        serving = point.experiment.serving
+        assert serving is not None  # the caller has asked
+        self.serving: Serving = serving
+        self.compiled = compile_server(point.experiment)
+        super().__init__(
+            number,
+            of,
+            point,
+            on_progress,
+            compiled=self.compiled,
+            most=serving.most_replications,
+            precision=serving.precision,
+            part=part,
+        )
+
+    def half_width(self, tally: Tally) -> float:
+        """Greatest relative half-width over all arms; infinite for too few replications."""
+        if tally.count < LEAST_REPLICATIONS:
+            return float(np.inf)
+        found = delta_method(self._quantity, tally, self.simulation.confidence)
+        return float((found.half_width / np.abs(found.values)).max())
+
+    @property
+    def _quantity(self) -> Callable[[Floats], Floats]:
+        layout: ServerLayout = self.compiled.plan.layout
+        return lambda means: quantity(means, layout, self.serving.precision_of)
+
+    def data(self, interrupted: bool) -> ServerData:
+        """Everything that the result document needs of the point."""
+        plan = self.compiled.plan
+        return ServerData(
+            point=self.point,
+            arms=tuple(arm.arm for arm in plan.arms),
+            layout=plan.layout,
+            tally=self.tally,
+            timelines=timelines_of(plan, self._first_request),
+            precision_reached=self.reached if self.precision else None,
+            interrupted=interrupted,
+            failure=self.failure,
+        )
