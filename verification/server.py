@@ -16,12 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from mtpsim.engine.server import CompiledServer, compile_server, tally_server
 
 from mtpsim.config.experiment import parse
+from mtpsim.engine.server import CompiledServer, compile_server, tally_server
 from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.server_layout import SHARES
-from mtpsim.results.serving import GOOD, GOODPUT, MEANS, quantile_estimates
+from mtpsim.results.serving import estimates_of, quantile_estimates
 from mtpsim.stats.estimators import Estimates, Tally
 from mtpsim.stats.root_search import greatest_load
 from mtpsim.stats.sectioning import ratios_to
@@ -75,12 +75,12 @@ def data_of(server: CompiledServer, tally: Tally) -> ServerData:
 
 def quantities(data: ServerData) -> dict[str, Estimates]:
     """Estimates by name, each ``[arms]``."""
-    found = {"TTFT mean": MEANS["ttft"].of(data), "TPOT mean": MEANS["tpot"].of(data)}
+    found = {f"{name.upper()} mean": estimates_of(data, name) for name in ("ttft", "tpot")}
     for name in ("ttft", "tpot"):
         for share, estimates in zip(SHARES, quantile_estimates(data, name), strict=True):
             found[f"{name.upper()} p{100 * share:g}"] = estimates
-    found["goodput"] = GOODPUT.of(data)
-    return found | {"speedup": ratios_to(MEANS["tpot"].inverse().of(data), 0)}
+    found["goodput"] = estimates_of(data, "goodput")
+    return found | {"speedup": ratios_to(estimates_of(data, "tpot", inverse=True), 0)}
 
 
 def as_independent(data: ServerData) -> float:
@@ -105,7 +105,7 @@ def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float
         data = data_of(server, tally)
         for name, found in quantities(data).items():
             hits[name] += found.low[ARM] <= truth[name] <= found.high[ARM]
-        found = MEANS["ttft"].of(data)
+        found = estimates_of(data, "ttft")
         control += abs(found.values[ARM] - truth["TTFT mean"]) <= as_independent(data)
     return {name: count / runs for name, count in hits.items()}, control / runs
 
@@ -116,7 +116,8 @@ def good_share(first: int, count: int, seed: int) -> "SimpleNamespace":
     @cache
     def at(rate: float) -> tuple[float, float]:
         server = compiled(rate, seed)
-        found = GOOD.of(data_of(server, tally_server(server.plan, first, count)))
+        data = data_of(server, tally_server(server.plan, first, count))
+        found = estimates_of(data, "good")
         return float(found.values[ARM]), float(found.half_width[ARM])
 
     return SimpleNamespace(at=at)

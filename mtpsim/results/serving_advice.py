@@ -37,7 +37,7 @@ def point_sentence(point: ServedPoint) -> str:
     if off is not None and off is not best:
         text += f"; off: {_facts(point, off, short=True)}"
     others = " or ".join(name for name in point.candidates if name != point.best)
-    return f"{text}. {others[0].upper()}{others[1:]} may be as good." if others else f"{text}."
+    return f"{text}. May be as good: {others}." if others else f"{text}."
 
 
 def load_text(load: float, point: ServedPoint) -> str:
