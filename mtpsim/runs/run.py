@@ -28,6 +28,7 @@ from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.results.serving import served_by_load, served_result
+from mtpsim.results.shapes import shapes_of
 from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
 from mtpsim.runs.point_run import PointRun
 
@@ -238,5 +239,6 @@ def result_of(
         points=[*point_results(single), *points_served],
         by_batch=by_batch(single) if experiment.sweep and by_mean else [],
         by_load=served_by_load(served, points_served) if served else None,
+        shapes=shapes_of(single[0].experiment) if single else None,
     )
     return Result(document, RoundTimes([point.experiment for point in single]))
