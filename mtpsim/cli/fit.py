@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
@@ -318,6 +319,8 @@ def _write(
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
     report = fit_report(fit, speed, warnings, replay[1] if replay else None)
     written = _deliver(head, sections, beside, options, complete=True)
+    if options.out is not None and fit.aggregated:
+        written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
         written += write_replay(options.out, sections, *replay)
     if options.out is not None:

@@ -126,7 +126,7 @@ def compile_server(experiment: Experiment) -> CompiledServer:
     Raises:
         InputError: It has no server, or a distribution can't be tabulated.
     """
-    serving, source = experiment.serving, experiment.acceptance.chain()
+    serving, source = experiment.serving, experiment.source
     if serving is None or not isinstance(experiment.latency, CostModel):
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
