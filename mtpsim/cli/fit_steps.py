@@ -19,12 +19,14 @@ def summary_lines(fits: list[CostModelFit]) -> str:
 
 
 def _quality(fit: CostModelFit) -> str:
-    if fit.depth is not None:
+    if fit.depth is not None and len(fit.section["batches"]) == 1:
         return f"the measured times of depths 0 to {fit.depth}, as they are"
-    return (
-        f"leave-one-out error {100 * fit.left_out_error:.2g} %, largest error of a fitted step "
-        f"{100 * fit.worst_error:.2g} %"
-    )
+    left_out = f"leave-one-out error {100 * fit.left_out_error:.2g} %"
+    if fit.is_table:
+        return f"the measured times as they are, {left_out} between them"
+    low, high = (100 * error for error in fit.errors)
+    text = f"{left_out}, largest error of a fitted step {100 * fit.worst_error:.2g} %"
+    return text + f"; refused, off by {low:+.2g} to {high:+.2g} %" * fit.refused
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,30 @@ def depth_of(like: JsonDict) -> int | None:
 
 
 def usable(fits: list[CostModelFit], like: JsonDict, depth: int | None) -> list[CostModelFit]:
-    """Return the fits that an experiment can use: a table only at its batch and depths.
+    """Return the fits that an experiment can use: a table only at its batches, depths and tokens.
 
     Args:
         fits: cost models, the best first.
         like: experiment that they are put in.
         depth: depth of the acceptance model; None if not known.
     """
-    keys = swept_values(like.get("sweep", {})).keys() | like.get("robust", {}).keys()
-    swept = bool(keys & {"latency.batch", "latency.cached"})
-    batch = like.get("latency", {}).get("batch")
-    return [
-        fit
-        for fit in fits
-        if fit.depth is None
-        or ((depth or 0) <= fit.depth and not swept and batch in (None, fit.section["batch"]))
-    ]
+    changed = {**swept_values(like.get("sweep", {})), **like.get("robust", {})}
+    batches = [like.get("latency", {}).get("batch"), *changed.get("latency.batch", [])]
+    batches = [batch for batch in batches if isinstance(batch, int | float)]
+    deepest = depth or 0
+
+    def covers(fit: CostModelFit) -> bool:
+        if not fit.is_table:
+            return True
+        if "latency.cached" in changed:
+            return False
+        if fit.most_tokens is not None:
+            return max(batches, default=1) * (deepest + 1) <= fit.most_tokens
+        measured = fit.section["batches"]
+        within = all(measured[0] <= batch <= measured[-1] for batch in batches)
+        return within and deepest <= (fit.depth or 0)
+
+    return [fit for fit in fits if covers(fit)]
 
 
 def cost_section(
@@ -75,9 +85,9 @@ def cost_section(
         before: section that is replaced.
         depth: depth of the acceptance model; None if not known.
     """
-    names = ["noise", "persistence"]
+    names = ["noise", "persistence", "batch"]
     if fit.depth is None:
-        names += ["batch", "cached"]
+        names += ["cached"]
     if not steps.has_draft:
         names += ["draft", "draft_per_request"]
     kept: JsonDict = {key: before[key] for key in names if key in before}
@@ -99,8 +109,8 @@ def cost_warnings(fit: CostModelFit, steps: StepTimes, like: JsonDict) -> list[s
     if fit.worst_error > POOR_FIT:
         found.append(
             f"poor fit: the best cost model is off by {100 * fit.worst_error:.2g} % at a step, so "
-            "smaller differences between depths are not reliable; the latency model 'table' uses "
-            "measured times as they are"
+            "smaller differences between depths are not reliable; the latency models 'steps' and "
+            "'table' use measured times as they are"
         )
     sweep = swept_values(like.get("sweep", {}))
     batches = [b for b in sweep.get("latency.batch", []) if isinstance(b, int | float)]

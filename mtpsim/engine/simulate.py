@@ -95,7 +95,7 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
     Raises:
         InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
     """
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     latency = compiled_latency(experiment, source.depth)
     policy_set = None
     if experiment.adaptive is not None:
@@ -127,7 +127,7 @@ def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
         InputError: A distribution of the latency can't be tabulated.
     """
     try:
-        return experiment.latency.compile(depth)
+        return experiment.latency.compile(depth, experiment.drafted)
     except ValueError as error:
         raise InputError.of(str(error), key="latency") from None
 
@@ -354,6 +354,15 @@ def tails(rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
     return Tails.of(rows[:, plan.layout.tokens].T, rows[:, plan.layout.time_ms].T, confidence)
 
 
-def policy_tails(totals: Floats, confidence: float) -> Tails:
-    """Quantiles of requests by policy; ``totals`` as of :func:`sample_policies`."""
-    return Tails.of(totals[..., 0], totals[..., 1], confidence)
+def policy_tails(totals: Floats, rows: Floats, plan: KernelPlan, confidence: float) -> Tails:
+    """Quantiles of requests by policy.
+
+    Args:
+        totals (Floats): Requests under every policy, as of :func:`sample_policies`.
+        rows (Floats): The same and further requests, as of :func:`sample_rows`.
+        plan (KernelPlan): The point.
+        confidence (float): Two-sided confidence of the intervals.
+    """
+    first = rows[: totals.shape[1]]
+    plain = np.stack([first[:, plan.layout.tokens][:, 0], first[:, plan.layout.time_ms][:, 0]])
+    return Tails.of(totals[..., 0], totals[..., 1], confidence, plain)

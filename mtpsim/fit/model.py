@@ -10,6 +10,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.common.text import counted
+from mtpsim.fit.aggregated_chain import AggregatedFit, depth_counts, fit_aggregated
 from mtpsim.fit.by_depth import (
     AtDepth,
     by_depth,
@@ -75,6 +76,8 @@ class LogFit:
         ordered (bool): whether the candidates were fitted to rounds in order.
         requests_fitted (int): number of requests that the candidates were fitted to.
         rounds_fitted (int): number of rounds that the candidates were fitted to.
+        aggregated (AggregatedFit | None): token chains for other depths; None where the log has
+            rounds in order, or no accepted draft.
     """
 
     log: Log
@@ -92,6 +95,7 @@ class LogFit:
     ordered: bool = False
     requests_fitted: int = 0
     rounds_fitted: int = 0
+    aggregated: AggregatedFit | None = None
 
 
 @renamed_keyword(PROGRESS, "on_progress")
@@ -136,6 +140,7 @@ def fit_log(
         times=round_times_of(log),
         tokens=_tokens(log),
         notes=[*log.notes, *_limitations(log)],
+        aggregated=_aggregated(log),
     )
     several = has_several_depths(log)
     if log.level == "totals" and log.unit == "request" and log.count >= MIN_ROWS and not several:
@@ -155,6 +160,13 @@ def fit_log(
     )
     on_progress("replicas", 0.9)
     return _evaluated(base, found, data, confidence)
+
+
+def _aggregated(log: Log) -> AggregatedFit | None:
+    """Return token chains of a log without rounds in order; None where nothing was accepted."""
+    if (log.sequence is not None and log.level == "rounds") or not log.accepted.sum():
+        return None
+    return fit_aggregated(depth_counts(log))
 
 
 def _evaluated(

@@ -23,6 +23,7 @@ from mtpsim.fit.labelled_tokens import Ints, LabelledTokens
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.state_number import MAX_STATES, StateNumber, in_threads, state_numbers
 from mtpsim.fit.token_chain import (
+    EXTRA_DROP,
     MAX_SCALE,
     TYPICAL,
     ChainFit,
@@ -43,7 +44,6 @@ SCALES = {"trained": (0.0, 2.0), "lookup": (0.0, 0.2), "unknown": (-1.0, 2.0)}
 """Factor of the typical shifts, uniform; below 0 it is 0, as for a drafter that looks text up."""
 UNTESTED_SD = 0.25  # of the logit of tokens that no round tested, against that of the chain
 SURE = 5.0  # logit of a state that accepts almost all drafts or none
-EXTRA_DROP = 0.05  # mean of the further drop per position beyond the recorded depth
 
 
 @dataclass(frozen=True)

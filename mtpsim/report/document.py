@@ -16,6 +16,7 @@ from mtpsim.report.document_section import DocumentSection as DocumentSection
 from mtpsim.report.document_section import Interval as Interval
 from mtpsim.report.document_section import JudgedInterval as JudgedInterval
 from mtpsim.report.document_section import Number
+from mtpsim.report.document_shapes import DraftTree, Shapes
 from mtpsim.report.serving_document import LoadGroup, ServedPoint
 
 PRESET_TIMES = "Step times are a preset, not measured."
@@ -101,6 +102,8 @@ class DepthResult(DocumentSection):
     objective: Interval | None = None
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
 
 
 class Horizon(DocumentSection):
@@ -274,6 +277,8 @@ class PolicyResult(DocumentSection):
     round_time: Interval
     request_time: dict[str, Interval] | None = None
     request_speed: dict[str, Interval] | None = None
+    mean_request_speed: Interval | None = None
+    mean_request_speedup: Interval | None = None
     depths: list[float]
     learning: Reaction | None = None
     over_inputs: Interval | None = None
@@ -400,6 +405,7 @@ class PointResult(DocumentSection):
         adaptive (Adaptive | None): Adaptive policies.
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
+        tree (DraftTree | None): The drafted tree; None without ``[draft]``.
         serving (ServedPoint | None): The server, instead of single requests: then there are no
             depths.
     """
@@ -421,6 +427,7 @@ class PointResult(DocumentSection):
     adaptive: Adaptive | None = None
     uncertainty: Uncertainty | None = None
     robust: Robust | None = None
+    tree: DraftTree | None = None
     serving: ServedPoint | None = None
 
 
@@ -471,6 +478,8 @@ class ResultDocument(DocumentSection):
         failures (list[str]): Sentences on points that could not be finished.
         points (list[PointResult]): One entry per combination of the swept values.
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
+        shapes (Shapes | None): The fastest shape of drafts by batch, with the acceptance of the
+            first point; None without ``[draft]``.
         by_load (list[LoadGroup] | None): Groups of points of a server that differ only in the load.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
@@ -482,5 +491,6 @@ class ResultDocument(DocumentSection):
     failures: list[str] = field(default_factory=list)
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
+    shapes: Shapes | None = None
     by_load: list[LoadGroup] | None = None
     warnings: list[str] | None = None

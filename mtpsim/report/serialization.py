@@ -26,7 +26,8 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
-OPTIONAL = ("warnings", "by_load", "serving")
+OPTIONAL = ("warnings", "by_load", "serving", "shapes", "tree")
+OF_REQUESTS = "mean_request_speed", "mean_request_speedup"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 DECISION = ("p_best", "regret", "now")
 """Columns of what only some rows have, behind all others."""
@@ -115,6 +116,8 @@ def _cells(found: DepthResult | PolicyResult, names: tuple[str, ...]) -> list[tu
     for name in ("request_time", "request_speed"):
         quantiles = getattr(found, name) or {}
         cells += [(f"{name}_{share}", vars(cell)) for share, cell in quantiles.items()]
+    of_requests = ((name, getattr(found, name)) for name in OF_REQUESTS)
+    cells += [(name, vars(cell)) for name, cell in of_requests if cell]
     if isinstance(found, DepthResult) and found.break_even_rate is not None:
         now = found.break_even.rate.now if found.break_even else None
         cells.append(("break_even_rate", {"theory": found.break_even_rate, "now": now}))

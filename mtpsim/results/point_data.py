@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -201,7 +201,7 @@ def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPre
     """The closed form with the rates or the definition of an experiment."""
     times, given = latency.round_time, experiment.theory
     if given is None:
-        return ClosedFormPredictor(times, experiment.acceptance.input_rates())
+        return ClosedFormPredictor(times, experiment.input_rates)
     return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 
@@ -300,12 +300,32 @@ def series(estimates: Estimates, within: Span = ANY) -> Series:
     return Series(mean=mean, low=low, high=high)
 
 
-def request_quantiles(tails: Tails) -> list[dict[str, dict[str, Interval]]]:
-    """``request_time`` and ``request_speed``, by depth or by policy."""
+class RequestQuantities(TypedDict):
+    """What is reported of single requests; fields of a depth or a policy in the document."""
+
+    request_time: dict[str, Interval]
+    request_speed: dict[str, Interval]
+    mean_request_speed: Interval
+    mean_request_speedup: Interval
+
+
+def of_requests(tails: Tails) -> list[RequestQuantities]:
+    """Quantiles and means of single requests, by depth or by policy."""
     return [
-        {"request_time": _quantiles(time), "request_speed": _quantiles(speed)}
-        for time, speed in zip(*tails, strict=True)
+        RequestQuantities(
+            request_time=_quantiles(time),
+            request_speed=_quantiles(speed),
+            mean_request_speed=_interval(mean[0]),
+            mean_request_speedup=_interval(mean[1]),
+        )
+        for time, speed, mean in zip(*tails, strict=True)
     ]
+
+
+def _interval(cell: Floats) -> Interval:
+    """An interval of a positive quantity from its mean, low and high end."""
+    mean, low, high = (number(value) for value in np.clip(cell, *POSITIVE))
+    return Interval(mean=mean, low=low, high=high)
 
 
 def _quantiles(cells: Floats) -> dict[str, Interval]:
@@ -348,8 +368,8 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
     They follow the distribution of a single round in a run, with the slowdown of the states. The
     kernels are not used, so that a finished run is shown without a wait for them.
     """
-    source = experiment.acceptance.chain()
-    latency = experiment.latency.compile(source.depth)
+    source = experiment.source
+    latency = experiment.latency.compile(source.depth, experiment.drafted)
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [_single_rounds(latency, depth, seed) for depth in depths]
     if (source.slowdown == 1).all():

@@ -23,7 +23,7 @@ from mtpsim.results.point_data import (
     PointData,
     interval,
     number,
-    request_quantiles,
+    of_requests,
 )
 from mtpsim.results.policy_reaction import reaction
 from mtpsim.results.uncertainty import intervals_of, joint_draws
@@ -65,7 +65,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
         for function in (estimators.policy_length, estimators.policy_time)
     )
     exact, recorded = _exact_speedups(measured, policy_set), measured.source.hidden_chain is None
-    accepted, quantiles = _accepted_by_state(measured), request_quantiles(measured.policy_tails)
+    accepted, requests = _accepted_by_state(measured), of_requests(measured.policy_tails)
     policies = [
         PolicyResult(
             name=player.spec.label,
@@ -77,8 +77,7 @@ def adaptive(measured: PointData, best: int) -> Adaptive | None:
             captured=interval(captured, i) if captured else None,
             accept_length=interval(length, i, (1, depths)),
             round_time=interval(time, i, POSITIVE),
-            request_time=quantiles[i]["request_time"],
-            request_speed=quantiles[i]["request_speed"],
+            **requests[i],
             depths=_depth_shares(measured.tally.mean[measured.layout.policy(i)]),
             learning=None if accepted is None else reaction(measured.log[i], accepted),
             over_inputs=over[depths + i] if over else None,

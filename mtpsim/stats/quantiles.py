@@ -13,26 +13,68 @@ SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)  # of the reported quantiles of requests
 
 
 class Tails(NamedTuple):
-    """Quantiles of requests, by depth (0 to K) or by policy.
+    """Quantiles and means of single requests, by depth (0 to K) or by policy.
 
     Attributes:
         time (Floats): ``[D, SHARES, 3]`` quantiles of the time in ms, with both interval ends.
         speed (Floats): ``[D, SHARES, 3]`` quantiles of the tokens per second.
+        mean (Floats): ``[D, 2, 3]`` mean over requests of the tokens per second, and the same
+            relative to plain decoding, with both interval ends.
     """
 
     time: Floats
     speed: Floats
+    mean: Floats
 
     @classmethod
-    def of(cls, tokens: Floats, times: Floats, confidence: float) -> Tails:
-        """Quantiles from tokens and ms, each ``[D, n]`` by depth or policy and by request."""
+    def of(
+        cls, tokens: Floats, times: Floats, confidence: float, plain: Floats | None = None
+    ) -> Tails:
+        """Quantiles and means from tokens and ms, each ``[D, n]`` by depth or policy and request.
+
+        ``plain`` are tokens and ms ``[2, n]`` of plain decoding; None: those of depth 0.
+        """
         with np.errstate(divide="ignore", over="ignore"):  # noise may make a request take no time
             speeds = 1000 * tokens / times
+            base = speeds[0] if plain is None else 1000 * plain[0] / plain[1]
         time, speed = (
             np.stack([quantiles(row, SHARES, confidence) for row in table])
             for table in (times, speeds)
         )
-        return cls(time, speed)
+        return cls(time, speed, mean_speeds(speeds, base, confidence))
+
+
+def mean_speeds(speeds: Floats, plain: Floats, confidence: float) -> Floats:
+    """Means over requests, which count equally, however long they take.
+
+    Args:
+        speeds (Floats): ``[D, n]`` tokens per second by depth or policy and by request.
+        plain (Floats): ``[n]`` tokens per second of plain decoding of the same requests.
+        confidence (float): Two-sided confidence of the intervals.
+
+    Returns:
+        Floats: ``[D, 2, 3]`` mean, low and high end of the mean speed, and of its ratio to that of
+            plain decoding (delta method, paired by request). NaN for fewer than two requests.
+
+    Examples:
+        >>> speeds = np.array([[10.0, 10.0, 10.0, 10.0], [10.0, 20.0, 20.0, 30.0]])
+        >>> mean_speeds(speeds, speeds[0], 0.95)[1, :, 0].tolist()
+        [20.0, 2.0]
+    """
+    from scipy.special import stdtrit
+
+    count = speeds.shape[1]
+    with np.errstate(all="ignore"):  # a request without a time is infinitely fast
+        mean, base = speeds.mean(1), plain.mean()
+        ratio = mean / base
+        errors = np.stack(
+            [speeds - mean[:, None], (speeds - ratio[:, None] * plain) / base], axis=1
+        )
+        half = np.sqrt((errors**2).sum(-1) / (count - 1) / count) * stdtrit(
+            count - 1, (1 + confidence) / 2
+        )
+    found = np.stack([mean, ratio], axis=1)
+    return np.stack([found, found - half, found + half], axis=-1)
 
 
 def quantiles(values: Floats, shares: tuple[float, ...], confidence: float) -> Floats:

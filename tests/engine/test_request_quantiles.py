@@ -14,12 +14,15 @@ from mtpsim.engine.simulate import (
     tails,
 )
 from mtpsim.policy import RoundContext, RoundOutcome
-from mtpsim.results.point_data import request_quantiles
+from mtpsim.report.tables.diagnostics import mean_sentence
+from mtpsim.results.point_data import of_requests
 from mtpsim.stats.quantiles import SHARES, quantiles
 from tests.support import naive_policies
 from tests.support.examples import (
     TWO_DEEP,
+    acceptance,
     independent,
+    latency,
     noise,
     problem_of,
     regime,
@@ -87,6 +90,31 @@ def test_request_speed_is_tokens_over_time_with_reversed_quantiles():
         assert speed["mean"] == pytest.approx(64_000 / time["mean"], rel=1e-3)
 
 
+def test_requests_of_equal_weight_are_another_speedup_than_all_tokens_over_all_time():
+    """By hand: of 10 tokens all drafts are accepted, 5 rounds, or none, 10 rounds."""
+    parts = [{"weight": 1, "of": {"model": "independent", "rates": [r]}} for r in (1.0, 0.0)]
+    text = acceptance("mixture", parts=parts) + latency(40, [25], [5])
+    adaptive = section("adaptive", policies=[{"rule": "fixed", "depth": 1}])
+    result = mtpsim.run(mtpsim.parse(text + simulation(tokens=10, requests=4000) + adaptive))
+    depth = result.depth(1)
+    assert depth.speedup.exact == pytest.approx(20 / 15 * 40 / 30)
+    for found in (depth, result.data.points[0].adaptive.policies[0]):
+        speed, ratio = found.mean_request_speed, found.mean_request_speedup
+        error = 0.5 * 40 / 30 / np.sqrt(4000)
+        assert ratio.mean == pytest.approx((2 + 1) / 2 * 40 / 30, abs=4 * error)
+        assert ratio.mean > depth.speedup.exact + 4 * error  # the control
+        assert speed.mean == pytest.approx(1000 / 40 * ratio.mean)
+        assert (ratio.high - ratio.low) / 2 == pytest.approx(1.96 * error, rel=0.01)
+    rows = {row["quantity"]: row["mean"] for row in result.rows() if row["depth"] == 1}
+    assert rows["mean_request_speedup"] == depth.mean_request_speedup.mean
+    assert f"{depth.mean_request_speedup.mean:.3f}" in mean_sentence(result.data.points[0])
+
+
+def test_means_over_requests_are_not_stated_where_they_agree():
+    result = mtpsim.run(mtpsim.parse(TEXT.replace("rounds = 1", "rounds = 200")))
+    assert mean_sentence(result.data.points[0]) == ""
+
+
 POLICIES = ["heuristic", "oracle", {"rule": "ema", "ladder": [0, 1, 3], "warm_up": 3, "every": 2}]
 
 
@@ -115,6 +143,7 @@ def compare(cells, slow):
             for share in SHARES:
                 got = np.array(list(vars(cell[name][f"p{100 * share:g}"]).values()), float)
                 assert got == pytest.approx(quantile(values, share, 0.9), rel=1e-9, nan_ok=True)
+        assert cell["mean_request_speed"].mean == pytest.approx((1000 * tokens / ms).mean())
 
 
 class Words(naive_policies.Text):
@@ -160,19 +189,21 @@ def test_requests_under_policies_equal_the_scalar_reference(chain, clock, horizo
     slow = np.array([[played(p, r) for r in range(64, 214)] for p in players], float)
     assert (totals[..., 0] == slow[..., 0]).all()
     np.testing.assert_allclose(totals[..., 1], slow[..., 1], rtol=1e-12)
-    compare(request_quantiles(policy_tails(totals, 0.9)), slow)
+    rows = sample_rows(simulated, 200, 64)
+    compare(of_requests(policy_tails(totals, rows, simulated, 0.9)), slow)
 
 
 RECORDS = 37  # no share that is reported falls between two of them
 
 
-def played_by_hand(part, clock, environment, player):
-    """Tokens and ms of a recorded request under a policy."""
+def played_by_hand(part, first, clock, environment, player):
+    """Tokens and ms of a recorded request under a policy; its entries begin at ``first``."""
     rule, m = player.spec.functions(), np.zeros(player.memory)
     rule.start(player.p, m)
     at, made, ms, previous = 0, 0, 0.0, -1
     while at < len(part):
-        depth = rule.choose(player.p, m, RoundContext(0, previous, 0), np.zeros(0))
+        context = RoundContext(0, previous, 0, first + at)
+        depth = rule.choose(player.p, m, context, np.zeros(0))
         accepted = min(int(part[at]), depth)
         time = environment.times[depth]
         rule.learn(player.p, m, RoundOutcome(depth, accepted, depth, accepted, time))
@@ -191,7 +222,8 @@ def test_requests_as_long_as_recorded_equal_the_recording(clock):
     parts = np.split(source.accepted, source.offsets[1:-1])
     rows, totals = sample_rows(simulated, 200, 64), sample_policies(simulated, 200, 64)
     players, found = simulated.policy_set.players, [*totals]
-    slow = [[played_by_hand(part, clock, environment, p) for part in parts] for p in players]
+    records = list(zip(parts, source.offsets, strict=False))
+    slow = [[played_by_hand(*one, clock, environment, p) for one in records] for p in players]
     for k, time in enumerate(environment.times):
         found.append(rows[:, [k, layout.time_ms.start + k]])
         played = [by_hand(part, clock, k)[0] for part in parts]
@@ -199,8 +231,8 @@ def test_requests_as_long_as_recorded_equal_the_recording(clock):
     slow = [np.array(values, float)[drawn] for values in slow]
     for fast, reference in zip(found, slow, strict=True):
         np.testing.assert_allclose(fast, reference, rtol=1e-12)
-    cells = request_quantiles(policy_tails(totals, 0.9))
-    compare(cells + request_quantiles(tails(rows, simulated, 0.9)), slow)
+    cells = of_requests(policy_tails(totals, rows, simulated, 0.9))
+    compare(cells + of_requests(tails(rows, simulated, 0.9)), slow)
 
 
 def test_unsupported_mixed_lengths_name_as_recorded():

@@ -64,7 +64,7 @@ def test_two_depths_tell_the_shifts_and_narrow_depth_one():
     for depth in (1, 2, 3, 5):
         at, truth = both.predict(depth).requests, accept_length(text, depth)
         assert at.low < truth < at.high
-        assert at.mean == pytest.approx(truth, rel=0.02)
+        assert at.mean == pytest.approx(truth, rel=0.025)
     widths = [r.predict(1).requests.high - r.predict(1).requests.low for r in (both, alone)]
     assert widths[0] < widths[1]
 

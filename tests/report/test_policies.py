@@ -199,7 +199,8 @@ def test_rows_have_a_line_a_policy_and_quantity(one):
     names = [row["quantity"] for row in rows]
     assert names[:5] == ["speedup", "gain", "captured", "accept_length", "round_time"]
     shares = ("p1", "p5", "p50", "p95", "p99")
-    assert names[5:] == [f"request_{kind}_{s}" for kind in ("time", "speed") for s in shares]
+    quantiles = [f"request_{kind}_{s}" for kind in ("time", "speed") for s in shares]
+    assert names[5:] == [*quantiles, "mean_request_speed", "mean_request_speedup"]
     assert rows[1]["mean"] == policy(one, "heuristic").gain.mean
     assert rows[1]["verdict"] == "faster"
     assert rows[0]["depth"] is None

@@ -151,10 +151,12 @@ def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
     """Draw measured step times by batch size, and the cost model at each step's own context."""
     frame = style.Frame(
         f"{fit.section['model'].capitalize()} cost model"
-        + (f": leave-one-out error {100 * fit.left_out_error:.2g} %" * (fit.depth is None)),
+        + f": leave-one-out error {100 * fit.left_out_error:.2g} %" * (fit.left_out_error > 0),
         "dots: measured verify times; lines: fitted cost model",
     )
     axes, order, drawn = frame.axes[0], np.argsort(steps.batch), []
+    if steps.by_tokens:
+        return _by_tokens(frame, fit, steps)
     for depth in sorted({int(depth) for depth in steps.depth}):
         color = style.LINES[(depth - 1) % len(style.LINES)] if depth else style.GREY
         measured = np.where(steps.depth == depth, steps.verify, np.nan)
@@ -170,4 +172,25 @@ def steps_figure(fit: CostModelFit, steps: StepTimes) -> Figure:
     axes.set_ylim(0, None)
     frame.name_axes("batch size, requests", "verify time, ms")
     frame.legend(style.by_last_value(drawn))
+    return frame.figure
+
+
+def _by_tokens(frame: style.Frame, fit: CostModelFit, steps: StepTimes) -> Figure:
+    """Draw step times by the tokens of the pass, a colour per number of requests."""
+    axes, drawn = frame.axes[0], []
+    times = predict(fit.section, steps)
+    for number, requests in enumerate(np.unique(steps.batch)):
+        color = style.LINES[number % len(style.LINES)]
+        mine = np.flatnonzero(steps.batch == requests)
+        mine = mine[np.argsort(steps.tokens[mine])]
+        tokens, label = steps.tokens[mine], f"{requests:g} requests"
+        axes.plot(tokens, steps.verify[mine], "o", color=color, markersize=style.MARKER * 0.8)
+        drawn += axes.plot(tokens, times[mine], color=color, linewidth=1.4, label=label)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(0, None)
+    frame.name_axes("tokens of the pass", "verify time, ms")
+    if len(drawn) > 1:
+        frame.legend(style.by_last_value(drawn))
     return frame.figure

@@ -69,6 +69,8 @@ DEPENDENCE = {
     "survivorship": "rise of the conditional rates from the first position to the last",
 }
 TIMES, SPEEDS = ("p50", "p95", "p99"), ("p50", "p5", "p1")
+APART = 0.005
+"""Least relative difference of two definitions of the speedup at which both are stated."""
 
 
 def print_definitions(trial: Definitions, best: int | None, console: Console) -> None:
@@ -316,6 +318,25 @@ def _quantiles(
     return f"{subject}: {', '.join(times)}; {', '.join(speeds)}."
 
 
+def mean_sentence(point: PointResult) -> str:
+    """The mean over requests, as benchmarks publish it, where it differs from the ratio of sums."""
+    depth = next((d for d in point.depths if d.depth == advised_depth(point)), None)
+    speed = depth and depth.mean_request_speed
+    ratio = depth and depth.mean_request_speedup
+    if not depth or not speed or not ratio or not known(ratio.mean):
+        return ""
+    sums = depth.speedup.mean
+    if not known(sums) or not known(ratio.low) or not known(ratio.high):
+        return ""
+    if abs(ratio.mean / sums - 1) < APART or ratio.low <= sums <= ratio.high:
+        return ""
+    return (
+        f"Mean over requests at depth {depth.depth}, each with equal weight as in published "
+        f"benchmarks: {speed_text(speed.mean)} tok/s, speedup {bracketed(ratio, 3)}; all tokens "
+        f"over all time, as in the table: {sums:.3f}."
+    )
+
+
 def length_sentence(point: PointResult) -> str:
     """A note where requests are a number of rounds, so that depths make texts of other lengths."""
     rounds = point.horizon.rounds
@@ -366,7 +387,7 @@ def policy_requests_table(adaptive: Adaptive, best: PolicyResult | None) -> Text
 
 def _request_columns() -> list[Column]:
     names = [*(f"time, {share}" for share in TIMES), *(f"tok/s, {share}" for share in SPEEDS)]
-    return [Column(name) for name in names]
+    return [Column(name) for name in (*names, "tok/s, mean of requests")]
 
 
 def _request_cells(found: DepthResult | PolicyResult) -> list[str]:
@@ -375,6 +396,7 @@ def _request_cells(found: DepthResult | PolicyResult) -> list[str]:
     return [
         *(_duration(times[share]) for share in TIMES),
         *(speed_text(speeds[share].mean) for share in SPEEDS),
+        speed_text(mean.mean) if (mean := found.mean_request_speed) else MISSING,
     ]
 
 

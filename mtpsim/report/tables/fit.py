@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import AtDepth
+from mtpsim.fit.chain_report import ChainReport
 from mtpsim.fit.document import CandidateReport, FitReport
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replay_report import ReplayReport
@@ -68,6 +69,9 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
     if report.by_depth:
         console.print()
         _print_depths(report.by_depth, console)
+    if report.other_depths:
+        console.print()
+        _print_chain(report.other_depths, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
         say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
@@ -239,6 +243,23 @@ def replay_sentences(replay: ReplayReport) -> list[str]:
 
 def _half_width(found: Interval) -> str:
     return f"±{(found.high - found.low) / 2:.3f}" if found.high > found.low else "exact"
+
+
+def _print_chain(chain: ChainReport, console: Console) -> None:
+    say(console, "Accept length by depth: token chain, given counts without the order of rounds")
+    rows = [
+        [
+            f"{entry.depth}{'*' * entry.extrapolated}",
+            _interval(entry.measured, 3),
+            _interval(entry.predicted, 3),
+            f"{entry.closed_form:.3f}",
+        ]
+        for entry in chain.depths
+    ]
+    print_table(console, TextTable.of(("depth", "measured", "token\nchain", "closed\nform"), rows))
+    say(console, "* deeper than recorded: extrapolated.")
+    for text in chain.notes:
+        say(console, f"{text[0].upper()}{text[1:]}.")
 
 
 def _interval(found: Interval | None, digits: int) -> str:

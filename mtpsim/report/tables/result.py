@@ -95,6 +95,14 @@ def render(result: ResultDocument, console: Console) -> None:
     shown = len(result.points) <= MOST_TABLES
     for point in result.points if shown else ():
         _print_point(result, point, console)
+    if result.shapes:
+        from mtpsim.report.tables import shapes
+
+        console.print()
+        heading, table = shapes.titled_table(result.shapes)
+        say(console, f"{heading}:", "bold")
+        print_table(console, table)
+        say(console, shapes.shapes_sentence(result.shapes))
     if len(result.points) > 1:
         from mtpsim.report.tables.sweep import print_summary
 
@@ -136,7 +144,11 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     console.print()
     if alone and point.trial:
         diagnostics.print_definitions(point.trial, best_depth(point), console)
-    of_one = diagnostics.request_sentence(point), diagnostics.variance_sentence(point)
+    of_one = [
+        diagnostics.request_sentence(point),
+        diagnostics.mean_sentence(point),
+        diagnostics.variance_sentence(point),
+    ]
     sentences = [*diagnostics.dependence_sentences(point), *(of_one if alone else ())]
     for sentence in [*sentences, undecided_sentence(point)]:
         if sentence:
