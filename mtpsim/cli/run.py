@@ -226,6 +226,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
 
 def _say_first(experiment: Experiment, options: RunOptions) -> None:
     """Print how rates are read; before a long run also its time and doubts about its inputs."""
+    from mtpsim.kernels.jit import none_compiled
+
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     remote, waits = options.executor.address is not None, []
@@ -238,6 +240,8 @@ def _say_first(experiment: Experiment, options: RunOptions) -> None:
         waits = [*(f"warning: {text}" for text in doubts), *waits]
     for line in waits:
         say(line, options.quiet)
+    if not remote and none_compiled():
+        say("compiling kernels for this processor, some seconds once", options.quiet)
 
 
 def write_and_show(

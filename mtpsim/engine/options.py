@@ -112,7 +112,7 @@ def core_seconds(point: Experiment) -> float:
     """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
     if point.serving is not None:
         return _replication_seconds(point, point.serving)
-    simulation, source = point.simulation, point.acceptance.chain()
+    simulation, source = point.simulation, point.source
     rounds = simulation.rounds or simulation.tokens or source.mean_length
     chain = source.hidden_chain
     if simulation.tokens and chain is not None and chain.lengths is not None:
@@ -124,7 +124,7 @@ def core_seconds(point: Experiment) -> float:
 
 def _replication_seconds(point: Experiment, serving: Serving) -> float:
     """The same of a replication of a server: at worst a step per token and arm."""
-    depth = point.acceptance.chain().depth
+    depth = point.source.depth
     fixed = depth + 1 if serving.depths == "each" else len(serving.depths)
     tokens = (serving.measured + serving.dropped) * serving.greatest_lengths()[1]
     return tokens * (fixed + len(serving.policies)) / REQUEST_STEPS_PER_SECOND

@@ -263,9 +263,10 @@ def step(world, state, rule, factor):
 
 
 def run_tile(world, state, rule):
-    """A tile of steps; whether kept requests are left."""
+    """A tile of steps; whether kept requests are left, or their window is open."""
+    counts, drains = state.counts, world.load.arrivals == BURST or world.load.arrivals == TRACE
     for at in range(TILE):
-        if state.counts[KEPT_DONE] == world.engine.requests:
+        if counts[KEPT_DONE] == world.engine.requests and (drains or counts[INSIDE] == 0):
             return False
         step(world, state, rule, state.factors[at])
     return True
