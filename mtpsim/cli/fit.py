@@ -490,9 +490,12 @@ def _write_report(fit: LogFit, report: FitReport, out: Path) -> list[Path]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the value with its numbers rounded to 6 digits, more than any fit resolves."""
+    """Return the value with its numbers rounded to 6 digits, more than any fit resolves.
+
+    Transition probabilities are kept, as they add up to 1.
+    """
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: part if key == "step" else _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
