@@ -58,7 +58,7 @@ def sample_requests(
     Raises:
         InputError: A distribution of the latency can't be tabulated.
     """
-    source = experiment.acceptance.chain()
+    source = experiment.source()
     latency = compiled_latency(experiment, source.depth)
     simulation = experiment.simulation
     plan = compile_plan(

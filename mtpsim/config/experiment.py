@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mtpsim.acceptance import Acceptance
+from mtpsim.acceptance import Acceptance, AcceptanceChain, Source
+from mtpsim.acceptance.lengths import length_table
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
 from mtpsim.common.section import Spec
@@ -144,6 +145,20 @@ class Experiment(Spec):
     def batch(self) -> float | None:
         """Requests that decode together; None if the latency has no batch."""
         return self.latency.batch if isinstance(self.latency, CostModel) else None
+
+    def source(self) -> Source:
+        """Which drafts are accepted, and how long requests are, compiled."""
+        source, s = self.acceptance.chain(), self.simulation
+        if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
+            return source
+        table = length_table(
+            source,
+            mean=s.tokens,
+            cv=s.lengths.cv or 1.0,
+            distribution=s.lengths.distribution,
+            correlation=s.lengths.correlation,
+        )
+        return replace(source, length_table=table)
 
     def raw(self) -> JsonDict:
         """The tables of the file, with defaults filled in."""

@@ -26,7 +26,7 @@ def exact_answer(experiment: Experiment) -> QuickAnswer | None:
     Returns:
         QuickAnswer | None: None for recorded requests and for chains of many states.
     """
-    source = experiment.acceptance.chain()
+    source = experiment.source()
     chain = None if isinstance(source, Recording) else source.hidden_chain
     if chain is None or chain.states * (source.depth + 1) > LARGEST:
         return None

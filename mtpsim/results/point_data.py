@@ -368,7 +368,7 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
     They follow the distribution of a single round in a run, with the slowdown of the states. The
     kernels are not used, so that a finished run is shown without a wait for them.
     """
-    source = experiment.acceptance.chain()
+    source = experiment.source()
     latency = experiment.latency.compile(source.depth)
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [_single_rounds(latency, depth, seed) for depth in depths]
