@@ -73,6 +73,7 @@ html_theme_options = {
 GENERATED = {
     **{page.__name__: page for page in (catalogue.models, catalogue.latency, catalogue.noise)},
     **{page.__name__: page for page in (catalogue.policies, catalogue.experiments)},
+    catalogue.drafts.__name__: catalogue.drafts,
     **{page.__name__: page for page in (reference.keys, reference.command)},
 }
 TOCTREE = "\n```{{toctree}}\n:hidden:\n:glob:\n\n{}\n```\n"

@@ -15,6 +15,8 @@ from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
 from verification.serving import curves, deepseek, throughput, vllm
+from verification.shapes import trees
+from verification.step_times import experts, mac, start_up, two_depths
 from verification.traces import traces
 
 FALSE_ALARM = 6e-7  # per simulated number
@@ -25,7 +27,12 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "DeepSeek-V3": deepseek,
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
+    "trees of one 30B-A3B model": trees,
     "throughput by batch": throughput,
+    "vLLM's start-up tables": start_up,
+    "step times of an M5 Max": mac,
+    "Llama-3.1-8B, two depths": two_depths,
+    "experts of neighbouring tokens": experts,
     "real traces": traces,
 }
 

@@ -27,6 +27,14 @@ TABLE_4 = [
 ]
 # vLLM, one model and dataset at depth 8: survival rates.
 VLLM_8 = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
+TREES = {  # draft passes, candidates per node, verified nodes and the root: accept length
+    (3, 1, 4): 1.86,
+    (3, 3, 8): 2.20,
+    (3, 3, 4): 1.99,
+    (7, 4, 16): 2.52,
+    (6, 4, 12): 2.42,
+    (8, 8, 60): 3.2,
+}
 # Accept length at depths 1 to 8.
 CURVES = {
     "DeepSeek-V4-Pro MTP": [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],
@@ -46,11 +54,22 @@ TASKS = {
     "second rising task": [0.608, 0.641, 0.692, 0.749, 0.769],
 }
 CONSTANT = [0.667, 0.646, 0.636, 0.659, 0.629]
-# vLLM's start-up tables of August 2026, DeepSeek-V4-Flash on 4 x B300: ms of a verify by tokens, with
-# graphs up to 1,024, and ms of drafting by requests.
+# vLLM's start-up tables of August 2026, DeepSeek-V4-Flash on 4 x B300: ms of a verify by tokens,
+# with graphs up to 1,024, and ms of drafting by requests.
 VLLM_VERIFY = {
     **{1: 5.11, 8: 5.35, 16: 5.59, 32: 6.26, 64: 7.90, 96: 8.77, 128: 9.43, 152: 11.32, 176: 10.41},
     **{240: 11.2, 272: 12.52, 320: 14.11, 352: 13.54, 448: 15.67, 512: 15.03, 640: 17.36},
     **{687: 15.99, 768: 17.22, 896: 19.16, 1024: 20.63, 1537: 104.5, 4097: 133.5},
 }
 VLLM_DRAFT = {1: 0.883, 8: 1.071, 16: 1.317, 32: 1.606, 64: 2.274, 128: 3.143, 256: 5.38}
+# Gemma-4-12B on an M5 Max (mlxcel#1204): depth, emitted tokens, ms of verify and draft, tokens/s.
+M5_MAX = [
+    *((1, 1.803, 23.80, 1.11, 72.95), (2, 2.333, 25.23, 2.03, 86.30)),
+    *((3, 2.705, 26.20, 2.95, 93.54), (4, 3.132, 28.27, 3.89, 98.16)),
+    *((5, 3.051, 32.10, 4.80, 83.38), (7, 3.400, 40.05, 6.48, 73.68)),
+]
+# Llama-3.1-8B on an H100, batch 1 (vllm#20780), depths 2 to 7: accept lengths and TPOT in ms.
+LLAMA_8B = {
+    "EAGLE-1": ([2.10, 2.29, 2.39, 2.43, 2.45, 2.47], [4.37, 4.29, 4.48, 4.71, 4.94, 5.20]),
+    "EAGLE-3": ([2.36, 2.79, 3.08, 3.32, 3.46, 3.54], [4.32, 4.09, 4.05, 4.13, 4.20, 4.29]),
+}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 WORDS = 2.0**31  # number of different random words of 31 bits
 Counts = npt.NDArray[np.int64]
+Sojourn = Annotated[float, Field(ge=1)]
 Clock = Literal["round", "token"]
 RatesAre = Literal["conditional", "survival", "marginal"]
 
@@ -81,6 +82,7 @@ class AcceptanceChain:
     clock: Clock
     slowdown: Floats
     lengths: Counts | None = None
+    candidates: Floats | None = None
     length_table: LengthTable | None = None
 
     def __post_init__(self) -> None:
@@ -331,6 +333,17 @@ def conditional_rates(survival: Floats) -> Floats:
     before = np.concatenate([[1.0], survival[:-1]])
     rates = np.divide(survival, before, out=np.zeros_like(survival), where=before > 0)
     return np.asarray(np.minimum(rates, 1.0))  # a ratio of equal rates may round to more
+
+
+def step_after(sojourn: list[float]) -> Floats:
+    """Transitions ``[S, S]`` of states with these mean durations; all others are equally likely."""
+    if not sojourn:
+        return np.ones((1, 1))
+    leave = 1 / np.array(sojourn, float)
+    others = leave.size - 1
+    step = np.repeat(leave[:, None] / others, leave.size, axis=1)
+    np.fill_diagonal(step, 1 - leave)
+    return step
 
 
 def independent_rounds(conditional: Floats) -> AcceptanceChain:

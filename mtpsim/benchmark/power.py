@@ -378,7 +378,7 @@ class Planner:
     @property
     def horizon(self) -> dict[str, int]:
         """Length of a request; empty if each has one of its own."""
-        chain = self.experiment.source().hidden_chain
+        chain = self.experiment.source.hidden_chain
         if chain is not None and chain.lengths_of(1) is not None:
             return {}
         return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
@@ -440,7 +440,7 @@ def plan_benchmark(
         True
     """
     on_progress("simulating requests", 0.0)
-    chain = experiment.acceptance.chain().hidden_chain
+    chain = experiment.source.hidden_chain
     planner = Planner(experiment, effect, power)
     compared = pairs + [(0, depth) for depth in pinned]
     questions = []

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
@@ -27,6 +28,7 @@ from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment, parse
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
+from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -75,6 +77,7 @@ class FitOptions(argparse.Namespace):
     design_effect: float
     experts: int
     active: int
+    by_batch: bool
     replay: bool | None
     json: bool
     quiet: bool
@@ -114,6 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
     add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
     add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    by_batch = "fit a cost model to the logs' round times by running requests and depth"
+    add("--by-batch", action="store_true", help=by_batch)
     replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
     replay += "the log has rounds in order)"
     add("--replay", action=argparse.BooleanOptionalAction, help=replay)
@@ -152,6 +157,11 @@ def _fit(options: FitOptions) -> int:
         raise InputError.of(f"{message}; give one of them", key="--target")
     steps = read_step_times(tables[0]) if tables else None
     fit = _fit_logs(logs, options) if logs else None
+    if options.by_batch:
+        if steps or fit is None:
+            given = "step times are given" if steps else "no log is given"
+            raise InputError.of(f"{given}; it fits those of logs", key="--by-batch")
+        steps = steps_of_log(fit.log)
     depth = fit.log.depth if fit else depth_of(like)
     cost = _fit_cost_model(steps, like, depth, options) if steps else None
     if fit:
@@ -318,6 +328,8 @@ def _write(
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
     report = fit_report(fit, speed, warnings, replay[1] if replay else None)
     written = _deliver(head, sections, beside, options, complete=True)
+    if options.out is not None and fit.aggregated:
+        written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
         written += write_replay(options.out, sections, *replay)
     if options.out is not None:
@@ -467,9 +479,12 @@ def _write_report(fit: LogFit, report: FitReport, out: Path) -> list[Path]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the value with its numbers rounded to 6 digits, more than any fit resolves."""
+    """Return the value with its numbers rounded to 6 digits, more than any fit resolves.
+
+    Transition probabilities are kept, as they add up to 1.
+    """
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: part if key == "step" else _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

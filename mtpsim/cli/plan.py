@@ -93,7 +93,7 @@ def _check(options: PlanOptions) -> None:
 
 def _depths(experiment: Experiment, given: str | None) -> list[int]:
     """Depths to compare: as given, or the best one and its neighbours."""
-    source = experiment.source()
+    source = experiment.source
     greatest = source.depth
     if given is not None:
         parts = [part.strip() for part in given.split(",")]

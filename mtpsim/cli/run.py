@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         executor=executor,
         command=options.command,
         timeout=options.timeout,
-        part=_parse_part(options.part, experiment.simulation.requests),
+        part=_parse_part(options.part, experiment.planned),
         max_hours=options.max_hours,
     )
     return run_command(experiment, chosen)
@@ -226,6 +226,8 @@ def _run(experiment: Experiment, options: RunOptions) -> int:
 
 def _say_first(experiment: Experiment, options: RunOptions) -> None:
     """Print how rates are read; before a long run also its time and doubts about its inputs."""
+    from mtpsim.kernels.jit import none_compiled
+
     for line in rates_are_note(experiment):
         say(f"note: {line}", options.quiet)
     remote, waits = options.executor.address is not None, []
@@ -238,6 +240,8 @@ def _say_first(experiment: Experiment, options: RunOptions) -> None:
         waits = [*(f"warning: {text}" for text in doubts), *waits]
     for line in waits:
         say(line, options.quiet)
+    if not remote and none_compiled():
+        say("compiling kernels for this processor, some seconds once", options.quiet)
 
 
 def write_and_show(
@@ -316,17 +320,17 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     Raises:
         InputError: There are too many parts for the requests of a point.
     """
+    from mtpsim.engine.compiled import compiled
     from mtpsim.engine.scheduler import first_unit, last_block
-    from mtpsim.engine.simulate import compile_point
 
     if options.part == (1, 1):
         return
     points = [point.experiment for point in experiment.points()]
-    units = [compile_point(point).plan.unit for point in points]
-    requests = [point.simulation.requests or 0 for point in points]
+    units = [compiled(point).plan.unit for point in points]
+    requests = [point.planned or 0 for point in points]
     blocks = min(last_block(n - 1, unit) for n, unit in zip(requests, units, strict=True))
     if options.part[1] > blocks:
-        few, enough = min(requests), first_unit(options.part[1] - 1) * max(units) + 2
+        few, enough = min(requests), int(first_unit(options.part[1] - 1) * max(units)) + 2
         most = f"there are at most {blocks} parts" if blocks > 1 else "there is only one part"
         message = (
             f"{_part(options)} is given, but for {few:,} requests per point {most}: "
@@ -340,7 +344,7 @@ def _used(folder: Path, held: Held, experiment: Experiment) -> str | None:
 
     None if there are none: the result is of a different experiment.
     """
-    from mtpsim.runs.point_run import name_of  # numba: a finished result does not need it
+    from mtpsim.runs.block_run import name_of  # numba: a finished result does not need it
 
     kept = set(store.Tallies(folder / store.TALLIES).names())
     points = experiment.points()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mtpsim.common.errors import InputError
+from mtpsim.common.errors import FieldError, InputError
+from mtpsim.config.draft import drafted_tree
+from mtpsim.config.simulation import PRECISION, ROUNDS
 from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
+from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
@@ -21,6 +24,13 @@ Mismatch = tuple[tuple[str, str], str]  # section and key, message
 
 def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     """Disagreements between sections, as far as all sections involved are valid."""
+    if "draft" in invalid:  # the other checks need its depth
+        return []
+    if experiment.draft and "acceptance" not in invalid:
+        try:
+            drafted_tree(experiment.acceptance, experiment.draft)
+        except FieldError as error:
+            return [(("draft", error.key), error.message)]
     checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
         ({"acceptance", "simulation"}, _check_size),
         ({"acceptance", "latency"}, _check_times),
@@ -30,6 +40,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "simulation"}, _check_lengths),
         ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
+        ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
     )
     found = [one for needs, check in checks if not needs & invalid for one in check(experiment)]
     if experiment.robust and not invalid:
@@ -39,7 +50,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
     """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
-    chain = experiment.source().hidden_chain
+    chain = experiment.source.hidden_chain
     if chain is None:
         return
     states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
@@ -63,13 +74,13 @@ def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
-    for key, message in experiment.latency.wrong_lengths(depth).items():
+    depth = experiment.source.depth
+    for key, message in experiment.latency.wrong_lengths(depth, experiment.drafted).items():
         yield ("latency", key), message
 
 
 def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
+    depth = experiment.source.depth
     if experiment.measured_at > depth:
         yield (
             ("theory", "measured_at"),
@@ -78,7 +89,7 @@ def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     if simulation.as_recorded and source.hidden_chain is not None:
         yield (
             ("simulation", "as_recorded"),
@@ -93,7 +104,7 @@ def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
-    chain, simulation = experiment.acceptance.chain().hidden_chain, experiment.simulation
+    chain, simulation = experiment.source.hidden_chain, experiment.simulation
     if chain is None and simulation.lengths:
         yield ("simulation", "lengths"), "recorded requests have lengths of their own (as_recorded)"
     if chain is None or chain.lengths is None:
@@ -111,7 +122,7 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.decision.quantile is None:
         return
     name, simulation = experiment.decision.objective, experiment.simulation
-    source = experiment.acceptance.chain()
+    source = experiment.source
     if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
         yield (
             ("decision", "objective"),
@@ -127,7 +138,7 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
-    source, found = experiment.acceptance.chain(), []
+    source, found = experiment.source, []
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
@@ -173,17 +184,72 @@ def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
         yield ("uncertainty", "inputs"), str(error)
 
 
+def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
+    """What a server can't do, and keys that it does not read."""
+    serving = experiment.serving
+    if serving is None:
+        return
+    source, simulation = experiment.source, experiment.simulation
+    if not isinstance(experiment.latency, CostModel):
+        yield (
+            ("latency", "model"),
+            "a server needs the time of a step by its tokens and requests: give a cost model, such "
+            'as model = "linear" or "steps"',
+        )
+    others = {
+        "adaptive": ("policies", "a server has its own policies: serving.policies"),
+        "uncertainty": ("", "is not available for a server"),
+        "robust": ("", "is not available for a server"),
+        "theory": ("", "a server has no closed form"),
+    }
+    for section, (key, message) in others.items():
+        if getattr(experiment, section):
+            yield (section, key), message
+    if experiment.drafted is not None:
+        yield ("draft", "tree"), "a server drafts chains"
+    given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
+    given |= {"as_recorded": simulation.as_recorded or None}
+    given |= {"rounds": simulation.rounds if simulation.rounds != ROUNDS else None}
+    given |= {"precision": simulation.precision if simulation.precision != PRECISION else None}
+    for name in [name for name, value in given.items() if value is not None]:
+        yield (
+            ("simulation", name),
+            "a server does not read it: see requests, replications, precision and output of "
+            "[serving]",
+        )
+    chain = source.hidden_chain
+    if chain is not None and chain.lengths is not None:
+        yield ("acceptance", "parts"), "`tokens` of a part: a server has serving.output instead"
+    if serving.output == "recorded" and (chain is not None or source.clock != "token"):
+        yield (
+            ("serving", "output"),
+            'requires recorded text positions: model = "trace" with by = "position"',
+        )
+    if isinstance(serving.depths, list) and max(serving.depths) > source.depth:
+        yield (
+            ("serving", "depths"),
+            f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
+        )
+    wrong = [
+        f"{policy.label} (number {number}): {policy.server_mismatch(source.depth)}"
+        for number, policy in enumerate(serving.policies, 1)
+        if policy.server_mismatch(source.depth)
+    ]
+    if wrong:
+        yield ("serving", "policies"), "; ".join(wrong)
+
+
 def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:
     """Problems of the declared scenarios, without those of the file itself."""
     raw, robust = experiment.raw(), experiment.robust or {}
-    depth = experiment.acceptance.chain().depth
+    depth = experiment.source.depth
     own = {(".".join(filter(None, path)), message) for path, message in known}
     try:
         for key in robust:
             value_at(raw, key)
         for changes in scenarios(raw, robust):
             try:
-                found = experiment.changed(changes).acceptance.chain().depth
+                found = experiment.changed(changes).source.depth
             except InputError as error:
                 new = [f"{p.key}: {p.text}" for p in error.problems if (p.key, p.text) not in own]
                 if new:

@@ -13,6 +13,7 @@ from mtpsim.common.arrays import JsonDict
 from mtpsim.config.experiment import Experiment, Point
 
 STOPPING_KEYS = ("precision", "requests", "max_requests", "confidence", "epsilon")
+SERVER_STOPPING_KEYS = ("precision", "precision_of", "replications", "max_replications", "capacity")
 PRECISION_KEYS = ("precision_of", "precision_is", "between", "control_variates")
 
 
@@ -23,7 +24,7 @@ def _with_files(value: Any, folder: Path, digest: bool) -> Any:
     if not isinstance(value, dict):
         return value
     out = {key: _with_files(part, folder, digest) for key, part in value.items()}
-    for key in ("samples", "file"):
+    for key in ("samples", "file", "trace"):
         if isinstance(out.get(key), str):
             path = (folder / out[key]).resolve()
             stamp = path.stat() if digest else None
@@ -67,6 +68,8 @@ def work_hash(experiment: Experiment) -> str:
         raw.pop(section, None)
     for key in ("seed", *STOPPING_KEYS, *PRECISION_KEYS):
         raw["simulation"].pop(key, None)
+    for key in SERVER_STOPPING_KEYS:
+        raw.get("serving", {}).pop(key, None)
     raw["theory"] = experiment.measured_at
     return _hash(raw)
 

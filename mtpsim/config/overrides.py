@@ -9,10 +9,17 @@ from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.section import Spec
+from mtpsim.config.serving import Arrivals, Serving
 from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import DOTTED_KEYS, ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
+EXCLUSIVE: dict[tuple[str, ...], type[Spec]] = {  # tables whose keys may exclude each other
+    ("simulation",): Simulation,
+    ("serving",): Serving,
+    ("serving", "arrivals"): Arrivals,
+}
 FORMER_NAMES = {"trials": "tried", "tried": "trials"}  # a key, under either name, is one key
 
 
@@ -70,20 +77,27 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
     given = {one.path for one in overrides}
     for one in overrides:
         for key in _excluded_by(one):
-            if ("simulation", key) not in given:
-                raw["simulation"].pop(key, None)
+            if (*one.path[:-1], key) not in given:
+                _table_at(raw, one.path[:-1]).pop(key, None)
     set_sweeps = {path[1] for path in given if path[0] == "sweep" and len(path) > 1}
     for one in overrides:
         _remove_sweep(raw, one, set_sweeps)
 
 
 def _excluded_by(one: Override) -> list[str]:
-    """Keys of ``[simulation]`` that cannot be given together with this one."""
-    section, *rest = one.path
-    if section != "simulation" or len(rest) != 1 or one.value is False:
+    """Keys of the same table that cannot be given together with this one."""
+    *section, name = one.path
+    spec = EXCLUSIVE.get(tuple(section))
+    if spec is None or one.value is False:
         return []
-    groups = [group for group in Simulation.exclusive if rest[0] in group]
-    return [key for group in groups for key in group if key != rest[0]]
+    groups = [group for group in spec.exclusive if name in group]
+    return [key for group in groups for key in group if key != name]
+
+
+def _table_at(raw: JsonDict, path: Sequence[str]) -> JsonDict:
+    for name in path:
+        raw = raw[name]
+    return raw
 
 
 def _remove_sweep(raw: JsonDict, one: Override, set_sweeps: set[str]) -> None:

@@ -22,18 +22,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtpsim import __version__
 from mtpsim.common.errors import InputError
+from mtpsim.engine.compiled import compiled, tally_of
 from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice, cores
 from mtpsim.engine.scheduler import NoWorkersError, WorkerMismatchError
-from mtpsim.engine.simulate import CompiledPoint, KernelPlan, compile_point, tally_block
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.stats.estimators import Tally
+
+if TYPE_CHECKING:
+    from mtpsim.engine.compiled import Compiled, Plan
 
 CONNECT_SECONDS = 15  # to find a dask scheduler
 DISCONNECT_SECONDS = 10
@@ -60,13 +63,13 @@ class RemoteTask:
 
 
 @lru_cache(maxsize=4)
-def remote_task(point: CompiledPoint) -> RemoteTask:
+def remote_task(point: Compiled) -> RemoteTask:
     """The task by which a worker in another process compiles the same point."""
     experiment = pickle.dumps(point.experiment)
     return RemoteTask(experiment, __version__, kernel_hash(), fingerprint(point.plan))
 
 
-def fingerprint(plan: KernelPlan) -> str:
+def fingerprint(plan: Plan) -> str:
     """Hash of every number that the kernels of a plan read."""
     digest = hashlib.blake2b(digest_size=16)
     for part in _parts(plan):
@@ -89,7 +92,7 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 
 @lru_cache(maxsize=4)
-def _compile_task(task: RemoteTask) -> KernelPlan:
+def _compile_task(task: RemoteTask) -> Plan:
     here = f"the worker {os.getpid()} on {platform.node()}"
     for what, own, expected in (
         ("mtpsim", __version__, task.version),
@@ -97,7 +100,7 @@ def _compile_task(task: RemoteTask) -> KernelPlan:
     ):
         if own != expected:
             raise WorkerMismatchError(f"{here} has {what} {own}, this run {expected}")
-    plan = compile_point(pickle.loads(task.experiment)).plan
+    plan = compiled(pickle.loads(task.experiment)).plan
     if fingerprint(plan) != task.tables:
         raise WorkerMismatchError(
             f"{here} compiles the point to different numbers than this run: it has numpy "
@@ -112,7 +115,7 @@ def simulate_remotely(task: RemoteTask, first: int, count: int) -> Tally:
     Raises:
         WorkerMismatchError: The worker's code or tables are not those of the run.
     """
-    return tally_block(_compile_task(task), first, count)
+    return tally_of(_compile_task(task), first, count)
 
 
 class WorkerPool:
@@ -129,7 +132,7 @@ class WorkerPool:
         self.name, self.count, self.timeout = f"{kind}:{count}", count, timeout
         self._pool = pool
 
-    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+    def submit(self, point: Compiled, first: int, size: int) -> Future[Tally]:
         """Simulate requests ``first`` .. ``first + size - 1`` of a point."""
         return self._pool.submit(simulate_remotely, remote_task(point), first, size)
 
@@ -157,9 +160,9 @@ class Threads(WorkerPool):
     def __init__(self, count: int) -> None:
         super().__init__("threads", count, None, ThreadPoolExecutor(count))
 
-    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+    def submit(self, point: Compiled, first: int, size: int) -> Future[Tally]:
         """Simulate with the plan itself, since memory is shared."""
-        return self._pool.submit(tally_block, point.plan, first, size)
+        return self._pool.submit(tally_of, point.plan, first, size)
 
 
 class Worker:
@@ -228,7 +231,7 @@ class Processes(WorkerPool):
         for worker in self.workers:
             self._idle.put(worker)
 
-    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+    def submit(self, point: Compiled, first: int, size: int) -> Future[Tally]:
         """Simulate in a process, for which a thread of this one waits."""
         return self._pool.submit(self._simulate, remote_task(point), first, size)
 
@@ -290,7 +293,7 @@ class Dask(WorkerPool):
         pool: Executor = self._client.get_executor(retries=RETRIES, pure=False)
         return pool
 
-    def submit(self, point: CompiledPoint, first: int, size: int) -> Future[Tally]:
+    def submit(self, point: Compiled, first: int, size: int) -> Future[Tally]:
         """Simulate on the cluster; a client that reconnects would lose what is submitted."""
         if self.disconnected:
             raise NoWorkersError("the connection to the scheduler is lost")

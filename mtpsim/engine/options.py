@@ -9,12 +9,14 @@ from typing import Literal, get_args
 
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
+from mtpsim.config.serving import Serving
 
 Kind = Literal["threads", "processes", "dask"]
 FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
 TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
 MAX_HOURS = 24.0
 ROUNDS_PER_SECOND = 1e8  # of one core at a depth of 3, with noise; half to twice as many are usual
+REQUEST_STEPS_PER_SECOND = 1e8  # of a server, as if every step gave two tokens per request
 WITHIN = 3.0  # factor within which a time is estimated
 
 
@@ -106,7 +108,9 @@ def cores() -> int:
 
 def core_seconds(point: Experiment) -> float:
     """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
-    simulation, source = point.simulation, point.source()
+    if point.serving is not None:
+        return _replication_seconds(point, point.serving)
+    simulation, source = point.simulation, point.source
     rounds = simulation.rounds or simulation.tokens or source.mean_length
     chain = source.hidden_chain
     if simulation.tokens and chain and (lengths := chain.lengths_of(simulation.tokens)):
@@ -114,6 +118,14 @@ def core_seconds(point: Experiment) -> float:
     by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
     policies = len(point.adaptive.policies) if point.adaptive else 0
     return rounds * (by_depth + 5 * policies) / ROUNDS_PER_SECOND
+
+
+def _replication_seconds(point: Experiment, serving: Serving) -> float:
+    """The same of a replication of a server: at worst a step per token and arm."""
+    depth = point.source.depth
+    fixed = depth + 1 if serving.depths == "each" else len(serving.depths)
+    tokens = (serving.measured + serving.dropped) * serving.greatest_lengths()[1]
+    return tokens * (fixed + len(serving.policies)) / REQUEST_STEPS_PER_SECOND
 
 
 def check_time(experiment: Experiment, options: RunOptions, most: float) -> None:
@@ -131,12 +143,13 @@ def check_time(experiment: Experiment, options: RunOptions, most: float) -> None
         return
     workers = options.executor.workers or cores()
     points = [point.experiment for point in experiment.points()]
-    seconds = sum((one.simulation.requests or 0) * core_seconds(one) for one in points)
+    seconds = sum((one.planned or 0) * core_seconds(one) for one in points)
     hours = seconds / 3600 / workers / options.part[1]
     if hours > most:
-        requests = experiment.simulation.requests or 0
+        what = "replications" if experiment.serving else "requests"
         raise InputError.of(
-            f"{requests:,} requests would take about {hours:,.3g} hours on {workers} workers, and "
-            f"{most:g} are allowed: lower it, split the run (--part), or raise --max-hours",
-            key="simulation.requests",
+            f"{experiment.planned or 0:,} {what} would take about {hours:,.3g} hours on {workers} "
+            f"workers, and {most:g} are allowed: lower it, split the run (--part), or raise "
+            "--max-hours",
+            key="serving.requests" if experiment.serving else "simulation.requests",
         )

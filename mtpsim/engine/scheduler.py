@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,8 @@ from mtpsim.stats.estimators import ClosedFormPredictor, Tally
 
 if TYPE_CHECKING:
     from mtpsim.acceptance import Source
+    from mtpsim.engine.compiled import Compiled
     from mtpsim.engine.executors import WorkerPool
-    from mtpsim.engine.simulate import CompiledPoint
 
 UNIT_TICKS = 2**14  # rounds or tokens of a unit: fixed by the experiment, never by the machine
 LEAST_UNIT, MOST_UNIT = 8, 256  # requests: the least gives the floor 240 of them
@@ -131,15 +132,20 @@ def first_unit(block: int) -> int:
     return EDGES[block] if block <= last else EDGES[last] + (block - last) * LARGEST
 
 
+def requests_before(block: int, unit: int | Fraction) -> int:
+    """Number of requests (replications of a server) before a block."""
+    return int(first_unit(block) * unit)
+
+
 def blocks_for(units: int) -> int:
     """Least number of blocks that have ``units`` units or more."""
     beyond = max(units - EDGES[-1], 0)
     return bisect_left(EDGES, min(units, EDGES[-1])) + -(-beyond // LARGEST)
 
 
-def last_block(requests: int, unit: int) -> int:
+def last_block(requests: int, unit: int | Fraction) -> int:
     """Number of blocks that ``requests`` requests make."""
-    return blocks_for(-(-requests // unit))
+    return blocks_for(int(-(-requests // unit)))
 
 
 def part_edges(blocks: int, parts: int) -> list[int]:
@@ -180,7 +186,7 @@ class BlockQueue:
     def __init__(
         self,
         pool: WorkerPool,
-        block: Callable[[int], tuple[CompiledPoint, int, int]],
+        block: Callable[[int], tuple[Compiled, int, int]],
         first: int,
         end: int,
     ) -> None:
@@ -285,7 +291,7 @@ def _succeeded(future: Future[Tally]) -> bool:
 
 
 def simulate(
-    point: CompiledPoint,
+    point: Compiled,
     pool: WorkerPool,
     *,
     requests: int,
@@ -300,7 +306,7 @@ def simulate(
     is the same to the last bit on any number of workers of any kind.
 
     Args:
-        point (CompiledPoint): The point.
+        point (Compiled): The point.
         pool (WorkerPool): The workers.
         requests (int): Greatest number of requests.
         stop_when (Callable): Whether a tally is precise enough. Checked at 30 units and then at
@@ -319,9 +325,9 @@ def simulate(
     unit = point.plan.unit
     last = last_block(requests, unit) if end is None else end
 
-    def block(number: int) -> tuple[CompiledPoint, int, int]:
-        first = first_unit(number) * unit
-        return point, first, min(first_unit(number + 1) * unit, requests) - first
+    def block(number: int) -> tuple[Compiled, int, int]:
+        first = requests_before(number, unit)
+        return point, first, min(requests_before(number + 1, unit), requests) - first
 
     queue, check_at = BlockQueue(pool, block, done.end, last), next_check(done.end + 1)
     try:

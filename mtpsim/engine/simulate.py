@@ -95,7 +95,7 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
     Raises:
         InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
     """
-    source, simulation = experiment.source(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     latency = compiled_latency(experiment, source.depth)
     policy_set = None
     if experiment.adaptive is not None:
@@ -127,7 +127,7 @@ def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
         InputError: A distribution of the latency can't be tabulated.
     """
     try:
-        return experiment.latency.compile(depth)
+        return experiment.latency.compile(depth, experiment.drafted)
     except ValueError as error:
         raise InputError.of(str(error), key="latency") from None
 

@@ -50,6 +50,32 @@ def _token_clock(chain: AcceptanceChain, depth: int) -> Floats:
     return np.stack([*joint, at @ passed])
 
 
+def steady_accepted(step: Floats, accept: Floats, depth: int) -> Floats:
+    """P(exactly a drafts accepted) in the steady state of many token-clock chains at once.
+
+    Args:
+        step: ``[N, S, S]`` transition probabilities from token to token, each chain irreducible.
+        accept: ``[N, S, K]`` acceptance rates by state and draft position.
+        depth: drafts per round, at most K.
+
+    Returns:
+        ``[N, depth + 1]``, as :attr:`Exact.accepted` of each chain.
+    """
+    states = step.shape[1]
+    at, joint = np.broadcast_to(np.eye(states), step.shape), []
+    for j in range(depth):
+        rate = accept[:, None, :, j]
+        joint.append((at * (1 - rate)) @ step)
+        at = (at * rate) @ step
+    by_count = np.stack([*joint, at @ step])
+    balance = np.swapaxes(by_count.sum(0), 1, 2) - np.eye(states)
+    balance[:, -1] = 1.0  # the shares sum to 1, in place of an equation that the others imply
+    total = np.zeros((len(step), states, 1))
+    total[:, -1] = 1.0
+    starts = np.linalg.solve(balance, total)[..., 0]
+    return np.asarray(np.einsum("ns,anst->na", starts, by_count))
+
+
 def visits(step: Floats, start: Floats, ticks: int) -> Floats:
     """Expected visits to each state in a number of ticks: the sum of start step^t over t < ticks.
 

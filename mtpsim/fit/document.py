@@ -13,6 +13,8 @@ from mtpsim import __version__
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.candidates import CONDITIONAL, Candidate
+from mtpsim.fit.chain_report import ChainReport, chain_report
+from mtpsim.fit.clock_test import ClockTest
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
@@ -164,6 +166,9 @@ class FitReport:
         notes: what the log can't show, and what was assumed.
         warnings: mean times that are not plausible, a sentence each.
         replay: accept lengths by posterior replay; None unless asked for.
+        other_depths: accept lengths by a token chain with a prior; None where the log has rounds in
+            order.
+        clock_tests: tests of a state that moves by round; empty without rounds in order.
     """
 
     mtpsim: str
@@ -183,6 +188,8 @@ class FitReport:
     notes: list[str]
     warnings: list[str]
     replay: ReplayReport | None = None
+    other_depths: ChainReport | None = None
+    clock_tests: Sequence[ClockTest] = ()
 
     @property
     def chosen_candidate(self) -> CandidateReport | None:
@@ -250,6 +257,10 @@ def fit_report(
         notes=fit.notes,
         warnings=list(warnings),
         replay=replay,
+        other_depths=chain_report(fit.log, fit.aggregated, rates.values)
+        if fit.aggregated
+        else None,
+        clock_tests=fit.clock_tests,
     )
 
 
@@ -335,18 +346,29 @@ def samples_csv(candidate: Candidate, draws: Floats) -> str:
         candidate: fitted candidate.
         draws: ``[n, P]`` draws of its parameters.
     """
-    rows = [_numbers(candidate, parameters) for parameters in draws]
+    return sections_csv([candidate.section(one) for one in draws], candidate.fitted_keys)
+
+
+def sections_csv(sections: Sequence[JsonDict], keys: Sequence[str]) -> str:
+    """Return draws of a section ``[acceptance]`` as CSV, a row per draw.
+
+    Args:
+        sections: the section of each draw.
+        keys: keys whose numbers differ between draws.
+    """
+    rows = [_numbers(section, keys) for section in sections]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
-    writer.writerows([f"{value:.9g}" for value in row.values()] for row in rows)
+    digits = {key: 12 if "step[" in key else 9 for key in rows[0]}  # rows of steps add up to 1
+    writer.writerows([f"{row[key]:.{digits[key]}g}" for key in digits] for row in rows)
     return text.getvalue()
 
 
-def _numbers(candidate: Candidate, parameters: Floats) -> dict[str, float]:
-    """Return the fitted numbers of the experiment, by key and index."""
-    section, found = candidate.section(parameters), {}
-    for key in candidate.fitted_keys:
+def _numbers(section: JsonDict, keys: Sequence[str]) -> dict[str, float]:
+    """Return the numbers of an experiment's section, by key and index."""
+    found = {}
+    for key in keys:
         for index, value in np.ndenumerate(np.array(section[key], float)):
             found[f"acceptance.{key}" + "".join(f"[{i}]" for i in index)] = float(value)
     return found

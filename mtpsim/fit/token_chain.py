@@ -21,6 +21,8 @@ from mtpsim.kernels.labelled_tokens import expected_labels, log_likelihoods
 Shifts = Literal["fixed", "scaled", "free"]
 """What is fitted of the shifts: nothing, a factor of those of a typical drafter, or each."""
 TYPICAL = np.array([0.0, -0.35, -0.5])  # of an EAGLE head; deeper positions as the last
+EXTRA_DROP = 0.025  # mean further drop per position beyond the recorded depth: the shifts of EAGLE
+# heads at positions 4 to 7 are within 0.1 of that at position 3
 PRIOR_TRIALS = 1.0  # of each state, half accepted: rates stay within 0 and 1
 PRIOR_MOVES = 0.5  # transitions out of each state, spread over all states
 MAX_SCALE = 3.0  # of the typical shifts

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,10 +22,16 @@ from typing import Any
 import numba
 from numba.core import caching, types
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime.nrt import rtsys
 
 Function = Callable[..., Any]
 log = logging.getLogger("mtpsim")
 _reported: set[str] = set()
+HASH_BYTES = 8
+LOADS = (
+    (0, 61),
+    (0, 68),
+)  # releases of numba, first and last, whose cached kernels load by themselves
 
 
 @cache
@@ -35,7 +42,23 @@ def kernel_hash() -> str:
     """
     here = Path(__file__).parent
     files = [*sorted(here.glob("*.py")), *sorted((here.parent / "policy").glob("*.py"))]
-    return hash_of_code({path.name: path.read_text(encoding="utf-8") for path in files})
+    sources = {path.name: path.read_text(encoding="utf-8") for path in files}
+    whole = f"{sys.version_info} {sources}".encode()
+    known = _cache_home() / f"{hashlib.blake2b(whole, digest_size=8).hexdigest()}.hash"
+    with suppress(OSError):  # parsing all the code would take as long as importing NumPy
+        if len(found := known.read_text()) == 2 * HASH_BYTES:
+            return found
+    found = hash_of_code(sources)
+    with suppress(OSError):
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(found)
+    return found
+
+
+def _cache_home() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    config: Any = numba.config
+    return Path(config.CACHE_DIR or os.path.join(home, "mtpsim")).absolute()
 
 
 def hash_of_code(sources: dict[str, str]) -> str:
@@ -44,7 +67,7 @@ def hash_of_code(sources: dict[str, str]) -> str:
     Args:
         sources: text of each file, by file name.
     """
-    digest = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
     for name, source in sources.items():
         tree = ast.parse(source)
         for node in ast.walk(tree):
@@ -58,9 +81,7 @@ def hash_of_code(sources: dict[str, str]) -> str:
 
 def _cache_folder() -> str | None:
     """Folder of the compiled kernels; None if it is not writable: each process then compiles."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    config: Any = numba.config
-    folder = Path(config.CACHE_DIR or os.path.join(home, "mtpsim")).absolute() / kernel_hash()
+    folder = _cache_home() / kernel_hash()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -70,6 +91,11 @@ def _cache_folder() -> str | None:
 
 
 CACHE_FOLDER = _cache_folder()
+
+
+def none_compiled() -> bool:
+    """Whether the cache holds no kernel yet, so that the next run compiles some."""
+    return CACHE_FOLDER is None or not any(Path(CACHE_FOLDER).glob("*.nbi"))
 
 
 class _Locator(caching._CacheLocator):
@@ -100,7 +126,10 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            if not LOADS[0] <= numba.version_info.short <= LOADS[1]:
+                return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)  # all that machine code needs; numba loads much more
+            return self._load_overload(sig, target_context)
         except Exception as error:  # unpickling damaged bytes may raise anything
             return self._without(error, "is damaged and is written again")
 

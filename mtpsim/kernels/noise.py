@@ -189,3 +189,14 @@ def to_word(z):
     tail = 0.5 * math.erfc(abs(z) / math.sqrt(2.0)) * 4294967296.0
     index = np.int64(min(tail, 2147483647.0))
     return np.int32(-1 - index) if z > 0 else np.int32(index)
+
+
+@bare
+def quantile(kind, values, word):
+    """The quantile of one ``word``: scalar version of :func:`look_up`."""
+    if kind == CONSTANT:
+        return 1.0
+    if kind == CELLS:
+        return _in_cell(values, np.float32(word).view(np.int32))
+    count = np.uint64(values.shape[0])
+    return values[np.intp((np.uint64(np.uint32(word)) * count) >> np.uint64(32)), 0]

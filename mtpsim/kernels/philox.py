@@ -12,6 +12,7 @@ import numpy as np
 from mtpsim.kernels.jit import bare, inlined, kernel
 
 PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
+LENGTHS = 4  # arrival and lengths of a server's request
 STALE, SCORES, REJECTED = 3, 16, 80  # of policies; the last two have one for each draft position
 TOKENS = 5  # of a request whose length has a distribution
 ARMS = 256  # offset between arms: benchmark runs with the same text and separate noise

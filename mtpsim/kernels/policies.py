@@ -14,7 +14,7 @@ import numpy as np
 from mtpsim.kernels.acceptance import BITS, find_state
 from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
 from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
-from mtpsim.kernels.noise import CELLS, CONSTANT, to_word
+from mtpsim.kernels.noise import CONSTANT, quantile, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
 from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
 from mtpsim.policy.base import start_empty as start
@@ -227,13 +227,5 @@ def own_factors(noise, check, propose, rounds, memory):
 
 @bare
 def _factor(kind, values, score):
-    """The quantile of a normal score: scalar version of the look-up in the noise stage."""
-    if kind == CONSTANT:
-        return 1.0
-    word = to_word(score)
-    if kind == CELLS:
-        bits = np.uint32(np.float32(word).view(np.int32))
-        cell, fraction = bits >> np.uint32(16), bits & np.uint32(0xFFFF)
-        return values[cell, 0] + values[cell, 1] * np.float64(np.int32(fraction))
-    count = np.uint64(values.shape[0])
-    return values[np.intp((np.uint64(np.uint32(word)) * count) >> np.uint64(32)), 0]
+    """The quantile of a normal score."""
+    return 1.0 if kind == CONSTANT else quantile(kind, values, to_word(score))

@@ -67,6 +67,13 @@ Metric = Literal["ttft", "tpot", "itl", "e2e"]
 
 COLUMNS: tuple[Column, ...] = get_args(Column)
 METRICS: tuple[Metric, ...] = get_args(Metric)
+(
+    REQUESTS, GOOD, CLIPPED, TOKENS, WINDOW, TTFT, TPOT, TPOT_REQUESTS, ITL, ITL_BURSTS, ITL_TOKENS,
+    E2E, OUTPUT_TOKENS, ROUNDS, PROMPT_TOKENS, STEPS, STEP_TIME, REQUEST_STEPS, DRAFTED, ACCEPTED,
+    DEPTH_STEPS, DECODE_STEPS, PREFILL_TOKENS, RECOMPUTED, PREEMPTIONS, RUNNING, WAITING, KV,
+    PEAK_RUNNING, PEAK_KV, FIRST_WAITING, LAST_WAITING, HALF_REQUESTS, HALF_TTFT, HALF_TPOT,
+    HALF_TPOT_REQUESTS, HALF_E2E, QUANTILES,
+) = range(COLUMNS.index("ttft_p50") + 1)  # fmt: skip
 SHARES = (0.5, 0.95, 0.99)  # quantiles in the row, of each metric
 OCTAVE_BITS = 7  # bins per octave, as a power of two: a bin is 0.4 to 0.8 % wide
 LEAST_EXPONENT, OCTAVES = -10, 40  # from 0.001 ms to 12 days

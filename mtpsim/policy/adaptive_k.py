@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
+from mtpsim.policy.base import BatchOutcome, Environment, PolicySpec, RoundContext, RoundOutcome
 
 WEIGHT, PRIOR, COOLDOWN, PROBE, MOST, PACE = range(6)  # in p; 1 / ms by depth from PACE on
 DEPTH, WAIT, IDLE, RATES = range(4)  # in m; [K] rates from RATES on
@@ -21,6 +21,7 @@ DEPTH, WAIT, IDLE, RATES = range(4)  # in m; [K] rates from RATES on
 class AdaptiveK(PolicySpec):
     """The depth of the greatest expected goodput under moving averages of conditional rates."""
 
+    learns_from = "pooled"
     rule: Literal["adaptive_k"] = "adaptive_k"
     weight: Probability = Field(
         0.3, description="weight of a new outcome in the moving average of its position"
@@ -74,3 +75,16 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     for j in range(min(outcome.observed_accepted + 1, outcome.observed)):
         accepted = 1.0 if j < outcome.observed_accepted else 0.0
         m[RATES + j] += p[WEIGHT] * (accepted - m[RATES + j])
+
+
+def learn_batch(p: Floats, m: Floats, depth: int, step: BatchOutcome) -> None:
+    """Update the averages by a step of a batch: by the accepted share of verified positions."""
+    m[WAIT] = p[COOLDOWN] - 1 if depth != m[DEPTH] else m[WAIT] - 1
+    m[DEPTH] = depth
+    m[IDLE] = m[IDLE] + 1 if depth == 0 else 0
+    verified, accepted = 0.0, 0.0
+    for j in range(int(p[MOST]) - 1, -1, -1):
+        verified += step.verified[j + 1]
+        accepted += step.accepted[j + 1]
+        if verified > 0:
+            m[RATES + j] += p[WEIGHT] * (accepted / verified - m[RATES + j])

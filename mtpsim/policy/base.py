@@ -12,7 +12,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Spec
 
 Ints = npt.NDArray[np.intp]
+Counts = npt.NDArray[np.int64]
+LearnsFrom = Literal["nothing", "mean", "pooled", "finished"]
 
 
 class RoundContext(NamedTuple):
@@ -56,6 +58,20 @@ class RoundOutcome(NamedTuple):
     observed: int
     observed_accepted: int
     time_ms: float
+
+
+class BatchOutcome(NamedTuple):
+    """The outcome of a step of a batch, by the number j of drafts, 0..K.
+
+    Attributes:
+        drafted (Counts): ``[K + 1]`` requests that had j drafts.
+        verified (Counts): ``[K + 1]`` requests that had j drafts up to the first rejection.
+        accepted (Counts): ``[K + 1]`` requests that accepted j drafts.
+    """
+
+    drafted: Counts
+    verified: Counts
+    accepted: Counts
 
 
 class Rule(NamedTuple):
@@ -160,6 +176,10 @@ class PolicySpec(Spec, ABC):
         knows (str): What it knows that an engine cannot know; empty for a realizable policy.
         knows_recorded (str): The same where it plays recorded text positions; empty if a policy
             that needs such knowledge can't play them.
+        learns_from (str | None): What it learns from where one depth serves a batch: ``"nothing"``;
+            the ``"mean"`` of each step's accepted drafts; the outcomes of each step ``"pooled"``
+            over its requests (then its file has ``learn_batch``); or the mean accepted drafts of
+            each ``"finished"`` request. None: it needs a request of its own.
     """
 
     reads_confidence: ClassVar[bool] = False
@@ -168,6 +188,7 @@ class PolicySpec(Spec, ABC):
     sees_entry: ClassVar[bool] = False
     knows: ClassVar[str] = ""
     knows_recorded: ClassVar[str] = ""
+    learns_from: ClassVar[LearnsFrom | None] = None
 
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None, description="label in the report (default: the name of the rule)"
@@ -219,6 +240,23 @@ class PolicySpec(Spec, ABC):
     def mismatch(self, depth: int, batch: float | None) -> str | None:
         """Error message if the policy does not fit this depth, else None."""
         return None
+
+    def server_mismatch(self, depth: int) -> str | None:
+        """Error message if the policy can't choose one depth for a server's batch, else None."""
+        if self.learns_from is None:
+            known = "a request's own drafts" if not self.knows else self.knows
+            return (
+                f"the rule {self.rule_name()!r} reads {known}; a server chooses one depth for its "
+                "batch, by off, fixed, schedule, ema, goodput, adaptive_k or gate"
+            )
+        return self.mismatch(depth, 1.0)
+
+    def batch_functions(self) -> Rule:
+        """The rule as it serves a batch; ``learn`` is ``learn_batch`` if it pools outcomes."""
+        rule = self.functions()
+        if self.learns_from != "pooled":
+            return rule
+        return rule._replace(learn=sys.modules[type(self).__module__].learn_batch)
 
     def describe(self) -> str:
         """Label and parameters in one line; what is unset or off is left out."""

@@ -39,6 +39,7 @@ START, SLACK, LARGE = 3, -0.25, 8  # initial depth; slack_down below a batch of 
 class Ema(PolicySpec):
     """Moves on a ladder of depths by an exponential moving average of accepted drafts."""
 
+    learns_from = "mean"
     rule: Literal["ema"] = "ema"
     ladder: Depths | None = Field(
         None,

@@ -13,6 +13,8 @@ from mtpsim.policy.base import Environment, PolicySpec, RoundContext, depth_mism
 class ConstantDepth(PolicySpec):
     """A policy that never changes the depth."""
 
+    learns_from = "nothing"
+
     @abstractmethod
     def depth_in(self, environment: Environment) -> int:
         """Depth of every round in this environment."""

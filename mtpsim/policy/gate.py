@@ -21,6 +21,7 @@ CLOSED, ROUNDS, ACCEPTED, REQUESTS, TOTAL, RING = range(6)  # in m; [WINDOW] mea
 class Gate(PolicySpec):
     """A fixed depth that is switched off permanently once too few drafts are accepted."""
 
+    learns_from = "finished"
     rule: Literal["gate"] = "gate"
     depth: Annotated[int, Field(ge=1)] | None = Field(
         None, description="depth while it is on (default: the model's greatest)"

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
-from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
+from mtpsim.policy.base import BatchOutcome, Environment, PolicySpec, RoundContext, RoundOutcome
 
 WARM_UP, KEEP, PROBE, MOST, PACE = range(5)  # in p; 1 / ms by depth from PACE on
 ROUNDS, IDLE, RATES = range(3)  # in m; [2, K] survival rates and drafted rounds from RATES on
@@ -23,6 +23,7 @@ ROUNDS, IDLE, RATES = range(3)  # in m; [2, K] survival rates and drafted rounds
 class Goodput(PolicySpec):
     """The depth k that maximizes (1 + q1 + .. + qk) / T(k), with observed survival rates q."""
 
+    learns_from = "pooled"
     rule: Literal["goodput"] = "goodput"
     warm_up: Annotated[int, Field(ge=1)] = Field(
         10, description="rounds at the greatest depth before the first choice"
@@ -78,3 +79,18 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
         accepted = 1.0 if j < outcome.observed_accepted else 0.0
         m[RATES + j] += (accepted - m[RATES + j]) / drafted
         m[RATES + most + j] = drafted
+
+
+def learn_batch(p: Floats, m: Floats, depth: int, step: BatchOutcome) -> None:
+    """Update the accepted share by position, by a step of a batch."""
+    most = int(p[MOST])
+    m[ROUNDS] += 1
+    m[IDLE] = m[IDLE] + 1 if depth == 0 else 0
+    drafted, accepted = 0.0, 0.0
+    for j in range(most - 1, -1, -1):
+        drafted += step.drafted[j + 1]
+        accepted += step.accepted[j + 1]
+        if drafted > 0:
+            total = p[KEEP] * m[RATES + most + j] + drafted
+            m[RATES + j] += (accepted - drafted * m[RATES + j]) / total
+            m[RATES + most + j] = total

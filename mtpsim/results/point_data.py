@@ -201,7 +201,7 @@ def theory_of(experiment: Experiment, latency: CompiledLatency) -> ClosedFormPre
     """The closed form with the rates or the definition of an experiment."""
     times, given = latency.round_time, experiment.theory
     if given is None:
-        return ClosedFormPredictor(times, experiment.acceptance.input_rates())
+        return ClosedFormPredictor(times, experiment.input_rates)
     return ClosedFormPredictor(times, None, given.definition, given.weighting)
 
 
@@ -368,8 +368,8 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
     They follow the distribution of a single round in a run, with the slowdown of the states. The
     kernels are not used, so that a finished run is shown without a wait for them.
     """
-    source = experiment.source()
-    latency = experiment.latency.compile(source.depth)
+    source = experiment.source
+    latency = experiment.latency.compile(source.depth, experiment.drafted)
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [_single_rounds(latency, depth, seed) for depth in depths]
     if (source.slowdown == 1).all():

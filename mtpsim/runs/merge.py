@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from mtpsim.common.errors import InputError
@@ -12,9 +13,9 @@ from mtpsim.config.hashing import point_hash, work_hash
 from mtpsim.engine.scheduler import BlockRange, last_block, part_edges
 from mtpsim.report.progress import ignore_progress
 from mtpsim.results.document import Result
+from mtpsim.runs.block_run import code_hash, name_of
 from mtpsim.runs.directory import EXPERIMENT, TALLIES, Tallies, read_run
-from mtpsim.runs.point_run import PointRun, code_hash, name_of
-from mtpsim.runs.run import RunStart, result_of
+from mtpsim.runs.run import RunStart, block_run, result_of
 from mtpsim.stats.estimators import Tally
 
 
@@ -68,12 +69,14 @@ class MergedRun:
     def stated(self, point: int) -> int:
         """Number of requests of a point in the result of the run; 0 if it has none."""
         swept = self.points[point].set
-        return next((stated.requests for stated in self._stated if stated.set == swept), 0)
+        found = next((stated for stated in self._stated if stated.set == swept), None)
+        if found is None:
+            return 0
+        return found.serving.replications if found.serving else found.requests
 
     def requests(self, point: int) -> int:
         """Number of requests at which the run, or all its parts together, ends."""
-        simulation = self.points[point].experiment.simulation
-        return simulation.requests or simulation.max_requests
+        return self.points[point].experiment.most
 
 
 def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
@@ -111,10 +114,10 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
         chosen, dropped = disjoint(pieces)
         used[name_of(point)] = chosen
         overlaps += [f"point {number + 1}: {text}" for text in dropped]
-        point_run = PointRun(number, len(runs[0].points), point, ignore_progress)
+        point_run = block_run(number, runs[0].points, ignore_progress)
         empty = Tally.empty(point_run.tally.mean.size)
         point_run.take(sum((piece.blocks.tally for piece in chosen), empty))
-        lacks = [] if point_run.reached else _missing(runs, number, chosen, point_run.plan.unit)
+        lacks = [] if point_run.reached else _missing(runs, number, chosen, point_run.unit)
         for text in lacks:
             missing.setdefault(text, []).append(number + 1)
         if point_run.tally.count > 1:
@@ -131,7 +134,9 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
     return Merged(result_of(first, done, provenance, len(runs[0].points), []), used, overlaps, lost)
 
 
-def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) -> list[str]:
+def _missing(
+    runs: list[MergedRun], point: int, chosen: list[Piece], unit: int | Fraction
+) -> list[str]:
     """Sentences on the blocks of a point that no run has, and that a finished run would have."""
     found = []
     wanted: dict[int, list[MergedRun]] = {}
@@ -151,7 +156,7 @@ def _missing(runs: list[MergedRun], point: int, chosen: list[Piece], unit: int) 
         if lacking <= 0:
             continue
         what = f"{lacking:,} of {requests:,} requests"
-        if own[0].points[point].experiment.simulation.requests is None:
+        if own[0].points[point].experiment.planned is None:
             what = "requests, to reach the precision,"
         totals = {int(run.part.partition("/")[2]) for run in own if run.part}
         if len(totals) == 1:  # else the parts do not say which ones there are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import version
 from pathlib import Path
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any
 from mtpsim import __version__
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import Experiment, as_experiment
+from mtpsim.config.experiment import Experiment, Point, as_experiment
 from mtpsim.config.hashing import content_hash, work_hash
 from mtpsim.engine.executors import WorkerPool, open_pool
 from mtpsim.engine.interrupts import interruptible
 from mtpsim.engine.options import TIMEOUT, ExecutorChoice
 from mtpsim.engine.scheduler import BlockFailedError, NoWorkersError, WorkerMismatchError
+from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.jit import kernel_hash
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.progress import Progress, ProgressCallback, ignore_progress
 from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData, RoundTimes
-from mtpsim.runs.point_run import BlockStore, NoStore, PointRun
+from mtpsim.results.serving import served_by_load, served_result
+from mtpsim.results.shapes import shapes_of
+from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
+from mtpsim.runs.point_run import PointRun
 
 if TYPE_CHECKING:
     from mtpsim.engine.scenarios import Scenarios
@@ -87,8 +91,11 @@ def run(
     """
     experiment = as_experiment(experiment)
     choice = ExecutorChoice.parse(executor) if isinstance(executor, str) else executor
-    if part != (1, 1) and experiment.simulation.requests is None:
-        raise ValueError("a part needs simulation.requests: a precision applies to the whole run")
+    if part != (1, 1) and experiment.planned is None:
+        raise ValueError(
+            "a part needs simulation.requests or serving.replications: a precision applies to "
+            "the whole run"
+        )
     if watcher is not None:
         on_progress = _callback_of(watcher)
     start = RunStart(experiment, command)
@@ -99,13 +106,31 @@ def run(
         open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
     ):
         runs = (  # compiled one at a time: a long sweep needs the memory of one point
-            PointRun(number, len(points), point, on_progress or ignore_progress, part=part)
-            for number, point in enumerate(points)
+            block_run(number, points, on_progress or ignore_progress, part=part)
+            for number in range(len(points))
         )
         done, failures, stop = _simulate_all(runs, scenarios, pool, saved or NoStore())
     if not done:
         raise stop or NoWorkersError("; ".join(failures) or "there are fewer than two requests")
     return result_of(experiment, done, start.provenance(pool.name), len(points), failures)
+
+
+def block_run(
+    number: int,
+    points: Sequence[Point],
+    on_progress: ProgressCallback,
+    part: tuple[int, int] = (1, 1),
+) -> BlockRun:
+    """The run of one of the points, of single requests or of a server."""
+    point = points[number]
+    if point.experiment.serving is None:
+        return PointRun(number, len(points), point, on_progress, part)
+    from mtpsim.runs.capacity import has_capacity
+    from mtpsim.runs.server_run import ServerRun
+
+    served = ServerRun(number, len(points), point, on_progress, part)
+    served.with_capacity = has_capacity(points)[number]
+    return served
 
 
 def _callback_of(watcher: Any) -> ProgressCallback:
@@ -128,13 +153,13 @@ def _scenarios(experiment: Experiment) -> Scenarios | None:
 
 
 def _simulate_all(
-    runs: Iterator[PointRun],
+    runs: Iterator[BlockRun],
     scenarios: list[Scenarios | None],
     pool: WorkerPool,
     saved: BlockStore,
-) -> tuple[list[PointData], list[str], BaseException | None]:
+) -> tuple[list[PointData | ServerData], list[str], BaseException | None]:
     """Simulate point by point: the data, failures in words, and what stopped the run early."""
-    done: list[PointData] = []
+    done: list[PointData | ServerData] = []
     failures: list[str] = []
     for point_run, some in zip(runs, scenarios, strict=True):
         stop = _simulate(point_run, some, pool, saved)
@@ -149,7 +174,7 @@ def _simulate_all(
 
 
 def _simulate(
-    point_run: PointRun, scenarios: Scenarios | None, pool: WorkerPool, saved: BlockStore
+    point_run: BlockRun, scenarios: Scenarios | None, pool: WorkerPool, saved: BlockStore
 ) -> BaseException | None:
     """Simulate a point and its scenarios; returns the error that ends the whole run, or None."""
     try:
@@ -195,20 +220,25 @@ class RunStart:
 
 def result_of(
     experiment: Experiment,
-    done: list[PointData],
+    done: list[PointData | ServerData],
     provenance: JsonDict,
     points: int,
     failures: list[str],
 ) -> Result:
     """The result of the simulated points, of ``points`` points in all."""
-    by_mean = all(point.objective is None for point in done)
+    single = [point for point in done if isinstance(point, PointData)]
+    served = [point for point in done if isinstance(point, ServerData)]
+    points_served = [served_result(point) for point in served]
+    by_mean = all(point.objective is None for point in single)
     document = ResultDocument(
         mtpsim=__version__,
         experiment=experiment.model_dump(mode="json"),
         provenance=provenance,
         complete=len(done) == points and not any(point.interrupted for point in done),
         failures=failures,
-        points=point_results(done),
-        by_batch=by_batch(done) if experiment.sweep and by_mean else [],
+        points=[*point_results(single), *points_served],
+        by_batch=by_batch(single) if experiment.sweep and by_mean else [],
+        by_load=served_by_load(served, points_served) if served else None,
+        shapes=shapes_of(single[0].experiment) if single else None,
     )
-    return Result(document, RoundTimes([point.experiment for point in done]))
+    return Result(document, RoundTimes([point.experiment for point in single]))

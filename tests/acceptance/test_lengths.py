@@ -61,7 +61,7 @@ def test_lengths_have_the_rank_correlation(correlation):
 
 
 def test_lengths_at_once_are_the_sum_over_lengths(monkeypatch):
-    chain = experiment(HARD_ARE_LONG).source()
+    chain = experiment(HARD_ARE_LONG).source
     at_once = [solve(chain, depth, tokens=60) for depth in range(3)]
     monkeypatch.setattr(chain_solver, "FEW_LENGTHS", 99)
     for found, depth in zip(at_once, range(3), strict=True):
@@ -76,7 +76,7 @@ def test_lengths_at_once_are_the_sum_over_lengths(monkeypatch):
 def test_kernel_slow_twin_and_exact_answer_agree(clock):
     text = EASY_AND_HARD.replace("token", clock)
     made = experiment(HARD_ARE_LONG, text)
-    plan, chain = compile_point(made).plan, made.source()
+    plan, chain = compile_point(made).plan, made.source
     rows, own = simulate_requests(plan, 0, 20_000), lengths_of(plan, 0, 20_000)
     assert (rows[:, plan.layout.tokens][:, 1] == own).all()
     rng, table = np.random.default_rng(8), chain.length_table
@@ -93,7 +93,7 @@ def test_kernel_slow_twin_and_exact_answer_agree(clock):
             found = naive.request(rng, begun, depth, tokens=tokens)
             slow.append([found[0], found[2]])
         assert np.abs(z_scores(np.array(slow), truth)).max() < LIMIT
-    other = experiment({**HARD_ARE_LONG, "correlation": 0.7}, text).source()  # negative control
+    other = experiment({**HARD_ARE_LONG, "correlation": 0.7}, text).source  # negative control
     truth[1] = solve(other, 2, tokens=60).rounds
     assert abs(z_scores(columns, truth)[1]) > LIMIT
 

@@ -15,16 +15,25 @@ QUICK = ["quick", "--target", "76", "--verify", "90", "--draft", "8", "--rates",
 HEAVY = {"numba", "scipy", "matplotlib", "rich", "jinja2"}
 
 
-def loaded(*arguments):
-    """The modules that a process has after a command that went well."""
+UNDRAWN = (
+    "import sys; from mtpsim.results.document import Result; Result.save_report = lambda *_: []; "
+)
+
+
+def printed(*arguments, before="import sys; ", **environment):
+    """Lines on stderr of a command that went well; the last one lists the modules it loaded."""
     code = (
-        "import sys; from mtpsim.cli.main import main; code = main(sys.argv[1:]); "
+        f"{before}from mtpsim.cli.main import main; code = main(sys.argv[1:]); "
         "print(*sys.modules, file=sys.stderr); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
     assert done.returncode == 0, done.stderr
-    return set(done.stderr.splitlines()[-1].split())
+    return done.stderr.splitlines()
+
+
+def loaded(*arguments):
+    return set(printed(*arguments)[-1].split())
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +97,21 @@ def test_a_finished_run_is_shown_without_numba(finished, tmp_path):
     found = loaded("show", finished[1], "--out", tmp_path)
     assert "matplotlib" in found
     assert not found & {"numba", "matplotlib.pyplot", "scipy.stats", "scipy.linalg"}
+
+
+def test_a_first_run_says_so_and_compiles_only_what_it_needs(finished, tmp_path):
+    """Kernels for other clocks, dependent noise and more states cost several times as much."""
+    run, cache = ["run", finished[0], "--fresh", "--out", tmp_path / "run"], tmp_path / "cache"
+    given = {"before": UNDRAWN, "NUMBA_CACHE_DIR": str(cache)}
+    note = "compiling kernels for this processor, some seconds once"
+    assert note in printed(*run, **given)
+    compiled = {path.name.partition("-")[0] for path in cache.glob("*/*.nbi")}
+    totals = {"moments.complete_rows", "moments.moments", "philox.words_at"}
+    assert compiled == {"round_clock._sum_rounds", *totals}
+    lines = printed(*run, **given)
+    assert note not in lines
+    # with kernels from the cache numba need not load all that it can compile
+    assert not set(lines[-1].split()) & {"matplotlib", "scipy.stats", "numba.np.arraymath"}
 
 
 def test_public_names_are_at_the_root():

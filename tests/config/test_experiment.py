@@ -58,8 +58,8 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: unknown key; allowed: title, "
-     "acceptance, latency, simulation, theory, decision, adaptive, uncertainty, robust, "
-     "sweep; did you mean 'acceptance'?",
+     "acceptance, latency, simulation, theory, decision, adaptive, serving, uncertainty, "
+     "robust, sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing: which drafts are accepted"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: unknown key; allowed: rates, rate, "
      "depth, model, rates_are, accept_length, measured_at, clock; did you mean 'rates'?"]),

@@ -11,7 +11,7 @@ from mtpsim import parse
 from mtpsim.cli.main import main
 from mtpsim.common.errors import InputError
 from mtpsim.config.sweep import combinations
-from mtpsim.runs import point_run as point
+from mtpsim.runs import block_run as point
 from mtpsim.runs.directory import Tallies
 from tests.support.examples import acceptance, latency, noise, problem_of, section, simulation
 
@@ -67,8 +67,8 @@ ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
         (
             "batch = [1, 16]",
             "experiment:15: sweep.batch: unknown key; it must start with a section; allowed: "
-            "acceptance, latency, simulation, theory, decision, adaptive, uncertainty, robust; did "
-            "you mean 'latency.batch'?",
+            "acceptance, latency, simulation, theory, decision, adaptive, serving, uncertainty, "
+            "robust; did you mean 'latency.batch'?",
         ),
         (
             "latency.noise.cv = [0.1, 0.2]",
@@ -134,7 +134,7 @@ def test_interrupted_sweep_resumes_with_missing_points(file, tmp_path, monkeypat
     experiment, saved = mtpsim.load(file), tmp_path / "run" / "tallies.jsonl"
     whole = mtpsim.run(experiment).points
     saved.parent.mkdir()
-    monkeypatch.setattr("mtpsim.runs.point_run.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mtpsim.runs.block_run.PROGRESS_SECONDS", 0.0)
     cut = mtpsim.run(experiment, on_progress=interrupt_second_point, saved=Tallies(saved))
     assert not cut.document["complete"]
     assert len(saved.read_text().splitlines()) == 1

@@ -1,7 +1,6 @@
 """Columns and histograms of a server's replications, and their storage."""
 
 import numpy as np
-import pytest
 
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.engine.server_data import ServerLayout
@@ -38,10 +37,9 @@ def test_histograms_are_added_and_stored(tmp_path):
     assert (again.block_ranges("point", 1)[0].tally.histograms == both.histograms).all()
 
 
-@pytest.mark.parametrize("damage", [("eAE", "eAF"), ('"histograms": [[2', '"histograms": [[3')])
-def test_a_damaged_histogram_is_ignored(tmp_path, damage):
+def test_a_damaged_histogram_is_ignored(tmp_path):
     tally = Tally(2, np.ones(1), np.eye(1), np.ones((2, 3), np.int64))
     path = tmp_path / "tallies.jsonl"
     Tallies(path).keep("point", 1, BlockRange(0, 1, tally))
-    path.write_text(path.read_text().replace(*damage))
+    path.write_text(path.read_text().replace('"histograms": [[2', '"histograms": [[3'))
     assert Tallies(path).torn == 1

@@ -168,7 +168,7 @@ class Watcher:
     "options", [{"on_progress": interrupt_after(3)}, {"watcher": Watcher(3), "patience": 9.0}]
 )
 def test_an_interrupt_keeps_the_finished_blocks(options, monkeypatch):
-    monkeypatch.setattr("mtpsim.runs.point_run.PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("mtpsim.runs.block_run.PROGRESS_SECONDS", 0.0)
     slow = experiment(requests=1_000_000)
     result = mtpsim.run(slow, **options)
     (point,) = result.points

@@ -176,3 +176,13 @@ def test_break_even_rates_where_a_position_adds_no_token():
     times = np.array([76.0, 60.0, 118.0, 139.0])  # depth 1 is faster at once; 2 tokens need no more
     needed = exact.break_even_rate(np.array([0.8, 0.74, 0.67]), times, 2)
     assert needed.tolist() == [0, np.inf, np.inf]
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_many_token_chains_are_solved_at_once(depth):
+    rng = np.random.default_rng(2)
+    step, accept = rng.dirichlet(np.ones(3), (5, 3)), rng.random((5, 3, 4))
+    found = exact.steady_accepted(step, accept, depth)
+    for row, of_chain, rates in zip(found, step, accept, strict=True):
+        chain = AcceptanceChain(stationary(of_chain), of_chain[None], rates, "token", np.ones(3))
+        assert row == pytest.approx(solve(chain, depth).accepted, abs=1e-12)

@@ -99,6 +99,33 @@ def test_the_hash_of_kernels_is_of_their_code_alone(old, new, same):
     assert changed != hash_of_code({"b.py": CODE.replace(old, new)})
 
 
+def test_the_hash_is_remembered_by_the_whole_text_of_the_files(monkeypatch, tmp_path):
+    known, counted = jit.kernel_hash(), []
+    monkeypatch.setattr(jit, "_cache_home", lambda: tmp_path / "new")
+    monkeypatch.setattr(jit, "hash_of_code", lambda code: counted.append(1) or hash_of_code(code))
+    assert [jit.kernel_hash.__wrapped__() for _ in range(2)] == [known, known]
+    assert len(counted) == 1
+    (file,) = (tmp_path / "new").iterdir()
+    file.write_text(known[:5])  # as of a full disk
+    assert jit.kernel_hash.__wrapped__() == known == file.read_text()
+
+
+@jit.bare
+def add(x, y):
+    return x + y
+
+
+def test_parts_of_kernels_compile_once_for_constants_and_variables_alike():
+    def total(count):
+        found = add(0, 1)
+        for number in range(count):
+            found = add(found, number)
+        return found
+
+    assert jit.kernel(total)(4) == add(1, 6) == 7
+    assert [str(types) for types in getattr(add, "signatures", [])] in ([], ["(int64, int64)"])
+
+
 CACHED = """
 import logging, sys
 from pathlib import Path

@@ -56,6 +56,16 @@ def check(point, *, depth=None, last=None, p1_ends=None, **quantities):
         assert at(point, quantity, at_depth) == pytest.approx(value, abs=slack), quantity
 
 
+def test_trees(document):
+    found = document("trees", 2000)
+    tree, chain, off = (entry["from"] for entry in found["shapes"]["ranges"])
+    assert (tree, chain, off) == (1, 51, 150)
+    points = {(p["set"]["draft"]["tree"], p["set"]["latency.batch"]): p for p in found["points"]}
+    check(points["topk", 1], depth=2, speedup=(2, 1.316, 0.01))
+    check(points["chain", 1], depth=1, speedup=(1, 1.163, 0.01))
+    assert [points["topk", batch]["advice"]["depth"] for batch in (64, 256)] == [0, 0]
+
+
 def test_article(run):
     (point,) = run("article").values()
     check(point, depth=2)

@@ -10,7 +10,7 @@ import pytest
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import first_unit
-from mtpsim.runs import point_run as point
+from mtpsim.runs import block_run as point
 from mtpsim.runs.directory import HELD, TALLIES, Tallies
 from tests.support.children import python
 from tests.support.examples import LONG_RUN

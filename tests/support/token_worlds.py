@@ -59,11 +59,14 @@ WORLDS = {
 
 
 def text_of(world: World, requests: int, rng: np.random.Generator) -> Recording:
-    """Drafts that a round would accept which begins at each position of new requests."""
+    """Drafts that a round would accept which begins at each position of new requests.
+
+    The last ``DEPTH`` positions are beyond a request's end: its last round may reach there.
+    """
     hard = rng.standard_normal(requests)
     rank = ndtr(world.tied * hard + np.sqrt(1 - world.tied**2) * rng.standard_normal(requests))
     lengths = np.minimum(40 * (1 - rank) ** (-1 / world.index), 3000).astype(int)
-    spare = lengths + DEPTH  # a round may begin at the last token
+    spare = lengths + 2 * DEPTH  # a round may begin at the last position
     first = np.concatenate([[0], np.cumsum(spare)])
     at = np.arange(first[-1]) - np.repeat(first[:-1], spare)
     share = at / np.repeat(lengths, spare)
@@ -78,8 +81,8 @@ def text_of(world: World, requests: int, rng: np.random.Generator) -> Recording:
         hit = np.roll(chance < expit(logit + world.b[j]), -j)
         alive &= hit
         count += alive
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Recording(count[at < np.repeat(lengths, spare)], offsets, DEPTH, "token")
+    offsets = np.concatenate([[0], np.cumsum(lengths + DEPTH)])
+    return Recording(count[at < np.repeat(lengths + DEPTH, spare)], offsets, DEPTH, "token")
 
 
 def _by_state(world: World, tokens: int, rng: np.random.Generator) -> np.ndarray:
@@ -101,17 +104,17 @@ def _by_state(world: World, tokens: int, rng: np.random.Generator) -> np.ndarray
 def log_at(text: Recording, depths: int | np.ndarray) -> tuple[Rounds, Recording]:
     """The rounds that an engine logs which plays each request at its depth, and their text.
 
-    A round that reaches beyond a request's last token is left out, so that log and text end at the
-    same token.
+    The round that reaches a request's end is logged in full, and the text ends there. Without it
+    logs would end where a round would have been long, and so be biased.
     """
     depths = np.broadcast_to(depths, text.requests)
     rows, kept, ends = [], [], []
     for r, depth in enumerate(depths):
         counts = text.accepted[text.offsets[r] : text.offsets[r + 1]].tolist()
         row, at = [], 0
-        while at < len(counts) and at + (accepted := min(counts[at], depth)) < len(counts):
-            row.append(accepted)
-            at += accepted + 1
+        while at < len(counts) - DEPTH:
+            row.append(min(counts[at], depth))
+            at += row[-1] + 1
         rows.append(row)
         kept += counts[:at]
         ends.append(at)

@@ -17,6 +17,7 @@ from reference import table
 import mtpsim
 from mtpsim.acceptance import MODELS, Acceptance, AcceptanceChain, Source
 from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.config.draft import Draft
 from mtpsim.latency import COSTS, AnyLatency, CostModel, LatencySpec
 from mtpsim.latency.noise import KINDS, Noise, NoiseSpec
 from mtpsim.policy import RULES
@@ -89,6 +90,19 @@ def chain_text(source: Source) -> str:
         for i, row in enumerate(array):
             lines.append(f"{'' if i else label:20}" + "  ".join(f"{value:.4f}" for value in row))
     return "The chain of this example:\n\n```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def drafts() -> str:
+    """The shapes of drafts, with the keys of the section first."""
+    _, raw = example("acceptance", "ranks")
+    chain = TypeAdapter(Acceptance).validate_python(raw).chain()
+    parts = [f"\n{table(Draft)}\n"]
+    for name in ("chain", "best_first", "sequoia", "topk", "parents"):
+        text, raw = example("draft", name)
+        svg = pictures.tree_picture(Draft.model_validate(raw).shape(chain), chain)
+        picture = _picture(f"{name}: the tree, and accept length by levels", svg)
+        parts.append(f"\n## `{name}`\n\n```toml\n[draft]\n{text}\n```\n\n{picture}")
+    return "".join(parts)
 
 
 def latency() -> str:

@@ -8,11 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mtpsim.acceptance import AcceptanceChain, Source
+from mtpsim.acceptance.trees import Tree, Weights, chain_tree
 from mtpsim.exact.chain_solver import solve
 from mtpsim.formula.closed_form import accept_length
 from mtpsim.latency import LatencySpec
 from mtpsim.latency.noise import NoiseSpec
+from mtpsim.report.document_shapes import DraftTree
 from mtpsim.report.figures import style
+from mtpsim.report.figures.tree import draw_tree
 
 BATCH_TICKS = [1, 4, 16, 64, 256, 1024]
 BATCHES = np.geomspace(1, 1024, 61)
@@ -62,6 +65,30 @@ def chain_picture(source: Source) -> str:
     lengths.plot(depths, exact, "o-", color=style.BLUE, ms=4, lw=1.6, label="exact")
     style.depth_ticks(lengths, 0, source.depth)
     return _svg(figure, {0: "lower left", 1: "upper left"})
+
+
+def tree_picture(tree: Tree, chain: AcceptanceChain) -> str:
+    """The tree, and its accept length by depth against a chain."""
+    figure, (drawing, lengths) = _figure(["Probability of each node", "Accept length by depth"])
+    weights = Weights.of(chain)
+    probability = (weights.states @ weights.reach(tree)).tolist()
+    draw_tree(
+        drawing,
+        DraftTree(
+            parents=list(tree.parents),
+            probability=probability,
+            accept_length=weights.accept_length(tree),
+        ),
+    )
+    for shape, label, style_of in (
+        (chain_tree(tree.depth), "chain", {"ls": "--", "color": style.GREY, "lw": 1.2}),
+        (tree, "tree", {"marker": "o", "color": style.BLUE, "ms": 4, "lw": 1.6}),
+    ):
+        applied = shape.applied(chain)
+        exact = [solve(applied, k).accept_length for k in range(tree.depth + 1)]
+        lengths.plot(range(tree.depth + 1), exact, label=label, **style_of)
+    style.depth_ticks(lengths, 0, tree.depth)
+    return _svg(figure, {1: "upper left"})
 
 
 def noise_picture(noise: NoiseSpec) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import AtDepth
+from mtpsim.fit.chain_report import ChainReport
 from mtpsim.fit.document import CandidateReport, FitReport
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.replay_report import ReplayReport
@@ -62,12 +63,17 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         say(console, selection_sentence(report), "bold")
         if text := indistinguishable_sentence(report):
             say(console, text)
+    for text in clock_sentences(report):
+        say(console, text)
     if report.held_out:
         console.print()
         _print_held_out(report, console)
     if report.by_depth:
         console.print()
         _print_depths(report.by_depth, console)
+    if report.other_depths:
+        console.print()
+        _print_chain(report.other_depths, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
         say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
@@ -157,6 +163,16 @@ def indistinguishable_sentence(report: FitReport) -> str:
     return f"Not distinguishable from it (marked =): {names}; {effect}."
 
 
+def clock_sentences(report: FitReport) -> list[str]:
+    """Return whether a state that moves by round is refuted, and what follows."""
+    found = [test.sentence() for test in report.clock_tests]
+    if any(test.rejected for test in report.clock_tests) and (report.chosen or "").endswith(
+        "round"
+    ):
+        found.append(f"{report.chosen} has such a state: take other depths from the replay")
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
+
+
 def _print_held_out(report: FitReport, console: Console) -> None:
     say(console, "Held-out accept length: prediction error, %")
     names = "depth", "observed", "standard\nerror", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()
@@ -239,6 +255,23 @@ def replay_sentences(replay: ReplayReport) -> list[str]:
 
 def _half_width(found: Interval) -> str:
     return f"±{(found.high - found.low) / 2:.3f}" if found.high > found.low else "exact"
+
+
+def _print_chain(chain: ChainReport, console: Console) -> None:
+    say(console, "Accept length by depth: token chain, given counts without the order of rounds")
+    rows = [
+        [
+            f"{entry.depth}{'*' * entry.extrapolated}",
+            _interval(entry.measured, 3),
+            _interval(entry.predicted, 3),
+            f"{entry.closed_form:.3f}",
+        ]
+        for entry in chain.depths
+    ]
+    print_table(console, TextTable.of(("depth", "measured", "token\nchain", "closed\nform"), rows))
+    say(console, "* deeper than recorded: extrapolated.")
+    for text in chain.notes:
+        say(console, f"{text[0].upper()}{text[1:]}.")
 
 
 def _interval(found: Interval | None, digits: int) -> str:

@@ -1,0 +1,310 @@
+"""An experiment with ``[serving]`` compiled to a plan; replications turned into a tally."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mtpsim.acceptance import Recording
+from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import InputError
+from mtpsim.config.experiment import Experiment
+from mtpsim.config.serving import LengthLaw, LengthSamples, Serving
+from mtpsim.engine.policy_player import EMPTY_CHAIN
+from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
+from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
+from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
+from mtpsim.kernels.moments import moments
+from mtpsim.kernels.noise import new_scratch
+from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
+from mtpsim.kernels.server_layout import BINS, METRICS
+from mtpsim.kernels.server_requests import (
+    BURST,
+    CLOSED,
+    POSITIONS,
+    RATE,
+    RECORDED,
+    ROUNDS,
+    TRACE,
+    Workload,
+)
+from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
+from mtpsim.latency import CostModel, QuantileTable
+from mtpsim.latency.quantile_table import (
+    CONSTANT,
+    exponential,
+    gamma,
+    lognormal,
+    normal_table,
+    samples_table,
+    table_of,
+)
+from mtpsim.latency.step_costs import StepCosts
+from mtpsim.policy import RULES, Environment, PolicySpec, Rule
+from mtpsim.stats.estimators import Tally
+
+UNIT = Fraction(1, 5)  # replications per unit of a block: the first blocks have two
+UNLIMITED = 1 << 40  # tokens of a KV cache without a limit
+POINTS = 400  # of a timeline
+ARRIVALS = {"rate": RATE, "closed": CLOSED, "burst": BURST, "trace": TRACE}
+LEARNS = {"nothing": NOTHING, "mean": MEAN, "pooled": POOLED, "finished": FINISHED}
+NO_RECORDING = RecordingArrays(np.zeros(1, np.int32), np.array([0, 1]), False)
+
+
+@dataclass(frozen=True, eq=False)
+class ServerArm:
+    """An arm, compiled.
+
+    Attributes:
+        arm (Arm): Its name.
+        rule (Rule): The functions that choose its depth.
+        learns (int): What they learn from.
+        batch (BatchRule): Parameters of the rule, and its memory, unset.
+        speculates (bool): Whether the engine has speculation enabled.
+    """
+
+    arm: Arm
+    rule: Rule
+    learns: int
+    batch: BatchRule
+    speculates: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ServerPlan:
+    """Everything that the kernel of a server reads of a point.
+
+    Attributes:
+        key (int): Key of all random words.
+        load (Workload): Arrivals and lengths.
+        engine (Engine): Limits, kept requests and goals.
+        kind (int): What a tick of a request is.
+        chain (ChainArrays): Which drafts are accepted; of one state for recorded requests.
+        recording (RecordingArrays): Recorded requests; one round for a chain.
+        noise (NoiseArrays): Noise of the steps.
+        costs (StepCosts): Times of the steps.
+        depth (int): Greatest depth K.
+        arms (tuple[ServerArm, ...]): The arms, fixed depths first.
+        layout (ServerLayout): Columns of a row of totals.
+        unit (Fraction): Replications per unit of a block.
+    """
+
+    key: int
+    load: Workload
+    engine: Engine
+    kind: int
+    chain: ChainArrays
+    recording: RecordingArrays
+    noise: NoiseArrays
+    costs: StepCosts
+    depth: int
+    arms: tuple[ServerArm, ...]
+    layout: ServerLayout
+    unit: Fraction = UNIT
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledServer:
+    """A point of a server, compiled.
+
+    Attributes:
+        experiment (Experiment): The point: an experiment without a sweep.
+        plan (ServerPlan): What the kernel reads.
+    """
+
+    experiment: Experiment
+    plan: ServerPlan
+
+
+def compile_server(experiment: Experiment) -> CompiledServer:
+    """Compile an experiment with ``[serving]`` and without a sweep.
+
+    Raises:
+        InputError: It has no server, or a distribution can't be tabulated.
+    """
+    serving, source = experiment.serving, experiment.source
+    if serving is None or not isinstance(experiment.latency, CostModel):
+        raise InputError.of("a server needs [serving] and a cost model", key="serving")
+    recorded, depth = isinstance(source, Recording), source.depth
+    arrays: Any = source.arrays()
+    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests)
+    arms = _arms(serving, experiment.latency, depth)
+    plan = ServerPlan(
+        key=random_key(experiment.simulation.seed),
+        load=workload(serving),
+        engine=_engine(serving),
+        kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
+        chain=EMPTY_CHAIN if recorded else arrays,
+        recording=arrays if recorded else NO_RECORDING,
+        noise=noise_arrays(compiled_latency(experiment, depth)),
+        costs=costs,
+        depth=depth,
+        arms=arms,
+        layout=ServerLayout(len(arms)),
+    )
+    return CompiledServer(experiment, plan)
+
+
+def _engine(serving: Serving) -> Engine:
+    goals = serving.goals
+    limits = (goals.ttft, goals.tpot, goals.e2e) if goals else (None, None, None)
+    return Engine(
+        max_requests=serving.max_requests,
+        max_tokens=serving.max_tokens,
+        kv_tokens=serving.kv_tokens or UNLIMITED,
+        warm_up=serving.dropped,
+        requests=serving.measured,
+        goals=np.array([np.inf if limit is None else limit for limit in limits]),
+    )
+
+
+def workload(serving: Serving) -> Workload:
+    """Arrivals and lengths of the requests, as the kernel reads them."""
+    arrivals, pairs = serving.arrivals, serving.pairs
+    gap = _table("exponential" if arrivals.cv in (None, 1.0) else "gamma", arrivals.cv)
+    prompt, output = _length(serving.prompt), _length(serving.output)
+    trace = arrivals.requests
+    return Workload(
+        arrivals=ARRIVALS[arrivals.kind or "rate"],
+        gap_ms=1000.0 / arrivals.rate if arrivals.rate else 0.0,
+        gap_kind=TABLE_KINDS[gap.kind],
+        gap_values=gap.values,
+        arrival_ms=np.zeros(0) if trace is None else trace.arrival_ms,
+        clients=arrivals.closed or arrivals.burst or 0,
+        pairs=np.zeros((0, 2), np.int32) if pairs is None else pairs.tokens,
+        kinds=np.array([TABLE_KINDS[prompt[0].kind], TABLE_KINDS[output[0].kind]]),
+        prompt_values=prompt[0].values,
+        output_values=output[0].values,
+        scale=np.array([prompt[1], output[1]]),
+        offset=np.array([prompt[2], output[2]]),
+        correlation=serving.correlation,
+        normal=normal_table().values if serving.correlation else np.zeros((1, 2)),
+        recorded_output=serving.output == "recorded",
+    )
+
+
+def _length(length: Any) -> tuple[QuantileTable, float, float]:
+    """Table of mean 1, scale and offset of a length: floor(scale x quantile + offset)."""
+    if isinstance(length, LengthSamples):
+        return samples_table(length.values), float(length.values.mean()), 0.5
+    if not isinstance(length, LengthLaw):
+        return CONSTANT, float(length) if isinstance(length, int) else 1.0, 0.5
+    if length.mean > 1 and length.distribution == "geometric":  # 1 + floor of exponential times
+        return _table("exponential"), -1 / float(np.log1p(-1 / length.mean)), 1.0
+    return _table(length.distribution, 0.0 if length.mean == 1 else length.cv), length.mean, 0.5
+
+
+@lru_cache(maxsize=16)
+def _table(name: str, cv: float | None = None) -> QuantileTable:
+    """Table of a distribution of mean 1; its cv is 1 if it is not given."""
+    if cv == 0:
+        return CONSTANT
+    if name == "exponential":
+        return table_of(exponential(0.0))
+    return table_of((gamma if name == "gamma" else lognormal)(1.0 if cv is None else cv))
+
+
+def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, ...]:
+    depths = range(depth + 1) if serving.depths == "each" else sorted(serving.depths)
+    fixed = [
+        (Arm(f"depth {k}" if k else "off", depth=k), RULES["fixed"].model_validate({"depth": k}))
+        for k in depths
+    ]
+    chosen = [(Arm(spec.label, policy=spec.describe()), spec) for spec in serving.policies]
+    return tuple(
+        ServerArm(
+            arm=arm,
+            rule=spec.batch_functions(),
+            learns=LEARNS[spec.learns_from or "nothing"],
+            batch=_batch_rule(spec, latency, depth, serving.max_requests),
+            speculates=arm.depth != 0 and spec.rule_name() != "off",
+        )
+        for arm, spec in (*fixed, *chosen)
+    )
+
+
+def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> BatchRule:
+    """Parameters of a rule for each number of decoding requests, 0 (unused) to ``most``.
+
+    An ema has a memory for each of its ladders, as the engine has; others have one memory.
+    """
+    if spec.learns_from == "finished":
+        spec = spec.model_copy(update={"request_rounds": 1})  # it learns once per request
+    batches = range(1, most + 1) if spec.rule_name() not in ("fixed", "off") else [1]
+    found, memory = [], 1
+    for batch in batches:
+        verify, draft = latency.at_batch(float(batch), depth)
+        environment = Environment(verify + draft, np.full(depth, np.nan), float(batch))
+        found.append(spec.parameters(environment))
+        memory = max(memory, spec.memory_size(environment))
+    p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
+    sizes = np.array([one.size for one in p])
+    table = np.array([np.pad(one, (0, sizes.max() - one.size)) for one in p])
+    rows, first = np.zeros(most + 1, np.int64), np.array([1])
+    if spec.learns_from == "mean":
+        _, first, rows = np.unique(
+            np.c_[sizes, table][1:], axis=0, return_index=True, return_inverse=True
+        )
+        rows, first = np.append(0, rows.ravel()), first + 1
+    return BatchRule(table, sizes, rows, first, np.zeros((len(first), memory)), np.zeros(depth))
+
+
+def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
+    """Tally of replications ``first`` .. ``first + count - 1``, with their pooled histograms."""
+    rows = np.zeros((count, plan.layout.columns))
+    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    for number in range(count):
+        simulate_replication(plan, first + number, rows[number], histograms)
+    mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
+    moments(rows, mean, comoment)
+    return Tally(count, mean, comoment, histograms)
+
+
+def simulate_replication(
+    plan: ServerPlan, number: int, row: Floats, histograms: Any, points: int = 0
+) -> list[Timeline]:
+    """Simulate one replication under every arm.
+
+    Args:
+        plan: the point.
+        number: number of the replication.
+        row: ``[columns]`` totals, written.
+        histograms: ``[arms, METRICS, BINS]`` counts, added to.
+        points: most points of each timeline; 0: none.
+
+    Returns:
+        A timeline per arm.
+    """
+    key: Any = np.uint64(plan.key)
+    timelines = []
+    for place, arm in enumerate(plan.arms):
+        world = World(
+            key=key,
+            replication=number,
+            load=plan.load,
+            engine=plan.engine,
+            kind=plan.kind,
+            chain=plan.chain,
+            recording=plan.recording,
+            costs=plan.costs,
+            speculates=arm.speculates,
+        )
+        rule = arm.batch._replace(memory=arm.batch.memory.copy())
+        kernel = server(arm.rule.choose.__module__.rpartition(".")[2], arm.rule, arm.learns)
+        state = new_state(world, plan.depth, points)
+        kernel(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
+        row[plan.layout.arm(place)] = state.row
+        histograms[place] += state.histograms
+        timelines.append(Timeline(*state.timeline[: state.marks[0]].T))
+    return timelines
+
+
+def timelines_of(plan: ServerPlan, number: int = 0) -> tuple[Timeline, ...]:
+    """Timelines of a replication, by arm."""
+    row = np.zeros(plan.layout.columns)
+    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    return tuple(simulate_replication(plan, number, row, histograms, POINTS))

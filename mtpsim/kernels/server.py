@@ -1,0 +1,332 @@
+"""A server, step by step: requests that come and go share each step of the engine.
+
+Iteration-level scheduling with chunked prefill (Orca, OSDI 2022; vLLM v1). In each step every
+decoding request is given its next token and its drafts, clipped by its remaining output, by the
+tokens of a step and by the free KV cache. The rest of the step goes to prefill, first come first
+served. If the KV cache runs out, the youngest request is preempted, and recomputed later.
+
+Each rule that chooses depths has a kernel of its own from one template, as in
+:mod:`mtpsim.kernels.policies`; a fixed depth is the simplest rule.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from mtpsim.kernels import server_layout as column
+from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
+from mtpsim.kernels.noise import CONSTANT, draw_factors, fill_noise_words
+from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.server_queue import (
+    ITL,
+    arrive_until,
+    begin,
+    complete_prefills,
+    finish_requests,
+    preempt,
+    prefill,
+)
+from mtpsim.kernels.server_requests import BURST, RECORDED, TRACE, play_round
+from mtpsim.kernels.server_state import (
+    ARRIVED,
+    AT_DEPTH,
+    BASE,
+    BEGIN,
+    CHUNK_CONTEXT,
+    CHUNKS,
+    COMPLETED,
+    DECODING,
+    DECODING_HELD,
+    DEEPEST,
+    DEPTH,
+    DRAFTED,
+    EMITTED,
+    EMITTED_NOW,
+    END,
+    ENDED,
+    HEAD,
+    HELD,
+    IN_CACHE,
+    INSIDE,
+    KEPT_DECODING,
+    KEPT_DONE,
+    NEXT,
+    NOW,
+    NUMBER,
+    OUTPUT,
+    PASSES,
+    PREEMPTED,
+    PREFILLED,
+    PREFILLING,
+    QUEUED,
+    RAN,
+    ROUNDS,
+    ROW,
+    RUNNING,
+    SINCE,
+    SLOWDOWNS,
+    SPAN,
+    STACKED,
+    STEP,
+    TICK,
+    TODO,
+    WAITED,
+    WITHIN,
+    count_time,
+    quantile_of,
+)
+from mtpsim.kernels.step_costs import step_ms, verify_ms
+from mtpsim.policy.base import RoundContext, RoundOutcome
+from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
+from mtpsim.policy.base import start_empty as start
+from mtpsim.policy.fixed import choose
+
+NOTHING, MEAN, POOLED, FINISHED = range(4)  # what a rule learns from, see `PolicySpec.learns_from`
+LEARNS = MEAN  # of the template
+SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the steps
+
+
+def decode(world, state, depth):
+    """Every decoding request plays a round of ``depth`` drafts, or of as many as fit."""
+    ints, words, counts, outcome = state.ints, state.words, state.counts, state.outcome
+    kind, chain, key, replication = world.kind, world.chain, world.key, world.replication
+    recorded, by_position = world.recording.accepted, world.recording.by_position
+    spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
+    drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
+    for slot in range(counts[RUNNING]):
+        if ints[TODO, slot] > 0:
+            continue
+        emitted = ints[EMITTED, slot]
+        drafts = min(depth, ints[OUTPUT, slot] - emitted - 1, spare)
+        spare -= drafts
+        drafted += drafts
+        deepest = max(deepest, drafts)
+        tick = ints[TICK, slot]
+        if kind == RECORDED:
+            entry = ints[BASE, slot] + tick % ints[SPAN, slot]
+            accepted = min(np.int64(recorded[entry]), drafts)
+            ints[TICK, slot] = tick + (accepted + 1 if by_position else 1)
+        else:
+            accepted, tick, row, first = play_round(
+                key, replication, kind, chain, ints[NUMBER, slot], tick, ints[ROW, slot],
+                words[slot], drafts,
+            )  # fmt: skip
+            ints[TICK, slot] = tick
+            ints[ROW, slot] = row
+            if chain.slow:
+                slowdowns += chain.slowdown[first]
+        emitted += accepted + 1
+        emitted_now += accepted + 1
+        ints[EMITTED, slot] = emitted
+        if emitted == ints[OUTPUT, slot]:
+            state.ended[counts[ENDED]] = slot
+            counts[ENDED] += 1
+        if LEARNS == POOLED:
+            outcome.drafted[drafts] += 1
+            outcome.verified[min(accepted + 1, drafts)] += 1
+            outcome.accepted[accepted] += 1
+    counts[DRAFTED], counts[EMITTED_NOW], counts[DEEPEST] = drafted, emitted_now, deepest
+    state.clock[SLOWDOWNS] = slowdowns
+
+
+@bare_inlined
+def _step_time(world, state, decoding, context, factor):
+    """Time of the step in ms: ``decoding`` requests whose contexts are ``context`` tokens."""
+    counts = state.counts
+    tokens = decoding + counts[DRAFTED] + counts[PREFILLED]
+    cached = float(context + counts[CHUNK_CONTEXT])
+    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached)
+    ms = step_ms(world.costs, counts[DEEPEST], decoding, world.speculates, verify) * factor
+    if world.chain.slow and decoding > 0:
+        ms *= state.clock[SLOWDOWNS] / decoding
+    return ms
+
+
+@bare_inlined
+def _account(state, decoding, kv):
+    """Add a step to the totals; its end is known, its requests are still in their slots."""
+    counts, row, clock = state.counts, state.row, state.clock
+    ms = clock[END] - clock[NOW]
+    if counts[KEPT_DECODING] > 0:
+        row[column.ROUNDS] += counts[KEPT_DECODING]
+        row[column.ITL_BURSTS] += counts[KEPT_DECODING]
+        row[column.ITL] += counts[KEPT_DECODING] * ms
+        count_time(state.histograms[ITL], ms, counts[KEPT_DECODING])
+    row[column.RUNNING] += counts[RUNNING] * clock[WITHIN]
+    row[column.KV] += kv * clock[WITHIN]
+    if counts[INSIDE] == 0:
+        return
+    row[column.STEPS] += 1
+    row[column.STEP_TIME] += ms
+    row[column.REQUEST_STEPS] += decoding
+    row[column.DRAFTED] += counts[DRAFTED]
+    row[column.ACCEPTED] += counts[EMITTED_NOW] - decoding
+    row[column.TOKENS] += counts[EMITTED_NOW] + counts[COMPLETED]
+    row[column.DEPTH_STEPS] += counts[DEEPEST]
+    row[column.DECODE_STEPS] += decoding > 0
+    row[column.PREFILL_TOKENS] += counts[PREFILLED]
+    row[column.PEAK_RUNNING] = max(row[column.PEAK_RUNNING], counts[RUNNING])
+    row[column.PEAK_KV] = max(row[column.PEAK_KV], kv)
+
+
+@bare
+def _mark(state, kv):
+    """Add the step to the timeline; where it is full, keep every second point."""
+    counts, marks, timeline = state.counts, state.marks, state.timeline
+    if counts[STEP] % marks[1] != 0:
+        return
+    if marks[0] == timeline.shape[0]:
+        for place in range(0, marks[0], 2):
+            for field in range(5):
+                timeline[place // 2, field] = timeline[place, field]
+        marks[0] = (marks[0] + 1) // 2
+        marks[1] *= 2
+        if counts[STEP] % marks[1] != 0:
+            return
+    point = timeline[marks[0]]
+    point[QUEUED] = state.clock[NOW]
+    point[RAN] = counts[RUNNING]
+    point[WAITED] = counts[ARRIVED] - counts[HEAD] + counts[STACKED]
+    point[IN_CACHE] = kv
+    point[AT_DEPTH] = counts[DEEPEST]
+    marks[0] += 1
+
+
+def choose_depth(rule, requests, previous):
+    """The depth of a step with ``requests`` decoding requests."""
+    p = rule.p[requests, : rule.sizes[requests]]
+    memory = rule.memory[rule.rows[requests]]
+    return np.int64(choose(p, memory, RoundContext(0, previous, 0), rule.hints))
+
+
+def learn_step(rule, state, requests, depth, ms):
+    """What a rule learns from a step."""
+    p = rule.p[requests, : rule.sizes[requests]]
+    memory = rule.memory[rule.rows[requests]]
+    if LEARNS == MEAN:
+        accepted = (state.counts[EMITTED_NOW] - requests) / requests
+        learn(p, memory, RoundOutcome(depth, accepted, depth, accepted, ms))
+    if LEARNS == POOLED:
+        learn(p, memory, depth, state.outcome)  # type: ignore[call-arg] # of a rule that pools
+        state.outcome.drafted[:] = 0
+        state.outcome.verified[:] = 0
+        state.outcome.accepted[:] = 0
+    if LEARNS == FINISHED:
+        for i in range(state.counts[ENDED]):
+            slot = state.ended[i]
+            rounds = state.ints[ROUNDS, slot] + state.counts[STEP] + 1 - state.ints[SINCE, slot]
+            if rounds > 0:
+                tokens = state.ints[OUTPUT, slot] - state.ints[PASSES, slot]
+                accepted = tokens / rounds - 1.0
+                learn(p, memory, RoundOutcome(depth, accepted, depth, accepted, ms))
+
+
+def step(world, state, rule, factor):
+    """One step; requests that arrive during it wait for the next one."""
+    counts, clock = state.counts, state.clock
+    for place in range(DRAFTED, PREEMPTED + 1):
+        counts[place] = 0
+    clock[WITHIN] = 0.0
+    if counts[RUNNING] == 0 and counts[STACKED] == 0 and counts[ARRIVED] == counts[HEAD]:
+        clock[NOW] = clock[NEXT]
+        arrive_until(clock[NOW], world, state)
+        clock[WITHIN] = 0.0
+    if counts[HELD] > world.engine.kv_tokens:
+        preempt(world, state)
+    decoding, held = counts[DECODING], counts[HELD]
+    if decoding > 0:
+        counts[DEPTH] = choose_depth(rule, decoding, counts[DEPTH])
+        decode(world, state, counts[DEPTH])
+    context, drafted = counts[DECODING_HELD] - decoding, counts[DRAFTED]
+    waits = counts[ARRIVED] > counts[HEAD] or counts[STACKED] > 0
+    if counts[PREFILLING] > 0 or (waits and counts[RUNNING] < world.engine.max_requests):
+        left = world.engine.max_tokens - decoding - drafted
+        prefill(world, state, left, world.engine.kv_tokens - held - drafted, counts[DEPTH])
+    kv = counts[HELD] + drafted
+    clock[END] = clock[NOW] + _step_time(world, state, decoding, context, factor)
+    if state.timeline.shape[0] > 0:
+        _mark(state, kv)
+    arrive_until(clock[END], world, state)
+    _account(state, decoding, kv)
+    counts[HELD] += counts[EMITTED_NOW]
+    counts[DECODING_HELD] += counts[EMITTED_NOW]
+    if decoding > 0:
+        learn_step(rule, state, decoding, counts[DEPTH], clock[END] - clock[NOW])
+    if counts[COMPLETED] > 0:
+        complete_prefills(world, state)
+    if counts[ENDED] > 0:
+        finish_requests(world, state)
+    clock[NOW] = clock[END]
+    counts[STEP] += 1
+
+
+def run_tile(world, state, rule):
+    """A tile of steps; whether kept requests are left, or their window is open."""
+    counts, drains = state.counts, world.load.arrivals == BURST or world.load.arrivals == TRACE
+    for at in range(TILE):
+        if counts[KEPT_DONE] == world.engine.requests and (drains or counts[INSIDE] == 0):
+            return False
+        step(world, state, rule, state.factors[at])
+    return True
+
+
+@bare
+def _fill_factors(world, noise, s, memory, state):
+    """Noise factors of the next tile of steps, the same for every arm."""
+    address = (np.uint64(world.replication) << np.uint64(32)) | np.uint64(SERVER)
+    tick = state.counts[STEP]
+    fill_noise_words(world.key, address, tick, TILE, noise, s)
+    draw_factors(noise, s.everywhere, tick == 0, TILE, memory, s)
+    for at in range(TILE):
+        state.factors[at] = s.verify[at, 0]
+
+
+@bare
+def _complete_row(world, state):
+    """Fill in the window of a drain and the replication's own quantiles."""
+    if world.load.arrivals == BURST or world.load.arrivals == TRACE:
+        state.row[column.WINDOW] = state.clock[NOW] - state.clock[BEGIN]
+    place = column.QUANTILES
+    for metric in range(state.histograms.shape[0]):
+        for share in column.SHARES:
+            state.row[place] = quantile_of(state.histograms[metric], share)
+            place += 1
+
+
+def serve(world, noise, rule, state, s, memory):
+    """Simulate one replication under one arm.
+
+    Args:
+        world: inputs, of this replication.
+        noise: arrays of the noise.
+        rule: rule that chooses the depth, its memory unset.
+        state: a new state; its row, histograms and timeline are the result.
+        s: scratch of one lane.
+        memory: [2, 1] zeros.
+    """
+    for place in range(rule.memory.shape[0]):
+        requests = rule.first[place]
+        start(rule.p[requests, : rule.sizes[requests]], rule.memory[place])
+    noisy = noise.kinds[1] != CONSTANT
+    begin(world, state)
+    live = True
+    while live:
+        if noisy:
+            _fill_factors(world, noise, s, memory, state)
+        live = run_tile(world, state, rule)
+    _complete_row(world, state)
+
+
+@lru_cache
+def server(name, rule, learns):
+    """The kernel of a rule; ``name`` must be unique per rule."""
+    name += str(learns)
+    inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
+    inner["LEARNS"] = learns
+    for function in (decode, choose_depth, learn_step, step):
+        copy = with_globals(function, f"{function.__name__}_{name}", **inner)
+        inner[function.__name__] = bare_inlined(copy)
+    inner["run_tile"] = bare(with_globals(run_tile, f"run_tile_{name}", **inner))
+    return kernel(with_globals(serve, f"serve_{name}", **inner))

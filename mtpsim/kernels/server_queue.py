@@ -1,0 +1,349 @@
+"""Requests of a server arrive, wait, are admitted, preempted and finished."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtpsim.kernels import server_layout as column
+from mtpsim.kernels.jit import bare
+from mtpsim.kernels.server_requests import (
+    BURST,
+    CLOSED,
+    RATE,
+    RECORDED,
+    TRACE,
+    draw_gap,
+    draw_lengths,
+    draw_recorded,
+    play_round,
+)
+from mtpsim.kernels.server_state import (
+    ARRIVED,
+    ARRIVED_AT,
+    BASE,
+    BEGIN,
+    CHUNK_CONTEXT,
+    CHUNKS,
+    CLIPPED,
+    COMPLETED,
+    DECODING,
+    DECODING_HELD,
+    DRAWN,
+    EMITTED,
+    EMITTED_NOW,
+    END,
+    ENDED,
+    FIRST_AT,
+    HEAD,
+    HEAD_AT,
+    HELD,
+    INSIDE,
+    KEPT_DECODING,
+    KEPT_DONE,
+    LAST_AT,
+    NEXT,
+    NOW,
+    NUMBER,
+    OUTPUT,
+    PASSES,
+    PREEMPTED,
+    PREFILLED,
+    PREFILLING,
+    PROMPT,
+    ROUNDS,
+    ROW,
+    RUNNING,
+    SEEN,
+    SINCE,
+    SPAN,
+    STACKED,
+    STEP,
+    TICK,
+    TODO,
+    WITHIN,
+    count_time,
+    is_kept,
+    move,
+)
+
+GONE = -1  # TODO of a finished request
+TTFT, TPOT, ITL, E2E = range(4)  # histograms
+SMALLEST = 1e-300  # ms: a time that bins can hold
+
+
+@bare
+def begin(world, state):
+    """The first arrivals."""
+    load, clock = world.load, state.clock
+    if load.arrivals == BURST or load.arrivals == CLOSED:
+        for _ in range(load.clients):
+            _arrive(0.0, world, state)
+    else:
+        clock[NEXT] = _next_arrival(world, state)
+
+
+@bare
+def _next_arrival(world, state):
+    number = state.counts[ARRIVED]
+    if world.load.arrivals == TRACE:
+        late = number >= world.load.arrival_ms.size
+        return np.inf if late else world.load.arrival_ms[number]
+    before = state.clock[NEXT] if number > 0 else 0.0
+    return before + draw_gap(world.key, world.replication, number, world.load)
+
+
+@bare
+def _arrive(time, world, state):
+    counts, number, engine = state.counts, state.counts[ARRIVED], world.engine
+    pass_time(time, state)
+    waiting = number - counts[HEAD] + counts[STACKED]
+    if number == engine.warm_up:
+        counts[INSIDE], state.clock[BEGIN] = 1, time
+        state.row[column.FIRST_WAITING] = waiting
+    if number == engine.warm_up + engine.requests:
+        counts[INSIDE] = 0
+        state.row[column.WINDOW] = time - state.clock[BEGIN]
+        state.row[column.LAST_WAITING] = waiting
+    if world.load.arrivals == CLOSED:
+        state.returned[number % world.load.clients] = time
+    counts[ARRIVED] = number + 1
+
+
+@bare
+def pass_time(time, state):
+    """Advance the integral of the waiting requests, and the part of the step in the window."""
+    counts, clock = state.counts, state.clock
+    if counts[INSIDE] > 0:
+        waiting = counts[ARRIVED] - counts[HEAD] + counts[STACKED]
+        state.row[column.WAITING] += waiting * (time - clock[SEEN])
+        clock[WITHIN] += time - clock[SEEN]
+    clock[SEEN] = time
+
+
+@bare
+def arrive_until(time, world, state):
+    """All arrivals up to ``time``."""
+    while state.clock[NEXT] <= time:
+        _arrive(state.clock[NEXT], world, state)
+        state.clock[NEXT] = _next_arrival(world, state)
+    pass_time(time, state)
+
+
+@bare
+def preempt(world, state):
+    """Preempt the youngest requests until the KV cache holds the next token of all others."""
+    ints, counts = state.ints, state.counts
+    while counts[HELD] > world.engine.kv_tokens:
+        slot = counts[RUNNING] - 1
+        held = ints[PROMPT, slot] + ints[EMITTED, slot]
+        counts[HELD] -= held
+        cached = held - ints[TODO, slot]
+        if ints[TODO, slot] == 0:
+            cached = held - 1
+            counts[DECODING] -= 1
+            counts[DECODING_HELD] -= held
+            counts[KEPT_DECODING] -= is_kept(world.engine, ints[NUMBER, slot])
+            ints[ROUNDS, slot] += counts[STEP] - ints[SINCE, slot]
+            state.times[LAST_AT, slot] = state.clock[NOW]
+        else:
+            counts[PREFILLING] -= 1
+        if counts[INSIDE] > 0:
+            state.row[column.PREEMPTIONS] += 1
+            state.row[column.RECOMPUTED] += cached
+        ints[TODO, slot] = held
+        move(state, slot, world.engine.max_requests + counts[STACKED])
+        counts[STACKED] += 1
+        counts[RUNNING] = slot
+        counts[PREEMPTED] += 1
+
+
+@bare
+def _draw_head(world, state):
+    """The first request of the queue, in its own slot."""
+    ints, counts, slot = state.ints, state.counts, 2 * world.engine.max_requests
+    if counts[DRAWN] > counts[HEAD]:
+        return
+    number, load, most = counts[HEAD], world.load, world.engine.kv_tokens
+    prompt, output = draw_lengths(world.key, world.replication, number, load)
+    ints[:, slot] = 0
+    if world.kind == RECORDED:
+        drawn = draw_recorded(world.key, world.replication, number, world.recording)
+        ints[BASE, slot] = world.recording.offsets[drawn]
+        ints[SPAN, slot] = world.recording.offsets[drawn + 1] - world.recording.offsets[drawn]
+        if load.recorded_output:
+            output = ints[SPAN, slot]
+    ints[NUMBER, slot] = number
+    ints[PROMPT, slot] = max(min(prompt, most - 1), 1)
+    ints[OUTPUT, slot] = max(min(output, most - ints[PROMPT, slot]), 1)
+    cut = ints[PROMPT, slot] != prompt or ints[OUTPUT, slot] != output
+    ints[CLIPPED, slot] = np.int64(cut)
+    ints[TODO, slot] = ints[PROMPT, slot]
+    ints[ROW, slot] = world.chain.state_bounds.shape[0] - 1
+    arrived = 0.0
+    if load.arrivals == RATE:
+        arrived = state.clock[HEAD_AT] + draw_gap(world.key, world.replication, number, load)
+        state.clock[HEAD_AT] = arrived
+    elif load.arrivals == TRACE:
+        arrived = load.arrival_ms[number]
+    elif load.arrivals == CLOSED:
+        arrived = state.returned[number % load.clients]
+    state.times[ARRIVED_AT, slot] = arrived
+    counts[DRAWN] = number + 1
+
+
+@bare
+def prefill(world, state, left, free, depth):
+    """Spend ``left`` tokens on prefill, running requests first, then admit waiting ones.
+
+    Args:
+        world: inputs.
+        state: state.
+        left: tokens of the step that decoding leaves.
+        free: tokens of the KV cache that decoding leaves.
+        depth: drafts that an admitted request must have place for.
+    """
+    counts, slot = state.counts, 0
+    if counts[PREFILLING] > 0:
+        for slot in range(counts[RUNNING]):
+            if left > 0 and state.ints[TODO, slot] > 0:
+                left -= _chunk(state, slot, left)
+    if counts[PREEMPTED] > 0:
+        return
+    while left > 0 and counts[RUNNING] < world.engine.max_requests:
+        source = world.engine.max_requests + counts[STACKED] - 1
+        if counts[STACKED] == 0:
+            if counts[ARRIVED] == counts[HEAD]:
+                return
+            _draw_head(world, state)
+            source = 2 * world.engine.max_requests
+        slot, ints = counts[RUNNING], state.ints
+        held, rest = ints[PROMPT, source] + ints[EMITTED, source], ints[OUTPUT, source]
+        if held + 1 + min(depth, rest - ints[EMITTED, source] - 1) > free:
+            return
+        move(state, source, slot)
+        if counts[STACKED] > 0:
+            counts[STACKED] -= 1
+        else:
+            counts[HEAD] += 1
+        counts[RUNNING] += 1
+        counts[PREFILLING] += 1
+        counts[HELD] += held
+        free -= held
+        left -= _chunk(state, slot, left)
+
+
+@bare
+def _chunk(state, slot, left):
+    """The next part of a prompt, of at most ``left`` tokens; returns its tokens."""
+    ints, counts = state.ints, state.counts
+    tokens = min(left, ints[TODO, slot])
+    counts[CHUNKS] += 1
+    counts[CHUNK_CONTEXT] += ints[PROMPT, slot] + ints[EMITTED, slot] - ints[TODO, slot]
+    counts[PREFILLED] += tokens
+    ints[TODO, slot] -= tokens
+    if ints[TODO, slot] == 0:
+        state.completed[counts[COMPLETED]] = slot
+        counts[COMPLETED] += 1
+    return tokens
+
+
+@bare
+def complete_prefills(world, state):
+    """Each completed prefill gives a token; its request decodes from the next step on."""
+    ints, counts, end = state.ints, state.counts, state.clock[END]
+    for i in range(counts[COMPLETED]):
+        slot = state.completed[i]
+        kept = is_kept(world.engine, ints[NUMBER, slot])
+        ints[EMITTED, slot] += 1
+        ints[PASSES, slot] += 1
+        counts[PREFILLING] -= 1
+        counts[HELD] += 1
+        counts[EMITTED_NOW] += 1
+        if ints[EMITTED, slot] == 1:
+            state.times[FIRST_AT, slot] = end
+        else:
+            _play_pass(world, state, slot)
+            if kept:
+                gap = end - state.times[LAST_AT, slot]
+                state.row[column.ITL] += gap
+                state.row[column.ITL_BURSTS] += 1
+                count_time(state.histograms[ITL], gap, 1)
+        counts[DECODING] += 1
+        counts[DECODING_HELD] += ints[PROMPT, slot] + ints[EMITTED, slot]
+        counts[KEPT_DECODING] += kept
+        ints[SINCE, slot] = counts[STEP] + 1
+        if ints[EMITTED, slot] == ints[OUTPUT, slot]:
+            state.ended[counts[ENDED]] = slot
+            counts[ENDED] += 1
+
+
+@bare
+def _play_pass(world, state, slot):
+    """Move the text of a request past a token that was not drafted."""
+    ints = state.ints
+    if world.kind == RECORDED:
+        ints[TICK, slot] += 1
+        return
+    _, ints[TICK, slot], ints[ROW, slot], _ = play_round(
+        world.key, world.replication, world.kind, world.chain, ints[NUMBER, slot],
+        ints[TICK, slot], ints[ROW, slot], state.words[slot], 0,
+    )  # fmt: skip
+
+
+@bare
+def finish_requests(world, state):
+    """Record the requests that end, and free their slots."""
+    ints, counts = state.ints, state.counts
+    for i in range(counts[ENDED]):
+        slot = state.ended[i]
+        held = ints[PROMPT, slot] + ints[EMITTED, slot]
+        counts[HELD] -= held
+        counts[DECODING] -= 1
+        counts[DECODING_HELD] -= held
+        if is_kept(world.engine, ints[NUMBER, slot]):
+            counts[KEPT_DECODING] -= 1
+            counts[KEPT_DONE] += 1
+            _record(world, state, slot)
+        ints[TODO, slot] = GONE
+    target = 0
+    for slot in range(counts[RUNNING]):
+        if ints[TODO, slot] != GONE:
+            if target != slot:
+                move(state, slot, target)
+            target += 1
+    counts[RUNNING] = target
+    if world.load.arrivals == CLOSED:
+        for _ in range(counts[ENDED]):
+            _arrive(state.clock[END], world, state)
+
+
+@bare
+def _record(world, state, slot):
+    """Add a finished request to the totals."""
+    ints, row, end = state.ints, state.row, state.clock[END]
+    arrived, first = state.times[ARRIVED_AT, slot], state.times[FIRST_AT, slot]
+    tokens, number = ints[OUTPUT, slot], ints[NUMBER, slot]
+    ttft, e2e, tpot = first - arrived, end - arrived, 0.0
+    early = number - world.engine.warm_up < world.engine.requests // 2
+    row[column.REQUESTS] += 1
+    row[column.CLIPPED] += ints[CLIPPED, slot]
+    row[column.OUTPUT_TOKENS] += tokens
+    row[column.PROMPT_TOKENS] += ints[PROMPT, slot]
+    row[column.ITL_TOKENS] += tokens - 1
+    row[column.TTFT] += ttft
+    row[column.E2E] += e2e
+    count_time(state.histograms[TTFT], ttft, 1)
+    count_time(state.histograms[E2E], e2e, 1)
+    if tokens > 1:
+        tpot = (end - first) / (tokens - 1)
+        row[column.TPOT] += tpot
+        row[column.TPOT_REQUESTS] += 1
+        count_time(state.histograms[TPOT], tpot, 1)
+    goals = world.engine.goals
+    row[column.GOOD] += ttft <= goals[0] and tpot <= goals[1] and e2e <= goals[2]
+    if early:
+        row[column.HALF_REQUESTS] += 1
+        row[column.HALF_TTFT] += ttft
+        row[column.HALF_E2E] += e2e
+        row[column.HALF_TPOT] += tpot
+        row[column.HALF_TPOT_REQUESTS] += tokens > 1

@@ -1,0 +1,169 @@
+"""The state of a server in the kernels: arrays, and what stands where in them.
+
+M is the greatest number of running requests. Slots 0 .. M - 1 hold the running requests in the
+order of their admission, slots M .. 2 M - 1 the stack of preempted ones, and slot 2 M the first
+request of the queue, once it is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.common.arrays import Floats
+from mtpsim.kernels.arrays import ChainArrays, Ints, RecordingArrays
+from mtpsim.kernels.jit import bare, bare_inlined
+from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS
+from mtpsim.kernels.server_requests import CLOSED, Workload
+from mtpsim.latency.step_costs import StepCosts
+from mtpsim.policy.base import BatchOutcome
+
+Longs = npt.NDArray[np.int64]
+
+# of a request: its number, its tokens, prefill left (0: it decodes), next tick and row of its
+# chain, recorded request, step in which it began to decode, and counts of rounds and of passes
+# without drafts
+(
+    NUMBER, PROMPT, OUTPUT, EMITTED, TODO, TICK, ROW, BASE, SPAN, CLIPPED, SINCE, ROUNDS, PASSES,
+) = range(13)  # fmt: skip
+ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
+# counts of the server; from DRAFTED on of the current step
+(
+    STEP, RUNNING, DECODING, PREFILLING, STACKED, ARRIVED, HEAD, DRAWN, HELD, DECODING_HELD,
+    KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH,
+    DRAFTED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED, COMPLETED, PREEMPTED,
+) = range(23)  # fmt: skip
+# times of the server: now, end of the step, next arrival, arrival of the head of the queue, when
+# integrals were last advanced, window within the step, begin of the window, and sum of slowdowns
+NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS = range(8)
+QUEUED, RAN, WAITED, IN_CACHE, AT_DEPTH = range(5)  # columns of a timeline
+
+
+class Engine(NamedTuple):
+    """Limits of the engine, the kept requests, and how goals are judged."""
+
+    max_requests: int
+    max_tokens: int
+    kv_tokens: int
+    warm_up: int  # requests before the kept ones
+    requests: int  # kept requests
+    goals: Floats  # [3] greatest TTFT, TPOT and end-to-end time in ms
+
+
+class World(NamedTuple):
+    """Everything that an arm reads."""
+
+    key: int
+    replication: int
+    load: Workload
+    engine: Engine
+    kind: int  # ROUNDS, POSITIONS or RECORDED
+    chain: ChainArrays
+    recording: RecordingArrays
+    costs: StepCosts
+    speculates: bool  # the engine has speculation enabled, even in steps without drafts
+
+
+class BatchRule(NamedTuple):
+    """Parameters of a rule by the number of decoding requests, and its memory."""
+
+    p: Floats  # [M + 1, P]
+    sizes: Longs  # [M + 1] length of each row of `p`
+    rows: Longs  # [M + 1] row of the memory
+    first: Longs  # [rows] least number of requests that has this row
+    memory: Floats  # [rows, L]
+    hints: Floats  # [K] unused
+
+
+class State(NamedTuple):
+    """What changes from step to step."""
+
+    ints: Longs  # [13, 2 M + 1]
+    words: Ints  # [2 M + 1, 4] words of the current call of the generator
+    times: Floats  # [3, 2 M + 1]
+    counts: Longs  # [23]
+    clock: Floats  # [8]
+    ended: Longs  # [M] slots whose requests end in this step
+    completed: Longs  # [M] slots whose prefill is completed in this step
+    outcome: BatchOutcome  # [K + 1] each; decoding requests of the step
+    returned: Floats  # [clients] arrivals in a closed loop, by request modulo clients
+    factors: Floats  # [TILE] noise of the steps
+    histograms: Longs  # [4, BINS]
+    row: Floats  # [COLUMNS]
+    timeline: Floats  # [T, 5]; T = 0: none
+    marks: Longs  # [2] rows of the timeline, and steps from one to the next
+
+
+def new_state(world: World, depth: int, points: int) -> State:
+    """The state before the first arrival, with a timeline of up to ``points`` points."""
+    slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
+    clients = world.load.clients if world.load.arrivals == CLOSED else 0
+    state = State(
+        ints=np.zeros((13, slots), np.int64),
+        words=np.zeros((slots, 4), np.int32),
+        times=np.zeros((3, slots)),
+        counts=np.zeros(23, np.int64),
+        clock=np.zeros(8),
+        ended=np.zeros(most, np.int64),
+        completed=np.zeros(most, np.int64),
+        outcome=BatchOutcome(*np.zeros((3, depth + 1), np.int64)),
+        returned=np.zeros(clients),
+        factors=np.ones(TILE),
+        histograms=np.zeros((len(METRICS), BINS), np.int64),
+        row=np.zeros(len(COLUMNS)),
+        timeline=np.zeros((points, 5)),
+        marks=np.array([0, 1], np.int64),
+    )
+    state.clock[NEXT] = np.inf
+    return state
+
+
+@bare_inlined
+def is_kept(engine, number):
+    """Whether a request is after the warm-up and among those that are measured."""
+    return engine.warm_up <= number < engine.warm_up + engine.requests
+
+
+@bare
+def move(state, source, target):
+    """Copy a request to another slot."""
+    for field in range(state.ints.shape[0]):
+        state.ints[field, target] = state.ints[field, source]
+    for field in range(state.times.shape[0]):
+        state.times[field, target] = state.times[field, source]
+    for place in range(4):
+        state.words[target, place] = state.words[source, place]
+
+
+@bare
+def count_time(histogram, ms, times):
+    """Add ``times`` to the bin of ``ms`` milliseconds."""
+    bits = np.float64(ms).view(np.int64) >> np.int64(52 - OCTAVE_BITS)
+    place = bits - ((np.int64(1023) + LEAST_EXPONENT) << np.int64(OCTAVE_BITS))
+    histogram[min(max(place, 0), BINS - 1)] += times
+
+
+@bare
+def quantile_of(histogram, share):
+    """Quantile in ms of a histogram, linear within its bin; 0 if it is empty."""
+    total = np.int64(0)
+    for place in range(BINS):
+        total += histogram[place]
+    wanted, below = share * total, 0.0
+    for place in range(BINS):
+        inside = histogram[place]
+        if inside > 0 and below + inside >= wanted:
+            low, high = _edge(place), _edge(place + 1)
+            return low + (high - low) * (wanted - below) / inside
+        below += inside
+    return 0.0
+
+
+@bare
+def _edge(place):
+    octave = place >> OCTAVE_BITS
+    part = place - (octave << OCTAVE_BITS)
+    return 2.0 ** (octave + LEAST_EXPONENT) * (1.0 + part / (1 << OCTAVE_BITS))
