@@ -36,7 +36,8 @@ from mtpsim.fit.document import (
     samples_csv,
     uncertainty_section,
 )
-from mtpsim.fit.model import LogFit, fit_log
+from mtpsim.fit.model import LogFit, depth_problem, fit_log
+from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
     MIN_STEPS,
@@ -81,6 +82,7 @@ class FitOptions(argparse.Namespace):
     replay: bool | None
     json: bool
     quiet: bool
+    experiment_only: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--replay", action=argparse.BooleanOptionalAction, help=replay)
     add("--json", action="store_true", help="print only the report, as JSON")
     add("--quiet", action="store_true", help="print neither progress nor tables")
+    parser.set_defaults(experiment_only=False)
 
 
 def run(options: FitOptions) -> int:
@@ -169,6 +172,8 @@ def _fit(options: FitOptions) -> int:
     else:
         assert cost
         written = _write_steps(tables[0], cost, like, options)
+    if options.experiment_only:
+        return 0
     if cost and steps and options.out is not None:
         from mtpsim.report.figures.fit import steps_figure
         from mtpsim.report.figures.style import save
@@ -182,7 +187,6 @@ def _fit(options: FitOptions) -> int:
 
 def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
     answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
-    names = options.candidates
     with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
@@ -194,6 +198,11 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
         if not log.count:
             message = "has step times but no rounds; give a request log too"
             raise InputError.of(message, file=logs[0])
+        if options.depth and (message := depth_problem(log, options.depth)):
+            raise InputError.of(message, key="--depth")
+        names = options.candidates
+        if options.experiment_only and not why_no_replay(log):
+            names = "independent"  # the replay is what is wanted
         return fit_log(
             log,
             holdout=options.holdout,
@@ -332,6 +341,8 @@ def _write(
         written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
         written += write_replay(options.out, sections, *replay)
+    if options.experiment_only:
+        return written
     if options.out is not None:
         written += _write_report(fit, report, options.out)
     if options.json:

@@ -331,6 +331,25 @@ def _diagnoses(log: Log) -> list[str]:
     return []
 
 
+def depth_problem(log: Log, given: int) -> str:
+    """Return how accepted drafts contradict a depth that only the user states; empty if not.
+
+    Args:
+        log: log that was read with the depth.
+        given: drafts per round.
+    """
+    hit = log.hit.sum(0)
+    deepest = int(np.flatnonzero(hit).max(initial=-1)) + 1
+    logged = bool(np.isfinite(log.drafted).any())
+    if logged or not 0 < deepest < given or hit[deepest - 1] < MANY:
+        return ""
+    return (
+        f"{given} is given, but none of {hit[deepest - 1]:,} rounds that accept "
+        f"{counted(deepest, 'draft')} accepts more: give the depth that was run; deeper ones are "
+        "predicted from rounds in order"
+    )
+
+
 def _short_drafts(log: Log) -> str:
     """Return how rounds are counted that draft fewer tokens than the depth."""
     share = 100 * log.undrafted / log.rounds.sum()
