@@ -137,7 +137,9 @@ def _step_time(world, state, decoding, context, factor):
     counts = state.counts
     tokens = decoding + counts[DRAFTED] + counts[PREFILLED]
     cached = float(context + counts[CHUNK_CONTEXT])
-    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached)
+    # If each token reads the context of its request: a chunk of a prompt still does so once.
+    reads = cached + (context * (counts[DRAFTED] / decoding) if decoding > 0 else 0.0)
+    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached, reads)
     ms = step_ms(world.costs, counts[DEEPEST], decoding, world.speculates, verify) * factor
     if world.chain.slow and decoding > 0:
         ms *= state.clock[SLOWDOWNS] / decoding
@@ -263,9 +265,10 @@ def step(world, state, rule, factor):
 
 
 def run_tile(world, state, rule):
-    """A tile of steps; whether kept requests are left."""
+    """A tile of steps; whether kept requests are left, or their window is open."""
+    counts, drains = state.counts, world.load.arrivals == BURST or world.load.arrivals == TRACE
     for at in range(TILE):
-        if state.counts[KEPT_DONE] == world.engine.requests:
+        if counts[KEPT_DONE] == world.engine.requests and (drains or counts[INSIDE] == 0):
             return False
         step(world, state, rule, state.factors[at])
     return True

@@ -63,6 +63,8 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         say(console, selection_sentence(report), "bold")
         if text := indistinguishable_sentence(report):
             say(console, text)
+    for text in clock_sentences(report):
+        say(console, text)
     if report.held_out:
         console.print()
         _print_held_out(report, console)
@@ -159,6 +161,16 @@ def indistinguishable_sentence(report: FitReport) -> str:
     else:
         effect = f"their accept lengths differ by {100 * difference:.1f} % at depth {worst + 1}"
     return f"Not distinguishable from it (marked =): {names}; {effect}."
+
+
+def clock_sentences(report: FitReport) -> list[str]:
+    """Return whether a state that moves by round is refuted, and what follows."""
+    found = [test.sentence() for test in report.clock_tests]
+    if any(test.rejected for test in report.clock_tests) and (report.chosen or "").endswith(
+        "round"
+    ):
+        found.append(f"{report.chosen} has such a state: take other depths from the replay")
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
 def _print_held_out(report: FitReport, console: Console) -> None:
