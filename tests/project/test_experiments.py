@@ -82,6 +82,15 @@ def served(document):
     return arms
 
 
+def test_graphs(run):
+    points = {key: point for (key,), point in run("graphs").items()}
+    check(points[1], depth=8, speedup=(8, 3.572, 0.02))
+    check(points[128], depth=5, speedup=(5, 1.659, 0.01))
+    check(points[128], speedup=(8, 0.384, 0.005))
+    check(points[256], depth=3, speedup=(3, 1.306, 0.01))
+    assert points[512]["advice"]["depth"] == 0
+
+
 def test_article(run):
     (point,) = run("article").values()
     check(point, depth=2)
