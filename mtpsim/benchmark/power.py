@@ -325,7 +325,7 @@ class Planner:
     def horizon(self) -> dict[str, int]:
         """Length of a request; empty if each has one of its own."""
         chain = self.experiment.source.hidden_chain
-        if chain is not None and chain.lengths is not None:
+        if chain is not None and chain.lengths_of(1) is not None:
             return {}
         return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
 
