@@ -46,11 +46,11 @@ from mtpsim.kernels.server_state import (
     NUMBER,
     OUTPUT,
     PASSES,
+    PLAYED,
     PREEMPTED,
     PREFILLED,
     PREFILLING,
     PROMPT,
-    ROUNDS,
     ROW,
     RUNNING,
     SEEN,
@@ -62,7 +62,9 @@ from mtpsim.kernels.server_state import (
     TODO,
     WITHIN,
     count_time,
+    draw_words,
     is_kept,
+    keep_slots,
     move,
 )
 
@@ -143,7 +145,7 @@ def preempt(world, state):
             counts[DECODING] -= 1
             counts[DECODING_HELD] -= held
             counts[KEPT_DECODING] -= is_kept(world.engine, ints[NUMBER, slot])
-            ints[ROUNDS, slot] += counts[STEP] - ints[SINCE, slot]
+            ints[PLAYED, slot] += counts[STEP] - ints[SINCE, slot]
             state.times[LAST_AT, slot] = state.clock[NOW]
         else:
             counts[PREFILLING] -= 1
@@ -284,10 +286,10 @@ def _play_pass(world, state, slot):
     if world.kind == RECORDED:
         ints[TICK, slot] += 1
         return
+    draw_words(world, state, slot, slot + 1, 1)
     _, ints[TICK, slot], ints[ROW, slot], _ = play_round(
-        world.key, world.replication, world.kind, world.chain, ints[NUMBER, slot],
-        ints[TICK, slot], ints[ROW, slot], state.words[slot], 0,
-    )  # fmt: skip
+        world.kind, world.chain, ints[TICK, slot], ints[ROW, slot], state.words[slot], 0
+    )
 
 
 @bare
@@ -305,13 +307,12 @@ def finish_requests(world, state):
             counts[KEPT_DONE] += 1
             _record(world, state, slot)
         ints[TODO, slot] = GONE
-    target = 0
+    left = np.int64(0)
     for slot in range(counts[RUNNING]):
-        if ints[TODO, slot] != GONE:
-            if target != slot:
-                move(state, slot, target)
-            target += 1
-    counts[RUNNING] = target
+        state.picked[left] = slot
+        left += np.int64(ints[TODO, slot] != GONE)
+    keep_slots(state, state.picked, left)
+    counts[RUNNING] = left
     if world.load.arrivals == CLOSED:
         for _ in range(counts[ENDED]):
             _arrive(state.clock[END], world, state)

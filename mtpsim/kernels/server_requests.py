@@ -105,27 +105,14 @@ def draw_recorded(key, replication, number, recording):
 
 
 @bare_inlined
-def next_word(key, replication, number, tick, words):
-    """The 31 bits of a tick; ``words`` [4] holds those of its call of the generator."""
-    place = tick & 3
-    if place == 0:
-        a, b, c, d = philox(
-            np.uint64(number), np.uint64(replication), np.uint64(tick >> 2), np.uint64(PATH),
-            key & LOW, key >> HALF,
-        )  # fmt: skip
-        words[0] = np.int32(np.uint32(a))
-        words[1] = np.int32(np.uint32(b))
-        words[2] = np.int32(np.uint32(c))
-        words[3] = np.int32(np.uint32(d))
-    return words[place] & BITS
+def play_round(kind, chain, tick, row, words, depth):
+    """A round of a chain: accepted drafts, next tick, next row, state in which it began.
 
-
-@bare_inlined
-def play_round(key, replication, kind, chain, number, tick, row, words, depth):
-    """A round of a chain: accepted drafts, next tick, next row, state in which it began."""
-    states = chain.state_bounds.shape[1]
+    ``words`` [W] holds the words of the ticks from ``tick`` on, at their ticks modulo W.
+    """
+    states, last = chain.state_bounds.shape[1], words.size - 1
     outcomes = chain.state_bounds.shape[0] > states + 1
-    word = next_word(key, replication, number, tick, words)
+    word = words[tick & last] & BITS
     state = find_state(word, row, chain.state_bounds, chain.guide)
     begin, accepted, tick = state, np.int64(0), tick + 1
     if kind == ROUNDS:
@@ -135,7 +122,7 @@ def play_round(key, replication, kind, chain, number, tick, row, words, depth):
         while accepted < depth and word <= chain.accept_bounds[row, state, accepted]:
             accepted += 1
             row = state + states if outcomes else state
-            word = next_word(key, replication, number, tick, words)
+            word = words[tick & last] & BITS
             state = find_state(word, row, chain.state_bounds, chain.guide)
             tick += 1
     row = state + states if outcomes and accepted == depth else state
