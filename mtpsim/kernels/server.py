@@ -93,11 +93,14 @@ def decode(world, state, depth):
     ints, words, counts, outcome = state.ints, state.words, state.counts, state.outcome
     kind, chain = world.kind, world.chain
     if kind != RECORDED:
-        draw_words(world, state, 0, counts[RUNNING], depth + 1 if kind == POSITIONS else 1)
+        draw_words(
+            world, state, state.order, 0, counts[RUNNING], depth + 1 if kind == POSITIONS else 1
+        )
     recorded, by_position = world.recording.accepted, world.recording.by_position
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    for slot in range(counts[RUNNING]):
+    for i in range(counts[RUNNING]):
+        slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         emitted = ints[EMITTED, slot]

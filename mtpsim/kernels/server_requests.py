@@ -105,6 +105,13 @@ def draw_recorded(key, replication, number, recording):
 
 
 @bare_inlined
+def _next_state(chain, word, row):
+    if chain.two:
+        return np.int64(word > chain.state_bounds[row, 0])
+    return np.int64(find_state(word, row, chain.state_bounds, chain.guide))
+
+
+@bare_inlined
 def play_round(kind, chain, tick, row, words, depth):
     """A round of a chain: accepted drafts, next tick, next row, state in which it began.
 
@@ -113,17 +120,21 @@ def play_round(kind, chain, tick, row, words, depth):
     states, last = chain.state_bounds.shape[1], words.size - 1
     outcomes = chain.state_bounds.shape[0] > states + 1
     word = words[tick & last] & BITS
-    state = find_state(word, row, chain.state_bounds, chain.guide)
+    state = _next_state(chain, word, row)
     begin, accepted, tick = state, np.int64(0), tick + 1
     if kind == ROUNDS:
         for j in range(depth):  # accepts are nested
             accepted += np.int64(word <= chain.accept_bounds[row, state, j])
     else:
-        while accepted < depth and word <= chain.accept_bounds[row, state, accepted]:
-            accepted += 1
-            row = state + states if outcomes else state
-            word = words[tick & last] & BITS
-            state = find_state(word, row, chain.state_bounds, chain.guide)
-            tick += 1
+        # No branch on the outcome: it would be mispredicted in every other round.
+        going, by_outcome = np.int64(1), np.int64(outcomes) * states
+        for j in range(depth):
+            going &= np.int64(word <= chain.accept_bounds[row, state, j])
+            accepted += going
+            after = state + by_outcome
+            word = words[(tick + j) & last] & BITS
+            row += going * (after - row)
+            state += going * (_next_state(chain, word, after) - state)
+        tick += accepted
     row = state + states if outcomes and accepted == depth else state
     return accepted, tick, np.int64(row), np.int64(begin)

@@ -1,8 +1,7 @@
 """The state of a server in the kernels: arrays, and what stands where in them.
 
-M is the greatest number of running requests. Slots 0 .. M - 1 hold the running requests in the
-order of their admission, slots M .. 2 M - 1 the stack of preempted ones, and slot 2 M the first
-request of the queue, once it is drawn.
+M is the greatest number of running requests. Each running or preempted request has one of 2 M + 1
+slots, and so has the first request of the queue, once it is drawn.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
 # counts of the server; from DRAFTED on of the current step
 (
     STEP, RUNNING, DECODING, PREFILLING, STACKED, ARRIVED, HEAD, DRAWN, HELD, DECODING_HELD,
-    KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH,
+    KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH, FREE, HEAD_SLOT,
     DRAFTED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED, COMPLETED, PREEMPTED,
-) = range(23)  # fmt: skip
+) = range(25)  # fmt: skip
 # times of the server: now, end of the step, next arrival, arrival of the head of the queue, when
 # integrals were last advanced, window within the step, begin of the window, and sum of slowdowns
 NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS = range(8)
@@ -85,8 +84,11 @@ class State(NamedTuple):
     ints: Longs  # [14, 2 M + 1]
     words: Ints  # [2 M + 1, W] random words of the text, by tick modulo W
     times: Floats  # [3, 2 M + 1]
-    counts: Longs  # [23]
+    counts: Longs  # [25]
     clock: Floats  # [8]
+    order: Longs  # [M] slots of the running requests, in the order of admission
+    stack: Longs  # [M] slots of the preempted ones, the next to be admitted last
+    free: Longs  # [2 M + 1] free slots
     ended: Longs  # [M] slots whose requests end in this step
     completed: Longs  # [M] slots whose prefill is completed in this step
     picked: Longs  # [M] slots that need words
@@ -109,8 +111,11 @@ def new_state(world: World, depth: int, points: int) -> State:
         ints=np.zeros((14, slots), np.int64),
         words=np.zeros((slots, 1 << (depth + CALL - 1).bit_length()), np.int32),
         times=np.zeros((3, slots)),
-        counts=np.zeros(23, np.int64),
+        counts=np.zeros(25, np.int64),
         clock=np.zeros(8),
+        order=np.zeros(most, np.int64),
+        stack=np.zeros(most, np.int64),
+        free=np.arange(slots),
         ended=np.zeros(most, np.int64),
         completed=np.zeros(most, np.int64),
         picked=np.zeros(most, np.int64),
@@ -124,7 +129,7 @@ def new_state(world: World, depth: int, points: int) -> State:
         timeline=np.zeros((points, 5)),
         marks=np.array([0, 1], np.int64),
     )
-    state.clock[NEXT] = np.inf
+    state.clock[NEXT], state.counts[FREE] = np.inf, slots
     return state
 
 
@@ -135,44 +140,18 @@ def is_kept(engine, number):
 
 
 @bare
-def move(state, source, target):
-    """Copy a request to another slot."""
-    for field in range(state.ints.shape[0]):
-        state.ints[field, target] = state.ints[field, source]
-    for field in range(state.times.shape[0]):
-        state.times[field, target] = state.times[field, source]
-    for place in range(state.words.shape[1]):
-        state.words[target, place] = state.words[source, place]
+def draw_words(world, state, slots, begin, end, ticks):
+    """Draw the words of the next ``ticks`` ticks of decoding requests, ``slots`` [begin : end].
 
-
-@bare
-def keep_slots(state, kept, count):
-    """Move the requests of the slots ``kept`` [count], in ascending order, to the first slots."""
-    first = 0
-    while first < count and kept[first] == first:
-        first += 1
-    for field in range(state.ints.shape[0]):
-        for slot in range(first, count):
-            state.ints[field, slot] = state.ints[field, kept[slot]]
-    for field in range(state.times.shape[0]):
-        for slot in range(first, count):
-            state.times[field, slot] = state.times[field, kept[slot]]
-    for slot in range(first, count):
-        for place in range(state.words.shape[1]):
-            state.words[slot, place] = state.words[kept[slot], place]
-
-
-@bare
-def draw_words(world, state, begin, end, ticks):
-    """Draw the words of the next ``ticks`` ticks of the decoding requests in slots begin .. end.
-
-    Without branches that depend on the requests, and vectorised over them.
+    Without branches that depend on the requests, and vectorised over them: a branch to mispredict
+    would cost more than all the rest of a round.
     """
     ints, picked, wrap = state.ints, state.picked, state.words.shape[1] - 1
-    count = 1
+    count = np.int64(1)
     while count > 0:
-        count = 0
-        for slot in range(begin, end):
+        count = np.int64(0)
+        for i in range(begin, end):
+            slot = slots[i]
             picked[count] = slot
             needs = (ints[TODO, slot] == 0) & (ints[DRAWN_TICKS, slot] < ints[TICK, slot] + ticks)
             count += np.int64(needs)
