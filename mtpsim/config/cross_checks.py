@@ -37,7 +37,7 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
         ({"acceptance", "simulation", "decision"}, _check_objective),
-        ({"acceptance", "simulation", "adaptive"}, _check_lengths),
+        ({"acceptance", "simulation"}, _check_lengths),
         ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
         ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
@@ -53,8 +53,9 @@ def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
     chain = experiment.source.hidden_chain
     if chain is None:
         return
-    states, depth = chain.states, chain.depth
-    tokens = int(chain.tokens_of(experiment.simulation.tokens or 0).max())
+    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
+    if tokens and (lengths := chain.lengths_of(tokens)):
+        tokens = int(lengths.tokens.max())
     entries = states**2 * (depth + 1)
     if entries > MAX_ENTRIES:
         yield (
@@ -103,16 +104,18 @@ def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
-    chain = experiment.source.hidden_chain
+    chain, simulation = experiment.source.hidden_chain, experiment.simulation
+    if chain is None and simulation.lengths:
+        yield ("simulation", "lengths"), "recorded requests have lengths of their own (as_recorded)"
     if chain is None or chain.lengths is None:
         return
-    if not experiment.simulation.tokens:
+    if simulation.lengths:
+        yield ("simulation", "lengths"), "the parts have `tokens` of their own: give one of the two"
+    if not simulation.tokens:
         yield (
             ("acceptance", "parts"),
             "a part with `tokens` needs simulation.tokens, the length of all others",
         )
-    if experiment.adaptive:
-        yield ("adaptive", "policies"), "need requests of one length: remove `tokens` of the parts"
 
 
 def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mtpsim.acceptance import Acceptance, Source
+from mtpsim.acceptance import Acceptance, AcceptanceChain, Source
+from mtpsim.acceptance.lengths import length_table
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
@@ -155,10 +156,19 @@ class Experiment(Spec):
 
     @property
     def source(self) -> Source:
-        """Which drafts are accepted; with a tree, which of its levels."""
-        if self.draft is None:
-            return self.acceptance.chain()
-        return drafted_source(self.acceptance, self.draft)
+        """Which drafts are accepted, with a tree which of its levels; how long requests are."""
+        tree, s = self.draft, self.simulation
+        source = drafted_source(self.acceptance, tree) if tree else self.acceptance.chain()
+        if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
+            return source
+        table = length_table(
+            source,
+            mean=s.tokens,
+            cv=s.lengths.cv or 1.0,
+            distribution=s.lengths.distribution,
+            correlation=s.lengths.correlation,
+        )
+        return replace(source, length_table=table)
 
     @property
     def input_rates(self) -> Floats | None:
@@ -273,7 +283,9 @@ class Experiment(Spec):
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
         depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
-        return self.latency.depth_warnings(depth) + time_warnings(*self.step_times())
+        most = self.latency.usual_depth(depth) if self.drafted is None else depth
+        times = (time[: most + 1] for time in self.step_times())
+        return self.latency.depth_warnings(depth) + time_warnings(*times)
 
 
 def validate(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.int32]
+ENDLESS = 2**31 - 1
 
 
 class ChainArrays(NamedTuple):
@@ -55,6 +56,13 @@ class RequestArrays(NamedTuple):
     measured_at: int  # depth M at which acceptance rates are measured
     times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
     every: bool  # accepted drafts counted at every depth, not only at the deepest
+    lengths: Ints = np.zeros(0, np.int32)  # [n] tokens of each simulated request; [0]: as `tokens`
+
+    def ends(self, count: int) -> Ints:
+        """``[count]`` token at which each request ends; the greatest integer if none ends it."""
+        if self.lengths.size:
+            return self.lengths
+        return np.full(count, self.tokens or ENDLESS, np.int32)
 
 
 class TapeArrays(NamedTuple):

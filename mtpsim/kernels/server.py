@@ -141,7 +141,9 @@ def _step_time(world, state, decoding, context, factor):
     counts = state.counts
     tokens = decoding + counts[DRAFTED] + counts[PREFILLED]
     cached = float(context + counts[CHUNK_CONTEXT])
-    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached)
+    # If each token reads the context of its request: a chunk of a prompt still does so once.
+    reads = cached + (context * (counts[DRAFTED] / decoding) if decoding > 0 else 0.0)
+    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached, reads)
     ms = step_ms(world.costs, counts[DEEPEST], decoding, world.speculates, verify) * factor
     if world.chain.slow and decoding > 0:
         ms *= state.clock[SLOWDOWNS] / decoding

@@ -230,6 +230,10 @@ def _simulation(points: list[Point]) -> list[str]:
     hidden = points[0].experiment.source.hidden_chain
     if hidden is not None and hidden.lengths is not None:
         requests += " or as long as their class"
+    if s.lengths:
+        tied = f", rank correlation {s.lengths.correlation:g} with acceptance"
+        requests += f" on average ({s.lengths.distribution}" + tied * bool(s.lengths.correlation)
+        requests += ")" if s.lengths.cv is None else f", cv {s.lengths.cv:g})"
     lines = [f"{counted(len(points), 'point')}, {requests}, seed {s.seed}"]
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")

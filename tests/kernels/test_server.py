@@ -57,6 +57,7 @@ def experiment_of(rng, depth, **more):
         base = 5
         per_token = 0.2
         per_cached = 0.01
+        per_cached_token = 0.001
         draft = {{ base = 0.5, per_token = 1.0 }}
         {'noise = { distribution = "lognormal", cv = 0.3 }' if rng.random() < 0.7 else ""}
         [serving]
