@@ -16,11 +16,8 @@ from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
-    cost_section,
-    cost_warnings,
     depth_of,
-    summary_lines,
-    usable,
+    fitted_costs,
 )
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
@@ -40,9 +37,6 @@ from mtpsim.fit.model import LogFit, depth_problem, fit_log
 from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
-    MIN_STEPS,
-    StepTimes,
-    fit_cost_models,
     is_step_table,
     read_step_times,
 )
@@ -166,7 +160,7 @@ def _fit(options: FitOptions) -> int:
             raise InputError.of(f"{given}; it fits those of logs", key="--by-batch")
         steps = steps_of_log(fit.log)
     depth = fit.log.depth if fit else depth_of(like)
-    cost = _fit_cost_model(steps, like, depth, options) if steps else None
+    cost = fitted_costs(steps, like, depth, options) if steps else None
     if fit:
         written = _write(fit, cost, like, options)
     else:
@@ -246,23 +240,6 @@ def _check(options: FitOptions) -> None:
     ]
     if problems:
         raise InputError(problems)
-
-
-def _fit_cost_model(
-    steps: StepTimes, like: JsonDict, depth: int | None, options: FitOptions
-) -> FittedCosts:
-    fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
-    if not fits:
-        message = (
-            f"has the times of depths 0 to {steps.depth.max():g}, but the acceptance model has "
-            f"depth {depth}: measure these too, or at least {MIN_STEPS} steps for a cost model"
-        )
-        raise InputError.of(message, file=options.files[0])
-    if not options.quiet:
-        print(summary_lines(fits), file=sys.stderr)
-        for warning in cost_warnings(fits[0], steps, like):
-            print(f"warning: {warning}", file=sys.stderr)
-    return FittedCosts(fits[0], cost_section(fits[0], steps, like.get("latency", {}), depth))
 
 
 def _read_toml(path: Path | None) -> JsonDict:
