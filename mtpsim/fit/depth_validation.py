@@ -43,7 +43,7 @@ class HeldOutDepth:
         """Whether the difference is within the interval of both."""
         one, two = self.predicted, self.measured
         half = ((one.high - one.low) ** 2 + (two.high - two.low) ** 2) ** 0.5 / 2
-        return abs(one.mean - two.mean) <= half
+        return bool(abs(one.mean - two.mean) <= half)
 
     def sentence(self) -> str:
         """Return the comparison."""
