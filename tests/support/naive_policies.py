@@ -87,14 +87,15 @@ def drawn_confidence(rng, law, good):
             return 1 / (1 + math.exp(-logit))
 
 
-def confidences(rng, engine, full, scores, states=None):
+def confidences(rng, engine, full, scores, chain=None, states=None):
     """Posterior from a normal score whose mean is higher for accepted drafts."""
     from scipy.special import ndtri
 
     apart = math.sqrt(2) * ndtri(engine.auc)
     found = []
     for j, rate in enumerate(engine.rates):
-        good = j < full if j <= full else rng.random() < rate
+        own = chain.accept[states[j], j] if engine.confidence else rate
+        good = j < full if j <= full else rng.random() < own
         if laws := engine.confidence:
             own = laws.positions[j] if laws.positions else laws
             law = laws.states[states[j]] if laws.states else own
@@ -129,7 +130,7 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
         hints = scores
         if spec.reads_confidence:
-            hints = confidences(rng, engine, full, scores, states)
+            hints = confidences(rng, engine, full, scores, chain, states)
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))
