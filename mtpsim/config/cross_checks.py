@@ -139,6 +139,9 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
+    confidence = experiment.adaptive.confidence if experiment.adaptive else None
+    if confidence and (wrong := confidence.mismatch(source.depth, source.states)):
+        yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
