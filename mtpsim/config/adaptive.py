@@ -9,6 +9,8 @@ from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative, Probability, Spec
 from mtpsim.policy import Policy
 
+AUC = 0.8  # default
+
 
 class Adaptive(Spec):
     """Policies that choose the depth of each round, on the same text as the fixed depths."""
@@ -32,10 +34,11 @@ class Adaptive(Spec):
         description="what a policy learns from a round: the outcome of its own drafts, or of "
         "drafts at the greatest depth",
     )
-    auc: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.8,
+    auc: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        None,
         description="quality of the draft's confidence (area under the ROC curve): probability "
-        "that an accepted draft has a higher confidence than a rejected one",
+        "that an accepted draft has a higher confidence than a rejected one (default: "
+        f"{AUC:g}; for recorded requests the confidences of the log)",
     )
 
     @model_validator(mode="after")
