@@ -283,7 +283,9 @@ class Experiment(Spec):
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
         depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
-        return self.latency.depth_warnings(depth) + time_warnings(*self.step_times())
+        most = self.latency.usual_depth(depth) if self.drafted is None else depth
+        times = (time[: most + 1] for time in self.step_times())
+        return self.latency.depth_warnings(depth) + time_warnings(*times)
 
 
 def validate(

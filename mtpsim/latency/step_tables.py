@@ -112,6 +112,9 @@ class VerifyTable(_Table):
     padded: bool = Field(
         False, description="passes up to `limit` are padded to the next measured tokens"
     )
+    monotone: bool = Field(
+        False, description="a pass takes at least the time of every measured pass of fewer tokens"
+    )
     per_request: Milliseconds = Field(0.0, description="ms per request beside those of its tokens")
     per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
     per_cached_token: Milliseconds = Field(
@@ -148,6 +151,8 @@ class VerifyTable(_Table):
     def curve(self, tokens: Floats, row: int) -> Floats:
         """Time ``[n]`` in ms of passes over ``tokens`` ``[n]``, of one row of the table."""
         counts, ms = map(np.array, list(self._curves.values())[row])
+        if self.monotone:
+            ms = np.maximum.accumulate(ms)
         if self.limit is None:
             return self._between(tokens, counts, ms)
         graph = counts <= self.limit
@@ -174,6 +179,7 @@ class VerifyTable(_Table):
         if self.rows.size > 1:
             by += f" and {self.rows[0]:,.0f} to {self.rows[-1]:,.0f} requests"
         text = f"measured at {by}, {'padded to the next' if self.padded else 'linear between'}"
+        text += ", never falling" * self.monotone
         if self.limit is not None:
             text += f"; graphs end at {self.limit:,} tokens"
             text += f", beyond it {self.beyond:g} ms or more" if self.beyond else ""

@@ -79,6 +79,11 @@ class Steps(CostModel):
         table = self.draft
         return (table.depth or 3) if isinstance(table, DraftTable) else super().shown_depth()
 
+    def usual_depth(self, depth: int) -> int:
+        """Greatest depth, up to ``depth``, at which the batch replays a graph."""
+        most = self.verify.most_depth(self.rank_batch(self.batch))
+        return depth if most is None else min(depth, max(most, 0))
+
     def depth_warnings(self, depth: int) -> list[str]:
         """Warnings about depths 0 to ``depth``, one sentence each."""
         table, batch = self.verify, self.rank_batch(self.batch)

@@ -252,10 +252,11 @@ class Server:
             free -= request.held
             chunks.append((request, min(left, request.todo)))
             left -= chunks[-1][1]
+        more_reads = context * (sum(drafts) / len(decoding)) if decoding else 0.0
         context += sum(request.held - request.todo for request, _ in chunks)
         tokens = len(decoding) + sum(drafts) + sum(size for _, size in chunks)
         batch = len(decoding) + len(chunks)
-        verify = verify_ms(self.plan.costs, tokens, batch, float(context))
+        verify = verify_ms(self.plan.costs, tokens, batch, float(context), context + more_reads)
         ms = step_ms(
             self.plan.costs, max(drafts, default=0), len(decoding), self.speculates, verify
         )
