@@ -141,6 +141,9 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
+    confidence = experiment.adaptive.confidence if experiment.adaptive else None
+    if confidence and (wrong := confidence.mismatch(source.depth, source.states)):
+        yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
@@ -155,11 +158,11 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
 
 def _unsure(source: Recording, adaptive: Adaptive | None) -> str | None:
     """Why a policy that reads confidences can't play recorded requests; None if it can."""
-    if source.confidence is not None or (adaptive and adaptive.auc is not None):
+    if source.confidence is not None or (adaptive and adaptive.states_confidence):
         return None
     return (
         "it reads the draft's confidence, which is not recorded for every round: log `confidence` "
-        "(docs/logs.md), or give adaptive.auc to draw confidences at random"
+        "(docs/logs.md), or give adaptive.auc or adaptive.confidence to draw it"
     )
 
 

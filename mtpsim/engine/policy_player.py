@@ -134,18 +134,19 @@ def compile_policies(
         odds_against=(1 - odds) / odds,
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
+        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
     )
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
     recording = source if isinstance(source, Recording) else None
-    known = recording is not None and recording.confidence is not None and adaptive.auc is None
+    known = recording is not None and recording.confidence is not None
     compiled = partial(
         _player,
         environment=environment,
         general=general,
         entries=recording is not None,
-        confidences=known,
+        confidences=known and not adaptive.states_confidence,
     )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []

@@ -78,7 +78,9 @@ class TapeArrays(NamedTuple):
     draft: Floats
     stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
     scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
-    likelihood_ratios: Floats  # [n, W, Z] rejected over accepted, at the score of an accepted draft
+    # [n, W, Z] rejected over accepted, at the score of an accepted draft; where the confidence has
+    # laws, the probability at which their quantile is read
+    likelihood_ratios: Floats
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
     entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
     confidences: Floats32  # [n, W, K] recorded confidences of the drafts; K = 0: unused
@@ -99,6 +101,7 @@ class EngineArrays(NamedTuple):
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
     separation: float  # standard deviations between the scores of accepted and rejected drafts
     rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
+    laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
 
 
