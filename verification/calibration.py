@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceModel, Beta, Independent, Regime
-from mtpsim.benchmark.power import Planner, RequestTotals, _log_gain
+from mtpsim.benchmark.power import Planner, RequestTotals
+from mtpsim.benchmark.sizes import log_gain
 from mtpsim.common.arrays import Floats
 from mtpsim.config.simulation import Decision
 from mtpsim.engine.simulate import KernelPlan, compile_plan, simulate_requests, tails
@@ -230,7 +231,7 @@ def plan_setting(seed: int, benchmarks: int) -> tuple[float, float]:
     rows = totals.compared((1, 2), paired=False)
     right = 0
     for one in np.split(rows, benchmarks):
-        gain = estimators.delta_method(_log_gain, Tally.of(one), CONFIDENCE)
+        gain = estimators.delta_method(log_gain, Tally.of(one), CONFIDENCE)
         right += bool(gain.low[0] > 0)
     return design.power, right / benchmarks
 

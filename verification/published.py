@@ -15,6 +15,7 @@ from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
 from verification.serving import curves, deepseek, throughput, vllm
+from verification.shapes import trees
 from verification.step_times import experts, mac, start_up, two_depths
 from verification.traces import traces
 
@@ -26,6 +27,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "DeepSeek-V3": deepseek,
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
+    "trees of one 30B-A3B model": trees,
     "throughput by batch": throughput,
     "vLLM's start-up tables": start_up,
     "step times of an M5 Max": mac,

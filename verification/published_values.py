@@ -27,6 +27,14 @@ TABLE_4 = [
 ]
 # vLLM, one model and dataset at depth 8: survival rates.
 VLLM_8 = [0.7568, 0.6011, 0.4976, 0.4113, 0.3538, 0.2980, 0.2608, 0.2229]
+TREES = {  # draft passes, candidates per node, verified nodes and the root: accept length
+    (3, 1, 4): 1.86,
+    (3, 3, 8): 2.20,
+    (3, 3, 4): 1.99,
+    (7, 4, 16): 2.52,
+    (6, 4, 12): 2.42,
+    (8, 8, 60): 3.2,
+}
 # Accept length at depths 1 to 8.
 CURVES = {
     "DeepSeek-V4-Pro MTP": [1.79, 2.27, 2.49, 2.54, 2.55, 2.55, 2.54, 2.58],

@@ -16,6 +16,7 @@ from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.markov_tokens import Tokens
 from mtpsim.acceptance.mixture import Mixture
+from mtpsim.acceptance.ranks import Ranks
 from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.regime import Regime
 from mtpsim.acceptance.registry import SIMPLE, Simple
@@ -48,6 +49,7 @@ __all__ = [
     "Histogram",
     "Independent",
     "Mixture",
+    "Ranks",
     "Recording",
     "Regime",
     "Source",

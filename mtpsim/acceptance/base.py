@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,22 @@ from mtpsim.kernels.arrays import ChainArrays, RecordingArrays
 
 WORDS = 2.0**31  # number of different random words of 31 bits
 Counts = npt.NDArray[np.int64]
+Sojourn = Annotated[float, Field(ge=1)]
 Clock = Literal["round", "token"]
 RatesAre = Literal["conditional", "survival", "marginal"]
+
+
+@dataclass(frozen=True)
+class LengthTable:
+    """Lengths of requests by the hidden state in which they begin.
+
+    Attributes:
+        tokens (Counts): ``[L]`` possible numbers of tokens.
+        shares (Floats): ``[S, L]`` probability of each, by first state; rows sum to 1.
+    """
+
+    tokens: Counts
+    shares: Floats
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class AcceptanceChain:
         slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
         lengths (Counts | None): ``[S]`` tokens of a request that starts in the state; 0: as many as
             the experiment says. None: 0 for all states.
+        length_table (LengthTable | None): Random lengths by first state, in place of ``lengths``.
 
     Raises:
         ValueError: Shapes disagree, or a row is not a probability vector.
@@ -67,6 +82,8 @@ class AcceptanceChain:
     clock: Clock
     slowdown: Floats
     lengths: Counts | None = None
+    candidates: Floats | None = None
+    length_table: LengthTable | None = None
 
     def __post_init__(self) -> None:
         states = self.start.size
@@ -80,7 +97,10 @@ class AcceptanceChain:
             raise ValueError(f"slowdown must be {states} positive numbers")
         if self.lengths is not None and self.lengths.shape != (states,):
             raise ValueError(f"lengths must be {states} numbers of tokens")
-        for name, rows in (("start", self.start), ("step", self.step)):
+        rows_of = {"start": self.start, "step": self.step}
+        if self.length_table is not None:
+            rows_of["length_table.shares"] = self.length_table.shares
+        for name, rows in rows_of.items():
             if (rows < 0).any() or not np.allclose(rows.sum(-1), 1, rtol=0, atol=1e-9):
                 raise ValueError(f"each row of {name} must be probabilities that sum to 1")
         if not ((self.accept >= 0) & (self.accept <= 1)).all():
@@ -91,18 +111,17 @@ class AcceptanceChain:
         """Number of hidden states S."""
         return self.start.size
 
-    def tokens_of(self, tokens: int) -> Counts:
-        """Tokens of a request by its first state.
+    def lengths_of(self, tokens: int) -> LengthTable | None:
+        """Lengths of requests by their first state; None if all are ``tokens`` long.
 
         Args:
             tokens (int): Tokens of requests whose state has no length of its own.
-
-        Returns:
-            Counts: ``[S]`` tokens.
         """
-        if self.lengths is None:
-            return np.full(self.states, tokens, np.int64)
-        return np.where(self.lengths > 0, self.lengths, tokens)
+        if self.lengths is None or self.length_table is not None:
+            return self.length_table
+        own = np.where(self.lengths > 0, self.lengths, tokens)
+        lengths = np.unique(own)
+        return LengthTable(lengths, (own[:, None] == lengths).astype(float))
 
     @property
     def outcomes(self) -> int:
@@ -314,6 +333,17 @@ def conditional_rates(survival: Floats) -> Floats:
     before = np.concatenate([[1.0], survival[:-1]])
     rates = np.divide(survival, before, out=np.zeros_like(survival), where=before > 0)
     return np.asarray(np.minimum(rates, 1.0))  # a ratio of equal rates may round to more
+
+
+def step_after(sojourn: list[float]) -> Floats:
+    """Transitions ``[S, S]`` of states with these mean durations; all others are equally likely."""
+    if not sojourn:
+        return np.ones((1, 1))
+    leave = 1 / np.array(sojourn, float)
+    others = leave.size - 1
+    step = np.repeat(leave[:, None] / others, leave.size, axis=1)
+    np.fill_diagonal(step, 1 - leave)
+    return step
 
 
 def independent_rounds(conditional: Floats) -> AcceptanceChain:

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, Clock, compiled_once
+from mtpsim.acceptance.ranks import padded
 from mtpsim.acceptance.registry import SimpleModel
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
@@ -78,6 +79,7 @@ class Mixture(AcceptanceModel):
             clock=self._clock(chains),
             slowdown=np.concatenate(slow),
             lengths=np.repeat(tokens, np.diff(edges)) if any(tokens) else None,
+            candidates=_candidates(chains),
         )
 
     def describe(self) -> list[str]:
@@ -89,3 +91,9 @@ class Mixture(AcceptanceModel):
             + (f", {counted(part.tokens, 'token')}" if part.tokens else "")
             for number, part in enumerate(self.parts, 1)
         ]
+
+
+def _candidates(chains: list[AcceptanceChain]) -> Floats | None:
+    """``[S, K, W]`` candidates of all parts; None unless every part has some."""
+    tables = [chain.candidates for chain in chains if chain.candidates is not None]
+    return padded(tables) if len(tables) == len(chains) else None

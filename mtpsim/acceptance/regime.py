@@ -1,6 +1,6 @@
 """``regime``: hidden states (easy and hard text), each with its own acceptance rates."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -10,17 +10,17 @@ from mtpsim.acceptance.base import (
     AcceptanceModel,
     Clock,
     RatesAre,
+    Sojourn,
     check_stochastic,
     compiled_once,
     stationary,
+    step_after,
 )
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Probability, Slowdown
 from mtpsim.common.text import counted
 from mtpsim.formula.closed_form import conditional_from
-
-Sojourn = Annotated[float, Field(ge=1)]
 
 
 class Regime(AcceptanceModel):
@@ -75,11 +75,7 @@ class Regime(AcceptanceModel):
     def _step(self) -> Floats:
         if self.step is not None:
             return np.array(self.step, float)
-        leave = 1 / np.array(self.sojourn, float)
-        others = leave.size - 1
-        step = np.repeat(leave[:, None] / others, leave.size, axis=1)
-        np.fill_diagonal(step, 1 - leave)
-        return step
+        return step_after(self.sojourn or [])
 
     @compiled_once
     def chain(self) -> AcceptanceChain:

@@ -14,6 +14,7 @@ from mtpsim.acceptance.frechet_bounds import Bounds
 from mtpsim.acceptance.histogram import Histogram
 from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.markov_tokens import Tokens
+from mtpsim.acceptance.ranks import Ranks
 from mtpsim.acceptance.regime import Regime
 from mtpsim.common.section import named
 
@@ -28,6 +29,7 @@ SIMPLE: dict[str, type[AcceptanceModel]] = {
     "contagion": Contagion,
     "beta": Beta,
     "tokens": Tokens,
+    "ranks": Ranks,
 }
 
 
@@ -42,5 +44,6 @@ Simple = (
     | Contagion
     | Beta
     | Tokens
+    | Ranks
 )
 SimpleModel = Annotated[Annotated[Simple, Discriminator("model")], named(list(SIMPLE))]

@@ -9,12 +9,20 @@ decisions is counted.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mtpsim.acceptance import Recording
+from mtpsim.benchmark.sizes import (
+    excess_kurtosis,
+    gain_variance,
+    log_gain,
+    recorded_gain,
+    requests_to_detect,
+    requests_to_measure,
+)
 from mtpsim.common.arrays import Floats
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
 from mtpsim.config.experiment import Experiment
@@ -26,8 +34,8 @@ DEFAULT_EFFECT = 0.01  # relative difference to detect
 POOL = 30_000  # requests that the variance is estimated from; a second pool verifies the plan
 TRIALS, LEAST_TRIALS = 2_000, 300  # simulated benchmarks
 DRAWN_REQUESTS = 20_000_000  # of all simulated benchmarks together
-LEAST_REQUESTS = 10  # fewer give no reliable interval
 LENGTH_FACTORS = (0.25, 1.0, 4.0)  # lengths of a request that are compared
+MAX_RAISES = 4  # of a size that decides correctly too seldom
 ProgressCallback = Callable[[str, float], None]
 
 
@@ -42,6 +50,8 @@ class Design:
             found, or the interval of a speedup is as narrow as requested.
         false (float): Share of simulated benchmarks whose interval misses the true value.
         tries (int): Number of simulated benchmarks.
+        raised_from (Design | None): The design of the size that follows from the variance, if it
+            decides correctly too seldom; None if it is this one.
     """
 
     paired: bool
@@ -49,6 +59,7 @@ class Design:
     power: float
     false: float
     tries: int
+    raised_from: Design | None = None
 
     def falls_short(self, power: float) -> bool:
         """Return whether it decides correctly less often than wanted, by more than chance."""
@@ -73,7 +84,8 @@ class Comparison:
     Attributes:
         depths (tuple[int, int]): The depths.
         effect (tuple[float, float]): Relative difference of their speed in the model, and the
-            half-width of its 95 % simulation interval.
+            half-width of its 95 % interval: of the simulation; for recorded requests, of their
+            sample and of what the log does not show.
         designs (list[Design]): The independent design, then the paired one.
         if_rounds (Design | None): The independent design planned as if rounds were independent;
             None for a speedup.
@@ -125,6 +137,7 @@ class BenchmarkPlan:
         by_length (list[RequestLength]): Sizes for the first comparison with shorter and longer
             requests.
         rates_vary (bool): Whether acceptance rates vary between requests or rounds in the model.
+        recorded (int): Number of recorded requests that are resampled; 0 for a model.
     """
 
     effect: float
@@ -135,18 +148,27 @@ class BenchmarkPlan:
     questions: list[Comparison]
     by_length: list[RequestLength]
     rates_vary: bool = True
+    recorded: int = 0
 
     def shortfalls(self) -> list[str]:
-        """Return the designs that decide correctly less often than wanted, a sentence each."""
+        """Return the designs whose size had to be raised or is still too small, a sentence each."""
         return [
             f"{comparison.name.capitalize()}, {'paired' if design.paired else 'independent'}: with "
-            f"{design.requests:,} requests {100 * design.power:.1f} % of simulated benchmarks "
-            f"decide correctly, not {100 * self.power:g} %; plan about "
-            f"{design.requests_for(self.power, self.confidence):,}."
+            + self._shortfall(design)
             for comparison in self.questions
             for design in comparison.designs
-            if design.falls_short(self.power)
+            if design.raised_from or design.falls_short(self.power)
         ]
+
+    def _shortfall(self, design: Design) -> str:
+        first = design.raised_from or design
+        text = (
+            f"{first.requests:,} requests {100 * first.power:.1f} % of simulated benchmarks "
+            f"decide correctly, not {100 * self.power:g} %; "
+        )
+        if design.falls_short(self.power):
+            return f"{text}plan about {design.requests_for(self.power, self.confidence):,}."
+        return f"{text}raised to {design.requests:,}, with which {100 * design.power:.1f} % do."
 
 
 class RequestTotals:
@@ -195,107 +217,6 @@ class RequestTotals:
         return np.concatenate([first, second], axis=1)
 
 
-def _log_gain(means: Floats) -> Floats:
-    """Log ratio of the second run's speed to the first's, ``[..., 1]``."""
-    first, second = means[..., 0] / means[..., 1], means[..., 2] / means[..., 3]
-    return np.asarray(np.log(second / first))[..., None]
-
-
-def _influence(rows: Floats) -> Floats:
-    """``[n, 2]`` influence of each request on the log speed of each run."""
-    share = rows / rows.mean(0)
-    return np.stack([share[:, 0] - share[:, 1], share[:, 2] - share[:, 3]], axis=1)
-
-
-def _variance(rows: Floats, paired: bool) -> float:
-    """Variance of the log gain for one request per run."""
-    influence = _influence(rows)
-    if paired:
-        return float((influence[:, 1] - influence[:, 0]).var(ddof=1))
-    return float(influence.var(axis=0, ddof=1).sum())
-
-
-def _excess(rows: Floats) -> float:
-    """Kurtosis less 1 of a request's influence on the log gain; 2 (normal) if there is none.
-
-    Squares are truncated at their 99.9 % quantile: rarer requests occur in few benchmarks, whose
-    intervals no plan would make narrow enough.
-    """
-    influence = _influence(rows)
-    squares = (influence[:, 1] - influence[:, 0]) ** 2
-    squares = np.minimum(squares, np.quantile(squares, 0.999))
-    return float(squares.var() / squares.mean() ** 2) if squares.any() else 2.0
-
-
-def requests_to_detect(variance: float, effect: float, power: float, confidence: float) -> int:
-    """Requests per run to detect a difference with a given probability.
-
-    Args:
-        variance (float): Variance of the log gain for one request per run.
-        effect (float): Relative difference of the speeds.
-        power (float): Wanted probability that the interval excludes zero.
-        confidence (float): Confidence of the two-sided interval.
-
-    Returns:
-        int: Requests per run.
-    """
-    return _least_requests(
-        variance, np.log1p(effect), lambda m: _t((1 + confidence) / 2, m) + _t(power, m)
-    )
-
-
-def requests_to_measure(
-    variance: float,
-    effect: float,
-    power: float,
-    confidence: float,
-    excess: float = 2.0,
-    pool: float = np.inf,
-) -> int:
-    """Requests per run to measure a speedup to a given half-width.
-
-    The variance that a benchmark finds is taken as chi-squared, with the degrees of freedom that
-    the kurtosis of requests and the uncertainty of ``variance`` leave (Satterthwaite 1946).
-
-    Args:
-        variance (float): Variance of the log gain for one request per run.
-        effect (float): Relative half-width to reach.
-        power (float): Wanted probability that the interval is that narrow.
-        confidence (float): Confidence of the two-sided interval.
-        excess (float): Kurtosis less 1 of a request's influence: 2 if normal, more for long tails.
-        pool (float): Number of requests that ``variance`` is estimated from.
-
-    Returns:
-        int: Requests per run.
-    """
-    from scipy.special import chdtri
-
-    def quantile(m: int) -> float:
-        degrees = 2 / (excess * (1 / (m - 1) + 1 / pool))
-        return _t((1 + confidence) / 2, m) * float(np.sqrt(chdtri(degrees, 1 - power) / degrees))
-
-    return _least_requests(variance, np.log1p(effect), quantile)
-
-
-def _t(share: float, requests: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(requests - 1, share))
-
-
-def _least_requests(variance: float, width: float, quantile: Callable[[int], float]) -> int:
-    """The least number m of requests with quantile(m) * sqrt(variance / m) <= width."""
-
-    def narrow(m: int) -> bool:
-        return variance * (quantile(m) / width) ** 2 <= m
-
-    most = LEAST_REQUESTS
-    while not narrow(most):
-        most *= 2
-    sizes = range(max(most // 2 + 1, LEAST_REQUESTS), most)
-    return sizes.start + bisect_left(sizes, True, key=narrow)
-
-
 def _simulated(rows: Floats, requests: int, effect: float, confidence: float) -> Floats:
     """Simulated benchmarks: ``[trials, 2]`` log gains and half-widths, with a true ``effect``.
 
@@ -303,11 +224,11 @@ def _simulated(rows: Floats, requests: int, effect: float, confidence: float) ->
     effect, which is the same as scaling the times.
     """
     rng = np.random.default_rng(0)
-    truth = float(_log_gain(rows.mean(0))[0])
+    truth = float(log_gain(rows.mean(0))[0])
     found = np.empty((int(np.clip(DRAWN_REQUESTS // requests, LEAST_TRIALS, TRIALS)), 2))
     for n in range(len(found)):
         tally = Tally.of(rows[rng.integers(len(rows), size=requests)])
-        gain = delta_method(_log_gain, tally, confidence)
+        gain = delta_method(log_gain, tally, confidence)
         found[n] = gain.values[0] - truth + effect, gain.half_width[0]
     return found
 
@@ -323,25 +244,40 @@ class Planner:
             effect (float): Relative difference to detect, or half-width of a speedup.
             power (float): Wanted probability of a right decision.
         """
-        self.experiment, self.effect, self.power = experiment, effect, power
+        self.effect, self.power = effect, power
         self.confidence = experiment.simulation.confidence
+        source = experiment.acceptance.chain()
+        self.once: RequestTotals | None = None
+        self.draws = self.recorded = 0
+        if isinstance(source, Recording):
+            self.draws, self.recorded = source.draws, source.requests // source.draws
+            in_order = experiment.changed({"acceptance.order": "recorded"})
+            self.once = RequestTotals(in_order, source.requests)
+            experiment = experiment.changed({"acceptance.order": "resampled"})
+        self.experiment = experiment
         self.pool = RequestTotals(experiment, POOL)
         self.fresh = RequestTotals(experiment, POOL, POOL)
 
     def compare(self, depths: tuple[int, int]) -> Comparison:
         """Plan a benchmark of two depths."""
-        rows = self.pool.compared(depths, paired=True)
-        gain = delta_method(_log_gain, Tally.of(rows), 0.95)
+        if self.once is None:
+            rows = self.pool.compared(depths, paired=True)
+            gain = delta_method(log_gain, Tally.of(rows), 0.95)
+            effect, half = float(gain.values[0]), float(gain.half_width[0])
+        else:
+            rows = self.once.compared(depths, paired=True)
+            effect, half = recorded_gain(rows.reshape(self.draws, -1, 4), 0.95)
+            half *= float(np.exp(effect))
         return Comparison(
             depths,
-            (float(np.expm1(gain.values[0])), float(gain.half_width[0])),
+            (float(np.expm1(effect)), half),
             [self._design(depths, paired) for paired in (False, True)],
             None if 0 in depths else self._design_by_rounds(depths),
         )
 
     def _design(self, depths: tuple[int, int], paired: bool) -> Design:
         rows = self.pool.compared(depths, paired)
-        variance = _variance(rows, paired)
+        variance = gain_variance(rows, paired)
         if 0 not in depths:
             return self._verify(depths, paired, self._to_detect(variance))
         size = requests_to_measure(
@@ -349,7 +285,7 @@ class Planner:
             self.effect,
             self.power,
             self.confidence,
-            excess=_excess(rows),
+            excess=excess_kurtosis(rows),
             pool=len(rows),
         )
         return self._verify(depths, paired, size)
@@ -358,6 +294,16 @@ class Planner:
         return requests_to_detect(variance, self.effect, self.power, self.confidence)
 
     def _verify(self, depths: tuple[int, int], paired: bool, size: int) -> Design:
+        """Check a size by simulated benchmarks, and raise it until it decides correctly enough."""
+        first = design = self._checked(depths, paired, size)
+        for _ in range(MAX_RAISES):
+            if not design.falls_short(self.power):
+                break
+            larger = design.requests_for(self.power, self.confidence)
+            design = self._checked(depths, paired, max(larger, design.requests + 1))
+        return design if design is first else replace(design, raised_from=first)
+
+    def _checked(self, depths: tuple[int, int], paired: bool, size: int) -> Design:
         effect = float(np.log1p(self.effect))
         trials = _simulated(self.fresh.compared(depths, paired), size, effect, self.confidence)
         missed = abs(trials[:, 0] - effect) > trials[:, 1]
@@ -373,13 +319,13 @@ class Planner:
             tokens = accepted + 1.0
             influence = tokens / tokens.mean() - times / times.mean()
             variance += float(influence.var() / self.pool.rounds[run, :, depth].mean())
-        return self._verify(depths, False, self._to_detect(variance))
+        return self._checked(depths, False, self._to_detect(variance))
 
     @property
     def horizon(self) -> dict[str, int]:
         """Length of a request; empty if each has one of its own."""
-        chain = self.experiment.acceptance.chain().hidden_chain
-        if chain is not None and chain.lengths is not None:
+        chain = self.experiment.source.hidden_chain
+        if chain is not None and chain.lengths_of(1) is not None:
             return {}
         return {unit: n for unit, n in self.experiment.simulation.horizon.items() if n}
 
@@ -393,7 +339,7 @@ class Planner:
                     changed = self.experiment.changed({f"simulation.{unit}": length})
                     pool = RequestTotals(changed, POOL // 3)
                 independent, paired = (
-                    self._to_detect(_variance(pool.compared(depths, paired), paired))
+                    self._to_detect(gain_variance(pool.compared(depths, paired), paired))
                     for paired in (False, True)
                 )
                 tokens = float(pool.tokens[0, :, depths[1]].mean())
@@ -440,7 +386,7 @@ def plan_benchmark(
         True
     """
     on_progress("simulating requests", 0.0)
-    chain = experiment.acceptance.chain().hidden_chain
+    chain = experiment.source.hidden_chain
     planner = Planner(experiment, effect, power)
     compared = pairs + [(0, depth) for depth in pinned]
     questions = []
@@ -457,4 +403,5 @@ def plan_benchmark(
         questions=questions,
         by_length=planner.by_length(pairs[0]) if pairs else [],
         rates_vary=chain is None or chain.states > 1,
+        recorded=planner.recorded,
     )

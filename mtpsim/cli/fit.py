@@ -16,11 +16,8 @@ from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
-    cost_section,
-    cost_warnings,
     depth_of,
-    summary_lines,
-    usable,
+    fitted_costs,
 )
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
@@ -28,6 +25,7 @@ from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment, parse
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
+from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
     acceptance_section,
@@ -35,16 +33,14 @@ from mtpsim.fit.document import (
     samples_csv,
     uncertainty_section,
 )
-from mtpsim.fit.model import LogFit, fit_log
+from mtpsim.fit.model import LogFit, depth_problem, fit_log
+from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
-    MIN_STEPS,
-    StepTimes,
-    fit_cost_models,
     is_step_table,
     read_step_times,
 )
-from mtpsim.fit.throughput import SpeedCheck, check_speed
+from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
 from mtpsim.logs.files import STDIN, copied_pipes
@@ -76,9 +72,11 @@ class FitOptions(argparse.Namespace):
     design_effect: float
     experts: int
     active: int
+    by_batch: bool
     replay: bool | None
     json: bool
     quiet: bool
+    experiment_only: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,11 +113,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--design-effect", type=float, default=1.0, metavar="X", help=effect)
     add("--experts", type=int, default=0, metavar="N", help="number of experts (MoE)")
     add("--active", type=int, default=0, metavar="N", help="active experts per token")
+    by_batch = "fit a cost model to the logs' round times by running requests and depth"
+    add("--by-batch", action="store_true", help=by_batch)
     replay = "predict every depth by posterior replay, written as NAME.replay.toml (default: where "
     replay += "the log has rounds in order)"
     add("--replay", action=argparse.BooleanOptionalAction, help=replay)
     add("--json", action="store_true", help="print only the report, as JSON")
     add("--quiet", action="store_true", help="print neither progress nor tables")
+    parser.set_defaults(experiment_only=False)
 
 
 def run(options: FitOptions) -> int:
@@ -153,13 +154,20 @@ def _fit(options: FitOptions) -> int:
         raise InputError.of(f"{message}; give one of them", key="--target")
     steps = read_step_times(tables[0]) if tables else None
     fit = _fit_logs(logs, options) if logs else None
+    if options.by_batch:
+        if steps or fit is None:
+            given = "step times are given" if steps else "no log is given"
+            raise InputError.of(f"{given}; it fits those of logs", key="--by-batch")
+        steps = steps_of_log(fit.log)
     depth = fit.log.depth if fit else depth_of(like)
-    cost = _fit_cost_model(steps, like, depth, options) if steps else None
+    cost = fitted_costs(steps, like, depth, options) if steps else None
     if fit:
         written = _write(fit, cost, like, options)
     else:
         assert cost
         written = _write_steps(tables[0], cost, like, options)
+    if options.experiment_only:
+        return 0
     if cost and steps and options.out is not None:
         from mtpsim.report.figures.fit import steps_figure
         from mtpsim.report.figures.style import save
@@ -173,7 +181,6 @@ def _fit(options: FitOptions) -> int:
 
 def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
     answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
-    names = options.candidates
     with progress_display(options.quiet) as report:
         log = read_logs(
             logs,
@@ -185,6 +192,11 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
         if not log.count:
             message = "has step times but no rounds; give a request log too"
             raise InputError.of(message, file=logs[0])
+        if options.depth and (message := depth_problem(log, options.depth)):
+            raise InputError.of(message, key="--depth")
+        names = options.candidates
+        if options.experiment_only and not why_no_replay(log):
+            names = "independent"  # the replay is what is wanted
         return fit_log(
             log,
             holdout=options.holdout,
@@ -228,23 +240,6 @@ def _check(options: FitOptions) -> None:
     ]
     if problems:
         raise InputError(problems)
-
-
-def _fit_cost_model(
-    steps: StepTimes, like: JsonDict, depth: int | None, options: FitOptions
-) -> FittedCosts:
-    fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
-    if not fits:
-        message = (
-            f"has the times of depths 0 to {steps.depth.max():g}, but the acceptance model has "
-            f"depth {depth}: measure these too, or at least {MIN_STEPS} steps for a cost model"
-        )
-        raise InputError.of(message, file=options.files[0])
-    if not options.quiet:
-        print(summary_lines(fits), file=sys.stderr)
-        for warning in cost_warnings(fits[0], steps, like):
-            print(f"warning: {warning}", file=sys.stderr)
-    return FittedCosts(fits[0], cost_section(fits[0], steps, like.get("latency", {}), depth))
 
 
 def _read_toml(path: Path | None) -> JsonDict:
@@ -313,7 +308,11 @@ def _write(
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
     experiment = _fitted(fit, sections, cost, options)
     speed = _speed(fit, experiment, cost, options) if experiment else None
-    warnings = _time_warnings(fit, experiment, options) if experiment else []
+    warnings = (
+        time_warnings_of(fit, experiment, target=options.target, verify=options.verify)
+        if experiment
+        else []
+    )
     first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
@@ -323,6 +322,8 @@ def _write(
         written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
         written += write_replay(options.out, sections, *replay)
+    if options.experiment_only:
+        return written
     if options.out is not None:
         written += _write_report(fit, report, options.out)
     if options.json:
@@ -344,19 +345,6 @@ def _fitted(
     kept = {"acceptance": sections["acceptance"], "latency": latency}
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
     return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
-
-
-def _time_warnings(fit: LogFit, experiment: Experiment, options: FitOptions) -> list[str]:
-    """Return warnings on the mean times; a --target slower than logged rounds comes first."""
-    logged = {depth: ms for depth, ms in fit.times.by_depth.items() if depth}
-    deepest = max(logged, default=0)
-    if options.target is None or not deepest or logged[deepest] >= options.target:
-        return experiment.time_warnings()
-    text = (
-        f"--target {options.target:g} ms is slower than a round of the log, {logged[deepest]:.4g} "
-        f"ms at depth {deepest}: measure plain steps on the same machine, batch and context length"
-    )
-    return [text] if options.verify is None else [text, *experiment.time_warnings()]
 
 
 def _speed(
@@ -470,9 +458,12 @@ def _write_report(fit: LogFit, report: FitReport, out: Path) -> list[Path]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the value with its numbers rounded to 6 digits, more than any fit resolves."""
+    """Return the value with its numbers rounded to 6 digits, more than any fit resolves.
+
+    Transition probabilities are kept, as they add up to 1.
+    """
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: part if key == "step" else _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -104,13 +104,14 @@ def _parser(command: str | None = None) -> _Parser:
     return parser
 
 
-def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the experiment file and its overrides to a command."""
+def add_experiment_arguments(
+    parser: argparse.ArgumentParser, file: str = "an experiment file (TOML)"
+) -> None:
+    """Add the experiment file and its overrides to a command; ``file`` is what it may be."""
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="an experiment file (TOML), - for standard input, or the name of an example "
-        "(mtpsim init --list)",
+        help=f"{file}, - for standard input, or the name of an example (mtpsim init --list)",
     )
     parser.add_argument("--seed", metavar="N", help="override simulation.seed")
     parser.add_argument(
@@ -119,7 +120,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="override a key, such as latency.noise.cv=0.2; removes mutually exclusive keys and a "
-        "sweep over it; repeatable",
+        "sweep over it; KEY=none removes a key or section; repeatable",
     )
 
 

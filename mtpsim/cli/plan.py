@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -20,12 +22,24 @@ from mtpsim.exact.chain_solver import speedups
 from mtpsim.report.progress import Progress, progress_display
 from mtpsim.report.tables.power import print_plan
 
+OF_LOGS = ("like", "target", "verify", "draft", "format")
+MAX_EXPERIMENT = 1 << 20  # bytes in which an experiment names its acceptance model
+
 
 class PlanOptions(argparse.Namespace):
     """Options of ``mtpsim plan``; :func:`add_arguments` describes each."""
 
     delta: float
     power: float
+    file: str
+    logs: list[str]
+    seed: str | None
+    set: list[str]
+    like: Path | None
+    target: float | None
+    verify: float | None
+    draft: float | None
+    format: str | None
     depths: str | None
     picture: Path | None
     json: bool
@@ -34,8 +48,15 @@ class PlanOptions(argparse.Namespace):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_experiment_arguments(parser)
+    add_experiment_arguments(parser, "an experiment file (TOML), or a log of an engine")
     add = parser.add_argument
+    add("logs", nargs="*", metavar="LOG", help="more logs of the same engine, or its step times")
+    times = "with a log: "
+    add("--like", type=Path, metavar="FILE", help=f"{times}experiment whose times are used")
+    add("--target", type=float, metavar="MS", help=f"{times}step time of plain decoding, ms")
+    add("--verify", type=float, metavar="MS", help=f"{times}time of a verification, ms")
+    add("--draft", type=float, metavar="MS", help=f"{times}drafting time of a round, ms")
+    add("--format", metavar="NAME", help=f"{times}its format (default: detected)")
     delta = "smallest relative difference to detect (default: 0.01)"
     add("--delta", type=float, default=0.01, metavar="X", help=delta)
     power = "probability of detecting it (default: 0.9)"
@@ -51,21 +72,13 @@ def run(options: PlanOptions) -> int:
     """Plan benchmarks of an experiment, verify the plan, and print it; returns the exit code.
 
     Raises:
-        InputError: A number is out of range, the experiment is not valid or has several points,
-            or the picture can't be written.
+        InputError: A number is out of range, the experiment is not valid or has several points, a
+            log can't be fitted, or the picture can't be written.
     """
-    experiment = one_point(read_experiment(options))
-    _check(options)
-    depths = _depths(experiment, options.depths)
-    with progress_display(options.quiet or options.json) as report:
-        plan = plan_benchmark(
-            experiment,
-            effect=options.delta,
-            power=options.power,
-            pairs=list(combinations(depths, 2)),
-            pinned=depths,
-            on_progress=lambda label, share: report(Progress(label, share)),
-        )
+    with TemporaryDirectory() as folder:  # of an experiment made of a log
+        experiment = one_point(_read(options, Path(folder)))
+        _check(options)
+        plan = _plan(experiment, options)
     if options.picture is not None:
         _draw(plan, options.picture)
         if not options.quiet:
@@ -77,6 +90,72 @@ def run(options: PlanOptions) -> int:
     else:
         print_plan(plan, warnings)
     return DONE
+
+
+def _plan(experiment: Experiment, options: PlanOptions) -> BenchmarkPlan:
+    depths = _depths(experiment, options.depths)
+    with progress_display(options.quiet or options.json) as report:
+        return plan_benchmark(
+            experiment,
+            effect=options.delta,
+            power=options.power,
+            pairs=list(combinations(depths, 2)),
+            pinned=depths,
+            on_progress=lambda label, share: report(Progress(label, share)),
+        )
+
+
+def _read(options: PlanOptions, folder: Path) -> Experiment:
+    """Read the experiment, or make one of logs: their replay, or else the fitted model.
+
+    Raises:
+        InputError: see :func:`run`.
+    """
+    given = {name: getattr(options, name) for name in OF_LOGS if getattr(options, name) is not None}
+    if not _is_log(options.file):
+        if given or options.logs:
+            what = f"--{next(iter(given))}" if given else options.logs[0]
+            message = f"{options.file} is an experiment; only logs take more logs and times"
+            raise InputError.of(message, key=what)
+        return read_experiment(options)
+    arguments = [options.file, *options.logs]
+    arguments += [f"--{name}={value}" for name, value in given.items()]
+    arguments += ["--quiet"] * (options.quiet or options.json)
+    options.file = str(_experiment_of_logs(arguments, folder))
+    return read_experiment(options)
+
+
+def _experiment_of_logs(arguments: list[str], folder: Path) -> Path:
+    """Fit logs as ``mtpsim fit`` does, without tables and pictures; return the experiment's path.
+
+    It is the replay where the log has rounds in order, else the fitted model.
+
+    Args:
+        arguments: logs and options of the command.
+        folder: folder of the experiment and its files.
+
+    Raises:
+        InputError: see :func:`mtpsim.cli.fit.run`.
+    """
+    from mtpsim.cli import fit
+
+    parser = argparse.ArgumentParser()
+    fit.add_arguments(parser)
+    out = folder / "fitted.toml"
+    options = parser.parse_args([*arguments, "--out", str(out)], fit.FitOptions())
+    options.experiment_only = True
+    fit.run(options)
+    replay = out.with_suffix(".replay.toml")
+    return replay if replay.exists() else out
+
+
+def _is_log(name: str) -> bool:
+    """Return whether a file has no ``acceptance`` section, so that it is no experiment."""
+    path = Path(name)
+    if path.suffix == ".toml" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not re.search(rb"(?m)^\s*\[?\s*acceptance\b", file.read(MAX_EXPERIMENT))
 
 
 def _check(options: PlanOptions) -> None:
@@ -93,7 +172,7 @@ def _check(options: PlanOptions) -> None:
 
 def _depths(experiment: Experiment, given: str | None) -> list[int]:
     """Depths to compare: as given, or the best one and its neighbours."""
-    source = experiment.acceptance.chain()
+    source = experiment.source
     greatest = source.depth
     if given is not None:
         parts = [part.strip() for part in given.split(",")]

@@ -58,7 +58,7 @@ def sample_requests(
     Raises:
         InputError: A distribution of the latency can't be tabulated.
     """
-    source = experiment.acceptance.chain()
+    source = experiment.source
     latency = compiled_latency(experiment, source.depth)
     simulation = experiment.simulation
     plan = compile_plan(
@@ -97,7 +97,7 @@ def run(options: SampleOptions) -> int:
     if form not in WRITERS:
         message = f"{form!r} is none of {', '.join(WRITERS)}{nearest(form, WRITERS)}"
         raise InputError.of(message, key="--as")
-    source = experiment.acceptance.chain()
+    source = experiment.source
     chosen = _depths(options.depth, source.depth)
     if isinstance(source, Recording) and requests > source.requests:
         message = f"{requests} is given, but {counted(source.requests, 'request', 'are')} recorded"

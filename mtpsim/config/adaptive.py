@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative, Probability, Spec
 from mtpsim.policy import Policy
+from mtpsim.policy.confidence import Confidence
+
+AUC = 0.8
 
 
 class Adaptive(Spec):
@@ -33,10 +36,19 @@ class Adaptive(Spec):
         "drafts at the greatest depth",
     )
     auc: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.8,
+        AUC,
         description="quality of the draft's confidence (area under the ROC curve): probability "
         "that an accepted draft has a higher confidence than a rejected one",
     )
+    confidence: Confidence | None = Field(
+        None, description="law of the draft's confidence by outcome, instead of `auc`"
+    )
+
+    @model_validator(mode="after")
+    def _one_confidence(self) -> Self:
+        if self.confidence and "auc" in self.model_fields_set and self.auc != AUC:
+            raise FieldError("give only one of auc, confidence", key="auc")
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mtpsim.common.errors import InputError
+from mtpsim.common.errors import FieldError, InputError
+from mtpsim.config.draft import drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
 from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
@@ -23,13 +24,20 @@ Mismatch = tuple[tuple[str, str], str]  # section and key, message
 
 def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     """Disagreements between sections, as far as all sections involved are valid."""
+    if "draft" in invalid:  # the other checks need its depth
+        return []
+    if experiment.draft and "acceptance" not in invalid:
+        try:
+            drafted_tree(experiment.acceptance, experiment.draft)
+        except FieldError as error:
+            return [(("draft", error.key), error.message)]
     checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
         ({"acceptance", "simulation"}, _check_size),
         ({"acceptance", "latency"}, _check_times),
         ({"acceptance", "theory"}, _check_theory),
         ({"acceptance", "simulation"}, _check_simulation),
         ({"acceptance", "simulation", "decision"}, _check_objective),
-        ({"acceptance", "simulation", "adaptive"}, _check_lengths),
+        ({"acceptance", "simulation"}, _check_lengths),
         ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
         ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
@@ -42,11 +50,12 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
     """Refuse chains that don't fit the memory, or whose exact solution takes minutes."""
-    chain = experiment.acceptance.chain().hidden_chain
+    chain = experiment.source.hidden_chain
     if chain is None:
         return
-    states, depth = chain.states, chain.depth
-    tokens = int(chain.tokens_of(experiment.simulation.tokens or 0).max())
+    states, depth, tokens = chain.states, chain.depth, experiment.simulation.tokens or 0
+    if tokens and (lengths := chain.lengths_of(tokens)):
+        tokens = int(lengths.tokens.max())
     entries = states**2 * (depth + 1)
     if entries > MAX_ENTRIES:
         yield (
@@ -65,13 +74,13 @@ def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_times(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
-    for key, message in experiment.latency.wrong_lengths(depth).items():
+    depth = experiment.source.depth
+    for key, message in experiment.latency.wrong_lengths(depth, experiment.drafted).items():
         yield ("latency", key), message
 
 
 def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
-    depth = experiment.acceptance.chain().depth
+    depth = experiment.source.depth
     if experiment.measured_at > depth:
         yield (
             ("theory", "measured_at"),
@@ -80,7 +89,7 @@ def _check_theory(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     if simulation.as_recorded and source.hidden_chain is not None:
         yield (
             ("simulation", "as_recorded"),
@@ -95,23 +104,25 @@ def _check_simulation(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
-    chain = experiment.acceptance.chain().hidden_chain
+    chain, simulation = experiment.source.hidden_chain, experiment.simulation
+    if chain is None and simulation.lengths:
+        yield ("simulation", "lengths"), "recorded requests have lengths of their own (as_recorded)"
     if chain is None or chain.lengths is None:
         return
-    if not experiment.simulation.tokens:
+    if simulation.lengths:
+        yield ("simulation", "lengths"), "the parts have `tokens` of their own: give one of the two"
+    if not simulation.tokens:
         yield (
             ("acceptance", "parts"),
             "a part with `tokens` needs simulation.tokens, the length of all others",
         )
-    if experiment.adaptive:
-        yield ("adaptive", "policies"), "need requests of one length: remove `tokens` of the parts"
 
 
 def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.decision.quantile is None:
         return
     name, simulation = experiment.decision.objective, experiment.simulation
-    source = experiment.acceptance.chain()
+    source = experiment.source
     if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
         yield (
             ("decision", "objective"),
@@ -127,7 +138,10 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 
 
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
-    source, found = experiment.acceptance.chain(), []
+    source, found = experiment.source, []
+    confidence = experiment.adaptive.confidence if experiment.adaptive else None
+    if confidence and (wrong := confidence.mismatch(source.depth, source.states)):
+        yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
@@ -178,7 +192,7 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     serving = experiment.serving
     if serving is None:
         return
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     if not isinstance(experiment.latency, CostModel):
         yield (
             ("latency", "model"),
@@ -194,6 +208,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     for section, (key, message) in others.items():
         if getattr(experiment, section):
             yield (section, key), message
+    if experiment.drafted is not None:
+        yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
     given |= {"rounds": simulation.rounds if simulation.rounds != ROUNDS else None}
@@ -229,14 +245,14 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:
     """Problems of the declared scenarios, without those of the file itself."""
     raw, robust = experiment.raw(), experiment.robust or {}
-    depth = experiment.acceptance.chain().depth
+    depth = experiment.source.depth
     own = {(".".join(filter(None, path)), message) for path, message in known}
     try:
         for key in robust:
             value_at(raw, key)
         for changes in scenarios(raw, robust):
             try:
-                found = experiment.changed(changes).acceptance.chain().depth
+                found = experiment.changed(changes).source.depth
             except InputError as error:
                 new = [f"{p.key}: {p.text}" for p in error.problems if (p.key, p.text) not in own]
                 if new:

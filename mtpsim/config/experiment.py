@@ -16,13 +16,16 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
-from mtpsim.acceptance import Acceptance
-from mtpsim.common.arrays import JsonDict
+from mtpsim.acceptance import Acceptance, AcceptanceChain, Source
+from mtpsim.acceptance.lengths import length_table
+from mtpsim.acceptance.trees import Tree
+from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
 from mtpsim.common.section import Spec
 from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.cross_checks import mismatches
+from mtpsim.config.draft import Draft, drafted_source, drafted_tree
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
@@ -59,6 +62,7 @@ class Experiment(Spec):
         title (str): Heading of the report.
         acceptance (AcceptanceModel): ``[acceptance]``: which drafts are accepted.
         latency (LatencySpec): ``[latency]``: times of verify and draft in ms.
+        draft (Draft | None): ``[draft]``: the tree of drafts; None: a chain.
         simulation (Simulation): ``[simulation]``: number and length of requests, seed, precision.
         theory (TheorySpec | None): ``[theory]``: how the rates of the closed form were measured.
         decision (Decision): ``[decision]``: thresholds of advice and verdicts.
@@ -82,6 +86,7 @@ class Experiment(Spec):
     title: str = Field("", description="heading of the report")
     acceptance: Acceptance = Field(description="which drafts are accepted")
     latency: AnyLatency = Field(description="times of verify and draft, in ms")
+    draft: Draft | None = Field(None, description="shape of the drafts (default: a chain)")
     simulation: Simulation = Field(
         default_factory=lambda: Simulation.model_validate({}),
         description="number and length of requests, seed and precision",
@@ -124,7 +129,7 @@ class Experiment(Spec):
     def __repr__(self) -> str:
         """Title, acceptance model, depth and number of points, on one line."""
         model = self.acceptance
-        parts = [repr(self.title or "without a title"), model.model, f"depth {model.chain().depth}"]
+        parts = [repr(self.title or "without a title"), model.model, f"depth {self.source.depth}"]
         if self.sweep:
             parts.append(f"sweep of {counted(sum(1 for _ in combinations(self.sweep)), 'point')}")
         return f"<mtpsim.Experiment {', '.join(parts)}>"
@@ -142,8 +147,47 @@ class Experiment(Spec):
     @property
     def measured_at(self) -> int:
         """Depth M at which the rates of the closed form are measured."""
-        greatest = self.acceptance.chain().depth
-        return (self.theory.measured_at if self.theory else None) or greatest
+        return (self.theory.measured_at if self.theory else None) or self.source.depth
+
+    @property
+    def tree(self) -> Tree | None:
+        """The tree of drafts of a round; None without ``[draft]``."""
+        return drafted_tree(self.acceptance, self.draft) if self.draft else None
+
+    @property
+    def source(self) -> Source:
+        """Which drafts are accepted, with a tree which of its levels; how long requests are."""
+        tree, s = self.draft, self.simulation
+        source = drafted_source(self.acceptance, tree) if tree else self.acceptance.chain()
+        if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
+            return source
+        table = length_table(
+            source,
+            mean=s.tokens,
+            cv=s.lengths.cv or 1.0,
+            distribution=s.lengths.distribution,
+            correlation=s.lengths.correlation,
+        )
+        return replace(source, length_table=table)
+
+    @property
+    def input_rates(self) -> Floats | None:
+        """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
+        rates = self.acceptance.input_rates()
+        if rates is None or self.tree is None:
+            return rates
+        chain = self.source.hidden_chain
+        return rates[: self.tree.depth] if self.tree.is_chain or not chain else chain.accept[0]
+
+    @property
+    def drafted(self) -> Floats | None:
+        """``[K + 1]`` tokens that a round drafts and verifies, by depth; None: as many as it."""
+        tree = self.tree
+        return None if tree is None or tree.is_chain else tree.drafted
+
+    def step_times(self) -> tuple[Floats, Floats]:
+        """Mean verify and draft times in ms by depth, each ``[K + 1]``."""
+        return self.latency.times(self.source.depth, self.drafted)
 
     @property
     def batch(self) -> float | None:
@@ -225,7 +269,7 @@ class Experiment(Spec):
 
     def warnings(self) -> list[str]:
         """Properties of the input that limit what the results mean, one sentence each."""
-        chain = self.acceptance.chain()
+        chain = self.source
         found = self.acceptance.warnings() + self.latency.warnings()
         found += self.time_warnings()
         if self.simulation.rounds and chain.requests_differ:
@@ -238,8 +282,10 @@ class Experiment(Spec):
 
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
-        depth = self.acceptance.chain().depth
-        return self.latency.depth_warnings(depth) + time_warnings(*self.latency.times(depth))
+        depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
+        most = self.latency.usual_depth(depth) if self.drafted is None else depth
+        times = (time[: most + 1] for time in self.step_times())
+        return self.latency.depth_warnings(depth) + time_warnings(*times)
 
 
 def validate(

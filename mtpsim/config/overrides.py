@@ -15,6 +15,7 @@ from mtpsim.config.simulation import Simulation
 from mtpsim.config.sweep import DOTTED_KEYS, ZIP, parse_value, set_key, swept_values
 from mtpsim.config.toml_lines import split_key
 
+NONE = "none"  # the value that removes a key or a section
 EXCLUSIVE: dict[tuple[str, ...], type[Spec]] = {  # tables whose keys may exclude each other
     ("simulation",): Simulation,
     ("serving",): Serving,
@@ -30,7 +31,8 @@ class Override:
     Attributes:
         option (str): As typed, such as ``--set latency.target=80`` or ``--seed 3``.
         path (tuple[str, ...]): Key in the tables of the file.
-        value (Any): New value; a bare word is text, as in ``acceptance.model=beta``.
+        value (Any): New value; a bare word is text, as in ``acceptance.model=beta``; ``none``
+            removes the key or section.
     """
 
     option: str
@@ -71,9 +73,14 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
     Raises:
         InputError: Two overrides set the same key, or a sweep over a section would undo one.
     """
+    known = {one.key for one in overrides if _has_key(raw, one.path)}
     for one in overrides:
-        table = set_key(raw, one.path, one.value)
-        table.pop(FORMER_NAMES.get(one.path[-1], ""), None)
+        name, removed = one.path[-1], one.value == NONE
+        is_section = len(one.path) == 1
+        table = set_key(raw, one.path, None if removed and is_section else one.value)
+        table.pop(FORMER_NAMES.get(name, ""), None)
+        if removed and one.key in known:  # else it stays: a misspelt name is an unknown key
+            del table[name]
     given = {one.path for one in overrides}
     for one in overrides:
         for key in _excluded_by(one):
@@ -84,11 +91,21 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
         _remove_sweep(raw, one, set_sweeps)
 
 
+def _has_key(raw: JsonDict, path: Sequence[str]) -> bool:
+    """Return whether tables have a key."""
+    here: Any = raw
+    for name in path:
+        if not isinstance(here, dict) or name not in here:
+            return False
+        here = here[name]
+    return True
+
+
 def _excluded_by(one: Override) -> list[str]:
     """Keys of the same table that cannot be given together with this one."""
     *section, name = one.path
     spec = EXCLUSIVE.get(tuple(section))
-    if spec is None or one.value is False:
+    if spec is None or one.value is False or one.value == NONE:
         return []
     groups = [group for group in spec.exclusive if name in group]
     return [key for group in groups for key in group if key != name]

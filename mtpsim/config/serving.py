@@ -189,6 +189,14 @@ class Goals(Spec):
         return self
 
 
+class Capacity(Spec):
+    """The greatest rate of arrivals that each depth serves well."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.99, description="share of requests that must meet all goals"
+    )
+
+
 class Serving(Spec):
     """A server: requests that come and go share each step of the engine."""
 
@@ -244,6 +252,9 @@ class Serving(Spec):
     max_replications: Annotated[int, Field(ge=LEAST_REPLICATIONS, le=10**6)] = Field(
         MOST_REPLICATIONS, description="replications at which a run to a precision stops anyway"
     )
+    capacity: Capacity | None = Field(
+        None, description="also find the greatest `rate` at which a share of requests is good"
+    )
     depths: Literal["each"] | Annotated[list[AnyDepth], Field(min_length=1)] = Field(
         "each", description='fixed depths to compare, such as [0, 2]; "each": 0 to the greatest'
     )
@@ -290,6 +301,9 @@ class Serving(Spec):
             raise FieldError(
                 f"a {self.arrivals.kind} has no warm-up: all is measured", key="warm_up"
             )
+        if self.capacity is not None and (self.goals is None or self.arrivals.rate is None):
+            missing = "goals" if self.goals is None else "arrivals.rate"
+            raise FieldError(f"needs serving.{missing}", key="capacity")
         if isinstance(self.depths, list) and len(set(self.depths)) < len(self.depths):
             raise FieldError(f"{self.depths} is given; each depth once", key="depths")
         for label, count in Counter(policy.label for policy in self.policies).items():

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mtpsim.acceptance.lengths import Distribution
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, Spec
 from mtpsim.formula.closed_form import ESSENTIAL, INDIFFERENCE, NEGLIGIBLE, Definition, Weighting
@@ -18,6 +19,26 @@ Scale = Literal["relative", "absolute"]
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
 
+class Lengths(Spec):
+    """How the lengths of requests vary about ``simulation.tokens``, their mean."""
+
+    cv: Annotated[float, Field(gt=0, le=10)] | None = Field(
+        None, description="standard deviation over mean (default: 1), of lognormal and gamma"
+    )
+    distribution: Distribution = Field("lognormal", description="distribution of the tokens")
+    correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.0,
+        description="rank correlation of the length with the acceptance at the beginning of the "
+        "request; negative: hard requests are longer",
+    )
+
+    @model_validator(mode="after")
+    def _one_parameter(self) -> Self:
+        if self.distribution == "geometric" and self.cv is not None:
+            raise FieldError("a geometric distribution has its mean only", key="cv")
+        return self
+
+
 class Simulation(Spec):
     """Length and number of the simulated requests, and the precision to reach."""
 
@@ -28,7 +49,11 @@ class Simulation(Spec):
     )
     tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         None,
-        description="tokens per request, instead of rounds; cuts the last round",
+        description="tokens per request, instead of rounds; cuts the last round. Or the mean and "
+        "the keys of `lengths` in a table",
+    )
+    lengths: Lengths | None = Field(
+        None, description="distribution of the tokens of requests, of which `tokens` is the mean"
     )
     as_recorded: bool = Field(
         False, description='give each request its recorded length (model = "trace" only)'
@@ -75,7 +100,8 @@ class Simulation(Spec):
             raise ValueError(
                 f"{reprlib.repr(given)} is given; it must be a whole number, one length for all "
                 'requests. For mixed lengths replay a log: model = "trace" with as_recorded = '
-                "true. To compare lengths use [sweep]"
+                "true, or give tokens and `lengths`, such as { cv = 0.8 }. To compare lengths use "
+                "[sweep]"
             )
         return given
 
@@ -85,6 +111,9 @@ class Simulation(Spec):
         if not isinstance(data, dict):
             return data
         given = {key: value for key, value in data.items() if value is not None}
+        if isinstance(tokens := given.get("tokens"), dict) and type(tokens.get("mean")) is int:
+            given["tokens"] = tokens["mean"]
+            given["lengths"] = {k: v for k, v in tokens.items() if k != "mean"}
         if given.get("as_recorded") is not True and not {"rounds", "tokens"} & given.keys():
             given["rounds"] = ROUNDS
         if not {"precision", "requests"} & given.keys():
@@ -102,6 +131,8 @@ class Simulation(Spec):
             raise FieldError(
                 "the precision of an error that may be 0 must be absolute", key="precision_is"
             )
+        if self.lengths and self.tokens is None:
+            raise FieldError("needs `tokens`, the mean", key="lengths")
         if self.between and self.between[0] == self.between[1]:
             raise FieldError("two different depths are required", key="between")
         return self

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.serving import Serving
@@ -112,11 +110,11 @@ def core_seconds(point: Experiment) -> float:
     """Estimated seconds of one core per request of a point, within a factor of :data:`WITHIN`."""
     if point.serving is not None:
         return _replication_seconds(point, point.serving)
-    simulation, source = point.simulation, point.acceptance.chain()
+    simulation, source = point.simulation, point.source
     rounds = simulation.rounds or simulation.tokens or source.mean_length
     chain = source.hidden_chain
-    if simulation.tokens and chain is not None and chain.lengths is not None:
-        rounds = float(np.unique(chain.tokens_of(simulation.tokens)).sum())  # a pass per length
+    if simulation.tokens and chain and (lengths := chain.lengths_of(simulation.tokens)):
+        rounds = float(lengths.tokens.max())  # the longest of many in lockstep
     by_depth = (source.depth + 3) / 6 * (source.depth + 1 if source.outcomes == 2 else 1)
     policies = len(point.adaptive.policies) if point.adaptive else 0
     return rounds * (by_depth + 5 * policies) / ROUNDS_PER_SECOND
@@ -124,7 +122,7 @@ def core_seconds(point: Experiment) -> float:
 
 def _replication_seconds(point: Experiment, serving: Serving) -> float:
     """The same of a replication of a server: at worst a step per token and arm."""
-    depth = point.acceptance.chain().depth
+    depth = point.source.depth
     fixed = depth + 1 if serving.depths == "each" else len(serving.depths)
     tokens = (serving.measured + serving.dropped) * serving.greatest_lengths()[1]
     return tokens * (fixed + len(serving.policies)) / REQUEST_STEPS_PER_SECOND

@@ -134,6 +134,7 @@ def compile_policies(
         odds_against=(1 - odds) / odds,
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
+        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
     )
     own_noise = engine.by_position and latency.persistence != 0

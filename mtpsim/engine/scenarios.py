@@ -126,14 +126,14 @@ def has_scenarios(experiment: Experiment) -> bool:
 
 def replay_draws(experiment: Experiment) -> int:
     """Return how many draws of a replay the intervals include; 0 without a replay."""
-    source = experiment.acceptance.chain()
+    source = experiment.source
     by_mean = experiment.decision.quantile is None
     return source.draws if isinstance(source, Recording) and source.draws > 1 and by_mean else 0
 
 
 def _one_draw(experiment: Experiment, number: int) -> JsonDict:
     """Return the changes that play each request of a draw of a replay once, in order."""
-    source, replayed = experiment.acceptance.chain(), replay_draws(experiment)
+    source, replayed = experiment.source, replay_draws(experiment)
     if not isinstance(source, Recording) or not replayed:
         return {}
     simulation = experiment.simulation.model_dump(exclude_none=True, exclude={"precision"})

@@ -126,7 +126,7 @@ def compile_server(experiment: Experiment) -> CompiledServer:
     Raises:
         InputError: It has no server, or a distribution can't be tabulated.
     """
-    serving, source = experiment.serving, experiment.acceptance.chain()
+    serving, source = experiment.serving, experiment.source
     if serving is None or not isinstance(experiment.latency, CostModel):
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
@@ -165,9 +165,7 @@ def _engine(serving: Serving) -> Engine:
 def workload(serving: Serving) -> Workload:
     """Arrivals and lengths of the requests, as the kernel reads them."""
     arrivals, pairs = serving.arrivals, serving.pairs
-    gap = _table("gamma" if arrivals.cv not in (None, 1.0) else "exponential", arrivals.cv or 0.0)
-    if arrivals.cv == 0:
-        gap = CONSTANT
+    gap = _table("exponential" if arrivals.cv in (None, 1.0) else "gamma", arrivals.cv)
     prompt, output = _length(serving.prompt), _length(serving.output)
     trace = arrivals.requests
     return Workload(
@@ -195,18 +193,19 @@ def _length(length: Any) -> tuple[QuantileTable, float, float]:
         return samples_table(length.values), float(length.values.mean()), 0.5
     if not isinstance(length, LengthLaw):
         return CONSTANT, float(length) if isinstance(length, int) else 1.0, 0.5
-    if length.mean == 1 or length.cv == 0:
-        return CONSTANT, length.mean, 0.5
-    if length.distribution == "geometric":  # 1 + floor of an exponential time
-        return _table("exponential", 0.0), -1 / float(np.log1p(-1 / length.mean)), 1.0
-    return _table(length.distribution, 1.0 if length.cv is None else length.cv), length.mean, 0.5
+    if length.mean > 1 and length.distribution == "geometric":  # 1 + floor of exponential times
+        return _table("exponential"), -1 / float(np.log1p(-1 / length.mean)), 1.0
+    return _table(length.distribution, 0.0 if length.mean == 1 else length.cv), length.mean, 0.5
 
 
 @lru_cache(maxsize=16)
-def _table(name: str, cv: float) -> QuantileTable:
+def _table(name: str, cv: float | None = None) -> QuantileTable:
+    """Table of a distribution of mean 1; its cv is 1 if it is not given."""
+    if cv == 0:
+        return CONSTANT
     if name == "exponential":
         return table_of(exponential(0.0))
-    return table_of(gamma(cv) if name == "gamma" else lognormal(cv))
+    return table_of((gamma if name == "gamma" else lognormal)(1.0 if cv is None else cv))
 
 
 def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, ...]:

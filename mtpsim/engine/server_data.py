@@ -7,7 +7,7 @@ same arrivals, lengths, text and noise; it is the unit of the tally.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from mtpsim.stats.estimators import Tally
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment, Point
+    from mtpsim.stats.root_search import Root
 
 Counts = npt.NDArray[np.int64]
 RATIOS: dict[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {  # products of totals
@@ -28,6 +29,14 @@ RATIOS: dict[str, tuple[tuple[Column, ...], tuple[Column, ...]]] = {  # products
     "tpot": (("tpot_ms",), ("tpot_requests",)),
     "itl": (("itl_ms",), ("itl_bursts",)),
     "e2e": (("e2e_ms",), ("requests",)),
+    "itl_token": (("itl_ms",), ("itl_tokens",)),
+    "drafts": (("drafted",), ("request_steps",)),
+    "accepted": (("accepted",), ("request_steps",)),
+    "step_time": (("step_ms",), ("steps",)),
+    "running": (("running_ms",), ("window_ms",)),
+    "waiting": (("waiting_ms",), ("window_ms",)),
+    "kv": (("kv_ms",), ("window_ms",)),
+    "preemptions": (("preemptions",), ("requests",)),
 }
 
 
@@ -99,11 +108,11 @@ def quantity(means: Floats, layout: ServerLayout, name: str) -> Floats:
     Args:
         means: ``[..., columns]`` mean totals of a replication.
         layout: their columns.
-        name: one of :data:`~mtpsim.config.serving.ServedQuantity`. A quantile is the mean of those
-            of the replications.
+        name: of :data:`RATIOS`, or a quantile, such as ``ttft_p99``: the mean of those of the
+            replications.
     """
-    if name in COLUMNS:
-        return np.asarray(means[..., layout.of(name)])
+    if name not in RATIOS:
+        return np.asarray(means[..., layout.of(cast("Column", name))])
     top, bottom = RATIOS[name]
     value = np.ones_like(means[..., layout.of("requests")])
     for column in top:
@@ -145,6 +154,8 @@ class ServerData:
         timelines (tuple[Timeline, ...]): The first replication, by arm.
         precision_reached (bool | None): Whether the precision was reached; None without one.
         interrupted (bool): Whether the run was interrupted.
+        capacity (tuple[Root, ...]): The greatest rate that meets the goals, by arm; empty where it
+            was not searched.
         failure (str | None): Why the point is incomplete.
     """
 
@@ -156,6 +167,7 @@ class ServerData:
     precision_reached: bool | None
     interrupted: bool
     failure: str | None = None
+    capacity: tuple[Root, ...] = ()
 
     @property
     def experiment(self) -> Experiment:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mtpsim.acceptance import AcceptanceChain, Source
-from mtpsim.acceptance.base import Counts
+from mtpsim.acceptance import Source
+from mtpsim.acceptance.base import WORDS, Counts, LengthTable
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
@@ -24,7 +24,7 @@ from mtpsim.kernels.arrays import (
     RowLayout,
 )
 from mtpsim.kernels.moments import complete_rows, moments
-from mtpsim.kernels.philox import PATH, TILE, words_at
+from mtpsim.kernels.philox import PATH, TILE, TOKENS, words_at
 from mtpsim.kernels.replay import simulate_recording
 from mtpsim.kernels.round_clock import simulate_rounds, simulate_rounds_to_tokens
 from mtpsim.kernels.token_clock import simulate_positions
@@ -55,8 +55,8 @@ class KernelPlan:
         unit (int): Requests per unit of a block.
         chunk (int): Requests per call of a kernel, which bounds the memory.
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
-        lengths (Counts | None): ``[S]`` tokens of a request by its first state; None: all have
-            those of ``task``, which is otherwise the greatest.
+        lengths (LengthTable | None): Tokens of a request by its first state; None: all have those
+            of ``task``, which is otherwise the greatest.
     """
 
     key: int
@@ -69,7 +69,7 @@ class KernelPlan:
     unit: int
     chunk: int
     policy_set: PolicySet | None = None
-    lengths: Counts | None = None
+    lengths: LengthTable | None = None
 
     @property
     def text(self) -> bytes:
@@ -103,7 +103,7 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
     Raises:
         InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
     """
-    source, simulation = experiment.acceptance.chain(), experiment.simulation
+    source, simulation = experiment.source, experiment.simulation
     latency = compiled_latency(experiment, source.depth)
     policy_set = None
     if experiment.adaptive is not None:
@@ -135,7 +135,7 @@ def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
         InputError: A distribution of the latency can't be tabulated.
     """
     try:
-        return experiment.latency.compile(depth)
+        return experiment.latency.compile(depth, experiment.drafted)
     except ValueError as error:
         raise InputError.of(str(error), key="latency") from None
 
@@ -163,10 +163,9 @@ def compile_plan(
         policy_set (PolicySet | None): Adaptive policies to simulate too.
     """
     policies = len(policy_set.players) if policy_set else 0
-    lengths, longest = None, tokens
-    if isinstance(source, AcceptanceChain) and source.lengths is not None:
-        lengths = source.tokens_of(tokens)
-        longest = int(lengths.max())
+    chain = source.hidden_chain
+    lengths = chain.lengths_of(tokens) if chain and tokens else None
+    longest = int(lengths.tokens.max()) if lengths else tokens
     unit, chunk = unit_of(source, rounds, longest, policies)
     every = source.clock == "token" or source.outcomes == 2 or tokens > 0
     measured = measured_at or source.depth
@@ -224,17 +223,13 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     The row of a request depends on the plan and the number of the request alone.
     """
     rows = np.zeros((count, plan.layout.columns))
-    if (own := lengths_of(plan, first, count)) is not None:
-        for length in np.unique(own):
-            task = plan.task._replace(tokens=int(length))
-            found = simulate_requests(replace(plan, task=task, lengths=None), first, count)
-            rows[own == length] = found[own == length]
-        return rows
+    own = lengths_of(plan, first, count)
+    task = plan.task if own is None else plan.task._replace(lengths=own.astype(np.int32))
     key, depth = np.uint64(plan.key), plan.layout.depth
     # Where transitions depend on outcomes, each depth has its own path, and needs its own pass.
     passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
     for shallow, deep in passes:
-        _kernel_of(plan)(key, first, plan.source, plan.noise, plan.task, shallow, deep, rows)
+        _kernel_of(plan)(key, first, plan.source, plan.noise, task, shallow, deep, rows)
     complete(rows, plan.layout)
     if plan.policy_set:
         totals, _ = play_policies(plan, first, count)
@@ -257,7 +252,10 @@ def lengths_of(plan: KernelPlan, first: int, count: int) -> Counts | None:
     words = np.empty((TILE, count), np.int32)
     words_at(np.uint64(plan.key), first, 0, PATH, words)
     first_state = ((words[0] & BITS)[:, None] > plan.source.state_bounds[-1]).sum(1)
-    return np.asarray(plan.lengths[first_state])
+    words_at(np.uint64(plan.key), first, 0, TOKENS, words)
+    share = (words[0] & BITS) / WORDS
+    below = plan.lengths.shares.cumsum(1)[:, :-1]  # its last entry is 1, but for rounding
+    return np.asarray(plan.lengths.tokens[(share[:, None] >= below[first_state]).sum(1)])
 
 
 def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> tuple[Floats, Log]:
@@ -273,6 +271,8 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
         raise ValueError("the experiment has no policies to simulate")
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
+    if (own := lengths_of(plan, first, count)) is not None:
+        limits[:, 1] = own
     return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Recording, Source
-from mtpsim.acceptance.base import stationary
+from mtpsim.acceptance.base import LengthTable, stationary
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 
 SMALL_CHAIN = 1024  # states of the companion form that are solved by doubling
 CHUNK = 4096  # recorded requests played at once
+FEW_LENGTHS, MOST_POSITIONS = 8, 200_000  # beyond these lengths are solved at once, or one by one
 
 
 def round_distribution(chain: AcceptanceChain, depth: int) -> Floats:
@@ -204,8 +205,8 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     chain = source.hidden_chain
     if chain is None:
         raise TypeError(f"{type(source).__name__} is neither a chain nor a recording")
-    if tokens and chain.lengths is not None:
-        return _solve_lengths(chain, depth, tokens)
+    if tokens and (lengths := chain.lengths_of(tokens)) is not None:
+        return _solve_lengths(chain, depth, lengths)
     joint = round_distribution(chain, depth)
     if tokens:
         starts = starts_by_tokens(joint, chain.start, tokens)
@@ -224,14 +225,15 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     )
 
 
-def _solve_lengths(chain: AcceptanceChain, depth: int, tokens: int) -> Exact:
+def _solve_lengths(chain: AcceptanceChain, depth: int, lengths: LengthTable) -> Exact:
     """Totals of requests whose length depends on their first state: a sum over the lengths."""
-    own = chain.tokens_of(tokens)
+    if lengths.tokens.size > FEW_LENGTHS and lengths.tokens[-1] <= MOST_POSITIONS:
+        return _solve_at_once(chain, depth, lengths)
     found = []
-    for length in np.unique(own):
-        start = np.where(own == length, chain.start, 0.0)
+    for length, shares in zip(lengths.tokens, lengths.shares.T, strict=True):
+        start = chain.start * shares
         if share := float(start.sum()):
-            part = replace(chain, start=start / share, lengths=None)
+            part = replace(chain, start=start / share, lengths=None, length_table=None)
             found.append((share, solve(part, depth, tokens=int(length))))
     rounds = sum(share * part.rounds for share, part in found)
     shares = [(share * part.rounds / rounds, part) for share, part in found]
@@ -241,6 +243,28 @@ def _solve_lengths(chain: AcceptanceChain, depth: int, tokens: int) -> Exact:
         slow_rounds=sum(share * part.slow_rounds for share, part in found),
         accepted=np.sum([share * part.accepted for share, part in shares], axis=0),
         starts=np.sum([share * part.starts for share, part in shares], axis=0),
+    )
+
+
+def _solve_at_once(chain: AcceptanceChain, depth: int, lengths: LengthTable) -> Exact:
+    """The same for many lengths: all requests end together, and start at different positions."""
+    joint = round_distribution(chain, depth)
+    after = joint.reshape((depth + 1) * chain.states, chain.states)
+    start = chain.start[:, None] * lengths.shares
+    most = int(lengths.tokens[-1])
+    begin = {most - int(length): start[:, i] for i, length in enumerate(lengths.tokens)}
+    recent, starts = np.zeros((depth + 1, chain.states)), np.zeros(chain.states)
+    for position in range(most):
+        here = recent.ravel() @ after + begin.get(position, 0.0)
+        recent[1:] = recent[:-1]
+        recent[0] = here
+        starts += here
+    return Exact(
+        tokens=float(start.sum(0) @ lengths.tokens),
+        rounds=float(starts.sum()),
+        slow_rounds=float(starts @ chain.slowdown),
+        accepted=np.einsum("s,ast->a", starts, joint) / starts.sum(),
+        starts=starts / starts.sum(),
     )
 
 

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
 from mtpsim.acceptance.base import Clock
 from mtpsim.common.arrays import Floats, JsonDict
+from mtpsim.fit.token_chain import typical_shift
 
 MARGIN = 1e-6  # least distance of fitted rates from 0 and 1
 DIFFICULTY_STATES = 9
+LEAST_FALL = 0.02  # logits from a draft to the next, so that each can be fitted
+SCALES = (-7.0, 3.0)  # logarithm of the factor of typical falls
 CONDITIONAL = {"rates_are": "conditional"}  # stated, so that a reader need not guess
 CLOCKS: tuple[Clock, ...] = ("round", "token")
 
@@ -175,6 +178,47 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
     )
 
 
+def _tokens(depth: int, states: int, *, several_depths: bool) -> Candidate:
+    """Hidden states by token, in each of which a later draft is worse by the same logits.
+
+    One depth hardly tells the shifts by draft position: then they are a factor of typical ones.
+    """
+    moves, falls = states * (states - 1), -np.diff(typical_shift(depth))
+    size = falls.size if several_depths else min(falls.size, 1)
+
+    def initial(rates: Floats) -> list[Floats]:
+        levels = _logit(rates[:1]) + np.linspace(1.2, -1.2, states)
+        scale = np.zeros(size)
+        return [
+            np.concatenate([levels, np.full(moves, -np.log(stay - 1)), scale])
+            for stay in (3.0, 20.0)
+        ]
+
+    def section(x: Floats) -> JsonDict:
+        levels = x[:states]
+        away = x[states : states + moves].reshape(states, states - 1)
+        step = np.array([np.insert(row, s, 0.0) for s, row in enumerate(away)])
+        scale = np.exp(np.clip(x[states + moves :], *SCALES))
+        shift = np.concatenate([[0.0], -np.cumsum(scale * np.maximum(falls, LEAST_FALL))])
+        order = np.argsort(-levels, kind="stable")  # the easiest state first
+        return {
+            "model": "regime",
+            "clock": "token",
+            "rates": [_rates(levels[s] + shift[:depth]) for s in order],
+            **CONDITIONAL,
+            "step": softmax(step, axis=1)[np.ix_(order, order)].tolist(),
+        }
+
+    return Candidate(
+        name=f"tokens{states}",
+        depth=depth,
+        fitted_keys=("rates", "step"),
+        initial=initial,
+        section=section,
+        is_dynamic=True,
+    )
+
+
 def candidates(
     depth: int, *, by_request: bool = True, dynamic: bool = True, several_depths: bool = False
 ) -> list[Candidate]:
@@ -198,4 +242,5 @@ def candidates(
     if dynamic:
         found += [_difficulty(depth, clock) for clock in CLOCKS]
         found += [_regime(depth, states, clock) for states in (2, 3) for clock in CLOCKS]
+        found += [_tokens(depth, states, several_depths=several_depths) for states in (2, 3)]
     return found

@@ -14,6 +14,7 @@ from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.candidates import CONDITIONAL, Candidate
 from mtpsim.fit.chain_report import ChainReport, chain_report
+from mtpsim.fit.clock_test import ClockTest
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
@@ -167,6 +168,7 @@ class FitReport:
         replay: accept lengths by posterior replay; None unless asked for.
         other_depths: accept lengths by a token chain with a prior; None where the log has rounds in
             order.
+        clock_tests: tests of a state that moves by round; empty without rounds in order.
     """
 
     mtpsim: str
@@ -187,6 +189,7 @@ class FitReport:
     warnings: list[str]
     replay: ReplayReport | None = None
     other_depths: ChainReport | None = None
+    clock_tests: Sequence[ClockTest] = ()
 
     @property
     def chosen_candidate(self) -> CandidateReport | None:
@@ -257,6 +260,7 @@ def fit_report(
         other_depths=chain_report(fit.log, fit.aggregated, rates.values)
         if fit.aggregated
         else None,
+        clock_tests=fit.clock_tests,
     )
 
 
@@ -356,7 +360,8 @@ def sections_csv(sections: Sequence[JsonDict], keys: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
-    writer.writerows([f"{value:.9g}" for value in row.values()] for row in rows)
+    digits = {key: 12 if "step[" in key else 9 for key in rows[0]}  # rows of steps add up to 1
+    writer.writerows([f"{row[key]:.{digits[key]}g}" for key in digits] for row in rows)
     return text.getvalue()
 
 

@@ -19,6 +19,7 @@ from mtpsim.fit.by_depth import (
     lengths_of_totals,
 )
 from mtpsim.fit.candidates import Candidate, candidates
+from mtpsim.fit.clock_test import ClockTest, clock_tests
 from mtpsim.fit.holdout import Prediction, predict_held_out
 from mtpsim.fit.likelihood import (
     Observations,
@@ -78,6 +79,8 @@ class LogFit:
         rounds_fitted (int): number of rounds that the candidates were fitted to.
         aggregated (AggregatedFit | None): token chains for other depths; None where the log has
             rounds in order, or no accepted draft.
+        clock_tests (list[ClockTest]): tests of a state that moves by round; empty where the log has
+            no rounds in order.
     """
 
     log: Log
@@ -96,6 +99,7 @@ class LogFit:
     requests_fitted: int = 0
     rounds_fitted: int = 0
     aggregated: AggregatedFit | None = None
+    clock_tests: list[ClockTest] = field(default_factory=list)
 
 
 @renamed_keyword(PROGRESS, "on_progress")
@@ -141,6 +145,7 @@ def fit_log(
         tokens=_tokens(log),
         notes=[*log.notes, *_limitations(log)],
         aggregated=_aggregated(log),
+        clock_tests=clock_tests(kept_rounds(log)) if _has_rounds(log) else [],
     )
     several = has_several_depths(log)
     if log.level == "totals" and log.unit == "request" and log.count >= MIN_ROWS and not several:
@@ -162,9 +167,13 @@ def fit_log(
     return _evaluated(base, found, data, confidence)
 
 
+def _has_rounds(log: Log) -> bool:
+    return log.sequence is not None and log.level == "rounds"
+
+
 def _aggregated(log: Log) -> AggregatedFit | None:
     """Return token chains of a log without rounds in order; None where nothing was accepted."""
-    if (log.sequence is not None and log.level == "rounds") or not log.accepted.sum():
+    if _has_rounds(log) or not log.accepted.sum():
         return None
     return fit_aggregated(depth_counts(log))
 
@@ -193,6 +202,7 @@ def _evaluated(
 
     return replace(
         base,
+        notes=[*base.notes, *_off_the_record(base, chosen)],
         selection=selection,
         chosen=chosen,
         draws=draws,
@@ -206,6 +216,21 @@ def _evaluated(
         requests_fitted=data.requests,
         rounds_fitted=int(truncated(sample, 0)[:, 0].sum()),
     )
+
+
+def _off_the_record(base: LogFit, chosen: MleResult) -> list[str]:
+    """Return by how much the selected model misses the accept length that the log states."""
+    log, known = base.log, base.rates.accept_length
+    if has_several_depths(log) or log.has_short_drafts:
+        return []
+    expected = float(chain_lengths(chosen.chain, base.tokens)[-1])
+    if known.low <= expected <= known.high:
+        return []
+    return [
+        f"{chosen.candidate.name} expects an accept length of {expected:.3f} at the recorded depth "
+        f"{log.depth}, outside the log's interval {known.mean:.3f} [{known.low:.3f}, "
+        f"{known.high:.3f}]: the replay, or rates by position, have the log's"
+    ]
 
 
 def _with_spread(base: LogFit) -> LogFit:
@@ -306,6 +331,25 @@ def _diagnoses(log: Log) -> list[str]:
     return []
 
 
+def depth_problem(log: Log, given: int) -> str:
+    """Return how accepted drafts contradict a depth that only the user states; empty if not.
+
+    Args:
+        log: log that was read with the depth.
+        given: drafts per round.
+    """
+    hit = log.hit.sum(0)
+    deepest = int(np.flatnonzero(hit).max(initial=-1)) + 1
+    logged = bool(np.isfinite(log.drafted).any())
+    if logged or not 0 < deepest < given or hit[deepest - 1] < MANY:
+        return ""
+    return (
+        f"{given} is given, but none of {hit[deepest - 1]:,} rounds that accept "
+        f"{counted(deepest, 'draft')} accepts more: give the depth that was run; deeper ones are "
+        "predicted from rounds in order"
+    )
+
+
 def _short_drafts(log: Log) -> str:
     """Return how rounds are counted that draft fewer tokens than the depth."""
     share = 100 * log.undrafted / log.rounds.sum()
@@ -320,7 +364,7 @@ def _short_drafts(log: Log) -> str:
 
 def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
-    if log.level == "rounds" and log.sequence is not None:
+    if _has_rounds(log):
         return RoundSequence(kept_rounds(log), log.depth)
     rng = np.random.default_rng(0)
     return _counts_of(log, np.sort(rng.permutation(log.count)[:MAX_ROWS]))

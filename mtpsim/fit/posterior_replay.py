@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri, stdtrit
 
 from mtpsim.acceptance.recording import Recording
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.fit.labelled_tokens import Ints, LabelledTokens
 from mtpsim.fit.rates import Interval
@@ -112,12 +113,8 @@ class PosteriorReplay:
         mean, draws = float(lengths.mean()), lengths.size
         of_draws = float(lengths.var(ddof=1)) * (1 + 1 / draws) if draws > 1 else 0.0
         off = (accepted - (lengths - 1)[:, None] * rounds).mean(0)
-        requests = self.tokens.requests
-        share = requests / max(requests - 1, 1) / float(rounds.mean(0).sum()) ** 2
-        of_sample = float((off**2).sum()) * share
-        upper = (1 + confidence) / 2
-        narrow = of_draws**0.5 * float(stdtrit(max(draws - 1, 1), upper))
-        wide = (narrow**2 + of_sample * float(stdtrit(max(requests - 1, 1), upper)) ** 2) ** 0.5
+        narrow = of_draws**0.5 * float(stdtrit(max(draws - 1, 1), (1 + confidence) / 2))
+        wide = float(np.hypot(narrow, sampling_half_width(off, rounds.mean(0), confidence)))
         ends = [Interval(mean, max(mean - half, 1.0), mean + half) for half in (wide, narrow)]
         return DepthPrediction(depth, ends[0], ends[1], depth > self.tokens.depth)
 
@@ -129,6 +126,31 @@ class PosteriorReplay:
         if self.fits[0].chain.states == most:
             found.append(f"{most} states are the most that are tried; more may fit better")
         return list(dict.fromkeys(found))
+
+
+def sampling_half_width(off: Floats, rounds: Floats, confidence: float) -> float:
+    """Return the half-width of an interval of accepted drafts per round over requests.
+
+    Lengths of requests have heavy tails, so that a few may decide. The error of each is taken as
+    if it had been left out of the estimate, and Student's distribution has the degrees of freedom
+    that these errors are worth.
+
+    Args:
+        off: ``[R]`` accepted drafts of each request, minus those expected of its rounds.
+        rounds: ``[R]`` rounds of each request.
+        confidence: level of the interval.
+
+    Source:
+        MacKinnon and White (1985), HC3; F. E. Satterthwaite, An approximate distribution of
+        estimates of variance components, Biometrics Bulletin 2 (1946).
+    """
+    total = float(rounds.sum())
+    squared = (off / np.maximum(total - rounds, 1.0)) ** 2
+    variance = float(squared.sum())
+    if not variance:
+        return 0.0
+    freedom = max(2 * variance**2 / float((squared**2).sum()), 1.0)
+    return float(variance**0.5 * stdtrit(min(freedom, max(off.size - 1, 1)), (1 + confidence) / 2))
 
 
 def _at_bounds(fit: ChainFit, free_shift: bool) -> list[str]:

@@ -10,6 +10,7 @@ from mtpsim.acceptance.replay_file import ReplayFile
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import measured_at
+from mtpsim.fit.depth_validation import HeldOutDepth, held_out_depths
 from mtpsim.fit.labelled_tokens import label_tokens
 from mtpsim.fit.model import MIN_ROWS, LogFit, kept_rounds
 from mtpsim.fit.posterior_replay import DEEPER, Drafter, PosteriorReplay, posterior_replay
@@ -57,6 +58,7 @@ class ReplayReport:
         shifts_fitted: whether the log tells the shifts; else they are assumed.
         depths: accept length by depth.
         notes: what was assumed, and what of the fit is at a bound.
+        held_out: each depth as predicted by the requests at others; empty if the log has one.
     """
 
     requests: int
@@ -69,6 +71,7 @@ class ReplayReport:
     shifts_fitted: bool
     depths: list[ReplayDepth]
     notes: list[str]
+    held_out: list[HeldOutDepth]
 
     @property
     def reproduces_log(self) -> bool:
@@ -90,17 +93,21 @@ def why_no_replay(log: Log) -> str:
     return ""
 
 
+def drafter_of(log: Log) -> Drafter:
+    """Return what the log tells of its drafter: one that drafts nothing at times looks text up."""
+    return "lookup" if log.undrafted else "unknown"
+
+
 def replay_log(log: Log) -> PosteriorReplay:
     """Fit token chains to a log and draw what every position of its requests would accept.
 
     Args:
         log: log that can be replayed; see :func:`why_no_replay`.
     """
-    drafter: Drafter = "lookup" if log.undrafted else "unknown"
     rounds = kept_rounds(log)
     tokens = label_tokens(rounds)
     untested = int(rounds.drafted.max()) - tokens.depth  # positions that no round came to
-    return posterior_replay(tokens, drafter=drafter, deeper=DEEPER + untested)
+    return posterior_replay(tokens, drafter=drafter_of(log), deeper=DEEPER + untested)
 
 
 def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95) -> ReplayReport:
@@ -120,6 +127,8 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
         lengths = found.workload, found.requests, by_definition
         depths.append(ReplayDepth(k, measured, *lengths, found.extrapolated))
     drafts = np.unique(rounds.drafted)
+    held_out = held_out_depths(rounds, drafter_of(fit.log)) if drafts.size > 1 else []
+    checked = [one.sentence() for one in held_out]
     return ReplayReport(
         requests=tokens.requests,
         rounds=rounds.accepted.size,
@@ -130,7 +139,13 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
         shifts=np.mean([chain.shift for chain in replay.chains], 0)[: tokens.depth].tolist(),
         shifts_fitted=replay.free_shift,
         depths=depths,
-        notes=[*_sample_notes(fit.log, replay), *_shift_notes(replay, depths), *replay.at_bounds],
+        notes=[
+            *_sample_notes(fit.log, replay),
+            *_shift_notes(replay, depths),
+            *checked,
+            *replay.at_bounds,
+        ],
+        held_out=held_out,
     )
 
 

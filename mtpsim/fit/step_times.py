@@ -44,6 +44,7 @@ AMBIGUOUS = dict.fromkeys(("ms", "time_ms", "latency_ms"), "verify")
 REQUIRED = ("batch", "depth", "verify")
 MIN_STEPS = 4
 BETTER = 0.8  # ratio of leave-one-out errors from which a table is preferred to a poor law
+LEAST_ERROR = 2e-6  # relative; an experiment takes none below 1e-6
 TOLERANCE = 1.05  # ratio of leave-one-out errors up to which the simpler model is preferred
 
 
@@ -59,6 +60,7 @@ class StepTimes:
         cached: ``[n]`` cached tokens per request; 0 where not measured.
         has_draft: whether drafting was measured.
         by_tokens: whether the tokens of a pass were given, so that the depth may be any number.
+        whole_rounds: whether ``verify`` holds rounds with their drafting.
     """
 
     batch: Floats
@@ -68,6 +70,7 @@ class StepTimes:
     cached: Floats
     has_draft: bool = True
     by_tokens: bool = False
+    whole_rounds: bool = False
 
     def without(self, row: int) -> StepTimes:
         """Return all steps but one."""
@@ -195,7 +198,9 @@ def read_step_times(path: Path) -> StepTimes:
             problems += [Problem(message, file=str(path), line=line)] if message else []
     if problems:
         raise InputError(problems)
-    columns = {name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS}
+    columns: dict[str, Any] = {
+        name: np.array([row.get(name, 0.0) for row in values]) for name in COLUMNS
+    }
     steps = StepTimes(**columns, has_draft="draft" in header, by_tokens=by_tokens)
     if len(values) < MIN_STEPS and not (values and _table(steps)):
         message = f"{counted(len(values), 'step', 'are')} given; at least {MIN_STEPS} are needed"
@@ -244,9 +249,13 @@ def _context(steps: StepTimes, each_token: bool) -> list[Floats]:
 
 
 def _linear(steps: StepTimes, each_token: bool = False) -> JsonDict:
-    columns = [np.ones(len(steps.batch)), steps.tokens, *_context(steps, each_token)]
-    base, per_token, *context = _least_squares(columns, steps.verify)
-    return {"model": "linear", "base": base, "per_token": per_token, **_per_cached(context)}
+    drafts = [steps.depth] if steps.whole_rounds else []
+    columns = [np.ones(len(steps.batch)), steps.tokens, *drafts, *_context(steps, each_token)]
+    base, per_token, *rest = _least_squares(columns, steps.verify)
+    found = {"model": "linear", "base": base, "per_token": per_token}
+    if drafts:
+        found["draft"] = {"base": 0.0, "per_token": rest.pop(0)}
+    return {**found, **_per_cached(rest)}
 
 
 def _per_cached(found: Sequence[float]) -> JsonDict:
@@ -302,7 +311,7 @@ def _draft(steps: StepTimes) -> JsonDict:
 
 
 def predict(section: JsonDict, steps: StepTimes) -> Floats:
-    """Return ms of the verification passes ``[n]`` by a fitted model.
+    """Return ms of the verification passes ``[n]``, or of whole rounds, by a fitted model.
 
     Args:
         section: keys of the section ``[latency]``.
@@ -319,7 +328,8 @@ def predict(section: JsonDict, steps: StepTimes) -> Floats:
         model = kind.model_construct(**law, cached=cached)
         assert isinstance(model, CostModel)
         times.append(model.step(batch, np.array([depth]))[0])
-    return np.array(times)
+    drafting = section["draft"]["per_token"] * steps.depth if steps.whole_rounds else 0.0
+    return np.array(times) + drafting
 
 
 def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list[CostModelFit]:
@@ -333,8 +343,9 @@ def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list
         experts: number of experts of a mixture of experts; 0: that model is not fitted.
         active: number of active experts per token.
     """
-    models: list[Callable[..., JsonDict]] = [_linear, _roofline]
-    models += [_moe(experts, active)] if experts else []
+    models: list[Callable[..., JsonDict]] = [_linear]
+    if not steps.whole_rounds:  # else the time of a draft can't be separated
+        models += [_roofline, *([_moe(experts, active)] if experts else [])]
     forms = list(models)
     if steps.cached.any():
         forms += [partial(model, each_token=True) for model in models]
@@ -349,7 +360,7 @@ def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list
 
 def _with_table(fits: list[CostModelFit], steps: StepTimes) -> list[CostModelFit]:
     """Put a table of the steps first if every law is off by more than it should decide."""
-    table = measured_table(steps)
+    table = None if steps.whole_rounds else measured_table(steps)
     if table is None:
         return fits
     least = min(fit.left_out_error for fit in fits)
@@ -363,7 +374,7 @@ def _with_table(fits: list[CostModelFit], steps: StepTimes) -> list[CostModelFit
 
 def _table(steps: StepTimes) -> CostModelFit | None:
     """Return the times of one batch at depths 0 to K; None if they are not such times."""
-    if steps.by_tokens:
+    if steps.by_tokens or steps.whole_rounds:
         return None
     depths = np.arange(steps.depth.max() + 1)
     one = all(np.ptp(part) == 0 for part in (steps.batch, steps.cached))
@@ -390,10 +401,10 @@ def _fit(model: Callable[[StepTimes], JsonDict], steps: StepTimes) -> CostModelF
         if isinstance(value, float):
             jackknife = np.array([other[key] for other in left_out])
             error = math.sqrt((count - 1) * float(jackknife.var()))
-            if error > 1e-9 * value > 0:
+            if error > LEAST_ERROR * value > 0:
                 errors[key] = error
     return CostModelFit(
-        section=_plain({**section, **_draft(steps)}),
+        section=_plain({**_draft(steps), **section}),
         standard_errors=errors,
         left_out_error=float(np.sqrt(((predicted / steps.verify - 1) ** 2).mean())),
         worst_error=float(np.abs(off).max()),

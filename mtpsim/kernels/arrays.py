@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.int32]
+ENDLESS = 2**31 - 1
 
 
 class ChainArrays(NamedTuple):
@@ -55,6 +56,13 @@ class RequestArrays(NamedTuple):
     measured_at: int  # depth M at which acceptance rates are measured
     times: Floats  # [2, K + 1] verify, draft; entry [0, 0] is the plain step
     every: bool  # accepted drafts counted at every depth, not only at the deepest
+    lengths: Ints = np.zeros(0, np.int32)  # [n] tokens of each simulated request; [0]: as `tokens`
+
+    def ends(self, count: int) -> Ints:
+        """``[count]`` token at which each request ends; the greatest integer if none ends it."""
+        if self.lengths.size:
+            return self.lengths
+        return np.full(count, self.tokens or ENDLESS, np.int32)
 
 
 class TapeArrays(NamedTuple):
@@ -68,7 +76,9 @@ class TapeArrays(NamedTuple):
     draft: Floats
     stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
     scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
-    likelihood_ratios: Floats  # [n, W, Z] rejected over accepted, at the score of an accepted draft
+    # [n, W, Z] rejected over accepted, at the score of an accepted draft; where the confidence has
+    # laws, the probability at which their quantile is read
+    likelihood_ratios: Floats
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
     entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
 
@@ -88,6 +98,7 @@ class EngineArrays(NamedTuple):
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
     separation: float  # standard deviations between the scores of accepted and rejected drafts
     rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
+    laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
 
 

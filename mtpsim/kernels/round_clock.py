@@ -89,25 +89,28 @@ def _write_rounds(task, shared, shallow, reached, total, out):
 
 def simulate_rounds_to_tokens(key, first, chain, noise, task, shallow, deep, out):
     """The same for requests that end at a number of tokens."""
+    ends = task.ends(len(out))
     for some, n in in_lanes(out):
         length, memory = np.empty((TILE, n), np.int32), np.empty((2, n))
         counts = np.empty((2, deep + 1, n), np.int32)
         accepted, seconds = np.empty((deep + 1, deep, n), np.int32), np.empty((2, deep + 1, n))
         _play_tokens(key, first + some.start, chain, noise, task, shallow, new_path(n), length,
-                     new_scratch(n), memory, counts, accepted, seconds, out[some])  # fmt: skip
+                     new_scratch(n), memory, counts, accepted, seconds, ends[some],
+                     out[some])  # fmt: skip
 
 
 @kernel
 def _play_tokens(
-    key, first, chain, noise, task, shallow, path, length, s, memory, counts, accepted, seconds, out
-):
+    key, first, chain, noise, task, shallow, path, length, s, memory, counts, accepted, seconds,
+    ends, out,
+):  # fmt: skip
     """A fixed number of tokens: each depth stops in its own round, cut at the limit."""
     lanes, deep = path.row.size, accepted.shape[1]
     left, rounds = counts
     for at in range(0, out.shape[0], lanes):
         begin_path(chain, path)
         rounds[:], accepted[:], seconds[:] = 0, 0, 0.0
-        left[:] = task.tokens
+        _copy_to_rows(ends[at : at + lanes], left)
         tick, live = 0, True
         while live:
             fill_words(key, first + at, tick, TILE, PATH, s.words)
@@ -123,9 +126,16 @@ def _play_tokens(
                 live |= _advance(length, k, check, propose, left[k], rounds[k], accepted[k],
                                  seconds[0, k], seconds[1, k])  # fmt: skip
             tick += TILE
-        left[:] = task.tokens
+        _copy_to_rows(ends[at : at + lanes], left)
         write_depths(task, shallow, deep, left, rounds, accepted, seconds[0], seconds[1],
                      out[at : at + lanes])  # fmt: skip
+
+
+@bare
+def _copy_to_rows(row, rows):
+    for k in range(rows.shape[0]):
+        for lane in range(row.size):
+            rows[k, lane] = row[lane]
 
 
 @bare

@@ -11,18 +11,20 @@ from collections import namedtuple
 import numpy as np
 
 from mtpsim.kernels.acceptance import begin_path, find_levels, new_path, note_outcomes
+from mtpsim.kernels.arrays import ENDLESS
 from mtpsim.kernels.jit import bare, kernel
 from mtpsim.kernels.noise import draw_factors, fill_noise_words, new_scratch, slow_down
 from mtpsim.kernels.philox import PATH, TILE, fill_words, in_lanes
 from mtpsim.kernels.totals import write_depths, write_windows
 
 # Progress of the lanes of a depth. `at` [K+1, lanes]: drafts accepted so far in the current
-# round; `begin` [TILE, lanes] of the last depth advanced; `rounds`, `accepted`, `verify` and
-# `draft` are running totals by depth. `trying` [M, lanes] and `windows` [1 + M, lanes] are of
-# positions tried as starts; `levels` [K, TILE, lanes] and `memory` of the noise are scratch.
+# round; `begin` [TILE, lanes] of the last depth advanced; `ends` [lanes]: where the text ends;
+# `rounds`, `accepted`, `verify` and `draft` are running totals by depth. `trying` [M, lanes] and
+# `windows` [1 + M, lanes] are of positions tried as starts; `levels` [K, TILE, lanes] and `memory`
+# of the noise are scratch.
 Walk = namedtuple(
     "Walk",
-    "at begin active hit rejected rounds accepted verify draft trying windows levels memory",
+    "at begin active hit rejected ends rounds accepted verify draft trying windows levels memory",
 )
 
 
@@ -33,19 +35,22 @@ def _new_walk(deep, measured, n):
     totals = ints(deep + 1), ints(deep + 1, deep), np.zeros((deep + 1, n)), np.zeros((deep + 1, n))
     windows = ints(measured), ints(1 + measured)
     scratch = ints(deep, TILE), np.zeros((deep + 1, 2, n))
-    return Walk(ints(deep + 1), ints(TILE), ints(), ints(), ints(), *totals, *windows, *scratch)
+    return Walk(
+        ints(deep + 1), ints(TILE), ints(), ints(), ints(), ints(), *totals, *windows, *scratch
+    )
 
 
 def simulate_positions(key, first, chain, noise, task, shallow, deep, out):
     """Simulate requests ``first`` .. at depths ``shallow`` .. ``deep``; a row of ``out`` each."""
+    ends = task.ends(len(out))
     for some, n in in_lanes(out):
         walk = _new_walk(deep, task.measured_at, n)
         at, path, s = first + some.start, new_path(n), new_scratch(n)
-        _read(key, at, chain, noise, task, shallow, path, s, walk, out[some])
+        _read(key, at, chain, noise, task, shallow, path, s, walk, ends[some], out[some])
 
 
 @kernel
-def _read(key, first, chain, noise, task, shallow, path, s, walk, out):
+def _read(key, first, chain, noise, task, shallow, path, s, walk, ends, out):
     lanes, deep, measured = path.row.size, walk.levels.shape[0], task.measured_at
     own_noise = noise.persistence != 0  # then a depth's noise depends on where its rounds began
     states = chain.state_bounds.shape[1]
@@ -53,6 +58,7 @@ def _read(key, first, chain, noise, task, shallow, path, s, walk, out):
     stride = 1 if by_outcome else TILE
     for at in range(0, out.shape[0], lanes):
         begin_path(chain, path)
+        walk.ends[:] = ends[at : at + lanes]
         walk.at[:], walk.rounds[:], walk.accepted[:] = 0, 0, 0
         walk.verify[:], walk.draft[:], walk.trying[:], walk.windows[:] = 0.0, 0.0, 0, 0
         tick, live = 0, True
@@ -111,7 +117,7 @@ def _find_tokens(task, walk):
             tokens = walk.rounds[k, lane]
             for j in range(k):
                 tokens += walk.accepted[k, j, lane]
-            walk.at[k, lane] = task.tokens if task.tokens > 0 else tokens
+            walk.at[k, lane] = walk.ends[lane] if task.tokens > 0 else tokens
 
 
 @bare
@@ -119,9 +125,8 @@ def _walk_depth(task, tick, first, last, k, by_outcome, walk):
     """Advance depth ``k`` over ticks ``first`` .. ``last - 1``; return whether any lane is live."""
     live = np.int32(0)
     for t in range(first, last):
-        inside = task.tokens == 0 or tick + t < task.tokens
-        limit = np.int32(task.rounds if task.rounds > 0 else 2147483647) if inside else np.int32(0)
-        _begin(limit, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
+        limit, now = np.int32(task.rounds if task.rounds > 0 else ENDLESS), np.int32(tick + t)
+        _begin(limit, now, walk.ends, walk.at[k], walk.rounds[k], walk.begin[t], walk.active)
         _clear(walk.hit)
         for j in range(k):
             level, accepted = walk.levels[j, t], walk.accepted[k, j]
@@ -141,10 +146,11 @@ def _clear(row):
 
 
 @bare
-def _begin(limit, at, rounds, begin, active):
+def _begin(limit, now, ends, at, rounds, begin, active):
     """Start rounds within the horizon only; complete a started round."""
     for lane in range(at.size):
-        start = np.int32((at[lane] == 0) & (rounds[lane] < limit))
+        inside = (rounds[lane] < limit) & (now < ends[lane])
+        start = np.int32((at[lane] == 0) & inside)
         begin[lane] = start
         rounds[lane] += start
         active[lane] = start | np.int32(at[lane] > 0)

@@ -25,7 +25,7 @@ from mtpsim.latency.experts import (
 )
 from mtpsim.latency.stated_times import CompiledLatency, LatencySpec
 from mtpsim.latency.step_costs import StepCosts, new_costs
-from mtpsim.latency.times import Milliseconds, Times, by_depth, describe
+from mtpsim.latency.times import Milliseconds, Times, by_depth, describe, tokens_by_depth
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 TokenCount = Annotated[float, Field(ge=0, le=1e9)]
@@ -87,24 +87,25 @@ class CostModel(LatencySpec):
             Floats: ``[n]`` ms.
         """
 
-    def times(self, depth: int) -> tuple[Floats, Floats]:
-        """Mean times for depths 0 to ``depth``."""
+    def times(self, depth: int, drafted: Floats | None = None) -> tuple[Floats, Floats]:
+        """Mean times for depths 0 to ``depth``; ``drafted`` as of :class:`LatencySpec`."""
         batch = self.rank_batch(self.batch)
-        verify, draft = self.step(batch, np.arange(depth + 1.0)), self.draft_times(batch, depth)
+        verify = self.step(batch, tokens_by_depth(depth, drafted))
+        draft = self.draft_times(batch, depth, drafted)
         return verify, np.maximum(draft - verify, 0.0) if self.draft_overlap else draft
 
     def rank_batch(self, batch: float) -> float:
         """Requests of the fullest of the data-parallel ranks."""
         return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
 
-    def compile(self, depth: int) -> CompiledLatency:
+    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
         """Compile mean times and noise tables."""
-        return replace(super().compile(depth), overhead_off=self.overhead_off)
+        return replace(super().compile(depth, drafted), overhead_off=self.overhead_off)
 
-    def draft_times(self, batch: float, depth: int) -> Floats:
+    def draft_times(self, batch: float, depth: int, drafted: Floats | None = None) -> Floats:
         """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
-        depths = np.arange(1.0, depth + 1.0)
-        draft = by_depth(self.draft, depth) + self.draft_per_request * batch * depths
+        tokens = tokens_by_depth(depth, drafted)[1:]
+        draft = by_depth(self.draft, depth) + self.draft_per_request * batch * tokens
         return np.append(0.0, draft)
 
     def step_costs(self, depth: int, max_tokens: int, max_requests: int) -> StepCosts:
@@ -139,11 +140,13 @@ class CostModel(LatencySpec):
         times = [self.step(float(count), tokens / count - 1) for count in nodes]
         return new_costs(draft, np.maximum(times, 0.0), nodes)
 
-    def at_batch(self, batch: float, depth: int) -> tuple[Floats, Floats]:
+    def at_batch(
+        self, batch: float, depth: int, drafted: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """:meth:`times` at another batch size."""
-        return self.model_copy(update={"batch": batch}).times(depth)
+        return self.model_copy(update={"batch": batch}).times(depth, drafted)
 
-    def wrong_lengths(self, depth: int) -> dict[str, str]:
+    def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""
         try:
             by_depth(self.draft, depth)
@@ -371,9 +374,11 @@ class Table(CostModel):
         beyond = np.minimum(depth, 0) * before + np.maximum(depth - last, 0) * after
         return np.asarray(np.interp(depth, np.arange(last + 1), measured) + beyond)
 
-    def wrong_lengths(self, depth: int) -> dict[str, str]:
+    def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""
-        wrong = super().wrong_lengths(depth)
+        wrong = super().wrong_lengths(depth, drafted)
+        if drafted is not None:  # rows by tokens, interpolated and continued as lines
+            return wrong
         if len(self.verify[0]) != depth + 1:
             wrong["verify"] = (
                 f"rows of {counted(len(self.verify[0]), 'time')} are given, but the acceptance "

@@ -97,16 +97,25 @@ class LatencySpec(Spec, ABC):
         return self
 
     @abstractmethod
-    def times(self, depth: int) -> tuple[Floats, Floats]:
+    def times(self, depth: int, drafted: Floats | None = None) -> tuple[Floats, Floats]:
         """Mean verify and draft times in ms for depths 0 to ``depth``, each ``[depth + 1]``.
+
+        Args:
+            depth (int): Greatest depth: draft passes of a round.
+            drafted (Floats | None): ``[depth + 1]`` drafted tokens of a round by depth, where a
+                tree has several per pass; None: one per pass.
 
         Raises:
             ValueError: A list of times has another length.
         """
 
     @abstractmethod
-    def wrong_lengths(self, depth: int) -> dict[str, str]:
+    def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Error messages by key for lists of times whose length does not fit the depth."""
+
+    def usual_depth(self, depth: int) -> int:
+        """Greatest depth, up to ``depth``, whose times should be near those of a plain step."""
+        return depth
 
     def depth_warnings(self, depth: int) -> list[str]:
         """Warnings about depths 0 to ``depth``, one sentence each."""
@@ -116,11 +125,12 @@ class LatencySpec(Spec, ABC):
     def describe(self) -> list[str]:
         """The section as text, one line per part."""
 
-    def compile(self, depth: int) -> CompiledLatency:
+    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
         """Compile mean times and noise tables.
 
         Args:
             depth (int): Greatest depth K of the acceptance model.
+            drafted (Floats | None): ``[K + 1]`` drafted tokens of a round, as of :meth:`times`.
 
         Returns:
             CompiledLatency: Times and tables for depths 0 to K.
@@ -128,7 +138,7 @@ class LatencySpec(Spec, ABC):
         Raises:
             ValueError: A list of times has another length, or a distribution can't be tabulated.
         """
-        verify, draft = self.times(depth)
+        verify, draft = self.times(depth, drafted)
         one = self.noise.table() if self.noise else CONSTANT
         return CompiledLatency(
             verify=verify,
@@ -235,7 +245,7 @@ class Latency(LatencySpec):
             )
         return self
 
-    def wrong_lengths(self, depth: int) -> dict[str, str]:
+    def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""
         wrong = {}
         for name in ("verify", "draft"):
@@ -245,19 +255,19 @@ class Latency(LatencySpec):
                 wrong[name] = str(error)
         return wrong
 
-    def times(self, depth: int) -> tuple[Floats, Floats]:
+    def times(self, depth: int, drafted: Floats | None = None) -> tuple[Floats, Floats]:
         """Mean times for depths 0 to ``depth``."""
         target, verify, draft = (_mean_of(getattr(self, name)) or 0.0 for name in COMPONENTS)
         return (
-            np.append(by_depth(target, 1), by_depth(verify, depth)),
+            np.append(by_depth(target, 1), by_depth(verify, depth, drafted)),
             np.append(0.0, by_depth(draft, depth)),
         )
 
-    def compile(self, depth: int) -> CompiledLatency:
+    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
         """Compile mean times and noise tables."""
         if self.noise is not None:
-            return super().compile(depth)
-        verify, draft = self.times(depth)
+            return super().compile(depth, drafted)
+        verify, draft = self.times(depth, drafted)
         return CompiledLatency(
             verify=verify,
             draft=draft,

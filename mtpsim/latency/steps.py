@@ -11,6 +11,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.latency.costs import CostModel, TokenCount, reading_text
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.step_tables import Drafting, DraftTable, VerifyTable, describe_drafting
+from mtpsim.latency.times import tokens_by_depth
 
 
 class Steps(CostModel):
@@ -35,17 +36,17 @@ class Steps(CostModel):
         each = table.per_cached + table.per_cached_token * (depth + 1)
         return table.pass_ms(batch * (depth + 1), batch) + each * self.cached * batch
 
-    def draft_times(self, batch: float, depth: int) -> Floats:
+    def draft_times(self, batch: float, depth: int, drafted: Floats | None = None) -> Floats:
         """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
         if not isinstance(self.draft, DraftTable):
-            return super().draft_times(batch, depth)
-        each = self.draft_per_request * batch * np.arange(1.0, depth + 1.0)
+            return super().draft_times(batch, depth, drafted)
+        each = self.draft_per_request * batch * tokens_by_depth(depth, drafted)[1:]
         return np.append(0.0, self.draft.times(batch, depth) + each)
 
-    def wrong_lengths(self, depth: int) -> dict[str, str]:
+    def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""
         if not isinstance(self.draft, DraftTable):
-            return super().wrong_lengths(depth)
+            return super().wrong_lengths(depth, drafted)
         most = self.draft.depth
         if most is None or depth <= most:
             return {}
@@ -77,6 +78,11 @@ class Steps(CostModel):
         """Greatest depth whose times :meth:`describe` lists."""
         table = self.draft
         return (table.depth or 3) if isinstance(table, DraftTable) else super().shown_depth()
+
+    def usual_depth(self, depth: int) -> int:
+        """Greatest depth, up to ``depth``, at which the batch replays a graph."""
+        most = self.verify.most_depth(self.rank_batch(self.batch))
+        return depth if most is None else min(depth, max(most, 0))
 
     def depth_warnings(self, depth: int) -> list[str]:
         """Warnings about depths 0 to ``depth``, one sentence each."""

@@ -35,12 +35,13 @@ Times = Annotated[
 ]
 
 
-def by_depth(times: Times, depth: int) -> Floats:
+def by_depth(times: Times, depth: int, drafted: Floats | None = None) -> Floats:
     """Mean times at depths 1 to ``depth``.
 
     Args:
         times (Times): One number for all depths, a list with one time per depth, or a line.
         depth (int): Greatest depth of the acceptance model.
+        drafted (Floats | None): ``[depth + 1]`` tokens that a line counts; None: the depth.
 
     Returns:
         Floats: ``[depth]`` mean times in ms.
@@ -49,7 +50,7 @@ def by_depth(times: Times, depth: int) -> Floats:
         ValueError: The list has another length.
     """
     if isinstance(times, Slope):
-        return np.asarray(times.base + times.per_token * np.arange(1, depth + 1))
+        return np.asarray(times.base + times.per_token * tokens_by_depth(depth, drafted)[1:])
     if not isinstance(times, list):
         return np.full(depth, float(times))
     if len(times) != depth:
@@ -59,6 +60,11 @@ def by_depth(times: Times, depth: int) -> Floats:
             f"{depth}: give {depth}, one per depth, or a single number for all depths{zero}"
         )
     return np.array(times, float)
+
+
+def tokens_by_depth(depth: int, drafted: Floats | None) -> Floats:
+    """``[depth + 1]`` drafted tokens of a round; None: one per depth."""
+    return np.arange(depth + 1.0) if drafted is None else drafted
 
 
 def describe(times: Times) -> str:

@@ -94,6 +94,8 @@ class LogTimes:
     Attributes:
         by_row (NDArray[float64]): ``[R]`` ms of all rounds of a request, window or total; NaN where
             not logged.
+        batch (NDArray[float64]): ``[R]`` number of requests that ran together; NaN where not
+            logged.
         rough (NDArray[bool]): ``[R]`` whether ``by_row`` may count time without requests.
         by_depth (dict[int, Floats]): ``[n]`` ms of single rounds, by number of drafts of the round.
         by_batch (dict[int, Floats]): ``[n]`` ms of single steps, by batch size.
@@ -101,6 +103,7 @@ class LogTimes:
     """
 
     by_row: Floats
+    batch: Floats
     rough: npt.NDArray[np.bool_]
     by_depth: dict[int, Floats]
     by_batch: dict[int, Floats]
@@ -193,7 +196,7 @@ class Reducer:
         self._given_depth, self._depths = depth, set[int]()
         self._units, self._levels = set[Unit](), Counter[Level]()
         self._rounds, self._accepted, self._tokens = array("q"), array("q"), array("q")
-        self._rough_times = array("b")
+        self._rough_times, self._batches = array("b"), array("d")
         self._row_times, self._row_depths, self._drafted = array("d"), array("q"), array("q")
         self._left_out = Counter[int]()  # rows of other depths than the given one
         # Counts by position of all rows, one after the other; row r begins at _offsets[r].
@@ -262,6 +265,7 @@ class Reducer:
         self._tokens.append(-1 if entry.tokens is None else entry.tokens)
         self._row_times.append(float("nan") if entry.time is None else entry.time)
         self._rough_times.append(entry.rough_time)
+        self._batches.append(float("nan") if entry.batch is None else entry.batch)
         self._drafted.append(-1 if entry.drafted is None else entry.drafted)
         if entry.per_round:
             self._undrafted += entry.per_round[1].count(0)
@@ -337,6 +341,7 @@ class Reducer:
             sequence_rows=rows,
             times=LogTimes(
                 by_row=np.array(self._row_times, float),
+                batch=np.array(self._batches, float),
                 rough=np.array(self._rough_times, bool),
                 by_depth=self._times_by_depth(depth),
                 by_batch={b: np.array(times) for b, times in sorted(self._step_times.items())},

@@ -16,6 +16,7 @@ from mtpsim.report.document_section import DocumentSection as DocumentSection
 from mtpsim.report.document_section import Interval as Interval
 from mtpsim.report.document_section import JudgedInterval as JudgedInterval
 from mtpsim.report.document_section import Number
+from mtpsim.report.document_shapes import DraftTree, Shapes
 from mtpsim.report.serving_document import LoadGroup, ServedPoint
 
 PRESET_TIMES = "Step times are a preset, not measured."
@@ -404,6 +405,7 @@ class PointResult(DocumentSection):
         adaptive (Adaptive | None): Adaptive policies.
         uncertainty (Uncertainty | None): Choice of depth under uncertain inputs.
         robust (Robust | None): Choice of depth over declared scenarios.
+        tree (DraftTree | None): The drafted tree; None without ``[draft]``.
         serving (ServedPoint | None): The server, instead of single requests: then there are no
             depths.
     """
@@ -425,6 +427,7 @@ class PointResult(DocumentSection):
     adaptive: Adaptive | None = None
     uncertainty: Uncertainty | None = None
     robust: Robust | None = None
+    tree: DraftTree | None = None
     serving: ServedPoint | None = None
 
 
@@ -475,6 +478,8 @@ class ResultDocument(DocumentSection):
         failures (list[str]): Sentences on points that could not be finished.
         points (list[PointResult]): One entry per combination of the swept values.
         by_batch (list[BatchGroup]): Groups of points that differ only in the batch size.
+        shapes (Shapes | None): The fastest shape of drafts by batch, with the acceptance of the
+            first point; None without ``[draft]``.
         by_load (list[LoadGroup] | None): Groups of points of a server that differ only in the load.
         warnings (list[str] | None): Sentences that concern the whole run.
     """
@@ -486,5 +491,6 @@ class ResultDocument(DocumentSection):
     failures: list[str] = field(default_factory=list)
     points: list[PointResult]
     by_batch: list[BatchGroup] = field(default_factory=list)
+    shapes: Shapes | None = None
     by_load: list[LoadGroup] | None = None
     warnings: list[str] | None = None

@@ -26,13 +26,13 @@ def exact_answer(experiment: Experiment) -> QuickAnswer | None:
     Returns:
         QuickAnswer | None: None for recorded requests and for chains of many states.
     """
-    source = experiment.acceptance.chain()
+    source = experiment.source
     chain = None if isinstance(source, Recording) else source.hidden_chain
     if chain is None or chain.states * (source.depth + 1) > LARGEST:
         return None
     horizon = experiment.simulation.horizon
     solved = [solve(source, depth, **horizon) for depth in range(source.depth + 1)]
-    verify, draft = experiment.latency.times(source.depth)
+    verify, draft = experiment.step_times()
     slowdown = np.array([found.slow_rounds / found.rounds for found in solved])
     return QuickAnswer(
         acceptance=Acceptance(

@@ -10,8 +10,10 @@ from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.base import stationary
 from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.mixture import Mixture
+from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
+from mtpsim.config.draft import Draft
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.serving import LEAST_REPLICATIONS
 from mtpsim.config.simulation import Simulation
@@ -38,12 +40,13 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     """What an experiment simulates: headings and their lines."""
     points = experiment.points()
     first = points[0].experiment
-    chain = first.acceptance.chain()
+    chain = first.source
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
             _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
+        *([("Draft", _draft(first.draft, first.tree))] if first.draft and first.tree else []),
         ("Latency", list(first.latency.describe())),
         ("Simulation", _simulation(points) + _variations(experiment, first)),
     ]
@@ -56,6 +59,16 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         "recommended depth",
     ]
     return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
+
+
+def _draft(draft: Draft, tree: Tree) -> list[str]:
+    """The tree of drafts: its nodes by level, and what a round yields."""
+    widths = ", ".join(f"{width:.0f}" for width in np.diff(tree.drafted))
+    kind = "explicit tree" if isinstance(draft.tree, list) else draft.tree
+    lines = [f"{kind}: {counted(tree.nodes, 'node')} in {counted(tree.depth, 'level')} ({widths})"]
+    if not tree.is_chain:
+        lines.append("depth k: the first k levels, in k draft passes and one verify of all nodes")
+    return lines
 
 
 def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0) -> list[str]:
@@ -92,7 +105,7 @@ def _unit(experiment: Experiment) -> int:
     """Requests per unit of a block."""
     s, adaptive = experiment.simulation, experiment.adaptive
     policies = len(adaptive.policies) if adaptive else 0
-    return unit_of(experiment.acceptance.chain(), s.rounds or 0, s.tokens or 0, policies)[0]
+    return unit_of(experiment.source, s.rounds or 0, s.tokens or 0, policies)[0]
 
 
 def _requests(experiment: Experiment) -> tuple[int, int]:
@@ -128,7 +141,7 @@ def _variations(experiment: Experiment, first: Experiment) -> list[str]:
 
 def _rates_used(experiment: Experiment) -> str:
     theory = experiment.theory
-    if theory is None and experiment.acceptance.input_rates() is not None:
+    if theory is None and experiment.input_rates is not None:
         return "the input rates at every depth"
     definition, weighting = (
         (theory.definition, theory.weighting) if theory else ("conditional", "round-pooled")
@@ -214,9 +227,13 @@ def _simulation(points: list[Point]) -> list[str]:
     s = every[0]
     length = counted(s.rounds, "round") if s.rounds else counted(s.tokens or 0, "token")
     requests = "requests with their recorded lengths" if s.as_recorded else f"requests of {length}"
-    hidden = points[0].experiment.acceptance.chain().hidden_chain
+    hidden = points[0].experiment.source.hidden_chain
     if hidden is not None and hidden.lengths is not None:
         requests += " or as long as their class"
+    if s.lengths:
+        tied = f", rank correlation {s.lengths.correlation:g} with acceptance"
+        requests += f" on average ({s.lengths.distribution}" + tied * bool(s.lengths.correlation)
+        requests += ")" if s.lengths.cv is None else f", cv {s.lengths.cv:g})"
     lines = [f"{counted(len(points), 'point')}, {requests}, seed {s.seed}"]
     if s.requests:
         lines.append(f"{s.requests:,} requests per point")

@@ -26,8 +26,8 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
+OPTIONAL = ("warnings", "by_load", "serving", "shapes", "tree")
 OF_REQUESTS = "mean_request_speed", "mean_request_speedup"
-OPTIONAL = ("warnings", "by_load", "serving")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 DECISION = ("p_best", "regret", "now")
 """Columns of what only some rows have, behind all others."""

@@ -63,6 +63,7 @@ class _Curves:
         cost = widest.experiment.latency
         assert isinstance(cost, CostModel)  # only cost models have a batch
         self._cost, self._depth, self._grid = cost, widest.layout.depth, np.log(batches)
+        self._drafted = widest.experiment.drafted
         self._confidence = widest.experiment.simulation.confidence
         self.few = widest.requests_needed is not None
         speedup = widest.estimates(estimators.speedup)
@@ -78,7 +79,7 @@ class _Curves:
 
     def _price(self, cost: CostModel, batch: float) -> Floats:
         """Time of a plain step over that of a round at each depth."""
-        time = np.add(*cost.at_batch(batch, self._depth))
+        time = np.add(*cost.at_batch(batch, self._depth, self._drafted))
         return np.asarray(time[0] / time)
 
     def at(self, batch: float) -> Floats:

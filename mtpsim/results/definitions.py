@@ -34,7 +34,7 @@ def trial(measured: PointData, verdicts: list[str]) -> Definitions:
         ClosedFormPredictor(times, None, definition, weighting)
         for weighting, definition in product(_weightings(measured), DEFINITIONS)
     ]
-    stated = measured.experiment.acceptance.input_rates()
+    stated = measured.experiment.input_rates
     if stated is not None:
         rows.insert(0, ClosedFormPredictor(times, stated))
     return Definitions(

@@ -47,6 +47,7 @@ from mtpsim.results.point_data import (
     warnings_of,
 )
 from mtpsim.results.policies import adaptive
+from mtpsim.results.shapes import draft_tree
 from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import HolmVerdict, choose, choose_among, holm_verdicts, log_of
@@ -305,9 +306,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
         preset=isinstance(measured.experiment.latency, Preset),
-        times_known=not closed_form.drafts_are_free(
-            *measured.experiment.latency.times(len(measured.rounds) - 1)
-        ),
+        times_known=not closed_form.drafts_are_free(*measured.experiment.step_times()),
     )
     if measured.objective is not None:
         basis = at_quantile(basis, measured.objective, measured.experiment)
@@ -341,6 +340,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
         uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
+        tree=draft_tree(measured.experiment),
     )
 
 

@@ -157,6 +157,9 @@ def _exact_speedups(measured: PointData, policy_set: PolicySet) -> list[float | 
             return [None] * len(policy_set.players)
         return [number(pace * environment.times[0]) for pace in paces]
 
+    if measured.plan.lengths is not None:  # the tables are solved for requests of one length
+        return [None] * len(policy_set.players)
+
     def solved(player: CompiledPolicy) -> float | None:
         try:
             pace = player.spec.exact_throughput(environment)

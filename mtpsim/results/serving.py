@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.engine.server_data import ServerData, Timeline
-from mtpsim.kernels.server_layout import METRICS, SHARES, Column, Metric
+from mtpsim.engine.server_data import ServerData, Timeline, quantity
+from mtpsim.kernels.server_layout import METRICS, SHARES, Metric
 from mtpsim.report.document import Interval, JudgedInterval, PointResult
 from mtpsim.report.serving_document import (
     QUANTILES,
     LoadGroup,
     ServedArm,
+    ServedCapacity,
     ServedPoint,
     ServedTime,
     ServedTimeline,
@@ -25,58 +25,31 @@ from mtpsim.results.serving_advice import Band, by_load, point_sentence
 from mtpsim.results.serving_warnings import warnings_by_arm
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
+from mtpsim.stats.root_search import Root
 from mtpsim.stats.sectioning import pooled_quantiles, ratios_to, sectioned
 
 DEFAULT_SHARE = 0.99  # of requests that must meet the goals, where none is stated
 
 
-class Ratio:
-    """A quantity of every arm: a product of totals over another, times a constant.
+SHOWN = ("throughput", "itl_token", "drafts", "step_time", "running", "waiting", "preemptions")
+"""Quantities that every arm has, without those that have another name or form."""
+SCALES = {"throughput": 1000.0, "goodput": 1000.0, "preemptions": 1000.0}  # per s, per 1,000
+
+
+def estimates_of(data: ServerData, name: str, *, inverse: bool = False) -> Estimates:
+    """Estimates ``[A]`` of a quantity of every arm, or of one over it.
 
     Args:
-        over (Sequence[Column]): Totals in the numerator.
-        under (Sequence[Column]): Totals in the denominator.
-        scale (float): The constant.
+        data (ServerData): The point.
+        name (str): One of :data:`~mtpsim.engine.server_data.RATIOS`.
+        inverse (bool): Whether to estimate one over it.
     """
 
-    def __init__(self, over: Sequence[Column], under: Sequence[Column], scale: float = 1.0) -> None:
-        self.over, self.under, self.scale = over, under, scale
+    def value(means: Floats) -> Floats:
+        found = SCALES.get(name, 1.0) * quantity(means, data.layout, name)
+        return np.asarray(1 / found if inverse else found)
 
-    def inverse(self) -> Ratio:
-        """One over the quantity."""
-        return Ratio(self.under, self.over, 1 / self.scale)
-
-    def of(self, data: ServerData) -> Estimates:
-        """Estimates ``[A]`` of a point."""
-        return delta_method(partial(self._value, data), data.tally, _confidence(data))
-
-    def _value(self, data: ServerData, means: Floats) -> Floats:
-        layout, value = data.layout, np.full_like(means[..., data.layout.of("requests")], 1.0)
-        for column in self.over:
-            value = value * means[..., layout.of(column)]
-        for column in self.under:
-            value = value / means[..., layout.of(column)]
-        return self.scale * value
-
-
-THROUGHPUT = Ratio(["tokens"], ["window_ms"], 1000)
-GOOD = Ratio(["good"], ["requests"])
-GOODPUT = Ratio(["tokens", "good"], ["output_tokens", "window_ms"], 1000)
-MEANS: dict[Metric, Ratio] = {
-    "ttft": Ratio(["ttft_ms"], ["requests"]),
-    "tpot": Ratio(["tpot_ms"], ["tpot_requests"]),
-    "itl": Ratio(["itl_ms"], ["itl_bursts"]),
-    "e2e": Ratio(["e2e_ms"], ["requests"]),
-}
-OTHERS = {
-    "throughput": THROUGHPUT,
-    "itl_token": Ratio(["itl_ms"], ["itl_tokens"]),
-    "drafts": Ratio(["drafted"], ["request_steps"]),
-    "step_time": Ratio(["step_ms"], ["steps"]),
-    "running": Ratio(["running_ms"], ["window_ms"]),
-    "waiting": Ratio(["waiting_ms"], ["window_ms"]),
-    "preemptions": Ratio(["preemptions"], ["requests"], 1000),
-}
+    return delta_method(value, data.tally, _confidence(data))
 
 
 def served_result(data: ServerData) -> PointResult:
@@ -120,6 +93,7 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
         within_goals=objective != "goodput" if goals else None,
         sentence="",
         arms=arms,
+        capacity=[_capacity(a.name, r) for a, r in zip(data.arms, data.capacity, strict=False)],
         timeline=[_timeline(a.name, t) for a, t in zip(data.arms, data.timelines, strict=False)],
     )
     point.sentence = point_sentence(point)
@@ -136,7 +110,7 @@ def served_by_load(done: Sequence[ServerData], points: Sequence[PointResult]) ->
         weights[0, names.index(before)], weights[0, names.index(after)] = 1, -1
         objective = "tpot" if point.objective == "goodput" else point.objective
         found = log_of(speed_of(data, objective)).linear_combination(weights)
-        return float(found.values[0]), float(found.half_width[0])
+        return float(found.values[0]), float(found.low[0]), float(found.high[0])
 
     return by_load(points, lead)
 
@@ -155,17 +129,19 @@ def _confidence(data: ServerData) -> float:
 
 def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[ServedArm]:
     """The estimates of every arm."""
-    found = {name: ratio.of(data) for name, ratio in OTHERS.items()}
-    accepted = Ratio(["accepted"], ["request_steps"]).of(data)
+    found = {name: estimates_of(data, name) for name in SHOWN}
+    accepted = estimates_of(data, "accepted")
     times = {metric: _times(data, metric) for metric in METRICS}
-    kv = Ratio(["kv_ms"], ["window_ms"], 1 / kv_tokens).of(data) if kv_tokens else None
+    kv = None
+    if kv_tokens:
+        kv = estimates_of(data, "kv").linear_combination(np.eye(len(data.arms)) / kv_tokens)
     off = next((n for n, arm in enumerate(data.arms) if arm.depth == 0), None)
     ratio = speedup = good = goodput = None
     if off is not None:
         ratio = ratios_to(found["throughput"], off)
-        speedup = ratios_to(MEANS["tpot"].inverse().of(data), off)
+        speedup = ratios_to(estimates_of(data, "tpot", inverse=True), off)
     if with_goals:
-        good, goodput = GOOD.of(data), GOODPUT.of(data)
+        good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
     shared: list[dict[str, Any]] = [
         {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
@@ -203,24 +179,24 @@ def _shifted(cell: Interval) -> Interval:
     return Interval(mean=mean, low=low, high=high)
 
 
-def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
-    """Mean and pooled quantiles of a time, by arm."""
-    mean, confidence = MEANS[metric].of(data), _confidence(data)
+def quantile_estimates(data: ServerData, metric: Metric) -> list[Estimates]:
+    """Pooled p50, p95 and p99 of a time, each ``[A]``, with their errors by sectioning."""
     columns = [data.layout.quantile(metric, share) for share in SHARES]
     own = np.stack([data.tally.mean[column] for column in columns], -1)
     counts = data.histograms[:, METRICS.index(metric)]
     pooled = pooled_quantiles(counts, data.edges, SHARES, own)
-    found = [
-        sectioned(pooled[:, n], data.tally, column, confidence) for n, column in enumerate(columns)
-    ]
     return [
-        ServedTime(
-            mean=interval(mean, arm, POSITIVE),
-            **{
-                name: interval(estimates, arm, POSITIVE)
-                for name, estimates in zip(QUANTILES, found, strict=True)
-            },
-        )
+        sectioned(pooled[:, n], data.tally, column, _confidence(data))
+        for n, column in enumerate(columns)
+    ]
+
+
+def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
+    """Mean and pooled quantiles of a time, by arm."""
+    found = dict(zip(QUANTILES, quantile_estimates(data, metric), strict=True))
+    estimates = {"mean": estimates_of(data, metric), **found}
+    return [
+        ServedTime(**{name: interval(one, arm, POSITIVE) for name, one in estimates.items()})
         for arm in range(len(data.arms))
     ]
 
@@ -243,9 +219,7 @@ def _objective(arms: list[ServedArm], arrivals: str, share: float | None) -> tup
 
 def speed_of(data: ServerData, objective: str) -> Estimates:
     """What is compared by an objective, ``[A]``: more is better."""
-    if objective == "tpot":
-        return MEANS["tpot"].inverse().of(data)
-    return (THROUGHPUT if objective == "throughput" else GOODPUT).of(data)
+    return estimates_of(data, objective, inverse=objective == "tpot")
 
 
 def _choose(data: ServerData, objective: str, eligible: list[int]) -> Choice:
@@ -260,6 +234,12 @@ def _loss(choice: Choice, place: int, data: ServerData) -> JudgedInterval:
     )
     verdict = choice.verdict(place, data.experiment.decision.indifference)
     return JudgedInterval(mean=mean, low=low, high=high, verdict=verdict)
+
+
+def _capacity(name: str, root: Root) -> ServedCapacity:
+    limit = "at no rate" if root.load == 0 else "" if np.isfinite(root.load) else "at every rate"
+    mean, low, high = (None if limit else number(v) for v in (root.load, root.low, root.high))
+    return ServedCapacity(name=name, rate=Interval(mean=mean, low=low, high=high), limit=limit)
 
 
 def _timeline(name: str, line: Timeline) -> ServedTimeline:

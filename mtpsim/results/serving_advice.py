@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,10 +23,10 @@ from mtpsim.results.point_data import number
 
 UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests at once"}
 NONE = "none"  # the label of a load at which no depth meets the goals
-Band = tuple[float, float]
-"""A margin and its half-width."""
+Band = tuple[float, float, float]
+"""A margin, and the ends of its interval."""
 Lead = Callable[[ServedPoint, str, str], Band]
-UNKNOWN = (np.nan, np.nan)
+UNKNOWN = (np.nan, np.nan, np.nan)
 
 
 def point_sentence(point: ServedPoint) -> str:
@@ -36,7 +37,7 @@ def point_sentence(point: ServedPoint) -> str:
     if off is not None and off is not best:
         text += f"; off: {_facts(point, off, short=True)}"
     others = " or ".join(name for name in point.candidates if name != point.best)
-    return f"{text}. {others[0].upper()}{others[1:]} may be as good." if others else f"{text}."
+    return f"{text}. May be as good: {others}." if others else f"{text}."
 
 
 def load_text(load: float, point: ServedPoint) -> str:
@@ -77,7 +78,7 @@ def by_load(points: Sequence[PointResult], lead: Lead) -> list[LoadGroup]:
 
     Args:
         points: all points of a run.
-        lead: log ratio of the objective of two arms at a point, and its half-width.
+        lead: log ratio of the objective of two arms at a point, with its interval.
     """
     served = [(point, point.serving) for point in points if point.serving]
     keys = {f"serving.arrivals.{found.arrivals}" for _, found in served}
@@ -105,35 +106,58 @@ def _label(point: ServedPoint) -> str:
 def _turns(points: Sequence[ServedPoint], lead: Lead) -> Iterator[LoadTurn]:
     for one, two in pairwise(points):
         before, after = _label(one), _label(two)
-        if before != after:
-            load, low, high = _crossing(one, two, *_margins(one, two, lead))
-            yield LoadTurn(before=before, after=after, load=load, low=low, high=high)
-
-
-def _margins(one: ServedPoint, two: ServedPoint, lead: Lead) -> tuple[Band, Band]:
-    """How far each load is from the change: of opposite signs."""
-    before, after = _label(one), _label(two)
-    for name, sign in ((before, 1), (after, -1)):
-        if name == NONE or not one.goals:
+        if before == after:
             continue
-        ends = [_good(point, name, sign) for point in (one, two)]
-        if (ends[0][0] > 0) != (ends[1][0] > 0):
-            return ends[0], ends[1]
-    if NONE in (before, after):
-        return UNKNOWN, UNKNOWN
-    return lead(one, before, after), lead(two, before, after)
+        if before == NONE or after == NONE:
+            yield from _ends(one, two, before, after)
+        elif _good(one, before)[0] > 0 > _good(two, before)[0]:
+            yield _turn(one, two, (before, after), [_good(p, before) for p in (one, two)])
+        else:
+            margins = [lead(point, before, after) for point in (one, two)]
+            yield _turn(one, two, (before, after), margins)
 
 
-def _good(point: ServedPoint, name: str, sign: int) -> Band:
-    """The share of requests within the goals, above the share that is required."""
+def _ends(one: ServedPoint, two: ServedPoint, before: str, after: str) -> Iterator[LoadTurn]:
+    """From a depth to none that meets the goals, or back; by one that meets them longer."""
+    inner, outer = (one, two) if after == NONE else (two, one)
+    best = before if after == NONE else after
+    found = {}
+    for arm in inner.arms:
+        margins = [_good(point, arm.name) for point in (one, two)]
+        if _good(inner, arm.name)[0] > 0 > _good(outer, arm.name)[0]:
+            found[arm.name] = _turn(one, two, (before, after), margins)
+    if best not in found:
+        yield _turn(one, two, (before, after), [UNKNOWN, UNKNOWN])
+        return
+    sign = 1 if after == NONE else -1
+    last = max(found, key=lambda name: sign * found[name].load)
+    if last == best:
+        yield found[best]
+        return
+    between = [replace(found[best], before=before, after=last), replace(found[last], before=last)]
+    if after != NONE:
+        between = [replace(found[last], after=last), replace(found[best], before=last)]
+    yield from between
+
+
+def _turn(
+    one: ServedPoint, two: ServedPoint, names: tuple[str, str], margins: Sequence[Band]
+) -> LoadTurn:
+    load, low, high = _crossing(one, two, *margins)
+    return LoadTurn(before=names[0], after=names[1], load=load, low=low, high=high)
+
+
+def _good(point: ServedPoint, name: str) -> Band:
+    """How far below its limit the share of requests outside the goals is, as a logarithm."""
     good = point.arm(name).good
-    if good is None or good.mean is None:
+    if good is None or good.mean is None or good.low is None or good.high is None:
         return UNKNOWN
-    return sign * (good.mean - point.share), _half(good)
-
-
-def _half(cell: Interval) -> float:
-    return (cell.high - cell.low) / 2 if known(cell.low) and known(cell.high) else np.inf
+    least = 0.5 / point.requests
+    mean, low, high = (
+        float(np.log((1 - point.share) / max(1 - end, least)))
+        for end in (good.mean, good.low, good.high)
+    )
+    return mean, low, high
 
 
 def _crossing(
@@ -142,8 +166,7 @@ def _crossing(
     """Load at which a margin is 0, linear in the logarithm of the load, and its interval."""
     ends = np.log([one.load or 1.0, two.load or 1.0])
     found = []
-    for side in (0, -1, 1):
-        left, right = (margin + side * half for margin, half in (first, second))
+    for left, right in zip(first, second, strict=True):
         inside = np.isfinite(left - right) and (left > 0) != (right > 0)
         share = left / (left - right) if inside else np.nan
         found.append(float(np.exp(ends[0] + share * (ends[1] - ends[0]))))

@@ -114,7 +114,7 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
         chosen, dropped = disjoint(pieces)
         used[name_of(point)] = chosen
         overlaps += [f"point {number + 1}: {text}" for text in dropped]
-        point_run = block_run(number, len(runs[0].points), point, ignore_progress)
+        point_run = block_run(number, runs[0].points, ignore_progress)
         empty = Tally.empty(point_run.tally.mean.size)
         point_run.take(sum((piece.blocks.tally for piece in chosen), empty))
         lacks = [] if point_run.reached else _missing(runs, number, chosen, point_run.unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from mtpsim.results.batch_schedule import by_batch
 from mtpsim.results.document import Result, point_results
 from mtpsim.results.point_data import PointData, RoundTimes
 from mtpsim.results.serving import served_by_load, served_result
+from mtpsim.results.shapes import shapes_of
 from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
 from mtpsim.runs.point_run import PointRun
 
@@ -105,8 +106,8 @@ def run(
         open_pool(choice or ExecutorChoice(), timeout if patience is None else patience) as pool,
     ):
         runs = (  # compiled one at a time: a long sweep needs the memory of one point
-            block_run(number, len(points), point, on_progress or ignore_progress, part=part)
-            for number, point in enumerate(points)
+            block_run(number, points, on_progress or ignore_progress, part=part)
+            for number in range(len(points))
         )
         done, failures, stop = _simulate_all(runs, scenarios, pool, saved or NoStore())
     if not done:
@@ -116,17 +117,20 @@ def run(
 
 def block_run(
     number: int,
-    of: int,
-    point: Point,
+    points: Sequence[Point],
     on_progress: ProgressCallback,
     part: tuple[int, int] = (1, 1),
 ) -> BlockRun:
-    """The run of one point, of single requests or of a server; arguments as of ``BlockRun``."""
+    """The run of one of the points, of single requests or of a server."""
+    point = points[number]
     if point.experiment.serving is None:
-        return PointRun(number, of, point, on_progress, part)
+        return PointRun(number, len(points), point, on_progress, part)
+    from mtpsim.runs.capacity import has_capacity
     from mtpsim.runs.server_run import ServerRun
 
-    return ServerRun(number, of, point, on_progress, part)
+    served = ServerRun(number, len(points), point, on_progress, part)
+    served.with_capacity = has_capacity(points)[number]
+    return served
 
 
 def _callback_of(watcher: Any) -> ProgressCallback:
@@ -235,5 +239,6 @@ def result_of(
         points=[*point_results(single), *points_served],
         by_batch=by_batch(single) if experiment.sweep and by_mean else [],
         by_load=served_by_load(served, points_served) if served else None,
+        shapes=shapes_of(single[0].experiment) if single else None,
     )
     return Result(document, RoundTimes([point.experiment for point in single]))

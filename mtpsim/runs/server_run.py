@@ -9,18 +9,26 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.config.serving import LEAST_REPLICATIONS, Serving
+from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.server import compile_server, timelines_of
-from mtpsim.engine.server_data import ServerData, ServerLayout, quantity
-from mtpsim.report.progress import ProgressCallback
-from mtpsim.runs.block_run import BlockRun
+from mtpsim.engine.server_data import ServerData, ServerLayout, Timeline, quantity
+from mtpsim.report.progress import Progress, ProgressCallback
+from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
+from mtpsim.runs.capacity import capacity_of
 from mtpsim.stats.estimators import Tally, delta_method
+from mtpsim.stats.root_search import Root
 
 
 class ServerRun(BlockRun):
     """One point of a run of a server; arguments as of :class:`BlockRun`.
 
     Its precision is that of one quantity of every arm, relative.
+
+    Attributes:
+        with_capacity (bool): Whether to search the capacity of every arm after the point.
     """
+
+    with_capacity = False
 
     def __init__(
         self,
@@ -33,6 +41,7 @@ class ServerRun(BlockRun):
         serving = point.experiment.serving
         assert serving is not None  # the caller has asked
         self.serving: Serving = serving
+        self._capacity: tuple[Root, ...] = ()
         self.compiled = compile_server(point.experiment)
         super().__init__(
             number,
@@ -44,6 +53,25 @@ class ServerRun(BlockRun):
             precision=serving.precision,
             part=part,
         )
+
+    def run(self, pool: WorkerPool, store: BlockStore) -> None:
+        """Simulate the point, then search the capacity of each arm."""
+        super().run(pool, store)
+        whole = self.tally.count == self.most or self.precision is not None
+        if not (self.with_capacity and whole):  # a part has too few replications
+            return
+        arms, found = self.compiled.plan.arms, []
+
+        def simulate(point: Point) -> ServerData:
+            run = ServerRun(0, 1, point, lambda _: None)
+            run.run(pool, NoStore())
+            return run._data()
+
+        for number, arm in enumerate(arms):
+            label = f"{self.label} capacity of {arm.arm.name}".strip()
+            self.on_progress(Progress(label, number / len(arms), requests=self.tally.count))
+            found.append(capacity_of(self._data(), arm.arm, simulate))
+        self._capacity = tuple(found)
 
     def half_width(self, tally: Tally) -> float:
         """Greatest relative half-width over all arms; infinite for too few replications."""
@@ -59,14 +87,19 @@ class ServerRun(BlockRun):
 
     def data(self, interrupted: bool) -> ServerData:
         """Everything that the result document needs of the point."""
+        timelines = timelines_of(self.compiled.plan, self._first_request)
+        return self._data(interrupted, timelines)
+
+    def _data(self, interrupted: bool = False, timelines: tuple[Timeline, ...] = ()) -> ServerData:
         plan = self.compiled.plan
         return ServerData(
             point=self.point,
             arms=tuple(arm.arm for arm in plan.arms),
             layout=plan.layout,
             tally=self.tally,
-            timelines=timelines_of(plan, self._first_request),
+            timelines=timelines,
             precision_reached=self.reached if self.precision else None,
             interrupted=interrupted,
             failure=self.failure,
+            capacity=self._capacity,
         )

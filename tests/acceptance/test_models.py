@@ -10,34 +10,9 @@ from mtpsim.acceptance.difficulty import rouwenhorst
 from mtpsim.acceptance.orthant import ar1_orthants, equal_orthants, matrix_orthants
 from mtpsim.exact.chain_solver import solve
 from tests.support import mechanisms, naive
+from tests.support.mechanisms import LIMIT, agrees, by_request
 
 RATES = [0.8, 0.74, 0.67]
-LIMIT = 4.5  # standard errors; with about 150 comparisons a false alarm in one run of 1,000
-
-
-def reached(counts, depth):
-    return np.array([(np.asarray(counts) >= j).mean() for j in range(1, depth + 1)])
-
-
-def agrees(counts, chain, depth=None, **horizon):
-    """Whether survival of simulated independent rounds agrees with the solved chain."""
-    depth = depth or chain.depth
-    exact = solve(chain, depth, **horizon)
-    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
-    error = np.sqrt(np.maximum(truth * (1 - truth), 1e-12) / len(counts))
-    return (np.abs(reached(counts, depth) - truth) <= LIMIT * error + 1e-9).all()
-
-
-def by_request(requests, chain, depth=None, **horizon):
-    """The same for dependent rounds: z-scores over requests."""
-    depth = depth or chain.depth
-    exact = solve(chain, depth, **horizon)
-    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
-    means = np.array([reached(counts, depth) for counts in requests])
-    error = means.std(0, ddof=1) / np.sqrt(len(means))
-    return np.abs(means.mean(0) - truth) / error
-
-
 EQUAL = np.full((3, 3), 0.5) + 0.5 * np.eye(3)
 AR1 = 0.6 ** np.abs(np.subtract.outer(range(3), range(3)))
 FULL = np.array([[1, 0.7, -0.2], [0.7, 1, 0.1], [-0.2, 0.1, 1]])

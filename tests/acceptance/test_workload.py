@@ -114,8 +114,20 @@ def test_a_benchmark_plan_has_no_other_lengths():
     assert (plan.horizon, plan.by_length) == ({}, [])
 
 
-def test_lengths_need_tokens_and_no_policies():
+def test_lengths_need_tokens():
     parts = f'[acceptance]\nmodel = "mixture"\nparts = [{CHAT}, {TEXT}]\n{TWO_DEEP}\n'
     assert "a part with `tokens` needs simulation.tokens" in problem_of(parts)
-    policies = '[simulation]\ntokens = 64\n[adaptive]\npolicies = ["heuristic"]\n'
-    assert "need requests of one length" in problem_of(parts + policies)
+    both = parts + "[simulation]\ntokens = 64\nlengths = { cv = 0.5 }\n"
+    assert "the parts have `tokens` of their own" in problem_of(both)
+
+
+def test_policies_play_requests_of_every_length():
+    adaptive = '[adaptive]\npolicies = [{ rule = "fixed", depth = 2 }]\n'
+    mixed = experiment(CHAT, CODE, TEXT, more=f"requests = 600\n{adaptive}")
+    plan = compile_point(mixed).plan
+    rows, own = simulate_requests(plan, 64, 192), lengths_of(plan, 64, 192)
+    assert (rows[:, plan.layout.policy(0)][:, 0] == own).all()
+    times = rows[:, plan.layout.time_ms][:, 2]
+    np.testing.assert_allclose(rows[:, plan.layout.policy(0)][:, 1], times, rtol=1e-9)
+    policies = mtpsim.run(mixed).data.points[0].adaptive.policies
+    assert [policy.speedup.exact for policy in policies] == [None, None]

@@ -8,14 +8,9 @@ import pytest
 from scipy import stats
 
 import mtpsim
-from mtpsim.benchmark import power
-from mtpsim.benchmark.power import (
-    Design,
-    Planner,
-    RequestTotals,
-    requests_to_detect,
-    requests_to_measure,
-)
+from mtpsim.benchmark import power, sizes
+from mtpsim.benchmark.power import Design, Planner, RequestTotals
+from mtpsim.benchmark.sizes import requests_to_detect, requests_to_measure
 from tests.support.examples import (
     TWO_DEEP,
     acceptance,
@@ -57,7 +52,7 @@ def test_size_of_a_test(delta, wanted):
     variance = 0.04
     requests = requests_to_detect(variance, delta, wanted, 0.95)
     shift = np.log1p(delta) / np.sqrt(variance)
-    if requests > power.LEAST_REQUESTS:
+    if requests > sizes.LEAST_REQUESTS:
         assert power_of(requests, shift) == pytest.approx(wanted, abs=0.01)
         assert power_of(requests // 2, shift) < wanted - 0.05
     else:
@@ -79,7 +74,7 @@ def test_one_request_fewer_is_not_enough(size, variance, delta, wanted, confiden
         return half + stats.t.ppf(wanted, m - 1)
 
     assert quantile(requests) * np.sqrt(variance / requests) <= width * (1 + 1e-9)
-    if requests > power.LEAST_REQUESTS:
+    if requests > sizes.LEAST_REQUESTS:
         assert quantile(requests - 1) * np.sqrt(variance / (requests - 1)) > width * (1 - 1e-9)
 
 
@@ -116,10 +111,10 @@ def test_size_of_an_interval_with_a_variance_estimated_from_few_requests():
 def test_kurtosis_of_the_influence_of_a_request():
     rng = np.random.default_rng(3)
     rows = np.exp(rng.normal(0, 0.01, (100_000, 4)))
-    assert power._excess(rows) == pytest.approx(2, abs=0.1)
+    assert sizes.excess_kurtosis(rows) == pytest.approx(2, abs=0.1)
     rows[:, 1] = 1 + rng.exponential(0.1, 100_000)  # a little less, cut at one in a thousand
-    assert 5 < power._excess(rows) < 8
-    assert power._excess(np.ones((10, 4))) == 2
+    assert 5 < sizes.excess_kurtosis(rows) < 8
+    assert sizes.excess_kurtosis(np.ones((10, 4))) == 2
 
 
 def test_two_runs_share_the_text_and_have_independent_noise():
@@ -142,7 +137,7 @@ def test_variance_of_independent_rounds_by_hand():
         tokens = np.arange(1, len(chances) + 1)
         mean = tokens @ chances
         by_hand += ((tokens**2 @ chances - mean**2) / mean**2 + 0.09) / 50
-    assert power._variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
+    assert sizes.gain_variance(rows, paired=False) == pytest.approx(by_hand, rel=0.05)
     alone = planner._design_by_rounds((1, 2))
     assert alone.requests == pytest.approx(requests_to_detect(by_hand, 0.01, 0.9, 0.95), rel=0.03)
 
@@ -166,8 +161,9 @@ def test_longer_requests_do_not_help_where_requests_differ(plan):
     assert rows[2].independent > 0.6 * rows[1].independent  # four times the tokens for little
     planner = Planner(mtpsim.parse(TEXT), 0.02, 0.9)
     rows = planner.by_length((1, 2))
-    sizes = [design.requests for design in planner.compare((1, 2)).designs]
-    assert [rows[1].independent, rows[1].paired] == sizes  # one length, one number
+    designs = [design.raised_from or design for design in planner.compare((1, 2)).designs]
+    planned = [design.requests for design in designs]
+    assert [rows[1].independent, rows[1].paired] == planned  # one length, one number
     assert rows[2].independent == pytest.approx(rows[0].independent / 16, rel=0.2)
 
 
@@ -198,6 +194,45 @@ def test_a_recorded_log_can_be_planned_with(plan, tmp_path):
     assert done.code == 0
     assert "requests of their own lengths" in done.shown
     assert "All requests of this model" not in done.shown
+
+
+def test_a_log_is_planned_with_its_own_requests(plan, cli, tmp_path, capsys):
+    """As with the replay that `fit` writes of it; without rounds in order, the fitted model."""
+    rng = np.random.default_rng(1)
+    rounds = [rng.binomial(2, rng.beta(4, 2), rng.integers(5, 60)) for _ in range(60)]
+    lines = [json.dumps({"accepted": one.tolist(), "depth": 2}) for one in rounds]
+    log, counts = tmp_path / "log.jsonl", tmp_path / "counts.jsonl"
+    log.write_text("\n".join(lines))
+    row = '{{"rounds": {}, "drafted": {}, "accepted": {}}}\n'
+    counts.write_text("".join(row.format(a.size, 2 * a.size, a.sum()) for a in rounds))
+    times = ["--target", "20", "--verify", "22", "--draft", "1"]
+    depths = ["--depths", "1,2", "--delta", "0.2"]
+    found = json.loads(cli("plan", log, *times, *depths, "--json").out)
+    cli("fit", log, *times, "-o", tmp_path / "f.toml", "--quiet", "--candidates", "independent")
+    replay = tmp_path / "f.replay.toml"
+    assert found == json.loads(cli("plan", replay, *depths, "--json").out)
+    assert (found["recorded"], found["horizon"]) == (60, {})
+    done = cli("plan", log, *times, *depths)
+    assert "Resampled from 60 recorded requests" in done.shown
+    model = json.loads(cli("plan", counts, *times, *depths, "--json").out)
+    assert model["recorded"] == 0
+    assert model["horizon"]
+    done = cli("plan", replay, *times)
+    assert "is an experiment; only logs take more logs and times" in done.err
+    assert done.code == 2
+
+
+def test_the_gain_of_recorded_requests_varies_over_draws_and_the_sample():
+    rng = np.random.default_rng(2)
+    shift = np.exp(rng.normal(0, 0.05, (24, 1)))
+    rows = np.ones((24, 400, 4))
+    rows[..., 2] = 1.1 * shift * np.exp(rng.normal(0, 0.4, (24, 400)))
+    gain, half = sizes.recorded_gain(rows, 0.95)
+    expected = 2.07 * np.hypot(0.05, 0.42 / 400**0.5)
+    assert half == pytest.approx(expected, rel=0.2)
+    assert gain == pytest.approx(np.log(1.1) + 0.08, abs=0.03)
+    _, of_sample = sizes.recorded_gain(rows[:1], 0.95)
+    assert of_sample < 0.6 * half  # the negative control: one draw
 
 
 @pytest.mark.parametrize(
@@ -242,4 +277,12 @@ def test_a_plan_that_decides_too_rarely_asks_for_more(plan, monkeypatch):
     monkeypatch.setattr(power, "requests_to_detect", lambda *_: 10)
     done = plan(TEXT, "--depths", "1,2")
     assert "Depth 2 vs 1, paired: with 10 requests" in done.shown
-    assert "% of simulated benchmarks decide correctly, not 90 %; plan about" in done.shown
+    assert "% of simulated benchmarks decide correctly, not 90 %; raised to" in done.shown
+    for design in json.loads(plan(TEXT, "--depths", "1,2", "--json").out)["questions"][0][
+        "designs"
+    ]:
+        assert design["raised_from"]["requests"] == 10
+        assert design["power"] > 0.86
+        assert design["requests"] > 100
+    monkeypatch.setattr(power, "MAX_RAISES", 0)
+    assert "not 90 %; plan about" in plan(TEXT, "--depths", "1,2").shown

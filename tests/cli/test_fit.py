@@ -255,7 +255,7 @@ def test_shipped_log_gives_the_shipped_experiment(tmp_path, capsys):
     logs = [f"experiments/logs/{name}" for name in ("chat.jsonl.zst", "steps.csv")]
     assert main(["fit", *logs, "-o", str(out), "--json", "--quiet", "--no-replay"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert len(report["candidates"]) == 11
+    assert len(report["candidates"]) == 13
     assert report["chosen"] == "regime2-token"
     shipped = mtpsim.load("experiments/from_log.toml")
     found = mtpsim.load(out)

@@ -97,3 +97,14 @@ def test_positions_that_no_round_came_to_are_played(tmp_path):
     path.write_text('{"accepted": [0, 0, 0], "drafted": [4, 4, 4]}\n' * 6)
     assert main(["fit", str(path), "-o", str(out), "--quiet", *FAST]) == 0
     assert mtpsim.load(tmp_path / "f.replay.toml").acceptance.chain().depth == 8
+
+
+@pytest.mark.parametrize(("depth", "code"), [(2, 0), (3, 2), (7, 2)])
+def test_a_depth_that_no_round_came_to_is_refused(depth, code, log, tmp_path, capsys):
+    """Else all deeper drafts would have a rate of zero."""
+    path = tmp_path / "log.jsonl"
+    lines = [json.loads(line)["accepted"] for line in log[0].read_text().splitlines()]
+    path.write_text("".join(json.dumps({"accepted": line}) + "\n" for line in lines))
+    command = ["fit", str(path), "--depth", str(depth), *FAST, "--no-replay"]
+    assert main(command) == code
+    assert ("accepts more: give the depth that was run" in capsys.readouterr().err) == bool(code)

@@ -395,3 +395,24 @@ def test_every_policy_that_does_not_fit_is_reported():
     ((_, text),) = problems_of(*deeper)
     assert "(number 1)" in text
     assert "(number 2)" in text
+
+
+@pytest.mark.parametrize("given", [[], ["uncertainty=none"], ["simulation.precision=none"]])
+def test_none_removes_a_key_or_a_section(given):
+    experiment = load("experiments/uncertain.toml", [*given, "robust=none"])
+    assert (experiment.uncertainty is None) == (given == ["uncertainty=none"])
+    assert experiment.robust is None
+    assert (experiment.simulation.precision == 0.001) == (given == ["simulation.precision=none"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("uncertanty=none", "unknown key; .*did you mean 'uncertainty'"),
+        ("simulation.prcision=none", "unknown key; .*did you mean 'precision'"),
+        ("acceptance=none", "acceptance"),
+    ],
+)
+def test_none_of_an_unknown_or_required_key_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        load("experiments/uncertain.toml", [given])

@@ -4,9 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.exact.chain_solver import solve
+from mtpsim.fit.document import samples_csv
 from mtpsim.fit.holdout import accept_lengths, predict_held_out
 from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import draw_parameters, parameter_covariance
@@ -94,6 +96,32 @@ def test_true_parameters_are_within_their_standard_errors(name):
     likely = data.log_likelihood(chain_of(TRUTH[name])).sum()
     assert found.log_likelihood >= likely - 1e-6
     assert found.log_likelihood < likely + 25
+
+
+def test_shifts_of_a_token_chain_are_fitted_at_two_depths(tmp_path):
+    """Drafts that are all as good as the first; a factor of typical shifts could not say so."""
+    logits = np.array([[2.5], [-1.0]]) - [0.0, 1.0, 1.0]
+    truth = {**TRUTH["tokens2"], "rates": expit(logits).tolist()}
+    rounds = simulated(truth, 300, 60, np.repeat([1, 3], 60))
+    (tmp_path / "log").write_text(json_lines(rounds))
+    found = fit_log(read_logs([tmp_path / "log"]), only=["tokens2"], holdout=0)
+    fitted = logit(np.array(found.chosen.section["rates"]))
+    assert fitted == pytest.approx(logits, abs=0.4)
+    assert fitted[0] - fitted[1] == pytest.approx(fitted[0, 0] - fitted[1, 0])
+    header, *lines = samples_csv(found.chosen.candidate, found.draws).splitlines()
+    names, draws = header.split(","), np.loadtxt(lines, delimiter=",")
+    rows = [names.index(f"acceptance.step[0][{to}]") for to in (0, 1)]
+    assert draws[:, rows].sum(1) == pytest.approx(1, abs=1e-10)
+
+
+def test_a_model_that_misses_the_recorded_depth_is_named(tmp_path):
+    """A log whose accept length no decay of rates has; independent rates have it (control)."""
+    rounds = simulated({**TRUTH["independent"], "rates": [0.4, 0.95, 0.95]}, 300, 60)
+    (tmp_path / "log").write_text(json_lines(rounds))
+    log = read_logs([tmp_path / "log"])
+    wrong, right = (fit_log(log, only=[name]).notes for name in ("geometric", "independent"))
+    assert any("geometric expects an accept length of" in note for note in wrong)
+    assert not any("expects an accept length" in note for note in right)
 
 
 def test_intervals_have_their_nominal_coverage():

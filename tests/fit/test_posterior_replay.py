@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from mtpsim.acceptance.recording import play
 from mtpsim.common.errors import InputError
 from mtpsim.fit.labelled_tokens import label_tokens
-from mtpsim.fit.posterior_replay import draw_replay, has_several_depths, posterior_replay
+from mtpsim.fit.posterior_replay import (
+    draw_replay,
+    has_several_depths,
+    posterior_replay,
+    sampling_half_width,
+)
 from mtpsim.fit.token_chain import TokenChain
 from mtpsim.logs import Rounds
 from tests.support.token_worlds import WORLDS, accept_length, log_at, text_of
@@ -113,3 +119,28 @@ def test_too_little_is_an_error(accepted, offsets):
     drafted = np.uint8(accepted)
     with pytest.raises(InputError, match="two requests with drafts"):
         posterior_replay(label_tokens(Rounds(np.uint8(accepted), drafted, np.array(offsets))))
+
+
+def heavy_tails(number, rng):
+    """Rounds with a Pareto tail and accepted drafts of requests; hard ones are longer."""
+    hard, other = rng.standard_normal((2, number))
+    rank = ndtr(0.6 * hard + 0.8 * other)
+    rounds = np.floor(np.minimum(10 * (1 - rank) ** (-1 / 1.4), 700))
+    return rounds, (2.0 - 0.3 * hard + 0.5 * rng.standard_normal(number)) * rounds
+
+
+def test_sampling_intervals_allow_for_requests_that_decide():
+    """60 requests of which a few have most rounds; plain standard errors cover less (control)."""
+    rng, hits = np.random.default_rng(5), []
+    rounds, accepted = heavy_tails(2_000_000, rng)
+    truth = accepted.sum() / rounds.sum()
+    for _ in range(800):
+        rounds, accepted = heavy_tails(60, rng)
+        share = accepted.sum() / rounds.sum()
+        off = accepted - share * rounds
+        widths = sampling_half_width(off, rounds, 0.95), 1.96 * (off @ off) ** 0.5 / rounds.sum()
+        hits.append([abs(share - truth) <= width for width in widths])
+    covered = np.mean(hits, axis=0)
+    assert covered[0] > 0.9 - 2 * 0.011
+    assert covered[0] > covered[1] + 0.04
+    assert sampling_half_width(np.zeros(3), np.ones(3), 0.95) == 0

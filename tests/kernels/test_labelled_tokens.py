@@ -1,5 +1,7 @@
 """Kernels of labelled tokens against the enumeration of all state paths."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,38 @@ def test_drawn_positions_have_their_posterior_distribution(untested):
     )
     assert abs(shares - right).max() < 4.5 * 0.5 / copies**0.5
     assert abs(shares - wrong).max() > 4.5 * 0.5 / copies**0.5
+
+
+@pytest.mark.parametrize("states", [1, 2, 4])
+def test_long_requests_agree_with_the_slow_twin(states):
+    """Expected counts and drawn positions, of the same uniform numbers; other weights differ."""
+    rng, depth, sizes = np.random.default_rng(states), 3, [150, 1, 60]
+    chain = random_chain(rng, states, depth)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    labels = rng.integers(-depth, depth + 1, offsets[-1]).astype(np.int8)
+    tokens, weights = LabelledTokens(labels, offsets), np.array([1.0, 3.0, 0.5])
+    parts = [labels[a:b] for a, b in pairwise(offsets)]
+    out, seen = np.empty(3), np.empty((2 * depth + 1, states))
+    moves, starts = np.empty((states, states)), np.empty(states)
+    arguments = chain.step, chain.start, tokens.symbols(depth), offsets, 150, weights
+    expected_labels(chain.emission(depth), *arguments, out, moves, starts, seen)
+    slow = [naive_tokens.forward_backward(chain, part, depth) for part in parts]
+    short = naive_tokens.expected(chain, parts[0][:5], depth)
+    by_paths = naive_tokens.forward_backward(chain, parts[0][:5], depth)
+    for one, two in zip(short, by_paths, strict=True):
+        assert one == pytest.approx(two, rel=1e-10, abs=1e-12)
+    assert out == pytest.approx([one[0] for one in slow], rel=1e-11)
+    for fast, part in zip((moves, starts, seen), (1, 2, 3), strict=True):
+        total = sum(weight * one[part] for weight, one in zip(weights, slow, strict=True))
+        assert fast == pytest.approx(total, rel=1e-9, abs=1e-10)
+    counts = draw_replay(tokens, chain, depth, np.random.default_rng(9), 0.4)
+    chance = np.random.default_rng(9).random((2, labels.size + 3 * depth), np.float32)
+    ends = [(a + r * depth, b + (r + 1) * depth) for r, (a, b) in enumerate(pairwise(offsets))]
+    drawn = [
+        naive_tokens.draw_counts(chain, part, depth, chance[:, a:b].astype(float), 0.4)
+        for part, (a, b) in zip(parts, ends, strict=True)
+    ]
+    assert counts.tolist() == [count for part in drawn for count in part]
 
 
 def test_played_positions_are_those_of_the_recording():

@@ -75,6 +75,12 @@ def test_padded_passes_take_the_time_of_the_next_measured_tokens():
     assert verify_times(padded, 1024, 0) == [20.63]
 
 
+def test_times_that_never_fall():
+    table = {"tokens": [1, 2, 3, 4], "ms": [5, 9, 7, 10]}
+    assert verify_times(table, 1, 3) == [5, 9, 7, 10]
+    assert verify_times({**table, "monotone": True}, 1, 3) == [5, 9, 9, 10]
+
+
 def test_rows_by_requests_are_interpolated():
     table = {"tokens": [4, 64], "requests": [1, 5], "ms": [[5, 6], [7, 12]]}
     assert verify_times(table, 1, 3)[3] == 5
@@ -190,6 +196,11 @@ GIVEN = {"verify": "{ tokens = [1, 9], ms = [5, 6] }", "draft": 1}
         ({"verify": '{ file = "a.csv", ms = [5, 6] }'}, "latency.verify", "give only one of file"),
         ({"draft": "{ requests = [1], ms = [[5], [6]] }"}, "latency.draft", "depths 1 to 2"),
         ({"draft": "[1, 2]"}, "latency.draft", "2 times are given"),
+        ({"verify": "{ token = [1, 9], ms = [5, 6] }"}, "latency.verify.token",
+         "did you mean 'tokens'?"),
+        ({"draft": "{ requests = [1], ms = [5], base = 3 }"}, "latency.draft.base",
+         "unknown key; allowed: ms, file, requests, per_token"),
+        ({"draft": "{ requests = [1], ms = ['a'] }"}, "latency.draft.ms[0]", "must be a number"),
         ({"verify": '{ file = "absent.csv" }'}, "latency.verify", "can't read absent.csv"),
     ],
 )  # fmt: skip
@@ -215,11 +226,14 @@ def test_depths_beyond_the_graphs_and_the_table_are_warned_of():
     limit = "{ tokens = [1, 16, 40], ms = [5, 6, 30], limit = 16 }"
     (warning,) = parse(toml(GIVEN | {"verify": limit, "batch": 6})).time_warnings()
     assert "verifies 24 tokens, and graphs end at 16: depth 1 is the last" in warning
-    (warning, _) = parse(toml(GIVEN | {"verify": limit, "batch": 20})).time_warnings()
+    (warning, *_) = parse(toml(GIVEN | {"verify": limit, "batch": 20})).time_warnings()
     assert "graphs end at 16: none does" in warning
     (warning,) = parse(toml(GIVEN | {"batch": 4})).time_warnings()
     assert "of up to 9 tokens were measured" in warning
     assert parse(toml(GIVEN | {"batch": 2})).time_warnings() == []
+    jump = "{ tokens = [1, 16, 40], ms = [5, 6, 60], limit = 16 }"  # no slip of units
+    (warning,) = parse(toml(GIVEN | {"verify": jump, "batch": 6})).time_warnings()
+    assert "graphs end" in warning
 
 
 def test_check_states_the_table():

@@ -7,7 +7,9 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
+from mtpsim.latency import AnyLatency
 from mtpsim.policy import RULES
 
 sys.path.insert(0, str(Path("benchmarks").resolve()))
@@ -16,6 +18,7 @@ import peers
 import policies
 import scaling
 import startup
+import step_costs
 import tables
 
 EACH_MODEL = pytest.mark.parametrize("name", models.MODELS)
@@ -93,6 +96,13 @@ def test_sizes_of_scaled_chains():
 def test_policies_are_measured_without_the_oracle():
     assert policies.with_policy({"rule": "fixed", "depth": 3}, 64, 2)() > 0
     assert {policy["rule"] for policy in policies.POLICIES} < set(RULES)
+
+
+def test_looked_up_steps_take_the_time_of_the_law():
+    law = TypeAdapter(AnyLatency).validate_python({"draft": 2, **step_costs.LAWS["linear"]})
+    counts = np.array([0, 3]), np.array([8, 32]), np.array([8, 8]), np.array([0.0, 1000.0])
+    found = step_costs.look_up(law.step_costs(7, 64, 8), *counts)
+    assert found == pytest.approx((6 + 0.16) + (6 + 0.64 + 0.04) + 2)
 
 
 def test_best_is_the_minimum():

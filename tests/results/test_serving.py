@@ -1,14 +1,16 @@
 """The document of a simulated server, from made-up data with known means."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
 
 from mtpsim.kernels.server_layout import METRICS
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.results.serving import served_by_load, served_result
+from mtpsim.results.serving_advice import by_load
 from mtpsim.stats.estimators import Tally
 from tests.support.server_example import GOALS, server_data
 
@@ -78,6 +80,30 @@ def test_the_load_at_which_the_best_depth_changes():
     assert group.sentence.startswith("Depth 3 up to ")
 
 
+def cell(mean):
+    return Interval(mean=mean, low=mean - 0.001, high=mean + 0.001)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_depth_that_meets_the_goals_longer_is_named(points, backwards):
+    """Depth 1 is faster, but depth 3 meets the goals up to a greater load."""
+    light, heavy = (deepcopy(point) for point in points[1][1:3])
+    for point, shares in ((light, (0.5, 0.995, 0.9999)), (heavy, (0.1, 0.9, 0.97))):
+        for arm, share in zip(point.serving.arms, shares, strict=False):
+            arm.good = cell(share)
+        point.serving.arms[3].good = cell(0.2)
+    light.serving.within_goals, heavy.serving.within_goals = True, False
+    if backwards:  # a server that does better under more load
+        light.serving.load, heavy.serving.load = 12.0, 4.0
+    (group,) = by_load([light, heavy], lambda *_: (np.nan,) * 3)
+    names = ["depth 1", "depth 3", "none"]
+    assert [turn.before for turn in group.turns] == (names[:0:-1] if backwards else names[:2])
+    assert [turn.after for turn in group.turns] == (names[1::-1] if backwards else names[1:])
+    loads = [turn.load for turn in group.turns]
+    assert 4.0 < loads[0] < loads[1] < 12.0
+    assert all(turn.low < turn.load < turn.high for turn in group.turns)
+
+
 def test_json_and_rows_keep_every_number(result):
     plain = json.loads(json.dumps(to_json(result)))
     assert from_json(plain) == result
@@ -108,7 +134,7 @@ def changed(data, arm, **totals):
     [
         ({"last_waiting": 90.0}, "the load is more than it serves: 0 requests wait at the begin"),
         ({"half_e2e_ms": 1e5}, "longer than those of the first: raise serving.warm_up"),
-        ({"window_ms": 900.0}, "a replication is short: its window of 0.9 s is"),
+        ({"window_ms": 900.0}, "a replication is short: its window is below 5 mean"),
         ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
         ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
     ],

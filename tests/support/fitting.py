@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import expit
 
 from mtpsim.acceptance import MODELS
 from mtpsim.fit.candidates import candidates
@@ -24,6 +25,12 @@ TRUTH = {
     "difficulty-token": {**DIFFICULTY, "clock": "token", "length": 20.0},
     "regime2-round": {**REGIME, "clock": "round", "sojourn": [8.0, 5.0]},
     "regime2-token": {**REGIME, "clock": "token", "sojourn": [20.0, 10.0]},
+    "tokens2": {  # logits 2.5 and -1, less 0.35 and 0.5 at later drafts
+        "model": "regime",
+        "clock": "token",
+        "rates": expit(np.array([[2.5], [-1.0]]) - [0.0, 0.35, 0.5]).tolist(),
+        "step": [[0.9, 0.1], [0.2, 0.8]],
+    },
 }
 
 

@@ -3,6 +3,33 @@
 import numpy as np
 from scipy import stats
 
+from mtpsim.exact.chain_solver import solve
+
+LIMIT = 4.5  # standard errors; with about 150 comparisons a false alarm in one run of 1,000
+
+
+def reached(counts, depth):
+    return np.array([(np.asarray(counts) >= j).mean() for j in range(1, depth + 1)])
+
+
+def agrees(counts, chain, depth=None, **horizon):
+    """Whether survival of simulated independent rounds agrees with the solved chain."""
+    depth = depth or chain.depth
+    exact = solve(chain, depth, **horizon)
+    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
+    error = np.sqrt(np.maximum(truth * (1 - truth), 1e-12) / len(counts))
+    return (np.abs(reached(counts, depth) - truth) <= LIMIT * error + 1e-9).all()
+
+
+def by_request(requests, chain, depth=None, **horizon):
+    """The same for dependent rounds: z-scores over requests."""
+    depth = depth or chain.depth
+    exact = solve(chain, depth, **horizon)
+    truth = np.cumsum(exact.accepted[::-1])[::-1][1:]
+    means = np.array([reached(counts, depth) for counts in requests])
+    error = means.std(0, ddof=1) / np.sqrt(len(means))
+    return np.abs(means.mean(0) - truth) / error
+
 
 def count_until_rejection(good):
     """Accepted drafts of rounds whose drafts would be accepted where ``good`` ``[n, K]``."""
@@ -114,3 +141,55 @@ def speculative_sampling(rng, target, drafts, tokens):
             text.append(rng.choice(letters, p=target[x]))
         counts.append(accepted)
     return np.array(text), np.array(counts)
+
+
+def tree_walk(rng, parents, rates, rounds):
+    """Rounds that walk a tree: one uniform number at each node decides which child is accepted.
+
+    Args:
+        rng: random numbers.
+        parents: parent of nodes 1..n; 0 is the root.
+        rates: ``[K, W]`` probability of the b-th child by level.
+        rounds: number of rounds.
+
+    Returns:
+        Accepted drafts by round.
+    """
+    counts = []
+    for _ in range(rounds):
+        node, level, u = 0, 0, rng.random()
+        while True:
+            children = [child for child, parent in enumerate(parents, 1) if parent == node]
+            for child, rate in zip(children, rates[level] if children else [], strict=False):
+                if u < rate:
+                    node, level, u = child, level + 1, rng.random()
+                    break
+                u -= rate
+            else:
+                break
+        counts.append(level)
+    return counts
+
+
+def sequoia(rates, nodes):
+    """Greatest expected tokens of a tree by Sequoia's dynamic program (Chen et al. 2024, eq. 1).
+
+    Args:
+        rates: ``[K, W]`` probability of the b-th child by level.
+        nodes: drafted nodes.
+
+    Returns:
+        Expected accept length of the best tree with exactly so many nodes, and K levels at most.
+    """
+    below = [1.0] + [-np.inf] * nodes  # value of a node with m descendants, at the deepest level
+    for row in reversed(rates):
+        values = [1.0] + [-np.inf] * nodes
+        split = values.copy()  # with the first b children only
+        for rate in row:
+            split = [
+                max((split[m - y] + rate * below[y - 1] for y in range(1, m + 1)), default=-np.inf)
+                for m in range(nodes + 1)
+            ]
+            values = np.maximum(values, split).tolist()
+        below = values
+    return below[nodes]

@@ -1,6 +1,5 @@
 """Generated Markdown of the catalogue: every model, policy, noise and experiment from its code."""
 
-import base64
 import inspect
 import re
 import sys
@@ -17,6 +16,7 @@ from reference import table
 import mtpsim
 from mtpsim.acceptance import MODELS, Acceptance, AcceptanceChain, Source
 from mtpsim.acceptance.base import AcceptanceModel
+from mtpsim.config.draft import Draft
 from mtpsim.latency import COSTS, AnyLatency, CostModel, LatencySpec
 from mtpsim.latency.noise import KINDS, Noise, NoiseSpec
 from mtpsim.policy import RULES
@@ -35,11 +35,6 @@ def example(group: str, name: str) -> tuple[str, dict[str, Any]]:
     if not found:
         raise KeyError(f"{EXAMPLES.name} has no [{group}.{name}]: add an example")
     return found[1].strip(), tomllib.loads(found[1])
-
-
-def _picture(alt: str, svg: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    return f'<p><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></p>\n'
 
 
 def _about(kind: type[Any]) -> str:
@@ -70,7 +65,7 @@ def models() -> str:
     def picture(name: str, model: AcceptanceModel) -> str:
         svg = pictures.chain_picture(model.chain())
         alt = f"{name}: conditional rates by position and accept length by depth"
-        return f"{chain_text(model.chain())}\n{_picture(alt, svg)}"
+        return f"{chain_text(model.chain())}\n{pictures.inline(alt, svg)}"
 
     return _page("acceptance", MODELS, Acceptance, picture, "[acceptance]\n{text}")
 
@@ -91,12 +86,25 @@ def chain_text(source: Source) -> str:
     return "The chain of this example:\n\n```text\n" + "\n".join(lines) + "\n```\n"
 
 
+def drafts() -> str:
+    """The shapes of drafts, with the keys of the section first."""
+    _, raw = example("acceptance", "ranks")
+    chain = TypeAdapter(Acceptance).validate_python(raw).chain()
+    parts = [f"\n{table(Draft)}\n"]
+    for name in ("chain", "best_first", "sequoia", "topk", "parents"):
+        text, raw = example("draft", name)
+        svg = pictures.tree_picture(Draft.model_validate(raw).shape(chain), chain)
+        picture = pictures.inline(f"{name}: the tree, and accept length by levels", svg)
+        parts.append(f"\n## `{name}`\n\n```toml\n[draft]\n{text}\n```\n\n{picture}")
+    return "".join(parts)
+
+
 def latency() -> str:
     """The step times and cost models."""
 
     def picture(name: str, spec: LatencySpec) -> str:
         svg = pictures.latency_picture(spec, isinstance(spec, CostModel))
-        return _picture(f"{name}: time of a round", svg)
+        return pictures.inline(f"{name}: time of a round", svg)
 
     return _page("latency", COSTS, AnyLatency, picture, "[latency]\n{text}")
 
@@ -105,7 +113,7 @@ def noise() -> str:
     """The noise distributions, as subsections."""
 
     def picture(name: str, spec: NoiseSpec) -> str:
-        return _picture(f"{name}: share of rounds by time", pictures.noise_picture(spec))
+        return pictures.inline(f"{name}: share of rounds by time", pictures.noise_picture(spec))
 
     page = _page("noise", [*KINDS, "samples"], Noise, picture, "noise = {{ {inline} }}")
     return page.replace("\n## ", "\n### ")
@@ -122,7 +130,7 @@ def policies() -> str:
     for name, kind in RULES.items():
         bound = f"Upper bound: it knows {kind.knows}.\n\n" if kind.knows else ""
         svg = pictures.policy_picture(**timeline["policies"][name])
-        picture = bound + _picture(f"{name}: depth by round over easy and hard text", svg)
+        picture = bound + pictures.inline(f"{name}: depth by round over easy and hard text", svg)
         parts.append(_section(kind, name, f"[[adaptive.policies]]\n{examples[name][0]}", picture))
     return "".join(parts)
 

@@ -25,6 +25,7 @@ from mtpsim.report.figures.speedup import (
     theory_figure,
 )
 from mtpsim.report.figures.style import save
+from mtpsim.report.figures.tree import tree_figure
 from mtpsim.report.figures.uncertainty import uncertainty_figure
 from mtpsim.report.formatting import times_known
 
@@ -89,6 +90,8 @@ def figures(result: ResultDocument, round_times: RoundTimes) -> dict[str, Figure
         found["requests"] = requests_figure(result)
     if result.by_batch:
         found["batch"] = batch_figure(result)
+    if any(point.tree for point in result.points):
+        found["tree"] = tree_figure(result)
     if any(point.adaptive for point in result.points):
         found["policies"] = policies_figure(result)
         found["timeline"] = timeline_figure(result)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
@@ -141,6 +142,9 @@ def _log_if_wide(axes: Axes) -> None:
     values = values[np.isfinite(values) & (values > 0)]
     if values.size and values.max() > WIDE * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.minorticks_off()
     else:
         axes.set_ylim(bottom=0)
 
@@ -177,13 +181,14 @@ def _by_arm(result: ResultDocument) -> Figure:
 def timeline_figure(result: ResultDocument) -> Figure:
     """Draw running and waiting requests, KV in use and depth over one replication."""
     _, point = next((p, s) for p, s in reversed(served(result)) if s.timeline)
-    names = dict.fromkeys([point.best, "off", *(line.name for line in point.timeline)])
+    policies = [arm.name for arm in point.arms if arm.depth is None]
+    names = dict.fromkeys([point.best, "off", *policies, *(line.name for line in point.timeline)])
     traces = [line for name in names for line in point.timeline if line.name == name]
     shown = traces[:MOST_TRACES]
     panels = [("running", "running requests"), ("waiting", "waiting requests")]
     if any(line.kv for line in shown):
         panels.append(("kv", "KV in use (tokens)"))
-    if any(np.ptp(numbers(line.depth)) for line in shown if line.depth):
+    if any(point.arm(line.name).depth is None for line in shown):
         panels.append(("depth", "drafts per request"))
     load = f" at the load {point.load:g}" if point.load is not None else ""
     heading = f"One replication{load}"

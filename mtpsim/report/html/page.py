@@ -221,7 +221,16 @@ def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
     else:
         advice, *tables = _sweep(result, _some(pictures, top))
         found = [advice, main, *tables, *_over_points(result, rest), _each_point(result)]
-    return [section for section in [*found, _warnings(result)] if not section.empty]
+    found += [_shapes(result, rest), _warnings(result)]
+    return [section for section in found if not section.empty]
+
+
+def _shapes(result: ResultDocument, drawn: Pictures) -> Section:
+    from mtpsim.report.tables import shapes
+
+    text = [shapes.shapes_sentence(found) for found in [result.shapes] if found]
+    tables = [Table(*shapes.titled_table(found)) for found in [result.shapes] if found]
+    return Section("shapes", "Shape of the drafts", (), text, tables, (), _some(drawn, "tree"))
 
 
 def _some(drawn: Pictures, *names: str) -> list[Picture]:

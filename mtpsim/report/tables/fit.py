@@ -33,6 +33,7 @@ CLOSED_FORM_COLUMNS = {
     "pooled": "pooled\nA / D",
     "first": "p1\nonly",
 }
+ROUNDING = 1e-9  # relative, of means over draws
 SAME_LENGTH = 1e-3  # relative difference of accept lengths that is not worth a mention
 
 
@@ -63,6 +64,8 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         say(console, selection_sentence(report), "bold")
         if text := indistinguishable_sentence(report):
             say(console, text)
+    for text in clock_sentences(report):
+        say(console, text)
     if report.held_out:
         console.print()
         _print_held_out(report, console)
@@ -161,6 +164,16 @@ def indistinguishable_sentence(report: FitReport) -> str:
     return f"Not distinguishable from it (marked =): {names}; {effect}."
 
 
+def clock_sentences(report: FitReport) -> list[str]:
+    """Return whether a state that moves by round is refuted, and what follows."""
+    found = [test.sentence() for test in report.clock_tests]
+    if any(test.rejected for test in report.clock_tests) and (report.chosen or "").endswith(
+        "round"
+    ):
+        found.append(f"{report.chosen} has such a state: take other depths from the replay")
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
+
+
 def _print_held_out(report: FitReport, console: Console) -> None:
     say(console, "Held-out accept length: prediction error, %")
     names = "depth", "observed", "standard\nerror", "selected\nmodel", *CLOSED_FORM_COLUMNS.values()
@@ -176,7 +189,8 @@ def _print_held_out(report: FitReport, console: Console) -> None:
     say(
         console,
         "Errors within two standard errors are noise of the requests. Below the recorded depth, "
-        "recorded rounds are truncated. At equal round times the error of the speedup is the same.",
+        "recorded rounds are cut short: no engine ran there. At equal round times the error of the "
+        "speedup is the same.",
     )
 
 
@@ -242,7 +256,8 @@ def replay_sentences(replay: ReplayReport) -> list[str]:
 
 
 def _half_width(found: Interval) -> str:
-    return f"±{(found.high - found.low) / 2:.3f}" if found.high > found.low else "exact"
+    half = (found.high - found.low) / 2
+    return f"±{half:.3f}" if half > ROUNDING * found.mean else "exact"
 
 
 def _print_chain(chain: ChainReport, console: Console) -> None:

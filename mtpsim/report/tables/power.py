@@ -48,6 +48,9 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
         "benchmarks of that size that decide correctly, and share whose interval misses the true "
         "value.",
     )
+    if plan.recorded:
+        console.print()
+        say(console, recorded_sentence(plan))
     if not plan.rates_vary:
         console.print()
         say(
@@ -56,6 +59,21 @@ def print_plan(plan: BenchmarkPlan, warnings: Sequence[str] = ()) -> None:
             "then several times as many may be needed: fit a log that counts each request.",
         )
     print_warnings(console, warnings)
+
+
+def recorded_sentence(plan: BenchmarkPlan) -> str:
+    """Return what the intervals of recorded requests include, and what they can't show."""
+    text = (
+        f"Resampled from {counted(plan.recorded, 'recorded request')}: the intervals of the gain "
+        "include this sample, and what a replay does not show"
+    )
+    most = max(design.requests for one in plan.questions for design in one.designs)
+    if most <= plan.recorded:
+        return f"{text}."
+    return (
+        f"{text}. A plan of {most:,} requests repeats them: rarer ones, which the log has not met, "
+        "are not in it."
+    )
 
 
 def heading(plan: BenchmarkPlan) -> str:
@@ -77,7 +95,9 @@ def _table(plan: BenchmarkPlan) -> TextTable:
     columns = [Column("comparison", left=True), effect, independent, verified, paired, verified]
     rows = []
     for comparison in plan.questions:
-        cells = [comparison.name, f"{100 * comparison.effect[0]:+.2f}"]
+        gain, half = comparison.effect
+        interval = f" ±{100 * half:.2f}" * bool(plan.recorded)
+        cells = [comparison.name, f"{100 * gain:+.2f}{interval}"]
         for design in comparison.designs:
             cells += [f"{design.requests:,}", f"{design.power:.3f}/{design.false:.3f}"]
         rows.append(Row(cells))

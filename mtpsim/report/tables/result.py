@@ -95,6 +95,14 @@ def render(result: ResultDocument, console: Console) -> None:
     shown = len(result.points) <= MOST_TABLES
     for point in result.points if shown else ():
         _print_point(result, point, console)
+    if result.shapes:
+        from mtpsim.report.tables import shapes
+
+        console.print()
+        heading, table = shapes.titled_table(result.shapes)
+        say(console, f"{heading}:", "bold")
+        print_table(console, table)
+        say(console, shapes.shapes_sentence(result.shapes))
     if len(result.points) > 1:
         from mtpsim.report.tables.sweep import print_summary
 

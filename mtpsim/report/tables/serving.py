@@ -31,11 +31,12 @@ from mtpsim.report.tables.terminal import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "end to end"}
+NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
 READING = (
     "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
-    "tokens of a request. Speedup: mean TPOT without drafts over that of the depth."
+    "tokens of a request. E2E: from arrival to the last token. Speedup: mean TPOT without drafts "
+    "over that of the depth."
 )
 Cell = Callable[[ServedArm], Interval | None]
 MAIN: dict[str, Cell] = {

@@ -1,0 +1,140 @@
+"""The ``[draft]`` section: which drafts of a round are made and verified."""
+
+from functools import lru_cache
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from mtpsim.acceptance import AcceptanceChain, AcceptanceModel, Source
+from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree, topk_tree
+from mtpsim.common.errors import FieldError
+from mtpsim.common.section import Depth, Spec
+
+MAX_NODES = 4096
+Nodes = Annotated[int, Field(ge=1, le=MAX_NODES)]
+Parent = Annotated[int, Field(ge=0, lt=MAX_NODES)]
+NEEDS: dict[str, tuple[str, ...]] = {
+    "chain": (),
+    "best_first": ("nodes",),
+    "sequoia": ("nodes",),
+    "topk": ("nodes", "topk"),
+    "list": (),
+}
+
+
+class Draft(Spec):
+    """The shape of the drafts: a chain, or a tree of candidates (acceptance model ``ranks``).
+
+    A depth of the results is then a number of levels: depth k drafts the first k levels in k passes
+    and verifies all of their nodes.
+    """
+
+    tree: Annotated[
+        Annotated[Literal["chain", "best_first", "sequoia", "topk"], Tag("name")]
+        | Annotated[list[Parent], Field(min_length=1, max_length=MAX_NODES), Tag("list")],
+        Discriminator(lambda value: "list" if isinstance(value, list) else "name"),
+    ] = Field(
+        "chain",
+        description="`chain`; `best_first`: the most probable nodes (DDTree); `sequoia`: optimum "
+        "for `nodes` and `steps`; `topk`: EAGLE-2 and SGLang; or the parent of each node, 0 being "
+        "the root",
+    )
+    nodes: Nodes | None = Field(
+        None, description="drafted nodes to verify per round, without the root (the bonus token)"
+    )
+    steps: Depth | None = Field(
+        None, description="greatest number of levels (default: all positions of the acceptance)"
+    )
+    topk: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="nodes expanded per level, and children of each (tree = `topk` only)"
+    )
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        kind = "list" if isinstance(self.tree, list) else self.tree
+        named = "explicit parents" if kind == "list" else f'tree = "{kind}"'
+        for key in ("nodes", "topk"):
+            if (getattr(self, key) is None) == (key in NEEDS[kind]):
+                raise FieldError(
+                    f"{'is required with' if key in NEEDS[kind] else 'is not a key of'} {named}",
+                    key=key,
+                )
+        if isinstance(self.tree, list):
+            if self.steps is not None:
+                raise FieldError(f"is not a key of {named}", key="steps")
+            for node, parent in enumerate(self.tree, 1):
+                if parent >= node:
+                    raise FieldError(
+                        f"node {node} has parent {parent}; a parent must be listed before its "
+                        f"children: 0 to {node - 1}",
+                        key="tree",
+                    )
+        return self
+
+    def shape(self, source: Source) -> Tree:
+        """The tree that a round drafts.
+
+        Raises:
+            FieldError: The acceptance model has no such candidates.
+        """
+        steps = self.steps or source.depth
+        if steps > source.depth:
+            raise FieldError(
+                f"{steps} is given, but the acceptance model has depth {source.depth}", key="steps"
+            )
+        if self.tree == "chain":
+            return chain_tree(steps)
+        if not isinstance(source, AcceptanceChain) or source.candidates is None:
+            raise FieldError(
+                'a tree needs rates of several candidates: acceptance.model = "ranks"', key="tree"
+            )
+        widest = source.candidates.shape[2]
+        if self.topk is not None and self.topk > widest:
+            raise FieldError(
+                f"{self.topk} is given, but the acceptance model has {widest} candidates per "
+                "position",
+                key="topk",
+            )
+        if isinstance(self.tree, list):
+            return _given_tree(tuple(self.tree), source.depth, widest)
+        weights, nodes = Weights.of(source), self.nodes or 0
+        if self.tree == "topk":
+            tree = topk_tree(weights, steps=steps, topk=self.topk or 1, nodes=nodes)
+        else:
+            tree = best_first(weights, nodes, steps)
+        if tree.nodes < nodes:
+            raise FieldError(
+                f"{nodes} is given, but the greatest such tree has {tree.nodes}", key="nodes"
+            )
+        return tree
+
+
+def _given_tree(parents: tuple[int, ...], depth: int, widest: int) -> Tree:
+    tree = Tree(parents)
+    if tree.depth > depth or tree.widest > widest:
+        raise FieldError(
+            f"{tree.depth} levels of up to {tree.widest} children are given, but the acceptance "
+            f"model has depth {depth} and {widest} candidates per position",
+            key="tree",
+        )
+    return tree
+
+
+@lru_cache(maxsize=32)
+def drafted_tree(acceptance: AcceptanceModel, draft: Draft) -> Tree:
+    """The tree of a section; equal sections of a process build it once."""
+    return draft.shape(acceptance.chain())
+
+
+@lru_cache(maxsize=32)
+def drafted_source(acceptance: AcceptanceModel, draft: Draft) -> Source:
+    """Which levels of the drafted tree are accepted."""
+    source = acceptance.chain()
+    tree = drafted_tree(acceptance, draft)
+    if tree.depth == source.depth and tree.is_chain:
+        return source
+    assert isinstance(source, AcceptanceChain)
+    return tree.applied(source)

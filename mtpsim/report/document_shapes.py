@@ -1,0 +1,64 @@
+"""What the result document holds on the shape of the drafts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from mtpsim.report.document_section import DocumentSection
+
+
+class DraftTree(DocumentSection):
+    """The tree of drafts of a round.
+
+    Attributes:
+        parents (list[int]): ``[n]`` parent of nodes 1..n; 0 is the root.
+        probability (list[float]): ``[n]`` probability that a round accepts each node.
+        accept_length (float): 1 and the sum of these.
+    """
+
+    parents: list[int]
+    probability: list[float]
+    accept_length: float
+
+
+class Shape(DocumentSection):
+    """The fastest shape of drafts at a batch size, exact.
+
+    Attributes:
+        batch (int): Requests that decode together.
+        kind (str): ``"tree"``, ``"chain"`` or ``"off"``.
+        nodes (int): Drafted nodes.
+        widths (list[int]): Nodes by level.
+        accept_length (float): Tokens per round.
+        speedup (float): Over plain decoding.
+        chain_depth (int): Depth of the fastest chain.
+        chain_speedup (float): Its speedup.
+    """
+
+    batch: int
+    kind: str
+    nodes: int
+    widths: list[int]
+    accept_length: float
+    speedup: float
+    chain_depth: int
+    chain_speedup: float
+
+
+class ShapeRange(DocumentSection):
+    """Batch sizes ``from_`` to ``to``, both included, at which a kind of shape is fastest."""
+
+    from_: Annotated[int, Field(validation_alias="from")]
+    to: int
+    kind: str
+
+
+class Shapes(DocumentSection):
+    """The fastest of all trees with at most ``nodes`` nodes and ``levels`` levels, by batch."""
+
+    nodes: int
+    levels: int
+    by_batch: list[Shape]
+    ranges: list[ShapeRange]

@@ -1,0 +1,135 @@
+"""The fastest shape of drafts by batch size: a tree, a chain or nothing, from the exact answer.
+
+What a round yields does not depend on the batch, and the cost model knows the time of a step at any
+number of tokens. Of all trees with so many nodes and levels the best is known
+(:func:`mtpsim.acceptance.trees.best_first`), so nothing is simulated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from mtpsim.acceptance import AcceptanceChain
+from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree
+from mtpsim.common.arrays import Floats
+from mtpsim.config.experiment import Experiment
+from mtpsim.latency import CostModel, Table
+from mtpsim.report.document_shapes import DraftTree, Shape, ShapeRange, Shapes
+
+MOST_NODES = 64  # of the trees that are compared; more if the experiment drafts more
+MOST_BATCH = 1024
+LOOKED = 256  # batches at which the kind of the fastest shape is computed; then by halves
+
+
+def draft_tree(experiment: Experiment) -> DraftTree | None:
+    """The drafted tree with the probability of each node; None without ``[draft]``."""
+    source, tree = experiment.acceptance.chain(), experiment.tree
+    if tree is None or not isinstance(source, AcceptanceChain):
+        return None
+    weights = Weights.of(source)
+    return DraftTree(
+        parents=list(tree.parents),
+        probability=(weights.states @ weights.reach(tree)).tolist(),
+        accept_length=weights.accept_length(tree),
+    )
+
+
+def shapes_of(experiment: Experiment) -> Shapes | None:
+    """The fastest shape by batch; None without candidates, or times by batch.
+
+    Args:
+        experiment (Experiment): A point of a sweep.
+    """
+    source, cost = experiment.acceptance.chain(), experiment.latency
+    if experiment.tree is None or not isinstance(cost, CostModel):
+        return None
+    if not isinstance(source, AcceptanceChain) or source.candidates is None:
+        return None
+    found = _Shapes(cost, Weights.of(source), experiment.tree)
+    first, last = 1, MOST_BATCH
+    if isinstance(cost, Table):
+        first, last = int(np.ceil(cost.batches[0])), int(cost.batches[-1])
+    if first > last:
+        return None
+    powers = [2**n for n in range(int(np.log2(last)) + 1) if first <= 2**n]
+    return Shapes(
+        nodes=found.nodes,
+        levels=found.levels,
+        by_batch=[found.best(batch) for batch in powers],
+        ranges=_ranges(lambda batch: found.best(batch).kind, first, last),
+    )
+
+
+class _Shapes:
+    """Every best tree ``[levels, nodes + 1]``: accept length, and whether it is a chain."""
+
+    def __init__(self, cost: CostModel, weights: Weights, drafted: Tree) -> None:
+        self._cost, self.levels = cost, drafted.depth
+        self.nodes = max(MOST_NODES, drafted.nodes)
+        shape = self.levels, self.nodes + 1
+        self._length, self._chain = np.full(shape, np.nan), np.zeros(shape, bool)
+        self._trees: list[Tree] = []
+        for levels in range(1, self.levels + 1):
+            tree = best_first(weights, self.nodes, levels)
+            gains = weights.states @ weights.reach(tree)
+            self._length[levels - 1, : tree.nodes + 1] = 1 + np.cumsum(np.append(0.0, gains))
+            self._chain[levels - 1, 1 : tree.nodes + 1] = np.cumsum(tree.ranks) == 0
+            self._trees.append(tree)
+        gains = weights.states @ weights.reach(chain_tree(self.levels))
+        self._chain_length = 1 + np.cumsum(gains)
+
+    def best(self, batch: int) -> Shape:
+        """The fastest shape at a batch size, and the fastest chain."""
+        pace = self._pace(batch)
+        speedup = self._length * pace
+        level, nodes = np.unravel_index(np.nanargmax(speedup), speedup.shape)
+        depths = np.arange(1, self.levels + 1)
+        chains = self._chain_length * pace[depths - 1, depths]
+        kind = "off"
+        if nodes:
+            kind = "chain" if self._chain[level, nodes] else "tree"
+        tree = Tree(self._trees[level].parents[:nodes])
+        return Shape(
+            batch=batch,
+            kind=kind,
+            nodes=int(nodes),
+            widths=np.bincount(tree.levels)[1:].tolist() if nodes else [],
+            accept_length=float(self._length[level, nodes]),
+            speedup=float(speedup[level, nodes]),
+            chain_depth=int(np.argmax(chains)) + 1,
+            chain_speedup=float(chains.max()),
+        )
+
+    def _pace(self, batch: float) -> Floats:
+        """Time of a plain step over that of a round, ``[levels, nodes + 1]``."""
+        cost, tokens = self._cost, np.arange(self.nodes + 1.0)
+        batch = cost.rank_batch(batch)
+        verify = cost.step(batch, tokens)
+        passes = cost.draft_times(batch, self.levels, np.zeros(self.levels + 1))[1:, None]
+        draft = passes + cost.draft_per_request * batch * tokens
+        draft[:, 0] = 0.0
+        if cost.draft_overlap:
+            draft = np.maximum(draft - verify, 0.0)
+        return np.asarray(verify[0] / (verify + draft))
+
+
+def _ranges(kind: Callable[[int], str], first: int, last: int) -> list[ShapeRange]:
+    """The kind of the fastest shape by whole batches ``first`` .. ``last``."""
+    looked: npt.NDArray[np.int64] = np.unique(
+        np.rint(np.geomspace(first, last, LOOKED)).astype(int)
+    )
+    found = [ShapeRange(from_=first, to=last, kind=kind(first))]
+    for before, after in pairwise(looked.tolist()):
+        new = kind(after)
+        if new == found[-1].kind:
+            continue
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (before, middle) if kind(middle) == new else (middle, after)
+        found[-1].to = before
+        found.append(ShapeRange(from_=after, to=last, kind=new))
+    return found

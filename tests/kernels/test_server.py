@@ -1,0 +1,167 @@
+"""The server against a slow one, request by request and step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from mtpsim import parse
+from mtpsim.engine.policy_player import EMPTY_CHAIN
+from mtpsim.engine.server import NO_RECORDING, compile_server, simulate_replication, workload
+from mtpsim.kernels import server_layout as column
+from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
+from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
+from mtpsim.latency.quantile_table import QuantileTable
+from mtpsim.policy.fixed import Fixed
+from tests.support.naive_server import Policy, Server
+from tests.support.random_chains import random_chain
+from tests.support.recordings import recording
+from tests.support.scalar_reference import SEED
+from tests.support.strategies import few, seeds
+
+KINDS = {0: "constant", 1: "cells", 2: "samples"}
+ARRIVALS = [
+    *("{ rate = 3.0 }", "{ rate = 40.0, cv = 3.0 }", "{ rate = 500.0, cv = 0.0 }"),
+    *("{ closed = 1 }", "{ closed = 9 }", "{ burst = 23 }"),
+]
+LENGTHS = [
+    *("prompt = 7\noutput = 9", "prompt = { mean = 12, cv = 1.0 }\noutput = { mean = 28 }"),
+    'prompt = 1\noutput = { mean = 6, distribution = "geometric" }',
+    'prompt = { mean = 40, distribution = "gamma", cv = 0.5 }\noutput = 1',
+]
+
+
+def experiment_of(rng, depth, **more):
+    """A server with small random limits, so that everything is short of something."""
+    slots = rng.integers(1, 7)
+    keys = {
+        "arrivals": rng.choice(ARRIVALS),
+        "max_requests": slots,
+        "max_tokens": rng.integers(slots, 40),
+        "kv_tokens": rng.integers(45, 90),
+        "goals": "{ ttft = 60, tpot = 14, e2e = 300 }",
+        "requests": rng.integers(2, 30),
+        "warm_up": rng.integers(0, 12),
+        **more,
+    }
+    if "burst" in keys["arrivals"] or "trace" in keys["arrivals"]:
+        keys["warm_up"] = 0
+    lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
+    lengths = "" if "trace" in keys["arrivals"] else rng.choice(LENGTHS)
+    return parse(f"""
+        acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}
+        simulation = {{ seed = {SEED} }}
+        [latency]
+        model = "linear"
+        base = 5
+        per_token = 0.2
+        per_cached = 0.01
+        per_cached_token = 0.001
+        draft = {{ base = 0.5, per_token = 1.0 }}
+        {'noise = { distribution = "lognormal", cv = 0.3 }' if rng.random() < 0.7 else ""}
+        [serving]
+        {lines}
+        {lengths}
+    """)
+
+
+def compiled(experiment, source):
+    """The plan with another source of accepted drafts."""
+    plan = compile_server(experiment).plan
+    if hasattr(source, "requests"):
+        return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays())
+    kind = POSITIONS if source.clock == "token" else ROUNDS
+    return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
+
+
+def naive(experiment, plan, source, replication, arm):
+    load, noise = workload(experiment.serving), plan.noise
+    tables = {
+        "gap": QuantileTable(KINDS[load.gap_kind], load.gap_values),
+        "prompt": QuantileTable(KINDS[load.kinds[0]], load.prompt_values),
+        "output": QuantileTable(KINDS[load.kinds[1]], load.output_values),
+        "noise": QuantileTable(KINDS[noise.kinds[1]], noise.verify),
+    }
+    batch, specs = plan.arms[arm].batch, experiment.serving.policies
+    fixed = len(plan.arms) - len(specs)
+    depth = plan.arms[arm].arm.depth
+    spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
+    policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
+    server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
+    return server.run().totals()
+
+
+def check(experiment, source, replication):
+    plan = compiled(experiment, source)
+    row = np.zeros(plan.layout.columns)
+    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    simulate_replication(plan, replication, row, histograms)
+    edges = bin_edges()
+    for arm in range(len(plan.arms)):
+        expected, times = naive(experiment, plan, source, replication, arm)
+        found = dict(zip(COLUMNS, row[plan.layout.arm(arm)].tolist(), strict=True))
+        own = {name: found[name] for name in expected}
+        assert own == pytest.approx(expected, rel=1e-9, abs=1e-7)
+        assert set(COLUMNS[: column.QUANTILES]) == set(expected)
+        for place, values in enumerate(times):
+            counts, _ = np.histogram(values, edges)
+            assert np.abs(np.cumsum(counts - histograms[arm, place])).max() <= 1  # rounding
+            assert counts.sum() == histograms[arm, place].sum()
+            for share in SHARES if values else ():
+                near = np.quantile(values, share, method="inverted_cdf")
+                assert found[f"{METRICS[place]}_p{100 * share:.0f}"] == pytest.approx(
+                    near, rel=8e-3
+                )
+
+
+@few
+@given(seeds)
+def test_chains_equal_a_slow_server(seed):
+    rng = np.random.default_rng(seed)
+    chain = random_chain(rng, rng.choice(["round", "token"]))
+    check(experiment_of(rng, chain.depth), chain, int(rng.integers(3)))
+
+
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_recordings_equal_a_slow_server(clock):
+    rng, source = np.random.default_rng(4), recording(clock)
+    check(experiment_of(rng, source.depth), source, 1)
+
+
+POLICIES = [
+    '{ rule = "schedule", by_batch = [[1, 2, 3], [3, 4, 1]] }',
+    '"ema"',
+    '{ rule = "ema", ladder = [0, 1, 3], every = 1, warm_up = 0, keep = 0.5 }',
+    '{ rule = "goodput", warm_up = 1, probe = 4, keep = 0.9 }',
+    '{ rule = "adaptive_k", weight = 0.5, prior = 0.5, probe = 3 }',
+    '{ rule = "gate", window = 3, limit = 1.2 }',
+    '"off"',
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_policies_equal_a_slow_server(policy, clock):
+    rng = np.random.default_rng(len(policy))
+    chain = random_chain(rng, clock, states=2, depth=3)
+    more = {"depths": [3], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 60}
+    more |= {"requests": 40, "arrivals": "{ closed = 6 }", "kv_tokens": 300}
+    check(experiment_of(rng, 3, **more), chain, 0)
+
+
+def test_another_chain_gives_other_totals():
+    rng = np.random.default_rng(1)
+    one, other = (random_chain(rng, "round", states=2, depth=2) for _ in range(2))
+    experiment = experiment_of(rng, 2)
+    plan = compiled(experiment, one)
+    row = np.zeros(plan.layout.columns)
+    simulate_replication(plan, 0, row, np.zeros((3, len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, other, 0, 2)
+    assert row[plan.layout.of("steps")][2] != expected["steps"]
+
+
+def test_names_of_columns_are_their_places():
+    assert COLUMNS[column.TOKENS] == "tokens"
+    assert COLUMNS[column.HALF_E2E] == "half_e2e_ms"
+    assert COLUMNS[column.QUANTILES] == "ttft_p50"

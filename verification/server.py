@@ -1,0 +1,180 @@
+"""Coverage of the intervals of a server, at light, medium and heavy load.
+
+Each cell simulates many runs of 30 replications and counts how often an interval covers the value
+of all replications together (30 times as many runs, so its own error is small). Quantities: mean,
+p50, p95 and p99 of TTFT and TPOT, goodput, the speedup over depth 1, and the capacity. The negative
+control takes the requests of a run as independent: its intervals of the mean TTFT must fail.
+
+A cell is an alarm when its coverage is below nominal by more than 4 binomial standard errors and an
+allowance of 0.02, or below 0.85 at heavy load, which is known to be weak: there one replication in
+a few holds most of the waiting, and 30 of them do not show its distribution.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from mtpsim.config.experiment import parse
+from mtpsim.engine.server import CompiledServer, compile_server, tally_server
+from mtpsim.engine.server_data import ServerData
+from mtpsim.kernels.server_layout import SHARES
+from mtpsim.results.serving import estimates_of, quantile_estimates
+from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.root_search import greatest_load
+from mtpsim.stats.sectioning import ratios_to
+from verification.check import Check, Table, coverage_slack
+
+EXPERIMENT = """
+[acceptance]
+model = "independent"
+rates = [0.8, 0.74]
+[latency]
+model = "linear"
+base = 10
+per_token = 0.05
+draft = {{ base = 0, per_token = 1 }}
+noise = {{ distribution = "lognormal", cv = 0.1 }}
+[serving]
+arrivals = {{ rate = {rate} }}
+prompt = {{ mean = 200, cv = 1 }}
+output = {{ mean = 100, cv = 1 }}
+goals = {{ ttft = 60, tpot = 9 }}
+max_requests = 16
+max_tokens = 512
+requests = {requests}
+warm_up = 100
+depths = [1, 2]
+[simulation]
+seed = {seed}
+"""
+RATES = {"light": 4.0, "medium": 10.0, "heavy": 14.0}  # depth 1 serves about 17 per second
+REPLICATIONS, REQUESTS, CONFIDENCE, ARM, TARGET = 30, 500, 0.95, 1, 0.9
+ALLOWANCE, WEAK = 0.02, 0.85
+
+
+def compiled(rate: float, seed: int) -> CompiledServer:
+    """The server at a load."""
+    return compile_server(parse(EXPERIMENT.format(rate=rate, seed=seed, requests=REQUESTS)))
+
+
+def data_of(server: CompiledServer, tally: Tally) -> ServerData:
+    """The data of some replications, as the results read it."""
+    return ServerData(
+        point=SimpleNamespace(set={}, experiment=server.experiment),  # type: ignore[arg-type]
+        arms=tuple(arm.arm for arm in server.plan.arms),
+        layout=server.plan.layout,
+        tally=tally,
+        timelines=(),
+        precision_reached=None,
+        interrupted=False,
+    )
+
+
+def quantities(data: ServerData) -> dict[str, Estimates]:
+    """Estimates by name, each ``[arms]``."""
+    found = {f"{name.upper()} mean": estimates_of(data, name) for name in ("ttft", "tpot")}
+    for name in ("ttft", "tpot"):
+        for share, estimates in zip(SHARES, quantile_estimates(data, name), strict=True):
+            found[f"{name.upper()} p{100 * share:g}"] = estimates
+    found["goodput"] = estimates_of(data, "goodput")
+    return found | {"speedup": ratios_to(estimates_of(data, "tpot", inverse=True), 0)}
+
+
+def as_independent(data: ServerData) -> float:
+    """Half-width of the mean TTFT if requests were independent, from the histogram."""
+    counts, edges = data.histograms[ARM, 0], data.edges
+    middle = (edges[1:] + edges[:-1]) / 2
+    mean = counts @ middle / counts.sum()
+    variance = counts @ (middle - mean) ** 2 / counts.sum()
+    return float(1.96 * np.sqrt(variance / counts.sum()))
+
+
+def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float]:
+    """Share of runs whose interval covers, by quantity, and of the control."""
+    server = compiled(rate, seed)
+    tallies = [tally_server(server.plan, n * REPLICATIONS, REPLICATIONS) for n in range(runs)]
+    total = tallies[0]
+    for tally in tallies[1:]:
+        total = total + tally
+    truth = {name: e.values[ARM] for name, e in quantities(data_of(server, total)).items()}
+    hits, control = dict.fromkeys(truth, 0), 0
+    for tally in tallies:
+        data = data_of(server, tally)
+        for name, found in quantities(data).items():
+            hits[name] += found.low[ARM] <= truth[name] <= found.high[ARM]
+        found = estimates_of(data, "ttft")
+        control += abs(found.values[ARM] - truth["TTFT mean"]) <= as_independent(data)
+    return {name: count / runs for name, count in hits.items()}, control / runs
+
+
+def good_share(first: int, count: int, seed: int) -> "SimpleNamespace":
+    """The share of good requests by load over some replications, simulated when asked for."""
+
+    @cache
+    def at(rate: float) -> tuple[float, float]:
+        server = compiled(rate, seed)
+        data = data_of(server, tally_server(server.plan, first, count))
+        found = estimates_of(data, "good")
+        return float(found.values[ARM]), float(found.half_width[ARM])
+
+    return SimpleNamespace(at=at)
+
+
+def capacity_coverage(runs: int, seed: int) -> float:
+    """Share of runs whose interval of the capacity covers that of all replications."""
+    truth = greatest_load(good_share(0, runs * REPLICATIONS, seed).at, TARGET, 8.0).load
+    found = [
+        greatest_load(good_share(n * REPLICATIONS, REPLICATIONS, seed).at, TARGET, 8.0)
+        for n in range(runs)
+    ]
+    return sum(root.low <= truth <= root.high for root in found) / runs
+
+
+def checks(smoke: bool) -> Iterator[Check]:
+    """A check per load and one of the capacity; the full run writes server.md."""
+    runs = 60 if smoke else 1000
+    rows: dict[str, dict[str, float]] = {}
+    for number, (load, rate) in enumerate(RATES.items()):
+        found, control = coverage(rate, runs, 500 + number)
+        rows[load] = found
+        least = CONFIDENCE - coverage_slack(CONFIDENCE, runs, ALLOWANCE)
+        least = min(least, WEAK - coverage_slack(WEAK, runs)) if load == "heavy" else least
+        low = [f"{name} {share:.3f}" for name, share in found.items() if share < least]
+        result = "; ".join(low) or f"{len(found)} quantities, lowest {min(found.values()):.3f}"
+        yield Check(f"{load} load", "95% intervals of a server cover", result, not low, 1e-3)
+        if load == "heavy":
+            text, named = f"covers {control:.3f}", "requests as if independent must not cover"
+            yield Check("fault: independent", named, text, control < 0.8, 0.0, True)
+    share = capacity_coverage(max(runs // 10, 10), 600)
+    slack = coverage_slack(CONFIDENCE, max(runs // 10, 10), ALLOWANCE)
+    yield Check(
+        "capacity",
+        "95% intervals of the capacity cover",
+        f"{share:.3f}",
+        share > 0.95 - slack,
+        1e-3,
+    )
+    if not smoke:
+        write(rows, share, runs)
+
+
+def write(rows: dict[str, dict[str, float]], capacity: float, runs: int) -> None:
+    """Write the page."""
+    names = list(rows["light"])
+    table = Table("load", *names)
+    for load, found in rows.items():
+        table.add(f"{load}, {RATES[load]:g} requests/s", *(f"{found[n]:.3f}" for n in names))
+    text = f"""# Coverage of the intervals of a server
+
+Share of {runs:,} runs of {REPLICATIONS} replications ({REQUESTS} requests each, after a warm-up of
+100) whose {CONFIDENCE:.0%} interval covers the value of all runs together, at depth 2.
+`python verification/run.py server` writes this page.
+
+{table.markdown()}
+
+Capacity at which {TARGET:.0%} of requests meet the goals: {capacity:.3f} of {runs // 10} runs.
+"""
+    Path(__file__).with_name("server.md").write_text(text)
