@@ -59,8 +59,8 @@ def accepted_drafts(text, chain, tick, depth):
 class Record:
     """A recorded request, read again from its beginning after its end."""
 
-    def __init__(self, counts, row=0):
-        self.counts, self.row = counts, row
+    def __init__(self, counts, row=0, confidence=None):
+        self.counts, self.row, self.confidence = counts, row, confidence
 
     def at(self, tick, rejected=None):
         return 0, 0.0, 0.0
@@ -130,6 +130,8 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         hints = scores
         if spec.reads_confidence:
             hints = confidences(rng, engine, full, scores, states)
+        if spec.reads_confidence and isinstance(text, Record):
+            hints = text.confidence[tick % len(text.counts)]
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))
