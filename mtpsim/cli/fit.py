@@ -40,7 +40,7 @@ from mtpsim.fit.step_times import (
     is_step_table,
     read_step_times,
 )
-from mtpsim.fit.throughput import SpeedCheck, check_speed
+from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
 from mtpsim.logs.files import STDIN, copied_pipes
@@ -308,7 +308,11 @@ def _write(
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
     experiment = _fitted(fit, sections, cost, options)
     speed = _speed(fit, experiment, cost, options) if experiment else None
-    warnings = _time_warnings(fit, experiment, options) if experiment else []
+    warnings = (
+        time_warnings_of(fit, experiment, target=options.target, verify=options.verify)
+        if experiment
+        else []
+    )
     first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
@@ -341,19 +345,6 @@ def _fitted(
     kept = {"acceptance": sections["acceptance"], "latency": latency}
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
     return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
-
-
-def _time_warnings(fit: LogFit, experiment: Experiment, options: FitOptions) -> list[str]:
-    """Return warnings on the mean times; a --target slower than logged rounds comes first."""
-    logged = {depth: ms for depth, ms in fit.times.by_depth.items() if depth}
-    deepest = max(logged, default=0)
-    if options.target is None or not deepest or logged[deepest] >= options.target:
-        return experiment.time_warnings()
-    text = (
-        f"--target {options.target:g} ms is slower than a round of the log, {logged[deepest]:.4g} "
-        f"ms at depth {deepest}: measure plain steps on the same machine, batch and context length"
-    )
-    return [text] if options.verify is None else [text, *experiment.time_warnings()]
 
 
 def _speed(

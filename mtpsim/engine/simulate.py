@@ -71,6 +71,14 @@ class KernelPlan:
     policy_set: PolicySet | None = None
     lengths: LengthTable | None = None
 
+    @property
+    def text(self) -> bytes:
+        """Hash of what the accepted drafts of a request with a given number depend on."""
+        arrays = [part for part in self.source if isinstance(part, np.ndarray)]
+        ends = self.clock, self.key, self.task.rounds, self.task.tokens, self.layout.measured_at
+        parts = [part.tobytes() for part in [*arrays, self.lengths] if part is not None]
+        return hashlib.blake2b(b"".join([repr(ends).encode(), *parts])).digest()
+
 
 @dataclass(frozen=True, eq=False)
 class CompiledPoint:

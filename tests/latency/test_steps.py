@@ -196,6 +196,11 @@ GIVEN = {"verify": "{ tokens = [1, 9], ms = [5, 6] }", "draft": 1}
         ({"verify": '{ file = "a.csv", ms = [5, 6] }'}, "latency.verify", "give only one of file"),
         ({"draft": "{ requests = [1], ms = [[5], [6]] }"}, "latency.draft", "depths 1 to 2"),
         ({"draft": "[1, 2]"}, "latency.draft", "2 times are given"),
+        ({"verify": "{ token = [1, 9], ms = [5, 6] }"}, "latency.verify.token",
+         "did you mean 'tokens'?"),
+        ({"draft": "{ requests = [1], ms = [5], base = 3 }"}, "latency.draft.base",
+         "unknown key; allowed: ms, file, requests, per_token"),
+        ({"draft": "{ requests = [1], ms = ['a'] }"}, "latency.draft.ms[0]", "must be a number"),
         ({"verify": '{ file = "absent.csv" }'}, "latency.verify", "can't read absent.csv"),
     ],
 )  # fmt: skip
