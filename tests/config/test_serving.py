@@ -7,6 +7,7 @@ import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.config.hashing import content_hash, point_hash, work_hash
 from mtpsim.engine.server import workload
+from mtpsim.report.experiment_text import explain
 from tests.support.examples import problem_of
 
 HEAD = """
@@ -156,3 +157,31 @@ def test_the_precision_does_not_change_the_blocks():
     one, other = mtpsim.parse(TEXT), mtpsim.parse(TEXT + "precision = 0.01\n")
     assert work_hash(one) == work_hash(other) != work_hash(mtpsim.parse(TEXT + "requests = 3\n"))
     assert content_hash(one) != content_hash(other)
+
+
+def test_a_load_beyond_every_depth_and_a_goal_below_every_time_are_warned_of():
+    def warnings(*overrides):
+        return mtpsim.parse(TEXT, overrides=overrides).warnings()
+
+    assert warnings() == []
+    most = 1000 * 8 * 2.36 / (5 + 0.05 * 24 + 0.5) / 20  # accept length 1 + 0.8 + 0.56
+    (load,) = warnings("serving.arrivals.rate=200")
+    assert f"200 requests/s are more than any depth serves: at most {most:.3g} requests/s" in load
+    assert "(depth 2, 8 running requests)" in load
+    (goal,) = warnings("serving.goals.tpot=2.3")
+    assert "no depth meets the goal of 2.3 ms per token (serving.goals.tpot): a request" in goal
+    assert f"takes {(5 + 0.15 + 0.5) / 2.36:.3g} ms (depth 2)" in goal
+
+
+def test_check_describes_the_server():
+    text = explain(mtpsim.parse(TEXT + 'policies = ["off"]\ngoals = { tpot = 5 }\n'))
+    for line in (
+        "  20 requests/s (Poisson)",
+        "  prompt: 90 tokens; output: 20 tokens (lognormal, cv 1)",
+        "  at most 8 running requests, 8,192 tokens per step; KV cache: no limit",
+        "  goals: tpot 5 ms",
+        "  1 point, seed 1; 2,000 measured requests per replication after 400 of the warm-up",
+        "  40 replications; 95 % intervals",
+    ):
+        assert line in text.splitlines()
+    assert "closed form" not in text
