@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from mtpsim.acceptance import Recording
 from mtpsim.common.errors import FieldError, InputError
 from mtpsim.config.draft import drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
@@ -13,6 +14,7 @@ from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
+    from mtpsim.config.adaptive import Adaptive
     from mtpsim.config.experiment import Experiment
     from mtpsim.policy import PolicySpec
 
@@ -146,10 +148,22 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
             wrong = _unknown_to(policy, source.clock, experiment.simulation.rounds) or wrong
+        if policy.reads_confidence and isinstance(source, Recording):
+            wrong = _unsure(source, experiment.adaptive) or wrong
         if wrong:
             found.append(f"{policy.label} (number {number}): {wrong}")
     if found:
         yield ("adaptive", "policies"), "; ".join(found)
+
+
+def _unsure(source: Recording, adaptive: Adaptive | None) -> str | None:
+    """Why a policy that reads confidences can't play recorded requests; None if it can."""
+    if source.confidence is not None or (adaptive and adaptive.states_confidence):
+        return None
+    return (
+        "it reads the draft's confidence, which is not recorded for every round: log `confidence` "
+        "(docs/logs.md), or give adaptive.auc or adaptive.confidence to draw it"
+    )
 
 
 def _unknown_to(policy: PolicySpec, clock: str, rounds: int | None) -> str | None:

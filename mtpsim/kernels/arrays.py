@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.int32]
+Floats32 = npt.NDArray[np.float32]
 ENDLESS = 2**31 - 1
 
 
@@ -46,6 +47,7 @@ class RecordingArrays(NamedTuple):
     offsets: npt.NDArray[np.int64]  # [R + 1] where each request begins
     by_position: bool  # an entry is a text position, not a round
     in_order: bool = False  # request n replays record n, instead of one drawn at random
+    confidence: Floats32 = np.zeros((0, 0), np.float32)  # [N, K] of drafts by entry; [0, 0]: none
 
 
 class RequestArrays(NamedTuple):
@@ -81,6 +83,7 @@ class TapeArrays(NamedTuple):
     likelihood_ratios: Floats
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
     entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
+    confidences: Floats32  # [n, W, K] recorded confidences of the drafts; K = 0: unused
 
 
 class EngineArrays(NamedTuple):
@@ -112,6 +115,7 @@ class PolicyInputs(NamedTuple):
     drops: bool  # its memory starts with the number of drafts that it discards
     general: bool  # transitions depend on outcomes, or each policy has noise of its own
     entry: bool = False  # of tables by recorded text position
+    recorded: bool = False  # the confidence is a recorded one
 
 
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)

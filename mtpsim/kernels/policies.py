@@ -20,7 +20,7 @@ from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = True  # see `PolicyInputs`
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = RECORDED = True  # see `PolicyInputs`
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
@@ -50,6 +50,9 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
             full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, stale)
         if CONFIDENCE:
             fill_confidence(text, engine, at, full, state, hints)
+        if RECORDED:
+            for j in range(hints.size):
+                hints[j] = text.confidences[at, j]
         if SCORES:
             fill_scores(text, engine, at, hints)
         entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
@@ -111,6 +114,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.likelihood_ratios[lane],
             tape.rejected_words[lane],
             tape.entries[lane],
+            tape.confidences[lane],
         )
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])

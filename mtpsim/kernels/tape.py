@@ -91,6 +91,9 @@ def _write_recording(
                 if tape.entries.shape[1] > 0:
                     start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
                     tape.entries[lane, at + t] = start + now + t
+                for j in range(tape.confidences.shape[2]):
+                    recorded = recording.confidence[begin + (now + t) % length, j]
+                    tape.confidences[lane, at + t, j] = recorded
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
         _write_extras(key, first, now, at, normal, engine, s, tape)
 

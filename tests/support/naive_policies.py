@@ -59,8 +59,8 @@ def accepted_drafts(text, chain, tick, depth):
 class Record:
     """A recorded request, read again from its beginning after its end."""
 
-    def __init__(self, counts, row=0):
-        self.counts, self.row = counts, row
+    def __init__(self, counts, row=0, confidence=None):
+        self.counts, self.row, self.confidence = counts, row, confidence
 
     def at(self, tick, rejected=None):
         return 0, 0.0, 0.0
@@ -107,6 +107,20 @@ def confidences(rng, engine, full, scores, chain=None, states=None):
     return np.array(found)
 
 
+def hints_of(rng, text, chain, spec, engine, tick, full, state):
+    """What a policy sees of the drafts of a round: confidences, random scores or zeros."""
+    deep, by_position = engine.rates.size, chain.clock == "token"
+    if spec.reads_confidence and isinstance(text, Record):
+        return text.confidence[tick % len(text.counts)]
+    if not (spec.uses_random_numbers or spec.reads_confidence):
+        return np.zeros(deep)
+    scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
+    if not spec.reads_confidence:
+        return scores
+    states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
+    return confidences(rng, engine, full, scores, chain, states)
+
+
 def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
     """One request under a policy: tokens, ms, rounds, rounds at each depth.
 
@@ -123,14 +137,7 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
         full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
         by_position = chain.clock == "token"
-        if spec.uses_random_numbers or spec.reads_confidence:
-            scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
-        else:
-            scores = np.zeros(deep)
-        states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
-        hints = scores
-        if spec.reads_confidence:
-            hints = confidences(rng, engine, full, scores, chain, states)
+        hints = hints_of(rng, text, chain, spec, engine, tick, full, state)
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))
