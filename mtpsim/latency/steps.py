@@ -54,7 +54,8 @@ class Steps(CostModel):
             "draft": f"depths 1 to {most} are measured, but the acceptance model has depth {depth}"
         }
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         table = self.verify
         rows = np.array([table.curve(tokens, row) for row in range(table.rows.size)])
         return new_costs(draft, rows, table.rows)._replace(
