@@ -113,8 +113,16 @@ class LatencySpec(Spec, ABC):
     def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Error messages by key for lists of times whose length does not fit the depth."""
 
+    def usual_depth(self, depth: int) -> int:
+        """Greatest depth, up to ``depth``, whose times should be near those of a plain step."""
+        return depth
+
     def depth_warnings(self, depth: int) -> list[str]:
         """Warnings about depths 0 to ``depth``, one sentence each."""
+        return []
+
+    def load_warnings(self, max_tokens: int) -> list[str]:
+        """Warnings about a server whose passes have up to ``max_tokens``, one sentence each."""
         return []
 
     @abstractmethod

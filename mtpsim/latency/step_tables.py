@@ -21,6 +21,15 @@ Counts = Annotated[list[Count], Field(min_length=1)]
 Row = Annotated[list[Positive], Field(min_length=1)]
 
 
+def _shape(value: Any) -> str:
+    return "rows" if isinstance(value, list) and value and isinstance(value[0], list) else "row"
+
+
+Measured = Annotated[
+    Annotated[Row, Tag("row")] | Annotated[list[Row], Tag("rows")], Discriminator(_shape)
+]
+
+
 class _Table(Spec):
     """Times by one count, or a row of them by another one, in the file or beside it.
 
@@ -31,7 +40,7 @@ class _Table(Spec):
     axes: ClassVar[tuple[str, str]]
     exclusive = (("file", "ms"),)
 
-    ms: Row | list[Row] | None = Field(None, description="measured ms, or a row per second count")
+    ms: Measured | None = Field(None, description="measured ms, or a row per second count")
     file: str | None = Field(
         None, description="CSV file of the columns, or start-up log of an engine, in place of `ms`"
     )
@@ -112,6 +121,9 @@ class VerifyTable(_Table):
     padded: bool = Field(
         False, description="passes up to `limit` are padded to the next measured tokens"
     )
+    monotone: bool = Field(
+        False, description="a pass takes at least the time of every measured pass of fewer tokens"
+    )
     per_request: Milliseconds = Field(0.0, description="ms per request beside those of its tokens")
     per_cached: Milliseconds = Field(0.0, description="ms per cached token of the batch")
     per_cached_token: Milliseconds = Field(
@@ -148,6 +160,8 @@ class VerifyTable(_Table):
     def curve(self, tokens: Floats, row: int) -> Floats:
         """Time ``[n]`` in ms of passes over ``tokens`` ``[n]``, of one row of the table."""
         counts, ms = map(np.array, list(self._curves.values())[row])
+        if self.monotone:
+            ms = np.maximum.accumulate(ms)
         if self.limit is None:
             return self._between(tokens, counts, ms)
         graph = counts <= self.limit
@@ -174,6 +188,7 @@ class VerifyTable(_Table):
         if self.rows.size > 1:
             by += f" and {self.rows[0]:,.0f} to {self.rows[-1]:,.0f} requests"
         text = f"measured at {by}, {'padded to the next' if self.padded else 'linear between'}"
+        text += ", never falling" * self.monotone
         if self.limit is not None:
             text += f"; graphs end at {self.limit:,} tokens"
             text += f", beyond it {self.beyond:g} ms or more" if self.beyond else ""
@@ -225,11 +240,11 @@ def _line(at: Floats, counts: Floats, ms: Floats) -> Floats:
 
 def _form(value: Any) -> str:
     table = isinstance(value, dict) and bool({"requests", "file", "ms"} & value.keys())
-    return "table" if table or isinstance(value, DraftTable) else "times"
+    return "drafttable" if table or isinstance(value, DraftTable) else "times"
 
 
 Drafting = Annotated[
-    Annotated[Times, Tag("times")] | Annotated[DraftTable, Tag("table")], Discriminator(_form)
+    Annotated[Times, Tag("times")] | Annotated[DraftTable, Tag("drafttable")], Discriminator(_form)
 ]
 
 

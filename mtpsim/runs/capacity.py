@@ -39,9 +39,11 @@ def capacity_of(data: ServerData, arm: Arm, simulate: Simulate) -> Root:
     if serving is None or serving.capacity is None or serving.arrivals.rate is None:
         raise ValueError("a capacity needs serving.capacity and serving.arrivals.rate")
 
-    def share(rate: float) -> tuple[float, float]:
-        point = Point({}, _at_rate(data.experiment, serving, arm, rate, data.tally.count))
-        found = simulate(point)
+    def simulated(rate: float) -> tuple[float, float]:
+        one = _at_rate(data.experiment, serving, arm, rate, data.tally.count)
+        return share(simulate(Point({}, one)))
+
+    def share(found: ServerData) -> tuple[float, float]:
         good = delta_method(
             lambda means: quantity(means, found.layout, "good"),
             found.tally,
@@ -50,7 +52,7 @@ def capacity_of(data: ServerData, arm: Arm, simulate: Simulate) -> Root:
         place = [one.name for one in found.arms].index(arm.name)
         return float(good.values[place]), float(good.half_width[place])
 
-    return greatest_load(share, serving.capacity.share, serving.arrivals.rate)
+    return greatest_load(simulated, serving.capacity.share, serving.arrivals.rate, share(data))
 
 
 def _at_rate(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_DOUBLINGS = 16
-CLOSE = 0.02  # relative width of the bracket in which the share is taken as linear
+MOST_STEPS = 12
+CLOSE = 0.01  # relative change of the load at which the search ends
+LEAST = 1e-4  # share that misses below which shares are taken as equal
 APART = 1.1  # factor from the root to the loads that give the slope: nearer ones give noise
 Evaluate = Callable[[float], tuple[float, float]]
 """The share at a load, and its half-width."""
@@ -31,58 +33,60 @@ class Root:
     evaluations: int
 
 
-def greatest_load(evaluate: Evaluate, target: float, start: float) -> Root:
-    """The load at which a falling share reaches a target, by doubling and halving.
+def greatest_load(
+    evaluate: Evaluate, target: float, start: float, at_start: tuple[float, float] | None = None
+) -> Root:
+    """The load at which a falling share reaches a target, by doubling and interpolation.
 
     All loads should be simulated with common random numbers: then the share falls with little
-    noise, and the error of the root is that of the share over its slope.
+    noise, and the error of the root is that of the share over its slope. The share that misses is
+    taken as a power of the load between two loads.
 
     Args:
         evaluate (Callable): Share and half-width at a load.
         target (float): The share.
         start (float): A load to begin at, positive.
+        at_start (tuple[float, float] | None): Share and half-width there, if they are known.
 
     Returns:
-        Root: The load, linear between the ends of a bracket of 2 %, and its interval.
+        Root: The load, to 1 %, and its interval.
 
     Examples:
         >>> found = greatest_load(lambda load: (1 - load / 100, 0.001), 0.9, 3.0)
-        >>> round(found.load, 3), round(found.low, 3), round(found.high, 3)
+        >>> round(found.load, 2), round(found.low, 2), round(found.high, 2)
         (10.0, 9.9, 10.1)
     """
-    known: dict[float, tuple[float, float]] = {}
+    known = {start: at_start} if at_start else {}
 
-    def passes(load: float) -> bool:
-        known.setdefault(load, evaluate(load))
-        return known[load][0] >= target
+    def margin(load: float) -> float:
+        """Logarithm of the allowed over the found share that misses: falls through 0."""
+        if load not in known:
+            known[load] = evaluate(load)
+        return float(np.log((1 - target) / max(1 - known[load][0], LEAST)))
 
     low = high = start
-    for _ in range(MOST_DOUBLINGS):
-        if passes(low):
+    doublings = 0
+    while margin(low) < 0 and doublings < MOST_DOUBLINGS:
+        low, high, doublings = low / 2, low, doublings + 1
+    while margin(high) >= 0 and doublings < MOST_DOUBLINGS:
+        low, high, doublings = high, 2 * high, doublings + 1
+    if doublings == MOST_DOUBLINGS:
+        limit = 0.0 if margin(low) < 0 else np.inf
+        return Root(limit, limit, limit, len(known) - (at_start is not None))
+    load = _between(low, high, margin)
+    for _ in range(MOST_STEPS):
+        low, high = (load, high) if margin(load) >= 0 else (low, load)
+        before, load = load, _between(low, high, margin)
+        if abs(load / before - 1) < CLOSE:
             break
-        low, high = low / 2, low
-    else:
-        return Root(0.0, 0.0, 0.0, len(known))
-    for _ in range(MOST_DOUBLINGS):
-        if not passes(high):
-            break
-        low, high = high, 2 * high
-    else:
-        return Root(np.inf, np.inf, np.inf, len(known))
-    while high > low * (1 + CLOSE):
-        middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if passes(middle) else (low, middle)
-    (above, first), (below, second) = known[low], known[high]
-    share = (above - target) / (above - below)
-    load = low + share * (high - low)
     ends = load / APART, load * APART
-    slope = _slope([1 - evaluate(end)[0] for end in ends], 1 - target) / (ends[1] - ends[0])
-    half = (first + share * (second - first)) / slope if slope > 0 else np.inf
-    return Root(load, max(load - half, 0.0), load + half, len(known) + 2)
+    slope = (margin(ends[0]) - margin(ends[1])) / float(2 * np.log(APART))
+    half = float(known[before][1] / (1 - target) / slope * load) if slope > 0 else np.inf
+    evaluations = len(known) - (at_start is not None)
+    return Root(load, max(load - half, 0.0), load + half, evaluations)
 
 
-def _slope(missed: list[float], at: float) -> float:
-    """Rise of the share that misses, where it is ``at``, as if exponential between two ends."""
-    if min(missed) <= 0:
-        return missed[1] - missed[0]
-    return at * float(np.log(missed[1] / missed[0]))
+def _between(low: float, high: float, margin: Callable[[float], float]) -> float:
+    """Where the margin is 0, as if linear in the logarithm of the load, inside of the bracket."""
+    share = margin(low) / (margin(low) - margin(high))
+    return float(low * (high / low) ** np.clip(share, 0.1, 0.9))

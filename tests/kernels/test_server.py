@@ -150,6 +150,17 @@ def test_policies_equal_a_slow_server(policy, clock):
     check(experiment_of(rng, 3, **more), chain, 0)
 
 
+def test_another_chain_gives_other_totals():
+    rng = np.random.default_rng(1)
+    one, other = (random_chain(rng, "round", states=2, depth=2) for _ in range(2))
+    experiment = experiment_of(rng, 2)
+    plan = compiled(experiment, one)
+    row = np.zeros(plan.layout.columns)
+    simulate_replication(plan, 0, row, np.zeros((3, len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, other, 0, 2)
+    assert row[plan.layout.of("steps")][2] != expected["steps"]
+
+
 def test_names_of_columns_are_their_places():
     assert COLUMNS[column.TOKENS] == "tokens"
     assert COLUMNS[column.HALF_E2E] == "half_e2e_ms"

@@ -16,6 +16,7 @@ from mtpsim.acceptance.base import RatesModel
 from mtpsim.cli.main import _parser
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.experiment import parse
+from mtpsim.config.serving import Serving
 from mtpsim.config.simulation import Simulation, TheorySpec
 from mtpsim.config.uncertainty import InputUncertainty, Uncertainty
 from mtpsim.fit.candidates import candidates
@@ -81,7 +82,12 @@ def row(section, name):
 
 @pytest.mark.parametrize(
     ("section", "model"),
-    [("simulation", Simulation), ("theory", TheorySpec), ("adaptive", Adaptive)],
+    [
+        ("simulation", Simulation),
+        ("theory", TheorySpec),
+        ("adaptive", Adaptive),
+        ("serving", Serving),
+    ],
 )
 def test_sections_list_every_key_with_its_default(section, model):
     for key, field in model.model_fields.items():

@@ -14,8 +14,9 @@ from mtpsim.logs import read_logs
 def document(tmp_path, cli):
     """A function that runs an experiment with fewer requests and returns its document."""
 
-    def run(name, requests=4000):
-        path, fewer = f"experiments/{name}.toml", ["--set", f"simulation.requests={requests}"]
+    def run(name, requests=4000, settings=None):
+        settings = settings or [f"simulation.requests={requests}"]
+        path, fewer = f"experiments/{name}.toml", [f"--set={one}" for one in settings]
         assert cli("check", path, *fewer).code == 0
         assert cli("run", path, *fewer, "--out", tmp_path / "out", "--quiet").code == 0
         assert (tmp_path / "out/report.html").stat().st_size > 10_000
@@ -64,6 +65,30 @@ def test_trees(document):
     check(points["topk", 1], depth=2, speedup=(2, 1.316, 0.01))
     check(points["chain", 1], depth=1, speedup=(1, 1.163, 0.01))
     assert [points["topk", batch]["advice"]["depth"] for batch in (64, 256)] == [0, 0]
+
+
+@pytest.fixture
+def served(document):
+    """A function that runs a server and returns its arms by point and name."""
+
+    def arms(name, *settings):
+        points = document(name, settings=["serving.replications=30", *settings])["points"]
+        return {
+            tuple(point["set"].values()): {arm["name"]: arm for arm in point["serving"]["arms"]}
+            | {"best": point["serving"]["best"]}
+            for point in points
+        }
+
+    return arms
+
+
+def test_graphs(run):
+    points = {key: point for (key,), point in run("graphs").items()}
+    check(points[1], depth=8, speedup=(8, 3.572, 0.02))
+    check(points[128], depth=5, speedup=(5, 1.659, 0.01))
+    check(points[128], speedup=(8, 0.384, 0.005))
+    check(points[256], depth=3, speedup=(3, 1.306, 0.01))
+    assert points[512]["advice"]["depth"] == 0
 
 
 def test_article(run):
@@ -279,3 +304,33 @@ def test_adapting(run):
 def test_every_experiment_has_a_test():
     shipped = {path.stem for path in Path("experiments").glob("*.toml")}
     assert {f"test_{name}" for name in shipped} <= globals().keys()
+
+
+def test_serving(served):
+    points = served("serving", "serving.requests=200", "serving.capacity.share=0.95")
+    assert {key: arms["best"] for key, arms in points.items()} == dict.fromkeys(points, "depth 3")
+    middle = points[(12,)]
+    assert middle["depth 3"]["speedup"]["mean"] == pytest.approx(1.92, abs=0.05)
+    assert middle["off"]["good"]["mean"] == pytest.approx(0.65, abs=0.2)
+    assert middle["depth 3"]["good"]["low"] > 0.99
+    assert points[(18,)]["depth 3"]["good"]["mean"] < 0.98
+
+
+def test_serving_burst(served):
+    (arms,) = served("serving_burst").values()
+    gain = {name: arm["throughput_ratio"]["mean"] for name, arm in arms.items() if name != "best"}
+    for name, ratio in (("depth 2", 1.21), ("depth 3", 1.15), ("2 then 1", 1.23)):
+        assert gain[name] == pytest.approx(ratio, abs=0.03)
+    assert gain["off above 300"] == pytest.approx(1.16, abs=0.03)
+    assert arms["best"] == "2 then 1"
+    late = [arms[name]["ttft"]["p95"]["mean"] for name in ("depth 3", "off")]
+    assert late == pytest.approx([25_400, 20_600], rel=0.03)
+
+
+def test_serving_context(served):
+    points = served("serving_context", "serving.requests=200")
+    for prompt, best, ratio, speedup in ((500, 3, 1.40, 1.36), (16_000, 4, 1.24, 3.0)):
+        arms = points[(prompt,)]
+        assert arms["best"] == f"depth {best}"
+        assert arms[f"depth {best}"]["throughput_ratio"]["mean"] == pytest.approx(ratio, abs=0.03)
+        assert arms["depth 4"]["speedup"]["mean"] == pytest.approx(speedup, rel=0.05)

@@ -92,5 +92,5 @@ def test_the_page_has_the_answer_first(result):
 
 def test_warnings_name_loads_and_depths():
     text = " ".join(printed(SWEPT, 170).split())
-    assert "warning: depth 3 at 30: a replication is short: its window of" in text
+    assert "depth 3 at 30: a replication is short: its window is" in text
     assert "depth 1 at 30" not in text

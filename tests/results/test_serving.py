@@ -134,7 +134,7 @@ def changed(data, arm, **totals):
     [
         ({"last_waiting": 90.0}, "the load is more than it serves: 0 requests wait at the begin"),
         ({"half_e2e_ms": 1e5}, "longer than those of the first: raise serving.warm_up"),
-        ({"window_ms": 900.0}, "a replication is short: its window of 0.9 s is"),
+        ({"window_ms": 900.0}, "a replication is short: its window is below 5 mean"),
         ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
         ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
     ],

@@ -37,8 +37,9 @@ def with_share(slope):
 
     def simulate(point):
         serving = point.experiment.serving
+        depths = [0, 1, 2] if serving.depths == "each" else serving.depths
         seen.append((serving.arrivals.rate, serving.depths, len(serving.policies)))
-        names = [f"depth {k}" if k else "off" for k in serving.depths]
+        names = [f"depth {k}" if k else "off" for k in depths]
         arms = [Arm(name) for name in [*names, *(p.label for p in serving.policies)]]
         layout = ServerLayout(len(arms))
         rows = np.ones((30, layout.columns))
@@ -52,10 +53,12 @@ def with_share(slope):
 
 @pytest.mark.parametrize(("arm", "depths"), [(Arm("depth 2", 2), [2]), (Arm("ema"), [0])])
 def test_capacity_is_the_rate_at_which_the_share_is_reached(arm, depths):
-    data = SimpleNamespace(experiment=mtpsim.parse(TOML), tally=SimpleNamespace(count=30))
-    simulate, seen = with_share(0.01)
+    experiment, (simulate, seen) = mtpsim.parse(TOML), with_share(0.01)
+    data = SimpleNamespace(experiment=experiment, **vars(simulate(Point({}, experiment))))
+    seen.clear()
     found = capacity_of(data, arm, simulate)
     assert found.load == pytest.approx(10.0, rel=1e-3)
+    assert 4.0 not in {rate for rate, *_ in seen}
     assert 0.1 < (found.high - found.low) / 2 < 0.5
     assert {(given, policies) for _, (given, *_), policies in seen} == {
         (depths[0], int(arm.name == "ema"))
