@@ -75,9 +75,11 @@ class KernelPlan:
     def text(self) -> bytes:
         """Hash of what the accepted drafts of a request with a given number depend on."""
         arrays = [part for part in self.source if isinstance(part, np.ndarray)]
+        if self.lengths is not None:
+            arrays += [self.lengths.tokens, self.lengths.shares]
         ends = self.clock, self.key, self.task.rounds, self.task.tokens, self.layout.measured_at
-        parts = [part.tobytes() for part in [*arrays, self.lengths] if part is not None]
-        return hashlib.blake2b(b"".join([repr(ends).encode(), *parts])).digest()
+        parts = [f"{ends}".encode(), *(part.tobytes() for part in arrays)]
+        return hashlib.blake2b(b"".join(parts)).digest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,6 +143,7 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
             *_sample_notes(fit.log, replay),
             *_shift_notes(replay, depths),
             *checked,
+            *replay.tail_note,
             *replay.at_bounds,
         ],
         held_out=held_out,
