@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mtpsim.exact.chain_solver import solve
 from verification.check import Check, Table
+from verification.other_depths import between, dspark, gemma, vllm_deep, xllm
 from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
@@ -36,6 +37,11 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "Llama-3.1-8B, two depths": two_depths,
     "experts of neighbouring tokens": experts,
     "real traces": traces,
+    "Gemma-4-31B on an H100": gemma,
+    "vLLM, depth 1 from depth 8": vllm_deep,
+    "accept length between two depths": between,
+    "DSpark, rates that rise": dspark,
+    "xLLM, short answers": xllm,
 }
 
 

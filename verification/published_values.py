@@ -89,3 +89,18 @@ DSPARK = {
         [7.97, 7.96, 7.69, 6.93, 5.94, 4.92, 4.07, 3.33, 2.60, 2.09],
     ),
 }
+# Gemma-4-31B with its MTP assistant on an H100, batch 11: survival rates of one run by depth,
+# accept lengths of three runs, and ms per round.
+GEMMA_SURVIVAL = {1: [0.8035], 7: [0.7263, 0.3674, 0.3232, 0.2235, 0.2054, 0.1979, 0.1935]}
+GEMMA_LENGTHS = {
+    1: [1.822, 1.803, 1.845],
+    2: [2.47, 2.367, 2.342],
+    3: [2.804, 2.768, 2.781],
+    5: [3.207, 3.096, 3.087],
+    7: [3.203, 3.237, 3.13],
+}
+GEMMA_ROUND_MS = {1: 23.87, 2: 25.2, 3: 25.8, 5: 30.9, 7: 33.3}
+# DSpark (arXiv 2607.05147): conditional rates at positions 1 to 7.
+DSPARK = [0.535, 0.591, 0.643, 0.679, 0.710, 0.730, 0.734]
+# xLLM (#1929), answers of 25 tokens: accepted per drafted token at depths 1 to 5.
+XLLM = [0.883, 0.833, 0.743, 0.670, 0.616]
