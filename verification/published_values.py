@@ -75,7 +75,7 @@ LLAMA_8B = {
 }
 # DSpark (arXiv 2607.05147), block 7, thresholds 0, 0.1 .. 0.9 of the confidence: accept length, and
 # verified length with the bonus token.
-DSPARK = {
+DSPARK_THRESHOLDS = {
     "GSM8K": (
         [6.12, 6.12, 6.11, 6.12, 6.14, 6.13, 6.02, 5.74, 5.48, 4.56],
         [7.95, 7.95, 7.95, 7.93, 7.87, 7.77, 7.51, 6.99, 6.35, 4.93],

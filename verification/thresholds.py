@@ -9,7 +9,7 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from mtpsim.policy.confidence import ConfidenceLaw
 from verification.published_fact import Fact, simulated
-from verification.published_values import DSPARK
+from verification.published_values import DSPARK_THRESHOLDS
 
 BLOCK, CERTAIN = 7, 0.99  # drafts; acceptance rate of a round that the draft is certain of
 THETAS = np.arange(10) / 10
@@ -44,7 +44,7 @@ def thresholds(smoke: bool) -> Iterator[Fact]:
     of the rounds is certain, with confidence 1. Four numbers per data set: fitted at thresholds
     0.6 and 0.9, but for MT-Bench, where two thresholds do not identify them, at all ten.
     """
-    for name, rows in DSPARK.items():
+    for name, rows in DSPARK_THRESHOLDS.items():
         published = np.array(rows)
         function = partial(errors, published=published, at=FITTED[name])
         mean, sd, shift, certain = optimize.least_squares(function, START).x
