@@ -148,9 +148,17 @@ class Server:
             )
         return found
 
+    def recorded(self, address):
+        """Where the recorded request begins and ends that a request plays."""
+        chosen = word(address, 0, PATH) * self.source.requests >> 32
+        return self.source.offsets[chosen : chosen + 2]
+
     def arrive(self, time):
         number, address = len(self.arrivals), self.address(len(self.arrivals))
         prompt, output = self.lengths(number)
+        if self.plan.load.recorded_output:
+            first, end = self.recorded(address)
+            output = end - first
         fits = min(prompt, self.engine.kv_tokens - 1)
         cut = min(output, self.engine.kv_tokens - fits)
         clipped = (fits, cut) != (prompt, output)
@@ -162,12 +170,10 @@ class Server:
     def verify(self, request, depth):
         """Accepted drafts of a round of the request."""
         if request.weights is None:
-            recording = self.source
-            chosen = word(request.address, 0, PATH) * recording.requests >> 32
-            first, end = recording.offsets[chosen : chosen + 2]
-            entry = recording.accepted[first + request.tick % (end - first)]
+            first, end = self.recorded(request.address)
+            entry = self.source.accepted[first + request.tick % (end - first)]
             accepted = min(int(entry), depth)
-            request.tick += accepted + 1 if recording.clock == "token" else 1
+            request.tick += accepted + 1 if self.source.clock == "token" else 1
             return accepted
         chain, accepted = self.source, 0
         state, drafts = self.look(request)
