@@ -288,7 +288,11 @@ class Experiment(Spec):
         depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
         most = self.latency.usual_depth(depth) if self.drafted is None else depth
         times = (time[: most + 1] for time in self.step_times())
-        return self.latency.depth_warnings(depth) + time_warnings(*times)
+        if self.serving is not None:
+            found = self.latency.load_warnings(self.serving.max_tokens)
+        else:
+            found = self.latency.depth_warnings(depth)
+        return found + time_warnings(*times)
 
 
 def validate(

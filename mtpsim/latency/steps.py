@@ -102,3 +102,18 @@ class Steps(CostModel):
                 f"depth {depth} verifies {tokens:,.0f}: its time is extrapolated"
             )
         return found
+
+    def load_warnings(self, max_tokens: int) -> list[str]:
+        """Warnings about a server whose passes have up to ``max_tokens``, one sentence each."""
+        table, found = self.verify, []
+        if table.limit is not None and max_tokens > table.limit:
+            found.append(
+                f"serving.max_tokens allows passes of {max_tokens:,} tokens, and graphs end at "
+                f"{table.limit:,}: chunks of prompts leave them, unless max_tokens is {table.limit}"
+            )
+        if max_tokens > table.last:
+            found.append(
+                f"passes of up to {table.last:,} tokens were measured, and serving.max_tokens "
+                f"allows {max_tokens:,}: their times are extrapolated"
+            )
+        return found

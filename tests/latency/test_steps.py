@@ -236,6 +236,16 @@ def test_depths_beyond_the_graphs_and_the_table_are_warned_of():
     assert "graphs end" in warning
 
 
+def test_passes_of_a_server_beyond_the_graphs_are_warned_of():
+    serving = "[serving]\narrivals = { rate = 1.0 }\nprompt = 9\noutput = 9\nmax_tokens = "
+    limit = "{ tokens = [1, 16, 40], ms = [5, 6, 8], limit = 16 }"
+    for most, said in ((16, []), (40, ["graphs end at 16"]), (41, ["graphs end", "of up to 40"])):
+        text = toml(GIVEN | {"verify": limit}) + f"{serving}{most}\nmax_requests = 8\n"
+        found = parse(text).time_warnings()
+        assert len(found) == len(said)
+        assert all(part in warning for part, warning in zip(said, found, strict=True))
+
+
 def test_check_states_the_table():
     text = "\n".join(steps(batch=64, cached=100, draft_overlap=True, ranks=2).describe())
     assert "batch of 64 over 2 ranks" in text
