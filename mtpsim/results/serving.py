@@ -16,6 +16,7 @@ from mtpsim.report.serving_document import (
     LoadGroup,
     ServedArm,
     ServedCapacity,
+    ServedDepths,
     ServedPoint,
     ServedTime,
     ServedTimeline,
@@ -159,10 +160,24 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             kv_use=_optional(kv, n, SHARE),
+            depths=_depths_used(data, n),
             warnings=warned[n],
             **shared[n],
         )
         for n, arm in enumerate(data.arms)
+    ]
+
+
+def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
+    """Mean depth by number of decoding requests, of a policy in the first replication."""
+    used = data.timelines[arm].used if arm < len(data.timelines) else None
+    if used is None or data.arms[arm].depth is not None:
+        return []
+    steps = used.sum(1)
+    means = used @ np.arange(used.shape[1]) / np.maximum(steps, 1)
+    return [
+        ServedDepths(running=n, depth=float(means[n]), share=float(steps[n] / steps.sum()))
+        for n in np.flatnonzero(steps).tolist()
     ]
 
 
