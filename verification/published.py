@@ -14,6 +14,7 @@ from verification.check import Check, Table
 from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
+from verification.server_facts import gemma
 from verification.serving import curves, deepseek, throughput, vllm
 from verification.shapes import trees
 from verification.step_times import experts, mac, start_up, two_depths
@@ -29,6 +30,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "accept length by depth": curves,
     "trees of one 30B-A3B model": trees,
     "throughput by batch": throughput,
+    "a server: Gemma-4": gemma,
     "vLLM's start-up tables": start_up,
     "step times of an M5 Max": mac,
     "Llama-3.1-8B, two depths": two_depths,

@@ -134,8 +134,8 @@ def capacity_coverage(runs: int, seed: int) -> float:
 
 
 def checks(smoke: bool) -> Iterator[Check]:
-    """A check per load and one of the capacity; the full run writes server.md."""
-    runs = 60 if smoke else 1000
+    """A check per load and one of the capacity; the full run writes server_coverage.md."""
+    runs = 40 if smoke else 1000
     rows: dict[str, dict[str, float]] = {}
     for number, (load, rate) in enumerate(RATES.items()):
         found, control = coverage(rate, runs, 500 + number)
@@ -171,10 +171,10 @@ def write(rows: dict[str, dict[str, float]], capacity: float, runs: int) -> None
 
 Share of {runs:,} runs of {REPLICATIONS} replications ({REQUESTS} requests each, after a warm-up of
 100) whose {CONFIDENCE:.0%} interval covers the value of all runs together, at depth 2.
-`python verification/run.py server` writes this page.
+`python verification/run.py server_coverage` writes this page.
 
 {table.markdown()}
 
 Capacity at which {TARGET:.0%} of requests meet the goals: {capacity:.3f} of {runs // 10} runs.
 """
-    Path(__file__).with_name("server.md").write_text(text)
+    Path(__file__).with_name("server_coverage.md").write_text(text)
