@@ -15,6 +15,7 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # a few requests: no kernel nee
 sys.path[:0] = [str(ROOT), str(ROOT / "tools" / "site")]
 
 import catalogue  # noqa: E402
+import depths  # noqa: E402
 import reference  # noqa: E402
 
 project = "mtpsim"
@@ -73,7 +74,7 @@ html_theme_options = {
 GENERATED = {
     **{page.__name__: page for page in (catalogue.models, catalogue.latency, catalogue.noise)},
     **{page.__name__: page for page in (catalogue.policies, catalogue.experiments)},
-    catalogue.drafts.__name__: catalogue.drafts,
+    **{page.__name__: page for page in (catalogue.drafts, depths.depths)},
     **{page.__name__: page for page in (reference.keys, reference.command)},
 }
 TOCTREE = "\n```{{toctree}}\n:hidden:\n:glob:\n\n{}\n```\n"

@@ -30,6 +30,7 @@ class Recording:
             log does not show.
         recorded_depth: depth of the rounds of the log that was replayed; 0 if unknown or several.
         recorded_length: accept length of that log.
+        confidence: ``[N, K]`` the draft's confidence in each of its drafts; None if not recorded.
     """
 
     accepted: Ints
@@ -40,6 +41,7 @@ class Recording:
     draws: int = 1
     recorded_depth: int = 0
     recorded_length: float = 0.0
+    confidence: npt.NDArray[np.float32] | None = None
 
     states = 1
     outcomes = 1
@@ -57,7 +59,10 @@ class Recording:
 
     def arrays(self) -> RecordingArrays:
         """The entries, as the kernels read them."""
-        return RecordingArrays(self.accepted, self.offsets, self.clock == "token", self.in_order)
+        given = self.accepted, self.offsets, self.clock == "token", self.in_order
+        if self.confidence is None:
+            return RecordingArrays(*given)
+        return RecordingArrays(*given, np.ascontiguousarray(self.confidence))
 
     @property
     def requests(self) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mtpsim.logs import Rounds
 
 QUOTED = re.compile(r"(?s)['\"](.*?)['\"]")
-FIELDS = ("request", "accepted", "drafted", "seconds")  # names that are not content
+FIELDS = ("request", "accepted", "drafted", "seconds", "confidence")  # names that are not content
 EVERY = 2**62  # requests to keep: all
 
 
@@ -93,6 +93,9 @@ class Trace(AcceptanceModel):
                 f"{self.depth} is given, but the file has {counted(longest, 'draft')} per round",
                 key="depth",
             )
+        confidence = found.confidence
+        if confidence is not None and np.isnan(confidence).any():  # some requests have none
+            confidence = None
         by_position, depth = self.by == "position", 0 if self.by == "position" else longest
         return Recording(
             found.accepted.astype(np.int32),
@@ -101,6 +104,7 @@ class Trace(AcceptanceModel):
             "token" if by_position else "round",
             recorded_depth=depth,
             recorded_length=float(1 + found.accepted.mean()),
+            confidence=confidence,
         )
 
     def chain(self) -> Recording:

@@ -13,14 +13,12 @@ from typing import Any, Literal
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_chain import write_chain
+from mtpsim.cli.fit_confidence import fit_confidence
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
-    cost_section,
-    cost_warnings,
     depth_of,
-    summary_lines,
-    usable,
+    fitted_costs,
 )
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem
@@ -28,6 +26,7 @@ from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment, parse
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
+from mtpsim.fit.confidence import is_confidence_file
 from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
@@ -40,13 +39,10 @@ from mtpsim.fit.model import LogFit, depth_problem, fit_log
 from mtpsim.fit.replay_report import why_no_replay
 from mtpsim.fit.round_times import latency_section
 from mtpsim.fit.step_times import (
-    MIN_STEPS,
-    StepTimes,
-    fit_cost_models,
     is_step_table,
     read_step_times,
 )
-from mtpsim.fit.throughput import SpeedCheck, check_speed
+from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
 from mtpsim.logs.files import STDIN, copied_pipes
@@ -93,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="LOG",
         nargs="+",
-        help="logs of one engine; at most one step-time CSV",
+        help="logs of one engine, at most one step-time CSV; or pairs of confidence and outcome",
     )
     add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
     add(
@@ -137,6 +133,8 @@ def run(options: FitOptions) -> int:
     """
     _check(options)
     with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
+        if len(options.files) == 1 and is_confidence_file(path := options.files[0]):
+            return fit_confidence(path, options.out, as_json=options.json, quiet=options.quiet)
         return _fit(options)
 
 
@@ -166,7 +164,7 @@ def _fit(options: FitOptions) -> int:
             raise InputError.of(f"{given}; it fits those of logs", key="--by-batch")
         steps = steps_of_log(fit.log)
     depth = fit.log.depth if fit else depth_of(like)
-    cost = _fit_cost_model(steps, like, depth, options) if steps else None
+    cost = fitted_costs(steps, like, depth, options) if steps else None
     if fit:
         written = _write(fit, cost, like, options)
     else:
@@ -248,23 +246,6 @@ def _check(options: FitOptions) -> None:
         raise InputError(problems)
 
 
-def _fit_cost_model(
-    steps: StepTimes, like: JsonDict, depth: int | None, options: FitOptions
-) -> FittedCosts:
-    fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
-    if not fits:
-        message = (
-            f"has the times of depths 0 to {steps.depth.max():g}, but the acceptance model has "
-            f"depth {depth}: measure these too, or at least {MIN_STEPS} steps for a cost model"
-        )
-        raise InputError.of(message, file=options.files[0])
-    if not options.quiet:
-        print(summary_lines(fits), file=sys.stderr)
-        for warning in cost_warnings(fits[0], steps, like):
-            print(f"warning: {warning}", file=sys.stderr)
-    return FittedCosts(fits[0], cost_section(fits[0], steps, like.get("latency", {}), depth))
-
-
 def _read_toml(path: Path | None) -> JsonDict:
     if path is None:
         return {}
@@ -331,7 +312,11 @@ def _write(
     made_by = f"mtpsim fit {names}; set the batch and the length of a request"
     experiment = _fitted(fit, sections, cost, options)
     speed = _speed(fit, experiment, cost, options) if experiment else None
-    warnings = _time_warnings(fit, experiment, options) if experiment else []
+    warnings = (
+        time_warnings_of(fit, experiment, target=options.target, verify=options.verify)
+        if experiment
+        else []
+    )
     first = [*warnings, *([speed.sentence()] if speed and not speed.agrees else [])]
     head = "".join(f"# {one_line(note)}\n" for note in [*first, made_by, *fit.notes])
     replay = make_replay(fit, asked=options.replay, quiet=options.quiet)
@@ -364,19 +349,6 @@ def _fitted(
     kept = {"acceptance": sections["acceptance"], "latency": latency}
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
     return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
-
-
-def _time_warnings(fit: LogFit, experiment: Experiment, options: FitOptions) -> list[str]:
-    """Return warnings on the mean times; a --target slower than logged rounds comes first."""
-    logged = {depth: ms for depth, ms in fit.times.by_depth.items() if depth}
-    deepest = max(logged, default=0)
-    if options.target is None or not deepest or logged[deepest] >= options.target:
-        return experiment.time_warnings()
-    text = (
-        f"--target {options.target:g} ms is slower than a round of the log, {logged[deepest]:.4g} "
-        f"ms at depth {deepest}: measure plain steps on the same machine, batch and context length"
-    )
-    return [text] if options.verify is None else [text, *experiment.time_warnings()]
 
 
 def _speed(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mtpsim.common.arrays import JsonDict
+from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.sweep import swept_values
-from mtpsim.fit.step_times import CostModelFit, StepTimes
+from mtpsim.fit.step_times import MIN_STEPS, CostModelFit, StepTimes, fit_cost_models
 from mtpsim.latency.costs import POOR_FIT
+
+if TYPE_CHECKING:
+    from mtpsim.cli.fit import FitOptions
 
 
 def summary_lines(fits: list[CostModelFit]) -> str:
@@ -130,3 +136,31 @@ def cost_warnings(fit: CostModelFit, steps: StepTimes, like: JsonDict) -> list[s
     if not steps.cached.any() and "latency.cached" in sweep:
         found.append("`cached` was not measured: the sweep over latency.cached has no effect")
     return found
+
+
+def fitted_costs(
+    steps: StepTimes, like: JsonDict, depth: int | None, options: FitOptions
+) -> FittedCosts:
+    """Return the cost model for an experiment; print the summary and the warnings.
+
+    Args:
+        steps: measured steps.
+        like: experiment that they are put in.
+        depth: depth of the acceptance model; None if not known.
+        options: options of the command.
+
+    Raises:
+        InputError: too few steps for that depth.
+    """
+    fits = usable(fit_cost_models(steps, options.experts, options.active), like, depth)
+    if not fits:
+        message = (
+            f"has the times of depths 0 to {steps.depth.max():g}, but the acceptance model has "
+            f"depth {depth}: measure these too, or at least {MIN_STEPS} steps for a cost model"
+        )
+        raise InputError.of(message, file=options.files[0])
+    if not options.quiet:
+        print(summary_lines(fits), file=sys.stderr)
+        for warning in cost_warnings(fits[0], steps, like):
+            print(f"warning: {warning}", file=sys.stderr)
+    return FittedCosts(fits[0], cost_section(fits[0], steps, like.get("latency", {}), depth))

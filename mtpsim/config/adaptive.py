@@ -8,11 +8,15 @@ from pydantic import Field, model_validator
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative, Probability, Spec
 from mtpsim.policy import Policy
+from mtpsim.policy.confidence import Confidence
+
+AUC = 0.8  # default
 
 
 class Adaptive(Spec):
     """Policies that choose the depth of each round, on the same text as the fixed depths."""
 
+    exclusive = (("auc", "confidence"),)
     policies: Annotated[list[Policy], Field(min_length=1, max_length=40)] = Field(
         description="names of rules, or tables with `rule` and its parameters"
     )
@@ -32,11 +36,20 @@ class Adaptive(Spec):
         description="what a policy learns from a round: the outcome of its own drafts, or of "
         "drafts at the greatest depth",
     )
-    auc: Annotated[float, Field(ge=0.5, lt=1)] = Field(
-        0.8,
+    auc: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        None,
         description="quality of the draft's confidence (area under the ROC curve): probability "
-        "that an accepted draft has a higher confidence than a rejected one",
+        "that an accepted draft has a higher confidence than a rejected one (default: "
+        f"{AUC:g}; for recorded requests the confidences of the log)",
     )
+    confidence: Confidence | None = Field(
+        None, description="law of the draft's confidence by outcome, instead of `auc`"
+    )
+
+    @property
+    def states_confidence(self) -> bool:
+        """Whether it says how confidences are drawn, in place of recorded ones."""
+        return self.auc is not None or self.confidence is not None
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:

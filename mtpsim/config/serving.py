@@ -102,6 +102,11 @@ class LengthLaw(Spec):
         "lognormal", description="distribution of the tokens"
     )
 
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over mean of lognormal and gamma."""
+        return 1.0 if self.cv is None else self.cv
+
     @model_validator(mode="after")
     def _one_parameter(self) -> Self:
         if self.distribution == "geometric" and self.cv is not None:
@@ -340,6 +345,22 @@ class Serving(Spec):
         return self.replications or REPLICATIONS
 
     @property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Mean tokens of prompt and output."""
+        if self.pairs is not None:
+            prompt, output = self.pairs.tokens.mean(0)
+            return float(prompt), float(output)
+        return _mean(self.prompt), _mean(self.output)
+
+    @property
+    def usable_requests(self) -> int:
+        """Most requests that run at once, as far as the KV cache holds them on average."""
+        prompt, output = self.mean_lengths
+        held = prompt + output / 2
+        most = self.max_requests if self.kv_tokens is None else int(self.kv_tokens // held)
+        return max(1, min(self.max_requests, most))
+
+    @property
     def pairs(self) -> RequestFile | None:
         """Requests whose prompt and output are given together; None without a file of them."""
         return self.lengths.requests if self.lengths else self.arrivals.requests
@@ -353,6 +374,10 @@ class Serving(Spec):
             most = self.pairs.tokens[self.pairs.tokens.sum(1).argmax()]
             return float(most[0]), float(most[1])
         return _greatest(self.prompt), _greatest(self.output)
+
+
+def _mean(length: Any) -> float:
+    return float(length.values.mean()) if isinstance(length, LengthSamples) else _greatest(length)
 
 
 def _greatest(length: Any) -> float:

@@ -49,8 +49,7 @@ class Simulation(Spec):
     )
     tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
         None,
-        description="tokens per request, instead of rounds; cuts the last round. Or the mean and "
-        "the keys of `lengths` in a table",
+        description="tokens per request, instead of rounds; cuts the last round",
     )
     lengths: Lengths | None = Field(
         None, description="distribution of the tokens of requests, of which `tokens` is the mean"
@@ -111,9 +110,6 @@ class Simulation(Spec):
         if not isinstance(data, dict):
             return data
         given = {key: value for key, value in data.items() if value is not None}
-        if isinstance(tokens := given.get("tokens"), dict) and type(tokens.get("mean")) is int:
-            given["tokens"] = tokens["mean"]
-            given["lengths"] = {k: v for k, v in tokens.items() if k != "mean"}
         if given.get("as_recorded") is not True and not {"rounds", "tokens"} & given.keys():
             given["rounds"] = ROUNDS
         if not {"precision", "requests"} & given.keys():

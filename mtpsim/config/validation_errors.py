@@ -181,7 +181,9 @@ def section_key(name: str, spec: type[Spec]) -> str | None:
 def _models_with(location: KeyPath, spec: type[Spec]) -> list[str]:
     """The models of a section that have a key, which the one that is given lacks."""
     field = spec.model_fields.get(str(location[0]))
-    kinds = _classes(field.annotation) if field else ()
+    kinds = list(_classes(field.annotation)) if field else []
+    if _class_at(location, spec) not in kinds:
+        return []  # of a table within the section
     fields = [kind.model_fields for kind in kinds if location[-1] in kind.model_fields]
     return [name for own in fields if "model" in own for name in _names_of(own["model"].annotation)]
 
@@ -240,6 +242,15 @@ def shorten(given: Any) -> str:
 
 def _class_at(location: KeyPath, spec: type[Spec]) -> type[Spec]:
     """The class of the innermost section in the location of an error."""
+    found, candidates = spec, [spec]
+    for part in (part for part in location[:-1] if isinstance(part, str)):
+        if named := [kind for kind in candidates if part in _tags(kind)]:
+            found, candidates = named[0], named[:1]
+        elif part in found.model_fields and len(candidates) == 1:
+            candidates = list(_classes(found.model_fields[part].annotation))
+            found = candidates[0] if len(candidates) == 1 else found
+    if len(candidates) == 1:
+        return found
     known = _classes_by_name(spec)
     names = (part for part in reversed(location[:-1]) if isinstance(part, str))
     return next((known[name] for name in names if name in known), spec)
@@ -258,13 +269,15 @@ def _sections(spec: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
     for name, field in spec.model_fields.items():
         for kind in _classes(field.annotation):
             yield name, kind
-            for tag in ("model", "distribution"):
-                if tag in kind.model_fields:
-                    for value in _names_of(kind.model_fields[tag].annotation):
-                        yield value, kind
+            yield from ((tag, kind) for tag in _tags(kind))
             if kind is not spec:
-                yield kind.__name__.lower(), kind
                 yield from _sections(kind)
+
+
+def _tags(kind: type[Spec]) -> tuple[str, ...]:
+    """Names that stand for a class among others in the location of an error."""
+    own = [kind.model_fields[tag] for tag in ("model", "distribution") if tag in kind.model_fields]
+    return (*(name for field in own for name in _names_of(field.annotation)), kind.__name__.lower())
 
 
 def _classes(annotation: Any) -> Iterator[type[Spec]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
-from mtpsim.config.adaptive import Adaptive
+from mtpsim.config.adaptive import AUC, Adaptive
 from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.exact.recorded_control import RecordedControl
@@ -120,7 +120,7 @@ def compile_policies(
     )
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
-    separation = float(np.sqrt(2) * ndtri(adaptive.auc))
+    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
     engine = EngineArrays(
         kind=_kind(source),
         by_position=source.clock == "token",
@@ -134,12 +134,24 @@ def compile_policies(
         odds_against=(1 - odds) / odds,
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
+        after_rejection=rates[None],
+        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
     )
+    chain = source.hidden_chain
+    if adaptive.confidence and chain is not None:  # its laws may be by state
+        engine = engine._replace(after_rejection=chain.accept)
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
-    recorded = isinstance(source, Recording)
-    compiled = partial(_player, environment=environment, general=general, recorded=recorded)
+    recording = source if isinstance(source, Recording) else None
+    known = recording is not None and recording.confidence is not None
+    compiled = partial(
+        _player,
+        environment=environment,
+        general=general,
+        entries=recording is not None,
+        confidences=known and not adaptive.states_confidence,
+    )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []
     return PolicySet(players, engine, optimal, environment)
@@ -192,15 +204,23 @@ def _kind(source: Source) -> int:
 
 
 def _player(
-    spec: PolicySpec, environment: Environment, general: bool, recorded: bool
+    spec: PolicySpec,
+    environment: Environment,
+    *,
+    general: bool,
+    entries: bool,
+    confidences: bool,
 ) -> CompiledPolicy:
+    """Compile a policy; ``entries`` and ``confidences``: of recorded requests."""
+    drawn = spec.reads_confidence and not confidences
     inputs = PolicyInputs(
-        spec.reads_confidence,
-        spec.uses_random_numbers,
-        spec.reads_confidence or spec.sees_outcome,
-        spec.discards_drafts,
-        general,
-        spec.sees_entry and recorded,
+        confidence=drawn,
+        scores=spec.uses_random_numbers,
+        outcome=drawn or spec.sees_outcome,
+        drops=spec.discards_drafts,
+        general=general,
+        entry=spec.sees_entry and entries,
+        recorded=spec.reads_confidence and confidences,
     )
     return CompiledPolicy(
         spec, spec.parameters(environment), max(spec.memory_size(environment), 1), inputs
@@ -239,7 +259,8 @@ class TapePlayer:
     def _new_tape(self) -> TapeArrays:
         engine, n, w = self.policy_set.engine, LANES, self.width
         by_outcome = engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
-        each = 1 if engine.by_position else len(engine.rates)
+        deep = len(engine.rates)
+        each = 1 if engine.by_position else deep
         scores = each if self.policy_set.any_reads("scores") else 0
         ratios = each if self.policy_set.any_reads("confidence") else 0
         return TapeArrays(
@@ -254,6 +275,9 @@ class TapePlayer:
             likelihood_ratios=np.zeros((n, w, ratios)),
             rejected_words=np.zeros((n, w, ratios), np.int32),
             entries=np.zeros((n, w if self.policy_set.any_reads("entry") else 0), np.int32),
+            confidences=np.zeros(
+                (n, w, deep if self.policy_set.any_reads("recorded") else 0), np.float32
+            ),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:

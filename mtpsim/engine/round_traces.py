@@ -69,6 +69,8 @@ def trace_requests(
     chain = plan.source
     if isinstance(chain, RecordingArrays):
         raise TypeError("recorded requests are replayed, not traced: see trace_recording")
+    if plan.clock == "round" and plan.outcomes == 1 and not plan.task.tokens:
+        return _trace_rounds(plan, chain, depth, count, rounds, first)
     trace = RoundTrace(
         accepted=np.full((count, rounds), -1, np.int32),
         tick=np.zeros((count, rounds), np.int64),
@@ -100,6 +102,25 @@ def trace_requests(
         so_far = np.where(ended, 0, so_far)
         tick += 1
     return trace
+
+
+def _trace_rounds(
+    plan: KernelPlan, chain: ChainArrays, depth: int, count: int, rounds: int, first: int
+) -> RoundTrace:
+    """The same where each tick is a round of every request, whatever was accepted before."""
+    words = np.empty((-(-rounds // TILE) * TILE, count), np.int32)
+    words_at(np.uint64(plan.key), first, 0, PATH, words)
+    words = words[:rounds] & BITS
+    row, state = np.zeros((2, rounds, count), np.int64)
+    row[0] = len(chain.state_bounds) - 1
+    if chain.state_bounds.shape[1] > 1:
+        for tick in range(rounds):
+            state[tick] = (words[tick][:, None] > chain.state_bounds[row[tick]]).sum(1)
+            row[tick + 1 : tick + 2] = state[tick]
+    accepted, place = np.zeros((rounds, count), np.int32), row * chain.state_bounds.shape[1] + state
+    for bounds in chain.accept_bounds.reshape(-1, chain.accept_bounds.shape[2]).T[:depth]:
+        accepted += words <= bounds.take(place)
+    return RoundTrace(accepted.T, np.tile(np.arange(rounds), (count, 1)), state.T)
 
 
 def trace_recording(

@@ -71,6 +71,16 @@ class KernelPlan:
     policy_set: PolicySet | None = None
     lengths: LengthTable | None = None
 
+    @property
+    def text(self) -> bytes:
+        """Hash of what the accepted drafts of a request with a given number depend on."""
+        arrays = [part for part in self.source if isinstance(part, np.ndarray)]
+        if self.lengths is not None:
+            arrays += [self.lengths.tokens, self.lengths.shares]
+        ends = self.clock, self.key, self.task.rounds, self.task.tokens, self.layout.measured_at
+        parts = [f"{ends}".encode(), *(part.tobytes() for part in arrays)]
+        return hashlib.blake2b(b"".join(parts)).digest()
+
 
 @dataclass(frozen=True, eq=False)
 class CompiledPoint:

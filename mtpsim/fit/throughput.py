@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.common.arrays import Floats
+from mtpsim.config.experiment import Experiment
 from mtpsim.fit.by_depth import has_several_depths, measured_at
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.rates import Interval
@@ -143,3 +144,25 @@ def _suspects(fit: LogFit, check: SpeedCheck, times_from: str) -> list[str]:
             "another machine, batch size or context length"
         )
     return found or ["time without requests, or prompts, within the log's times"]
+
+
+def time_warnings_of(
+    fit: LogFit, experiment: Experiment, *, target: float | None, verify: float | None
+) -> list[str]:
+    """Return warnings on the mean times; a target slower than logged rounds comes first.
+
+    Args:
+        fit: fit of the log.
+        experiment: the fitted experiment.
+        target: given time of a plain step in ms.
+        verify: given time of a verification in ms.
+    """
+    logged = {depth: ms for depth, ms in fit.times.by_depth.items() if depth}
+    deepest = max(logged, default=0)
+    if target is None or not deepest or logged[deepest] >= target:
+        return experiment.time_warnings()
+    text = (
+        f"--target {target:g} ms is slower than a round of the log, {logged[deepest]:.4g} ms at "
+        f"depth {deepest}: measure plain steps on the same machine, batch and context length"
+    )
+    return [text] if verify is None else [text, *experiment.time_warnings()]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.int32]
+Floats32 = npt.NDArray[np.float32]
 ENDLESS = 2**31 - 1
 
 
@@ -46,6 +47,7 @@ class RecordingArrays(NamedTuple):
     offsets: npt.NDArray[np.int64]  # [R + 1] where each request begins
     by_position: bool  # an entry is a text position, not a round
     in_order: bool = False  # request n replays record n, instead of one drawn at random
+    confidence: Floats32 = np.zeros((0, 0), np.float32)  # [N, K] of drafts by entry; [0, 0]: none
 
 
 class RequestArrays(NamedTuple):
@@ -76,9 +78,12 @@ class TapeArrays(NamedTuple):
     draft: Floats
     stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
     scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
-    likelihood_ratios: Floats  # [n, W, Z] rejected over accepted, at the score of an accepted draft
+    # [n, W, Z] rejected over accepted, at the score of an accepted draft; where the confidence has
+    # laws, the probability at which their quantile is read
+    likelihood_ratios: Floats
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
     entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
+    confidences: Floats32  # [n, W, K] recorded confidences of the drafts; K = 0: unused
 
 
 class EngineArrays(NamedTuple):
@@ -96,6 +101,8 @@ class EngineArrays(NamedTuple):
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
     separation: float  # standard deviations between the scores of accepted and rejected drafts
     rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
+    after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
+    laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
 
 
@@ -108,6 +115,7 @@ class PolicyInputs(NamedTuple):
     drops: bool  # its memory starts with the number of drafts that it discards
     general: bool  # transitions depend on outcomes, or each policy has noise of its own
     entry: bool = False  # of tables by recorded text position
+    recorded: bool = False  # the confidence is a recorded one
 
 
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)

@@ -20,7 +20,7 @@ from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = True  # see `PolicyInputs`
+CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = RECORDED = True  # see `PolicyInputs`
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
@@ -49,7 +49,10 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         if OUTCOME or engine.full_feedback:
             full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, stale)
         if CONFIDENCE:
-            fill_confidence(text, engine, at, full, hints)
+            fill_confidence(text, engine, at, full, state, hints)
+        if RECORDED:
+            for j in range(hints.size):
+                hints[j] = text.confidences[at, j]
         if SCORES:
             fill_scores(text, engine, at, hints)
         entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
@@ -111,6 +114,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.likelihood_ratios[lane],
             tape.rejected_words[lane],
             tape.entries[lane],
+            tape.confidences[lane],
         )
         if out[lane, ROUNDS] == 0:
             start(p, m[lane])
@@ -185,21 +189,35 @@ def verify_positions_by_outcome(text, chain, at, depth, row, stale):
 
 
 @bare_inlined
-def fill_confidence(text, engine, at, full, confidence):
-    """The draft's estimated acceptance probability by position, by Bayes' rule.
+def fill_confidence(text, engine, at, full, state, confidence):
+    """The draft's confidence by position: from its laws, or the acceptance by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
-    if it were accepted with the rate of its position.
+    if it were accepted with the rate of its position, and of its state where laws are given.
     """
     for j in range(confidence.size):
         i, c = (at + j, 0) if engine.by_position else (at, j)
+        own = np.int64(text.state[i]) if engine.kind == LEVELS else state
         if j > full:
             word = np.uint32(text.rejected_words[i, c])
-            good = word < engine.rates[j] * 4294967296.0
+            rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
+            good = word < rates[j] * 4294967296.0
         else:
             good = j < full
+        if engine.laws.shape[0] > 0:
+            confidence[j] = confidence_of(engine.laws, good, j, own, text.likelihood_ratios[i, c])
+            continue
         against = engine.odds_against[j] * text.likelihood_ratios[i, c]
         confidence[j] = 1 / (1 + (against if good else against * engine.rejection_factor))
+
+
+@bare_inlined
+def confidence_of(laws, good, position, state, share):
+    """The quantile at a probability, linear between those of the table."""
+    law = laws[np.int64(good), min(position, laws.shape[1] - 1), min(state, laws.shape[2] - 1)]
+    x = share * (law.size - 1)
+    cell = np.int64(x)
+    return law[cell] + (x - cell) * (law[cell + 1] - law[cell])
 
 
 @bare_inlined

@@ -28,7 +28,7 @@ from mtpsim.kernels.server_queue import (
     preempt,
     prefill,
 )
-from mtpsim.kernels.server_requests import BURST, RECORDED, TRACE, play_round
+from mtpsim.kernels.server_requests import BURST, POSITIONS, RECORDED, TRACE, play_round
 from mtpsim.kernels.server_state import (
     ARRIVED,
     AT_DEPTH,
@@ -54,15 +54,14 @@ from mtpsim.kernels.server_state import (
     KEPT_DONE,
     NEXT,
     NOW,
-    NUMBER,
     OUTPUT,
     PASSES,
+    PLAYED,
     PREEMPTED,
     PREFILLED,
     PREFILLING,
     QUEUED,
     RAN,
-    ROUNDS,
     ROW,
     RUNNING,
     SINCE,
@@ -75,6 +74,7 @@ from mtpsim.kernels.server_state import (
     WAITED,
     WITHIN,
     count_time,
+    draw_words,
     quantile_of,
 )
 from mtpsim.kernels.step_costs import step_ms, verify_ms
@@ -91,11 +91,16 @@ SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the st
 def decode(world, state, depth):
     """Every decoding request plays a round of ``depth`` drafts, or of as many as fit."""
     ints, words, counts, outcome = state.ints, state.words, state.counts, state.outcome
-    kind, chain, key, replication = world.kind, world.chain, world.key, world.replication
+    kind, chain = world.kind, world.chain
+    if kind != RECORDED:
+        draw_words(
+            world, state, state.order, 0, counts[RUNNING], depth + 1 if kind == POSITIONS else 1
+        )
     recorded, by_position = world.recording.accepted, world.recording.by_position
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    for slot in range(counts[RUNNING]):
+    for i in range(counts[RUNNING]):
+        slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         emitted = ints[EMITTED, slot]
@@ -110,9 +115,8 @@ def decode(world, state, depth):
             ints[TICK, slot] = tick + (accepted + 1 if by_position else 1)
         else:
             accepted, tick, row, first = play_round(
-                key, replication, kind, chain, ints[NUMBER, slot], tick, ints[ROW, slot],
-                words[slot], drafts,
-            )  # fmt: skip
+                kind, chain, tick, ints[ROW, slot], words[slot], drafts
+            )
             ints[TICK, slot] = tick
             ints[ROW, slot] = row
             if chain.slow:
@@ -218,7 +222,7 @@ def learn_step(rule, state, requests, depth, ms):
     if LEARNS == FINISHED:
         for i in range(state.counts[ENDED]):
             slot = state.ended[i]
-            rounds = state.ints[ROUNDS, slot] + state.counts[STEP] + 1 - state.ints[SINCE, slot]
+            rounds = state.ints[PLAYED, slot] + state.counts[STEP] + 1 - state.ints[SINCE, slot]
             if rounds > 0:
                 tokens = state.ints[OUTPUT, slot] - state.ints[PASSES, slot]
                 accepted = tokens / rounds - 1.0

@@ -34,8 +34,10 @@ from mtpsim.kernels.server_state import (
     END,
     ENDED,
     FIRST_AT,
+    FREE,
     HEAD,
     HEAD_AT,
+    HEAD_SLOT,
     HELD,
     INSIDE,
     KEPT_DECODING,
@@ -46,11 +48,11 @@ from mtpsim.kernels.server_state import (
     NUMBER,
     OUTPUT,
     PASSES,
+    PLAYED,
     PREEMPTED,
     PREFILLED,
     PREFILLING,
     PROMPT,
-    ROUNDS,
     ROW,
     RUNNING,
     SEEN,
@@ -62,8 +64,8 @@ from mtpsim.kernels.server_state import (
     TODO,
     WITHIN,
     count_time,
+    draw_words,
     is_kept,
-    move,
 )
 
 GONE = -1  # TODO of a finished request
@@ -134,7 +136,7 @@ def preempt(world, state):
     """Preempt the youngest requests until the KV cache holds the next token of all others."""
     ints, counts = state.ints, state.counts
     while counts[HELD] > world.engine.kv_tokens:
-        slot = counts[RUNNING] - 1
+        slot = state.order[counts[RUNNING] - 1]
         held = ints[PROMPT, slot] + ints[EMITTED, slot]
         counts[HELD] -= held
         cached = held - ints[TODO, slot]
@@ -143,7 +145,7 @@ def preempt(world, state):
             counts[DECODING] -= 1
             counts[DECODING_HELD] -= held
             counts[KEPT_DECODING] -= is_kept(world.engine, ints[NUMBER, slot])
-            ints[ROUNDS, slot] += counts[STEP] - ints[SINCE, slot]
+            ints[PLAYED, slot] += counts[STEP] - ints[SINCE, slot]
             state.times[LAST_AT, slot] = state.clock[NOW]
         else:
             counts[PREFILLING] -= 1
@@ -151,18 +153,20 @@ def preempt(world, state):
             state.row[column.PREEMPTIONS] += 1
             state.row[column.RECOMPUTED] += cached
         ints[TODO, slot] = held
-        move(state, slot, world.engine.max_requests + counts[STACKED])
+        state.stack[counts[STACKED]] = slot
         counts[STACKED] += 1
-        counts[RUNNING] = slot
+        counts[RUNNING] -= 1
         counts[PREEMPTED] += 1
 
 
 @bare
 def _draw_head(world, state):
-    """The first request of the queue, in its own slot."""
-    ints, counts, slot = state.ints, state.counts, 2 * world.engine.max_requests
+    """Slot of the first request of the queue."""
+    ints, counts = state.ints, state.counts
     if counts[DRAWN] > counts[HEAD]:
-        return
+        return counts[HEAD_SLOT]
+    counts[FREE] -= 1
+    slot = counts[HEAD_SLOT] = state.free[counts[FREE]]
     number, load, most = counts[HEAD], world.load, world.engine.kv_tokens
     prompt, output = draw_lengths(world.key, world.replication, number, load)
     ints[:, slot] = 0
@@ -189,6 +193,7 @@ def _draw_head(world, state):
         arrived = state.returned[number % load.clients]
     state.times[ARRIVED_AT, slot] = arrived
     counts[DRAWN] = number + 1
+    return slot
 
 
 @bare
@@ -202,29 +207,29 @@ def prefill(world, state, left, free, depth):
         free: tokens of the KV cache that decoding leaves.
         depth: drafts that an admitted request must have place for.
     """
-    counts, slot = state.counts, 0
+    ints, counts = state.ints, state.counts
     if counts[PREFILLING] > 0:
-        for slot in range(counts[RUNNING]):
-            if left > 0 and state.ints[TODO, slot] > 0:
+        for i in range(counts[RUNNING]):
+            slot = state.order[i]
+            if left > 0 and ints[TODO, slot] > 0:
                 left -= _chunk(state, slot, left)
     if counts[PREEMPTED] > 0:
         return
     while left > 0 and counts[RUNNING] < world.engine.max_requests:
-        source = world.engine.max_requests + counts[STACKED] - 1
-        if counts[STACKED] == 0:
-            if counts[ARRIVED] == counts[HEAD]:
-                return
-            _draw_head(world, state)
-            source = 2 * world.engine.max_requests
-        slot, ints = counts[RUNNING], state.ints
-        held, rest = ints[PROMPT, source] + ints[EMITTED, source], ints[OUTPUT, source]
-        if held + 1 + min(depth, rest - ints[EMITTED, source] - 1) > free:
+        if counts[STACKED] > 0:
+            slot = state.stack[counts[STACKED] - 1]
+        elif counts[ARRIVED] > counts[HEAD]:
+            slot = _draw_head(world, state)
+        else:
             return
-        move(state, source, slot)
+        held, rest = ints[PROMPT, slot] + ints[EMITTED, slot], ints[OUTPUT, slot]
+        if held + 1 + min(depth, rest - ints[EMITTED, slot] - 1) > free:
+            return
         if counts[STACKED] > 0:
             counts[STACKED] -= 1
         else:
             counts[HEAD] += 1
+        state.order[counts[RUNNING]] = slot
         counts[RUNNING] += 1
         counts[PREFILLING] += 1
         counts[HELD] += held
@@ -262,7 +267,7 @@ def complete_prefills(world, state):
         if ints[EMITTED, slot] == 1:
             state.times[FIRST_AT, slot] = end
         else:
-            _play_pass(world, state, slot)
+            _play_pass(world, state, i)
             if kept:
                 gap = end - state.times[LAST_AT, slot]
                 state.row[column.ITL] += gap
@@ -278,16 +283,16 @@ def complete_prefills(world, state):
 
 
 @bare
-def _play_pass(world, state, slot):
-    """Move the text of a request past a token that was not drafted."""
-    ints = state.ints
+def _play_pass(world, state, i):
+    """Move the text of a completed request past a token that was not drafted."""
+    ints, slot = state.ints, state.completed[i]
     if world.kind == RECORDED:
         ints[TICK, slot] += 1
         return
+    draw_words(world, state, state.completed, i, i + 1, 1)
     _, ints[TICK, slot], ints[ROW, slot], _ = play_round(
-        world.key, world.replication, world.kind, world.chain, ints[NUMBER, slot],
-        ints[TICK, slot], ints[ROW, slot], state.words[slot], 0,
-    )  # fmt: skip
+        world.kind, world.chain, ints[TICK, slot], ints[ROW, slot], state.words[slot], 0
+    )
 
 
 @bare
@@ -305,13 +310,14 @@ def finish_requests(world, state):
             counts[KEPT_DONE] += 1
             _record(world, state, slot)
         ints[TODO, slot] = GONE
-    target = 0
-    for slot in range(counts[RUNNING]):
-        if ints[TODO, slot] != GONE:
-            if target != slot:
-                move(state, slot, target)
-            target += 1
-    counts[RUNNING] = target
+        state.free[counts[FREE]] = slot
+        counts[FREE] += 1
+    left = np.int64(0)
+    for i in range(counts[RUNNING]):
+        slot = state.order[i]
+        state.order[left] = slot
+        left += np.int64(ints[TODO, slot] != GONE)
+    counts[RUNNING] = left
     if world.load.arrivals == CLOSED:
         for _ in range(counts[ENDED]):
             _arrive(state.clock[END], world, state)

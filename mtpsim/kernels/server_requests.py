@@ -105,38 +105,36 @@ def draw_recorded(key, replication, number, recording):
 
 
 @bare_inlined
-def next_word(key, replication, number, tick, words):
-    """The 31 bits of a tick; ``words`` [4] holds those of its call of the generator."""
-    place = tick & 3
-    if place == 0:
-        a, b, c, d = philox(
-            np.uint64(number), np.uint64(replication), np.uint64(tick >> 2), np.uint64(PATH),
-            key & LOW, key >> HALF,
-        )  # fmt: skip
-        words[0] = np.int32(np.uint32(a))
-        words[1] = np.int32(np.uint32(b))
-        words[2] = np.int32(np.uint32(c))
-        words[3] = np.int32(np.uint32(d))
-    return words[place] & BITS
+def _next_state(chain, word, row):
+    if chain.two:
+        return np.int64(word > chain.state_bounds[row, 0])
+    return np.int64(find_state(word, row, chain.state_bounds, chain.guide))
 
 
 @bare_inlined
-def play_round(key, replication, kind, chain, number, tick, row, words, depth):
-    """A round of a chain: accepted drafts, next tick, next row, state in which it began."""
-    states = chain.state_bounds.shape[1]
+def play_round(kind, chain, tick, row, words, depth):
+    """A round of a chain: accepted drafts, next tick, next row, state in which it began.
+
+    ``words`` [W] holds the words of the ticks from ``tick`` on, at their ticks modulo W.
+    """
+    states, last = chain.state_bounds.shape[1], words.size - 1
     outcomes = chain.state_bounds.shape[0] > states + 1
-    word = next_word(key, replication, number, tick, words)
-    state = find_state(word, row, chain.state_bounds, chain.guide)
+    word = words[tick & last] & BITS
+    state = _next_state(chain, word, row)
     begin, accepted, tick = state, np.int64(0), tick + 1
     if kind == ROUNDS:
         for j in range(depth):  # accepts are nested
             accepted += np.int64(word <= chain.accept_bounds[row, state, j])
     else:
-        while accepted < depth and word <= chain.accept_bounds[row, state, accepted]:
-            accepted += 1
-            row = state + states if outcomes else state
-            word = next_word(key, replication, number, tick, words)
-            state = find_state(word, row, chain.state_bounds, chain.guide)
-            tick += 1
+        # No branch on the outcome: it would be mispredicted in every other round.
+        going, by_outcome = np.int64(1), np.int64(outcomes) * states
+        for j in range(depth):
+            going &= np.int64(word <= chain.accept_bounds[row, state, j])
+            accepted += going
+            after = state + by_outcome
+            word = words[(tick + j) & last] & BITS
+            row += going * (after - row)
+            state += going * (_next_state(chain, word, after) - state)
+        tick += accepted
     row = state + states if outcomes and accepted == depth else state
     return accepted, tick, np.int64(row), np.int64(begin)

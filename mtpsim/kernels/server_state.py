@@ -1,8 +1,7 @@
 """The state of a server in the kernels: arrays, and what stands where in them.
 
-M is the greatest number of running requests. Slots 0 .. M - 1 hold the running requests in the
-order of their admission, slots M .. 2 M - 1 the stack of preempted ones, and slot 2 M the first
-request of the queue, once it is drawn.
+M is the greatest number of running requests. Each running or preempted request has one of 2 M + 1
+slots, and so has the first request of the queue, once it is drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 from mtpsim.kernels.arrays import ChainArrays, Ints, RecordingArrays
 from mtpsim.kernels.jit import bare, bare_inlined
-from mtpsim.kernels.philox import TILE
+from mtpsim.kernels.philox import CALL, HALF, LOW, PATH, TILE, philox
 from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS
 from mtpsim.kernels.server_requests import CLOSED, Workload
 from mtpsim.latency.step_costs import StepCosts
@@ -23,19 +22,20 @@ from mtpsim.policy.base import BatchOutcome
 
 Longs = npt.NDArray[np.int64]
 
-# of a request: its number, its tokens, prefill left (0: it decodes), next tick and row of its
-# chain, recorded request, step in which it began to decode, and counts of rounds and of passes
-# without drafts
+# of a request: its number, its tokens, prefill left (0: it decodes), next tick of its text, ticks
+# whose words are drawn, row of its chain, recorded request, step in which it began to decode, and
+# counts of rounds played and of passes without drafts
 (
-    NUMBER, PROMPT, OUTPUT, EMITTED, TODO, TICK, ROW, BASE, SPAN, CLIPPED, SINCE, ROUNDS, PASSES,
-) = range(13)  # fmt: skip
+    NUMBER, PROMPT, OUTPUT, EMITTED, TODO, TICK, DRAWN_TICKS, ROW, BASE, SPAN, CLIPPED, SINCE,
+    PLAYED, PASSES,
+) = range(14)  # fmt: skip
 ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
 # counts of the server; from DRAFTED on of the current step
 (
     STEP, RUNNING, DECODING, PREFILLING, STACKED, ARRIVED, HEAD, DRAWN, HELD, DECODING_HELD,
-    KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH,
+    KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH, FREE, HEAD_SLOT,
     DRAFTED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED, COMPLETED, PREEMPTED,
-) = range(23)  # fmt: skip
+) = range(25)  # fmt: skip
 # times of the server: now, end of the step, next arrival, arrival of the head of the queue, when
 # integrals were last advanced, window within the step, begin of the window, and sum of slowdowns
 NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS = range(8)
@@ -81,13 +81,19 @@ class BatchRule(NamedTuple):
 class State(NamedTuple):
     """What changes from step to step."""
 
-    ints: Longs  # [13, 2 M + 1]
-    words: Ints  # [2 M + 1, 4] words of the current call of the generator
+    ints: Longs  # [14, 2 M + 1]
+    words: Ints  # [2 M + 1, W] random words of the text, by tick modulo W
     times: Floats  # [3, 2 M + 1]
-    counts: Longs  # [23]
+    counts: Longs  # [25]
     clock: Floats  # [8]
+    order: Longs  # [M] slots of the running requests, in the order of admission
+    stack: Longs  # [M] slots of the preempted ones, the next to be admitted last
+    free: Longs  # [2 M + 1] free slots
     ended: Longs  # [M] slots whose requests end in this step
     completed: Longs  # [M] slots whose prefill is completed in this step
+    picked: Longs  # [M] slots that need words
+    calls: npt.NDArray[np.uint64]  # [2, M] their requests and calls of the generator
+    fresh: Ints  # [4, M] the words
     outcome: BatchOutcome  # [K + 1] each; decoding requests of the step
     returned: Floats  # [clients] arrivals in a closed loop, by request modulo clients
     factors: Floats  # [TILE] noise of the steps
@@ -102,13 +108,19 @@ def new_state(world: World, depth: int, points: int) -> State:
     slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
     clients = world.load.clients if world.load.arrivals == CLOSED else 0
     state = State(
-        ints=np.zeros((13, slots), np.int64),
-        words=np.zeros((slots, 4), np.int32),
+        ints=np.zeros((14, slots), np.int64),
+        words=np.zeros((slots, 1 << (depth + CALL - 1).bit_length()), np.int32),
         times=np.zeros((3, slots)),
-        counts=np.zeros(23, np.int64),
+        counts=np.zeros(25, np.int64),
         clock=np.zeros(8),
+        order=np.zeros(most, np.int64),
+        stack=np.zeros(most, np.int64),
+        free=np.arange(slots),
         ended=np.zeros(most, np.int64),
         completed=np.zeros(most, np.int64),
+        picked=np.zeros(most, np.int64),
+        calls=np.zeros((2, most), np.uint64),
+        fresh=np.zeros((CALL, most), np.int32),
         outcome=BatchOutcome(*np.zeros((3, depth + 1), np.int64)),
         returned=np.zeros(clients),
         factors=np.ones(TILE),
@@ -117,7 +129,7 @@ def new_state(world: World, depth: int, points: int) -> State:
         timeline=np.zeros((points, 5)),
         marks=np.array([0, 1], np.int64),
     )
-    state.clock[NEXT] = np.inf
+    state.clock[NEXT], state.counts[FREE] = np.inf, slots
     return state
 
 
@@ -128,14 +140,43 @@ def is_kept(engine, number):
 
 
 @bare
-def move(state, source, target):
-    """Copy a request to another slot."""
-    for field in range(state.ints.shape[0]):
-        state.ints[field, target] = state.ints[field, source]
-    for field in range(state.times.shape[0]):
-        state.times[field, target] = state.times[field, source]
-    for place in range(4):
-        state.words[target, place] = state.words[source, place]
+def draw_words(world, state, slots, begin, end, ticks):
+    """Draw the words of the next ``ticks`` ticks of decoding requests, ``slots`` [begin : end].
+
+    Without branches that depend on the requests, and vectorised over them: a branch to mispredict
+    would cost more than all the rest of a round.
+    """
+    ints, picked, wrap = state.ints, state.picked, state.words.shape[1] - 1
+    count = np.int64(1)
+    while count > 0:
+        count = np.int64(0)
+        for i in range(begin, end):
+            slot = slots[i]
+            picked[count] = slot
+            needs = (ints[TODO, slot] == 0) & (ints[DRAWN_TICKS, slot] < ints[TICK, slot] + ticks)
+            count += np.int64(needs)
+        for i in range(count):
+            state.calls[0, i] = np.uint64(ints[NUMBER, picked[i]])
+            state.calls[1, i] = np.uint64(ints[DRAWN_TICKS, picked[i]] >> 2)
+        _call(world.key, world.replication, state.calls[0], state.calls[1], state.fresh, count)
+        for i in range(count):
+            slot = picked[i]
+            first = ints[DRAWN_TICKS, slot] & wrap
+            for place in range(CALL):
+                state.words[slot, first + place] = state.fresh[place, i]
+            ints[DRAWN_TICKS, slot] += CALL
+
+
+@bare
+def _call(key, replication, numbers, calls, fresh, count):
+    k0, k1, purpose = key & LOW, key >> HALF, np.uint64(PATH)
+    w0, w1, w2, w3 = fresh[0], fresh[1], fresh[2], fresh[3]
+    for i in range(count):
+        a, b, c, d = philox(numbers[i], np.uint64(replication), calls[i], purpose, k0, k1)
+        w0[i] = np.int32(np.uint32(a))
+        w1[i] = np.int32(np.uint32(b))
+        w2[i] = np.int32(np.uint32(c))
+        w3[i] = np.int32(np.uint32(d))
 
 
 @bare

@@ -64,7 +64,7 @@ def _write_chain(
         else:
             _transpose(s.words, at, tape.words)
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.separation, s, tape)
+        _write_extras(key, first, now, at, normal, engine, s, tape)
 
 
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
@@ -91,8 +91,11 @@ def _write_recording(
                 if tape.entries.shape[1] > 0:
                     start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
                     tape.entries[lane, at + t] = start + now + t
+                for j in range(tape.confidences.shape[2]):
+                    recorded = recording.confidence[begin + (now + t) % length, j]
+                    tape.confidences[lane, at + t, j] = recorded
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
-        _write_extras(key, first, now, at, normal, engine.separation, s, tape)
+        _write_extras(key, first, now, at, normal, engine, s, tape)
 
 
 @bare
@@ -136,7 +139,7 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
 
 
 @bare
-def _write_extras(key, first, now, at, normal, separation, s, tape):
+def _write_extras(key, first, now, at, normal, engine, s, tape):
     """Random numbers that only some policies and engines read."""
     if tape.stale_words.shape[1] > 0:
         fill_words(key, first, now, TILE, STALE, s.words)
@@ -147,10 +150,21 @@ def _write_extras(key, first, now, at, normal, separation, s, tape):
         if tape.scores.shape[2] > 0:
             _transpose(s.z_verify, at, tape.scores[:, :, j])
         if tape.likelihood_ratios.shape[2] > 0:
-            _to_ratios(separation, s.z_verify)
+            if engine.laws.shape[0] > 0:
+                _to_shares(s.words, s.z_verify)
+            else:
+                _to_ratios(engine.separation, s.z_verify)
             _transpose(s.z_verify, at, tape.likelihood_ratios[:, :, j])
             fill_words(key, first, now, TILE, REJECTED + j, s.words)
             _transpose(s.words, at, tape.rejected_words[:, :, j])
+
+
+@bare
+def _to_shares(words, shares):
+    """From words to probabilities."""
+    for t in range(TILE):
+        for lane in range(shares.shape[1]):
+            shares[t, lane] = (np.uint32(words[t, lane]) + 0.5) / 4294967296.0
 
 
 @bare

@@ -21,6 +21,15 @@ Counts = Annotated[list[Count], Field(min_length=1)]
 Row = Annotated[list[Positive], Field(min_length=1)]
 
 
+def _shape(value: Any) -> str:
+    return "rows" if isinstance(value, list) and value and isinstance(value[0], list) else "row"
+
+
+Measured = Annotated[
+    Annotated[Row, Tag("row")] | Annotated[list[Row], Tag("rows")], Discriminator(_shape)
+]
+
+
 class _Table(Spec):
     """Times by one count, or a row of them by another one, in the file or beside it.
 
@@ -31,7 +40,7 @@ class _Table(Spec):
     axes: ClassVar[tuple[str, str]]
     exclusive = (("file", "ms"),)
 
-    ms: Row | list[Row] | None = Field(None, description="measured ms, or a row per second count")
+    ms: Measured | None = Field(None, description="measured ms, or a row per second count")
     file: str | None = Field(
         None, description="CSV file of the columns, or start-up log of an engine, in place of `ms`"
     )
@@ -231,11 +240,11 @@ def _line(at: Floats, counts: Floats, ms: Floats) -> Floats:
 
 def _form(value: Any) -> str:
     table = isinstance(value, dict) and bool({"requests", "file", "ms"} & value.keys())
-    return "table" if table or isinstance(value, DraftTable) else "times"
+    return "drafttable" if table or isinstance(value, DraftTable) else "times"
 
 
 Drafting = Annotated[
-    Annotated[Times, Tag("times")] | Annotated[DraftTable, Tag("table")], Discriminator(_form)
+    Annotated[Times, Tag("times")] | Annotated[DraftTable, Tag("drafttable")], Discriminator(_form)
 ]
 
 

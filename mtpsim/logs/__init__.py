@@ -16,7 +16,8 @@ from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInforma
 from mtpsim.logs.files import Batch, batches, copied_pipes
 from mtpsim.logs.format import Answers, Format, Place, UnmatchedError
 from mtpsim.logs.json_text import documents_in
-from mtpsim.logs.reducer import MAX_KEPT_REQUESTS, Log, LogFile, Reducer, Rounds
+from mtpsim.logs.reducer import MAX_KEPT_REQUESTS, Log, LogFile, Reducer
+from mtpsim.logs.rounds import Rounds
 from mtpsim.logs.text_lines import line_starts, marked_lines
 
 __all__ = ["FORMATS", "Answers", "Entry", "Log", "Rounds", "detect", "read_logs"]

@@ -59,6 +59,7 @@ class Entry:
             ``UNKNOWN_LENGTH`` where only the sum over draft lengths is logged.
         survived: number of rounds that accepted at least 1, 2, .. drafts.
         per_round: accepted and proposed drafts of each round; the second list may be empty.
+        confidences: the draft's confidence in each proposed draft, by round; may be empty.
         round_times: ms of each round.
         time: ms of all rounds together.
         rough_time: whether ``time`` may count time without requests, as that of a first window.
@@ -79,6 +80,7 @@ class Entry:
     histogram: dict[int, Counts] = field(default_factory=dict)
     survived: Counts = field(default_factory=list)
     per_round: tuple[Counts, Counts] | None = None
+    confidences: list[list[float]] = field(default_factory=list)
     round_times: list[float] = field(default_factory=list)
     time: float | None = None
     rough_time: bool = False
@@ -153,6 +155,21 @@ class Entry:
             raise EntryError(f"round {number} accepts {a} of {counted(limit, 'draft')}")
         if drafted and self.drafted is not None:
             _check_equal("drafts of listed rounds", sum(drafted), "drafted", self.drafted)
+        if self.confidences:
+            self._check_confidences(limits)
+
+    def _check_confidences(self, drafted: Counts) -> None:
+        rows = self.confidences
+        _check_equal("rounds with confidences", len(rows), "rounds", self.rounds)
+        for number, (row, drafts) in enumerate(zip(rows, drafted, strict=True), 1):
+            if len(row) != drafts:
+                known = counted(len(row), "confidence")
+                raise EntryError(f"round {number} has {known} for {counted(drafts, 'draft')}")
+            if not all(type(one) in (int, float) and 0 <= one <= 1 for one in row):
+                wrong = next(x for x in row if type(x) not in (int, float) or not 0 <= x <= 1)
+                raise EntryError(
+                    f"round {number} has the confidence {wrong!r}; it must be from 0 to 1"
+                )
 
     def _check_survived(self) -> None:
         total = sum(self.survived)

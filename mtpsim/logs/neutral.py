@@ -40,6 +40,7 @@ OTHER_NAMES = {
     "draft": "drafted", "drafts": "drafted", "num_drafted": "drafted", "n_drafted": "drafted",
     "draft_tokens": "drafted", "num_draft_tokens": "drafted",
     "time": "seconds", "time_s": "seconds", "round_s": "seconds",
+    "confidences": "confidence", "draft_confidence": "confidence", "draft_probs": "confidence",
     "ms": "ms", "time_ms": "ms", "round_ms": "ms", "latency_ms": "ms",
 }  # fmt: skip
 """Other names of the columns of a table with one row per round."""
@@ -59,6 +60,7 @@ class _Request:
     accepted: list[int] = field(default_factory=list)
     drafted: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    confidences: list[list[float]] = field(default_factory=list)
     line: int | None = None
 
     def entry(
@@ -69,6 +71,8 @@ class _Request:
         Raises:
             EntryError: lists differ in length, or a time is not above 0.
         """
+        if self.confidences and not self.drafted:
+            self.drafted = [len(row) for row in self.confidences]
         for name, found in (("drafted", self.drafted), ("seconds", self.seconds)):
             if found and len(found) != len(self.accepted):
                 rounds = counted(len(self.accepted), "round")
@@ -83,6 +87,7 @@ class _Request:
             drafted=sum(self.drafted) if self.drafted else None,
             depth=max(self.drafted) if self.drafted else depth or answers.depth,
             per_round=(self.accepted, self.drafted),
+            confidences=self.confidences,
             round_times=[1000.0 * s for s in self.seconds],
             time=time,
         )
@@ -93,6 +98,10 @@ def _rounds(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
     if not request.accepted:
         raise EntryError("'accepted' is empty; at least one round is needed")
     depth = optional_count(table, "depth", "num_spec_tokens")
+    if (rows := table.get("confidence")) is not None:
+        if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+            raise EntryError("'confidence' must be a list with a list of numbers per round")
+        request.confidences = rows
     if isinstance(table.get("seconds"), list):
         request.seconds = table["seconds"]
         return request.entry(answers, depth=depth)
@@ -161,12 +170,20 @@ def _add_row(
         seconds = [csv_number(name, row[name], delimiter) * _UNIT[name]] if name else []
     except ValueError as error:
         raise EntryError(str(error)) from None
+    try:
+        confidences = [
+            csv_number("confidence", part, delimiter) for part in row.get("confidence", "").split()
+        ]
+    except ValueError as error:
+        raise EntryError(str(error)) from None
     if drafted and accepted > drafted[0]:
         raise EntryError(f"accepted {accepted} of {counted(drafted[0], 'draft')}")
     request = requests.setdefault(row["request"], _Request(line=number))
     request.accepted.append(accepted)
     request.drafted += drafted
     request.seconds += seconds
+    if "confidence" in row:
+        request.confidences.append(confidences)
 
 
 def _count(name: str, text: str) -> int:

@@ -23,9 +23,9 @@ from mtpsim.logs.entry import (
     trimmed_row,
 )
 from mtpsim.logs.reservoir import Reservoir
+from mtpsim.logs.rounds import Confidences, Rounds, padded
 
 Ints = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
 Level = Literal["rounds", "histogram by draft length", "histogram", "positions", "totals"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """Granularities of counts, the finest first."""
@@ -53,38 +53,6 @@ class LogFile:
     format: str
     entries: int
     skipped: int
-
-
-@dataclass(frozen=True)
-class Rounds:
-    """Rounds in order, the requests one after the other.
-
-    Attributes:
-        accepted (NDArray[uint8]): ``[N]`` number of accepted drafts of each round.
-        drafted (NDArray[uint8]): ``[N]`` number of proposed drafts of each round.
-        offsets (NDArray[int64]): ``[R + 1]`` index of the first round of each request; the last
-            entry is N.
-    """
-
-    accepted: Bytes
-    drafted: Bytes
-    offsets: Ints
-
-    @property
-    def requests(self) -> int:
-        """Number of requests R."""
-        return self.offsets.size - 1
-
-    def subset(self, which: Ints) -> Rounds:
-        """Return the rounds of the requests with these indices."""
-        pieces = [slice(self.offsets[r], self.offsets[r + 1]) for r in which]
-        lengths = [piece.stop - piece.start for piece in pieces]
-        empty = np.zeros(0, np.uint8)
-        return Rounds(
-            np.concatenate([empty, *(self.accepted[p] for p in pieces)]),
-            np.concatenate([empty, *(self.drafted[p] for p in pieces)]),
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +172,7 @@ class Reducer:
         self._reached_follows = array("b")  # whether reached follows from the other counts
         self._drafts = self._rounds_with_drafts = self._without_rounds = self._undrafted = 0
         self._keep, self._kept_requests = keep, Reservoir(keep)
-        self._kept: dict[int, tuple[int, bytes, bytes]] = {}
+        self._kept: dict[int, tuple[int, bytes, bytes, Confidences]] = {}
         self._draft_time, self._draft_rounds = 0.0, 0
         self._round_times: dict[int, array[float]] = defaultdict(lambda: array("d"))
         self._kept_times: dict[int, Reservoir] = defaultdict(lambda: Reservoir(MAX_KEPT_TIMES))
@@ -239,7 +207,7 @@ class Reducer:
             at = self._kept_requests.place()
             if at is not None:
                 accepted, drafted = (bytes(part) for part in entry.per_round)
-                self._kept[at] = len(self._rounds) - 1, accepted, drafted
+                self._kept[at] = len(self._rounds) - 1, accepted, drafted, entry.confidences
 
     def _depth_of(self, entry: Entry, table: dict[int, Counts], level: Level) -> int:
         """Return the drafts per round of a row; 0 if unknown, or if its rounds differ."""
@@ -411,13 +379,14 @@ class Reducer:
         if not self._kept:
             return None, np.zeros(0, np.int64)
         kept = sorted(self._kept.values())
-        lengths = [len(accepted) for _, accepted, _ in kept]
-        drafted = b"".join(d or bytes([depths[row]]) * len(a) for row, a, d in kept)
+        lengths = [len(accepted) for _, accepted, *_ in kept]
+        drafted = b"".join(d or bytes([depths[row]]) * len(a) for row, a, d, _ in kept)
         return Rounds(
-            np.frombuffer(b"".join(a for _, a, _ in kept), np.uint8),
+            np.frombuffer(b"".join(a for _, a, *_ in kept), np.uint8),
             np.frombuffer(drafted, np.uint8),
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        ), np.array([row for row, _, _ in kept], np.int64)
+            padded([one[-1] for one in kept], lengths),
+        ), np.array([row for row, *_ in kept], np.int64)
 
     def _others(self) -> str:
         rows = (f"{counted(n, 'entry', 'have')} depth {k}" for k, n in self._left_out.items())

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.engine.policy_player import Log
-from mtpsim.engine.round_traces import Counts, record_requests
-from mtpsim.engine.scheduler import (
-    half_width,
-)
+from mtpsim.engine.round_traces import record_requests
+from mtpsim.engine.scheduler import half_width
 from mtpsim.engine.simulate import (
+    KernelPlan,
     compile_point,
     play_policies,
     policy_tails,
@@ -24,13 +24,10 @@ from mtpsim.engine.simulate import (
 from mtpsim.report.progress import ProgressCallback
 from mtpsim.results.point_data import PointData, theory_of
 from mtpsim.runs.block_run import BlockRun
-from mtpsim.stats.autocorrelation import dependence, sample_size
+from mtpsim.stats.autocorrelation import Dependence, dependence, sample_size
 from mtpsim.stats.control_variates import controlled, controls_of
 from mtpsim.stats.estimators import Estimates, Tally
 from mtpsim.stats.quantiles import Tails, quantile_speedups
-
-if TYPE_CHECKING:
-    pass
 
 CONTROLLED = ("speedup", "marginal", "difference")  # quantities that control variates may narrow
 LOGGED, LOGGED_ROUNDS = 512, 400  # requests and rounds in the log of the policies
@@ -87,7 +84,7 @@ class PointRun(BlockRun):
             tally=self.tally,
             precision_reached=self.reached if self.simulation.precision else None,
             interrupted=interrupted,
-            dependence=dependence(self._rounds(), confidence),
+            dependence=self._dependence(),
             tails=tails(rows, self.plan, confidence),
             objective=self._objective(rows),
             outcomes=self.outcomes,
@@ -119,12 +116,39 @@ class PointRun(BlockRun):
         count, rounds = min(self.tally.count, LOGGED), min(longest, LOGGED_ROUNDS)
         return play_policies(self.plan, self._first_request, count, rounds)[1]
 
-    def _rounds(self) -> Counts:
-        """A sample of requests round by round; recorded ones as they were recorded."""
+    def _dependence(self) -> Dependence | None:
+        """Dependence in a sample of requests; recorded ones as they were recorded."""
         source, horizon = self.compiled.source, self.simulation.horizon
         if isinstance(source, Recording):
             longest = max(horizon.values()) or int(source.lengths.max())
             most, _ = sample_size(source.requests, longest)
-            return play(source, slice(0, most), self.plan.layout.measured_at, **horizon)
+            counts = play(source, slice(0, most), self.plan.layout.measured_at, **horizon)
+            return dependence(counts, self.simulation.confidence)
         count, rounds = sample_size(self.tally.count, max(horizon.values()))
-        return record_requests(self.plan, count, rounds, self._first_request)
+        traced = TracedRequests(
+            self.plan.text,
+            count,
+            rounds,
+            self._first_request,
+            self.simulation.confidence,
+            self.plan,
+        )
+        return _dependence_of(traced)
+
+
+@dataclass(frozen=True)
+class TracedRequests:
+    """Requests whose rounds are recorded: the same at all points of a sweep over their times."""
+
+    text: bytes
+    count: int
+    rounds: int
+    first: int
+    confidence: float
+    plan: KernelPlan = field(compare=False)
+
+
+@lru_cache(maxsize=8)
+def _dependence_of(traced: TracedRequests) -> Dependence | None:
+    counts = record_requests(traced.plan, traced.count, traced.rounds, traced.first)
+    return dependence(counts, traced.confidence)

@@ -19,7 +19,7 @@ from mtpsim.stats.estimators import Estimates
 DRAWS = 20_000  # of the joint distribution of the estimates; fixed seed: the same advice each time
 CERTAIN = 1e-12  # smaller standard errors are rounding errors
 ITERATIONS = 6  # of the fixed point for the number of requests needed
-Verdict = Literal["holds", "fails", "undecided"]
+Verdict = Literal["holds", "fails", "undecided", "identity"]
 HolmVerdict = tuple[Verdict, int | None]
 """A verdict, and the number of further requests expected to decide an open one."""
 
@@ -257,6 +257,7 @@ class RelativeError:
         requests (int): Requests that the estimate is based on.
         epsilon (float): Tolerance: the theory holds if the error is certainly within it.
         confidence (float): Two-sided confidence of the interval.
+        identity (bool): Whether it is zero whatever the engine does, so that nothing is tested.
     """
 
     mean: float
@@ -265,6 +266,7 @@ class RelativeError:
     requests: int
     epsilon: float
     confidence: float
+    identity: bool = False
 
     @property
     def p_value(self) -> float:
@@ -292,6 +294,8 @@ class RelativeError:
     @property
     def verdict(self) -> Verdict:
         """``holds``: the whole interval is within +-epsilon; ``fails``: all of it is outside."""
+        if self.identity:
+            return "identity"
         if abs(self.mean) + self.half_width <= self.epsilon:
             return "holds"
         if abs(self.mean) - self.half_width > self.epsilon:

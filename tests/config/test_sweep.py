@@ -77,9 +77,9 @@ ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
         ),
         (
             '"latency.batch" = [1, 16]',
-            "sweep (latency.batch = 1): latency.batch: unknown key; only with model 'table' or "
-            "'linear' or 'roofline' or 'moe' or 'preset'; allowed: noise, persistence, model, "
-            "target, verify, draft, correlation",
+            "sweep (latency.batch = 1): latency.batch: unknown key; only with model 'steps' or "
+            "'table' or 'linear' or 'roofline' or 'moe' or 'preset'; allowed: noise, persistence, "
+            "model, target, verify, draft, correlation",
         ),
     ],
 )

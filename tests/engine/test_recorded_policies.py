@@ -23,6 +23,12 @@ RULES = [
     {"rule": "clairvoyant"},
     {"rule": "clairvoyant", "name": "paying", "pay_draft_at_zero": True},
 ]
+CONFIDENT = [
+    {"rule": "threshold", "theta": 0.5},
+    {"rule": "threshold", "name": "p_min", "theta": 0.5, "drop": True},
+    {"rule": "specdecpp", "least": 1, "limit": 0.4},
+    {"rule": "controller"},
+]
 COSTLY = {"switch_cost": 1.5, "catch_up": 4.0}
 
 
@@ -40,7 +46,9 @@ def each_once(recorded, policies, options, **horizon):
     for player in simulated.policy_set.players:
         for number, record in enumerate(records):
             row = number * horizon["tokens"] if horizon else recorded.offsets[number]
-            text, end = naive_policies.Record(record, row), horizon or {unit: len(record)}
+            end, here = horizon or {unit: len(record)}, slice(*recorded.offsets[number:][:2])
+            known = None if recorded.confidence is None else recorded.confidence[here]
+            text = naive_policies.Record(record, row, known)
             given = np.random.default_rng(1), recorded, player.spec, environment, where
             slow.append(naive_policies.request(*given, text=text, **end))
     return simulated, fast, np.reshape(slow, fast.shape)
@@ -63,6 +71,19 @@ def test_every_rule_plays_each_recorded_request_as_a_plain_loop_does(options, ho
     best = paces.max()
     assert best == paces[3]
     assert (paces[[4, 6]] < paces[[3, 5]]).all()  # paying for the draft costs time
+
+
+@pytest.mark.parametrize("clock", ["token", "round"])
+def test_rules_read_recorded_confidences_as_a_plain_loop_does(clock):
+    recorded = recording(clock, depth=3, confident=True)
+    simulated, fast, slow = each_once(recorded, CONFIDENT, {})
+    np.testing.assert_allclose(fast[:4], slow[:4], rtol=1e-12)
+    paces = slow[..., 0].sum(1) / slow[..., 1].sum(1)
+    np.testing.assert_allclose(play_each_once(simulated), paces, rtol=1e-12)
+    other = replace(recorded, confidence=recorded.confidence[::-1])  # negative control
+    assert (each_once(other, CONFIDENT, {})[1][0] != fast[0]).any()
+    drawn = plan(recorded, CONFIDENT[:1], options={"auc": 0.9})
+    assert np.isnan(play_each_once(drawn)[0])
 
 
 def test_rounds_and_the_comparison_detects_a_wrong_record():
@@ -126,3 +147,78 @@ def test_a_paying_bound_of_a_chain_is_as_fast_as_solved():
     for player, rows in zip(simulated.policy_set.players, totals, strict=True):
         pace = player.spec.exact_throughput(simulated.policy_set.environment)
         assert abs(z_scores(rows[:, 1:2], np.array([60 / pace]))[0]) < LIMIT
+
+
+def test_requests_in_recorded_order_have_the_exact_speedup(tmp_path):
+    policies = ["heuristic", "ema", "clairvoyant", "oracle"]
+    text = trace(tmp_path, order="recorded") + TIMES + section("adaptive", policies=policies)
+    result = mtpsim.run(
+        mtpsim.parse(text + simulation(requests=40, as_recorded=True), folder=tmp_path)
+    )
+    for policy in result.data.points[0].adaptive.policies:
+        assert policy.speedup.mean == pytest.approx(policy.speedup.exact, rel=1e-12)
+
+
+def confident_log(tmp_path, form="jsonl"):
+    rng = np.random.default_rng(9)
+    accepted = [rng.integers(0, 3, 12).tolist() for _ in range(30)]
+    sure = [[[0.9] * a + [0.2] * (2 - a) for a in rounds] for rounds in accepted]
+    if form == "jsonl":
+        pairs = zip(accepted, sure, strict=True)
+        lines = [json.dumps({"accepted": a, "confidence": c}) for a, c in pairs]
+    else:
+        rows = (
+            f"{number};{a};2;{' '.join(map(str, c))}"
+            for number, pair in enumerate(zip(accepted, sure, strict=True))
+            for a, c in zip(*pair, strict=True)
+        )
+        lines = ["request;accepted;drafted;confidence", *rows]
+    (tmp_path / f"t.{form}").write_text("\n".join(lines))
+    return acceptance("trace", file=f"t.{form}", by="position") + latency(20, [22, 23], [2, 3])
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_perfect_recorded_confidence_is_the_clairvoyant_without_a_cap(tmp_path, form):
+    """A draft that will be rejected has a low confidence, and is dropped."""
+    rule = {"rule": "threshold", "theta": 0.5, "drop": True}
+    text = confident_log(tmp_path, form) + simulation(requests=400, as_recorded=True)
+    text += section("adaptive", policies=[rule, "clairvoyant"])
+    result = mtpsim.run(mtpsim.parse(text, folder=tmp_path))
+    sure, knowing, _ = result.data.points[0].adaptive.policies
+    assert sure.accept_length.mean == pytest.approx(knowing.accept_length.mean)
+    assert sure.depths == pytest.approx(knowing.depths)
+
+
+def test_rules_need_a_recorded_or_a_stated_confidence(tmp_path):
+    text = trace(tmp_path) + TIMES + simulation(as_recorded=True)
+    rules = section("adaptive", policies=["threshold"])
+    message = problem_of(text + rules, folder=tmp_path)
+    assert "threshold (number 1): it reads the draft's confidence, which is not" in message
+    assert "log `confidence` (docs/logs.md), or give adaptive.auc" in message
+    mtpsim.parse(text + rules + "auc = 0.8\n", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"confidence": [[0.5, 0.5]]}, "rounds with confidences is 1, but rounds is 2"),
+        ({"confidence": [[0.5], [0.5]], "drafted": [2, 2]}, "round 1 has 1 confidence for 2"),
+        ({"confidence": [[0.5, 2], [0.5, 0.5]]}, "round 1 has the confidence 2; it must be from"),
+        ({"confidence": [0.5, 0.5]}, "must be a list with a list of numbers per round"),
+    ],
+)
+def test_wrong_confidences_are_refused(tmp_path, line, message):
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"accepted": [1, 0], "drafted": [2, 2]} | line))
+    with pytest.raises(mtpsim.InputError) as caught:
+        mtpsim.read_logs(path)
+    assert message in str(caught.value)
+
+
+def test_some_requests_without_confidences_are_padded(tmp_path):
+    lines = [{"accepted": [1], "drafted": [2]}, {"accepted": [2], "confidence": [[0.9, 0.75]]}]
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    found = mtpsim.read_logs(path).sequence.subset(np.array([1, 0])).confidence
+    assert found[0].tolist() == pytest.approx([0.9, 0.75])
+    assert np.isnan(found[1]).all()

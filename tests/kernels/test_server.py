@@ -70,7 +70,8 @@ def compiled(experiment, source):
     """The plan with another source of accepted drafts."""
     plan = compile_server(experiment).plan
     if hasattr(source, "requests"):
-        return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays())
+        load = plan.load._replace(recorded_output=source.clock == "token")
+        return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
 
@@ -148,6 +149,17 @@ def test_policies_equal_a_slow_server(policy, clock):
     more = {"depths": [3], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 60}
     more |= {"requests": 40, "arrivals": "{ closed = 6 }", "kv_tokens": 300}
     check(experiment_of(rng, 3, **more), chain, 0)
+
+
+def test_another_chain_gives_other_totals():
+    rng = np.random.default_rng(1)
+    one, other = (random_chain(rng, "round", states=2, depth=2) for _ in range(2))
+    experiment = experiment_of(rng, 2)
+    plan = compiled(experiment, one)
+    row = np.zeros(plan.layout.columns)
+    simulate_replication(plan, 0, row, np.zeros((3, len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, other, 0, 2)
+    assert row[plan.layout.of("steps")][2] != expected["steps"]
 
 
 def test_names_of_columns_are_their_places():

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import catalogue
+import depths
 import pictures
 import pytest
 import reference
@@ -168,3 +169,12 @@ def test_commands_and_their_options_are_in_the_reference():
 def test_pictures_have_labels():
     svg = pictures.policy_picture(depth=[1, 2, 3], accepted=[1, 0, 3], state=[0, 1, 0])
     assert "round (shaded: hard text)" in svg
+
+
+def test_the_replay_of_the_guide_holds_the_truth_and_the_closed_form_does_not():
+    truth, found, closed = depths.predictions()
+    for one in found:
+        assert one.workload.low < truth[one.depth] < one.workload.high
+        assert one.workload.mean == pytest.approx(truth[one.depth], rel=0.01)
+    off = abs(closed["conditional"] / truth - 1)
+    assert min(off[1], off[-1]) > 0.03

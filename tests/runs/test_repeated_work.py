@@ -8,6 +8,7 @@ import pytest
 
 import mtpsim
 from mtpsim.acceptance.copula import Copula
+from mtpsim.runs import point_run
 
 COPULA = """
 acceptance = { model = "copula", rates = [0.8, 0.7], correlation = 0.5 }
@@ -28,6 +29,23 @@ def test_equal_acceptance_models_are_compiled_once(monkeypatch):
     monkeypatch.setattr(Copula, "_orthants", counting)
     mtpsim.run(mtpsim.parse(COPULA))
     assert compiled == {0.5: 1, 0.1: 1, 0.3: 1}
+
+
+def test_equal_texts_are_traced_once(monkeypatch):
+    """The rounds of a sample of requests do not depend on their times."""
+    traced = Counter()
+    record = point_run.record_requests
+
+    def counting(plan, *sample):
+        traced[sample] += 1
+        return record(plan, *sample)
+
+    point_run._dependence_of.cache_clear()
+    monkeypatch.setattr(point_run, "record_requests", counting)
+    points = mtpsim.run(mtpsim.parse(COPULA)).points
+    assert traced == {(100, 5, 0): 2}
+    found = [point["diagnostics"]["autocorrelation"]["mean"] for point in points]
+    assert found[0] == found[1] == found[2] != found[3]
 
 
 def test_models_that_differ_in_one_key_are_compiled_separately():

@@ -5,6 +5,7 @@ It shares only the rules with the package; tests/policy/test_rules.py checks tho
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Engine:
     stale: float = 0.0
     full_feedback: bool = False
     auc: float = 0.8
+    confidence: Any = None  # laws, instead of the AUC
 
 
 class Text:
@@ -57,8 +59,8 @@ def accepted_drafts(text, chain, tick, depth):
 class Record:
     """A recorded request, read again from its beginning after its end."""
 
-    def __init__(self, counts, row=0):
-        self.counts, self.row = counts, row
+    def __init__(self, counts, row=0, confidence=None):
+        self.counts, self.row, self.confidence = counts, row, confidence
 
     def at(self, tick, rejected=None):
         return 0, 0.0, 0.0
@@ -71,18 +73,52 @@ def normal(x):
     return math.exp(-0.5 * x * x)
 
 
-def confidences(rng, engine, full, scores):
+def drawn_confidence(rng, law, good):
+    """A confidence given the outcome: a normal logit is drawn until its draft has this outcome."""
+    if rng.random() < law.at_one[0 if good else 1]:
+        return 1.0
+    if law.edges:
+        counts = law.accepted if good else law.rejected
+        b = pick(rng, np.array(counts) / sum(counts))
+        return law.edges[b] + rng.random() * (law.edges[b + 1] - law.edges[b])
+    while True:
+        logit = rng.normal(law.mean, law.sd)
+        if (rng.random() < 1 / (1 + math.exp(-logit - law.shift))) == good:
+            return 1 / (1 + math.exp(-logit))
+
+
+def confidences(rng, engine, full, scores, chain=None, states=None):
     """Posterior from a normal score whose mean is higher for accepted drafts."""
     from scipy.special import ndtri
 
     apart = math.sqrt(2) * ndtri(engine.auc)
     found = []
     for j, rate in enumerate(engine.rates):
-        good = j < full if j <= full else rng.random() < rate
+        own = chain.accept[states[j], j] if engine.confidence else rate
+        good = j < full if j <= full else rng.random() < own
+        if laws := engine.confidence:
+            own = laws.positions[j] if laws.positions else laws
+            law = laws.states[states[j]] if laws.states else own
+            found.append(drawn_confidence(rng, law, good))
+            continue
         x = scores[j] + apart * good
         yes, no = rate * normal(x - apart), (1 - rate) * normal(x)
         found.append(yes / (yes + no))
     return np.array(found)
+
+
+def hints_of(rng, text, chain, spec, engine, tick, full, state):
+    """What a policy sees of the drafts of a round: confidences, random scores or zeros."""
+    deep, by_position = engine.rates.size, chain.clock == "token"
+    if spec.reads_confidence and isinstance(text, Record):
+        return text.confidence[tick % len(text.counts)]
+    if not (spec.uses_random_numbers or spec.reads_confidence):
+        return np.zeros(deep)
+    scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
+    if not spec.reads_confidence:
+        return scores
+    states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
+    return confidences(rng, engine, full, scores, chain, states)
 
 
 def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
@@ -101,11 +137,7 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
         full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
         by_position = chain.clock == "token"
-        if spec.uses_random_numbers or spec.reads_confidence:
-            scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
-        else:
-            scores = np.zeros(deep)
-        hints = confidences(rng, engine, full, scores) if spec.reads_confidence else scores
+        hints = hints_of(rng, text, chain, spec, engine, tick, full, state)
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))

@@ -57,4 +57,5 @@ def engine_of(simulated, options):
         arrays.rates,
         *(options.get(key, 0.0) for key in ("switch_cost", "catch_up", "stale")),
         full_feedback=options.get("feedback") == "full",
+        confidence=Adaptive.model_validate({"policies": ["off"], **options}).confidence,
     )

@@ -5,11 +5,13 @@ import numpy as np
 from mtpsim.acceptance import Recording
 
 
-def recording(clock, seed=1, requests=12, depth=4):
+def recording(clock, seed=1, requests=12, depth=4, confident=False):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 40, requests)
     accepted = rng.binomial(depth, rng.random(lengths.sum())).astype(np.int32)
-    return Recording(accepted, np.concatenate([[0], np.cumsum(lengths)]), depth, clock)
+    confidence = rng.random((lengths.sum(), depth), np.float32) if confident else None
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Recording(accepted, offsets, depth, clock, confidence=confidence)
 
 
 def by_hand(counts, clock, depth, rounds=0, tokens=0):

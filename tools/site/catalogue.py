@@ -1,6 +1,5 @@
 """Generated Markdown of the catalogue: every model, policy, noise and experiment from its code."""
 
-import base64
 import inspect
 import re
 import sys
@@ -38,11 +37,6 @@ def example(group: str, name: str) -> tuple[str, dict[str, Any]]:
     return found[1].strip(), tomllib.loads(found[1])
 
 
-def _picture(alt: str, svg: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    return f'<p><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></p>\n'
-
-
 def _about(kind: type[Any]) -> str:
     """The docstring of the module of a model, or of the class where a module has several."""
     own, said = inspect.getdoc(kind) or "", inspect.getdoc(sys.modules[kind.__module__]) or ""
@@ -71,7 +65,7 @@ def models() -> str:
     def picture(name: str, model: AcceptanceModel) -> str:
         svg = pictures.chain_picture(model.chain())
         alt = f"{name}: conditional rates by position and accept length by depth"
-        return f"{chain_text(model.chain())}\n{_picture(alt, svg)}"
+        return f"{chain_text(model.chain())}\n{pictures.inline(alt, svg)}"
 
     return _page("acceptance", MODELS, Acceptance, picture, "[acceptance]\n{text}")
 
@@ -100,7 +94,7 @@ def drafts() -> str:
     for name in ("chain", "best_first", "sequoia", "topk", "parents"):
         text, raw = example("draft", name)
         svg = pictures.tree_picture(Draft.model_validate(raw).shape(chain), chain)
-        picture = _picture(f"{name}: the tree, and accept length by levels", svg)
+        picture = pictures.inline(f"{name}: the tree, and accept length by levels", svg)
         parts.append(f"\n## `{name}`\n\n```toml\n[draft]\n{text}\n```\n\n{picture}")
     return "".join(parts)
 
@@ -110,7 +104,7 @@ def latency() -> str:
 
     def picture(name: str, spec: LatencySpec) -> str:
         svg = pictures.latency_picture(spec, isinstance(spec, CostModel))
-        return _picture(f"{name}: time of a round", svg)
+        return pictures.inline(f"{name}: time of a round", svg)
 
     return _page("latency", COSTS, AnyLatency, picture, "[latency]\n{text}")
 
@@ -119,7 +113,7 @@ def noise() -> str:
     """The noise distributions, as subsections."""
 
     def picture(name: str, spec: NoiseSpec) -> str:
-        return _picture(f"{name}: share of rounds by time", pictures.noise_picture(spec))
+        return pictures.inline(f"{name}: share of rounds by time", pictures.noise_picture(spec))
 
     page = _page("noise", [*KINDS, "samples"], Noise, picture, "noise = {{ {inline} }}")
     return page.replace("\n## ", "\n### ")
@@ -136,7 +130,7 @@ def policies() -> str:
     for name, kind in RULES.items():
         bound = f"Upper bound: it knows {kind.knows}.\n\n" if kind.knows else ""
         svg = pictures.policy_picture(**timeline["policies"][name])
-        picture = bound + _picture(f"{name}: depth by round over easy and hard text", svg)
+        picture = bound + pictures.inline(f"{name}: depth by round over easy and hard text", svg)
         parts.append(_section(kind, name, f"[[adaptive.policies]]\n{examples[name][0]}", picture))
     return "".join(parts)
 

@@ -1,5 +1,6 @@
 """Pictures of the catalogue as SVG text. On a dark page the style sheet inverts them."""
 
+import base64
 import io
 
 import matplotlib as mpl
@@ -9,7 +10,9 @@ from matplotlib.figure import Figure
 
 from mtpsim.acceptance import AcceptanceChain, Source
 from mtpsim.acceptance.trees import Tree, Weights, chain_tree
+from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import solve
+from mtpsim.fit.posterior_replay import DepthPrediction
 from mtpsim.formula.closed_form import accept_length
 from mtpsim.latency import LatencySpec
 from mtpsim.latency.noise import NoiseSpec
@@ -89,6 +92,44 @@ def tree_picture(tree: Tree, chain: AcceptanceChain) -> str:
         lengths.plot(range(tree.depth + 1), exact, label=label, **style_of)
     style.depth_ticks(lengths, 0, tree.depth)
     return _svg(figure, {1: "upper left"})
+
+
+def depths_picture(
+    truth: Floats, found: list[DepthPrediction], closed: dict[str, Floats], measured: int
+) -> str:
+    """Accept lengths by depth, predicted from one depth, and their errors."""
+    figure, (lengths, errors) = _figure(["Accept length by depth", "Error, %"])
+    depths = np.arange(1, truth.size)
+    lengths.plot(depths, truth[1:], "-", color=style.INK, lw=1.6, label="truth")
+    mean = np.array([one.workload.mean for one in found])
+    ends = [[one.workload.low for one in found], [one.workload.high for one in found]]
+    bars = {"fmt": "o", "ms": 4, "lw": 1.2, "capsize": 2, "color": style.BLUE}
+    lines = {
+        "closed form": (closed["conditional"], style.VERMILION),
+        "survival as conditional": (closed["survival"], style.ORANGE),
+        "p1 at every position": (closed["first"], style.GREY),
+    }
+    for axes, scale in ((lengths, None), (errors, truth[1:])):
+
+        def shown(values: Floats, scale: Floats | None = scale) -> Floats:
+            return values if scale is None else 100 * (values / scale - 1)
+
+        for label, (values, color) in lines.items():
+            axes.plot(depths, shown(values[1:]), "--", color=color, lw=1.2, label=label)
+        half = np.abs(shown(np.array(ends)) - shown(mean))
+        axes.errorbar(depths, shown(mean), half, label="replay, 95 %", **bars)
+        axes.axvline(measured, color=style.PALE, lw=6, zorder=0)
+        style.depth_ticks(axes, 1, truth.size - 1)
+    errors.axhline(0, color=style.INK, lw=0.8)
+    errors.set_ylim(-14, 8)
+    lengths.set_ylim(0.8, None)  # room for the legend
+    return _svg(figure, {0: "lower right"})
+
+
+def inline(alt: str, svg: str) -> str:
+    """The picture as Markdown."""
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<p><img alt="{alt}" src="data:image/svg+xml;base64,{data}"></p>\n'
 
 
 def noise_picture(noise: NoiseSpec) -> str:

@@ -33,6 +33,7 @@ CLOSED_FORM_COLUMNS = {
     "pooled": "pooled\nA / D",
     "first": "p1\nonly",
 }
+ROUNDING = 1e-9  # relative, of means over draws
 SAME_LENGTH = 1e-3  # relative difference of accept lengths that is not worth a mention
 
 
@@ -188,7 +189,8 @@ def _print_held_out(report: FitReport, console: Console) -> None:
     say(
         console,
         "Errors within two standard errors are noise of the requests. Below the recorded depth, "
-        "recorded rounds are truncated. At equal round times the error of the speedup is the same.",
+        "recorded rounds are cut short: no engine ran there. At equal round times the error of the "
+        "speedup is the same.",
     )
 
 
@@ -254,7 +256,8 @@ def replay_sentences(replay: ReplayReport) -> list[str]:
 
 
 def _half_width(found: Interval) -> str:
-    return f"±{(found.high - found.low) / 2:.3f}" if found.high > found.low else "exact"
+    half = (found.high - found.low) / 2
+    return f"±{half:.3f}" if half > ROUNDING * found.mean else "exact"
 
 
 def _print_chain(chain: ChainReport, console: Console) -> None:

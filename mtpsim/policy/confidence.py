@@ -1,0 +1,146 @@
+"""Laws of the draft's confidence in an accepted and in a rejected draft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+from scipy.special import expit, ndtri
+
+from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import FieldError
+from mtpsim.common.section import NonNegative, Positive, Probability, Spec
+from mtpsim.common.text import counted
+
+CELLS = 4096  # of a quantile table; a mass at one is right to half a cell
+NODES = 20_001  # of the logits that a law is summed over
+Counts = list[NonNegative]
+
+
+class LawKeys(Spec):
+    """Confidence by outcome: histograms of both, or a normal law of its logit."""
+
+    exclusive: ClassVar[tuple[tuple[str, ...], ...]] = (("edges", "mean"), ("edges", "sd"))
+    edges: list[Probability] = Field(
+        default_factory=list, description="ends of the bins of two histograms, ascending"
+    )
+    accepted: Counts = Field(
+        default_factory=list, description="accepted drafts by bin: numbers or shares"
+    )
+    rejected: Counts = Field(default_factory=list, description="rejected drafts by bin")
+    mean: float | None = Field(None, description="mean of the logit of the confidence, not at one")
+    sd: Positive | None = Field(None, description="standard deviation of this logit")
+    shift: Annotated[float, Field(ge=-20, le=20)] = Field(
+        0.0,
+        description="logit of the acceptance rate minus that of the confidence; below 0 the draft "
+        "is overconfident",
+    )
+    at_one: list[Probability] = Field(
+        default_factory=lambda: [0.0, 0.0],
+        min_length=2,
+        max_length=2,
+        description="shares of accepted and of rejected drafts with a confidence of exactly 1, "
+        "beside the law",
+    )
+
+    def check(self) -> None:
+        """Check that there is one law.
+
+        Raises:
+            FieldError: None or two, or histograms that don't fit their edges.
+        """
+        normal = self.mean is not None or self.sd is not None
+        certain = self.at_one == [1.0, 1.0]
+        if (self.mean is None) != (self.sd is None) or not (self.edges or normal or certain):
+            raise FieldError(
+                "give `edges`, `accepted` and `rejected`, or `mean` and `sd`; neither only where "
+                "at_one = [1.0, 1.0]"
+            )
+        if any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
+            raise FieldError("must ascend without repetition", key="edges")
+        bins = max(len(self.edges) - 1, 0)
+        for key in ("accepted", "rejected"):
+            counts = getattr(self, key)
+            if len(counts) != bins or (counts and not sum(counts)):
+                raise FieldError(
+                    f"must be {counted(bins, 'number')}, not all 0: one per bin of `edges`", key=key
+                )
+
+    def quantiles(self) -> Floats:
+        """Confidence at evenly spaced probabilities, ``[2, CELLS + 1]``: rejected, accepted."""
+        grid = np.linspace(0, 1, CELLS + 1)
+        return np.array(
+            [self._quantiles(grid, accepted, self.at_one[1 - accepted]) for accepted in (0, 1)]
+        )
+
+    def _quantiles(self, grid: Floats, accepted: int, at_one: float) -> Floats:
+        if at_one >= 1:
+            return np.ones(grid.size)
+        if self.edges:
+            values = np.array(self.edges)
+            mass = np.array(self.accepted if accepted else self.rejected, float)
+            below = np.append(0.0, np.cumsum(mass) / mass.sum())
+        else:
+            logits = (self.mean or 0.0) + (self.sd or 0.0) * ndtri((np.arange(NODES) + 0.5) / NODES)
+            values, rate = expit(logits), expit(logits + self.shift)
+            mass = rate if accepted else 1 - rate
+            below = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
+        rising = np.append(True, np.diff(below) > 0)
+        found = np.interp(grid / (1 - at_one), below[rising], values[rising])
+        return np.where(grid >= 1 - at_one, 1.0, found) if at_one else found
+
+    def acceptance_rate(self) -> float:
+        """Acceptance rate at which a normal law and its shift agree."""
+        nodes = ndtri((np.arange(NODES) + 0.5) / NODES)
+        return float(expit((self.mean or 0.0) + (self.sd or 0.0) * nodes + self.shift).mean())
+
+
+class ConfidenceLaw(LawKeys):
+    """The law of a position, or of a hidden state."""
+
+    @model_validator(mode="after")
+    def _one_law(self) -> Self:
+        self.check()
+        return self
+
+
+class Confidence(LawKeys):
+    """The draft's confidence: one law, or a law by position, or by hidden state."""
+
+    positions: list[ConfidenceLaw] = Field(
+        default_factory=list, max_length=64, description="a law for each position"
+    )
+    states: list[ConfidenceLaw] = Field(
+        default_factory=list,
+        max_length=1024,
+        description="a law for each hidden state of the acceptance model",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        several = [key for key in ("positions", "states") if getattr(self, key)]
+        own = sorted(self.model_fields_set - {"positions", "states"})
+        if len(several) > 1 or (several and own):
+            given = ", ".join(several + own)
+            raise FieldError(f"give only one of a law, `positions` and `states`; given {given}")
+        if not several:
+            self.check()
+        return self
+
+    def tables(self) -> Floats:
+        """Quantiles ``[2, P, S, CELLS + 1]``; P and S are 1 where laws do not differ by them."""
+        laws: Sequence[LawKeys] = self.positions or self.states or [self]
+        found = np.array([law.quantiles() for law in laws]).swapaxes(0, 1)
+        return found[:, :, None] if self.positions else found[:, None]
+
+    def mismatch(self, depth: int, states: int) -> str | None:
+        """Why an acceptance model with these positions and states can't use it, or None."""
+        for name, found, needed in (
+            ("positions", len(self.positions), depth),
+            ("states", len(self.states), states),
+        ):
+            if found and found != needed:
+                return f"{found} {name} are given, but the acceptance model has {needed}"
+        return None
