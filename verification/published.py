@@ -18,6 +18,7 @@ from verification.published_values import VLLM_8
 from verification.serving import curves, deepseek, throughput, vllm
 from verification.shapes import trees
 from verification.step_times import experts, mac, start_up, two_depths
+from verification.thresholds import thresholds
 from verification.traces import traces
 
 FALSE_ALARM = 6e-7  # per simulated number
@@ -29,6 +30,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
     "trees of one 30B-A3B model": trees,
+    "DSpark by threshold": thresholds,
     "throughput by batch": throughput,
     "vLLM's start-up tables": start_up,
     "step times of an M5 Max": mac,
