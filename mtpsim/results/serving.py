@@ -23,7 +23,7 @@ from mtpsim.report.serving_document import (
 )
 from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
 from mtpsim.results.serving_advice import Band, by_load, point_sentence
-from mtpsim.results.serving_warnings import warnings_by_arm
+from mtpsim.results.serving_warnings import few_decide, warnings_by_arm
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.root_search import Root
@@ -144,6 +144,11 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     if with_goals:
         good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
+    for name in ("ttft", "tpot"):
+        pooled = [time.p99.mean for time in times[name]]
+        own = data.tally.mean[data.layout.quantile(name, 0.99)]
+        for texts, text in zip(warned, few_decide(name.upper(), own, pooled), strict=True):
+            texts += [text] if text else []
     shared: list[dict[str, Any]] = [
         {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
         | {metric: times[metric][n] for metric in METRICS}
