@@ -151,6 +151,9 @@ def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.decision.quantile is None:
         return
+    if experiment.serving is not None:
+        yield ("decision", "objective"), "a server's depths are compared by serving.goals"
+        return
     name, simulation = experiment.decision.objective, experiment.simulation
     source = experiment.source
     if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
@@ -263,6 +266,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
         yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
+    if simulation.lengths is not None:
+        yield ("simulation", "lengths"), "a server does not read it: see serving.output"
     given |= {"rounds": simulation.rounds if simulation.rounds != ROUNDS else None}
     given |= {"precision": simulation.precision if simulation.precision != PRECISION else None}
     for name in [name for name, value in given.items() if value is not None]:
