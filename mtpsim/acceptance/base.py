@@ -116,6 +116,9 @@ class AcceptanceChain:
 
         Args:
             tokens (int): Tokens of requests whose state has no length of its own.
+
+        Returns:
+            LengthTable | None: Lengths, and their probabilities in each state.
         """
         if self.lengths is None or self.length_table is not None:
             return self.length_table

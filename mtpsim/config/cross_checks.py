@@ -40,7 +40,8 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         ({"acceptance", "simulation"}, _check_simulation),
         ({"acceptance", "simulation", "decision"}, _check_objective),
         ({"acceptance", "simulation"}, _check_lengths),
-        ({"acceptance", "latency", "simulation", "adaptive"}, _check_policies),
+        ({"acceptance", "latency", "adaptive"}, _check_policies),
+        ({"acceptance", "simulation", "adaptive"}, _check_ends),
         ({"acceptance", "latency", "simulation", "uncertainty"}, _check_uncertainty),
         ({"acceptance", "latency", "simulation", "serving"}, _check_serving),
     )
@@ -123,6 +124,9 @@ def _check_lengths(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
     if experiment.decision.quantile is None:
         return
+    if experiment.serving is not None:
+        yield ("decision", "objective"), "a server's depths are compared by serving.goals"
+        return
     name, simulation = experiment.decision.objective, experiment.simulation
     source = experiment.source
     if not simulation.tokens and not (simulation.as_recorded and source.clock == "token"):
@@ -147,7 +151,7 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
-            wrong = _unknown_to(policy, source.clock, experiment.simulation.rounds) or wrong
+            wrong = _unknown_to(policy, source.clock) or wrong
         if policy.reads_confidence and isinstance(source, Recording):
             wrong = _unsure(source, experiment.adaptive) or wrong
         if wrong:
@@ -166,7 +170,7 @@ def _unsure(source: Recording, adaptive: Adaptive | None) -> str | None:
     )
 
 
-def _unknown_to(policy: PolicySpec, clock: str, rounds: int | None) -> str | None:
+def _unknown_to(policy: PolicySpec, clock: str) -> str | None:
     """Why a policy can't know enough of recorded requests to play them; None if it can."""
     if not policy.knows_recorded:
         return (
@@ -178,12 +182,21 @@ def _unknown_to(policy: PolicySpec, clock: str, rounds: int | None) -> str | Non
             f"it knows {policy.knows_recorded}, which recorded rounds show at their own depth "
             'only; it requires text positions (by = "position")'
         )
-    if policy.sees_entry and rounds:
-        return (
-            f"it knows {policy.knows_recorded} and needs an end in the text: give "
-            "simulation.as_recorded = true or simulation.tokens, not rounds"
-        )
     return None
+
+
+def _check_ends(experiment: Experiment) -> Iterator[Mismatch]:
+    """Refuse rounds where a policy knows how long a recorded text takes to its end."""
+    source, rounds = experiment.source, experiment.simulation.rounds
+    if not (rounds and isinstance(source, Recording) and source.clock == "token"):
+        return
+    for policy in experiment.adaptive.policies if experiment.adaptive else ():
+        if policy.sees_entry:
+            yield (
+                ("adaptive", "policies"),
+                f"{policy.label}: it knows {policy.knows_recorded} and needs an end in the text: "
+                "give simulation.as_recorded = true or simulation.tokens, not rounds",
+            )
 
 
 def _check_uncertainty(experiment: Experiment) -> Iterator[Mismatch]:
@@ -226,6 +239,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
         yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
+    if simulation.lengths is not None:
+        yield ("simulation", "lengths"), "a server does not read it: see serving.output"
     given |= {"rounds": simulation.rounds if simulation.rounds != ROUNDS else None}
     given |= {"precision": simulation.precision if simulation.precision != PRECISION else None}
     for name in [name for name, value in given.items() if value is not None]:

@@ -30,6 +30,7 @@ from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.serving import Serving
+from mtpsim.config.serving_limits import limit_warnings
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
@@ -164,7 +165,7 @@ class Experiment(Spec):
         table = length_table(
             source,
             mean=s.tokens,
-            cv=s.lengths.cv or 1.0,
+            cv=s.lengths.deviation,
             distribution=s.lengths.distribution,
             correlation=s.lengths.correlation,
         )
@@ -272,6 +273,8 @@ class Experiment(Spec):
         chain = self.source
         found = self.acceptance.warnings() + self.latency.warnings()
         found += self.time_warnings()
+        if self.serving is not None:
+            return found + limit_warnings(self)
         if self.simulation.rounds and chain.requests_differ:
             found.append(
                 "requests differ from each other permanently: with `rounds` every request has the "
@@ -285,7 +288,11 @@ class Experiment(Spec):
         depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
         most = self.latency.usual_depth(depth) if self.drafted is None else depth
         times = (time[: most + 1] for time in self.step_times())
-        return self.latency.depth_warnings(depth) + time_warnings(*times)
+        if self.serving is not None:
+            found = self.latency.load_warnings(self.serving.max_tokens)
+        else:
+            found = self.latency.depth_warnings(depth)
+        return found + time_warnings(*times)
 
 
 def validate(

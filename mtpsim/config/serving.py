@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, mod
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Spec
 from mtpsim.config.request_file import RequestFile, read_request_file
+from mtpsim.config.simulation import LengthShape
 from mtpsim.policy import Policy
 
 LEAST_REPLICATIONS, REPLICATIONS, MOST_REPLICATIONS = 30, 40, 2000
@@ -91,22 +92,10 @@ class Arrivals(Spec):
         return self._trace
 
 
-class LengthLaw(Spec):
+class LengthLaw(LengthShape):
     """A distribution of tokens, rounded to whole numbers of at least 1."""
 
     mean: Annotated[float, Field(ge=1, le=1 << 30)] = Field(description="mean tokens")
-    cv: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        None, description="standard deviation over mean (default: 1), of lognormal and gamma"
-    )
-    distribution: Literal["lognormal", "gamma", "geometric"] = Field(
-        "lognormal", description="distribution of the tokens"
-    )
-
-    @model_validator(mode="after")
-    def _one_parameter(self) -> Self:
-        if self.distribution == "geometric" and self.cv is not None:
-            raise FieldError("a geometric distribution has its mean only", key="cv")
-        return self
 
 
 class LengthSamples(Spec):
@@ -340,6 +329,22 @@ class Serving(Spec):
         return self.replications or REPLICATIONS
 
     @property
+    def mean_lengths(self) -> tuple[float, float]:
+        """Mean tokens of prompt and output."""
+        if self.pairs is not None:
+            prompt, output = self.pairs.tokens.mean(0)
+            return float(prompt), float(output)
+        return _mean(self.prompt), _mean(self.output)
+
+    @property
+    def usable_requests(self) -> int:
+        """Most requests that run at once, as far as the KV cache holds them on average."""
+        prompt, output = self.mean_lengths
+        held = prompt + output / 2
+        most = self.max_requests if self.kv_tokens is None else int(self.kv_tokens // held)
+        return max(1, min(self.max_requests, most))
+
+    @property
     def pairs(self) -> RequestFile | None:
         """Requests whose prompt and output are given together; None without a file of them."""
         return self.lengths.requests if self.lengths else self.arrivals.requests
@@ -353,6 +358,10 @@ class Serving(Spec):
             most = self.pairs.tokens[self.pairs.tokens.sum(1).argmax()]
             return float(most[0]), float(most[1])
         return _greatest(self.prompt), _greatest(self.output)
+
+
+def _mean(length: Any) -> float:
+    return float(length.values.mean()) if isinstance(length, LengthSamples) else _greatest(length)
 
 
 def _greatest(length: Any) -> float:

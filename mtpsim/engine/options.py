@@ -16,7 +16,7 @@ FORMS = "threads[:N], processes[:N] or dask[:N | :ADDRESS | :SCHEDULER_FILE]"
 TIMEOUT = 600.0  # seconds without a finished block after which workers count as lost
 MAX_HOURS = 24.0
 ROUNDS_PER_SECOND = 1e8  # of one core at a depth of 3, with noise; half to twice as many are usual
-REQUEST_STEPS_PER_SECOND = 1e8  # of a server, as if every step gave two tokens per request
+REQUEST_STEPS_PER_SECOND = 3e7  # of a server with few running requests; 7e7 with many
 WITHIN = 3.0  # factor within which a time is estimated
 
 

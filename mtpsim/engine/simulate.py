@@ -37,6 +37,7 @@ TABLE_KINDS = {"constant": 0, "cells": 1, "samples": 2}
 MOST = 50_000  # requests that are simulated again for quantiles: 500 of them are beyond p99
 MOST_TICKS = 2**26  # rounds or tokens that are simulated again: some tenths of a second
 MOST_PLAYED = 2**23  # rounds or tokens of all policies together: each costs about 20 times as much
+MOST_EXACT = 2**25  # rounds or tokens of all policies, of recorded requests played once each
 LEAST = 100  # requests, however long they are
 
 
@@ -290,7 +291,7 @@ def play_each_once(plan: KernelPlan) -> Floats | None:
         return None
     count = len(source.offsets) - 1
     ticks = count * (plan.task.rounds or plan.task.tokens) or int(source.offsets[-1])
-    if ticks * len(policies.players) > MOST_PLAYED:
+    if ticks * len(policies.players) > MOST_EXACT:
         return None
     constant = plan.noise._replace(kinds=np.zeros_like(plan.noise.kinds), correlation=0.0)
     quiet = replace(

@@ -18,7 +18,7 @@ from mtpsim.common.arrays import Floats
 
 SMALL_CHAIN = 1024  # states of the companion form that are solved by doubling
 CHUNK = 4096  # recorded requests played at once
-FEW_LENGTHS, MOST_POSITIONS = 8, 200_000  # beyond these lengths are solved at once, or one by one
+FEW_LENGTHS, MOST_POSITIONS = 8, 50_000  # beyond these lengths are solved at once, or one by one
 
 
 def round_distribution(chain: AcceptanceChain, depth: int) -> Floats:

@@ -24,6 +24,7 @@ from mtpsim.common.text import counted
 from mtpsim.fit.step_tables import measured_table
 from mtpsim.latency import COSTS, CostModel
 from mtpsim.latency.costs import POOR_FIT
+from mtpsim.latency.experts import experts_hit
 from mtpsim.logs.entry import MAX_TIME_MS, MIN_TIME_MS
 from mtpsim.logs.files import csv_delimiter, csv_number, header_of, open_text
 
@@ -43,6 +44,7 @@ OTHER_NAMES = {
 AMBIGUOUS = dict.fromkeys(("ms", "time_ms", "latency_ms"), "verify")
 REQUIRED = ("batch", "depth", "verify")
 MIN_STEPS = 4
+MOST_OVERLAP = 0.99  # of the experts of neighbouring tokens
 BETTER = 0.8  # ratio of leave-one-out errors from which a table is preferred to a poor law
 LEAST_ERROR = 2e-6  # relative; an experiment takes none below 1e-6
 TOLERANCE = 1.05  # ratio of leave-one-out errors up to which the simpler model is preferred
@@ -107,7 +109,8 @@ class CostModelFit:
     @property
     def name(self) -> str:
         """Name of the model, with the term that it has beside the usual ones."""
-        extra = ", context read by each token" if "per_cached_token" in self.section else ""
+        extra = ", experts shared by neighbouring tokens" * ("expert_overlap" in self.section)
+        extra += ", context read by each token" * ("per_cached_token" in self.section)
         return f"{self.section['model']}{extra}"
 
     @property
@@ -281,20 +284,29 @@ def _roofline(steps: StepTimes, each_token: bool = False) -> JsonDict:
     return {"model": "roofline", "floor": floor, "per_token": per_token, **_per_cached(rest)}
 
 
-def _moe(experts: int, active: int) -> Callable[[StepTimes], JsonDict]:
-    def fit(steps: StepTimes, each_token: bool = False) -> JsonDict:
-        hit = experts * (1 - (1 - active / experts) ** steps.tokens)
+def _moe(experts: int, active: int, shared: bool = False) -> Callable[..., JsonDict]:
+    """Return the fit of a mixture of experts; ``shared``: with the overlap of neighbours."""
+
+    def at(steps: StepTimes, each_token: bool, overlap: float | None) -> tuple[float, JsonDict]:
+        """Squared relative error and section at an overlap."""
+        passes = zip(steps.tokens, steps.batch, strict=True)
+        hit = np.array([experts_hit(experts, active, n, batch, overlap) for n, batch in passes])
         columns = [np.ones(len(hit)), hit, steps.tokens, *_context(steps, each_token)]
-        base, per_expert, per_token, *context = _least_squares(columns, steps.verify)
-        return {
-            "model": "moe",
-            "experts": experts,
-            "active": active,
-            "base": base,
-            "per_expert": per_expert,
-            "per_token": per_token,
-            **_per_cached(context),
-        }
+        base, per_expert, per_token, *context = found = _least_squares(columns, steps.verify)
+        section: JsonDict = {"model": "moe", "experts": experts, "active": active, "base": base}
+        section |= {"per_expert": per_expert, "per_token": per_token, **_per_cached(context)}
+        if overlap is not None:
+            section["expert_overlap"] = overlap
+        return float(((np.stack(columns, 1) @ found / steps.verify - 1) ** 2).sum()), section
+
+    def fit(steps: StepTimes, each_token: bool = False) -> JsonDict:
+        if not shared:
+            return at(steps, each_token, None)[1]
+        from scipy.optimize import minimize_scalar
+
+        ends = active / experts, MOST_OVERLAP
+        best = minimize_scalar(lambda s: at(steps, each_token, s)[0], bounds=ends, method="bounded")
+        return at(steps, each_token, float(best.x))[1]
 
     return fit
 
@@ -345,7 +357,11 @@ def fit_cost_models(steps: StepTimes, experts: int = 0, active: int = 0) -> list
     """
     models: list[Callable[..., JsonDict]] = [_linear]
     if not steps.whole_rounds:  # else the time of a draft can't be separated
-        models += [_roofline, *([_moe(experts, active)] if experts else [])]
+        models += [_roofline]
+        models += [_moe(experts, active)] if experts else []
+        known = not steps.by_tokens or np.ptp(steps.batch) > 0  # whose tokens they are
+        if known and 0 < active < experts * MOST_OVERLAP:
+            models += [_moe(experts, active, True)]
     forms = list(models)
     if steps.cached.any():
         forms += [partial(model, each_token=True) for model in models]

@@ -121,12 +121,12 @@ class CostModel(LatencySpec):
         """
         requests = range(max_requests + 1)
         draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
-        costs = self._pass_costs(draft, np.arange(max_tokens + 1.0))
+        costs = self.pass_costs(draft, np.arange(max_tokens + 1.0))
         return costs._replace(
             overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap
         )
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
         """Costs of passes over ``tokens`` ``[T + 1]``; here :meth:`step` is sampled.
 
         Args:
@@ -248,7 +248,8 @@ class Linear(_Passes):
         fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_token * batch * (depth + 1)
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         return self._costs(draft, self.base + self.per_token * tokens)
 
     def formula(self) -> str:
@@ -272,7 +273,8 @@ class Roofline(_Passes):
         memory = self.floor + self._reading(batch, depth)
         return self.overhead + np.maximum(memory, self.per_token * batch * (depth + 1))
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         costs = self._costs(draft, np.full(tokens.size, self.floor))
         return costs._replace(compute=self.per_token * tokens)
 
@@ -318,7 +320,8 @@ class Moe(_Passes):
         fixed = self.overhead + self.base + self._reading(batch, depth)
         return fixed + self.per_expert * self.hit(tokens, batch) + self.per_token * tokens
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         costs = self._costs(draft, self.base + self.per_token * tokens)
         return add_experts(costs, self.per_expert, self.experts, self.active, self.expert_overlap)
 

@@ -51,14 +51,15 @@ def overlap_text(overlap: float | None) -> str:
 
 
 def check_overlap(experts: int, active: int, overlap: float | None) -> None:
-    """Refuse an overlap below that of independent choices.
+    """Refuse an overlap that so many active experts can't have.
 
     Raises:
-        FieldError: It is below.
+        FieldError: It is too small.
     """
-    if overlap is not None and overlap < active / experts:
+    least = max(2 - experts / active, 0)
+    if overlap is not None and overlap < least:
         raise FieldError(
-            f"{overlap:g} is below chance, active / experts = {active / experts:g}",
+            f"{overlap:g} is given; {active} of {experts} experts share at least {least:.3g}",
             key="expert_overlap",
         )
 

@@ -221,7 +221,8 @@ class Preset(CostModel):
         size = self._weights_read(tokens, batch) + batch * self._cache
         return self.overhead + np.maximum(self._read(size), self._arithmetic(tokens))
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         network, found = self._network, self._network.experts
         cached = network.layers * network.cache * self.cache_bits / 8
         shared = self._read(np.full(tokens.size, network.shared * self.bits / 8))

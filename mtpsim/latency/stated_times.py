@@ -121,6 +121,10 @@ class LatencySpec(Spec, ABC):
         """Warnings about depths 0 to ``depth``, one sentence each."""
         return []
 
+    def load_warnings(self, max_tokens: int) -> list[str]:
+        """Warnings about a server whose passes have up to ``max_tokens``, one sentence each."""
+        return []
+
     @abstractmethod
     def describe(self) -> list[str]:
         """The section as text, one line per part."""

@@ -54,7 +54,8 @@ class Steps(CostModel):
             "draft": f"depths 1 to {most} are measured, but the acceptance model has depth {depth}"
         }
 
-    def _pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+    def pass_costs(self, draft: Floats, tokens: Floats) -> StepCosts:
+        """Costs of passes over ``tokens`` ``[T + 1]``, from the formula."""
         table = self.verify
         rows = np.array([table.curve(tokens, row) for row in range(table.rows.size)])
         return new_costs(draft, rows, table.rows)._replace(
@@ -99,5 +100,20 @@ class Steps(CostModel):
             found.append(
                 f"passes of up to {table.last:,} tokens were measured, and a batch of {batch:g} at "
                 f"depth {depth} verifies {tokens:,.0f}: its time is extrapolated"
+            )
+        return found
+
+    def load_warnings(self, max_tokens: int) -> list[str]:
+        """Warnings about a server whose passes have up to ``max_tokens``, one sentence each."""
+        table, found = self.verify, []
+        if table.limit is not None and max_tokens > table.limit:
+            found.append(
+                f"serving.max_tokens allows passes of {max_tokens:,} tokens, and graphs end at "
+                f"{table.limit:,}: chunks of prompts leave them, unless max_tokens is {table.limit}"
+            )
+        if max_tokens > table.last:
+            found.append(
+                f"passes of up to {table.last:,} tokens were measured, and serving.max_tokens "
+                f"allows {max_tokens:,}: their times are extrapolated"
             )
         return found

@@ -22,6 +22,7 @@ from mtpsim.config.uncertainty import scenarios
 from mtpsim.engine.options import WITHIN, core_seconds
 from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
+from mtpsim.report.server_text import server_chapters
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -48,8 +49,15 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         ),
         *([("Draft", _draft(first.draft, first.tree))] if first.draft and first.tree else []),
         ("Latency", list(first.latency.describe())),
-        ("Simulation", _simulation(points) + _variations(experiment, first)),
     ]
+    if first.serving is not None:
+        *server, (heading, lines) = server_chapters(first, len(points))
+        found += [*server, (heading, lines + _variations(experiment, first))]
+        if first.serving.policies:
+            policies = [policy.describe() for policy in first.serving.policies]
+            found.append(("Policies of the batch", policies))
+        return found
+    found.append(("Simulation", _simulation(points) + _variations(experiment, first)))
     if policies := _policies(points):
         found.append(("Adaptive depth", policies))
     found.append(("Theory", [f"closed form uses {_rates_used(first)}"]))

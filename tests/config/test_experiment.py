@@ -58,14 +58,14 @@ def test_defaults():
 
 CASES = [
     ("[acceptance]", "[aceptance]", ["bad.toml:2: aceptance: unknown key; allowed: title, "
-     "acceptance, latency, simulation, theory, decision, adaptive, serving, uncertainty, "
+     "acceptance, latency, draft, simulation, theory, decision, adaptive, serving, uncertainty, "
      "robust, sweep; did you mean 'acceptance'?",
      "bad.toml: acceptance: is missing: which drafts are accepted"]),
     ("rates =", "rats =", ["bad.toml:4: acceptance.rats: unknown key; allowed: rates, rate, "
      "depth, model, rates_are, accept_length, measured_at, clock; did you mean 'rates'?"]),
     ('"independent"', '"indepndent"', ["bad.toml:3: acceptance.model: unknown model "
      "'indepndent'; allowed: independent, decay, histogram, bounds, copula, regime, difficulty, "
-     "contagion, beta, tokens, mixture, trace; did you mean 'independent'?"]),
+     "contagion, beta, tokens, ranks, mixture, drift, trace; did you mean 'independent'?"]),
     ("target = 76", 'target = "fast"', ["bad.toml:7: latency.target: 'fast' is given; it must be "
      "a number"]),
     ("[0.8, 0.7]", "[0.8, 1.2]", ["bad.toml:4: acceptance.rates[1]: 1.2 is given; it must be at "
@@ -132,7 +132,7 @@ CASES = [
      "write 76.5"]),
     ('"independent"', '"indepndent"\nratez = 1', ["bad.toml:3: acceptance.model: unknown model "
      "'indepndent'; allowed: independent, decay, histogram, bounds, copula, regime, difficulty, "
-     "contagion, beta, tokens, mixture, trace; did you mean 'independent'?",
+     "contagion, beta, tokens, ranks, mixture, drift, trace; did you mean 'independent'?",
      "bad.toml:4: acceptance.ratez: unknown key; allowed: rates, rate, depth, model, rates_are, "
      "accept_length, measured_at, clock; did you mean 'rate'?"]),
     ("[simulation]", '[adaptive]\npolicies = ["heuristik"]\n[simulation]', [

@@ -17,6 +17,8 @@ import models
 import peers
 import policies
 import scaling
+import serving
+import serving_loops
 import startup
 import step_costs
 import tables
@@ -103,6 +105,18 @@ def test_looked_up_steps_take_the_time_of_the_law():
     counts = np.array([0, 3]), np.array([8, 32]), np.array([8, 8]), np.array([0.0, 1000.0])
     found = step_costs.look_up(law.step_costs(7, 64, 8), *counts)
     assert found == pytest.approx((6 + 0.16) + (6 + 0.64 + 0.04) + 2)
+
+
+@pytest.mark.parametrize("program", ["with_heap", "with_simpy"])
+def test_servers_in_python_agree_with_the_kernel(program):
+    if program == "with_simpy":
+        pytest.importorskip("simpy")
+    reference, function = serving.own(24), getattr(serving_loops, program)
+    serving.check(program, serving.baseline(function, 12), reference)
+    slower = serving.LOAD._replace(per_draft=1.5)  # negative control
+    wrong = serving.baseline(lambda _, *rest: function(slower, *rest), 12)
+    with pytest.raises(SystemExit, match=f"{program}: t"):
+        serving.check(program, wrong, reference)
 
 
 def test_best_is_the_minimum():

@@ -1,0 +1,47 @@
+"""What a server can't do whatever happens: a load beyond its throughput, goals below its times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mtpsim.exact.chain_solver import solve
+from mtpsim.latency import CostModel
+
+if TYPE_CHECKING:
+    from mtpsim.config.experiment import Experiment
+
+ROUNDS = 200  # of a request, for its accept length
+MOST_STATES = 200  # of a chain that is solved for this
+
+
+def limit_warnings(experiment: Experiment) -> list[str]:
+    """Sentences on a load that no depth can serve and on goals that no depth can meet."""
+    serving, latency, source = experiment.serving, experiment.latency, experiment.source
+    if serving is None or not isinstance(latency, CostModel) or source.states > MOST_STATES:
+        return []
+    depths = range(source.depth + 1) if serving.depths == "each" else serving.depths
+    lengths = np.array([solve(source, k, rounds=ROUNDS).accept_length for k in depths])
+    sizes = [2**n for n in range(int(np.log2(serving.usable_requests)) + 1)]
+    batches = np.array([*sizes, serving.usable_requests])
+    times = np.array([sum(latency.at_batch(float(b), source.depth)) for b in batches])
+    paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
+    found, names = [], [f"depth {k}" if k else "off" for k in depths]
+    _, output = serving.mean_lengths
+    row, best = np.unravel_index(paces.argmax(), paces.shape)
+    most = 1000 * paces[row, best] / output
+    if serving.arrivals.rate is not None and serving.arrivals.rate > most and not serving.policies:
+        found.append(
+            f"{serving.arrivals.rate:g} requests/s are more than any depth serves: at most "
+            f"{most:.3g} requests/s ({names[best]}, {batches[row]} running requests), even without "
+            "prefill; the queue grows as long as the run lasts"
+        )
+    alone = 1 / paces[0]
+    goal = serving.goals.tpot if serving.goals else None
+    if goal is not None and goal < alone.min():
+        found.append(
+            f"no depth meets the goal of {goal:g} ms per token (serving.goals.tpot): a request "
+            f"that runs alone takes {alone.min():.3g} ms ({names[int(alone.argmin())]})"
+        )
+    return found
