@@ -29,6 +29,7 @@ import peers
 import policies
 import reading
 import scaling
+import serving
 import startup
 import step_costs
 from models import MODELS, ROUNDS, chain_of, plan
@@ -96,9 +97,10 @@ def measure(quick: bool) -> Iterator[Table]:
         scaling.draw(found, "docs/performance.png", machine())
         yield policies.table(policies.POLICIES, requests, turns)
     yield step_costs.table(20_000 if quick else 1_000_000, turns)
+    yield serving.table(8 if quick else 40, turns)
     yield whole_runs(quick)
     yield reading.table(*((4_000_000, 2) if quick else (32_000_000, 4)))
-    yield startup.table(*((1, 0) if quick else (4, 1)))
+    yield startup.table(*((1, 0) if quick else (5, 3)))
 
 
 def machine() -> str:

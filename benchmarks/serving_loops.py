@@ -37,6 +37,8 @@ class Request:
     arrival: float
     prompt: int
     output: int
+    number: int  # in the order of arrival, from 1
+    rounds: int = 0
     made: int = 0  # tokens of the output
     to_prefill: int = 0  # tokens left; those of a preempted request again
     first: float = 0.0
@@ -56,17 +58,18 @@ class Server:
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         self.done: list[Request] = []
-        self.request_steps = self.steps = self.preempted = 0
+        self.arrived = self.preempted = 0
 
     def arrival(self, now: float) -> Request:
         """A request that arrives after the one before, which arrived at ``now``."""
+        self.arrived += 1
         draw, load = self.random.random, self.load
         prompt, output = (
             1 + int(math.log(1 - draw()) / math.log(1 - 1 / mean))
             for mean in (load.prompt, load.output)
         )
         gap = self.random.expovariate(load.per_second / 1000)
-        return Request(now + gap, prompt, output, to_prefill=prompt)
+        return Request(now + gap, prompt, output, number=self.arrived, to_prefill=prompt)
 
     def plan(self) -> float:
         """Grant tokens to requests; the time of the step in ms, 0 where there is nothing to do."""
@@ -107,8 +110,6 @@ class Server:
         tokens = load.max_tokens - budget
         if not tokens:
             return 0.0
-        self.steps += 1
-        self.request_steps += len(self.running)
         draft = load.per_draft * deepest if decoding else 0.0
         return load.base + load.per_token * tokens + load.per_cached * cached + draft
 
@@ -133,7 +134,7 @@ class Server:
                 return False
             tokens = 1
         else:
-            tokens = 1
+            tokens, one.rounds = 1, one.rounds + 1
             for rate in self.load.rates[:depth]:
                 if self.random.random() >= rate:
                     break
@@ -146,14 +147,14 @@ class Server:
 
 
 def with_heap(load: Load, requests: int, seed: int) -> Server:
-    """Simulate until so many requests are complete, by a heap of arrivals and ends of steps."""
+    """Simulate until the first requests are complete, by a heap of arrivals and ends of steps."""
     server = Server(load, seed)
     events: list[tuple[float, int, Request | None]] = []
     count = 0
     coming = server.arrival(0.0)
     heapq.heappush(events, (coming.arrival, count, coming))
-    busy = False
-    while len(server.done) < requests:
+    busy, left = False, requests
+    while left:
         now, _, arrived = heapq.heappop(events)
         if arrived is not None:
             server.waiting.append(arrived)
@@ -166,6 +167,7 @@ def with_heap(load: Load, requests: int, seed: int) -> Server:
             for one in ended:
                 server.running.remove(one)
             server.done += ended
+            left -= sum(one.number <= requests for one in ended)
         if not busy and (step := server.plan()):
             busy = True
             count += 1
@@ -179,7 +181,7 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
 
     server, env = Server(load, seed), simpy.Environment()
     finished = env.event()
-    awake = [env.event()]
+    awake, left = [env.event()], [requests]
     grants: dict[int, simpy.Store] = {}
 
     def one_request(one):
@@ -196,8 +198,10 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
         server.running.remove(one)
         server.done.append(one)
         del grants[id(one)]
-        if len(server.done) == requests:
-            finished.succeed()
+        if one.number <= requests:
+            left[0] -= 1
+            if not left[0]:
+                finished.succeed()
 
     def arrivals():
         while True:
@@ -224,13 +228,13 @@ def with_simpy(load: Load, requests: int, seed: int) -> Server:
     return server
 
 
-def summary(server: Server, warm_up: int) -> dict[str, float]:
-    """Means over requests of TTFT, TPOT and time to the end in ms, of those after the first."""
-    kept = sorted(server.done, key=lambda one: one.arrival)[warm_up:]
+def summary(server: Server, requests: int) -> dict[str, float]:
+    """Mean TTFT, TPOT and time to the end in ms of the first requests, and their rounds."""
+    kept = [one for one in server.done if one.number <= requests]
     spans = [(one.last - one.first) / (one.output - 1) for one in kept if one.output > 1]
     return {
         "ttft": sum(one.first - one.arrival for one in kept) / len(kept),
         "tpot": sum(spans) / len(spans),
         "e2e": sum(one.last - one.arrival for one in kept) / len(kept),
-        "tokens": sum(one.output for one in kept) / len(kept),
+        "rounds": float(sum(one.rounds for one in kept)),
     }

@@ -11,12 +11,15 @@ from pathlib import Path
 
 from mtpsim.exact.chain_solver import solve
 from verification.check import Check, Table
+from verification.other_depths import between, dspark, gemma, vllm_deep, xllm
 from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
+from verification.server_facts import gemma as served_gemma
 from verification.serving import curves, deepseek, throughput, vllm
 from verification.shapes import trees
 from verification.step_times import experts, mac, start_up, two_depths
+from verification.thresholds import thresholds
 from verification.traces import traces
 
 FALSE_ALARM = 6e-7  # per simulated number
@@ -28,12 +31,19 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "vLLM, depths 1 and 8": vllm,
     "accept length by depth": curves,
     "trees of one 30B-A3B model": trees,
+    "DSpark by threshold": thresholds,
     "throughput by batch": throughput,
+    "a server: Gemma-4": served_gemma,
     "vLLM's start-up tables": start_up,
     "step times of an M5 Max": mac,
     "Llama-3.1-8B, two depths": two_depths,
     "experts of neighbouring tokens": experts,
     "real traces": traces,
+    "Gemma-4-31B on an H100": gemma,
+    "vLLM, depth 1 from depth 8": vllm_deep,
+    "accept length between two depths": between,
+    "DSpark, rates that rise": dspark,
+    "xLLM, short answers": xllm,
 }
 
 

@@ -57,6 +57,7 @@ SUITES = [
     Suite("published", "Does the engine reproduce published numbers?", "published.md"),
     Suite("grid", "Do intervals of six quantities cover the exact value?", "grid.md"),
     Suite("coverage", "Do intervals of the speedup and the diagnostics?", "results.md"),
+    Suite("server_coverage", "Do intervals of a server under load?", "server_coverage.md"),
     Suite("stopping", "Do intervals of runs that stop at a precision?", "stopping.md"),
     Suite("calibration", "Are decisions as right as they say?", "calibration.md"),
     Suite("fit", "Do intervals of fitted models?", "fit.md"),

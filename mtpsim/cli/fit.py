@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mtpsim import __version__
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_chain import write_chain
+from mtpsim.cli.fit_confidence import fit_confidence
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import (
     FittedCosts,
@@ -25,6 +26,7 @@ from mtpsim.common.text import one_line
 from mtpsim.config.experiment import Experiment, parse
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
+from mtpsim.fit.confidence import is_confidence_file
 from mtpsim.fit.decode_steps import steps_of_log
 from mtpsim.fit.document import (
     FitReport,
@@ -87,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="LOG",
         nargs="+",
-        help="logs of one engine; at most one step-time CSV",
+        help="logs of one engine, at most one step-time CSV; or pairs of confidence and outcome",
     )
     add("-o", "--out", type=Path, metavar="FILE", help="path of the experiment (default: stdout)")
     add(
@@ -131,6 +133,8 @@ def run(options: FitOptions) -> int:
     """
     _check(options)
     with command_interruptible(STOPPED, grace=0), copied_pipes(options.files):
+        if len(options.files) == 1 and is_confidence_file(path := options.files[0]):
+            return fit_confidence(path, options.out, as_json=options.json, quiet=options.quiet)
         return _fit(options)
 
 

@@ -134,9 +134,13 @@ def compile_policies(
         odds_against=(1 - odds) / odds,
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
+        after_rejection=rates[None],
         laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
     )
+    chain = source.hidden_chain
+    if adaptive.confidence and chain is not None:  # its laws may be by state
+        engine = engine._replace(after_rejection=chain.accept)
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
     recording = source if isinstance(source, Recording) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -140,7 +140,7 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
-        noise=noise_arrays(compiled_latency(experiment, depth)),
+        noise=noise_arrays(compiled_latency(experiment)),
         costs=costs,
         depth=depth,
         arms=arms,
@@ -299,7 +299,8 @@ def simulate_replication(
         kernel(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
         row[plan.layout.arm(place)] = state.row
         histograms[place] += state.histograms
-        timelines.append(Timeline(*state.timeline[: state.marks[0]].T))
+        columns = state.timeline[: state.marks[0]].T
+        timelines.append(replace(Timeline(*columns), used=state.used))
     return timelines
 
 

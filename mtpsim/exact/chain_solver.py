@@ -18,7 +18,7 @@ from mtpsim.common.arrays import Floats
 
 SMALL_CHAIN = 1024  # states of the companion form that are solved by doubling
 CHUNK = 4096  # recorded requests played at once
-FEW_LENGTHS, MOST_POSITIONS = 8, 200_000  # beyond these lengths are solved at once, or one by one
+FEW_LENGTHS, MOST_POSITIONS = 8, 50_000  # beyond these lengths are solved at once, or one by one
 
 
 def round_distribution(chain: AcceptanceChain, depth: int) -> Floats:
@@ -219,7 +219,7 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     return Exact(
         float(produced),
         float(starts.sum()),
-        float(starts @ chain.slowdown),
+        float(starts @ chain.slowdown_at(depth)),
         accepted / starts.sum(),
         starts / starts.sum(),
     )
@@ -262,7 +262,7 @@ def _solve_at_once(chain: AcceptanceChain, depth: int, lengths: LengthTable) -> 
     return Exact(
         tokens=float(start.sum(0) @ lengths.tokens),
         rounds=float(starts.sum()),
-        slow_rounds=float(starts @ chain.slowdown),
+        slow_rounds=float(starts @ chain.slowdown_at(depth)),
         accepted=np.einsum("s,ast->a", starts, joint) / starts.sum(),
         starts=starts / starts.sum(),
     )

@@ -69,7 +69,7 @@ class RecordedControl:
         return np.full_like(lengths, self.tokens) if self.tokens else lengths
 
     @cached_property
-    def _solved(self) -> tuple[Ints, Floats]:
+    def _solved(self) -> tuple[npt.NDArray[np.int8], Floats]:
         """Best depths ``[rows, E]`` by entry, and ms ``[R]`` of each request."""
         if self.rounds:
             raise ValueError(
@@ -86,7 +86,7 @@ class RecordedControl:
         first, length = self.recording.offsets[:-1][order], self.recording.lengths[order]
         begin = np.concatenate([[0], np.cumsum(self._lengths)])[:-1][order]
         left = self._lengths[order]
-        best = np.zeros((len(self._costs), int(self._lengths.sum())), np.intp)
+        best = np.zeros((len(self._costs), int(self._lengths.sum())), np.int8)
         time = np.zeros(left.size)
         after = np.zeros((self._depths, left.size, len(self._costs)))  # 1, 2, .. positions on
         for rest in range(1, int(left.max()) + 1):
@@ -114,7 +114,7 @@ class RecordedControl:
         return np.asarray(each)
 
     @property
-    def oracle(self) -> Ints:
+    def oracle(self) -> npt.NDArray[np.int8]:
         """``[K + 2, E]`` depths of least expected time, by previous depth + 1 and entry.
 
         Raises:

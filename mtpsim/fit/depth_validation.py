@@ -42,8 +42,8 @@ class HeldOutDepth:
     def agrees(self) -> bool:
         """Whether the difference is within the interval of both."""
         one, two = self.predicted, self.measured
-        half = ((one.high - one.low) ** 2 + (two.high - two.low) ** 2) ** 0.5 / 2
-        return bool(abs(one.mean - two.mean) <= half)
+        squared = (one.high - one.low) ** 2 + (two.high - two.low) ** 2
+        return 4 * (one.mean - two.mean) ** 2 <= squared
 
     def sentence(self) -> str:
         """Return the comparison."""

@@ -51,7 +51,7 @@ class ReplayReport:
         requests: number of requests that are replayed.
         rounds: number of their rounds.
         recorded_depth: depth of these rounds; 0 if they have several.
-        accept_length: accept length of these rounds.
+        accept_length: accept length of the log.
         draws: number of draws.
         states: numbers of hidden states of the token chains.
         shifts: ``[K]`` mean shift of the logit by draft position on one token.
@@ -133,7 +133,7 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
         requests=tokens.requests,
         rounds=rounds.accepted.size,
         recorded_depth=int(drafts[0]) if drafts.size == 1 else 0,
-        accept_length=float(1 + rounds.accepted.mean()),
+        accept_length=fit.log.accept_length,
         draws=len(replay.counts),
         states=[one.chain.states for one in replay.fits],
         shifts=np.mean([chain.shift for chain in replay.chains], 0)[: tokens.depth].tolist(),
@@ -143,6 +143,7 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
             *_sample_notes(fit.log, replay),
             *_shift_notes(replay, depths),
             *checked,
+            *replay.tail_note,
             *replay.at_bounds,
         ],
         held_out=held_out,
@@ -193,4 +194,5 @@ def replay_file(replay: PosteriorReplay, report: ReplayReport) -> ReplayFile:
         depth=replay.depth,
         recorded_depth=report.recorded_depth,
         accept_length=report.accept_length,
+        deepest=replay.depth - DEEPER,
     )

@@ -101,6 +101,7 @@ class EngineArrays(NamedTuple):
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
     separation: float  # standard deviations between the scores of accepted and rejected drafts
     rejection_factor: float  # multiplies the odds of a rejected draft: exp(separation^2)
+    after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
     laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
 

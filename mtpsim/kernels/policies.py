@@ -193,17 +193,18 @@ def fill_confidence(text, engine, at, full, state, confidence):
     """The draft's confidence by position: from its laws, or the acceptance by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
-    if it were accepted with the rate of its position.
+    if it were accepted with the rate of its position, and of its state where laws are given.
     """
     for j in range(confidence.size):
         i, c = (at + j, 0) if engine.by_position else (at, j)
+        own = np.int64(text.state[i]) if engine.kind == LEVELS else state
         if j > full:
             word = np.uint32(text.rejected_words[i, c])
-            good = word < engine.rates[j] * 4294967296.0
+            rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
+            good = word < rates[j] * 4294967296.0
         else:
             good = j < full
         if engine.laws.shape[0] > 0:
-            own = np.int64(text.state[i]) if engine.kind == LEVELS else state
             confidence[j] = confidence_of(engine.laws, good, j, own, text.likelihood_ratios[i, c])
             continue
         against = engine.odds_against[j] * text.likelihood_ratios[i, c]

@@ -16,13 +16,14 @@ from mtpsim.report.serving_document import (
     LoadGroup,
     ServedArm,
     ServedCapacity,
+    ServedDepths,
     ServedPoint,
     ServedTime,
     ServedTimeline,
 )
 from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
 from mtpsim.results.serving_advice import Band, by_load, point_sentence
-from mtpsim.results.serving_warnings import warnings_by_arm
+from mtpsim.results.serving_warnings import few_decide, warnings_by_arm
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.root_search import Root
@@ -143,6 +144,11 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     if with_goals:
         good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
+    for name in ("ttft", "tpot"):
+        pooled = [time.p99.mean for time in times[name]]
+        own = data.tally.mean[data.layout.quantile(name, 0.99)]
+        for texts, text in zip(warned, few_decide(name.upper(), own, pooled), strict=True):
+            texts += [text] if text else []
     shared: list[dict[str, Any]] = [
         {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
         | {metric: times[metric][n] for metric in METRICS}
@@ -159,10 +165,24 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             kv_use=_optional(kv, n, SHARE),
+            depths=_depths_used(data, n),
             warnings=warned[n],
             **shared[n],
         )
         for n, arm in enumerate(data.arms)
+    ]
+
+
+def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
+    """Mean depth by number of decoding requests, of a policy in the first replication."""
+    used = data.timelines[arm].used if arm < len(data.timelines) else None
+    if used is None or data.arms[arm].depth is not None:
+        return []
+    steps = used.sum(1)
+    means = used @ np.arange(used.shape[1]) / np.maximum(steps, 1)
+    return [
+        ServedDepths(running=n, depth=float(means[n]), share=float(steps[n] / steps.sum()))
+        for n in np.flatnonzero(steps).tolist()
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mtpsim.common.arrays import Floats
@@ -13,19 +15,37 @@ GROWTH = 0.03  # of the requests of a replication that join the queue: more is n
 DRIFT = 0.03  # relative difference of the two halves that matters
 LEAST_REQUESTS = 200  # of a replication, for its own p99
 LIFETIMES = 5  # mean end-to-end times that a replication lasts at least
-BURST = "burst"
+UNEVEN = (
+    0.92  # of the pooled p99: a lower mean of the replications' own is a sign of few that decide
+)
+DRAINS = ("burst", "trace")
 
 
 def warnings_by_arm(data: ServerData) -> list[list[str]]:
-    """The warnings on each arm; bursts have neither a warm-up nor a stable load."""
+    """The warnings on each arm; a burst or a trace has neither a warm-up nor a stable load."""
     arrivals = data.experiment.model_dump(mode="json")["serving"]["arrivals"]
     found: list[list[str]] = [_too_few(data, n) for n in range(len(data.arms))]
-    if arrivals.get(BURST) is None:
+    if not any(arrivals.get(kind) for kind in DRAINS):
         grown, drift = _growth(data), _drift(data)
         for n, texts in enumerate(found):
             text = _unstable(data, grown, n) or _transient(drift, n) or _short(data, n)
             texts += [text] if text else []
     return found
+
+
+def few_decide(name: str, own: Floats, pooled: Sequence[float | None]) -> list[str]:
+    """A warning for each arm whose pooled p99 is set by a few of the replications.
+
+    Args:
+        name (str): ``TTFT`` or ``TPOT``.
+        own (Floats): ``[A]`` mean p99 of the replications.
+        pooled (Sequence[float | None]): ``[A]`` p99 of the requests of all replications.
+    """
+    text = (
+        f"the p99 of the {name} is set by a few replications, and its interval may be too narrow "
+        "(verification/server_coverage.md): raise serving.requests"
+    )
+    return [text if p and one < UNEVEN * p else "" for one, p in zip(own, pooled, strict=True)]
 
 
 def _column(data: ServerData, name: str) -> Floats:

@@ -21,6 +21,8 @@ from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
 from mtpsim.results.document import Result
 
+POLICY = "policy"  # names an arm of a server
+
 
 def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
     """Write the configuration of an engine.
@@ -45,6 +47,7 @@ def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
 def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     """Each warning of the points that an export with these arguments rests on, once."""
     wanted = dict(_pair(text) for text in chosen)
+    wanted.pop(POLICY, None)
     points = [point for point in result.document["points"] if _fits(point, wanted)]
     return list(dict.fromkeys(text for point in points for text in point["warnings"]))
 
@@ -77,6 +80,8 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
 
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
+    if document["points"] and document["points"][0].get("serving"):
+        return _served_schedule(document, chosen)
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
@@ -87,6 +92,45 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     first = schedule[0][0] if schedule else "no whole number"
     if first != 1:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
+    if not any(depth for *_, depth in schedule):
+        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
+    return schedule
+
+
+def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
+    """The arm of a server that ``policy`` names, or the best one."""
+    swept = {key: value for key, value in chosen.items() if key != POLICY}
+    served = _one(document["points"], swept, "points")["serving"]
+    arms = {arm["name"]: arm for arm in served["arms"]}
+    name = str(chosen.get(POLICY, served["best"]))
+    if name not in arms:
+        known = ", ".join(arms)
+        raise _wrong("--set", f"{name!r} is given; it must be one of {known}{nearest(name, arms)}")
+    arm: JsonDict = arms[name]
+    return arm
+
+
+def _served_depth(document: JsonDict, chosen: JsonDict) -> int:
+    arm = _served_arm(document, chosen)
+    if arm["depth"] is None:
+        raise _wrong("--to", f"{arm['name']} has several depths: export a schedule")
+    if not arm["depth"]:
+        raise _wrong("--to", "the best depth is 0 (MTP off): there is nothing to set")
+    return int(arm["depth"])
+
+
+def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
+    """Depths by running requests that a policy used, rounded; between them that of the fewer."""
+    arm = _served_arm(document, chosen)
+    most = int(document["experiment"]["serving"]["max_requests"])
+    used = arm["depths"] or [{"running": 1, "depth": _served_depth(document, chosen)}]
+    schedule: list[BatchRange] = []
+    for number, entry in enumerate(used):
+        first = entry["running"] if number else 1
+        last = used[number + 1]["running"] - 1 if number + 1 < len(used) else most
+        if schedule and schedule[-1][2] == round(entry["depth"]):
+            first = schedule.pop()[0]
+        schedule.append((first, last, round(entry["depth"])))
     if not any(depth for *_, depth in schedule):
         raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
     return schedule
@@ -103,6 +147,8 @@ def _how(document: JsonDict) -> str:
 
 def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth."""
+    if document["points"] and document["points"][0].get("serving"):
+        return _served_depth(document, chosen), []
     point = _one(document["points"], chosen, "points")
     _require_advice(point)
     depth = int(point["advice"]["depth"])
@@ -137,6 +183,8 @@ def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
 def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
     """Survival rates for synthetic acceptance, without a draft model."""
     depth, survival = _depth_and_survival(document, chosen)
+    if not survival:
+        raise _wrong("--to", "a server's result has no acceptance rates by position")
     config = {
         "num_speculative_tokens": depth,
         "rejection_sample_method": "synthetic",

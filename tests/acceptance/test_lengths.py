@@ -98,19 +98,13 @@ def test_kernel_slow_twin_and_exact_answer_agree(clock):
     assert abs(z_scores(columns, truth)[1]) > LIMIT
 
 
-def test_a_table_as_tokens_is_mean_and_lengths():
-    text = EASY_AND_HARD + TWO_DEEP + simulation(tokens={"mean": 60, "cv": 0.5}, requests=100)
-    found = mtpsim.parse(text).simulation
-    assert (found.tokens, found.lengths.cv) == (60, 0.5)
-    assert mtpsim.run(mtpsim.parse(text)).data.points[0].horizon.tokens == 60
-
-
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"rounds": 9, "lengths": {"cv": 0.5}}, "needs `tokens`, the mean"),
         ({"tokens": 9, "lengths": {"cv": 0.5, "distribution": "geometric"}}, "its mean only"),
-        ({"tokens": 9, "lengths": {"cv": 0.5, "correlation": 2}}, "1"),
+        ({"tokens": 9, "lengths": {"cv": 0.5, "correlation": 2}}, "it must be at most 1"),
+        ({"tokens": {"mean": 9, "cv": 0.5}}, "or give tokens and `lengths`, such as { cv = 0.8 }"),
     ],
 )
 def test_wrong_lengths_are_refused(keys, message):

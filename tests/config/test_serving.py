@@ -7,6 +7,8 @@ import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.config.hashing import content_hash, point_hash, work_hash
 from mtpsim.engine.server import workload
+from mtpsim.engine.simulate import random_key
+from mtpsim.kernels.server_requests import draw_lengths
 from mtpsim.report.experiment_text import explain
 from tests.support.examples import problem_of
 
@@ -185,3 +187,22 @@ def test_check_describes_the_server():
     ):
         assert line in text.splitlines()
     assert "closed form" not in text
+
+
+def drawn_lengths(load, count=4000):
+    key = np.uint64(random_key(1))
+    return np.array([draw_lengths(key, 0, number, load) for number in range(count)])
+
+
+def test_lengths_are_drawn_together(tmp_path):
+    law = "{ mean = 500, cv = 1.0 }"
+    file = changed("prompt = 90\noutput = { mean = 20 }", f"prompt = {law}\noutput = {law}")
+    for given, expected in ((0.0, 0.0), (0.7, 0.7), (-0.5, -0.5)):
+        load = workload(mtpsim.parse(file + f"correlation = {given}\n").serving)
+        logs = np.log(drawn_lengths(load))
+        assert np.corrcoef(logs.T)[0, 1] == pytest.approx(expected, abs=0.05)
+    (tmp_path / "requests.csv").write_text("prompt,output\n10,1\n20,2\n30,3\n")
+    file = changed("prompt = 90\noutput = { mean = 20 }", 'lengths = { samples = "requests.csv" }')
+    found = drawn_lengths(workload(mtpsim.parse(file, folder=tmp_path).serving))
+    assert (found[:, 0] == 10 * found[:, 1]).all()
+    assert np.bincount(found[:, 1])[1:] / 4000 == pytest.approx(np.ones(3) / 3, abs=0.03)

@@ -149,6 +149,16 @@ def test_a_paying_bound_of_a_chain_is_as_fast_as_solved():
         assert abs(z_scores(rows[:, 1:2], np.array([60 / pace]))[0]) < LIMIT
 
 
+def test_requests_in_recorded_order_have_the_exact_speedup(tmp_path):
+    policies = ["heuristic", "ema", "clairvoyant", "oracle"]
+    text = trace(tmp_path, order="recorded") + TIMES + section("adaptive", policies=policies)
+    result = mtpsim.run(
+        mtpsim.parse(text + simulation(requests=40, as_recorded=True), folder=tmp_path)
+    )
+    for policy in result.data.points[0].adaptive.policies:
+        assert policy.speedup.mean == pytest.approx(policy.speedup.exact, rel=1e-12)
+
+
 def confident_log(tmp_path, form="jsonl"):
     rng = np.random.default_rng(9)
     accepted = [rng.integers(0, 3, 12).tolist() for _ in range(30)]

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from mtpsim import parse
-from mtpsim.engine.server import compile_server, simulate_replication
+from mtpsim.engine.server import compile_server, simulate_replication, timelines_of
 from mtpsim.engine.simulate import compile_point, simulate_requests
+from mtpsim.kernels.noise import round_factors
+from mtpsim.kernels.philox import VERIFY, words_at
 from mtpsim.kernels.server_layout import BINS, METRICS
 
 REGIME = 'model = "regime"\nclock = "{clock}"\nrates = [[0.9, 0.8], [0.4, 0.3]]\nsojourn = [9, 9]\n'
@@ -32,6 +34,20 @@ def close(samples, expected):
     """Whether the mean of ``[n, ...]`` samples is within a few standard errors of its value."""
     error = samples.std(0, ddof=1) / np.sqrt(len(samples))
     return (np.abs(samples.mean(0) - expected) <= LIMITS * error + 1e-9 * np.abs(expected)).all()
+
+
+def test_persistent_noise_goes_from_step_to_step():
+    noise = 'noise = { distribution = "lognormal", cv = 0.5 }\npersistence = 0.8\n'
+    file = experiment("arrivals = { burst = 1 }\nprompt = 1\noutput = 301", latency=PLAIN + noise)
+    plan = compile_server(file).plan
+    words, factors = np.zeros((304, 1), np.int32), np.zeros((3, 304, 1))
+    for tick in range(0, 304, 8):
+        words_at(np.uint64(plan.key), np.uint64(2**32 - 1), tick, VERIFY, words[tick : tick + 8])
+    round_factors(plan.noise, words, words, factors)
+    steps = np.diff(timelines_of(plan)[0].time_ms)
+    assert steps.size == 300
+    assert steps / 5 == pytest.approx(factors[1, :300, 0])
+    assert np.corrcoef(np.log(steps[1:]), np.log(steps[:-1]))[0, 1] > 0.6
 
 
 DRAIN = (

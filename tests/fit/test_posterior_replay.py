@@ -40,6 +40,10 @@ def test_the_recorded_depth_is_reproduced_round_by_round(replay):
     mean = 1 + rounds.accepted.mean()
     assert (at.requests.mean, at.requests.low, at.requests.high) == pytest.approx((mean,) * 3)
     assert at.workload.low < mean < at.workload.high
+    lengths = np.sort(np.diff(found.tokens.offsets))[::-1]
+    share = lengths[:10].sum() / lengths.sum()
+    assert share > 0.25
+    assert f"have {100 * share:.0f} % of the tokens" in found.tail_note[0]
 
 
 def test_other_depths_are_predicted(replay):

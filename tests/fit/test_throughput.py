@@ -13,7 +13,15 @@ TIMED = '{"accepted": [3, 1, 2, 0], "drafted": [3, 3, 3, 3], "seconds": [0.04, 0
 def fitted(tmp_path, capsys, *options, log=TIMED * 30):
     (tmp_path / "log").write_text(log)
     out = tmp_path / "fitted.toml"
-    command = ["fit", str(tmp_path / "log"), "-o", str(out), "--candidates", "geometric"]
+    command = [
+        "fit",
+        str(tmp_path / "log"),
+        "-o",
+        str(out),
+        "--candidates",
+        "geometric",
+        "--no-replay",
+    ]
     assert main([*command, *options]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     return json.loads(out.with_suffix(".json").read_text())["speed"], shown, out.read_text()
@@ -72,7 +80,7 @@ def test_times_of_shallow_depths_are_kept(tmp_path, capsys):
     path = tmp_path / "log"
     path.write_text(json.dumps(one) + '\n{"rounds": 3000, "accepted": 5481, "depth": 4}\n')
     for options, target in (([], 60), (["--target", "50"], 50)):
-        assert main(["fit", str(path), "--quiet", *options]) == 0
+        assert main(["fit", str(path), "--quiet", "--no-replay", *options]) == 0
         text = capsys.readouterr().out
         latency = mtpsim.parse(text).latency
         assert sum(latency.times(4)).tolist() == [target, 60, 60, 60, 60]

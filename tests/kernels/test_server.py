@@ -70,7 +70,8 @@ def compiled(experiment, source):
     """The plan with another source of accepted drafts."""
     plan = compile_server(experiment).plan
     if hasattr(source, "requests"):
-        return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays())
+        load = plan.load._replace(recorded_output=source.clock == "token")
+        return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
 

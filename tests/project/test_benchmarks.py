@@ -17,6 +17,8 @@ import models
 import peers
 import policies
 import scaling
+import serving
+import serving_loops
 import startup
 import step_costs
 import tables
@@ -105,6 +107,18 @@ def test_looked_up_steps_take_the_time_of_the_law():
     assert found == pytest.approx((6 + 0.16) + (6 + 0.64 + 0.04) + 2)
 
 
+@pytest.mark.parametrize("program", ["with_heap", "with_simpy"])
+def test_servers_in_python_agree_with_the_kernel(program):
+    if program == "with_simpy":
+        pytest.importorskip("simpy")
+    reference, function = serving.own(24), getattr(serving_loops, program)
+    serving.check(program, serving.baseline(function, 12), reference)
+    slower = serving.LOAD._replace(per_draft=1.5)  # negative control
+    wrong = serving.baseline(lambda _, *rest: function(slower, *rest), 12)
+    with pytest.raises(SystemExit, match=f"{program}: t"):
+        serving.check(program, wrong, reference)
+
+
 def test_best_is_the_minimum():
     turns = iter([3.0, 1.0, 2.0])
     assert tables.best({"one": lambda: next(turns)}, 3) == {"one": 1.0}
@@ -112,8 +126,8 @@ def test_best_is_the_minimum():
 
 def test_commands_are_timed_with_cached_bytecode(monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    assert startup.command("-c", "import sys; sys.exit(sys.dont_write_bytecode)")() > 0
-    assert startup.seconds(["-c", "import os; os.environ['ANY']"], ANY="thing") > 0
+    assert startup.seconds("-c", "import sys; sys.exit(sys.dont_write_bytecode)") > 0
+    assert startup.seconds("-c", "import os; os.environ['ANY']", ANY="thing") > 0
 
 
 def test_page_shows_the_recorded_tables():

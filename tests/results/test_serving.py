@@ -136,6 +136,7 @@ def changed(data, arm, **totals):
         ({"half_e2e_ms": 1e5}, "longer than those of the first: raise serving.warm_up"),
         ({"window_ms": 900.0}, "a replication is short: its window is below 5 mean"),
         ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
+        ({"ttft_p99": 40.0}, "the p99 of the TTFT is set by a few replications"),
         ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from mtpsim.stats.quantiles import quantile_speedups, quantiles
+from mtpsim.stats.quantiles import mean_speeds, quantile_speedups, quantiles
 
 TOKENS, RATE, ROUNDS = 64, 0.61698, 44  # 0.9903 of the requests take at most 44 rounds
 PLAIN, DEPTH_1 = 76.0, 98.0
@@ -54,3 +54,21 @@ def test_errors_of_depths_are_independent_where_times_are_often_equal():
         covariance = quantile_speedups(np.stack([plain, times, times]), 0.99, 0.95).covariance
         assert covariance[1, 1] > 0
         assert (covariance[1, 2] == 0) == independent
+
+
+def covered(paired, runs=2000, requests=30):
+    """Share of runs whose interval covers the ratio of mean speeds, 1.5 of two speeds."""
+    rng, hits = np.random.default_rng(4), 0
+    for _ in range(runs):
+        plain = rng.gamma(4, 5, requests)
+        speeds = np.stack([plain, 1.5 * plain + rng.normal(0, 2, requests)])
+        base = plain if paired else rng.permutation(plain)
+        _, low, high = mean_speeds(speeds, base, 0.95)[1, 1]
+        hits += low <= 1.5 <= high
+    return hits / runs
+
+
+def test_intervals_of_mean_speeds_cover_and_are_paired():
+    error = np.sqrt(0.95 * 0.05 / 2000)
+    assert covered(paired=True) == pytest.approx(0.95, abs=4 * error + 0.01)
+    assert covered(paired=False) > 0.95 + 4 * error + 0.01  # the control: pairs torn apart

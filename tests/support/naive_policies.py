@@ -87,14 +87,15 @@ def drawn_confidence(rng, law, good):
             return 1 / (1 + math.exp(-logit))
 
 
-def confidences(rng, engine, full, scores, states=None):
+def confidences(rng, engine, full, scores, chain=None, states=None):
     """Posterior from a normal score whose mean is higher for accepted drafts."""
     from scipy.special import ndtri
 
     apart = math.sqrt(2) * ndtri(engine.auc)
     found = []
     for j, rate in enumerate(engine.rates):
-        good = j < full if j <= full else rng.random() < rate
+        own = chain.accept[states[j], j] if engine.confidence else rate
+        good = j < full if j <= full else rng.random() < own
         if laws := engine.confidence:
             own = laws.positions[j] if laws.positions else laws
             law = laws.states[states[j]] if laws.states else own
@@ -104,6 +105,20 @@ def confidences(rng, engine, full, scores, states=None):
         yes, no = rate * normal(x - apart), (1 - rate) * normal(x)
         found.append(yes / (yes + no))
     return np.array(found)
+
+
+def hints_of(rng, text, chain, spec, engine, tick, full, state):
+    """What a policy sees of the drafts of a round: confidences, random scores or zeros."""
+    deep, by_position = engine.rates.size, chain.clock == "token"
+    if spec.reads_confidence and isinstance(text, Record):
+        return text.confidence[tick % len(text.counts)]
+    if not (spec.uses_random_numbers or spec.reads_confidence):
+        return np.zeros(deep)
+    scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
+    if not spec.reads_confidence:
+        return scores
+    states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
+    return confidences(rng, engine, full, scores, chain, states)
 
 
 def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
@@ -122,16 +137,7 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
         full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
         by_position = chain.clock == "token"
-        if spec.uses_random_numbers or spec.reads_confidence:
-            scores = [text.at(tick + j)[2] if by_position else rng.normal() for j in range(deep)]
-        else:
-            scores = np.zeros(deep)
-        states = [text.at(tick + j)[0] if by_position else state for j in range(deep)]
-        hints = scores
-        if spec.reads_confidence:
-            hints = confidences(rng, engine, full, scores, states)
-        if spec.reads_confidence and isinstance(text, Record):
-            hints = text.confidence[tick % len(text.counts)]
+        hints = hints_of(rng, text, chain, spec, engine, tick, full, state)
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))

@@ -148,9 +148,17 @@ class Server:
             )
         return found
 
+    def recorded(self, address):
+        """Where the recorded request begins and ends that a request plays."""
+        chosen = word(address, 0, PATH) * self.source.requests >> 32
+        return self.source.offsets[chosen : chosen + 2]
+
     def arrive(self, time):
         number, address = len(self.arrivals), self.address(len(self.arrivals))
         prompt, output = self.lengths(number)
+        if self.plan.load.recorded_output:
+            first, end = self.recorded(address)
+            output = end - first
         fits = min(prompt, self.engine.kv_tokens - 1)
         cut = min(output, self.engine.kv_tokens - fits)
         clipped = (fits, cut) != (prompt, output)
@@ -162,12 +170,10 @@ class Server:
     def verify(self, request, depth):
         """Accepted drafts of a round of the request."""
         if request.weights is None:
-            recording = self.source
-            chosen = word(request.address, 0, PATH) * recording.requests >> 32
-            first, end = recording.offsets[chosen : chosen + 2]
-            entry = recording.accepted[first + request.tick % (end - first)]
+            first, end = self.recorded(request.address)
+            entry = self.source.accepted[first + request.tick % (end - first)]
             accepted = min(int(entry), depth)
-            request.tick += accepted + 1 if recording.clock == "token" else 1
+            request.tick += accepted + 1 if self.source.clock == "token" else 1
             return accepted
         chain, accepted = self.source, 0
         state, drafts = self.look(request)
@@ -210,35 +216,66 @@ class Server:
             self.next = next(self.offered, np.inf)
 
     def step(self):
-        held = sum(request.held for request in self.running)
-        none_preempted = held <= self.engine.kv_tokens
-        while held > self.engine.kv_tokens:
-            victim = self.running.pop()
-            held -= victim.held
-            cached = victim.held - (victim.todo or 1)
-            self.preemptions.append((self.now, cached))
-            victim.todo = victim.held
-            victim.waits_since = self.now
-            self.preempted.append(victim)
+        preempted = self.preempt()
         decoding = [request for request in self.running if request.todo == 0]
         if decoding:
             self.depth = self.policy.choose(len(decoding))
+        held = sum(request.held for request in self.running)
         spare = min(self.engine.max_tokens - len(decoding), self.engine.kv_tokens - held)
         context = sum(request.held - 1 for request in decoding)
         drafts = []
         for request in decoding:
             drafts.append(min(self.depth, request.output - request.emitted - 1, spare))
             spare -= drafts[-1]
-        states = [self.slowdown(request) for request in decoding]
+        slow = np.mean([self.slowdown(request) for request in decoding]) if decoding else 1.0
         accepted = [self.verify(r, k) for r, k in zip(decoding, drafts, strict=True)]
         left = self.engine.max_tokens - len(decoding) - sum(drafts)
-        free = self.engine.kv_tokens - held - sum(drafts)
+        chunks = self.prefill(left, self.engine.kv_tokens - held - sum(drafts), preempted)
+        ms = self.time(decoding, drafts, chunks, context) * slow
+        end, running = self.now + ms, len(self.running)
+        kv = sum(request.held for request in self.running) + sum(drafts)
+        self.take_arrivals(end)
+        for request, a in zip(decoding, accepted, strict=True):
+            request.rounds.append(a)
+            request.emitted += a + 1
+            request.bursts.append(end)
+        if decoding:
+            finished = [r.rounds for r in decoding if r.emitted == r.output]
+            self.policy.learn(drafts, accepted, finished, ms)
+        emitted = sum(accepted) + len(decoding) + self.complete(chunks, end)
+        prefilled = sum(size for _, size in chunks)
+        self.steps.append(
+            Step(
+                self.now, end, running, len(decoding), kv, sum(drafts), sum(accepted),
+                max(drafts, default=0), prefilled, emitted,
+            )
+        )  # fmt: skip
+        ended = [request for request in self.running if request.emitted == request.output]
+        self.running = [request for request in self.running if request not in ended]
+        self.done += ended
+        self.now = end
+        if self.serving.arrivals.kind == "closed":
+            for _ in ended:
+                self.arrive(end)
+
+    def preempt(self):
+        """Preempt the youngest while the others' next tokens do not fit; whether there was any."""
+        before = len(self.preemptions)
+        while sum(request.held for request in self.running) > self.engine.kv_tokens:
+            victim = self.running.pop()
+            self.preemptions.append((self.now, victim.held - (victim.todo or 1)))
+            victim.todo, victim.waits_since = victim.held, self.now
+            self.preempted.append(victim)
+        return len(self.preemptions) > before
+
+    def prefill(self, left, free, preempted):
+        """Requests and the tokens of their chunks; admits those that fit."""
         chunks = []
         for request in self.running:
             if request.todo and left:
                 chunks.append((request, min(left, request.todo)))
                 left -= chunks[-1][1]
-        while none_preempted and left and len(self.running) < self.engine.max_requests:
+        while not preempted and left and len(self.running) < self.engine.max_requests:
             line = self.preempted or self.queue
             if not line:
                 break
@@ -252,49 +289,29 @@ class Server:
             free -= request.held
             chunks.append((request, min(left, request.todo)))
             left -= chunks[-1][1]
+        return chunks
+
+    def time(self, decoding, drafts, chunks, context):
         more_reads = context * (sum(drafts) / len(decoding)) if decoding else 0.0
         context += sum(request.held - request.todo for request, _ in chunks)
         tokens = len(decoding) + sum(drafts) + sum(size for _, size in chunks)
-        batch = len(decoding) + len(chunks)
-        verify = verify_ms(self.plan.costs, tokens, batch, float(context), context + more_reads)
-        ms = step_ms(
-            self.plan.costs, max(drafts, default=0), len(decoding), self.speculates, verify
-        )
-        ms *= self.noise() * (np.mean(states) if decoding else 1.0)
-        end = self.now + ms
-        kv = sum(request.held for request in self.running) + sum(drafts)
-        running = len(self.running)
-        self.take_arrivals(end)
-        for request, a in zip(decoding, accepted, strict=True):
-            request.rounds.append(a)
-            request.emitted += a + 1
-            request.bursts.append(end)
-        if decoding:
-            finished = [r.rounds for r in decoding if r.emitted == r.output]
-            self.policy.learn(drafts, accepted, finished, ms)
-        first = 0
+        costs, batch = self.plan.costs, len(decoding) + len(chunks)
+        verify = verify_ms(costs, tokens, batch, float(context), context + more_reads)
+        deepest = max(drafts, default=0)
+        return step_ms(costs, deepest, len(decoding), self.speculates, verify) * self.noise()
+
+    def complete(self, chunks, end):
+        """Number of requests whose prefill is complete: each gives a token."""
+        completed = 0
         for request, size in chunks:
             request.todo -= size
             if request.todo == 0:
-                if request.emitted:  # recomputed: the pass gives a token of the text
+                if request.emitted:  # recomputed: the token is one of the text
                     self.verify(request, 0)
                 request.emitted += 1
                 request.bursts.append(end)
-                first += 1
-        self.steps.append(
-            Step(
-                self.now, end, running, len(decoding), kv, sum(drafts), sum(accepted),
-                max(drafts, default=0), sum(size for _, size in chunks),
-                sum(accepted) + len(decoding) + first,
-            )
-        )  # fmt: skip
-        ended = [request for request in self.running if request.emitted == request.output]
-        self.running = [request for request in self.running if request not in ended]
-        self.done += ended
-        self.now = end
-        if self.serving.arrivals.kind == "closed":
-            for _ in ended:
-                self.arrive(end)
+                completed += 1
+        return completed
 
     def slowdown(self, request):
         if request.weights is None or (self.source.slowdown == 1).all():
@@ -308,35 +325,59 @@ class Server:
 
     def totals(self):
         """The row of the replication, without its quantiles; and the times of each histogram."""
-        engine, kept = self.engine, sorted(filter(self.kept, self.done), key=lambda r: r.number)
-        last = engine.warm_up + engine.requests
-        begin = self.arrivals[engine.warm_up][0]
-        end = self.arrivals[last][0] if last < len(self.arrivals) else self.now
+        engine, last = self.engine, self.engine.warm_up + self.engine.requests
+        begin, first_waiting = self.arrivals[engine.warm_up]
+        end, last_waiting = self.arrivals[last] if last < len(self.arrivals) else (self.now, 0)
         steps = [s for s in self.steps if begin < s.end <= end]
         if self.serving.arrivals.kind == "rate":  # the step in which the window closes is out
             steps = [s for s in self.steps if begin <= s.end < end]
-        waits = self.waits + [(r.waits_since, np.inf) for r in self.queue + self.preempted]
-        first_half = [r for r in kept if r.number - engine.warm_up < engine.requests // 2]
+        inside = [cached for at, cached in self.preemptions if begin <= at < end]
+        row, times = self.of_requests(sorted(filter(self.kept, self.done), key=lambda r: r.number))
+        return row | {
+            "window_ms": end - begin,
+            "first_waiting": first_waiting,
+            "last_waiting": last_waiting,
+            "preemptions": len(inside),
+            "recomputed_tokens": sum(inside),
+            **self.integrals(begin, end),
+            "tokens": sum(s.emitted for s in steps),
+            "steps": len(steps),
+            "step_ms": sum(s.end - s.begin for s in steps),
+            "request_steps": sum(s.decoding for s in steps),
+            "drafted": sum(s.drafted for s in steps),
+            "accepted": sum(s.accepted for s in steps),
+            "depth_steps": sum(s.deepest for s in steps),
+            "decode_steps": sum(s.decoding > 0 for s in steps),
+            "prefill_tokens": sum(s.prefilled for s in steps),
+            "peak_running": max([s.running for s in steps], default=0),
+            "peak_kv": max([s.kv for s in steps], default=0),
+        }, times
 
+    def integrals(self, begin, end):
         def overlap(a, b):
             return max(min(b, end) - max(a, begin), 0.0)
 
+        waits = self.waits + [(r.waits_since, np.inf) for r in self.queue + self.preempted]
+        return {
+            "running_ms": sum(s.running * overlap(s.begin, s.end) for s in self.steps),
+            "waiting_ms": sum(overlap(*wait) for wait in waits),
+            "kv_ms": sum(s.kv * overlap(s.begin, s.end) for s in self.steps),
+        }
+
+    def of_requests(self, kept):
+        half = [r for r in kept if r.number - self.engine.warm_up < self.engine.requests // 2]
         ttft = {r.number: r.bursts[0] - r.arrived for r in kept}
         e2e = {r.number: r.bursts[-1] - r.arrived for r in kept}
         tpot = {
             r.number: (r.bursts[-1] - r.bursts[0]) / (r.output - 1) for r in kept if r.output > 1
         }
         gaps = [gap for r in kept for gap in np.diff(r.bursts)]
-        goals = engine.goals
-        good = [
-            ttft[n] <= goals[0] and tpot.get(n, 0) <= goals[1] and e2e[n] <= goals[2] for n in ttft
-        ]
+        limits = self.engine.goals
+        good = [(np.array([ttft[n], tpot.get(n, 0), e2e[n]]) <= limits).all() for n in ttft]
         row = {
             "requests": len(kept),
             "good": sum(good),
             "clipped": sum(r.clipped for r in kept),
-            "tokens": sum(s.emitted for s in steps),
-            "window_ms": end - begin,
             "ttft_ms": sum(ttft.values()),
             "tpot_ms": sum(tpot.values()),
             "tpot_requests": len(tpot),
@@ -347,28 +388,10 @@ class Server:
             "output_tokens": sum(r.output for r in kept),
             "rounds": sum(len(r.rounds) for r in kept),
             "prompt_tokens": sum(r.prompt for r in kept),
-            "steps": len(steps),
-            "step_ms": sum(s.end - s.begin for s in steps),
-            "request_steps": sum(s.decoding for s in steps),
-            "drafted": sum(s.drafted for s in steps),
-            "accepted": sum(s.accepted for s in steps),
-            "depth_steps": sum(s.deepest for s in steps),
-            "decode_steps": sum(s.decoding > 0 for s in steps),
-            "prefill_tokens": sum(s.prefilled for s in steps),
-            "running_ms": sum(s.running * overlap(s.begin, s.end) for s in self.steps),
-            "waiting_ms": sum(overlap(*wait) for wait in waits),
-            "kv_ms": sum(s.kv * overlap(s.begin, s.end) for s in self.steps),
-            "peak_running": max([s.running for s in steps], default=0),
-            "peak_kv": max([s.kv for s in steps], default=0),
-            "first_waiting": self.arrivals[engine.warm_up][1],
-            "half_requests": len(first_half),
-            "half_ttft_ms": sum(ttft[r.number] for r in first_half),
-            "half_tpot_ms": sum(tpot.get(r.number, 0.0) for r in first_half),
-            "half_tpot_requests": sum(r.number in tpot for r in first_half),
-            "half_e2e_ms": sum(e2e[r.number] for r in first_half),
+            "half_requests": len(half),
+            "half_ttft_ms": sum(ttft[r.number] for r in half),
+            "half_tpot_ms": sum(tpot.get(r.number, 0.0) for r in half),
+            "half_tpot_requests": sum(r.number in tpot for r in half),
+            "half_e2e_ms": sum(e2e[r.number] for r in half),
         }
-        row["last_waiting"] = self.arrivals[last][1] if last < len(self.arrivals) else 0
-        inside = [cached for at, cached in self.preemptions if begin <= at < end]
-        row |= {"preemptions": len(inside), "recomputed_tokens": sum(inside)}
-        times = [list(ttft.values()), list(tpot.values()), gaps, list(e2e.values())]
-        return row, times
+        return row, [list(ttft.values()), list(tpot.values()), gaps, list(e2e.values())]

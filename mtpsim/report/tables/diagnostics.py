@@ -330,10 +330,11 @@ def mean_sentence(point: PointResult) -> str:
         return ""
     if abs(ratio.mean / sums - 1) < APART or ratio.low <= sums <= ratio.high:
         return ""
+    given = ", inputs as given" if point.uncertainty else ""
     return (
-        f"Mean over requests at depth {depth.depth}, each with equal weight as in published "
+        f"Mean over requests at depth {depth.depth}{given}, each with equal weight as in published "
         f"benchmarks: {speed_text(speed.mean)} tok/s, speedup {bracketed(ratio, 3)}; all tokens "
-        f"over all time, as in the table: {sums:.3f}."
+        f"over all time: {sums:.3f}."
     )
 
 
