@@ -7,6 +7,9 @@ noise. Times are ms, throughputs are per second, shares are fractions.
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
 
 from mtpsim.report.document_section import DocumentSection, Interval, JudgedInterval, Number
 
@@ -24,9 +27,14 @@ class ServedTime(DocumentSection):
 
 
 class ServedDepths(DocumentSection):
-    """Mean drafts per request that a policy used at one number of running requests."""
+    """Mean depth that a policy used with ``from_`` to ``to`` running requests, both included.
 
-    running: int
+    Attributes:
+        share: of the steps of the timeline that had so many.
+    """
+
+    from_: Annotated[int, Field(validation_alias="from")]
+    to: int
     depth: float
     share: float
 

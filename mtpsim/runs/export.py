@@ -21,6 +21,8 @@ from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
 from mtpsim.results.document import Result
 
+POLICY = "policy"  # names a policy of a server, in --set
+
 
 def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
     """Write the configuration of an engine.
@@ -78,6 +80,8 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     groups: list[JsonDict] = document.get("by_batch") or []
+    if any(point.get("serving") for point in document["points"]):
+        return _served_schedule(document, chosen)
     if not groups:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
     for point in document["points"]:
@@ -89,6 +93,24 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
         raise _wrong("--to", f"the sweep starts at a batch of {first}; engines need it from 1 on")
     if not any(depth for *_, depth in schedule):
         raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
+    return schedule
+
+
+def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
+    """The depths that a policy of a server used, by running requests."""
+    wanted = {key: value for key, value in chosen.items() if key != POLICY}
+    arms = _one(document["points"], wanted, "points")["serving"]["arms"]
+    policies = {arm["name"]: arm["depths"] for arm in arms if arm["depths"]}
+    name = chosen.get(POLICY, next(iter(policies), None) if len(policies) == 1 else None)
+    if name not in policies:
+        known = f"; give --set {POLICY}=NAME, one of {', '.join(policies)}" if policies else ""
+        raise _wrong("--to", f"a schedule is that of a policy in serving.policies{known}")
+    schedule: list[BatchRange] = []
+    for row in policies[name]:
+        first, depth = (schedule[-1][1] + 1 if schedule else 1), round(row["depth"])
+        if schedule and schedule[-1][2] == depth:
+            first = schedule.pop()[0]
+        schedule.append((first, row["to"], depth))
     return schedule
 
 
@@ -104,12 +126,23 @@ def _how(document: JsonDict) -> str:
 def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth."""
     point = _one(document["points"], chosen, "points")
+    if point.get("serving"):
+        return _served_depth(point["serving"]), []
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
         raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
     rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
     return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
+
+
+def _served_depth(serving: JsonDict) -> int:
+    """The best depth of a server, where it is a fixed one."""
+    (best,) = (arm for arm in serving["arms"] if arm["name"] == serving["best"])
+    if not best["depth"]:
+        what = "MTP off" if best["depth"] == 0 else f"the policy {best['name']}: --to vllm-schedule"
+        raise _wrong("--to", f"the advice is {what}")
+    return int(best["depth"])
 
 
 def _require_advice(point: JsonDict) -> None:
@@ -137,6 +170,8 @@ def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
 def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
     """Survival rates for synthetic acceptance, without a draft model."""
     depth, survival = _depth_and_survival(document, chosen)
+    if not survival:
+        raise _wrong("--to", "a server has no acceptance rates by depth: run its single requests")
     config = {
         "num_speculative_tokens": depth,
         "rejection_sample_method": "synthetic",
