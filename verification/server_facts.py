@@ -19,7 +19,7 @@ REQUESTS, OUTPUT, PREFILL = 11, 256, 119.0  # ms to the first tokens, from the r
 SEEDS = 0.02  # relative standard error of a mean of three seeds
 
 
-def gemma_server(smoke: bool) -> Iterator[Fact]:
+def gemma(smoke: bool) -> Iterator[Fact]:
     """Gemma-4, 11 requests at once: throughput gains less than the time per token.
 
     Step times are the published times between bursts, rates the published ones by depth; the

@@ -6,6 +6,7 @@ import numpy as np
 
 from mtpsim.acceptance.base import AcceptanceChain, LengthTable
 from mtpsim.common.arrays import Floats
+from mtpsim.latency.quantile_table import gamma, lognormal
 
 Distribution = Literal["lognormal", "gamma", "geometric"]
 CLASSES, POINTS = 32, 64  # lengths of equal probability; points of a mean over a part of them
@@ -57,11 +58,8 @@ def length_table(
 
 def _quantiles(u: Floats, mean: float, cv: float, distribution: Distribution) -> Floats:
     """Quantiles in tokens of probabilities ``u``."""
-    from scipy.special import gammaincinv, ndtri
-
-    if distribution == "geometric":
-        return np.ceil(np.log1p(-u) / np.log1p(-1 / mean)) if mean > 1 else np.ones_like(u)
-    if distribution == "gamma":
-        return np.asarray(mean * cv**2 * gammaincinv(cv**-2, u))
-    sd = np.log1p(cv**2) ** 0.5
-    return np.asarray(mean * np.exp(sd * ndtri(u) - sd**2 / 2))
+    if distribution == "geometric" and mean > 1:
+        return np.asarray(np.ceil(np.log1p(-u) / np.log1p(-1 / mean)))
+    if distribution == "geometric" or cv == 0:
+        return np.full_like(u, mean)
+    return mean * (gamma if distribution == "gamma" else lognormal)(cv).ppf(u)

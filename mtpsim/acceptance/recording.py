@@ -30,6 +30,7 @@ class Recording:
             log does not show.
         recorded_depth: depth of the rounds of the log that was replayed; 0 if unknown or several.
         recorded_length: accept length of that log.
+        deepest: deepest draft that the log has; deeper ones are extrapolated. 0 if unknown.
         confidence: ``[N, K]`` the draft's confidence in each of its drafts; None if not recorded.
     """
 
@@ -41,6 +42,7 @@ class Recording:
     draws: int = 1
     recorded_depth: int = 0
     recorded_length: float = 0.0
+    deepest: int = 0
     confidence: npt.NDArray[np.float32] | None = None
 
     states = 1

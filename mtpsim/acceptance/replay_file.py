@@ -2,7 +2,7 @@
 
 It is a NumPy archive (``numpy.load`` reads it): ``accepted`` ``[draws, positions]``, where each
 request begins in ``offsets`` ``[requests + 1]``, the deepest draft ``depth``, and of the log the
-``recorded_depth`` (0: several) and its ``accept_length``.
+``recorded_depth`` (0: several), its ``accept_length`` and its ``deepest`` draft.
 """
 
 import io
@@ -19,7 +19,7 @@ from mtpsim.acceptance.recording import Recording
 
 ZIP = b"PK\x03\x04"
 MAX_BYTES = 1 << 30  # of the arrays
-FIELDS = ("accepted", "offsets", "depth", "recorded_depth", "accept_length")
+FIELDS = ("accepted", "offsets", "depth", "recorded_depth", "accept_length", "deepest")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class ReplayFile:
         depth: most drafts of a round.
         recorded_depth: depth of the rounds in the log; 0 if they have several.
         accept_length: accept length of the log.
+        deepest: deepest draft of the log.
     """
 
     accepted: npt.NDArray[np.uint8]
@@ -40,6 +41,7 @@ class ReplayFile:
     depth: int
     recorded_depth: int
     accept_length: float
+    deepest: int
 
     def recording(self, depth: int, draw: int | None) -> Recording:
         """Return the requests of a draw, or those of all draws one after the other.
@@ -59,6 +61,7 @@ class ReplayFile:
             draws=draws,
             recorded_depth=self.recorded_depth,
             recorded_length=self.accept_length,
+            deepest=self.deepest,
         )
 
     def write(self, path: Path) -> None:
@@ -92,11 +95,11 @@ def _read(path: Path, modified: int, size: int) -> ReplayFile:
                 raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             accepted, offsets, *numbers = (arrays[name] for name in FIELDS)
-        depth, recorded, length = (one.item() for one in numbers)
+        depth, recorded, length, deepest = (one.item() for one in numbers)
         _check(accepted, offsets, depth)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a replay that `mtpsim fit` wrote: {error}") from None
-    return ReplayFile(accepted, offsets, int(depth), int(recorded), float(length))
+    return ReplayFile(accepted, offsets, int(depth), int(recorded), float(length), int(deepest))
 
 
 def _check(accepted: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], depth: int) -> None:

@@ -122,9 +122,9 @@ class Trace(AcceptanceModel):
                 f"{'played' if source.in_order else 'resampled'}: the intervals describe these "
                 "requests, not the workload they came from"
             )
-        if self.by == "position" and 0 < source.recorded_depth < source.depth:
+        if 0 < source.deepest < source.depth:
             found.append(
-                f"depths above {source.recorded_depth} are deeper than recorded: the replay "
+                f"depths above {source.deepest} are deeper than recorded: the replay "
                 "extrapolates them"
             )
         return found

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="select a point of a sweep by its keys; repeatable",
+        help="select a point of a sweep by its keys, or a server's policy=NAME; repeatable",
     )
 
 

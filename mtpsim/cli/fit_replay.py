@@ -68,8 +68,7 @@ def write_replay(
     played = {key: value for key, value in played.items() if value is not None}
     played |= {"as_recorded": True, "requests": len(content.accepted) * replay.tokens.requests}
     kept = {key: value for key, value in sections.items() if key not in ("uncertainty", "sweep")}
-    if report.recorded_depth and "theory" not in kept:
-        kept["theory"] = {"measured_at": report.recorded_depth}
+    kept.setdefault("theory", {"measured_at": known})
     source = {"model": "trace", "file": draws.name, "by": "position", "order": "recorded"}
     try:
         content.write(draws)

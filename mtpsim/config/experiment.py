@@ -165,7 +165,7 @@ class Experiment(Spec):
         table = length_table(
             source,
             mean=s.tokens,
-            cv=s.lengths.cv or 1.0,
+            cv=s.lengths.deviation,
             distribution=s.lengths.distribution,
             correlation=s.lengths.correlation,
         )

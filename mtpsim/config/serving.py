@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, mod
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Spec
 from mtpsim.config.request_file import RequestFile, read_request_file
+from mtpsim.config.simulation import LengthShape
 from mtpsim.policy import Policy
 
 LEAST_REPLICATIONS, REPLICATIONS, MOST_REPLICATIONS = 30, 40, 2000
@@ -91,27 +92,10 @@ class Arrivals(Spec):
         return self._trace
 
 
-class LengthLaw(Spec):
+class LengthLaw(LengthShape):
     """A distribution of tokens, rounded to whole numbers of at least 1."""
 
     mean: Annotated[float, Field(ge=1, le=1 << 30)] = Field(description="mean tokens")
-    cv: Annotated[float, Field(ge=0, le=100)] | None = Field(
-        None, description="standard deviation over mean (default: 1), of lognormal and gamma"
-    )
-    distribution: Literal["lognormal", "gamma", "geometric"] = Field(
-        "lognormal", description="distribution of the tokens"
-    )
-
-    @property
-    def deviation(self) -> float:
-        """Standard deviation over mean of lognormal and gamma."""
-        return 1.0 if self.cv is None else self.cv
-
-    @model_validator(mode="after")
-    def _one_parameter(self) -> Self:
-        if self.distribution == "geometric" and self.cv is not None:
-            raise FieldError("a geometric distribution has its mean only", key="cv")
-        return self
 
 
 class LengthSamples(Spec):

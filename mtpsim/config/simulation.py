@@ -19,24 +19,34 @@ Scale = Literal["relative", "absolute"]
 NEAR_ZERO: tuple[Quantity, ...] = ("theory_error", "difference")  # absolute by default
 
 
-class Lengths(Spec):
-    """How the lengths of requests vary about ``simulation.tokens``, their mean."""
+class LengthShape(Spec):
+    """A distribution of the tokens of requests, without its mean."""
 
-    cv: Annotated[float, Field(gt=0, le=10)] | None = Field(
+    cv: Annotated[float, Field(ge=0, le=100)] | None = Field(
         None, description="standard deviation over mean (default: 1), of lognormal and gamma"
     )
     distribution: Distribution = Field("lognormal", description="distribution of the tokens")
-    correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.0,
-        description="rank correlation of the length with the acceptance at the beginning of the "
-        "request; negative: hard requests are longer",
-    )
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over mean of lognormal and gamma."""
+        return 1.0 if self.cv is None else self.cv
 
     @model_validator(mode="after")
     def _one_parameter(self) -> Self:
         if self.distribution == "geometric" and self.cv is not None:
             raise FieldError("a geometric distribution has its mean only", key="cv")
         return self
+
+
+class Lengths(LengthShape):
+    """How the lengths of requests vary about ``simulation.tokens``, their mean."""
+
+    correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.0,
+        description="rank correlation of the length with the acceptance at the beginning of the "
+        "request; negative: hard requests are longer",
+    )
 
 
 class Simulation(Spec):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -299,7 +299,8 @@ def simulate_replication(
         kernel(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
         row[plan.layout.arm(place)] = state.row
         histograms[place] += state.histograms
-        timelines.append(Timeline(*state.timeline[: state.marks[0]].T))
+        columns = state.timeline[: state.marks[0]].T
+        timelines.append(replace(Timeline(*columns), used=state.used))
     return timelines
 
 

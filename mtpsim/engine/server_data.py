@@ -132,6 +132,8 @@ class Timeline:
         waiting (Floats): ``[T]`` requests that have arrived and do not run.
         kv (Floats): ``[T]`` tokens of the KV cache in use, reserved drafts included.
         depth (Floats): ``[T]`` greatest depth of the step.
+        used (Counts | None): ``[M + 1, K + 1]`` steps of the replication by the number of decoding
+            requests and the depth that was chosen.
     """
 
     time_ms: Floats
@@ -139,6 +141,7 @@ class Timeline:
     waiting: Floats
     kv: Floats
     depth: Floats
+    used: Counts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

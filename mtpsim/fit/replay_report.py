@@ -194,4 +194,5 @@ def replay_file(replay: PosteriorReplay, report: ReplayReport) -> ReplayFile:
         depth=replay.depth,
         recorded_depth=report.recorded_depth,
         accept_length=report.accept_length,
+        deepest=replay.depth - DEEPER,
     )

@@ -254,6 +254,8 @@ def step(world, state, rule, factor):
     clock[END] = clock[NOW] + _step_time(world, state, decoding, context, factor)
     if state.timeline.shape[0] > 0:
         _mark(state, kv)
+        if decoding > 0:
+            state.used[decoding, counts[DEPTH]] += 1
     arrive_until(clock[END], world, state)
     _account(state, decoding, kv)
     counts[HELD] += counts[EMITTED_NOW]

@@ -100,6 +100,7 @@ class State(NamedTuple):
     histograms: Longs  # [4, BINS]
     row: Floats  # [COLUMNS]
     timeline: Floats  # [T, 5]; T = 0: none
+    used: Longs  # [M + 1, K + 1] steps by decoding requests and depth, beside a timeline
     marks: Longs  # [2] rows of the timeline, and steps from one to the next
 
 
@@ -127,6 +128,7 @@ def new_state(world: World, depth: int, points: int) -> State:
         histograms=np.zeros((len(METRICS), BINS), np.int64),
         row=np.zeros(len(COLUMNS)),
         timeline=np.zeros((points, 5)),
+        used=np.zeros((most + 1, depth + 1) if points else (0, 0), np.int64),
         marks=np.array([0, 1], np.int64),
     )
     state.clock[NEXT], state.counts[FREE] = np.inf, slots

@@ -7,9 +7,6 @@ noise. Times are ms, throughputs are per second, shares are fractions.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated
-
-from pydantic import Field
 
 from mtpsim.report.document_section import DocumentSection, Interval, JudgedInterval, Number
 
@@ -27,14 +24,9 @@ class ServedTime(DocumentSection):
 
 
 class ServedDepths(DocumentSection):
-    """Mean depth that a policy used with ``from_`` to ``to`` running requests, both included.
+    """Mean drafts per request that a policy used at one number of running requests."""
 
-    Attributes:
-        share: of the steps of the timeline that had so many.
-    """
-
-    from_: Annotated[int, Field(validation_alias="from")]
-    to: int
+    running: int
     depth: float
     share: float
 

@@ -165,11 +165,24 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             kv_use=_optional(kv, n, SHARE),
+            depths=_depths_used(data, n),
             warnings=warned[n],
-            depths=_depths_used(data, n) if arm.depth is None else [],
             **shared[n],
         )
         for n, arm in enumerate(data.arms)
+    ]
+
+
+def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
+    """Mean depth by number of decoding requests, of a policy in the first replication."""
+    used = data.timelines[arm].used if arm < len(data.timelines) else None
+    if used is None or data.arms[arm].depth is not None:
+        return []
+    steps = used.sum(1)
+    means = used @ np.arange(used.shape[1]) / np.maximum(steps, 1)
+    return [
+        ServedDepths(running=n, depth=float(means[n]), share=float(steps[n] / steps.sum()))
+        for n in np.flatnonzero(steps).tolist()
     ]
 
 
@@ -241,22 +254,6 @@ def _loss(choice: Choice, place: int, data: ServerData) -> JudgedInterval:
     )
     verdict = choice.verdict(place, data.experiment.decision.indifference)
     return JudgedInterval(mean=mean, low=low, high=high, verdict=verdict)
-
-
-def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
-    """Mean depth of a policy by running requests, in doubling ranges, from its timeline."""
-    if arm >= len(data.timelines):
-        return []
-    line = data.timelines[arm]
-    found = []
-    octave = np.floor(np.log2(np.maximum(line.running, 1))).astype(int)
-    for power in np.unique(octave[line.running >= 1]).tolist():
-        inside = (octave == power) & (line.running >= 1)
-        depth, share = float(line.depth[inside].mean()), float(inside.mean())
-        found.append(
-            ServedDepths(from_=2**power, to=2 ** (power + 1) - 1, depth=depth, share=share)
-        )
-    return found
 
 
 def _capacity(name: str, root: Root) -> ServedCapacity:

@@ -21,7 +21,7 @@ from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
 from mtpsim.results.document import Result
 
-POLICY = "policy"  # names a policy of a server, in --set
+POLICY = "policy"  # names an arm of a server
 
 
 def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
@@ -47,6 +47,7 @@ def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
 def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     """Each warning of the points that an export with these arguments rests on, once."""
     wanted = dict(_pair(text) for text in chosen)
+    wanted.pop(POLICY, None)
     points = [point for point in result.document["points"] if _fits(point, wanted)]
     return list(dict.fromkeys(text for point in points for text in point["warnings"]))
 
@@ -79,9 +80,9 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
 
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
-    groups: list[JsonDict] = document.get("by_batch") or []
-    if any(point.get("serving") for point in document["points"]):
+    if document["points"] and document["points"][0].get("serving"):
         return _served_schedule(document, chosen)
+    groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
     for point in document["points"]:
@@ -96,21 +97,42 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     return schedule
 
 
+def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
+    """The arm of a server that ``policy`` names, or the best one."""
+    swept = {key: value for key, value in chosen.items() if key != POLICY}
+    served = _one(document["points"], swept, "points")["serving"]
+    arms = {arm["name"]: arm for arm in served["arms"]}
+    name = str(chosen.get(POLICY, served["best"]))
+    if name not in arms:
+        known = ", ".join(arms)
+        raise _wrong("--set", f"{name!r} is given; it must be one of {known}{nearest(name, arms)}")
+    arm: JsonDict = arms[name]
+    return arm
+
+
+def _served_depth(document: JsonDict, chosen: JsonDict) -> int:
+    arm = _served_arm(document, chosen)
+    if arm["depth"] is None:
+        raise _wrong("--to", f"{arm['name']} has several depths: export a schedule")
+    if not arm["depth"]:
+        raise _wrong("--to", "the best depth is 0 (MTP off): there is nothing to set")
+    return int(arm["depth"])
+
+
 def _served_schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
-    """The depths that a policy of a server used, by running requests."""
-    wanted = {key: value for key, value in chosen.items() if key != POLICY}
-    arms = _one(document["points"], wanted, "points")["serving"]["arms"]
-    policies = {arm["name"]: arm["depths"] for arm in arms if arm["depths"]}
-    name = chosen.get(POLICY, next(iter(policies), None) if len(policies) == 1 else None)
-    if name not in policies:
-        known = f"; give --set {POLICY}=NAME, one of {', '.join(policies)}" if policies else ""
-        raise _wrong("--to", f"a schedule is that of a policy in serving.policies{known}")
+    """Depths by running requests that a policy used, rounded; between them that of the fewer."""
+    arm = _served_arm(document, chosen)
+    most = int(document["experiment"]["serving"]["max_requests"])
+    used = arm["depths"] or [{"running": 1, "depth": _served_depth(document, chosen)}]
     schedule: list[BatchRange] = []
-    for row in policies[name]:
-        first, depth = (schedule[-1][1] + 1 if schedule else 1), round(row["depth"])
-        if schedule and schedule[-1][2] == depth:
+    for number, entry in enumerate(used):
+        first = entry["running"] if number else 1
+        last = used[number + 1]["running"] - 1 if number + 1 < len(used) else most
+        if schedule and schedule[-1][2] == round(entry["depth"]):
             first = schedule.pop()[0]
-        schedule.append((first, row["to"], depth))
+        schedule.append((first, last, round(entry["depth"])))
+    if not any(depth for *_, depth in schedule):
+        raise _wrong("--to", "MTP is off at every batch: there is nothing to set")
     return schedule
 
 
@@ -125,24 +147,15 @@ def _how(document: JsonDict) -> str:
 
 def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth."""
+    if document["points"] and document["points"][0].get("serving"):
+        return _served_depth(document, chosen), []
     point = _one(document["points"], chosen, "points")
-    if point.get("serving"):
-        return _served_depth(point["serving"]), []
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
         raise _wrong("--to", "the advice is depth 0 (MTP off): there is nothing to set")
     rates = point["diagnostics"]["rates_by_depth"][depth - 1]["mean"]
     return depth, [round(rate, 6) for rate in accumulate(rates, mul)]
-
-
-def _served_depth(serving: JsonDict) -> int:
-    """The best depth of a server, where it is a fixed one."""
-    (best,) = (arm for arm in serving["arms"] if arm["name"] == serving["best"])
-    if not best["depth"]:
-        what = "MTP off" if best["depth"] == 0 else f"the policy {best['name']}: --to vllm-schedule"
-        raise _wrong("--to", f"the advice is {what}")
-    return int(best["depth"])
 
 
 def _require_advice(point: JsonDict) -> None:
@@ -171,7 +184,7 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
     """Survival rates for synthetic acceptance, without a draft model."""
     depth, survival = _depth_and_survival(document, chosen)
     if not survival:
-        raise _wrong("--to", "a server has no acceptance rates by depth: run its single requests")
+        raise _wrong("--to", "a server's result has no acceptance rates by position")
     config = {
         "num_speculative_tokens": depth,
         "rejection_sample_method": "synthetic",

@@ -16,7 +16,7 @@ LENGTHS = RNG.integers(5, 40, 30)
 OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
 LOGGED = RNG.integers(0, 3, (1, OFFSETS[-1]), np.uint8)  # of all draws at depth 2, as in a log
 DEEPER = np.where(LOGGED == 2, LOGGED + RNG.integers(0, 3, (20, OFFSETS[-1])), LOGGED)
-REPLAY = ReplayFile(DEEPER.astype(np.uint8), OFFSETS, 4, 2, 0.0)
+REPLAY = ReplayFile(DEEPER.astype(np.uint8), OFFSETS, 4, 2, 0.0, 2)
 TRACE = {"model": "trace", "file": "t.npz", "by": "position"}
 
 

@@ -20,6 +20,8 @@ from tests.support.examples import (
     regime,
     simulation,
 )
+from tests.support.fitting import json_lines
+from tests.support.token_worlds import WORLDS, log_at, text_of
 
 TIMES = TWO_DEEP + noise(0.3)
 TEXT = independent(0.8, 0.7) + TIMES + simulation(rounds=50)
@@ -212,7 +214,7 @@ def test_a_log_is_planned_with_its_own_requests(plan, cli, tmp_path, capsys):
     replay = tmp_path / "f.replay.toml"
     assert found == json.loads(cli("plan", replay, *depths, "--json").out)
     assert (found["recorded"], found["horizon"]) == (60, {})
-    done = cli("plan", log, *times, *depths)
+    done = cli("plan", replay, *depths)
     assert "Resampled from 60 recorded requests" in done.shown
     model = json.loads(cli("plan", counts, *times, *depths, "--json").out)
     assert model["recorded"] == 0
@@ -220,6 +222,29 @@ def test_a_log_is_planned_with_its_own_requests(plan, cli, tmp_path, capsys):
     done = cli("plan", replay, *times)
     assert "is an experiment; only logs take more logs and times" in done.err
     assert done.code == 2
+
+
+def test_sizes_from_a_log_are_those_from_the_truth(tmp_path, cli, monkeypatch):
+    """Long-tailed requests logged at depth 3; the control is a model fitted to the same log."""
+    monkeypatch.setattr(power, "POOL", 6000)
+    monkeypatch.setattr(power, "TRIALS", 600)
+    rounds, text = log_at(text_of(WORLDS["trained"], 300, np.random.default_rng(5)), 3)
+    (tmp_path / "log.jsonl").write_text(json_lines(rounds))
+    parts = np.split(np.minimum(text.accepted, 3), text.offsets[1:-1])
+    lines = [json.dumps({"accepted": part.tolist(), "depth": 3}) for part in parts]
+    (tmp_path / "truth.jsonl").write_text("\n".join(lines))
+    times = "[latency]\ntarget = 20\nverify = 22\ndraft = 1\n[simulation]\nas_recorded = true\n"
+    truth = acceptance("trace", file="truth.jsonl", by="position") + times
+    options = ["--target", "20", "--verify", "22", "--draft", "1", "--candidates", "independent"]
+    cli("fit", tmp_path / "log.jsonl", "-o", tmp_path / "f.toml", "--quiet", *options)
+
+    def sizes_of(experiment):
+        compared = Planner(experiment, 0.02, 0.9).compare((1, 3))
+        return np.array([(one.raised_from or one).requests for one in compared.designs])
+
+    needed = sizes_of(mtpsim.parse(truth, folder=tmp_path))
+    assert sizes_of(mtpsim.load(tmp_path / "f.replay.toml")) == pytest.approx(needed, rel=0.25)
+    assert (sizes_of(mtpsim.load(tmp_path / "f.toml")) < 0.6 * needed).all()
 
 
 def test_the_gain_of_recorded_requests_varies_over_draws_and_the_sample():

@@ -9,12 +9,10 @@ import pytest
 
 import mtpsim
 from mtpsim.cli import main as cli
-from mtpsim.common.errors import InputError
 from mtpsim.report.engine_flags import engine_flags, schedule_flags
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.tables.sweep import batch_sentences
 from mtpsim.runs import directory as store
-from mtpsim.runs.export import export
 from tests.support.examples import TWO_DEEP, independent, linear
 
 TEXT = f"""\
@@ -169,45 +167,3 @@ def test_export_of_an_incomplete_result_warns(runs, tmp_path, capsys):
     code, out, err = exported(capsys, tmp_path / "cut", "--to", "trtllm")
     assert (code, out) == (130, exported(capsys, runs / "batch", "--to", "trtllm")[1])
     assert "is not complete" in err
-
-
-SERVED = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-model = "linear"
-base = 10
-per_token = 0.05
-draft = { base = 0, per_token = 1 }
-[serving]
-arrivals = { rate = 20 }
-prompt = 100
-output = 50
-requests = 60
-replications = 30
-max_requests = 64
-max_tokens = 256
-policies = [{ rule = "schedule", by_batch = [[1, 7, 2], [8, 64, 1]] }, "goodput"]
-"""
-
-
-@pytest.fixture(scope="module")
-def server():
-    return mtpsim.run(mtpsim.parse(SERVED), executor="threads:1")
-
-
-def test_the_schedule_that_a_policy_of_a_server_used(server):
-    found = json.loads(export(server, "vllm-schedule", ["policy=schedule"]))
-    rows = found["speculative_config"]["num_speculative_tokens_per_batch_size"]
-    assert [row[0] for row in rows] == [1, 8]
-    assert [row[2] for row in rows] == [2, 1]
-
-
-def test_the_best_depth_of_a_server(server):
-    assert server.data.points[0].serving.best == "depth 2"
-    assert json.loads(export(server, "vllm"))["speculative_config"]["num_speculative_tokens"] == 2
-    with pytest.raises(InputError, match="a server has no acceptance rates by depth"):
-        export(server, "vllm-synthetic")
-    with pytest.raises(InputError, match="--set policy=NAME, one of schedule, goodput"):
-        export(server, "vllm-schedule")

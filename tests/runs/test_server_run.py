@@ -126,3 +126,41 @@ def test_more_replications_keep_the_first_ones(file, tmp_path):
     counts = [json.loads(line)["count"] for line in lines]
     assert max(counts) == 50
     assert np.diff(counts).min() > 0
+
+
+def test_the_schedule_that_a_policy_used_is_exported(tmp_path, capsys):
+    table = '{ rule = "schedule", by_batch = [[1, 2, 2], [3, 4, 1]], name = "table" }'
+    text = TEXT.replace("policies = [", f"policies = [{table}, ").replace("rate = 20", "rate = 80")
+    (tmp_path / "serve.toml").write_text(text)
+    run = str(tmp_path / "run")
+    assert main(["run", str(tmp_path / "serve.toml"), "--out", run, "--quiet"]) == 0
+    capsys.readouterr()
+    arms = {arm["name"]: arm for arm in points_of(tmp_path / "run")[0]["serving"]["arms"]}
+    used = {entry["running"]: entry["depth"] for entry in arms["table"]["depths"]}
+    assert all(depth == (n <= 2) + (n <= 4) for n, depth in used.items())
+    assert {1, 2, 3} <= used.keys()
+    assert sum(entry["share"] for entry in arms["table"]["depths"]) == pytest.approx(1)
+    assert arms["depth 2"]["depths"] == []
+
+    def exported(to, *chosen):
+        code = main(["export", run, "--to", to, *(f"--set={one}" for one in chosen)])
+        return code, capsys.readouterr()
+
+    code, shown = exported("vllm-schedule", "policy=table")
+    ranges = json.loads(shown.out)["speculative_config"]["num_speculative_tokens_per_batch_size"]
+    assert code == 0
+    assert ranges[:2] == [[1, 2, 2], [3, 4, 1]]
+    assert exported("vllm", "policy=depth 2")[0] == 0
+    for to, chosen, message in (
+        ("vllm", "policy=table", "table has several depths: export a schedule"),
+        ("vllm", "policy=off", "the best depth is 0 (MTP off): there is nothing to set"),
+        (
+            "vllm",
+            "policy=tabel",
+            "'tabel' is given; it must be one of off, depth 1, depth 2",
+        ),
+        ("vllm-synthetic", "policy=depth 1", "has no acceptance rates by position"),
+    ):
+        code, shown = exported(to, chosen)
+        assert code == 2
+        assert message in shown.err
