@@ -25,7 +25,7 @@ from mtpsim.common.section import Spec
 from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.cross_checks import mismatches
-from mtpsim.config.draft import Draft, drafted_source, drafted_tree
+from mtpsim.config.draft import Draft, drafted_source, drafted_tree, proposing_source
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.hints import decimal_comma_hint, syntax_hint
 from mtpsim.config.overrides import Override, apply_overrides, attribute
@@ -37,7 +37,7 @@ from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty
 from mtpsim.config.validation_errors import problems_of, section_key, source_line, with_meant_names
 from mtpsim.formula.closed_form import time_warnings
-from mtpsim.latency import AnyLatency, CostModel
+from mtpsim.latency import AnyLatency, CompiledLatency, CostModel
 
 MAX_FILE = 1 << 24  # bytes of an experiment
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
@@ -158,8 +158,11 @@ class Experiment(Spec):
     @property
     def source(self) -> Source:
         """Which drafts are accepted, with a tree which of its levels; how long requests are."""
-        tree, s = self.draft, self.simulation
-        source = drafted_source(self.acceptance, tree) if tree else self.acceptance.chain()
+        draft, s = self.draft, self.simulation
+        source = drafted_source(self.acceptance, draft) if draft else self.acceptance.chain()
+        if draft and draft.lengths is not None and "latency" in vars(self):
+            verify, times = (tuple(times.tolist()) for times in self.step_times())
+            return proposing_source(self.acceptance, draft, verify, times)
         if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
             return source
         table = length_table(
@@ -175,6 +178,8 @@ class Experiment(Spec):
     def input_rates(self) -> Floats | None:
         """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
         rates = self.acceptance.input_rates()
+        if self.draft and self.draft.lengths is not None:
+            return None
         if rates is None or self.tree is None:
             return rates
         chain = self.source.hidden_chain
@@ -188,7 +193,18 @@ class Experiment(Spec):
 
     def step_times(self) -> tuple[Floats, Floats]:
         """Mean verify and draft times in ms by depth, each ``[K + 1]``."""
-        return self.latency.times(self.source.depth, self.drafted)
+        depth = self.tree.depth if self.tree else self.acceptance.chain().depth
+        block = self.draft.block if self.draft else None
+        return self.latency.round_times(depth, self.drafted, block)
+
+    def compiled_latency(self) -> CompiledLatency:
+        """Mean times and noise tables of the latency.
+
+        Raises:
+            ValueError: A distribution can't be tabulated.
+        """
+        block = self.draft.block if self.draft else None
+        return self.latency.compile(self.source.depth, self.drafted, block)
 
     @property
     def batch(self) -> float | None:

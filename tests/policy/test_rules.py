@@ -156,6 +156,15 @@ def test_threshold():
     assert player.depth([0.1, 0.9, 0.9]) == 1
 
 
+def test_threshold_discards_too_few_drafts():
+    player = Player("threshold", theta=0.5, drop=True, n_min=2)
+    assert player.depth([0.9, 0.8, 0.1]) == 2
+    assert player.m[0] == 1
+    assert player.depth([0.9, 0.1, 0.8]) == 0
+    assert player.m[0] == 2  # both were drafted
+    assert Player("threshold", theta=0.5, n_min=2).depth([0.9, 0.1, 0.8]) == 2  # without drop
+
+
 def test_threshold_with_drop():
     player = Player("threshold", theta=0.5, drop=True)
     assert (player.depth([0.9, 0.4, 0.9]), player.m[0]) == (1, 1)

@@ -8,6 +8,7 @@ import pytest
 import mtpsim
 from mtpsim.exact.chain_solver import solve
 from mtpsim.logs import read_logs
+from mtpsim.report.exact_text import exact_answer
 
 
 @pytest.fixture
@@ -89,6 +90,14 @@ def test_graphs(run):
     check(points[128], speedup=(8, 0.384, 0.005))
     check(points[256], depth=3, speedup=(3, 1.306, 0.01))
     assert points[512]["advice"]["depth"] == 0
+
+
+def test_ngram(run):
+    (point,) = run("ngram", 1000).values()
+    check(point, depth=8, speedup=(8, 1.915, 0.02), accept_length=(8, 2.847, 0.05))
+    always = mtpsim.load("experiments/ngram.toml", ["draft=none"])
+    found = exact_answer(always).speedup
+    assert (int(found.argmax()), found.max()) == (6, pytest.approx(1.58, abs=0.005))
 
 
 def test_article(run):
