@@ -15,7 +15,7 @@ from verification.other_depths import between, dspark, gemma, vllm_deep, xllm
 from verification.papers import founding_case, leviathan_1, leviathan_4
 from verification.published_fact import PLAIN, Fact, experiment
 from verification.published_values import VLLM_8
-from verification.server_facts import gemma
+from verification.server_facts import gemma as served_gemma
 from verification.serving import curves, deepseek, throughput, vllm
 from verification.shapes import trees
 from verification.step_times import experts, mac, start_up, two_depths
@@ -33,7 +33,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "trees of one 30B-A3B model": trees,
     "DSpark by threshold": thresholds,
     "throughput by batch": throughput,
-    "a server: Gemma-4": gemma,
+    "a server: Gemma-4": served_gemma,
     "vLLM's start-up tables": start_up,
     "step times of an M5 Max": mac,
     "Llama-3.1-8B, two depths": two_depths,
