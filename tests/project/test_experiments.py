@@ -343,3 +343,14 @@ def test_serving_context(served):
         assert arms["best"] == f"depth {best}"
         assert arms[f"depth {best}"]["throughput_ratio"]["mean"] == pytest.approx(ratio, abs=0.03)
         assert arms["depth 4"]["speedup"]["mean"] == pytest.approx(speedup, rel=0.05)
+
+
+def test_serving_chunks(served):
+    points = {key: arms for (key,), arms in served("serving_chunks").items()}
+    p99 = {most: {name: arm["tpot"]["p99"]["mean"] for name, arm in arms.items() if name != "best"}
+           for most, arms in points.items()}  # fmt: skip
+    assert p99[1024]["depth 5"] == pytest.approx(5.2, abs=0.3)
+    assert p99[1024]["off"] == pytest.approx(10.9, abs=0.8)
+    first = [points[most]["depth 5"]["ttft"]["p99"]["mean"] for most in (512, 1024)]
+    assert first[0] > 1.7 * first[1]
+    assert all(time > 30 for time in p99[2048].values())
