@@ -67,6 +67,8 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
                 "latency.draft is a list by depth; a block needs one number or a line { base, "
                 "per_token }",
             )
+        if experiment.serving:
+            yield ("draft", "block"), "a server drafts as many as it verifies"
     if draft.lengths is None:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
