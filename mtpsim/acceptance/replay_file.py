@@ -2,8 +2,8 @@
 
 It is a NumPy archive (``numpy.load`` reads it): ``accepted`` ``[draws, positions]``, where each
 request begins in ``offsets`` ``[requests + 1]``, the deepest draft ``depth``, and of the log the
-``recorded_depth`` (0: several), its ``accept_length`` and its ``deepest`` draft; ``widening`` is a factor on
-standard errors over requests.
+``recorded_depth`` (0: several), its ``accept_length`` and its ``deepest`` draft. ``widening`` is a
+factor on standard errors over requests.
 """
 
 import io
