@@ -217,4 +217,5 @@ def replay_file(replay: PosteriorReplay, report: ReplayReport) -> ReplayFile:
         recorded_depth=report.recorded_depth,
         accept_length=report.accept_length,
         deepest=replay.depth - DEEPER,
+        widening=replay.widening,
     )
