@@ -50,7 +50,8 @@ class AcceptanceChain:
             a rejection, ``step[1]`` a tick without.
         accept (Floats): ``[S, K]`` P(draft j accepted | drafts 1..j-1 accepted, state).
         clock (str): What a tick is: ``"round"`` or ``"token"`` (a text position).
-        slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state.
+        slowdown (Floats): ``[S]`` factor on the time of a round that starts in the state, or
+            ``[S, K + 1]`` by depth.
         lengths (Counts | None): ``[S]`` tokens of a request that starts in the state; 0: as many as
             the experiment says. None: 0 for all states.
         length_table (LengthTable | None): Random lengths by first state, in place of ``lengths``.
@@ -93,8 +94,9 @@ class AcceptanceChain:
             raise ValueError(f"step has {self.step.shape[0]} row sets; 1 or 2 are possible")
         if self.accept.ndim != 2 or self.accept.shape[0] != states or not self.accept.shape[1]:
             raise ValueError(f"accept has shape {self.accept.shape}, not ({states}, K)")
-        if self.slowdown.shape != (states,) or not (self.slowdown > 0).all():
-            raise ValueError(f"slowdown must be {states} positive numbers")
+        by_depth = (states, self.accept.shape[1] + 1)
+        if self.slowdown.shape not in ((states,), by_depth) or not (self.slowdown > 0).all():
+            raise ValueError(f"slowdown must be {states} positive numbers, or as many by depth")
         if self.lengths is not None and self.lengths.shape != (states,):
             raise ValueError(f"lengths must be {states} numbers of tokens")
         rows_of = {"start": self.start, "step": self.step}
@@ -157,11 +159,15 @@ class AcceptanceChain:
         """``[S, K]`` P(drafts 1..k all accepted) if the state does not change."""
         return np.asarray(np.cumprod(self.accept, axis=1))
 
+    def slowdown_at(self, depth: int) -> Floats:
+        """``[S]`` factor on the time of a round of a depth."""
+        return self.slowdown if self.slowdown.ndim == 1 else self.slowdown[:, depth]
+
     def arrays(self) -> ChainArrays:
         """The chain as thresholds on random words; the last row starts a request."""
         rows = np.concatenate([self.step.reshape(-1, self.states), self.start[None]])
         accept = self.survival if self.clock == "round" else self.accept
-        slowdown = self.slowdown
+        slowdown = self.slowdown_at(0)
         if self.states == 1:  # add an unreachable state: the vectorized path has two
             rows = np.array([[1.0, 0.0]] * 3)
             accept, slowdown = np.repeat(accept, 2, axis=0), np.ones(2) * slowdown

@@ -181,7 +181,7 @@ def _depths(experiment: Experiment, given: str | None) -> list[int]:
             raise InputError.of(message, key="--depths")
         return sorted({int(part) for part in parts})
     horizon = experiment.simulation.horizon
-    times = compiled_latency(experiment, greatest).round_time
+    times = compiled_latency(experiment).round_time
     best = max(1, int(np.argmax(speedups(source, times, **horizon))))
     return [k for k in (best - 1, best, best + 1) if 1 <= k <= greatest]
 

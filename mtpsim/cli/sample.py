@@ -59,7 +59,7 @@ def sample_requests(
         InputError: A distribution of the latency can't be tabulated.
     """
     source = experiment.source
-    latency = compiled_latency(experiment, source.depth)
+    latency = compiled_latency(experiment)
     simulation = experiment.simulation
     plan = compile_plan(
         source,

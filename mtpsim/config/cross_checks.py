@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording
 from mtpsim.common.errors import FieldError, InputError
-from mtpsim.config.draft import drafted_tree
+from mtpsim.config.draft import Draft, drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
 from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
@@ -30,9 +30,13 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
         return []
     if experiment.draft and "acceptance" not in invalid:
         try:
-            drafted_tree(experiment.acceptance, experiment.draft)
+            depth = drafted_tree(experiment.acceptance, experiment.draft).depth
+            if experiment.draft.lengths is not None:
+                experiment.draft.length_law(experiment.acceptance.chain(), depth)
         except FieldError as error:
             return [(("draft", error.key), error.message)]
+        if "latency" not in invalid and (wrong := list(_check_draft(experiment, experiment.draft))):
+            return wrong
     checks: tuple[tuple[set[str], Callable[[Experiment], Iterator[Mismatch]]], ...] = (
         ({"acceptance", "simulation"}, _check_size),
         ({"acceptance", "latency"}, _check_times),
@@ -49,6 +53,31 @@ def mismatches(experiment: Experiment, invalid: set[str]) -> list[Mismatch]:
     if experiment.robust and not invalid:
         found += _check_scenarios(experiment, found)
     return found
+
+
+def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
+    """What blocks and random numbers of drafts can't be combined with."""
+    latency = experiment.latency
+    if draft.block is not None:
+        try:
+            latency.draft_time(draft.block)
+        except ValueError:
+            yield (
+                ("draft", "block"),
+                "latency.draft is a list by depth; a block needs one number or a line { base, "
+                "per_token }",
+            )
+        if experiment.serving:
+            yield ("draft", "block"), "a server drafts as many as it verifies"
+    if draft.lengths is None:
+        return
+    if any(noise is not latency.noise for noise in latency.noises()):
+        yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
+    for section in ("adaptive", "serving", "uncertainty", "robust"):
+        if getattr(experiment, section):
+            yield ("draft", "lengths"), f"can't be combined with [{section}]"
+    if experiment.simulation.lengths is not None:
+        yield ("draft", "lengths"), "can't be combined with simulation.lengths"
 
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:

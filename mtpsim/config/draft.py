@@ -3,12 +3,16 @@
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from mtpsim.acceptance import AcceptanceChain, AcceptanceModel, Source
+from mtpsim.acceptance.draft_lengths import propose
 from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree, topk_tree
+from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import Depth, Spec
+from mtpsim.common.section import Depth, NonNegative, Spec
+from mtpsim.common.text import counted
 
 MAX_NODES = 4096
 Nodes = Annotated[int, Field(ge=1, le=MAX_NODES)]
@@ -22,11 +26,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
+Shares = Annotated[list[NonNegative], Field(min_length=2, max_length=65)]
+
+
 class Draft(Spec):
     """The shape of the drafts: a chain, or a tree of candidates (acceptance model ``ranks``).
 
-    A depth of the results is then a number of levels: depth k drafts the first k levels in k passes
-    and verifies all of their nodes.
+    With a tree a depth of the results is a number of levels: depth k drafts the first k levels in k
+    passes and verifies all of their nodes.
     """
 
     tree: Annotated[
@@ -49,6 +56,17 @@ class Draft(Spec):
         None, description="nodes expanded per level, and children of each (tree = `topk` only)"
     )
 
+    block: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="drafts that the drafter makes, and takes the time of, in every round; "
+        "verified are those of the depth (default: as many as the depth)",
+    )
+    lengths: Shares | list[Shares] | None = Field(
+        None,
+        description="shares of rounds that propose 0, 1, .. K drafts, or a row for each hidden "
+        "state; a round verifies what is proposed, at most the depth (default: always K)",
+    )
+
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
 
@@ -62,6 +80,13 @@ class Draft(Spec):
                     f"{'is required with' if key in NEEDS[kind] else 'is not a key of'} {named}",
                     key=key,
                 )
+        if self.lengths is not None:
+            if kind != "chain":
+                raise FieldError('is for tree = "chain"', key="lengths")
+            if not all(sum(row) for row in self.length_rows()):
+                raise FieldError("all shares of a row are 0", key="lengths")
+        if self.block is not None and kind != "chain":
+            raise FieldError('is for tree = "chain"', key="block")
         if isinstance(self.tree, list):
             if self.steps is not None:
                 raise FieldError(f"is not a key of {named}", key="steps")
@@ -73,6 +98,42 @@ class Draft(Spec):
                         key="tree",
                     )
         return self
+
+    def length_rows(self) -> list[list[float]]:
+        """Rows of `lengths`: one, or one for each hidden state."""
+        rows = self.lengths or []
+        return [row for row in rows if isinstance(row, list)] or [list(map(float, rows))]  # type: ignore[arg-type]
+
+    def length_law(self, source: Source, depth: int) -> Floats:
+        """Probability of 0..K proposed drafts by state, ``[S, K + 1]``.
+
+        Raises:
+            FieldError: The acceptance model has other states or positions, or no rounds of its own.
+        """
+        rows = self.length_rows()
+        chain = source.hidden_chain
+        if chain is None or chain.outcomes == 2 or (chain.clock == "token" and chain.states > 1):
+            raise FieldError(
+                "needs an acceptance model whose states change by round, whatever the outcome",
+                key="lengths",
+            )
+        if chain.lengths is not None:
+            raise FieldError("needs requests of one length", key="lengths")
+        wrong = [len(row) for row in rows if len(row) != depth + 1]
+        if wrong:
+            raise FieldError(
+                f"{wrong[0]} shares are given, but depth {depth} needs {depth + 1}: of 0 to "
+                f"{depth} proposed drafts",
+                key="lengths",
+            )
+        if len(rows) not in (1, chain.states):
+            raise FieldError(
+                f"{len(rows)} rows are given, but the acceptance model has "
+                f"{counted(chain.states, 'state')}",
+                key="lengths",
+            )
+        law = np.array(rows, float)
+        return np.broadcast_to(law / law.sum(1, keepdims=True), (chain.states, depth + 1))
 
     def shape(self, source: Source) -> Tree:
         """The tree that a round drafts.
@@ -138,3 +199,21 @@ def drafted_source(acceptance: AcceptanceModel, draft: Draft) -> Source:
         return source
     assert isinstance(source, AcceptanceChain)
     return tree.applied(source)
+
+
+@lru_cache(maxsize=32)
+def proposing_source(
+    acceptance: AcceptanceModel, draft: Draft, verify: tuple[float, ...], times: tuple[float, ...]
+) -> Source:
+    """Which drafts are accepted, where their number is random; times in ms by depth."""
+    source = drafted_source(acceptance, draft)
+    law = draft.length_law(source, source.depth)
+    chain = source.hidden_chain
+    assert chain is not None
+    return propose(
+        chain,
+        law,
+        verify=np.array(verify),
+        draft=np.array(times),
+        block=draft.block is not None,
+    )

@@ -25,19 +25,18 @@ from mtpsim.common.section import Spec
 from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.cross_checks import mismatches
-from mtpsim.config.draft import Draft, drafted_source, drafted_tree
+from mtpsim.config.draft import Draft, drafted_source, drafted_tree, proposing_source
 from mtpsim.config.examples import file_or_example, titles
 from mtpsim.config.hints import decimal_comma_hint, syntax_hint
+from mtpsim.config.input_warnings import input_warnings, step_warnings
 from mtpsim.config.overrides import Override, apply_overrides, attribute
 from mtpsim.config.serving import Serving
-from mtpsim.config.serving_limits import limit_warnings
 from mtpsim.config.simulation import Decision, Simulation, TheorySpec
 from mtpsim.config.sweep import Sweep, combinations, set_key, swept_values
 from mtpsim.config.toml_lines import line_of
 from mtpsim.config.uncertainty import Robust, Uncertainty
 from mtpsim.config.validation_errors import problems_of, section_key, source_line, with_meant_names
-from mtpsim.formula.closed_form import time_warnings
-from mtpsim.latency import AnyLatency, CostModel
+from mtpsim.latency import AnyLatency, CompiledLatency, CostModel
 
 MAX_FILE = 1 << 24  # bytes of an experiment
 NOT_IN_SCENARIOS = ("sweep", "uncertainty", "robust", "adaptive")
@@ -158,8 +157,11 @@ class Experiment(Spec):
     @property
     def source(self) -> Source:
         """Which drafts are accepted, with a tree which of its levels; how long requests are."""
-        tree, s = self.draft, self.simulation
-        source = drafted_source(self.acceptance, tree) if tree else self.acceptance.chain()
+        draft, s = self.draft, self.simulation
+        source = drafted_source(self.acceptance, draft) if draft else self.acceptance.chain()
+        if draft and draft.lengths is not None and "latency" in vars(self):
+            verify, times = (tuple(times.tolist()) for times in self.step_times())
+            return proposing_source(self.acceptance, draft, verify, times)
         if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
             return source
         table = length_table(
@@ -175,6 +177,8 @@ class Experiment(Spec):
     def input_rates(self) -> Floats | None:
         """Rates ``[K]`` of the file as they enter the closed form; None if it has none."""
         rates = self.acceptance.input_rates()
+        if self.draft and self.draft.lengths is not None:
+            return None
         if rates is None or self.tree is None:
             return rates
         chain = self.source.hidden_chain
@@ -188,7 +192,18 @@ class Experiment(Spec):
 
     def step_times(self) -> tuple[Floats, Floats]:
         """Mean verify and draft times in ms by depth, each ``[K + 1]``."""
-        return self.latency.times(self.source.depth, self.drafted)
+        depth = self.tree.depth if self.tree else self.acceptance.chain().depth
+        block = self.draft.block if self.draft else None
+        return self.latency.round_times(depth, self.drafted, block)
+
+    def compiled_latency(self) -> CompiledLatency:
+        """Mean times and noise tables of the latency.
+
+        Raises:
+            ValueError: A distribution can't be tabulated.
+        """
+        block = self.draft.block if self.draft else None
+        return self.latency.compile(self.source.depth, self.drafted, block)
 
     @property
     def batch(self) -> float | None:
@@ -270,29 +285,11 @@ class Experiment(Spec):
 
     def warnings(self) -> list[str]:
         """Properties of the input that limit what the results mean, one sentence each."""
-        chain = self.source
-        found = self.acceptance.warnings() + self.latency.warnings()
-        found += self.time_warnings()
-        if self.serving is not None:
-            return found + limit_warnings(self)
-        if self.simulation.rounds and chain.requests_differ:
-            found.append(
-                "requests differ from each other permanently: with `rounds` every request has the "
-                "same weight, while a server runs more rounds for hard requests; use `tokens` for "
-                "the server's average"
-            )
-        return found
+        return input_warnings(self)
 
     def time_warnings(self) -> list[str]:
         """Warnings on mean times that are not plausible, one sentence each."""
-        depth = self.source.depth if self.drafted is None else int(self.drafted[-1])
-        most = self.latency.usual_depth(depth) if self.drafted is None else depth
-        times = (time[: most + 1] for time in self.step_times())
-        if self.serving is not None:
-            found = self.latency.load_warnings(self.serving.max_tokens)
-        else:
-            found = self.latency.depth_warnings(depth)
-        return found + time_warnings(*times)
+        return step_warnings(self)
 
 
 def validate(

@@ -200,7 +200,7 @@ def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0)
     time = plan.task.times[0, depth] * check + plan.task.times[1, depth] * draft
     if isinstance(plan.source, RecordingArrays):
         return np.asarray(time)
-    return np.asarray(time * plan.source.slowdown[trace.state])
+    return np.asarray(time * plan.at_depth(depth).slowdown[trace.state])
 
 
 def _verify_position(accepts: Bools, depth: int, so_far: Ints) -> tuple[Bools, Bools]:

@@ -140,7 +140,7 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
-        noise=noise_arrays(compiled_latency(experiment, depth)),
+        noise=noise_arrays(compiled_latency(experiment)),
         costs=costs,
         depth=depth,
         arms=arms,

@@ -58,6 +58,8 @@ class KernelPlan:
         policy_set (PolicySet | None): Adaptive policies; None if there are none.
         lengths (LengthTable | None): Tokens of a request by its first state; None: all have those
             of ``task``, which is otherwise the greatest.
+        slowdown (Floats | None): ``[S, K + 1]`` factor on the round time by state and depth; None:
+            that of ``source`` at every depth.
     """
 
     key: int
@@ -71,6 +73,14 @@ class KernelPlan:
     chunk: int
     policy_set: PolicySet | None = None
     lengths: LengthTable | None = None
+    slowdown: Floats | None = None
+
+    def at_depth(self, depth: int) -> ChainArrays:
+        """The arrays of the chain with the slowdown of a depth."""
+        assert isinstance(self.source, ChainArrays)
+        if self.slowdown is None:
+            return self.source
+        return self.source._replace(slowdown=self.slowdown[:, depth].copy(), slow=True)
 
     @property
     def text(self) -> bytes:
@@ -107,7 +117,7 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
         InputError: A distribution of the latency can't be tabulated, or a policy can't be solved.
     """
     source, simulation = experiment.source, experiment.simulation
-    latency = compiled_latency(experiment, source.depth)
+    latency = compiled_latency(experiment)
     policy_set = None
     if experiment.adaptive is not None:
         try:
@@ -131,14 +141,14 @@ def compile_point(experiment: Experiment) -> CompiledPoint:
     return CompiledPoint(experiment, source, latency, plan)
 
 
-def compiled_latency(experiment: Experiment, depth: int) -> CompiledLatency:
-    """Compile the latency of an experiment for depths 0 to ``depth``.
+def compiled_latency(experiment: Experiment) -> CompiledLatency:
+    """Compile the latency of an experiment.
 
     Raises:
         InputError: A distribution of the latency can't be tabulated.
     """
     try:
-        return experiment.latency.compile(depth, experiment.drafted)
+        return experiment.compiled_latency()
     except ValueError as error:
         raise InputError.of(str(error), key="latency") from None
 
@@ -170,7 +180,8 @@ def compile_plan(
     lengths = chain.lengths_of(tokens) if chain and tokens else None
     longest = int(lengths.tokens.max()) if lengths else tokens
     unit, chunk = unit_of(source, rounds, longest, policies)
-    every = source.clock == "token" or source.outcomes == 2 or tokens > 0
+    by_depth = source.slowdown.ndim == 2
+    every = source.clock == "token" or source.outcomes == 2 or tokens > 0 or by_depth
     measured = measured_at or source.depth
     times = np.stack([latency.verify, latency.draft]).astype(np.float64)
     return KernelPlan(
@@ -191,6 +202,7 @@ def compile_plan(
         chunk=chunk,
         policy_set=policy_set,
         lengths=lengths,
+        slowdown=source.slowdown if by_depth else None,
     )
 
 
@@ -229,10 +241,12 @@ def simulate_requests(plan: KernelPlan, first: int, count: int) -> Floats:
     own = lengths_of(plan, first, count)
     task = plan.task if own is None else plan.task._replace(lengths=own.astype(np.int32))
     key, depth = np.uint64(plan.key), plan.layout.depth
-    # Where transitions depend on outcomes, each depth has its own path, and needs its own pass.
-    passes = [(0, depth)] if plan.outcomes == 1 else [(k, k) for k in range(depth + 1)]
-    for shallow, deep in passes:
-        _kernel_of(plan)(key, first, plan.source, plan.noise, task, shallow, deep, rows)
+    # Where transitions depend on outcomes, each depth has its own path, and needs its own pass; and
+    # where the slowdown of a state depends on the depth.
+    each = plan.outcomes == 2 or plan.slowdown is not None
+    for shallow, deep in [(k, k) for k in range(depth + 1)] if each else [(0, depth)]:
+        source = plan.source if plan.slowdown is None else plan.at_depth(deep)
+        _kernel_of(plan)(key, first, source, plan.noise, task, shallow, deep, rows)
     complete(rows, plan.layout)
     if plan.policy_set:
         totals, _ = play_policies(plan, first, count)

@@ -219,7 +219,7 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
     return Exact(
         float(produced),
         float(starts.sum()),
-        float(starts @ chain.slowdown),
+        float(starts @ chain.slowdown_at(depth)),
         accepted / starts.sum(),
         starts / starts.sum(),
     )
@@ -262,7 +262,7 @@ def _solve_at_once(chain: AcceptanceChain, depth: int, lengths: LengthTable) -> 
     return Exact(
         tokens=float(start.sum(0) @ lengths.tokens),
         rounds=float(starts.sum()),
-        slow_rounds=float(starts @ chain.slowdown),
+        slow_rounds=float(starts @ chain.slowdown_at(depth)),
         accepted=np.einsum("s,ast->a", starts, joint) / starts.sum(),
         starts=starts / starts.sum(),
     )

@@ -98,9 +98,24 @@ class CostModel(LatencySpec):
         """Requests of the fullest of the data-parallel ranks."""
         return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
 
-    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
+    def compile(
+        self, depth: int, drafted: Floats | None = None, block: int | None = None
+    ) -> CompiledLatency:
         """Compile mean times and noise tables."""
-        return replace(super().compile(depth, drafted), overhead_off=self.overhead_off)
+        return replace(super().compile(depth, drafted, block), overhead_off=self.overhead_off)
+
+    def round_times(
+        self, depth: int, drafted: Floats | None = None, block: int | None = None
+    ) -> tuple[Floats, Floats]:
+        """:meth:`times` of a drafter that pays for ``block`` drafts at every depth from 1 on."""
+        verify, draft = super().round_times(depth, drafted, block)
+        if block and self.draft_overlap:
+            draft[1:] = np.maximum(draft[1:] - verify[1:], 0.0)
+        return verify, draft
+
+    def draft_time(self, passes: int) -> float:
+        """Mean time in ms of a round's drafts in so many passes."""
+        return float(self.draft_times(self.rank_batch(self.batch), passes)[-1])
 
     def draft_times(self, batch: float, depth: int, drafted: Floats | None = None) -> Floats:
         """Time of drafting for ``batch`` requests at depths 0 to ``depth``, ``[depth + 1]`` ms."""
@@ -141,10 +156,10 @@ class CostModel(LatencySpec):
         return new_costs(draft, np.maximum(times, 0.0), nodes)
 
     def at_batch(
-        self, batch: float, depth: int, drafted: Floats | None = None
+        self, batch: float, depth: int, drafted: Floats | None = None, block: int | None = None
     ) -> tuple[Floats, Floats]:
-        """:meth:`times` at another batch size."""
-        return self.model_copy(update={"batch": batch}).times(depth, drafted)
+        """:meth:`round_times` at another batch size."""
+        return self.model_copy(update={"batch": batch}).round_times(depth, drafted, block)
 
     def wrong_lengths(self, depth: int, drafted: Floats | None = None) -> dict[str, str]:
         """Lists of times whose length does not fit the depth."""

@@ -129,12 +129,32 @@ class LatencySpec(Spec, ABC):
     def describe(self) -> list[str]:
         """The section as text, one line per part."""
 
-    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
+    @abstractmethod
+    def draft_time(self, passes: int) -> float:
+        """Mean time in ms of a round's drafts in so many passes.
+
+        Raises:
+            ValueError: Times are a list of another length.
+        """
+
+    def round_times(
+        self, depth: int, drafted: Floats | None = None, block: int | None = None
+    ) -> tuple[Floats, Floats]:
+        """:meth:`times` of a drafter that pays for ``block`` drafts at every depth from 1 on."""
+        verify, draft = self.times(depth, drafted)
+        if block:
+            draft[1:] = self.draft_time(block)
+        return verify, draft
+
+    def compile(
+        self, depth: int, drafted: Floats | None = None, block: int | None = None
+    ) -> CompiledLatency:
         """Compile mean times and noise tables.
 
         Args:
             depth (int): Greatest depth K of the acceptance model.
             drafted (Floats | None): ``[K + 1]`` drafted tokens of a round, as of :meth:`times`.
+            block (int | None): Drafts that are paid for at every depth, as of :meth:`round_times`.
 
         Returns:
             CompiledLatency: Times and tables for depths 0 to K.
@@ -142,7 +162,7 @@ class LatencySpec(Spec, ABC):
         Raises:
             ValueError: A list of times has another length, or a distribution can't be tabulated.
         """
-        verify, draft = self.times(depth, drafted)
+        verify, draft = self.round_times(depth, drafted, block)
         one = self.noise.table() if self.noise else CONSTANT
         return CompiledLatency(
             verify=verify,
@@ -267,11 +287,17 @@ class Latency(LatencySpec):
             np.append(0.0, by_depth(draft, depth)),
         )
 
-    def compile(self, depth: int, drafted: Floats | None = None) -> CompiledLatency:
+    def draft_time(self, passes: int) -> float:
+        """Mean time in ms of a round's drafts in so many passes."""
+        return float(by_depth(_mean_of(self.draft) or 0.0, passes)[-1])
+
+    def compile(
+        self, depth: int, drafted: Floats | None = None, block: int | None = None
+    ) -> CompiledLatency:
         """Compile mean times and noise tables."""
         if self.noise is not None:
-            return super().compile(depth, drafted)
-        verify, draft = self.times(depth, drafted)
+            return super().compile(depth, drafted, block)
+        verify, draft = self.round_times(depth, drafted, block)
         return CompiledLatency(
             verify=verify,
             draft=draft,

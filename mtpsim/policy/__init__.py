@@ -21,6 +21,8 @@ from mtpsim.policy.oracle import Oracle
 from mtpsim.policy.schedule import Schedule
 from mtpsim.policy.specdecpp import SpecDecPP
 from mtpsim.policy.threshold import Threshold
+from mtpsim.policy.tiers import Tiers
+from mtpsim.policy.window_lead import WindowLead
 
 RULES: dict[str, type[PolicySpec]] = {
     "fixed": Fixed,
@@ -36,6 +38,8 @@ RULES: dict[str, type[PolicySpec]] = {
     "controller": Controller,
     "bandit": Bandit,
     "gate": Gate,
+    "window_lead": WindowLead,
+    "tiers": Tiers,
     "oracle": Oracle,
     "filter": Filter,
     "clairvoyant": Clairvoyant,
@@ -61,6 +65,8 @@ Table = Annotated[
     | Controller
     | Bandit
     | Gate
+    | WindowLead
+    | Tiers
     | Oracle
     | Filter
     | Clairvoyant,

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.special import expit, ndtri
 
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
@@ -76,6 +75,8 @@ class LawKeys(Spec):
         )
 
     def _quantiles(self, grid: Floats, accepted: int, at_one: float) -> Floats:
+        from scipy.special import expit, ndtri
+
         if at_one >= 1:
             return np.ones(grid.size)
         if self.edges:
@@ -93,6 +94,8 @@ class LawKeys(Spec):
 
     def acceptance_rate(self) -> float:
         """Acceptance rate at which a normal law and its shift agree."""
+        from scipy.special import expit, ndtri
+
         nodes = ndtri((np.arange(NODES) + 0.5) / NODES)
         return float(expit((self.mean or 0.0) + (self.sd or 0.0) * nodes + self.shift).mean())
 

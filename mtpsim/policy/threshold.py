@@ -4,10 +4,10 @@ Sources: Hugging Face transformers ``assistant_confidence_threshold``, ``Confide
 ``src/transformers/generation/stopping_criteria.py`` (the first draft below the threshold is the
 last one, and is verified; with scikit-learn installed the threshold is adapted too, here it is
 constant), and llama.cpp ``--draft-p-min``, ``common/speculative.cpp`` (it is discarded:
-``drop = true``; versions before 2026 verify it).
+``drop = true``; versions before 2026 verify it) with ``--draft-min`` (fewer drafts are discarded).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,7 +16,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.section import Probability
 from mtpsim.policy.base import Environment, PolicySpec, RoundContext
 
-THETA, MOST, DROP = range(3)  # in p
+THETA, MOST, DROP, LEAST = range(4)  # in p
 
 
 class Threshold(PolicySpec):
@@ -28,6 +28,9 @@ class Threshold(PolicySpec):
     drop: bool = Field(
         False, description="discard the draft below theta unverified; its draft time still counts"
     )
+    n_min: Annotated[int, Field(ge=0)] = Field(
+        0, description="with `drop`, discard all drafts of a round that keeps fewer than these"
+    )
 
     @property
     def discards_drafts(self) -> bool:
@@ -35,8 +38,9 @@ class Threshold(PolicySpec):
         return self.drop
 
     def parameters(self, environment: Environment) -> Floats:
-        """THETA, MOST, DROP."""
-        return np.array([self.theta, environment.depth, self.drop], float)
+        """THETA .. LEAST."""
+        least = min(self.n_min, environment.depth) if self.drop else 0
+        return np.array([self.theta, environment.depth, self.drop, least], float)
 
     def memory_size(self, environment: Environment) -> int:
         """Discarded drafts of the round."""
@@ -49,11 +53,14 @@ def start(p: Floats, m: Floats) -> None:
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
-    """Drafts up to the first one below the threshold; ``m[0]`` counts the discarded one."""
+    """Drafts up to the first one below the threshold; ``m[0]`` counts the discarded ones."""
     most = int(p[MOST])
     m[0] = 0
     for j in range(most):
         if hints[j] < p[THETA]:
-            m[0] = p[DROP]
-            return j + 1 - int(p[DROP])
+            kept = j + 1 - int(p[DROP])
+            if kept < p[LEAST]:
+                kept = 0
+            m[0] = j + 1 - kept
+            return kept
     return most

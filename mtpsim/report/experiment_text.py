@@ -71,12 +71,20 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
 
 def _draft(draft: Draft, tree: Tree) -> list[str]:
     """The tree of drafts: its nodes by level, and what a round yields."""
+    if tree.is_chain:
+        lines = [f"chain of up to {counted(tree.depth, 'draft')}"]
+        if draft.block is not None:
+            lines.append(f"the drafter takes the time of {counted(draft.block, 'draft')}")
+        for row in draft.length_rows() if draft.lengths is not None else ():
+            mean = np.array(row) @ np.arange(len(row)) / sum(row)
+            lines.append(f"proposes {mean:.3g} on average, none in {100 * row[0] / sum(row):.3g} %")
+        return lines
     widths = ", ".join(f"{width:.0f}" for width in np.diff(tree.drafted))
     kind = "explicit tree" if isinstance(draft.tree, list) else draft.tree
-    lines = [f"{kind}: {counted(tree.nodes, 'node')} in {counted(tree.depth, 'level')} ({widths})"]
-    if not tree.is_chain:
-        lines.append("depth k: the first k levels, in k draft passes and one verify of all nodes")
-    return lines
+    return [
+        f"{kind}: {counted(tree.nodes, 'node')} in {counted(tree.depth, 'level')} ({widths})",
+        "depth k: the first k levels, in k draft passes and one verify of all nodes",
+    ]
 
 
 def time_estimate(experiment: Experiment, workers: int, longer_than: float = 0.0) -> list[str]:

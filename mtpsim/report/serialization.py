@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,21 @@ POLICY_QUANTITIES = ("speedup", "gain", "captured", "accept_length", "round_time
 
 def to_json(document: Any) -> JsonDict:
     """A document, or a section of it, as plain data; keys of ``OPTIONAL`` only where given."""
-    return asdict(document, dict_factory=_plain)
+    found: JsonDict = _plain(document)
+    return found
 
 
-def _plain(entries: list[tuple[str, Any]]) -> JsonDict:
-    given = ((key, value) for key, value in entries if value is not None or key not in OPTIONAL)
-    return {key.rstrip("_"): value for key, value in given}
+def _plain(value: Any) -> Any:
+    """As of ``dataclasses.asdict``, which copies every number and takes three times as long."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if not is_dataclass(value):
+        return value
+    given = ((field.name, getattr(value, field.name)) for field in fields(value))
+    kept = ((key, one) for key, one in given if one is not None or key not in OPTIONAL)
+    return {key.rstrip("_"): _plain(one) for key, one in kept}
 
 
 @cache

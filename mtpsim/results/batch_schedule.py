@@ -64,6 +64,8 @@ class _Curves:
         assert isinstance(cost, CostModel)  # only cost models have a batch
         self._cost, self._depth, self._grid = cost, widest.layout.depth, np.log(batches)
         self._drafted = widest.experiment.drafted
+        draft = widest.experiment.draft
+        self._block = draft.block if draft else None
         self._confidence = widest.experiment.simulation.confidence
         self.few = widest.requests_needed is not None
         speedup = widest.estimates(estimators.speedup)
@@ -79,7 +81,7 @@ class _Curves:
 
     def _price(self, cost: CostModel, batch: float) -> Floats:
         """Time of a plain step over that of a round at each depth."""
-        time = np.add(*cost.at_batch(batch, self._depth, self._drafted))
+        time = np.add(*cost.at_batch(batch, self._depth, self._drafted, self._block))
         return np.asarray(time[0] / time)
 
     def at(self, batch: float) -> Floats:

@@ -372,15 +372,16 @@ def drawn_times(experiment: Experiment) -> list[Floats]:
     kernels are not used, so that a finished run is shown without a wait for them.
     """
     source = experiment.source
-    latency = experiment.latency.compile(source.depth, experiment.drafted)
+    latency = experiment.compiled_latency()
     seed, depths = experiment.simulation.seed, range(source.depth + 1)
     times = [_single_rounds(latency, depth, seed) for depth in depths]
-    if (source.slowdown == 1).all():
+    chain = source.hidden_chain
+    if chain is None or (chain.slowdown == 1).all():
         return times
     for depth in depths:
         starts = solve(source, depth, **experiment.simulation.horizon).starts
         rng = np.random.default_rng((seed, depth))
-        times[depth] = times[depth] * rng.choice(source.slowdown, SAMPLE, p=starts)
+        times[depth] = times[depth] * rng.choice(chain.slowdown_at(depth), SAMPLE, p=starts)
     return times
 
 

@@ -29,6 +29,7 @@ from mtpsim.stats.estimators import Counts, Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
+INDENTED = 50  # most points of a document that is indented
 PACKED = "histograms"  # in records of a server's blocks
 NUMBERS = ("seed", "first", "end", "count", "mean", "comoment", PACKED)  # of a record of blocks
 REPORT = "report.html"
@@ -190,9 +191,14 @@ def _line(key: Key, blocks: BlockRange) -> str:
 
 
 def to_json(document: JsonDict) -> str:
-    """The result document as JSON text with a checksum; it has no NaN or infinity."""
+    """The result document as JSON text with a checksum; it has no NaN or infinity.
+
+    That of a long sweep is not indented, which halves its size.
+    """
     sealed = document if "check" in document else {**document, "check": seal(document)}
-    return json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    long = len(document.get("points", [])) > INDENTED
+    layout: JsonDict = {"separators": (",", ":")} if long else {"indent": 2}
+    return json.dumps(sealed, **layout, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @contextmanager

@@ -230,6 +230,7 @@ def result_of(
     served = [point for point in done if isinstance(point, ServerData)]
     points_served = [served_result(point) for point in served]
     by_mean = all(point.objective is None for point in single)
+    random = any(point.source.slowdown.ndim == 2 for point in single)  # times depend on outcomes
     document = ResultDocument(
         mtpsim=__version__,
         experiment=experiment.model_dump(mode="json"),
@@ -237,7 +238,7 @@ def result_of(
         complete=len(done) == points and not any(point.interrupted for point in done),
         failures=failures,
         points=[*point_results(single), *points_served],
-        by_batch=by_batch(single) if experiment.sweep and by_mean else [],
+        by_batch=by_batch(single) if experiment.sweep and by_mean and not random else [],
         by_load=served_by_load(served, points_served) if served else None,
         shapes=shapes_of(single[0].experiment) if single else None,
     )

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -113,17 +114,17 @@ class Estimates:
     quantile: float
     freedom: float = np.inf
 
-    @property
+    @cached_property
     def half_width(self) -> Floats:
         """``[Q]`` half-widths of the intervals."""
         return self.quantile * np.sqrt(np.clip(np.diag(self.covariance), 0, None))
 
-    @property
+    @cached_property
     def low(self) -> Floats:
         """``[Q]`` lower ends of the intervals."""
         return self.values - self.half_width
 
-    @property
+    @cached_property
     def high(self) -> Floats:
         """``[Q]`` upper ends of the intervals."""
         return self.values + self.half_width

@@ -55,6 +55,8 @@ EXAMPLES = [
     {"rule": "bandit", "least": 0},
     {"rule": "bandit", "method": "thompson"},
     {"rule": "gate", "window": 2, "request_rounds": 5, "limit": 1.6},
+    {"rule": "window_lead", "depth": 1, "warm_up": 2, "window": 4, "abort_after": 2, "wait": 1},
+    {"rule": "tiers", "depths": [1, 2], "patience": 2, "cooldown": 3},
     {"rule": "oracle"},
     {"rule": "filter"},
     {"rule": "clairvoyant"},

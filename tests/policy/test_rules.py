@@ -156,6 +156,15 @@ def test_threshold():
     assert player.depth([0.1, 0.9, 0.9]) == 1
 
 
+def test_threshold_discards_too_few_drafts():
+    player = Player("threshold", theta=0.5, drop=True, n_min=2)
+    assert player.depth([0.9, 0.8, 0.1]) == 2
+    assert player.m[0] == 1
+    assert player.depth([0.9, 0.1, 0.8]) == 0
+    assert player.m[0] == 2  # both were drafted
+    assert Player("threshold", theta=0.5, n_min=2).depth([0.9, 0.1, 0.8]) == 2  # without drop
+
+
 def test_threshold_with_drop():
     player = Player("threshold", theta=0.5, drop=True)
     assert (player.depth([0.9, 0.4, 0.9]), player.m[0]) == (1, 1)
@@ -240,3 +249,37 @@ def test_full_feedback():
     player = Player("goodput", warm_up=1)
     player.rule.learn(player.p, player.m, RoundOutcome(1, 1, 3, 2, 12.0))
     assert player.m[2:].tolist() == [1, 1, 0, 1, 1, 1]
+
+
+def test_window_lead_holds_the_depth_that_is_faster():
+    """Depth 1 takes 12 ms, depth 3 takes 16 ms: all accepted, 4 / 16 beats 2 / 12."""
+    player = Player("window_lead", depth=1, warm_up=2, window=4)
+    assert player.play(*[3] * 14) == [1] * 6 + [3] * 8  # warm-up and window, challenge, held
+    # Text without accepted drafts: 1 / 12 of the next challenge beats the rate of the last window,
+    # 1 / 16. It comes after 4 windows of the held depth, and is held from the next one on.
+    assert player.play(*[0] * 16)[-6:] == [3] * 2 + [1] * 4
+
+
+def test_window_lead_abandons_a_challenger_that_trails_and_waits_longer():
+    """At depth 3 nothing more is accepted, and a round takes 16 instead of 12 ms: 25 % slower."""
+    player = Player("window_lead", depth=1, warm_up=0, window=4, abort_after=2, deficit=0.2)
+    depths = player.play(*[1] * 4, *[1] * 2, *[1] * 64, *[1] * 2)
+    assert depths == [1] * 4 + [3] * 2 + [1] * 64 + [3] * 2  # 4 x 4 windows of 4 rounds between
+    closer = Player("window_lead", depth=1, warm_up=0, window=4, abort_after=2, deficit=0.3)
+    assert closer.play(*[1] * 10) == [1] * 4 + [3] * 4 + [1] * 2  # a full window
+
+
+def test_tiers_move_after_some_rounds_in_a_row_and_rest():
+    where = environment(np.arange(10.0, 19.0))  # tiers 3, 5, 8
+    player = Player("tiers", where, keep=0.0, patience=2, cooldown=3)
+    # 1 of 8, then 1 of 5 is below 0.4; two rounds call for a move, three rest, then two again.
+    assert player.play(*[1] * 8) == [8, 8, 5, 5, 5, 5, 5, 3]
+    # Its first round at 3 was one of the three; all of 3 calls for a move up.
+    assert player.play(3, 3, 3, 3, 3, 3) == [3, 3, 3, 3, 5, 5]
+    assert Player("tiers", environment(np.arange(10.0, 19.0), batch=4)).play(*[0] * 40) == [8] * 40
+
+
+def test_tiers_stay_between_the_thresholds():
+    where = environment(np.arange(10.0, 19.0))
+    player = Player("tiers", where, keep=0.0, patience=1, cooldown=0)
+    assert player.play(5, 5, 4, 3, 5, 8) == [8, 8, 8, 8, 5, 8]  # 3 of 8 is below 0.4, 5 of 5 above

@@ -8,6 +8,7 @@ import pytest
 import mtpsim
 from mtpsim.exact.chain_solver import solve
 from mtpsim.logs import read_logs
+from mtpsim.report.exact_text import exact_answer
 
 
 @pytest.fixture
@@ -89,6 +90,14 @@ def test_graphs(run):
     check(points[128], speedup=(8, 0.384, 0.005))
     check(points[256], depth=3, speedup=(3, 1.306, 0.01))
     assert points[512]["advice"]["depth"] == 0
+
+
+def test_ngram(run):
+    (point,) = run("ngram", 1000).values()
+    check(point, depth=8, speedup=(8, 1.915, 0.02), accept_length=(8, 2.847, 0.05))
+    always = mtpsim.load("experiments/ngram.toml", ["draft=none"])
+    found = exact_answer(always).speedup
+    assert (int(found.argmax()), found.max()) == (6, pytest.approx(1.58, abs=0.005))
 
 
 def test_article(run):
@@ -334,3 +343,14 @@ def test_serving_context(served):
         assert arms["best"] == f"depth {best}"
         assert arms[f"depth {best}"]["throughput_ratio"]["mean"] == pytest.approx(ratio, abs=0.03)
         assert arms["depth 4"]["speedup"]["mean"] == pytest.approx(speedup, rel=0.05)
+
+
+def test_serving_chunks(served):
+    points = {key: arms for (key,), arms in served("serving_chunks").items()}
+    p99 = {most: {name: arm["tpot"]["p99"]["mean"] for name, arm in arms.items() if name != "best"}
+           for most, arms in points.items()}  # fmt: skip
+    assert p99[1024]["depth 5"] == pytest.approx(5.2, abs=0.3)
+    assert p99[1024]["off"] == pytest.approx(10.9, abs=0.8)
+    first = [points[most]["depth 5"]["ttft"]["p99"]["mean"] for most in (512, 1024)]
+    assert first[0] > 1.7 * first[1]
+    assert all(time > 30 for time in p99[2048].values())

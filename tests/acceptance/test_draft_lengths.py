@@ -1,0 +1,98 @@
+"""Random numbers of proposed drafts, and drafters that pay for a block: against the mechanism."""
+
+import numpy as np
+import pytest
+
+import mtpsim
+from tests.support.examples import THREE_DEEP, independent, linear, problem_of, regime, section
+from tests.support.naive import pick
+
+RATES = [[0.9, 0.85, 0.8], [0.4, 0.3, 0.3]]
+LAW = [[0.1, 0.1, 0.2, 0.6], [0.7, 0.1, 0.1, 0.1]]
+SOJOURN = [8, 4]
+TEXT = regime(*RATES, sojourn=SOJOURN) + linear(20, 0.5, 2.0)
+LIMIT = 4.5  # standard errors; 24 comparisons
+SIMULATION = section("simulation", rounds=40, requests=3000)
+
+
+def requests_of(rng, count, depth, block):
+    """Tokens and ms of requests of 40 rounds, round by round."""
+    rows = []
+    for _ in range(count):
+        state, tokens, ms = pick(rng, [2 / 3, 1 / 3]), 0, 0.0
+        for _ in range(40):
+            proposed = min(pick(rng, LAW[state]), depth)
+            accepted = 0
+            while accepted < proposed and rng.random() < RATES[state][accepted]:
+                accepted += 1
+            tokens += accepted + 1
+            made = block or proposed
+            ms += 20 + 0.5 * (proposed + 1) + (2.0 * made if depth else 0.0)
+            state = 1 - state if rng.random() < 1 / SOJOURN[state] else state
+        rows.append((tokens, ms))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("block", [None, 6])
+def test_rounds_match_the_mechanism(block):
+    draft = section("draft", lengths=LAW, **({"block": block} if block else {}))
+    point = mtpsim.run(mtpsim.parse(TEXT + draft + SIMULATION)).data.points[0]
+    rng = np.random.default_rng(3)
+    for depth in (1, 2, 3):
+        found, rows = point.depths[depth], requests_of(rng, 600, depth, block) / 40
+        error = rows.std(0) / np.sqrt(len(rows))
+        exact = np.array([found.accept_length.exact, found.round_time.exact])
+        assert (np.abs(rows.mean(0) - exact) < LIMIT * error).all()
+        for cell in (found.accept_length, found.round_time, found.speedup):
+            assert abs(cell.mean - cell.exact) < LIMIT / 1.96 * (cell.high - cell.mean)
+    always = mtpsim.parse(TEXT + SIMULATION).step_times()  # negative control: all are proposed
+    assert abs(rows.mean(0)[1] - always[0][3] - always[1][3]) > LIMIT * error[1]
+
+
+@pytest.mark.parametrize("horizon", [{"rounds": 40}, {"tokens": 50}])
+def test_proposing_all_drafts_is_the_same_as_without_lengths(horizon):
+    text = independent(0.8, 0.7, 0.6) + THREE_DEEP + section("simulation", **horizon, requests=400)
+    plain, all_of = (
+        mtpsim.run(mtpsim.parse(text + draft)).data.points[0].depths
+        for draft in ("", section("draft", lengths=[0, 0, 0, 1]))
+    )
+    for one, other in zip(plain, all_of, strict=True):
+        for name in ("accept_length", "round_time", "speedup"):
+            exact = getattr(one, name).exact
+            assert getattr(other, name).exact == pytest.approx(exact, rel=1e-12)
+            half = getattr(other, name).high - getattr(other, name).mean
+            assert abs(getattr(other, name).mean - exact) <= LIMIT / 1.96 * half + 1e-9 * exact
+
+
+def test_a_block_is_paid_for_at_every_depth():
+    experiment = mtpsim.parse(
+        independent(0.8, 0.7) + linear(20, 0.5, 2.0) + section("draft", block=8)
+    )
+    verify, draft = experiment.step_times()
+    assert verify == pytest.approx([20.5, 21, 21.5])
+    assert draft == pytest.approx([0, 16, 16])
+    assert experiment.compiled_latency().draft == pytest.approx([0, 16, 16])
+
+
+@pytest.mark.parametrize(
+    ("draft", "message"),
+    [
+        ({"lengths": [1, 2]}, "draft.lengths: 2 shares are given, but depth 3 needs 4"),
+        ({"lengths": [0, 0, 0, 0]}, "draft.lengths: all shares of a row are 0"),
+        ({"lengths": [LAW[0]] * 3}, "3 rows are given, but the acceptance model has 2 states"),
+        ({"lengths": LAW, "tree": [0, 0]}, 'draft.lengths: is for tree = "chain"'),
+        ({"block": 4, "tree": [0]}, 'draft.block: is for tree = "chain"'),
+    ],
+)
+def test_errors(draft, message):
+    assert message in problem_of(TEXT + section("draft", **draft))
+
+
+def test_what_lengths_cannot_be_combined_with():
+    draft, adaptive = section("draft", lengths=LAW), section("adaptive", policies=["off"])
+    assert "can't be combined with [adaptive]" in problem_of(TEXT + draft + adaptive)
+    token = regime(*RATES, sojourn=SOJOURN, clock="token") + linear(20, 0.5, 2.0)
+    assert "states change by round" in problem_of(token + draft)
+    assert "latency.draft is a list by depth" in problem_of(
+        independent(0.8, 0.7, 0.6) + THREE_DEEP + section("draft", block=8)
+    )
