@@ -31,6 +31,7 @@ class Recording:
         recorded_depth: depth of the rounds of the log that was replayed; 0 if unknown or several.
         recorded_length: accept length of that log.
         deepest: deepest draft that the log has; deeper ones are extrapolated. 0 if unknown.
+        widening: factor on standard errors over requests, where a few long ones may decide.
         confidence: ``[N, K]`` the draft's confidence in each of its drafts; None if not recorded.
     """
 
@@ -43,6 +44,7 @@ class Recording:
     recorded_depth: int = 0
     recorded_length: float = 0.0
     deepest: int = 0
+    widening: float = 1.0
     confidence: npt.NDArray[np.float32] | None = None
 
     states = 1

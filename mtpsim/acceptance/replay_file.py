@@ -2,7 +2,8 @@
 
 It is a NumPy archive (``numpy.load`` reads it): ``accepted`` ``[draws, positions]``, where each
 request begins in ``offsets`` ``[requests + 1]``, the deepest draft ``depth``, and of the log the
-``recorded_depth`` (0: several), its ``accept_length`` and its ``deepest`` draft.
+``recorded_depth`` (0: several), its ``accept_length`` and its ``deepest`` draft. ``widening`` is a
+factor on standard errors over requests.
 """
 
 import io
@@ -19,7 +20,7 @@ from mtpsim.acceptance.recording import Recording
 
 ZIP = b"PK\x03\x04"
 MAX_BYTES = 1 << 30  # of the arrays
-FIELDS = ("accepted", "offsets", "depth", "recorded_depth", "accept_length", "deepest")
+FIELDS = ("accepted", "offsets", "depth", "recorded_depth", "accept_length", "deepest", "widening")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ReplayFile:
         recorded_depth: depth of the rounds in the log; 0 if they have several.
         accept_length: accept length of the log.
         deepest: deepest draft of the log.
+        widening: factor on standard errors over requests.
     """
 
     accepted: npt.NDArray[np.uint8]
@@ -42,6 +44,7 @@ class ReplayFile:
     recorded_depth: int
     accept_length: float
     deepest: int
+    widening: float
 
     def recording(self, depth: int, draw: int | None) -> Recording:
         """Return the requests of a draw, or those of all draws one after the other.
@@ -62,6 +65,7 @@ class ReplayFile:
             recorded_depth=self.recorded_depth,
             recorded_length=self.accept_length,
             deepest=self.deepest,
+            widening=self.widening,
         )
 
     def write(self, path: Path) -> None:
@@ -95,11 +99,19 @@ def _read(path: Path, modified: int, size: int) -> ReplayFile:
                 raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")
         with np.load(path, allow_pickle=False) as arrays:
             accepted, offsets, *numbers = (arrays[name] for name in FIELDS)
-        depth, recorded, length, deepest = (one.item() for one in numbers)
-        _check(accepted, offsets, depth)
+        depth, recorded, length, deepest, widening = (float(one) for one in numbers)
+        _check(accepted, offsets, int(depth))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a replay that `mtpsim fit` wrote: {error}") from None
-    return ReplayFile(accepted, offsets, int(depth), int(recorded), float(length), int(deepest))
+    return ReplayFile(
+        accepted,
+        offsets,
+        depth=int(depth),
+        recorded_depth=int(recorded),
+        accept_length=length,
+        deepest=int(deepest),
+        widening=widening,
+    )
 
 
 def _check(accepted: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], depth: int) -> None:

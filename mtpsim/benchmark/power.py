@@ -248,9 +248,10 @@ class Planner:
         self.confidence = experiment.simulation.confidence
         source = experiment.acceptance.chain()
         self.once: RequestTotals | None = None
-        self.draws = self.recorded = 0
+        self.draws, self.recorded, self.widening = 0, 0, 1.0
         if isinstance(source, Recording):
             self.draws, self.recorded = source.draws, source.requests // source.draws
+            self.widening = source.widening
             in_order = experiment.changed({"acceptance.order": "recorded"})
             self.once = RequestTotals(in_order, source.requests)
             experiment = experiment.changed({"acceptance.order": "resampled"})
@@ -266,7 +267,7 @@ class Planner:
             effect, half = float(gain.values[0]), float(gain.half_width[0])
         else:
             rows = self.once.compared(depths, paired=True)
-            effect, half = recorded_gain(rows.reshape(self.draws, -1, 4), 0.95)
+            effect, half = recorded_gain(rows.reshape(self.draws, -1, 4), 0.95, self.widening)
             half *= float(np.exp(effect))
         return Comparison(
             depths,

@@ -33,12 +33,13 @@ def gain_variance(rows: Floats, paired: bool) -> float:
     return float(influence.var(axis=0, ddof=1).sum())
 
 
-def recorded_gain(rows: Floats, confidence: float) -> tuple[float, float]:
+def recorded_gain(rows: Floats, confidence: float, widening: float = 1.0) -> tuple[float, float]:
     """Mean log gain of recorded requests, and the half-width of its interval.
 
     Args:
         rows (Floats): ``[D, R, 4]`` totals of two runs, by draw and request.
         confidence (float): Confidence of the two-sided interval, for the workload.
+        widening (float): Factor on standard errors over requests.
 
     Returns:
         tuple[float, float]: Gain and half-width: from the variance over draws, and that of a sample
@@ -46,7 +47,7 @@ def recorded_gain(rows: Floats, confidence: float) -> tuple[float, float]:
     """
     found = [delta_method(log_gain, Tally.of(draw), confidence) for draw in rows]
     gains = np.array([one.values[0] for one in found])
-    sample = float(np.mean([one.half_width[0] ** 2 for one in found]))
+    sample = float(np.mean([(widening * one.half_width[0]) ** 2 for one in found]))
     draws = len(gains)
     between = float(gains.var(ddof=1)) * (1 + 1 / draws) if draws > 1 else 0.0
     width = _t((1 + confidence) / 2, max(draws, 2)) ** 2 * between

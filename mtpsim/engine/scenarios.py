@@ -6,7 +6,7 @@ All are simulated on common random numbers, so that they differ through their in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mtpsim.acceptance import Recording
@@ -79,9 +79,10 @@ class Scenarios:
         requests, queue = 0, BlockQueue(pool, block, 0, len(experiments))
         try:
             for number, experiment in enumerate(experiments):
-                tally = queue.take(number)
-                requests = tally.count
-                plan = compiled.pop(number).plan
+                tally, point = queue.take(number), compiled.pop(number)
+                requests, plan = tally.count, point.plan
+                if isinstance(point.source, Recording):
+                    tally = replace(tally, comoment=tally.comoment * point.source.widening**2)
                 found.append(_estimates(estimators.speedup, plan, tally, experiment))
                 if self.replayed and number < len(self.draws):
                     lengths.append(_estimates(estimators.accept_length, plan, tally, experiment))

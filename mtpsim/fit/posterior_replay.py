@@ -45,6 +45,7 @@ SCALES = {"trained": (0.0, 2.0), "lookup": (0.0, 0.2), "unknown": (-1.0, 2.0)}
 """Factor of the typical shifts, uniform; below 0 it is 0, as for a drafter that looks text up."""
 LARGE_SHARE = 0.25  # of the tokens, in the longest 5 % of requests, that is worth a note
 UNTESTED_SD = 0.25  # of the logit of tokens that no round tested, against that of the chain
+USUAL = 0.95  # level of intervals
 SURE = 5.0  # logit of a state that accepts almost all drafts or none
 
 
@@ -118,6 +119,19 @@ class PosteriorReplay:
         wide = float(np.hypot(narrow, sampling_half_width(off, rounds.mean(0), confidence)))
         ends = [Interval(mean, max(mean - half, 1.0), mean + half) for half in (wide, narrow)]
         return DepthPrediction(depth, ends[0], ends[1], depth > self.tokens.depth)
+
+    @property
+    def widening(self) -> float:
+        """Factor on a standard error over requests, for intervals as wide as those predicted."""
+        rounds, accepted = self.totals(self.tokens.depth)
+        lengths = accepted.sum(1) / rounds.sum(1)
+        off, of_request = (accepted - lengths[:, None] * rounds).mean(0), rounds.mean(0)
+        requests = off.size
+        error = float(((off**2).sum() * requests / (requests - 1)) ** 0.5 / of_request.sum())
+        if not error:
+            return 1.0
+        usual = error * float(stdtrit(requests - 1, (1 + USUAL) / 2))
+        return max(1.0, sampling_half_width(off, of_request, USUAL) / usual)
 
     @property
     def tail_note(self) -> list[str]:

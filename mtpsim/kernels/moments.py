@@ -39,9 +39,13 @@ def complete_rows(rows, rounds, accepted, derived, depth):
         row[squares], row[squares + 1], row[squares + 2] = total * total, total * count, count**2
 
 
-@kernel
 def moments(rows, mean, comoment):
     """Two passes over ``rows`` [n, C] into ``mean`` [C] and ``comoment`` [C, C]."""
+    _moments(rows, np.zeros((STRIP, rows.shape[1])), mean, comoment)
+
+
+@kernel
+def _moments(rows, centred, mean, comoment):
     count, columns = rows.shape
     mean[:] = 0.0
     for i in range(count):
@@ -50,7 +54,6 @@ def moments(rows, mean, comoment):
     for c in range(columns):
         mean[c] /= count
     comoment[:] = 0.0
-    centred = np.zeros((STRIP, columns))
     for first in range(0, count, STRIP):
         for k in range(STRIP):
             inside = first + k < count

@@ -18,10 +18,9 @@ from mtpsim.report.formatting import (
     shared_decimals,
 )
 from mtpsim.report.serving_document import LoadGroup, LoadTurn, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import LIMITS
+from mtpsim.report.tables.serving import LIMITS, UNITS, at_load, load_text
 from mtpsim.results.point_data import number
 
-UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests at once"}
 NONE = "none"  # the label of a load at which no depth meets the goals
 Band = tuple[float, float, float]
 """A margin, and the ends of its interval."""
@@ -32,21 +31,17 @@ UNKNOWN = (np.nan, np.nan, np.nan)
 def point_sentence(point: ServedPoint) -> str:
     """``At 4 requests/s run depth 3: p99 TPOT 27.1 ms [26.8, 27.4]; off: p99 TPOT 33.0 ms.``."""
     best, off = point.arm(point.best), point.off
-    start = "On this trace" if point.load is None else f"At {load_text(point.load, point)}"
-    text = f"{start} {_choice(point)}: {_facts(point, best)}"
+    text = f"{at_load(point)} {_choice(point)}: {_facts(point, best)}"
     if off is not None and off is not best:
         text += f"; off: {_facts(point, off, short=True)}"
     others = " or ".join(name for name in point.candidates if name != point.best)
     return f"{text}. May be as good: {others}." if others else f"{text}."
 
 
-def load_text(load: float, point: ServedPoint) -> str:
-    """``5.1 requests/s``."""
-    return f"{load:.4g} {UNITS.get(point.arrivals, '')}".strip()
-
-
 def _choice(point: ServedPoint) -> str:
     name = "with MTP off" if point.best == "off" else point.best
+    if all(arm.unstable for arm in point.arms):
+        return f"no depth serves the load, the queue grows at each; {point.best} comes closest"
     if point.within_goals is False:
         need = f"{100 * point.share:g} %"
         return f"no depth meets the goals for {need} of requests; {point.best} comes closest"

@@ -16,7 +16,7 @@ LENGTHS = RNG.integers(5, 40, 30)
 OFFSETS = np.concatenate([[0], np.cumsum(LENGTHS)])
 LOGGED = RNG.integers(0, 3, (1, OFFSETS[-1]), np.uint8)  # of all draws at depth 2, as in a log
 DEEPER = np.where(LOGGED == 2, LOGGED + RNG.integers(0, 3, (20, OFFSETS[-1])), LOGGED)
-REPLAY = ReplayFile(DEEPER.astype(np.uint8), OFFSETS, 4, 2, 0.0, 2)
+REPLAY = ReplayFile(DEEPER.astype(np.uint8), OFFSETS, 4, 2, 0.0, 2, 1.0)
 TRACE = {"model": "trace", "file": "t.npz", "by": "position"}
 
 
@@ -82,8 +82,10 @@ def test_a_run_says_whether_it_has_the_accept_length_of_the_log(
     assert resampled.data.points[0].diagnostics.recorded is None
 
 
-def test_intervals_include_the_sample_and_the_draws(folder):
+@pytest.mark.parametrize("widening", [1.0, 2.0])
+def test_intervals_include_the_sample_and_the_draws(widening, folder):
     """Against a plain computation: variance over draws plus that of a sample of requests."""
+    replace(REPLAY, widening=widening).write(folder / "t.npz")
     (point,) = mtpsim.run(experiment(folder)).data.points
     assert point.uncertainty.replayed == point.uncertainty.draws == 20
     for depth in (2, 4):
@@ -94,7 +96,7 @@ def test_intervals_include_the_sample_and_the_draws(folder):
         lengths = totals[..., 0].sum(1) / totals[..., 1].sum(1)
         off = totals[..., 0] - lengths[:, None] * totals[..., 1]
         sample = (off.std(1, ddof=1) / totals[..., 1].mean(1)).mean() / 30**0.5
-        error = np.hypot(lengths.std(ddof=1), sample)
+        error = np.hypot(lengths.std(ddof=1), widening * sample)
         ends = point.uncertainty.depths[depth].accept_length
         assert (ends.high - ends.low) / 2 == pytest.approx(2.05 * error, rel=0.1)
     assert point.uncertainty.depths[4].speedup.high > point.depths[4].speedup.high

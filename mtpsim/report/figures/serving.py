@@ -17,7 +17,7 @@ from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along
 from mtpsim.report.formatting import numbers, short_names, swept_keys
 from mtpsim.report.serving_document import QUANTILES, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import NAMES, sentences, served
+from mtpsim.report.tables.serving import NAMES, at_load, sentences, served
 
 LOADS = {
     "serving.arrivals.rate": "arrivals per second",
@@ -190,8 +190,8 @@ def timeline_figure(result: ResultDocument) -> Figure:
         panels.append(("kv", "KV in use (tokens)"))
     if any(point.arm(line.name).depth is None for line in shown):
         panels.append(("depth", "drafts per request"))
-    load = f" at the load {point.load:g}" if point.load is not None else ""
-    heading = f"One replication{load}"
+    start = at_load(point)
+    heading = f"One replication {start[0].lower()}{start[1:]}"
     what = _subtitle(result, "the same arrivals and lengths for every depth")
     frame = style.Frame(heading, what, panels=len(panels), panel=(4.2, 2.3))
     colors = _colors(result)

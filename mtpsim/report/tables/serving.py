@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
+UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests"}
+PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
     "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
     "tokens of a request. E2E: from arrival to the last token. Speedup: mean TPOT without drafts "
@@ -92,6 +94,19 @@ def sample_sentence(result: ResultDocument) -> str:
     least = min(point.replications for point in found)
     runs = counted(least, "replication")
     return f"{runs}, {requests} requests per depth and load, {level(result)} intervals"
+
+
+def load_text(load: float, point: ServedPoint) -> str:
+    """``5.1 requests/s``, ``2,048 requests``."""
+    number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
+    return f"{number} {UNITS.get(point.arrivals, '')}".strip()
+
+
+def at_load(point: ServedPoint) -> str:
+    """``At 5.1 requests/s``, ``With 64 clients``, ``For a burst of 2,048 requests``."""
+    if point.load is None:
+        return "On this trace"
+    return f"{PLACES.get(point.arrivals, 'At')} {load_text(point.load, point)}"
 
 
 def sentences(result: ResultDocument) -> list[str]:
