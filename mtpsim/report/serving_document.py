@@ -12,6 +12,7 @@ from mtpsim.report.document_section import DocumentSection, Interval, JudgedInte
 
 TIMES = ("ttft", "tpot", "itl", "e2e")
 QUANTILES = ("p50", "p95", "p99")
+UNSTABLE = "the load is more than it serves"  # begins the warning on a queue that grows
 
 
 class ServedTime(DocumentSection):
@@ -83,6 +84,11 @@ class ServedArm(DocumentSection):
     loss: JudgedInterval | None = None
     depths: list[ServedDepths] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the queue grows as long as the run lasts."""
+        return any(text.startswith(UNSTABLE) for text in self.warnings)
 
     def time(self, name: str) -> ServedTime:
         """One of the times by its name in ``TIMES``."""

@@ -77,7 +77,7 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
     goals = {name: ms for name, ms in (serving.get("goals") or {}).items() if ms is not None}
     share = (serving.get("capacity") or {}).get("share", DEFAULT_SHARE)
     arms = _arms(data, bool(goals), serving.get("kv_tokens"))
-    objective, eligible = _objective(arms, arrivals, share if goals else None)
+    objective, eligible, within = _objective(arms, arrivals, share if goals else None)
     choice = _choose(data, objective, eligible)
     for place, number_ in enumerate(eligible):
         arms[number_].loss = _loss(choice, place, data)
@@ -91,7 +91,7 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
         objective=objective,
         best=arms[eligible[choice.best]].name,
         candidates=[arms[eligible[place]].name for place in choice.candidates],
-        within_goals=objective != "goodput" if goals else None,
+        within_goals=within,
         sentence="",
         arms=arms,
         capacity=[_capacity(a.name, r) for a, r in zip(data.arms, data.capacity, strict=False)],
@@ -221,20 +221,24 @@ def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
     ]
 
 
-def _objective(arms: list[ServedArm], arrivals: str, share: float | None) -> tuple[str, list[int]]:
-    """What arms are compared by, and the numbers of those that are compared.
+def _objective(
+    arms: list[ServedArm], arrivals: str, share: float | None
+) -> tuple[str, list[int], bool | None]:
+    """What arms are compared by, the numbers of those compared, and whether they meet the goals.
 
     Arms that meet the goals are compared by TPOT, or by throughput where the load is not given by
-    arrivals; where no arm meets them, all are compared by goodput.
+    arrivals; where no arm meets them, all by goodput. Arms whose queue grows count only where it
+    grows under all of them.
     """
     objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
-    every = list(range(len(arms)))
+    every = [n for n, arm in enumerate(arms) if not arm.unstable] or list(range(len(arms)))
     if share is None:
-        return objective, every
+        return objective, every, None
     shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]
-    meet = [n for n in every if shares[n] >= share]
+    if meet := [n for n in every if shares[n] >= share]:
+        return objective, meet, True
     some = [n for n in every if shares[n] > 0]
-    return (objective, meet) if meet else ("goodput", some) if some else (objective, every)
+    return ("goodput", some, False) if some else (objective, every, False)
 
 
 def speed_of(data: ServerData, objective: str) -> Estimates:

@@ -40,6 +40,8 @@ def point_sentence(point: ServedPoint) -> str:
 
 def _choice(point: ServedPoint) -> str:
     name = "with MTP off" if point.best == "off" else point.best
+    if all(arm.unstable for arm in point.arms):
+        return f"no depth serves the load, the queue grows at each; {point.best} comes closest"
     if point.within_goals is False:
         need = f"{100 * point.share:g} %"
         return f"no depth meets the goals for {need} of requests; {point.best} comes closest"

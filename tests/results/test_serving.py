@@ -70,6 +70,28 @@ def test_without_goals_the_fastest_is_best():
     assert "mean TPOT" in found[0].serving.sentence
 
 
+def test_a_depth_whose_queue_grows_is_not_advised():
+    """The fastest depth grows its queue: the next one is best; where all do, the text says so."""
+    data = server_data(1.0, goals=None)
+    assert served_result(data).serving.best == "depth 3"
+    one = served_result(changed(data, 2, last_waiting=90.0)).serving
+    assert (one.best, one.arm("depth 3").unstable) == ("ema", True)
+    for arm in range(4):
+        data = changed(data, arm, last_waiting=90.0)
+    found = served_result(data).serving
+    assert found.best == "depth 3"
+    assert "no depth serves the load, the queue grows at each; depth 3 comes" in found.sentence
+
+
+def test_goals_that_no_request_meets_are_not_met():
+    data = server_data(4.0)
+    for arm in range(4):
+        data = changed(data, arm, good=-1.0)
+    none = served_result(data).serving
+    assert (none.within_goals, none.objective) == (False, "tpot")
+    assert "no depth meets the goals" in none.sentence
+
+
 def test_the_load_at_which_the_best_depth_changes():
     """Equal TPOT of depths 1 and 3, solved from the model of the example."""
     data = [server_data(rate, goals=None, requests=2000) for rate in (2.0, 8.0, 16.0, 24.0)]
