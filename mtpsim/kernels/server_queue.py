@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mtpsim.kernels import server_layout as column
-from mtpsim.kernels.jit import bare
+from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.server_requests import (
     BURST,
     CLOSED,
@@ -84,7 +84,7 @@ def begin(world, state):
         clock[NEXT] = _next_arrival(world, state)
 
 
-@bare
+@bare_inlined
 def _next_arrival(world, state):
     number = state.counts[ARRIVED]
     if world.load.arrivals == TRACE:
@@ -159,7 +159,7 @@ def preempt(world, state):
         counts[PREEMPTED] += 1
 
 
-@bare
+@bare_inlined
 def _draw_head(world, state):
     """Slot of the first request of the queue."""
     ints, counts = state.ints, state.counts
@@ -237,7 +237,7 @@ def prefill(world, state, left, free, depth):
         left -= _chunk(state, slot, left)
 
 
-@bare
+@bare_inlined
 def _chunk(state, slot, left):
     """The next part of a prompt, of at most ``left`` tokens; returns its tokens."""
     ints, counts = state.ints, state.counts
@@ -323,7 +323,7 @@ def finish_requests(world, state):
             _arrive(state.clock[END], world, state)
 
 
-@bare
+@bare_inlined
 def _record(world, state, slot):
     """Add a finished request to the totals."""
     ints, row, end = state.ints, state.row, state.clock[END]
