@@ -171,7 +171,8 @@ def _draw_head(world, state):
     prompt, output = draw_lengths(world.key, world.replication, number, load)
     ints[:, slot] = 0
     if world.kind == RECORDED:
-        drawn = draw_recorded(world.key, world.replication, number, world.recording)
+        each, recording = world.engine.requests, world.recording
+        drawn = draw_recorded(world.key, world.replication, number, recording, each)
         ints[BASE, slot] = world.recording.offsets[drawn]
         ints[SPAN, slot] = world.recording.offsets[drawn + 1] - world.recording.offsets[drawn]
         if load.recorded_output:
