@@ -1,4 +1,9 @@
-"""Published accept and verified lengths by the threshold of the draft's confidence."""
+"""Published accept and verified lengths by the threshold of the draft's confidence.
+
+The confidence's logit is normal and differs from the acceptance rate's by a constant; a share of
+the rounds is certain, with confidence 1. Four numbers per data set: fitted at thresholds 0.6 and
+0.9, but for MT-Bench, where two thresholds do not identify them, at all ten.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -38,12 +43,7 @@ def errors(law: Sequence[float], published: np.ndarray, at: Sequence[int]) -> np
 
 
 def thresholds(smoke: bool) -> Iterator[Fact]:
-    """DSpark: accept and verified length by threshold, from one law of the confidence.
-
-    The confidence's logit is normal and differs from the acceptance rate's by a constant; a share
-    of the rounds is certain, with confidence 1. Four numbers per data set: fitted at thresholds
-    0.6 and 0.9, but for MT-Bench, where two thresholds do not identify them, at all ten.
-    """
+    """DSpark: accept and verified length by threshold, from one law of the confidence."""
     for name, rows in DSPARK_THRESHOLDS.items():
         published = np.array(rows)
         function = partial(errors, published=published, at=FITTED[name])
@@ -63,7 +63,7 @@ def thresholds(smoke: bool) -> Iterator[Fact]:
         found = simulated(
             acceptance,
             TIMES,
-            500 if smoke else 5_000,
+            500 if smoke else 2_000,
             adaptive={"policies": rules, "confidence": laws},
         )["adaptive"]["policies"]
         fitted = "all thresholds" if len(FITTED[name]) > 2 else "thresholds 0.6 and 0.9"

@@ -293,6 +293,8 @@ class Serving(Spec):
         if self.capacity is not None and (self.goals is None or self.arrivals.rate is None):
             missing = "goals" if self.goals is None else "arrivals.rate"
             raise FieldError(f"needs serving.{missing}", key="capacity")
+        if self.goals is None and self.precision_of in ("goodput", "good"):
+            raise FieldError(f"{self.precision_of!r} needs `goals`", key="precision_of")
         if isinstance(self.depths, list) and len(set(self.depths)) < len(self.depths):
             raise FieldError(f"{self.depths} is given; each depth once", key="depths")
         for label, count in Counter(policy.label for policy in self.policies).items():

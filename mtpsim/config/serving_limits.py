@@ -28,7 +28,7 @@ def limit_warnings(experiment: Experiment) -> list[str]:
     times = np.array([sum(latency.at_batch(float(b), source.depth)) for b in batches])
     paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
     found, names = [], [f"depth {k}" if k else "off" for k in depths]
-    _, output = serving.mean_lengths
+    output = source.mean_length if serving.output == "recorded" else serving.mean_lengths[1]
     row, best = np.unravel_index(paces.argmax(), paces.shape)
     most = 1000 * paces[row, best] / output
     if serving.arrivals.rate is not None and serving.arrivals.rate > most and not serving.policies:

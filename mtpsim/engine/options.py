@@ -124,7 +124,9 @@ def _replication_seconds(point: Experiment, serving: Serving) -> float:
     """The same of a replication of a server: at worst a step per token and arm."""
     depth = point.source.depth
     fixed = depth + 1 if serving.depths == "each" else len(serving.depths)
-    tokens = (serving.measured + serving.dropped) * serving.greatest_lengths()[1]
+    recorded = serving.output == "recorded"
+    output = point.source.mean_length if recorded else serving.mean_lengths[1]
+    tokens = (serving.measured + serving.dropped) * output
     return tokens * (fixed + len(serving.policies)) / REQUEST_STEPS_PER_SECOND
 
 

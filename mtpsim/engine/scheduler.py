@@ -25,7 +25,7 @@ from mtpsim.config.simulation import Quantity, Simulation
 from mtpsim.engine.interrupts import POLL_SECONDS, interrupts
 from mtpsim.kernels.arrays import RowLayout
 from mtpsim.stats import estimators
-from mtpsim.stats.estimators import ClosedFormPredictor, Tally
+from mtpsim.stats.estimators import ClosedFormPredictor, Estimates, Tally
 
 if TYPE_CHECKING:
     from mtpsim.acceptance import Source
@@ -368,8 +368,11 @@ def half_width(
     found = estimators.delta_method(
         function_of(simulation, theory, layout), tally, simulation.confidence
     )
-    if simulation.scale == "absolute":
-        return float(found.half_width.max())
+    return float(found.half_width.max()) if simulation.scale == "absolute" else relative(found)
+
+
+def relative(found: Estimates) -> float:
+    """Greatest half-width relative to its estimate; 0 where nothing varies."""
     none = np.full_like(found.half_width, np.inf)
     size = np.abs(found.values)
     widths = np.divide(found.half_width, size, out=none, where=size > 0)

@@ -232,11 +232,12 @@ class AggregatedFit:
             off = np.cumsum((law - one.accepted)[::-1])[::-1][1:]
             worst = int(abs(off).argmax())
             seen = float(one.accepted[worst + 1 :].sum())
-            noise = (seen * (1 - seen) / one.rounds) ** 0.5
+            fitted = seen + float(off[worst])
+            noise = (fitted * (1 - fitted) / one.rounds) ** 0.5
             if abs(off[worst]) > max(MISFIT, MISFIT_SE * noise):
                 found.append(
                     f"at depth {one.depth}, {seen:.3f} of rounds accept at least {worst + 1} "
-                    f"drafts, {seen + off[worst]:.3f} in the chain: text or drafter have a "
+                    f"drafts, {fitted:.3f} in the chain: text or drafter have a "
                     "feature that the chain lacks, and intervals at other depths may be too narrow"
                 )
         return found

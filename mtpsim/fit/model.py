@@ -40,6 +40,7 @@ from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, se
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
 from mtpsim.fit.round_times import RoundTimes, round_times_of, usable_rows
+from mtpsim.formula.closed_form import accept_length
 from mtpsim.logs import Log, Rounds
 from mtpsim.logs.reducer import Ints
 
@@ -147,6 +148,7 @@ def fit_log(
         aggregated=_aggregated(log),
         clock_tests=clock_tests(kept_rounds(log)) if _has_rounds(log) else [],
     )
+    base.notes.extend(_other_depths(base))
     several = has_several_depths(log)
     if log.level == "totals" and log.unit == "request" and log.count >= MIN_ROWS and not several:
         return _with_spread(base)
@@ -216,6 +218,25 @@ def _evaluated(
         requests_fitted=data.requests,
         rounds_fitted=int(truncated(sample, 0)[:, 0].sum()),
     )
+
+
+def _other_depths(base: LogFit) -> list[str]:
+    """Return the shallower depth at which rates by position are furthest from the token chain."""
+    chain, rates = base.aggregated, base.rates.values
+    if chain is None or has_several_depths(base.log) or rates.size < 2:
+        return []
+    lengths = accept_length(rates)[1:]
+    found = [chain.predict(k) for k in range(1, rates.size)]
+    off = [abs(length / one.mean - 1) for length, one in zip(lengths, found, strict=False)]
+    depth = int(np.argmax(off)) + 1
+    length, one = float(lengths[depth - 1]), found[depth - 1]
+    if one.low <= length <= one.high:
+        return []
+    return [
+        f"at depth {depth} the rates by position give an accept length of {length:.3f}, a token "
+        f"chain {one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]: counts of depth {rates.size} do "
+        "not tell how rounds depend; for other depths run the file .tokens.toml"
+    ]
 
 
 def _off_the_record(base: LogFit, chosen: MleResult) -> list[str]:

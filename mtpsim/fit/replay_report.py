@@ -55,6 +55,7 @@ class ReplayReport:
         draws: number of draws.
         states: numbers of hidden states of the token chains.
         shifts: ``[K]`` mean shift of the logit by draft position on one token.
+        shift_sds: ``[K]`` standard deviations of the shifts over draws.
         shifts_fitted: whether the log tells the shifts; else they are assumed.
         depths: accept length by depth.
         notes: what was assumed, and what of the fit is at a bound.
@@ -68,6 +69,7 @@ class ReplayReport:
     draws: int
     states: list[int]
     shifts: list[float]
+    shift_sds: list[float]
     shifts_fitted: bool
     depths: list[ReplayDepth]
     notes: list[str]
@@ -129,6 +131,7 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
     drafts = np.unique(rounds.drafted)
     held_out = held_out_depths(rounds, drafter_of(fit.log)) if drafts.size > 1 else []
     checked = [one.sentence() for one in held_out]
+    shifts = np.array([chain.shift[: tokens.depth] for chain in replay.chains])
     return ReplayReport(
         requests=tokens.requests,
         rounds=rounds.accepted.size,
@@ -136,11 +139,13 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
         accept_length=fit.log.accept_length,
         draws=len(replay.counts),
         states=[one.chain.states for one in replay.fits],
-        shifts=np.mean([chain.shift for chain in replay.chains], 0)[: tokens.depth].tolist(),
+        shifts=shifts.mean(0).tolist(),
+        shift_sds=shifts.std(0).tolist(),
         shifts_fitted=replay.free_shift,
         depths=depths,
         notes=[
             *_sample_notes(fit.log, replay),
+            _chain_note(replay, shifts),
             *_shift_notes(replay, depths),
             *checked,
             *replay.tail_note,
@@ -163,6 +168,23 @@ def _sample_notes(log: Log, replay: PosteriorReplay) -> list[str]:
     if replay.tokens.requests == log.count:
         return []
     return [f"a random sample of the log's {counted(log.count, 'request')} is replayed"]
+
+
+def _chain_note(replay: PosteriorReplay, shifts: Floats) -> str:
+    """Return the states and shifts of the chains, with the spread of the latter over draws."""
+    states = " or ".join(str(one.chain.states) for one in replay.fits)
+    text = f"token chains of {states} hidden state{'s' * (states != '1')}"
+    if shifts.shape[1] == 1:
+        return text
+    falls = ", ".join(
+        f"{max(-mean, 0.0):.2f} ± {sd:.2f}"
+        for mean, sd in zip(shifts.mean(0)[1:], shifts.std(0)[1:], strict=True)
+    )
+    origin = "fitted" if replay.free_shift else "assumed around the fit"
+    which = f"2 to {shifts.shape[1]}" if shifts.shape[1] > 2 else "2"
+    return (
+        f"{text}; on one token, draft {which} is worse than the first by {falls} logits ({origin})"
+    )
 
 
 def _shift_notes(replay: PosteriorReplay, depths: list[ReplayDepth]) -> list[str]:

@@ -75,7 +75,7 @@ from mtpsim.kernels.server_state import (
     WITHIN,
     count_time,
     draw_words,
-    quantile_of,
+    fill_quantiles,
 )
 from mtpsim.kernels.step_costs import step_ms, verify_ms
 from mtpsim.policy.base import RoundContext, RoundOutcome
@@ -296,11 +296,9 @@ def _complete_row(world, state):
     """Fill in the window of a drain and the replication's own quantiles."""
     if world.load.arrivals == BURST or world.load.arrivals == TRACE:
         state.row[column.WINDOW] = state.clock[NOW] - state.clock[BEGIN]
-    place = column.QUANTILES
     for metric in range(state.histograms.shape[0]):
-        for share in column.SHARES:
-            state.row[place] = quantile_of(state.histograms[metric], share)
-            place += 1
+        first = column.QUANTILES + metric * len(column.SHARES)
+        fill_quantiles(state.histograms[metric], state.row[first:])
 
 
 def serve(world, noise, rule, state, s, memory):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mtpsim.kernels import server_layout as column
-from mtpsim.kernels.jit import bare
+from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.server_requests import (
     BURST,
     CLOSED,
@@ -84,7 +84,7 @@ def begin(world, state):
         clock[NEXT] = _next_arrival(world, state)
 
 
-@bare
+@bare_inlined
 def _next_arrival(world, state):
     number = state.counts[ARRIVED]
     if world.load.arrivals == TRACE:
@@ -159,7 +159,7 @@ def preempt(world, state):
         counts[PREEMPTED] += 1
 
 
-@bare
+@bare_inlined
 def _draw_head(world, state):
     """Slot of the first request of the queue."""
     ints, counts = state.ints, state.counts
@@ -171,7 +171,8 @@ def _draw_head(world, state):
     prompt, output = draw_lengths(world.key, world.replication, number, load)
     ints[:, slot] = 0
     if world.kind == RECORDED:
-        drawn = draw_recorded(world.key, world.replication, number, world.recording)
+        each, recording = world.engine.requests, world.recording
+        drawn = draw_recorded(world.key, world.replication, number, recording, each)
         ints[BASE, slot] = world.recording.offsets[drawn]
         ints[SPAN, slot] = world.recording.offsets[drawn + 1] - world.recording.offsets[drawn]
         if load.recorded_output:
@@ -237,7 +238,7 @@ def prefill(world, state, left, free, depth):
         left -= _chunk(state, slot, left)
 
 
-@bare
+@bare_inlined
 def _chunk(state, slot, left):
     """The next part of a prompt, of at most ``left`` tokens; returns its tokens."""
     ints, counts = state.ints, state.counts
@@ -323,7 +324,7 @@ def finish_requests(world, state):
             _arrive(state.clock[END], world, state)
 
 
-@bare
+@bare_inlined
 def _record(world, state, slot):
     """Add a finished request to the totals."""
     ints, row, end = state.ints, state.row, state.clock[END]

@@ -97,8 +97,13 @@ def _correlated(normal, correlation, first, second):
 
 
 @bare
-def draw_recorded(key, replication, number, recording):
-    """The recorded request that this request plays, by the word that starts a chain."""
+def draw_recorded(key, replication, number, recording, each):
+    """The recorded request that this request plays, by the word that starts a chain.
+
+    In order, a replication of ``each`` requests begins where the one before ends.
+    """
+    if recording.in_order:
+        return (replication * each + number) % (recording.offsets.size - 1)
     words = request_words(key, replication, number, PATH)
     requests = np.uint64(recording.offsets.size - 1)
     return np.int64((words[0] * requests) >> HALF)

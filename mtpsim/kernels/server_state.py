@@ -15,7 +15,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.kernels.arrays import ChainArrays, Ints, RecordingArrays
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, LOW, PATH, TILE, philox
-from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS
+from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS, SHARES
 from mtpsim.kernels.server_requests import CLOSED, Workload
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy.base import BatchOutcome
@@ -190,19 +190,18 @@ def count_time(histogram, ms, times):
 
 
 @bare
-def quantile_of(histogram, share):
-    """Quantile in ms of a histogram, linear within its bin; 0 if it is empty."""
-    total = np.int64(0)
+def fill_quantiles(histogram, quantiles):
+    """Set ``quantiles`` [SHARES] in ms, linear within a bin; 0 if the histogram is empty."""
+    total, below, share = np.int64(0), np.int64(0), 0
     for place in range(BINS):
         total += histogram[place]
-    wanted, below = share * total, 0.0
     for place in range(BINS):
         inside = histogram[place]
-        if inside > 0 and below + inside >= wanted:
+        while inside > 0 and share < len(SHARES) and below + inside >= SHARES[share] * total:
             low, high = _edge(place), _edge(place + 1)
-            return low + (high - low) * (wanted - below) / inside
+            quantiles[share] = low + (high - low) * (SHARES[share] * total - below) / inside
+            share += 1
         below += inside
-    return 0.0
 
 
 @bare

@@ -22,7 +22,6 @@ AVERAGE, TIER, WAITED, REST = range(4)  # in m
 class Tiers(PolicySpec):
     """Moves between tiers of depth by the share of the tier that is accepted."""
 
-    learns_from = "mean"
     rule: Literal["tiers"] = "tiers"
     depths: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = Field(
         default_factory=lambda: [3, 5],

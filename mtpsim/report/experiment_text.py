@@ -47,7 +47,11 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
             _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
-        *([("Draft", _draft(first.draft, first.tree))] if first.draft and first.tree else []),
+        *(
+            [("Draft", _draft(first, first.draft, first.tree))]
+            if first.draft and first.tree
+            else []
+        ),
         ("Latency", list(first.latency.describe())),
     ]
     if first.serving is not None:
@@ -69,8 +73,10 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
 
 
-def _draft(draft: Draft, tree: Tree) -> list[str]:
-    """The tree of drafts: its nodes by level, and what a round yields."""
+def _draft(experiment: Experiment, draft: Draft, tree: Tree) -> list[str]:
+    """The tree of drafts, its nodes by level, and the time of its rounds."""
+    times = np.add(*experiment.step_times())
+    rounds = f"rounds of depth 1 to {tree.depth}: {', '.join(f'{t:.4g}' for t in times[1:])} ms"
     if tree.is_chain:
         lines = [f"chain of up to {counted(tree.depth, 'draft')}"]
         if draft.block is not None:
@@ -78,12 +84,13 @@ def _draft(draft: Draft, tree: Tree) -> list[str]:
         for row in draft.length_rows() if draft.lengths is not None else ():
             mean = np.array(row) @ np.arange(len(row)) / sum(row)
             lines.append(f"proposes {mean:.3g} on average, none in {100 * row[0] / sum(row):.3g} %")
-        return lines
+        return [*lines, rounds]
     widths = ", ".join(f"{width:.0f}" for width in np.diff(tree.drafted))
     kind = "explicit tree" if isinstance(draft.tree, list) else draft.tree
     return [
         f"{kind}: {counted(tree.nodes, 'node')} in {counted(tree.depth, 'level')} ({widths})",
         "depth k: the first k levels, in k draft passes and one verify of all nodes",
+        rounds,
     ]
 
 

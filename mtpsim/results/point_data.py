@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -265,7 +266,7 @@ def _rare_outcomes(measured: PointData) -> list[str]:
 
 def number(value: float) -> float | None:
     """A number for JSON: None if it is not finite."""
-    return float(value) if np.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None
 
 
 ANY: Span = (-np.inf, np.inf)
@@ -282,8 +283,9 @@ def interval(estimates: Estimates, index: int = 0, within: Span = ANY) -> Interv
         within: least and greatest possible value. With few requests an interval may reach beyond;
             cutting it leaves its coverage as it is.
     """
-    mean, low, high = (
-        number(np.clip(values[index], *within))
+    least, greatest = within
+    mean, low, high = (  # as np.clip, which takes long for one number
+        number(min(max(float(values[index]), least), greatest))
         for values in (estimates.values, estimates.low, estimates.high)
     )
     return Interval(mean=mean, low=low, high=high)

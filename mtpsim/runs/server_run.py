@@ -10,6 +10,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.config.serving import LEAST_REPLICATIONS, Serving
 from mtpsim.engine.executors import WorkerPool
+from mtpsim.engine.scheduler import relative
 from mtpsim.engine.server import compile_server, timelines_of
 from mtpsim.engine.server_data import ServerData, ServerLayout, Timeline, quantity
 from mtpsim.report.progress import Progress, ProgressCallback
@@ -77,8 +78,7 @@ class ServerRun(BlockRun):
         """Greatest relative half-width over all arms; infinite for too few replications."""
         if tally.count < LEAST_REPLICATIONS:
             return float(np.inf)
-        found = delta_method(self._quantity, tally, self.simulation.confidence)
-        return float((found.half_width / np.abs(found.values)).max())
+        return relative(delta_method(self._quantity, tally, self.simulation.confidence))
 
     @property
     def _quantity(self) -> Callable[[Floats], Floats]:

@@ -62,6 +62,7 @@ def test_the_table_says_what_another_depth_would_add(log, tmp_path, capsys):
     assert "At the recorded depth 2 every draw has exactly the log's accept length" in text
     assert "* deeper than recorded: extrapolated" in text
     assert "half of the requests at depth 1 would measure it" in text
+    assert "hidden states; on one token, draft 2 is worse than the first by 0." in text
 
 
 def test_a_replay_can_be_left_out(log, tmp_path, capsys):

@@ -138,7 +138,8 @@ CASES = [
     ("[simulation]", '[adaptive]\npolicies = ["heuristik"]\n[simulation]', [
      "bad.toml:12: adaptive.policies[0].rule: unknown rule 'heuristik'; allowed: fixed, off, "
      "schedule, heuristic, heuristic_transient, ema, goodput, adaptive_k, threshold, specdecpp, "
-     "controller, bandit, gate, oracle, filter, clairvoyant; did you mean 'heuristic'?"]),
+     "controller, bandit, gate, window_lead, tiers, oracle, filter, clairvoyant; "
+     "did you mean 'heuristic'?"]),
     ("title =", "title", ["bad.toml:1: not valid TOML: Expected '=' after a key in a key/value "
      "pair"]),
 ]  # fmt: skip

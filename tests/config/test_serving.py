@@ -68,6 +68,7 @@ REFUSED = [
         "a server chooses one depth for its batch, by off",
     ),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
+    ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
     ("max_requests = 8", 'precision_of = "p99"', "unknown value 'p99'; allowed: throughput"),
     ("max_requests = 8", 'output = "recorded"', "Cannot overwrite a value"),
     ("{ mean = 20 }", '"recorded"', 'requires recorded text positions: model = "trace" with'),

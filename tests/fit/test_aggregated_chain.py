@@ -27,6 +27,18 @@ def text(request):
     return text_of(WORLDS[request.param], 400, np.random.default_rng(3))
 
 
+@pytest.mark.parametrize("name", ["chain", "lookup"])
+def test_logs_of_made_up_engines_are_not_biased_by_their_ends(name):
+    """The last round is logged too: it is longer than others, as it reaches the end."""
+    text = text_of(WORLDS[name], 400, np.random.default_rng(3))
+    rounds, played = log_at(text, 7)
+    ends = np.cumsum(np.diff(rounds.offsets)) - 1
+    assert 1 + rounds.accepted.mean() == pytest.approx(accept_length(text, 7), rel=0.003)
+    assert 1 + rounds.accepted.mean() == pytest.approx(accept_length(played, 7))
+    without = np.delete(rounds.accepted, ends).mean() + 1
+    assert without < 0.995 * accept_length(text, 7)  # control
+
+
 @pytest.mark.parametrize("depths", [(7,), (3,), (1, 7)])
 def test_depths_below_are_predicted_from_counts(text, depths):
     """Within 1.5 %; the closed form of the deepest depth's rates is off by twice as much."""
@@ -100,6 +112,16 @@ def test_windows_that_differ_are_worth_fewer_rounds(tmp_path):
     variance = 0.4 * 0 + 0.2 * 1 + 0.4 * 4 - 1.0  # shares 0.4, 0.2, 0.4 of 0, 1, 2 accepted
     assert found.accepted == pytest.approx([0.4, 0.2, 0.4])
     assert found.rounds == pytest.approx(variance / (0.4**2 / 19), rel=1e-6)
+
+
+def test_rates_that_give_other_accept_lengths_are_named(text, tmp_path):
+    """In the experiment's first lines too; counts at depth 1 have no depth below (control)."""
+    for depth, named in ((7, True), (1, False)):
+        survival = [float(s) for s in 1 - np.cumsum(counts_of(text, depth).accepted)[:-1]]
+        path, out = tmp_path / "rates.json", tmp_path / "fitted.toml"
+        path.write_text(json.dumps({"rates": survival, "rates_are": "survival", "rounds": 5000}))
+        assert main(["fit", str(path), "-o", str(out), "--quiet"]) == 0
+        assert ("rates by position give an accept length" in out.read_text()) == named
 
 
 def test_the_chain_is_written_as_an_experiment(tmp_path, capsys):

@@ -124,9 +124,10 @@ def test_chains_equal_a_slow_server(seed):
     check(experiment_of(rng, chain.depth), chain, int(rng.integers(3)))
 
 
+@pytest.mark.parametrize("in_order", [False, True])
 @pytest.mark.parametrize("clock", ["round", "token"])
-def test_recordings_equal_a_slow_server(clock):
-    rng, source = np.random.default_rng(4), recording(clock)
+def test_recordings_equal_a_slow_server(clock, in_order):
+    rng, source = np.random.default_rng(4), replace(recording(clock), in_order=in_order)
     check(experiment_of(rng, source.depth), source, 1)
 
 

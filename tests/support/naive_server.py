@@ -151,6 +151,9 @@ class Server:
     def recorded(self, address):
         """Where the recorded request begins and ends that a request plays."""
         chosen = word(address, 0, PATH) * self.source.requests >> 32
+        if self.source.in_order:
+            number = self.replication * self.engine.requests + address % 2**32
+            chosen = number % self.source.requests
         return self.source.offsets[chosen : chosen + 2]
 
     def arrive(self, time):
