@@ -29,6 +29,11 @@ class LengthTable:
     Attributes:
         tokens (Counts): ``[L]`` possible numbers of tokens.
         shares (Floats): ``[S, L]`` probability of each, by first state; rows sum to 1.
+
+    Examples:
+        >>> table = LengthTable(tokens=np.array([64, 512]), shares=np.array([[0.5, 0.5]]))
+        >>> (table.shares @ table.tokens).tolist()
+        [288.0]
     """
 
     tokens: Counts
@@ -160,7 +165,14 @@ class AcceptanceChain:
         return np.asarray(np.cumprod(self.accept, axis=1))
 
     def slowdown_at(self, depth: int) -> Floats:
-        """``[S]`` factor on the time of a round of a depth."""
+        """Factor on the time of a round.
+
+        Args:
+            depth (int): Drafts of the round.
+
+        Returns:
+            Floats: ``[S]`` factor by the state in which the round begins.
+        """
         return self.slowdown if self.slowdown.ndim == 1 else self.slowdown[:, depth]
 
     def arrays(self) -> ChainArrays:

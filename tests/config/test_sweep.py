@@ -67,8 +67,8 @@ ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
         (
             "batch = [1, 16]",
             "experiment:15: sweep.batch: unknown key; it must start with a section; allowed: "
-            "acceptance, latency, simulation, theory, decision, adaptive, serving, uncertainty, "
-            "robust; did you mean 'latency.batch'?",
+            "acceptance, latency, draft, simulation, theory, decision, adaptive, serving, "
+            "uncertainty, robust; did you mean 'latency.batch'?",
         ),
         (
             "latency.noise.cv = [0.1, 0.2]",
@@ -192,9 +192,16 @@ def error_lines(*overrides, text=FULL):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_requests_can_be_set_for_every_shipped_experiment(path, cli):
-    done = cli("check", path, "--set", "simulation.requests=500")
+    text = path.read_text()
+    if "burst = " in text:
+        setting, shown = "serving.arrivals={burst=500}", "500 measured requests per replication"
+    elif "[serving]" in text:
+        setting, shown = "serving.requests=500", "500 measured requests per replication"
+    else:
+        setting, shown = "simulation.requests=500", "  500 requests per point"
+    done = cli("check", path, "--set", setting)
     assert done.code == 0
-    assert "  500 requests per point" in done.out
+    assert shown in done.out
 
 
 @pytest.mark.parametrize(
