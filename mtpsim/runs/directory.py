@@ -38,7 +38,7 @@ FIGURES = [  # what `Result.save_report` may write
     REPORT,
     *(f"{name}.png" for name in ("speedup", "marginal", "accepted", "theory", "dependence")),
     *(f"{name}.png" for name in ("requests", "batch", "policies", "timeline", "learning")),
-    *(f"{name}.png" for name in ("uncertainty", "latency")),
+    *(f"{name}.png" for name in ("uncertainty", "latency", "tree")),
 ]
 ASIDE = ".writing"  # what is written aside, before it is moved in
 HELD_ASIDE = Path(HELD).with_suffix(ASIDE).name
