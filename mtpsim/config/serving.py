@@ -276,6 +276,12 @@ class Serving(Spec):
                 key="max_tokens",
             )
         prompt, output = self.greatest_lengths()
+        if isinstance(self.output, int) and output < 2:
+            raise FieldError(
+                f"{output:.0f} is given; a request needs at least 2 tokens: the prefill gives the "
+                "first, and only later ones have a TPOT and can be drafted",
+                key="output",
+            )
         if self.kv_tokens is not None and prompt + output > self.kv_tokens:
             raise FieldError(
                 f"{self.kv_tokens:,} is given; a single request needs {prompt + output:,.0f} "

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.common.arrays import Floats
+from mtpsim.common.errors import InputError
 from mtpsim.engine.server_data import ServerData, Timeline, quantity
 from mtpsim.kernels.server_layout import METRICS, SHARES, Metric
 from mtpsim.report.document import Interval, JudgedInterval, PointResult
@@ -34,6 +35,7 @@ DEFAULT_SHARE = 0.99  # of requests that must meet the goals, where none is stat
 
 SHOWN = ("throughput", "itl_token", "drafts", "step_time", "running", "waiting", "preemptions")
 """Quantities that every arm has, without those that have another name or form."""
+NAMES = {"tpot": "TPOT"}
 SCALES = {"throughput": 1000.0, "goodput": 1000.0, "preemptions": 1000.0}  # per s, per 1,000
 
 
@@ -249,6 +251,12 @@ def speed_of(data: ServerData, objective: str) -> Estimates:
 def _choose(data: ServerData, objective: str, eligible: list[int]) -> Choice:
     weights = np.eye(len(data.arms))[eligible]
     values = speed_of(data, objective).linear_combination(weights)
+    if not (np.isfinite(values.values).all() and (values.values > 0).all()):
+        raise InputError.of(
+            f"no {NAMES.get(objective, objective)} can be computed: all measured requests end at "
+            "once, or have a single token; measure more or longer requests",
+            key="serving.requests",
+        )
     return choose(log_of(values), _confidence(data), data.experiment.decision.indifference)
 
 

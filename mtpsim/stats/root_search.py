@@ -10,7 +10,7 @@ import numpy as np
 MOST_DOUBLINGS = 16
 MOST_STEPS = 12
 CLOSE = 0.01  # relative change of the load at which the search ends
-LEAST = 1e-4  # share that misses below which shares are taken as equal
+LEAST = 1e-4  # share that misses below which shares are taken as equal, if the target is larger
 APART = 1.1  # factor from the root to the loads that give the slope: nearer ones give noise
 Evaluate = Callable[[float], tuple[float, float]]
 """The share at a load, and its half-width."""
@@ -57,12 +57,13 @@ def greatest_load(
         (10.0, 9.9, 10.1)
     """
     known = {start: at_start} if at_start else {}
+    least = min(LEAST, (1 - target) / 10)
 
     def margin(load: float) -> float:
         """Logarithm of the allowed over the found share that misses: falls through 0."""
         if load not in known:
             known[load] = evaluate(load)
-        return float(np.log((1 - target) / max(1 - known[load][0], LEAST)))
+        return float(np.log((1 - target) / max(1 - known[load][0], least)))
 
     low = high = start
     doublings = 0

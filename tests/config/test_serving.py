@@ -44,6 +44,7 @@ REFUSED = [
     ("{ rate = 20 }", "{ rate = 0 }", "serving.arrivals.rate: 0 is given; it must be above 0"),
     ("prompt = 90\n", "", "serving.prompt: is missing: tokens per request"),
     ("{ mean = 20 }", "0", "serving.output: 0 is given; it must be at least 1"),
+    ("{ mean = 20 }", "1", "serving.output: 1 is given; a request needs at least 2 tokens"),
     ("{ mean = 20 }", "{ mean = 0.5 }", "serving.output.mean: 0.5 is given; it must be at least 1"),
     ("{ mean = 20 }", '{ mean = 2, cv = 1, distribution = "geometric" }', "has its mean only"),
     ("max_requests = 8", "max_requests = 8\nmax_tokens = 4", "needs a token per step"),

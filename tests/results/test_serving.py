@@ -6,6 +6,8 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
+import mtpsim
+from mtpsim.common.errors import InputError
 from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
@@ -182,3 +184,24 @@ def test_two_servers_are_compared_arm_by_arm(points):
     assert found.best[0] == "ema"
     (same,) = compare(before, before).points
     assert {one.change.mean for one in same.served} == {0.0}
+
+
+def test_a_load_without_time_between_tokens_is_refused():
+    """A closed loop of equal requests: all that are measured end in one step."""
+    text = """
+[acceptance]
+model = "independent"
+rates = [1.0]
+[latency]
+model = "linear"
+base = 5
+per_token = 0.05
+draft = 0.5
+[serving]
+arrivals = { closed = 64 }
+prompt = 50
+output = 50
+requests = 20
+"""
+    with pytest.raises(InputError, match="no throughput can be computed"):
+        mtpsim.run(mtpsim.parse(text))

@@ -66,3 +66,9 @@ def test_goals_that_are_met_at_no_load_or_at_any(share, load):
     found = greatest_load(lambda _: (share, 0.01), 0.9, 1.0)
     assert found.load == load
     assert found.evaluations <= 17
+
+
+@pytest.mark.parametrize("target", [0.9999, 0.99999])
+def test_a_share_near_one_has_a_load(target):
+    found = greatest_load(lambda load: (1 - (load / 1000) ** 2, 1e-7), target, 1.0)
+    assert found.load == pytest.approx(1000 * np.sqrt(1 - target), rel=0.02)
