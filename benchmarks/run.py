@@ -97,7 +97,7 @@ def measure(quick: bool) -> Iterator[Table]:
         scaling.draw(found, "docs/performance.png", machine())
         yield policies.table(policies.POLICIES, requests, turns)
     yield step_costs.table(20_000 if quick else 1_000_000, turns)
-    yield serving.table(8 if quick else 40, turns)
+    yield serving.table(8 if quick else 24, min(turns, 3))
     yield whole_runs(quick)
     yield reading.table(*((4_000_000, 2) if quick else (32_000_000, 4)))
     yield startup.table(*((1, 0) if quick else (5, 3)))

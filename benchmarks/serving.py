@@ -1,5 +1,7 @@
 """A server at depth 3: mtpsim's kernel, a Python loop over a heap of events, and SimPy."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from mtpsim.engine.server import ServerPlan, compile_server, tally_server
 from mtpsim.stats.estimators import Tally
 
 LOAD = Load(per_second=70.0, per_token=0.01)
-REQUESTS, ERRORS = 600, 5.0
+REQUESTS, ERRORS = 3000, 5.0
 HAVE_SIMPY = find_spec("simpy") is not None
 EXPERIMENT = """
 [acceptance]
@@ -42,9 +44,9 @@ depths = [{depth}]
 """
 
 
-def plan(load: Load = LOAD, requests: int = REQUESTS) -> ServerPlan:
+def plan(requests: int = 0) -> ServerPlan:
     """The same server for mtpsim."""
-    given = {**load._asdict(), "rates": list(load.rates), "requests": requests}
+    given = {**LOAD._asdict(), "rates": list(LOAD.rates), "requests": requests or REQUESTS}
     return compile_server(parse(EXPERIMENT.format(**given))).plan
 
 
@@ -123,6 +125,20 @@ def threads(blocks: int) -> float:
     return taken["1"] / taken["2"]
 
 
+def memory(requests: int) -> float:
+    """Peak memory of a process that simulates one replication of so many requests, MB."""
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import serving; "
+        "from mtpsim.engine.server import tally_server; "
+        f"tally_server(serving.plan({requests}), 0, 1); "
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    return (
+        int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+        / 1024
+    )
+
+
 def table(replications: int, turns: int) -> Table:
     """Time per request-step; programs take turns."""
     programs: dict[str, Callable[[], Found]] = {"mtpsim": lambda: own(replications)}
@@ -139,7 +155,10 @@ def table(replications: int, turns: int) -> Table:
     ]
     if not HAVE_SIMPY:
         rows.append(("SimPy", "not installed", "-", "-"))
-    rows.append(("two threads over one", f"{threads(4 * replications):.2f}", "-", "-"))
+    rows.append(("two threads over one", f"{threads(replications):.2f}", "-", "-"))
+    few, many = memory(3_000), memory(300_000)
+    text = f"{many / few:.3f} ({few:.0f} MB, {many:.0f} MB)"
+    rows.append(("peak memory: 300,000 requests over 3,000", text, "-", "-"))
     head = ("program", "ns per request-step", "over mtpsim", "TTFT, TPOT, E2E in ms")
     return Table("A server at depth 3, about 130 running requests", head, rows)
 

@@ -20,12 +20,10 @@ SEEDS = 0.02  # relative standard error of a mean of three seeds
 
 
 def gemma(smoke: bool) -> Iterator[Fact]:
-    """Gemma-4, 11 requests at once: throughput gains less than the time per token.
-
-    Step times are the published times between bursts, rates the published ones by depth; the
-    prefill is set by depth 0. The throughput is predicted: it contains the prefill, and the slowest
-    of the requests ends it.
-    """
+    """Gemma-4, 11 requests at once: throughput gains less than the time per token."""
+    # Step times are the published times between bursts, rates the published ones by depth, and the
+    # prefill is set by depth 0. The throughput is predicted: it contains the prefill, and the
+    # slowest of the requests ends it.
     base = GEMMA[0]
     for depth, (seeds, tpot, _, length, _) in GEMMA.items():
         if not depth:

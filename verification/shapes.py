@@ -33,3 +33,6 @@ def trees(smoke: bool) -> Iterator[Fact]:
         name = f"steps {steps}, topk {topk}, tokens {tokens}"
         why = f"5 %; first = {law[0]:.3f} and power = {law[1]:.3f} fitted to six numbers"
         yield Fact(name, published, accept_length(*law, steps, topk, tokens), 0.05 * published, why)
+    first = accept_length(*law, 8, 1, 9)
+    why = "5 %; only the first candidate of each position is drafted, so it must differ"
+    yield Fact("steps 8, tokens 60, first candidates only", 3.2, first, 0.16, why, differs=True)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mtpsim.cli.run import completeness
 from mtpsim.report.document import Interval
-from mtpsim.report.formatting import decimals_for, fixed, known, set_label, value_text
+from mtpsim.report.formatting import (
+    decimals_for,
+    fixed,
+    known,
+    set_label,
+    shared_decimals,
+    value_text,
+)
 from mtpsim.report.tables.terminal import Column, Row, TextTable, console_on, print_table, say
 from mtpsim.results.comparison import PointChange, ResultComparison, compare
 from mtpsim.runs import directory as store
@@ -71,6 +78,9 @@ def _text(value: Any) -> str:
 def _print_point(point: PointChange, console: Console, *, named: bool) -> None:
     if named:
         say(console, f"{set_label(point.set)}:")
+    if point.best:
+        _print_served(point, point.best, console)
+        return
     columns = [Column(name) for name in ("depth", "speedup before", "speedup after")]
     columns += [Column("change, %"), Column("exact change, %", faint=True)]
     pairs = zip(("before", "after"), point.objectives, strict=True)
@@ -92,6 +102,21 @@ def _print_point(point: PointChange, console: Console, *, named: bool) -> None:
     ]
     print_table(console, TextTable(columns, rows))
     say(console, f"{_depths(point)}{_selection(point)}")
+
+
+def _print_served(point: PointChange, best: tuple[str, str], console: Console) -> None:
+    columns = [Column("depth", left=True), Column("quantity", left=True)]
+    columns += [Column(name) for name in ("before", "after", "change, %")]
+    rows = []
+    for one in point.served:
+        digits = shared_decimals([one.before, one.after])
+        cells = [fixed(cell.mean, digits) for cell in (one.before, one.after)]
+        change = _percent(one.change.mean, one.change.low, one.change.high)
+        rows.append(Row([one.name, one.quantity, *cells, change]))
+    print_table(console, TextTable(columns, rows))
+    before, after = best
+    text = f"changes from {before} to {after}." if before != after else f"is {after} in both."
+    say(console, f"What is recommended {text}")
 
 
 def _mean(cell: Interval | None) -> str:

@@ -148,10 +148,13 @@ def one_point(experiment: Experiment) -> Experiment:
     """The only point of an experiment.
 
     Raises:
-        InputError: It has a sweep over several.
+        InputError: It has a sweep over several, or is of a server.
     """
     from mtpsim.common.errors import InputError
 
+    if experiment.serving is not None:
+        message = "this command is about single requests: add --set serving=none"
+        raise InputError.of(message, key="serving")
     points = experiment.points()
     if len(points) > 1:
         message = f"the sweep has {len(points)} points; select one of them with --set"

@@ -166,7 +166,8 @@ def _parse_part(text: str, requests: int | None) -> tuple[int, int]:
     elif part != (1, 1) and requests is None:
         message = (
             "a part needs a number of requests, since a precision applies to the whole run: "
-            "add --set simulation.requests=100000, the number of all parts together"
+            "add --set simulation.requests=100000 (of a server serving.replications=100), the "
+            "number of all parts together"
         )
     else:
         return part
@@ -332,9 +333,11 @@ def _check_part(experiment: Experiment, options: RunOptions) -> None:
     if options.part[1] > blocks:
         few, enough = min(requests), int(first_unit(options.part[1] - 1) * max(units)) + 2
         most = f"there are at most {blocks} parts" if blocks > 1 else "there is only one part"
+        what = "serving.replications" if experiment.serving else "simulation.requests"
+        unit = what.partition(".")[2]
         message = (
-            f"{_part(options)} is given, but for {few:,} requests per point {most}: "
-            f"{options.part[1]} parts need {enough:,} requests or more (simulation.requests)"
+            f"{_part(options)} is given, but for {few:,} {unit} per point {most}: "
+            f"{options.part[1]} parts need {enough:,} {unit} or more ({what})"
         )
         raise InputError.of(message, key="--part")
 
@@ -419,7 +422,8 @@ def show(result: Result, options: RunOptions, incomplete: str = RESUMES) -> int:
     if short:
         many = len(document.points)
         where = f" at {len(short)} of {many} points" if many > 1 else ""
-        say(f"precision not reached{where}: raise simulation.max_requests", options.quiet)
+        limit = "serving.max_replications" if short[0].serving else "simulation.max_requests"
+        say(f"precision not reached{where}: raise {limit}", options.quiet)
     return NOT_PRECISE if short else DONE
 
 

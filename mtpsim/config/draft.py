@@ -147,6 +147,11 @@ class Draft(Spec):
                 f"{steps} is given, but the acceptance model has depth {source.depth}", key="steps"
             )
         if self.tree == "chain":
+            if steps < source.depth and not isinstance(source, AcceptanceChain):
+                raise FieldError(
+                    "recorded requests are replayed at their depth: give acceptance.depth",
+                    key="steps",
+                )
             return chain_tree(steps)
         if not isinstance(source, AcceptanceChain) or source.candidates is None:
             raise FieldError(

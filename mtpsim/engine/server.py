@@ -243,7 +243,9 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
         memory = max(memory, spec.memory_size(environment))
     p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
     sizes = np.array([one.size for one in p])
-    table = np.array([np.pad(one, (0, sizes.max() - one.size)) for one in p])
+    table = np.zeros((most + 1, sizes.max()))
+    for row, one in zip(table, p, strict=True):
+        row[: one.size] = one
     rows, first = np.zeros(most + 1, np.int64), np.array([1])
     if spec.learns_from == "mean":
         _, first, rows = np.unique(

@@ -6,7 +6,6 @@ import math
 from collections import namedtuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from mtpsim.kernels.jit import bare, inlined, kernel
 from mtpsim.kernels.philox import ARMS, DRAFT, TILE, VERIFY, fill_words
@@ -23,9 +22,8 @@ Scratch = namedtuple(
 )
 
 
-@register_jitable
 def new_scratch(lanes):
-    """Rows for ``lanes`` requests in lockstep, made by NumPy or within a kernel."""
+    """Rows for ``lanes`` requests in lockstep."""
     floats = np.empty(lanes, np.float32)
     return Scratch(
         np.empty((TILE, lanes), np.int32),

@@ -22,6 +22,11 @@ class DraftTree(DocumentSection):
     probability: list[float]
     accept_length: float
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether it is a single path."""
+        return self.parents == list(range(len(self.parents)))
+
 
 class Shape(DocumentSection):
     """The fastest shape of drafts at a batch size, exact.

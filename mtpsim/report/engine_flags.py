@@ -139,11 +139,13 @@ def trtllm_schedule(ranges: Sequence[BatchRange]) -> str:
     return "\n".join([_trtllm(deepest), "  draft_len_schedule:", *lines])
 
 
-def sglang_flags(depth: int) -> str:
-    """Server arguments of SGLang for a chain of drafts.
+def sglang_flags(depth: int, topk: int = 1, nodes: int | None = None) -> str:
+    """Server arguments of SGLang for a chain of drafts, or a tree.
 
     Args:
-        depth (int): Drafts per round, at least 1.
+        depth (int): Draft passes per round, at least 1.
+        topk (int): Candidates per node.
+        nodes (int | None): Drafts to verify per round; None: as many as passes.
 
     Examples:
         >>> sglang_flags(2)
@@ -151,6 +153,6 @@ def sglang_flags(depth: int) -> str:
 --speculative-num-draft-tokens 3'
     """
     return (
-        f"--speculative-algorithm NEXTN --speculative-num-steps {depth} --speculative-eagle-topk 1 "
-        f"--speculative-num-draft-tokens {depth + 1}"
+        f"--speculative-algorithm NEXTN --speculative-num-steps {depth} "
+        f"--speculative-eagle-topk {topk} --speculative-num-draft-tokens {(nodes or depth) + 1}"
     )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.report.document import Interval, PointResult, Quantity, ResultDocument
+from mtpsim.report.serving_document import ServedArm
 
+SERVED: dict[str, Callable[[ServedArm], Interval]] = {
+    "output tok/s": lambda arm: arm.throughput,
+    "TPOT, ms": lambda arm: arm.tpot.mean,
+    "TPOT p99, ms": lambda arm: arm.tpot.p99,
+    "TTFT p99, ms": lambda arm: arm.ttft.p99,
+}
+"""Quantities of a server that are compared."""
 IGNORED = ("title",)
 """Keys that change nothing in the numbers."""
 
@@ -54,6 +62,25 @@ class DepthChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServedChange:
+    """How a quantity of a depth or policy of a server differs between the runs.
+
+    Attributes:
+        name (str): The depth or policy.
+        quantity (str): Name of the quantity, a key of :data:`SERVED`.
+        before (Interval): In the first run.
+        after (Interval): In the second run.
+        change (Interval): Relative change, 0.01 for 1 %; the runs are taken as independent.
+    """
+
+    name: str
+    quantity: str
+    before: Interval
+    after: Interval
+    change: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
 class PointChange:
     """One point that both runs have.
 
@@ -64,6 +91,8 @@ class PointChange:
         after (int | None): Recommended depth in the second run.
         objectives (tuple[str, str]): What each run compares: ``mean``, or a quantile such as
             ``p99``.
+        served (list[ServedChange]): Of a server, every depth and policy that both runs have.
+        best (tuple[str, str] | None): Of a server, what each run recommends.
     """
 
     set: JsonDict
@@ -71,6 +100,8 @@ class PointChange:
     before: int | None
     after: int | None
     objectives: tuple[str, str]
+    served: list[ServedChange] = field(default_factory=list)
+    best: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +184,27 @@ def _point_change(before: PointResult, after: PointResult) -> PointChange:
         before=before.advice.recommended if before.advice else None,
         after=after.advice.recommended if after.advice else None,
         objectives=(_objective(before), _objective(after)),
+        served=list(_served_changes(before, after)),
+        best=(before.serving.best, after.serving.best)
+        if before.serving and after.serving
+        else None,
     )
+
+
+def _served_changes(before: PointResult, after: PointResult) -> Iterator[ServedChange]:
+    if not (before.serving and after.serving):
+        return
+    arms = {arm.name: arm for arm in after.serving.arms}
+    for old in before.serving.arms:
+        for name, cell in SERVED.items() if old.name in arms else ():
+            one, other = cell(old), cell(arms[old.name])
+            yield ServedChange(
+                name=old.name,
+                quantity=name,
+                before=one,
+                after=other,
+                change=relative_change(one, other),
+            )
 
 
 def _objective(point: PointResult) -> str:

@@ -184,7 +184,8 @@ class Result:
         if not 0 <= point < len(self.data.points):
             last = len(self.data.points) - 1
             raise ValueError(f"point {point} is given; points 0 to {last} were simulated")
-        depths = self.data.points[point].depths
+        if not (depths := self.data.points[point].depths):
+            raise ValueError("a server has data.points[i].serving.arm(name), such as 'depth 2'")
         if not 0 <= depth < len(depths):
             raise ValueError(
                 f"depth {depth} is given; depths 0 to {len(depths) - 1} were simulated"

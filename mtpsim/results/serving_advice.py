@@ -189,6 +189,6 @@ def _run(name: str) -> str:
 
 def _turn_text(turn: LoadTurn, point: ServedPoint) -> str:
     cell = Interval(mean=turn.load, low=turn.low, high=turn.high)
-    digits = shared_decimals([cell]) if known(turn.low) else 1
+    digits = max(shared_decimals([cell]), point.arrivals == "rate") if known(turn.low) else 1
     unit = UNITS.get(point.arrivals, "")
     return f"{bracketed(cell, digits) if known(turn.low) else f'{turn.load:.3g}'} {unit}".strip()

@@ -43,8 +43,8 @@ def few_decide(name: str, own: Floats, pooled: Sequence[float | None]) -> list[s
         pooled (Sequence[float | None]): ``[A]`` p99 of the requests of all replications.
     """
     text = (
-        f"the p99 of the {name} is set by a few replications, and its interval may be too narrow "
-        "(verification/server_coverage.md): raise serving.requests"
+        f"the p99 of the {name} is set by a few replications, and its interval may be too narrow: "
+        "raise serving.requests"
     )
     return [text if p and one < UNEVEN * p else "" for one, p in zip(own, pooled, strict=True)]
 

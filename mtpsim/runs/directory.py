@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from mtpsim.common.arrays import JsonDict
@@ -25,7 +26,7 @@ from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import RoundTimes
-from mtpsim.stats.estimators import Counts, Tally
+from mtpsim.stats.estimators import Tally
 
 RESULT, TALLIES, HELD, LOCK = "result.json", "tallies.jsonl", "under_way.json", ".lock"
 EXPERIMENT = "experiment.toml"
@@ -37,7 +38,7 @@ FIGURES = [  # what `Result.save_report` may write
     REPORT,
     *(f"{name}.png" for name in ("speedup", "marginal", "accepted", "theory", "dependence")),
     *(f"{name}.png" for name in ("requests", "batch", "policies", "timeline", "learning")),
-    *(f"{name}.png" for name in ("uncertainty", "latency")),
+    *(f"{name}.png" for name in ("uncertainty", "latency", "tree")),
 ]
 ASIDE = ".writing"  # what is written aside, before it is moved in
 HELD_ASIDE = Path(HELD).with_suffix(ASIDE).name
@@ -154,22 +155,24 @@ def _text(path: Path) -> str:
 def _blocks_of(entry: JsonDict) -> BlockRange:
     if entry["check"] != _check(entry):
         raise ValueError("the checksum does not match the record")
-    mean, comoment = (np.array(entry[name], float) for name in ("mean", "comoment"))
+    packed = PACKED in entry
+    comoment = _unpacked(entry["comoment"], float) if packed else np.array(entry["comoment"], float)
+    mean = np.array(entry["mean"], float)
     if comoment.shape != (len(mean), len(mean)):
         raise ValueError("the moments are of different sizes")
-    histograms = _unpacked(entry[PACKED]) if PACKED in entry else None
+    histograms = _unpacked(entry[PACKED], np.int64) if packed else None
     tally = Tally(entry["count"], mean, comoment, histograms)
     return BlockRange(entry["first"], entry["end"], tally)
 
 
-def _packed(counts: Counts) -> list[Any]:
-    """Shape, and mostly empty counts as text."""
-    return [list(counts.shape), b64encode(zlib.compress(counts.tobytes(), 1)).decode()]
+def _packed(values: npt.NDArray[Any]) -> list[Any]:
+    """Shape, and the numbers as text: a server has 10 to 100 times as many as single requests."""
+    return [list(values.shape), b64encode(zlib.compress(values.tobytes(), 1)).decode()]
 
 
-def _unpacked(packed: list[Any]) -> Counts:
+def _unpacked(packed: list[Any], kind: type) -> npt.NDArray[Any]:
     shape, text = packed
-    return np.frombuffer(zlib.decompress(b64decode(text)), np.int64).reshape(shape)
+    return np.frombuffer(zlib.decompress(b64decode(text)), kind).reshape(shape)
 
 
 def _check(entry: JsonDict) -> int:
@@ -183,9 +186,10 @@ def _line(key: Key, blocks: BlockRange) -> str:
         **dict(zip(("point", "seed"), key, strict=True)),
         **{"first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
         "mean": blocks.tally.mean.tolist(),
-        "comoment": blocks.tally.comoment.tolist(),
+        "comoment": blocks.tally.comoment.tolist() if blocks.tally.histograms is None else None,
     }
     if blocks.tally.histograms is not None:
+        entry |= {"comoment": _packed(blocks.tally.comoment)}
         entry[PACKED] = _packed(blocks.tally.histograms)
     return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
 

@@ -14,6 +14,7 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
+from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
@@ -87,6 +88,8 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
         raise _wrong("--to", f"needs a result with a sweep over `latency.batch`: {_how(document)}")
     for point in document["points"]:
         _require_advice(point)
+        if _tree(document, point):
+            raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
     entries = _one(groups, chosen, "groups of batches")["schedule"]
     schedule = [(entry["from"], entry["to"], entry["depth"]) for entry in entries]
     first = schedule[0][0] if schedule else "no whole number"
@@ -145,11 +148,25 @@ def _how(document: JsonDict) -> str:
     return f"give [latency] a cost model, which `mtpsim fit` makes of step times; {sweep}, {again}"
 
 
-def _depth_and_survival(document: JsonDict, chosen: JsonDict) -> tuple[int, list[float]]:
-    """The advised depth of a point, and P(1..j accepted) at that depth."""
+def _tree(document: JsonDict, point: JsonDict) -> JsonDict | None:
+    """The section ``[draft]`` of a point whose drafts are a tree, not a chain; else None."""
+    parents = (point.get("tree") or {}).get("parents", [])
+    if parents == list(range(len(parents))):
+        return None
+    set_: JsonDict = point["set"]
+    draft: JsonDict = {**(document["experiment"].get("draft") or {}), **set_.get("draft", {})}
+    return draft | {key[6:]: set_[key] for key in set_ if key.startswith("draft.")}
+
+
+def _depth_and_survival(
+    document: JsonDict, chosen: JsonDict, *, tree: bool = False
+) -> tuple[int, list[float]]:
+    """The advised depth of a point, and P(1..j accepted) at that depth; ``tree``: also of one."""
     if document["points"] and document["points"][0].get("serving"):
         return _served_depth(document, chosen), []
     point = _one(document["points"], chosen, "points")
+    if _tree(document, point) and not tree:
+        raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
@@ -194,9 +211,18 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
 
 
 def sglang(document: JsonDict, chosen: JsonDict) -> str:
-    """Server arguments for a chain of drafts of the advised depth."""
-    depth, _ = _depth_and_survival(document, chosen)
-    return f"{engine_flags.sglang_flags(depth)}\n"
+    """Server arguments for a chain of drafts of the advised depth, or for a tree by ``topk``."""
+    depth, _ = _depth_and_survival(document, chosen, tree=True)
+    served = document["points"][0].get("serving")
+    point = None if served else _one(document["points"], chosen, "points")
+    draft = _tree(document, point) if point else None
+    if not point or not draft:
+        return f"{engine_flags.sglang_flags(depth)}\n"
+    if draft["tree"] != "topk":
+        raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
+    levels = Tree(tuple(point["tree"]["parents"])).levels
+    nodes = int((levels <= depth).sum())
+    return f"{engine_flags.sglang_flags(depth, draft['topk'], nodes)}\n"
 
 
 def llamacpp(document: JsonDict, chosen: JsonDict) -> str:

@@ -206,6 +206,14 @@ def test_errors(text, message):
     assert message in problem_of(text + linear(20, 0.5, 1.0))
 
 
+def test_recorded_requests_keep_their_depth():
+    trace = 'acceptance = { model = "trace", file = "experiments/logs/chat.jsonl.zst" }\n'
+    steps = section("draft", tree="chain", steps=1)
+    assert "draft.steps: recorded requests are replayed at" in problem_of(
+        trace + steps + linear(20, 0.5, 1.0)
+    )
+
+
 def test_mixture_of_ranks_keeps_the_candidates():
     parts = [
         {"weight": 1, "of": {"model": "ranks", "rates": TABLE}},

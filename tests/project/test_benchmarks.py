@@ -108,7 +108,8 @@ def test_looked_up_steps_take_the_time_of_the_law():
 
 
 @pytest.mark.parametrize("program", ["with_heap", "with_simpy"])
-def test_servers_in_python_agree_with_the_kernel(program):
+def test_servers_in_python_agree_with_the_kernel(program, monkeypatch):
+    monkeypatch.setattr(serving, "REQUESTS", 600)
     if program == "with_simpy":
         pytest.importorskip("simpy")
     reference, function = serving.own(24), getattr(serving_loops, program)

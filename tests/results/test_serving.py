@@ -9,6 +9,7 @@ import pytest
 from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
+from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
 from mtpsim.stats.estimators import Tally
@@ -167,3 +168,17 @@ def test_warnings_name_what_is_wrong(totals, text):
     warned = [arm.warnings for arm in served_result(changed(data, 2, **totals)).serving.arms]
     assert any(text in one for one in warned[2]), warned[2]
     assert not any(text in one for one in warned[1])
+
+
+def test_two_servers_are_compared_arm_by_arm(points):
+    """Half as much load again: each depth's TPOT rises; the same run has no change."""
+    before = ResultDocument(points=[served_result(server_data(12.0, swept=False))])
+    after = ResultDocument(points=[served_result(server_data(18.0, swept=False))])
+    (found,) = compare(before, after).points
+    change = {(one.name, one.quantity): one.change for one in found.served}
+    assert len(change) == 16
+    assert all(change[arm.name, "TPOT, ms"].mean > 0 for arm in before.points[0].serving.arms)
+    assert change["off", "output tok/s"].mean == pytest.approx(0.5, abs=0.06)
+    assert found.best[0] == "ema"
+    (same,) = compare(before, before).points
+    assert {one.change.mean for one in same.served} == {0.0}

@@ -15,7 +15,7 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.engine.scheduler import BlockRange
 from mtpsim.report.figures.gallery import figures
-from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies
+from mtpsim.runs.directory import FIGURES, RESULT, TALLIES, Tallies, to_json
 from mtpsim.stats.estimators import Tally
 from tests.support.examples import TWO_DEEP, independent
 
@@ -303,6 +303,13 @@ def test_a_result_is_complete_where_drawing_its_figures_ends(
     assert (folder / "out" / "report.html").exists()
     assert run(folder) == 0
     assert "has no figures" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("points", "lines"), [(50, 56), (51, 1)])
+def test_documents_of_long_sweeps_are_not_indented(points, lines):
+    text = to_json({"points": [0] * points, "complete": True})
+    assert len(text.splitlines()) == lines
+    assert json.loads(text)["points"] == [0] * points
 
 
 def test_every_figure_has_a_name_by_which_a_later_result_removes_it():

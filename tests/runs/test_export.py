@@ -13,7 +13,7 @@ from mtpsim.report.engine_flags import engine_flags, schedule_flags
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.tables.sweep import batch_sentences
 from mtpsim.runs import directory as store
-from tests.support.examples import TWO_DEEP, independent, linear
+from tests.support.examples import TWO_DEEP, acceptance, independent, linear
 
 TEXT = f"""\
 {independent(0.7, 0.6)}
@@ -30,6 +30,13 @@ hardware = "H100"
 network = "Llama-3.1-8B"
 draft = 0.6
 """
+TREE = f"""\
+{acceptance("ranks", first=[0.7, 0.6], power=0.9)}
+{linear(10, 0.1, 1)}
+[simulation]
+requests = 100
+[draft]
+"""
 UNTIMED = "[latency]\ntarget = 10\nverify = [10, 10]\ndraft = [0, 0]\n"
 
 
@@ -45,6 +52,8 @@ def runs(tmp_path_factory):
         "off": TEXT.replace("[0.7, 0.6]", "[0.0, 0.0]"),
         "preset": independent(0.7, 0.6) + PRESET + TEXT[TEXT.index("[simulation]") :],
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
+        "topk": TREE + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
+        "tree": TREE + "tree = [0, 0, 1]\n",
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -92,6 +101,12 @@ def test_vllm_synthetic_takes_survival_rates(runs, capsys):
     assert config["rejection_sample_method"] == "synthetic"
 
 
+def test_sglang_drafts_a_tree_by_topk(runs, capsys):
+    code, out, _ = exported(capsys, runs / "topk", "--to", "sglang")
+    flags = "--speculative-num-steps 2 --speculative-eagle-topk 2 --speculative-num-draft-tokens 5"
+    assert (code, flags in out) == (0, True)
+
+
 def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
     _, out, _ = exported(capsys, runs / "batch", "--to", "sglang", "--set", "latency.batch=1")
     assert out == (
@@ -128,6 +143,8 @@ def test_one_depth_and_a_schedule_are_written_as_the_report_shows_them(runs, cap
         ("timed", ["--to", "vllm-schedule"], "over `latency.batch`: give [latency] a cost model"),
         ("off", ["--to", "vllm-schedule"], "MTP is off at every batch"),
         ("off", ["--to", "trtllm"], "MTP is off at every batch"),
+        ("tree", ["--to", "sglang"], 'SGLang drafts those of tree = "topk"'),
+        ("topk", ["--to", "vllm"], "the run drafts a tree, and this engine drafts chains"),
         ("off", ["--to", "sglang", "--set", "latency.batch=1"], "the advice is depth 0"),
         ("few", ["--to", "trtllm"], "recommends no depth: Too few requests for advice: 9"),
         ("few", ["--to", "sglang", "--set", "latency.batch=1"], "recommends no depth: Too few"),

@@ -164,3 +164,18 @@ def test_the_schedule_that_a_policy_used_is_exported(tmp_path, capsys):
         code, shown = exported(to, chosen)
         assert code == 2
         assert message in shown.err
+
+
+@pytest.mark.parametrize("command", [["plan"], ["sample", "--as", "csv"]])
+def test_commands_about_single_requests_refuse_a_server(command, file, capsys):
+    assert main([*command, str(file)]) == 2
+    assert "about single requests: add --set serving=none" in capsys.readouterr().err
+    assert main(["check", str(file), "--set", "serving=none"]) == 0
+
+
+def test_limits_of_a_server_are_named(file, tmp_path, capsys):
+    more = ["--out", str(tmp_path / "run"), "--quiet"]
+    assert main(["run", str(file), "--part", "1/40", *more]) == 2
+    shown = capsys.readouterr().err
+    assert "for 40 replications per point there are at most" in shown
+    assert "replications or more (serving.replications)" in shown

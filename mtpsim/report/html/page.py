@@ -145,6 +145,8 @@ def _flags(result: ResultDocument) -> list[EngineFlags]:
     depths = {advised_depth(point) for point in result.points}
     if None in depths or any(point.serving for point in result.points):
         return []
+    if any(point.tree and not point.tree.is_chain for point in result.points):
+        return []
     if len(depths) == 1:
         return engine_flags(depths.pop() or 0)
     return group_flags(result.by_batch)

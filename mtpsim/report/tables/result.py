@@ -166,7 +166,8 @@ def sample_sentence(result: ResultDocument, point: PointResult) -> str:
     text = f"{counted(point.requests, 'request')}, {counted(point.rounds, 'round')}, "
     text += f"{level(result, [point])} intervals"
     text += "; speedups and gains over uncertain inputs" * bool(point.uncertainty)
-    if not point.uncertainty and result.experiment.get("uncertainty"):
+    replayed = bool(point.diagnostics and point.diagnostics.recorded)
+    if not point.uncertainty and (replayed or result.experiment.get("uncertainty")):
         text += " without input uncertainty"
     if point.interrupted:
         return text + "; interrupted before the end"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
 UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests"}
+RATE = "serving.arrivals.rate"
 PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
     "TPOT: (last - first token time) / (tokens - 1) of a request. ITL: time between two bursts of "
@@ -142,8 +143,8 @@ def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, Serv
             yield [value_text(point.set.get(key)) for key in keys], found, arm
 
 
-def _lead_columns(result: ResultDocument) -> list[Column]:
-    names = [name.removeprefix("arrivals.") for name in short_names(swept_keys(result)).values()]
+def _lead_columns(keys: Sequence[str]) -> list[Column]:
+    names = [name.removeprefix("arrivals.") for name in short_names(keys).values()]
     return [*(Column(name, folds=True) for name in names), Column("depth", left=True)]
 
 
@@ -161,7 +162,7 @@ def arm_table(result: ResultDocument, cells: dict[str, Cell]) -> TextTable:
         if any(one is not None for one in found):
             digits = min(shared_decimals(found), 3)
             shown.append((header, [plus_minus(one, digits) for one in found]))
-    columns = [*_lead_columns(result), *(Column(header) for header, _ in shown)]
+    columns = [*_lead_columns(swept_keys(result)), *(Column(header) for header, _ in shown)]
     return TextTable(
         columns,
         [
@@ -178,7 +179,7 @@ def _row(lead: list[str], cells: list[str], point: ServedPoint, arm: ServedArm) 
 
 def latency_table(result: ResultDocument, names: Sequence[str] = TIMES) -> TextTable:
     """Quantiles of the times in ms, a row per load and arm; the half-width at p99 alone."""
-    columns, cells = _lead_columns(result), []
+    columns, cells = _lead_columns(swept_keys(result)), []
     rows = list(_rows(result))
     for name in names:
         for quantile in QUANTILES:
@@ -216,7 +217,7 @@ def capacity_title(result: ResultDocument) -> str:
 
 def capacity_table(result: ResultDocument) -> TextTable:
     """A row per arm: the greatest load at which it meets the goals."""
-    keys = swept_keys(result)
+    keys = [key for key in swept_keys(result) if key != RATE]
     rows = []
     for point, found in served(result):
         digits = min(shared_decimals([one.rate for one in found.capacity]), 3)
@@ -226,4 +227,4 @@ def capacity_table(result: ResultDocument) -> TextTable:
             text = plus_minus(one.rate, digits) if known(one.rate.mean) else one.limit
             best = bool(top) and one.rate.mean == top
             rows.append(Row([*values, one.name, text], "best" if best else "", marked=best))
-    return TextTable([*_lead_columns(result), Column("capacity,\nper s")], rows)
+    return TextTable([*_lead_columns(keys), Column("capacity,\nper s")], rows)
