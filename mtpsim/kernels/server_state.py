@@ -149,8 +149,7 @@ def draw_words(world, state, slots, begin, end, ticks):
     would cost more than all the rest of a round.
     """
     ints, picked, wrap = state.ints, state.picked, state.words.shape[1] - 1
-    count = np.int64(1)
-    while count > 0:
+    for _ in range((ticks + CALL - 1) // CALL):
         count = np.int64(0)
         for i in range(begin, end):
             slot = slots[i]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 
 from mtpsim import parse
+from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server import NO_RECORDING, compile_server, simulate_replication, workload
 from mtpsim.kernels import server_layout as column
@@ -122,6 +123,18 @@ def test_chains_equal_a_slow_server(seed):
     rng = np.random.default_rng(seed)
     chain = random_chain(rng, rng.choice(["round", "token"]))
     check(experiment_of(rng, chain.depth), chain, int(rng.integers(3)))
+
+
+@pytest.mark.parametrize("outcomes", [1, 2])
+@pytest.mark.parametrize("depth", [4, 12, 13])
+def test_deep_drafts_equal_a_slow_server(depth, outcomes):
+    """The words of a round come from up to five calls of the generator."""
+    rng = np.random.default_rng(depth)
+    start, step = rng.dirichlet(np.ones(2)), rng.dirichlet(np.ones(2), (outcomes, 2))
+    accept = rng.uniform(0.9, 1, (2, depth))
+    chain = AcceptanceChain(start, step, accept, "token", np.ones(2))
+    more = {"depths": [depth], "arrivals": "{ closed = 4 }", "requests": 12}
+    check(experiment_of(rng, depth, max_tokens=200, kv_tokens=300, **more), chain, 0)
 
 
 @pytest.mark.parametrize("in_order", [False, True])
