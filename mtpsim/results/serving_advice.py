@@ -40,6 +40,7 @@ def point_sentence(point: ServedPoint) -> str:
 
 def _choice(point: ServedPoint) -> str:
     name = "with MTP off" if point.best == "off" else point.best
+    name = f'the policy "{name}"' if point.arm(point.best).depth is None else name
     if all(arm.unstable for arm in point.arms):
         return f"no depth serves the load, the queue grows at each; {point.best} comes closest"
     if point.within_goals is False:

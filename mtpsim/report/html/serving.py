@@ -13,6 +13,9 @@ from mtpsim.report.tables import serving
 def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> list[Section]:
     """The sections of a server: the answer, latencies, the state of the server."""
     lead, *rest = serving.sentences(result)
+    if not result.by_load:  # the choice, then the numbers that it rests on
+        lead, _, facts = lead.partition(": ")
+        lead, rest = f"{lead}.", [f"{facts[:1].upper()}{facts[1:]}", *rest]
     top, *others = drawn or [""]
     capacity = serving.capacity_table(result)
     tables = [Table(serving.capacity_title(result), capacity)] if capacity.rows else []
