@@ -32,6 +32,8 @@ class Recording:
         recorded_length: accept length of that log.
         deepest: deepest draft that the log has; deeper ones are extrapolated. 0 if unknown.
         widening: factor on standard errors over requests, where a few long ones may decide.
+        whole: whether the last round of a request counts in full at every depth, as the log counts
+            its own; else it is cut at the end of the recorded text.
         confidence: ``[N, K]`` the draft's confidence in each of its drafts; None if not recorded.
     """
 
@@ -45,6 +47,7 @@ class Recording:
     recorded_length: float = 0.0
     deepest: int = 0
     widening: float = 1.0
+    whole: bool = False
     confidence: npt.NDArray[np.float32] | None = None
 
     states = 1
@@ -64,9 +67,10 @@ class Recording:
     def arrays(self) -> RecordingArrays:
         """The entries, as the kernels read them."""
         given = self.accepted, self.offsets, self.clock == "token", self.in_order
+        found = RecordingArrays(*given, whole=self.whole)
         if self.confidence is None:
-            return RecordingArrays(*given)
-        return RecordingArrays(*given, np.ascontiguousarray(self.confidence))
+            return found
+        return found._replace(confidence=np.ascontiguousarray(self.confidence))
 
     @property
     def requests(self) -> int:

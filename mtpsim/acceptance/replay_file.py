@@ -66,6 +66,7 @@ class ReplayFile:
             recorded_length=self.accept_length,
             deepest=self.deepest,
             widening=self.widening,
+            whole=True,
         )
 
     def write(self, path: Path) -> None:

@@ -336,14 +336,17 @@ def limits_of(
     rounds: int,
     tokens: int,
 ) -> Limits:
-    """Most rounds and most tokens of each request, ``[count, 2]``."""
+    """Most rounds, most tokens and most counted tokens of each request, ``[count, 3]``.
+
+    A request ends with the round that reaches its most tokens; those beyond the last limit are cut.
+    """
     from mtpsim.kernels.philox import PATH, words_at  # numba: not for `check`
 
-    limits = np.full((count, 2), ENDLESS)
+    limits = np.full((count, 3), ENDLESS)
     if rounds:
         limits[:, 0] = rounds
     elif tokens:
-        limits[:, 1] = tokens
+        limits[:, 1:] = tokens
     elif isinstance(source, RecordingArrays):
         words = np.empty((TILE, count), np.int32)
         words_at(np.uint64(key), first, 0, PATH, words)
@@ -352,6 +355,8 @@ def limits_of(
         if source.in_order:
             drawn = np.arange(first, first + count, dtype=np.uint64) % np.uint64(requests)
         limits[:, int(source.by_position)] = np.diff(source.offsets)[drawn.astype(np.intp)]
+        if source.by_position and not source.whole:
+            limits[:, 2] = limits[:, 1]
     return limits
 
 
@@ -372,7 +377,7 @@ def play(
         key (int): Key of all random words.
         source (ChainArrays | RecordingArrays): Which drafts are accepted.
         noise (NoiseArrays): Noise of the round times.
-        limits (Limits): ``[n, 2]`` greatest number of rounds and of tokens per request.
+        limits (Limits): ``[n, 3]`` of each request, as of :func:`limits_of`.
         first (int): Number of the first request.
         logged (int): Number of rounds per request to log.
 

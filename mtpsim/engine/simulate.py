@@ -289,7 +289,7 @@ def play_policies(plan: KernelPlan, first: int, count: int, logged: int = 0) -> 
     horizon = {"rounds": plan.task.rounds, "tokens": plan.task.tokens}
     limits = limits_of(plan.key, plan.source, first, count, **horizon)
     if (own := lengths_of(plan, first, count)) is not None:
-        limits[:, 1] = own
+        limits[:, 1:] = own[:, None]
     return play(plan.policy_set, plan.key, plan.source, plan.noise, limits, first, logged=logged)
 
 

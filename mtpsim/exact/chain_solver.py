@@ -402,7 +402,7 @@ def _play_all(recording: Recording, depth: int, rounds: int, tokens: int) -> Exa
         counts += np.bincount(played[played >= 0], minlength=depth + 1)
         made = (played + 1).sum(1)
         if recording.clock == "token" and not rounds and not tokens:
-            made = np.minimum(made, recording.lengths[some])
+            made = made if recording.whole else np.minimum(made, recording.lengths[some])
         produced += float(np.minimum(made, tokens).sum() if tokens else made.sum())
     n = counts.sum()
     per_request = n / recording.requests

@@ -141,7 +141,8 @@ class RecordedControl:
             played = play(self.recording, some, cap, **horizon)
             live = played >= 0
             made = (played + 1).sum(1)
-            tokens += float(made.sum() if self.rounds else self._lengths[some].sum())
+            whole = self.rounds or (self.recording.whole and not self.tokens)
+            tokens += float(made.sum() if whole else self._lengths[some].sum())
             before = np.concatenate([np.full_like(played[:, :1], -1), played[:, :-1]], axis=1)
             row = np.zeros_like(before) if self._free else before + 1
             time += float(self._costs[row[live], played[live]].sum())

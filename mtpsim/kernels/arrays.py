@@ -48,6 +48,7 @@ class RecordingArrays(NamedTuple):
     by_position: bool  # an entry is a text position, not a round
     in_order: bool = False  # request n replays record n, instead of one drawn at random
     confidence: Floats32 = np.zeros((0, 0), np.float32)  # [N, K] of drafts by entry; [0, 0]: none
+    whole: bool = False  # the last round of a recorded request counts in full
 
 
 class RequestArrays(NamedTuple):

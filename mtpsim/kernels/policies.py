@@ -79,7 +79,7 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         tick += accepted + 1 if engine.by_position else 1
         previous = depth
     place[TICK], place[PREVIOUS], place[ROW] = tick, previous, row
-    out[ROUNDS], out[TOKENS], out[TIME] = rounds, min(tokens, most_tokens), out[TIME] + ms
+    out[ROUNDS], out[TOKENS], out[TIME] = rounds, min(tokens, limits[2]), out[TIME] + ms
 
 
 def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log):
@@ -92,7 +92,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
         chain: arrays of the chain.
         noise: arrays of the noise.
         engine: arrays of the engine.
-        limits: [n, 2] most rounds and most tokens.
+        limits: [n, 3] most rounds, most tokens and most counted tokens.
         p: parameters of the policy.
         m: [n, M] its memory.
         place: [n, 3] tick, depth before and row of the thresholds; updated.

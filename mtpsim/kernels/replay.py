@@ -68,7 +68,7 @@ def _write(recording, task, shallow, play, out):
     if recording.by_position:
         _count_windows(recording, play.drawn, play, task, play.windows)
         write_windows(task, play.windows, out)
-    for k in range(play.tokens.shape[0]):
+    for k in range(0 if recording.whole and task.tokens == 0 else play.tokens.shape[0]):
         for lane in range(play.tokens.shape[1]):
             play.tokens[k, lane] = min(play.tokens[k, lane], play.most_tokens[lane])
     deep = play.accepted.shape[1]

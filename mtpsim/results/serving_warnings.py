@@ -29,7 +29,9 @@ def warnings_by_arm(data: ServerData) -> list[list[str]]:
     if not any(arrivals.get(kind) for kind in DRAINS):
         grown, drift = _growth(data), _drift(data)
         for n, texts in enumerate(found):
-            text = _unstable(data, grown, n) or _transient(drift, n) or _short(data, n)
+            # The clients of a closed loop wait for their answers: its queue can't grow for long.
+            text = "" if arrivals.get("closed") else _unstable(data, grown, n)
+            text = text or _transient(drift, n) or _short(data, n)
             texts += [text] if text else []
     return found
 
@@ -73,9 +75,21 @@ def _drift(data: ServerData) -> Estimates:
     return delta_method(ratio, data.tally, CERTAIN)
 
 
-def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
+def is_unstable(data: ServerData, arm: int, grown: Estimates | None = None) -> bool:
+    """Whether the queue of an arm grows in the window by more than chance, and by :data:`GROWTH`.
+
+    Args:
+        data (ServerData): A point with a rate of arrivals.
+        arm (int): Number of the arm.
+        grown (Estimates | None): Requests by which the queues grow, if they are known.
+    """
+    grown = grown or _growth(data)
     requests = _column(data, "requests")[arm]
-    if not (grown.low[arm] > 0 and grown.values[arm] > GROWTH * requests):
+    return bool(grown.low[arm] > 0 and grown.values[arm] > GROWTH * requests)
+
+
+def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
+    if not is_unstable(data, arm, grown):
         return ""
     first, last = (_column(data, name)[arm] for name in ("first_waiting", "last_waiting"))
     return (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.serving import Serving
 from mtpsim.engine.server_data import Arm, ServerData, quantity
+from mtpsim.results.serving_warnings import GROWTH, is_unstable
 from mtpsim.stats.estimators import delta_method
 from mtpsim.stats.root_search import Root, greatest_load
 
 RATE = "serving.arrivals.rate"
+GROWS = 0.0, 0.0  # share and half-width at a rate at which the queue grows
 Simulate = Callable[[Point], ServerData]
 
 
@@ -28,6 +31,9 @@ def has_capacity(points: Sequence[Point]) -> list[bool]:
 
 def capacity_of(data: ServerData, arm: Arm, simulate: Simulate) -> Root:
     """The greatest rate, in requests per second, at which enough requests meet the goals.
+
+    A rate at which the queue grows serves no request in time for long, whatever the share of those
+    of one replication. As a slow growth is not seen, the interval then reaches as far down.
 
     Args:
         data (ServerData): A point with ``serving.capacity``; the search starts at its rate and has
@@ -50,9 +56,22 @@ def capacity_of(data: ServerData, arm: Arm, simulate: Simulate) -> Root:
             data.experiment.simulation.confidence,
         )
         place = [one.name for one in found.arms].index(arm.name)
+        if is_unstable(found, place):
+            return GROWS
         return float(good.values[place]), float(good.half_width[place])
 
-    return greatest_load(simulated, serving.capacity.share, serving.arrivals.rate, share(data))
+    evaluated = {serving.arrivals.rate: share(data)}
+
+    def evaluate(rate: float) -> tuple[float, float]:
+        evaluated[rate] = simulated(rate)
+        return evaluated[rate]
+
+    start = serving.arrivals.rate
+    root = greatest_load(evaluate, serving.capacity.share, start, evaluated[start])
+    above = [rate for rate in evaluated if rate > root.load]
+    if above and evaluated[min(above)] == GROWS:
+        return replace(root, low=min(root.low, root.load / (1 + GROWTH)))
+    return root
 
 
 def _at_rate(

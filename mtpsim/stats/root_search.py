@@ -83,6 +83,7 @@ def greatest_load(
     ends = load / APART, load * APART
     slope = (margin(ends[0]) - margin(ends[1])) / float(2 * np.log(APART))
     half = float(known[before][1] / (1 - target) / slope * load) if slope > 0 else np.inf
+    half = max(half, CLOSE * load)
     evaluations = len(known) - (at_start is not None)
     return Root(load, max(load - half, 0.0), load + half, evaluations)
 
