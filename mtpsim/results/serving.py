@@ -251,7 +251,8 @@ def speed_of(data: ServerData, objective: str) -> Estimates:
 def _choose(data: ServerData, objective: str, eligible: list[int]) -> Choice:
     weights = np.eye(len(data.arms))[eligible]
     values = speed_of(data, objective).linear_combination(weights)
-    if not (np.isfinite(values.values).all() and (values.values > 0).all()):
+    found = np.concatenate([values.values, np.diag(values.covariance)])
+    if not (np.isfinite(found).all() and (values.values > 0).all()):
         raise InputError.of(
             f"no {NAMES.get(objective, objective)} can be computed: all measured requests end at "
             "once, or have a single token; measure more or longer requests",

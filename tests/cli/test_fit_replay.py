@@ -54,6 +54,24 @@ def test_replay_reproduces_the_log_at_its_depth(times, depth, log, tmp_path, mon
         assert half == pytest.approx(expected, rel=0.2)
 
 
+def test_a_run_of_a_replay_has_the_lengths_of_the_table(tmp_path, capsys):
+    """Requests of few rounds: one cut at the end of its text would favor the recorded depth."""
+    random = np.random.default_rng(5)
+    accepted = (random.random((200, 4, 3)) < 0.7).cumprod(-1).sum(-1)
+    lines = [json.dumps({"accepted": row.tolist(), "depth": 3}) for row in accepted]
+    path, out = tmp_path / "short.jsonl", tmp_path / "short.toml"
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["fit", str(path), "-o", str(out), *TIMES, *FAST, "--quiet", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)["replay"]["depths"]
+    (point,) = mtpsim.run(mtpsim.load(tmp_path / "short.replay.toml")).data.points
+    for k, entry in enumerate(table[: len(point.depths) - 1], 1):
+        assert point.depths[k].accept_length.mean == pytest.approx(
+            entry["predicted"]["mean"], rel=2e-3
+        )
+    gain = point.depths[3].accept_length.mean / point.depths[2].accept_length.mean
+    assert gain == pytest.approx((1 + 0.7 + 0.7**2 + 0.7**3) / (1 + 0.7 + 0.7**2), rel=0.015)
+
+
 def test_the_table_says_what_another_depth_would_add(log, tmp_path, capsys):
     assert main(["fit", str(log[0]), *FAST]) == 0
     text = " ".join(capsys.readouterr().err.split())

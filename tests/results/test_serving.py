@@ -11,6 +11,7 @@ from mtpsim.common.errors import InputError
 from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
+from mtpsim.report.serving_document import UNSTABLE
 from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
@@ -205,3 +206,28 @@ requests = 20
 """
     with pytest.raises(InputError, match="no throughput can be computed"):
         mtpsim.run(mtpsim.parse(text))
+
+
+def test_clients_that_wait_for_answers_overload_no_server():
+    """Equal requests go in lumps: how many wait at the end of a window is a matter of phase."""
+    text = """
+[acceptance]
+model = "independent"
+rates = [0.1, 0.1, 0.1]
+[latency]
+model = "linear"
+base = 5
+per_token = 0.05
+draft = 0.5
+[serving]
+arrivals = { closed = 64 }
+prompt = 30
+output = 20
+max_requests = 64
+max_tokens = 2048
+requests = 200
+depths = [0, 3]
+"""
+    (point,) = mtpsim.run(mtpsim.parse(text)).data.points
+    assert point.serving.best == "off"
+    assert not any(UNSTABLE in text for arm in point.serving.arms for text in arm.warnings)

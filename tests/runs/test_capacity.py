@@ -31,7 +31,7 @@ policies = ["ema"]
 """
 
 
-def with_share(slope):
+def with_share(slope, grows_above=np.inf):
     """A simulation in which the share of good requests falls with the rate, and what it was of."""
     seen = []
 
@@ -45,6 +45,9 @@ def with_share(slope):
         rows = np.ones((30, layout.columns))
         noise = np.linspace(-0.01, 0.01, 30)[:, None]
         share = 1 - slope * serving.arrivals.rate + noise
+        rows[:, layout.of("first_waiting")] = rows[:, layout.of("last_waiting")] = 0
+        if serving.arrivals.rate > grows_above:
+            rows[:, layout.of("last_waiting")] = 20 + 100 * noise
         rows[:, layout.of("requests")], rows[:, layout.of("good")] = 100, 100 * share
         return SimpleNamespace(layout=layout, tally=Tally.of(rows), arms=arms)
 
@@ -63,6 +66,14 @@ def test_capacity_is_the_rate_at_which_the_share_is_reached(arm, depths):
     assert {(given, policies) for _, (given, *_), policies in seen} == {
         (depths[0], int(arm.name == "ema"))
     }
+
+
+def test_a_rate_at_which_the_queue_grows_is_above_the_capacity():
+    experiment, (simulate, _) = mtpsim.parse(TOML), with_share(0.001, grows_above=30)
+    data = SimpleNamespace(experiment=experiment, **vars(simulate(Point({}, experiment))))
+    found = capacity_of(data, Arm("depth 2", 2), simulate)
+    assert found.load == pytest.approx(30, rel=0.02)
+    assert found.low < 0.975 * found.load
 
 
 def test_capacity_is_searched_once_for_all_rates():
