@@ -20,6 +20,7 @@ from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
 from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
+from mtpsim.report.serving_document import UNSTABLE
 from mtpsim.results.document import Result
 
 POLICY = "policy"  # names an arm of a server
@@ -50,7 +51,17 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     wanted = dict(_pair(text) for text in chosen)
     wanted.pop(POLICY, None)
     points = [point for point in result.document["points"] if _fits(point, wanted)]
-    return list(dict.fromkeys(text for point in points for text in point["warnings"]))
+    texts = [text for point in points for text in [*point["warnings"], *_not_served(point)]]
+    return list(dict.fromkeys(texts))
+
+
+def _not_served(point: JsonDict) -> list[str]:
+    """The advice of a server where no depth serves the load or meets the goals."""
+    served = point.get("serving")
+    if not served:
+        return []
+    grows = [any(text.startswith(UNSTABLE) for text in arm["warnings"]) for arm in served["arms"]]
+    return [served["sentence"]] if all(grows) or served["within_goals"] is False else []
 
 
 def _wrong(key: str, message: str) -> InputError:
