@@ -65,7 +65,7 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
     )
 
 
-def with_faster_shape(advice: Advice, experiment: Experiment) -> Advice:
+def add_shape(advice: Advice, experiment: Experiment) -> Advice:
     """The advice, which names the fastest shape if it is faster than the depth by the indifference.
 
     Args:
