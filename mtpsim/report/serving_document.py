@@ -161,6 +161,11 @@ class ServedPoint(DocumentSection):
         return all(arm.unstable for arm in self.arms)
 
     @property
+    def served(self) -> bool:
+        """Whether the recommended arm serves the load and meets the goals, if there are any."""
+        return not self.overloaded and self.within_goals is not False
+
+    @property
     def off(self) -> ServedArm | None:
         """The arm without drafts; None where it was not simulated."""
         return next((arm for arm in self.arms if arm.depth == 0), None)

@@ -20,10 +20,13 @@ from mtpsim.common.errors import InputError, nearest
 from mtpsim.config.sweep import parse_value
 from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
-from mtpsim.report.serving_document import UNSTABLE
 from mtpsim.results.document import Result
 
 POLICY = "policy"  # names an arm of a server
+CHAINS = (
+    "the run drafts a tree, and this engine drafts chains: run it with --set draft=none, and "
+    "export that"
+)
 
 
 def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
@@ -50,18 +53,11 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     """Each warning of the points that an export with these arguments rests on, once."""
     wanted = dict(_pair(text) for text in chosen)
     wanted.pop(POLICY, None)
-    points = [point for point in result.document["points"] if _fits(point, wanted)]
-    texts = [text for point in points for text in [*point["warnings"], *_not_served(point)]]
-    return list(dict.fromkeys(texts))
-
-
-def _not_served(point: JsonDict) -> list[str]:
-    """The advice of a server where no depth serves the load or meets the goals."""
-    served = point.get("serving")
-    if not served:
-        return []
-    grows = [any(text.startswith(UNSTABLE) for text in arm["warnings"]) for arm in served["arms"]]
-    return [served["sentence"]] if all(grows) or served["within_goals"] is False else []
+    points = [point for point in result.data.points if _fits(point.set, wanted)]
+    texts = [text for point in points for text in point.warnings]
+    texts += [p.serving.sentence for p in points if p.serving and not p.serving.served]
+    shapes = [point.advice and point.advice.faster_shape for point in points]
+    return list(dict.fromkeys([*texts, *(shape.faster_sentence for shape in shapes if shape)]))
 
 
 def _wrong(key: str, message: str) -> InputError:
@@ -75,12 +71,12 @@ def _pair(text: str) -> tuple[str, Any]:
     return key.strip(), parse_value(value)
 
 
-def _fits(entry: JsonDict, chosen: JsonDict) -> bool:
-    return all(entry["set"].get(key) == value for key, value in chosen.items())
+def _fits(values: JsonDict, chosen: JsonDict) -> bool:
+    return all(values.get(key) == value for key, value in chosen.items())
 
 
 def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
-    found = [entry for entry in entries if _fits(entry, chosen)]
+    found = [entry for entry in entries if _fits(entry["set"], chosen)]
     if len(found) == 1:
         return found[0]
     known = "; ".join(
@@ -100,7 +96,7 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     for point in document["points"]:
         _require_advice(point)
         if _tree(document, point):
-            raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
+            raise _wrong("--to", CHAINS)
     entries = _one(groups, chosen, "groups of batches")["schedule"]
     schedule = [(entry["from"], entry["to"], entry["depth"]) for entry in entries]
     first = schedule[0][0] if schedule else "no whole number"
@@ -177,7 +173,7 @@ def _depth_and_survival(
         return _served_depth(document, chosen), []
     point = _one(document["points"], chosen, "points")
     if _tree(document, point) and not tree:
-        raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
+        raise _wrong("--to", CHAINS)
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:

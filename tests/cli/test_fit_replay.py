@@ -1,10 +1,12 @@
 """Posterior replay in ``fit``: the log's requests at other depths, as a table and an experiment."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 import mtpsim
 from mtpsim.cli.main import main
@@ -127,3 +129,19 @@ def test_a_depth_that_no_round_came_to_is_refused(depth, code, log, tmp_path, ca
     command = ["fit", str(path), "--depth", str(depth), *FAST, "--no-replay"]
     assert main(command) == code
     assert ("accepts more: give the depth that was run" in capsys.readouterr().err) == bool(code)
+
+
+def test_a_server_plays_a_replay(log, tmp_path):
+    path, length = log
+    out = tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), *TIMES, *FAST, "--quiet"]) == 0
+    text = (tmp_path / "fitted.replay.toml").read_text()
+    kept = tomllib.loads(text)
+    sections = {key: kept[key] for key in ("acceptance", "latency")}
+    cost = {"model": "linear", "base": 20, "per_token": 0.1, "draft": 1}
+    serving = {"arrivals": {"rate": 1.0}, "prompt": 50, "output": "recorded", "requests": 50}
+    served = {**sections, "latency": cost, "serving": {**serving, "depths": [0, 2]}}
+    (point,) = mtpsim.run(mtpsim.parse(tomli_w.dumps(served), folder=tmp_path)).data.points
+    deep = point.serving.arms[1]
+    assert deep.accept_length.mean == pytest.approx(length, rel=0.02)
+    assert any("without the uncertainty of the draws" in text for text in point.warnings)

@@ -212,7 +212,7 @@ def timeline_figure(result: ResultDocument) -> Figure:
 
 def _drawn_point(points: Sequence[ServedPoint]) -> ServedPoint:
     """The last of the points whose best arm serves the load and meets the goals, else the first."""
-    fit = [point for point in points if point.within_goals is not False and not point.overloaded]
+    fit = [point for point in points if point.served]
     return fit[-1] if fit else points[0]
 
 
