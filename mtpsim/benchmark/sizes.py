@@ -110,6 +110,8 @@ def requests_to_measure(
     from scipy.special import chdtri
 
     def quantile(m: int) -> float:
+        if excess <= 0:  # all requests are the same: their variance is known
+            return _t((1 + confidence) / 2, m)
         degrees = 2 / (excess * (1 / (m - 1) + 1 / pool))
         return _t((1 + confidence) / 2, m) * float(np.sqrt(chdtri(degrees, 1 - power) / degrees))
 

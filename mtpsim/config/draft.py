@@ -15,6 +15,7 @@ from mtpsim.common.section import Depth, NonNegative, Spec
 from mtpsim.common.text import counted
 
 MAX_NODES = 4096
+ROUNDING = 1e-6  # of a sum of shares that were written with few digits
 Nodes = Annotated[int, Field(ge=1, le=MAX_NODES)]
 Parent = Annotated[int, Field(ge=0, lt=MAX_NODES)]
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -63,8 +64,8 @@ class Draft(Spec):
     )
     lengths: Shares | list[Shares] | None = Field(
         None,
-        description="shares of rounds that propose 0, 1, .. K drafts, or a row for each hidden "
-        "state; a round verifies what is proposed, at most the depth (default: always K)",
+        description="shares of rounds that propose 0, 1, .. K drafts (sum: 1), or a row for each "
+        "hidden state; a round verifies what is proposed, at most the depth (default: always K)",
     )
 
     def __hash__(self) -> int:
@@ -83,8 +84,12 @@ class Draft(Spec):
         if self.lengths is not None:
             if kind != "chain":
                 raise FieldError('is for tree = "chain"', key="lengths")
-            if not all(sum(row) for row in self.length_rows()):
-                raise FieldError("all shares of a row are 0", key="lengths")
+            for number, row in enumerate(self.length_rows(), 1):
+                if abs(sum(row) - 1) > ROUNDING:
+                    raise FieldError(
+                        f"the shares of row {number} sum to {sum(row):.6g}; they must sum to 1",
+                        key="lengths",
+                    )
         if self.block is not None and kind != "chain":
             raise FieldError('is for tree = "chain"', key="block")
         if isinstance(self.tree, list):

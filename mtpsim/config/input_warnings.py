@@ -16,6 +16,11 @@ def input_warnings(experiment: Experiment) -> list[str]:
     found = experiment.acceptance.warnings() + experiment.latency.warnings()
     found += experiment.time_warnings()
     if experiment.serving is not None:
+        if getattr(experiment.source, "draws", 1) > 1:
+            found.append(
+                "a server plays all draws of a replay; its intervals are those of its replications, "
+                "without the uncertainty of the draws and of the sample of requests"
+            )
         return found + limit_warnings(experiment)
     if experiment.simulation.rounds and experiment.source.requests_differ:
         found.append(

@@ -276,7 +276,7 @@ def _sections(spec: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
 
 def _tags(kind: type[Spec]) -> tuple[str, ...]:
     """Names that stand for a class among others in the location of an error."""
-    own = [kind.model_fields[tag] for tag in ("model", "distribution") if tag in kind.model_fields]
+    own = [kind.model_fields[tag] for tag in TAGS if tag in kind.model_fields]
     return (*(name for field in own for name in _names_of(field.annotation)), kind.__name__.lower())
 
 

@@ -128,8 +128,9 @@ def has_scenarios(experiment: Experiment) -> bool:
 def replay_draws(experiment: Experiment) -> int:
     """Return how many draws of a replay the intervals include; 0 without a replay."""
     source = experiment.source
-    by_mean = experiment.decision.quantile is None
-    return source.draws if isinstance(source, Recording) and source.draws > 1 and by_mean else 0
+    if not isinstance(source, Recording) or source.draws == 1 or experiment.serving is not None:
+        return 0
+    return source.draws if experiment.decision.quantile is None else 0
 
 
 def _one_draw(experiment: Experiment, number: int) -> JsonDict:

@@ -1,8 +1,9 @@
 """Does the hidden state of a log move by round? Two tests that reject where it does not.
 
-If it does, the acceptance of first drafts does not depend on the depth, and a log of one depth is
-as likely read backwards: empty rounds come before full ones as often as after them. If the state
-belongs to the text, neither holds: an empty round ends one token further and a full one depth + 1.
+If it does, the acceptance of first drafts does not depend on the depth. If it is stationary and
+reversible too, a log of one depth is as likely read backwards: empty rounds come before full ones
+as often as after them. If the state belongs to the text, neither holds: an empty round ends one
+token further and a full one depth + 1.
 A likelihood decides less: it may be higher for a state by round that gets other depths wrong.
 """
 
@@ -18,6 +19,7 @@ from mtpsim.logs import Rounds
 
 FALSE_ALARM = 0.01  # of all tests of a log together
 MIN_REQUESTS = 10  # of a depth
+BY_ROUND = "a state that moves by round"
 MIN_DEPTH = 2  # at which empty, partly accepted and full rounds differ
 
 
@@ -27,13 +29,15 @@ class ClockTest:
 
     Attributes:
         name (str): what is compared.
-        statistic (float): standard normal if the state moves by round.
-        p_value (float): probability of a statistic at least as large, in size, if it does.
+        hypothesis (str): what is rejected.
+        statistic (float): standard normal under the hypothesis.
+        p_value (float): probability of a statistic at least as large, in size, under it.
         level (float): p-value below which the hypothesis is rejected.
         compared (dict[str, float]): values that are compared, by label.
     """
 
     name: str
+    hypothesis: str
     statistic: float
     p_value: float
     level: float
@@ -49,7 +53,7 @@ class ClockTest:
         values = ", ".join(f"{value:.3f} {label}" for label, value in self.compared.items())
         verdict = "is refuted" if self.rejected else "is not refuted"
         return (
-            f"a state that moves by round {verdict}: {self.name} {values} (z = "
+            f"{self.hypothesis} {verdict}: {self.name} {values} (z = "
             f"{self.statistic:.1f}; a false alarm in {self.level:g} of logs)"
         )
 
@@ -115,18 +119,25 @@ def _first_drafts(by_depth: dict[int, Rounds], level: float) -> ClockTest:
     common = float(weights @ means / weights.sum())
     p_value = float(chdtrc(len(means) - 1, float(weights @ (np.array(means) - common) ** 2)))
     compared = {f"at depth {k}": mean for k, mean in zip(by_depth, means, strict=True)}
-    return ClockTest("first drafts are accepted", _normal(p_value), p_value, level, compared)
+    return ClockTest(
+        "first drafts are accepted", BY_ROUND, _normal(p_value), p_value, level, compared
+    )
 
 
 def _direction(parts: list[Rounds], level: float) -> ClockTest:
-    """Compare empty rounds before full ones with full rounds before empty ones, by request."""
+    """Compare empty rounds before full ones with full rounds before empty ones, by request.
+
+    The last round of a request is left out: that it is the last depends on what it accepts, in a
+    request that ends at a number of tokens.
+    """
     from scipy.special import stdtr
 
     off, pairs, ahead, behind = [], 0, 0.0, 0.0
     for rounds in parts:
         empty, full = rounds.accepted == 0, rounds.accepted == rounds.drafted
         inside = np.ones(empty.size, bool)
-        inside[rounds.offsets[1:] - 1] = False  # the last round of a request has no next
+        inside[rounds.offsets[1:] - 1] = False
+        inside[np.maximum(rounds.offsets[1:] - 2, rounds.offsets[:-1])] = False
         rise = inside & empty & np.roll(full, -1)
         fall = inside & full & np.roll(empty, -1)
         off.append(_sums(rise.astype(float) - fall, rounds.offsets))
@@ -135,7 +146,13 @@ def _direction(parts: list[Rounds], level: float) -> ClockTest:
     size = float(np.sqrt(each @ each))
     statistic = float(each.sum()) / size if size else 0.0
     p_value = 2 * float(stdtr(each.size - 1, -abs(statistic)))
-    compared = {"empty, then full": ahead / pairs, "full, then empty": behind / pairs}
+    shares = ahead / max(pairs, 1), behind / max(pairs, 1)
+    compared = dict(zip(("empty, then full", "full, then empty"), shares, strict=True))
     return ClockTest(
-        "of all pairs of rounds", np.sign(statistic) * _normal(p_value), p_value, level, compared
+        "of all pairs of rounds",
+        f"{BY_ROUND}, stationary and reversible in time,",
+        float(np.sign(statistic) * _normal(p_value)),
+        p_value,
+        level,
+        compared,
     )

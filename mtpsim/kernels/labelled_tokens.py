@@ -125,7 +125,7 @@ def _limits(accept, odds, states, symbols, chance, limits):
     positions = accept.shape[1]
     for t in range(states.size):
         number = np.float64(chance[t])
-        label = symbols[t] - positions if t < symbols.size else 0
+        label = np.int64(symbols[t]) - positions if t < symbols.size else 0
         if label > 0:
             number *= accept[states[t], label - 1]
         elif label < 0:

@@ -175,30 +175,26 @@ class CostModel(LatencySpec):
 
     def describe(self) -> list[str]:
         """The section as text, one line per part."""
-        verify, draft = self.times(self.shown_depth())
         drafting = self.drafting()
         if self.draft_per_request:
             drafting += f" + {self.draft_per_request:g} ms per draft and request"
         if self.draft_overlap:
             drafting += ", during the verify"
         ranks = f" over {self.ranks} ranks" if self.ranks > 1 else ""
-        off = f"; {100 * self.overhead_off:g} % longer where a policy drafts nothing"
+        off = (
+            f"a plain step takes {100 * self.overhead_off:g} % longer where a policy drafts nothing"
+        )
         return [
             f"batch of {self.batch:g}{ranks}",
             f"step: {self.formula()}",
             f"draft: {drafting}",
-            f"plain step {verify[0]:.4g} ms{off if self.overhead_off else ''}; "
-            f"rounds {_listed(verify[1:] + draft[1:])} ms",
+            *([off] if self.overhead_off else []),
             *self.describe_noise(),
         ]
 
     def drafting(self) -> str:
         """The time of drafting as text."""
         return describe(self.draft)
-
-    def shown_depth(self) -> int:
-        """Greatest depth whose times :meth:`describe` lists."""
-        return len(self.draft) if isinstance(self.draft, list) else 3
 
 
 def reading_text(per_cached: float, per_cached_token: float, cached: float) -> str:

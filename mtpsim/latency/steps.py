@@ -75,11 +75,6 @@ class Steps(CostModel):
         """The time of drafting as text."""
         return describe_drafting(self.draft)
 
-    def shown_depth(self) -> int:
-        """Greatest depth whose times :meth:`describe` lists."""
-        table = self.draft
-        return (table.depth or 3) if isinstance(table, DraftTable) else super().shown_depth()
-
     def usual_depth(self, depth: int) -> int:
         """Greatest depth, up to ``depth``, at which the batch replays a graph."""
         most = self.verify.most_depth(self.rank_batch(self.batch))

@@ -13,7 +13,7 @@ from mtpsim.acceptance.mixture import Mixture
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.config.draft import Draft
+from mtpsim.config.draft import Draft, drafted_source
 from mtpsim.config.experiment import Experiment, Point
 from mtpsim.config.serving import LEAST_REPLICATIONS
 from mtpsim.config.simulation import Simulation
@@ -22,6 +22,8 @@ from mtpsim.config.uncertainty import scenarios
 from mtpsim.engine.options import WITHIN, core_seconds
 from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
+from mtpsim.latency import CostModel
+from mtpsim.report.exact_text import exact_answer
 from mtpsim.report.server_text import server_chapters
 
 TICKS = {"round": "after each round", "token": "after each text position"}
@@ -41,18 +43,16 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     """What an experiment simulates: headings and their lines."""
     points = experiment.points()
     first = points[0].experiment
-    chain = first.source
+    chain, draft = first.source, first.draft
+    if draft and draft.lengths is not None:  # whose states are a state and a number of drafts
+        chain = drafted_source(first.acceptance, draft)
     found = [
         (
             f"Acceptance: {first.acceptance.model}, depth {chain.depth}",
             _classes(first) + _acceptance(chain) + rates_are_note(experiment),
         ),
-        *(
-            [("Draft", _draft(first, first.draft, first.tree))]
-            if first.draft and first.tree
-            else []
-        ),
-        ("Latency", list(first.latency.describe())),
+        *([("Draft", _draft(draft, first.tree))] if draft and first.tree else []),
+        ("Latency", [*first.latency.describe(), *_rounds(first)]),
     ]
     if first.serving is not None:
         *server, (heading, lines) = server_chapters(first, len(points))
@@ -73,10 +73,23 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
     return [*found, (f"Report, for each depth 0..{chain.depth}", reported)]
 
 
-def _draft(experiment: Experiment, draft: Draft, tree: Tree) -> list[str]:
-    """The tree of drafts, its nodes by level, and the time of its rounds."""
-    times = np.add(*experiment.step_times())
-    rounds = f"rounds of depth 1 to {tree.depth}: {', '.join(f'{t:.4g}' for t in times[1:])} ms"
+def _rounds(experiment: Experiment) -> list[str]:
+    """Mean time of a plain step and of rounds by depth, where the section doesn't state them."""
+    if not isinstance(experiment.latency, CostModel) and experiment.draft is None:
+        return []
+    verify, draft = experiment.step_times()
+    chain, proposing = experiment.source.hidden_chain, ""
+    if chain is not None and (chain.slowdown != 1).any():
+        exact = exact_answer(experiment)
+        verify, draft = (exact.verify, exact.draft) if exact else (verify, draft)
+        proposing = "" if exact else ", before slowdowns and if all drafts are proposed"
+    plain, *rounds = (f"{time:.4g}" for time in verify + draft)
+    depths = f"1 to {len(rounds)}" if len(rounds) > 1 else "1"
+    return [f"plain step {plain} ms; rounds of depth {depths}: {', '.join(rounds)} ms{proposing}"]
+
+
+def _draft(draft: Draft, tree: Tree) -> list[str]:
+    """The tree of drafts and its nodes by level."""
     if tree.is_chain:
         lines = [f"chain of up to {counted(tree.depth, 'draft')}"]
         if draft.block is not None:
@@ -84,13 +97,13 @@ def _draft(experiment: Experiment, draft: Draft, tree: Tree) -> list[str]:
         for row in draft.length_rows() if draft.lengths is not None else ():
             mean = np.array(row) @ np.arange(len(row)) / sum(row)
             lines.append(f"proposes {mean:.3g} on average, none in {100 * row[0] / sum(row):.3g} %")
-        return [*lines, rounds]
+        return lines
     widths = ", ".join(f"{width:.0f}" for width in np.diff(tree.drafted))
     kind = "explicit tree" if isinstance(draft.tree, list) else draft.tree
     return [
         f"{kind}: {counted(tree.nodes, 'node')} in {counted(tree.depth, 'level')} ({widths})",
         "depth k: the first k levels, in k draft passes and one verify of all nodes",
-        rounds,
+        "a step counts the nodes as k, drafting the passes",
     ]
 
 

@@ -77,8 +77,12 @@ def test_a_block_is_paid_for_at_every_depth():
 @pytest.mark.parametrize(
     ("draft", "message"),
     [
-        ({"lengths": [1, 2]}, "draft.lengths: 2 shares are given, but depth 3 needs 4"),
-        ({"lengths": [0, 0, 0, 0]}, "draft.lengths: all shares of a row are 0"),
+        ({"lengths": [0, 1]}, "draft.lengths: 2 shares are given, but depth 3 needs 4"),
+        ({"lengths": [0, 0, 0, 0]}, "the shares of row 1 sum to 0; they must sum to 1"),
+        (
+            {"lengths": [LAW[0], [0.5, 0.6, 0, 0]]},
+            "draft.lengths: the shares of row 2 sum to 1.1; they must sum to 1",
+        ),
         ({"lengths": [LAW[0]] * 3}, "3 rows are given, but the acceptance model has 2 states"),
         ({"lengths": LAW, "tree": [0, 0]}, 'draft.lengths: is for tree = "chain"'),
         ({"block": 4, "tree": [0]}, 'draft.block: is for tree = "chain"'),
@@ -86,6 +90,19 @@ def test_a_block_is_paid_for_at_every_depth():
 )
 def test_errors(draft, message):
     assert message in problem_of(TEXT + section("draft", **draft))
+
+
+def test_shares_of_few_digits_may_miss_1_by_rounding():
+    lengths = [0.3333333, 0.3333333, 0.3333333, 0]
+    assert mtpsim.parse(TEXT + section("draft", lengths=lengths)).draft.lengths == lengths
+
+
+def test_drafts_of_random_number_have_no_picture_of_a_tree():
+    """That of a chain shows an accept length that such rounds do not have."""
+    requests = section("simulation", rounds=40, requests=100)
+    for lengths, names in (({"lengths": LAW}, set()), ({}, {"tree"})):
+        result = mtpsim.run(mtpsim.parse(TEXT + section("draft", block=3, **lengths) + requests))
+        assert (result.data.points[0].tree is not None) == bool(names)
 
 
 def test_what_lengths_cannot_be_combined_with():

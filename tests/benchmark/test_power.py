@@ -311,3 +311,7 @@ def test_a_plan_that_decides_too_rarely_asks_for_more(plan, monkeypatch):
         assert design["requests"] > 100
     monkeypatch.setattr(power, "MAX_RAISES", 0)
     assert "not 90 %; plan about" in plan(TEXT, "--depths", "1,2").shown
+
+
+def test_requests_that_are_all_the_same_need_the_least_number():
+    assert requests_to_measure(0.0, 0.01, 0.9, 0.95, 0.0, 30) == sizes.LEAST_REQUESTS

@@ -1,10 +1,12 @@
 """Posterior replay in ``fit``: the log's requests at other depths, as a table and an experiment."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 import mtpsim
 from mtpsim.cli.main import main
@@ -152,3 +154,19 @@ def test_times_of_another_depth_are_refused_before_the_fit(log, tmp_path, capsys
     monkeypatch.setattr("mtpsim.cli.fit.fit_log", None)  # is not called
     assert main(["fit", str(log[0]), "--like", str(like), "-o", str(tmp_path / "x.toml")]) == 2
     assert "verify" in capsys.readouterr().err
+
+
+def test_a_server_plays_a_replay(log, tmp_path):
+    path, length = log
+    out = tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), *TIMES, *FAST, "--quiet"]) == 0
+    text = (tmp_path / "fitted.replay.toml").read_text()
+    kept = tomllib.loads(text)
+    sections = {key: kept[key] for key in ("acceptance", "latency")}
+    cost = {"model": "linear", "base": 20, "per_token": 0.1, "draft": 1}
+    serving = {"arrivals": {"rate": 1.0}, "prompt": 50, "output": "recorded", "requests": 50}
+    served = {**sections, "latency": cost, "serving": {**serving, "depths": [0, 2]}}
+    (point,) = mtpsim.run(mtpsim.parse(tomli_w.dumps(served), folder=tmp_path)).data.points
+    deep = point.serving.arms[1]
+    assert deep.accept_length.mean == pytest.approx(length, rel=0.02)
+    assert any("without the uncertainty of the draws" in text for text in point.warnings)

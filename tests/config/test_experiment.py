@@ -140,6 +140,10 @@ CASES = [
      "schedule, heuristic, heuristic_transient, ema, goodput, adaptive_k, threshold, specdecpp, "
      "controller, bandit, gate, window_lead, tiers, oracle, filter, clairvoyant; "
      "did you mean 'heuristic'?"]),
+    ("[simulation]", '[[adaptive.policies]]\nrule = "window_lead"\nwindw = 3\n[simulation]', [
+     "bad.toml:11: adaptive.policies[0].windw: unknown key; allowed: name, rule, depth, "
+     "challenger, warm_up, window, lead, abort_after, deficit, wait, growth, longest; did you mean "
+     "'window'?"]),
     ("title =", "title", ["bad.toml:1: not valid TOML: Expected '=' after a key in a key/value "
      "pair"]),
 ]  # fmt: skip

@@ -37,6 +37,27 @@ def test_states_by_round_are_seldom_refuted(name):
     assert (p_values < 0.5).mean() > 0.35
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "in full"])
+@pytest.mark.parametrize("name", ["independent", "regime2-round"])
+def test_requests_of_equal_length_raise_no_alarm(name, cut):
+    """The round that ends 2,000 requests of 25 tokens accepts more than others, or is cut."""
+    requests, most, tokens = 2000, 26, 25
+    accepted = simulated(TRUTH[name], requests, most, 3, seed=3).accepted.reshape(requests, most)
+    ends = np.cumsum(accepted + 1.0, axis=1)
+    last = (ends < tokens).sum(1)
+    if cut:
+        row = np.arange(requests)
+        accepted[row, last] -= (ends[row, last] - tokens).astype(accepted.dtype)
+    kept = np.arange(most) <= last[:, None]
+    rounds = Rounds(
+        accepted[kept], np.full(kept.sum(), 3, np.uint8), np.concatenate([[0], np.cumsum(last + 1)])
+    )
+    (found,) = clock_tests(rounds)
+    assert abs(found.statistic) < 3
+    with_last = rounds.accepted[rounds.offsets[1:] - 1]  # control: these are unlike others
+    assert abs(with_last.mean() - rounds.accepted.mean()) > 0.1
+
+
 def test_states_of_the_text_are_refuted():
     """By the direction of time at one depth, and by first drafts at two."""
     text = text_of(WORLDS["lookup"], 300, np.random.default_rng(4))
@@ -44,7 +65,7 @@ def test_states_of_the_text_are_refuted():
     assert one.rejected
     assert one.level == FALSE_ALARM
     assert one.statistic > 4
-    assert "is refuted: of all pairs of rounds" in one.sentence()
+    assert "reversible in time, is refuted: of all pairs of rounds" in one.sentence()
     text = text_of(WORLDS["chain"], 300, np.random.default_rng(4))
     first, direction = clock_tests(log_at(text, np.where(np.arange(300) % 2, 1, 3))[0])
     assert first.rejected

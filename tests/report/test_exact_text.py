@@ -6,6 +6,8 @@ import pytest
 import mtpsim
 from mtpsim.exact.chain_solver import speedups
 from mtpsim.report.exact_text import MOST_POINTS, exact_answer, exact_lines
+from mtpsim.report.experiment_text import chapters
+from tests.support.examples import acceptance, linear, regime, section
 
 
 @pytest.mark.parametrize("name", ["article", "workload", "contagion", "tokens", "heavy_tails"])
@@ -46,6 +48,28 @@ def test_a_point_has_a_table_and_a_sweep_a_line_per_point():
     text += "latency = {target = 76, verify = [90], draft = [8]}\n"
     many = mtpsim.parse(text + f"sweep = {{'latency.target' = [{values}]}}")
     assert exact_lines(many)[-1] == "  and 5 more points"
+
+
+TREE = section("draft", tree="topk", topk=2, nodes=5) + linear(10, 0.1, 1)
+LENGTHS = section("draft", lengths=[0.2, 0.3, 0.5]) + linear(10, 0.1, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        acceptance("ranks", first=[0.7, 0.6], power=0.9) + TREE,
+        regime([0.9, 0.8], [0.4, 0.3], sojourn=[8, 4]) + LENGTHS,
+    ],
+    ids=["tree", "lengths"],
+)
+def test_round_times_of_the_latency_are_those_of_the_exact_answer(text):
+    experiment = mtpsim.parse(text)
+    shown = dict(chapters(experiment))
+    (line,) = (line for line in shown["Latency"] if line.startswith("plain step"))
+    plain, *rounds = (f"{time:.4g}" for time in exact_answer(experiment).round_time)
+    assert line == f"plain step {plain} ms; rounds of depth 1 to 2: {', '.join(rounds)} ms"
+    states = [line for heading in shown for line in shown[heading] if "hidden states" in line]
+    assert all(line.startswith("2 hidden states") for line in states)  # those of the file
 
 
 def test_recordings_and_long_solutions_are_left_to_the_run():
