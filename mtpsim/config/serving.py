@@ -190,7 +190,9 @@ class Serving(Spec):
     """A server: requests that come and go share each step of the engine."""
 
     exclusive = (("replications", "precision"),)
-    arrivals: Arrivals = Field(description="when requests arrive")
+    arrivals: Arrivals = Field(
+        description="when requests arrive: { rate }, { closed }, { burst } or { trace }"
+    )
     prompt: Length | None = Field(
         None,
         description="prompt tokens: a number, { mean, cv, distribution } or { samples } of a file",

@@ -37,7 +37,11 @@ def changed(old, new, text=TEXT):
 
 
 REFUSED = [
-    ("arrivals = { rate = 20 }", "", "serving.arrivals: is missing"),
+    (
+        "arrivals = { rate = 20 }",
+        "",
+        "serving.arrivals: is missing: when requests arrive: { rate }",
+    ),
     ("{ rate = 20 }", "{ }", "serving.arrivals: give one of rate (requests per second), closed"),
     ("{ rate = 20 }", "{ rate = 2, closed = 4 }", "give only one of rate, closed"),
     ("{ rate = 20 }", "{ closed = 2, cv = 1.0 }", "serving.arrivals.cv: belongs to `rate`"),
@@ -68,6 +72,7 @@ REFUSED = [
         'policies = ["oracle"]',
         "a server chooses one depth for its batch, by off",
     ),
+    ("max_requests = 8", "policies = '[off]'", "must be a list in brackets; text in a list needs"),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
     ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
     ("max_requests = 8", 'precision_of = "p99"', "unknown value 'p99'; allowed: throughput"),
