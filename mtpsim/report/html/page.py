@@ -388,10 +388,12 @@ def _requests(point: PointResult, drawn: Pictures) -> Section:
 
 def _sweep(result: ResultDocument, pictures: Sequence[Picture]) -> list[Section]:
     """The answer of a sweep, all points, and the closed form at each."""
-    from mtpsim.report.tables import sweep
+    from mtpsim.report.tables import shapes, sweep
 
     lead = [f"{sweep.sweep_heading(result)}."]
     text = sweep.batch_sentences(result)
+    if result.shapes and any(point.advice and point.advice.faster_shape for point in result.points):
+        text.append(shapes.shapes_sentence(result.shapes))
     advice = Section("advice", "Advice", lead, text, pictures=pictures)
     summary = sweep.summary_table(result)
     sentences = [point.advice.sentence if point.advice else "" for point in result.points]
