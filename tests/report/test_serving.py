@@ -124,6 +124,16 @@ def test_a_panel_says_that_its_axis_is_logarithmic():
     assert panel.get_ylim()[1] > 9100
 
 
+def test_markers_at_the_top_of_a_panel_are_whole():
+    result = deepcopy(SWEPT)
+    for point in result.points:
+        for arm in point.serving.arms:
+            high = 9.9 if arm.depth else 10.0
+            arm.itl.p99 = Interval(mean=high, low=high, high=high)
+    panel = next(a for a in figures(result, [])["latencies"].axes if "ITL" in a.get_title("left"))
+    assert panel.get_ylim()[1] >= 10.5
+
+
 def test_a_warning_on_a_load_names_its_key():
     result = deepcopy(SWEPT)
     result.points[0].warnings.append("no depth can")

@@ -148,7 +148,8 @@ def _log_if_wide(axes: Axes) -> None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.minorticks_off()
     else:
-        axes.set_ylim(bottom=0)
+        highest = 1.05 * values.max(initial=0.0)  # room for the marker
+        axes.set_ylim(0, max(axes.get_ylim()[1], highest))
 
 
 def _by_arm(result: ResultDocument) -> Figure:
