@@ -16,7 +16,7 @@ from mtpsim.report.document_section import DocumentSection as DocumentSection
 from mtpsim.report.document_section import Interval as Interval
 from mtpsim.report.document_section import JudgedInterval as JudgedInterval
 from mtpsim.report.document_section import Number
-from mtpsim.report.document_shapes import DraftTree, Shapes
+from mtpsim.report.document_shapes import DraftTree, Shape, Shapes
 from mtpsim.report.serving_document import LoadGroup, ServedPoint
 
 PRESET_TIMES = "Step times are a preset, not measured."
@@ -221,6 +221,7 @@ class Advice(DocumentSection):
         sentence: the advice in words.
         why: what it rests on.
         objective: what is compared between depths: ``mean`` speed, or a quantile of request times.
+        faster_shape: the fastest shape of drafts, where the depth of the drafted one is slower.
     """
 
     depth: int
@@ -234,6 +235,7 @@ class Advice(DocumentSection):
     sentence: str
     why: str
     objective: str = "mean"
+    faster_shape: Shape | None = None
 
     @property
     def recommended(self) -> int | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mtpsim.common.text import counted
 from mtpsim.report.document_section import DocumentSection
 
 
@@ -50,6 +51,14 @@ class Shape(DocumentSection):
     speedup: float
     chain_depth: int
     chain_speedup: float
+
+    @property
+    def faster_sentence(self) -> str:
+        """That it is faster than the drafted shape."""
+        levels = f" ({', '.join(map(str, self.widths))} per level)" * (self.kind == "tree")
+        drafts = counted(self.nodes, "draft" if self.kind == "chain" else "node")
+        name = f"A {self.kind} of {drafts}{levels}" if self.nodes else "Plain decoding"
+        return f"{name} is faster at a batch of {self.batch:,}: {self.speedup:.3f}x (exact)."
 
 
 class ShapeRange(DocumentSection):

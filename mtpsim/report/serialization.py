@@ -26,7 +26,7 @@ QUANTITIES = (
     *("accept_length", "round_time", "speedup", "marginal"),
     *("theory_error", "accept_length_error"),
 )
-OPTIONAL = ("warnings", "by_load", "serving", "shapes", "tree")
+OPTIONAL = ("warnings", "by_load", "serving", "shapes", "tree", "faster_shape")
 OF_REQUESTS = "mean_request_speed", "mean_request_speedup"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 DECISION = ("p_best", "regret", "now")

@@ -8,6 +8,7 @@ number of tokens. Of all trees with so many nodes and levels the best is known
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.latency import CostModel, Table
+from mtpsim.report.document import Advice
 from mtpsim.report.document_shapes import DraftTree, Shape, ShapeRange, Shapes
 
 MOST_NODES = 64  # of the trees that are compared; more if the experiment drafts more
@@ -46,12 +48,9 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
     Args:
         experiment (Experiment): A point of a sweep.
     """
-    source, cost = experiment.acceptance.chain(), experiment.latency
-    if experiment.tree is None or not isinstance(cost, CostModel):
+    found, cost = _compared(experiment), experiment.latency
+    if found is None:
         return None
-    if not isinstance(source, AcceptanceChain) or source.candidates is None:
-        return None
-    found = _Shapes(cost, Weights.of(source), experiment.tree)
     first, last = 1, MOST_BATCH
     if isinstance(cost, Table):
         first, last = int(np.ceil(cost.batches[0])), int(cost.batches[-1])
@@ -66,11 +65,39 @@ def shapes_of(experiment: Experiment) -> Shapes | None:
     )
 
 
+def add_shape(advice: Advice, experiment: Experiment) -> Advice:
+    """The advice, which names the fastest shape if it is faster than the depth by the indifference.
+
+    Args:
+        advice (Advice): Of a point; one on quantiles, or without a depth, stays as it is.
+        experiment (Experiment): The point.
+    """
+    found, batch = _compared(experiment), experiment.batch or 0.0
+    if found is None or advice.recommended is None or advice.objective != "mean" or batch % 1:
+        return advice
+    shape = found.best(int(batch))
+    if shape.speedup <= found.drafted(batch, advice.depth) * (1 + experiment.decision.indifference):
+        return advice
+    sentence = f"{advice.sentence} {shape.faster_sentence}"
+    return replace(advice, sentence=sentence, faster_shape=shape)
+
+
+def _compared(experiment: Experiment) -> _Shapes | None:
+    """The shapes of a point; None without candidates, or times by batch."""
+    source, cost, tree = experiment.acceptance.chain(), experiment.latency, experiment.tree
+    if tree is None or not isinstance(cost, CostModel):
+        return None
+    if not isinstance(source, AcceptanceChain) or source.candidates is None:
+        return None
+    return _Shapes(cost, Weights.of(source), tree)
+
+
 class _Shapes:
     """Every best tree ``[levels, nodes + 1]``: accept length, and whether it is a chain."""
 
     def __init__(self, cost: CostModel, weights: Weights, drafted: Tree) -> None:
-        self._cost, self.levels = cost, drafted.depth
+        self._cost, self.levels, self._drafted = cost, drafted.depth, drafted
+        self._reach = weights.states @ weights.reach(drafted)
         self.nodes = max(MOST_NODES, drafted.nodes)
         shape = self.levels, self.nodes + 1
         self._length, self._chain = np.full(shape, np.nan), np.zeros(shape, bool)
@@ -105,6 +132,14 @@ class _Shapes:
             chain_depth=int(np.argmax(chains)) + 1,
             chain_speedup=float(chains.max()),
         )
+
+    def drafted(self, batch: float, depth: int) -> float:
+        """Speedup of the first ``depth`` levels of the tree of the experiment."""
+        if not depth:
+            return 1.0
+        within = self._drafted.levels <= depth
+        pace = self._pace(batch)[depth - 1, np.count_nonzero(within)]
+        return float(pace * (1 + self._reach[within].sum()))
 
     def _pace(self, batch: float) -> Floats:
         """Time of a plain step over that of a round, ``[levels, nodes + 1]``."""

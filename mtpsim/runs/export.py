@@ -23,6 +23,10 @@ from mtpsim.report.engine_flags import BatchRange
 from mtpsim.results.document import Result
 
 POLICY = "policy"  # names an arm of a server
+CHAINS = (
+    "the run drafts a tree, and this engine drafts chains: run it with --set draft=none, and "
+    "export that"
+)
 
 
 def export(result: Result, to: str, chosen: Sequence[str] = ()) -> str:
@@ -49,8 +53,10 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     """Each warning of the points that an export with these arguments rests on, once."""
     wanted = dict(_pair(text) for text in chosen)
     wanted.pop(POLICY, None)
-    points = [point for point in result.document["points"] if _fits(point, wanted)]
-    return list(dict.fromkeys(text for point in points for text in point["warnings"]))
+    points = [point for point in result.data.points if _fits(point.set, wanted)]
+    texts = [text for point in points for text in point.warnings]
+    shapes = [point.advice and point.advice.faster_shape for point in points]
+    return list(dict.fromkeys([*texts, *(shape.faster_sentence for shape in shapes if shape)]))
 
 
 def _wrong(key: str, message: str) -> InputError:
@@ -64,12 +70,12 @@ def _pair(text: str) -> tuple[str, Any]:
     return key.strip(), parse_value(value)
 
 
-def _fits(entry: JsonDict, chosen: JsonDict) -> bool:
-    return all(entry["set"].get(key) == value for key, value in chosen.items())
+def _fits(values: JsonDict, chosen: JsonDict) -> bool:
+    return all(values.get(key) == value for key, value in chosen.items())
 
 
 def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
-    found = [entry for entry in entries if _fits(entry, chosen)]
+    found = [entry for entry in entries if _fits(entry["set"], chosen)]
     if len(found) == 1:
         return found[0]
     known = "; ".join(
@@ -89,7 +95,7 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     for point in document["points"]:
         _require_advice(point)
         if _tree(document, point):
-            raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
+            raise _wrong("--to", CHAINS)
     entries = _one(groups, chosen, "groups of batches")["schedule"]
     schedule = [(entry["from"], entry["to"], entry["depth"]) for entry in entries]
     first = schedule[0][0] if schedule else "no whole number"
@@ -166,7 +172,7 @@ def _depth_and_survival(
         return _served_depth(document, chosen), []
     point = _one(document["points"], chosen, "points")
     if _tree(document, point) and not tree:
-        raise _wrong("--to", "the run drafts a tree, and this engine drafts chains")
+        raise _wrong("--to", CHAINS)
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:

@@ -134,6 +134,26 @@ def test_run_agrees_with_the_exact_answer_and_keeps_its_tree():
     )
 
 
+@pytest.mark.parametrize(
+    ("tree", "batch", "kind"), [([0, 1, 2], 1, "tree"), (EXPLICIT, 120, "chain")]
+)
+def test_advice_names_the_faster_shape_of_the_table(tree, batch, kind):
+    times = linear(20, 0.1, 1.0) + f"batch = {batch}\n"
+    result = mtpsim.run(mtpsim.parse(RANKS + section("draft", tree=tree) + times + FEW))
+    advice = result.data.points[0].advice
+    fastest = shapes_of(mtpsim.parse(RANKS + section("draft", tree=tree) + times))
+    expected = next((s for s in fastest.by_batch if s.batch == batch), advice.faster_shape)
+    assert advice.faster_shape == expected
+    assert expected.kind == kind
+    assert expected.speedup > result.depth(advice.depth).speedup.exact
+    assert advice.sentence.endswith(f"at a batch of {batch}: {expected.speedup:.3f}x (exact).")
+    parents = (0, 1, 2)[: expected.nodes] if kind == "chain" else None
+    parents = parents or best_first(weights(TABLE), expected.nodes, 3).parents
+    best = mtpsim.run(mtpsim.parse(RANKS + section("draft", tree=list(parents)) + times + FEW))
+    assert best.data.points[0].advice.faster_shape is None  # negative control: it is the fastest
+    assert best.depth(Tree(parents).depth).speedup.exact == pytest.approx(expected.speedup)
+
+
 def speedup(tree, batch):
     """Exact speedup of a whole tree, by the definition."""
     times = linear(20, 0.5, 1.0) + f"batch = {batch}\n"

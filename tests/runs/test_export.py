@@ -54,6 +54,8 @@ def runs(tmp_path_factory):
         "late": TEXT.replace("[1, 30, 400]", "[2, 30]"),
         "topk": TREE + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
         "tree": TREE + "tree = [0, 0, 1]\n",
+        "wide": TREE.replace("[simulation]", "batch = 20\n[simulation]")
+        + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -105,6 +107,13 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     code, out, _ = exported(capsys, runs / "topk", "--to", "sglang")
     flags = "--speculative-num-steps 2 --speculative-eagle-topk 2 --speculative-num-draft-tokens 5"
     assert (code, flags in out) == (0, True)
+
+
+def test_a_tree_that_a_chain_beats_is_exported_with_a_warning(runs, capsys):
+    _, out, error = exported(capsys, runs / "wide", "--to", "sglang")
+    assert "--speculative-eagle-topk 2 --speculative-num-draft-tokens 5" in out
+    assert "warning: A chain of 2 drafts is faster at a batch of 20: 1.4" in error
+    assert not exported(capsys, runs / "plain", "--to", "sglang")[2]
 
 
 def test_sglang_drafts_one_token_more_than_steps(runs, capsys):
