@@ -157,7 +157,9 @@ def _fit(options: FitOptions) -> int:
         message = f"{options.target:g} is given, but so are the times of {source}"
         raise InputError.of(f"{message}; give one of them", key="--target")
     steps = read_step_times(tables[0]) if tables else None
-    fit = _fit_logs(logs, options) if logs else None
+    fit = (
+        _fit_logs(logs, like, options, has_steps=bool(steps or options.by_batch)) if logs else None
+    )
     if options.by_batch:
         if steps or fit is None:
             given = "step times are given" if steps else "no log is given"
@@ -183,7 +185,7 @@ def _fit(options: FitOptions) -> int:
     return 0
 
 
-def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
+def _fit_logs(logs: list[Path], like: JsonDict, options: FitOptions, *, has_steps: bool) -> LogFit:
     answers = Answers(options.depth, options.rates_are, options.rounds, options.model)
     with progress_display(options.quiet) as report:
         log = read_logs(
@@ -198,6 +200,8 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
             raise InputError.of(message, file=logs[0])
         if options.depth and (message := depth_problem(log, options.depth)):
             raise InputError.of(message, key="--depth")
+        if "latency" in like and not has_steps:
+            _check_times(like["latency"], log.depth, options)
         names = options.candidates
         if options.experiment_only and not why_no_replay(log):
             names = "independent"  # the replay is what is wanted
@@ -207,6 +211,22 @@ def _fit_logs(logs: list[Path], options: FitOptions) -> LogFit:
             only=[name.strip() for name in names.split(",")] if names else None,
             on_progress=lambda label, share: report(Progress(label, share, log.count)),
         )
+
+
+def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
+    """Check that the times of ``--like`` reach the depth of a log, before a fit of minutes.
+
+    Raises:
+        InputError: they are invalid or have another depth.
+    """
+    import tomli_w
+
+    assert options.like is not None
+    rates = {"model": "independent", "rates": [0.5] * depth, "rates_are": "conditional"}
+    text = tomli_w.dumps(
+        {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
+    )
+    parse(text, folder=options.like.parent, file="fitted")
 
 
 def _check(options: FitOptions) -> None:

@@ -18,7 +18,7 @@ def input_warnings(experiment: Experiment) -> list[str]:
     if experiment.serving is not None:
         if getattr(experiment.source, "draws", 1) > 1:
             found.append(
-                "a server plays all draws of a replay; intervals are those of its replications, "
+                "a server plays all draws of a replay; its intervals are those of its replications "
                 "without the uncertainty of the draws and of the sample of requests"
             )
         return found + limit_warnings(experiment)

@@ -190,7 +190,9 @@ class Serving(Spec):
     """A server: requests that come and go share each step of the engine."""
 
     exclusive = (("replications", "precision"),)
-    arrivals: Arrivals = Field(description="when requests arrive")
+    arrivals: Arrivals = Field(
+        description="when requests arrive: { rate }, { closed }, { burst } or { trace }"
+    )
     prompt: Length | None = Field(
         None,
         description="prompt tokens: a number, { mean, cv, distribution } or { samples } of a file",
@@ -257,7 +259,11 @@ class Serving(Spec):
         own = [name for name in ("lengths", "prompt", "output") if getattr(self, name) is not None]
         if self.arrivals.kind == "trace":
             if own:
-                raise FieldError("the trace has the lengths of its requests", key=own[0])
+                raise FieldError(
+                    "the trace has the lengths of its requests: remove "
+                    + " and ".join(f"serving.{name}" for name in own),
+                    key=own[0],
+                )
         elif self.lengths is not None and own != ["lengths"]:
             raise FieldError("`lengths` is a file of both; give it alone", key=own[1])
         elif self.lengths is None and len(own) < 2:
@@ -343,14 +349,6 @@ class Serving(Spec):
             prompt, output = self.pairs.tokens.mean(0)
             return float(prompt), float(output)
         return _mean(self.prompt), _mean(self.output)
-
-    @property
-    def usable_requests(self) -> int:
-        """Most requests that run at once, as far as the KV cache holds them on average."""
-        prompt, output = self.mean_lengths
-        held = prompt + output / 2
-        most = self.max_requests if self.kv_tokens is None else int(self.kv_tokens // held)
-        return max(1, min(self.max_requests, most))
 
     @property
     def pairs(self) -> RequestFile | None:

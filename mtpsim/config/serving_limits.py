@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtpsim.config.length_tables import cut_means
 from mtpsim.exact.chain_solver import solve
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
+    from mtpsim.config.serving import Serving
 
 ROUNDS = 200  # of a request, for its accept length
 MOST_STATES = 200  # of a chain that is solved for this
@@ -23,19 +25,21 @@ def limit_warnings(experiment: Experiment) -> list[str]:
         return []
     depths = range(source.depth + 1) if serving.depths == "each" else serving.depths
     lengths = np.array([solve(source, k, rounds=ROUNDS).accept_length for k in depths])
-    sizes = [2**n for n in range(int(np.log2(serving.usable_requests)) + 1)]
-    batches = np.array([*sizes, serving.usable_requests])
+    prompt, output = cut_means(serving)
+    if serving.output == "recorded":
+        output = source.mean_length
+    most_running = _most_running(serving, prompt + output / 2)
+    batches = np.array([*(2.0 ** np.arange(int(np.log2(most_running)) + 1)), most_running])
     times = np.array([sum(latency.at_batch(float(b), source.depth)) for b in batches])
     paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
     found, names = [], [f"depth {k}" if k else "off" for k in depths]
-    output = source.mean_length if serving.output == "recorded" else serving.mean_lengths[1]
     row, best = np.unravel_index(paces.argmax(), paces.shape)
     most = 1000 * paces[row, best] / output
     if serving.arrivals.rate is not None and serving.arrivals.rate > most and not serving.policies:
         found.append(
             f"{serving.arrivals.rate:g} requests/s are more than any depth serves: at most "
-            f"{most:.3g} requests/s ({names[best]}, {batches[row]} running requests), even without "
-            "prefill; the queue grows as long as the run lasts"
+            f"{most:.3g} requests/s ({names[best]}, {batches[row]:.3g} running requests), even "
+            "without prefill; the queue grows as long as the run lasts"
         )
     alone = 1 / paces[0]
     goal = serving.goals.tpot if serving.goals else None
@@ -45,3 +49,9 @@ def limit_warnings(experiment: Experiment) -> list[str]:
             f"that runs alone takes {alone.min():.3g} ms ({names[int(alone.argmin())]})"
         )
     return found
+
+
+def _most_running(serving: Serving, held: float) -> float:
+    """Most requests that run at once on average, each of which holds so many tokens."""
+    most = np.inf if serving.kv_tokens is None else serving.kv_tokens / held
+    return max(1.0, min(float(serving.max_requests), most))

@@ -220,6 +220,8 @@ def _message(details: ErrorDetails, spec: type[Spec], source: str) -> str:
     if kind in TYPES:
         number = isinstance(given, str) and kind in ("float_type", "int_type")
         hint = number_hint(given) if number else ""
+        if kind == "list_type" and isinstance(given, str) and given.startswith("["):
+            hint = "; text in a list needs quotes of its own"
         return f"{shown} is given; it must be {TYPES[kind]}{hint}"
     if kind in BOUNDS:
         bound, words = BOUNDS[kind]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from mtpsim.acceptance import Recording
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
-from mtpsim.config.serving import LengthLaw, LengthSamples, Serving
+from mtpsim.config.length_tables import length_table, unit_table
+from mtpsim.config.serving import Serving
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
@@ -33,16 +33,8 @@ from mtpsim.kernels.server_requests import (
     Workload,
 )
 from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
-from mtpsim.latency import CostModel, QuantileTable
-from mtpsim.latency.quantile_table import (
-    CONSTANT,
-    exponential,
-    gamma,
-    lognormal,
-    normal_table,
-    samples_table,
-    table_of,
-)
+from mtpsim.latency import CostModel
+from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.stats.estimators import Tally
@@ -165,8 +157,8 @@ def _engine(serving: Serving) -> Engine:
 def workload(serving: Serving) -> Workload:
     """Arrivals and lengths of the requests, as the kernel reads them."""
     arrivals, pairs = serving.arrivals, serving.pairs
-    gap = _table("exponential" if arrivals.cv in (None, 1.0) else "gamma", arrivals.cv)
-    prompt, output = _length(serving.prompt), _length(serving.output)
+    gap = unit_table("exponential" if arrivals.cv in (None, 1.0) else "gamma", arrivals.cv)
+    prompt, output = length_table(serving.prompt), length_table(serving.output)
     trace = arrivals.requests
     return Workload(
         arrivals=ARRIVALS[arrivals.kind or "rate"],
@@ -185,27 +177,6 @@ def workload(serving: Serving) -> Workload:
         normal=normal_table().values if serving.correlation else np.zeros((1, 2)),
         recorded_output=serving.output == "recorded",
     )
-
-
-def _length(length: Any) -> tuple[QuantileTable, float, float]:
-    """Table of mean 1, scale and offset of a length: floor(scale x quantile + offset)."""
-    if isinstance(length, LengthSamples):
-        return samples_table(length.values), float(length.values.mean()), 0.5
-    if not isinstance(length, LengthLaw):
-        return CONSTANT, float(length) if isinstance(length, int) else 1.0, 0.5
-    if length.mean > 1 and length.distribution == "geometric":  # 1 + floor of exponential times
-        return _table("exponential"), -1 / float(np.log1p(-1 / length.mean)), 1.0
-    return _table(length.distribution, 0.0 if length.mean == 1 else length.cv), length.mean, 0.5
-
-
-@lru_cache(maxsize=16)
-def _table(name: str, cv: float | None = None) -> QuantileTable:
-    """Table of a distribution of mean 1; its cv is 1 if it is not given."""
-    if cv == 0:
-        return CONSTANT
-    if name == "exponential":
-        return table_of(exponential(0.0))
-    return table_of((gamma if name == "gamma" else lognormal)(1.0 if cv is None else cv))
 
 
 def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, ...]:

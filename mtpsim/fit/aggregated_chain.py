@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, ndtri, softmax
 
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import steady_accepted
-from mtpsim.fit.rates import Interval
+from mtpsim.fit.by_depth import survived_at
+from mtpsim.fit.rates import Interval, accept_length_interval
 from mtpsim.fit.token_chain import EXTRA_DROP, TokenChain
 from mtpsim.logs import Log
 
@@ -36,6 +37,7 @@ DROP_SDS = np.array([0.5, 0.5, 0.25])
 MAX_ROUNDS = 2000.0  # effective rounds per depth: beyond these a chain of few states is inexact
 WALKERS, SWEEPS, KEEP_EVERY = 64, 600, 5
 FIRST_DRAWS = 40  # of the prior per walker, of which the best are start points
+USUAL = 0.95  # level of the interval that rounds are worth
 TINY = 1e-12  # least probability whose logarithm is taken
 DEEPER = 4  # positions beyond the counts that are extrapolated
 MISFIT, MISFIT_SE = 0.02, 3.0  # of a survival rate, absolute and in standard errors, worth a note
@@ -80,23 +82,24 @@ def depth_counts(log: Log) -> list[DepthCounts]:
     """Return what a log tells of each of its depths, without the order of rounds.
 
     Args:
-        log: counts by request, window or total. Rounds are worth fewer independent ones where its
-            rows differ by more than chance.
+        log: counts by request, window or total. Its rounds are worth as many independent ones as
+            give the interval of the measured accept length: fewer where rows differ by more than
+            chance, or are few.
     """
     found = []
     for depth in np.unique(log.depths[log.rounds > 0]).tolist():
         rows = (log.depths == depth) & (log.rounds > 0)
         rounds, accepted = log.rounds[rows], log.accepted[rows]
         total, mean = float(rounds.sum()), float(accepted.sum() / rounds.sum())
+        survived = survived_at(log, depth)
+        independent = float(survived @ (2 * np.arange(1, depth + 1) - 1)) - mean**2
+        measured = accept_length_interval(rounds, accepted, survived, USUAL)
+        error = (measured.high - measured.low) / 2 / float(ndtri((1 + USUAL) / 2))
+        worth = min(MAX_ROUNDS, total, independent / error**2 if independent > TINY else total)
         if log.level == "totals":
-            found.append(DepthCounts(depth, min(MAX_ROUNDS, total), 1 + mean))
-            continue
-        survival = log.hit[rows].sum(0)[:depth] / total
-        independent = (float(survival @ (2 * np.arange(1, depth + 1) - 1)) - mean**2) * total
-        off = accepted - mean * rounds
-        clustered = float(off @ off) * rounds.size / max(rounds.size - 1, 1)
-        effect = max(clustered / independent, 1.0) if independent > 0 else 1.0
-        found.append(DepthCounts.of_survival(survival.tolist(), min(MAX_ROUNDS, total / effect)))
+            found.append(DepthCounts(depth, worth, 1 + mean))
+        else:
+            found.append(DepthCounts.of_survival(survived.tolist(), worth))
     return found
 
 

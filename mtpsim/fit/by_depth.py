@@ -84,12 +84,23 @@ def measured_at(log: Log, depth: int, confidence: float) -> Interval | None:
     rows = log.depths == depth
     if not log.rounds[rows].sum():
         return None
-    rounds, accepted = log.rounds[rows], log.accepted[rows]
+    survived = survived_at(log, depth)
+    return accept_length_interval(log.rounds[rows], log.accepted[rows], survived, confidence)
+
+
+def no_surer(predicted: Interval, measured: Interval) -> Interval:
+    """Return the predicted mean with an interval that contains the measured one of its rounds."""
+    low, high = min(predicted.low, measured.low), max(predicted.high, measured.high)
+    return Interval(predicted.mean, low, high)
+
+
+def survived_at(log: Log, depth: int) -> Floats:
+    """Return the survival rates ``[depth]`` of the rounds at a depth; of totals at one rate."""
+    rows = log.depths == depth
+    rounds, accepted = float(log.rounds[rows].sum()), float(log.accepted[rows].sum())
     if log.level == "totals":
-        survived = survival(rates_through({depth: float(1 + accepted.sum() / rounds.sum())}))
-    else:
-        survived = np.asarray(log.hit[rows].sum(0)[:depth] / rounds.sum(), float)
-    return accept_length_interval(rounds, accepted, survived, confidence)
+        return survival(rates_through({depth: 1 + accepted / rounds}))
+    return np.asarray(log.hit[rows].sum(0)[:depth] / rounds, float)
 
 
 def _time_at(log: Log, depth: int, confidence: float) -> Interval | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.aggregated_chain import AggregatedFit
-from mtpsim.fit.by_depth import measured_at
+from mtpsim.fit.by_depth import measured_at, no_surer
 from mtpsim.fit.candidates import CONDITIONAL
 from mtpsim.fit.rates import Interval
 from mtpsim.formula.closed_form import accept_length
@@ -63,16 +63,12 @@ def chain_report(
         confidence: level of the intervals.
     """
     closed = accept_length(np.append(rates, np.repeat(rates[-1:], fit.depth - rates.size)))
-    depths = [
-        ChainDepth(
-            depth=k,
-            measured=measured_at(log, k, confidence),
-            predicted=fit.predict(k, confidence),
-            closed_form=float(closed[k]),
-            extrapolated=k > fit.known,
-        )
-        for k in range(1, fit.depth + 1)
-    ]
+    depths = []
+    for k in range(1, fit.depth + 1):
+        measured, predicted = measured_at(log, k, confidence), fit.predict(k, confidence)
+        if measured and len(fit.counts) == 1:
+            predicted = no_surer(predicted, measured)
+        depths.append(ChainDepth(k, measured, predicted, float(closed[k]), k > fit.known))
     return ChainReport(
         acceptance=chain_section(fit, fit.typical_draw(), fit.known),
         depths=depths,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.fit.labelled_tokens import label_tokens
-from mtpsim.fit.posterior_replay import DEEPER, Drafter, posterior_replay, sampling_half_width
-from mtpsim.fit.rates import Interval
+from mtpsim.fit.posterior_replay import DEEPER, Drafter, posterior_replay
+from mtpsim.fit.rates import Interval, accept_length_interval
 from mtpsim.logs import Rounds
 
 MIN_REQUESTS = 20  # at the depth that is held out, and at the others
@@ -84,13 +84,12 @@ def held_out_depths(
         tokens = label_tokens(rounds.subset(others))
         replay = posterior_replay(tokens, drafter=drafter, draws=DRAWS, states=STATES)
         predicted = replay.predict(depth, confidence).workload
-        found.append(HeldOutDepth(depth, _measured(rounds.subset(here), confidence), predicted))
+        measured = _measured(rounds.subset(here), depth, confidence)
+        found.append(HeldOutDepth(depth, measured, predicted))
     return found
 
 
-def _measured(rounds: Rounds, confidence: float) -> Interval:
-    number = np.diff(rounds.offsets).astype(float)
-    accepted = np.add.reduceat(rounds.accepted.astype(float), rounds.offsets[:-1])
-    mean = float(accepted.sum() / number.sum())
-    half = sampling_half_width(accepted - mean * number, number, confidence)
-    return Interval(1 + mean, max(1 + mean - half, 1.0), 1 + mean + half)
+def _measured(rounds: Rounds, depth: int, confidence: float) -> Interval:
+    accepted = np.add.reduceat(rounds.accepted.astype(np.int64), rounds.offsets[:-1])
+    survived = (rounds.accepted[:, None] >= np.arange(1, depth + 1)).mean(0)
+    return accept_length_interval(np.diff(rounds.offsets), accepted, survived, confidence)

@@ -117,7 +117,10 @@ class PosteriorReplay:
         off = (accepted - (lengths - 1)[:, None] * rounds).mean(0)
         narrow = of_draws**0.5 * float(stdtrit(max(draws - 1, 1), (1 + confidence) / 2))
         wide = float(np.hypot(narrow, sampling_half_width(off, rounds.mean(0), confidence)))
-        ends = [Interval(mean, max(mean - half, 1.0), mean + half) for half in (wide, narrow)]
+        ends = [
+            Interval(mean, max(mean - half, 1.0), min(mean + half, depth + 1.0))
+            for half in (wide, narrow)
+        ]
         return DepthPrediction(depth, ends[0], ends[1], depth > self.tokens.depth)
 
     @property
@@ -153,7 +156,19 @@ class PosteriorReplay:
         found = [text for fit in self.fits for text in _at_bounds(fit, self.free_shift)]
         if self.fits[0].chain.states == most:
             found.append(f"{most} states are the most that are tried; more may fit better")
-        return list(dict.fromkeys(found))
+        return [*dict.fromkeys(found), *self._tied_drafts()]
+
+    def _tied_drafts(self) -> list[str]:
+        """In how many draws a draft is as good as the one before, the least that is possible."""
+        if not self.free_shift:
+            return []
+        known = np.array([chain.shift[: self.tokens.depth] for chain in self.chains])
+        return [
+            f"on one token, draft {j} is as good as draft {j - 1} in {tied} of {len(known)} draws: "
+            "a fit has no later draft that is better"
+            for j, tied in enumerate((np.diff(known, axis=1) == 0).sum(0), 2)
+            if tied
+        ]
 
 
 def sampling_half_width(off: Floats, rounds: Floats, confidence: float) -> float:
@@ -187,10 +202,7 @@ def _at_bounds(fit: ChainFit, free_shift: bool) -> list[str]:
         found.append(f"the fit of {chain.states} states has not converged")
     sure = chain.accept(1)[np.abs(chain.level) > SURE, 0]
     found += [f"a state accepts {100 * rate:.2f} % of first drafts" for rate in sure]
-    tied = [j + 2 for j, step in enumerate(np.diff(chain.shift)) if step == 0]
-    if free_shift:
-        found += [f"on one token, draft {j} is as good as draft {j - 1}: a bound" for j in tied]
-    elif chain.shift.size > 1 and chain.shift[1] in (0.0, MAX_SCALE * TYPICAL[1]):
+    if not free_shift and chain.shift.size > 1 and chain.shift[1] in (0.0, MAX_SCALE * TYPICAL[1]):
         found.append(f"the shift of draft 2, {chain.shift[1]:.2f}, is at its bound")
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 from mtpsim.acceptance.replay_file import ReplayFile
 from mtpsim.common.arrays import Floats
 from mtpsim.common.text import counted
-from mtpsim.fit.by_depth import measured_at
+from mtpsim.fit.by_depth import measured_at, no_surer
 from mtpsim.fit.depth_validation import HeldOutDepth, held_out_depths
 from mtpsim.fit.labelled_tokens import label_tokens
 from mtpsim.fit.model import MIN_ROWS, LogFit, kept_rounds
@@ -122,13 +122,18 @@ def replay_report(fit: LogFit, replay: PosteriorReplay, confidence: float = 0.95
     """
     tokens, rounds = replay.tokens, kept_rounds(fit.log)
     closed = _closed_forms(fit, replay.depth)
+    drafts = np.unique(rounds.drafted)
     depths = []
     for k in range(1, replay.depth + 1):
         found, measured = replay.predict(k, confidence), measured_at(fit.log, k, confidence)
+        workload = found.workload
+        if measured and (drafts.size == 1 or workload.low == workload.high):
+            workload = no_surer(workload, measured)
         by_definition = {name: float(lengths[k]) for name, lengths in closed.items()}
-        lengths = found.workload, found.requests, by_definition
-        depths.append(ReplayDepth(k, measured, *lengths, found.extrapolated))
-    drafts = np.unique(rounds.drafted)
+        extrapolated = k > int(drafts[-1])
+        depths.append(
+            ReplayDepth(k, measured, workload, found.requests, by_definition, extrapolated)
+        )
     held_out = held_out_depths(rounds, drafter_of(fit.log)) if drafts.size > 1 else []
     checked = [one.sentence() for one in held_out]
     shifts = np.array([chain.shift[: tokens.depth] for chain in replay.chains])

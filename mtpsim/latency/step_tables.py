@@ -18,6 +18,7 @@ from mtpsim.latency.times import Milliseconds, Times, describe
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Counts = Annotated[list[Count], Field(min_length=1)]
+FALL = 0.05  # share by which more tokens may take less time, as noise of a measurement
 Row = Annotated[list[Positive], Field(min_length=1)]
 
 
@@ -177,6 +178,23 @@ class VerifyTable(_Table):
             return _line(tokens, counts, ms)
         at = np.searchsorted(counts, np.minimum(tokens, counts[-1]))
         return np.where(tokens > counts[-1], _line(tokens, counts, ms), ms[at])
+
+    def warnings(self) -> list[str]:
+        """Warnings about times that a pass hardly takes, one sentence each."""
+        found, (counts, ms) = [], self._curves[min(self._curves)]
+        falls = [n for n, (a, b) in enumerate(pairwise(ms)) if b < a * (1 - FALL)]
+        if falls and not self.monotone:
+            one, two = falls[0], falls[0] + 1
+            found.append(
+                f"latency.verify: {counts[two]:,} tokens take {ms[two]:g} ms, fewer "
+                f"({counts[one]:,}) take {ms[one]:g} ms; monotone = true counts the longer time"
+            )
+        if self.beyond is not None and self.beyond < ms[-1]:
+            found.append(
+                f"latency.verify.beyond: {self.beyond:g} ms is less than the {ms[-1]:g} ms of "
+                f"{counts[-1]:,} tokens, so it has no effect"
+            )
+        return found
 
     def most_depth(self, batch: float) -> int | None:
         """Greatest depth at which a batch replays a graph; None without a limit, -1 if none."""

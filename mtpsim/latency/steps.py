@@ -64,6 +64,10 @@ class Steps(CostModel):
             per_cached_token=table.per_cached_token,
         )
 
+    def warnings(self) -> list[str]:
+        """Warnings for a reader of the results, without repetition."""
+        return [*self.verify.warnings(), *super().warnings()]
+
     def formula(self) -> str:
         """The time of a step as text."""
         table = self.verify

@@ -41,6 +41,7 @@ FORMATS: dict[str, Format] = {
         neutral.ROUNDS,
         neutral.BARE,
         neutral.COUNTS,
+        neutral.HISTOGRAM,
         sglang.BENCH,
         neutral.ONE_NUMBER,
         vllm.LOG,

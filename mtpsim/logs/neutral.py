@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mtpsim.logs.entry import (
     counts,
     optional_count,
     optional_number,
+    request_entry,
     required_count,
 )
 from mtpsim.logs.files import FileProgress, csv_delimiter, csv_number, header_of, lines
@@ -243,6 +244,33 @@ BARE = json_format(
 )
 
 
+HISTOGRAMS = (
+    "accepted_counts", "accepted_histogram", "acceptance_histogram", "histogram",
+    "spec_correct_drafts_histogram", "spec_accept_histogram",
+)  # fmt: skip
+"""Keys of rounds by accepted drafts 0, 1, ..: a list, or an object with these numbers as keys."""
+
+
+def histogram_of_run(table: JsonDict, document: JsonDict, answers: Answers) -> Entry:
+    """Return the entry of a run of which the rounds by accepted drafts are known."""
+    name = next(name for name in HISTOGRAMS if name in table)
+    depth = optional_count(table, *_DEPTHS) or answers.depth
+    names = {"histogram": (name,), "rounds": ("rounds",), "accepted": ("accepted",)}
+    note = "the histogram is read as rounds by number of accepted drafts, from 0"
+    found = request_entry(table, names, unit="total", notes=(note,))
+    if not found.rounds:
+        raise EntryError(f"{name!r} has 0 rounds")
+    return replace(found, depth=depth)
+
+
+HISTOGRAM = json_format(
+    "histogram",
+    "neutral form",
+    "object with rounds by accepted drafts",
+    lambda table: any(isinstance(table.get(name), list | dict) for name in HISTOGRAMS),
+    histogram_of_run,
+)
+
 _LENGTHS = (
     "accept_length", "acceptance_length", "mean_acceptance_length", "mean_accept_length",
     "avg_spec_accept_length",
@@ -338,8 +366,9 @@ ONE_NUMBER = json_format(
 
 
 COPY = (
-    '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000} or '
-    '{"rounds": 1000, "drafted": 3000, "accepted": 1800}'
+    '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000}, '
+    '{"rounds": 1000, "drafted": 3000, "accepted": 1800} or '
+    '{"accepted_counts": [200, 300, 100, 400]} (rounds by accepted drafts, from 0)'
 )
 """Lines that describe the log of any engine."""
 

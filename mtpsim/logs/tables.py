@@ -1,4 +1,4 @@
-"""Tables with one row per run, as CSV or Markdown: a sweep over depths, counts, rates by position.
+"""Tables as CSV or Markdown: a row per run, per draft position, or per number of accepted drafts.
 
 Columns are found by their usual names, in any order, among others.
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.logs.entry import Entry, EntryError, IncompleteError, MissingInformationError, malformed
 from mtpsim.logs.files import FileProgress, Line, csv_delimiter, lines
 from mtpsim.logs.format import Answers, Entries, Format, Place
-from mtpsim.logs.neutral import bare_rates, counts_of_run, one_number
+from mtpsim.logs.neutral import bare_rates, counts_of_run, histogram_of_run, one_number
 
 NAMES = {
     "depth": "depth k n_max draft_max spec_tokens num_spec_tokens num_speculative_tokens "
@@ -23,6 +24,7 @@ NAMES = {
     "accept_length": "accept_length acceptance_length mean_acceptance_length mean_accept_length "
     "accept_len mean_len acc_length al",
     "rounds": "rounds num_drafts verifications spec_verify_ct",
+    "count": "count counts frequency",
     "drafted": "drafted draft_tokens num_draft_tokens n_drafted",
     "accepted": "accepted accepted_tokens num_accepted_tokens n_accepted",
     "round_ms": "round_ms ms_per_round step_ms",
@@ -31,12 +33,20 @@ NAMES = {
     "rate": "rate acceptance_rate accept_rate survival",
 }
 """Names of each column, in lower case and with ``_`` for other characters."""
+_COUNTED = [{"rounds", "accepted"}, {"count", "accepted"}, {"count", "accept_length"}]
 _COLUMN = {name: column for column, names in NAMES.items() for name in names.split()}
-_ENOUGH = ({"depth", "accept_length"}, {"rounds", "accepted"}, {"position", "rate"})
+_ENOUGH = (
+    {"depth", "accept_length"},
+    {"rounds", "accepted"},
+    {"position", "rate"},
+    *({name, "count"} for name in ("accepted", "accept_length")),
+)
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+MAX_DEPTH = 64  # accepted drafts of a row of a histogram
 MAX_HEAD = 1000  # lines in which a header is looked for
 Row = tuple[int, JsonDict]
+Found = TypeVar("Found", Entry, Entry | None)
 
 
 def _delimiter(line: str) -> str:
@@ -92,7 +102,7 @@ def _number(name: str, text: str, delimiter: str) -> float | int:
     if found is None:
         raise ValueError(text)
     digits = found[0].rstrip(".,")
-    if name in ("rounds", "drafted", "accepted") and _THOUSANDS.fullmatch(digits):
+    if name in ("rounds", "count", "drafted", "accepted") and _THOUSANDS.fullmatch(digits):
         digits = digits.replace(",", "")
     value = float(digits if delimiter == "," else digits.replace(",", "."))
     if name == "rate" and "%" in text:
@@ -116,28 +126,76 @@ def _entry(row: JsonDict, answers: Answers) -> Entry:
     return one_number(row, {}, answers)
 
 
+def _histogram(rows: list[Row], answers: Answers) -> Entry | None:
+    """Return the entry of rows of accepted drafts (or accept length) and rounds; None for runs.
+
+    A column "count" has rounds. Under "rounds" and "accepted", runs have their totals: only rows of
+    0, 1, 2, .. accepted drafts are a histogram.
+
+    Raises:
+        EntryError: the rows may be either, or are no histogram.
+    """
+    rounds = "rounds" if "rounds" in rows[0][1] else "count"
+    accepted = [
+        row["accepted"] if "accepted" in row else row["accept_length"] - 1 for _, row in rows
+    ]
+    known, distinct = sorted(accepted), len(set(accepted)) == len(accepted)
+    rises = known == list(range(int(known[0]), int(known[0]) + len(known)))
+    if rounds == "rounds":
+        small = len(rows) > 1 and distinct and known[-1] <= MAX_DEPTH
+        if not small or not (rises or known[0] == 0):
+            return None
+    whole = all(float(value).is_integer() for value in known)
+    valid = distinct and whole and 0 <= known[0] <= known[-1] <= MAX_DEPTH
+    if not valid or (rounds == "rounds" and (known[0] or not rises)):
+        raise EntryError(
+            "is a table of rounds by accepted drafts, or of totals of runs: a histogram has the "
+            "columns accepted,count and one row for each number of accepted drafts; a run has the "
+            "columns depth,rounds,accepted"
+        )
+    counts = {str(int(a)): row[rounds] for a, (_, row) in zip(accepted, rows, strict=True)}
+    return histogram_of_run({"histogram": counts}, {}, answers)
+
+
 def _read(paths: Sequence[Path], answers: Answers, on_progress: FileProgress) -> Entries:
     for path in paths:
         by_position: dict[int, float] = {}
+        counted: list[Row] = []
         for number, row in _rows(lines(path, on_progress)):
-            place = Place(path, number)
-            try:
-                if isinstance(row, EntryError):
-                    yield place, row
-                elif "position" in row:
-                    by_position[int(row["position"])] = row["rate"]
-                else:
-                    yield place, _entry(row, answers)
-            except MissingInformationError:
-                raise
-            except ValueError as error:
-                yield place, malformed(error)
+            if isinstance(row, EntryError):
+                yield Place(path, number), row
+            elif "position" in row:
+                by_position[int(row["position"])] = row["rate"]
+            elif set(row) in _COUNTED:
+                counted.append((number, row))
+            else:
+                yield Place(path, number), _checked(_entry, row, answers)
+        if counted:
+            found = _checked(_histogram, counted, answers)
+            if found:
+                yield Place(path, counted[0][0]), found
+            else:
+                for number, row in counted:
+                    yield Place(path, number), _checked(_entry, row, answers)
         if by_position:
             rates = [rate for _, rate in sorted(by_position.items())]
-            try:
-                yield Place(path, None), bare_rates({"rates": rates}, {}, answers)
-            except EntryError as error:
-                yield Place(path, None), error
+            yield Place(path, None), _checked(_rates, rates, answers)
+
+
+def _rates(rates: list[float], answers: Answers) -> Entry:
+    return bare_rates({"rates": rates}, {}, answers)
+
+
+def _checked(
+    function: Callable[[Any, Answers], Found], given: Any, answers: Answers
+) -> Found | EntryError:
+    """Return what a function makes of rows, or what is wrong with them."""
+    try:
+        return function(given, answers)
+    except MissingInformationError:
+        raise
+    except ValueError as error:
+        return malformed(error)
 
 
 TABLE = Format("table", "neutral form", _read)

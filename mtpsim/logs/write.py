@@ -252,6 +252,10 @@ def _counts(requests: Requests) -> Iterator[str]:
     yield _line({"rounds": found.rounds, "drafted": found.drafted, "accepted": found.hits})
 
 
+def _histogram(requests: Requests) -> Iterator[str]:
+    yield _line({"accepted_counts": pooled(requests).histogram})
+
+
 def _table(requests: Requests) -> Iterator[str]:
     yield "| K | rounds | draft tokens | accepted tokens | round ms |\n|---|---|---|---|---|\n"
     run = pooled(requests)
@@ -311,6 +315,7 @@ WRITERS: dict[str, Writer] = {
     "csv": _csv,
     "rates": _rates,
     "counts": _counts,
+    "histogram": _histogram,
     "one-number": _one_number,
     "table": _table,
 }

@@ -54,6 +54,8 @@ class WindowLead(PolicySpec):
 
     def mismatch(self, depth: int, batch: float | None) -> str | None:
         """Both depths must be within the model's."""
+        if self.challenger == self.depth:
+            return f"challenger is {self.depth}, as `depth`: give another depth to compare it with"
         wrong = depth_mismatch("depth", self.depth, depth)
         return wrong or depth_mismatch("challenger", self.challenger or depth, depth)
 

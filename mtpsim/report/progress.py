@@ -30,10 +30,11 @@ class Progress:
     Attributes:
         label (str): Name of the step, as a point of a sweep; a new label starts a new bar.
         fraction (float): Share of the step that is done, 0 to 1.
-        requests (int): Number of requests finished.
+        requests (int): Number of requests finished, or of other ``units``.
         half_width (float | None): Relative half-width of the interval so far; None if unknown.
         target (float | None): Relative half-width to reach; None if the number of requests is
             fixed.
+        units (str): What is counted, in the singular.
     """
 
     label: str
@@ -41,11 +42,12 @@ class Progress:
     requests: int = 0
     half_width: float | None = None
     target: float | None = None
+    units: str = "request"
 
     @property
     def status(self) -> str:
         """``12,000 requests, ±0.31 % reached, ±0.1 % asked``."""
-        parts = [counted(self.requests, "request")] if self.requests else []
+        parts = [counted(self.requests, self.units)] if self.requests else []
         if self.half_width is not None and self.half_width < float("inf"):
             parts.append(f"±{100 * self.half_width:.2g} % reached")
         if self.target is not None:

@@ -125,8 +125,9 @@ class ServedPoint(DocumentSection):
         requests: kept requests over all replications, per arm.
         goals: limits in ms by name (``ttft``, ``tpot`` ...); empty without.
         share: share of requests that must meet the goals for a depth to be recommended.
-        objective: what arms are compared by: ``tpot`` (least), ``throughput`` or ``goodput``.
-        best: name of the recommended arm.
+        objective: what arms are compared by: ``tpot`` (least), ``throughput``, ``goodput``, or
+            ``queue`` where it grows under every arm (least growth per second).
+        best: name of the recommended arm; under overload, of that whose queue grows least.
         candidates: arms that may be the best, at the experiment's confidence.
         within_goals: whether the recommended arm meets the goals; None without goals.
         sentence: the advice in words.
@@ -155,13 +156,32 @@ class ServedPoint(DocumentSection):
         return next(arm for arm in self.arms if arm.name == name)
 
     @property
+    def overloaded(self) -> bool:
+        """Whether the queue grows under every arm."""
+        return all(arm.unstable for arm in self.arms)
+
+    @property
+    def served(self) -> bool:
+        """Whether the recommended arm serves the load and meets the goals, if there are any."""
+        return not self.overloaded and self.within_goals is not False
+
+    @property
     def off(self) -> ServedArm | None:
         """The arm without drafts; None where it was not simulated."""
         return next((arm for arm in self.arms if arm.depth == 0), None)
 
 
 class LoadTurn(DocumentSection):
-    """The load at which the best arm changes, with its interval."""
+    """The load at which the best arm changes.
+
+    Attributes:
+        before: the best arm below it; ``none`` where no arm meets the goals, ``overload`` where
+            the queue grows under every arm.
+        after: the best arm above it, likewise.
+        load: interpolated between two loads of the sweep.
+        low: nearest load of the sweep below at which ``before`` is certainly best; None without.
+        high: nearest load above at which it certainly is not; None without.
+    """
 
     before: str
     after: str

@@ -47,7 +47,7 @@ from mtpsim.results.point_data import (
     warnings_of,
 )
 from mtpsim.results.policies import adaptive
-from mtpsim.results.shapes import draft_tree, add_shape
+from mtpsim.results.shapes import add_shape, draft_tree
 from mtpsim.results.uncertainty import joint_draws, robust, uncertainty
 from mtpsim.stats import estimators
 from mtpsim.stats.comparisons import HolmVerdict, choose, choose_among, holm_verdicts, log_of
@@ -337,9 +337,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         trial=trial(measured, [verdict for verdict, _ in verdicts]),
         diagnostics=diagnostics(measured),
         variance=_variance(measured),
-        advice=add_shape(
-            advise(basis, steps, decision, simulation.confidence), measured.experiment
-        ),
+        advice=add_shape(advise(basis, steps, decision, limits[0]), measured.experiment),
         adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
         uncertainty=uncertain if basis.times_known else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,

@@ -230,21 +230,34 @@ def _objective(
 
     Arms that meet the goals are compared by TPOT, or by throughput where the load is not given by
     arrivals; where no arm meets them, all by goodput. Arms whose queue grows count only where it
-    grows under all of them.
+    grows under all of them: then by how fast it grows, for throughput depends on the length of
+    a run that fills the server.
     """
+    every = [n for n, arm in enumerate(arms) if not arm.unstable]
     objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
-    every = [n for n, arm in enumerate(arms) if not arm.unstable] or list(range(len(arms)))
+    if not every:
+        objective, every = "queue", list(range(len(arms)))
     if share is None:
         return objective, every, None
     shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]
     if meet := [n for n in every if shares[n] >= share]:
-        return objective, meet, True
+        return objective, every if objective == "queue" else meet, True
     some = [n for n in every if shares[n] > 0]
-    return ("goodput", some, False) if some else (objective, every, False)
+    if some and objective != "queue":
+        return "goodput", some, False
+    return objective, every, False
 
 
 def speed_of(data: ServerData, objective: str) -> Estimates:
     """What is compared by an objective, ``[A]``: more is better."""
+    if objective == "queue":
+        window = data.layout.of("window_ms")
+        first, last = data.layout.of("first_waiting"), data.layout.of("last_waiting")
+
+        def slowness(m: Floats) -> Floats:
+            return np.asarray(m[..., window] / (m[..., last] - m[..., first]))
+
+        return delta_method(slowness, data.tally, _confidence(data))
     return estimates_of(data, objective, inverse=objective == "tpot")
 
 

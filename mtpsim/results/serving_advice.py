@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -18,13 +19,14 @@ from mtpsim.report.formatting import (
     shared_decimals,
 )
 from mtpsim.report.serving_document import LoadGroup, LoadTurn, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import LIMITS, UNITS, at_load, load_text
-from mtpsim.results.point_data import number
+from mtpsim.report.tables.serving import LIMITS, at_load, load_text
 
 NONE = "none"  # the label of a load at which no depth meets the goals
+OVERLOAD = "overload"  # of a load that no depth serves
 Band = tuple[float, float, float]
 """A margin, and the ends of its interval."""
-Lead = Callable[[ServedPoint, str, str], Band]
+Lead = Callable[[ServedPoint, str, str], Band]  # point, before, after
+Margin = Callable[[ServedPoint], Band]
 UNKNOWN = (np.nan, np.nan, np.nan)
 
 
@@ -41,8 +43,9 @@ def point_sentence(point: ServedPoint) -> str:
 def _choice(point: ServedPoint) -> str:
     name = "with MTP off" if point.best == "off" else point.best
     name = f'the policy "{name}"' if point.arm(point.best).depth is None else name
-    if all(arm.unstable for arm in point.arms):
-        return f"no depth serves the load, the queue grows at each; {point.best} comes closest"
+    if point.overloaded:
+        least = name.removeprefix("with ")
+        return f"no depth serves the load, the queue grows at each, least at {least}"
     if point.within_goals is False:
         need = f"{100 * point.share:g} %"
         return f"no depth meets the goals for {need} of requests; {point.best} comes closest"
@@ -51,11 +54,13 @@ def _choice(point: ServedPoint) -> str:
 
 def _facts(point: ServedPoint, arm: ServedArm, *, short: bool = False) -> str:
     """The numbers that the choice rests on."""
-    if point.goals:
+    if point.goals and not point.overloaded:
         goals = {goal: f"p99 {LIMITS.get(goal, goal)} " for goal in point.goals}
         cells = [(name, arm.time(goal).p99, " ms") for goal, name in goals.items()]
         if within := in_percent(arm.good):
             cells.append(("", within, " % of requests within the goals"))
+        if point.objective == "goodput" and arm.goodput:
+            cells.insert(0, ("goodput ", arm.goodput, " requests/s"))
     else:
         cells = [("mean TPOT ", arm.tpot.mean, " ms"), ("output ", arm.throughput, " tok/s")]
         ratio = arm.throughput_ratio if point.objective == "throughput" else arm.speedup
@@ -96,50 +101,80 @@ def _group(key: str, group: list[tuple[PointResult, ServedPoint]], lead: Lead) -
 
 
 def _label(point: ServedPoint) -> str:
-    return NONE if point.within_goals is False else point.best
+    if point.within_goals is False:
+        return NONE
+    return OVERLOAD if point.overloaded else point.best
 
 
 def _turns(points: Sequence[ServedPoint], lead: Lead) -> Iterator[LoadTurn]:
-    for one, two in pairwise(points):
+    for at, (one, two) in enumerate(pairwise(points)):
         before, after = _label(one), _label(two)
         if before == after:
             continue
-        if before == NONE or after == NONE:
-            yield from _ends(one, two, before, after)
+        turn = partial(_turn, points, at)
+        if OVERLOAD in (before, after):
+            yield turn((before, after), lambda _: UNKNOWN)
+        elif NONE in (before, after):
+            yield from _ends(points, at, before, after)
         elif _good(one, before)[0] > 0 > _good(two, before)[0]:
-            yield _turn(one, two, (before, after), [_good(p, before) for p in (one, two)])
+            yield turn((before, after), partial(_good, name=before))
         else:
-            margins = [lead(point, before, after) for point in (one, two)]
-            yield _turn(one, two, (before, after), margins)
+            yield turn((before, after), partial(_lead, lead, (before, after)))
 
 
-def _ends(one: ServedPoint, two: ServedPoint, before: str, after: str) -> Iterator[LoadTurn]:
-    """From a depth to none that meets the goals, or back; by one that meets them longer."""
-    inner, outer = (one, two) if after == NONE else (two, one)
-    best = before if after == NONE else after
-    found = {}
+def _lead(lead: Lead, names: tuple[str, str], point: ServedPoint) -> Band:
+    return lead(point, *names)
+
+
+def _ends(points: Sequence[ServedPoint], at: int, before: str, after: str) -> Iterator[LoadTurn]:
+    """From a depth to none that meets the goals, or back; by one that meets them longer.
+
+    Another depth is named only where the simulation tells the two loads apart: the error of the
+    interpolation is common to both.
+    """
+    one, two = points[at : at + 2]
+    inner = one if after == NONE else two
+    best, sign = (before, 1) if after == NONE else (after, -1)
+    found, simulated = {}, {}
     for arm in inner.arms:
         margins = [_good(point, arm.name) for point in (one, two)]
-        if _good(inner, arm.name)[0] > 0 > _good(outer, arm.name)[0]:
-            found[arm.name] = _turn(one, two, (before, after), margins)
+        if margins[0][0] * sign > 0 > margins[1][0] * sign:
+            simulated[arm.name] = _crossing(one, two, *margins)
+            margin = partial(_good, name=arm.name)
+            found[arm.name] = _turn(points, at, (before, after), margin)
     if best not in found:
-        yield _turn(one, two, (before, after), [UNKNOWN, UNKNOWN])
+        yield _turn(points, at, (before, after), lambda _: UNKNOWN)
         return
-    sign = 1 if after == NONE else -1
     last = max(found, key=lambda name: sign * found[name].load)
-    if last == best:
+    ends = sorted(((simulated[name], name) for name in (best, last)), key=lambda one: one[0][0])
+    apart = ends[0][0][2] < ends[1][0][1]
+    if last == best or not apart:
         yield found[best]
-        return
-    between = [replace(found[best], before=before, after=last), replace(found[last], before=last)]
-    if after != NONE:
-        between = [replace(found[last], after=last), replace(found[best], before=last)]
-    yield from between
+    elif after == NONE:
+        yield replace(found[best], after=last)
+        yield replace(found[last], before=last)
+    else:
+        yield replace(found[last], after=last)
+        yield replace(found[best], before=last)
 
 
 def _turn(
-    one: ServedPoint, two: ServedPoint, names: tuple[str, str], margins: Sequence[Band]
+    points: Sequence[ServedPoint], at: int, names: tuple[str, str], margin: Margin
 ) -> LoadTurn:
-    load, low, high = _crossing(one, two, *margins)
+    """A turn between two loads: interpolated, within the loads at which the better arm is sure.
+
+    No interval of an interpolation is sure of the curve between two loads. So the ends are loads
+    of the sweep, the nearest at which the margin has the sign of that side at the experiment's
+    confidence; None where the sweep has no such load.
+    """
+    one, two = points[at : at + 2]
+    load, *_ = _crossing(one, two, margin(one), margin(two))
+    low, high = one.load, two.load
+    if np.isfinite(margin(one)[0] - margin(two)[0]):
+        sign = 1 if margin(one)[0] > margin(two)[0] else -1
+        below, above = points[at::-1], points[at + 1 :]
+        low = next((p.load for p in below if min(sign * e for e in margin(p)[1:]) > 0), None)
+        high = next((p.load for p in above if max(sign * e for e in margin(p)[1:]) < 0), None)
     return LoadTurn(before=names[0], after=names[1], load=load, low=low, high=high)
 
 
@@ -158,8 +193,8 @@ def _good(point: ServedPoint, name: str) -> Band:
 
 def _crossing(
     one: ServedPoint, two: ServedPoint, first: Band, second: Band
-) -> tuple[float, float | None, float | None]:
-    """Load at which a margin is 0, linear in the logarithm of the load, and its interval."""
+) -> tuple[float, float, float]:
+    """Load at which a margin is 0, linear in the log of the load, and its simulation error."""
     ends = np.log([one.load or 1.0, two.load or 1.0])
     found = []
     for left, right in zip(first, second, strict=True):
@@ -168,28 +203,40 @@ def _crossing(
         found.append(float(np.exp(ends[0] + share * (ends[1] - ends[0]))))
     load, *sides = found
     if not np.isfinite(load):  # a change that no single margin shows
-        return float(np.exp(ends.mean())), one.load, two.load
+        return float(np.exp(ends.mean())), np.nan, np.nan
     low, high = sorted(sides) if np.isfinite(sides).all() else (np.nan, np.nan)
-    return load, number(low), number(high)
+    return load, low, high
 
 
 def _by_load(points: Sequence[ServedPoint], turns: Sequence[LoadTurn]) -> str:
-    """``Run depth 3 up to 5.1 requests/s [5, 5.2], then off.``."""
+    """``Run depth 3 up to 5.1 requests/s [5, 6], then off.``."""
     names = [_label(points[0]), *(turn.after for turn in turns)]
     reach = f"{points[0].load:g} to {load_text(points[-1].load or 0.0, points[-1])}"
     if len(names) == 1:
-        return f"{_run(names[0])} at every load of the sweep ({reach}).".capitalize()
+        every = "any" if names[0] in (NONE, OVERLOAD) else "every"
+        text = f"{_run(names[0])} at {every} load of the sweep ({reach})."
+        return f"{text[0].upper()}{text[1:]}"
     parts = [f"{_run(turn.before)} up to {_turn_text(turn, points[0])}" for turn in turns]
     text = f"{', '.join(parts)}, then {_run(names[-1])}"
     return f"{text[0].upper()}{text[1:]} (loads {reach})."
 
 
 def _run(name: str) -> str:
-    return {NONE: "no depth meets the goals", "off": "MTP off"}.get(name, name)
+    words = {
+        NONE: "no depth meets the goals",
+        OVERLOAD: "no depth serves the load",
+        "off": "MTP off",
+    }
+    return words.get(name, name)
 
 
 def _turn_text(turn: LoadTurn, point: ServedPoint) -> str:
-    cell = Interval(mean=turn.load, low=turn.low, high=turn.high)
-    digits = max(shared_decimals([cell]), point.arrivals == "rate") if known(turn.low) else 1
-    unit = UNITS.get(point.arrivals, "")
-    return f"{bracketed(cell, digits) if known(turn.low) else f'{turn.load:.3g}'} {unit}".strip()
+    load, low, high = (
+        load_text(float(f"{end:.3g}"), point) if known(end) else ""
+        for end in (turn.load, turn.low, turn.high)
+    )
+    if low and high:
+        number, _, unit = load.partition(" ")
+        return f"{number} [{low.split()[0]}, {high.split()[0]}] {unit}".strip()
+    bounds = [f"{side} {end}" for side, end in (("above", low), ("below", high)) if end]
+    return f"{load} ({', '.join([*bounds, 'no closer bound from these loads'])})"

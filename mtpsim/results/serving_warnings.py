@@ -13,6 +13,8 @@ from mtpsim.stats.estimators import Estimates, delta_method
 
 CERTAIN = 0.999  # confidence from which a growing queue or a drift is reported
 GROWTH = 0.03  # of the requests of a replication that join the queue: more is no chance of a run
+LEAST_GROWTH = 1.0  # requests that join the queue: fewer are no queue
+FILLING = 0.01  # of the output of the window's requests that comes after it
 DRIFT = 0.03  # relative difference of the two halves that matters
 LEAST_REQUESTS = 200  # of a replication, for its own p99
 LIFETIMES = 5  # mean end-to-end times that a replication lasts at least
@@ -27,11 +29,11 @@ def warnings_by_arm(data: ServerData) -> list[list[str]]:
     arrivals = data.experiment.model_dump(mode="json")["serving"]["arrivals"]
     found: list[list[str]] = [_too_few(data, n) for n in range(len(data.arms))]
     if not any(arrivals.get(kind) for kind in DRAINS):
-        grown, drift = _growth(data), _drift(data)
+        grown, drift, late = _growth(data), _drift(data), _late(data)
         for n, texts in enumerate(found):
             # The clients of a closed loop wait for their answers: its queue can't grow for long.
             text = "" if arrivals.get("closed") else _unstable(data, grown, n)
-            text = text or _transient(drift, n) or _short(data, n)
+            text = text or _transient(drift, n) or _short(data, n) or _filling(late, n)
             texts += [text] if text else []
     return found
 
@@ -75,8 +77,14 @@ def _drift(data: ServerData) -> Estimates:
     return delta_method(ratio, data.tally, CERTAIN)
 
 
+def _late(data: ServerData) -> Estimates:
+    """Share of the output of the window's requests that comes after it, net, ``[A]``."""
+    output, tokens = data.layout.of("output_tokens"), data.layout.of("tokens")
+    return delta_method(lambda m: 1 - m[..., tokens] / m[..., output], data.tally, CERTAIN)
+
+
 def is_unstable(data: ServerData, arm: int, grown: Estimates | None = None) -> bool:
-    """Whether the queue of an arm grows in the window by more than chance, and by :data:`GROWTH`.
+    """Whether the queue of an arm grows in the window by more than chance and :data:`GROWTH`.
 
     Args:
         data (ServerData): A point with a rate of arrivals.
@@ -85,7 +93,8 @@ def is_unstable(data: ServerData, arm: int, grown: Estimates | None = None) -> b
     """
     grown = grown or _growth(data)
     requests = _column(data, "requests")[arm]
-    return bool(grown.low[arm] > 0 and grown.values[arm] > GROWTH * requests)
+    least = max(GROWTH * requests, LEAST_GROWTH)
+    return bool(grown.low[arm] > 0 and grown.values[arm] > least)
 
 
 def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
@@ -94,7 +103,8 @@ def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
     first, last = (_column(data, name)[arm] for name in ("first_waiting", "last_waiting"))
     return (
         f"{UNSTABLE}: {first:,.0f} requests wait at the beginning of the "
-        f"window and {last:,.0f} at its end; latencies grow with the length of the run"
+        f"window and {last:,.0f} at its end; latencies grow with the length of the run, and "
+        "throughput and its ratio to off depend on it"
     )
 
 
@@ -107,6 +117,16 @@ def _transient(drift: Estimates, arm: int) -> str:
     return (
         f"requests of the second half take {100 * abs(size):.2g} % {more} than those of the first: "
         "raise serving.warm_up, or serving.requests"
+    )
+
+
+def _filling(late: Estimates, arm: int) -> str:
+    if not (late.low[arm] > 0 and late.values[arm] > FILLING):
+        return ""
+    return (
+        f"the server still fills in the window: its output is {100 * late.values[arm]:.2g} % below "
+        "that of the requests that arrive, so throughput and its ratio to off are those of a short "
+        "run; raise serving.warm_up"
     )
 
 
@@ -131,6 +151,7 @@ def _too_few(data: ServerData, arm: int) -> list[str]:
     clipped = _column(data, "clipped")[arm] / requests
     if clipped > 0:
         found.append(
-            f"{100 * clipped:.2g} % of requests are longer than serving.kv_tokens and were cut"
+            f"{100 * clipped:.2g} % of requests are longer than serving.kv_tokens and were cut: "
+            "their times and goals are those of the shorter requests"
         )
     return found

@@ -82,6 +82,7 @@ class BlockRun(ABC):
     """
 
     scale = "relative"  # of the precision
+    units = "request"  # of which the tally is
 
     def __init__(
         self,
@@ -230,13 +231,14 @@ class BlockRun(ABC):
                 requests=blocks.tally.count,
                 half_width=half_width if relative else None,
                 target=precision if relative else None,
+                units=self.units,
             )
         )
 
     def report_scenarios(self, fraction: float) -> None:
         """Report the share of the point's scenarios that is done."""
         label = f"{self.label} scenarios".strip()
-        self.on_progress(Progress(label, fraction, requests=self.tally.count))
+        self.on_progress(Progress(label, fraction, self.tally.count, units=self.units))
 
 
 def name_of(point: Point) -> str:

@@ -55,6 +55,7 @@ def warnings_of(result: Result, chosen: Sequence[str] = ()) -> list[str]:
     wanted.pop(POLICY, None)
     points = [point for point in result.data.points if _fits(point.set, wanted)]
     texts = [text for point in points for text in point.warnings]
+    texts += [p.serving.sentence for p in points if p.serving and not p.serving.served]
     shapes = [point.advice and point.advice.faster_shape for point in points]
     return list(dict.fromkeys([*texts, *(shape.faster_sentence for shape in shapes if shape)]))
 

@@ -30,6 +30,7 @@ class ServerRun(BlockRun):
     """
 
     with_capacity = False
+    units = "replication"
 
     def __init__(
         self,
@@ -70,7 +71,8 @@ class ServerRun(BlockRun):
 
         for number, arm in enumerate(arms):
             label = f"{self.label} capacity of {arm.arm.name}".strip()
-            self.on_progress(Progress(label, number / len(arms), requests=self.tally.count))
+            done = number / len(arms)
+            self.on_progress(Progress(label, done, self.tally.count, units=self.units))
             found.append(capacity_of(self._data(), arm.arm, simulate))
         self._capacity = tuple(found)
 

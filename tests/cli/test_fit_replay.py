@@ -131,6 +131,31 @@ def test_a_depth_that_no_round_came_to_is_refused(depth, code, log, tmp_path, ca
     assert ("accepts more: give the depth that was run" in capsys.readouterr().err) == bool(code)
 
 
+@pytest.mark.parametrize("accepted", [0, 3])
+def test_a_log_without_chance_is_no_surer_than_its_sample(accepted, tmp_path, capsys):
+    """All drafts accepted, or none; deeper than recorded means deeper than drafted."""
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps({"accepted": [accepted] * 50, "drafted": [3] * 50}) + "\n")
+    path.write_text(path.read_text() * 30)
+    assert main(["fit", str(path), *FAST, "--quiet", "--json"]) == 0
+    depths = json.loads(capsys.readouterr().out)["replay"]["depths"]
+    assert [entry["extrapolated"] for entry in depths] == [False] * 3 + [True] * 4
+    at = depths[2]
+    assert at["these_requests"]["low"] == at["these_requests"]["high"] == 1 + accepted
+    for end in ("low", "high"):
+        assert at["predicted"][end] == at["measured"][end]
+    assert at["measured"]["low"] < at["measured"]["high"]
+    assert all(entry["predicted"]["high"] <= entry["depth"] + 1 for entry in depths)
+
+
+def test_times_of_another_depth_are_refused_before_the_fit(log, tmp_path, capsys, monkeypatch):
+    like = tmp_path / "like.toml"
+    like.write_text("[latency]\ntarget = 20\nverify = [22, 24, 26]\ndraft = [1, 2, 3]\n")
+    monkeypatch.setattr("mtpsim.cli.fit.fit_log", None)  # is not called
+    assert main(["fit", str(log[0]), "--like", str(like), "-o", str(tmp_path / "x.toml")]) == 2
+    assert "verify" in capsys.readouterr().err
+
+
 def test_a_server_plays_a_replay(log, tmp_path):
     path, length = log
     out = tmp_path / "fitted.toml"

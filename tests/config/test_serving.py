@@ -6,6 +6,7 @@ import pytest
 import mtpsim
 from mtpsim.common.errors import InputError
 from mtpsim.config.hashing import content_hash, point_hash, work_hash
+from mtpsim.config.length_tables import cut_means
 from mtpsim.engine.server import workload
 from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.server_requests import draw_lengths
@@ -37,7 +38,11 @@ def changed(old, new, text=TEXT):
 
 
 REFUSED = [
-    ("arrivals = { rate = 20 }", "", "serving.arrivals: is missing"),
+    (
+        "arrivals = { rate = 20 }",
+        "",
+        "serving.arrivals: is missing: when requests arrive: { rate }",
+    ),
     ("{ rate = 20 }", "{ }", "serving.arrivals: give one of rate (requests per second), closed"),
     ("{ rate = 20 }", "{ rate = 2, closed = 4 }", "give only one of rate, closed"),
     ("{ rate = 20 }", "{ closed = 2, cv = 1.0 }", "serving.arrivals.cv: belongs to `rate`"),
@@ -68,6 +73,7 @@ REFUSED = [
         'policies = ["oracle"]',
         "a server chooses one depth for its batch, by off",
     ),
+    ("max_requests = 8", "policies = '[off]'", "must be a list in brackets; text in a list needs"),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
     ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
     ("max_requests = 8", 'precision_of = "p99"', "unknown value 'p99'; allowed: throughput"),
@@ -175,6 +181,19 @@ def test_a_load_beyond_every_depth_and_a_goal_below_every_time_are_warned_of():
     (goal,) = warnings("serving.goals.tpot=2.3")
     assert "no depth meets the goal of 2.3 ms per token (serving.goals.tpot): a request" in goal
     assert f"takes {(5 + 0.15 + 0.5) / 2.36:.3g} ms (depth 2)" in goal
+
+
+def test_limits_are_those_of_requests_as_cut():
+    """Half of the requests need more KV cache than there is: the mean is of what is served."""
+    overrides = ["serving.prompt={mean=800,cv=1}", "serving.output={mean=300,cv=1}"]
+    found = mtpsim.parse(TEXT, overrides=[*overrides, "serving.kv_tokens=1200"])
+    drawn = drawn_lengths(workload(found.serving))
+    prompt = np.minimum(drawn[:, 0], 1199)
+    output = np.minimum(drawn[:, 1], 1200 - prompt)
+    error = 4 * np.std([prompt, output], axis=1) / np.sqrt(len(drawn))
+    assert (np.abs(cut_means(found.serving) - np.mean([prompt, output], 1)) < error).all()
+    assert np.mean(drawn[:, 1]) - np.mean(output) > 4 * error[1]  # uncut lengths differ
+    assert cut_means(mtpsim.parse(TEXT, overrides=overrides).serving) == (800, 300)
 
 
 def test_check_describes_the_server():

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import ndtri, stdtrit
 
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.exact.chain_solver import solve
 from mtpsim.fit.aggregated_chain import DepthCounts, _sample, depth_counts, fit_aggregated
-from mtpsim.fit.chain_report import chain_draws
+from mtpsim.fit.chain_report import chain_draws, chain_report
 from mtpsim.formula.closed_form import accept_length as closed_form
 from mtpsim.logs import read_logs
 from tests.support.engine_logs import windows
@@ -104,14 +105,34 @@ def test_counts_that_no_chain_has_are_named():
 
 
 def test_windows_that_differ_are_worth_fewer_rounds(tmp_path):
-    """Windows of 100 rounds at two rates: by the variance between windows, worth far less."""
+    """Windows of 100 rounds at two rates: by the variance between windows, worth far less.
+
+    Student's quantile widens the interval of few windows.
+    """
     path = tmp_path / "server.log"
     path.write_text(windows(*[(100, [80, 60]), (100, [40, 20])] * 10))
     log = read_logs([path])
     (found,) = depth_counts(log)
     variance = 0.4 * 0 + 0.2 * 1 + 0.4 * 4 - 1.0  # shares 0.4, 0.2, 0.4 of 0, 1, 2 accepted
     assert found.accepted == pytest.approx([0.4, 0.2, 0.4])
-    assert found.rounds == pytest.approx(variance / (0.4**2 / 19), rel=1e-6)
+    expected = variance / (0.4**2 / 19) * (ndtri(0.975) / stdtrit(19, 0.975)) ** 2
+    assert found.rounds == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("hits", [[[72, 52], [58, 38], [65, 45]], [[124], [96], [110]]])
+def test_a_chain_is_no_surer_than_the_windows_it_was_fitted_to(hits, tmp_path):
+    """Three windows that differ: by position, and as totals."""
+    path = tmp_path / "log"
+    if len(hits[0]) > 1:
+        path.write_text(windows(*[(100, row) for row in hits]))
+    else:
+        lines = [{"rounds": 100, "accepted": total, "depth": 2} for (total,) in hits]
+        path.write_text("\n".join(map(json.dumps, lines)))
+    log = read_logs([path])
+    fit = fit_aggregated(depth_counts(log))
+    drawn, shown = fit.predict(2), chain_report(log, fit, np.array([0.6, 0.6])).depths[1]
+    assert drawn.high - drawn.low > 0.9 * (shown.measured.high - shown.measured.low)
+    assert shown.predicted.low <= shown.measured.low < shown.measured.high <= shown.predicted.high
 
 
 def test_rates_that_give_other_accept_lengths_are_named(text, tmp_path):

@@ -210,6 +210,19 @@ def test_wrong_tables_are_refused(change, key, message):
     assert message in problem
 
 
+def test_times_that_a_pass_hardly_takes_are_warned_of():
+    falling = {"tokens": [1, 8, 16], "ms": [5.0, 3.0, 2.0]}
+    (warning,) = steps(verify=falling).warnings()
+    assert warning.startswith("latency.verify: 8 tokens take 3 ms, fewer (1) take 5 ms; monotone")
+    assert steps(verify=falling | {"monotone": True}).warnings() == []
+    rising = {"tokens": [1, 8, 16], "ms": [5.0, 7.0, 6.99], "limit": 16}
+    (warning,) = steps(verify=rising | {"beyond": 1.0}).warnings()
+    assert warning == (
+        "latency.verify.beyond: 1 ms is less than the 6.99 ms of 16 tokens, so it has no effect"
+    )
+    assert steps(verify=rising | {"beyond": 9.0}).warnings() == []
+
+
 def test_an_experiment_of_a_file_is_hashed_by_its_contents(tmp_path):
     (tmp_path / "v.csv").write_text("tokens,ms\n1,5\n9,6\n")
     path = tmp_path / "e.toml"

@@ -102,7 +102,7 @@ def test_engines_can_not_be_mixed(requests, tmp_path):
         ("", "is empty"),
         (" \n\n", "is empty"),
         ("hello\n", "unknown log format; --format NAME selects one of"),
-        ("hello\n", '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000} or'),
+        ("hello\n", '{"rates": [0.8, 0.6, 0.4], "rates_are": "survival", "rounds": 1000},'),
         ('{"timings": {"predicted_n": 9}}', "the server ran without speculative decoding"),
         ("# TYPE other:tokens counter\nother:tokens 3\n", "Prometheus text, first metric other:"),
         ("requests,accepted\na,1\n", "column 'request' is missing; did you mean 'requests'?"),

@@ -39,6 +39,7 @@ LEVEL = {
             "trtllm-requests",
             "aiperf-requests",
             "aiperf-summary",
+            "histogram",
         ),
         "histogram",
     ),

@@ -49,3 +49,45 @@ def test_rates_by_position(tmp_path):
     assert read_logs([tmp_path / "log"], answers).hit.tolist() == [[80, 60, 40]]
     with pytest.raises(InputError, match="--rates-are"):
         read_logs([tmp_path / "log"])
+
+
+HISTOGRAMS = {
+    "accepted and rounds": "accepted,rounds\n0,300\n1,200\n2,150\n3,350\n",
+    "with an empty bin": "accepted,count\n0,300\n3,350\n1,200\n2,150\n4,0\n",
+    "accept length": "Accept length;Count\n1;300\n2;200\n3;150\n4;350\n",
+    "Markdown": "|accepted|rounds|\n|---|---|\n| 0 | 300 |\n| 1 | 200 |\n| 2 | 150 |\n| 3 | 350 |",
+    "list": '{"accepted_counts": [300, 200, 150, 350]}',
+    "object": '{"acceptance_histogram": {"0": 300, "1": 200, "2": 150, "3": 350}}',
+    "engine's key": '{"spec_correct_drafts_histogram": [300, 200, 150, 350]}',
+}
+
+
+@pytest.mark.parametrize("depth", [None, 5])
+@pytest.mark.parametrize("form", HISTOGRAMS)
+def test_histograms(form, depth, tmp_path):
+    """Rounds by accepted drafts; not the totals of runs with 0, 1, 2, .. accepted drafts."""
+    (tmp_path / "log").write_text(HISTOGRAMS[form])
+    log = read_logs([tmp_path / "log"], Answers(depth))
+    deepest = 5 if depth else 3
+    assert (log.level, log.depth) == ("histogram", deepest)
+    assert log.accept_length == pytest.approx(2.55)
+    assert log.hit.tolist() == [[700, 500, 350, 0, 0][:deepest]]
+    assert any("rounds by number of accepted drafts" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("rows", [[(1, 300), (2, 150)], [(0, 300), (2, 150)]])
+def test_tables_of_runs_or_of_a_histogram_are_refused(rows, tmp_path):
+    """Two runs, or a histogram without a bin; totals of runs are read (control)."""
+    path = tmp_path / "log"
+    path.write_text(table([("accepted", "rounds"), *rows]))
+    with pytest.raises(InputError, match="a histogram has the columns accepted,count"):
+        read_logs([path], Answers(3))
+    path.write_text(table([("accepted", "rounds"), (30, 20), (25, 20), (25, 21)]))
+    assert read_logs([path], Answers(3)).rounds.tolist() == [20, 20, 21]
+
+
+def test_an_unknown_log_names_the_neutral_forms(tmp_path):
+    path = tmp_path / "log.json"
+    path.write_text('{"0": 300, "1": 200}')
+    with pytest.raises(InputError, match=r"accepted_counts.*rounds by accepted drafts, from 0"):
+        read_logs([path])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mtpsim.policy import RoundOutcome
+from mtpsim.policy.window_lead import WindowLead
 from tests.support.rule_player import Player, environment
 
 
@@ -258,6 +259,12 @@ def test_window_lead_holds_the_depth_that_is_faster():
     # Text without accepted drafts: 1 / 12 of the next challenge beats the rate of the last window,
     # 1 / 16. It comes after 4 windows of the held depth, and is held from the next one on.
     assert player.play(*[0] * 16)[-6:] == [3] * 2 + [1] * 4
+
+
+def test_window_lead_needs_two_depths():
+    rule = WindowLead(depth=3, challenger=3)
+    assert rule.mismatch(8, None).startswith("challenger is 3, as `depth`")
+    assert WindowLead(depth=3).mismatch(3, None) is None  # the default follows the model
 
 
 def test_window_lead_abandons_a_challenger_that_trails_and_waits_longer():

@@ -1,8 +1,10 @@
 """Tables, figures and the page of a simulated server."""
 
+from copy import deepcopy
 from io import StringIO
 
 import pytest
+from matplotlib.text import Text
 from rich.console import Console
 
 from mtpsim.report.document import Interval, ResultDocument
@@ -11,6 +13,7 @@ from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.serving_document import ServedCapacity
 from mtpsim.report.tables.result import render
+from mtpsim.report.tables.serving import sample_sentence
 from mtpsim.results.serving import served_by_load, served_result
 from tests.support.server_example import GOALS, server_data
 
@@ -78,6 +81,23 @@ def test_figures_show_goals_and_every_depth():
     assert figure(ALONE, [], "speedup").axes
     quantiles = figures(NO_GOALS, [])["latencies"].axes[0].get_legend_handles_labels()[1]
     assert quantiles == ["p50", "p95", "p99"]
+
+
+def test_the_timeline_is_of_the_last_load_that_is_served():
+    """At 12 and 30 requests/s no depth meets the goals: the replication at 1 is drawn."""
+    drawn = figures(SWEPT, [])["timeline"]
+    found = [point.serving for point in SWEPT.points]
+    assert [point.within_goals for point in found] == [True, False, False]
+    texts = " ".join(text.get_text() for text in drawn.findobj(Text))
+    assert "One replication at 1 requests/s" in texts
+    assert drawn.axes[0].get_legend_handles_labels()[1][0] == found[0].best
+
+
+def test_the_sample_of_a_trace_says_what_its_intervals_hold():
+    result = deepcopy(ALONE)
+    assert "arrivals of the trace" not in sample_sentence(result)
+    result.points[0].serving.arrivals = "trace"
+    assert "the arrivals of the trace are the same in each replication" in sample_sentence(result)
 
 
 @pytest.mark.parametrize("result", [SWEPT, ALONE], ids=["sweep", "point"])

@@ -80,11 +80,32 @@ def test_a_depth_whose_queue_grows_is_not_advised():
     assert served_result(data).serving.best == "depth 3"
     one = served_result(changed(data, 2, last_waiting=90.0)).serving
     assert (one.best, one.arm("depth 3").unstable) == ("ema", True)
-    for arm in range(4):
-        data = changed(data, arm, last_waiting=90.0)
+    data = overloaded(data)
     found = served_result(data).serving
-    assert found.best == "depth 3"
-    assert "no depth serves the load, the queue grows at each; depth 3 comes" in found.sentence
+    assert (found.best, found.objective) == ("off", "queue")
+    assert "no depth serves the load, the queue grows at each, least at MTP off: " in found.sentence
+
+
+def overloaded(data):
+    """The data with a queue that grows under every arm, least without drafts."""
+    for arm in range(4):
+        data = changed(data, arm, last_waiting=90.0 + 10.0 * arm)
+    return data
+
+
+@pytest.mark.parametrize("goals", [None, {"tpot": 1000.0}])
+def test_a_sweep_names_no_depth_for_a_load_that_none_serves(goals):
+    data = [server_data(1.0, goals=goals), overloaded(server_data(30.0, goals=goals))]
+    for one in data:
+        one.tally.mean[one.layout.of("good")] = one.tally.mean[one.layout.of("requests")]
+    (group,) = served_by_load(data, [served_result(one) for one in data])
+    (turn,) = group.turns
+    assert (turn.after, turn.low, turn.high) == ("overload", 1.0, 30.0)
+    assert group.sentence.endswith(
+        "[1, 30] requests/s, then no depth serves the load (loads 1 to 30 requests/s)."
+    )
+    (same,) = served_by_load([data[1]] * 2, [served_result(data[1])] * 2)
+    assert same.sentence.startswith("No depth serves the load at any load of the sweep")
 
 
 def test_goals_that_no_request_meets_are_not_met():
@@ -101,6 +122,9 @@ def test_the_load_at_which_the_best_depth_changes():
     data = [server_data(rate, goals=None, requests=2000) for rate in (2.0, 8.0, 16.0, 24.0)]
     (group,) = served_by_load(data, [served_result(one) for one in data])
     turn = next(t for t in group.turns if t.before == "depth 3" or t.after == "depth 1")
+    loads = [2.0, 8.0, 16.0, 24.0]
+    assert turn.low in loads
+    assert turn.high in loads
     assert turn.low < turn.load < turn.high
     assert group.key == "serving.arrivals.rate"
     assert group.sentence.startswith("Depth 3 up to ")
@@ -128,6 +152,31 @@ def test_a_depth_that_meets_the_goals_longer_is_named(points, backwards):
     loads = [turn.load for turn in group.turns]
     assert 4.0 < loads[0] < loads[1] < 12.0
     assert all(turn.low < turn.load < turn.high for turn in group.turns)
+
+
+def test_an_interval_of_a_turn_ends_at_loads_where_the_sign_is_sure(points):
+    """Margins of the loads around the turn that chance explains widen it, or leave it open."""
+    ordered = [deepcopy(point) for point in points[1]]
+    for point, best in zip(ordered, ("depth 3", "depth 3", "depth 1", "depth 1"), strict=True):
+        point.serving.within_goals, point.serving.best = None, best
+        for arm in point.serving.arms:
+            arm.good = None
+
+    def turn(**unsure):
+        def lead(point, *_):
+            width = 1.0 if point.load in unsure.get("at", ()) else 0.01
+            margin = 0.2 if point.load < 5 else -0.2
+            return margin, margin - width, margin + width
+
+        (group,) = by_load(ordered, lead)
+        return group.turns[0], group.sentence
+
+    assert [(t.low, t.high) for t, _ in [turn()]] == [(4.0, 12.0)]
+    assert "6.93 [4, 12] requests/s" in turn()[1]
+    assert [(t.low, t.high) for t, _ in [turn(at=(4.0, 12.0))]] == [(1.0, 30.0)]
+    wide, text = turn(at=(12.0, 30.0))
+    assert (wide.low, wide.high) == (4.0, None)
+    assert "6.93 requests/s (above 4 requests/s, no closer bound from these loads)" in text
 
 
 def test_json_and_rows_keep_every_number(result):
@@ -163,6 +212,7 @@ def changed(data, arm, **totals):
         ({"window_ms": 900.0}, "a replication is short: its window is below 5 mean"),
         ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
         ({"ttft_p99": 40.0}, "the p99 of the TTFT is set by a few replications"),
+        ({"tokens": 70_000.0}, "% below that of the requests that arrive"),
         ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
     ],
 )
@@ -171,6 +221,18 @@ def test_warnings_name_what_is_wrong(totals, text):
     warned = [arm.warnings for arm in served_result(changed(data, 2, **totals)).serving.arms]
     assert any(text in one for one in warned[2]), warned[2]
     assert not any(text in one for one in warned[1])
+
+
+def test_a_queue_of_less_than_a_request_is_none():
+    """Three requests per replication: 3 % of them is no queue."""
+    data = changed(server_data(4.0), 2, requests=3.0, last_waiting=0.4)
+    assert not served_result(data).serving.arm("depth 3").unstable
+
+
+def test_an_arm_chosen_by_goodput_shows_it():
+    point = served_result(server_data(30.0)).serving
+    assert point.objective == "goodput"
+    assert f"{point.best} comes closest: goodput 0." in point.sentence
 
 
 def test_two_servers_are_compared_arm_by_arm(points):

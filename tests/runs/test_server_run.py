@@ -166,6 +166,24 @@ def test_the_schedule_that_a_policy_used_is_exported(tmp_path, capsys):
         assert message in shown.err
 
 
+@pytest.mark.parametrize("goal", [0.1, 1e6])
+def test_exports_warn_where_no_depth_meets_the_goals(goal, file, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert (
+        main(["run", str(file), f"--set=serving.goals={{tpot={goal}}}", "--out", run, "--quiet"])
+        == 0
+    )
+    capsys.readouterr()
+    assert main(["export", run, "--to", "vllm", "--set", "policy=depth 2"]) == 0
+    assert ("warning: At 20 requests/s no depth" in capsys.readouterr().err) == (goal < 1)
+
+
+def test_progress_counts_replications():
+    found = []
+    mtpsim.run(mtpsim.parse(TEXT), on_progress=found.append)
+    assert "replications" in found[-1].status
+
+
 @pytest.mark.parametrize("command", [["plan"], ["sample", "--as", "csv"]])
 def test_commands_about_single_requests_refuse_a_server(command, file, capsys):
     assert main([*command, str(file)]) == 2

@@ -180,7 +180,7 @@ def _by_arm(result: ResultDocument) -> Figure:
 
 def timeline_figure(result: ResultDocument) -> Figure:
     """Draw running and waiting requests, KV in use and depth over one replication."""
-    _, point = next((p, s) for p, s in reversed(served(result)) if s.timeline)
+    point = _drawn_point([point for _, point in served(result) if point.timeline])
     policies = [arm.name for arm in point.arms if arm.depth is None]
     names = dict.fromkeys([point.best, "off", *policies, *(line.name for line in point.timeline)])
     traces = [line for name in names for line in point.timeline if line.name == name]
@@ -208,6 +208,12 @@ def timeline_figure(result: ResultDocument) -> Figure:
     rest = len(traces) - len(shown)
     frame.note(f"{counted(rest, 'more depth', 'are')} not shown." if rest else "")
     return frame.figure
+
+
+def _drawn_point(points: Sequence[ServedPoint]) -> ServedPoint:
+    """The last of the points whose best arm serves the load and meets the goals, else the first."""
+    fit = [point for point in points if point.served]
+    return fit[-1] if fit else points[0]
 
 
 def _subtitle(result: ResultDocument, what: str) -> str:

@@ -94,7 +94,10 @@ def sample_sentence(result: ResultDocument) -> str:
     requests = " to ".join(f"{n:,}" for n in dict.fromkeys([numbers[0], numbers[-1]]))
     least = min(point.replications for point in found)
     runs = counted(least, "replication")
-    return f"{runs}, {requests} requests per depth and load, {level(result)} intervals"
+    text = f"{runs}, {requests} requests per depth and load, {level(result)} intervals"
+    if all(point.arrivals == "trace" for point in found):
+        text += " of drafts and noise: the arrivals of the trace are the same in each replication"
+    return text
 
 
 def load_text(load: float, point: ServedPoint) -> str:
