@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 import mtpsim
 from mtpsim.acceptance import Independent, Ranks
@@ -9,6 +10,7 @@ from mtpsim.acceptance.trees import Tree, Weights, best_first, chain_tree, topk_
 from mtpsim.engine.simulate import compile_point, simulate_requests
 from mtpsim.exact.chain_solver import solve
 from mtpsim.report.figures.tree import places
+from mtpsim.report.html.page import sections
 from mtpsim.results.shapes import shapes_of
 from tests.support import mechanisms
 from tests.support.examples import acceptance, independent, linear, problem_of, section, simulation
@@ -152,6 +154,17 @@ def test_advice_names_the_faster_shape_of_the_table(tree, batch, kind):
     best = mtpsim.run(mtpsim.parse(RANKS + section("draft", tree=list(parents)) + times + FEW))
     assert best.data.points[0].advice.faster_shape is None  # negative control: it is the fastest
     assert best.depth(Tree(parents).depth).speedup.exact == pytest.approx(expected.speedup)
+
+
+def test_page_and_picture_of_a_sweep_name_the_faster_shapes():
+    sweep = '[sweep]\n"latency.batch" = [1, 120]\n'
+    times = linear(20, 0.1, 1.0)
+    for draft, faster in ((TREE, True), ("", False)):
+        result = mtpsim.run(mtpsim.parse(RANKS + draft + times + FEW + sweep))
+        text = " ".join(sections(result.data, {})[0].text)
+        notes = " ".join(one.get_text() for one in result.plot("batch").findobj(Text))
+        assert ("Fastest: a tree" in text) == faster
+        assert ("Other shapes of drafts are faster" in " ".join(notes.split())) == faster
 
 
 def speedup(tree, batch):

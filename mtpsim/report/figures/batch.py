@@ -36,6 +36,8 @@ def batch_figure(result: ResultDocument) -> Figure:
     if any(group.turns for group in groups):
         note += "Dashed: batch size at which drafting starts or stops to pay, with its interval. "
         note += f"{ERRORS[next(group.turns[0].over for group in groups if group.turns)]} "
+    if any(point.advice and point.advice.faster_shape for point in result.points):
+        note += "Other shapes of drafts are faster at some batches, as the table of shapes lists. "
     frame.note(note + (f"{counted(rest, 'more group', 'are')} not shown." if rest else ""))
     return frame.figure
 
