@@ -21,6 +21,7 @@ from mtpsim.report.document import (
     PointResult,
     Quantity,
     ResultDocument,
+    Uncertainty,
 )
 
 Quantities = Literal[
@@ -136,6 +137,14 @@ def greatest_depth(point: PointResult) -> int:
 def times_known(point: PointResult) -> bool:
     """Whether the time of a round was measured: else no depth is better than another."""
     return not point.advice or point.advice.times_known
+
+
+def uncertain_choice(point: PointResult) -> Uncertainty | None:
+    """What uncertain inputs mean for the choice of depth; None where times are not known.
+
+    A replay has intervals of its accept lengths there too, but no choice.
+    """
+    return point.uncertainty if times_known(point) else None
 
 
 def speed_text(value: float | None) -> str:

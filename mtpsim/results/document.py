@@ -339,7 +339,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         variance=_variance(measured),
         advice=add_shape(advise(basis, steps, decision, limits[0]), measured.experiment),
         adaptive=adaptive(measured, choice.best) if measured.plan.policy_set else None,
-        uncertainty=uncertain if basis.times_known else None,
+        uncertainty=uncertain if uncertain and (basis.times_known or uncertain.replayed) else None,
         robust=robust(measured.experiment, scenarios) if scenarios else None,
         tree=draft_tree(measured.experiment),
     )

@@ -1,5 +1,6 @@
 """Posterior replay in ``fit``: the log's requests at other depths, as a table and an experiment."""
 
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+from rich.console import Console
 
 import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.exact.chain_solver import solve
+from mtpsim.report.formatting import cells_of
+from mtpsim.report.tables.result import render
 from tests.support.fitting import json_lines
 from tests.support.token_worlds import WORLDS, log_at, text_of
 
@@ -170,3 +174,20 @@ def test_a_server_plays_a_replay(log, tmp_path):
     deep = point.serving.arms[1]
     assert deep.accept_length.mean == pytest.approx(length, rel=0.02)
     assert any("without the uncertainty of the draws" in text for text in point.warnings)
+
+
+def test_a_replay_without_times_has_the_intervals_of_its_sample(log, tmp_path, capsys):
+    path, out = log[0], tmp_path / "fitted.toml"
+    assert main(["fit", str(path), "-o", str(out), *FAST, "--quiet", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)["replay"]["depths"]
+    run = mtpsim.run(mtpsim.load(tmp_path / "fitted.replay.toml"))
+    (point,) = run.data.points
+    assert not point.advice.times_known
+    for entry in expected[:2]:
+        for quantity in ("accept_length", "speedup"):
+            cell, known = cells_of(point, quantity)[entry["depth"]], entry["predicted"]
+            assert cell.high - cell.low == pytest.approx(known["high"] - known["low"], rel=0.2)
+    console = Console(file=io.StringIO(), width=200)
+    render(run.data, console)
+    assert "expected regret" not in console.file.getvalue()
+    assert "without input uncertainty" not in console.file.getvalue()

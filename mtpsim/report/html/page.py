@@ -27,6 +27,7 @@ from mtpsim.report.formatting import (
     point_label,
     title,
     tolerance,
+    uncertain_choice,
 )
 from mtpsim.report.html.sections import Section, Table
 from mtpsim.report.html.svg import Picture, picture
@@ -263,8 +264,8 @@ def _findings(point: PointResult) -> list[str]:
     found = []
     if point.adaptive:
         found.append(policies.verdict(point.adaptive))
-    if point.uncertainty:
-        found.append(uncertainty.uncertain_sentence(point, point.uncertainty))
+    if uncertain := uncertain_choice(point):
+        found.append(uncertainty.uncertain_sentence(point, uncertain))
     if point.robust:
         found.append(uncertainty.robust_sentence(point.robust))
     return found
@@ -278,8 +279,8 @@ def point_sections(
     found = [_depths(result, point), _definitions(point)]
     if point.adaptive:
         found.append(_policies(point.adaptive, drawn))
-    if point.uncertainty:
-        found.append(_uncertain(point, point.uncertainty, drawn))
+    if uncertain := uncertain_choice(point):
+        found.append(_uncertain(point, uncertain, drawn))
     if point.robust:
         found.append(_robust(point.robust))
     if all(depth.request_time for depth in point.depths):

@@ -28,6 +28,7 @@ from mtpsim.report.formatting import (
     shared_decimals,
     times_known,
     title,
+    uncertain_choice,
 )
 from mtpsim.report.tables import diagnostics
 from mtpsim.report.tables.terminal import (
@@ -133,7 +134,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
         console.print()
         say(console, f"{BREAK_EVEN}:")
         print_table(console, table)
-    if point.uncertainty or point.robust:
+    if uncertain_choice(point) or point.robust:
         from mtpsim.report.tables.uncertainty import print_uncertain
 
         print_uncertain(point, console)

@@ -15,6 +15,7 @@ from mtpsim.report.formatting import (
     fixed,
     shared_decimals,
     short_names,
+    uncertain_choice,
     value_text,
 )
 from mtpsim.report.tables.terminal import Column, Row, TextTable, print_table, say
@@ -29,11 +30,11 @@ WORTH_SAYING = 1e-4
 def print_uncertain(point: PointResult, console: Console) -> None:
     """Print what uncertain inputs and scenarios mean for the choice of depth."""
     console.print()
-    if point.uncertainty:
-        say(console, uncertain_sentence(point, point.uncertainty), "bold")
-        print_table(console, uncertain_table(point, point.uncertainty))
+    if found := uncertain_choice(point):
+        say(console, uncertain_sentence(point, found), "bold")
+        print_table(console, uncertain_table(point, found))
         console.print()
-        say(console, worth_sentence(point.uncertainty))
+        say(console, worth_sentence(found))
     if point.robust:
         say(console, robust_sentence(point.robust))
 
