@@ -154,6 +154,18 @@ def test_a_depth_that_meets_the_goals_longer_is_named(points, backwards):
     assert all(turn.low < turn.load < turn.high for turn in group.turns)
 
 
+def test_no_depth_is_named_for_a_range_that_chance_explains(points):
+    """Depth 3 meets the goals up to a load that is higher by less than the simulation's error."""
+    light, heavy = (deepcopy(point) for point in points[1][1:3])
+    for point, shares in ((light, (0.5, 0.9985, 0.9986)), (heavy, (0.1, 0.9, 0.9001))):
+        for arm, share in zip(point.serving.arms, shares, strict=False):
+            arm.good = cell(share)
+        point.serving.arms[3].good = cell(0.2)
+    light.serving.within_goals, heavy.serving.within_goals = True, False
+    (group,) = by_load([light, heavy], lambda *_: (np.nan,) * 3)
+    assert [(turn.before, turn.after) for turn in group.turns] == [("depth 1", "none")]
+
+
 def test_an_interval_of_a_turn_ends_at_loads_where_the_sign_is_sure(points):
     """Margins of the loads around the turn that chance explains widen it, or leave it open."""
     ordered = [deepcopy(point) for point in points[1]]
