@@ -1,4 +1,4 @@
-"""Singular and plural."""
+"""Singular and plural, sentences, and numbers in text."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ def counted(number: float, name: str, verb: str = "") -> str:
     many = f"{name[:-1]}ies" if name.endswith("ry") else f"{name}s"
     found = f"{number:,.0f} {name if one else many}"
     return f"{found} {ONE.get(verb, verb) if one else verb}" if verb else found
+
+
+def as_sentence(text: str) -> str:
+    """The text with a capital and a full stop; the name of a file at its beginning stays.
+
+    Examples:
+        >>> as_sentence("two rounds are missing"), as_sentence("logs/a.log: 1 line not read.")
+        ('Two rounds are missing.', 'logs/a.log: 1 line not read.')
+    """
+    first = text.split(maxsplit=1)[0]
+    is_file = any(mark in first[:-1] for mark in "./\\")
+    capital = text if is_file else text[0].upper() + text[1:]
+    return capital.removesuffix(".") + "."
 
 
 def one_line(text: str) -> str:

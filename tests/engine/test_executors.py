@@ -169,7 +169,7 @@ def test_workers_that_always_fail_are_exit_4(tmp_path, monkeypatch, capsys):
     def failing(*_):
         raise ArithmeticError("out of order")
 
-    monkeypatch.setattr(executors, "tally_block", failing)
+    monkeypatch.setattr(executors, "tally_of", failing)
     file = tmp_path / "e.toml"
     file.write_text(TEXT)
     assert main(["run", str(file), "--out", str(tmp_path / "o"), "--quiet"]) == 4

@@ -29,7 +29,7 @@ ARRIVALS = [
 LENGTHS = [
     *("prompt = 7\noutput = 9", "prompt = { mean = 12, cv = 1.0 }\noutput = { mean = 28 }"),
     'prompt = 1\noutput = { mean = 6, distribution = "geometric" }',
-    'prompt = { mean = 40, distribution = "gamma", cv = 0.5 }\noutput = 1',
+    'prompt = { mean = 40, distribution = "gamma", cv = 0.5 }\noutput = { mean = 1, cv = 0.5 }',
 ]
 
 

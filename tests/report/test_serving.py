@@ -13,7 +13,7 @@ from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.serving_document import ServedCapacity
 from mtpsim.report.tables.result import render
-from mtpsim.report.tables.serving import sample_sentence
+from mtpsim.report.tables.serving import sample_sentence, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
 from tests.support.server_example import GOALS, server_data
 
@@ -110,6 +110,34 @@ def test_the_page_has_the_answer_first(result):
     assert found[0].lead == [lead]
     assert result.by_load or found[0].text[0][1:] in answer.sentence
     assert len(found[1].tables[0].content.rows) == 4 * len(result.points)
+
+
+def test_a_panel_says_that_its_axis_is_logarithmic():
+    axes = figures(SWEPT, [])["latencies"].axes
+    scales = {one.get_title("left"): (one.get_yscale(), one.get_title("right")) for one in axes}
+    assert all((scale == "log") == (right == "log scale") for scale, right in scales.values())
+    result = deepcopy(SWEPT)
+    far = result.points[2].serving.arms[0].tpot
+    far.p99 = Interval(mean=9000.0, low=8999.0, high=9001.0)
+    panel = next(a for a in figures(result, [])["latencies"].axes if "TPOT" in a.get_title("left"))
+    assert (panel.get_yscale(), panel.get_title("right")) == ("log", "log scale")
+    assert panel.get_ylim()[1] > 9100
+
+
+def test_markers_at_the_top_of_a_panel_are_whole():
+    result = deepcopy(SWEPT)
+    for point in result.points:
+        for arm in point.serving.arms:
+            high = 9.9 if arm.depth else 10.0
+            arm.itl.p99 = Interval(mean=high, low=high, high=high)
+    panel = next(a for a in figures(result, [])["latencies"].axes if "ITL" in a.get_title("left"))
+    assert panel.get_ylim()[1] >= 10.5
+
+
+def test_a_warning_on_a_load_names_its_key():
+    result = deepcopy(SWEPT)
+    result.points[0].warnings.append("no depth can")
+    assert "rate = 1: no depth can" in warnings_of(result)
 
 
 def test_warnings_name_loads_and_depths():

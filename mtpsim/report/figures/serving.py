@@ -142,11 +142,14 @@ def _log_if_wide(axes: Axes) -> None:
     values = values[np.isfinite(values) & (values > 0)]
     if values.size and values.max() > WIDE * values.min():
         axes.set_yscale("log")
+        axes.set_title("log scale", loc="right", fontsize=7, color=style.INK)
+        axes.margins(y=0.08)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.minorticks_off()
     else:
-        axes.set_ylim(bottom=0)
+        highest = 1.05 * values.max(initial=0.0)  # room for the marker
+        axes.set_ylim(0, max(axes.get_ylim()[1], highest))
 
 
 def _by_arm(result: ResultDocument) -> Figure:

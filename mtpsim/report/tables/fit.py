@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mtpsim.common.text import counted
+from mtpsim.common.text import as_sentence, counted
 from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.chain_report import ChainReport
 from mtpsim.fit.document import CandidateReport, FitReport
@@ -77,7 +77,7 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         _print_chain(report.other_depths, console)
     for text in [*times_sentences(report), *report.notes]:
         console.print()
-        say(console, text[0].upper() + text[1:] + "." * (not text.endswith(".")))
+        say(console, as_sentence(text))
 
 
 def log_sentence(report: FitReport) -> str:
@@ -171,7 +171,7 @@ def clock_sentences(report: FitReport) -> list[str]:
         "round"
     ):
         found.append(f"{report.chosen} has such a state: take other depths from the replay")
-    return [f"{text[0].upper()}{text[1:]}." for text in found]
+    return [as_sentence(text) for text in found]
 
 
 def _print_held_out(report: FitReport, console: Console) -> None:
@@ -237,7 +237,7 @@ def _print_replay(replay: ReplayReport, console: Console) -> None:
     ]
     print_table(console, TextTable.of([*names, *CLOSED_FORM_COLUMNS.values()], rows))
     for text in replay_sentences(replay):
-        say(console, f"{text[0].upper()}{text[1:]}.")
+        say(console, as_sentence(text))
 
 
 def replay_sentences(replay: ReplayReport) -> list[str]:
@@ -274,7 +274,7 @@ def _print_chain(chain: ChainReport, console: Console) -> None:
     print_table(console, TextTable.of(("depth", "measured", "token\nchain", "closed\nform"), rows))
     say(console, "* deeper than recorded: extrapolated.")
     for text in chain.notes:
-        say(console, f"{text[0].upper()}{text[1:]}.")
+        say(console, as_sentence(text))
 
 
 def _interval(found: Interval | None, digits: int) -> str:

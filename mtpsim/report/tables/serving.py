@@ -123,10 +123,14 @@ def sentences(result: ResultDocument) -> list[str]:
 def warnings_of(result: ResultDocument) -> list[str]:
     """Each warning once, with the loads and arms that it belongs to."""
     where: dict[str, list[str]] = {}
+    names = {
+        key: name.removeprefix("arrivals.") for key, name in short_names(swept_keys(result)).items()
+    }
     for point, found in served(result):
         label = ", ".join(f"{value_text(value)}" for value in point.set.values())
         for text in point.warnings:
-            where.setdefault(text, []).append(label)
+            values = [f"{names.get(k, k)} = {value_text(v)}" for k, v in point.set.items()]
+            where.setdefault(text, []).append(", ".join(values))
         for arm in found.arms:
             place = f"{arm.name} at {label}" if label else arm.name
             for text in arm.warnings:
