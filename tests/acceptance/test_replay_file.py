@@ -20,9 +20,15 @@ REPLAY = ReplayFile(DEEPER.astype(np.uint8), OFFSETS, 4, 2, 0.0, 2, 1.0)
 TRACE = {"model": "trace", "file": "t.npz", "by": "position"}
 
 
+def whole_rounds(counts, depth):
+    """Tokens and rounds of a request; its last round counts in full."""
+    accepted = by_hand(counts, "token", depth)[1]
+    return [sum(accepted) + len(accepted), len(accepted)]
+
+
 def played(depth=2):
     parts = np.split(LOGGED[0], OFFSETS[1:-1])
-    return np.array([by_hand(part, "token", depth)[0][:2] for part in parts]).sum(0)
+    return np.array([whole_rounds(part, depth) for part in parts]).sum(0)
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_each_request_is_played_once_by_depths_and_policies(order, folder):
     rows, layout = simulate_requests(plan, 570, 60), plan.layout  # the last 30, the first 30
     chain = experiment(folder).acceptance.chain()
     parts = np.split(chain.accepted, chain.offsets[1:-1])
-    known = [by_hand(part, "token", 2)[0][:2] for part in [*parts[570:], *parts[:30]]]
+    known = [whole_rounds(part, 2) for part in [*parts[570:], *parts[:30]]]
     found = np.stack([rows[:, layout.tokens][:, 2], rows[:, layout.rounds][:, 2]], axis=1)
     assert (found.tolist() == np.array(known, float).tolist()) == (order == "recorded")
     policies = np.stack([rows[:, layout.policy_tokens], rows[:, layout.policy_rounds]], axis=1)
@@ -90,7 +96,7 @@ def test_intervals_include_the_sample_and_the_draws(widening, folder):
     assert point.uncertainty.replayed == point.uncertainty.draws == 20
     for depth in (2, 4):
         totals = np.array([
-            [by_hand(part, "token", depth)[0][:2] for part in np.split(draw, OFFSETS[1:-1])]
+            [whole_rounds(part, depth) for part in np.split(draw, OFFSETS[1:-1])]
             for draw in REPLAY.accepted
         ])  # fmt: skip
         lengths = totals[..., 0].sum(1) / totals[..., 1].sum(1)
