@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mtpsim.cli.fit_deepest import write_deepest
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import parse
 from mtpsim.fit.aggregated_chain import AggregatedFit
 from mtpsim.fit.chain_report import chain_draws, chain_section
 from mtpsim.fit.document import sections_csv
@@ -38,23 +37,12 @@ def write_chain(out: Path, sections: JsonDict, fit: AggregatedFit) -> list[Path]
         f"# drafters, with the draws of {samples.name}\n"
     )
     draw = fit.typical_draw()
-    try:
-        for depth in range(fit.depth, fit.known - 1, -1):
-            acceptance = chain_section(fit, draw, depth)
-            own = {"acceptance": acceptance, "uncertainty": uncertainty}
-            text = head + tomli_w.dumps({**kept, **own})
-            samples.write_text(
-                sections_csv(chain_draws(fit, depth), ("rates", "sojourn")), encoding="utf-8"
-            )
-            try:
-                parse(text, folder=out.parent, file=str(path))
-            except InputError:
-                if depth > fit.known:
-                    continue
-                raise
-            break
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=path, key="--out") from None
+
+    def text_at(depth: int) -> str:
+        own = {"acceptance": chain_section(fit, draw, depth), "uncertainty": uncertainty}
+        table = sections_csv(chain_draws(fit, depth), ("rates", "sojourn"))
+        samples.write_text(table, encoding="utf-8")
+        return head + tomli_w.dumps({**kept, **own})
+
+    write_deepest(path, text_at, deepest=fit.depth, known=fit.known)
     return [path, samples]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mtpsim.cli.fit_deepest import write_deepest
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError
-from mtpsim.config.experiment import parse
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.posterior_replay import DEEPER, PosteriorReplay
 from mtpsim.fit.replay_report import (
@@ -70,22 +70,14 @@ def write_replay(
     kept = {key: value for key, value in sections.items() if key not in ("uncertainty", "sweep")}
     kept.setdefault("theory", {"measured_at": known})
     source = {"model": "trace", "file": draws.name, "by": "position", "order": "recorded"}
-    try:
-        content.write(draws)
-        for depth in range(replay.depth, known - 1, -1):
-            changed = {"acceptance": {**source, "depth": depth}, "simulation": played}
-            text = _experiment({**kept, **changed}, report)
-            try:
-                parse(text, folder=out.parent, file=str(experiment))
-            except InputError:
-                if depth > known:
-                    continue
-                raise
-            break
-        experiment.write_text(text, encoding="utf-8")
-    except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=experiment, key="--out") from None
+
+    def text_at(depth: int) -> str:
+        if depth == replay.depth:
+            content.write(draws)  # all depths share it
+        changed = {"acceptance": {**source, "depth": depth}, "simulation": played}
+        return _experiment({**kept, **changed}, report)
+
+    write_deepest(experiment, text_at, deepest=replay.depth, known=known)
     return [experiment, draws]
 
 

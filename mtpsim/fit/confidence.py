@@ -104,7 +104,7 @@ def reliability(pairs: Pairs) -> tuple[Floats, Floats, Floats]:
 def law(pairs: Pairs) -> JsonDict:
     """Histograms of accepted and rejected drafts, with the mass at one, as a section."""
     inner = pairs.confidence < 1
-    at_one = [float((~inner)[pairs.accepted == good].mean()) for good in (True, False)]
+    at_one = [float((~inner)[pairs.accepted == outcome].mean()) for outcome in (True, False)]
     if not inner.any():
         return {"at_one": at_one}
     edges = np.unique(np.quantile(pairs.confidence[inner], np.linspace(0, 1, BINS + 1)))

@@ -11,18 +11,9 @@ from mtpsim.engine.server import workload
 from mtpsim.engine.simulate import random_key
 from mtpsim.kernels.server_requests import draw_lengths
 from mtpsim.report.experiment_text import explain
-from tests.support.examples import problem_of
+from tests.support.examples import independent, linear_costs, problem_of
 
-HEAD = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-model = "linear"
-base = 5
-per_token = 0.05
-draft = 0.5
-"""
+HEAD = independent(0.8, 0.7) + linear_costs()
 SERVING = """[serving]
 arrivals = { rate = 20 }
 prompt = 90

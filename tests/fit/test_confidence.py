@@ -34,7 +34,7 @@ def drafts(seed=3, count=20_000, **keys):
     """Pairs of a draft with a known law, by the mechanism."""
     rng, found = np.random.default_rng(seed), ConfidenceLaw.model_validate(keys)
     outcomes = rng.random(count) < found.acceptance_rate()
-    values = np.array([drawn_confidence(rng, found, good) for good in outcomes])
+    values = np.array([drawn_confidence(rng, found, accepted) for accepted in outcomes])
     return Pairs(values, outcomes, np.zeros(count, np.int64)), found
 
 

@@ -183,3 +183,13 @@ def test_no_groups_without_a_batch_sweep():
     assert mtpsim.run(mtpsim.parse(text)).data.by_batch == []
     with pytest.raises(InputError, match="batch"):
         mtpsim.parse(TEXT.replace("[1, 30, 400]", "[0, 1]"))
+
+
+def test_the_legend_names_the_depths_of_every_panel():
+    """Trees of a sweep may differ in their depth; the deepest is in the first panel here."""
+    experiment = mtpsim.load("experiments/trees.toml", overrides=["simulation.requests=100"])
+    figure = batch_figure(mtpsim.run(experiment).data)
+    drawn = {line.get_label() for axes in figure.axes for line in axes.get_lines()}
+    named = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
+    assert {label for label in drawn if not label.startswith("_")} == named
+    assert "depth 4" in named

@@ -16,6 +16,7 @@ from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
 from mtpsim.stats.estimators import Tally
+from tests.support.examples import independent, linear_costs
 from tests.support.server_example import GOALS, server_data
 
 
@@ -263,37 +264,19 @@ def test_two_servers_are_compared_arm_by_arm(points):
 
 def test_a_load_without_time_between_tokens_is_refused():
     """A closed loop of equal requests: all that are measured end in one step."""
-    text = """
-[acceptance]
-model = "independent"
-rates = [1.0]
-[latency]
-model = "linear"
-base = 5
-per_token = 0.05
-draft = 0.5
-[serving]
+    text = """[serving]
 arrivals = { closed = 64 }
 prompt = 50
 output = 50
 requests = 20
 """
     with pytest.raises(InputError, match="no throughput can be computed"):
-        mtpsim.run(mtpsim.parse(text))
+        mtpsim.run(mtpsim.parse(independent(1.0) + linear_costs() + text))
 
 
 def test_clients_that_wait_for_answers_overload_no_server():
     """Equal requests go in lumps: how many wait at the end of a window is a matter of phase."""
-    text = """
-[acceptance]
-model = "independent"
-rates = [0.1, 0.1, 0.1]
-[latency]
-model = "linear"
-base = 5
-per_token = 0.05
-draft = 0.5
-[serving]
+    text = """[serving]
 arrivals = { closed = 64 }
 prompt = 30
 output = 20
@@ -302,6 +285,8 @@ max_tokens = 2048
 requests = 200
 depths = [0, 3]
 """
-    (point,) = mtpsim.run(mtpsim.parse(text)).data.points
+    (point,) = mtpsim.run(
+        mtpsim.parse(independent(0.1, 0.1, 0.1) + linear_costs() + text)
+    ).data.points
     assert point.serving.best == "off"
     assert not any(UNSTABLE in text for arm in point.serving.arms for text in arm.warnings)

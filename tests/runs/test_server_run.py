@@ -9,18 +9,10 @@ import mtpsim
 from mtpsim.cli.main import main
 from mtpsim.runs import block_run
 from mtpsim.runs.directory import Tallies
+from tests.support.examples import independent, linear_costs, noise
 
-TEXT = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-model = "linear"
-base = 5
-per_token = 0.05
-draft = 0.5
-noise = { distribution = "lognormal", cv = 0.1 }
-[serving]
+HEAD = independent(0.8, 0.7) + linear_costs() + noise(0.1)
+SERVING = """[serving]
 arrivals = { rate = 20 }
 prompt = { mean = 90 }
 output = { mean = 20 }
@@ -29,6 +21,7 @@ goals = { ttft = 30, tpot = 6 }
 requests = 40
 policies = [{ rule = "ema", ladder = [0, 2], every = 1, warm_up = 0 }]
 """
+TEXT = HEAD + SERVING
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_small_sample_has_no_interval():
 
 
 def test_errors_of_depths_are_independent_where_times_are_often_equal():
-    """A quantile that jumps at one depth need not jump at another, however alike the times are."""
+    """A quantile that jumps at one depth may be continuous at another of correlated times."""
     random = np.random.default_rng(2)
     rounds = rounds_of_requests(random, 5000) * DEPTH_1
     plain = np.full(5000, PLAIN * TOKENS)

@@ -55,6 +55,11 @@ def regime(*rates: list[float], sojourn: list[float], clock: str = "round") -> s
     return acceptance("regime", clock=clock, rates=rates, sojourn=sojourn)
 
 
+def linear_costs(**keys: Any) -> str:
+    """Step times of a batch, linear in its tokens."""
+    return section("latency", model="linear", base=5, per_token=0.05, draft=0.5, **keys)
+
+
 def noise(cv: float, distribution: str = "lognormal") -> str:
     return f"noise = {toml({'distribution': distribution, 'cv': cv})}\n"
 

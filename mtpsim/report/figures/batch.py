@@ -30,7 +30,8 @@ def batch_figure(result: ResultDocument) -> Figure:
         _draw(axes, group, _points_of(result, group))
     style.share_limits(frame.axes)
     frame.name_axes("batch size (requests)", SPEEDUP_AXIS)
-    frame.legend(style.by_last_value(frame.axes[-1].get_legend_handles_labels()[0]))
+    lines = [axes.get_legend_handles_labels()[0] for axes in frame.axes]
+    frame.legend(style.by_last_value(max(lines, key=len)))  # trees may differ in their depth
     rest = len(result.by_batch) - len(groups)
     note = "Bar at the bottom: the fastest depth. "
     if any(group.turns for group in groups):
