@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -126,9 +126,7 @@ def compile_policies(
         by_position=source.clock == "token",
         verify=latency.policy_verify.astype(float),
         draft=latency.draft.astype(float),
-        switch_cost=adaptive.switch_cost,
-        catch_up=adaptive.catch_up,
-        stale=adaptive.stale,
+        **adaptive.switching(),
         full_feedback=adaptive.feedback == "full",
         rates=rates,
         odds_against=(1 - odds) / odds,
@@ -181,8 +179,8 @@ def _control(
     """Optimal control, a round without drafts taking ``idle`` ms more; None: recorded rounds."""
     times = latency.policy_verify + latency.draft
     times[0] += idle
-    costs = {name: getattr(adaptive, name) for name in ("switch_cost", "catch_up", "stale")}
-    costs |= {"times": times, "rounds": rounds, "tokens": tokens}
+    costs: dict[str, Any] = {"times": times, "rounds": rounds, "tokens": tokens}
+    costs |= adaptive.switching()
     if isinstance(source, Recording):
         return RecordedControl(recording=source, **costs) if source.clock == "token" else None
     chain = source.hidden_chain
@@ -271,6 +269,7 @@ class TapePlayer:
             verify=np.ones((n, w)),
             draft=np.ones((n, w)),
             stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
+            resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
             scores=np.zeros((n, w, scores)),
             likelihood_ratios=np.zeros((n, w, ratios)),
             rejected_words=np.zeros((n, w, ratios), np.int32),
