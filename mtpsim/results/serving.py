@@ -146,6 +146,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     if with_goals:
         good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
+    queues = [data.tally.mean[data.layout.of(end)] for end in ("first_waiting", "last_waiting")]
     for name in ("ttft", "tpot"):
         pooled = [time.p99.mean for time in times[name]]
         own = data.tally.mean[data.layout.quantile(name, 0.99)]
@@ -167,6 +168,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             kv_use=_optional(kv, n, SHARE),
+            queue=[float(ends[n]) for ends in queues],
             depths=_depths_used(data, n),
             warnings=warned[n],
             **shared[n],
