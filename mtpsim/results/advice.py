@@ -53,6 +53,7 @@ class Basis:
             measured, and no depth can be recommended.
         preset: whether the step times are published figures, not measured.
         objective: what the speedups are of: the ``mean``, or a quantile of the request time.
+        tree: whether the drafts of a round are a tree, of which a depth is the first levels.
     """
 
     speedup: Sequence[Interval]
@@ -64,6 +65,7 @@ class Basis:
     times_known: bool = True
     preset: bool = False
     objective: str = "mean"
+    tree: bool = False
 
     @property
     def at(self) -> str:
@@ -153,7 +155,7 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
         verdicts=verdicts,
         steps=judged,
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, confidence, inputs=basis.simulation is not None),
+        why=_why(basis, confidence),
         objective=basis.objective,
     )
 
@@ -272,11 +274,11 @@ def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at
     return f"{text}; break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, confidence: float, *, inputs: bool) -> str:
-    over = " over uncertain inputs" * inputs
+def _why(basis: Basis, confidence: float) -> str:
+    choice, over = basis.choice, " over uncertain inputs" * (basis.simulation is not None)
     level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
-        return f"All other depths are slower ({level})."
+        return f"All other depths{' of this tree' * basis.tree} are slower ({level})."
     depths, best = _listed(choice.candidates), choice.best
     # No probability: among depths near each other the one that is picked is also the luckiest.
     return (

@@ -121,6 +121,16 @@ def test_a_trace_brings_its_arrivals_and_lengths(tmp_path):
     assert point_hash(after.points()[0]) != before[1]
 
 
+@pytest.mark.parametrize("given", ['={ trace = "requests.csv" }', '.trace="requests.csv"'])
+def test_override_by_a_trace_removes_the_lengths(given, tmp_path):
+    (tmp_path / "requests.csv").write_text(TRACE)
+    serving = mtpsim.parse(TEXT, folder=tmp_path, overrides=["serving.arrivals" + given]).serving
+    assert (serving.prompt, serving.output, serving.arrivals.kind) == (None, None, "trace")
+    both = ["serving.arrivals" + given, "serving.prompt=7"]
+    with pytest.raises(InputError, match="the trace has the lengths"):
+        mtpsim.parse(TEXT, folder=tmp_path, overrides=both)
+
+
 @pytest.mark.parametrize(
     ("given", "mean", "cv"),
     [
