@@ -8,9 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import NonNegative, Probability, Spec
 from mtpsim.policy import Policy
-from mtpsim.policy.confidence import Confidence
-
-AUC = 0.8  # default
+from mtpsim.policy.confidence import AUC, Auc, Confidence
 
 
 class Adaptive(Spec):
@@ -36,7 +34,7 @@ class Adaptive(Spec):
         description="what a policy learns from a round: the outcome of its own drafts, or of "
         "drafts at the greatest depth",
     )
-    auc: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+    auc: Auc | None = Field(
         None,
         description="quality of the draft's confidence (area under the ROC curve): probability "
         "that an accepted draft has a higher confidence than a rejected one (default: "
