@@ -8,9 +8,7 @@ from pydantic import Field, model_validator
 from mtpsim.common.errors import FieldError
 from mtpsim.config.depth_changes import DepthChanges
 from mtpsim.policy import Policy
-from mtpsim.policy.confidence import Confidence
-
-AUC = 0.8  # default
+from mtpsim.policy.confidence import AUC, Auc, Confidence
 
 
 class Adaptive(DepthChanges):
@@ -25,7 +23,7 @@ class Adaptive(DepthChanges):
         description="what a policy learns from a round: the outcome of its own drafts, or of "
         "drafts at the greatest depth",
     )
-    auc: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+    auc: Auc | None = Field(
         None,
         description="quality of the draft's confidence (area under the ROC curve): probability "
         "that an accepted draft has a higher confidence than a rejected one (default: "

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
-from mtpsim.config.adaptive import AUC, Adaptive
+from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.exact.recorded_control import RecordedControl
@@ -32,10 +32,10 @@ from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.policy import Environment, Oracle, PolicySpec
 from mtpsim.policy.base import OptimalControl
+from mtpsim.policy.confidence import AUC, MARGIN
 
 TILE = 8  # ticks per write to a tape
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
-MARGIN = 1e-9  # rates are clipped to this distance from 0 and 1 to compute odds
 ENDLESS = 2**62
 
 Log = npt.NDArray[np.int16]

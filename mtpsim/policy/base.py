@@ -171,6 +171,8 @@ class PolicySpec(Spec, ABC):
 
     Attributes:
         reads_confidence (bool): Whether ``hints`` are the confidences of the draft.
+        shares_budget (bool): Whether it decides for each request of a server how many of its drafts
+            are verified, from all of them.
         reads_time (bool): Whether ``RoundOutcome.time_ms`` changes what it does.
         sees_outcome (bool): Whether ``RoundContext.acceptable`` is filled in.
         sees_entry (bool): Whether ``RoundContext.entry`` is filled in.
@@ -184,6 +186,7 @@ class PolicySpec(Spec, ABC):
     """
 
     reads_confidence: ClassVar[bool] = False
+    shares_budget: ClassVar[bool] = False
     reads_time: ClassVar[bool] = False
     sees_outcome: ClassVar[bool] = False
     sees_entry: ClassVar[bool] = False
@@ -248,7 +251,8 @@ class PolicySpec(Spec, ABC):
             known = "a request's own drafts" if not self.knows else self.knows
             return (
                 f"the rule {self.rule_name()!r} reads {known}; a server chooses one depth for its "
-                "batch, by off, fixed, schedule, ema, goodput, adaptive_k or gate"
+                "batch, by off, fixed, schedule, ema, goodput, adaptive_k or gate, or shares a "
+                "budget of drafts, by budget or oracle_budget"
             )
         return self.mismatch(depth, 1.0)
 

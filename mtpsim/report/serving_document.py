@@ -54,6 +54,7 @@ class ServedArm(DocumentSection):
         step_time: mean time of a step.
         running: mean number of running requests.
         waiting: mean number of waiting requests.
+        queue: waiting requests at the beginning and at the end of the window.
         kv_use: mean share of the KV cache in use; None without a limit.
         preemptions: per 1,000 requests.
         loss: what the arm loses against the best, by the objective.
@@ -82,6 +83,7 @@ class ServedArm(DocumentSection):
     kv_use: Interval | None = None
     preemptions: Interval
     loss: JudgedInterval | None = None
+    queue: list[float] = field(default_factory=list)
     depths: list[ServedDepths] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

@@ -79,7 +79,8 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
     goals = {name: ms for name, ms in (serving.get("goals") or {}).items() if ms is not None}
     share = (serving.get("capacity") or {}).get("share", DEFAULT_SHARE)
     arms = _arms(data, bool(goals), serving.get("kv_tokens"))
-    objective, eligible, within = _objective(arms, arrivals, share if goals else None)
+    real = [n for n, arm in enumerate(data.arms) if not arm.bound]
+    objective, eligible, within = _objective(arms, real, arrivals, share if goals else None)
     choice = _choose(data, objective, eligible)
     for place, number_ in enumerate(eligible):
         arms[number_].loss = _loss(choice, place, data)
@@ -146,6 +147,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     if with_goals:
         good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
+    queues = [data.tally.mean[data.layout.of(end)] for end in ("first_waiting", "last_waiting")]
     for name in ("ttft", "tpot"):
         pooled = [time.p99.mean for time in times[name]]
         own = data.tally.mean[data.layout.quantile(name, 0.99)]
@@ -167,6 +169,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             kv_use=_optional(kv, n, SHARE),
+            queue=[float(ends[n]) for ends in queues],
             depths=_depths_used(data, n),
             warnings=warned[n],
             **shared[n],
@@ -180,8 +183,8 @@ def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
     used = data.timelines[arm].used if arm < len(data.timelines) else None
     if used is None or data.arms[arm].depth is not None:
         return []
-    steps = used.sum(1)
-    means = used @ np.arange(used.shape[1]) / np.maximum(steps, 1)
+    steps = used.sum(1) // np.maximum(np.arange(len(used)), 1)
+    means = used @ np.arange(used.shape[1]) / np.maximum(used.sum(1), 1)
     return [
         ServedDepths(running=n, depth=float(means[n]), share=float(steps[n] / steps.sum()))
         for n in np.flatnonzero(steps).tolist()
@@ -224,19 +227,19 @@ def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
 
 
 def _objective(
-    arms: list[ServedArm], arrivals: str, share: float | None
+    arms: list[ServedArm], real: list[int], arrivals: str, share: float | None
 ) -> tuple[str, list[int], bool | None]:
     """What arms are compared by, the numbers of those compared, and whether they meet the goals.
 
-    Arms that meet the goals are compared by TPOT, or by throughput where the load is not given by
-    arrivals; where no arm meets them, all by goodput. Arms whose queue grows count only where it
-    grows under all of them: then by how fast it grows, for throughput depends on the length of
-    a run that fills the server.
+    Only ``real`` arms are compared, not upper bounds. Arms that meet the goals are compared by
+    TPOT, or by throughput where the load is not given by arrivals; where no arm meets them, all by
+    goodput. Arms whose queue grows count only where it grows under all of them: then by how fast it
+    grows, for throughput depends on the length of a run that fills the server.
     """
-    every = [n for n, arm in enumerate(arms) if not arm.unstable]
+    every = [n for n in real if not arms[n].unstable]
     objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
     if not every:
-        objective, every = "queue", list(range(len(arms)))
+        objective, every = "queue", real
     if share is None:
         return objective, every, None
     shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, listed
 from mtpsim.report.document import Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import (
     fixed,
@@ -18,7 +18,7 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.serving_document import QUANTILES, TIMES, ServedArm, ServedPoint
+from mtpsim.report.serving_document import QUANTILES, TIMES, UNSTABLE, ServedArm, ServedPoint
 from mtpsim.report.tables.terminal import (
     Column,
     Row,
@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
-UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests"}
+UNITS = {
+    "rate": ("request/s", "requests/s"),
+    "closed": ("client", "clients"),
+    "burst": ("request", "requests"),
+}
 RATE = "serving.arrivals.rate"
 PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
@@ -101,9 +105,15 @@ def sample_sentence(result: ResultDocument) -> str:
 
 
 def load_text(load: float, point: ServedPoint) -> str:
-    """``5.1 requests/s``, ``2,048 requests``."""
+    """``5.1 requests/s``, ``1 client``, ``2,048 requests``."""
+    return in_units(load, point.arrivals)
+
+
+def in_units(load: float, arrivals: str) -> str:
+    """A load of a kind of arrivals with its unit, in the singular or plural."""
     number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
-    return f"{number} {UNITS.get(point.arrivals, '')}".strip()
+    one, many = UNITS.get(arrivals, ("", ""))
+    return f"{number} {one if number == '1' else many}".strip()
 
 
 def at_load(point: ServedPoint) -> str:
@@ -131,15 +141,44 @@ def warnings_of(result: ResultDocument) -> list[str]:
         for text in point.warnings:
             values = [f"{names.get(k, k)} = {value_text(v)}" for k, v in point.set.items()]
             where.setdefault(text, []).append(", ".join(values))
+        at = f" at {label}" if label else ""
+        over = [arm for arm in found.arms if arm.unstable and len(arm.queue) == 2]
+        if len(over) > 1:
+            text = overload_text([(arm.queue[0], arm.queue[1]) for arm in over])
+            where[text] = [listed([arm.name for arm in over]) + at]
         for arm in found.arms:
-            place = f"{arm.name} at {label}" if label else arm.name
             for text in arm.warnings:
-                where.setdefault(text, []).append(place)
+                if len(over) < 2 or not text.startswith(UNSTABLE):
+                    where.setdefault(text, []).append(arm.name + at)
     texts = []
     for text, places in where.items():
         named = "; ".join(filter(None, places[:4])) + "; ..." * (len(places) > 4)
         texts.append(f"{named}: {text}" if named else text)
     return [*(result.warnings or []), *texts]
+
+
+def overload_text(queues: Sequence[tuple[float, float]]) -> str:
+    """The warning on arms whose queues grow.
+
+    Args:
+        queues (Sequence[tuple[float, float]]): Waiting requests at the beginning and at the end of
+            the window, of each arm.
+    """
+    first, last = ([f"{ends[side]:,.0f}" for ends in queues] for side in (0, 1))
+    if len(queues) == 1:
+        text = (
+            f"{UNSTABLE}: {first[0]} requests wait at the beginning of the window and {last[0]} at "
+            "its end"
+        )
+    else:
+        text = (
+            f"the load is more than they serve: {listed(first)} requests wait at the beginning of "
+            f"the window and {listed(last)} at its end"
+        )
+    return (
+        f"{text}; latencies grow with the length of the run, and throughput and its ratio to off "
+        "depend on it"
+    )
 
 
 def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, ServedArm]]:
