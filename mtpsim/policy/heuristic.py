@@ -87,7 +87,6 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     if m[ROUNDS] == p[CALL]:
         m[DEPTH] = p[START]
         m[ROUNDS] = 0
-    elif outcome.accepted == outcome.depth:
-        m[DEPTH] = min(m[DEPTH] + p[UP], p[MOST])
     else:
-        m[DEPTH] = max(m[DEPTH] - p[DOWN], p[LEAST])
+        step = p[UP] if outcome.accepted == outcome.depth else -p[DOWN]
+        m[DEPTH] = min(max(m[DEPTH] + step, p[LEAST]), p[MOST])
