@@ -30,7 +30,7 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Oracle, PolicySpec
+from mtpsim.policy import Environment, Off, Oracle, PolicySpec
 from mtpsim.policy.base import OptimalControl
 from mtpsim.policy.confidence import AUC, MARGIN
 
@@ -76,7 +76,8 @@ class PolicySet:
 
     Attributes:
         players (list[CompiledPolicy]): The policies.
-        engine (EngineArrays): Costs and feedback of the engine.
+        engine (EngineArrays): Costs and feedback of the engine, which has speculation enabled.
+        without (EngineArrays): The same engine if it has not.
         optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
             positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
@@ -84,12 +85,17 @@ class PolicySet:
 
     players: list[CompiledPolicy]
     engine: EngineArrays
+    without: EngineArrays
     optimal: Optimal | RecordedControl | None
     environment: Environment
 
     def any_reads(self, name: str) -> bool:
         """Whether any policy reads the input ``name``."""
         return any(getattr(player.inputs, name) for player in self.players)
+
+    def engine_of(self, player: CompiledPolicy) -> EngineArrays:
+        """The engine in which a policy plays; that of `off` has no speculation enabled."""
+        return self.without if isinstance(player.spec, Off) else self.engine
 
     @property
     def labels(self) -> list[str]:
@@ -116,7 +122,12 @@ def compile_policies(
     first_draft = float(latency.draft[1])
     round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
+        round_time,
+        rates,
+        batch,
+        lambda idle: _known(control(idle)),
+        first_draft,
+        latency.overhead_off,
     )
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
@@ -152,7 +163,8 @@ def compile_policies(
     )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []
-    return PolicySet(players, engine, optimal, environment)
+    without = engine._replace(verify=latency.verify.astype(float))
+    return PolicySet(players, engine, without, optimal, environment)
 
 
 def _bound(
@@ -297,7 +309,7 @@ class TapePlayer:
                     stop,
                     self.chain,
                     self.noise,
-                    self.policy_set.engine,
+                    self.policy_set.engine_of(player),
                     limits,
                     player.p,
                     m[i],

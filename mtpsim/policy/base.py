@@ -148,6 +148,8 @@ class Environment:
         solve (Callable): Returns the optimal control of the acceptance chain or the recording,
             given the ms that a round without drafts takes in addition; slow.
         first_draft (float): Mean ms of drafting one token.
+        overhead_off (float): Share by which ``times[0]`` exceeds a plain step of an engine that has
+            no speculation enabled.
     """
 
     times: Floats
@@ -155,6 +157,7 @@ class Environment:
     batch: float | None = None
     solve: Callable[[float], OptimalControl] = field(default=lambda idle: _no_chain(), repr=False)
     first_draft: float = 0.0
+    overhead_off: float = 0.0
 
     @property
     def depth(self) -> int:
