@@ -113,22 +113,42 @@ def compile_policies(
     batch: float | None,
 ) -> PolicySet:
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
-    from scipy.special import ndtri
-
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     horizon = {"rounds": rounds, "tokens": tokens}
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
-    first_draft = float(latency.draft[1])
-    round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        round_time,
-        rates,
-        batch,
-        lambda idle: _known(control(idle)),
-        first_draft,
-        latency.overhead_off,
+        times=latency.policy_verify + latency.draft,
+        rates=rates,
+        batch=batch,
+        solve=lambda idle: _known(control(idle)),
+        first_draft=float(latency.draft[1]),
+        overhead_off=latency.overhead_off,
     )
+    engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
+    own_noise = engine.by_position and latency.persistence != 0
+    general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
+    recording = source if isinstance(source, Recording) else None
+    known = recording is not None and recording.confidence is not None
+    compiled = partial(
+        _player,
+        environment=environment,
+        general=general,
+        entries=recording is not None,
+        confidences=known and not adaptive.states_confidence,
+    )
+    players = [compiled(spec) for spec in adaptive.policies]
+    players += _bound(adaptive, compiled) if optimal else []
+    without = engine._replace(verify=latency.verify.astype(float))
+    return PolicySet(players, engine, without, optimal, environment)
+
+
+def _engine(
+    adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
+) -> EngineArrays:
+    """The engine in which policies play, with speculation enabled."""
+    from scipy.special import ndtri
+
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
@@ -150,21 +170,7 @@ def compile_policies(
     chain = source.hidden_chain
     if adaptive.confidence and chain is not None:  # its laws may be by state
         engine = engine._replace(after_rejection=chain.accept)
-    own_noise = engine.by_position and latency.persistence != 0
-    general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
-    recording = source if isinstance(source, Recording) else None
-    known = recording is not None and recording.confidence is not None
-    compiled = partial(
-        _player,
-        environment=environment,
-        general=general,
-        entries=recording is not None,
-        confidences=known and not adaptive.states_confidence,
-    )
-    players = [compiled(spec) for spec in adaptive.policies]
-    players += _bound(adaptive, compiled) if optimal else []
-    without = engine._replace(verify=latency.verify.astype(float))
-    return PolicySet(players, engine, without, optimal, environment)
+    return engine
 
 
 def _bound(
