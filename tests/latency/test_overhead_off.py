@@ -6,7 +6,7 @@ import pytest
 import mtpsim
 from mtpsim.engine.server import compile_server
 from mtpsim.policy import Environment
-from tests.kernels.test_step_costs import LAWS
+from tests.support.cost_models import LAWS
 from tests.support.examples import independent, section, simulation
 
 DRAFT = {"base": 1.0, "per_token": 0.5}
