@@ -255,7 +255,9 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
     found, memory = [], 1
     for batch in batches:
         verify, draft = latency.at_batch(float(batch), depth)
-        environment = Environment(verify + draft, np.full(depth, np.nan), float(batch))
+        times = verify + draft
+        times[0] *= 1 + latency.overhead_off
+        environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))
     p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
