@@ -148,8 +148,8 @@ def _range(run: Sequence[_Judged]) -> str:
         number, _, ends = bracketed(cells[0], digits).partition(" ")
         return f"{number} % {ends}".strip()
     means = sorted(cell.mean or 0.0 for cell in cells)
-    ends = dict.fromkeys(f"{mean:.{digits}f}" for mean in (means[0], means[-1]))
-    return f"{' to '.join(ends)} %"
+    texts = dict.fromkeys(f"{mean:.{digits}f}" for mean in (means[0], means[-1]))
+    return f"{' to '.join(texts)} %"
 
 
 def _by_load(found: Sequence[_Judged], name: str, indifference: float) -> Iterator[str]:
