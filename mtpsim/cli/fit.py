@@ -17,9 +17,9 @@ from mtpsim.cli.fit_confidence import fit_confidence
 from mtpsim.cli.fit_replay import make_replay, write_replay
 from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError, Problem, cannot_write
 from mtpsim.common.text import one_line
-from mtpsim.config.experiment import Experiment, parse
+from mtpsim.config.experiment import Experiment, parse, validate
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.confidence import is_confidence_file
@@ -214,14 +214,10 @@ def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
     Raises:
         InputError: they are invalid or have another depth.
     """
-    import tomli_w
-
     assert options.like is not None
     rates = {"model": "independent", "rates": [0.5] * depth, "rates_are": "conditional"}
-    text = tomli_w.dumps(
-        {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
-    )
-    parse(text, folder=options.like.parent, file="fitted")
+    raw = {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
+    validate(raw, options.like.parent, file=str(options.like))
 
 
 def _check(options: FitOptions) -> None:
@@ -463,8 +459,7 @@ def _deliver(
             parse(text, folder=out.parent, file=f"{out}")
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=out, key="--out") from None
+        raise cannot_write(error, out) from None
     return [out, *(out.parent / name for name in beside)]
 
 

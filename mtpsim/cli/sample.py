@@ -13,7 +13,7 @@ from mtpsim.acceptance import Recording
 from mtpsim.acceptance.draft_lengths import proposed_drafts
 from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
-from mtpsim.common.errors import InputError, nearest
+from mtpsim.common.errors import InputError, cannot_write, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.round_traces import Ints, play_rounds
@@ -130,8 +130,7 @@ def run(options: SampleOptions) -> int:
     except ValueError as error:
         raise InputError.of(str(error), key="--depth") from None
     except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=str(out or "stdout"), key="--out") from None
+        raise cannot_write(error, out or "stdout") from None
     return DONE
 
 

@@ -246,7 +246,7 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
 def _tokens(depth: int, states: int, *, several_depths: bool) -> Candidate:
     """Hidden states by token, in each of which a later draft is worse by the same logits.
 
-    One depth hardly tells the shifts by draft position: then they are a factor of typical ones.
+    One depth doesn't determine the shifts by draft position: they are a factor of typical ones.
     """
     moves, falls = states * (states - 1), -np.diff(typical_shift(depth))
     size = falls.size if several_depths else min(falls.size, 1)

@@ -202,9 +202,9 @@ def _shift_notes(replay: PosteriorReplay, depths: list[ReplayDepth]) -> list[str
     length = other.these_requests
     half = 100 * (length.high - length.low) / 2 / length.mean
     return [
-        f"the log has one depth, which hardly tells how much worse a later draft is on the same "
-        f"token; an assumed range makes depth {other.depth} uncertain by ±{half:.1f} %: half of "
-        f"the requests at depth {other.depth} would measure it"
+        "the log has one depth, which doesn't determine how much worse a later draft is on the "
+        f"same token; an assumed range makes depth {other.depth} uncertain by ±{half:.1f} %: half "
+        f"of the requests at depth {other.depth} would measure it"
     ]
 
 

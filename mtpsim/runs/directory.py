@@ -20,7 +20,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, nearest_file
+from mtpsim.common.errors import InputError, cannot_write, nearest_file
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
@@ -243,12 +243,7 @@ def _prepare(folder: Path) -> None:
             if (folder / name).is_symlink():  # writing would change a file elsewhere
                 raise OSError(errno.ELOOP, f"{name} is a symbolic link")
     except OSError as error:
-        raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError.of(f"can't write the run there: {reason}", file=folder, key="--out")
+        raise cannot_write(error, folder) from None
 
 
 @contextmanager
@@ -265,7 +260,7 @@ def _locked(folder: Path) -> Iterator[None]:
         message = "another run is writing there: wait for it, or choose another directory"
         raise InputError.of(message, file=folder, key="--out") from None
     except OSError as error:  # as on a full disk, or a file system without locks
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
     try:
         yield
     finally:
@@ -282,7 +277,7 @@ def forget(folder: Path) -> None:
         for name in (TALLIES, HELD):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
@@ -460,7 +455,7 @@ def _staged(folder: Path) -> Iterator[Path]:
         aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
         yield aside
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)

@@ -150,8 +150,16 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
 
 def plain(text: str, console: Console) -> str:
     """The text in the characters that the console's encoding has, and none that steers it."""
-    text = legible(text)
-    return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
+    return encodable(legible(text), console.encoding)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with the signs of the report in ASCII where an encoding does not have them."""
+    try:
+        "±▸".encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("±", "+-").replace("▸", ">")
+    return text
 
 
 def drawn(text: TextTable, console: Console) -> Table:
