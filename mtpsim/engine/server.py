@@ -220,7 +220,15 @@ def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, 
         for k in depths
     ]
     chosen = [
-        (Arm(spec.label, policy=spec.describe(), bound=bool(spec.knows)), spec)
+        (
+            Arm(
+                spec.label,
+                policy=spec.describe(),
+                bound=spec.bound,
+                shares_budget=spec.shares_budget,
+            ),
+            spec,
+        )
         for spec in serving.policies
     ]
     return tuple(
@@ -247,7 +255,9 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
     found, memory = [], 1
     for batch in batches:
         verify, draft = latency.at_batch(float(batch), depth)
-        environment = Environment(verify + draft, np.full(depth, np.nan), float(batch))
+        times = verify + draft
+        times[0] *= 1 + latency.overhead_off
+        environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))
     p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
