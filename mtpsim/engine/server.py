@@ -225,7 +225,7 @@ def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, 
                 spec.label,
                 policy=spec.describe(),
                 bound=spec.bound,
-                shares_budget=spec.shares_budget,
+                drafted=depth if spec.shares_budget else None,
             ),
             spec,
         )

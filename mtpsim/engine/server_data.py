@@ -49,14 +49,20 @@ class Arm:
         depth (int | None): The fixed depth; None for a policy.
         policy (str | None): The policy and its parameters as text; None for a fixed depth.
         bound (bool): Whether it knows what no engine can know: an upper bound, not a choice.
-        shares_budget (bool): Whether its requests share a budget of drafts.
+        drafted (int | None): Drafts that are made of a request and step, of which requests verify
+            what their budget allows; None where a depth is chosen.
     """
 
     name: str
     depth: int | None = None
     policy: str | None = None
     bound: bool = False
-    shares_budget: bool = False
+    drafted: int | None = None
+
+    @property
+    def shares_budget(self) -> bool:
+        """Whether its requests share a budget of drafts."""
+        return self.drafted is not None
 
 
 @dataclass(frozen=True)

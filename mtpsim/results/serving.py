@@ -201,6 +201,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             bound=arm.bound,
+            drafted=arm.drafted,
             kv_use=_optional(kv, n, SHARE),
             queue=[float(ends[n]) for ends in queues],
             depths=_depths_used(data, n),

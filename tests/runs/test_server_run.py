@@ -159,6 +159,28 @@ def test_the_schedule_that_a_policy_used_is_exported(tmp_path, capsys):
         assert message in shown.err
 
 
+def test_adaptive_verification_is_exported_to_the_engine_that_has_it(file, tmp_path, capsys):
+    rules = '[{rule="budget"},{rule="budget",search="early",name="early"},{rule="oracle_budget"}]'
+    run = str(tmp_path / "run")
+    settings = [f"--set=serving.policies={rules}", "--set=serving.depths=[0]"]
+    assert main(["run", str(file), *settings, "--out", run, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["export", run, "--to", "vllm", "--set", "policy=budget"]) == 0
+    config = json.loads(capsys.readouterr().out)["speculative_config"]
+    assert config == {
+        "method": "mtp",
+        "num_speculative_tokens": 2,
+        "enable_adaptive_verification": True,
+    }
+    for to, name, message in (
+        ("vllm", "early", "early (search early, stale 1, smoothing 0.0) is given; vLLM's"),
+        ("vllm", "oracle_budget", "vLLM's adaptive verification is the rule budget with"),
+        ("sglang", "budget", "budget has several depths: export a schedule"),
+    ):
+        assert main(["export", run, "--to", to, "--set", f"policy={name}"]) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("goal", [0.1, 1e6])
 def test_exports_warn_where_no_depth_meets_the_goals(goal, file, tmp_path, capsys):
     run = str(tmp_path / "run")
