@@ -94,7 +94,7 @@ def test_a_precision_decides_the_number_of_replications():
         (arm["tpot"]["p99"]["high"] - arm["tpot"]["p99"]["low"]) / arm["tpot"]["p99"]["mean"] / 2
         for arm in few["serving"]["arms"]
     ]
-    assert max(widths) < 0.033
+    assert max(widths) <= 0.03  # what is printed decides
     cut = [*serving, "serving.max_replications=32", "serving.precision=0.001"]
     short = mtpsim.run(mtpsim.parse(TEXT, overrides=sorted(cut))).points[0]
     assert short["precision_reached"] is False
