@@ -37,9 +37,9 @@ def limit_warnings(experiment: Experiment) -> list[str]:
     most = 1000 * paces[row, best] / output
     if serving.arrivals.rate is not None and serving.arrivals.rate > most and not serving.policies:
         found.append(
-            f"{serving.arrivals.rate:g} requests/s are more than any depth serves: at most "
-            f"{most:.3g} requests/s ({names[best]}, {batches[row]:.3g} running requests), even "
-            "without prefill; the queue grows as long as the run lasts"
+            f"a rate of {serving.arrivals.rate:g} per second is more than any depth serves: at "
+            f"most {most:.3g} per second ({names[best]}, {batches[row]:.3g} running requests), "
+            "even without prefill; the queue grows as long as the run lasts"
         )
     alone = 1 / paces[0]
     goal = serving.goals.tpot if serving.goals else None

@@ -48,11 +48,15 @@ class Arm:
         name (str): Label in the report: ``"depth 3"``, ``"off"`` (depth 0), or that of a policy.
         depth (int | None): The fixed depth; None for a policy.
         policy (str | None): The policy and its parameters as text; None for a fixed depth.
+        bound (bool): Whether it knows what no engine can know: an upper bound, not a choice.
+        shares_budget (bool): Whether its requests share a budget of drafts.
     """
 
     name: str
     depth: int | None = None
     policy: str | None = None
+    bound: bool = False
+    shares_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,9 @@ class ServerLayout:
         >>> layout = ServerLayout(arms=2)
         >>> row = np.arange(layout.columns)
         >>> row[layout.of("tokens")].tolist()  # of each arm
-        [3, 52]
+        [3, 55]
         >>> row[layout.arm(1)][layout.index("tokens")].item()
-        52
+        55
     """
 
     arms: int
@@ -128,9 +132,10 @@ class Timeline:
         running (Floats): ``[T]`` running requests.
         waiting (Floats): ``[T]`` requests that have arrived and do not run.
         kv (Floats): ``[T]`` tokens of the KV cache in use, reserved drafts included.
-        depth (Floats): ``[T]`` greatest depth of the step.
-        used (Counts | None): ``[M + 1, K + 1]`` steps of the replication by the number of decoding
-            requests and the depth that was chosen.
+        depth (Floats): ``[T]`` greatest depth of the step; of requests that share a budget, their
+            mean verified drafts.
+        used (Counts | None): ``[M + 1, K + 1]`` request-steps of the replication by the number of
+            decoding requests and the drafts that were verified of them.
     """
 
     time_ms: Floats

@@ -143,3 +143,25 @@ def play_round(kind, chain, tick, row, words, depth):
         tick += accepted
     row = state + states if outcomes and accepted == depth else state
     return accepted, tick, np.int64(row), np.int64(begin)
+
+
+@bare_inlined
+def look_ahead(kind, chain, tick, row, words, states):
+    """Drafts of a round of a chain that would be accepted, of as many as ``states`` has entries.
+
+    Sets ``states`` to the hidden state of each draft; those after the first rejection, which
+    continue a text that is discarded, have the state of the rejected one.
+    """
+    count, last, here = chain.state_bounds.shape[1], words.size - 1, np.int64(row)
+    by_outcome = np.int64(chain.state_bounds.shape[0] > count + 1) * count
+    word = words[tick & last] & BITS
+    state, going, accepted = _next_state(chain, word, here), np.int64(1), np.int64(0)
+    for j in range(states.size):
+        states[j] = state
+        going &= np.int64(word <= chain.accept_bounds[here, state, j])
+        accepted += going
+        if kind == POSITIONS:
+            word = words[(tick + 1 + j) & last] & BITS
+            here += going * (state + by_outcome - here)
+            state += going * (_next_state(chain, word, here) - state)
+    return accepted

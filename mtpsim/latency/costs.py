@@ -6,7 +6,6 @@ same pass at depth 0. One line or curve therefore gives all times, and a sweep o
 """
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,7 +22,7 @@ from mtpsim.latency.experts import (
     experts_hit,
     overlap_text,
 )
-from mtpsim.latency.stated_times import CompiledLatency, LatencySpec
+from mtpsim.latency.stated_times import LatencySpec
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe, tokens_by_depth
 
@@ -51,10 +50,6 @@ class CostModel(LatencySpec):
     )
     draft_overlap: bool = Field(
         False, description="the next drafts are made during the verify; the longer one counts"
-    )
-    overhead_off: Annotated[float, Field(ge=0, le=100)] = Field(
-        0.0,
-        description="share by which a step without drafts takes longer if speculation is enabled",
     )
     ranks: Annotated[int, Field(ge=1, le=4096)] = Field(
         1, description="data-parallel ranks that share the requests; the fullest sets the time"
@@ -97,12 +92,6 @@ class CostModel(LatencySpec):
     def rank_batch(self, batch: float) -> float:
         """Requests of the fullest of the data-parallel ranks."""
         return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
-
-    def compile(
-        self, depth: int, drafted: Floats | None = None, block: int | None = None
-    ) -> CompiledLatency:
-        """Compile mean times and noise tables."""
-        return replace(super().compile(depth, drafted, block), overhead_off=self.overhead_off)
 
     def round_times(
         self, depth: int, drafted: Floats | None = None, block: int | None = None
@@ -181,14 +170,10 @@ class CostModel(LatencySpec):
         if self.draft_overlap:
             drafting += ", during the verify"
         ranks = f" over {self.ranks} ranks" if self.ranks > 1 else ""
-        off = (
-            f"a plain step takes {100 * self.overhead_off:g} % longer where a policy drafts nothing"
-        )
         return [
             f"batch of {self.batch:g}{ranks}",
             f"step: {self.formula()}",
             f"draft: {drafting}",
-            *([off] if self.overhead_off else []),
             *self.describe_noise(),
         ]
 

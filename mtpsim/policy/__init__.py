@@ -8,6 +8,7 @@ from mtpsim.common.section import named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
 from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, Rule
+from mtpsim.policy.budget import Budget, OracleBudget
 from mtpsim.policy.clairvoyant import Clairvoyant
 from mtpsim.policy.controller import Controller
 from mtpsim.policy.ema import Ema
@@ -43,6 +44,8 @@ RULES: dict[str, type[PolicySpec]] = {
     "oracle": Oracle,
     "filter": Filter,
     "clairvoyant": Clairvoyant,
+    "budget": Budget,
+    "oracle_budget": OracleBudget,
 }
 
 
@@ -69,7 +72,9 @@ Table = Annotated[
     | Tiers
     | Oracle
     | Filter
-    | Clairvoyant,
+    | Clairvoyant
+    | Budget
+    | OracleBudget,
     Discriminator("rule"),
 ]
 Name = Annotated[str, Field(json_schema_extra={"enum": list(RULES)})]
@@ -82,6 +87,7 @@ Policy = Annotated[
 __all__ = [
     "RULES",
     "Environment",
+    "Off",
     "Oracle",
     "Policy",
     "PolicySpec",

@@ -7,7 +7,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.server_data import ServerData
 from mtpsim.report.document import Interval
-from mtpsim.report.serving_document import UNSTABLE
+from mtpsim.report.tables.serving import overload_text
 from mtpsim.stats.estimators import Estimates, delta_method
 
 CERTAIN = 0.999  # confidence from which a growing queue or a drift is reported
@@ -97,11 +97,7 @@ def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
     if not is_unstable(data, arm, grown):
         return ""
     first, last = (_column(data, name)[arm] for name in ("first_waiting", "last_waiting"))
-    return (
-        f"{UNSTABLE}: {first:,.0f} requests wait at the beginning of the "
-        f"window and {last:,.0f} at its end; latencies grow with the length of the run, and "
-        "throughput and its ratio to off depend on it"
-    )
+    return overload_text([(float(first), float(last))])
 
 
 def _transient(drift: Estimates, arm: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
+from mtpsim.common.text import counted
 from mtpsim.config.sweep import parse_value
 from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
@@ -228,6 +229,15 @@ def sglang(document: JsonDict, chosen: JsonDict) -> str:
     if draft["tree"] != "topk":
         raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
     levels = Tree(tuple(point["tree"]["parents"])).levels
+    shape, own = point["advice"].get("faster_shape"), point["depths"][depth]["speedup"]["exact"]
+    if shape and shape["chain_speedup"] > own:
+        chain = shape["chain_depth"]
+        raise _wrong(
+            "--to",
+            f"the run drafts a tree of {own:.3f}x at depth {depth}, and a chain of "
+            f"{counted(chain, 'draft')} is faster, {shape['chain_speedup']:.3f}x (exact): "
+            f"{engine_flags.sglang_flags(chain)}",
+        )
     nodes = int((levels <= depth).sum())
     return f"{engine_flags.sglang_flags(depth, draft['topk'], nodes)}\n"
 

@@ -9,12 +9,21 @@ from hypothesis import given
 from mtpsim import parse
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
-from mtpsim.engine.server import NO_RECORDING, compile_server, simulate_replication, workload
+from mtpsim.engine.server import (
+    NO_CONFIDENCES,
+    NO_RECORDING,
+    compile_server,
+    simulate_replication,
+    workload,
+)
 from mtpsim.kernels import server_layout as column
 from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
 from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
+from mtpsim.kernels.server_state import Confidences
 from mtpsim.latency.quantile_table import QuantileTable
+from mtpsim.policy.confidence import Confidence
 from mtpsim.policy.fixed import Fixed
+from tests.support.naive_budget import Budget
 from tests.support.naive_server import Policy, Server
 from tests.support.random_chains import random_chain
 from tests.support.recordings import recording
@@ -67,11 +76,15 @@ def experiment_of(rng, depth, **more):
     """)
 
 
-def compiled(experiment, source):
-    """The plan with another source of accepted drafts."""
+def compiled(experiment, source, law=None):
+    """The plan with another source of accepted drafts, and a law of their confidences."""
     plan = compile_server(experiment).plan
+    if law:
+        tables = Confidence.model_validate(law).tables()
+        plan = replace(plan, confidences=Confidences(tables, source.accept))
     if hasattr(source, "requests"):
         load = plan.load._replace(recorded_output=source.clock == "token")
+        plan = replace(plan, confidences=NO_CONFIDENCES)
         return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
@@ -89,13 +102,16 @@ def naive(experiment, plan, source, replication, arm):
     fixed = len(plan.arms) - len(specs)
     depth = plan.arms[arm].arm.depth
     spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
-    policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
+    if spec.shares_budget:
+        policy = Budget(spec, plan.depth, plan.confidences)
+    else:
+        policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
     server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
     return server.run().totals()
 
 
-def check(experiment, source, replication):
-    plan = compiled(experiment, source)
+def check(experiment, source, replication, law=None):
+    plan = compiled(experiment, source, law)
     row = np.zeros(plan.layout.columns)
     histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
     simulate_replication(plan, replication, row, histograms)
@@ -105,7 +121,8 @@ def check(experiment, source, replication):
         found = dict(zip(COLUMNS, row[plan.layout.arm(arm)].tolist(), strict=True))
         own = {name: found[name] for name in expected}
         assert own == pytest.approx(expected, rel=1e-9, abs=1e-7)
-        assert set(COLUMNS[: column.QUANTILES]) == set(expected)
+        quantiles = COLUMNS[column.QUANTILES : column.UNVERIFIED]
+        assert set(COLUMNS) == set(expected) | set(quantiles)
         for place, values in enumerate(times):
             counts, _ = np.histogram(values, edges)
             assert np.abs(np.cumsum(counts - histograms[arm, place])).max() <= 1  # rounding
@@ -163,6 +180,52 @@ def test_policies_equal_a_slow_server(policy, clock):
     more = {"depths": [3], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 60}
     more |= {"requests": 40, "arrivals": "{ closed = 6 }", "kv_tokens": 300}
     check(experiment_of(rng, 3, **more), chain, 0)
+
+
+BUDGETS = [
+    '{ rule = "budget" }',
+    '{ rule = "budget", stale = 0, search = "early" }',
+    '{ rule = "budget", stale = 3, smoothing = 0.8 }',
+    '{ rule = "budget", per_request = true, smoothing = 0.3 }',
+    '"oracle_budget"',
+]
+SOURCES = [("round", 1), ("round", 2), ("token", 1), ("token", 2)]
+LAW = {"mean": 0.4, "sd": 1.2, "shift": 0.3, "at_one": [0.2, 0.05]}
+LAWS = {
+    "one": LAW,
+    "positions": {"positions": [{**LAW, "mean": 1.0 - j} for j in range(4)]},
+    "states": {"states": [LAW, {"edges": [0, 0.5, 1], "accepted": [1, 2], "rejected": [3, 1]}]},
+}
+
+
+def budget_experiment(rng, depth, policy, **more):
+    """Few requests, in a server that is short of tokens and cache."""
+    more |= {"depths": [depth], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 40}
+    more |= {"requests": 40, "arrivals": "{ closed = 11 }", "kv_tokens": 300}
+    return experiment_of(rng, depth, **more)
+
+
+@pytest.mark.parametrize("policy", BUDGETS)
+@pytest.mark.parametrize(("clock", "outcomes"), SOURCES)
+def test_budgets_equal_a_slow_server(policy, clock, outcomes):
+    rng = np.random.default_rng(len(policy) + outcomes)
+    chain = random_chain(rng, clock, states=2 + outcomes, depth=5, outcomes=outcomes)
+    check(budget_experiment(rng, 5, policy), chain, 0)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_laws_of_the_confidence_equal_a_slow_server(law, clock):
+    rng = np.random.default_rng(3)
+    chain = random_chain(rng, clock, states=2, depth=4)
+    check(budget_experiment(rng, 4, BUDGETS[0]), chain, 1, LAWS[law])
+
+
+@pytest.mark.parametrize("policy", BUDGETS)
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_recorded_confidences_equal_a_slow_server(policy, clock):
+    rng, source = np.random.default_rng(5), recording(clock, confident=True)
+    check(budget_experiment(rng, source.depth, policy), source, 1)
 
 
 def test_another_chain_gives_other_totals():

@@ -12,6 +12,7 @@ from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.report.serving_document import UNSTABLE
+from mtpsim.report.tables.serving import warnings_of
 from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
@@ -85,6 +86,10 @@ def test_a_depth_whose_queue_grows_is_not_advised():
     found = served_result(data).serving
     assert (found.best, found.objective) == ("off", "queue")
     assert "no depth serves the load, the queue grows at each, least at MTP off: " in found.sentence
+    warned = warnings_of(ResultDocument(points=[served_result(data)]))
+    (text,) = [one for one in warned if "the load is more" in one]
+    assert text.startswith("off, depth 1, depth 3 and ema at 1: the load is more than they serve:")
+    assert "window and 90, 100, 110 and 120 at its end; latencies" in text
 
 
 def overloaded(data):

@@ -56,6 +56,7 @@ def runs(tmp_path_factory):
         "tree": TREE + "tree = [0, 0, 1]\n",
         "wide": TREE.replace("[simulation]", "batch = 20\n[simulation]")
         + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
+        "narrow": TREE + 'tree = "topk"\ntopk = 2\nnodes = 3\n',
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -109,10 +110,17 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     assert (code, flags in out) == (0, True)
 
 
-def test_a_tree_that_a_chain_beats_is_exported_with_a_warning(runs, capsys):
-    _, out, error = exported(capsys, runs / "wide", "--to", "sglang")
-    assert "--speculative-eagle-topk 2 --speculative-num-draft-tokens 5" in out
-    assert "warning: A chain of 2 drafts is faster at a batch of 20: 1.4" in error
+def test_a_tree_that_a_chain_beats_is_refused_with_the_flags_of_the_chain(runs, capsys):
+    code, out, error = exported(capsys, runs / "wide", "--to", "sglang")
+    assert (code, out) == (2, "")
+    assert "a chain of 2 drafts is faster, 1.4" in error
+    assert "--speculative-num-steps 2 --speculative-eagle-topk 1 --speculative-num-draft" in error
+
+
+def test_a_tree_that_another_tree_beats_is_exported_with_a_warning(runs, capsys):
+    code, out, error = exported(capsys, runs / "narrow", "--to", "sglang")
+    assert (code, "--speculative-eagle-topk 2 --speculative-num-draft-tokens" in out) == (0, True)
+    assert "warning: A tree of" in error
     assert not exported(capsys, runs / "plain", "--to", "sglang")[2]
 
 

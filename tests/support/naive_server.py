@@ -92,6 +92,8 @@ class Step:
     decoding: int
     kv: int
     drafted: int
+    verified: int
+    missed: int
     accepted: int
     deepest: int
     prefilled: int
@@ -231,10 +233,15 @@ class Server:
             drafts.append(min(self.depth, request.output - request.emitted - 1, spare))
             spare -= drafts[-1]
         slow = np.mean([self.slowdown(request) for request in decoding]) if decoding else 1.0
-        accepted = [self.verify(r, k) for r, k in zip(decoding, drafts, strict=True)]
         left = self.engine.max_tokens - len(decoding) - sum(drafts)
         chunks = self.prefill(left, self.engine.kv_tokens - held - sum(drafts), preempted)
-        ms = self.time(decoding, drafts, chunks, context) * slow
+        verified, wanted = drafts, None
+        if decoding and self.policy.spec.shares_budget:
+            step = decoding, drafts, chunks, context
+            verified, wanted = self.policy.verified(self, step)
+        accepted = [self.verify(r, k) for r, k in zip(decoding, verified, strict=True)]
+        missed = sum(wanted) - sum(accepted) if wanted else 0
+        ms = self.mean_time(decoding, drafts, sum(verified), chunks, context) * self.noise() * slow
         end, running = self.now + ms, len(self.running)
         kv = sum(request.held for request in self.running) + sum(drafts)
         self.take_arrivals(end)
@@ -249,8 +256,8 @@ class Server:
         prefilled = sum(size for _, size in chunks)
         self.steps.append(
             Step(
-                self.now, end, running, len(decoding), kv, sum(drafts), sum(accepted),
-                max(drafts, default=0), prefilled, emitted,
+                self.now, end, running, len(decoding), kv, sum(drafts), sum(verified),
+                missed, sum(accepted), max(drafts, default=0), prefilled, emitted,
             )
         )  # fmt: skip
         ended = [request for request in self.running if request.emitted == request.output]
@@ -294,14 +301,14 @@ class Server:
             left -= chunks[-1][1]
         return chunks
 
-    def time(self, decoding, drafts, chunks, context):
-        more_reads = context * (sum(drafts) / len(decoding)) if decoding else 0.0
+    def mean_time(self, decoding, drafts, verified, chunks, context):
+        more_reads = context * (verified / len(decoding)) if decoding else 0.0
         context += sum(request.held - request.todo for request, _ in chunks)
-        tokens = len(decoding) + sum(drafts) + sum(size for _, size in chunks)
+        tokens = len(decoding) + verified + sum(size for _, size in chunks)
         costs, batch = self.plan.costs, len(decoding) + len(chunks)
         verify = verify_ms(costs, tokens, batch, float(context), context + more_reads)
         deepest = max(drafts, default=0)
-        return step_ms(costs, deepest, len(decoding), self.speculates, verify) * self.noise()
+        return step_ms(costs, deepest, len(decoding), self.speculates, verify)
 
     def complete(self, chunks, end):
         """Number of requests whose prefill is complete: each gives a token."""
@@ -349,6 +356,9 @@ class Server:
             "request_steps": sum(s.decoding for s in steps),
             "drafted": sum(s.drafted for s in steps),
             "accepted": sum(s.accepted for s in steps),
+            "unverified": sum(s.drafted - s.verified for s in steps),
+            "rejected": sum(s.verified - s.accepted for s in steps),
+            "missed": sum(s.missed for s in steps),
             "depth_steps": sum(s.deepest for s in steps),
             "decode_steps": sum(s.decoding > 0 for s in steps),
             "prefill_tokens": sum(s.prefilled for s in steps),
