@@ -122,8 +122,6 @@ class Draft(Spec):
                 "needs an acceptance model whose states change by round, whatever the outcome",
                 key="lengths",
             )
-        if chain.lengths is not None:
-            raise FieldError("needs requests of one length", key="lengths")
         wrong = [len(row) for row in rows if len(row) != depth + 1]
         if wrong:
             raise FieldError(
@@ -211,19 +209,8 @@ def drafted_source(acceptance: AcceptanceModel, draft: Draft) -> Source:
     return tree.applied(source)
 
 
-@lru_cache(maxsize=32)
-def proposing_source(
-    acceptance: AcceptanceModel, draft: Draft, verify: tuple[float, ...], times: tuple[float, ...]
-) -> Source:
+def proposing_source(source: Source, draft: Draft, verify: Floats, times: Floats) -> Source:
     """Which drafts are accepted, where their number is random; times in ms by depth."""
-    source = drafted_source(acceptance, draft)
-    law = draft.length_law(source, source.depth)
-    chain = source.hidden_chain
+    law, chain = draft.length_law(source, source.depth), source.hidden_chain
     assert chain is not None
-    return propose(
-        chain,
-        law,
-        verify=np.array(verify),
-        draft=np.array(times),
-        block=draft.block is not None,
-    )
+    return propose(chain, law, verify=verify, draft=times, block=draft.block is not None)

@@ -221,7 +221,15 @@ def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, 
         for k in depths
     ]
     chosen = [
-        (Arm(spec.label, policy=spec.describe(), bound=bool(spec.knows)), spec)
+        (
+            Arm(
+                spec.label,
+                policy=spec.describe(),
+                bound=spec.bound,
+                shares_budget=spec.shares_budget,
+            ),
+            spec,
+        )
         for spec in serving.policies
     ]
     return tuple(

@@ -49,12 +49,14 @@ class Arm:
         depth (int | None): The fixed depth; None for a policy.
         policy (str | None): The policy and its parameters as text; None for a fixed depth.
         bound (bool): Whether it knows what no engine can know: an upper bound, not a choice.
+        shares_budget (bool): Whether its requests share a budget of drafts.
     """
 
     name: str
     depth: int | None = None
     policy: str | None = None
     bound: bool = False
+    shares_budget: bool = False
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,11 @@ class PolicySpec(Spec, ABC):
     )
 
     @property
+    def bound(self) -> bool:
+        """Whether it is an upper bound, which no engine can run, and never recommended."""
+        return bool(self.knows)
+
+    @property
     def label(self) -> str:
         """Label in the report."""
         return self.name or self.rule_name()
