@@ -186,6 +186,7 @@ def _engine(serving: Serving) -> Engine:
         warm_up=serving.dropped,
         requests=serving.measured,
         goals=np.array([np.inf if limit is None else limit for limit in limits]),
+        **serving.switching(),
     )
 
 
