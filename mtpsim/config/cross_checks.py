@@ -72,11 +72,9 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    for section in ("adaptive", "serving", "uncertainty", "robust"):
+    for section in ("adaptive", "serving"):
         if getattr(experiment, section):
             yield ("draft", "lengths"), f"can't be combined with [{section}]"
-    if experiment.simulation.lengths is not None:
-        yield ("draft", "lengths"), "can't be combined with simulation.lengths"
 
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:

@@ -80,9 +80,7 @@ def test_merged_parts_give_the_numbers_of_the_whole(file, tmp_path):
     assert main(["merge", *runs, "--out", str(merged), "--quiet"]) == 0
     assert main(["run", str(file), "--out", str(tmp_path / "whole"), "--quiet"]) == 0
     (one,), (other,) = points_of(merged), points_of(tmp_path / "whole")
-    for arm, same in zip(one["serving"]["arms"], other["serving"]["arms"], strict=True):
-        assert arm["throughput"] == pytest.approx(same["throughput"], rel=1e-9)
-        assert arm["ttft"]["p99"] == pytest.approx(same["ttft"]["p99"], rel=1e-9)
+    assert one == other  # to the last bit
 
 
 def test_a_precision_decides_the_number_of_replications():
@@ -94,7 +92,7 @@ def test_a_precision_decides_the_number_of_replications():
         (arm["tpot"]["p99"]["high"] - arm["tpot"]["p99"]["low"]) / arm["tpot"]["p99"]["mean"] / 2
         for arm in few["serving"]["arms"]
     ]
-    assert max(widths) < 0.033
+    assert max(widths) <= 0.03  # what is printed decides
     cut = [*serving, "serving.max_replications=32", "serving.precision=0.001"]
     short = mtpsim.run(mtpsim.parse(TEXT, overrides=sorted(cut))).points[0]
     assert short["precision_reached"] is False
