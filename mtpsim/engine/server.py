@@ -43,6 +43,7 @@ from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.policy.budget import STALE
 from mtpsim.policy.confidence import auc_tables
 from mtpsim.stats.estimators import Tally
+from mtpsim.stats.pooled_quantiles import cluster_counts
 
 UNIT = Fraction(1, 5)  # replications per unit of a block: the first blocks have two
 UNLIMITED = 1 << 40  # tokens of a KV cache without a limit
@@ -226,7 +227,7 @@ def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, 
                 spec.label,
                 policy=spec.describe(),
                 bound=spec.bound,
-                shares_budget=spec.shares_budget,
+                drafted=depth if spec.shares_budget else None,
             ),
             spec,
         )
@@ -276,11 +277,13 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
 
 
 def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
-    """Tally of replications ``first`` .. ``first + count - 1``, with their pooled histograms."""
+    """Tally of replications ``first`` .. ``first + count - 1``, with their counts of times."""
     rows = np.zeros((count, plan.layout.columns))
-    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    histograms = np.zeros((3, len(plan.arms), len(METRICS), BINS), np.int64)
     for number in range(count):
-        simulate_replication(plan, first + number, rows[number], histograms)
+        counts = np.zeros(histograms.shape[1:], np.int64)
+        simulate_replication(plan, first + number, rows[number], counts)
+        histograms += cluster_counts(counts)
     mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
     moments(rows, mean, comoment)
     return Tally(count, mean, comoment, histograms)

@@ -40,6 +40,8 @@ class ServedArm(DocumentSection):
         depth: drafts per round; None for a policy.
         rule: of a policy; None for a depth.
         bound: whether it knows what no engine can know: an upper bound.
+        drafted: drafts made of a request and step, of which requests verify what their budget
+            allows; None where a depth is chosen.
         throughput: output tokens per second.
         throughput_ratio: throughput over that of the arm ``off``; None without that arm.
         speedup: mean TPOT of the arm ``off`` over that of this arm; None without that arm.
@@ -72,6 +74,7 @@ class ServedArm(DocumentSection):
     depth: int | None = None
     rule: str | None = None
     bound: bool = False
+    drafted: int | None = None
     throughput: Interval
     throughput_ratio: Interval | None = None
     speedup: Interval | None = None

@@ -25,11 +25,11 @@ from mtpsim.report.serving_document import (
 from mtpsim.results.adaptive_verification import budget_comparisons, budget_sentence
 from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
 from mtpsim.results.serving_advice import Band, by_load, point_sentence
-from mtpsim.results.serving_warnings import few_decide, warnings_by_arm
+from mtpsim.results.serving_warnings import no_upper_end, warnings_by_arm
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
+from mtpsim.stats.pooled_quantiles import PooledQuantiles, pooled_quantiles, ratios_to
 from mtpsim.stats.root_search import Root
-from mtpsim.stats.sectioning import pooled_quantiles, ratios_to, sectioned
 
 DEFAULT_SHARE = 0.99  # of requests that must meet the goals, where none is stated
 
@@ -176,10 +176,8 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     warned = warnings_by_arm(data)
     queues = [data.tally.mean[data.layout.of(end)] for end in ("first_waiting", "last_waiting")]
     for name in ("ttft", "tpot"):
-        pooled = [time.p99.mean for time in times[name]]
-        own = data.tally.mean[data.layout.quantile(name, 0.99)]
-        for texts, text in zip(warned, few_decide(name.upper(), own, pooled), strict=True):
-            texts += [text] if text else []
+        for texts, time in zip(warned, times[name], strict=True):
+            texts += no_upper_end(name.upper(), time.p99)
     shared: list[dict[str, Any]] = [
         {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
         | {metric: times[metric][n] for metric in METRICS}
@@ -201,6 +199,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
             bound=arm.bound,
+            drafted=arm.drafted,
             kv_use=_optional(kv, n, SHARE),
             queue=[float(ends[n]) for ends in queues],
             depths=_depths_used(data, n),
@@ -259,24 +258,36 @@ def _shifted(cell: Interval) -> Interval:
     return Interval(mean=mean, low=low, high=high)
 
 
-def quantile_estimates(data: ServerData, metric: Metric) -> list[Estimates]:
-    """Pooled p50, p95 and p99 of a time, each ``[A]``, with their errors by sectioning."""
+def quantiles_of(data: ServerData, metric: Metric) -> PooledQuantiles:
+    """Pooled p50, p95 and p99 of a time, ``[A, SHARES]``, with their intervals."""
     columns = [data.layout.quantile(metric, share) for share in SHARES]
-    own = np.stack([data.tally.mean[column] for column in columns], -1)
-    counts = data.histograms[:, METRICS.index(metric)]
-    pooled = pooled_quantiles(counts, data.edges, SHARES, own)
-    return [
-        sectioned(pooled[:, n], data.tally, column, _confidence(data))
-        for n, column in enumerate(columns)
-    ]
+    tally, count = data.tally, data.tally.count
+    variances = np.diag(tally.comoment) / (count * max(count - 1, 1))
+    own = tally.mean, np.sqrt(np.maximum(variances, 0))
+    means, errors = (np.stack([part[column] for column in columns], -1) for part in own)
+    return pooled_quantiles(
+        data.cluster_counts[:, :, METRICS.index(metric)],
+        data.edges,
+        SHARES,
+        (means, errors),
+        count,
+        _confidence(data),
+    )
 
 
 def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
     """Mean and pooled quantiles of a time, by arm."""
-    found = dict(zip(QUANTILES, quantile_estimates(data, metric), strict=True))
-    estimates = {"mean": estimates_of(data, metric), **found}
+    means, found = estimates_of(data, metric), quantiles_of(data, metric)
     return [
-        ServedTime(**{name: interval(one, arm, POSITIVE) for name, one in estimates.items()})
+        ServedTime(
+            mean=interval(means, arm, POSITIVE),
+            **{
+                name: Interval(mean=number(value), low=number(low), high=number(high))
+                for name, value, low, high in zip(
+                    QUANTILES, found.values[arm], found.low[arm], found.high[arm], strict=True
+                )
+            },
+        )
         for arm in range(len(data.arms))
     ]
 

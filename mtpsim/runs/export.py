@@ -1,6 +1,7 @@
 """A result as the configuration of an inference engine.
 
-vLLM: speculative config of one depth, of depths by batch
+vLLM: speculative config of one depth, of adaptive verification (``enable_adaptive_verification``,
+as in its documentation of release 0.32), of depths by batch
 (``num_speculative_tokens_per_batch_size``) and of synthetic acceptance; SGLang and llama.cpp:
 server arguments; TensorRT-LLM: ``draft_len_schedule``. All but synthetic acceptance draft with the
 model's own MTP head.
@@ -195,9 +196,32 @@ def _json(value: JsonDict) -> str:
 
 
 def vllm(document: JsonDict, chosen: JsonDict) -> str:
-    """The advised depth of a point."""
+    """The advised depth of a point, or adaptive verification."""
+    if drafted := _adaptive(document, chosen):
+        config = engine_flags.vllm_config(drafted) | {"enable_adaptive_verification": True}
+        return _json({"speculative_config": config})
     depth, _ = _depth_and_survival(document, chosen)
     return _json({"speculative_config": engine_flags.vllm_config(depth)})
+
+
+def _adaptive(document: JsonDict, chosen: JsonDict) -> int:
+    """Drafts per request of a rule that shares a budget as vLLM does; 0 for another arm."""
+    if not (document["points"] and document["points"][0].get("serving")):
+        return 0
+    arm = _served_arm(document, chosen)
+    if not arm.get("drafted"):
+        return 0
+    rules = document["experiment"]["serving"]["policies"]
+    rule: JsonDict = next(
+        (one for one in rules if (one.get("name") or one["rule"]) == arm["name"]), {}
+    )
+    if arm["bound"] or rule.get("search", "global") != "global" or rule.get("per_request"):
+        raise _wrong(
+            "--to",
+            f"{arm['rule']} is given; vLLM's adaptive verification is the rule budget with "
+            'search = "global" and stale = 1',
+        )
+    return int(arm["drafted"])
 
 
 def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:

@@ -32,6 +32,7 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import Definition, Weighting, plug_in
 from mtpsim.kernels.arrays import RowLayout
+from mtpsim.kernels.moments import moments
 
 Counts = npt.NDArray[np.int64]
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
@@ -60,9 +61,11 @@ class Tally:
 
     @classmethod
     def of(cls, rows: Floats) -> Tally:
-        """Tally of ``rows`` ``[n, C]``, one request per row."""
-        mean = rows.mean(0)
-        return cls(len(rows), mean, (rows - mean).T @ (rows - mean))
+        """Tally of ``rows`` ``[n, C]``, one request per row; without a BLAS, as that of a block."""
+        count, columns = rows.shape
+        mean, comoment = np.empty(columns), np.empty((columns, columns))
+        moments(np.ascontiguousarray(rows, float), mean, comoment)
+        return cls(count, mean, comoment)
 
     def __add__(self, other: Tally) -> Tally:
         """Tally of both together (pairwise update of Chan, Golub, LeVeque 1979)."""

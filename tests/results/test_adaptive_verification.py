@@ -20,7 +20,7 @@ from mtpsim.stats.estimators import Estimates
 from tests.support.examples import independent, section
 from tests.support.server_example import server_data
 
-ARMS = [Arm("off", 0), Arm("depth 3", 3), Arm("adaptive", None, "budget", shares_budget=True)]
+ARMS = [Arm("off", 0), Arm("depth 3", 3), Arm("adaptive", None, "budget", drafted=3)]
 
 
 def compared(*log_speeds, error):
