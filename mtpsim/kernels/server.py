@@ -140,14 +140,16 @@ def draft(world, state, rule, decoding):
         draw_words(world, state, state.order, 0, counts[RUNNING], ticks)
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    last_off, behind = counts[LAST_OFF], np.int64(0)
+    last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
-        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
-        spare -= drafts
-        drafted += drafts
+        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        while nodes[drafts] > spare:
+            drafts -= 1
+        spare -= nodes[drafts]
+        drafted += nodes[drafts]
         deepest = max(deepest, drafts)
         most = drafts
         if drafts > 0 and last_off >= ints[SINCE, slot]:  # it has been at depth 0

@@ -42,7 +42,7 @@ LENGTHS = [
 ]
 
 
-def experiment_of(rng, depth, **more):
+def experiment_of(rng, depth, acceptance="", **more):
     """A server with small random limits, so that everything is short of something."""
     slots = rng.integers(1, 7)
     keys = {
@@ -61,7 +61,7 @@ def experiment_of(rng, depth, **more):
     known = "trace" in keys["arrivals"] or "output" in keys
     lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
         [latency]
         model = "linear"
@@ -256,6 +256,28 @@ def test_changes_of_the_depth_equal_a_slow_server(changes, clock, outcomes):
         simulate_replication(one, 0, row, np.zeros((4, len(METRICS), BINS), np.int64))
     same = (rows[0] == rows[1]).reshape(4, -1).all(1)
     assert same[:2].tolist() == [True, False]  # a fixed depth has no changes, a schedule has
+
+
+TREE = """
+acceptance = { model = "ranks", rates = [[0.5, 0.2, 0.1], [0.4, 0.2, 0.1], [0.5, 0.2, 0.2]] }
+draft = { tree = [0, 0, 0, 1, 1, 2, 4, 5] }
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_trees_equal_a_slow_server(seed):
+    rng = np.random.default_rng(seed)
+    more = {"policies": '["goodput", "ema"]'} if seed % 2 else {}
+    experiment = experiment_of(rng, 3, acceptance=TREE, **more)
+    plan = compiled(experiment, experiment.source)
+    assert plan.engine.nodes.tolist() == [0, 3, 6, 8]
+    check(experiment, experiment.source, seed % 3)
+    row = np.zeros(plan.layout.columns)
+    chains = replace(plan, engine=plan.engine._replace(nodes=np.arange(4)))  # negative control
+    simulate_replication(chains, 0, row, np.zeros((len(plan.arms), len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, experiment.source, 0, 3)
+    found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
+    assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
 
 
 def test_a_server_that_gives_too_many_tokens_fails():
