@@ -171,7 +171,9 @@ class Experiment(Spec):
             )
             source = replace(source, length_table=table)
         if draft and draft.lengths is not None and "latency" in vars(self):
-            return proposing_source(source, draft, *self.step_times())
+            verify, times = (tuple(times.tolist()) for times in self.step_times())
+            idle = 1 + self.latency.overhead_off
+            return proposing_source(source, draft, verify, times, idle)
         return source
 
     @property
