@@ -9,20 +9,23 @@ class DepthChanges(Spec):
     """What a change of the depth costs the engine, and the drafts after depth 0."""
 
     switch_cost: NonNegative = Field(
-        0.0, description="ms added to each round whose depth differs from the previous one"
+        0.0,
+        description="ms added to each round (step of a server) whose depth differs from the "
+        "previous one",
     )
     catch_up: NonNegative = Field(
         0.0,
-        description="ms added to the first round after depth 0, in which the draft model has to "
-        "fill the gap in its cache",
+        description="ms added to the first round (step of a server) with drafts after depth 0, in "
+        "which the draft model has to fill the gap in its cache",
     )
     stale: Probability = Field(
-        0.0, description="probability that the first round after depth 0 accepts no draft"
+        0.0,
+        description="probability that the first round of a request after depth 0 accepts no draft",
     )
     resumed: Probability = Field(
         0.0,
-        description="share of its acceptance rate that a draft loses in every round after one at "
-        "depth 0",
+        description="share of its acceptance rate that a draft loses in every round of a request "
+        "after one at depth 0",
     )
 
     def switching(self) -> dict[str, float]:

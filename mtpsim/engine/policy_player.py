@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
@@ -30,7 +31,7 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Oracle, PolicySpec
+from mtpsim.policy import Environment, Off, Oracle, PolicySpec
 from mtpsim.policy.base import OptimalControl
 from mtpsim.policy.confidence import AUC, MARGIN
 
@@ -77,7 +78,8 @@ class PolicySet:
 
     Attributes:
         players (list[CompiledPolicy]): The policies.
-        engine (EngineArrays): Costs and feedback of the engine.
+        engine (EngineArrays): Costs and feedback of the engine, which has speculation enabled.
+        without (EngineArrays): The same engine if it has not.
         optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
             positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
@@ -85,12 +87,17 @@ class PolicySet:
 
     players: list[CompiledPolicy]
     engine: EngineArrays
+    without: EngineArrays
     optimal: Optimal | RecordedControl | None
     environment: Environment
 
     def any_reads(self, name: str) -> bool:
         """Whether any policy reads the input ``name``."""
         return any(getattr(player.inputs, name) for player in self.players)
+
+    def engine_of(self, player: CompiledPolicy) -> EngineArrays:
+        """The engine in which a policy plays; that of `off` has no speculation enabled."""
+        return self.without if isinstance(player.spec, Off) else self.engine
 
     @property
     def labels(self) -> list[str]:
@@ -108,17 +115,63 @@ def compile_policies(
     batch: float | None,
 ) -> PolicySet:
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
-    from scipy.special import ndtri
-
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     horizon = {"rounds": rounds, "tokens": tokens}
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
-    first_draft = float(latency.draft[1])
-    round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
+        times=_round_times(source, latency, rounds=rounds, tokens=tokens),
+        rates=rates,
+        batch=batch,
+        solve=lambda idle: _known(control(idle)),
+        first_draft=float(latency.draft[1]),
+        overhead_off=latency.overhead_off,
     )
+    engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
+    usual = PolicyInputs(
+        *(False,) * 4,
+        own_noise=engine.by_position and latency.persistence != 0,
+        by_outcome=engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME),
+        shared=latency.shared,
+        pauses=engine.stale > 0 or engine.resumed > 0,
+        proposed=engine.proposed.size > 0,
+    )
+    recording = source if isinstance(source, Recording) else None
+    known = recording is not None and recording.confidence is not None
+    compiled = partial(
+        _player,
+        environment=environment,
+        usual=usual,
+        entries=recording is not None,
+        confidences=known and not adaptive.states_confidence,
+    )
+    players = [compiled(spec) for spec in adaptive.policies]
+    players += _bound(adaptive, compiled) if optimal else []
+    without = engine._replace(verify=latency.verify.astype(float))
+    return PolicySet(players, engine, without, optimal, environment)
+
+
+def _round_times(source: Source, latency: CompiledLatency, *, rounds: int, tokens: int) -> Floats:
+    """Mean ms of a round by depth, also where the number of proposed drafts is random."""
+    times = latency.policy_verify + latency.draft
+    if not isinstance(source, ProposingChain):
+        return times
+    for k in range(1, times.size):
+        exact = solve(source, k, rounds=rounds, tokens=tokens)
+        times[k] = (latency.verify + latency.draft)[k] * exact.slow_rounds / exact.rounds
+    return times
+
+
+def _engine(
+    adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
+) -> EngineArrays:
+    """The engine in which policies play, with speculation enabled."""
+    from scipy.special import ndtri
+
+    proposed, states = np.zeros(0, np.int32), 1
+    if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
+        rates, states = source.offered_rates, source.depth + 1
+        proposed = source.proposed.astype(np.int32)
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
@@ -136,29 +189,14 @@ def compile_policies(
         after_rejection=rates[None],
         laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
+        proposed=proposed,
     )
+    if engine.laws.shape[2:3] > (1,):
+        engine = engine._replace(laws=np.repeat(engine.laws, states, axis=2))
     chain = source.hidden_chain
     if adaptive.confidence and chain is not None:  # its laws may be by state
         engine = engine._replace(after_rejection=chain.accept)
-    usual = PolicyInputs(
-        *(False,) * 4,
-        own_noise=engine.by_position and latency.persistence != 0,
-        by_outcome=engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME),
-        shared=latency.shared,
-        pauses=engine.stale > 0 or engine.resumed > 0,
-    )
-    recording = source if isinstance(source, Recording) else None
-    known = recording is not None and recording.confidence is not None
-    compiled = partial(
-        _player,
-        environment=environment,
-        usual=usual,
-        entries=recording is not None,
-        confidences=known and not adaptive.states_confidence,
-    )
-    players = [compiled(spec) for spec in adaptive.policies]
-    players += _bound(adaptive, compiled) if optimal else []
-    return PolicySet(players, engine, optimal, environment)
+    return engine
 
 
 def _bound(
@@ -303,7 +341,7 @@ class TapePlayer:
             stop = base + self.width - self.ahead
             for i, player in enumerate(self.policy_set.players):
                 player.kernel(
-                    *self._needed(player.inputs, base, stop),
+                    *self._needed(player, base, stop),
                     limits,
                     player.p,
                     m[i],
@@ -316,10 +354,10 @@ class TapePlayer:
                 return
             base = stop
 
-    def _needed(self, inputs: PolicyInputs, base: int, stop: int) -> tuple[Any, ...]:
+    def _needed(self, player: CompiledPolicy, base: int, stop: int) -> tuple[Any, ...]:
         """What a policy's kernel reads, and None for arrays that it does not: they cost time."""
-        engine, needed = self.policy_set.engine, {"accepts", "state", "verify"}
-        chain: Any = self.chain
+        inputs, needed = player.inputs, {"accepts", "state", "verify"}
+        engine, chain = self.policy_set.engine_of(player), self.chain
         if inputs.by_outcome:
             needed.add("words")
         else:

@@ -108,6 +108,7 @@ class EngineArrays(NamedTuple):
     after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
     laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: always as many as the depth
 
 
 class PolicyInputs(NamedTuple):
@@ -121,6 +122,7 @@ class PolicyInputs(NamedTuple):
     by_outcome: bool = False  # transitions depend on outcomes
     shared: bool = True  # one noise factor for all of a round
     pauses: bool = False  # drafts lose acceptance after depth 0
+    proposed: bool = False  # the number of drafts that a round proposes is random
     entry: bool = False  # of tables by recorded text position
     recorded: bool = False  # the confidence is a recorded one
     memory: int = 0  # greatest length of its memory; 0: too long to copy

@@ -22,7 +22,7 @@ from mtpsim.policy.fixed import choose
 
 # See `PolicyInputs`
 CONFIDENCE = SCORES = OUTCOME = DROPS = OWN_NOISE = BY_OUTCOME = SHARED = PAUSES = True
-ENTRY = RECORDED = True
+PROPOSED = ENTRY = RECORDED = True
 MEMORY, PARAMETERS = 8, 8
 MOST_HINTS = 64
 
@@ -86,18 +86,25 @@ def _play(
                 fill_confidence(tape, engine, at, full, state, hints)
             if RECORDED or SCORES:
                 heard = hints_of_tape(tape, engine, tick + column, deep)
+            offered = deep
+            if PROPOSED:
+                offered = np.int64(engine.proposed[np.uintp(state)])
+                hints[offered:] = 0.0
             entry = np.int64(tape.entries[at]) if ENTRY else np.int64(0)
             depth = np.int64(choose(p, m, RoundContext(state, previous, full, entry), heard))
             accepted = min(full, depth)
             if BY_OUTCOME:
                 accepted, row = verify(tape, chain, engine, at, depth, row, most)
-            drafted = depth + np.int64(m[0]) if DROPS else depth
-            time = round_time(tape, noise, engine, at, depth, drafted, rounds, scores[lane])
+            verified = min(depth, offered) if PROPOSED else depth
+            drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
+            time = round_time(
+                tape, noise, engine, at, depth, verified, drafted, rounds, scores[lane]
+            )
             time *= chain.slowdown[np.uintp(state)]
             if previous != depth and previous >= 0:
                 time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
-            seen, reached = (deep, full) if engine.full_feedback else (depth, accepted)
-            learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
+            seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
+            learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
             if rounds < log.shape[1]:
                 note(log[lane, rounds], depth, accepted, state)
             rounds += 1
@@ -210,7 +217,7 @@ def hints_of_tape(tape, engine, at, deep):
     return tape.scores[first : first + deep]
 
 
-def round_time(tape, noise, engine, at, depth, drafted, rounds, scores):
+def round_time(tape, noise, engine, at, depth, verified, drafted, rounds, scores):
     """Duration of a round in ms, without what its state and a switch add."""
     check = tape.verify[at]
     plain, propose = check, check
@@ -220,7 +227,7 @@ def round_time(tape, noise, engine, at, depth, drafted, rounds, scores):
         plain, check, propose = own_factors(noise, check, propose, rounds, scores)
         if SHARED:
             plain, propose = check, check
-    step = engine.verify[np.uintp(depth)] * (plain if depth == 0 else check)
+    step = engine.verify[np.uintp(verified)] * (plain if depth == 0 else check)
     return step + engine.draft[np.uintp(drafted)] * propose
 
 

@@ -46,11 +46,12 @@ class RoundOutcome(NamedTuple):
     """The outcome of a round.
 
     Attributes:
-        depth (int): Drafts that were verified.
+        depth (int): Drafts that were asked for.
         accepted (int): Drafts that were accepted.
-        observed (int): Drafts with a known outcome: ``depth``, or K with full feedback.
+        observed (int): Drafts with a known outcome: those verified, or K with full feedback.
         observed_accepted (int): Drafts accepted in a row among the observed ones.
         time_ms (float): Duration of the round in ms.
+        missing (int): Drafts that were asked for and not proposed, so not verified either.
     """
 
     depth: int
@@ -58,6 +59,7 @@ class RoundOutcome(NamedTuple):
     observed: int
     observed_accepted: int
     time_ms: float
+    missing: int = 0
 
 
 class BatchOutcome(NamedTuple):
@@ -148,6 +150,8 @@ class Environment:
         solve (Callable): Returns the optimal control of the acceptance chain or the recording,
             given the ms that a round without drafts takes in addition; slow.
         first_draft (float): Mean ms of drafting one token.
+        overhead_off (float): Share by which ``times[0]`` exceeds a plain step of an engine that has
+            no speculation enabled.
     """
 
     times: Floats
@@ -155,6 +159,7 @@ class Environment:
     batch: float | None = None
     solve: Callable[[float], OptimalControl] = field(default=lambda idle: _no_chain(), repr=False)
     first_draft: float = 0.0
+    overhead_off: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -197,6 +202,11 @@ class PolicySpec(Spec, ABC):
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None, description="label in the report (default: the name of the rule)"
     )
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is an upper bound, which no engine can run, and never recommended."""
+        return bool(self.knows)
 
     @property
     def label(self) -> str:

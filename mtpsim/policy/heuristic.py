@@ -88,5 +88,6 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
         m[DEPTH] = p[START]
         m[ROUNDS] = 0
     else:
-        step = p[UP] if outcome.accepted == outcome.depth else -p[DOWN]
+        full = outcome.accepted == outcome.depth - outcome.missing
+        step = p[UP] if full else -p[DOWN]
         m[DEPTH] = min(max(m[DEPTH] + step, p[LEAST]), p[MOST])

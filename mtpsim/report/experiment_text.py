@@ -94,7 +94,7 @@ def _draft(draft: Draft, tree: Tree) -> list[str]:
         lines = [f"chain of up to {counted(tree.depth, 'draft')}"]
         if draft.block is not None:
             lines.append(f"the drafter takes the time of {counted(draft.block, 'draft')}")
-        for row in draft.length_rows() if draft.lengths is not None else ():
+        for row in draft.length_rows(tree.depth):
             mean = np.array(row) @ np.arange(len(row)) / sum(row)
             lines.append(f"proposes {mean:.3g} on average, none in {100 * row[0] / sum(row):.3g} %")
         return lines

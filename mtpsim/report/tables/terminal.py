@@ -115,10 +115,13 @@ def print_table(console: Console, *choices: TextTable) -> TextTable:
     Returns:
         The table that is printed.
     """
-    tables = [(drawn(choice, console), choice) for choice in choices]
-    fitting = [pair for pair in tables if _width(pair[0], console) <= console.width]
-    (table, chosen), width = (fitting or tables[-1:])[0], console.width
-    console.width = max(width, _width(table, console, folded=True))
+    width = console.width
+    for chosen in choices:
+        table = drawn(chosen, console)
+        if _width(table, console) <= width:
+            break
+    else:
+        console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
     return chosen
