@@ -92,7 +92,17 @@ SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the st
 
 
 @bare_inlined
-def play_drafts(world, state, slot, drafts):
+def end_round(state, slot, accepted):
+    """Emit the accepted drafts of a round, and the token after them."""
+    emitted = state.ints[EMITTED, slot] + accepted + 1
+    state.ints[EMITTED, slot] = emitted
+    if emitted == state.ints[OUTPUT, slot]:
+        state.ended[state.counts[ENDED]] = slot
+        state.counts[ENDED] += 1
+
+
+@bare_inlined
+def _play_drafts(world, state, slot, drafts):
     """A round of a request: accepted of its ``drafts``, and the slowdown of its state."""
     ints, chain, tick = state.ints, world.chain, state.ints[TICK, slot]
     slowdown = 0.0
@@ -108,11 +118,7 @@ def play_drafts(world, state, slot, drafts):
         ints[ROW, slot] = row
         if chain.slow:
             slowdown = chain.slowdown[first]
-    emitted = ints[EMITTED, slot] + accepted + 1
-    ints[EMITTED, slot] = emitted
-    if emitted == ints[OUTPUT, slot]:
-        state.ended[state.counts[ENDED]] = slot
-        state.counts[ENDED] += 1
+    end_round(state, slot, accepted)
     return accepted, slowdown
 
 
@@ -133,7 +139,7 @@ def draft(world, state, rule, decoding):
         spare -= drafts
         drafted += drafts
         deepest = max(deepest, drafts)
-        accepted, slowdown = play_drafts(world, state, slot, drafts)
+        accepted, slowdown = _play_drafts(world, state, slot, drafts)
         slowdowns += slowdown
         emitted_now += accepted + 1
         if LEARNS == POOLED:
