@@ -2,10 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+
 import numpy as np
+import numpy.typing as npt
 
 from mtpsim.acceptance.base import AcceptanceChain
 from mtpsim.common.arrays import Floats
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ThinnedChain(AcceptanceChain):
+    """Rounds in which a draft that is not proposed counts as not accepted.
+
+    A round accepts as many drafts as one of :func:`propose`, with fewer states: the number of
+    proposed drafts is not one.
+
+    Attributes:
+        law (Floats): ``[S, K + 1]`` probability of 0..K proposed drafts by state.
+        offered (Floats): ``[S, K]`` acceptance rates of proposed drafts.
+    """
+
+    law: Floats = field(default_factory=lambda: np.ones((1, 1)))
+    offered: Floats = field(default_factory=lambda: np.ones((1, 0)))
+
+    @property
+    def proposed(self) -> AcceptanceChain:
+        """The chain of rounds that propose all drafts."""
+        return AcceptanceChain(self.start, self.step, self.offered, self.clock, self.slowdown)
+
+
+def thin(chain: AcceptanceChain, law: Floats) -> ThinnedChain:
+    """The chain at a law of the number of proposed drafts.
+
+    Args:
+        chain (AcceptanceChain): A chain of the round clock.
+        law (Floats): ``[S, K + 1]``, or ``[1, K + 1]`` for all states: probability of 0..K drafts.
+
+    Returns:
+        ThinnedChain: Draft j accepted: proposed, if the drafts before it were, and accepted.
+    """
+    law = np.broadcast_to(law, (chain.states, chain.depth + 1))
+    least = np.cumsum(law[:, ::-1], axis=1)[:, ::-1]
+    share = np.divide(
+        least[:, 1:], least[:, :-1], out=np.zeros(chain.accept.shape), where=least[:, :-1] > 0
+    )
+    return ThinnedChain(
+        start=chain.start,
+        step=chain.step,
+        accept=chain.accept * np.minimum(share, 1.0),
+        clock="round",
+        slowdown=chain.slowdown,
+        law=law,
+        offered=chain.accept,
+    )
 
 
 def propose(
@@ -41,4 +93,21 @@ def propose(
         accept=masked.reshape(size, depths - 1),
         clock="round",
         slowdown=(chain.slowdown[:, None, None] * cost).reshape(size, depths),
+        lengths=None if chain.lengths is None else np.repeat(chain.lengths, depths),
+        length_table=None
+        if chain.length_table is None
+        else replace(chain.length_table, shares=np.repeat(chain.length_table.shares, depths, 0)),
     )
+
+
+def proposed_drafts(states: Ints, depth: int) -> Ints:
+    """The number of proposed drafts in states of a chain of :func:`propose`.
+
+    Args:
+        states (Ints): Indices of states, of any shape.
+        depth (int): Greatest depth K of the chain.
+
+    Returns:
+        Ints: 0 to K by state.
+    """
+    return states % (depth + 1)

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +15,7 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_confidence import fit_confidence
 from mtpsim.cli.fit_replay import make_replay, write_replay
-from mtpsim.cli.fit_steps import (
-    FittedCosts,
-    depth_of,
-    fitted_costs,
-)
+from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, Problem, cannot_write
 from mtpsim.common.text import one_line
@@ -35,13 +31,12 @@ from mtpsim.fit.document import (
     samples_csv,
     uncertainty_section,
 )
-from mtpsim.fit.model import LogFit, depth_problem, fit_log
+from mtpsim.fit.draft_lengths import draft_section
+from mtpsim.fit.limitations import depth_problem
+from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
-from mtpsim.fit.round_times import latency_section
-from mtpsim.fit.step_times import (
-    is_step_table,
-    read_step_times,
-)
+from mtpsim.fit.round_times import latency_section, round_times_of
+from mtpsim.fit.step_times import is_step_table, read_step_times
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
@@ -317,6 +312,8 @@ def _write(
         "simulation": like.get("simulation", {"tokens": fit.tokens, "precision": 0.002}),
         "uncertainty": uncertainty,
     }
+    if fit.chosen is not None and fit.lengths is not None:
+        sections["draft"] = draft_section(fit.chosen)
     beside = {}
     if fit.chosen is not None:
         beside[name + SAMPLES] = samples_csv(fit.chosen.candidate, fit.draws)
@@ -341,7 +338,9 @@ def _write(
     if options.out is not None and fit.aggregated:
         written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
-        written += write_replay(options.out, sections, *replay)
+        at_setting = replace(fit, times=round_times_of(fit.log), notes=[])
+        latency = _latency(at_setting, cost, like, options) if fit.lengths else latency
+        written += write_replay(options.out, {**sections, "latency": latency}, *replay)
     if options.experiment_only:
         return written
     if options.out is not None:
@@ -363,6 +362,8 @@ def _fitted(
     if cost is None and options.like is None and latency["verify"] == latency["target"]:
         return None
     kept = {"acceptance": sections["acceptance"], "latency": latency}
+    if fit.lengths is not None:
+        kept["draft"] = sections["draft"]
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
     return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
 
@@ -374,14 +375,16 @@ def _speed(
     verify, draft = experiment.latency.times(fit.log.depth)
     if drafts_are_free(verify, draft):  # placeholders
         return None
-    chain = experiment.acceptance.chain()
+    chain, round_ms = experiment.acceptance.chain(), float(verify[-1] + draft[-1])
     assert isinstance(chain, AcceptanceChain)  # a fitted model is no recording
+    if fit.chosen is not None and fit.lengths is not None:
+        chain, round_ms = fit.chosen.chain, fit.lengths.mean_of(verify + draft)
     source = options.files[-1] if cost else options.like
     return check_speed(
         fit,
         accept_length=float(chain_lengths(chain, fit.tokens)[-1]),
         target=float(verify[0]),
-        round_ms=float(verify[-1] + draft[-1]),
+        round_ms=round_ms,
         times_from=str(source) if source else "",
     )
 

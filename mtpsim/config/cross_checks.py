@@ -72,11 +72,9 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    for section in ("adaptive", "serving", "uncertainty", "robust"):
+    for section in ("adaptive", "serving"):
         if getattr(experiment, section):
             yield ("draft", "lengths"), f"can't be combined with [{section}]"
-    if experiment.simulation.lengths is not None:
-        yield ("draft", "lengths"), "can't be combined with simulation.lengths"
 
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
@@ -264,8 +262,6 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     for section, (key, message) in others.items():
         if getattr(experiment, section):
             yield (section, key), message
-    if experiment.drafted is not None:
-        yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
     if simulation.lengths is not None:
@@ -297,6 +293,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     found = []
     for number, policy in enumerate(serving.policies, 1):
         wrong = policy.server_mismatch(source.depth)
+        if policy.shares_budget and experiment.drafted is not None:
+            wrong = "it verifies a part of each chain of drafts, and [draft] has a tree"
         if policy.reads_confidence and isinstance(source, Recording) and not wrong:
             wrong = _unsure(source, serving.states_confidence, "serving")
         if wrong:

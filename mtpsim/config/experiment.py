@@ -159,19 +159,18 @@ class Experiment(Spec):
         """Which drafts are accepted, with a tree which of its levels; how long requests are."""
         draft, s = self.draft, self.simulation
         source = drafted_source(self.acceptance, draft) if draft else self.acceptance.chain()
+        if s.lengths is not None and s.tokens is not None and isinstance(source, AcceptanceChain):
+            table = length_table(
+                source,
+                mean=s.tokens,
+                cv=s.lengths.deviation,
+                distribution=s.lengths.distribution,
+                correlation=s.lengths.correlation,
+            )
+            source = replace(source, length_table=table)
         if draft and draft.lengths is not None and "latency" in vars(self):
-            verify, times = (tuple(times.tolist()) for times in self.step_times())
-            return proposing_source(self.acceptance, draft, verify, times)
-        if s.lengths is None or s.tokens is None or not isinstance(source, AcceptanceChain):
-            return source
-        table = length_table(
-            source,
-            mean=s.tokens,
-            cv=s.lengths.deviation,
-            distribution=s.lengths.distribution,
-            correlation=s.lengths.correlation,
-        )
-        return replace(source, length_table=table)
+            return proposing_source(source, draft, *self.step_times())
+        return source
 
     @property
     def input_rates(self) -> Floats | None:

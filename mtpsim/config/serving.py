@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, mod
 
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Spec
+from mtpsim.config.depth_changes import DepthChanges
 from mtpsim.config.request_file import RequestFile, read_request_file
 from mtpsim.config.simulation import LengthShape
 from mtpsim.policy import Policy
@@ -187,7 +188,7 @@ class Capacity(Spec):
     )
 
 
-class Serving(Spec):
+class Serving(DepthChanges):
     """A server: requests that come and go share each step of the engine."""
 
     exclusive = (("replications", "precision"), ("auc", "confidence"))

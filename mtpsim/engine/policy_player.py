@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Oracle, PolicySpec
+from mtpsim.policy import Environment, Off, Oracle, PolicySpec
 from mtpsim.policy.base import OptimalControl
 from mtpsim.policy.confidence import AUC, MARGIN
 
@@ -76,7 +76,8 @@ class PolicySet:
 
     Attributes:
         players (list[CompiledPolicy]): The policies.
-        engine (EngineArrays): Costs and feedback of the engine.
+        engine (EngineArrays): Costs and feedback of the engine, which has speculation enabled.
+        without (EngineArrays): The same engine if it has not.
         optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
             positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
@@ -84,12 +85,17 @@ class PolicySet:
 
     players: list[CompiledPolicy]
     engine: EngineArrays
+    without: EngineArrays
     optimal: Optimal | RecordedControl | None
     environment: Environment
 
     def any_reads(self, name: str) -> bool:
         """Whether any policy reads the input ``name``."""
         return any(getattr(player.inputs, name) for player in self.players)
+
+    def engine_of(self, player: CompiledPolicy) -> EngineArrays:
+        """The engine in which a policy plays; that of `off` has no speculation enabled."""
+        return self.without if isinstance(player.spec, Off) else self.engine
 
     @property
     def labels(self) -> list[str]:
@@ -107,40 +113,19 @@ def compile_policies(
     batch: float | None,
 ) -> PolicySet:
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
-    from scipy.special import ndtri
-
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     horizon = {"rounds": rounds, "tokens": tokens}
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
-    first_draft = float(latency.draft[1])
-    round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
-    )
-    odds = np.clip(rates, MARGIN, 1 - MARGIN)
-    # The AUC of two normal distributions with equal variance gives the distance of their means.
-    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
-    engine = EngineArrays(
-        kind=_kind(source),
-        by_position=source.clock == "token",
-        verify=latency.policy_verify.astype(float),
-        draft=latency.draft.astype(float),
-        switch_cost=adaptive.switch_cost,
-        catch_up=adaptive.catch_up,
-        stale=adaptive.stale,
-        full_feedback=adaptive.feedback == "full",
+        times=latency.policy_verify + latency.draft,
         rates=rates,
-        odds_against=(1 - odds) / odds,
-        separation=separation,
-        rejection_factor=float(np.exp(separation**2)),
-        after_rejection=rates[None],
-        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
-        tokens=tokens,
+        batch=batch,
+        solve=lambda idle: _known(control(idle)),
+        first_draft=float(latency.draft[1]),
+        overhead_off=latency.overhead_off,
     )
-    chain = source.hidden_chain
-    if adaptive.confidence and chain is not None:  # its laws may be by state
-        engine = engine._replace(after_rejection=chain.accept)
+    engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
     recording = source if isinstance(source, Recording) else None
@@ -154,7 +139,38 @@ def compile_policies(
     )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []
-    return PolicySet(players, engine, optimal, environment)
+    without = engine._replace(verify=latency.verify.astype(float))
+    return PolicySet(players, engine, without, optimal, environment)
+
+
+def _engine(
+    adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
+) -> EngineArrays:
+    """The engine in which policies play, with speculation enabled."""
+    from scipy.special import ndtri
+
+    odds = np.clip(rates, MARGIN, 1 - MARGIN)
+    # The AUC of two normal distributions with equal variance gives the distance of their means.
+    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
+    engine = EngineArrays(
+        kind=_kind(source),
+        by_position=source.clock == "token",
+        verify=latency.policy_verify.astype(float),
+        draft=latency.draft.astype(float),
+        **adaptive.switching(),
+        full_feedback=adaptive.feedback == "full",
+        rates=rates,
+        odds_against=(1 - odds) / odds,
+        separation=separation,
+        rejection_factor=float(np.exp(separation**2)),
+        after_rejection=rates[None],
+        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
+        tokens=tokens,
+    )
+    chain = source.hidden_chain
+    if adaptive.confidence and chain is not None:  # its laws may be by state
+        engine = engine._replace(after_rejection=chain.accept)
+    return engine
 
 
 def _bound(
@@ -181,8 +197,8 @@ def _control(
     """Optimal control, a round without drafts taking ``idle`` ms more; None: recorded rounds."""
     times = latency.policy_verify + latency.draft
     times[0] += idle
-    costs = {name: getattr(adaptive, name) for name in ("switch_cost", "catch_up", "stale")}
-    costs |= {"times": times, "rounds": rounds, "tokens": tokens}
+    costs: dict[str, Any] = {"times": times, "rounds": rounds, "tokens": tokens}
+    costs |= adaptive.switching()
     if isinstance(source, Recording):
         return RecordedControl(recording=source, **costs) if source.clock == "token" else None
     chain = source.hidden_chain
@@ -271,6 +287,7 @@ class TapePlayer:
             verify=np.ones((n, w)),
             draft=np.ones((n, w)),
             stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
+            resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
             scores=np.zeros((n, w, scores)),
             likelihood_ratios=np.zeros((n, w, ratios)),
             rejected_words=np.zeros((n, w, ratios), np.int32),
@@ -298,7 +315,7 @@ class TapePlayer:
                     stop,
                     self.chain,
                     self.noise,
-                    self.policy_set.engine,
+                    self.policy_set.engine_of(player),
                     limits,
                     player.p,
                     m[i],

@@ -44,6 +44,7 @@ from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.policy.budget import STALE
 from mtpsim.policy.confidence import auc_tables, laws_by_outcome
 from mtpsim.stats.estimators import Tally
+from mtpsim.stats.pooled_quantiles import cluster_counts
 
 UNIT = Fraction(1, 5)  # replications per unit of a block: the first blocks have two
 UNLIMITED = 1 << 40  # tokens of a KV cache without a limit
@@ -144,12 +145,13 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
     arrays: Any = source.arrays()
-    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests)
-    arms = _arms(serving, experiment.latency, depth)
+    drafted = experiment.drafted
+    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests, drafted)
+    arms = _arms(serving, experiment.latency, depth, drafted)
     plan = ServerPlan(
         key=random_key(experiment.simulation.seed),
         load=workload(serving),
-        engine=_engine(serving),
+        engine=_engine(serving, np.arange(depth + 1) if drafted is None else drafted),
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
@@ -177,7 +179,7 @@ def _confidence_laws(serving: Serving, source: Source) -> Floats32:
     return laws_by_outcome(serving.confidence.tables(), by_state)
 
 
-def _engine(serving: Serving) -> Engine:
+def _engine(serving: Serving, nodes: Any) -> Engine:
     goals = serving.goals
     limits = (goals.ttft, goals.tpot, goals.e2e) if goals else (None, None, None)
     return Engine(
@@ -187,6 +189,8 @@ def _engine(serving: Serving) -> Engine:
         warm_up=serving.dropped,
         requests=serving.measured,
         goals=np.array([np.inf if limit is None else limit for limit in limits]),
+        nodes=nodes.astype(np.int64),
+        **serving.switching(),
     )
 
 
@@ -215,14 +219,24 @@ def workload(serving: Serving) -> Workload:
     )
 
 
-def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, ...]:
+def _arms(
+    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None
+) -> tuple[ServerArm, ...]:
     depths = range(depth + 1) if serving.depths == "each" else sorted(serving.depths)
     fixed = [
         (Arm(f"depth {k}" if k else "off", depth=k), RULES["fixed"].model_validate({"depth": k}))
         for k in depths
     ]
     chosen = [
-        (Arm(spec.label, policy=spec.describe(), bound=bool(spec.knows)), spec)
+        (
+            Arm(
+                spec.label,
+                policy=spec.describe(),
+                bound=spec.bound,
+                drafted=depth if spec.shares_budget else None,
+            ),
+            spec,
+        )
         for spec in serving.policies
     ]
     return tuple(
@@ -230,14 +244,16 @@ def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, 
             arm=arm,
             rule=None if spec.shares_budget else spec.batch_functions(),
             learns=LEARNS[spec.learns_from or "nothing"],
-            batch=_batch_rule(spec, latency, depth, serving.max_requests),
+            batch=_batch_rule(spec, latency, depth, serving.max_requests, drafted),
             speculates=arm.depth != 0 and spec.rule_name() != "off",
         )
         for arm, spec in (*fixed, *chosen)
     )
 
 
-def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> BatchRule:
+def _batch_rule(
+    spec: PolicySpec, latency: CostModel, depth: int, most: int, drafted: Floats | None
+) -> BatchRule:
     """Parameters of a rule for each number of decoding requests, 0 (unused) to ``most``.
 
     An ema has a memory for each of its ladders, as the engine has; others have one memory.
@@ -248,8 +264,10 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
     batches = [1] if any_batch else range(1, most + 1)
     found, memory = [], 1
     for batch in batches:
-        verify, draft = latency.at_batch(float(batch), depth)
-        environment = Environment(verify + draft, np.full(depth, np.nan), float(batch))
+        verify, draft = latency.at_batch(float(batch), depth, drafted)
+        times = verify + draft
+        times[0] *= 1 + latency.overhead_off
+        environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))
     p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
@@ -267,11 +285,13 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
 
 
 def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
-    """Tally of replications ``first`` .. ``first + count - 1``, with their pooled histograms."""
+    """Tally of replications ``first`` .. ``first + count - 1``, with their counts of times."""
     rows = np.zeros((count, plan.layout.columns))
-    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    histograms = np.zeros((3, len(plan.arms), len(METRICS), BINS), np.int64)
     for number in range(count):
-        simulate_replication(plan, first + number, rows[number], histograms)
+        counts = np.zeros(histograms.shape[1:], np.int64)
+        simulate_replication(plan, first + number, rows[number], counts)
+        histograms += cluster_counts(counts)
     mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
     moments(rows, mean, comoment)
     return Tally(count, mean, comoment, histograms)

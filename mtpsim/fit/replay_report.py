@@ -12,7 +12,8 @@ from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import measured_at, no_surer
 from mtpsim.fit.depth_validation import HeldOutDepth, held_out_depths
 from mtpsim.fit.labelled_tokens import label_tokens
-from mtpsim.fit.model import MIN_ROWS, LogFit, kept_rounds
+from mtpsim.fit.mle import MIN_ROWS
+from mtpsim.fit.model import LogFit, kept_rounds
 from mtpsim.fit.posterior_replay import DEEPER, Drafter, PosteriorReplay, posterior_replay
 from mtpsim.fit.rates import Interval
 from mtpsim.formula.closed_form import DEFINITIONS, accept_length, plug_in

@@ -28,11 +28,20 @@ from mtpsim.kernels.server_queue import (
     preempt,
     prefill,
 )
-from mtpsim.kernels.server_requests import BURST, POSITIONS, RECORDED, TRACE, play_round
+from mtpsim.kernels.server_requests import (
+    ALL,
+    BURST,
+    POSITIONS,
+    RECORDED,
+    TRACE,
+    drafts_left,
+    play_round,
+)
 from mtpsim.kernels.server_state import (
     ARRIVED,
     AT_DEPTH,
     BASE,
+    BEFORE,
     BEGIN,
     CHUNK_CONTEXT,
     CHUNKS,
@@ -46,15 +55,18 @@ from mtpsim.kernels.server_state import (
     EMITTED_NOW,
     END,
     ENDED,
+    EXTRA,
     HEAD,
     HELD,
     IN_CACHE,
     INSIDE,
     KEPT_DECODING,
     KEPT_DONE,
+    LAST_OFF,
     MISSED,
     NEXT,
     NOW,
+    NUMBER,
     OUTPUT,
     PASSES,
     PLAYED,
@@ -96,23 +108,26 @@ def end_round(state, slot, accepted):
     """Emit the accepted drafts of a round, and the token after them."""
     emitted = state.ints[EMITTED, slot] + accepted + 1
     state.ints[EMITTED, slot] = emitted
-    if emitted == state.ints[OUTPUT, slot]:
+    if emitted >= state.ints[OUTPUT, slot]:
         state.ended[state.counts[ENDED]] = slot
         state.counts[ENDED] += 1
 
 
 @bare_inlined
-def _play_drafts(world, state, slot, drafts):
-    """A round of a request: accepted of its ``drafts``, and the slowdown of its state."""
+def _play_drafts(world, state, slot, drafts, most=ALL):
+    """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
+
+    Drafts beyond the first ``most`` are rejected, whatever the text.
+    """
     ints, chain, tick = state.ints, world.chain, state.ints[TICK, slot]
     slowdown = 0.0
     if world.kind == RECORDED:
         entry = ints[BASE, slot] + tick % ints[SPAN, slot]
-        accepted = min(np.int64(world.recording.accepted[entry]), drafts)
+        accepted = min(np.int64(world.recording.accepted[entry]), drafts, most)
         ints[TICK, slot] = tick + (accepted + 1 if world.recording.by_position else 1)
     else:
         accepted, tick, row, first = play_round(
-            world.kind, chain, tick, ints[ROW, slot], state.words[slot], drafts
+            world.kind, chain, tick, ints[ROW, slot], state.words[slot], drafts, most
         )
         ints[TICK, slot] = tick
         ints[ROW, slot] = row
@@ -131,15 +146,23 @@ def draft(world, state, rule, decoding):
         draw_words(world, state, state.order, 0, counts[RUNNING], ticks)
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
+    last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
-        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
-        spare -= drafts
-        drafted += drafts
+        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        while nodes[drafts] > spare:
+            drafts -= 1
+        spare -= nodes[drafts]
+        drafted += nodes[drafts]
         deepest = max(deepest, drafts)
-        accepted, slowdown = _play_drafts(world, state, slot, drafts)
+        most = drafts
+        if drafts > 0 and last_off >= ints[SINCE, slot]:  # it has been at depth 0
+            first = last_off == counts[STEP] - 1
+            behind += np.int64(first)
+            most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
+        accepted, slowdown = _play_drafts(world, state, slot, drafts, most)
         slowdowns += slowdown
         emitted_now += accepted + 1
         if LEARNS == POOLED:
@@ -149,6 +172,20 @@ def draft(world, state, rule, decoding):
     counts[DRAFTED], counts[EMITTED_NOW], counts[DEEPEST] = drafted, emitted_now, deepest
     counts[VERIFIED] = drafted
     state.clock[SLOWDOWNS] = slowdowns
+    _note_depth(world, state, depth, behind)
+
+
+@bare_inlined
+def _note_depth(world, state, depth, behind):
+    """What a change of the depth adds to the step; ``behind`` requests resume drafting in it."""
+    counts, extra = state.counts, 0.0
+    if counts[BEFORE] >= 0 and counts[BEFORE] != depth:
+        extra += world.engine.switch_cost
+    if behind > 0:
+        extra += world.engine.catch_up
+    state.clock[EXTRA], counts[BEFORE] = extra, depth
+    if depth == 0:
+        counts[LAST_OFF] = counts[STEP]
 
 
 def verify(world, state, rule, decoding, context):
@@ -176,7 +213,7 @@ def _step_time(world, state, decoding, context, factor):
     ms = mean_ms(world, state, decoding, context, state.counts[VERIFIED]) * factor
     if world.chain.slow and decoding > 0:
         ms *= state.clock[SLOWDOWNS] / decoding
-    return ms
+    return ms + state.clock[EXTRA]
 
 
 @bare_inlined
@@ -266,7 +303,7 @@ def step(world, state, rule, factor):
     counts, clock = state.counts, state.clock
     for place in range(DRAFTED, PREEMPTED + 1):
         counts[place] = 0
-    clock[WITHIN] = 0.0
+    clock[WITHIN] = clock[EXTRA] = 0.0
     if counts[RUNNING] == 0 and counts[STACKED] == 0 and counts[ARRIVED] == counts[HEAD]:
         clock[NOW] = clock[NEXT]
         arrive_until(clock[NOW], world, state)

@@ -31,16 +31,19 @@ Unsigned = npt.NDArray[np.uint32]
     PLAYED, PASSES,
 ) = range(14)  # fmt: skip
 ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
-# counts of the server; from DRAFTED on of the current step
+# counts of the server (BEFORE: depth of the last step with decoding, LAST_OFF: last one at depth 0,
+# both -1 before the first); from DRAFTED on of the current step
 (
     STEP, RUNNING, DECODING, PREFILLING, STACKED, ARRIVED, HEAD, DRAWN, HELD, DECODING_HELD,
     KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH, FREE, HEAD_SLOT,
+    BEFORE, LAST_OFF,
     DRAFTED, VERIFIED, MISSED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED,
     COMPLETED, PREEMPTED,
-) = range(27)  # fmt: skip
+) = range(29)  # fmt: skip
 # times of the server: now, end of the step, next arrival, arrival of the head of the queue, when
-# integrals were last advanced, window within the step, begin of the window, and sum of slowdowns
-NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS = range(8)
+# integrals were last advanced, window within the step, begin of the window, sum of slowdowns, and
+# what a change of the depth adds to the step
+NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS, EXTRA = range(9)
 QUEUED, RAN, WAITED, IN_CACHE, AT_DEPTH = range(5)  # columns of a timeline
 LEVELS = 1024  # steps of survival
 
@@ -54,6 +57,11 @@ class Engine(NamedTuple):
     warm_up: int  # requests before the kept ones
     requests: int  # kept requests
     goals: Floats  # [3] greatest TTFT, TPOT and end-to-end time in ms
+    nodes: Longs  # [K + 1] drafted tokens by depth: as many, or the nodes of a tree's first levels
+    switch_cost: float = 0.0  # ms of a step at another depth than the one before
+    catch_up: float = 0.0  # ms of the first step with drafts after depth 0
+    stale: float = 0.0  # probability that a request's first drafts after depth 0 are lost
+    resumed: float = 0.0  # probability that a later one is lost
 
 
 class World(NamedTuple):
@@ -115,8 +123,8 @@ class State(NamedTuple):
     ints: Longs  # [14, 2 M + 1]
     words: Ints  # [2 M + 1, W] random words of the text, by tick modulo W
     times: Floats  # [3, 2 M + 1]
-    counts: Longs  # [27]
-    clock: Floats  # [8]
+    counts: Longs  # [29]
+    clock: Floats  # [9]
     order: Longs  # [M] slots of the running requests, in the order of admission
     stack: Longs  # [M] slots of the preempted ones, the next to be admitted last
     free: Longs  # [2 M + 1] free slots
@@ -178,8 +186,8 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         ints=np.zeros((14, slots), np.int64),
         words=np.zeros((slots, 1 << (depth + CALL - 1).bit_length()), np.int32),
         times=np.zeros((3, slots)),
-        counts=np.zeros(27, np.int64),
-        clock=np.zeros(8),
+        counts=np.zeros(29, np.int64),
+        clock=np.zeros(9),
         order=np.zeros(most, np.int64),
         stack=np.zeros(most, np.int64),
         free=np.arange(slots),
@@ -199,6 +207,7 @@ def new_state(world: World, depth: int, points: int, stale: int | None = None) -
         drafts=_new_drafts(0 if stale is None else most, depth, stale or 0),
     )
     state.clock[NEXT], state.counts[FREE] = np.inf, slots
+    state.counts[BEFORE] = state.counts[LAST_OFF] = -1
     return state
 
 

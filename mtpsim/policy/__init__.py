@@ -87,6 +87,7 @@ Policy = Annotated[
 __all__ = [
     "RULES",
     "Environment",
+    "Off",
     "Oracle",
     "Policy",
     "PolicySpec",

@@ -111,25 +111,26 @@ class OptimalControl(Protocol):
 
     @property
     def oracle(self) -> Ints:
-        """``[K + 2, S]`` optimal depth by previous depth + 1 and state."""
+        """``[R, S]`` optimal depth by row (:class:`mtpsim.exact.switching.Rows`) and state."""
 
     @property
     def cap(self) -> Ints:
-        """``[K + 2, S]`` optimal cap for a policy that drafts only what will be accepted."""
+        """``[R, S]`` optimal cap for a policy that drafts only what will be accepted."""
 
     @property
     def values(self) -> Floats:
-        """``[K + 2, S, K + 1]`` value of each depth."""
+        """``[R, S, K + 1]`` value of each depth."""
 
     @property
     def by_belief(self) -> Ints | None:
-        """``[K + 2, G]`` optimal depth by belief in the second of two states; else None."""
+        """``[R, G]`` optimal depth by belief in the second of two states; else None."""
 
     @property
     def transitions(self) -> Floats:
-        """``[2, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
+        """``[2 or 3, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
 
-        Index 0 is for a round after drafting, 1 for a round after depth 0.
+        Index 0 is for a round after drafting, 1 for the first round after depth 0, 2 for later ones
+        if drafts still lose acceptance.
         """
 
     def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
@@ -147,6 +148,8 @@ class Environment:
         solve (Callable): Returns the optimal control of the acceptance chain or the recording,
             given the ms that a round without drafts takes in addition; slow.
         first_draft (float): Mean ms of drafting one token.
+        overhead_off (float): Share by which ``times[0]`` exceeds a plain step of an engine that has
+            no speculation enabled.
     """
 
     times: Floats
@@ -154,6 +157,7 @@ class Environment:
     batch: float | None = None
     solve: Callable[[float], OptimalControl] = field(default=lambda idle: _no_chain(), repr=False)
     first_draft: float = 0.0
+    overhead_off: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -196,6 +200,11 @@ class PolicySpec(Spec, ABC):
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None, description="label in the report (default: the name of the rule)"
     )
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is an upper bound, which no engine can run, and never recommended."""
+        return bool(self.knows)
 
     @property
     def label(self) -> str:

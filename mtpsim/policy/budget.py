@@ -78,6 +78,11 @@ class Budget(SharedBudget):
             )
         return self
 
+    @property
+    def bound(self) -> bool:
+        """A budget that depends on the drafts that it judges is not lossless."""
+        return not self.per_request and self.stale == 0
+
     def parameters(self, environment: Environment) -> Floats:
         """SEARCH .. KEEP."""
         search = EACH if self.per_request else EARLY if self.search == "early" else GLOBAL

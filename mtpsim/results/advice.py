@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, listed
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
@@ -232,7 +232,7 @@ def _tie(candidates: list[int]) -> str:
     if len(candidates) == 1:
         return ""
     one_of = "either" if len(candidates) == 2 else "any of them"
-    return f"Depths {_listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
+    return f"Depths {listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
 
 
 def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
@@ -243,12 +243,7 @@ def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
     plural = "s" * (len(near) > 1)
     certain = all(choice.verdict(k, indifference) == "as good" for k in near)
     are = ("are" if plural else "is") if certain else "may be"
-    return f"Depth{plural} {_listed(near)} {are} within {100 * indifference:g} % of it."
-
-
-def _listed(depths: list[int]) -> str:
-    *most, last = map(str, depths)
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"Depth{plural} {listed(near)} {are} within {100 * indifference:g} % of it."
 
 
 def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at_mean: bool) -> str:
@@ -279,7 +274,7 @@ def _why(basis: Basis, confidence: float) -> str:
     level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
         return f"All other depths{' of this tree' * basis.tree} are slower ({level})."
-    depths, best = _listed(choice.candidates), choice.best
+    depths, best = listed(choice.candidates), choice.best
     # No probability: among depths near each other the one that is picked is also the luckiest.
     return (
         f"The best depth is one of {depths} ({level}); depth {best} is at most "

@@ -177,21 +177,27 @@ def _unpacked(packed: list[Any], kind: type) -> npt.NDArray[Any]:
 
 def _check(entry: JsonDict) -> int:
     """Checksum of the numbers, since a wrong digit would still be valid JSON."""
+    return zlib.crc32(_numbers(entry).encode())
+
+
+def _numbers(entry: JsonDict) -> str:
     numbers = {name: entry[name] for name in NUMBERS if name != PACKED or PACKED in entry}
-    return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
+    return json.dumps(numbers, allow_nan=False)
 
 
 def _line(key: Key, blocks: BlockRange) -> str:
+    point, seed = key
     entry: JsonDict = {
-        **dict(zip(("point", "seed"), key, strict=True)),
-        **{"first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
+        **{"seed": seed, "first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
         "mean": blocks.tally.mean.tolist(),
         "comoment": blocks.tally.comoment.tolist() if blocks.tally.histograms is None else None,
     }
     if blocks.tally.histograms is not None:
         entry |= {"comoment": _packed(blocks.tally.comoment)}
         entry[PACKED] = _packed(blocks.tally.histograms)
-    return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
+    numbers = _numbers(entry)
+    check = zlib.crc32(numbers.encode())
+    return f'{{"point": {json.dumps(point)}, {numbers[1:-1]}, "check": {check}}}\n'
 
 
 def to_json(document: JsonDict) -> str:

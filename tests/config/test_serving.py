@@ -177,7 +177,10 @@ def test_a_load_beyond_every_depth_and_a_goal_below_every_time_are_warned_of():
     assert warnings() == []
     most = 1000 * 8 * 2.36 / (5 + 0.05 * 24 + 0.5) / 20  # accept length 1 + 0.8 + 0.56
     (load,) = warnings("serving.arrivals.rate=200")
-    assert f"200 requests/s are more than any depth serves: at most {most:.3g} requests/s" in load
+    assert (
+        f"a rate of 200 per second is more than any depth serves: at most {most:.3g} per second"
+        in load
+    )
     assert "(depth 2, 8 running requests)" in load
     (goal,) = warnings("serving.goals.tpot=2.3")
     assert "no depth meets the goal of 2.3 ms per token (serving.goals.tpot): a request" in goal

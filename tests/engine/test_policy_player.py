@@ -41,7 +41,9 @@ def test_a_constant_policy_equals_the_fixed_depth(source, noise, horizon):
 
 
 COSTLY = {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.4}
+RESUMED = {"switch_cost": 0.2, "stale": 0.2, "resumed": 0.3}
 ENGINES = {"plain": {}, "costly": COSTLY, "full feedback": {"feedback": "full"}}
+ENGINES["resumed"] = RESUMED
 EXAMPLES = [
     {"rule": "heuristic", "least": 0},
     {"rule": "heuristic_transient", "request_rounds": 4},
@@ -71,7 +73,7 @@ REFERENCE_CASES = [
 
 @pytest.mark.parametrize(("clock", "engine", "horizon"), REFERENCE_CASES, ids=str)
 def test_kernels_agree_with_the_naive_simulator(clock, engine, horizon):
-    """12 x 14 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
+    """16 x 17 x 7 comparisons of two means: a false alarm in fewer than one run in 1,000."""
     chain, options = two_states(clock, slowdown=1.4), ENGINES[engine]
     simulated = plan(chain, EXAMPLES, options=options, seed=11, **horizon)
     totals, _ = play_policies(simulated, 0, 6_000)
@@ -99,8 +101,23 @@ def test_comparison_detects_a_missing_cost():
     assert np.abs(two_samples(totals[0], slow)).max() > LIMIT
 
 
+def test_a_draft_that_lost_acceptance_makes_the_oracle_stay_on():
+    """Three rows know a request that was off; what it can lose for good is worth a slow round."""
+    found = []
+    for resumed in (0.0, 0.5):
+        given = {"rounds": 200, "options": {"resumed": resumed, "catch_up": 1e-9}}
+        optimal = plan(two_states("round"), ["oracle"], **given).policy_set.optimal
+        found.append((optimal, (optimal.oracle[:5] == 0).sum()))
+    (usual, off), (lossy, still_off) = found
+    assert (usual.oracle.shape, lossy.oracle.shape) == ((5, 2), (8, 2))
+    assert still_off < off
+    as_usual = np.concatenate([usual.oracle, usual.oracle[2:]])
+    assert lossy.pace(lossy.oracle) > lossy.pace(as_usual)
+    assert usual.pace(usual.oracle) > lossy.pace(lossy.oracle)
+
+
 @pytest.mark.parametrize("horizon", [{"rounds": 30}, {"tokens": 60}], ids=str)
-@pytest.mark.parametrize("engine", ["plain", "costly"])
+@pytest.mark.parametrize("engine", ["plain", "costly", "resumed"])
 @pytest.mark.parametrize("source", ["round", "token", "by outcome, round", "many states"])
 def test_bounds_are_as_fast_as_solved(source, engine, horizon):
     chain, bounds = SOURCES[source], ["oracle", "clairvoyant"]
@@ -186,7 +203,7 @@ def test_the_filter_has_the_posterior_of_the_state():
 
 
 @pytest.mark.parametrize("horizon", [{"rounds": 30}, {"tokens": 60}], ids=str)
-@pytest.mark.parametrize("engine", ["plain", "costly"])
+@pytest.mark.parametrize("engine", ["plain", "costly", "resumed"])
 @pytest.mark.parametrize("clock", ["round", "token"])
 def test_the_filter_is_as_fast_as_its_dynamic_program(clock, engine, horizon):
     chain = two_states(clock, stay=6)

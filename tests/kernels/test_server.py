@@ -41,7 +41,7 @@ LENGTHS = [
 ]
 
 
-def experiment_of(rng, depth, **more):
+def experiment_of(rng, depth, acceptance="", **more):
     """A server with small random limits, so that everything is short of something."""
     slots = rng.integers(1, 7)
     keys = {
@@ -57,9 +57,10 @@ def experiment_of(rng, depth, **more):
     if "burst" in keys["arrivals"] or "trace" in keys["arrivals"]:
         keys["warm_up"] = 0
     lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
-    lengths = "" if "trace" in keys["arrivals"] else rng.choice(LENGTHS)
+    known = "trace" in keys["arrivals"] or "output" in keys
+    lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
         [latency]
         model = "linear"
@@ -226,6 +227,69 @@ def test_laws_of_the_confidence_equal_a_slow_server(law, clock):
 def test_recorded_confidences_equal_a_slow_server(policy, clock):
     rng, source = np.random.default_rng(5), recording(clock, confident=True)
     check(budget_experiment(rng, source.depth, policy), source, 1)
+
+
+CHANGES = {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.3, "resumed": 0.25}
+PROBES = """[
+    { rule = "schedule", by_batch = [[1, 2, 3], [3, 3, 0], [4, 6, 2]], elsewhere = "off" },
+    { rule = "ema", name = "low", ladder = [0, 1, 3], every = 1, warm_up = 0, keep = 0.5 },
+    { rule = "adaptive_k", weight = 0.5, prior = 0.5, probe = 3 },
+]"""
+
+
+@pytest.mark.parametrize("changes", [CHANGES, *({key: CHANGES[key]} for key in CHANGES)], ids=str)
+@pytest.mark.parametrize(("clock", "outcomes"), [*SOURCES, ("recorded", 1)])
+def test_changes_of_the_depth_equal_a_slow_server(changes, clock, outcomes):
+    rng = np.random.default_rng(21 + outcomes)
+    source = recording("token")
+    if clock != "recorded":
+        source = random_chain(rng, clock, states=2, depth=3, outcomes=outcomes)
+    more = {"depths": [3], "policies": PROBES.replace("\n", " "), "max_requests": 7, **changes}
+    more |= {"requests": 40, "arrivals": "{ closed = 8 }", "kv_tokens": 200, "max_tokens": 40}
+    more |= {"prompt": 12, "output": "{ mean = 28 }"}
+    experiment = experiment_of(rng, 3, **more)
+    check(experiment, source, 0)
+    plan = compiled(experiment, source)
+    free = replace(plan, engine=plan.engine._replace(**dict.fromkeys(changes, 0.0)))
+    rows = np.zeros((2, plan.layout.columns))
+    for row, one in zip(rows, (plan, free), strict=True):
+        simulate_replication(one, 0, row, np.zeros((4, len(METRICS), BINS), np.int64))
+    same = (rows[0] == rows[1]).reshape(4, -1).all(1)
+    assert same[:2].tolist() == [True, False]  # a fixed depth has no changes, a schedule has
+
+
+TREE = """
+acceptance = { model = "ranks", rates = [[0.5, 0.2, 0.1], [0.4, 0.2, 0.1], [0.5, 0.2, 0.2]] }
+draft = { tree = [0, 0, 0, 1, 1, 2, 4, 5] }
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_trees_equal_a_slow_server(seed):
+    rng = np.random.default_rng(seed)
+    more = {"policies": '["goodput", "ema"]'} if seed % 2 else {}
+    experiment = experiment_of(rng, 3, acceptance=TREE, **more)
+    plan = compiled(experiment, experiment.source)
+    assert plan.engine.nodes.tolist() == [0, 3, 6, 8]
+    check(experiment, experiment.source, seed % 3)
+    row = np.zeros(plan.layout.columns)
+    chains = replace(plan, engine=plan.engine._replace(nodes=np.arange(4)))  # negative control
+    simulate_replication(chains, 0, row, np.zeros((len(plan.arms), len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, experiment.source, 0, 3)
+    found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
+    assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
+
+
+def test_a_server_that_gives_too_many_tokens_fails():
+    """A test of a faulty server must not hang."""
+    rng = np.random.default_rng(2)
+    experiment, chain = experiment_of(rng, 2), random_chain(rng, "round", states=2, depth=2)
+    plan = compiled(experiment, chain)
+    faulty = pytest.MonkeyPatch()
+    faulty.setattr(Server, "verify", lambda self, request, depth: depth + 1)
+    with pytest.raises(AssertionError), faulty.context():
+        naive(experiment, plan, chain, 0, 1)
+    faulty.undo()
 
 
 def test_another_chain_gives_other_totals():

@@ -21,6 +21,7 @@ class Engine:
     switch_cost: float = 0.0
     catch_up: float = 0.0
     stale: float = 0.0
+    resumed: float = 0.0
     full_feedback: bool = False
     auc: float = 0.8
     confidence: Any = None  # laws, instead of the AUC
@@ -133,15 +134,19 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
     rejected = None
     while (rounds is None or len(played) < rounds) and (tokens is None or made < tokens):
         state = text.at(tick, rejected)[0]
-        stale = previous == 0 and rng.random() < engine.stale
+        most = deep
+        if engine.resumed and 0 in played:  # each draft may be lost
+            most = next((j for j in range(deep) if rng.random() < engine.resumed), deep)
+        if previous == 0 and rng.random() < engine.stale:
+            most = 0
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
-        full = 0 if stale or not looks else accepted_drafts(text, chain, tick, deep)
+        full = min(accepted_drafts(text, chain, tick, deep), most) if looks and most else 0
         by_position = chain.clock == "token"
         hints = hints_of(rng, text, chain, spec, engine, tick, full, state)
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
         context = RoundContext(state, previous, full, entry)
         depth = rule.choose(p, m, context, np.asarray(hints))
-        accepted = 0 if stale else accepted_drafts(text, chain, tick, depth)
+        accepted = min(accepted_drafts(text, chain, tick, depth), most) if most else 0
         rejected = accepted < depth
         drafted = depth + (int(m[0]) if spec.discards_drafts else 0)
         time = (engine.verify[depth] + engine.draft[drafted]) * chain.slowdown[state]
