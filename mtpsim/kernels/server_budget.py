@@ -78,13 +78,14 @@ def verify(world, state, rule, decoding, context):
     if p[KEEP] > 0.0:
         _smooth(state, decoding, p[KEEP])
     _rate(drafts, decoding)
+    earlier = drafts.levels
+    if stale > 0:
+        earlier = drafts.earlier
+        _recall(state, decoding, stale)
+    _clip(drafts, drafts.levels, decoding)
     if search == EACH:
         _each_alone(world, state, decoding, context)
     else:
-        earlier = drafts.levels
-        if stale > 0:
-            earlier = drafts.earlier
-            _recall(state, decoding, stale)
         budget = _budget(world, state, decoding, context, earlier, search == EARLY)
         _count(drafts, drafts.levels, decoding)
         _allocate(drafts, decoding, budget)
@@ -175,8 +176,7 @@ def _rate(drafts, decoding):
         for i in range(decoding):
             survival = drafts.survival[i] * drafts.confidences[j, i]
             drafts.survival[i] = survival
-            level = np.uint32(math.ceil(survival))
-            drafts.levels[j, i] = level if j < drafts.scheduled[i] else np.uint32(0)
+            drafts.levels[j, i] = np.uint32(math.ceil(survival))
 
 
 @bare
@@ -191,8 +191,18 @@ def _recall(state, decoding, stale):
         known = state.counts[STEP] - state.ints[SINCE, slot] >= stale
         for j in range(drafts.levels.shape[0]):
             level = drafts.past[ring, slot, j] if known else np.uint32(LEVELS)
-            drafts.earlier[j, i] = level if j < drafts.scheduled[i] else np.uint32(0)
+            drafts.earlier[j, i] = level
             drafts.past[ring, slot, j] = drafts.levels[j, i]
+    _clip(drafts, drafts.earlier, decoding)
+
+
+@bare
+def _clip(drafts, levels, decoding):
+    """Only scheduled drafts can be verified."""
+    for j in range(levels.shape[0]):
+        for i in range(decoding):
+            level = levels[j, i]
+            levels[j, i] = level if j < drafts.scheduled[i] else np.uint32(0)
 
 
 @bare
