@@ -107,6 +107,7 @@ class EngineArrays(NamedTuple):
     after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
     laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: always as many as the depth
 
 
 class PolicyInputs(NamedTuple):
