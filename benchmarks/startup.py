@@ -28,11 +28,15 @@ QUICK = [
 ]
 NUMPY, NUMBA = ("-c", "import numpy"), ("-c", "import numba")
 UNDRAWN = """
-import sys
-from mtpsim.cli.main import main
-from mtpsim.results.document import Result
-Result.save_report = lambda *_: []
-sys.exit(main(sys.argv[1:]))
+from mtpsim import __main__
+from mtpsim.cli import main
+guarded = main._run_guarded
+def undrawn(options):
+    from mtpsim.results.document import Result
+    Result.save_report = lambda *_: []
+    return guarded(options)
+main._run_guarded = undrawn
+__main__.entry()
 """  # a run until its answer is printed and its numbers are written
 SWEEP = 200  # points
 

@@ -1,17 +1,21 @@
 """``python -m mtpsim``, and the command ``mtpsim``."""
 
+import gc
 import os
 import signal
 import sys
+
+YOUNG = 200_000  # new objects before they are searched for cycles; imports alone make that many
 
 
 def entry() -> None:
     """Run the command line and exit with its code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as by nohup
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once until there is work to save
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # else pydantic reads the metadata of every package
+    gc.set_threshold(YOUNG)
+    # Else pydantic reads the metadata of every package, and idle threads of BLAS spin for 0.03 s.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     from mtpsim.cli.main import INTERRUPTED, main
     from mtpsim.cli.streams import survive_closed_pipes
 
@@ -23,6 +27,7 @@ def entry() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         end_process()
+    gc.freeze()  # Python would search all modules for cycles before it ends
     sys.exit(code)
 
 

@@ -16,7 +16,8 @@ INTRODUCTION = """# Verification
 Each row is one check. Seeds are fixed and were not selected; *false alarm* is the probability that
 correct code fails the row on another seed. A *control* is code or a model with a deliberate fault:
 it passes when the fault is found, by the same criterion that correct code passes. The command exits
-with 1 if a check fails or a fault is not found. Full runs write this page.
+with 1 if a check fails or a fault is not found. Full runs write this page; *kernels* is the hash of
+the compiled code that they measured.
 
 | suite | question | page |
 |---|---|---|
@@ -58,4 +59,5 @@ def _rows(kept: Any, rates: list[float]) -> list[str]:
         cells = (check.name, statement, check.found, rate_text(check.false_alarm))
         table.add(*(cell.replace("|", "\\|") for cell in cells), f"{check.seconds:.1f}", word)
     seconds = sum(check.seconds for check in checks)
-    return [f"{kept['date']}, {seconds:.0f} s on {kept['machine']}.", "", table.markdown()]
+    code = f"; {kept['code']}" if "code" in kept else ""
+    return [f"{kept['date']}, {seconds:.0f} s on {kept['machine']}{code}.", "", table.markdown()]

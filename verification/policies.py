@@ -30,7 +30,7 @@ def random_engine(rng: np.random.Generator) -> dict[str, object]:
     """Random costs of changing the depth."""
     if rng.random() < 0.4:
         return {}
-    most = {"switch_cost": 8, "catch_up": 8, "stale": 0.5}
+    most = {"switch_cost": 8, "catch_up": 8, "stale": 0.5, "resumed": 0.5}
     return {key: float(rng.uniform(0, end)) for key, end in most.items()}
 
 

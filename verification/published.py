@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtpsim.exact.chain_solver import solve
+from verification.adaptive_verification import glm
 from verification.check import Check, Table
 from verification.other_depths import between, dspark, gemma, vllm_deep, xllm
 from verification.papers import founding_case, leviathan_1, leviathan_4
@@ -32,6 +33,7 @@ SOURCES: dict[str, Callable[[bool], Iterator[Fact]]] = {
     "accept length by depth": curves,
     "trees of one 30B-A3B model": trees,
     "DSpark by threshold": thresholds,
+    "adaptive verification of GLM-5.2": glm,
     "throughput by batch": throughput,
     "a server: Gemma-4": served_gemma,
     "vLLM's start-up tables": start_up,

@@ -104,3 +104,14 @@ GEMMA_ROUND_MS = {1: 23.87, 2: 25.2, 3: 25.8, 5: 30.9, 7: 33.3}
 DSPARK = [0.535, 0.591, 0.643, 0.679, 0.710, 0.730, 0.734]
 # xLLM (#1929), answers of 25 tokens: accepted per drafted token at depths 1 to 5.
 XLLM = [0.883, 0.833, 0.743, 0.670, 0.616]
+# GLM-5.2 with DSpark, 64 requests (vllm#52992): survival by position over all rounds, 16 drafts
+# verified or as many as adaptive verification admits, and the ratio of their tokens/s.
+GLM_FIXED = [
+    *(0.7123, 0.5170, 0.3904, 0.3051, 0.2437, 0.2000, 0.1685, 0.1441),
+    *(0.1246, 0.1094, 0.0964, 0.0856, 0.0758, 0.0667, 0.0582, 0.0498),
+]
+GLM_ADAPTIVE = [
+    *(0.6967, 0.4642, 0.3179, 0.2345, 0.1818, 0.1494, 0.1256, 0.1079),
+    *(0.0938, 0.0817, 0.0714, 0.0620, 0.0537, 0.0465, 0.0395, 0.0325),
+]
+GLM_SPEEDUP = 2.838

@@ -30,6 +30,8 @@ ROOT = HERE.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this folder: its coverage.py would hide the library of that name
 
+import mtpsim  # noqa: E402
+from mtpsim.kernels.jit import kernel_hash  # noqa: E402
 from verification.check import Check, added, overall, rate_text, verdict  # noqa: E402
 from verification.page import write  # noqa: E402
 
@@ -124,6 +126,7 @@ def record(name: str, checks: list[Check], *, searches: int = 0) -> None:
     kept[name] = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
+        "code": f"mtpsim {mtpsim.__version__}, kernels {kernel_hash()}",
         "searches": searches,
         "checks": [asdict(check) for check in checks],
     }

@@ -6,9 +6,8 @@ p50, p95 and p99 of TTFT and TPOT, goodput, the speedup over depth 1, and the ca
 control takes the requests of a run as independent: its intervals of the mean TTFT must fail.
 
 A cell is an alarm when its coverage is below nominal by more than 4 binomial standard errors and an
-allowance of 0.02. The p99 of the TTFT at heavy load is known to be weak and is not judged: a few
-replications hold most of the waiting, and 30 do not show its distribution. Reports then warn: the
-mean of the replications' own p99 is less than 0.92 of the pooled one.
+allowance of 0.02. Where a few replications hold the slowest requests, the p99 of the TTFT has no
+upper end; such an interval covers if its lower end does. The share of these is on the page.
 """
 
 from collections.abc import Iterator
@@ -22,10 +21,10 @@ from mtpsim.config.experiment import parse
 from mtpsim.engine.server import CompiledServer, compile_server, tally_server
 from mtpsim.engine.server_data import ServerData
 from mtpsim.kernels.server_layout import SHARES
-from mtpsim.results.serving import estimates_of, quantile_estimates
+from mtpsim.results.serving import estimates_of, quantiles_of
 from mtpsim.stats.estimators import Estimates, Tally
+from mtpsim.stats.pooled_quantiles import PooledQuantiles, ratios_to
 from mtpsim.stats.root_search import greatest_load
-from mtpsim.stats.sectioning import ratios_to
 from verification.check import Check, Table, coverage_slack
 
 EXPERIMENT = """
@@ -54,7 +53,7 @@ seed = {seed}
 RATES = {"light": 4.0, "medium": 10.0, "heavy": 14.0}  # depth 1 serves about 17 per second
 REPLICATIONS, REQUESTS, CONFIDENCE, ARM, TARGET = 30, 500, 0.95, 1, 0.9
 CAPACITY_RUNS = 60
-ALLOWANCE, WEAK = 0.02, ("heavy", "TTFT p99")
+ALLOWANCE, OPEN = 0.02, "TTFT p99, no upper end"
 
 
 def compiled(rate: float, seed: int) -> CompiledServer:
@@ -75,12 +74,16 @@ def data_of(server: CompiledServer, tally: Tally) -> ServerData:
     )
 
 
-def quantities(data: ServerData) -> dict[str, Estimates]:
+def quantities(data: ServerData) -> dict[str, Estimates | PooledQuantiles]:
     """Estimates by name, each ``[arms]``."""
-    found = {f"{name.upper()} mean": estimates_of(data, name) for name in ("ttft", "tpot")}
+    found: dict[str, Estimates | PooledQuantiles] = {
+        f"{name.upper()} mean": estimates_of(data, name) for name in ("ttft", "tpot")
+    }
     for name in ("ttft", "tpot"):
-        for share, estimates in zip(SHARES, quantile_estimates(data, name), strict=True):
-            found[f"{name.upper()} p{100 * share:g}"] = estimates
+        pooled = quantiles_of(data, name)
+        for n, share in enumerate(SHARES):
+            one = PooledQuantiles(*(part[:, n] for part in pooled))
+            found[f"{name.upper()} p{100 * share:g}"] = one
     found["goodput"] = estimates_of(data, "goodput")
     return found | {"speedup": ratios_to(estimates_of(data, "tpot", inverse=True), 0)}
 
@@ -94,22 +97,24 @@ def as_independent(data: ServerData) -> float:
     return float(1.96 * np.sqrt(variance / counts.sum()))
 
 
-def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float]:
-    """Share of runs whose interval covers, by quantity, and of the control."""
+def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float, float]:
+    """Share of runs whose interval covers, by quantity; of the control; without an upper end."""
     server = compiled(rate, seed)
     tallies = [tally_server(server.plan, n * REPLICATIONS, REPLICATIONS) for n in range(runs)]
     total = tallies[0]
     for tally in tallies[1:]:
         total = total + tally
     truth = {name: e.values[ARM] for name, e in quantities(data_of(server, total)).items()}
-    hits, control = dict.fromkeys(truth, 0), 0
+    hits, control, open_ = dict.fromkeys(truth, 0), 0, 0
     for tally in tallies:
         data = data_of(server, tally)
-        for name, found in quantities(data).items():
-            hits[name] += found.low[ARM] <= truth[name] <= found.high[ARM]
+        every = quantities(data)
+        for name, one in every.items():
+            hits[name] += one.low[ARM] <= truth[name] and not one.high[ARM] < truth[name]
+        open_ += np.isnan(every["TTFT p99"].high[ARM])
         found = estimates_of(data, "ttft")
         control += abs(found.values[ARM] - truth["TTFT mean"]) <= as_independent(data)
-    return {name: count / runs for name, count in hits.items()}, control / runs
+    return {name: count / runs for name, count in hits.items()}, control / runs, open_ / runs
 
 
 def good_share(first: int, count: int, seed: int) -> "SimpleNamespace":
@@ -140,12 +145,11 @@ def checks(smoke: bool) -> Iterator[Check]:
     runs = 40 if smoke else 1000
     rows: dict[str, dict[str, float]] = {}
     for number, (load, rate) in enumerate(RATES.items()):
-        found, control = coverage(rate, runs, 500 + number)
-        rows[load] = found
+        found, control, open_ = coverage(rate, runs, 500 + number)
+        rows[load] = found | {OPEN: open_}
         least = CONFIDENCE - coverage_slack(CONFIDENCE, runs, ALLOWANCE)
-        judged = {name: share for name, share in found.items() if (load, name) != WEAK}
-        low = [f"{name} {share:.3f}" for name, share in judged.items() if share < least]
-        result = "; ".join(low) or f"{len(judged)} quantities, lowest {min(judged.values()):.3f}"
+        low = [f"{name} {share:.3f}" for name, share in found.items() if share < least]
+        result = "; ".join(low) or f"{len(found)} quantities, lowest {min(found.values()):.3f}"
         yield Check(f"{load} load", "95% intervals of a server cover", result, not low, 1e-3)
         if load == "heavy":
             text, named = f"covers {control:.3f}", "requests as if independent must not cover"

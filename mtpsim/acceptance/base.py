@@ -40,7 +40,7 @@ class LengthTable:
     shares: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity, for caches
 class AcceptanceChain:
     """A finite hidden Markov chain that decides which drafts are accepted.
 
@@ -235,6 +235,9 @@ def stationary(step: Floats, start: Floats | None = None) -> Floats:
 
 class Source(Protocol):
     """Which drafts are accepted: a hidden chain, or recorded requests."""
+
+    def __hash__(self) -> int:
+        """By identity."""
 
     @property
     def depth(self) -> int:

@@ -12,7 +12,7 @@ from mtpsim.kernels.arrays import RecordingArrays
 Ints = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity, for caches
 class Recording:
     """Accepted drafts of recorded requests, one after the other.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mtpsim.cli.main import DONE, add_experiment_arguments, read_experiment
 
@@ -22,9 +23,10 @@ def run(options: argparse.Namespace) -> int:
     from mtpsim.report.exact_text import exact_lines
     from mtpsim.report.experiment_text import explain, time_estimate
     from mtpsim.report.formatting import legible
+    from mtpsim.report.tables.terminal import encodable
 
     experiment = read_experiment(options)
-    print(legible(explain(experiment)))
+    print(encodable(legible(explain(experiment)), sys.stdout.encoding or "utf-8"))
     if lines := exact_lines(experiment):
         print("", *lines, sep="\n")
     print("", *time_estimate(experiment, cores()), sep="\n")

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +15,11 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.cli.fit_chain import write_chain
 from mtpsim.cli.fit_confidence import fit_confidence
 from mtpsim.cli.fit_replay import make_replay, write_replay
-from mtpsim.cli.fit_steps import (
-    FittedCosts,
-    depth_of,
-    fitted_costs,
-)
+from mtpsim.cli.fit_steps import FittedCosts, depth_of, fitted_costs
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError, Problem, cannot_write
 from mtpsim.common.text import one_line
-from mtpsim.config.experiment import Experiment, parse
+from mtpsim.config.experiment import Experiment, parse, validate
 from mtpsim.engine.interrupts import command_interruptible
 from mtpsim.fit.by_depth import chain_lengths
 from mtpsim.fit.confidence import is_confidence_file
@@ -35,13 +31,12 @@ from mtpsim.fit.document import (
     samples_csv,
     uncertainty_section,
 )
-from mtpsim.fit.model import LogFit, depth_problem, fit_log
+from mtpsim.fit.draft_lengths import draft_section
+from mtpsim.fit.limitations import depth_problem
+from mtpsim.fit.model import LogFit, fit_log
 from mtpsim.fit.replay_report import why_no_replay
-from mtpsim.fit.round_times import latency_section
-from mtpsim.fit.step_times import (
-    is_step_table,
-    read_step_times,
-)
+from mtpsim.fit.round_times import latency_section, round_times_of
+from mtpsim.fit.step_times import is_step_table, read_step_times
 from mtpsim.fit.throughput import SpeedCheck, check_speed, time_warnings_of
 from mtpsim.formula.closed_form import drafts_are_free
 from mtpsim.logs import Answers, read_logs
@@ -219,14 +214,10 @@ def _check_times(latency: JsonDict, depth: int, options: FitOptions) -> None:
     Raises:
         InputError: they are invalid or have another depth.
     """
-    import tomli_w
-
     assert options.like is not None
     rates = {"model": "independent", "rates": [0.5] * depth, "rates_are": "conditional"}
-    text = tomli_w.dumps(
-        {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
-    )
-    parse(text, folder=options.like.parent, file="fitted")
+    raw = {"acceptance": rates, "latency": latency, "simulation": {"tokens": 2, "requests": 2}}
+    validate(raw, options.like.parent, file=str(options.like))
 
 
 def _check(options: FitOptions) -> None:
@@ -321,6 +312,8 @@ def _write(
         "simulation": like.get("simulation", {"tokens": fit.tokens, "precision": 0.002}),
         "uncertainty": uncertainty,
     }
+    if fit.chosen is not None and fit.lengths is not None:
+        sections["draft"] = draft_section(fit.chosen)
     beside = {}
     if fit.chosen is not None:
         beside[name + SAMPLES] = samples_csv(fit.chosen.candidate, fit.draws)
@@ -345,7 +338,9 @@ def _write(
     if options.out is not None and fit.aggregated:
         written += write_chain(options.out, sections, fit.aggregated)
     if options.out is not None and replay:
-        written += write_replay(options.out, sections, *replay)
+        at_setting = replace(fit, times=round_times_of(fit.log), notes=[])
+        latency = _latency(at_setting, cost, like, options) if fit.lengths else latency
+        written += write_replay(options.out, {**sections, "latency": latency}, *replay)
     if options.experiment_only:
         return written
     if options.out is not None:
@@ -367,6 +362,8 @@ def _fitted(
     if cost is None and options.like is None and latency["verify"] == latency["target"]:
         return None
     kept = {"acceptance": sections["acceptance"], "latency": latency}
+    if fit.lengths is not None:
+        kept["draft"] = sections["draft"]
     text = tomli_w.dumps(_rounded({**kept, "simulation": {"tokens": fit.tokens}}))
     return parse(text, folder=options.like.parent if options.like else Path(), file="fitted")
 
@@ -378,14 +375,16 @@ def _speed(
     verify, draft = experiment.latency.times(fit.log.depth)
     if drafts_are_free(verify, draft):  # placeholders
         return None
-    chain = experiment.acceptance.chain()
+    chain, round_ms = experiment.acceptance.chain(), float(verify[-1] + draft[-1])
     assert isinstance(chain, AcceptanceChain)  # a fitted model is no recording
+    if fit.chosen is not None and fit.lengths is not None:
+        chain, round_ms = fit.chosen.chain, fit.lengths.mean_of(verify + draft)
     source = options.files[-1] if cost else options.like
     return check_speed(
         fit,
         accept_length=float(chain_lengths(chain, fit.tokens)[-1]),
         target=float(verify[0]),
-        round_ms=float(verify[-1] + draft[-1]),
+        round_ms=round_ms,
         times_from=str(source) if source else "",
     )
 
@@ -460,8 +459,7 @@ def _deliver(
             parse(text, folder=out.parent, file=f"{out}")
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=out, key="--out") from None
+        raise cannot_write(error, out) from None
     return [out, *(out.parent / name for name in beside)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mtpsim.common.errors import InputError
+from mtpsim.common.errors import InputError, cannot_write
 from mtpsim.config.experiment import parse
 
 
@@ -33,5 +33,4 @@ def write_deepest(path: Path, text_at: Callable[[int], str], *, deepest: int, kn
             break
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=path, key="--out") from None
+        raise cannot_write(error, path) from None

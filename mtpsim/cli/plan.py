@@ -15,7 +15,7 @@ import numpy as np
 
 from mtpsim.benchmark.power import BenchmarkPlan, plan_benchmark
 from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
-from mtpsim.common.errors import InputError, Problem
+from mtpsim.common.errors import InputError, Problem, cannot_write
 from mtpsim.config.experiment import Experiment
 from mtpsim.engine.simulate import compiled_latency
 from mtpsim.exact.chain_solver import speedups
@@ -193,5 +193,4 @@ def _draw(plan: BenchmarkPlan, path: Path) -> None:
     try:
         save(plan_figure(plan), path, dpi=150)
     except (OSError, ValueError) as error:
-        message = f"can't be written: {getattr(error, 'strerror', None) or error}"
-        raise InputError.of(message, file=path, key="--picture") from None
+        raise cannot_write(error, path, "--picture") from None

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mtpsim.acceptance import Recording
+import numpy as np
+
+from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
-from mtpsim.common.errors import InputError, nearest
+from mtpsim.common.errors import InputError, cannot_write, nearest
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
-from mtpsim.engine.round_traces import play_rounds
+from mtpsim.engine.round_traces import Ints, play_rounds
 from mtpsim.engine.simulate import compile_plan, compiled_latency, lengths_of
 from mtpsim.logs.files import create_text
 from mtpsim.logs.logged import LoggedRequest
@@ -74,12 +77,26 @@ def sample_requests(
         most = lengths_of(plan, first, size)
         for number in range(size):
             depth = depths[(first + number) % len(depths)]
-            accepted, times = (part[number] for part in played[depth])
-            live = accepted >= 0
-            made = int((accepted[live] + 1).sum())
+            trace, times = played[depth]
+            live = trace.accepted[number] >= 0
+            accepted = trace.accepted[number, live]
+            made = int((accepted + 1).sum())
             longest = simulation.tokens if most is None else int(most[number])
-            tokens = min(made, longest or made)
-            yield LoggedRequest(accepted[live].tolist(), depth, times[live].tolist(), tokens)
+            yield LoggedRequest(
+                accepted=accepted.tolist(),
+                depth=depth,
+                times=times[number, live].tolist(),
+                tokens=min(made, longest or made),
+                proposed=_proposed(source, trace.state[number, live], depth),
+            )
+
+
+def _proposed(source: Source, states: Ints, depth: int) -> list[int]:
+    """Return the proposed drafts of rounds by their states, where their number is random."""
+    if not isinstance(source, ProposingChain):
+        return []
+    drafts: list[int] = np.minimum(source.proposed[states], depth).tolist()
+    return drafts
 
 
 def run(options: SampleOptions) -> int:
@@ -113,8 +130,7 @@ def run(options: SampleOptions) -> int:
     except ValueError as error:
         raise InputError.of(str(error), key="--depth") from None
     except OSError as error:
-        message = f"can't be written: {error.strerror}"
-        raise InputError.of(message, file=str(out or "stdout"), key="--out") from None
+        raise cannot_write(error, out or "stdout") from None
     return DONE
 
 

@@ -149,6 +149,18 @@ class FieldError(ValueError):
         super().__init__(f"`{key}`: {found.text}" if key else found.text)
 
 
+def cannot_write(error: Exception, file: str | Path, key: str = "--out") -> InputError:
+    """The error of an option whose file can't be written.
+
+    Args:
+        error (Exception): What writing raised.
+        file (str | Path): The file.
+        key (str): The option.
+    """
+    reason = getattr(error, "strerror", None) or error
+    return InputError.of(f"can't be written: {reason}", file=file, key=key)
+
+
 def suggest(given: str, allowed: Iterable[str], cutoff: float | None = None) -> str | None:
     """The allowed name closest to the given one, or None if none is close."""
     cutoff = cutoff or (0.5 if len(given) < 5 else 0.6)  # one wrong letter of two is close

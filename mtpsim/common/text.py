@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 ONE = {"are": "is", "were": "was", "have": "has", "make": "makes", "take": "takes"}
 """Singular forms of verbs."""
 
@@ -18,6 +20,12 @@ def counted(number: float, name: str, verb: str = "") -> str:
     many = f"{name[:-1]}ies" if name.endswith("ry") else f"{name}s"
     found = f"{number:,.0f} {name if one else many}"
     return f"{found} {ONE.get(verb, verb) if one else verb}" if verb else found
+
+
+def listed(values: Iterable[object]) -> str:
+    """``1``, ``1 and 2``, ``1, 2 and 3``: of one value or more."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def as_sentence(text: str) -> str:

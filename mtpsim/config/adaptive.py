@@ -6,37 +6,24 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import NonNegative, Probability, Spec
+from mtpsim.config.depth_changes import DepthChanges
 from mtpsim.policy import Policy
-from mtpsim.policy.confidence import Confidence
-
-AUC = 0.8  # default
+from mtpsim.policy.confidence import AUC, Auc, Confidence
 
 
-class Adaptive(Spec):
+class Adaptive(DepthChanges):
     """Policies that choose the depth of each round, on the same text as the fixed depths."""
 
     exclusive = (("auc", "confidence"),)
     policies: Annotated[list[Policy], Field(min_length=1, max_length=40)] = Field(
         description="names of rules, or tables with `rule` and its parameters"
     )
-    switch_cost: NonNegative = Field(
-        0.0, description="ms added to each round whose depth differs from the previous one"
-    )
-    catch_up: NonNegative = Field(
-        0.0,
-        description="ms added to the first round after depth 0, in which the draft model has to "
-        "fill the gap in its cache",
-    )
-    stale: Probability = Field(
-        0.0, description="probability that the first round after depth 0 accepts no draft"
-    )
     feedback: Literal["drafted", "full"] = Field(
         "drafted",
         description="what a policy learns from a round: the outcome of its own drafts, or of "
         "drafts at the greatest depth",
     )
-    auc: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+    auc: Auc | None = Field(
         None,
         description="quality of the draft's confidence (area under the ROC curve): probability "
         "that an accepted draft has a higher confidence than a rejected one (default: "

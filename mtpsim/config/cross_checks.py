@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.errors import FieldError, InputError
 from mtpsim.config.draft import Draft, drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
@@ -14,7 +15,6 @@ from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
-    from mtpsim.config.adaptive import Adaptive
     from mtpsim.config.experiment import Experiment
     from mtpsim.policy import PolicySpec
 
@@ -73,11 +73,16 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    for section in ("adaptive", "serving", "uncertainty", "robust"):
-        if getattr(experiment, section):
-            yield ("draft", "lengths"), f"can't be combined with [{section}]"
-    if experiment.simulation.lengths is not None:
-        yield ("draft", "lengths"), "can't be combined with simulation.lengths"
+    if experiment.serving:
+        yield ("draft", "lengths"), "can't be combined with [serving]"
+    source = experiment.source
+    entries = (source.states * (source.depth + 1)) ** 2
+    if experiment.adaptive and entries > MAX_ENTRIES:
+        yield (
+            ("draft", "lengths"),
+            f"{source.states:,} states with their proposed drafts make {entries:,} transitions of "
+            f"policies; at most {MAX_ENTRIES:,} are possible: give a smaller depth",
+        )
 
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
@@ -175,27 +180,31 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
     confidence = experiment.adaptive.confidence if experiment.adaptive else None
-    if confidence and (wrong := confidence.mismatch(source.depth, source.states)):
+    states = source.states
+    if isinstance(source, ProposingChain):
+        states //= source.depth + 1
+    if confidence and (wrong := confidence.mismatch(source.depth, states)):
         yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
         if policy.knows and source.hidden_chain is None:
             wrong = _unknown_to(policy, source.clock) or wrong
         if policy.reads_confidence and isinstance(source, Recording):
-            wrong = _unsure(source, experiment.adaptive) or wrong
+            stated = experiment.adaptive is not None and experiment.adaptive.states_confidence
+            wrong = _unsure(source, stated, "adaptive") or wrong
         if wrong:
             found.append(f"{policy.label} (number {number}): {wrong}")
     if found:
         yield ("adaptive", "policies"), "; ".join(found)
 
 
-def _unsure(source: Recording, adaptive: Adaptive | None) -> str | None:
+def _unsure(source: Recording, stated: bool, section: str) -> str | None:
     """Why a policy that reads confidences can't play recorded requests; None if it can."""
-    if source.confidence is not None or (adaptive and adaptive.states_confidence):
+    if source.confidence is not None or stated:
         return None
     return (
         "it reads the draft's confidence, which is not recorded for every round: log `confidence` "
-        "(docs/logs.md), or give adaptive.auc or adaptive.confidence to draw it"
+        f"(docs/logs.md), or give {section}.auc or {section}.confidence to draw it"
     )
 
 
@@ -264,8 +273,6 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     for section, (key, message) in others.items():
         if getattr(experiment, section):
             yield (section, key), message
-    if experiment.drafted is not None:
-        yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
     if simulation.lengths is not None:
@@ -291,13 +298,20 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
             ("serving", "depths"),
             f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
         )
-    wrong = [
-        f"{policy.label} (number {number}): {policy.server_mismatch(source.depth)}"
-        for number, policy in enumerate(serving.policies, 1)
-        if policy.server_mismatch(source.depth)
-    ]
-    if wrong:
-        yield ("serving", "policies"), "; ".join(wrong)
+    law = serving.confidence
+    if law and (wrong := law.mismatch(source.depth, source.states)):
+        yield ("serving", "confidence"), wrong
+    found = []
+    for number, policy in enumerate(serving.policies, 1):
+        wrong = policy.server_mismatch(source.depth)
+        if policy.shares_budget and experiment.drafted is not None:
+            wrong = "it verifies a part of each chain of drafts, and [draft] has a tree"
+        if policy.reads_confidence and isinstance(source, Recording) and not wrong:
+            wrong = _unsure(source, serving.states_confidence, "serving")
+        if wrong:
+            found.append(f"{policy.label} (number {number}): {wrong}")
+    if found:
+        yield ("serving", "policies"), "; ".join(found)
 
 
 def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Iterator[Mismatch]:

@@ -1,10 +1,11 @@
 """The ``[draft]`` section: which drafts of a round are made and verified."""
 
 from functools import lru_cache
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, model_validator
 
 from mtpsim.acceptance import AcceptanceChain, AcceptanceModel, Source
 from mtpsim.acceptance.draft_lengths import propose
@@ -13,6 +14,7 @@ from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Depth, NonNegative, Spec
 from mtpsim.common.text import counted
+from mtpsim.latency.samples import read_samples
 
 MAX_NODES = 4096
 ROUNDING = 1e-6  # of a sum of shares that were written with few digits
@@ -28,6 +30,36 @@ NEEDS: dict[str, tuple[str, ...]] = {
 
 
 Shares = Annotated[list[NonNegative], Field(min_length=2, max_length=65)]
+
+
+class ProposedSamples(Spec):
+    """Measured numbers of proposed drafts, resampled; those above the depth count as it."""
+
+    samples: str = Field(description="file of proposed drafts: one number per line, or CSV")
+    column: str | None = Field(None, description="name of the CSV column")
+    _counts: tuple[int, ...] = PrivateAttr()  # models with an array can't be compared
+
+    @model_validator(mode="after")
+    def _readable(self, info: ValidationInfo) -> Self:
+        path = Path((info.context or {}).get("folder", Path()), self.samples)
+        self._counts = tuple(read_samples(path, self.column, counts=True).astype(int).tolist())
+        return self
+
+    def shares(self, depth: int) -> list[float]:
+        """Shares of rounds that propose 0 to ``depth`` drafts."""
+        found = np.bincount(np.minimum(self._counts, depth), minlength=depth + 1)
+        shares: list[float] = (found / found.sum()).tolist()
+        return shares
+
+
+def _form_of_lengths(value: Any) -> str:
+    return "file" if isinstance(value, dict | ProposedSamples) else "shares"
+
+
+Lengths = Annotated[
+    Annotated[Shares | list[Shares], Tag("shares")] | Annotated[ProposedSamples, Tag("file")],
+    Discriminator(_form_of_lengths),
+]
 
 
 class Draft(Spec):
@@ -62,14 +94,27 @@ class Draft(Spec):
         description="drafts that the drafter makes, and takes the time of, in every round; "
         "verified are those of the depth (default: as many as the depth)",
     )
-    lengths: Shares | list[Shares] | None = Field(
+    lengths: Lengths | None = Field(
         None,
         description="shares of rounds that propose 0, 1, .. K drafts (sum: 1), or a row for each "
-        "hidden state; a round verifies what is proposed, at most the depth (default: always K)",
+        "hidden state, or a file of proposed drafts; a round verifies what is proposed, at most "
+        "the depth (default: always K)",
     )
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_confidence(cls, data: Any) -> Any:
+        for key in ("p_min", "n_min"):
+            if isinstance(data, dict) and key in data:
+                raise FieldError(
+                    "lengths by confidence are a policy: give adaptive.policies = [{ rule = "
+                    '"threshold", theta = p_min, drop = true, n_min = n_min }]',
+                    key=key,
+                )
+        return data
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -84,7 +129,7 @@ class Draft(Spec):
         if self.lengths is not None:
             if kind != "chain":
                 raise FieldError('is for tree = "chain"', key="lengths")
-            for number, row in enumerate(self.length_rows(), 1):
+            for number, row in enumerate(self._given_rows(), 1):
                 if abs(sum(row) - 1) > ROUNDING:
                     raise FieldError(
                         f"the shares of row {number} sum to {sum(row):.6g}; they must sum to 1",
@@ -104,10 +149,18 @@ class Draft(Spec):
                     )
         return self
 
-    def length_rows(self) -> list[list[float]]:
-        """Rows of `lengths`: one, or one for each hidden state."""
-        rows = self.lengths or []
+    def _given_rows(self) -> list[list[float]]:
+        """Rows of shares in the file; none of a file of proposed drafts."""
+        rows = self.lengths
+        if rows is None or isinstance(rows, ProposedSamples):
+            return []
         return [row for row in rows if isinstance(row, list)] or [list(map(float, rows))]  # type: ignore[arg-type]
+
+    def length_rows(self, depth: int) -> list[list[float]]:
+        """Shares of rounds that propose 0 to K drafts: one row, or one for each hidden state."""
+        if isinstance(self.lengths, ProposedSamples):
+            return [self.lengths.shares(depth)]
+        return self._given_rows()
 
     def length_law(self, source: Source, depth: int) -> Floats:
         """Probability of 0..K proposed drafts by state, ``[S, K + 1]``.
@@ -115,15 +168,13 @@ class Draft(Spec):
         Raises:
             FieldError: The acceptance model has other states or positions, or no rounds of its own.
         """
-        rows = self.length_rows()
+        rows = self.length_rows(depth)
         chain = source.hidden_chain
         if chain is None or chain.outcomes == 2 or (chain.clock == "token" and chain.states > 1):
             raise FieldError(
                 "needs an acceptance model whose states change by round, whatever the outcome",
                 key="lengths",
             )
-        if chain.lengths is not None:
-            raise FieldError("needs requests of one length", key="lengths")
         wrong = [len(row) for row in rows if len(row) != depth + 1]
         if wrong:
             raise FieldError(
@@ -213,12 +264,10 @@ def drafted_source(acceptance: AcceptanceModel, draft: Draft) -> Source:
 
 @lru_cache(maxsize=32)
 def proposing_source(
-    acceptance: AcceptanceModel, draft: Draft, verify: tuple[float, ...], times: tuple[float, ...]
+    source: Source, draft: Draft, verify: tuple[float, ...], times: tuple[float, ...], idle: float
 ) -> Source:
-    """Which drafts are accepted, where their number is random; times in ms by depth."""
-    source = drafted_source(acceptance, draft)
-    law = draft.length_law(source, source.depth)
-    chain = source.hidden_chain
+    """Which drafts are accepted, where their number is random; arguments as for `propose`."""
+    law, chain = draft.length_law(source, source.depth), source.hidden_chain
     assert chain is not None
     return propose(
         chain,
@@ -226,4 +275,5 @@ def proposing_source(
         verify=np.array(verify),
         draft=np.array(times),
         block=draft.block is not None,
+        idle=idle,
     )

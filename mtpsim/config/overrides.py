@@ -21,6 +21,8 @@ EXCLUSIVE: dict[tuple[str, ...], type[Spec]] = {  # tables whose keys may exclud
     ("serving",): Serving,
     ("serving", "arrivals"): Arrivals,
 }
+TRACE = "serving", "arrivals", "trace"
+OF_TRACE = "prompt", "output", "lengths", "correlation"  # keys of a server that its trace has
 FORMER_NAMES = {"trials": "tried", "tried": "trials"}  # a key, under either name, is one key
 
 
@@ -83,9 +85,9 @@ def apply_overrides(raw: JsonDict, overrides: Sequence[Override]) -> None:
             del table[name]
     given = {one.path for one in overrides}
     for one in overrides:
-        for key in _excluded_by(one):
-            if (*one.path[:-1], key) not in given:
-                _table_at(raw, one.path[:-1]).pop(key, None)
+        for *path, key in _excluded_by(one):
+            if (*path, key) not in given:
+                _table_at(raw, path).pop(key, None)
     set_sweeps = {path[1] for path in given if path[0] == "sweep" and len(path) > 1}
     for one in overrides:
         _remove_sweep(raw, one, set_sweeps)
@@ -101,14 +103,18 @@ def _has_key(raw: JsonDict, path: Sequence[str]) -> bool:
     return True
 
 
-def _excluded_by(one: Override) -> list[str]:
-    """Keys of the same table that cannot be given together with this one."""
+def _excluded_by(one: Override) -> list[tuple[str, ...]]:
+    """Paths of the keys that cannot be given together with this one."""
     *section, name = one.path
     spec = EXCLUSIVE.get(tuple(section))
     if spec is None or one.value is False or one.value == NONE:
         return []
     groups = [group for group in spec.exclusive if name in group]
-    return [key for group in groups for key in group if key != name]
+    found = [(*section, key) for group in groups for key in group if key != name]
+    inner = one.value if isinstance(one.value, dict) else {}
+    if (*one.path, *inner)[:3] == TRACE:
+        found += [(TRACE[0], key) for key in OF_TRACE]
+    return found
 
 
 def _table_at(raw: JsonDict, path: Sequence[str]) -> JsonDict:

@@ -10,9 +10,11 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationInfo, mod
 
 from mtpsim.common.errors import FieldError
 from mtpsim.common.section import Positive, Spec
+from mtpsim.config.depth_changes import DepthChanges
 from mtpsim.config.request_file import RequestFile, read_request_file
 from mtpsim.config.simulation import LengthShape
 from mtpsim.policy import Policy
+from mtpsim.policy.confidence import AUC, Auc, Confidence
 
 LEAST_REPLICATIONS, REPLICATIONS, MOST_REPLICATIONS = 30, 40, 2000
 REQUESTS = 2000
@@ -186,10 +188,10 @@ class Capacity(Spec):
     )
 
 
-class Serving(Spec):
+class Serving(DepthChanges):
     """A server: requests that come and go share each step of the engine."""
 
-    exclusive = (("replications", "precision"),)
+    exclusive = (("replications", "precision"), ("auc", "confidence"))
     arrivals: Arrivals = Field(
         description="when requests arrive: { rate }, { closed }, { burst } or { trace }"
     )
@@ -251,7 +253,16 @@ class Serving(Spec):
     )
     policies: Annotated[list[Policy], Field(max_length=40)] = Field(
         default_factory=list,
-        description="policies that choose the depth of each step for the whole batch",
+        description="policies that choose the depth of each step for the whole batch, or share a "
+        "budget of drafts",
+    )
+    auc: Auc | None = Field(
+        None,
+        description="quality of the draft's confidence (area under the ROC curve), which budgets "
+        f"read (default: {AUC:g}; for recorded requests the confidences of the log)",
+    )
+    confidence: Confidence | None = Field(
+        None, description="law of the draft's confidence by outcome, instead of `auc`"
     )
 
     @model_validator(mode="after")
@@ -315,6 +326,11 @@ class Serving(Spec):
                     f"{count} policies have the label {label!r}; give each a `name`", key="policies"
                 )
         return self
+
+    @property
+    def states_confidence(self) -> bool:
+        """Whether it says how confidences are drawn, in place of recorded ones."""
+        return self.auc is not None or self.confidence is not None
 
     @property
     def drains(self) -> bool:

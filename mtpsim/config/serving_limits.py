@@ -30,16 +30,17 @@ def limit_warnings(experiment: Experiment) -> list[str]:
         output = source.mean_length
     most_running = _most_running(serving, prompt + output / 2)
     batches = np.array([*(2.0 ** np.arange(int(np.log2(most_running)) + 1)), most_running])
-    times = np.array([sum(latency.at_batch(float(b), source.depth)) for b in batches])
+    size = source.depth, experiment.drafted
+    times = np.array([sum(latency.at_batch(float(b), *size)) for b in batches])
     paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
     found, names = [], [f"depth {k}" if k else "off" for k in depths]
     row, best = np.unravel_index(paces.argmax(), paces.shape)
     most = 1000 * paces[row, best] / output
     if serving.arrivals.rate is not None and serving.arrivals.rate > most and not serving.policies:
         found.append(
-            f"{serving.arrivals.rate:g} requests/s are more than any depth serves: at most "
-            f"{most:.3g} requests/s ({names[best]}, {batches[row]:.3g} running requests), even "
-            "without prefill; the queue grows as long as the run lasts"
+            f"a rate of {serving.arrivals.rate:g} per second is more than any depth serves: at "
+            f"most {most:.3g} per second ({names[best]}, {batches[row]:.3g} running requests), "
+            "even without prefill; the queue grows as long as the run lasts"
         )
     alone = 1 / paces[0]
     goal = serving.goals.tpot if serving.goals else None

@@ -35,6 +35,7 @@ Count = Annotated[float, Field(ge=1, le=1e12, multiple_of=1)]
 MAX_SCENARIOS = 1000  # each is validated and simulated
 LEAST_SE, MOST_SE = 1e-6, 10.0  # relative; less is below rounding, more is no information
 MOST_RATIO = 1e6  # of `high` to `low`; draws beyond the ends must not overflow
+SHARE_KEYS = ("acceptance.step", "draft.lengths")  # rows that sum to 1
 RATE_KEYS = ("rates", "rate", "first", "factor", "drop", "blur")  # may be exactly 0 or 1
 
 
@@ -251,8 +252,9 @@ def value_at(raw: Mapping[str, Any], key: str) -> Any:
 
 
 def _numbers(raw: JsonDict, key: str) -> Floats:
-    if not key.startswith(("acceptance.", "latency.")):
-        raise ValueError(f"{key} is not a key of acceptance or latency; only these can vary")
+    if not key.startswith(("acceptance.", "latency.")) and key != "draft.lengths":
+        message = f"{key} is not a key of acceptance or latency; only these and draft.lengths"
+        raise ValueError(f"{message} can vary")
     value = value_at(raw, key)
     values = list(_flat(value))
     if not values or not all(type(v) in (int, float) for v in values):
@@ -324,7 +326,11 @@ def interval_ends(
         ends = one.quantiles_for(key, values, u, confidence=confidence)
         found[key] = _nearest_possible(raw, key, ends)
     for key, rows in uncertainty.sampled.items():
-        found[key] = np.quantile(rows, tails[:, 0], axis=0)
+        if key in SHARE_KEYS:  # quantiles of single shares have no sum of 1: take whole draws
+            order = np.argsort(rows @ np.arange(rows.shape[1]), kind="stable")
+            found[key] = rows[order[np.rint(tails[:, 0] * (len(rows) - 1)).astype(int)]]
+        else:
+            found[key] = np.quantile(rows, tails[:, 0], axis=0)
     return found
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.arrays import Floats
-from mtpsim.config.adaptive import AUC, Adaptive
+from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
 from mtpsim.exact.oracle_mdp import ControlProblem, Optimal
 from mtpsim.exact.recorded_control import RecordedControl
@@ -30,12 +31,12 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Oracle, PolicySpec
+from mtpsim.policy import Environment, Off, Oracle, PolicySpec
 from mtpsim.policy.base import OptimalControl
+from mtpsim.policy.confidence import AUC, MARGIN
 
 TILE = 8  # ticks per write to a tape
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
-MARGIN = 1e-9  # rates are clipped to this distance from 0 and 1 to compute odds
 ENDLESS = 2**62
 
 Log = npt.NDArray[np.int16]
@@ -76,7 +77,8 @@ class PolicySet:
 
     Attributes:
         players (list[CompiledPolicy]): The policies.
-        engine (EngineArrays): Costs and feedback of the engine.
+        engine (EngineArrays): Costs and feedback of the engine, which has speculation enabled.
+        without (EngineArrays): The same engine if it has not.
         optimal (Optimal | RecordedControl | None): Optimal control of the chain or of recorded
             positions; None for recorded rounds.
         environment (Environment): Known quantities that policies may use.
@@ -84,12 +86,17 @@ class PolicySet:
 
     players: list[CompiledPolicy]
     engine: EngineArrays
+    without: EngineArrays
     optimal: Optimal | RecordedControl | None
     environment: Environment
 
     def any_reads(self, name: str) -> bool:
         """Whether any policy reads the input ``name``."""
         return any(getattr(player.inputs, name) for player in self.players)
+
+    def engine_of(self, player: CompiledPolicy) -> EngineArrays:
+        """The engine in which a policy plays; that of `off` has no speculation enabled."""
+        return self.without if isinstance(player.spec, Off) else self.engine
 
     @property
     def labels(self) -> list[str]:
@@ -107,42 +114,22 @@ def compile_policies(
     batch: float | None,
 ) -> PolicySet:
     """Compile the policies of an experiment; arguments of :func:`~.simulate.compile_plan`."""
-    from scipy.special import ndtri
-
     rates = solve(source, source.depth, rounds=rounds, tokens=tokens).conditional
     horizon = {"rounds": rounds, "tokens": tokens}
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
-    first_draft = float(latency.draft[1])
-    round_time = latency.policy_verify + latency.draft
     environment = Environment(
-        round_time, rates, batch, lambda idle: _known(control(idle)), first_draft
-    )
-    odds = np.clip(rates, MARGIN, 1 - MARGIN)
-    # The AUC of two normal distributions with equal variance gives the distance of their means.
-    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
-    engine = EngineArrays(
-        kind=_kind(source),
-        by_position=source.clock == "token",
-        verify=latency.policy_verify.astype(float),
-        draft=latency.draft.astype(float),
-        switch_cost=adaptive.switch_cost,
-        catch_up=adaptive.catch_up,
-        stale=adaptive.stale,
-        full_feedback=adaptive.feedback == "full",
+        times=_round_times(source, latency, rounds=rounds, tokens=tokens),
         rates=rates,
-        odds_against=(1 - odds) / odds,
-        separation=separation,
-        rejection_factor=float(np.exp(separation**2)),
-        after_rejection=rates[None],
-        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
-        tokens=tokens,
+        batch=batch,
+        solve=lambda idle: _known(control(idle)),
+        first_draft=float(latency.draft[1]),
+        overhead_off=latency.overhead_off,
     )
-    chain = source.hidden_chain
-    if adaptive.confidence and chain is not None:  # its laws may be by state
-        engine = engine._replace(after_rejection=chain.accept)
+    engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
+    general |= engine.proposed.size > 0
     recording = source if isinstance(source, Recording) else None
     known = recording is not None and recording.confidence is not None
     compiled = partial(
@@ -154,7 +141,56 @@ def compile_policies(
     )
     players = [compiled(spec) for spec in adaptive.policies]
     players += _bound(adaptive, compiled) if optimal else []
-    return PolicySet(players, engine, optimal, environment)
+    without = engine._replace(verify=latency.verify.astype(float))
+    return PolicySet(players, engine, without, optimal, environment)
+
+
+def _round_times(source: Source, latency: CompiledLatency, *, rounds: int, tokens: int) -> Floats:
+    """Mean ms of a round by depth, also where the number of proposed drafts is random."""
+    times = latency.policy_verify + latency.draft
+    if not isinstance(source, ProposingChain):
+        return times
+    for k in range(1, times.size):
+        exact = solve(source, k, rounds=rounds, tokens=tokens)
+        times[k] = (latency.verify + latency.draft)[k] * exact.slow_rounds / exact.rounds
+    return times
+
+
+def _engine(
+    adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
+) -> EngineArrays:
+    """The engine in which policies play, with speculation enabled."""
+    from scipy.special import ndtri
+
+    proposed, states = np.zeros(0, np.int32), 1
+    if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
+        rates, states = source.offered_rates, source.depth + 1
+        proposed = source.proposed.astype(np.int32)
+    odds = np.clip(rates, MARGIN, 1 - MARGIN)
+    # The AUC of two normal distributions with equal variance gives the distance of their means.
+    separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
+    engine = EngineArrays(
+        kind=_kind(source),
+        by_position=source.clock == "token",
+        verify=latency.policy_verify.astype(float),
+        draft=latency.draft.astype(float),
+        **adaptive.switching(),
+        full_feedback=adaptive.feedback == "full",
+        rates=rates,
+        odds_against=(1 - odds) / odds,
+        separation=separation,
+        rejection_factor=float(np.exp(separation**2)),
+        after_rejection=rates[None],
+        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
+        tokens=tokens,
+        proposed=proposed,
+    )
+    if engine.laws.shape[2:3] > (1,):
+        engine = engine._replace(laws=np.repeat(engine.laws, states, axis=2))
+    chain = source.hidden_chain
+    if adaptive.confidence and chain is not None:  # its laws may be by state
+        engine = engine._replace(after_rejection=chain.accept)
+    return engine
 
 
 def _bound(
@@ -181,8 +217,8 @@ def _control(
     """Optimal control, a round without drafts taking ``idle`` ms more; None: recorded rounds."""
     times = latency.policy_verify + latency.draft
     times[0] += idle
-    costs = {name: getattr(adaptive, name) for name in ("switch_cost", "catch_up", "stale")}
-    costs |= {"times": times, "rounds": rounds, "tokens": tokens}
+    costs: dict[str, Any] = {"times": times, "rounds": rounds, "tokens": tokens}
+    costs |= adaptive.switching()
     if isinstance(source, Recording):
         return RecordedControl(recording=source, **costs) if source.clock == "token" else None
     chain = source.hidden_chain
@@ -271,6 +307,7 @@ class TapePlayer:
             verify=np.ones((n, w)),
             draft=np.ones((n, w)),
             stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
+            resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
             scores=np.zeros((n, w, scores)),
             likelihood_ratios=np.zeros((n, w, ratios)),
             rejected_words=np.zeros((n, w, ratios), np.int32),
@@ -298,7 +335,7 @@ class TapePlayer:
                     stop,
                     self.chain,
                     self.noise,
-                    self.policy_set.engine,
+                    self.policy_set.engine_of(player),
                     limits,
                     player.p,
                     m[i],

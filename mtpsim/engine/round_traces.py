@@ -135,7 +135,7 @@ def trace_recording(
 
 def play_rounds(
     source: Source, plan: KernelPlan, depth: int, count: int, first: int = 0
-) -> tuple[Counts, Floats]:
+) -> tuple[RoundTrace, Floats]:
     """Play whole requests at one depth: a trace and its times.
 
     Args:
@@ -146,8 +146,7 @@ def play_rounds(
         first (int): Number of the first request.
 
     Returns:
-        tuple[Counts, Floats]: ``[n, R]`` accepted drafts, -1 after a request's last round, and
-        ``[n, R]`` times in ms.
+        tuple[RoundTrace, Floats]: The trace, and ``[n, R]`` times in ms.
     """
     rounds, tokens = plan.task.rounds, plan.task.tokens
     if isinstance(source, Recording):
@@ -155,7 +154,7 @@ def play_rounds(
         trace = trace_recording(source, requests, depth, rounds=rounds, tokens=tokens)
     else:
         trace = trace_requests(plan, depth, count, rounds or tokens, first)
-    return trace.accepted, round_times(plan, trace, depth, first)
+    return trace, round_times(plan, trace, depth, first)
 
 
 def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts, Floats]:
@@ -168,9 +167,9 @@ def sample_rounds(source: Source, plan: KernelPlan, depth: int) -> tuple[Counts,
     if isinstance(source, Recording):
         longest = longest or int(source.lengths.max())
     requests = max(SAMPLED_ROUNDS // longest, SAMPLED_REQUESTS)
-    accepted, times = play_rounds(source, plan, depth, requests)
-    live = accepted >= 0
-    return accepted[live], times[live]
+    trace, times = play_rounds(source, plan, depth, requests)
+    live = trace.accepted >= 0
+    return trace.accepted[live], times[live]
 
 
 def round_times(plan: KernelPlan, trace: RoundTrace, depth: int, first: int = 0) -> Floats:

@@ -73,11 +73,13 @@ class BlockRange:
         first (int): Number of the first block.
         end (int): Number of the block after the last one.
         tally (Tally): Moments of all requests of the blocks.
+        added (Tally | None): Those of the last block alone, just after its simulation.
     """
 
     first: int
     end: int
     tally: Tally
+    added: Tally | None = None
 
     @classmethod
     def empty(cls, columns: int, first: int = 0) -> BlockRange:
@@ -332,8 +334,9 @@ def simulate(
     queue, check_at = BlockQueue(pool, block, done.end, last), next_check(done.end + 1)
     try:
         while done.end < last:
-            tally = done.tally + queue.take(done.end)
-            done = BlockRange(done.first, done.end + 1, tally)
+            added = queue.take(done.end)
+            tally = done.tally + added
+            done = BlockRange(done.first, done.end + 1, tally, added)
             on_progress(done)
             if done.end == check_at:
                 if stop_when(tally):

@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
+from mtpsim.acceptance import Recording, Source
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.length_tables import length_table, unit_table
 from mtpsim.config.serving import Serving
+from mtpsim.config.simulation import ROUNDS as LONG
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
+from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.noise import new_scratch
 from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
+from mtpsim.kernels.server_budget import budget_server
 from mtpsim.kernels.server_layout import BINS, METRICS
 from mtpsim.kernels.server_requests import (
     BURST,
@@ -32,12 +35,15 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Confidences, Engine, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy import RULES, Environment, PolicySpec, Rule
+from mtpsim.policy.budget import STALE
+from mtpsim.policy.confidence import auc_tables
 from mtpsim.stats.estimators import Tally
+from mtpsim.stats.pooled_quantiles import cluster_counts
 
 UNIT = Fraction(1, 5)  # replications per unit of a block: the first blocks have two
 UNLIMITED = 1 << 40  # tokens of a KV cache without a limit
@@ -45,6 +51,7 @@ POINTS = 400  # of a timeline
 ARRIVALS = {"rate": RATE, "closed": CLOSED, "burst": BURST, "trace": TRACE}
 LEARNS = {"nothing": NOTHING, "mean": MEAN, "pooled": POOLED, "finished": FINISHED}
 NO_RECORDING = RecordingArrays(np.zeros(1, np.int32), np.array([0, 1]), False)
+NO_CONFIDENCES = Confidences(np.zeros((0, 0, 0, 0)), np.zeros((1, 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +60,29 @@ class ServerArm:
 
     Attributes:
         arm (Arm): Its name.
-        rule (Rule): The functions that choose its depth.
+        rule (Rule | None): The functions that choose its depth; None where its requests share a
+            budget of drafts.
         learns (int): What they learn from.
         batch (BatchRule): Parameters of the rule, and its memory, unset.
         speculates (bool): Whether the engine has speculation enabled.
     """
 
     arm: Arm
-    rule: Rule
+    rule: Rule | None
     learns: int
     batch: BatchRule
     speculates: bool
+
+    def kernel(self) -> Any:
+        """The kernel of its rule."""
+        if self.rule is None:
+            return budget_server()
+        return server(self.rule.choose.__module__.rpartition(".")[2], self.rule, self.learns)
+
+    @property
+    def stale(self) -> int | None:
+        """Steps by which confidences that set a budget are old; None without a budget."""
+        return int(self.batch.p[0, STALE]) if self.rule is None else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +101,7 @@ class ServerPlan:
         depth (int): Greatest depth K.
         arms (tuple[ServerArm, ...]): The arms, fixed depths first.
         layout (ServerLayout): Columns of a row of totals.
+        confidences (Confidences): How confidences of drafts are drawn.
         unit (Fraction): Replications per unit of a block.
     """
 
@@ -96,6 +116,7 @@ class ServerPlan:
     depth: int
     arms: tuple[ServerArm, ...]
     layout: ServerLayout
+    confidences: Confidences = NO_CONFIDENCES
     unit: Fraction = UNIT
 
 
@@ -123,12 +144,13 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
     arrays: Any = source.arrays()
-    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests)
-    arms = _arms(serving, experiment.latency, depth)
+    drafted = experiment.drafted
+    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests, drafted)
+    arms = _arms(serving, experiment.latency, depth, drafted)
     plan = ServerPlan(
         key=random_key(experiment.simulation.seed),
         load=workload(serving),
-        engine=_engine(serving),
+        engine=_engine(serving, np.arange(depth + 1) if drafted is None else drafted),
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
@@ -137,11 +159,25 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         depth=depth,
         arms=arms,
         layout=ServerLayout(len(arms)),
+        confidences=_confidences(serving, source),
     )
     return CompiledServer(experiment, plan)
 
 
-def _engine(serving: Serving) -> Engine:
+def _confidences(serving: Serving, source: Source) -> Confidences:
+    """How confidences are drawn, if a rule reads any that are not recorded."""
+    if not any(policy.reads_confidence for policy in serving.policies):
+        return NO_CONFIDENCES
+    if isinstance(source, Recording) and not serving.states_confidence:
+        return NO_CONFIDENCES  # they are recorded
+    rates = solve(source, source.depth, rounds=LONG).conditional
+    if serving.confidence is None:
+        return Confidences(auc_tables(serving.auc, rates), rates[None])
+    chain = source.hidden_chain  # laws may be by state
+    return Confidences(serving.confidence.tables(), chain.accept if chain else rates[None])
+
+
+def _engine(serving: Serving, nodes: Any) -> Engine:
     goals = serving.goals
     limits = (goals.ttft, goals.tpot, goals.e2e) if goals else (None, None, None)
     return Engine(
@@ -151,6 +187,8 @@ def _engine(serving: Serving) -> Engine:
         warm_up=serving.dropped,
         requests=serving.measured,
         goals=np.array([np.inf if limit is None else limit for limit in limits]),
+        nodes=nodes.astype(np.int64),
+        **serving.switching(),
     )
 
 
@@ -179,37 +217,55 @@ def workload(serving: Serving) -> Workload:
     )
 
 
-def _arms(serving: Serving, latency: CostModel, depth: int) -> tuple[ServerArm, ...]:
+def _arms(
+    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None
+) -> tuple[ServerArm, ...]:
     depths = range(depth + 1) if serving.depths == "each" else sorted(serving.depths)
     fixed = [
         (Arm(f"depth {k}" if k else "off", depth=k), RULES["fixed"].model_validate({"depth": k}))
         for k in depths
     ]
-    chosen = [(Arm(spec.label, policy=spec.describe()), spec) for spec in serving.policies]
+    chosen = [
+        (
+            Arm(
+                spec.label,
+                policy=spec.describe(),
+                bound=spec.bound,
+                drafted=depth if spec.shares_budget else None,
+            ),
+            spec,
+        )
+        for spec in serving.policies
+    ]
     return tuple(
         ServerArm(
             arm=arm,
-            rule=spec.batch_functions(),
+            rule=None if spec.shares_budget else spec.batch_functions(),
             learns=LEARNS[spec.learns_from or "nothing"],
-            batch=_batch_rule(spec, latency, depth, serving.max_requests),
+            batch=_batch_rule(spec, latency, depth, serving.max_requests, drafted),
             speculates=arm.depth != 0 and spec.rule_name() != "off",
         )
         for arm, spec in (*fixed, *chosen)
     )
 
 
-def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> BatchRule:
+def _batch_rule(
+    spec: PolicySpec, latency: CostModel, depth: int, most: int, drafted: Floats | None
+) -> BatchRule:
     """Parameters of a rule for each number of decoding requests, 0 (unused) to ``most``.
 
     An ema has a memory for each of its ladders, as the engine has; others have one memory.
     """
     if spec.learns_from == "finished":
         spec = spec.model_copy(update={"request_rounds": 1})  # it learns once per request
-    batches = range(1, most + 1) if spec.rule_name() not in ("fixed", "off") else [1]
+    any_batch = spec.shares_budget or spec.rule_name() in ("fixed", "off")
+    batches = [1] if any_batch else range(1, most + 1)
     found, memory = [], 1
     for batch in batches:
-        verify, draft = latency.at_batch(float(batch), depth)
-        environment = Environment(verify + draft, np.full(depth, np.nan), float(batch))
+        verify, draft = latency.at_batch(float(batch), depth, drafted)
+        times = verify + draft
+        times[0] *= 1 + latency.overhead_off
+        environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))
     p = [found[0], *found] if len(found) == most else [found[0]] * (most + 1)
@@ -227,11 +283,13 @@ def _batch_rule(spec: PolicySpec, latency: CostModel, depth: int, most: int) -> 
 
 
 def tally_server(plan: ServerPlan, first: int, count: int) -> Tally:
-    """Tally of replications ``first`` .. ``first + count - 1``, with their pooled histograms."""
+    """Tally of replications ``first`` .. ``first + count - 1``, with their counts of times."""
     rows = np.zeros((count, plan.layout.columns))
-    histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+    histograms = np.zeros((3, len(plan.arms), len(METRICS), BINS), np.int64)
     for number in range(count):
-        simulate_replication(plan, first + number, rows[number], histograms)
+        counts = np.zeros(histograms.shape[1:], np.int64)
+        simulate_replication(plan, first + number, rows[number], counts)
+        histograms += cluster_counts(counts)
     mean, comoment = np.empty(rows.shape[1]), np.empty((rows.shape[1], rows.shape[1]))
     moments(rows, mean, comoment)
     return Tally(count, mean, comoment, histograms)
@@ -265,11 +323,11 @@ def simulate_replication(
             recording=plan.recording,
             costs=plan.costs,
             speculates=arm.speculates,
+            confidences=plan.confidences,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
-        kernel = server(arm.rule.choose.__module__.rpartition(".")[2], arm.rule, arm.learns)
-        state = new_state(world, plan.depth, points)
-        kernel(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
+        state = new_state(world, plan.depth, points, arm.stale)
+        arm.kernel()(world, plan.noise, rule, state, new_scratch(1), np.zeros((2, 1)))
         row[plan.layout.arm(place)] = state.row
         histograms[place] += state.histograms
         columns = state.timeline[: state.marks[0]].T

@@ -7,7 +7,7 @@ same arrivals, lengths, text and noise; it is the unit of the tally.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,21 @@ class Arm:
         name (str): Label in the report: ``"depth 3"``, ``"off"`` (depth 0), or that of a policy.
         depth (int | None): The fixed depth; None for a policy.
         policy (str | None): The policy and its parameters as text; None for a fixed depth.
+        bound (bool): Whether it knows what no engine can know: an upper bound, not a choice.
+        drafted (int | None): Drafts that are made of a request and step, of which requests verify
+            what their budget allows; None where a depth is chosen.
     """
 
     name: str
     depth: int | None = None
     policy: str | None = None
+    bound: bool = False
+    drafted: int | None = None
+
+    @property
+    def shares_budget(self) -> bool:
+        """Whether its requests share a budget of drafts."""
+        return self.drafted is not None
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,9 @@ class ServerLayout:
         >>> layout = ServerLayout(arms=2)
         >>> row = np.arange(layout.columns)
         >>> row[layout.of("tokens")].tolist()  # of each arm
-        [3, 52]
+        [3, 55]
         >>> row[layout.arm(1)][layout.index("tokens")].item()
-        52
+        55
     """
 
     arms: int
@@ -108,11 +118,8 @@ def quantity(means: Floats, layout: ServerLayout, name: str) -> Floats:
     Args:
         means: ``[..., columns]`` mean totals of a replication.
         layout: their columns.
-        name: of :data:`RATIOS`, or a quantile, such as ``ttft_p99``: the mean of those of the
-            replications.
+        name: of :data:`RATIOS`.
     """
-    if name not in RATIOS:
-        return np.asarray(means[..., layout.of(cast("Column", name))])
     top, bottom = RATIOS[name]
     value = np.ones_like(means[..., layout.of("requests")])
     for column in top:
@@ -131,9 +138,10 @@ class Timeline:
         running (Floats): ``[T]`` running requests.
         waiting (Floats): ``[T]`` requests that have arrived and do not run.
         kv (Floats): ``[T]`` tokens of the KV cache in use, reserved drafts included.
-        depth (Floats): ``[T]`` greatest depth of the step.
-        used (Counts | None): ``[M + 1, K + 1]`` steps of the replication by the number of decoding
-            requests and the depth that was chosen.
+        depth (Floats): ``[T]`` greatest depth of the step; of requests that share a budget, their
+            mean verified drafts.
+        used (Counts | None): ``[M + 1, K + 1]`` request-steps of the replication by the number of
+            decoding requests and the drafts that were verified of them.
     """
 
     time_ms: Floats
@@ -152,8 +160,8 @@ class ServerData:
         point (Point): The point.
         arms (tuple[Arm, ...]): The A arms, fixed depths first.
         layout (ServerLayout): Columns of the tally.
-        tally (Tally): Moments of the rows of all replications; its ``histograms`` are the pooled
-            counts.
+        tally (Tally): Moments of the rows of all replications; its ``histograms`` are the sums
+            ``[3, A, METRICS, BINS]`` of :func:`~mtpsim.stats.pooled_quantiles.cluster_counts`.
         timelines (tuple[Timeline, ...]): The first replication, by arm.
         precision_reached (bool | None): Whether the precision was reached; None without one.
         interrupted (bool): Whether the run was interrupted.
@@ -178,12 +186,17 @@ class ServerData:
         return self.point.experiment
 
     @property
-    def histograms(self) -> Counts:
-        """``[A, METRICS, BINS]`` kept requests (ITL: gaps between bursts) of all replications."""
+    def cluster_counts(self) -> Counts:
+        """``[3, A, METRICS, BINS]`` sums over replications, from which quantiles follow."""
         counts = self.tally.histograms
         if counts is None:
-            return np.zeros((len(self.arms), len(METRICS), BINS), np.int64)
+            return np.zeros((3, len(self.arms), len(METRICS), BINS), np.int64)
         return counts
+
+    @property
+    def histograms(self) -> Counts:
+        """``[A, METRICS, BINS]`` kept requests (ITL: gaps between bursts) of all replications."""
+        return np.asarray(self.cluster_counts[0])
 
     @property
     def edges(self) -> Floats:

@@ -301,7 +301,9 @@ def play_each_once(plan: KernelPlan) -> Floats | None:
         on noise. None unless recorded requests are replayed, or if they are too long.
     """
     source, policies = plan.source, plan.policy_set
-    if policies is None or not isinstance(source, RecordingArrays) or policies.engine.stale:
+    if policies is None or not isinstance(source, RecordingArrays):
+        return None
+    if policies.engine.stale or policies.engine.resumed:
         return None
     count = len(source.offsets) - 1
     ticks = count * (plan.task.rounds or plan.task.tokens) or int(source.offsets[-1])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
+from mtpsim.exact.switching import Rows
 
 Ints = npt.NDArray[np.intp]
 
@@ -25,12 +26,10 @@ class Beliefs:
     """Control by belief.
 
     Args:
-        transitions (Floats): ``[2, K + 1, K + 1, 2, 2]`` probabilities of a round, as
+        transitions (Floats): ``[2 or 3, K + 1, K + 1, 2, 2]`` probabilities of a round, as
             :attr:`.oracle_mdp.Optimal.transitions`.
-        costs (Floats): ``[rows, 2, K + 1]`` ms of a round by row, state and depth; a row stands
-            for the depth of the round before.
-        draft_was_idle (Ints): ``[rows]`` first index of ``transitions`` for each row.
-        row_after (Ints): ``[K + 1]`` row that a round at each depth leads to.
+        costs (Floats): ``[rows, 2, K + 1]`` ms of a round by row, state and depth.
+        rows (Rows): What is known of the rounds before, by row.
         start (Floats): ``[2]`` distribution of the first state.
         rounds (int): Rounds per request, or 0.
         tokens (int): Tokens per request, or 0; one of the two is given.
@@ -40,19 +39,18 @@ class Beliefs:
         self,
         transitions: Floats,
         costs: Floats,
-        draft_was_idle: Ints,
-        row_after: Ints,
+        rows: Rows,
         start: Floats,
         *,
         rounds: int,
         tokens: int,
     ) -> None:
         self._rounds, self._tokens, self._start = rounds, tokens, float(start[1])
-        self._draft_was_idle, self._row_after = draft_was_idle, row_after
+        self._drafts, self._row_after = rows.drafts, rows.after[: len(transitions)]
         self._grid = np.linspace(0, 1, GRID)
         prior = np.stack([1 - self._grid, self._grid], axis=1)
         joint = np.einsum("bs,fkast->fkabt", prior, transitions)
-        self._chance = joint.sum(-1)  # [2, k, a, b]
+        self._chance = joint.sum(-1)  # [g, k, a, b]
         belief = np.divide(
             joint[..., 1], self._chance, out=np.zeros_like(self._chance), where=self._chance > 0
         )
@@ -62,12 +60,12 @@ class Beliefs:
         self._costs = np.einsum("bs,rsk->rbk", prior, costs)
 
     def _expected(self, values: Floats) -> Floats:
-        """Expected value ``[2, b, k]`` after a round, from ``values`` ``[a, rows, b]``."""
-        depths = len(self._row_after)
-        value = values[:, self._row_after].swapaxes(0, 1)  # [k, a, b]
-        k, a = np.ogrid[:depths, :depths]
-        left = value[k[..., None], a[..., None], self._left]
-        right = value[k[..., None], a[..., None], self._left + 1]
+        """Expected value ``[g, b, k]`` after a round, from ``values`` ``[a, rows, b]``."""
+        kinds, depths = self._row_after.shape
+        value = np.moveaxis(values[:, self._row_after], 0, 2)  # [g, k, a, b]
+        g, k, a, _ = np.ogrid[:kinds, :depths, :depths, :1]
+        left = value[g, k, a, self._left]
+        right = value[g, k, a, self._left + 1]
         interpolated = left + self._weight * (right - left)
         return np.asarray(np.einsum("fkab,fkab->fbk", self._chance, interpolated))
 
@@ -79,11 +77,11 @@ class Beliefs:
                 each depth, ``[rows, b, k]``.
             per_token (float): Reward per token.
         """
-        depths, rows = len(self._row_after), len(self._draft_was_idle)
+        depths, rows = self._row_after.shape[1], len(self._drafts)
         reward = per_token * np.arange(1, depths + 1.0)[:, None, None]
         values = np.zeros((depths, rows, GRID))
         for _ in range(min(self._rounds or self._tokens, LOOKAHEAD)):
-            value = choose(self._expected(values + reward)[self._draft_was_idle])
+            value = choose(self._expected(values + reward)[self._drafts])
             if self._rounds:
                 values = np.broadcast_to(value[None], (depths, rows, GRID))
             else:  # by position: a round of a accepted drafts ends a + 1 positions on
@@ -99,7 +97,7 @@ class Beliefs:
         Returns:
             Ints: ``[rows, b]`` depths.
         """
-        best = np.zeros((len(self._draft_was_idle), GRID), np.intp)
+        best = np.zeros((len(self._drafts), GRID), np.intp)
 
         def greedy(cost: float) -> Callable[[Floats], Floats]:
             def choose(expected: Floats) -> Floats:

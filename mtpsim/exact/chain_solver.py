@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -200,6 +201,11 @@ def solve(source: Source, depth: int, *, rounds: int = 0, tokens: int = 0) -> Ex
         >>> round(solve(chain, depth=2, tokens=10).accept_length, 6)  # cut at the request's end
         2.196642
     """
+    return _solve(source, depth, rounds, tokens)
+
+
+@lru_cache(maxsize=256)  # points of a sweep over times have one source
+def _solve(source: Source, depth: int, rounds: int, tokens: int) -> Exact:
     if isinstance(source, Recording):
         return _play_all(source, depth, rounds, tokens)
     chain = source.hidden_chain
@@ -355,6 +361,7 @@ class CountMoments:
         return float(self.covariance[:third, -third:].mean() / self.variance)
 
 
+@lru_cache(maxsize=16)
 def count_moments(chain: AcceptanceChain, depth: int, rounds: int) -> CountMoments:
     """Exact moments of the accepted drafts of a request's rounds.
 

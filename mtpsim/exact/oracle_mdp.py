@@ -1,15 +1,15 @@
 """Optimal depth by hidden state (semi-Markov decision process): bounds for adaptive policies.
 
-The state is the hidden state in which a round begins and, where switching has a cost, the depth of
-the round before; the action is the depth. With a fixed number of rounds the ratio E tokens / E time
-is maximised (Dinkelbach, "On nonlinear fractional programming", 1967: the price of time is raised
-until the best balance is 0); with a fixed number of tokens the expected time is minimised. Both by
-backward induction over the horizon.
+The state is the hidden state in which a round begins and, where switching has a cost, what is known
+of the rounds before (:class:`.Rows`); the action is the depth. With a fixed number of rounds the
+ratio E tokens / E time is maximised (Dinkelbach, "On nonlinear fractional programming", 1967: the
+price of time is raised until the best balance is 0); with a fixed number of tokens the expected
+time is minimised. Both by backward induction over the horizon.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.belief_mdp import Beliefs
 from mtpsim.exact.chain_solver import round_distribution, starts_by_tokens, visits
+from mtpsim.exact.switching import IDLE, Switching
 
 Ints = npt.NDArray[np.intp]
 
@@ -30,7 +31,7 @@ LARGEST = 3000  # greatest number of unknowns
 
 
 @dataclass(frozen=True)
-class ControlProblem:
+class ControlProblem(Switching):
     """The model to control, and the costs of changing the depth.
 
     Attributes:
@@ -38,19 +39,12 @@ class ControlProblem:
         times (Floats): ``[K + 1]`` mean time of a round in ms by depth.
         rounds (int): Rounds per request, or 0.
         tokens (int): Tokens per request, or 0; one of the two is given.
-        switch_cost (float): Extra ms of a round at another depth than the round before.
-        catch_up (float): Extra ms of the first round with drafts after depth 0.
-        stale (float): Probability that the first draft of such a round is rejected because the
-            draft model was idle.
     """
 
     chain: AcceptanceChain
     times: Floats
     rounds: int = 0
     tokens: int = 0
-    switch_cost: float = 0.0
-    catch_up: float = 0.0
-    stale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ class ExpectedTotals:
 class Optimal:
     """The solution of a control problem.
 
-    Tables have a row per previous depth + 1 (row 0: no round before) and a column per state.
+    Tables have the rows of :class:`.Rows` and a column per state.
 
     Args:
         problem (ControlProblem): The model and its costs.
@@ -78,74 +72,79 @@ class Optimal:
     def __init__(self, problem: ControlProblem) -> None:
         self.problem, chain = problem, problem.chain
         self.depth, self.states, self.start = len(problem.times) - 1, chain.states, chain.start
-        self._free = not (problem.switch_cost or problem.catch_up or problem.stale)
+        self.rows = problem.rows(self.depth)
 
     @cached_property
     def transitions(self) -> Floats:
-        """``[2, K + 1, K + 1, S, S]`` probabilities of a round, without and with an idle draft.
+        """``[2 or 3, K + 1, K + 1, S, S]`` probabilities of a round, by its drafts.
 
-        By depth, accepted drafts, state at the round's start and at the next round's start.
+        By depth, accepted drafts, state at the round's start and at the next round's start. The
+        first index is that of :attr:`.Rows.drafts`; without a lasting loss there is no third.
         """
-        chain, depths = self.problem.chain, self.depth + 1
-        transitions = np.zeros((2, depths, depths, self.states, self.states))
+        depths = self.depth + 1
+        transitions = np.zeros((self._kinds, depths, depths, self.states, self.states))
         for k in range(depths):
-            transitions[:, k, : k + 1] = round_distribution(chain, k)
-        transitions[1, 1:] *= 1 - self.problem.stale
-        transitions[1, 1:, 0] += self.problem.stale * chain.step[0]
+            transitions[:, k, : k + 1] = round_distribution(self.problem.chain, k)
+            if self.problem.resumed:
+                transitions[IDLE:, k, : k + 1] = round_distribution(self._resumed, k)
+        transitions[IDLE, 1:] *= 1 - self.problem.stale
+        transitions[IDLE, 1:, 0] += self.problem.stale * self.problem.chain.step[0]
         return transitions
+
+    @property
+    def _kinds(self) -> int:
+        return 3 if self.problem.resumed else 2
+
+    @cached_property
+    def _resumed(self) -> AcceptanceChain:
+        """The chain of rounds after depth 0."""
+        chain = self.problem.chain
+        return replace(chain, accept=chain.accept * (1 - self.problem.resumed))
 
     @cached_property
     def _clairvoyant_transitions(self) -> Floats:
         """:attr:`transitions` of the clairvoyant bound by cap on the depth; no rejections."""
-        chain, depths = self.problem.chain, self.depth + 1
-        here = chain.clock == "round"
-        transitions = np.zeros((2, depths, depths, self.states, self.states))
+        transitions = np.repeat(self._by_cap(self.problem.chain)[None], self._kinds, 0)
+        if self.problem.resumed:
+            transitions[IDLE:] = self._by_cap(self._resumed)
+        transitions[IDLE, 1:] *= 1 - self.problem.stale
+        transitions[IDLE, 1:, 0] += self.problem.stale * self.problem.chain.step[-1]
+        return transitions
+
+    def _by_cap(self, chain: AcceptanceChain) -> Floats:
+        """``[K + 1, K + 1, S, S]`` probabilities of a clairvoyant's round by cap and depth."""
+        depths, here = self.depth + 1, chain.clock == "round"
+        transitions = np.zeros((depths, depths, self.states, self.states))
         at = np.eye(self.states)
         for a in range(depths):
             ends = 1 - chain.accept[:, a] if a < self.depth else np.ones(self.states)
-            transitions[:, a + 1 :, a] = (at * ends) @ chain.step[-1]  # stopped before a rejection
-            transitions[:, a, a] = at @ chain.step[-1]
+            transitions[a + 1 :, a] = (at * ends) @ chain.step[-1]  # stopped before a rejection
+            transitions[a, a] = at @ chain.step[-1]
             if a < self.depth:
                 at = at * chain.accept[:, a] if here else (at * chain.accept[:, a]) @ chain.step[-1]
-        transitions[1, 1:] *= 1 - self.problem.stale
-        transitions[1, 1:, 0] += self.problem.stale * chain.step[-1]
         return transitions
 
     @cached_property
     def _costs(self) -> Floats:
         """``[rows, S, K + 1]`` time of a round in ms."""
         p = self.problem
-        if self._free:
-            return (p.chain.slowdown[:, None] * p.times)[None]
-        previous, depth = np.arange(-1, self.depth + 1)[:, None], np.arange(self.depth + 1)
-        extra = p.switch_cost * ((previous >= 0) & (previous != depth))
-        extra = extra + p.catch_up * ((previous == 0) & (depth > 0))
-        return np.asarray(p.chain.slowdown[None, :, None] * p.times + extra[:, None, :])
-
-    @cached_property
-    def _draft_was_idle(self) -> Ints:
-        """``[rows]`` 1 where the round before had no drafts."""
-        rows = np.zeros(len(self._costs), np.intp)
-        if not self._free:
-            rows[1] = 1
-        return rows
-
-    @cached_property
-    def _row_after(self) -> Ints:
-        """``[K + 1]`` row that a round at each depth leads to."""
-        return np.arange(self.depth + 1) + 1 if not self._free else np.zeros(self.depth + 1, int)
+        slowdown = p.chain.slowdown
+        times = (slowdown if slowdown.ndim == 2 else slowdown[:, None]) * p.times[None, None]
+        return np.asarray(times + self.rows.extra[:, None, :])
 
     def _values_by_depth(self, values: Floats, price: float) -> Floats:
         """Value ``[rows, S, K + 1]`` of each depth, from the next ``values`` ``[a, rows, S]``."""
-        expected = np.einsum("gkast,akt->gsk", self.transitions, values[:, self._row_after])
-        return np.asarray(expected[self._draft_was_idle] - price * self._costs)
+        after = self.rows.after[: self._kinds]
+        expected = np.einsum("gkast,agkt->gsk", self.transitions, values[:, after])
+        return np.asarray(expected[self.rows.drafts] - price * self._costs)
 
     def _values_by_cap(self, values: Floats, price: float) -> Floats:
         """Value ``[rows, S, K + 1]`` of each cap of a clairvoyant, from the next ``values``."""
-        gained = values[np.arange(self.depth + 1), self._row_after]  # [a, t]: the depth is a
+        after, drafts = self.rows.after[: self._kinds], self.rows.drafts
+        gained = values[np.arange(self.depth + 1), after]  # [g, a, t]: the depth is a
         transitions = self._clairvoyant_transitions
-        expected = np.einsum("gcast,at->gsc", transitions, gained)[self._draft_was_idle]
-        spent = np.einsum("rcas,rsa->rsc", transitions.sum(-1)[self._draft_was_idle], self._costs)
+        expected = np.einsum("gcast,gat->gsc", transitions, gained)[drafts]
+        spent = np.einsum("rcas,rsa->rsc", transitions.sum(-1)[drafts], self._costs)
         return np.asarray(expected - price * spent)
 
     def _induct(self, price: float, clairvoyant: bool) -> Floats:
@@ -191,21 +190,22 @@ class Optimal:
         return self._maximise(False)
 
     def _all_rows(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.broadcast_to(table, (self.depth + 2, *table.shape[1:]))
+        rows = max(len(table), self.depth + 2)
+        return np.broadcast_to(table, (rows, *table.shape[1:]))
 
     @cached_property
     def oracle(self) -> Ints:
-        """``[K + 2, S]`` the best depth if the state is known."""
+        """``[R, S]`` the best depth if the state is known; R is at least K + 2."""
         return self._all_rows(self._by_state.argmax(-1))
 
     @cached_property
     def values(self) -> Floats:
-        """``[K + 2, S, K + 1]`` value of each depth if the state is known."""
+        """``[R, S, K + 1]`` value of each depth if the state is known."""
         return self._all_rows(self._by_state)
 
     @cached_property
     def cap(self) -> Ints:
-        """``[K + 2, S]`` the best cap on the depth of a clairvoyant."""
+        """``[R, S]`` the best cap on the depth of a clairvoyant."""
         return self._all_rows(self._maximise(True).argmax(-1))
 
     @cached_property
@@ -214,8 +214,7 @@ class Optimal:
         return Beliefs(
             transitions=self.transitions,
             costs=self._costs,
-            draft_was_idle=self._draft_was_idle,
-            row_after=self._row_after,
+            rows=self.rows,
             start=self.start,
             rounds=self.problem.rounds,
             tokens=self.problem.tokens,
@@ -223,7 +222,7 @@ class Optimal:
 
     @cached_property
     def by_belief(self) -> Ints | None:
-        """``[K + 2, G]`` the best depth by belief; None unless there are two states."""
+        """``[R, G]`` the best depth by belief; None unless there are two states."""
         if self.states != 2:
             return None
         return self._all_rows(self.beliefs.solve(1 / float(self.problem.times[0])))
@@ -237,7 +236,7 @@ class Optimal:
         """Expected totals of a request.
 
         Args:
-            choice (Ints): ``[rows, S]`` depth by previous depth and state.
+            choice (Ints): ``[rows, S]`` depth by row and state.
             clairvoyant (bool): Whether the choice is a cap of a clairvoyant, who drafts only what
                 will be accepted.
 
@@ -270,7 +269,8 @@ class Optimal:
         joint = np.zeros((self.depth + 1, rows, states, rows, states))
         for r, s in np.ndindex(rows, states):
             k = int(choice[r, s])
-            joint[:, r, s, self._row_after[k]] = self.transitions[self._draft_was_idle[r], k, :, s]
+            drafts = self.rows.drafts[r]
+            joint[:, r, s, self.rows.after[drafts, k]] = self.transitions[drafts, k, :, s]
         costs = np.take_along_axis(self._costs, choice[..., None], -1)
         return joint.reshape(-1, rows * states, rows * states), costs.ravel()
 
@@ -279,7 +279,8 @@ class Optimal:
         joint = np.zeros((self.depth + 1, rows, states, rows, states))
         costs = np.zeros((rows, states))
         for r, s, a in np.ndindex(rows, states, self.depth + 1):
-            ends = self._clairvoyant_transitions[self._draft_was_idle[r], int(cap[r, s]), a, s]
-            joint[a, r, s, self._row_after[a]] = ends
+            drafts = self.rows.drafts[r]
+            ends = self._clairvoyant_transitions[drafts, int(cap[r, s]), a, s]
+            joint[a, r, s, self.rows.after[drafts, a]] = ends
             costs[r, s] += ends.sum() * self._costs[r, s, a]
         return joint.reshape(-1, rows * states, rows * states), costs.ravel()

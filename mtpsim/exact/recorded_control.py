@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mtpsim.acceptance import Recording
 from mtpsim.acceptance.recording import play
 from mtpsim.common.arrays import Floats
+from mtpsim.exact.switching import IDLE, USUAL, Rows, Switching
 
 Ints = npt.NDArray[np.intp]
 
@@ -24,7 +25,7 @@ CHUNK = 4096  # recorded requests played at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedControl:
+class RecordedControl(Switching):
     """Control of recorded text positions, and what it costs.
 
     Attributes:
@@ -32,35 +33,26 @@ class RecordedControl:
         times (Floats): ``[K + 1]`` mean time of a round in ms by depth.
         rounds (int): Rounds per request, or 0.
         tokens (int): Tokens per request, or 0; both 0: each request has its recorded length.
-        switch_cost (float): Extra ms of a round at another depth than the round before.
-        catch_up (float): Extra ms of the first round with drafts after depth 0.
-        stale (float): Probability that such a round accepts no draft.
     """
 
     recording: Recording
     times: Floats
     rounds: int = 0
     tokens: int = 0
-    switch_cost: float = 0.0
-    catch_up: float = 0.0
-    stale: float = 0.0
 
     @property
     def _depths(self) -> int:
         return len(self.times)
 
-    @property
-    def _free(self) -> bool:
-        return not (self.switch_cost or self.catch_up or self.stale)
+    @cached_property
+    def _rows(self) -> Rows:
+        """What is known of the rounds before."""
+        return self.rows(self._depths - 1)
 
     @cached_property
     def _costs(self) -> Floats:
-        """``[rows, K + 1]`` ms of a round by previous depth + 1 and depth; one row if all equal."""
-        if self._free:
-            return self.times[None]
-        previous, depth = np.arange(-1, self._depths)[:, None], np.arange(self._depths)
-        extra = self.switch_cost * ((previous >= 0) & (previous != depth))
-        return np.asarray(self.times + extra + self.catch_up * ((previous == 0) & (depth > 0)))
+        """``[rows, K + 1]`` ms of a round by row and depth."""
+        return np.asarray(self.times + self._rows.extra)
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.int64]:
@@ -103,25 +95,38 @@ class RecordedControl:
 
     def _by_depth(self, accepted: npt.NDArray[np.int32], after: Floats) -> Floats:
         """Expected ms to the end ``[n, rows, K + 1]``, given those 1.. positions on."""
-        depth = np.arange(self._depths)
-        row_after = np.zeros_like(depth) if self._free else depth + 1
-        hits = np.minimum(accepted[:, None], depth)
-        each = after[hits, np.arange(accepted.size)[:, None], row_after][:, None] + self._costs
+        number, depth = np.arange(accepted.size)[:, None], np.arange(self._depths)
+        hits, rows = np.minimum(accepted[:, None], depth), self._rows.after
+        each = after[hits, number, rows[USUAL]][:, None] + self._costs
+        if self.resumed:
+            lossy = np.flatnonzero(self._rows.drafts)
+            left = self._resumed(after)[hits, number, rows[IDLE]]
+            each[:, lossy] = left[:, None] + self._costs[lossy]
         if self.stale:
-            none = after[0][:, row_after] + self._costs[1]
+            none = after[0][:, rows[IDLE]] + self._costs[1]
             mixed = self.stale * none + (1 - self.stale) * each[:, 1]
             each[:, 1, 1:] = mixed[:, 1:]
         return np.asarray(each)
 
+    def _resumed(self, after: Floats) -> Floats:
+        """Expected ms ``[K + 1, n, rows]`` after as many hits, each of which may be lost."""
+        kept, found = 1.0, after.copy()
+        lost = np.zeros(after.shape[1:])
+        for hits in range(self._depths):
+            found[hits] = lost + kept * after[hits]
+            lost += kept * self.resumed * after[hits]
+            kept *= 1 - self.resumed
+        return found
+
     @property
     def oracle(self) -> npt.NDArray[np.int8]:
-        """``[K + 2, E]`` depths of least expected time, by previous depth + 1 and entry.
+        """``[R, E]`` depths of least expected time by row and entry; R is at least K + 2.
 
         Raises:
             ValueError: Requests end after a number of rounds, or there are too many positions.
         """
         best = self._solved[0]
-        return np.broadcast_to(best, (self._depths + 1, best.shape[1]))
+        return np.broadcast_to(best, (max(len(best), self._depths + 1), best.shape[1]))
 
     @cached_property
     def cap(self) -> Ints:
@@ -132,7 +137,7 @@ class RecordedControl:
     def _capped(self, cap: int) -> float:
         """Tokens per ms of the clairvoyant, which plays the rounds of depth ``cap``.
 
-        A stale draft is left out.
+        Stale and resumed drafts are left out.
         """
         tokens = time = 0.0
         horizon = {"rounds": self.rounds, "tokens": self.tokens}
@@ -144,7 +149,7 @@ class RecordedControl:
             whole = self.rounds or (self.recording.whole and not self.tokens)
             tokens += float(made.sum() if whole else self._lengths[some].sum())
             before = np.concatenate([np.full_like(played[:, :1], -1), played[:, :-1]], axis=1)
-            row = np.zeros_like(before) if self._free else before + 1
+            row = np.zeros_like(before) if self.free else before + 1
             time += float(self._costs[row[live], played[live]].sum())
         return tokens / time
 

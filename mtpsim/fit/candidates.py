@@ -3,22 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit, logit, softmax
 
 from mtpsim.acceptance import MODELS, AcceptanceChain
 from mtpsim.acceptance.base import Clock
+from mtpsim.acceptance.draft_lengths import thin
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.token_chain import typical_shift
 
+Ints = npt.NDArray[np.int64]
 MARGIN = 1e-6  # least distance of fitted rates from 0 and 1
 DIFFICULTY_STATES = 9
 LEAST_FALL = 0.02  # logits from a draft to the next, so that each can be fitted
 SCALES = (-7.0, 3.0)  # logarithm of the factor of typical falls
 CONDITIONAL = {"rates_are": "conditional"}  # stated, so that a reader need not guess
 CLOCKS: tuple[Clock, ...] = ("round", "token")
+LEAN = 2.0  # logits between the longest and shortest drafts of the start point of extreme states
+MAX_LOGIT = 14.0  # of a share of draft lengths: a millionth
+
+
+@dataclass(frozen=True)
+class LengthLaw:
+    """A law of the number of proposed drafts: one row of shares, or one per state.
+
+    The parameters of a row are log shares, relative to the most frequent number.
+
+    Attributes:
+        depth: greatest number of drafts K.
+        numbers: ``[n]`` numbers of drafts that occur, the most frequent one first.
+        shares: ``[n]`` shares of rounds that propose them.
+        rows: number of rows.
+        order: returns the states of parameters ``[P]`` in the order of the section.
+    """
+
+    depth: int
+    numbers: Ints
+    shares: Floats
+    rows: int
+    order: Callable[[Floats], Ints]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.rows * (self.numbers.size - 1)
+
+    def initial(self) -> Floats:
+        """Return a start point: shares of all rounds, in easy states those of longer drafts."""
+        lean = LEAN * (self.numbers[1:] - self.numbers[0]) / self.depth
+        each = np.linspace(1, -1, self.rows) if self.rows > 1 else np.zeros(1)
+        return np.asarray(np.log(self.shares[1:] / self.shares[0]) + each[:, None] * lean).ravel()
+
+    def law(self, parameters: Floats) -> Floats:
+        """Return the rows ``[rows, K + 1]`` of parameters ``[P]``, in the order of the section."""
+        found = np.zeros((self.rows, self.depth + 1))
+        logs = parameters[parameters.size - self.size :].reshape(self.rows, -1)
+        logs = np.pad(np.clip(logs, -MAX_LOGIT, MAX_LOGIT), ((0, 0), (1, 0)))
+        found[:, self.numbers] = softmax(logs, axis=1)
+        return np.asarray(found[self.order(parameters)])
+
+    def slopes(self, parameters: Floats, weights: Floats) -> Floats:
+        """Return the gradient of the sum of ``weights`` times the log shares.
+
+        Args:
+            parameters: ``[P]`` parameters.
+            weights: ``[rows, K + 1]`` expected rounds by row and number of drafts.
+        """
+        off = weights - weights.sum(1, keepdims=True) * self.law(parameters)
+        found = np.empty_like(off)
+        found[self.order(parameters)] = off
+        return np.asarray(found[:, self.numbers[1:]].ravel())
 
 
 @dataclass(frozen=True)
@@ -32,6 +89,8 @@ class Candidate:
         initial: returns start points ``[P]`` of the optimizer, given conditional rates ``[K]``.
         section: returns the section ``[acceptance]`` of parameters ``[P]``, which are unbounded.
         is_dynamic: whether the state changes within a request, which counts by position can't show.
+        lengths: law of the number of proposed drafts, whose parameters are the last ones; None if
+            the number is given.
     """
 
     name: str
@@ -40,13 +99,14 @@ class Candidate:
     initial: Callable[[Floats], list[Floats]]
     section: Callable[[Floats], JsonDict]
     is_dynamic: bool = False
+    lengths: LengthLaw | None = None
 
     def chain(self, parameters: Floats) -> AcceptanceChain:
-        """Return the acceptance chain of parameters ``[P]``."""
+        """Return the acceptance chain of parameters ``[P]``; drafts not proposed are rejected."""
         section = self.section(parameters)
         chain = MODELS[section["model"]].model_validate(section).chain()
         assert isinstance(chain, AcceptanceChain)
-        return chain
+        return thin(chain, self.lengths.law(parameters)) if self.lengths else chain
 
 
 def _logit(rates: Floats) -> Floats:
@@ -148,6 +208,11 @@ def _difficulty(depth: int, clock: Clock) -> Candidate:
     )
 
 
+def easiest_first(rows: Floats) -> Ints:
+    """Return the states of rates, given as logits ``[S, K]``, the easiest one first."""
+    return np.argsort(-expit(rows).mean(1), kind="stable")
+
+
 def _regime(depth: int, states: int, clock: Clock) -> Candidate:
     """Hidden states with geometric sojourns, each with one rate per position."""
 
@@ -159,7 +224,7 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
     def section(x: Floats) -> JsonDict:
         rows = x[:-states].reshape(states, depth)
         sojourns = 1 + np.exp(np.clip(x[-states:], -9, 9))
-        order = np.argsort(-expit(rows).mean(1), kind="stable")  # the easiest state first
+        order = easiest_first(rows)
         return {
             "model": "regime",
             "clock": clock,
@@ -181,7 +246,7 @@ def _regime(depth: int, states: int, clock: Clock) -> Candidate:
 def _tokens(depth: int, states: int, *, several_depths: bool) -> Candidate:
     """Hidden states by token, in each of which a later draft is worse by the same logits.
 
-    One depth hardly tells the shifts by draft position: then they are a factor of typical ones.
+    One depth doesn't determine the shifts by draft position: they are a factor of typical ones.
     """
     moves, falls = states * (states - 1), -np.diff(typical_shift(depth))
     size = falls.size if several_depths else min(falls.size, 1)
@@ -220,7 +285,12 @@ def _tokens(depth: int, states: int, *, several_depths: bool) -> Candidate:
 
 
 def candidates(
-    depth: int, *, by_request: bool = True, dynamic: bool = True, several_depths: bool = False
+    depth: int,
+    *,
+    by_request: bool = True,
+    dynamic: bool = True,
+    several_depths: bool = False,
+    drafted: Ints | None = None,
 ) -> list[Candidate]:
     """Return the candidates that a log can distinguish, the simplest first.
 
@@ -230,6 +300,8 @@ def candidates(
         dynamic: whether rounds are in order, so that a changing state can be seen.
         several_depths: whether rows have different depths: a state that changes by token then shows
             in rates that depend on the depth.
+        drafted: ``[N]`` numbers of proposed drafts, if they are random: their law is fitted too,
+            and the state moves by round.
     """
     found = [_independent(depth)]
     if depth > 1:
@@ -243,4 +315,38 @@ def candidates(
         found += [_difficulty(depth, clock) for clock in CLOCKS]
         found += [_regime(depth, states, clock) for states in (2, 3) for clock in CLOCKS]
         found += [_tokens(depth, states, several_depths=several_depths) for states in (2, 3)]
-    return found
+    if drafted is None:
+        return found
+    by_token = ("-token", "tokens2", "tokens3")
+    return [with_lengths(one, drafted) for one in found if not one.name.endswith(by_token)]
+
+
+def with_lengths(candidate: Candidate, drafted: Ints) -> Candidate:
+    """Return a candidate whose number of proposed drafts is random, by state where it has rates.
+
+    Args:
+        candidate: model of the round clock.
+        drafted: ``[N]`` numbers of proposed drafts.
+    """
+    found, counts = np.unique(drafted, return_counts=True)
+    frequent = np.argsort(-counts, kind="stable")
+    states = int(candidate.name[len("regime")]) if candidate.name.startswith("regime") else 1
+
+    def order(x: Floats) -> Ints:
+        rates = x[: states * candidate.depth].reshape(states, -1)
+        return easiest_first(rates) if states > 1 else np.zeros(1, np.int64)
+
+    law = LengthLaw(
+        depth=candidate.depth,
+        numbers=found[frequent].astype(np.int64),
+        shares=counts[frequent] / drafted.size,
+        rows=states,
+        order=order,
+    )
+    return replace(
+        candidate,
+        initial=lambda rates: [np.append(x, law.initial()) for x in candidate.initial(rates)],
+        section=lambda x: candidate.section(x[: x.size - law.size]),
+        is_dynamic=True,
+        lengths=law,
+    )

@@ -15,6 +15,7 @@ from mtpsim.fit.by_depth import AtDepth
 from mtpsim.fit.candidates import CONDITIONAL, Candidate
 from mtpsim.fit.chain_report import ChainReport, chain_report
 from mtpsim.fit.clock_test import ClockTest
+from mtpsim.fit.draft_lengths import DraftLengths, draft_section
 from mtpsim.fit.holdout import accept_lengths
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.model_selection import CandidateFit, Selection
@@ -169,6 +170,8 @@ class FitReport:
         other_depths: accept lengths by a token chain with a prior; None where the log has rounds in
             order.
         clock_tests: tests of a state that moves by round; empty without rounds in order.
+        draft: the section ``[draft]``; None if the number of proposed drafts is not random.
+        lengths: number of proposed drafts per round; None with ``draft``.
     """
 
     mtpsim: str
@@ -190,6 +193,8 @@ class FitReport:
     replay: ReplayReport | None = None
     other_depths: ChainReport | None = None
     clock_tests: Sequence[ClockTest] = ()
+    draft: JsonDict | None = None
+    lengths: DraftLengths | None = None
 
     @property
     def chosen_candidate(self) -> CandidateReport | None:
@@ -261,6 +266,8 @@ def fit_report(
         if fit.aggregated
         else None,
         clock_tests=fit.clock_tests,
+        draft=draft_section(fit.chosen) if fit.chosen and fit.lengths else None,
+        lengths=fit.lengths,
     )
 
 
@@ -346,7 +353,15 @@ def samples_csv(candidate: Candidate, draws: Floats) -> str:
         candidate: fitted candidate.
         draws: ``[n, P]`` draws of its parameters.
     """
-    return sections_csv([candidate.section(one) for one in draws], candidate.fitted_keys)
+    keys = [f"acceptance.{key}" for key in candidate.fitted_keys]
+    keys += ["draft.lengths"] * bool(candidate.lengths)
+    rows = []
+    for one in draws:
+        row = {f"acceptance.{key}": part for key, part in candidate.section(one).items()}
+        if candidate.lengths:
+            row["draft.lengths"] = np.squeeze(candidate.lengths.law(one)).tolist()
+        rows.append(row)
+    return _draws_csv(rows, keys)
 
 
 def sections_csv(sections: Sequence[JsonDict], keys: Sequence[str]) -> str:
@@ -356,19 +371,25 @@ def sections_csv(sections: Sequence[JsonDict], keys: Sequence[str]) -> str:
         sections: the section of each draw.
         keys: keys whose numbers differ between draws.
     """
-    rows = [_numbers(section, keys) for section in sections]
+    named = [{f"acceptance.{key}": part for key, part in one.items()} for one in sections]
+    return _draws_csv(named, [f"acceptance.{key}" for key in keys])
+
+
+def _draws_csv(draws: Sequence[JsonDict], keys: Sequence[str]) -> str:
+    rows = [_numbers(draw, keys) for draw in draws]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(rows[0])
-    digits = {key: 12 if "step[" in key else 9 for key in rows[0]}  # rows of steps add up to 1
+    # The rows of these add up to 1.
+    digits = {key: 12 if "step[" in key or "lengths[" in key else 9 for key in rows[0]}
     writer.writerows([f"{row[key]:.{digits[key]}g}" for key in digits] for row in rows)
     return text.getvalue()
 
 
-def _numbers(section: JsonDict, keys: Sequence[str]) -> dict[str, float]:
-    """Return the numbers of an experiment's section, by key and index."""
+def _numbers(draw: JsonDict, keys: Sequence[str]) -> dict[str, float]:
+    """Return the numbers of the inputs of an experiment, by dotted key and index."""
     found = {}
     for key in keys:
-        for index, value in np.ndenumerate(np.array(section[key], float)):
-            found[f"acceptance.{key}" + "".join(f"[{i}]" for i in index)] = float(value)
+        for index, value in np.ndenumerate(np.array(draw[key], float)):
+            found[key + "".join(f"[{i}]" for i in index)] = float(value)
     return found

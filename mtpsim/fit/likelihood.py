@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import AcceptanceChain
+from mtpsim.acceptance.draft_lengths import ThinnedChain
 from mtpsim.common.arrays import Floats
 from mtpsim.exact.chain_solver import round_distribution, solve
 from mtpsim.kernels.likelihood import expected_counts, log_likelihood
 from mtpsim.logs import Rounds
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 TINY = 1e-300  # least probability whose logarithm is taken
 LEAST_VARIANCE = 1e-4  # of the accepted drafts of a round
 Surrogate = Callable[[AcceptanceChain], float]
@@ -196,20 +199,43 @@ Sample = Rounds | PositionCounts
 """Rounds of requests, in order or as counts."""
 
 
+@dataclass(frozen=True)
+class ExpectedRounds:
+    """Expected log probability of states and outcomes of rounds in order, as a function of a chain.
+
+    Attributes:
+        log_probability: the function.
+        proposed: ``[S, K + 1]`` expected rounds by state and number of proposed drafts; ``[1, K +
+            1]`` if the state does not change.
+    """
+
+    log_probability: Surrogate
+    proposed: Floats
+
+    def __call__(self, chain: AcceptanceChain) -> float:
+        """Return the expected log probability under a chain."""
+        return self.log_probability(chain)
+
+
 class RoundSequence:
     """Rounds in order.
 
     Attributes:
         rounds: observed rounds.
         depth: number of drafts per round K of the chains to fit.
+        by_drafter: ``[N]`` whether the drafter chose the number of proposed drafts, so that the
+            number is an outcome; None: it is given in all rounds.
     """
 
-    def __init__(self, rounds: Rounds, depth: int) -> None:
-        self.rounds, self.depth = rounds, depth
+    def __init__(self, rounds: Rounds, depth: int, by_drafter: Bools | None = None) -> None:
+        self.rounds, self.depth, self.by_drafter = rounds, depth, by_drafter
         drafted, accepted = rounds.drafted.astype(np.int64), rounds.accepted.astype(np.int64)
-        self._width = depth + 1
-        known, symbols = np.unique(drafted * self._width + accepted, return_inverse=True)
-        self._pairs = [divmod(int(pair), self._width) for pair in known]
+        width = depth + 1
+        chosen = np.zeros(drafted.size, np.int64) if by_drafter is None else by_drafter
+        known, symbols = np.unique(
+            (chosen * width + drafted) * width + accepted, return_inverse=True
+        )
+        self._outcomes = [(*divmod(int(one) // width, width), int(one) % width) for one in known]
         self._symbols = symbols.astype(np.int64)
         self._counts = position_counts(rounds, depth)
 
@@ -220,20 +246,38 @@ class RoundSequence:
 
     def subset(self, which: Ints) -> RoundSequence:
         """See :class:`Observations`."""
-        return RoundSequence(self.rounds.subset(which), self.depth)
+        chosen, offsets = self.by_drafter, self.rounds.offsets
+        if chosen is not None:
+            none = np.zeros(0, bool)
+            chosen = np.concatenate([none, *(chosen[offsets[r] : offsets[r + 1]] for r in which)])
+        return RoundSequence(self.rounds.subset(which), self.depth, chosen)
 
     def _transitions(self, chain: AcceptanceChain) -> Floats:
         """Return the probability ``[Y, S, S]`` of an outcome and the next state, by outcome."""
-        by_depth = {
-            depth: round_distribution(chain, depth) for depth in {d for d, _ in self._pairs}
-        }
-        found = np.stack([by_depth[depth][accepted] for depth, accepted in self._pairs])
+        offered = chain.proposed if isinstance(chain, ThinnedChain) else chain
+        by_depth = {d: round_distribution(offered, d) for d in {d for _, d, _ in self._outcomes}}
+        found = np.stack([by_depth[depth][accepted] for _, depth, accepted in self._outcomes])
+        if isinstance(chain, ThinnedChain):
+            chosen, depths, _ = np.transpose(self._outcomes)
+            found = found * np.where(chosen[:, None], chain.law.T[depths], 1.0)[:, :, None]
         return np.asarray(np.maximum(found, TINY))
+
+    @cached_property
+    def _proposed(self) -> Ints:
+        """Rounds by request and number of drafts that the drafter chose, ``[R, K + 1]``."""
+        assert self.by_drafter is not None
+        request = np.repeat(np.arange(self.requests), np.diff(self.rounds.offsets))
+        found = np.zeros((self.requests, self.depth + 1), np.int64)
+        np.add.at(found, (request, self.rounds.drafted), self.by_drafter)
+        return found
 
     def log_likelihood(self, chain: AcceptanceChain) -> Floats:
         """See :class:`Observations`."""
         if is_static(chain):
-            return self._counts.log_likelihood(chain)
+            if not isinstance(chain, ThinnedChain):
+                return self._counts.log_likelihood(chain)
+            lengths = self._proposed @ np.log(np.maximum(chain.law[0], TINY))
+            return np.asarray(self._counts.log_likelihood(chain.proposed) + lengths)
         out = np.empty(self.requests)
         offsets = self.rounds.offsets
         log_likelihood(self._transitions(chain), chain.start, self._symbols, offsets, out)
@@ -242,7 +286,7 @@ class RoundSequence:
     def surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
         """See :class:`Observations`."""
         if is_static(chain):
-            return self._counts.surrogate(chain)
+            return self._static_surrogate(chain)
         transitions, out = self._transitions(chain), np.empty(self.requests)
         moves, starts = np.zeros_like(transitions), np.zeros(chain.states)
         offsets = self.rounds.offsets
@@ -250,11 +294,27 @@ class RoundSequence:
         expected_counts(
             transitions, chain.start, self._symbols, offsets, longest, out, moves, starts
         )
+        proposed = np.zeros((self.depth + 1, chain.states))
+        for (chosen, depth, _), one in zip(self._outcomes, moves, strict=True):
+            proposed[depth] += chosen * one.sum(1)
 
         def expected(near: AcceptanceChain) -> float:
             return _weighted(moves, self._transitions(near)) + _weighted(starts, near.start)
 
-        return float(out.sum()), expected
+        return float(out.sum()), ExpectedRounds(expected, proposed.T)
+
+    def _static_surrogate(self, chain: AcceptanceChain) -> tuple[float, Surrogate]:
+        if not isinstance(chain, ThinnedChain):
+            return self._counts.surrogate(chain)
+        value, of_counts = self._counts.surrogate(chain.proposed)
+        proposed = self._proposed.sum(0)
+        value += float(proposed @ np.log(np.maximum(chain.law[0], TINY)))
+
+        def expected(near: AcceptanceChain) -> float:
+            assert isinstance(near, ThinnedChain)
+            return of_counts(near.proposed) + _weighted(proposed, near.law[0])
+
+        return value, ExpectedRounds(expected, proposed[None].astype(float))
 
 
 def _weighted(weight: Floats, probability: Floats) -> float:

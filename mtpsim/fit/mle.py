@@ -10,11 +10,12 @@ import numpy as np
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.fit.candidates import Candidate
-from mtpsim.fit.likelihood import Observations
+from mtpsim.fit.likelihood import ExpectedRounds, Observations
 
 GRADIENT_STEP = 1e-5  # of central differences, in parameters of the order of 1
 HESSIAN_STEP = 1e-3
 OPTIONS: Any = {"maxiter": 200, "ftol": 1e-8}  # relative to the log-likelihood
+MIN_ROWS = 5  # requests or windows, to fit anything but pooled rates
 MIN_CLUSTERS = 5  # with fewer rows, errors are those of independent rounds
 MAX_SE = 6.0  # standard error of a parameter about which the data hold no information
 
@@ -60,12 +61,17 @@ def _differences(parameters: Floats, step: float) -> list[tuple[Floats, Floats]]
 def _gradient(candidate: Candidate, data: Observations, parameters: Floats) -> tuple[float, Floats]:
     """Return the log-likelihood and its gradient ``[P]``, from one pass over the data."""
     value, surrogate = data.surrogate(candidate.chain(parameters))
+    pairs, law = _differences(parameters, GRADIENT_STEP), candidate.lengths
     slopes = [
         (surrogate(candidate.chain(above)) - surrogate(candidate.chain(below)))
         / (2 * GRADIENT_STEP)
-        for above, below in _differences(parameters, GRADIENT_STEP)
+        for above, below in pairs[: parameters.size - (law.size if law else 0)]
     ]
-    return value, np.array(slopes)
+    if law is None:
+        return value, np.array(slopes)
+    assert isinstance(surrogate, ExpectedRounds)
+    weights = surrogate.proposed if law.rows > 1 else surrogate.proposed.sum(0, keepdims=True)
+    return value, np.append(slopes, law.slopes(parameters, weights))
 
 
 def fit_mle(candidate: Candidate, data: Observations, initial: list[Floats]) -> MleResult:

@@ -9,7 +9,6 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.common.renamed import PROGRESS, renamed_keyword
-from mtpsim.common.text import counted
 from mtpsim.fit.aggregated_chain import AggregatedFit, depth_counts, fit_aggregated
 from mtpsim.fit.by_depth import (
     AtDepth,
@@ -20,6 +19,13 @@ from mtpsim.fit.by_depth import (
 )
 from mtpsim.fit.candidates import Candidate, candidates
 from mtpsim.fit.clock_test import ClockTest, clock_tests
+from mtpsim.fit.draft_lengths import (
+    DraftLengths,
+    as_recorded,
+    by_drafter,
+    draft_lengths,
+    has_random_lengths,
+)
 from mtpsim.fit.holdout import Prediction, predict_held_out
 from mtpsim.fit.likelihood import (
     Observations,
@@ -27,10 +33,13 @@ from mtpsim.fit.likelihood import (
     RequestTotals,
     RoundSequence,
     Sample,
+    position_counts,
     truncated,
 )
+from mtpsim.fit.limitations import limitations
 from mtpsim.fit.mle import (
     MIN_CLUSTERS,
+    MIN_ROWS,
     MleResult,
     draw_parameters,
     fit_mle,
@@ -39,7 +48,7 @@ from mtpsim.fit.mle import (
 from mtpsim.fit.model_selection import CandidateFit, Selection, StepCallback, select_model
 from mtpsim.fit.rates import Rates, estimate_rates
 from mtpsim.fit.replicas import Features, GoodnessOfFit, compare_replicas, features
-from mtpsim.fit.round_times import RoundTimes, round_times_of, usable_rows
+from mtpsim.fit.round_times import RoundTimes, round_times_of
 from mtpsim.formula.closed_form import accept_length
 from mtpsim.logs import Log, Rounds
 from mtpsim.logs.reducer import Ints
@@ -47,10 +56,7 @@ from mtpsim.logs.reducer import Ints
 MAX_ROUNDS = 200_000  # fitted in order; more rounds add little precision and much time
 MAX_ROWS = 20_000  # fitted as counts
 DRAWS = 500
-MIN_ROWS = 5  # requests or windows, to fit anything but pooled rates
 ASSUMED_TOKENS = 512
-# A drafter whose position 1 works, and one of whose positions accepts next to nothing, is broken.
-MANY, WORKS, NEXT_TO_NOTHING = 30, 0.2, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,8 @@ class LogFit:
             rounds in order, or no accepted draft.
         clock_tests (list[ClockTest]): tests of a state that moves by round; empty where the log has
             no rounds in order.
+        lengths (DraftLengths | None): number of proposed drafts per round, fitted with ``chosen``;
+            None where it is not random, or not logged per round.
     """
 
     log: Log
@@ -101,6 +109,7 @@ class LogFit:
     rounds_fitted: int = 0
     aggregated: AggregatedFit | None = None
     clock_tests: list[ClockTest] = field(default_factory=list)
+    lengths: DraftLengths | None = None
 
 
 @renamed_keyword(PROGRESS, "on_progress")
@@ -142,9 +151,9 @@ def fit_log(
     base = LogFit(
         log=log,
         rates=estimate_rates(log, confidence),
-        times=round_times_of(log),
+        times=round_times_of(log, by_length=has_random_lengths(log)),
         tokens=_tokens(log),
-        notes=[*log.notes, *_limitations(log)],
+        notes=[*log.notes, *limitations(log)],
         aggregated=_aggregated(log),
         clock_tests=clock_tests(kept_rounds(log)) if _has_rounds(log) else [],
     )
@@ -159,9 +168,9 @@ def fit_log(
         return base
     data = _observations(log)
     found = select_model(
-        _candidates(log, isinstance(data, RoundSequence), only),
+        _candidates(log, data, only),
         data,
-        base.rates.values,
+        _start_rates(data, base.rates),
         holdout=holdout,
         on_progress=on_progress,
     )
@@ -187,6 +196,11 @@ def _evaluated(
     log = base.log
     sample: Sample = data.rounds if isinstance(data, RoundSequence) else data
     chosen, covariance = _refit(log, data, selection.chosen)
+    lengths = None
+    if isinstance(sample, Rounds) and chosen.candidate.lengths:
+        chosen = as_recorded(chosen, sample)
+        lengths = draft_lengths(chosen, sample, log.depth)
+        sample = replace(sample, drafted=np.full_like(sample.drafted, log.depth))
     predictions, several = [], has_several_depths(log)
     if selection.test.size and not several:
         predictions = predict_held_out(
@@ -198,7 +212,7 @@ def _evaluated(
         )
     draws = draw_parameters(chosen, covariance, DRAWS)
 
-    def lengths(parameters: Floats | None) -> Floats:
+    def lengths_at(parameters: Floats | None) -> Floats:
         chain = chosen.chain if parameters is None else chosen.candidate.chain(parameters)
         return chain_lengths(chain, base.tokens)
 
@@ -208,7 +222,7 @@ def _evaluated(
         selection=selection,
         chosen=chosen,
         draws=draws,
-        by_depth=by_depth(log, lengths, draws, confidence) if several else [],
+        by_depth=by_depth(log, lengths_at, draws, confidence) if several else [],
         goodness={
             fit.name: compare_replicas(fit.refit.chain, sample, log.depth) for fit in selection.fits
         },
@@ -217,6 +231,7 @@ def _evaluated(
         ordered=isinstance(data, RoundSequence),
         requests_fitted=data.requests,
         rounds_fitted=int(truncated(sample, 0)[:, 0].sum()),
+        lengths=lengths,
     )
 
 
@@ -242,7 +257,7 @@ def _other_depths(base: LogFit) -> list[str]:
 def _off_the_record(base: LogFit, chosen: MleResult) -> list[str]:
     """Return by how much the selected model misses the accept length that the log states."""
     log, known = base.log, base.rates.accept_length
-    if has_several_depths(log) or log.has_short_drafts:
+    if has_several_depths(log) or (log.has_short_drafts and not chosen.candidate.lengths):
         return []
     expected = float(chain_lengths(chosen.chain, base.tokens)[-1])
     if known.low <= expected <= known.high:
@@ -290,101 +305,11 @@ def _tokens(log: Log) -> int:
     return max(1, round(float(np.median(tokens))))
 
 
-def _limitations(log: Log) -> list[str]:
-    """Return what a log of this kind can't show."""
-    found = []
-    left_out = int(np.isfinite(log.times.by_row).sum() - usable_rows(log).sum())
-    if left_out:
-        found.append(
-            f"{counted(left_out, 'window', 'are')} left out of the round time: the first of a "
-            "server, or far from the others, as one that counts time without requests"
-        )
-    if log.unit == "window":
-        found.append(
-            "log windows aggregate requests: between-request variance and round correlation "
-            "cannot be estimated"
-        )
-    elif 2 <= log.count < MIN_ROWS:
-        found.append(
-            f"{log.count} {log.unit}s are too few to estimate between-{log.unit} variance: no "
-            "model is selected"
-        )
-    elif log.count == 1:
-        found.append(
-            "one entry has no between-request variance: the intervals treat rounds as independent "
-            "(in published logs such intervals are too narrow by a factor of 1.4 to 26); log by "
-            "request, or give --design-effect"
-        )
-    if log.unit == "request" and log.level != "rounds":
-        found.append(
-            f"no rounds in order (granularity: {log.level}): round correlation cannot be "
-            "estimated; regime and difficulty models were not fitted"
-        )
-    if log.level == "totals" and not has_several_depths(log):
-        found.append("granularity totals: one rate is used for all positions")
-    unknown = log.level in ("histogram", "positions", "totals")
-    if log.has_short_drafts and (log.undrafted or unknown):
-        found.append(_short_drafts(log))
-    elif log.has_short_drafts:
-        found.append(
-            "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
-            "unbiased unless the draft stops where it expects a rejection"
-        )
-    return found + _diagnoses(log)
-
-
-def _diagnoses(log: Log) -> list[str]:
-    """Return the first position that accepts next to nothing, and what that usually means."""
-    if log.level == "totals":
-        return []
-    hit, reached = log.hit.sum(0), log.reached.sum(0)
-    rates = hit / np.maximum(reached, 1)
-    for position in np.flatnonzero((reached >= MANY) & (rates < NEXT_TO_NOTHING)):
-        what = f"position {position + 1} accepts {hit[position]:,} of {reached[position]:,} drafts"
-        if not position:
-            return [f"{what}: the drafter does not fit the target (weights, tokenizer, template)"]
-        if rates[0] > WORKS:
-            return [
-                f"{what}, position 1 accepts {100 * rates[0]:.0f} %: the drafter is broken beyond "
-                f"position {position} (hidden state not passed on, or trained for "
-                f"{position}); check it before you choose a depth"
-            ]
-    return []
-
-
-def depth_problem(log: Log, given: int) -> str:
-    """Return how accepted drafts contradict a depth that only the user states; empty if not.
-
-    Args:
-        log: log that was read with the depth.
-        given: drafts per round.
-    """
-    hit = log.hit.sum(0)
-    deepest = int(np.flatnonzero(hit).max(initial=-1)) + 1
-    logged = bool(np.isfinite(log.drafted).any())
-    if logged or not 0 < deepest < given or hit[deepest - 1] < MANY:
-        return ""
-    return (
-        f"{given} is given, but none of {hit[deepest - 1]:,} rounds that accept "
-        f"{counted(deepest, 'draft')} accepts more: give the depth that was run; deeper ones are "
-        "predicted from rounds in order"
-    )
-
-
-def _short_drafts(log: Log) -> str:
-    """Return how rounds are counted that draft fewer tokens than the depth."""
-    share = 100 * log.undrafted / log.rounds.sum()
-    which = f"{share:.0f} % of rounds draft nothing" if log.undrafted else ""
-    if not which:
-        which = f"rounds draft {log.mean_drafts:.2f} of {log.depth} tokens on average"
-    return (
-        f"{which}: a position that is not drafted counts as not accepted, so the fit has the log's "
-        "accept length at its setting; the rates are those of this drafter, not of a longer draft"
-    )
-
-
 def _observations(log: Log) -> RoundSequence | PositionCounts:
     """Return what candidates are fitted to: a random sample of the rows, if there are many."""
+    if has_random_lengths(log):
+        rounds = _sampled_rounds(log)[0]
+        return RoundSequence(rounds, log.depth, by_drafter(rounds, log.depth))
     if _has_rounds(log):
         return RoundSequence(kept_rounds(log), log.depth)
     rng = np.random.default_rng(0)
@@ -397,12 +322,7 @@ def kept_rounds(log: Log) -> Rounds:
     Args:
         log: log whose ``sequence`` is not None.
     """
-    assert log.sequence is not None
-    lengths = np.diff(log.sequence.offsets)
-    order = np.random.default_rng(0).permutation(log.sequence.requests)
-    enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
-    kept = np.sort(order[: max(enough, 1)])
-    rounds = log.sequence.subset(kept)
+    rounds, kept = _sampled_rounds(log)
     if not log.undrafted:
         return rounds
     # The drafter sets the length: what it leaves out is not accepted.
@@ -410,16 +330,40 @@ def kept_rounds(log: Log) -> Rounds:
     return replace(rounds, drafted=np.repeat(depths, np.diff(rounds.offsets)))
 
 
+def _sampled_rounds(log: Log) -> tuple[Rounds, Ints]:
+    """Return what :func:`kept_rounds` does, with the drafts of the log, and its requests."""
+    assert log.sequence is not None
+    lengths = np.diff(log.sequence.offsets)
+    order = np.random.default_rng(0).permutation(log.sequence.requests)
+    enough = int((np.cumsum(lengths[order]) <= MAX_ROUNDS).sum())
+    kept = np.sort(order[: max(enough, 1)])
+    return log.sequence.subset(kept), kept
+
+
+def _start_rates(data: RoundSequence | PositionCounts, rates: Rates) -> Floats:
+    """Return conditional rates ``[K]`` to start from: those of proposed drafts."""
+    if isinstance(data, PositionCounts) or data.by_drafter is None:
+        return rates.values
+    counts = position_counts(data.rounds, data.depth)
+    return np.asarray(counts.hit.sum(0) / np.maximum(counts.reached.sum(0), 1))
+
+
 def _counts_of(log: Log, rows: Ints) -> PositionCounts:
     return PositionCounts(log.reached[rows], log.hit[rows], log.rounds[rows], log.depths[rows])
 
 
-def _candidates(log: Log, ordered: bool, only: list[str] | None) -> list[Candidate]:
+def _candidates(
+    log: Log, data: RoundSequence | PositionCounts, only: list[str] | None
+) -> list[Candidate]:
+    ordered, drafted = isinstance(data, RoundSequence), None
+    if isinstance(data, RoundSequence) and data.by_drafter is not None:
+        drafted = data.rounds.drafted[data.by_drafter].astype(np.int64)
     known = candidates(
         log.depth,
         by_request=log.unit == "request",
         dynamic=ordered,
         several_depths=has_several_depths(log),
+        drafted=drafted,
     )
     by_name = {candidate.name: candidate for candidate in known}
     for name in only or ():

@@ -256,8 +256,8 @@ def posterior_replay(
         tokens: labelled tokens of at least two requests.
         drafter: what is known of the shifts by draft position if they are not fitted: about 0 for
             ``"lookup"`` (n-gram, suffix), up to twice those of an EAGLE head for ``"trained"``.
-        free_shift: whether the shifts are fitted. A log of one depth hardly tells them; None: fit
-            them if requests differ in depth or rounds in their drafts.
+        free_shift: whether the shifts are fitted. A log of one depth doesn't determine them; None:
+            fit them if requests differ in depth or rounds in their drafts.
         draws: number of draws.
         deeper: number of positions beyond the recorded depth.
         states: largest number of hidden states to try.

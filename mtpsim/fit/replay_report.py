@@ -12,7 +12,8 @@ from mtpsim.common.text import counted
 from mtpsim.fit.by_depth import measured_at, no_surer
 from mtpsim.fit.depth_validation import HeldOutDepth, held_out_depths
 from mtpsim.fit.labelled_tokens import label_tokens
-from mtpsim.fit.model import MIN_ROWS, LogFit, kept_rounds
+from mtpsim.fit.mle import MIN_ROWS
+from mtpsim.fit.model import LogFit, kept_rounds
 from mtpsim.fit.posterior_replay import DEEPER, Drafter, PosteriorReplay, posterior_replay
 from mtpsim.fit.rates import Interval
 from mtpsim.formula.closed_form import DEFINITIONS, accept_length, plug_in
@@ -201,9 +202,9 @@ def _shift_notes(replay: PosteriorReplay, depths: list[ReplayDepth]) -> list[str
     length = other.these_requests
     half = 100 * (length.high - length.low) / 2 / length.mean
     return [
-        f"the log has one depth, which hardly tells how much worse a later draft is on the same "
-        f"token; an assumed range makes depth {other.depth} uncertain by ±{half:.1f} %: half of "
-        f"the requests at depth {other.depth} would measure it"
+        "the log has one depth, which doesn't determine how much worse a later draft is on the "
+        f"same token; an assumed range makes depth {other.depth} uncertain by ±{half:.1f} %: half "
+        f"of the requests at depth {other.depth} would measure it"
     ]
 
 

@@ -98,15 +98,23 @@ class RoundTimes:
         return bool(self.noise) and self.noise[0].distance <= MAX_DISTANCE
 
 
-def round_times_of(log: Log) -> RoundTimes:
-    """Return the round times of a log: of single rounds if logged, else means of its rows."""
+def round_times_of(log: Log, *, by_length: bool = False) -> RoundTimes:
+    """Return the round times of a log: of single rounds if logged, else means of its rows.
+
+    Args:
+        log: log with times, or without any.
+        by_length: whether to return the times of rounds by the drafts that they have, where some
+            have none; else those of rounds of a drafter that may propose so many.
+    """
     times = log.times
     samples = dict(times.by_depth)
     if not samples and times.by_batch and log.depth:
         samples = {log.depth: max(times.by_batch.values(), key=len)}
     by_depth = {depth: float(found.mean()) for depth, found in samples.items()}
-    if log.undrafted and len(by_depth) > 1:
+    if log.undrafted and len(by_depth) > 1 and not by_length:
         by_depth = _at_settings(samples, by_depth)
+    if not by_depth and by_length:
+        by_depth = _by_length(log)
     if not by_depth:
         used = usable_rows(log)
         for depth in np.unique(log.depths[used]):
@@ -114,6 +122,19 @@ def round_times_of(log: Log) -> RoundTimes:
             by_depth[int(depth)] = float(times.by_row[rows].sum() / log.rounds[rows].sum())
     most = max(samples.values(), key=len, default=np.zeros(0))
     return RoundTimes(by_depth, times.draft, most, fit_noise(most))
+
+
+def _by_length(log: Log) -> dict[int, float]:
+    """Return round times on a line by drafts, fitted to the total times of requests."""
+    from scipy.optimize import nnls
+
+    rows = usable_rows(log) & np.isfinite(log.drafted)
+    columns = np.stack([log.rounds, log.drafted], axis=1)[rows]
+    if not rows.any():
+        return {}
+    (base, each), _ = nnls(columns, log.times.by_row[rows])
+    total = log.times.by_row[rows].sum() / (columns @ [base, each]).sum()
+    return {drafts: float(total * (base + each * drafts)) for drafts in range(log.depth + 1)}
 
 
 def _at_settings(samples: dict[int, Floats], means: dict[int, float]) -> dict[int, float]:

@@ -9,13 +9,13 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Experiment
 from mtpsim.fit.by_depth import has_several_depths, measured_at
+from mtpsim.fit.limitations import SHORT
 from mtpsim.fit.model import LogFit
 from mtpsim.fit.rates import Interval
 from mtpsim.fit.round_times import usable_rows
 from mtpsim.stats.estimators import Tally, delta_method
 
 LEAST_DIFFERENCE = 0.02  # relative; smaller ones are not reported
-SHORT = 0.95  # mean drafts over depth below which drafts are suspected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,18 @@ def _speed_of_log(fit: LogFit) -> Interval | None:
             return Interval.of(delta_method(ratio, tally, 0.95))
         mean = float(ratio(tally.mean)[0])
         return Interval(mean, mean, mean)
-    mean_ms = fit.times.by_depth.get(log.depth)
+    mean_ms = _round_ms(fit)
     if mean_ms is None:
         return None
     length = _length_of_log(fit)
     return Interval(*(1000.0 * value / mean_ms for value in (length.mean, length.low, length.high)))
+
+
+def _round_ms(fit: LogFit) -> float | None:
+    """Return the mean round time at the recorded depth, whatever number of drafts it proposes."""
+    if fit.lengths is None or not fit.log.times.by_depth:
+        return fit.times.by_depth.get(fit.log.depth)
+    return float(np.concatenate(list(fit.log.times.by_depth.values())).mean())
 
 
 def _length_of_log(fit: LogFit) -> Interval:
@@ -125,12 +132,12 @@ def _length_of_log(fit: LogFit) -> Interval:
 
 def _suspects(fit: LogFit, check: SpeedCheck, times_from: str) -> list[str]:
     log, found = fit.log, []
-    if log.mean_drafts < SHORT * log.depth:
+    if log.mean_drafts < SHORT * log.depth and fit.lengths is None:
         found.append(
             f"rounds drafted {log.mean_drafts:.2f} tokens on average (--spec-draft-p-min, n-gram "
             f"drafts, or a wrong --depth), but the experiment drafts {log.depth} in each round"
         )
-    measured = fit.times.by_depth.get(log.depth)
+    measured = _round_ms(fit)
     length = _length_of_log(fit).mean if has_several_depths(log) else log.accept_length
     if abs(check.accept_length / length - 1) > LEAST_DIFFERENCE:
         found.append(

@@ -274,3 +274,13 @@ def note_outcomes(chain, rejected, path):
     for lane in range(rejected.size):
         if rejected[lane] == 0:
             path.row[lane] += np.int32(states)
+
+
+@bare
+def drafts_kept(word, loss, most):
+    """How many drafts of a round come before the first that is lost, each with chance ``loss``."""
+    kept, share = np.int64(0), 1.0 - loss
+    while kept < most and np.uint32(word) < share * 4294967296.0:
+        kept += 1
+        share *= 1.0 - loss
+    return kept

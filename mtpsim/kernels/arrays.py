@@ -78,6 +78,7 @@ class TapeArrays(NamedTuple):
     verify: Floats
     draft: Floats
     stale_words: Ints  # decide whether a draft after a pause is stale; [n, 0] if none can be
+    resumed_words: Ints  # decide how many drafts are lost after a pause; [n, 0] if none can be
     scores: Floats  # [n, W, Z] standard normal; Z is K with the round clock, else 1; 0: unused
     # [n, W, Z] rejected over accepted, at the score of an accepted draft; where the confidence has
     # laws, the probability at which their quantile is read
@@ -97,6 +98,7 @@ class EngineArrays(NamedTuple):
     switch_cost: float
     catch_up: float
     stale: float
+    resumed: float
     full_feedback: bool
     rates: Floats  # [K] conditional rates: prior of the draft confidence
     odds_against: Floats  # [K] odds against acceptance, (1 - rate) / rate
@@ -105,6 +107,7 @@ class EngineArrays(NamedTuple):
     after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
     laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: always as many as the depth
 
 
 class PolicyInputs(NamedTuple):

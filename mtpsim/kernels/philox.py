@@ -14,6 +14,7 @@ from mtpsim.kernels.jit import bare, inlined, kernel
 PATH, VERIFY, DRAFT = 0, 1, 2  # purposes: state and acceptance; noise of verify; noise of draft
 LENGTHS = 4  # arrival and lengths of a server's request
 STALE, SCORES, REJECTED = 3, 16, 80  # of policies; the last two have one for each draft position
+RESUMED = 7  # drafts that are lost after depth 0
 TOKENS = 5  # of a request whose length has a distribution
 ARMS = 256  # offset between arms: benchmark runs with the same text and separate noise
 CALL = 4  # words that one call of the generator gives: four ticks of a purpose

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import BITS, find_state
+from mtpsim.kernels.acceptance import BITS, drafts_kept, find_state
 from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
 from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
 from mtpsim.kernels.noise import CONSTANT, quantile, to_word
@@ -44,32 +44,42 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         state = np.int64(states[at])
         if GENERAL and kind >= ROUNDS_BY_OUTCOME:
             state = state_by_words(text, chain, at, row)
-        stale = engine.stale > 0 and previous == 0 and is_stale(text, engine, at)
+        most = np.int64(hints.size)
+        if engine.resumed > 0 and out[DEPTHS] > 0:
+            most = drafts_kept(text.resumed_words[at], engine.resumed, most)
+        if engine.stale > 0 and previous == 0 and is_stale(text, engine, at):
+            most = np.int64(0)
         full = np.int64(0)
         if OUTCOME or engine.full_feedback:
-            full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, stale)
+            full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, most)
         if CONFIDENCE:
             fill_confidence(text, engine, at, full, state, hints)
         if RECORDED:
             for j in range(hints.size):
                 hints[j] = text.confidences[at, j]
+        offered = np.int64(hints.size)
+        if GENERAL and engine.proposed.size > 0:
+            offered = np.int64(engine.proposed[state])
+            if CONFIDENCE:
+                hints[offered:] = 0.0
         if SCORES:
             fill_scores(text, engine, at, hints)
         entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
         depth = choose(p, m, RoundContext(state, previous, full, entry), hints)
-        accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, stale)
+        accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, most)
         plain, check, propose = plains[at], checks[at], proposals[at]
         if GENERAL and own_noise:
             plain, check, propose = own_factors(noise, check, propose, rounds, scores)
         if noise.shared:
             plain, propose = check, check
-        drafted = depth + np.int64(m[0]) if DROPS else depth
-        time = verify[depth] * (plain if depth == 0 else check) + draft[drafted] * propose
+        verified = np.int64(min(depth, offered))
+        drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
+        time = verify[verified] * (plain if depth == 0 else check) + draft[drafted] * propose
         time *= slowdown[state]
         if previous != depth and previous >= 0:
             time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
-        seen, reached = (hints.size, full) if engine.full_feedback else (depth, accepted)
-        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
+        seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
+        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
         if rounds < log.shape[0]:
             log[rounds, DEPTH], log[rounds, ACCEPTED], log[rounds, STATE] = depth, accepted, state
         rounds += 1
@@ -110,6 +120,7 @@ def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, o
             tape.verify[lane],
             tape.draft[lane],
             tape.stale_words[lane],
+            tape.resumed_words[lane],
             tape.scores[lane],
             tape.likelihood_ratios[lane],
             tape.rejected_words[lane],
@@ -148,41 +159,42 @@ def is_stale(text, engine, at):
     return np.uint32(text.stale_words[at]) < engine.stale * 4294967296.0
 
 
-def verify_drafts(kind, accepts, text, chain, at, depth, row, stale):
-    """Drafts accepted of ``depth``, and the row of the thresholds for the next round."""
-    accepted = np.int64(0)
+def verify_drafts(kind, accepts, text, chain, at, depth, row, most):
+    """Drafts accepted of ``depth``, and the row of the thresholds for the next round.
+
+    Drafts beyond the first ``most`` are rejected, whatever the text.
+    """
+    accepted, most = np.int64(0), min(most, depth)
     if kind == LENGTHS:
-        accepted = min(accepts[at], depth)
+        accepted = min(accepts[at], most)
     elif not GENERAL or kind == LEVELS:
-        while accepted < depth and (accepts[at + accepted] >> accepted) & 1 != 0:
+        while accepted < most and (accepts[at + accepted] >> accepted) & 1 != 0:
             accepted += 1
     elif kind == ROUNDS_BY_OUTCOME:
-        accepted, row = verify_round_by_outcome(text, chain, at, depth, row, stale)
+        accepted, row = verify_round_by_outcome(text, chain, at, depth, row, most)
     else:
-        accepted, row = verify_positions_by_outcome(text, chain, at, depth, row, stale)
-    if stale:
-        accepted = np.int64(0)
+        accepted, row = verify_positions_by_outcome(text, chain, at, depth, row, most)
     return accepted, row
 
 
 @bare
-def verify_round_by_outcome(text, chain, at, depth, row, stale):
+def verify_round_by_outcome(text, chain, at, depth, row, most):
     """As :func:`verify_drafts`, for transitions that depend on the outcome of a round."""
     states, word, accepted = chain.state_bounds.shape[1], text.words[at] & BITS, np.int64(0)
     s = find_state(word, row, chain.state_bounds, chain.guide)
-    while accepted < depth and not stale and word <= chain.accept_bounds[row, s, accepted]:
+    while accepted < most and word <= chain.accept_bounds[row, s, accepted]:
         accepted += 1
     return accepted, np.int64(s + states if accepted == depth else s)
 
 
 @bare
-def verify_positions_by_outcome(text, chain, at, depth, row, stale):
+def verify_positions_by_outcome(text, chain, at, depth, row, most):
     """As :func:`verify_drafts`, for transitions that depend on the outcome of a position."""
     states = chain.state_bounds.shape[1]
     for j in range(depth + 1):
         word = text.words[at + j] & BITS
         s = find_state(word, row, chain.state_bounds, chain.guide)
-        if j < depth and (stale or word > chain.accept_bounds[row, s, j]):
+        if j < depth and (j >= most or word > chain.accept_bounds[row, s, j]):
             return np.int64(j), np.int64(s)
         row = np.int64(s + states)
     return np.int64(depth), row

@@ -28,11 +28,20 @@ from mtpsim.kernels.server_queue import (
     preempt,
     prefill,
 )
-from mtpsim.kernels.server_requests import BURST, POSITIONS, RECORDED, TRACE, play_round
+from mtpsim.kernels.server_requests import (
+    ALL,
+    BURST,
+    POSITIONS,
+    RECORDED,
+    TRACE,
+    drafts_left,
+    play_round,
+)
 from mtpsim.kernels.server_state import (
     ARRIVED,
     AT_DEPTH,
     BASE,
+    BEFORE,
     BEGIN,
     CHUNK_CONTEXT,
     CHUNKS,
@@ -46,14 +55,18 @@ from mtpsim.kernels.server_state import (
     EMITTED_NOW,
     END,
     ENDED,
+    EXTRA,
     HEAD,
     HELD,
     IN_CACHE,
     INSIDE,
     KEPT_DECODING,
     KEPT_DONE,
+    LAST_OFF,
+    MISSED,
     NEXT,
     NOW,
+    NUMBER,
     OUTPUT,
     PASSES,
     PLAYED,
@@ -71,6 +84,7 @@ from mtpsim.kernels.server_state import (
     STEP,
     TICK,
     TODO,
+    VERIFIED,
     WAITED,
     WITHIN,
     count_time,
@@ -85,69 +99,115 @@ from mtpsim.policy.fixed import choose
 
 NOTHING, MEAN, POOLED, FINISHED = range(4)  # what a rule learns from, see `PolicySpec.learns_from`
 LEARNS = MEAN  # of the template
+SHARED = False  # whether the requests share a budget of drafts, see `server_budget`
 SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the steps
 
 
-def decode(world, state, depth):
-    """Every decoding request plays a round of ``depth`` drafts, or of as many as fit."""
-    ints, words, counts, outcome = state.ints, state.words, state.counts, state.outcome
-    kind, chain = world.kind, world.chain
-    if kind != RECORDED:
-        draw_words(
-            world, state, state.order, 0, counts[RUNNING], depth + 1 if kind == POSITIONS else 1
+@bare_inlined
+def play_drafts(world, state, slot, drafts, most=ALL):
+    """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
+
+    Drafts beyond the first ``most`` are rejected, whatever the text.
+    """
+    ints, chain, tick = state.ints, world.chain, state.ints[TICK, slot]
+    slowdown = 0.0
+    if world.kind == RECORDED:
+        entry = ints[BASE, slot] + tick % ints[SPAN, slot]
+        accepted = min(np.int64(world.recording.accepted[entry]), drafts, most)
+        ints[TICK, slot] = tick + (accepted + 1 if world.recording.by_position else 1)
+    else:
+        accepted, tick, row, first = play_round(
+            world.kind, chain, tick, ints[ROW, slot], state.words[slot], drafts, most
         )
-    recorded, by_position = world.recording.accepted, world.recording.by_position
+        ints[TICK, slot] = tick
+        ints[ROW, slot] = row
+        if chain.slow:
+            slowdown = chain.slowdown[first]
+    emitted = ints[EMITTED, slot] + accepted + 1
+    ints[EMITTED, slot] = emitted
+    if emitted >= ints[OUTPUT, slot]:
+        state.ended[state.counts[ENDED]] = slot
+        state.counts[ENDED] += 1
+    return accepted, slowdown
+
+
+def draft(world, state, rule, decoding):
+    """Choose the depth of the step; every decoding request plays as many drafts as fit."""
+    ints, counts, outcome = state.ints, state.counts, state.outcome
+    depth = counts[DEPTH] = choose_depth(rule, decoding, counts[DEPTH])
+    if world.kind != RECORDED:
+        ticks = depth + 1 if world.kind == POSITIONS else 1
+        draw_words(world, state, state.order, 0, counts[RUNNING], ticks)
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
+    last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
-        emitted = ints[EMITTED, slot]
-        drafts = min(depth, ints[OUTPUT, slot] - emitted - 1, spare)
-        spare -= drafts
-        drafted += drafts
+        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        while nodes[drafts] > spare:
+            drafts -= 1
+        spare -= nodes[drafts]
+        drafted += nodes[drafts]
         deepest = max(deepest, drafts)
-        tick = ints[TICK, slot]
-        if kind == RECORDED:
-            entry = ints[BASE, slot] + tick % ints[SPAN, slot]
-            accepted = min(np.int64(recorded[entry]), drafts)
-            ints[TICK, slot] = tick + (accepted + 1 if by_position else 1)
-        else:
-            accepted, tick, row, first = play_round(
-                kind, chain, tick, ints[ROW, slot], words[slot], drafts
-            )
-            ints[TICK, slot] = tick
-            ints[ROW, slot] = row
-            if chain.slow:
-                slowdowns += chain.slowdown[first]
-        emitted += accepted + 1
+        most = drafts
+        if drafts > 0 and last_off >= ints[SINCE, slot]:  # it has been at depth 0
+            first = last_off == counts[STEP] - 1
+            behind += np.int64(first)
+            most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
+        accepted, slowdown = play_drafts(world, state, slot, drafts, most)
+        slowdowns += slowdown
         emitted_now += accepted + 1
-        ints[EMITTED, slot] = emitted
-        if emitted == ints[OUTPUT, slot]:
-            state.ended[counts[ENDED]] = slot
-            counts[ENDED] += 1
         if LEARNS == POOLED:
             outcome.drafted[drafts] += 1
             outcome.verified[min(accepted + 1, drafts)] += 1
             outcome.accepted[accepted] += 1
     counts[DRAFTED], counts[EMITTED_NOW], counts[DEEPEST] = drafted, emitted_now, deepest
+    counts[VERIFIED] = drafted
     state.clock[SLOWDOWNS] = slowdowns
+    _note_depth(world, state, depth, behind)
+
+
+@bare_inlined
+def _note_depth(world, state, depth, behind):
+    """What a change of the depth adds to the step; ``behind`` requests resume drafting in it."""
+    counts, extra = state.counts, 0.0
+    if counts[BEFORE] >= 0 and counts[BEFORE] != depth:
+        extra += world.engine.switch_cost
+    if behind > 0:
+        extra += world.engine.catch_up
+    state.clock[EXTRA], counts[BEFORE] = extra, depth
+    if depth == 0:
+        counts[LAST_OFF] = counts[STEP]
+
+
+def verify(world, state, rule, decoding, context):
+    """What is decided once the prefill of the step is known: nothing, for one depth."""
+
+
+@bare_inlined
+def mean_ms(world, state, decoding, context, drafts):
+    """Mean time of the step in ms, if ``drafts`` are verified.
+
+    ``context`` is the sum of the contexts of the ``decoding`` requests, in tokens.
+    """
+    counts = state.counts
+    tokens = decoding + drafts + counts[PREFILLED]
+    cached = float(context + counts[CHUNK_CONTEXT])
+    # If each token reads the context of its request: a chunk of a prompt still does so once.
+    reads = cached + (context * (drafts / decoding) if decoding > 0 else 0.0)
+    ms = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached, reads)
+    return step_ms(world.costs, counts[DEEPEST], decoding, world.speculates, ms)
 
 
 @bare_inlined
 def _step_time(world, state, decoding, context, factor):
     """Time of the step in ms: ``decoding`` requests whose contexts are ``context`` tokens."""
-    counts = state.counts
-    tokens = decoding + counts[DRAFTED] + counts[PREFILLED]
-    cached = float(context + counts[CHUNK_CONTEXT])
-    # If each token reads the context of its request: a chunk of a prompt still does so once.
-    reads = cached + (context * (counts[DRAFTED] / decoding) if decoding > 0 else 0.0)
-    verify = verify_ms(world.costs, tokens, decoding + counts[CHUNKS], cached, reads)
-    ms = step_ms(world.costs, counts[DEEPEST], decoding, world.speculates, verify) * factor
+    ms = mean_ms(world, state, decoding, context, state.counts[VERIFIED]) * factor
     if world.chain.slow and decoding > 0:
         ms *= state.clock[SLOWDOWNS] / decoding
-    return ms
+    return ms + state.clock[EXTRA]
 
 
 @bare_inlined
@@ -169,6 +229,9 @@ def _account(state, decoding, kv):
     row[column.REQUEST_STEPS] += decoding
     row[column.DRAFTED] += counts[DRAFTED]
     row[column.ACCEPTED] += counts[EMITTED_NOW] - decoding
+    row[column.UNVERIFIED] += counts[DRAFTED] - counts[VERIFIED]
+    row[column.REJECTED] += counts[VERIFIED] - (counts[EMITTED_NOW] - decoding)
+    row[column.MISSED] += counts[MISSED]
     row[column.TOKENS] += counts[EMITTED_NOW] + counts[COMPLETED]
     row[column.DEPTH_STEPS] += counts[DEEPEST]
     row[column.DECODE_STEPS] += decoding > 0
@@ -178,7 +241,7 @@ def _account(state, decoding, kv):
 
 
 @bare
-def _mark(state, kv):
+def _mark(state, kv, depth):
     """Add the step to the timeline; where it is full, keep every second point."""
     counts, marks, timeline = state.counts, state.marks, state.timeline
     if counts[STEP] % marks[1] != 0:
@@ -196,7 +259,7 @@ def _mark(state, kv):
     point[RAN] = counts[RUNNING]
     point[WAITED] = counts[ARRIVED] - counts[HEAD] + counts[STACKED]
     point[IN_CACHE] = kv
-    point[AT_DEPTH] = counts[DEEPEST]
+    point[AT_DEPTH] = depth
     marks[0] += 1
 
 
@@ -234,7 +297,7 @@ def step(world, state, rule, factor):
     counts, clock = state.counts, state.clock
     for place in range(DRAFTED, PREEMPTED + 1):
         counts[place] = 0
-    clock[WITHIN] = 0.0
+    clock[WITHIN] = clock[EXTRA] = 0.0
     if counts[RUNNING] == 0 and counts[STACKED] == 0 and counts[ARRIVED] == counts[HEAD]:
         clock[NOW] = clock[NEXT]
         arrive_until(clock[NOW], world, state)
@@ -243,19 +306,23 @@ def step(world, state, rule, factor):
         preempt(world, state)
     decoding, held = counts[DECODING], counts[HELD]
     if decoding > 0:
-        counts[DEPTH] = choose_depth(rule, decoding, counts[DEPTH])
-        decode(world, state, counts[DEPTH])
+        draft(world, state, rule, decoding)
     context, drafted = counts[DECODING_HELD] - decoding, counts[DRAFTED]
     waits = counts[ARRIVED] > counts[HEAD] or counts[STACKED] > 0
     if counts[PREFILLING] > 0 or (waits and counts[RUNNING] < world.engine.max_requests):
         left = world.engine.max_tokens - decoding - drafted
         prefill(world, state, left, world.engine.kv_tokens - held - drafted, counts[DEPTH])
+    if decoding > 0:
+        verify(world, state, rule, decoding, context)
     kv = counts[HELD] + drafted
     clock[END] = clock[NOW] + _step_time(world, state, decoding, context, factor)
     if state.timeline.shape[0] > 0:
-        _mark(state, kv)
-        if decoding > 0:
-            state.used[decoding, counts[DEPTH]] += 1
+        depth = float(counts[DEEPEST])
+        if SHARED and decoding > 0:
+            depth = counts[VERIFIED] / decoding
+        _mark(state, kv, depth)
+        if not SHARED and decoding > 0:
+            state.used[decoding, counts[DEPTH]] += decoding
     arrive_until(clock[END], world, state)
     _account(state, decoding, kv)
     counts[HELD] += counts[EMITTED_NOW]
@@ -307,7 +374,7 @@ def serve(world, noise, rule, state, s, memory):
     Args:
         world: inputs, of this replication.
         noise: arrays of the noise.
-        rule: rule that chooses the depth, its memory unset.
+        rule: rule that chooses the depth or the drafts, its memory unset.
         state: a new state; its row, histograms and timeline are the result.
         s: scratch of one lane.
         memory: [2, 1] zeros.
@@ -331,7 +398,18 @@ def server(name, rule, learns):
     name += str(learns)
     inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
     inner["LEARNS"] = learns
-    for function in (decode, choose_depth, learn_step, step):
+    return build(name, (choose_depth, draft, verify, learn_step), inner)
+
+
+def build(name, parts, inner):
+    """A kernel from the template of :func:`serve`.
+
+    Args:
+        name: of the kernel, unique.
+        parts: functions of the template, or in their place; each may call those before it.
+        inner: other global variables of the template, by name.
+    """
+    for function in (*parts, step):
         copy = with_globals(function, f"{function.__name__}_{name}", **inner)
         inner[function.__name__] = bare_inlined(copy)
     inner["run_tile"] = bare(with_globals(run_tile, f"run_tile_{name}", **inner))

@@ -62,6 +62,10 @@ Column = Literal[
     "e2e_p50",
     "e2e_p95",
     "e2e_p99",
+    # of the steps in the window; the first and last are 0 where requests share no budget of drafts
+    "unverified",  # drafts that were made and not verified
+    "rejected",  # drafts that were verified and not accepted
+    "missed",  # drafts that were not verified and would have been accepted
 ]
 Metric = Literal["ttft", "tpot", "itl", "e2e"]
 
@@ -74,6 +78,7 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
     PEAK_RUNNING, PEAK_KV, FIRST_WAITING, LAST_WAITING, HALF_REQUESTS, HALF_TTFT, HALF_TPOT,
     HALF_TPOT_REQUESTS, HALF_E2E, QUANTILES,
 ) = range(COLUMNS.index("ttft_p50") + 1)  # fmt: skip
+UNVERIFIED, REJECTED, MISSED = range(COLUMNS.index("unverified"), len(COLUMNS))
 SHARES = (0.5, 0.95, 0.99)  # quantiles in the row, of each metric
 OCTAVE_BITS = 7  # bins per octave, as a power of two: a bin is 0.4 to 0.8 % wide
 LEAST_EXPONENT, OCTAVES = -10, 40  # from 0.001 ms to 12 days

@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
-from mtpsim.kernels.acceptance import BITS, find_state
+from mtpsim.kernels.acceptance import BITS, drafts_kept, find_state
 from mtpsim.kernels.arrays import Ints
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.noise import CELLS, quantile, to_word
-from mtpsim.kernels.philox import HALF, LENGTHS, LOW, PATH, philox
+from mtpsim.kernels.philox import HALF, LENGTHS, LOW, PATH, RESUMED, STALE, philox
 
 RATE, CLOSED, BURST, TRACE = range(4)  # kinds of arrivals
 ROUNDS, POSITIONS, RECORDED = range(3)  # what a tick is: of a chain, or of a recording
 MOST_TOKENS = 1 << 30  # of a prompt or an output
 GAP, PROMPT, OUTPUT, PAIR = range(4)  # words of a request
+ALL = 1 << 30  # drafts of a round that may be accepted
 
 
 class Workload(NamedTuple):
@@ -78,6 +79,29 @@ def request_words(key, replication, number, purpose):
     )  # fmt: skip
 
 
+@bare
+def drafts_left(world, number, tick, first, drafts):
+    """How many of the first drafts of a request that has been at depth 0 are not lost."""
+    engine, most = world.engine, np.int64(drafts)
+    if engine.resumed > 0:
+        word = _tick_word(world, number, tick, RESUMED)
+        most = drafts_kept(word, engine.resumed, most)
+    if first and engine.stale > 0:
+        lost = np.uint32(_tick_word(world, number, tick, STALE)) < engine.stale * 4294967296.0
+        most = np.int64(0) if lost else most
+    return most
+
+
+@bare_inlined
+def _tick_word(world, number, tick, purpose):
+    """The word of a request for a purpose at a tick of its text."""
+    words = philox(
+        np.uint64(number), np.uint64(world.replication), np.uint64(tick >> 2), np.uint64(purpose),
+        world.key & LOW, world.key >> HALF,
+    )  # fmt: skip
+    return words[tick & 3]
+
+
 @bare_inlined
 def _signed(word):
     return np.int32(np.uint32(word))
@@ -117,9 +141,10 @@ def _next_state(chain, word, row):
 
 
 @bare_inlined
-def play_round(kind, chain, tick, row, words, depth):
+def play_round(kind, chain, tick, row, words, depth, most=ALL):
     """A round of a chain: accepted drafts, next tick, next row, state in which it began.
 
+    Of the ``depth`` drafts those beyond the first ``most`` are rejected, whatever the text.
     ``words`` [W] holds the words of the ticks from ``tick`` on, at their ticks modulo W.
     """
     states, last = chain.state_bounds.shape[1], words.size - 1
@@ -128,12 +153,12 @@ def play_round(kind, chain, tick, row, words, depth):
     state = _next_state(chain, word, row)
     begin, accepted, tick = state, np.int64(0), tick + 1
     if kind == ROUNDS:
-        for j in range(depth):  # accepts are nested
+        for j in range(min(depth, most)):  # accepts are nested
             accepted += np.int64(word <= chain.accept_bounds[row, state, j])
     else:
         # No branch on the outcome: it would be mispredicted in every other round.
         going, by_outcome = np.int64(1), np.int64(outcomes) * states
-        for j in range(depth):
+        for j in range(min(depth, most)):
             going &= np.int64(word <= chain.accept_bounds[row, state, j])
             accepted += going
             after = state + by_outcome
@@ -143,3 +168,25 @@ def play_round(kind, chain, tick, row, words, depth):
         tick += accepted
     row = state + states if outcomes and accepted == depth else state
     return accepted, tick, np.int64(row), np.int64(begin)
+
+
+@bare_inlined
+def look_ahead(kind, chain, tick, row, words, states):
+    """Drafts of a round of a chain that would be accepted, of as many as ``states`` has entries.
+
+    Sets ``states`` to the hidden state of each draft; those after the first rejection, which
+    continue a text that is discarded, have the state of the rejected one.
+    """
+    count, last, here = chain.state_bounds.shape[1], words.size - 1, np.int64(row)
+    by_outcome = np.int64(chain.state_bounds.shape[0] > count + 1) * count
+    word = words[tick & last] & BITS
+    state, going, accepted = _next_state(chain, word, here), np.int64(1), np.int64(0)
+    for j in range(states.size):
+        states[j] = state
+        going &= np.int64(word <= chain.accept_bounds[here, state, j])
+        accepted += going
+        if kind == POSITIONS:
+            word = words[(tick + 1 + j) & last] & BITS
+            here += going * (state + by_outcome - here)
+            state += going * (_next_state(chain, word, here) - state)
+    return accepted

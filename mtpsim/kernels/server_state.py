@@ -30,16 +30,22 @@ Longs = npt.NDArray[np.int64]
     PLAYED, PASSES,
 ) = range(14)  # fmt: skip
 ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
-# counts of the server; from DRAFTED on of the current step
+# counts of the server (BEFORE: depth of the last step with decoding, LAST_OFF: last one at depth 0,
+# both -1 before the first); from DRAFTED on of the current step
 (
     STEP, RUNNING, DECODING, PREFILLING, STACKED, ARRIVED, HEAD, DRAWN, HELD, DECODING_HELD,
     KEPT_DECODING, KEPT_DONE, INSIDE, DEPTH, FREE, HEAD_SLOT,
-    DRAFTED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED, COMPLETED, PREEMPTED,
-) = range(25)  # fmt: skip
+    BEFORE, LAST_OFF,
+    DRAFTED, VERIFIED, MISSED, EMITTED_NOW, DEEPEST, PREFILLED, CHUNKS, CHUNK_CONTEXT, ENDED,
+    COMPLETED, PREEMPTED,
+) = range(29)  # fmt: skip
 # times of the server: now, end of the step, next arrival, arrival of the head of the queue, when
-# integrals were last advanced, window within the step, begin of the window, and sum of slowdowns
-NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS = range(8)
+# integrals were last advanced, window within the step, begin of the window, sum of slowdowns, and
+# what a change of the depth adds to the step
+NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS, EXTRA = range(9)
 QUEUED, RAN, WAITED, IN_CACHE, AT_DEPTH = range(5)  # columns of a timeline
+LEVELS = 1024  # steps of survival
+GROUP = 32  # levels that are passed over together where they hold no draft
 
 
 class Engine(NamedTuple):
@@ -51,6 +57,18 @@ class Engine(NamedTuple):
     warm_up: int  # requests before the kept ones
     requests: int  # kept requests
     goals: Floats  # [3] greatest TTFT, TPOT and end-to-end time in ms
+    nodes: Longs  # [K + 1] drafted tokens by depth: as many, or the nodes of a tree's first levels
+    switch_cost: float = 0.0  # ms of a step at another depth than the one before
+    catch_up: float = 0.0  # ms of the first step with drafts after depth 0
+    stale: float = 0.0  # probability that a request's first drafts after depth 0 are lost
+    resumed: float = 0.0  # probability that a later one is lost
+
+
+class Confidences(NamedTuple):
+    """How the confidence of a draft is drawn."""
+
+    laws: Floats  # [2, P, S, Q + 1] quantiles by outcome, position and state; [0, ..]: recorded
+    after_rejection: Floats  # [S, K] rates of drafts after the first rejection
 
 
 class World(NamedTuple):
@@ -65,6 +83,7 @@ class World(NamedTuple):
     recording: RecordingArrays
     costs: StepCosts
     speculates: bool  # the engine has speculation enabled, even in steps without drafts
+    confidences: Confidences
 
 
 class BatchRule(NamedTuple):
@@ -78,14 +97,29 @@ class BatchRule(NamedTuple):
     hints: Floats  # [K] unused
 
 
+class Drafts(NamedTuple):
+    """Drafts of a step that share a budget, and survivals of earlier steps; else of size 0."""
+
+    slots: Longs  # [M] of the decoding requests
+    scheduled: Longs  # [M] drafts of each
+    verified: Longs  # [M] those that are verified
+    acceptable: Longs  # [M] those that would be accepted at the greatest depth
+    states: Longs  # [K] hidden states of the drafts of a request
+    words: Ints  # [4 C, M] words of their confidences
+    smooth: Floats  # [2 M + 1, K] moving averages of the confidences
+    levels: Longs  # [s + 1, 2 M + 1, K] survivals by step modulo s + 1
+    held: Longs  # [LEVELS + 1] drafts by survival
+    groups: Longs  # [LEVELS / GROUP + 1] their sums
+
+
 class State(NamedTuple):
     """What changes from step to step."""
 
     ints: Longs  # [14, 2 M + 1]
     words: Ints  # [2 M + 1, W] random words of the text, by tick modulo W
     times: Floats  # [3, 2 M + 1]
-    counts: Longs  # [25]
-    clock: Floats  # [8]
+    counts: Longs  # [29]
+    clock: Floats  # [9]
     order: Longs  # [M] slots of the running requests, in the order of admission
     stack: Longs  # [M] slots of the preempted ones, the next to be admitted last
     free: Longs  # [2 M + 1] free slots
@@ -100,20 +134,45 @@ class State(NamedTuple):
     histograms: Longs  # [4, BINS]
     row: Floats  # [COLUMNS]
     timeline: Floats  # [T, 5]; T = 0: none
-    used: Longs  # [M + 1, K + 1] steps by decoding requests and depth, beside a timeline
+    used: Longs  # [M + 1, K + 1] request-steps by decoding requests and depth, beside a timeline
     marks: Longs  # [2] rows of the timeline, and steps from one to the next
+    drafts: Drafts
 
 
-def new_state(world: World, depth: int, points: int) -> State:
-    """The state before the first arrival, with a timeline of up to ``points`` points."""
+def _new_drafts(requests: int, depth: int, stale: int) -> Drafts:
+    slots, calls = 2 * requests + 1, (depth + CALL - 2) // CALL + 1
+    slot, scheduled, verified, acceptable = np.zeros((4, requests), np.int64)
+    return Drafts(
+        slots=slot,
+        scheduled=scheduled,
+        verified=verified,
+        acceptable=acceptable,
+        states=np.zeros(depth, np.int64),
+        words=np.zeros((CALL * calls, requests), np.int32),
+        smooth=np.zeros((slots, depth)),
+        levels=np.zeros((stale + 1, slots, depth), np.int64),
+        held=np.zeros(LEVELS + 1, np.int64),
+        groups=np.zeros(LEVELS // GROUP + 1, np.int64),
+    )
+
+
+def new_state(world: World, depth: int, points: int, stale: int | None = None) -> State:
+    """The state before the first arrival.
+
+    Args:
+        world: inputs.
+        depth: greatest depth K.
+        points: most points of the timeline; 0: none.
+        stale: steps by which confidences are old; None where requests share no budget.
+    """
     slots, most = 2 * world.engine.max_requests + 1, world.engine.max_requests
     clients = world.load.clients if world.load.arrivals == CLOSED else 0
     state = State(
         ints=np.zeros((14, slots), np.int64),
         words=np.zeros((slots, 1 << (depth + CALL - 1).bit_length()), np.int32),
         times=np.zeros((3, slots)),
-        counts=np.zeros(25, np.int64),
-        clock=np.zeros(8),
+        counts=np.zeros(29, np.int64),
+        clock=np.zeros(9),
         order=np.zeros(most, np.int64),
         stack=np.zeros(most, np.int64),
         free=np.arange(slots),
@@ -130,8 +189,10 @@ def new_state(world: World, depth: int, points: int) -> State:
         timeline=np.zeros((points, 5)),
         used=np.zeros((most + 1, depth + 1) if points else (0, 0), np.int64),
         marks=np.array([0, 1], np.int64),
+        drafts=_new_drafts(0 if stale is None else most, depth, stale or 0),
     )
     state.clock[NEXT], state.counts[FREE] = np.inf, slots
+    state.counts[BEFORE] = state.counts[LAST_OFF] = -1
     return state
 
 
@@ -159,7 +220,7 @@ def draw_words(world, state, slots, begin, end, ticks):
         for i in range(count):
             state.calls[0, i] = np.uint64(ints[NUMBER, picked[i]])
             state.calls[1, i] = np.uint64(ints[DRAWN_TICKS, picked[i]] >> 2)
-        _call(world.key, world.replication, state.calls[0], state.calls[1], state.fresh, count)
+        call_words(world, PATH, state.calls[0], state.calls[1], state.fresh, count)
         for i in range(count):
             slot = picked[i]
             first = ints[DRAWN_TICKS, slot] & wrap
@@ -169,11 +230,12 @@ def draw_words(world, state, slots, begin, end, ticks):
 
 
 @bare
-def _call(key, replication, numbers, calls, fresh, count):
-    k0, k1, purpose = key & LOW, key >> HALF, np.uint64(PATH)
+def call_words(world, purpose, numbers, calls, fresh, count):
+    """Four words ``fresh`` [4, count] of each request ``numbers``, of its call ``calls``."""
+    k0, k1, code = world.key & LOW, world.key >> HALF, np.uint64(purpose)
     w0, w1, w2, w3 = fresh[0], fresh[1], fresh[2], fresh[3]
     for i in range(count):
-        a, b, c, d = philox(numbers[i], np.uint64(replication), calls[i], purpose, k0, k1)
+        a, b, c, d = philox(numbers[i], np.uint64(world.replication), calls[i], code, k0, k1)
         w0[i] = np.int32(np.uint32(a))
         w1[i] = np.int32(np.uint32(b))
         w2[i] = np.int32(np.uint32(c))

@@ -19,7 +19,7 @@ from mtpsim.kernels.noise import (
     look_up,
     new_scratch,
 )
-from mtpsim.kernels.philox import PATH, REJECTED, SCORES, STALE, TILE, fill_words
+from mtpsim.kernels.philox import PATH, REJECTED, RESUMED, SCORES, STALE, TILE, fill_words
 from mtpsim.kernels.replay import draw_requests
 
 
@@ -135,6 +135,9 @@ def _write_extras(key, first, now, at, normal, engine, s, tape):
     if tape.stale_words.shape[1] > 0:
         fill_words(key, first, now, TILE, STALE, s.words)
         _transpose(s.words, at, tape.stale_words)
+    if tape.resumed_words.shape[1] > 0:
+        fill_words(key, first, now, TILE, RESUMED, s.words)
+        _transpose(s.words, at, tape.resumed_words)
     for j in range(max(tape.scores.shape[2], tape.likelihood_ratios.shape[2])):
         fill_words(key, first, now, TILE, SCORES + j, s.words)
         look_up(CELLS, normal, s.words, TILE, s.floats, s.bits, s.z_verify)

@@ -6,7 +6,6 @@ same pass at depth 0. One line or curve therefore gives all times, and a sweep o
 """
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,7 +22,7 @@ from mtpsim.latency.experts import (
     experts_hit,
     overlap_text,
 )
-from mtpsim.latency.stated_times import CompiledLatency, LatencySpec
+from mtpsim.latency.stated_times import LatencySpec
 from mtpsim.latency.step_costs import StepCosts, new_costs
 from mtpsim.latency.times import Milliseconds, Times, by_depth, describe, tokens_by_depth
 
@@ -51,10 +50,6 @@ class CostModel(LatencySpec):
     )
     draft_overlap: bool = Field(
         False, description="the next drafts are made during the verify; the longer one counts"
-    )
-    overhead_off: Annotated[float, Field(ge=0, le=100)] = Field(
-        0.0,
-        description="share by which a step without drafts takes longer if speculation is enabled",
     )
     ranks: Annotated[int, Field(ge=1, le=4096)] = Field(
         1, description="data-parallel ranks that share the requests; the fullest sets the time"
@@ -98,12 +93,6 @@ class CostModel(LatencySpec):
         """Requests of the fullest of the data-parallel ranks."""
         return batch if self.ranks == 1 else float(np.ceil(batch / self.ranks))
 
-    def compile(
-        self, depth: int, drafted: Floats | None = None, block: int | None = None
-    ) -> CompiledLatency:
-        """Compile mean times and noise tables."""
-        return replace(super().compile(depth, drafted, block), overhead_off=self.overhead_off)
-
     def round_times(
         self, depth: int, drafted: Floats | None = None, block: int | None = None
     ) -> tuple[Floats, Floats]:
@@ -123,19 +112,22 @@ class CostModel(LatencySpec):
         draft = by_depth(self.draft, depth) + self.draft_per_request * batch * tokens
         return np.append(0.0, draft)
 
-    def step_costs(self, depth: int, max_tokens: int, max_requests: int) -> StepCosts:
+    def step_costs(
+        self, depth: int, max_tokens: int, max_requests: int, drafted: Floats | None = None
+    ) -> StepCosts:
         """Step times for an engine whose steps differ in tokens, requests and cached tokens.
 
         Args:
             depth (int): Greatest depth of a draft.
             max_tokens (int): Most tokens of a pass.
             max_requests (int): Most requests of a pass.
+            drafted (Floats | None): Drafted tokens by depth, as of :meth:`times`.
 
         Returns:
             StepCosts: Tables for the kernels.
         """
         requests = range(max_requests + 1)
-        draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
+        draft = np.array([self.draft_times(float(n), depth, drafted) for n in requests]).T
         costs = self.pass_costs(draft, np.arange(max_tokens + 1.0))
         return costs._replace(
             overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap
@@ -181,14 +173,10 @@ class CostModel(LatencySpec):
         if self.draft_overlap:
             drafting += ", during the verify"
         ranks = f" over {self.ranks} ranks" if self.ranks > 1 else ""
-        off = (
-            f"a plain step takes {100 * self.overhead_off:g} % longer where a policy drafts nothing"
-        )
         return [
             f"batch of {self.batch:g}{ranks}",
             f"step: {self.formula()}",
             f"draft: {drafting}",
-            *([off] if self.overhead_off else []),
             *self.describe_noise(),
         ]
 

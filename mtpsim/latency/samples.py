@@ -1,4 +1,4 @@
-"""Measured times from a file: one number per line, or a column of a CSV file."""
+"""Measured times or counts from a file: one number per line, or a column of a CSV file."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from mtpsim.common.files import check_named_file, read_named_file
 Lines = list[tuple[int, list[str]]]  # number in the file, from 1, and cells
 
 
-def read_samples(path: Path, column: str | None = None) -> Floats:
-    """Read positive times.
+def read_samples(path: Path, column: str | None = None, *, counts: bool = False) -> Floats:
+    """Read positive times, or counts.
 
     Args:
         path (Path): UTF-8 text: one number per line, or CSV with a header.
         column (str | None): Name of the CSV column; required if there are several.
+        counts (bool): Whether the numbers are whole and may be 0.
 
     Returns:
-        Floats: ``[n]`` times in the order of the file.
+        Floats: ``[n]`` numbers in the order of the file.
 
     Raises:
-        ValueError: The file can't be read, or a time is invalid; with path and line.
+        ValueError: The file can't be read, or a number is invalid; with path and line.
     """
     check_named_file(path)
     stamp = path.stat()
-    return _read(path, column, stamp.st_mtime_ns, stamp.st_size)
+    return _read(path, column, counts, stamp.st_mtime_ns, stamp.st_size)
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, column: str | None, modified: int, size: int) -> Floats:
+def _read(path: Path, column: str | None, counts: bool, modified: int, size: int) -> Floats:
     rows = csv.reader(read_named_file(path).splitlines())
     try:
         lines = [(n, row) for n, row in enumerate(rows, 1) if any(row)]
     except csv.Error:  # as of a cell of more than 131,072 characters
         raise ValueError(f"{path}:{rows.line_num}: not a CSV line") from None
     if not lines:
-        raise ValueError(f"{path} is empty; it needs at least one time")
+        raise ValueError(f"{path} is empty; it needs at least one {'count' if counts else 'time'}")
     index, lines = _find_column(path, lines, column)
-    values = np.array([_time(path, number, row, index) for number, row in lines])
+    values = np.array([_value(path, number, row, index, counts) for number, row in lines])
     if not values.size:
-        raise ValueError(f"{path} has a header but no times")
+        raise ValueError(f"{path} has a header but no {'counts' if counts else 'times'}")
     return values
 
 
@@ -71,11 +72,14 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _time(path: Path, number: int, row: list[str], index: int) -> float:
+def _value(path: Path, number: int, row: list[str], index: int, counts: bool) -> float:
     text = row[index].strip() if index < len(row) else ""
     value = _number(text)
     if value is None:
         raise ValueError(f"{path}:{number}: not a number")
-    if not np.isfinite(value) or value <= 0:
+    if counts:
+        if not 0 <= value < np.inf or value % 1:
+            raise ValueError(f"{path}:{number}: a count must be a whole number, 0 or more")
+    elif not np.isfinite(value) or value <= 0:
         raise ValueError(f"{path}:{number}: a time must be positive and finite")
     return value

@@ -77,6 +77,10 @@ class LatencySpec(Spec, ABC):
     persistence: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="correlation of the noise of successive rounds (AR(1) of normal scores)"
     )
+    overhead_off: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0,
+        description="share by which a step without drafts takes longer if speculation is enabled",
+    )
 
     @field_validator("noise")
     @classmethod
@@ -172,6 +176,7 @@ class LatencySpec(Spec, ABC):
             verify_noise=one,
             draft_noise=one,
             persistence=self.persistence,
+            overhead_off=self.overhead_off,
         )
 
     def noises(self) -> list[NoiseSpec]:
@@ -183,19 +188,18 @@ class LatencySpec(Spec, ABC):
         return list(dict.fromkeys(text for noise in self.noises() for text in noise.warnings()))
 
     def describe_noise(self) -> list[str]:
-        """The noise as text, one line per part."""
+        """Depth 0 where speculation is enabled, and the noise as text, one line per part."""
         lines = []
+        if self.overhead_off:
+            lines.append(
+                f"a plain step takes {100 * self.overhead_off:g} % longer where a policy drafts "
+                "nothing"
+            )
         if self.noise:
             lines.append(f"noise: {self.noise.describe()}; one factor for the whole round")
         if self.persistence:
             lines.append(f"persistence from round to round: {self.persistence:g}")
         return lines
-
-
-def model_name(value: Any) -> str:
-    """Name of a latency model, given as a table or as a validated section; ``times`` if absent."""
-    found = value.get("model") if isinstance(value, dict) else getattr(value, "model", None)
-    return "times" if found is None else str(found)
 
 
 def _form(value: Any) -> str:
@@ -307,6 +311,7 @@ class Latency(LatencySpec):
             draft_noise=_table_of(self.draft),
             correlation=self.correlation,
             persistence=self.persistence,
+            overhead_off=self.overhead_off,
         )
 
     def noises(self) -> list[NoiseSpec]:

@@ -79,6 +79,7 @@ _COUNTER = re.compile(r"#(gen drafts|gen tokens|acc tokens|mean acc len) =\s{0,9
 _CALLS = re.compile(r"#calls(?:\(b,g,a\))? =\s{0,99}(\d{1,15})")
 _DURATION = re.compile(r"dur\(b,g,a\)\s{0,9}=\s{0,9}[\d.]{1,20},\s{0,9}([\d.]{1,20}),")
 _RATES = re.compile(r"#acc rate/pos =\s{0,9}\(([\d., ]*)\)")
+UNPRINTED = 0.1  # steps without drafts, per round, from which a note says so
 MARKS = (
     "draft acceptance", "eval time", "draft tokens", "dur(b,g,a)", "#gen drafts", "print_timing",
 )  # fmt: skip
@@ -265,6 +266,18 @@ def _request(task: _Task, found: re.Match[str], line: str, known: int | None) ->
         per_round=per_round,
         time=task.time,
         printed=printed,
+        notes=_plain_steps(task, accepted, rounds),
+    )
+
+
+def _plain_steps(task: _Task, accepted: int, rounds: int) -> tuple[str, ...]:
+    """Return a note where many steps proposed no drafts: llama.cpp prints no line of them."""
+    steps = 0 if task.tokens is None else task.tokens - accepted - 1
+    if steps <= (1 + UNPRINTED) * rounds + 1:
+        return ()
+    return (
+        "more tokens than the rounds emit: steps without drafts are not logged, so accept lengths "
+        "and rates are of rounds with drafts, and round times too long; [draft] lengths lacks them",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 REQUESTS_PER_WINDOW = 8  # between two lines of a log
@@ -16,15 +16,22 @@ class LoggedRequest:
 
     Attributes:
         accepted: number of accepted drafts of each round.
-        depth: number of proposed drafts per round.
+        depth: number of proposed drafts per round, or most of them.
         times: ms of each round.
         tokens: number of generated tokens; fewer than the rounds emit if the last one is cut.
+        proposed: number of proposed drafts of each round; empty: as many as the depth.
     """
 
     accepted: list[int]
     depth: int
     times: list[float]
     tokens: int
+    proposed: list[int] = field(default_factory=list)
+
+    @property
+    def drafts(self) -> list[int]:
+        """Number of proposed drafts of each round."""
+        return self.proposed or [self.depth] * self.rounds
 
     @property
     def rounds(self) -> int:
@@ -39,7 +46,7 @@ class LoggedRequest:
     @property
     def drafted(self) -> int:
         """Number of proposed drafts."""
-        return self.depth * self.rounds
+        return sum(self.drafts)
 
     @property
     def accept_length(self) -> float:
@@ -47,10 +54,26 @@ class LoggedRequest:
         return 1 + self.hits / self.rounds
 
     @property
+    def accept_rate(self) -> float:
+        """Share of proposed drafts that are accepted; 0 where none are proposed."""
+        return self.hits / max(self.drafted, 1)
+
+    @property
     def histogram(self) -> list[int]:
         """Number of rounds by accepted drafts, 0 to the depth."""
         found = Counter(self.accepted)
         return [found[j] for j in range(self.depth + 1)]
+
+    @property
+    def histogram_by_drafts(self) -> dict[str, list[int]]:
+        """The histogram by number of proposed drafts; empty if a round proposes none."""
+        if 0 in self.drafts:
+            return {}
+        pairs = Counter(zip(self.drafts, self.accepted, strict=True))
+        return {
+            str(drafts): [pairs[drafts, j] for j in range(drafts + 1)]
+            for drafts in sorted(set(self.drafts))
+        }
 
     @property
     def sparse_histogram(self) -> dict[str, int]:
@@ -83,6 +106,7 @@ def pooled(requests: Requests) -> LoggedRequest:
         depth=deepest,
         times=[t for r in known for t in r.times],
         tokens=sum(r.tokens for r in known),
+        proposed=[n for r in known for n in r.drafts],
     )
 
 

@@ -28,9 +28,9 @@ def _per_request(record: Callable[[LoggedRequest], JsonDict]) -> Writer:
 def _vllm_metrics_of(request: LoggedRequest) -> JsonDict:
     return {
         "mean_acceptance_length": round(request.accept_length, 4),
-        "draft_acceptance_rate": round(request.hits / request.drafted, 4),
+        "draft_acceptance_rate": round(request.accept_rate, 4),
         "acceptance_histogram": request.histogram,
-        "acceptance_histogram_by_draft_length": {str(request.depth): request.histogram},
+        "acceptance_histogram_by_draft_length": request.histogram_by_drafts,
         "num_spec_steps": request.rounds,
         "num_accepted_draft_tokens": request.hits,
         "num_draft_tokens": request.drafted,
@@ -44,7 +44,7 @@ def _vllm_requests(per_round: bool) -> Writer:
             found = _vllm_metrics_of(request)
             if per_round:
                 found["per_step_accepted"] = request.accepted
-                found["per_step_drafted"] = [request.depth] * request.rounds
+                found["per_step_drafted"] = request.drafts
             usage = {"completion_tokens": request.tokens}
             metrics = {"speculative_decoding": found}
             yield _line({"id": f"cmpl-{number}", "usage": usage, "metrics": metrics})
@@ -81,7 +81,7 @@ def _vllm_bench(requests: Requests) -> Iterator[str]:
         "total_output_tokens": whole.tokens,
         "mean_tpot_ms": sum(whole.times) / (whole.rounds + whole.hits),
         "itls": [[time / 1000 for time in request.times] for request in known],
-        "spec_decode_acceptance_rate": 100 * whole.hits / whole.drafted,
+        "spec_decode_acceptance_rate": 100 * whole.accept_rate,
         "spec_decode_acceptance_length": whole.accept_length,
         "spec_decode_num_drafts": whole.rounds,
         "spec_decode_draft_tokens": whole.drafted,
@@ -95,7 +95,7 @@ def _sglang_requests(accepted: str, proposed: str, histogram: str | None) -> Wri
     def record(request: LoggedRequest) -> JsonDict:
         found: JsonDict = {
             "completion_tokens": request.tokens,
-            "spec_accept_rate": request.hits / request.drafted,
+            "spec_accept_rate": request.accept_rate,
             "spec_accept_length": request.tokens / request.rounds,
             accepted: request.hits,
             proposed: request.drafted,
@@ -115,7 +115,7 @@ def _sglang_steps(requests: Requests) -> Iterator[str]:
 
 def _trtllm(request: LoggedRequest) -> JsonDict:
     found = {
-        "acceptance_rate": request.hits / request.drafted,
+        "acceptance_rate": request.accept_rate,
         "total_accepted_draft_tokens": request.hits,
         "total_draft_tokens": request.drafted,
         "num_spec_steps": request.rounds,
@@ -134,7 +134,7 @@ def _aiperf(request: LoggedRequest) -> JsonDict:
     found = {
         "engine": "vllm",
         "mean_acceptance_length": request.accept_length,
-        "draft_acceptance_rate": request.hits / request.drafted,
+        "draft_acceptance_rate": request.accept_rate,
         "acceptance_histogram": request.sparse_histogram,
         "num_accepted_draft_tokens": request.hits,
         "num_draft_tokens": request.drafted,
@@ -171,7 +171,7 @@ def _llamacpp_timings(request: LoggedRequest) -> JsonDict:
 def _rounds(request: LoggedRequest) -> JsonDict:
     return {
         "accepted": request.accepted,
-        "drafted": [request.depth] * request.rounds,
+        "drafted": request.drafts,
         "seconds": [round(time / 1000, 9) for time in request.times],
     }
 
@@ -179,8 +179,9 @@ def _rounds(request: LoggedRequest) -> JsonDict:
 def _csv(requests: Requests) -> Iterator[str]:
     yield "request,accepted,drafted,seconds\n"
     for number, request in enumerate(requests, 1):
-        for accepted, time in zip(request.accepted, request.times, strict=True):
-            yield f"{number},{accepted},{request.depth},{time / 1000:.9g}\n"
+        rows = zip(request.accepted, request.drafts, request.times, strict=True)
+        for accepted, drafted, time in rows:
+            yield f"{number},{accepted},{drafted},{time / 1000:.9g}\n"
 
 
 def _rates(requests: Requests) -> Iterator[str]:

@@ -46,7 +46,7 @@ def vllm_log(window: LoggedRequest) -> str:
         f"Drafted throughput: {window.drafted / seconds:.2f} tokens/s, "
         f"Accepted: {window.hits} tokens, Drafted: {window.drafted} tokens, "
         f"Per-position acceptance rate: {_shares(window, 3)}, "
-        f"Avg Draft acceptance rate: {100 * window.hits / window.drafted:.1f}%\n"
+        f"Avg Draft acceptance rate: {100 * window.accept_rate:.1f}%\n"
     )
 
 
@@ -54,7 +54,7 @@ def vllm_log_2025(window: LoggedRequest) -> str:
     """Return the line of vLLM in the middle of 2025."""
     return (
         "INFO [metrics.py:86] SpecDecoding metrics: "
-        f"Draft acceptance rate: {100 * window.hits / window.drafted:.1f}%, "
+        f"Draft acceptance rate: {100 * window.accept_rate:.1f}%, "
         f"Mean acceptance length: {window.accept_length:.2f}, "
         f"Accepted: {window.hits} tokens, Drafted: {window.drafted} tokens, "
         f"Per-position acceptance rate: {_shares(window, 3)}\n"
@@ -83,7 +83,7 @@ def vllm_console(requests: Requests) -> Iterator[str]:
         f"Total generated tokens: {found.tokens:>26}\n"
         f"Mean TPOT (ms): {sum(found.times) / (found.rounds + found.hits):>34.2f}\n"
         "---------------Speculative Decoding---------------\n"
-        f"Acceptance rate (%): {100 * found.hits / found.drafted:>29.2f}\n"
+        f"Acceptance rate (%): {100 * found.accept_rate:>29.2f}\n"
         f"Acceptance length: {found.accept_length:>31.2f}\n"
         f"Drafts: {found.rounds:>42}\nDraft tokens: {found.drafted:>36}\n"
         f"Accepted tokens: {found.hits:>33}\nPer-position acceptance (%):\n"
@@ -109,7 +109,7 @@ def sglang_log(window: LoggedRequest) -> str:
     return (
         f"[2026-05-01 12:00:00 TP0] Decode batch, #running-req: {REQUESTS_PER_WINDOW}, "
         f"#token: 12345, token usage: 0.12, accept len: {window.accept_length:.2f}, "
-        f"accept rate: {window.hits / window.drafted:.2f}, cuda graph: True, "
+        f"accept rate: {window.accept_rate:.2f}, cuda graph: True, "
         f"gen throughput (token/s): {_throughput(window):.2f}, #queue-req: 0\n"
     )
 
@@ -161,20 +161,23 @@ def llamacpp_log(*, current: bool, debug: bool) -> Writer:
     def write(requests: Requests) -> Iterator[str]:
         for task, request in enumerate(requests):
             head = f"id  0 | task {task} |"
-            for accepted in request.accepted if debug else ():
+            rounds = zip(request.accepted, request.drafts, strict=True)
+            drafting = [(accepted, drafted) for accepted, drafted in rounds if drafted]
+            for accepted, drafted in drafting if debug else ():
                 yield (
-                    f"slot update_slots: {head} accepted {accepted:2d}/{request.depth:2d} draft "
+                    f"slot update_slots: {head} accepted {accepted:2d}/{drafted:2d} draft "
                     "tokens, new n_tokens = 100\n"
                 )
+            mean = 1 + request.hits / max(len(drafting), 1)
             length = (
-                f"mean len = {request.accept_length:5.2f}"
+                f"mean len = {mean:5.2f}"
                 if current
-                else f"mean acceptance length = {request.accept_length:5.2f}, "
+                else f"mean acceptance length = {mean:5.2f}, "
                 f"acceptance rate per position = ({_shares(request, 3)})"
             )
             yield _llamacpp_times(request, task) + (
                 f"slot print_timing: {head} draft acceptance = "
-                f"{request.hits / request.drafted:.5f} ( {request.hits:4d} accepted / "
+                f"{request.accept_rate:.5f} ( {request.hits:4d} accepted / "
                 f"{request.drafted:5d} generated), {length}\n"
             )
 
@@ -188,7 +191,7 @@ def llamacpp_log_may(requests: Requests) -> Iterator[str]:
         drafts, drafted = drafts + request.rounds, drafted + request.drafted
         hits += request.hits
         yield _llamacpp_times(request, task) + (
-            f"draft acceptance rate = {request.hits / request.drafted:.5f} "
+            f"draft acceptance rate = {request.accept_rate:.5f} "
             f"( {request.hits:4d} accepted / {request.drafted:5d} generated)\n"
             f"statistics draft-mtp: #calls(b,g,a) = {task + 1} {drafts} {drafts}, "
             f"#gen drafts = {drafts}, #acc drafts = {drafts}, #gen tokens = {drafted}, "
@@ -203,7 +206,7 @@ def llamacpp_example(requests: Requests) -> Iterator[str]:
     yield (
         f"decoded {tokens:4d} tokens in {seconds:8.3f} seconds\n"
         f"\nn_draft   = {found.depth}\nn_predict = {tokens}\nn_drafted = {found.drafted}\n"
-        f"n_accept  = {found.hits}\naccept    = {100 * found.hits / found.drafted:.3f}%\n"
+        f"n_accept  = {found.hits}\naccept    = {100 * found.accept_rate:.3f}%\n"
     )
 
 
@@ -213,7 +216,7 @@ def mtp_bench(requests: Requests) -> Iterator[str]:
         tokens = request.rounds + request.hits
         yield (
             f"  prompt_{number:<12} pred={tokens:4d} draft={request.drafted:4d} "
-            f"acc={request.hits:4d} rate={request.hits / request.drafted:.3f} "
+            f"acc={request.hits:4d} rate={request.accept_rate:.3f} "
             f"tok/s={1000 * tokens / sum(request.times):.4f}\n"
         )
 
@@ -237,7 +240,7 @@ def atom_log(requests: Requests) -> Iterator[str]:
     yield (
         f"[MTP Stats         ] Average toks/fwd: {found.accept_length:.2f}, "
         f"Accepted/Total Draft tokens: {found.hits}/{found.drafted}, Acceptance rate: "
-        f"{100 * found.hits / found.drafted:.2f}%, Accepted tokens distribution: {shares}\n"
+        f"{100 * found.accept_rate:.2f}%, Accepted tokens distribution: {shares}\n"
     )
 
 
@@ -249,6 +252,6 @@ def omlx_log(requests: Requests) -> Iterator[str]:
         yield (
             f"MTP[{number}] finish=stop tokens={request.tokens} cycles={request.rounds} "
             f"tok/cycle={request.accept_length:.2f} accept={request.hits}/{request.drafted} "
-            f"({100 * request.hits / request.drafted:.1f}%) depth[{depths}] "
+            f"({100 * request.accept_rate:.1f}%) depth[{depths}] "
             f"timing[backbone={sum(request.times) - 50:.1f}ms mtp=50.0ms]\n"
         )

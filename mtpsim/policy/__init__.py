@@ -1,13 +1,12 @@
 """Policies that choose the depth of each round: one file per policy."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator, Field
-
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
 from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, Rule
+from mtpsim.policy.budget import Budget, OracleBudget
 from mtpsim.policy.clairvoyant import Clairvoyant
 from mtpsim.policy.controller import Controller
 from mtpsim.policy.ema import Ema
@@ -43,15 +42,12 @@ RULES: dict[str, type[PolicySpec]] = {
     "oracle": Oracle,
     "filter": Filter,
     "clairvoyant": Clairvoyant,
+    "budget": Budget,
+    "oracle_budget": OracleBudget,
 }
 
 
-def _table(value: Any) -> Any:
-    """A name without parameters stands for the rule with its defaults."""
-    return {"rule": value} if isinstance(value, str) else value
-
-
-Table = Annotated[
+Table = (
     Fixed
     | Off
     | Schedule
@@ -69,19 +65,16 @@ Table = Annotated[
     | Tiers
     | Oracle
     | Filter
-    | Clairvoyant,
-    Discriminator("rule"),
-]
-Name = Annotated[str, Field(json_schema_extra={"enum": list(RULES)})]
-Policy = Annotated[
-    Table,
-    named(list(RULES), key="rule"),
-    BeforeValidator(_table, json_schema_input_type=Name | Table),
-]
+    | Clairvoyant
+    | Budget
+    | OracleBudget
+)
+Policy = Annotated[Table, Named(RULES, key="rule", names_alone=True)]
 
 __all__ = [
     "RULES",
     "Environment",
+    "Off",
     "Oracle",
     "Policy",
     "PolicySpec",

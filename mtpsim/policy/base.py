@@ -46,11 +46,12 @@ class RoundOutcome(NamedTuple):
     """The outcome of a round.
 
     Attributes:
-        depth (int): Drafts that were verified.
+        depth (int): Drafts that were asked for.
         accepted (int): Drafts that were accepted.
-        observed (int): Drafts with a known outcome: ``depth``, or K with full feedback.
+        observed (int): Drafts with a known outcome: those verified, or K with full feedback.
         observed_accepted (int): Drafts accepted in a row among the observed ones.
         time_ms (float): Duration of the round in ms.
+        missing (int): Drafts that were asked for and not proposed, so not verified either.
     """
 
     depth: int
@@ -58,6 +59,7 @@ class RoundOutcome(NamedTuple):
     observed: int
     observed_accepted: int
     time_ms: float
+    missing: int = 0
 
 
 class BatchOutcome(NamedTuple):
@@ -111,25 +113,26 @@ class OptimalControl(Protocol):
 
     @property
     def oracle(self) -> Ints:
-        """``[K + 2, S]`` optimal depth by previous depth + 1 and state."""
+        """``[R, S]`` optimal depth by row (:class:`mtpsim.exact.switching.Rows`) and state."""
 
     @property
     def cap(self) -> Ints:
-        """``[K + 2, S]`` optimal cap for a policy that drafts only what will be accepted."""
+        """``[R, S]`` optimal cap for a policy that drafts only what will be accepted."""
 
     @property
     def values(self) -> Floats:
-        """``[K + 2, S, K + 1]`` value of each depth."""
+        """``[R, S, K + 1]`` value of each depth."""
 
     @property
     def by_belief(self) -> Ints | None:
-        """``[K + 2, G]`` optimal depth by belief in the second of two states; else None."""
+        """``[R, G]`` optimal depth by belief in the second of two states; else None."""
 
     @property
     def transitions(self) -> Floats:
-        """``[2, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
+        """``[2 or 3, K + 1, K + 1, S, S]`` transition by depth and accepted drafts.
 
-        Index 0 is for a round after drafting, 1 for a round after depth 0.
+        Index 0 is for a round after drafting, 1 for the first round after depth 0, 2 for later ones
+        if drafts still lose acceptance.
         """
 
     def pace(self, choice: Ints, clairvoyant: bool = False) -> float:
@@ -147,6 +150,8 @@ class Environment:
         solve (Callable): Returns the optimal control of the acceptance chain or the recording,
             given the ms that a round without drafts takes in addition; slow.
         first_draft (float): Mean ms of drafting one token.
+        overhead_off (float): Share by which ``times[0]`` exceeds a plain step of an engine that has
+            no speculation enabled.
     """
 
     times: Floats
@@ -154,6 +159,7 @@ class Environment:
     batch: float | None = None
     solve: Callable[[float], OptimalControl] = field(default=lambda idle: _no_chain(), repr=False)
     first_draft: float = 0.0
+    overhead_off: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -170,6 +176,8 @@ class PolicySpec(Spec, ABC):
 
     Attributes:
         reads_confidence (bool): Whether ``hints`` are the confidences of the draft.
+        shares_budget (bool): Whether it decides for each request of a server how many of its drafts
+            are verified, from all of them.
         reads_time (bool): Whether ``RoundOutcome.time_ms`` changes what it does.
         sees_outcome (bool): Whether ``RoundContext.acceptable`` is filled in.
         sees_entry (bool): Whether ``RoundContext.entry`` is filled in.
@@ -183,6 +191,7 @@ class PolicySpec(Spec, ABC):
     """
 
     reads_confidence: ClassVar[bool] = False
+    shares_budget: ClassVar[bool] = False
     reads_time: ClassVar[bool] = False
     sees_outcome: ClassVar[bool] = False
     sees_entry: ClassVar[bool] = False
@@ -193,6 +202,11 @@ class PolicySpec(Spec, ABC):
     name: Annotated[str, Field(min_length=1, max_length=40)] | None = Field(
         None, description="label in the report (default: the name of the rule)"
     )
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is an upper bound, which no engine can run, and never recommended."""
+        return bool(self.knows)
 
     @property
     def label(self) -> str:
@@ -247,7 +261,8 @@ class PolicySpec(Spec, ABC):
             known = "a request's own drafts" if not self.knows else self.knows
             return (
                 f"the rule {self.rule_name()!r} reads {known}; a server chooses one depth for its "
-                "batch, by off, fixed, schedule, ema, goodput, adaptive_k or gate"
+                "batch, by off, fixed, schedule, ema, goodput, adaptive_k or gate, or shares a "
+                "budget of drafts, by budget or oracle_budget"
             )
         return self.mismatch(depth, 1.0)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mtpsim.common.arrays import Floats
 from mtpsim.policy.base import Environment, RoundContext
-from mtpsim.policy.oracle import CHOICE, PAID, STRIDE, Bound
+from mtpsim.policy.oracle import CHOICE, LATER, PAID, SHIFT, STRIDE, Bound
 
 
 class Clairvoyant(Bound):
@@ -21,7 +21,7 @@ class Clairvoyant(Bound):
 
     def parameters(self, environment: Environment) -> Floats:
         """The optimal caps."""
-        return self.table(self.solution(environment).cap)
+        return self.table(self.solution(environment).cap, environment.depth)
 
     def exact_throughput(self, environment: Environment) -> float | None:
         """Exact tokens per ms."""
@@ -31,7 +31,8 @@ class Clairvoyant(Bound):
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """The drafts that will be accepted, up to the cap."""
-    cap = int(p[CHOICE + (context.previous_depth + 1) * int(p[STRIDE]) + context.state])
-    depth = min(context.acceptable, cap)
+    row = context.previous_depth + 1 + (int(m[SHIFT]) if context.previous_depth > 0 else 0)
+    depth = min(context.acceptable, int(p[CHOICE + row * int(p[STRIDE]) + context.state]))
     m[0] = p[PAID] if depth == 0 else 0.0
+    m[SHIFT] = p[LATER] if depth == 0 else m[SHIFT]
     return depth

@@ -14,7 +14,11 @@ from mtpsim.common.section import NonNegative, Positive, Probability, Spec
 from mtpsim.common.text import counted
 
 CELLS = 4096  # of a quantile table; a mass at one is right to half a cell
+AUC_CELLS = 1024  # of a table for each position
 NODES = 20_001  # of the logits that a law is summed over
+AUC = 0.8  # default
+MARGIN = 1e-9  # rates are clipped to this distance from 0 and 1 to compute odds
+Auc = Annotated[float, Field(ge=0.5, lt=1)]
 Counts = list[NonNegative]
 
 
@@ -147,3 +151,23 @@ class Confidence(LawKeys):
             if found and found != needed:
                 return f"{found} {name} are given, but the acceptance model has {needed}"
         return None
+
+
+def auc_tables(auc: float | None, rates: Floats) -> Floats:
+    """Quantiles of a calibrated confidence, ``[2, P, 1, Q + 1]``: rejected, accepted.
+
+    Args:
+        auc: probability that an accepted draft has a higher confidence than a rejected one; None:
+            the default.
+        rates: ``[P]`` acceptance rates by position.
+    """
+    from scipy.special import expit, logit, ndtri
+
+    # The AUC of two normal distributions with equal variance gives the distance of their means.
+    apart = np.sqrt(2) * ndtri(auc or AUC)
+    grid = np.linspace(0, 1, AUC_CELLS + 1)
+    grid[[0, -1]] = 0.25 / AUC_CELLS, 1 - 0.25 / AUC_CELLS
+    scores = ndtri(grid) + apart * np.arange(2)[:, None]
+    prior = logit(np.clip(rates, MARGIN, 1 - MARGIN))
+    found: Floats = expit(prior[:, None] + apart * (scores[:, None] - apart / 2))
+    return found[:, :, None]

@@ -12,8 +12,8 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome
 
-STATES, MOST, GRID, FIRST = range(4)  # in p; then the arrays of `parameters` from FIRST on
-PREVIOUS, BELIEF = range(2)  # in m; [2, S] from BELIEF on: now and next
+STATES, MOST, GRID, KINDS, FIRST = range(5)  # in p; then the arrays of `parameters` from FIRST on
+ROW, BELIEF = range(2)  # in m: row of the table; [2, S] from BELIEF on: now and next
 
 
 class Filter(PolicySpec):
@@ -23,35 +23,37 @@ class Filter(PolicySpec):
     rule: Literal["filter"] = "filter"
 
     def parameters(self, environment: Environment) -> Floats:
-        """Start ``[S]``, transitions ``[2, K+1, K+1, S, S]`` of a round, and a table of choices.
+        """Start ``[S]``, transitions ``[C, K+1, K+1, S, S]`` of a round, and a table of choices.
 
-        Transitions are for a round after drafting and after depth 0, by depth and by accepted
-        drafts. The table has depths ``[K+2, G]`` over the belief, or values ``[K+2, S, K+1]``.
+        Transitions are by what drafts have lost (C is 2, or 3 if some of it for good), by depth and
+        by accepted drafts. The table has depths ``[R, G]`` over the belief, or values
+        ``[R, S, K+1]``.
         """
         optimal = environment.solve(0.0)
         states = optimal.start.size
         table = optimal.by_belief
         head = [states, environment.depth, 0 if table is None else table.shape[1]]
+        head.append(len(optimal.transitions))
         choice = optimal.values if table is None else table
         parts = optimal.start, optimal.transitions.ravel(), choice.ravel()
         return np.concatenate([np.array(head, float), *parts])
 
     def memory_size(self, environment: Environment) -> int:
-        """Previous depth and belief."""
+        """Row of the table and belief."""
         return BELIEF + 2 * environment.solve(0.0).start.size
 
 
 def start(p: Floats, m: Floats) -> None:
     """The distribution of the first state."""
-    m[PREVIOUS] = -1
+    m[ROW] = 0
     for s in range(int(p[STATES])):
         m[BELIEF + s] = p[FIRST + s]
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """The depth at the nearest belief of the table, or that of the greatest expected value."""
-    states, arms, row = int(p[STATES]), int(p[MOST]) + 1, int(m[PREVIOUS]) + 1
-    choice = FIRST + states + 2 * arms * arms * states * states
+    states, arms, row = int(p[STATES]), int(p[MOST]) + 1, int(m[ROW])
+    choice = FIRST + states + int(p[KINDS]) * arms * arms * states * states
     if p[GRID] > 0:
         place = int(m[BELIEF + 1] * (p[GRID] - 1) + 0.5)
         return int(p[choice + row * int(p[GRID]) + place])
@@ -69,9 +71,8 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Bayes' rule, and the transition to the start of the next round."""
     states, arms = int(p[STATES]), int(p[MOST]) + 1
-    first = FIRST + states
-    if m[PREVIOUS] == 0 and outcome.depth > 0:
-        first += arms * arms * states * states  # the round after depth 0
+    kind = 1 if m[ROW] == 1 else 2 if m[ROW] > arms else 0
+    first = FIRST + states + (kind * arms * arms) * states * states
     matrix = first + (outcome.depth * arms + outcome.accepted) * states * states
     after, total = BELIEF + states, 0.0
     for t in range(states):
@@ -81,4 +82,5 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
         total += m[after + t]
     for t in range(states):
         m[BELIEF + t] = m[after + t] / total
-    m[PREVIOUS] = outcome.depth
+    lasting = outcome.depth > 0 and kind > 0 and p[KINDS] > 2
+    m[ROW] = outcome.depth + (arms if lasting else 1)

@@ -1,4 +1,4 @@
-"""Plain decoding: no drafts."""
+"""Plain decoding: speculation is not enabled."""
 
 from typing import Literal
 
@@ -9,10 +9,15 @@ __all__ = ["Off", "choose"]
 
 
 class Off(ConstantDepth):
-    """Plain decoding: depth 0 in every round."""
+    """Plain decoding, in an engine that has no speculation enabled: depth 0 in every round."""
 
     rule: Literal["off"] = "off"
 
     def depth_in(self, environment: Environment) -> int:
         """Depth 0."""
         return 0
+
+    def exact_throughput(self, environment: Environment) -> float | None:
+        """Exact tokens per ms."""
+        enabled = super().exact_throughput(environment)
+        return enabled and enabled * (1 + environment.overhead_off)

@@ -8,9 +8,12 @@ from pydantic import Field
 from mtpsim.common.arrays import Floats
 from mtpsim.policy.base import Environment, Ints, OptimalControl, PolicySpec, RoundContext
 
-# In p: ms paid at depth 0, length of a row (0: one row for all depths), and from CHOICE on
-# [K + 2, S] by previous depth + 1 and by state, or by entry of the recording.
-PAID, STRIDE, CHOICE = range(3)
+# In p: ms paid at depth 0, length of a row (0: one row for all depths), rows between those of a
+# depth before and after a first round at depth 0 (0: the same), and from CHOICE on [R, S] by
+# previous depth + 1 and by state, or by entry of the recording. In m: discarded drafts, and LATER
+# of p once there was a round at depth 0.
+PAID, STRIDE, LATER, CHOICE = range(4)
+SHIFT = 1
 
 
 class Bound(PolicySpec):
@@ -31,15 +34,17 @@ class Bound(PolicySpec):
         """The optimal control, with the first draft paid at depth 0 or free."""
         return environment.solve(environment.first_draft if self.pay_draft_at_zero else 0.0)
 
-    def table(self, choice: Ints) -> Floats:
-        """PAID, STRIDE and the table ``[1 or K + 2, S]``; equal rows are stored once."""
+    def table(self, choice: Ints, depth: int) -> Floats:
+        """PAID, STRIDE, LATER and the table ``[1 or R, S]``; equal rows are stored once."""
         rows = choice[:1] if choice.strides[0] == 0 else choice
         stride = choice.shape[1] if len(rows) > 1 else 0
-        return np.concatenate([[self.pay_draft_at_zero, stride], rows.ravel()]).astype(float)
+        later = max(len(rows) - depth - 2, 0)
+        head = [self.pay_draft_at_zero, stride, later]
+        return np.concatenate([head, rows.ravel()]).astype(float)
 
     def memory_size(self, environment: Environment) -> int:
-        """Discarded drafts of the round."""
-        return 1
+        """Discarded drafts of the round, and whether there was one at depth 0."""
+        return 2
 
 
 class Oracle(Bound):
@@ -52,7 +57,7 @@ class Oracle(Bound):
 
     def parameters(self, environment: Environment) -> Floats:
         """The optimal depths."""
-        return self.table(self.solution(environment).oracle)
+        return self.table(self.solution(environment).oracle, environment.depth)
 
     def exact_throughput(self, environment: Environment) -> float | None:
         """Exact tokens per ms."""
@@ -62,7 +67,8 @@ class Oracle(Bound):
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
     """The optimal depth in this state, or at this entry of the recording."""
-    place = (context.previous_depth + 1) * int(p[STRIDE]) + context.state + context.entry
-    depth = int(p[CHOICE + place])
+    row = context.previous_depth + 1 + (int(m[SHIFT]) if context.previous_depth > 0 else 0)
+    depth = int(p[CHOICE + row * int(p[STRIDE]) + context.state + context.entry])
     m[0] = p[PAID] if depth == 0 else 0.0
+    m[SHIFT] = p[LATER] if depth == 0 else m[SHIFT]
     return depth

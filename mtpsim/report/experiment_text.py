@@ -94,7 +94,7 @@ def _draft(draft: Draft, tree: Tree) -> list[str]:
         lines = [f"chain of up to {counted(tree.depth, 'draft')}"]
         if draft.block is not None:
             lines.append(f"the drafter takes the time of {counted(draft.block, 'draft')}")
-        for row in draft.length_rows() if draft.lengths is not None else ():
+        for row in draft.length_rows(tree.depth):
             mean = np.array(row) @ np.arange(len(row)) / sum(row)
             lines.append(f"proposes {mean:.3g} on average, none in {100 * row[0] / sum(row):.3g} %")
         return lines
@@ -245,7 +245,7 @@ def rates_are_note(experiment: Experiment) -> list[str]:
 
 def _stopping_rule(s: Simulation) -> str:
     target = s.precision or 0
-    half_width = f"+-{100 * target:g} %" if s.scale == "relative" else f"+-{target:g}"
+    half_width = f"±{100 * target:g} %" if s.scale == "relative" else f"±{target:g}"
     if s.between:
         one, other = s.between
         return f"{half_width} for the difference in speedup of depths {one} and {other}"
@@ -281,5 +281,5 @@ def _simulation(points: list[Point]) -> list[str]:
             "intervals that are too narrow by chance)",
         ]
     confidence, epsilon = _percent(s.confidence for s in every), _percent(s.epsilon for s in every)
-    lines.append(f"{confidence} intervals; the closed form is accurate if within +-{epsilon}")
+    lines.append(f"{confidence} intervals; the closed form is accurate if within ±{epsilon}")
     return lines

@@ -310,11 +310,13 @@ def bracketed(cell: Interval | None, decimals: int) -> str:
 
 
 def plus_minus(cell: Interval | None, decimals: int) -> str:
-    """``1.541 ±0.002``: half the interval's width, which is symmetric up to rounding.
+    """``1.541 ±0.002``: half the interval's width; an interval of a quantile is not symmetric.
 
-    The number alone where half the width rounds to 0.
+    The number alone where half the width rounds to 0; ``1.541 [1.539, -]`` without an upper end.
     """
     mean = fixed(cell.mean if cell else None, decimals)
+    if cell and mean != MISSING and known(cell.low) and not known(cell.high):
+        return f"{mean} [{fixed(cell.low, decimals)}, {MISSING}]"
     half = round(half_width(cell), decimals) if cell else 0
     return f"{mean} ±{fixed(half, decimals)}" if mean != MISSING and half > 0 else mean
 

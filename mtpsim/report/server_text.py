@@ -7,6 +7,7 @@ from typing import Any
 from mtpsim.common.text import counted
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.serving import Arrivals, LengthLaw, LengthSamples, Serving
+from mtpsim.report.tables.serving import in_units
 
 
 def server_chapters(first: Experiment, points: int) -> list[tuple[str, list[str]]]:
@@ -34,7 +35,7 @@ def server_chapters(first: Experiment, points: int) -> list[tuple[str, list[str]
 def _arrivals(arrivals: Arrivals) -> str:
     if arrivals.rate is not None:
         law = "Poisson" if arrivals.cv in (None, 1.0) else f"gamma, cv {arrivals.cv:g}"
-        return f"{arrivals.rate:g} requests/s ({law})"
+        return f"{in_units(arrivals.rate, 'rate')} ({law})"
     if arrivals.closed is not None:
         return f"closed loop of {counted(arrivals.closed, 'client')}"
     if arrivals.burst is not None:
@@ -64,7 +65,7 @@ def _replications(first: Experiment, serving: Serving, points: int) -> list[str]
     many = f"{serving.most_replications:,} replications"
     if serving.precision:
         many = (
-            f"stops at +-{100 * serving.precision:g} % for {serving.precision_of} of every depth "
+            f"stops at ±{100 * serving.precision:g} % for {serving.precision_of} of every depth "
             f"and policy: 30 to {many}"
         )
     return [

@@ -39,6 +39,9 @@ class ServedArm(DocumentSection):
         name: ``off``, ``depth 2``, or the name of a policy.
         depth: drafts per round; None for a policy.
         rule: of a policy; None for a depth.
+        bound: whether it knows what no engine can know: an upper bound.
+        drafted: drafts made of a request and step, of which requests verify what their budget
+            allows; None where a depth is chosen.
         throughput: output tokens per second.
         throughput_ratio: throughput over that of the arm ``off``; None without that arm.
         speedup: mean TPOT of the arm ``off`` over that of this arm; None without that arm.
@@ -51,9 +54,15 @@ class ServedArm(DocumentSection):
         itl_token: mean time between tokens, those of a burst 0 apart.
         accept_length: tokens per decoding request and step.
         drafts: drafts per decoding request and step.
+        verified: the verified ones of them; None, as the next three, without an arm whose requests
+            share a budget of drafts.
+        unverified: wasted drafts that were not verified.
+        rejected: wasted drafts that were verified and rejected.
+        missed: those that were not verified and would have been accepted; None for a fixed depth.
         step_time: mean time of a step.
         running: mean number of running requests.
         waiting: mean number of waiting requests.
+        queue: waiting requests at the beginning and at the end of the window.
         kv_use: mean share of the KV cache in use; None without a limit.
         preemptions: per 1,000 requests.
         loss: what the arm loses against the best, by the objective.
@@ -64,6 +73,8 @@ class ServedArm(DocumentSection):
     name: str
     depth: int | None = None
     rule: str | None = None
+    bound: bool = False
+    drafted: int | None = None
     throughput: Interval
     throughput_ratio: Interval | None = None
     speedup: Interval | None = None
@@ -76,12 +87,17 @@ class ServedArm(DocumentSection):
     itl_token: Interval | None = None
     accept_length: Interval
     drafts: Interval
+    verified: Interval | None = None
+    unverified: Interval | None = None
+    rejected: Interval | None = None
+    missed: Interval | None = None
     step_time: Interval
     running: Interval
     waiting: Interval
     kv_use: Interval | None = None
     preemptions: Interval
     loss: JudgedInterval | None = None
+    queue: list[float] = field(default_factory=list)
     depths: list[ServedDepths] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -115,6 +131,29 @@ class ServedCapacity(DocumentSection):
     limit: str = ""
 
 
+class ArmGain(JudgedInterval):
+    """What one arm gains over another, relative, paired; intervals are simultaneous at a load.
+
+    The verdict is ``faster`` or ``slower`` by more than the indifference, ``equal`` (certainly
+    within it) or ``open``.
+    """
+
+    over: str
+
+
+class BudgetComparison(DocumentSection):
+    """A rule that shares a budget of drafts against every other arm at a load.
+
+    Attributes:
+        name: of the rule.
+        gains: in throughput with a closed loop or a burst, else in 1 / TPOT; one per other arm,
+            but those whose queue grows.
+    """
+
+    name: str
+    gains: list[ArmGain]
+
+
 class ServedPoint(DocumentSection):
     """A server at one load.
 
@@ -134,6 +173,8 @@ class ServedPoint(DocumentSection):
         arms: one entry per arm.
         timeline: the first replication, under each arm.
         capacity: by arm; empty where it was not requested.
+        budgets: rules that share a budget of drafts, against the other arms.
+        budget_sentence: whether the first of these rules pays, in words; empty without one.
     """
 
     arrivals: str
@@ -150,6 +191,8 @@ class ServedPoint(DocumentSection):
     arms: list[ServedArm]
     timeline: list[ServedTimeline] = field(default_factory=list)
     capacity: list[ServedCapacity] = field(default_factory=list)
+    budgets: list[BudgetComparison] = field(default_factory=list)
+    budget_sentence: str = ""
 
     def arm(self, name: str) -> ServedArm:
         """The arm of this name."""
@@ -198,9 +241,12 @@ class LoadGroup(DocumentSection):
         key: the key of the load, such as ``serving.arrivals.rate``.
         turns: loads at which the best arm changes.
         sentence: the best arm by load in words.
+        budget_sentence: at which loads the first rule that shares a budget of drafts pays, in
+            words; empty without one.
     """
 
     set: dict[str, object] = field(default_factory=dict)
     key: str
     turns: list[LoadTurn]
     sentence: str
+    budget_sentence: str = ""

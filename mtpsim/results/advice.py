@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mtpsim.common.arrays import Floats
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, listed
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.simulation import Decision
 from mtpsim.formula.closed_form import step_verdict
@@ -53,6 +53,7 @@ class Basis:
             measured, and no depth can be recommended.
         preset: whether the step times are published figures, not measured.
         objective: what the speedups are of: the ``mean``, or a quantile of the request time.
+        tree: whether the drafts of a round are a tree, of which a depth is the first levels.
     """
 
     speedup: Sequence[Interval]
@@ -64,6 +65,7 @@ class Basis:
     times_known: bool = True
     preset: bool = False
     objective: str = "mean"
+    tree: bool = False
 
     @property
     def at(self) -> str:
@@ -153,7 +155,7 @@ def advise(basis: Basis, steps: Steps, decision: Decision, confidence: float) ->
         verdicts=verdicts,
         steps=judged,
         sentence=" ".join(filter(None, sentence)),
-        why=_why(choice, confidence, inputs=basis.simulation is not None),
+        why=_why(basis, confidence),
         objective=basis.objective,
     )
 
@@ -230,7 +232,7 @@ def _tie(candidates: list[int]) -> str:
     if len(candidates) == 1:
         return ""
     one_of = "either" if len(candidates) == 2 else "any of them"
-    return f"Depths {_listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
+    return f"Depths {listed(candidates)} cannot be distinguished; {one_of} may be the fastest."
 
 
 def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
@@ -241,12 +243,7 @@ def _near_best(choice: Choice, within: list[int], indifference: float) -> str:
     plural = "s" * (len(near) > 1)
     certain = all(choice.verdict(k, indifference) == "as good" for k in near)
     are = ("are" if plural else "is") if certain else "may be"
-    return f"Depth{plural} {_listed(near)} {are} within {100 * indifference:g} % of it."
-
-
-def _listed(depths: list[int]) -> str:
-    *most, last = map(str, depths)
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"Depth{plural} {listed(near)} {are} within {100 * indifference:g} % of it."
 
 
 def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at_mean: bool) -> str:
@@ -272,12 +269,12 @@ def _next_step(depth: int, steps: Steps, judged: Sequence[JudgedInterval], *, at
     return f"{text}; break-even p{depth} = {needed:.3g} (yours: {have:.3g})."
 
 
-def _why(choice: Choice, confidence: float, *, inputs: bool) -> str:
-    over = " over uncertain inputs" * inputs
+def _why(basis: Basis, confidence: float) -> str:
+    choice, over = basis.choice, " over uncertain inputs" * (basis.simulation is not None)
     level = f"simultaneous {100 * confidence:g} % CI{over}, common random numbers"
     if len(choice.candidates) == 1:
-        return f"All other depths are slower ({level})."
-    depths, best = _listed(choice.candidates), choice.best
+        return f"All other depths{' of this tree' * basis.tree} are slower ({level})."
+    depths, best = listed(choice.candidates), choice.best
     # No probability: among depths near each other the one that is picked is also the luckiest.
     return (
         f"The best depth is one of {depths} ({level}); depth {best} is at most "

@@ -30,13 +30,16 @@ from mtpsim.stats.estimators import ClosedFormPredictor, Estimates
 def trial(measured: PointData, verdicts: list[str]) -> Definitions:
     """Closed-form errors of every definition and weighting at every depth."""
     chosen, times = measured.theory, measured.theory.times
+    known = (chosen.definition, chosen.weighting) if chosen.rates is None else None
     rows = [
-        ClosedFormPredictor(times, None, definition, weighting)
+        chosen
+        if (definition, weighting) == known  # whose estimates are known
+        else ClosedFormPredictor(times, None, definition, weighting)
         for weighting, definition in product(_weightings(measured), DEFINITIONS)
     ]
     stated = measured.experiment.input_rates
     if stated is not None:
-        rows.insert(0, ClosedFormPredictor(times, stated))
+        rows.insert(0, chosen if known is None else ClosedFormPredictor(times, stated))
     return Definitions(
         measured_at=measured.layout.measured_at,
         rows=[_row(measured, theory, _same(theory, chosen, measured), verdicts) for theory in rows],

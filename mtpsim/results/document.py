@@ -272,8 +272,7 @@ class Result:
             emoji=False,
         )
         render(self.data, console)
-        text: str = console.file.getvalue()  # type: ignore[attr-defined]
-        return text.rstrip()
+        return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
 
 
 def point_results(points: list[PointData]) -> list[PointResult]:
@@ -307,6 +306,7 @@ def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResu
         requests_needed=measured.requests_needed,
         requests=measured.tally.count,
         preset=isinstance(measured.experiment.latency, Preset),
+        tree=measured.experiment.drafted is not None,
         times_known=not closed_form.drafts_are_free(*measured.experiment.step_times()),
     )
     if measured.objective is not None:

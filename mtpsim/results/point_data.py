@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, TypedDict, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,7 @@ class PointData:
     policy_tails: Tails | None = None
     objective: Estimates | None = None
     failure: str | None = None
+    _known: dict[Any, Estimates] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse times that add up to nothing, of which no ratio is a speedup.
@@ -179,10 +180,13 @@ class PointData:
         return controlled(self.tally, self.controls)
 
     def _delta(self, function: Callable[[Floats, RowLayout], Floats], tally: Tally) -> Estimates:
-        confidence = self.experiment.simulation.confidence
-        return estimators.delta_method(
-            lambda means: function(means, self.layout), tally, confidence
-        )
+        key = function, tally is self.tally
+        if key not in self._known:  # most are needed several times
+            confidence = self.experiment.simulation.confidence
+            self._known[key] = estimators.delta_method(
+                lambda means: function(means, self.layout), tally, confidence
+            )
+        return self._known[key]
 
     def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, for an equivalence test."""

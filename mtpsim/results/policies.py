@@ -9,7 +9,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import CompiledPolicy, Log, PolicySet
 from mtpsim.exact.oracle_mdp import Optimal
-from mtpsim.policy import Oracle
+from mtpsim.policy import Off, Oracle
 from mtpsim.report.document import (
     Adaptive,
     ExactInterval,
@@ -155,7 +155,8 @@ def _exact_speedups(measured: PointData, policy_set: PolicySet) -> list[float | 
         paces = play_each_once(measured.plan)
         if paces is None:
             return [None] * len(policy_set.players)
-        return [number(pace * environment.times[0]) for pace in paces]
+        plain_step = environment.times[0] / (1 + environment.overhead_off)
+        return [number(pace * plain_step) for pace in paces]
 
     if measured.plan.lengths is not None:  # the tables are solved for requests of one length
         return [None] * len(policy_set.players)
@@ -163,10 +164,10 @@ def _exact_speedups(measured: PointData, policy_set: PolicySet) -> list[float | 
     def solved(player: CompiledPolicy) -> float | None:
         try:
             pace = player.spec.exact_throughput(environment)
-            plain = optimal.pace(np.zeros_like(optimal.oracle))
+            plain = Off(name=None).exact_throughput(environment)
         except ValueError:  # too large to be solved
             return None
-        return None if pace is None else pace / plain
+        return None if pace is None or plain is None else pace / plain
 
     return [solved(player) for player in policy_set.players]
 

@@ -10,7 +10,7 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.engine.server_data import ServerData, Timeline, quantity
-from mtpsim.kernels.server_layout import METRICS, SHARES, Metric
+from mtpsim.kernels.server_layout import METRICS, SHARES, Column, Metric
 from mtpsim.report.document import Interval, JudgedInterval, PointResult
 from mtpsim.report.serving_document import (
     QUANTILES,
@@ -22,13 +22,15 @@ from mtpsim.report.serving_document import (
     ServedTime,
     ServedTimeline,
 )
+from mtpsim.results.adaptive_verification import budget_comparisons, budget_sentence
 from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
 from mtpsim.results.serving_advice import Band, by_load, point_sentence
-from mtpsim.results.serving_warnings import few_decide, warnings_by_arm
+from mtpsim.results.serving_warnings import no_upper_end, warnings_by_arm
+from mtpsim.results.shapes import draft_tree
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
+from mtpsim.stats.pooled_quantiles import PooledQuantiles, pooled_quantiles, ratios_to
 from mtpsim.stats.root_search import Root
-from mtpsim.stats.sectioning import pooled_quantiles, ratios_to, sectioned
 
 DEFAULT_SHARE = 0.99  # of requests that must meet the goals, where none is stated
 
@@ -71,6 +73,7 @@ def served_result(data: ServerData) -> PointResult:
         interrupted=data.interrupted,
         warnings=_warnings(data),
         serving=_served_point(data, serving, round(requests)),
+        tree=draft_tree(data.experiment),
     )
 
 
@@ -79,7 +82,8 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
     goals = {name: ms for name, ms in (serving.get("goals") or {}).items() if ms is not None}
     share = (serving.get("capacity") or {}).get("share", DEFAULT_SHARE)
     arms = _arms(data, bool(goals), serving.get("kv_tokens"))
-    objective, eligible, within = _objective(arms, arrivals, share if goals else None)
+    real = [n for n, arm in enumerate(data.arms) if not arm.bound]
+    objective, eligible, within = _objective(arms, real, arrivals, share if goals else None)
     choice = _choose(data, objective, eligible)
     for place, number_ in enumerate(eligible):
         arms[number_].loss = _loss(choice, place, data)
@@ -100,7 +104,19 @@ def _served_point(data: ServerData, serving: dict[str, Any], requests: int) -> S
         timeline=[_timeline(a.name, t) for a, t in zip(data.arms, data.timelines, strict=False)],
     )
     point.sentence = point_sentence(point)
+    if any(arm.shares_budget for arm in data.arms):
+        _compare_budgets(point, data)
     return point
+
+
+def _compare_budgets(point: ServedPoint, data: ServerData) -> None:
+    """Add what rules that share a budget of drafts gain over the other arms."""
+    by = "throughput" if point.arrivals in ("closed", "burst") else "tpot"
+    stable = [n for n, arm in enumerate(point.arms) if not arm.unstable]
+    indifference = data.experiment.decision.indifference
+    speed = log_of(speed_of(data, by))
+    point.budgets = budget_comparisons(speed, data.arms, stable, (_confidence(data), indifference))
+    point.budget_sentence = budget_sentence([point], indifference) if point.budgets else ""
 
 
 def served_by_load(done: Sequence[ServerData], points: Sequence[PointResult]) -> list[LoadGroup]:
@@ -115,7 +131,20 @@ def served_by_load(done: Sequence[ServerData], points: Sequence[PointResult]) ->
         found = log_of(speed_of(data, objective)).linear_combination(weights)
         return float(found.values[0]), float(found.low[0]), float(found.high[0])
 
-    return by_load(points, lead)
+    groups = by_load(points, lead)
+    if any(point.serving and point.serving.budgets for point in points):
+        _budgets_by_load(groups, points, done[0].experiment.decision.indifference)
+    return groups
+
+
+def _budgets_by_load(
+    groups: Sequence[LoadGroup], points: Sequence[PointResult], indifference: float
+) -> None:
+    """Add to each group at which loads a rule that shares a budget of drafts pays."""
+    for group in groups:
+        own = [p.serving for p in points if p.serving and group.set.items() <= p.set.items()]
+        own.sort(key=lambda point: point.load or 0.0)
+        group.budget_sentence = budget_sentence(own, indifference)
 
 
 def load_of(serving: dict[str, Any]) -> tuple[str, float | None]:
@@ -134,6 +163,7 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     """The estimates of every arm."""
     found = {name: estimates_of(data, name) for name in SHOWN}
     accepted = estimates_of(data, "accepted")
+    drafts = _drafts(data) if any(arm.shares_budget for arm in data.arms) else {}
     times = {metric: _times(data, metric) for metric in METRICS}
     kv = None
     if kv_tokens:
@@ -146,14 +176,18 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     if with_goals:
         good, goodput = estimates_of(data, "good"), estimates_of(data, "goodput")
     warned = warnings_by_arm(data)
+    queues = [data.tally.mean[data.layout.of(end)] for end in ("first_waiting", "last_waiting")]
     for name in ("ttft", "tpot"):
-        pooled = [time.p99.mean for time in times[name]]
-        own = data.tally.mean[data.layout.quantile(name, 0.99)]
-        for texts, text in zip(warned, few_decide(name.upper(), own, pooled), strict=True):
-            texts += [text] if text else []
+        for texts, time in zip(warned, times[name], strict=True):
+            texts += no_upper_end(name.upper(), time.p99)
     shared: list[dict[str, Any]] = [
         {name: interval(estimates, n, POSITIVE) for name, estimates in found.items()}
         | {metric: times[metric][n] for metric in METRICS}
+        | {
+            name: interval(estimates, n, POSITIVE)
+            for name, estimates in drafts.items()
+            if name != "missed" or data.arms[n].shares_budget
+        }
         for n in range(len(data.arms))
     ]
     return [
@@ -166,7 +200,10 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
             good=_optional(good, n, SHARE),
             goodput=_optional(goodput, n),
             accept_length=_shifted(interval(accepted, n, POSITIVE)),
+            bound=arm.bound,
+            drafted=arm.drafted,
             kv_use=_optional(kv, n, SHARE),
+            queue=[float(ends[n]) for ends in queues],
             depths=_depths_used(data, n),
             warnings=warned[n],
             **shared[n],
@@ -175,13 +212,35 @@ def _arms(data: ServerData, with_goals: bool, kv_tokens: float | None) -> list[S
     ]
 
 
+DRAFTS: dict[str, dict[Column, float]] = {  # sums of totals, per decoding request and step
+    "verified": {"drafted": 1, "unverified": -1},
+    "unverified": {"unverified": 1},
+    "rejected": {"rejected": 1},
+    "missed": {"missed": 1},
+}
+
+
+def _drafts(data: ServerData) -> dict[str, Estimates]:
+    """What became of the drafts, per decoding request and step, each ``[A]``."""
+    layout = data.layout
+
+    def found(totals: dict[Column, float]) -> Estimates:
+        def value(means: Floats) -> Floats:
+            total = sum(sign * means[..., layout.of(name)] for name, sign in totals.items())
+            return np.asarray(total / means[..., layout.of("request_steps")])
+
+        return delta_method(value, data.tally, _confidence(data))
+
+    return {name: found(totals) for name, totals in DRAFTS.items()}
+
+
 def _depths_used(data: ServerData, arm: int) -> list[ServedDepths]:
     """Mean depth by number of decoding requests, of a policy in the first replication."""
     used = data.timelines[arm].used if arm < len(data.timelines) else None
     if used is None or data.arms[arm].depth is not None:
         return []
-    steps = used.sum(1)
-    means = used @ np.arange(used.shape[1]) / np.maximum(steps, 1)
+    steps = used.sum(1) // np.maximum(np.arange(len(used)), 1)
+    means = used @ np.arange(used.shape[1]) / np.maximum(used.sum(1), 1)
     return [
         ServedDepths(running=n, depth=float(means[n]), share=float(steps[n] / steps.sum()))
         for n in np.flatnonzero(steps).tolist()
@@ -201,42 +260,54 @@ def _shifted(cell: Interval) -> Interval:
     return Interval(mean=mean, low=low, high=high)
 
 
-def quantile_estimates(data: ServerData, metric: Metric) -> list[Estimates]:
-    """Pooled p50, p95 and p99 of a time, each ``[A]``, with their errors by sectioning."""
+def quantiles_of(data: ServerData, metric: Metric) -> PooledQuantiles:
+    """Pooled p50, p95 and p99 of a time, ``[A, SHARES]``, with their intervals."""
     columns = [data.layout.quantile(metric, share) for share in SHARES]
-    own = np.stack([data.tally.mean[column] for column in columns], -1)
-    counts = data.histograms[:, METRICS.index(metric)]
-    pooled = pooled_quantiles(counts, data.edges, SHARES, own)
-    return [
-        sectioned(pooled[:, n], data.tally, column, _confidence(data))
-        for n, column in enumerate(columns)
-    ]
+    tally, count = data.tally, data.tally.count
+    variances = np.diag(tally.comoment) / (count * max(count - 1, 1))
+    own = tally.mean, np.sqrt(np.maximum(variances, 0))
+    means, errors = (np.stack([part[column] for column in columns], -1) for part in own)
+    return pooled_quantiles(
+        data.cluster_counts[:, :, METRICS.index(metric)],
+        data.edges,
+        SHARES,
+        (means, errors),
+        count,
+        _confidence(data),
+    )
 
 
 def _times(data: ServerData, metric: Metric) -> list[ServedTime]:
     """Mean and pooled quantiles of a time, by arm."""
-    found = dict(zip(QUANTILES, quantile_estimates(data, metric), strict=True))
-    estimates = {"mean": estimates_of(data, metric), **found}
+    means, found = estimates_of(data, metric), quantiles_of(data, metric)
     return [
-        ServedTime(**{name: interval(one, arm, POSITIVE) for name, one in estimates.items()})
+        ServedTime(
+            mean=interval(means, arm, POSITIVE),
+            **{
+                name: Interval(mean=number(value), low=number(low), high=number(high))
+                for name, value, low, high in zip(
+                    QUANTILES, found.values[arm], found.low[arm], found.high[arm], strict=True
+                )
+            },
+        )
         for arm in range(len(data.arms))
     ]
 
 
 def _objective(
-    arms: list[ServedArm], arrivals: str, share: float | None
+    arms: list[ServedArm], real: list[int], arrivals: str, share: float | None
 ) -> tuple[str, list[int], bool | None]:
     """What arms are compared by, the numbers of those compared, and whether they meet the goals.
 
-    Arms that meet the goals are compared by TPOT, or by throughput where the load is not given by
-    arrivals; where no arm meets them, all by goodput. Arms whose queue grows count only where it
-    grows under all of them: then by how fast it grows, for throughput depends on the length of
-    a run that fills the server.
+    Only ``real`` arms are compared, not upper bounds. Arms that meet the goals are compared by
+    TPOT, or by throughput where the load is not given by arrivals; where no arm meets them, all by
+    goodput. Arms whose queue grows count only where it grows under all of them: then by how fast it
+    grows, for throughput depends on the length of a run that fills the server.
     """
-    every = [n for n, arm in enumerate(arms) if not arm.unstable]
+    every = [n for n in real if not arms[n].unstable]
     objective = "throughput" if arrivals in ("closed", "burst") else "tpot"
     if not every:
-        objective, every = "queue", list(range(len(arms)))
+        objective, every = "queue", real
     if share is None:
         return objective, every, None
     shares = [arm.good.mean or 0.0 if arm.good else 0.0 for arm in arms]

@@ -106,9 +106,23 @@ def _label(point: ServedPoint) -> str:
     return OVERLOAD if point.overloaded else point.best
 
 
+def _labels(points: Sequence[ServedPoint]) -> list[str]:
+    """The best arm at each load; of rules that share a budget, the first that may be the best.
+
+    Such rules often differ by chance alone.
+    """
+    found = []
+    for point in points:
+        label, rules = _label(point), [one.name for one in point.budgets]
+        found.append(next((rule for rule in rules if rule in point.candidates), label))
+        found[-1] = found[-1] if label in rules else label
+    return found
+
+
 def _turns(points: Sequence[ServedPoint], lead: Lead) -> Iterator[LoadTurn]:
-    for at, (one, two) in enumerate(pairwise(points)):
-        before, after = _label(one), _label(two)
+    for at, ((one, two), (before, after)) in enumerate(
+        zip(pairwise(points), pairwise(_labels(points)), strict=True)
+    ):
         if before == after:
             continue
         turn = partial(_turn, points, at)
@@ -210,7 +224,7 @@ def _crossing(
 
 def _by_load(points: Sequence[ServedPoint], turns: Sequence[LoadTurn]) -> str:
     """``Run depth 3 up to 5.1 requests/s [5, 6], then off.``."""
-    names = [_label(points[0]), *(turn.after for turn in turns)]
+    names = [_labels(points)[0], *(turn.after for turn in turns)]
     reach = f"{points[0].load:g} to {load_text(points[-1].load or 0.0, points[-1])}"
     if len(names) == 1:
         every = "any" if names[0] in (NONE, OVERLOAD) else "every"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.server_data import ServerData
-from mtpsim.report.serving_document import UNSTABLE
+from mtpsim.report.document import Interval
+from mtpsim.report.tables.serving import overload_text
 from mtpsim.stats.estimators import Estimates, delta_method
 
 CERTAIN = 0.999  # confidence from which a growing queue or a drift is reported
@@ -18,9 +17,6 @@ FILLING = 0.01  # of the output of the window's requests that comes after it
 DRIFT = 0.03  # relative difference of the two halves that matters
 LEAST_REQUESTS = 200  # of a replication, for its own p99
 LIFETIMES = 5  # mean end-to-end times that a replication lasts at least
-UNEVEN = (
-    0.92  # of the pooled p99: a lower mean of the replications' own is a sign of few that decide
-)
 DRAINS = ("burst", "trace")
 
 
@@ -38,19 +34,19 @@ def warnings_by_arm(data: ServerData) -> list[list[str]]:
     return found
 
 
-def few_decide(name: str, own: Floats, pooled: Sequence[float | None]) -> list[str]:
-    """A warning for each arm whose pooled p99 is set by a few of the replications.
+def no_upper_end(name: str, p99: Interval) -> list[str]:
+    """A warning if the replications do not bound a p99.
 
     Args:
         name (str): ``TTFT`` or ``TPOT``.
-        own (Floats): ``[A]`` mean p99 of the replications.
-        pooled (Sequence[float | None]): ``[A]`` p99 of the requests of all replications.
+        p99 (Interval): Of the requests of all replications.
     """
-    text = (
-        f"the p99 of the {name} is set by a few replications, and its interval may be too narrow: "
-        "raise serving.requests"
-    )
-    return [text if p and one < UNEVEN * p else "" for one, p in zip(own, pooled, strict=True)]
+    if p99.mean is None or p99.high is not None:
+        return []
+    return [
+        f"the p99 of the {name} has no upper end, for a few replications have most of the slowest "
+        "requests: raise serving.replications or serving.requests"
+    ]
 
 
 def _column(data: ServerData, name: str) -> Floats:
@@ -101,11 +97,7 @@ def _unstable(data: ServerData, grown: Estimates, arm: int) -> str:
     if not is_unstable(data, arm, grown):
         return ""
     first, last = (_column(data, name)[arm] for name in ("first_waiting", "last_waiting"))
-    return (
-        f"{UNSTABLE}: {first:,.0f} requests wait at the beginning of the "
-        f"window and {last:,.0f} at its end; latencies grow with the length of the run, and "
-        "throughput and its ratio to off depend on it"
-    )
+    return overload_text([(float(first), float(last))])
 
 
 def _transient(drift: Estimates, arm: int) -> str:

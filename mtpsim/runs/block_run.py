@@ -203,8 +203,14 @@ class BlockRun(ABC):
         return whole and blocks.tally.mean.size == self._point.plan.layout.columns
 
     def _block_done(self, blocks: BlockRange, store: BlockStore) -> None:
-        """Store blocks and report progress after a block."""
+        """Store blocks and report progress after a block.
+
+        A part stores each block alone too: a merge adds them one by one, as a whole run does, and
+        so gets its numbers to the last bit.
+        """
         self.tally, self._last, now = blocks.tally, blocks, time.monotonic()
+        if self._first and blocks.added:
+            self._keep(store, BlockRange(blocks.end - 1, blocks.end, blocks.added))
         if self.precision and blocks.end == next_check(blocks.end):
             self._checked = [*self._checked[-1:], blocks]
         if is_stored(blocks.end):

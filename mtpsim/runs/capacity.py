@@ -60,16 +60,11 @@ def capacity_of(data: ServerData, arm: Arm, simulate: Simulate) -> Root:
             return GROWS
         return float(good.values[place]), float(good.half_width[place])
 
-    evaluated = {serving.arrivals.rate: share(data)}
-
-    def evaluate(rate: float) -> tuple[float, float]:
-        evaluated[rate] = simulated(rate)
-        return evaluated[rate]
-
     start = serving.arrivals.rate
-    root = greatest_load(evaluate, serving.capacity.share, start, evaluated[start])
-    above = [rate for rate in evaluated if rate > root.load]
-    if above and evaluated[min(above)] == GROWS:
+    shares = {start: share(data)}
+    root = greatest_load(simulated, serving.capacity.share, start, shares)
+    above = [rate for rate in shares if rate > root.load]
+    if above and shares[min(above)] == GROWS:
         return replace(root, low=min(root.low, root.load / (1 + GROWTH)))
     return root
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from mtpsim.common.arrays import JsonDict
-from mtpsim.common.errors import InputError, nearest_file
+from mtpsim.common.errors import InputError, cannot_write, nearest_file
 from mtpsim.config.experiment import Experiment, load
 from mtpsim.config.hashing import content_hash, seal, to_toml
 from mtpsim.engine.scheduler import BlockRange
@@ -177,21 +177,27 @@ def _unpacked(packed: list[Any], kind: type) -> npt.NDArray[Any]:
 
 def _check(entry: JsonDict) -> int:
     """Checksum of the numbers, since a wrong digit would still be valid JSON."""
+    return zlib.crc32(_numbers(entry).encode())
+
+
+def _numbers(entry: JsonDict) -> str:
     numbers = {name: entry[name] for name in NUMBERS if name != PACKED or PACKED in entry}
-    return zlib.crc32(json.dumps(numbers, allow_nan=False).encode())
+    return json.dumps(numbers, allow_nan=False)
 
 
 def _line(key: Key, blocks: BlockRange) -> str:
+    point, seed = key
     entry: JsonDict = {
-        **dict(zip(("point", "seed"), key, strict=True)),
-        **{"first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
+        **{"seed": seed, "first": blocks.first, "end": blocks.end, "count": blocks.tally.count},
         "mean": blocks.tally.mean.tolist(),
         "comoment": blocks.tally.comoment.tolist() if blocks.tally.histograms is None else None,
     }
     if blocks.tally.histograms is not None:
         entry |= {"comoment": _packed(blocks.tally.comoment)}
         entry[PACKED] = _packed(blocks.tally.histograms)
-    return json.dumps({**entry, "check": _check(entry)}, allow_nan=False) + "\n"
+    numbers = _numbers(entry)
+    check = zlib.crc32(numbers.encode())
+    return f'{{"point": {json.dumps(point)}, {numbers[1:-1]}, "check": {check}}}\n'
 
 
 def to_json(document: JsonDict) -> str:
@@ -243,12 +249,7 @@ def _prepare(folder: Path) -> None:
             if (folder / name).is_symlink():  # writing would change a file elsewhere
                 raise OSError(errno.ELOOP, f"{name} is a symbolic link")
     except OSError as error:
-        raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError.of(f"can't write the run there: {reason}", file=folder, key="--out")
+        raise cannot_write(error, folder) from None
 
 
 @contextmanager
@@ -265,7 +266,7 @@ def _locked(folder: Path) -> Iterator[None]:
         message = "another run is writing there: wait for it, or choose another directory"
         raise InputError.of(message, file=folder, key="--out") from None
     except OSError as error:  # as on a full disk, or a file system without locks
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
     try:
         yield
     finally:
@@ -282,7 +283,7 @@ def forget(folder: Path) -> None:
         for name in (TALLIES, HELD):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
@@ -460,7 +461,7 @@ def _staged(folder: Path) -> Iterator[Path]:
         aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}-", dir=folder))
         yield aside
     except OSError as error:
-        raise _cannot_write(folder, error) from None
+        raise cannot_write(error, folder) from None
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A result as the configuration of an inference engine.
 
-vLLM: speculative config of one depth, of depths by batch
+vLLM: speculative config of one depth, of adaptive verification (``enable_adaptive_verification``,
+as in its documentation of release 0.32), of depths by batch
 (``num_speculative_tokens_per_batch_size``) and of synthetic acceptance; SGLang and llama.cpp:
 server arguments; TensorRT-LLM: ``draft_len_schedule``. All but synthetic acceptance draft with the
 model's own MTP head.
@@ -17,6 +18,7 @@ from typing import Any
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import InputError, nearest
+from mtpsim.common.text import counted
 from mtpsim.config.sweep import parse_value
 from mtpsim.report import engine_flags
 from mtpsim.report.engine_flags import BatchRange
@@ -89,6 +91,8 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     if document["points"] and document["points"][0].get("serving"):
+        if _tree(document, _point(document, chosen)):
+            raise _wrong("--to", CHAINS)
         return _served_schedule(document, chosen)
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
@@ -107,10 +111,17 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     return schedule
 
 
+def _point(document: JsonDict, chosen: JsonDict) -> JsonDict:
+    """The chosen point; of a server ``policy`` names an arm, not a point."""
+    points = document["points"]
+    served = points and points[0].get("serving")
+    swept = {key: value for key, value in chosen.items() if not (served and key == POLICY)}
+    return _one(points, swept, "points")
+
+
 def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
     """The arm of a server that ``policy`` names, or the best one."""
-    swept = {key: value for key, value in chosen.items() if key != POLICY}
-    served = _one(document["points"], swept, "points")["serving"]
+    served = _point(document, chosen)["serving"]
     arms = {arm["name"]: arm for arm in served["arms"]}
     name = str(chosen.get(POLICY, served["best"]))
     if name not in arms:
@@ -169,11 +180,11 @@ def _depth_and_survival(
     document: JsonDict, chosen: JsonDict, *, tree: bool = False
 ) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth; ``tree``: also of one."""
-    if document["points"] and document["points"][0].get("serving"):
-        return _served_depth(document, chosen), []
-    point = _one(document["points"], chosen, "points")
+    point = _point(document, chosen)
     if _tree(document, point) and not tree:
         raise _wrong("--to", CHAINS)
+    if point.get("serving"):
+        return _served_depth(document, chosen), []
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
@@ -194,9 +205,32 @@ def _json(value: JsonDict) -> str:
 
 
 def vllm(document: JsonDict, chosen: JsonDict) -> str:
-    """The advised depth of a point."""
+    """The advised depth of a point, or adaptive verification."""
+    if drafted := _adaptive(document, chosen):
+        config = engine_flags.vllm_config(drafted) | {"enable_adaptive_verification": True}
+        return _json({"speculative_config": config})
     depth, _ = _depth_and_survival(document, chosen)
     return _json({"speculative_config": engine_flags.vllm_config(depth)})
+
+
+def _adaptive(document: JsonDict, chosen: JsonDict) -> int:
+    """Drafts per request of a rule that shares a budget as vLLM does; 0 for another arm."""
+    if not (document["points"] and document["points"][0].get("serving")):
+        return 0
+    arm = _served_arm(document, chosen)
+    if not arm.get("drafted"):
+        return 0
+    rules = document["experiment"]["serving"]["policies"]
+    rule: JsonDict = next(
+        (one for one in rules if (one.get("name") or one["rule"]) == arm["name"]), {}
+    )
+    if arm["bound"] or rule.get("search", "global") != "global" or rule.get("per_request"):
+        raise _wrong(
+            "--to",
+            f"{arm['rule']} is given; vLLM's adaptive verification is the rule budget with "
+            'search = "global" and stale = 1',
+        )
+    return int(arm["drafted"])
 
 
 def vllm_schedule(document: JsonDict, chosen: JsonDict) -> str:
@@ -220,14 +254,23 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
 def sglang(document: JsonDict, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth, or for a tree by ``topk``."""
     depth, _ = _depth_and_survival(document, chosen, tree=True)
-    served = document["points"][0].get("serving")
-    point = None if served else _one(document["points"], chosen, "points")
-    draft = _tree(document, point) if point else None
-    if not point or not draft:
+    point = _point(document, chosen)
+    draft = _tree(document, point)
+    if not draft:
         return f"{engine_flags.sglang_flags(depth)}\n"
     if draft["tree"] != "topk":
         raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
     levels = Tree(tuple(point["tree"]["parents"])).levels
+    shape = (point.get("advice") or {}).get("faster_shape")  # a server has none
+    own = point["depths"][depth]["speedup"]["exact"] if shape else 0.0
+    if shape and shape["chain_speedup"] > own:
+        chain = shape["chain_depth"]
+        raise _wrong(
+            "--to",
+            f"the run drafts a tree of {own:.3f}x at depth {depth}, and a chain of "
+            f"{counted(chain, 'draft')} is faster, {shape['chain_speedup']:.3f}x (exact): "
+            f"{engine_flags.sglang_flags(chain)}",
+        )
     nodes = int((levels <= depth).sum())
     return f"{engine_flags.sglang_flags(depth, draft['topk'], nodes)}\n"
 

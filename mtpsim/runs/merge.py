@@ -40,7 +40,7 @@ class Merged:
 
     Attributes:
         result (Result): The result of all blocks together; it is complete if no block is missing.
-        used (dict[str, list[Piece]]): Pieces that were added, by name of the point.
+        used (dict[str, list[Piece]]): What was added, by name of the point.
         overlaps (list[str]): Sentences on blocks that were left out: duplicates and torn records.
         missing (list[str]): Sentences on blocks that a finished run would have and no run has.
     """
@@ -112,7 +112,7 @@ def merge(folders: list[Path], command: list[str] | None = None) -> Merged:
             for seed, blocks in _found(run.folder, run.tallies, run.points[number])
         ]
         chosen, dropped = disjoint(pieces)
-        used[name_of(point)] = chosen
+        used[name_of(point)] = _joined(chosen)
         overlaps += [f"point {number + 1}: {text}" for text in dropped]
         point_run = block_run(number, runs[0].points, ignore_progress)
         empty = Tally.empty(point_run.tally.mean.size)
@@ -229,7 +229,7 @@ def _found(run: Path, tallies: Tallies, point: Point) -> list[tuple[int, BlockRa
 
 
 def disjoint(pieces: list[Piece]) -> tuple[list[Piece], list[str]]:
-    """Choose pieces without overlap that have the most requests.
+    """Choose pieces without overlap that have the most requests, and of these the shortest.
 
     Weighted interval scheduling, seed by seed. Several prefixes of one run are normal; the same
     blocks in two runs are reported.
@@ -249,10 +249,25 @@ def disjoint(pieces: list[Piece]) -> tuple[list[Piece], list[str]]:
             before = sum(other.blocks.end <= piece.blocks.first for other in own[:number])
             count, taken = best[before]
             count += piece.blocks.tally.count
-            best.append(max(best[-1], (count, [*taken, piece]), key=lambda option: option[0]))
+            longer = count, [*taken, piece]
+            best.append(max(best[-1], longer, key=lambda option: (option[0], len(option[1]))))
         chosen += best[-1][1]
         overlaps += _overlaps(seed, own, best[-1][1])
     return chosen, overlaps
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """The pieces, those that continue a seed from its first block added to one."""
+    found: list[Piece] = []
+    for piece in pieces:
+        last, blocks = found[-1] if found else piece, piece.blocks
+        follows = last.seed == piece.seed and last.blocks.end == blocks.first
+        if found and follows and last.blocks.first == 0:
+            tally = last.blocks.tally + blocks.tally
+            found[-1] = Piece(piece.run, piece.seed, BlockRange(0, blocks.end, tally))
+        else:
+            found.append(piece)
+    return found
 
 
 def _overlaps(seed: int, pieces: list[Piece], chosen: list[Piece]) -> list[str]:

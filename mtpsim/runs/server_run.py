@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
-from mtpsim.common.arrays import Floats
 from mtpsim.config.experiment import Point
 from mtpsim.config.serving import LEAST_REPLICATIONS, Serving
 from mtpsim.engine.executors import WorkerPool
 from mtpsim.engine.scheduler import relative
 from mtpsim.engine.server import compile_server, timelines_of
 from mtpsim.engine.server_data import ServerData, ServerLayout, Timeline, quantity
+from mtpsim.kernels.server_layout import SHARES, Metric
 from mtpsim.report.progress import Progress, ProgressCallback
+from mtpsim.results.serving import quantiles_of
 from mtpsim.runs.block_run import BlockRun, BlockStore, NoStore
 from mtpsim.runs.capacity import capacity_of
 from mtpsim.stats.estimators import Tally, delta_method
@@ -80,12 +82,22 @@ class ServerRun(BlockRun):
         """Greatest relative half-width over all arms; infinite for too few replications."""
         if tally.count < LEAST_REPLICATIONS:
             return float(np.inf)
-        return relative(delta_method(self._quantity, tally, self.simulation.confidence))
-
-    @property
-    def _quantity(self) -> Callable[[Floats], Floats]:
         layout: ServerLayout = self.compiled.plan.layout
-        return lambda means: quantity(means, layout, self.serving.precision_of)
+        name, _, percent = self.serving.precision_of.partition("_p")
+        if percent:
+            return self._quantile_width(tally, cast("Metric", name), int(percent) / 100)
+        return relative(
+            delta_method(
+                lambda means: quantity(means, layout, name), tally, self.simulation.confidence
+            )
+        )
+
+    def _quantile_width(self, tally: Tally, metric: Metric, share: float) -> float:
+        """Half of the widest interval of a pooled quantile, relative; infinite without an end."""
+        found = quantiles_of(replace(self._data(), tally=tally), metric)
+        place = SHARES.index(share)
+        widths = (found.high - found.low)[:, place] / 2 / found.values[:, place]
+        return float(np.nan_to_num(widths, nan=np.inf).max())
 
     def data(self, interrupted: bool) -> ServerData:
         """Everything that the result document needs of the point."""

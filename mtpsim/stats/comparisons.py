@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -76,19 +77,46 @@ class _Differences:
 
 
 def _differences(
-    values: Floats, draws: Floats, scales: Floats, option: int, confidence: float
-) -> _Differences:
-    gain, noise = values - values[option], draws - draws[:, [option]]
-    error = noise.std(0)
-    varies = error > CERTAIN
-    error = np.where(varies, error, 0.0)
-    if not varies.any():
-        return _Differences(gain, error, 0.0, 0.0, np.zeros(len(draws)))
-    t = noise[:, varies] / error[varies] / scales
-    one_sided, deviations = float(np.quantile(t.max(1), confidence)), np.abs(t).max(1)
-    return _Differences(
-        gain, error, one_sided, float(np.quantile(deviations, confidence)), deviations
-    )
+    values: Floats, draws: Floats, scales: Floats, options: Sequence[int], confidence: float
+) -> list[_Differences]:
+    """Differences to each of some options, which share what belongs to a pair of options.
+
+    Arrays are a contiguous column per option, which takes a third of the time of rows.
+    """
+    columns, scale = np.ascontiguousarray(draws.T), scales[:, 0]
+    error = np.zeros((len(options), len(values)))
+    top = np.full((len(options), len(draws)), -np.inf)
+    deviations = np.zeros_like(top)
+    rows = {option: row for row, option in enumerate(options)}
+    for one, other in combinations(range(len(values)), 2):
+        if not rows.keys() & {one, other}:
+            continue
+        noise = columns[other] - columns[one]
+        found = np.sqrt(_mean((noise - _mean(noise)) ** 2))
+        if not found > CERTAIN:
+            continue
+        t = noise / found / scale
+        size = np.abs(t)
+        for option, second, signed in ((one, other, t), (other, one, -t)):
+            if (row := rows.get(option)) is not None:
+                error[row, second] = found
+                np.maximum(top[row], signed, out=top[row])
+                np.maximum(deviations[row], size, out=deviations[row])
+    return [
+        _Differences(
+            gain=values - values[option],
+            error=error[row],
+            one_sided=float(np.quantile(top[row], confidence)) if error[row].any() else 0.0,
+            two_sided=float(np.quantile(deviations[row], confidence)),
+            deviations=deviations[row],
+        )
+        for row, option in enumerate(options)
+    ]
+
+
+def _mean(column: Floats) -> float:
+    """Mean with the numbers added one by one, as NumPy adds the rows of a matrix."""
+    return float(np.cumsum(column)[-1] / len(column))
 
 
 @dataclass(frozen=True)
@@ -176,28 +204,30 @@ def _choice(
     from scipy.special import stdtrit
 
     confidence, indifference = limits
-    to = [_differences(values, draws, scales, option, confidence) for option in range(len(values))]
+    to = _differences(values, draws, scales, range(len(values)), confidence)
     candidates = [option for option, differences in enumerate(to) if differences.may_be_best]
     # One of the candidates is the best: the differences to them bound each loss from above.
     behind = np.array([-to[c].gain for c in candidates])
     half = np.array([to[c].two_sided * to[c].error for c in candidates])
     # A loss is at least the difference to any option. The option that gives the greatest lower
     # bound depends on the data, so that the bounds of all pairs must hold at once.
-    all_pairs = float(np.quantile(np.max([one.deviations for one in to], axis=0), confidence))
+    every = reduce(np.maximum, (one.deviations for one in to))
+    all_pairs = float(np.quantile(every, confidence))
     if np.isfinite(freedom):  # few requests: correlations are not known well, Bonferroni needs none
         pairs = max(len(to) * (len(to) - 1), 2)
         all_pairs = max(all_pairs, float(stdtrit(freedom, 1 - (1 - confidence) / pairs)))
     low = np.max([-one.gain - all_pairs * one.error for one in to], axis=0)
-    top = drawn.max(1, keepdims=True)
+    columns = np.ascontiguousarray(drawn.T)
+    top, near = reduce(np.maximum, columns), np.log1p(indifference)
     return Choice(
         best=int(np.argmax(values)),
-        probability=(drawn >= top).mean(0),
-        near_best=(top - drawn <= np.log1p(indifference)).mean(0),
+        probability=np.array([(one >= top).mean() for one in columns]),
+        near_best=np.array([(top - one <= near).mean() for one in columns]),
         candidates=candidates,
         loss=values.max() - values,
         low=np.maximum(low, 0),
         high=np.maximum(behind + half, 0).max(0),
-        regret=-np.expm1(drawn - top).mean(0) + 0.0,  # no negative zero
+        regret=np.array([-_mean(np.expm1(one - top)) for one in columns]) + 0.0,  # no negative zero
     )
 
 
@@ -216,7 +246,7 @@ def against_one(values: Estimates, option: int, confidence: float) -> tuple[Floa
         tuple[Floats, Floats]: ``[Q]`` differences and ``[Q]`` half-widths.
     """
     draws, scales = normal_draws(values.covariance), student_scales(values.freedom)
-    found = _differences(values.values, draws, scales, option, confidence)
+    (found,) = _differences(values.values, draws, scales, [option], confidence)
     return found.gain, found.two_sided * found.error
 
 

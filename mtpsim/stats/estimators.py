@@ -60,9 +60,13 @@ class Tally:
 
     @classmethod
     def of(cls, rows: Floats) -> Tally:
-        """Tally of ``rows`` ``[n, C]``, one request per row."""
-        mean = rows.mean(0)
-        return cls(len(rows), mean, (rows - mean).T @ (rows - mean))
+        """Tally of ``rows`` ``[n, C]``, one request per row; without a BLAS, as that of a block."""
+        from mtpsim.kernels.moments import moments  # numba: `check` and `show` do without
+
+        count, columns = rows.shape
+        mean, comoment = np.empty(columns), np.empty((columns, columns))
+        moments(np.ascontiguousarray(rows, float), mean, comoment)
+        return cls(count, mean, comoment)
 
     def __add__(self, other: Tally) -> Tally:
         """Tally of both together (pairwise update of Chan, Golub, LeVeque 1979)."""
@@ -86,7 +90,13 @@ class Tally:
         """Degrees of freedom of ``covariance_of_mean``."""
         return self.count - 1
 
-    @property
+    @cached_property
+    def nudged(self) -> tuple[Floats, Floats]:
+        """Steps ``[C]`` of the delta method, and means ``[2, C, C]`` with each total up or down."""
+        step = STEP * np.maximum(np.abs(self.mean), 1e-9)
+        return step, np.stack([self.mean + np.diag(step), self.mean - np.diag(step)])
+
+    @cached_property
     def covariance_of_mean(self) -> Floats:
         """``[C, C]`` estimated covariance of ``mean``.
 
@@ -160,13 +170,12 @@ def delta_method(
     """
     from scipy.special import stdtrit
 
-    mean = tally.mean
-    step = STEP * np.maximum(np.abs(mean), 1e-9)
-    up, down = mean + np.diag(step), mean - np.diag(step)
+    step, means = tally.nudged
     with np.errstate(all="ignore"):  # a total that was never seen makes its ratios unknown
-        slope = (function(up) - function(down)) / (2 * step[:, None])
+        up, down = function(means)
+        slope = (up - down) / (2 * step[:, None])
         covariance = slope.T @ tally.covariance_of_mean @ slope
-        values = function(mean)
+        values = function(tally.mean)
     quantile = float(stdtrit(tally.freedom, (1 + confidence) / 2))
     return Estimates(values, covariance, quantile, tally.freedom)
 
@@ -401,7 +410,7 @@ def measured(means: Floats, layout: RowLayout, weighting: Weighting) -> tuple[Fl
     return reach, _conditional(reach)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClosedFormPredictor:
     """Predictions of the closed form from stated or measured acceptance rates.
 

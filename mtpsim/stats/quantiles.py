@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -178,6 +179,7 @@ def requests_for(share: float, confidence: float) -> int:
     return int(np.ceil(np.log(tail) / np.log(max(share, 1 - share))))
 
 
+@lru_cache(maxsize=256)
 def _binomial(share: float, count: int, p: float) -> int:
     """Least k with P(B <= k) >= share; scipy.stats has it too, but takes a second to import."""
     from scipy.special import bdtr, bdtrik

@@ -34,7 +34,10 @@ class Root:
 
 
 def greatest_load(
-    evaluate: Evaluate, target: float, start: float, at_start: tuple[float, float] | None = None
+    evaluate: Evaluate,
+    target: float,
+    start: float,
+    known: dict[float, tuple[float, float]] | None = None,
 ) -> Root:
     """The load at which a falling share reaches a target, by doubling and interpolation.
 
@@ -46,7 +49,8 @@ def greatest_load(
         evaluate (Callable): Share and half-width at a load.
         target (float): The share.
         start (float): A load to begin at, positive.
-        at_start (tuple[float, float] | None): Share and half-width there, if they are known.
+        known (dict[float, tuple[float, float]] | None): Shares and half-widths by load that are
+            known before; those of the loads that are simulated are added.
 
     Returns:
         Root: The load, to 1 %, and its interval.
@@ -56,7 +60,8 @@ def greatest_load(
         >>> round(found.load, 2), round(found.low, 2), round(found.high, 2)
         (10.0, 9.9, 10.1)
     """
-    known = {start: at_start} if at_start else {}
+    known = {} if known is None else known
+    given = len(known)
     least = min(LEAST, (1 - target) / 10)
 
     def margin(load: float) -> float:
@@ -73,7 +78,7 @@ def greatest_load(
         low, high, doublings = high, 2 * high, doublings + 1
     if doublings == MOST_DOUBLINGS:
         limit = 0.0 if margin(low) < 0 else np.inf
-        return Root(limit, limit, limit, len(known) - (at_start is not None))
+        return Root(limit, limit, limit, len(known) - given)
     load = _between(low, high, margin)
     for _ in range(MOST_STEPS):
         low, high = (load, high) if margin(load) >= 0 else (low, load)
@@ -84,7 +89,7 @@ def greatest_load(
     slope = (margin(ends[0]) - margin(ends[1])) / float(2 * np.log(APART))
     half = float(known[before][1] / (1 - target) / slope * load) if slope > 0 else np.inf
     half = max(half, CLOSE * load)
-    evaluations = len(known) - (at_start is not None)
+    evaluations = len(known) - given
     return Root(load, max(load - half, 0.0), load + half, evaluations)
 
 

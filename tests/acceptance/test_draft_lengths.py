@@ -86,10 +86,62 @@ def test_a_block_is_paid_for_at_every_depth():
         ({"lengths": [LAW[0]] * 3}, "3 rows are given, but the acceptance model has 2 states"),
         ({"lengths": LAW, "tree": [0, 0]}, 'draft.lengths: is for tree = "chain"'),
         ({"block": 4, "tree": [0]}, 'draft.block: is for tree = "chain"'),
+        ({"p_min": 0.6}, "draft.p_min: lengths by confidence are a policy"),
+        ({"lengths": {"path": "x"}}, "draft.lengths.path: unknown key"),
     ],
 )
 def test_errors(draft, message):
     assert message in problem_of(TEXT + section("draft", **draft))
+
+
+def test_lengths_of_a_file_are_resampled(tmp_path):
+    """Numbers above the depth count as the depth; a file of others gives other results."""
+    (tmp_path / "drafts.csv").write_text("drafted\n0\n9\n1\n3\n")
+    for lengths, same in (([0.25, 0.25, 0, 0.5], True), ([0.5, 0.25, 0, 0.25], False)):
+        found = []
+        for value in (lengths, {"samples": "drafts.csv"}):
+            text = TEXT + section("draft", lengths=value) + SIMULATION
+            point = mtpsim.run(mtpsim.parse(text, folder=tmp_path)).data.points[0]
+            found.append([cell.speedup.mean for cell in point.depths])
+        assert (found[0] == found[1]) == same
+    (tmp_path / "drafts.csv").write_text("1.5\n")
+    with pytest.raises(mtpsim.InputError, match=r"drafts.csv:1: a count must be a whole number"):
+        mtpsim.parse(text, folder=tmp_path)
+
+
+def test_uncertain_lengths_and_request_lengths(tmp_path):
+    """Two draws of the law are two experiments; long requests begin in easy states."""
+    rows = ["draft.lengths[0],draft.lengths[1],draft.lengths[2],draft.lengths[3]"]
+    rows += ["0,0,0,1", "1,0,0,0"] * 20
+    (tmp_path / "draws.csv").write_text("\n".join(rows))
+    text = TEXT + section("draft", lengths=[0.5, 0, 0, 0.5]) + SIMULATION
+    text += section("uncertainty", samples="draws.csv", draws=20)
+    point = mtpsim.run(mtpsim.parse(text, folder=tmp_path)).data.points[0]
+    low, high = point.uncertainty.depths[3].speedup.low, point.uncertainty.depths[3].speedup.high
+    always = mtpsim.run(mtpsim.parse(TEXT + SIMULATION)).data.points[0].depths[3].speedup.exact
+    assert low == pytest.approx(1, abs=0.03)  # nothing is ever drafted
+    assert high == pytest.approx(always, rel=0.03)
+    lengths = {"cv": 0.8, "correlation": 0.9}
+    tokens = section("simulation", tokens=60, requests=3000, lengths=lengths)
+    for law, same in ((LAW, True), ([LAW[0]] * 2, False)):
+        experiment = mtpsim.parse(TEXT + section("draft", lengths=law) + tokens)
+        found = mtpsim.run(experiment).data.points[0].depths[3].accept_length
+        if same:
+            exact, half = found.exact, (found.high - found.low) / 2
+        assert (abs(found.mean - exact) < LIMIT / 1.96 * half) == same
+
+
+def test_policies_of_an_experiment_cap_what_is_proposed():
+    """A fixed depth is that of the table; `off` has no overhead of drafting, depth 2 has."""
+    rules = [{"rule": "fixed", "depth": 2}, "off", {"rule": "threshold", "theta": 0.2}, "oracle"]
+    text = TEXT + "overhead_off = 0.1\n" + section("draft", lengths=LAW)
+    experiment = mtpsim.parse(text + SIMULATION + section("adaptive", policies=rules))
+    point = mtpsim.run(experiment).data.points[0]
+    fixed, off, threshold, oracle = point.adaptive.policies
+    assert fixed.speedup.mean == pytest.approx(point.depths[2].speedup.mean, rel=1e-9)
+    assert off.speedup.mean == pytest.approx(1, rel=1e-9)
+    assert threshold.speedup.mean < oracle.speedup.mean
+    assert oracle.speedup.mean > max(cell.speedup.mean for cell in point.depths)
 
 
 def test_shares_of_few_digits_may_miss_1_by_rounding():
@@ -106,8 +158,7 @@ def test_drafts_of_random_number_have_no_picture_of_a_tree():
 
 
 def test_what_lengths_cannot_be_combined_with():
-    draft, adaptive = section("draft", lengths=LAW), section("adaptive", policies=["off"])
-    assert "can't be combined with [adaptive]" in problem_of(TEXT + draft + adaptive)
+    draft = section("draft", lengths=LAW)
     token = regime(*RATES, sojourn=SOJOURN, clock="token") + linear(20, 0.5, 2.0)
     assert "states change by round" in problem_of(token + draft)
     assert "latency.draft is a list by depth" in problem_of(

@@ -163,8 +163,23 @@ def test_page_and_picture_of_a_sweep_name_the_faster_shapes():
         result = mtpsim.run(mtpsim.parse(RANKS + draft + times + FEW + sweep))
         text = " ".join(sections(result.data, {})[0].text)
         notes = " ".join(one.get_text() for one in result.plot("batch").findobj(Text))
+        whys = [point.advice.why for point in result.data.points]
+        assert any("All other depths of this tree are slower" in why for why in whys) == faster
         assert ("Fastest: a tree" in text) == faster
         assert ("Other shapes of drafts are faster" in " ".join(notes.split())) == faster
+
+
+def test_headings_are_of_every_shape_of_a_sweep():
+    sweep = f'[sweep]\ndraft = [{{ tree = "chain" }}, {{ tree = {EXPLICIT} }}]\n'
+    text = RANKS + linear(20, 0.1, 1.0) + FEW + sweep
+    result = mtpsim.run(mtpsim.parse(text + '"latency.batch" = [1, 120]\n'))
+    trees = [point.tree for point in result.data.points if point.set["latency.batch"] == 1]
+    low, high = sorted(tree.accept_length for tree in trees)
+    titles = [one.get_text() for one in result.plot("tree").findobj(Text)]
+    assert f"Tokens per round: {low:.2f} to {high:.2f}, by shape" in titles
+    assert {f"A chain of 3 drafts: {low:.2f}", f"A tree of 8 nodes: {high:.2f}"} <= {*titles}
+    texts = [" ".join(one.get_text().split()) for one in result.plot("batch").findobj(Text)]
+    assert any(one.startswith("Fastest: a tree up to a batch of") for one in texts)
 
 
 def speedup(tree, batch):

@@ -157,7 +157,7 @@ def test_times_of_another_depth_are_refused_before_the_fit(log, tmp_path, capsys
     like.write_text("[latency]\ntarget = 20\nverify = [22, 24, 26]\ndraft = [1, 2, 3]\n")
     monkeypatch.setattr("mtpsim.cli.fit.fit_log", None)  # is not called
     assert main(["fit", str(log[0]), "--like", str(like), "-o", str(tmp_path / "x.toml")]) == 2
-    assert "verify" in capsys.readouterr().err
+    assert f"{like}: latency.verify: " in capsys.readouterr().err
 
 
 def test_a_server_plays_a_replay(log, tmp_path):

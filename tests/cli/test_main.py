@@ -103,7 +103,7 @@ def test_precision_not_reached_is_exit_3(tmp_path, capsys):
         (["check", "experiments"], "Is a directory"),
         (["chek", ARTICLE], "did you mean 'check'?"),
         (["run"], "the following arguments are required: FILE"),
-        (["run", ARTICLE, "--out", f"{ARTICLE}/x"], "--out: can't write the run there"),
+        (["run", ARTICLE, "--out", f"{ARTICLE}/x"], "--out: can't be written"),
     ],
 )
 def test_wrong_input_is_exit_2_with_a_message(arguments, message, capsys):
@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_no_partial_file_and_prints_the_table(
     assert left == {"tallies.jsonl", "experiment.toml", ".lock"}
     printed = capsys.readouterr()
     assert "Run depth 2" in printed.out
-    assert "can't write the run there: No space left on device" in printed.err
+    assert "can't be written: No space left on device" in printed.err
 
 
 def test_check_explains(capsys):

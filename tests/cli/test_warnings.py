@@ -142,7 +142,7 @@ SWEPT_POLICIES += section("adaptive", policies=["bandit"]) + section("sweep", **
 def test_check_shows_swept_policies_and_tolerances():
     shown = explain(mtpsim.parse(SWEPT_POLICIES))
     assert [shown.count(f"width {width}") for width in (0.1, 0.5)] == [1, 1]
-    assert "accurate if within +-0.1 to 2 %" in shown
+    assert "accurate if within ±0.1 to 2 %" in shown
 
 
 def test_report_distinguishes_swept_policies():

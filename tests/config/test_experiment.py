@@ -107,7 +107,8 @@ CASES = [
      "least 0"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.noize.cv" = [0.1]', [
      "bad.toml:13: sweep (latency.noize.cv = 0.1): latency.noize: unknown key; allowed: "
-     "noise, persistence, model, target, verify, draft, correlation; did you mean 'noise'?"]),
+     "noise, persistence, overhead_off, model, target, verify, draft, correlation; did you mean "
+     "'noise'?"]),
     ("requests = 100", 'requests = 100\n[sweep]\n"latency.target" = [70, -1]', [
      "bad.toml:13: sweep (latency.target = -1): latency.target: -1 is given; it must be at least "
      "0"]),
@@ -138,8 +139,8 @@ CASES = [
     ("[simulation]", '[adaptive]\npolicies = ["heuristik"]\n[simulation]', [
      "bad.toml:12: adaptive.policies[0].rule: unknown rule 'heuristik'; allowed: fixed, off, "
      "schedule, heuristic, heuristic_transient, ema, goodput, adaptive_k, threshold, specdecpp, "
-     "controller, bandit, gate, window_lead, tiers, oracle, filter, clairvoyant; "
-     "did you mean 'heuristic'?"]),
+     "controller, bandit, gate, window_lead, tiers, oracle, filter, clairvoyant, budget, "
+     "oracle_budget; did you mean 'heuristic'?"]),
     ("[simulation]", '[[adaptive.policies]]\nrule = "window_lead"\nwindw = 3\n[simulation]', [
      "bad.toml:11: adaptive.policies[0].windw: unknown key; allowed: name, rule, depth, "
      "challenger, warm_up, window, lead, abort_after, deficit, wait, growth, longest; did you mean "

@@ -121,6 +121,16 @@ def test_a_trace_brings_its_arrivals_and_lengths(tmp_path):
     assert point_hash(after.points()[0]) != before[1]
 
 
+@pytest.mark.parametrize("given", ['={ trace = "requests.csv" }', '.trace="requests.csv"'])
+def test_override_by_a_trace_removes_the_lengths(given, tmp_path):
+    (tmp_path / "requests.csv").write_text(TRACE)
+    serving = mtpsim.parse(TEXT, folder=tmp_path, overrides=["serving.arrivals" + given]).serving
+    assert (serving.prompt, serving.output, serving.arrivals.kind) == (None, None, "trace")
+    both = ["serving.arrivals" + given, "serving.prompt=7"]
+    with pytest.raises(InputError, match="the trace has the lengths"):
+        mtpsim.parse(TEXT, folder=tmp_path, overrides=both)
+
+
 @pytest.mark.parametrize(
     ("given", "mean", "cv"),
     [
@@ -167,7 +177,10 @@ def test_a_load_beyond_every_depth_and_a_goal_below_every_time_are_warned_of():
     assert warnings() == []
     most = 1000 * 8 * 2.36 / (5 + 0.05 * 24 + 0.5) / 20  # accept length 1 + 0.8 + 0.56
     (load,) = warnings("serving.arrivals.rate=200")
-    assert f"200 requests/s are more than any depth serves: at most {most:.3g} requests/s" in load
+    assert (
+        f"a rate of 200 per second is more than any depth serves: at most {most:.3g} per second"
+        in load
+    )
     assert "(depth 2, 8 running requests)" in load
     (goal,) = warnings("serving.goals.tpot=2.3")
     assert "no depth meets the goal of 2.3 ms per token (serving.goals.tpot): a request" in goal

@@ -1,5 +1,6 @@
 """Stopping rules: the requested precision of a quantity, its schedule and its errors."""
 
+import io
 import json
 
 import numpy as np
@@ -95,12 +96,17 @@ def test_invalid_stopping_rules_are_refused(line, message):
         mtpsim.parse(TEXT + line)
 
 
-def test_check_explains_the_stopping_rule(tmp_path, capsys):
+def test_check_explains_the_stopping_rule(tmp_path, capsys, monkeypatch):
     file = tmp_path / "e.toml"
     file.write_text(TEXT + "precision = 0.001\n" + DIFFERENCE)
     assert main(["check", str(file)]) == 0
     message = capsys.readouterr().out
-    assert "stops at +-0.001 for the difference in speedup of depths 1 and 2" in message
+    assert "stops at ±0.001 for the difference in speedup of depths 1 and 2" in message
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", shown)
+    assert main(["check", str(file)]) == 0
+    shown.seek(0)
+    assert "stops at +-0.001 for" in shown.read()
 
 
 def test_the_width_of_a_difference_includes_the_covariance():

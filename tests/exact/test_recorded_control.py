@@ -1,5 +1,6 @@
 """Bounds on recorded text positions: against all sequences of depths, and played."""
 
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -80,6 +81,35 @@ def test_a_stale_draft_is_expected():
     # Depth 0, then a draft: with 0.4 it is rejected, and the last token takes another round.
     idle_first = 4 + 6 + 0.4 * 4
     assert 3 / control.pace(control.oracle) == pytest.approx(min(idle_first, 6 + 6, 4 + 4 + 4))
+
+
+def test_drafts_lost_after_depth_0_are_expected():
+    """Against the recursion over all that can be lost, written out."""
+    record, resumed, stale = [0, 3, 2, 0, 0, 3, 3, 1, 0, 2, 3], 0.35, 0.2
+    source = recording([record])
+    times = np.array([10.0, 19.0, 20.0, 21.0])
+    control = RecordedControl(recording=source, times=times, stale=stale, resumed=resumed)
+
+    @cache
+    def least(at, before, off):
+        if at >= len(record):
+            return 0.0
+        found = [10.0 + least(at + 1, 0, True)]
+        for depth in (1, 2, 3):
+            hits, spent, reached = min(record[at], depth), float(times[depth]), 1.0
+            if off and before == 0:
+                spent += stale * least(at + 1, depth, True)
+                reached -= stale
+            for kept in range(hits):
+                lost = reached * resumed * off
+                spent += lost * least(at + 1 + kept, depth, off)
+                reached -= lost
+            found.append(spent + reached * least(at + 1 + hits, depth, off))
+        return min(found)
+
+    assert len(record) / control.pace(control.oracle) == pytest.approx(least(0, -1, False))
+    harmless = RecordedControl(recording=source, times=times, stale=stale)  # negative control
+    assert harmless.pace(harmless.oracle) > control.pace(control.oracle) * (1 + 1e-6)
 
 
 def test_too_long_requests_and_those_of_rounds_have_no_oracle(monkeypatch):

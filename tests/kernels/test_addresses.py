@@ -11,11 +11,23 @@ import pytest
 from scipy import stats
 
 from mtpsim.engine.simulate import random_key
-from mtpsim.kernels.philox import ARMS, DRAFT, PATH, REJECTED, SCORES, STALE, VERIFY, words_at
+from mtpsim.kernels.philox import (
+    ARMS,
+    DRAFT,
+    LENGTHS,
+    PATH,
+    REJECTED,
+    RESUMED,
+    SCORES,
+    STALE,
+    TOKENS,
+    VERIFY,
+    words_at,
+)
 
 DEEPEST, TICKS, LANES = 64, 64, 64
 NOISES = [VERIFY, DRAFT, VERIFY + ARMS, VERIFY + 2 * ARMS]
-PURPOSES = [PATH, STALE, SCORES, SCORES + 1, REJECTED, *NOISES]
+PURPOSES = [PATH, STALE, RESUMED, SCORES, SCORES + 1, REJECTED, *NOISES]
 FAR = [0, 2**8, 2**16, 2**32 - LANES, 2**32, 2**33, 2**40]  # numbers of first requests
 LATE = [0, 2**10, 2**20]  # first ticks
 
@@ -62,7 +74,8 @@ def test_addresses_that_share_words_are_detected(fault):
 
 
 def test_purposes_are_distinct():
-    used = [PATH, STALE, *(base + j for base in (SCORES, REJECTED) for j in range(DEEPEST))]
+    used = [PATH, STALE, RESUMED, LENGTHS, TOKENS]
+    used += [*(base + j for base in (SCORES, REJECTED) for j in range(DEEPEST))]
     used += [base + ARMS * arm for base in (VERIFY, DRAFT) for arm in range(1000)]
     assert len(set(used)) == len(used)
 

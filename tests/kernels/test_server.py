@@ -9,12 +9,21 @@ from hypothesis import given
 from mtpsim import parse
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
-from mtpsim.engine.server import NO_RECORDING, compile_server, simulate_replication, workload
+from mtpsim.engine.server import (
+    NO_CONFIDENCES,
+    NO_RECORDING,
+    compile_server,
+    simulate_replication,
+    workload,
+)
 from mtpsim.kernels import server_layout as column
 from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
 from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
+from mtpsim.kernels.server_state import Confidences
 from mtpsim.latency.quantile_table import QuantileTable
+from mtpsim.policy.confidence import Confidence
 from mtpsim.policy.fixed import Fixed
+from tests.support.naive_budget import Budget
 from tests.support.naive_server import Policy, Server
 from tests.support.random_chains import random_chain
 from tests.support.recordings import recording
@@ -33,7 +42,7 @@ LENGTHS = [
 ]
 
 
-def experiment_of(rng, depth, **more):
+def experiment_of(rng, depth, acceptance="", **more):
     """A server with small random limits, so that everything is short of something."""
     slots = rng.integers(1, 7)
     keys = {
@@ -49,9 +58,10 @@ def experiment_of(rng, depth, **more):
     if "burst" in keys["arrivals"] or "trace" in keys["arrivals"]:
         keys["warm_up"] = 0
     lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
-    lengths = "" if "trace" in keys["arrivals"] else rng.choice(LENGTHS)
+    known = "trace" in keys["arrivals"] or "output" in keys
+    lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
         [latency]
         model = "linear"
@@ -67,11 +77,15 @@ def experiment_of(rng, depth, **more):
     """)
 
 
-def compiled(experiment, source):
-    """The plan with another source of accepted drafts."""
+def compiled(experiment, source, law=None):
+    """The plan with another source of accepted drafts, and a law of their confidences."""
     plan = compile_server(experiment).plan
+    if law:
+        tables = Confidence.model_validate(law).tables()
+        plan = replace(plan, confidences=Confidences(tables, source.accept))
     if hasattr(source, "requests"):
         load = plan.load._replace(recorded_output=source.clock == "token")
+        plan = replace(plan, confidences=NO_CONFIDENCES)
         return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
@@ -89,13 +103,16 @@ def naive(experiment, plan, source, replication, arm):
     fixed = len(plan.arms) - len(specs)
     depth = plan.arms[arm].arm.depth
     spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
-    policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
+    if spec.shares_budget:
+        policy = Budget(spec, plan.depth, plan.confidences)
+    else:
+        policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
     server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
     return server.run().totals()
 
 
-def check(experiment, source, replication):
-    plan = compiled(experiment, source)
+def check(experiment, source, replication, law=None):
+    plan = compiled(experiment, source, law)
     row = np.zeros(plan.layout.columns)
     histograms = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
     simulate_replication(plan, replication, row, histograms)
@@ -105,7 +122,8 @@ def check(experiment, source, replication):
         found = dict(zip(COLUMNS, row[plan.layout.arm(arm)].tolist(), strict=True))
         own = {name: found[name] for name in expected}
         assert own == pytest.approx(expected, rel=1e-9, abs=1e-7)
-        assert set(COLUMNS[: column.QUANTILES]) == set(expected)
+        quantiles = COLUMNS[column.QUANTILES : column.UNVERIFIED]
+        assert set(COLUMNS) == set(expected) | set(quantiles)
         for place, values in enumerate(times):
             counts, _ = np.histogram(values, edges)
             assert np.abs(np.cumsum(counts - histograms[arm, place])).max() <= 1  # rounding
@@ -163,6 +181,115 @@ def test_policies_equal_a_slow_server(policy, clock):
     more = {"depths": [3], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 60}
     more |= {"requests": 40, "arrivals": "{ closed = 6 }", "kv_tokens": 300}
     check(experiment_of(rng, 3, **more), chain, 0)
+
+
+BUDGETS = [
+    '{ rule = "budget" }',
+    '{ rule = "budget", stale = 0, search = "early" }',
+    '{ rule = "budget", stale = 3, smoothing = 0.8 }',
+    '{ rule = "budget", per_request = true, smoothing = 0.3 }',
+    '"oracle_budget"',
+]
+SOURCES = [("round", 1), ("round", 2), ("token", 1), ("token", 2)]
+LAW = {"mean": 0.4, "sd": 1.2, "shift": 0.3, "at_one": [0.2, 0.05]}
+LAWS = {
+    "one": LAW,
+    "positions": {"positions": [{**LAW, "mean": 1.0 - j} for j in range(4)]},
+    "states": {"states": [LAW, {"edges": [0, 0.5, 1], "accepted": [1, 2], "rejected": [3, 1]}]},
+}
+
+
+def budget_experiment(rng, depth, policy, **more):
+    """Few requests, in a server that is short of tokens and cache."""
+    more |= {"depths": [depth], "policies": f"[{policy}]", "max_requests": 9, "max_tokens": 40}
+    more |= {"requests": 40, "arrivals": "{ closed = 11 }", "kv_tokens": 300}
+    return experiment_of(rng, depth, **more)
+
+
+@pytest.mark.parametrize("policy", BUDGETS)
+@pytest.mark.parametrize(("clock", "outcomes"), SOURCES)
+def test_budgets_equal_a_slow_server(policy, clock, outcomes):
+    rng = np.random.default_rng(len(policy) + outcomes)
+    chain = random_chain(rng, clock, states=2 + outcomes, depth=5, outcomes=outcomes)
+    check(budget_experiment(rng, 5, policy), chain, 0)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_laws_of_the_confidence_equal_a_slow_server(law, clock):
+    rng = np.random.default_rng(3)
+    chain = random_chain(rng, clock, states=2, depth=4)
+    check(budget_experiment(rng, 4, BUDGETS[0]), chain, 1, LAWS[law])
+
+
+@pytest.mark.parametrize("policy", BUDGETS)
+@pytest.mark.parametrize("clock", ["round", "token"])
+def test_recorded_confidences_equal_a_slow_server(policy, clock):
+    rng, source = np.random.default_rng(5), recording(clock, confident=True)
+    check(budget_experiment(rng, source.depth, policy), source, 1)
+
+
+CHANGES = {"switch_cost": 1.5, "catch_up": 4.0, "stale": 0.3, "resumed": 0.25}
+PROBES = """[
+    { rule = "schedule", by_batch = [[1, 2, 3], [3, 3, 0], [4, 6, 2]], elsewhere = "off" },
+    { rule = "ema", name = "low", ladder = [0, 1, 3], every = 1, warm_up = 0, keep = 0.5 },
+    { rule = "adaptive_k", weight = 0.5, prior = 0.5, probe = 3 },
+]"""
+
+
+@pytest.mark.parametrize("changes", [CHANGES, *({key: CHANGES[key]} for key in CHANGES)], ids=str)
+@pytest.mark.parametrize(("clock", "outcomes"), [*SOURCES, ("recorded", 1)])
+def test_changes_of_the_depth_equal_a_slow_server(changes, clock, outcomes):
+    rng = np.random.default_rng(21 + outcomes)
+    source = recording("token")
+    if clock != "recorded":
+        source = random_chain(rng, clock, states=2, depth=3, outcomes=outcomes)
+    more = {"depths": [3], "policies": PROBES.replace("\n", " "), "max_requests": 7, **changes}
+    more |= {"requests": 40, "arrivals": "{ closed = 8 }", "kv_tokens": 200, "max_tokens": 40}
+    more |= {"prompt": 12, "output": "{ mean = 28 }"}
+    experiment = experiment_of(rng, 3, **more)
+    check(experiment, source, 0)
+    plan = compiled(experiment, source)
+    free = replace(plan, engine=plan.engine._replace(**dict.fromkeys(changes, 0.0)))
+    rows = np.zeros((2, plan.layout.columns))
+    for row, one in zip(rows, (plan, free), strict=True):
+        simulate_replication(one, 0, row, np.zeros((4, len(METRICS), BINS), np.int64))
+    same = (rows[0] == rows[1]).reshape(4, -1).all(1)
+    assert same[:2].tolist() == [True, False]  # a fixed depth has no changes, a schedule has
+
+
+TREE = """
+acceptance = { model = "ranks", rates = [[0.5, 0.2, 0.1], [0.4, 0.2, 0.1], [0.5, 0.2, 0.2]] }
+draft = { tree = [0, 0, 0, 1, 1, 2, 4, 5] }
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_trees_equal_a_slow_server(seed):
+    rng = np.random.default_rng(seed)
+    more = {"policies": '["goodput", "ema"]'} if seed % 2 else {}
+    experiment = experiment_of(rng, 3, acceptance=TREE, **more)
+    plan = compiled(experiment, experiment.source)
+    assert plan.engine.nodes.tolist() == [0, 3, 6, 8]
+    check(experiment, experiment.source, seed % 3)
+    row = np.zeros(plan.layout.columns)
+    chains = replace(plan, engine=plan.engine._replace(nodes=np.arange(4)))  # negative control
+    simulate_replication(chains, 0, row, np.zeros((len(plan.arms), len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, experiment.source, 0, 3)
+    found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
+    assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
+
+
+def test_a_server_that_gives_too_many_tokens_fails():
+    """A test of a faulty server must not hang."""
+    rng = np.random.default_rng(2)
+    experiment, chain = experiment_of(rng, 2), random_chain(rng, "round", states=2, depth=2)
+    plan = compiled(experiment, chain)
+    faulty = pytest.MonkeyPatch()
+    faulty.setattr(Server, "verify", lambda self, request, depth: depth + 1)
+    with pytest.raises(AssertionError), faulty.context():
+        naive(experiment, plan, chain, 0, 1)
+    faulty.undo()
 
 
 def test_another_chain_gives_other_totals():

@@ -279,22 +279,6 @@ def test_the_fullest_rank_sets_the_times():
     assert np.array_equal(steps(batch=8.5, ranks=1).times(3), steps(batch=8.5).times(3))
 
 
-def test_a_policy_that_drafts_nothing_pays_for_speculation_enabled():
-    """Held at depth 0, a policy is slower than plain decoding by just that share."""
-    text = toml(GIVEN | {"overhead_off": 0.25})
-    text += '[simulation]\nrounds = 20\nrequests = 40\n[adaptive]\npolicies = ["off"]\n'
-    policies = mtpsim.run(parse(text)).points[0]["adaptive"]["policies"]
-    (off,) = (found for found in policies if found["rule"] == "off")
-    plain = text.replace("overhead_off = 0.25\n", "")
-    (free,) = (
-        found
-        for found in mtpsim.run(parse(plain)).points[0]["adaptive"]["policies"]
-        if found["rule"] == "off"
-    )
-    assert free["speedup"]["mean"] == pytest.approx(1)
-    assert off["speedup"]["mean"] == pytest.approx(1 / 1.25)
-
-
 def test_neighbouring_tokens_share_experts():
     """Measured: two tokens read 1.74 times the experts of one, not 1.94."""
     one, two = experts_hit(64, 4, np.array([1.0, 2.0]), 1.0, 0.257)

@@ -97,8 +97,9 @@ def test_sections_list_every_key_with_its_default(section, model):
 
 
 def test_tables_of_models_and_policies_list_every_key_and_default():
-    for section, kinds in (("acceptance", MODELS), ("adaptive", RULES)):
+    for group, kinds in (("acceptance", MODELS), ("adaptive", RULES)):
         for name, kind in kinds.items():
+            section = "serving" if getattr(kind, "shares_budget", False) else group
             text = row(section, name)
             shared = {"model", "rule", "name"} | (
                 set(RatesModel.model_fields) if "` R |" in text else set()

@@ -325,6 +325,31 @@ def test_serving(served):
     assert points[(18,)]["depth 3"]["good"]["mean"] < 0.98
 
 
+def test_adaptive_verification(document):
+    found = document("adaptive_verification", settings=["serving.requests=400"])
+    points = {point["serving"]["load"]: point["serving"] for point in found["points"]}
+    gains = {
+        load: {gain["over"]: gain for gain in point["budgets"][0]["gains"]}
+        for load, point in points.items()
+    }
+    for load, depth, gain in ((1, 7, -0.0065), (8, 5, 0.041), (64, 5, 0.060), (128, 3, -0.042)):
+        assert points[load]["budgets"][0]["name"] == "adaptive"
+        assert gains[load][f"depth {depth}"]["mean"] == pytest.approx(gain, abs=0.008)
+        assert abs(gains[load]["early"]["mean"]) < 0.006
+        assert abs(gains[load]["stale 0"]["mean"]) < 0.011
+        assert -0.13 < gains[load]["oracle_budget"]["mean"] < -0.025
+    (group,) = found["by_load"]
+    assert group["budget_sentence"].startswith("Fixed depth 7 is within 1 % of adaptive up to 2")
+    assert "fixed depth 3 is faster than adaptive above" in group["budget_sentence"]
+
+
+def test_adaptive_verification_beyond_graphs(document):
+    setting = ["serving.requests=400", "serving.arrivals.closed=128", "serving.max_tokens=2048"]
+    (wide,) = document("adaptive_verification", settings=setting)["points"]
+    gains = {gain["over"]: gain["mean"] for gain in wide["serving"]["budgets"][0]["gains"]}
+    assert min(gains[name] for name in ("depth 2", "depth 3")) == pytest.approx(0.27, abs=0.06)
+
+
 def test_serving_burst(served):
     (arms,) = served("serving_burst").values()
     gain = {name: arm["throughput_ratio"]["mean"] for name, arm in arms.items() if name != "best"}

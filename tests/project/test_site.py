@@ -106,10 +106,12 @@ def test_a_fault_fails_the_build(tmp_path):
 def generated():
     """The generated Markdown, without drawing the pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("chain", "noise", "latency", "policy"):
+        for name in ("chain", "noise", "latency", "policy", "budget"):
             patch.setattr(pictures, f"{name}_picture", lambda *args, **keywords: "<svg/>")
         timeline = {"policies": {name: {} for name in RULES}}
-        result = type("Played", (), {"points": [{"adaptive": {"timeline": timeline}}]})
+        served = {"timeline": [{"name": name} for name in RULES]}
+        point = {"adaptive": {"timeline": timeline}, "serving": served}
+        result = type("Played", (), {"points": [point]})
         patch.setattr(mtpsim, "run", lambda experiment: result)
         return {name: getattr(catalogue, name)() for name in [*CATALOGUE, "noise", "experiments"]}
 

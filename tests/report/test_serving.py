@@ -13,7 +13,7 @@ from mtpsim.report.html.page import sections
 from mtpsim.report.html.svg import picture
 from mtpsim.report.serving_document import ServedCapacity
 from mtpsim.report.tables.result import render
-from mtpsim.report.tables.serving import sample_sentence, warnings_of
+from mtpsim.report.tables.serving import in_units, sample_sentence, warnings_of
 from mtpsim.results.serving import served_by_load, served_result
 from tests.support.server_example import GOALS, server_data
 
@@ -89,7 +89,7 @@ def test_the_timeline_is_of_the_last_load_that_is_served():
     found = [point.serving for point in SWEPT.points]
     assert [point.within_goals for point in found] == [True, False, False]
     texts = " ".join(text.get_text() for text in drawn.findobj(Text))
-    assert "One replication at 1 requests/s" in texts
+    assert "One replication at 1 request/s" in texts
     assert drawn.axes[0].get_legend_handles_labels()[1][0] == found[0].best
 
 
@@ -132,6 +132,11 @@ def test_markers_at_the_top_of_a_panel_are_whole():
             arm.itl.p99 = Interval(mean=high, low=high, high=high)
     panel = next(a for a in figures(result, [])["latencies"].axes if "ITL" in a.get_title("left"))
     assert panel.get_ylim()[1] >= 10.5
+
+
+def test_a_load_of_one_is_singular():
+    assert in_units(1, "rate") == "1 request/s"
+    assert [in_units(n, "closed") for n in (1, 2048)] == ["1 client", "2,048 clients"]
 
 
 def test_a_warning_on_a_load_names_its_key():

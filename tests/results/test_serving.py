@@ -12,6 +12,7 @@ from mtpsim.kernels.server_layout import METRICS
 from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.serialization import from_json, rows, to_json
 from mtpsim.report.serving_document import UNSTABLE
+from mtpsim.report.tables.serving import warnings_of
 from mtpsim.results.comparison import compare
 from mtpsim.results.serving import served_by_load, served_result
 from mtpsim.results.serving_advice import by_load
@@ -85,6 +86,10 @@ def test_a_depth_whose_queue_grows_is_not_advised():
     found = served_result(data).serving
     assert (found.best, found.objective) == ("off", "queue")
     assert "no depth serves the load, the queue grows at each, least at MTP off: " in found.sentence
+    warned = warnings_of(ResultDocument(points=[served_result(data)]))
+    (text,) = [one for one in warned if "the load is more" in one]
+    assert text.startswith("off, depth 1, depth 3 and ema at 1: the load is more than they serve:")
+    assert "window and 90, 100, 110 and 120 at its end; latencies" in text
 
 
 def overloaded(data):
@@ -213,7 +218,7 @@ def changed(data, arm, **totals):
     for name, value in totals.items():
         rows[:, data.layout.arm(arm)][:, data.layout.index(name)] = value + rows[:, 0] * 1e-6
     tally = Tally.of(rows)
-    changed_tally = Tally(tally.count, tally.mean, tally.comoment, data.histograms)
+    changed_tally = Tally(tally.count, tally.mean, tally.comoment, data.tally.histograms)
     return type(data)(**{**vars(data), "tally": changed_tally})
 
 
@@ -224,7 +229,6 @@ def changed(data, arm, **totals):
         ({"half_e2e_ms": 1e5}, "longer than those of the first: raise serving.warm_up"),
         ({"window_ms": 900.0}, "a replication is short: its window is below 5 mean"),
         ({"requests": 150.0}, "150 requests per replication: intervals of p99 need 200"),
-        ({"ttft_p99": 40.0}, "the p99 of the TTFT is set by a few replications"),
         ({"tokens": 70_000.0}, "% below that of the requests that arrive"),
         ({"clipped": 4.0}, "1 % of requests are longer than serving.kv_tokens and were cut"),
     ],
@@ -234,6 +238,16 @@ def test_warnings_name_what_is_wrong(totals, text):
     warned = [arm.warnings for arm in served_result(changed(data, 2, **totals)).serving.arms]
     assert any(text in one for one in warned[2]), warned[2]
     assert not any(text in one for one in warned[1])
+
+
+def test_a_p99_that_few_replications_decide_has_no_upper_end():
+    data = server_data(4.0)
+    data.tally.histograms[1, 2, METRICS.index("ttft")] *= 30  # as if few had most of the values
+    arms = served_result(data).serving.arms
+    assert arms[1].ttft.p99.high is not None
+    assert arms[2].ttft.p99.high is None
+    assert any("the p99 of the TTFT has no upper end" in text for text in arms[2].warnings)
+    assert not any("no upper end" in text for text in arms[1].warnings)
 
 
 def test_a_queue_of_less_than_a_request_is_none():

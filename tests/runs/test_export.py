@@ -56,6 +56,18 @@ def runs(tmp_path_factory):
         "tree": TREE + "tree = [0, 0, 1]\n",
         "wide": TREE.replace("[simulation]", "batch = 20\n[simulation]")
         + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
+        "narrow": TREE + 'tree = "topk"\ntopk = 2\nnodes = 3\n',
+        "served": TREE[: TREE.index("[simulation]")]
+        + """[serving]
+        arrivals = { closed = 2 }
+        prompt = 5
+        output = 30
+        requests = 40
+        [draft]
+        tree = "topk"
+        topk = 2
+        nodes = 4
+        """,
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -109,10 +121,26 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     assert (code, flags in out) == (0, True)
 
 
-def test_a_tree_that_a_chain_beats_is_exported_with_a_warning(runs, capsys):
-    _, out, error = exported(capsys, runs / "wide", "--to", "sglang")
-    assert "--speculative-eagle-topk 2 --speculative-num-draft-tokens 5" in out
-    assert "warning: A chain of 2 drafts is faster at a batch of 20: 1.4" in error
+def test_a_tree_of_a_server_is_exported_to_the_engine_that_drafts_trees(runs, capsys):
+    _, out, _ = exported(capsys, runs / "served", "--to", "sglang", "--set", "policy=depth 1")
+    assert "steps 1 --speculative-eagle-topk 2 --speculative-num-draft-tokens 3" in out
+    for engine in ("vllm", "vllm-schedule", "trtllm"):
+        code, out, error = exported(capsys, runs / "served", "--to", engine)
+        assert (code, out) == (2, "")
+        assert "this engine drafts chains" in error
+
+
+def test_a_tree_that_a_chain_beats_is_refused_with_the_flags_of_the_chain(runs, capsys):
+    code, out, error = exported(capsys, runs / "wide", "--to", "sglang")
+    assert (code, out) == (2, "")
+    assert "a chain of 2 drafts is faster, 1.4" in error
+    assert "--speculative-num-steps 2 --speculative-eagle-topk 1 --speculative-num-draft" in error
+
+
+def test_a_tree_that_another_tree_beats_is_exported_with_a_warning(runs, capsys):
+    code, out, error = exported(capsys, runs / "narrow", "--to", "sglang")
+    assert (code, "--speculative-eagle-topk 2 --speculative-num-draft-tokens" in out) == (0, True)
+    assert "warning: A tree of" in error
     assert not exported(capsys, runs / "plain", "--to", "sglang")[2]
 
 

@@ -1,5 +1,9 @@
 """Diagnostics of dependence: simulated, counted naively, and solved."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -78,3 +82,19 @@ def test_requests_of_different_lengths_use_their_own_rounds():
     truth = ((x * y).mean() - x.mean() * y.mean()) / values.var()
     assert found.lags == [1]
     assert found.autocorrelation.values[0] == pytest.approx(truth)
+
+
+def test_intervals_do_not_depend_on_the_number_of_threads_of_a_blas():
+    """The covariance of traced rounds, large enough for OpenBLAS to divide a product."""
+    code = """
+import numpy as np
+from mtpsim.stats.autocorrelation import dependence
+counts = np.random.default_rng(1).integers(0, 4, (2000, 200)).astype(np.int32)
+print(dependence(counts, 0.95).autocorrelation.half_width.tolist())
+"""
+    found = []
+    for threads in "12":
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
+        ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+        found.append(ended.stdout)
+    assert found[0] == found[1] != b""

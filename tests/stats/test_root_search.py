@@ -55,10 +55,12 @@ def test_a_known_share_is_not_simulated_again():
         calls.append(load)
         return 1 - load / 100, 0.001
 
-    found = greatest_load(evaluate, 0.9, 8.0, (0.92, 0.001))
+    known = {8.0: (0.92, 0.001)}
+    found = greatest_load(evaluate, 0.9, 8.0, known)
     assert found.load == pytest.approx(10.0, rel=1e-3)
     assert 8.0 not in calls
     assert found.evaluations == len(calls)
+    assert known.keys() == {8.0, *calls}
 
 
 @pytest.mark.parametrize(("share", "load"), [(0.5, 0.0), (1.0, np.inf)])

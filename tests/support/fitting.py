@@ -65,3 +65,39 @@ def json_lines(rounds):
     parts, keys = [slice(*pair) for pair in pairwise(rounds.offsets)], ("accepted", "drafted")
     lines = [{key: getattr(rounds, key)[part].tolist() for key in keys} for part in parts]
     return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+LENGTHS = [[0.05, 0.05, 0.1, 0.1, 0.7], [0.75, 0.1, 0.05, 0.05, 0.05]]
+OFFERED = [[0.9, 0.92, 0.94, 0.95], [0.4, 0.5, 0.6, 0.6]]
+
+
+def proposing(requests=60, rounds=120, sojourn=(12, 18), seed=0, *, law=None, clip=False):
+    """Rounds of a drafter that proposes a random number of drafts by hidden state, one by one.
+
+    Args:
+        requests: number of requests.
+        rounds: rounds of a request, or most of them.
+        sojourn: mean rounds in each of two states.
+        seed: seed of the random numbers.
+        law: shares of rounds that propose 0 to 4 drafts, by state.
+        clip: whether a request has 200 tokens and no draft is proposed beyond them.
+    """
+    rng, law = np.random.default_rng(seed), LENGTHS if law is None else law
+    accepted, drafted, offsets = [], [], [0]
+    for _ in range(requests):
+        state = int(rng.random() < sojourn[1] / sum(sojourn))
+        tokens = 0
+        for _ in range(rounds):
+            proposed = int(rng.choice(5, p=law[state]))
+            proposed = min(proposed, 200 - tokens - 1) if clip else proposed
+            hits = 0
+            while hits < proposed and rng.random() < OFFERED[state][hits]:
+                hits += 1
+            accepted.append(hits)
+            drafted.append(proposed)
+            tokens += hits + 1
+            if clip and tokens >= 200:
+                break
+            state = 1 - state if rng.random() < 1 / sojourn[state] else state
+        offsets.append(len(accepted))
+    return Rounds(np.array(accepted, np.uint8), np.array(drafted, np.uint8), np.array(offsets))

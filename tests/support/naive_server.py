@@ -9,7 +9,8 @@ from mtpsim.kernels.step_costs import step_ms, verify_ms
 from mtpsim.policy.base import BatchOutcome, Environment, RoundContext, RoundOutcome
 from tests.support.scalar_reference import PATH, VERIFY, read, word
 
-LENGTHS, SERVER = 4, 2**32 - 1
+LENGTHS, SERVER, STALE, RESUMED = 4, 2**32 - 1, 3, 7
+MOST_STEPS = 100_000  # a test of a faulty server fails, and does not hang
 
 
 def signed(address, tick, purpose):
@@ -29,6 +30,7 @@ class Request:
     todo: int = 0
     tick: int = 0
     weights: object = None
+    since: int = 0  # step in which it began to decode
     bursts: list = field(default_factory=list)  # times at which tokens came
     rounds: list = field(default_factory=list)  # accepted drafts
 
@@ -92,6 +94,8 @@ class Step:
     decoding: int
     kv: int
     drafted: int
+    verified: int
+    missed: int
     accepted: int
     deepest: int
     prefilled: int
@@ -115,6 +119,8 @@ class Server:
         self.plan, self.source, self.serving, self.tables = plan, source, serving, tables
         self.replication, self.policy, self.speculates = replication, policy, speculates
         self.engine, self.now, self.depth = plan.engine, 0.0, 0
+        self.nodes = plan.engine.nodes.tolist()
+        self.depths = {}  # by step in which a request decodes
         self.running, self.preempted, self.queue, self.done = [], [], [], []
         self.steps, self.arrivals, self.waits, self.preemptions = [], [], [], []
         self.offered = self.promised()
@@ -170,20 +176,44 @@ class Server:
         self.arrivals.append((time, len(self.queue) + len(self.preempted)))
         self.queue.append(request)
 
+    def not_lost(self, request, depth):
+        """Drafts of a round before the first that is lost because there were steps at depth 0."""
+        step, engine = len(self.steps), self.engine
+        before = [self.depths[at] for at in range(request.since, step)]
+        if 0 not in before:
+            return depth
+        if before[-1] == 0 and word(request.address, request.tick, STALE) < engine.stale * 2**32:
+            return 0
+        u, loss = word(request.address, request.tick, RESUMED) / 2**32, engine.resumed
+        return sum(u < (1 - loss) ** (j + 1) for j in range(depth))
+
+    def change_ms(self, decoding, drafts):
+        """What a change of the depth adds to the step."""
+        step, earlier = len(self.steps), [at for at in self.depths if at < len(self.steps)]
+        if not decoding or not earlier:
+            return 0.0
+        before = self.depths[max(earlier)]
+        extra = self.engine.switch_cost * (before != self.depth)
+        gaps = before == 0 and any(
+            k and r.since < step for r, k in zip(decoding, drafts, strict=True)
+        )
+        return extra + self.engine.catch_up * gaps
+
     def verify(self, request, depth):
         """Accepted drafts of a round of the request."""
+        most = self.not_lost(request, depth) if depth else 0
         if request.weights is None:
             first, end = self.recorded(request.address)
             entry = self.source.accepted[first + request.tick % (end - first)]
-            accepted = min(int(entry), depth)
+            accepted = min(int(entry), most)
             request.tick += accepted + 1 if self.source.clock == "token" else 1
             return accepted
         chain, accepted = self.source, 0
         state, drafts = self.look(request)
         if chain.clock == "round":
-            accepted = sum(drafts[:depth])
+            accepted = min(sum(drafts[:depth]), most)
         else:
-            while accepted < depth and drafts[accepted]:
+            while accepted < most and drafts[accepted]:
                 accepted += 1
                 request.weights = chain.step[-1][state]
                 state, drafts = self.look(request)
@@ -211,6 +241,7 @@ class Server:
                 self.now = self.next
                 self.take_arrivals(self.now)
             self.step()
+            assert len(self.steps) < MOST_STEPS
         return self
 
     def take_arrivals(self, until):
@@ -222,25 +253,35 @@ class Server:
         preempted = self.preempt()
         decoding = [request for request in self.running if request.todo == 0]
         if decoding:
-            self.depth = self.policy.choose(len(decoding))
+            self.depth = self.depths[len(self.steps)] = self.policy.choose(len(decoding))
         held = sum(request.held for request in self.running)
         spare = min(self.engine.max_tokens - len(decoding), self.engine.kv_tokens - held)
         context = sum(request.held - 1 for request in decoding)
         drafts = []
         for request in decoding:
-            drafts.append(min(self.depth, request.output - request.emitted - 1, spare))
-            spare -= drafts[-1]
+            most = min(self.depth, request.output - request.emitted - 1)
+            drafts.append(max(k for k in range(most + 1) if self.nodes[k] <= spare))
+            spare -= self.nodes[drafts[-1]]
         slow = np.mean([self.slowdown(request) for request in decoding]) if decoding else 1.0
-        accepted = [self.verify(r, k) for r, k in zip(decoding, drafts, strict=True)]
-        left = self.engine.max_tokens - len(decoding) - sum(drafts)
-        chunks = self.prefill(left, self.engine.kv_tokens - held - sum(drafts), preempted)
-        ms = self.time(decoding, drafts, chunks, context) * slow
+        drafted = sum(self.nodes[k] for k in drafts)
+        left = self.engine.max_tokens - len(decoding) - drafted
+        chunks = self.prefill(left, self.engine.kv_tokens - held - drafted, preempted)
+        verified, wanted = drafts, None
+        if decoding and self.policy.spec.shares_budget:
+            step = decoding, drafts, chunks, context
+            verified, wanted = self.policy.verified(self, step)
+        accepted = [self.verify(r, k) for r, k in zip(decoding, verified, strict=True)]
+        missed = sum(wanted) - sum(accepted) if wanted else 0
+        tokens = sum(verified) if wanted else drafted
+        ms = self.mean_time(decoding, drafts, tokens, chunks, context) * self.noise() * slow
+        ms += self.change_ms(decoding, drafts)
         end, running = self.now + ms, len(self.running)
-        kv = sum(request.held for request in self.running) + sum(drafts)
+        kv = sum(request.held for request in self.running) + drafted
         self.take_arrivals(end)
         for request, a in zip(decoding, accepted, strict=True):
             request.rounds.append(a)
             request.emitted += a + 1
+            assert request.emitted <= request.output  # else it would never end
             request.bursts.append(end)
         if decoding:
             finished = [r.rounds for r in decoding if r.emitted == r.output]
@@ -249,8 +290,8 @@ class Server:
         prefilled = sum(size for _, size in chunks)
         self.steps.append(
             Step(
-                self.now, end, running, len(decoding), kv, sum(drafts), sum(accepted),
-                max(drafts, default=0), prefilled, emitted,
+                self.now, end, running, len(decoding), kv, drafted, tokens,
+                missed, sum(accepted), max(drafts, default=0), prefilled, emitted,
             )
         )  # fmt: skip
         ended = [request for request in self.running if request.emitted == request.output]
@@ -284,7 +325,7 @@ class Server:
                 break
             request = line[-1 if self.preempted else 0]
             more = min(self.depth, request.output - request.emitted - 1)
-            if request.held + 1 + more > free:
+            if request.held + 1 + self.nodes[more] > free:
                 break
             line.remove(request)
             self.waits.append((request.waits_since, self.now))
@@ -294,14 +335,14 @@ class Server:
             left -= chunks[-1][1]
         return chunks
 
-    def time(self, decoding, drafts, chunks, context):
-        more_reads = context * (sum(drafts) / len(decoding)) if decoding else 0.0
+    def mean_time(self, decoding, drafts, verified, chunks, context):
+        more_reads = context * (verified / len(decoding)) if decoding else 0.0
         context += sum(request.held - request.todo for request, _ in chunks)
-        tokens = len(decoding) + sum(drafts) + sum(size for _, size in chunks)
+        tokens = len(decoding) + verified + sum(size for _, size in chunks)
         costs, batch = self.plan.costs, len(decoding) + len(chunks)
         verify = verify_ms(costs, tokens, batch, float(context), context + more_reads)
         deepest = max(drafts, default=0)
-        return step_ms(costs, deepest, len(decoding), self.speculates, verify) * self.noise()
+        return step_ms(costs, deepest, len(decoding), self.speculates, verify)
 
     def complete(self, chunks, end):
         """Number of requests whose prefill is complete: each gives a token."""
@@ -313,6 +354,7 @@ class Server:
                     self.verify(request, 0)
                 request.emitted += 1
                 request.bursts.append(end)
+                request.since = len(self.steps) + 1
                 completed += 1
         return completed
 
@@ -349,6 +391,9 @@ class Server:
             "request_steps": sum(s.decoding for s in steps),
             "drafted": sum(s.drafted for s in steps),
             "accepted": sum(s.accepted for s in steps),
+            "unverified": sum(s.drafted - s.verified for s in steps),
+            "rejected": sum(s.verified - s.accepted for s in steps),
+            "missed": sum(s.missed for s in steps),
             "depth_steps": sum(s.deepest for s in steps),
             "decode_steps": sum(s.decoding > 0 for s in steps),
             "prefill_tokens": sum(s.prefilled for s in steps),

@@ -55,7 +55,7 @@ def engine_of(simulated, options):
         arrays.verify,
         arrays.draft,
         arrays.rates,
-        *(options.get(key, 0.0) for key in ("switch_cost", "catch_up", "stale")),
+        *(options.get(key, 0.0) for key in ("switch_cost", "catch_up", "stale", "resumed")),
         full_feedback=options.get("feedback") == "full",
         confidence=Adaptive.model_validate({"policies": ["off"], **options}).confidence,
     )

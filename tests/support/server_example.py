@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from mtpsim.engine.server_data import Arm, ServerData, ServerLayout, Timeline
-from mtpsim.kernels.server_layout import METRICS, SHARES
+from mtpsim.kernels.server_layout import METRICS, SHARES, bin_edges
 from mtpsim.stats.estimators import Tally
+from mtpsim.stats.pooled_quantiles import cluster_counts
 
 ARMS = (Arm("off", 0), Arm("depth 1", 1), Arm("depth 3", 3), Arm("ema", None, "ema"))
 STEP_MS = np.array([10.0, 12.0, 15.0, 14.0])  # by arm, with one request
@@ -81,9 +82,8 @@ def server_data(rate=4.0, *, goals=GOALS, capacity=None, replications=20, reques
             for arm in range(len(ARMS))
         ]
         rows.append(np.concatenate([row for row, _ in found]))
-        data = ServerData.__new__(ServerData)
-        counts = counts + np.array(
-            [[np.histogram(t, ServerData.edges.fget(data))[0] for t in times] for _, times in found]
+        counts = counts + cluster_counts(
+            np.array([[np.histogram(t, bin_edges())[0] for t in times] for _, times in found])
         )
     tally = Tally.of(np.array(rows))
     tally = Tally(tally.count, tally.mean, tally.comoment, counts)

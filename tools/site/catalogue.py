@@ -120,19 +120,32 @@ def noise() -> str:
 
 
 def policies() -> str:
-    """The policies, each with its depths on one request of ``policies.toml``."""
+    """The policies: depths on a request of ``policies.toml``, or drafts of ``server.toml``."""
     examples = {name: example("policy", name) for name in RULES}
-    specs = [{**raw, "name": name} for name, (_, raw) in examples.items()]
-    text = EXAMPLES.with_name("policies.toml").read_text(encoding="utf-8")
-    text += tomli_w.dumps({"adaptive": {"policies": specs}})
-    timeline = mtpsim.run(mtpsim.parse(text)).points[0]["adaptive"]["timeline"]
+    shared = {name for name, kind in RULES.items() if kind.shares_budget}
+    alone = _played("policies.toml", "adaptive", examples, RULES.keys() - shared)["timeline"]
+    served = _played("server.toml", "serving", examples, shared)["timeline"]
+    lines = {line["name"]: line for line in served}
     parts = []
     for name, kind in RULES.items():
         bound = f"Upper bound: it knows {kind.knows}.\n\n" if kind.knows else ""
-        svg = pictures.policy_picture(**timeline["policies"][name])
-        picture = bound + pictures.inline(f"{name}: depth by round over easy and hard text", svg)
-        parts.append(_section(kind, name, f"[[adaptive.policies]]\n{examples[name][0]}", picture))
+        if name in shared:
+            svg = pictures.budget_picture(lines[name])
+            title, section = f"{name}: verified drafts while a burst is served", "serving"
+        else:
+            svg = pictures.policy_picture(**alone["policies"][name])
+            title, section = f"{name}: depth by round over easy and hard text", "adaptive"
+        code = f"[[{section}.policies]]\n{examples[name][0]}"
+        parts.append(_section(kind, name, code, bound + pictures.inline(title, svg)))
     return "".join(parts)
+
+
+def _played(file: str, section: str, examples: dict[str, Any], names: Iterable[str]) -> Any:
+    """What the examples of policies do in an experiment: that section of its only point."""
+    specs = [{**examples[name][1], "name": name} for name in RULES if name in set(names)]
+    text = EXAMPLES.with_name(file).read_text(encoding="utf-8")
+    text += tomli_w.dumps({"policies": specs}).replace("[[policies]]", f"[[{section}.policies]]")
+    return mtpsim.run(mtpsim.parse(text)).points[0][section]
 
 
 def experiments() -> str:

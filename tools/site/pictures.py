@@ -183,6 +183,23 @@ def _bars(latency: LatencySpec, depth: int) -> str:
     return _svg(figure, {0: "upper left"}, columns=2)
 
 
+def budget_picture(line: dict[str, list[float]]) -> str:
+    """Verified drafts per request, and running requests, while a burst is served."""
+    figure, (axes,) = _figure([""])
+    seconds = np.array(line["time"]) / 1000
+    axes.step(seconds, line["depth"], where="post", color=style.BLUE, lw=1.2, label="_")
+    axes.plot([], [], color=style.BLUE, label="verified drafts per request")
+    axes.plot([], [], color=style.GREY, label="running requests (right)")
+    axes.set(ylim=(0, 9), xlim=(0, seconds[-1]))
+    other = axes.twinx()
+    figure.subplots_adjust(right=0.94)
+    other.plot(seconds, line["running"], color=style.GREY, lw=1.2)
+    other.set(ylim=(0, 1.3 * max(line["running"])))
+    other.tick_params(labelsize=8)
+    axes.set_xlabel("time, s", color=style.INK, fontsize=9)
+    return _svg(figure, {0: "upper center"}, columns=2)
+
+
 def policy_picture(depth: list[int], accepted: list[int], state: list[int]) -> str:
     """Depth and accepted drafts of each round; rounds in state 1, hard text, are shaded."""
     figure, (axes,) = _figure([""])

@@ -14,6 +14,7 @@ from mtpsim.report.document import BatchGroup, PointResult, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.speedup import SPEEDUP_AXIS
 from mtpsim.report.formatting import column, known
+from mtpsim.report.tables.shapes import shapes_sentence
 from mtpsim.report.tables.sweep import ERRORS, group_label, turn_text
 
 KEY = "latency.batch"
@@ -23,7 +24,7 @@ def batch_figure(result: ResultDocument) -> Figure:
     """Draw every group of points that differ in the batch size, a panel each."""
     groups = result.by_batch[: style.MAX_PANELS]
     subtitle = style.subtitle_of(result, "markers: simulated; lines: cost model")
-    frame = style.Frame(_heading(groups), subtitle, panels=len(groups))
+    frame = style.Frame(_heading(result, groups), subtitle, panels=len(groups))
     for axes, group in zip(frame.axes, groups, strict=True):
         if len(groups) > 1:
             style.panel_title(axes, group_label(group))
@@ -43,7 +44,10 @@ def batch_figure(result: ResultDocument) -> Figure:
     return frame.figure
 
 
-def _heading(groups: Sequence[BatchGroup]) -> str:
+def _heading(result: ResultDocument, groups: Sequence[BatchGroup]) -> str:
+    of_shapes = all(key.startswith("draft") for group in groups for key in group.set)
+    if len(groups) > 1 and result.shapes and of_shapes:
+        return shapes_sentence(result.shapes).removesuffix(".")
     if len(groups) == 1 and groups[0].turns:
         return turn_text(groups[0].turns[-1])
     turned = [group for group in groups if group.turns]

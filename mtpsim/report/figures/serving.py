@@ -12,12 +12,12 @@ from matplotlib.ticker import LogLocator
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.text import counted
-from mtpsim.report.document import ResultDocument
+from mtpsim.report.document import Interval, ResultDocument
 from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along
 from mtpsim.report.formatting import numbers, short_names, swept_keys
 from mtpsim.report.serving_document import QUANTILES, ServedArm, ServedPoint
-from mtpsim.report.tables.serving import NAMES, at_load, sentences, served
+from mtpsim.report.tables.serving import NAMES, at_load, gain_over, has_budgets, sentences, served
 
 LOADS = {
     "serving.arrivals.rate": "arrivals per second",
@@ -26,6 +26,8 @@ LOADS = {
 }
 MOST_TRACES = 3
 WIDE = 8  # greatest over least value that a linear axis shows
+LEAST_SPEED = 50.0  # % that the axis of speeds shows
+BUDGETS = "budgets"  # name of the figure on adaptive verification
 STEPS = 400
 """Times that a line of the timeline has at most: more are not seen."""
 
@@ -37,6 +39,8 @@ def served_figures(result: ResultDocument) -> dict[str, Figure]:
         found = {"served": throughput_figure(result), **found}
     if any(point.timeline for _, point in served(result)):
         found["timeline"] = timeline_figure(result)
+    if has_budgets(result) and len(swept_keys(result)) == 1 and len(served(result)) > 1:
+        found[BUDGETS] = budgets_figure(result, swept_keys(result)[0])
     return found
 
 
@@ -179,6 +183,61 @@ def _by_arm(result: ResultDocument) -> Figure:
     frame.legend()
     frame.note(style.interval_note(result))
     return frame.figure
+
+
+def budgets_figure(result: ResultDocument, key: str) -> Figure:
+    """Draw speed against the first rule that shares a budget, and what became of the drafts."""
+    along, points = Along.of(result, key), [point for _, point in served(result)]
+    name = next(one.name for point in points for one in point.budgets)
+    limit = float(result.experiment["decision"]["indifference"])
+    what = f"a line per depth and rule; band: within {100 * limit:g} % of {name}"
+    texts = [group.budget_sentence for group in result.by_load or ()]
+    texts += [point.budget_sentence for point in points]
+    clauses = next(filter(None, texts), name).rstrip(".").split("; ")
+    heading = next((text for text in clauses if f"{name} gains" in text), clauses[0])
+    heading = heading[0].upper() + heading[1:]
+    frame = style.Frame(heading, _subtitle(result, what), panels=3, panel=(4.0, 3.0))
+    speed, verified, missed = frame.axes
+    style.panel_title(speed, f"speed, % of {name}")
+    style.panel_title(verified, "verified drafts per round")
+    style.panel_title(missed, "missed drafts per round")
+    speed.axhspan(100 / (1 + limit), 100 * (1 + limit), color=style.PALE, linewidth=0)
+    for arm, color in _colors(result).items():
+        series = _series(result, arm)
+        line = _line(series[0][1].depth is None)
+        options: JsonDict = {"color": color, "label": arm, "linewidth": 1.4, "markersize": 4}
+        options |= {"fmt": line, "elinewidth": 1, "zorder": 3 if arm == name else 2}
+        panels = (
+            (speed, [_speed_against(points[n], name, arm) for n, _ in series]),
+            (verified, [one.verified for _, one in series]),
+            (missed, [one.missed for _, one in series]),
+        )
+        for axes, cells in panels:
+            if any(cells):
+                x = along.x[[n for n, _ in series]]
+                order = np.argsort(x, kind="stable")
+                y, bars = style.means_and_arms([cells[n] for n in order])
+                axes.errorbar(x[order], y, yerr=bars, **options)
+    speed.set_ylim(bottom=max(LEAST_SPEED, speed.get_ylim()[0]))
+    for axes in frame.axes:
+        along.tick(axes)
+    frame.name_axes(LOADS.get(key, short_names([key])[key]), "")
+    frame.legend()
+    frame.note(style.interval_note(result))
+    return frame.figure
+
+
+def _speed_against(point: ServedPoint, name: str, arm: str) -> Interval | None:
+    """Speed of an arm in % of that of a rule."""
+    if arm == name:
+        return Interval(mean=100.0, low=100.0, high=100.0)
+    gain = gain_over(point, name, arm)
+    if gain is None:
+        return None
+    mean, high, low = (
+        100 / (1 + end) if end is not None else None for end in (gain.mean, gain.low, gain.high)
+    )
+    return Interval(mean=mean, low=low, high=high)
 
 
 def timeline_figure(result: ResultDocument) -> Figure:

@@ -8,33 +8,36 @@ from matplotlib.figure import Figure
 
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats
+from mtpsim.common.text import counted
 from mtpsim.report.document import ResultDocument
 from mtpsim.report.document_shapes import DraftTree
 from mtpsim.report.figures import style
-from mtpsim.report.formatting import point_label
 
 LABELLED = 0.1  # probability from which a node has its value beside it
 
 
 def tree_figure(result: ResultDocument) -> Figure:
     """Draw every tree of the points, a panel each."""
-    trees: dict[tuple[int, ...], tuple[str, DraftTree]] = {}
-    for point in result.points:
-        if point.tree:
-            trees.setdefault(tuple(point.tree.parents), (point_label(result, point), point.tree))
+    trees = {tuple(point.tree.parents): point.tree for point in result.points if point.tree}
     shown = list(trees.values())[: style.MAX_PANELS]
-    best = max((tree for _, tree in shown), key=lambda tree: tree.accept_length)
-    nodes = len(best.parents)
-    heading = f"{nodes} drafted nodes yield {best.accept_length:.2f} tokens per round"
+    lengths = [tree.accept_length for tree in shown]
+    heading = f"{_name(shown[0])} yields {lengths[0]:.2f} tokens per round"
+    if len(shown) > 1:
+        heading = f"Tokens per round: {min(lengths):.2f} to {max(lengths):.2f}, by shape"
     subtitle = style.subtitle_of(result, "area and number: probability that the node is accepted")
     frame = style.Frame(heading, subtitle, panels=len(shown))
-    for axes, (label, tree) in zip(frame.axes, shown, strict=True):
+    for axes, tree in zip(frame.axes, shown, strict=True):
         if len(shown) > 1:
-            style.panel_title(axes, label)
+            style.panel_title(axes, f"{_name(tree)}: {tree.accept_length:.2f}")
         draw_tree(axes, tree)
     frame.name_axes("", "level")
     frame.note("Children of a node from left to right: first, second, ... candidate.")
     return frame.figure
+
+
+def _name(tree: DraftTree) -> str:
+    kind, drafts = ("chain", "draft") if tree.is_chain else ("tree", "node")
+    return f"A {kind} of {counted(len(tree.parents), drafts)}"
 
 
 def draw_tree(axes: Axes, tree: DraftTree) -> None:

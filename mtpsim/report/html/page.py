@@ -118,10 +118,7 @@ def render_page(
             complete=result.complete,
             flags=_flags(result),
             warned=next((len(part.text) for part in parts if part.key == "warnings"), 0),
-            chapters=[
-                (heading, [line.replace("+-", "±") for line in lines])
-                for heading, lines in simulated
-            ],
+            chapters=simulated,
             level=level(result),
             served=any(point.serving for point in result.points),
             tolerance=tolerance(result),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mtpsim.report.document import ResultDocument
+from mtpsim.report.figures.serving import BUDGETS
 from mtpsim.report.html.sections import Section, Table
 from mtpsim.report.html.svg import Picture
 from mtpsim.report.tables import serving
@@ -16,7 +17,8 @@ def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> lis
     if not result.by_load:  # the choice, then the numbers that it rests on
         lead, _, facts = lead.partition(": ")
         lead, rest = f"{lead}.", [f"{facts[:1].upper()}{facts[1:]}", *rest]
-    top, *others = drawn or [""]
+    top, *others = [name for name in drawn if name != BUDGETS] or [""]
+    budgets = serving.has_budgets(result)
     capacity = serving.capacity_table(result)
     tables = [Table(serving.capacity_title(result), capacity)] if capacity.rows else []
     warnings = serving.warnings_of(result) + result.failures
@@ -36,6 +38,13 @@ def served_sections(result: ResultDocument, drawn: Mapping[str, Picture]) -> lis
             "Latencies",
             tables=[Table("Quantiles in ms", serving.latency_table(result))],
             notes=[serving.READING],
+        ),
+        Section(
+            "drafts",
+            "Adaptive verification",
+            tables=[Table("Drafts and gains", serving.drafts_table(result))] if budgets else [],
+            pictures=[drawn[BUDGETS]] if BUDGETS in drawn else [],
+            notes=[serving.DRAFTS_READING] if budgets else [],
         ),
         Section(
             "server",

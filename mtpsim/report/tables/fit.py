@@ -64,6 +64,8 @@ def print_fit(report: FitReport, to_stdout: bool = True) -> None:
         say(console, selection_sentence(report), "bold")
         if text := indistinguishable_sentence(report):
             say(console, text)
+    if report.lengths:
+        say(console, report.lengths.sentence(), "bold")
     for text in clock_sentences(report):
         say(console, text)
     if report.held_out:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mtpsim.common.text import counted
+from mtpsim.common.text import counted, listed
 from mtpsim.report.document import Interval, PointResult, ResultDocument
 from mtpsim.report.formatting import (
     fixed,
@@ -18,7 +19,14 @@ from mtpsim.report.formatting import (
     swept_keys,
     value_text,
 )
-from mtpsim.report.serving_document import QUANTILES, TIMES, ServedArm, ServedPoint
+from mtpsim.report.serving_document import (
+    QUANTILES,
+    TIMES,
+    UNSTABLE,
+    LoadGroup,
+    ServedArm,
+    ServedPoint,
+)
 from mtpsim.report.tables.terminal import (
     Column,
     Row,
@@ -33,7 +41,11 @@ if TYPE_CHECKING:
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
 LIMITS = {"tpot": "TPOT", "ttft": "TTFT", "itl": "ITL", "e2e": "end-to-end time"}
-UNITS = {"rate": "requests/s", "closed": "clients", "burst": "requests"}
+UNITS = {
+    "rate": ("request/s", "requests/s"),
+    "closed": ("client", "clients"),
+    "burst": ("request", "requests"),
+}
 RATE = "serving.arrivals.rate"
 PLACES = {"rate": "At", "closed": "With", "burst": "For a burst of"}
 READING = (
@@ -52,6 +64,17 @@ MAIN: dict[str, Cell] = {
     "goodput,\nper s": lambda arm: arm.goodput,
 }
 NARROW = ("output\ntok/s", "speedup", "TPOT\np99, ms", "TTFT\np99, ms", "within\ngoals, %")
+DRAFTS: dict[str, Cell] = {
+    "drafts per\nround": lambda arm: arm.drafts,
+    "verified\nper round": lambda arm: arm.verified,
+    "rejected\nper round": lambda arm: arm.rejected,
+    "missed\nper round": lambda arm: arm.missed,
+    "accept\nlength": lambda arm: arm.accept_length,
+}
+DRAFTS_READING = (
+    "Per decoding request and step. Drafts that are not verified, or rejected, are wasted; missed "
+    "are those not verified that would have been accepted. Gain: of the rule over each row, paired."
+)
 STATE: dict[str, Cell] = {
     "running": lambda arm: arm.running,
     "waiting": lambda arm: arm.waiting,
@@ -78,6 +101,11 @@ def print_served(result: ResultDocument, console: Console) -> None:
     print_table(console, latency_table(result), latency_table(result, TIMES[:2]))
     say(console, READING, "dim")
     console.print()
+    if has_budgets(result):
+        say(console, "Adaptive verification:")
+        print_table(console, drafts_table(result), drafts_table(result, 1))
+        say(console, DRAFTS_READING, "dim")
+        console.print()
     for sentence in sentences(result):
         say(console, sentence, "bold")
     if (table := capacity_table(result)).rows:
@@ -101,9 +129,15 @@ def sample_sentence(result: ResultDocument) -> str:
 
 
 def load_text(load: float, point: ServedPoint) -> str:
-    """``5.1 requests/s``, ``2,048 requests``."""
+    """``5.1 requests/s``, ``1 client``, ``2,048 requests``."""
+    return in_units(load, point.arrivals)
+
+
+def in_units(load: float, arrivals: str) -> str:
+    """A load of a kind of arrivals with its unit, in the singular or plural."""
     number = f"{load:,.0f}" if load >= 1000 else f"{load:.4g}"
-    return f"{number} {UNITS.get(point.arrivals, '')}".strip()
+    one, many = UNITS.get(arrivals, ("", ""))
+    return f"{number} {one if number == '1' else many}".strip()
 
 
 def at_load(point: ServedPoint) -> str:
@@ -115,9 +149,9 @@ def at_load(point: ServedPoint) -> str:
 
 def sentences(result: ResultDocument) -> list[str]:
     """The advice: by load over a sweep of loads, else of each point."""
-    if result.by_load:
-        return [group.sentence for group in result.by_load]
-    return [point.sentence for _, point in served(result)]
+    found: Sequence[ServedPoint | LoadGroup] = [point for _, point in served(result)]
+    texts = [[one.sentence, one.budget_sentence] for one in result.by_load or found]
+    return [text for pair in texts for text in pair if text]
 
 
 def warnings_of(result: ResultDocument) -> list[str]:
@@ -131,15 +165,44 @@ def warnings_of(result: ResultDocument) -> list[str]:
         for text in point.warnings:
             values = [f"{names.get(k, k)} = {value_text(v)}" for k, v in point.set.items()]
             where.setdefault(text, []).append(", ".join(values))
+        at = f" at {label}" if label else ""
+        over = [arm for arm in found.arms if arm.unstable and len(arm.queue) == 2]
+        if len(over) > 1:
+            text = overload_text([(arm.queue[0], arm.queue[1]) for arm in over])
+            where[text] = [listed([arm.name for arm in over]) + at]
         for arm in found.arms:
-            place = f"{arm.name} at {label}" if label else arm.name
             for text in arm.warnings:
-                where.setdefault(text, []).append(place)
+                if len(over) < 2 or not text.startswith(UNSTABLE):
+                    where.setdefault(text, []).append(arm.name + at)
     texts = []
     for text, places in where.items():
         named = "; ".join(filter(None, places[:4])) + "; ..." * (len(places) > 4)
         texts.append(f"{named}: {text}" if named else text)
     return [*(result.warnings or []), *texts]
+
+
+def overload_text(queues: Sequence[tuple[float, float]]) -> str:
+    """The warning on arms whose queues grow.
+
+    Args:
+        queues (Sequence[tuple[float, float]]): Waiting requests at the beginning and at the end of
+            the window, of each arm.
+    """
+    first, last = ([f"{max(ends[side], 0.0):,.0f}" for ends in queues] for side in (0, 1))
+    if len(queues) == 1:
+        text = (
+            f"{UNSTABLE}: {first[0]} requests wait at the beginning of the window and {last[0]} at "
+            "its end"
+        )
+    else:
+        text = (
+            f"the load is more than they serve: {listed(first)} requests wait at the beginning of "
+            f"the window and {listed(last)} at its end"
+        )
+    return (
+        f"{text}; latencies grow with the length of the run, and throughput and its ratio to off "
+        "depend on it"
+    )
 
 
 def _rows(result: ResultDocument) -> Iterator[tuple[list[str], ServedPoint, ServedArm]]:
@@ -177,6 +240,42 @@ def arm_table(result: ResultDocument, cells: dict[str, Cell]) -> TextTable:
             for n, (values, point, arm) in enumerate(rows)
         ],
     )
+
+
+def has_budgets(result: ResultDocument) -> bool:
+    """Whether a rule shares a budget of drafts between requests."""
+    return any(point.budgets for _, point in served(result))
+
+
+def drafts_table(result: ResultDocument, most: int = 4) -> TextTable:
+    """What became of the drafts by load and arm, and what rules gain over each arm in %.
+
+    Args:
+        result: The result document.
+        most: Rules with a column of gains, those that are no bounds first.
+    """
+    table, arms = arm_table(result, DRAFTS), list(_rows(result))
+    rules = [
+        (point.arm(one.name).bound, one.name) for *_, point, _ in arms for one in point.budgets
+    ]
+    names = [name for _, name in sorted(dict.fromkeys(rules), key=lambda rule: rule[0])][:most]
+    gains = []
+    for name in names:
+        found = [in_percent(gain_over(point, name, arm.name)) for _, point, arm in arms]
+        digits = min(shared_decimals(found), 2)
+        gains.append([plus_minus(cell, digits) for cell in found])
+    columns = [*table.columns, *(Column(f"gain of\n{name}, %") for name in names)]
+    rows = [
+        replace(row, cells=[*row.cells, *(column[n] for column in gains)])
+        for n, row in enumerate(table.rows)
+    ]
+    return TextTable(columns, rows)
+
+
+def gain_over(point: ServedPoint, name: str, over: str) -> Interval | None:
+    """What a rule that shares a budget gains over an arm; None where it is not known."""
+    own = next((one for one in point.budgets if one.name == name), None)
+    return next((gain for gain in own.gains if gain.over == over), None) if own else None
 
 
 def _row(lead: list[str], cells: list[str], point: ServedPoint, arm: ServedArm) -> Row:

@@ -115,10 +115,13 @@ def print_table(console: Console, *choices: TextTable) -> TextTable:
     Returns:
         The table that is printed.
     """
-    tables = [(drawn(choice, console), choice) for choice in choices]
-    fitting = [pair for pair in tables if _width(pair[0], console) <= console.width]
-    (table, chosen), width = (fitting or tables[-1:])[0], console.width
-    console.width = max(width, _width(table, console, folded=True))
+    width = console.width
+    for chosen in choices:
+        table = drawn(chosen, console)
+        if _width(table, console) <= width:
+            break
+    else:
+        console.width = max(width, _width(table, console, folded=True))
     console.print(table)
     console.width = width
     return chosen
@@ -150,8 +153,16 @@ def print_warnings(console: Console, warnings: Iterable[str]) -> None:
 
 def plain(text: str, console: Console) -> str:
     """The text in the characters that the console's encoding has, and none that steers it."""
-    text = legible(text)
-    return text.replace("±", "+-").replace("▸", ">") if console.options.ascii_only else text
+    return encodable(legible(text), console.encoding)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The text with the signs of the report in ASCII where an encoding does not have them."""
+    try:
+        "±▸".encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("±", "+-").replace("▸", ">")
+    return text
 
 
 def drawn(text: TextTable, console: Console) -> Table:

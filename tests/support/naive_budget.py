@@ -1,0 +1,132 @@
+"""A slow rule that shares a budget of drafts: one list of drafts per step, sorted."""
+
+import copy
+import math
+
+import numpy as np
+
+from mtpsim.acceptance import Recording
+from mtpsim.policy.budget import EACH, EARLY, ORACLE
+from tests.support.scalar_reference import word
+
+SCORES = 16
+
+
+class Budget:
+    """A rule for the drafts of a batch, of a server of :mod:`tests.support.naive_server`.
+
+    Args:
+        spec: the policy.
+        depth: greatest depth.
+        confidences: laws of the confidence, as of a compiled server.
+    """
+
+    def __init__(self, spec, depth, confidences):
+        self.spec, self.depth, self.confidences = spec, depth, confidences
+        self.search, self.stale, self.keep = spec.parameters(None)
+        self.smooth, self.survivals = {}, {}  # the latter by step and request
+
+    def choose(self, requests):
+        return self.depth
+
+    def learn(self, *outcome):
+        pass
+
+    def verified(self, server, step):
+        """Drafts to verify by request, and those that would be accepted."""
+        decoding, drafts, chunks, context = step
+        futures = [look_ahead(server, request, self.depth) for request in decoding]
+        wanted = [min(full, k) for (full, _), k in zip(futures, drafts, strict=True)]
+        self.now = len(server.steps)
+        now = [
+            self.survival(server, request, *future)
+            for request, future in zip(decoding, futures, strict=True)
+        ]
+        numbers = [request.number for request in decoding]
+        self.survivals[self.now] = dict(zip(numbers, now, strict=True))
+
+        def ms(budget):
+            return server.mean_time(decoding, drafts, budget, chunks, context)
+
+        if self.search == EACH:
+            return [self.own(s[:k], ms, drafts) for s, k in zip(now, drafts, strict=True)], wanted
+        budget = self.budget([self.old(number) for number in numbers], drafts, ms)
+        return self.allocation(now, drafts, budget), wanted
+
+    def survival(self, server, request, full, states):
+        """Survivals of the request's drafts, in steps of 1 / 1024."""
+        found = [self.confidence(server, request, j, full, states[j]) for j in range(self.depth)]
+        if self.keep and request.number in self.survivals.get(self.now - 1, {}):
+            before = self.smooth[request.number]
+            found = [c + self.keep * (b - c) for b, c in zip(before, found, strict=True)]
+        self.smooth[request.number] = found
+        return [math.ceil(level * 1024) for level in np.cumprod(found)]
+
+    def confidence(self, server, request, j, full, state):
+        laws, rates = self.confidences
+        by_position = server.source.clock == "token"
+        if self.search == ORACLE:
+            return float(j < full)
+        if not laws.size:
+            first, end = server.recorded(request.address)
+            return float(server.source.confidence[first + request.tick % (end - first), j])
+        stride = 1 if by_position else -(-self.depth // 4) * 4
+        share = (word(request.address, request.tick * stride + j, SCORES) + 0.5) / 2**32
+        good = j < full
+        if j > full:
+            rate = rates[min(state, len(rates) - 1), j]
+            good = share < rate
+            share = share / rate if good else (share - rate) / (1 - rate)
+        law = laws[int(good), min(j, laws.shape[1] - 1), min(state, laws.shape[2] - 1)]
+        return float(np.interp(share * (law.size - 1), np.arange(law.size), law))
+
+    def old(self, number):
+        """Survivals of the step that sets the budget; 1 if the request did not decode since."""
+        steps = [self.survivals.get(self.now - n, {}) for n in range(int(self.stale) + 1)]
+        decoded = all(number in step for step in steps)
+        return steps[-1][number] if decoded else [1024] * self.depth
+
+    def ranked(self, levels, drafts):
+        return sorted(
+            (-level, j, i)
+            for i, (own, k) in enumerate(zip(levels, drafts, strict=True))
+            for j, level in enumerate(own[:k])
+        )
+
+    def budget(self, levels, drafts, ms):
+        ranked = [-level for level, _, _ in self.ranked(levels, drafts)]
+        count, slowest, paces = len(levels), 0.0, []
+        for b in range(len(ranked) + 1):
+            slowest = max(slowest, ms(b))
+            paces.append((count + sum(ranked[:b]) / 1024) / slowest)
+            if self.search == EARLY and b and paces[b] <= paces[b - 1]:
+                return b - 1
+        return int(np.argmax(paces))
+
+    def allocation(self, levels, drafts, budget):
+        chosen = [i for _, _, i in self.ranked(levels, drafts)[:budget]]
+        return np.bincount(chosen, minlength=len(levels)).tolist() if chosen else [0] * len(levels)
+
+    def own(self, levels, ms, drafts):
+        share = ms(0) / len(drafts)
+        each = max(ms(sum(drafts)) - ms(0), 0.0) / max(sum(drafts), 1)
+        paces = [(1 + sum(levels[:d]) / 1024) / (share + each * d) for d in range(len(levels) + 1)]
+        return int(np.argmax(paces))
+
+
+def look_ahead(server, request, depth):
+    """Drafts that would be accepted at a depth, and the hidden state of each."""
+    request = copy.copy(request)
+    if isinstance(server.source, Recording):
+        return server.verify(request, depth), [0] * depth
+    chain, states, accepted = server.source, [], 0
+    state, drafts = server.look(request)
+    if chain.clock == "round":
+        return sum(drafts[:depth]), [state] * depth
+    for j in range(depth):
+        states.append(state)
+        if accepted == j and drafts[j]:
+            accepted += 1
+            request.weights = chain.step[-1][state]
+            state, drafts = server.look(request)
+    return accepted, states
