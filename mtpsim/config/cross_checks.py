@@ -172,7 +172,10 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
     confidence = experiment.adaptive.confidence if experiment.adaptive else None
-    if confidence and (wrong := confidence.mismatch(source.depth, source.states)):
+    modelled = source.hidden_chain is not None
+    if confidence and (
+        wrong := confidence.mismatch(source.depth, source.states, modelled=modelled)
+    ):
         yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
@@ -289,8 +292,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
             ("serving", "depths"),
             f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
         )
-    law = serving.confidence
-    if law and (wrong := law.mismatch(source.depth, source.states)):
+    law, modelled = serving.confidence, source.hidden_chain is not None
+    if law and (wrong := law.mismatch(source.depth, source.states, modelled=modelled)):
         yield ("serving", "confidence"), wrong
     found = []
     for number, policy in enumerate(serving.policies, 1):

@@ -164,10 +164,12 @@ def _engine(
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
         after_rejection=rates[None],
-        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
+        laws=np.zeros((0, 0, 0, 0)),
         tokens=tokens,
     )
     chain = source.hidden_chain
+    if adaptive.confidence:
+        engine = engine._replace(laws=adaptive.confidence.tables(chain.accept if chain else None))
     if adaptive.confidence and chain is not None:  # its laws may be by state
         engine = engine._replace(after_rejection=chain.accept)
     return engine

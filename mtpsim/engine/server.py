@@ -173,7 +173,8 @@ def _confidences(serving: Serving, source: Source) -> Confidences:
     if serving.confidence is None:
         return Confidences(auc_tables(serving.auc, rates), rates[None])
     chain = source.hidden_chain  # laws may be by state
-    return Confidences(serving.confidence.tables(), chain.accept if chain else rates[None])
+    by_state = chain.accept if chain else rates[None]
+    return Confidences(serving.confidence.tables(by_state), by_state)
 
 
 def _engine(serving: Serving) -> Engine:
