@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from mtpsim.acceptance.base import AcceptanceChain
+from mtpsim.acceptance.base import AcceptanceChain, stationary
 from mtpsim.common.arrays import Floats
 
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity, as other chains
 class ThinnedChain(AcceptanceChain):
     """Rounds in which a draft that is not proposed counts as not accepted.
 
@@ -60,9 +60,35 @@ def thin(chain: AcceptanceChain, law: Floats) -> ThinnedChain:
     )
 
 
+@dataclass(frozen=True, eq=False)  # by identity, as other chains
+class ProposingChain(AcceptanceChain):
+    """The chain of rounds that propose a random number of drafts.
+
+    Attributes:
+        proposed (Ints): ``[S]`` proposed drafts by state.
+    """
+
+    proposed: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def offered_rates(self) -> Floats:
+        """``[K]`` conditional acceptance rates of proposed drafts, pooled over rounds."""
+        time, before = stationary(self.step[0], self.start), np.roll(self.survival, 1, axis=1)
+        before[:, 0] = 1.0
+        offered = time @ (before * (np.arange(self.depth) < self.proposed[:, None]))
+        passed = time @ self.survival
+        return np.divide(passed, offered, out=np.zeros(self.depth), where=offered > 0)
+
+
 def propose(
-    chain: AcceptanceChain, law: Floats, *, verify: Floats, draft: Floats, block: bool
-) -> AcceptanceChain:
+    chain: AcceptanceChain,
+    law: Floats,
+    *,
+    verify: Floats,
+    draft: Floats,
+    block: bool,
+    idle: float = 1.0,
+) -> ProposingChain:
     """The chain of rounds that propose a random number of drafts.
 
     A state is a state of the chain with a number of proposed drafts. At depth k a round verifies
@@ -74,20 +100,22 @@ def propose(
         verify (Floats): ``[K + 1]`` ms of a verify by depth.
         draft (Floats): ``[K + 1]`` ms of drafting by depth.
         block (bool): Whether drafting takes as long whatever is proposed.
+        idle (float): Factor on a plain step where drafts are asked for, and none are proposed.
 
     Returns:
-        AcceptanceChain: States ``(s, d)``, ``d`` fastest, with a slowdown by depth.
+        ProposingChain: States ``(s, d)``, ``d`` fastest, with a slowdown by depth.
     """
     states, depths = law.shape
     proposed = np.arange(depths)
     made = np.minimum(proposed[:, None], proposed)  # [d, k]
     paid = np.where(block & (proposed > 0), draft, draft[made])
-    cost = (verify[made] + paid) / (verify + draft)
+    checked = np.where((made == 0) & (proposed > 0), verify[0] * idle, verify[made])
+    cost = (checked + paid) / (verify + draft)
     moves = chain.step[:, :, None, :, None] * law[None, None, None]
     size = states * depths
     step = np.broadcast_to(moves, (len(chain.step), states, depths, states, depths))
     masked = chain.accept[:, None] * (proposed[:-1] < proposed[:, None])
-    return AcceptanceChain(
+    return ProposingChain(
         start=(chain.start[:, None] * law).ravel(),
         step=step.reshape(len(chain.step), size, size),
         accept=masked.reshape(size, depths - 1),
@@ -97,17 +125,5 @@ def propose(
         length_table=None
         if chain.length_table is None
         else replace(chain.length_table, shares=np.repeat(chain.length_table.shares, depths, 0)),
+        proposed=np.tile(proposed, states),
     )
-
-
-def proposed_drafts(states: Ints, depth: int) -> Ints:
-    """The number of proposed drafts in states of a chain of :func:`propose`.
-
-    Args:
-        states (Ints): Indices of states, of any shape.
-        depth (int): Greatest depth K of the chain.
-
-    Returns:
-        Ints: 0 to K by state.
-    """
-    return states % (depth + 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mtpsim.acceptance import Recording
-from mtpsim.acceptance.draft_lengths import proposed_drafts
+from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.cli.main import DONE, add_experiment_arguments, one_point, read_experiment
 from mtpsim.cli.streams import write_while_read
 from mtpsim.common.errors import InputError, cannot_write, nearest
@@ -87,15 +87,15 @@ def sample_requests(
                 depth=depth,
                 times=times[number, live].tolist(),
                 tokens=min(made, longest or made),
-                proposed=_proposed(experiment, trace.state[number, live], depth),
+                proposed=_proposed(source, trace.state[number, live], depth),
             )
 
 
-def _proposed(experiment: Experiment, states: Ints, depth: int) -> list[int]:
+def _proposed(source: Source, states: Ints, depth: int) -> list[int]:
     """Return the proposed drafts of rounds by their states, where their number is random."""
-    if experiment.draft is None or experiment.draft.lengths is None:
+    if not isinstance(source, ProposingChain):
         return []
-    drafts: list[int] = np.minimum(proposed_drafts(states, experiment.source.depth), depth).tolist()
+    drafts: list[int] = np.minimum(source.proposed[states], depth).tolist()
     return drafts
 
 

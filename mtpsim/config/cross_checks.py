@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mtpsim.acceptance import Recording
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.errors import FieldError, InputError
 from mtpsim.config.draft import Draft, drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
@@ -72,9 +73,16 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    for section in ("adaptive", "serving"):
-        if getattr(experiment, section):
-            yield ("draft", "lengths"), f"can't be combined with [{section}]"
+    if experiment.serving:
+        yield ("draft", "lengths"), "can't be combined with [serving]"
+    source = experiment.source
+    entries = (source.states * (source.depth + 1)) ** 2
+    if experiment.adaptive and entries > MAX_ENTRIES:
+        yield (
+            ("draft", "lengths"),
+            f"{source.states:,} states with their proposed drafts make {entries:,} transitions of "
+            f"policies; at most {MAX_ENTRIES:,} are possible: give a smaller depth",
+        )
 
 
 def _check_size(experiment: Experiment) -> Iterator[Mismatch]:
@@ -172,10 +180,10 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
     confidence = experiment.adaptive.confidence if experiment.adaptive else None
-    modelled = source.hidden_chain is not None
-    if confidence and (
-        wrong := confidence.mismatch(source.depth, source.states, modelled=modelled)
-    ):
+    modelled, states = source.hidden_chain is not None, source.states
+    if isinstance(source, ProposingChain):
+        states //= source.depth + 1
+    if confidence and (wrong := confidence.mismatch(source.depth, states, modelled=modelled)):
         yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
@@ -265,8 +273,6 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     for section, (key, message) in others.items():
         if getattr(experiment, section):
             yield (section, key), message
-    if experiment.drafted is not None:
-        yield ("draft", "tree"), "a server drafts chains"
     given: dict[str, float | None] = {"requests": simulation.requests, "tokens": simulation.tokens}
     given |= {"as_recorded": simulation.as_recorded or None}
     if simulation.lengths is not None:
@@ -298,6 +304,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
     found = []
     for number, policy in enumerate(serving.policies, 1):
         wrong = policy.server_mismatch(source.depth)
+        if policy.shares_budget and experiment.drafted is not None:
+            wrong = "it verifies a part of each chain of drafts, and [draft] has a tree"
         if policy.reads_confidence and isinstance(source, Recording) and not wrong:
             wrong = _unsure(source, serving.states_confidence, "serving")
         if wrong:

@@ -262,8 +262,18 @@ def drafted_source(acceptance: AcceptanceModel, draft: Draft) -> Source:
     return tree.applied(source)
 
 
-def proposing_source(source: Source, draft: Draft, verify: Floats, times: Floats) -> Source:
-    """Which drafts are accepted, where their number is random; times in ms by depth."""
+@lru_cache(maxsize=32)
+def proposing_source(
+    source: Source, draft: Draft, verify: tuple[float, ...], times: tuple[float, ...], idle: float
+) -> Source:
+    """Which drafts are accepted, where their number is random; arguments as for `propose`."""
     law, chain = draft.length_law(source, source.depth), source.hidden_chain
     assert chain is not None
-    return propose(chain, law, verify=verify, draft=times, block=draft.block is not None)
+    return propose(
+        chain,
+        law,
+        verify=np.array(verify),
+        draft=np.array(times),
+        block=draft.block is not None,
+        idle=idle,
+    )

@@ -30,7 +30,8 @@ def limit_warnings(experiment: Experiment) -> list[str]:
         output = source.mean_length
     most_running = _most_running(serving, prompt + output / 2)
     batches = np.array([*(2.0 ** np.arange(int(np.log2(most_running)) + 1)), most_running])
-    times = np.array([sum(latency.at_batch(float(b), source.depth)) for b in batches])
+    size = source.depth, experiment.drafted
+    times = np.array([sum(latency.at_batch(float(b), *size)) for b in batches])
     paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
     found, names = [], [f"depth {k}" if k else "off" for k in depths]
     row, best = np.unravel_index(paces.argmax(), paces.shape)

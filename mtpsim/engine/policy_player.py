@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.arrays import Floats
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.exact.chain_solver import solve
@@ -118,7 +119,7 @@ def compile_policies(
     control = cache(lambda idle: _control(adaptive, source, latency, idle, **horizon))
     optimal = control(0.0)
     environment = Environment(
-        times=latency.policy_verify + latency.draft,
+        times=_round_times(source, latency, rounds=rounds, tokens=tokens),
         rates=rates,
         batch=batch,
         solve=lambda idle: _known(control(idle)),
@@ -128,6 +129,7 @@ def compile_policies(
     engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
     own_noise = engine.by_position and latency.persistence != 0
     general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
+    general |= engine.proposed.size > 0
     recording = source if isinstance(source, Recording) else None
     known = recording is not None and recording.confidence is not None
     compiled = partial(
@@ -143,12 +145,28 @@ def compile_policies(
     return PolicySet(players, engine, without, optimal, environment)
 
 
+def _round_times(source: Source, latency: CompiledLatency, *, rounds: int, tokens: int) -> Floats:
+    """Mean ms of a round by depth, also where the number of proposed drafts is random."""
+    times = latency.policy_verify + latency.draft
+    if not isinstance(source, ProposingChain):
+        return times
+    for k in range(1, times.size):
+        exact = solve(source, k, rounds=rounds, tokens=tokens)
+        times[k] = (latency.verify + latency.draft)[k] * exact.slow_rounds / exact.rounds
+    return times
+
+
 def _engine(
     adaptive: Adaptive, source: Source, latency: CompiledLatency, *, rates: Floats, tokens: int
 ) -> EngineArrays:
     """The engine in which policies play, with speculation enabled."""
     from scipy.special import ndtri
 
+    law, chain = adaptive.confidence, source.hidden_chain
+    proposed, states = np.zeros(0, np.int32), 1
+    if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
+        rates, states = source.offered_rates, source.depth + 1
+        proposed = source.proposed.astype(np.int32)
     odds = np.clip(rates, MARGIN, 1 - MARGIN)
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     separation = float(np.sqrt(2) * ndtri(adaptive.auc or AUC))
@@ -164,13 +182,13 @@ def _engine(
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
         after_rejection=rates[None],
-        laws=np.zeros((0, 0, 0, 0)),
+        laws=law.tables(chain.accept if chain else None) if law else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
+        proposed=proposed,
     )
-    chain = source.hidden_chain
-    if adaptive.confidence:
-        engine = engine._replace(laws=adaptive.confidence.tables(chain.accept if chain else None))
-    if adaptive.confidence and chain is not None:  # its laws may be by state
+    if law and law.states:
+        engine = engine._replace(laws=np.repeat(engine.laws, states, axis=2))
+    if law and chain is not None:  # its laws may be by state
         engine = engine._replace(after_rejection=chain.accept)
     return engine
 
@@ -249,7 +267,7 @@ def _player(
 EMPTY_CHAIN = ChainArrays(
     state_bounds=np.zeros((1, 1), np.int32),
     accept_bounds=np.zeros((1, 1, 1), np.int32),
-    guide=np.zeros((1, 1), np.int32),
+    guide=np.zeros((1, 1), np.int16),
     slowdown=np.ones(1),
     two=False,
     slow=False,

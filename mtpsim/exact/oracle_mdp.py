@@ -128,7 +128,8 @@ class Optimal:
     def _costs(self) -> Floats:
         """``[rows, S, K + 1]`` time of a round in ms."""
         p = self.problem
-        times = p.chain.slowdown[None, :, None] * p.times
+        slowdown = p.chain.slowdown
+        times = (slowdown if slowdown.ndim == 2 else slowdown[:, None]) * p.times[None, None]
         return np.asarray(times + self.rows.extra[:, None, :])
 
     def _values_by_depth(self, values: Floats, price: float) -> Floats:

@@ -20,7 +20,7 @@ class ChainArrays(NamedTuple):
 
     state_bounds: Ints  # [R, S] greatest word that leads to each state
     accept_bounds: Ints  # [R, S, K] greatest word that also accepts the draft
-    guide: Ints  # [R, 256] least state that a word's top byte admits
+    guide: npt.NDArray[np.int16]  # [R, 256] least state that a word's top byte admits
     slowdown: Floats  # [S]
     two: bool  # at most two states and transitions that ignore outcomes: the vector path
     slow: bool  # slowdown is not 1 everywhere
@@ -107,6 +107,7 @@ class EngineArrays(NamedTuple):
     after_rejection: Floats  # [S, K] rates of drafts after the first rejection; S is 1 without laws
     laws: Floats  # [2, P, S, Q + 1] quantiles of the confidence by outcome; [0, ..]: by the AUC
     tokens: int  # of a request in tables by recorded text position; 0: as recorded
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: always as many as the depth
 
 
 class PolicyInputs(NamedTuple):

@@ -57,6 +57,11 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         if RECORDED:
             for j in range(hints.size):
                 hints[j] = text.confidences[at, j]
+        offered = np.int64(hints.size)
+        if GENERAL and engine.proposed.size > 0:
+            offered = np.int64(engine.proposed[state])
+            if CONFIDENCE:
+                hints[offered:] = 0.0
         if SCORES:
             fill_scores(text, engine, at, hints)
         entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
@@ -67,13 +72,14 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
             plain, check, propose = own_factors(noise, check, propose, rounds, scores)
         if noise.shared:
             plain, propose = check, check
-        drafted = depth + np.int64(m[0]) if DROPS else depth
-        time = verify[depth] * (plain if depth == 0 else check) + draft[drafted] * propose
+        verified = np.int64(min(depth, offered))
+        drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
+        time = verify[verified] * (plain if depth == 0 else check) + draft[drafted] * propose
         time *= slowdown[state]
         if previous != depth and previous >= 0:
             time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
-        seen, reached = (hints.size, full) if engine.full_feedback else (depth, accepted)
-        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
+        seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
+        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
         if rounds < log.shape[0]:
             log[rounds, DEPTH], log[rounds, ACCEPTED], log[rounds, STATE] = depth, accepted, state
         rounds += 1

@@ -104,7 +104,17 @@ SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the st
 
 
 @bare_inlined
-def play_drafts(world, state, slot, drafts, most=ALL):
+def end_round(state, slot, accepted):
+    """Emit the accepted drafts of a round, and the token after them."""
+    emitted = state.ints[EMITTED, slot] + accepted + 1
+    state.ints[EMITTED, slot] = emitted
+    if emitted >= state.ints[OUTPUT, slot]:
+        state.ended[state.counts[ENDED]] = slot
+        state.counts[ENDED] += 1
+
+
+@bare_inlined
+def _play_drafts(world, state, slot, drafts, most=ALL):
     """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
 
     Drafts beyond the first ``most`` are rejected, whatever the text.
@@ -123,11 +133,7 @@ def play_drafts(world, state, slot, drafts, most=ALL):
         ints[ROW, slot] = row
         if chain.slow:
             slowdown = chain.slowdown[first]
-    emitted = ints[EMITTED, slot] + accepted + 1
-    ints[EMITTED, slot] = emitted
-    if emitted >= ints[OUTPUT, slot]:
-        state.ended[state.counts[ENDED]] = slot
-        state.counts[ENDED] += 1
+    end_round(state, slot, accepted)
     return accepted, slowdown
 
 
@@ -140,21 +146,23 @@ def draft(world, state, rule, decoding):
         draw_words(world, state, state.order, 0, counts[RUNNING], ticks)
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
-    last_off, behind = counts[LAST_OFF], np.int64(0)
+    last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
-        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
-        spare -= drafts
-        drafted += drafts
+        drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        while nodes[drafts] > spare:
+            drafts -= 1
+        spare -= nodes[drafts]
+        drafted += nodes[drafts]
         deepest = max(deepest, drafts)
         most = drafts
         if drafts > 0 and last_off >= ints[SINCE, slot]:  # it has been at depth 0
             first = last_off == counts[STEP] - 1
             behind += np.int64(first)
             most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
-        accepted, slowdown = play_drafts(world, state, slot, drafts, most)
+        accepted, slowdown = _play_drafts(world, state, slot, drafts, most)
         slowdowns += slowdown
         emitted_now += accepted + 1
         if LEARNS == POOLED:

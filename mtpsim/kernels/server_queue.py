@@ -224,7 +224,8 @@ def prefill(world, state, left, free, depth):
         else:
             return
         held, rest = ints[PROMPT, slot] + ints[EMITTED, slot], ints[OUTPUT, slot]
-        if held + 1 + min(depth, rest - ints[EMITTED, slot] - 1) > free:
+        drafts = min(depth, rest - ints[EMITTED, slot] - 1)
+        if held + 1 + world.engine.nodes[drafts] > free:
             return
         if counts[STACKED] > 0:
             counts[STACKED] -= 1

@@ -112,19 +112,22 @@ class CostModel(LatencySpec):
         draft = by_depth(self.draft, depth) + self.draft_per_request * batch * tokens
         return np.append(0.0, draft)
 
-    def step_costs(self, depth: int, max_tokens: int, max_requests: int) -> StepCosts:
+    def step_costs(
+        self, depth: int, max_tokens: int, max_requests: int, drafted: Floats | None = None
+    ) -> StepCosts:
         """Step times for an engine whose steps differ in tokens, requests and cached tokens.
 
         Args:
             depth (int): Greatest depth of a draft.
             max_tokens (int): Most tokens of a pass.
             max_requests (int): Most requests of a pass.
+            drafted (Floats | None): Drafted tokens by depth, as of :meth:`times`.
 
         Returns:
             StepCosts: Tables for the kernels.
         """
         requests = range(max_requests + 1)
-        draft = np.array([self.draft_times(float(count), depth) for count in requests]).T
+        draft = np.array([self.draft_times(float(n), depth, drafted) for n in requests]).T
         costs = self.pass_costs(draft, np.arange(max_tokens + 1.0))
         return costs._replace(
             overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap

@@ -46,11 +46,12 @@ class RoundOutcome(NamedTuple):
     """The outcome of a round.
 
     Attributes:
-        depth (int): Drafts that were verified.
+        depth (int): Drafts that were asked for.
         accepted (int): Drafts that were accepted.
-        observed (int): Drafts with a known outcome: ``depth``, or K with full feedback.
+        observed (int): Drafts with a known outcome: those verified, or K with full feedback.
         observed_accepted (int): Drafts accepted in a row among the observed ones.
         time_ms (float): Duration of the round in ms.
+        missing (int): Drafts that were asked for and not proposed, so not verified either.
     """
 
     depth: int
@@ -58,6 +59,7 @@ class RoundOutcome(NamedTuple):
     observed: int
     observed_accepted: int
     time_ms: float
+    missing: int = 0
 
 
 class BatchOutcome(NamedTuple):

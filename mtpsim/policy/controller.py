@@ -63,7 +63,10 @@ def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
 
 def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the accepted share, then the threshold."""
-    share = outcome.accepted / outcome.depth
+    verified = outcome.depth - outcome.missing
+    if verified == 0:
+        return
+    share = outcome.accepted / verified
     m[RATE] = p[KEEP_RATE] * m[RATE] + (1 - p[KEEP_RATE]) * share
     pushed = m[THETA]
     if m[RATE] < p[TARGET]:

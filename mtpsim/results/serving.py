@@ -26,6 +26,7 @@ from mtpsim.results.adaptive_verification import budget_comparisons, budget_sent
 from mtpsim.results.point_data import POSITIVE, SHARE, interval, number
 from mtpsim.results.serving_advice import Band, by_load, point_sentence
 from mtpsim.results.serving_warnings import no_upper_end, warnings_by_arm
+from mtpsim.results.shapes import draft_tree
 from mtpsim.stats.comparisons import Choice, choose, log_of
 from mtpsim.stats.estimators import Estimates, delta_method
 from mtpsim.stats.pooled_quantiles import PooledQuantiles, pooled_quantiles, ratios_to
@@ -72,6 +73,7 @@ def served_result(data: ServerData) -> PointResult:
         interrupted=data.interrupted,
         warnings=_warnings(data),
         serving=_served_point(data, serving, round(requests)),
+        tree=draft_tree(data.experiment),
     )
 
 

@@ -91,6 +91,8 @@ def _one(entries: list[JsonDict], chosen: JsonDict, what: str) -> JsonDict:
 
 def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     if document["points"] and document["points"][0].get("serving"):
+        if _tree(document, _point(document, chosen)):
+            raise _wrong("--to", CHAINS)
         return _served_schedule(document, chosen)
     groups: list[JsonDict] = document.get("by_batch") or []
     if not groups:
@@ -109,10 +111,17 @@ def _schedule(document: JsonDict, chosen: JsonDict) -> list[BatchRange]:
     return schedule
 
 
+def _point(document: JsonDict, chosen: JsonDict) -> JsonDict:
+    """The chosen point; of a server ``policy`` names an arm, not a point."""
+    points = document["points"]
+    served = points and points[0].get("serving")
+    swept = {key: value for key, value in chosen.items() if not (served and key == POLICY)}
+    return _one(points, swept, "points")
+
+
 def _served_arm(document: JsonDict, chosen: JsonDict) -> JsonDict:
     """The arm of a server that ``policy`` names, or the best one."""
-    swept = {key: value for key, value in chosen.items() if key != POLICY}
-    served = _one(document["points"], swept, "points")["serving"]
+    served = _point(document, chosen)["serving"]
     arms = {arm["name"]: arm for arm in served["arms"]}
     name = str(chosen.get(POLICY, served["best"]))
     if name not in arms:
@@ -171,11 +180,11 @@ def _depth_and_survival(
     document: JsonDict, chosen: JsonDict, *, tree: bool = False
 ) -> tuple[int, list[float]]:
     """The advised depth of a point, and P(1..j accepted) at that depth; ``tree``: also of one."""
-    if document["points"] and document["points"][0].get("serving"):
-        return _served_depth(document, chosen), []
-    point = _one(document["points"], chosen, "points")
+    point = _point(document, chosen)
     if _tree(document, point) and not tree:
         raise _wrong("--to", CHAINS)
+    if point.get("serving"):
+        return _served_depth(document, chosen), []
     _require_advice(point)
     depth = int(point["advice"]["depth"])
     if not depth:
@@ -245,15 +254,15 @@ def vllm_synthetic(document: JsonDict, chosen: JsonDict) -> str:
 def sglang(document: JsonDict, chosen: JsonDict) -> str:
     """Server arguments for a chain of drafts of the advised depth, or for a tree by ``topk``."""
     depth, _ = _depth_and_survival(document, chosen, tree=True)
-    served = document["points"][0].get("serving")
-    point = None if served else _one(document["points"], chosen, "points")
-    draft = _tree(document, point) if point else None
-    if not point or not draft:
+    point = _point(document, chosen)
+    draft = _tree(document, point)
+    if not draft:
         return f"{engine_flags.sglang_flags(depth)}\n"
     if draft["tree"] != "topk":
         raise _wrong("--to", 'the run drafts a tree, and SGLang drafts those of tree = "topk"')
     levels = Tree(tuple(point["tree"]["parents"])).levels
-    shape, own = point["advice"].get("faster_shape"), point["depths"][depth]["speedup"]["exact"]
+    shape = (point.get("advice") or {}).get("faster_shape")  # a server has none
+    own = point["depths"][depth]["speedup"]["exact"] if shape else 0.0
     if shape and shape["chain_speedup"] > own:
         chain = shape["chain_depth"]
         raise _wrong(

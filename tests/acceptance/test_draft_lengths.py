@@ -131,6 +131,19 @@ def test_uncertain_lengths_and_request_lengths(tmp_path):
         assert (abs(found.mean - exact) < LIMIT / 1.96 * half) == same
 
 
+def test_policies_of_an_experiment_cap_what_is_proposed():
+    """A fixed depth is that of the table; `off` has no overhead of drafting, depth 2 has."""
+    rules = [{"rule": "fixed", "depth": 2}, "off", {"rule": "threshold", "theta": 0.2}, "oracle"]
+    text = TEXT + "overhead_off = 0.1\n" + section("draft", lengths=LAW)
+    experiment = mtpsim.parse(text + SIMULATION + section("adaptive", policies=rules))
+    point = mtpsim.run(experiment).data.points[0]
+    fixed, off, threshold, oracle = point.adaptive.policies
+    assert fixed.speedup.mean == pytest.approx(point.depths[2].speedup.mean, rel=1e-9)
+    assert off.speedup.mean == pytest.approx(1, rel=1e-9)
+    assert threshold.speedup.mean < oracle.speedup.mean
+    assert oracle.speedup.mean > max(cell.speedup.mean for cell in point.depths)
+
+
 def test_shares_of_few_digits_may_miss_1_by_rounding():
     lengths = [0.3333333, 0.3333333, 0.3333333, 0]
     assert mtpsim.parse(TEXT + section("draft", lengths=lengths)).draft.lengths == lengths
@@ -145,8 +158,7 @@ def test_drafts_of_random_number_have_no_picture_of_a_tree():
 
 
 def test_what_lengths_cannot_be_combined_with():
-    draft, adaptive = section("draft", lengths=LAW), section("adaptive", policies=["off"])
-    assert "can't be combined with [adaptive]" in problem_of(TEXT + draft + adaptive)
+    draft = section("draft", lengths=LAW)
     token = regime(*RATES, sojourn=SOJOURN, clock="token") + linear(20, 0.5, 2.0)
     assert "states change by round" in problem_of(token + draft)
     assert "latency.draft is a list by depth" in problem_of(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from mtpsim.acceptance.draft_lengths import propose
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.engine.simulate import play_policies, simulate_requests
 from mtpsim.policy import RULES
 from tests.support import naive_policies
-from tests.support.policy_plans import NOISE, by_outcome, engine_of, plan, two_states
+from tests.support.policy_plans import NOISE, by_outcome, engine_of, latency, plan, two_states
 from tests.support.random_chains import LIMIT, random_chain, z_scores
 from tests.support.recordings import recording
 
@@ -82,6 +83,49 @@ def test_kernels_agree_with_the_naive_simulator(clock, engine, horizon):
         environment = simulated.policy_set.environment
         slow = naive_policies.simulate(rng, chain, player.spec, environment, where, 300, **horizon)
         assert np.abs(two_samples(fast, slow)).max() < LIMIT, player.spec.label
+
+
+LAW = np.array([[0.1, 0.1, 0.2, 0.6], [0.6, 0.2, 0.1, 0.1]])
+
+
+@pytest.mark.parametrize("engine", ["plain", "costly", "full feedback"])
+def test_policies_with_random_numbers_of_drafts(engine):
+    """17 policies whose depth caps what the drafter proposes, in one state or another."""
+    chain, options = two_states("round", slowdown=1.4), ENGINES[engine]
+    times = latency(3)
+    proposing = propose(chain, LAW, verify=times.verify, draft=times.draft, block=False)
+    simulated = plan(proposing, EXAMPLES, options=options, seed=11, rounds=25)
+    totals, _ = play_policies(simulated, 0, 6_000)
+    where, environment = engine_of(simulated, options), simulated.policy_set.environment
+    wrong = []
+    for fast, player in zip(totals, simulated.policy_set.players, strict=True):
+        for law, found in ((LAW, LIMIT), (None, np.inf)):  # the latter: a negative control
+            rng, spec = np.random.default_rng(12), player.spec
+            rows = [
+                naive_policies.request(rng, chain, spec, environment, where, rounds=25, law=law)
+                for _ in range(300 if law is not None else 40)
+            ]
+            off = np.abs(two_samples(fast, np.array(rows, float))).max()
+            assert off < found, spec.label
+            wrong += [off > LIMIT] * (law is None and spec.rule_name() not in ("oracle", "filter"))
+    assert np.mean(wrong) > 0.9
+    optimal = simulated.policy_set.optimal
+    for name, choice in (("oracle", optimal.oracle), ("clairvoyant", optimal.cap)):
+        solved = optimal.totals(choice, name == "clairvoyant")
+        rows = totals[[one["rule"] for one in EXAMPLES].index(name)]
+        assert np.abs(z_scores(rows[:, :2], np.array([solved.tokens, solved.time]))).max() < LIMIT
+
+
+def test_a_constant_policy_proposes_as_the_fixed_depth_does():
+    times, policies = latency(3, "shared"), [{"rule": "fixed", "depth": k} for k in range(4)]
+    chain = two_states("round", slowdown=1.4)
+    chain = propose(chain, LAW, verify=times.verify, draft=times.draft, block=False)
+    simulated = plan(chain, policies, "shared", rounds=40)
+    rows, layout = simulate_requests(simulated, 3, 300), simulated.layout
+    for depth in range(4):
+        played = rows[:, layout.policy(depth)]
+        assert (played[:, 0] == rows[:, layout.tokens][:, depth]).all()
+        np.testing.assert_allclose(played[:, 1], rows[:, layout.time_ms][:, depth], rtol=1e-9)
 
 
 def two_samples(one, two):

@@ -10,7 +10,7 @@ from mtpsim import parse
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server import (
-    NO_CONFIDENCES,
+    NO_LAWS,
     NO_RECORDING,
     compile_server,
     simulate_replication,
@@ -19,9 +19,8 @@ from mtpsim.engine.server import (
 from mtpsim.kernels import server_layout as column
 from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
 from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
-from mtpsim.kernels.server_state import Confidences
 from mtpsim.latency.quantile_table import QuantileTable
-from mtpsim.policy.confidence import Confidence
+from mtpsim.policy.confidence import Confidence, laws_by_outcome
 from mtpsim.policy.fixed import Fixed
 from tests.support.naive_budget import Budget
 from tests.support.naive_server import Policy, Server
@@ -42,7 +41,7 @@ LENGTHS = [
 ]
 
 
-def experiment_of(rng, depth, **more):
+def experiment_of(rng, depth, acceptance="", **more):
     """A server with small random limits, so that everything is short of something."""
     slots = rng.integers(1, 7)
     keys = {
@@ -61,7 +60,7 @@ def experiment_of(rng, depth, **more):
     known = "trace" in keys["arrivals"] or "output" in keys
     lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
         [latency]
         model = "linear"
@@ -82,10 +81,11 @@ def compiled(experiment, source, law=None):
     plan = compile_server(experiment).plan
     if law:
         tables = Confidence.model_validate(law).tables()
-        plan = replace(plan, confidences=Confidences(tables, source.accept))
+        rates = source.accept if "states" in law else source.accept[:1]
+        plan = replace(plan, laws=laws_by_outcome(tables, rates))
     if hasattr(source, "requests"):
         load = plan.load._replace(recorded_output=source.clock == "token")
-        plan = replace(plan, confidences=NO_CONFIDENCES)
+        plan = replace(plan, laws=NO_LAWS)
         return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
@@ -104,7 +104,7 @@ def naive(experiment, plan, source, replication, arm):
     depth = plan.arms[arm].arm.depth
     spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
     if spec.shares_budget:
-        policy = Budget(spec, plan.depth, plan.confidences)
+        policy = Budget(spec, plan.depth, plan.laws)
     else:
         policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
     server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
@@ -256,6 +256,28 @@ def test_changes_of_the_depth_equal_a_slow_server(changes, clock, outcomes):
         simulate_replication(one, 0, row, np.zeros((4, len(METRICS), BINS), np.int64))
     same = (rows[0] == rows[1]).reshape(4, -1).all(1)
     assert same[:2].tolist() == [True, False]  # a fixed depth has no changes, a schedule has
+
+
+TREE = """
+acceptance = { model = "ranks", rates = [[0.5, 0.2, 0.1], [0.4, 0.2, 0.1], [0.5, 0.2, 0.2]] }
+draft = { tree = [0, 0, 0, 1, 1, 2, 4, 5] }
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_trees_equal_a_slow_server(seed):
+    rng = np.random.default_rng(seed)
+    more = {"policies": '["goodput", "ema"]'} if seed % 2 else {}
+    experiment = experiment_of(rng, 3, acceptance=TREE, **more)
+    plan = compiled(experiment, experiment.source)
+    assert plan.engine.nodes.tolist() == [0, 3, 6, 8]
+    check(experiment, experiment.source, seed % 3)
+    row = np.zeros(plan.layout.columns)
+    chains = replace(plan, engine=plan.engine._replace(nodes=np.arange(4)))  # negative control
+    simulate_replication(chains, 0, row, np.zeros((len(plan.arms), len(METRICS), BINS), np.int64))
+    expected, _ = naive(experiment, plan, experiment.source, 0, 3)
+    found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
+    assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
 
 
 def test_a_server_that_gives_too_many_tokens_fails():

@@ -57,6 +57,17 @@ def runs(tmp_path_factory):
         "wide": TREE.replace("[simulation]", "batch = 20\n[simulation]")
         + 'tree = "topk"\ntopk = 2\nnodes = 4\n',
         "narrow": TREE + 'tree = "topk"\ntopk = 2\nnodes = 3\n',
+        "served": TREE[: TREE.index("[simulation]")]
+        + """[serving]
+        arrivals = { closed = 2 }
+        prompt = 5
+        output = 30
+        requests = 40
+        [draft]
+        tree = "topk"
+        topk = 2
+        nodes = 4
+        """,
         "two": TEXT + '"latency.base" = [10, 20]\n',
     }
     for name, text in texts.items():
@@ -108,6 +119,15 @@ def test_sglang_drafts_a_tree_by_topk(runs, capsys):
     code, out, _ = exported(capsys, runs / "topk", "--to", "sglang")
     flags = "--speculative-num-steps 2 --speculative-eagle-topk 2 --speculative-num-draft-tokens 5"
     assert (code, flags in out) == (0, True)
+
+
+def test_a_tree_of_a_server_is_exported_to_the_engine_that_drafts_trees(runs, capsys):
+    _, out, _ = exported(capsys, runs / "served", "--to", "sglang", "--set", "policy=depth 1")
+    assert "steps 1 --speculative-eagle-topk 2 --speculative-num-draft-tokens 3" in out
+    for engine in ("vllm", "vllm-schedule", "trtllm"):
+        code, out, error = exported(capsys, runs / "served", "--to", engine)
+        assert (code, out) == (2, "")
+        assert "this engine drafts chains" in error
 
 
 def test_a_tree_that_a_chain_beats_is_refused_with_the_flags_of_the_chain(runs, capsys):

@@ -125,10 +125,14 @@ def hints_of(rng, text, chain, spec, engine, tick, full, state):
     return confidences(rng, engine, full, scores, chain, states)
 
 
-def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None):
+def request(
+    rng, chain, spec, environment, engine, *, text=None, rounds=None, tokens=None, law=None
+):
     """One request under a policy: tokens, ms, rounds, rounds at each depth.
 
-    ``text`` may hold the random numbers of the kernel; by default it is drawn by ``rng``.
+    ``text`` may hold the random numbers of the kernel; by default it is drawn by ``rng``. ``law``
+    is that of the number of proposed drafts by state, of which a policy that knows the state is
+    told too; by default all are proposed.
     """
     p, m = spec.parameters(environment), np.zeros(max(spec.memory_size(environment), 1))
     rule, text, deep = spec.functions(), text or Text(rng, chain), environment.depth
@@ -137,26 +141,30 @@ def request(rng, chain, spec, environment, engine, *, text=None, rounds=None, to
     rejected = None
     while (rounds is None or len(played) < rounds) and (tokens is None or made < tokens):
         state = text.at(tick, rejected)[0]
-        most = deep
+        proposed = most = deep if law is None else pick(rng, law[state])
         if engine.resumed and 0 in played:  # each draft may be lost
-            most = next((j for j in range(deep) if rng.random() < engine.resumed), deep)
+            most = next((j for j in range(most) if rng.random() < engine.resumed), most)
         if previous == 0 and rng.random() < engine.stale:
             most = 0
         looks = spec.reads_confidence or spec.sees_outcome or engine.full_feedback
         full = min(accepted_drafts(text, chain, tick, deep), most) if looks and most else 0
         by_position = chain.clock == "token"
-        hints = hints_of(rng, text, chain, spec, engine, tick, full, state)
+        hints = np.array(hints_of(rng, text, chain, spec, engine, tick, full, state))
+        if spec.reads_confidence:
+            hints[proposed:] = 0.0
         entry = text.row + tick if spec.sees_entry and isinstance(text, Record) else 0
-        context = RoundContext(state, previous, full, entry)
-        depth = rule.choose(p, m, context, np.asarray(hints))
+        known = state if law is None else state * (deep + 1) + proposed
+        context = RoundContext(known, previous, full, entry)
+        depth = rule.choose(p, m, context, hints)
         accepted = min(accepted_drafts(text, chain, tick, depth), most) if most else 0
         rejected = accepted < depth
-        drafted = depth + (int(m[0]) if spec.discards_drafts else 0)
-        time = (engine.verify[depth] + engine.draft[drafted]) * chain.slowdown[state]
+        drafted = min(depth + (int(m[0]) if spec.discards_drafts else 0), proposed)
+        verified = min(depth, proposed)
+        time = (engine.verify[verified] + engine.draft[drafted]) * chain.slowdown[state]
         time += engine.switch_cost if previous not in (-1, depth) else 0
         time += engine.catch_up if previous == 0 and depth > 0 else 0
-        seen, reached = (deep, full) if engine.full_feedback else (depth, accepted)
-        rule.learn(p, m, RoundOutcome(depth, accepted, seen, reached, time))
+        seen, reached = (proposed, full) if engine.full_feedback else (verified, accepted)
+        rule.learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
         if by_position:
             text.at(tick + accepted, False)  # the bonus token, or the target's own
         played.append(depth)

@@ -119,6 +119,7 @@ class Server:
         self.plan, self.source, self.serving, self.tables = plan, source, serving, tables
         self.replication, self.policy, self.speculates = replication, policy, speculates
         self.engine, self.now, self.depth = plan.engine, 0.0, 0
+        self.nodes = plan.engine.nodes.tolist()
         self.depths = {}  # by step in which a request decodes
         self.running, self.preempted, self.queue, self.done = [], [], [], []
         self.steps, self.arrivals, self.waits, self.preemptions = [], [], [], []
@@ -258,21 +259,24 @@ class Server:
         context = sum(request.held - 1 for request in decoding)
         drafts = []
         for request in decoding:
-            drafts.append(min(self.depth, request.output - request.emitted - 1, spare))
-            spare -= drafts[-1]
+            most = min(self.depth, request.output - request.emitted - 1)
+            drafts.append(max(k for k in range(most + 1) if self.nodes[k] <= spare))
+            spare -= self.nodes[drafts[-1]]
         slow = np.mean([self.slowdown(request) for request in decoding]) if decoding else 1.0
-        left = self.engine.max_tokens - len(decoding) - sum(drafts)
-        chunks = self.prefill(left, self.engine.kv_tokens - held - sum(drafts), preempted)
+        drafted = sum(self.nodes[k] for k in drafts)
+        left = self.engine.max_tokens - len(decoding) - drafted
+        chunks = self.prefill(left, self.engine.kv_tokens - held - drafted, preempted)
         verified, wanted = drafts, None
         if decoding and self.policy.spec.shares_budget:
             step = decoding, drafts, chunks, context
             verified, wanted = self.policy.verified(self, step)
         accepted = [self.verify(r, k) for r, k in zip(decoding, verified, strict=True)]
         missed = sum(wanted) - sum(accepted) if wanted else 0
-        ms = self.mean_time(decoding, drafts, sum(verified), chunks, context) * self.noise() * slow
+        tokens = sum(verified) if wanted else drafted
+        ms = self.mean_time(decoding, drafts, tokens, chunks, context) * self.noise() * slow
         ms += self.change_ms(decoding, drafts)
         end, running = self.now + ms, len(self.running)
-        kv = sum(request.held for request in self.running) + sum(drafts)
+        kv = sum(request.held for request in self.running) + drafted
         self.take_arrivals(end)
         for request, a in zip(decoding, accepted, strict=True):
             request.rounds.append(a)
@@ -286,7 +290,7 @@ class Server:
         prefilled = sum(size for _, size in chunks)
         self.steps.append(
             Step(
-                self.now, end, running, len(decoding), kv, sum(drafts), sum(verified),
+                self.now, end, running, len(decoding), kv, drafted, tokens,
                 missed, sum(accepted), max(drafts, default=0), prefilled, emitted,
             )
         )  # fmt: skip
@@ -321,7 +325,7 @@ class Server:
                 break
             request = line[-1 if self.preempted else 0]
             more = min(self.depth, request.output - request.emitted - 1)
-            if request.held + 1 + more > free:
+            if request.held + 1 + self.nodes[more] > free:
                 break
             line.remove(request)
             self.waits.append((request.waits_since, self.now))
