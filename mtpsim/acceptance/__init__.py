@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from pydantic import Discriminator
-
 from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, Source
 from mtpsim.acceptance.beta import Beta
 from mtpsim.acceptance.contagion import Contagion
@@ -21,7 +19,7 @@ from mtpsim.acceptance.recording import Recording
 from mtpsim.acceptance.regime import Regime
 from mtpsim.acceptance.registry import SIMPLE, Simple
 from mtpsim.acceptance.trace import Trace
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 
 MODELS: dict[str, type[AcceptanceModel]] = {
     **SIMPLE,
@@ -30,9 +28,7 @@ MODELS: dict[str, type[AcceptanceModel]] = {
     "trace": Trace,
 }
 
-Acceptance = Annotated[
-    Annotated[Simple | Mixture | Drift | Trace, Discriminator("model")], named(list(MODELS))
-]
+Acceptance = Annotated[Simple | Mixture | Drift | Trace, Named(MODELS)]
 
 __all__ = [
     "MODELS",

@@ -3,16 +3,16 @@
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Discriminator, Field, model_validator
+from pydantic import Field, model_validator
 
 from mtpsim.acceptance.base import AcceptanceChain, AcceptanceModel, compiled_once
 from mtpsim.acceptance.mixture import Mixture
 from mtpsim.acceptance.registry import SIMPLE, Simple
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import FieldError
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 
-Inner = Annotated[Annotated[Simple | Mixture, Discriminator("model")], named([*SIMPLE, "mixture"])]
+Inner = Annotated[Simple | Mixture, Named({**SIMPLE, "mixture": Mixture})]
 
 
 class Drift(AcceptanceModel):

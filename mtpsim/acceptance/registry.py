@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from pydantic import Discriminator
-
 from mtpsim.acceptance.base import AcceptanceModel
 from mtpsim.acceptance.beta import Beta
 from mtpsim.acceptance.contagion import Contagion
@@ -16,7 +14,7 @@ from mtpsim.acceptance.independent import Independent
 from mtpsim.acceptance.markov_tokens import Tokens
 from mtpsim.acceptance.ranks import Ranks
 from mtpsim.acceptance.regime import Regime
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 
 SIMPLE: dict[str, type[AcceptanceModel]] = {
     "independent": Independent,
@@ -46,4 +44,4 @@ Simple = (
     | Tokens
     | Ranks
 )
-SimpleModel = Annotated[Annotated[Simple, Discriminator("model")], named(list(SIMPLE))]
+SimpleModel = Annotated[Simple, Named(SIMPLE)]

@@ -1,9 +1,21 @@
 """The base class of every section of an experiment file: strict and immutable."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from mtpsim.common.errors import FieldError
 
@@ -45,21 +57,87 @@ NonNegative = Annotated[float, Field(ge=0)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 
 
-def named(names: list[str], default: str | None = None, key: str = "model") -> BeforeValidator:
-    """Build a validator that refuses a table whose ``key`` is not one of ``names``.
+class Deferred:
+    """Metadata of an optional section that is built when a file has it, which few sections are.
 
-    Args:
-        names (list[str]): Allowed values of the key.
-        default (str | None): Value if the key is absent; None if it is required.
-        key (str): Key that selects the class of the table.
+    To build all sections takes ten times as long as to read a file.
     """
 
-    def check(value: Any) -> Any:
-        name = value.get(key, default) if isinstance(value, dict) else None
-        if not isinstance(value, dict) or (isinstance(name, str) and name in names):
-            return value
-        if name is None:
-            raise FieldError("is missing", key=key, allowed=names, kind="missing")
-        raise FieldError(f"unknown {key} {name!r}", key=key, given=name, allowed=names)
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        self._kind: type[BaseModel] = next(iter(getattr(source, "__args__", ())), source)
+        return core_schema.with_info_plain_validator_function(self._validate)
 
-    return BeforeValidator(check)
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> Any:
+        return handler(self._whole())
+
+    def _validate(self, value: Any, info: ValidationInfo) -> Any:
+        if value is None:
+            return None
+        self._kind.model_rebuild()
+        return self._kind.__pydantic_validator__.validate_python(value, context=info.context)
+
+    def _whole(self) -> CoreSchema:
+        return core_schema.nullable_schema(_schema_of(self._kind))
+
+
+def _schema_of(kind: type[BaseModel]) -> CoreSchema:
+    kind.model_rebuild()
+    return kind.__pydantic_core_schema__
+
+
+class Named(Deferred):
+    """Metadata of a union of sections: only the class that a table names is built.
+
+    Args:
+        kinds (Mapping): Classes by name.
+        default (str | None): Name if the key is absent; None if it is required.
+        key (str): Key that selects the class of the table.
+        names_alone (bool): Whether a name stands for a table with this key only.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, type[Spec]],
+        default: str | None = None,
+        key: str = "model",
+        names_alone: bool = False,
+    ) -> None:
+        self._kinds, self._default, self._key = kinds, default, key
+        self._names_alone = names_alone
+        self._validator = lru_cache(self._validator_of)
+
+    def _validate(self, value: Any, info: ValidationInfo) -> Any:
+        if self._names_alone and isinstance(value, str):
+            value = {self._key: value}
+        name = self._name(value)
+        if not isinstance(value, dict | BaseModel):
+            name = None  # of no class: the error of the whole union
+        elif name is None:
+            allowed = list(self._kinds)
+            raise FieldError("is missing", key=self._key, allowed=allowed, kind="missing")
+        elif not isinstance(name, str) or name not in self._kinds:
+            message = f"unknown {self._key} {name!r}"
+            raise FieldError(message, key=self._key, given=name, allowed=list(self._kinds))
+        return self._validator(name).validate_python(value, context=info.context)
+
+    def _name(self, value: Any) -> Any:
+        found = value.get(self._key) if isinstance(value, dict) else getattr(value, self._key, None)
+        return self._default if found is None else found
+
+    def _validator_of(self, name: str | None) -> SchemaValidator:
+        """That of one class, or of all; both add the name to the location of an error."""
+        if name is None:
+            return SchemaValidator(TypeAdapter(self._table()).core_schema)
+        choice = {name: _schema_of(self._kinds[name])}
+        return SchemaValidator(core_schema.tagged_union_schema(choice, self._name))
+
+    def _table(self) -> Any:
+        """The union as pydantic knows it."""
+        tagged = (Annotated[kind, Tag(name)] for name, kind in self._kinds.items())
+        by = Discriminator(self._name if self._default else self._key)
+        return Annotated[reduce(or_, tagged), by]
+
+    def _whole(self) -> CoreSchema:
+        names: Any = Annotated[str, Field(json_schema_extra={"enum": list(self._kinds)})]
+        table = self._table()
+        return TypeAdapter(names | table if self._names_alone else table).core_schema

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
@@ -21,7 +21,7 @@ from mtpsim.acceptance.lengths import length_table
 from mtpsim.acceptance.trees import Tree
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.errors import InputError, Problem, nearest, nearest_file, suggest
-from mtpsim.common.section import Spec
+from mtpsim.common.section import Deferred, Spec
 from mtpsim.common.text import counted
 from mtpsim.config.adaptive import Adaptive
 from mtpsim.config.cross_checks import mismatches
@@ -86,12 +86,14 @@ class Experiment(Spec):
     title: str = Field("", description="heading of the report")
     acceptance: Acceptance = Field(description="which drafts are accepted")
     latency: AnyLatency = Field(description="times of verify and draft, in ms")
-    draft: Draft | None = Field(None, description="shape of the drafts (default: a chain)")
+    draft: Annotated[Draft | None, Deferred()] = Field(
+        None, description="shape of the drafts (default: a chain)"
+    )
     simulation: Simulation = Field(
         default_factory=lambda: Simulation.model_validate({}),
         description="number and length of requests, seed and precision",
     )
-    theory: TheorySpec | None = Field(
+    theory: Annotated[TheorySpec | None, Deferred()] = Field(
         None,
         description="how the rates of the closed form were obtained (default: the input rates, or "
         "rates measured at the greatest depth)",
@@ -99,13 +101,13 @@ class Experiment(Spec):
     decision: Decision = Field(
         default_factory=lambda: Decision.model_validate({}), description="how a depth is selected"
     )
-    adaptive: Adaptive | None = Field(
+    adaptive: Annotated[Adaptive | None, Deferred()] = Field(
         None, description="policies that choose the depth of each round"
     )
-    serving: Serving | None = Field(
+    serving: Annotated[Serving | None, Deferred()] = Field(
         None, description="a server under load, instead of single requests"
     )
-    uncertainty: Uncertainty | None = Field(
+    uncertainty: Annotated[Uncertainty | None, Deferred()] = Field(
         None, description="uncertainty of the inputs, propagated to the selected depth"
     )
     robust: Robust | None = Field(

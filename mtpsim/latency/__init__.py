@@ -2,13 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Discriminator, Tag
-
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 from mtpsim.latency.costs import CostModel, Linear, Moe, Roofline, Table
 from mtpsim.latency.preset import Preset
 from mtpsim.latency.quantile_table import QuantileTable
-from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec, model_name
+from mtpsim.latency.stated_times import CompiledLatency, Latency, LatencySpec
 from mtpsim.latency.steps import Steps
 
 COSTS: dict[str, type[LatencySpec]] = {
@@ -22,17 +20,7 @@ COSTS: dict[str, type[LatencySpec]] = {
 }
 
 AnyLatency = Annotated[
-    Annotated[
-        Annotated[Latency, Tag("times")]
-        | Annotated[Steps, Tag("steps")]
-        | Annotated[Table, Tag("table")]
-        | Annotated[Linear, Tag("linear")]
-        | Annotated[Roofline, Tag("roofline")]
-        | Annotated[Moe, Tag("moe")]
-        | Annotated[Preset, Tag("preset")],
-        Discriminator(model_name),
-    ],
-    named(list(COSTS), "times"),
+    Latency | Steps | Table | Linear | Roofline | Moe | Preset, Named(COSTS, "times")
 ]
 
 __all__ = [

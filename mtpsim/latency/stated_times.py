@@ -202,12 +202,6 @@ class LatencySpec(Spec, ABC):
         return lines
 
 
-def model_name(value: Any) -> str:
-    """Name of a latency model, given as a table or as a validated section; ``times`` if absent."""
-    found = value.get("model") if isinstance(value, dict) else getattr(value, "model", None)
-    return "times" if found is None else str(found)
-
-
 def _form(value: Any) -> str:
     noisy = isinstance(value, NoiseSpec) or (
         isinstance(value, dict) and not {"per_token"} & value.keys()

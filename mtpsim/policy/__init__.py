@@ -1,10 +1,8 @@
 """Policies that choose the depth of each round: one file per policy."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator, Field
-
-from mtpsim.common.section import named
+from mtpsim.common.section import Named
 from mtpsim.policy.adaptive_k import AdaptiveK
 from mtpsim.policy.bandit import Bandit
 from mtpsim.policy.base import Environment, PolicySpec, RoundContext, RoundOutcome, Rule
@@ -49,12 +47,7 @@ RULES: dict[str, type[PolicySpec]] = {
 }
 
 
-def _table(value: Any) -> Any:
-    """A name without parameters stands for the rule with its defaults."""
-    return {"rule": value} if isinstance(value, str) else value
-
-
-Table = Annotated[
+Table = (
     Fixed
     | Off
     | Schedule
@@ -74,15 +67,9 @@ Table = Annotated[
     | Filter
     | Clairvoyant
     | Budget
-    | OracleBudget,
-    Discriminator("rule"),
-]
-Name = Annotated[str, Field(json_schema_extra={"enum": list(RULES)})]
-Policy = Annotated[
-    Table,
-    named(list(RULES), key="rule"),
-    BeforeValidator(_table, json_schema_input_type=Name | Table),
-]
+    | OracleBudget
+)
+Policy = Annotated[Table, Named(RULES, key="rule", names_alone=True)]
 
 __all__ = [
     "RULES",

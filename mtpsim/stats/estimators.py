@@ -32,7 +32,6 @@ import numpy.typing as npt
 from mtpsim.common.arrays import Floats
 from mtpsim.formula.closed_form import Definition, Weighting, plug_in
 from mtpsim.kernels.arrays import RowLayout
-from mtpsim.kernels.moments import moments
 
 Counts = npt.NDArray[np.int64]
 STEP = 1e-5  # of the central difference, relative: slopes are exact to about 1e-10
@@ -62,6 +61,8 @@ class Tally:
     @classmethod
     def of(cls, rows: Floats) -> Tally:
         """Tally of ``rows`` ``[n, C]``, one request per row; without a BLAS, as that of a block."""
+        from mtpsim.kernels.moments import moments  # numba: `check` and `show` do without
+
         count, columns = rows.shape
         mean, comoment = np.empty(columns), np.empty((columns, columns))
         moments(np.ascontiguousarray(rows, float), mean, comoment)
