@@ -29,7 +29,8 @@ LOOKED = 256  # batches at which the kind of the fastest shape is computed; then
 
 def draft_tree(experiment: Experiment) -> DraftTree | None:
     """The drafted tree with the probability of each node; None without one of a fixed size."""
-    source, tree = experiment.acceptance.chain(), experiment.tree
+    tree = experiment.tree
+    source = None if tree is None else experiment.acceptance.chain()
     if tree is None or not isinstance(source, AcceptanceChain):
         return None
     if experiment.draft and experiment.draft.lengths is not None:

@@ -20,6 +20,8 @@ GOALS = {"ttft": 60.0, "tpot": 10.0}
 class Experiment:
     """What the results read of an experiment."""
 
+    tree = None
+
     def __init__(self, rate, goals, capacity):
         self._serving = {"arrivals": {"rate": rate}, "goals": goals, "kv_tokens": 100_000}
         self._serving["capacity"] = capacity
