@@ -269,7 +269,7 @@ def _player(
 EMPTY_CHAIN = ChainArrays(
     state_bounds=np.zeros((1, 1), np.int32),
     accept_bounds=np.zeros((1, 1, 1), np.int32),
-    guide=np.zeros((1, 1), np.int32),
+    guide=np.zeros((1, 1), np.int16),
     slowdown=np.ones(1),
     two=False,
     slow=False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import Path, find_lengths, find_levels
+from mtpsim.kernels.acceptance import Path, find_lengths, find_masks
 from mtpsim.kernels.arrays import LENGTHS, LEVELS
 from mtpsim.kernels.jit import bare, kernel
 from mtpsim.kernels.noise import (
@@ -40,26 +40,27 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
     """
+    chain = chain._replace(slow=True)  # so that states are noted
     path = Path(row, np.empty((TILE, row.size), np.int32), pair)
-    levels = np.empty((engine.rates.size, TILE, row.size), np.int32)
-    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, levels,
-                 new_scratch(row.size), memory, tape)  # fmt: skip
+    length, masks = np.empty((TILE, row.size), np.int32), np.empty((TILE, row.size), np.int64)
+    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, length,
+                 masks, new_scratch(row.size), memory, tape)  # fmt: skip
 
 
 @kernel
 def _write_chain(
-    key, first, tick, column, chain, noise, normal, engine, path, levels, s, memory, tape
+    key, first, tick, column, chain, noise, normal, engine, path, length, masks, s, memory, tape
 ):
     for at in range(column, tape.state.shape[1], TILE):
         now = tick + at - column
         fill_words(key, first, now, TILE, PATH, s.words)
         if engine.kind == LENGTHS:
-            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, levels[0])
-            _transpose(levels[0], at, tape.accepts)
+            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, length)
+            _transpose(length, at, tape.accepts)
             _transpose(path.state, at, tape.state)
         elif engine.kind == LEVELS:
-            find_levels(chain, s.words, now == 0, 0, TILE, path, levels)
-            _transpose_levels(levels, at, tape.accepts)
+            find_masks(chain, s.words, now == 0, 0, TILE, path, masks)
+            _transpose(masks, at, tape.accepts)
             _transpose(path.state, at, tape.state)
         else:
             _transpose(s.words, at, tape.words)
@@ -104,16 +105,6 @@ def _transpose(tile, at, out):
     for lane in range(tile.shape[1]):
         for t in range(TILE):
             out[lane, at + t] = tile[t, lane]
-
-
-@bare
-def _transpose_levels(levels, at, out):
-    for t in range(TILE):
-        for lane in range(levels.shape[2]):
-            bits = np.int64(0)
-            for j in range(levels.shape[0]):
-                bits |= np.int64(levels[j, t, lane]) << np.int64(j)
-            out[lane, at + t] = bits
 
 
 @bare
