@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,7 +22,7 @@ from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
 from mtpsim.exact.chain_solver import solve
-from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
+from mtpsim.kernels.arrays import ChainArrays, Floats32, NoiseArrays, RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.noise import new_scratch
 from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
@@ -37,13 +38,13 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Confidences, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.policy.budget import STALE
-from mtpsim.policy.confidence import auc_tables
+from mtpsim.policy.confidence import auc_tables, laws_by_outcome
 from mtpsim.stats.estimators import Tally
 from mtpsim.stats.pooled_quantiles import cluster_counts
 
@@ -53,7 +54,7 @@ POINTS = 400  # of a timeline
 ARRIVALS = {"rate": RATE, "closed": CLOSED, "burst": BURST, "trace": TRACE}
 LEARNS = {"nothing": NOTHING, "mean": MEAN, "pooled": POOLED, "finished": FINISHED}
 NO_RECORDING = RecordingArrays(np.zeros(1, np.int32), np.array([0, 1]), False)
-NO_CONFIDENCES = Confidences(np.zeros((0, 0, 0, 0)), np.zeros((1, 1)))
+NO_LAWS = np.zeros((3, 1, 1, 0), np.float32)  # of confidences: recorded, or not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class ServerPlan:
         depth (int): Greatest depth K.
         arms (tuple[ServerArm, ...]): The arms, fixed depths first.
         layout (ServerLayout): Columns of a row of totals.
-        confidences (Confidences): How confidences of drafts are drawn.
+        laws (Floats32): ``[3, P, S, Q]`` laws of the confidences of drafts; Q = 0: none.
         unit (Fraction): Replications per unit of a block.
     """
 
@@ -118,7 +119,7 @@ class ServerPlan:
     depth: int
     arms: tuple[ServerArm, ...]
     layout: ServerLayout
-    confidences: Confidences = NO_CONFIDENCES
+    laws: Floats32
     unit: Fraction = UNIT
 
 
@@ -162,26 +163,26 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         depth=depth,
         arms=arms,
         layout=ServerLayout(len(arms)),
-        confidences=_confidences(serving, source),
+        laws=_confidence_laws(serving, source),
     )
     return CompiledServer(experiment, plan)
 
 
-def _confidences(serving: Serving, source: Source) -> Confidences:
-    """How confidences are drawn, if a rule reads any that are not recorded."""
+def _confidence_laws(serving: Serving, source: Source) -> Floats32:
+    """Laws of the confidences, if a rule reads any that are not recorded."""
     if not any(policy.reads_confidence for policy in serving.policies):
-        return NO_CONFIDENCES
+        return NO_LAWS
     if isinstance(source, Recording) and not serving.states_confidence:
-        return NO_CONFIDENCES  # they are recorded
+        return NO_LAWS
     rates, numbers = solve(source, source.depth, rounds=LONG).conditional, 1
     if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
         rates, numbers = source.offered_rates, source.depth + 1
     if serving.confidence is None:
-        return Confidences(auc_tables(serving.auc, rates), rates[None])
-    chain, laws = source.hidden_chain, serving.confidence.tables()  # laws may be by state
-    if laws.shape[2] > 1:
-        laws = np.repeat(laws, numbers, axis=2)
-    return Confidences(laws, chain.accept if chain else rates[None])
+        return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
+    chain, tables = source.hidden_chain, serving.confidence.tables()
+    if chain is None or not serving.confidence.states:
+        return laws_by_outcome(tables, rates[None])
+    return laws_by_outcome(np.repeat(tables, numbers, axis=2), chain.accept)
 
 
 def _engine(serving: Serving, source: Source, nodes: Any) -> Engine:
@@ -332,6 +333,9 @@ def simulate_replication(
         A timeline per arm.
     """
     key: Any = np.uint64(plan.key)
+    laws = (
+        plan.laws.reshape(math.prod(plan.laws.shape[:-1]), -1) if plan.laws.size else NO_LAWS[0, 0]
+    )
     timelines = []
     for place, arm in enumerate(plan.arms):
         world = World(
@@ -344,7 +348,7 @@ def simulate_replication(
             recording=plan.recording,
             costs=plan.costs,
             speculates=arm.speculates,
-            confidences=plan.confidences,
+            laws=laws,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
         state = new_state(world, plan.depth, points, arm.stale)
