@@ -44,11 +44,7 @@ def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, score
         state = np.int64(states[at])
         if GENERAL and kind >= ROUNDS_BY_OUTCOME:
             state = state_by_words(text, chain, at, row)
-        most = np.int64(hints.size)
-        if engine.resumed > 0 and out[DEPTHS] > 0:
-            most = drafts_kept(text.resumed_words[at], engine.resumed, most)
-        if engine.stale > 0 and previous == 0 and is_stale(text, engine, at):
-            most = np.int64(0)
+        most = drafts_left(text, engine, at, previous, out[DEPTHS] > 0, hints.size)
         full = np.int64(0)
         if OUTCOME or engine.full_feedback:
             full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, most)
@@ -153,10 +149,16 @@ def state_by_words(text, chain, at, row):
     return np.int64(find_state(text.words[at] & BITS, row, chain.state_bounds, chain.guide))
 
 
-@bare
-def is_stale(text, engine, at):
-    """Whether the first draft after an idle round is rejected because it is stale."""
-    return np.uint32(text.stale_words[at]) < engine.stale * 4294967296.0
+@bare_inlined
+def drafts_left(text, engine, at, previous, resumed, most):
+    """How many of the first ``most`` drafts of a round are not lost by rounds at depth 0."""
+    most = np.int64(most)
+    if resumed and engine.resumed > 0:
+        most = drafts_kept(text.resumed_words[at], engine.resumed, most)
+    if engine.stale == 0 or previous != 0:
+        return most
+    lost = np.uint32(text.stale_words[at]) < engine.stale * 4294967296.0
+    return np.int64(0) if lost else most
 
 
 def verify_drafts(kind, accepts, text, chain, at, depth, row, most):
