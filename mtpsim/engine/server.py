@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -19,7 +20,7 @@ from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
 from mtpsim.exact.chain_solver import solve
-from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
+from mtpsim.kernels.arrays import ChainArrays, Floats32, NoiseArrays, RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.noise import new_scratch
 from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
@@ -35,13 +36,13 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Confidences, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.policy.budget import STALE
-from mtpsim.policy.confidence import auc_tables
+from mtpsim.policy.confidence import auc_tables, laws_by_outcome
 from mtpsim.stats.estimators import Tally
 from mtpsim.stats.pooled_quantiles import cluster_counts
 
@@ -51,7 +52,7 @@ POINTS = 400  # of a timeline
 ARRIVALS = {"rate": RATE, "closed": CLOSED, "burst": BURST, "trace": TRACE}
 LEARNS = {"nothing": NOTHING, "mean": MEAN, "pooled": POOLED, "finished": FINISHED}
 NO_RECORDING = RecordingArrays(np.zeros(1, np.int32), np.array([0, 1]), False)
-NO_CONFIDENCES = Confidences(np.zeros((0, 0, 0, 0)), np.zeros((1, 1)))
+NO_LAWS = np.zeros((3, 1, 1, 0), np.float32)  # of confidences: recorded, or not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ class ServerPlan:
         depth (int): Greatest depth K.
         arms (tuple[ServerArm, ...]): The arms, fixed depths first.
         layout (ServerLayout): Columns of a row of totals.
-        confidences (Confidences): How confidences of drafts are drawn.
+        laws (Floats32): ``[3, P, S, Q]`` laws of the confidences of drafts; Q = 0: none.
         unit (Fraction): Replications per unit of a block.
     """
 
@@ -116,7 +117,7 @@ class ServerPlan:
     depth: int
     arms: tuple[ServerArm, ...]
     layout: ServerLayout
-    confidences: Confidences = NO_CONFIDENCES
+    laws: Floats32
     unit: Fraction = UNIT
 
 
@@ -159,22 +160,23 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         depth=depth,
         arms=arms,
         layout=ServerLayout(len(arms)),
-        confidences=_confidences(serving, source),
+        laws=_confidence_laws(serving, source),
     )
     return CompiledServer(experiment, plan)
 
 
-def _confidences(serving: Serving, source: Source) -> Confidences:
-    """How confidences are drawn, if a rule reads any that are not recorded."""
+def _confidence_laws(serving: Serving, source: Source) -> Floats32:
+    """Laws of the confidences, if a rule reads any that are not recorded."""
     if not any(policy.reads_confidence for policy in serving.policies):
-        return NO_CONFIDENCES
+        return NO_LAWS
     if isinstance(source, Recording) and not serving.states_confidence:
-        return NO_CONFIDENCES  # they are recorded
+        return NO_LAWS
     rates = solve(source, source.depth, rounds=LONG).conditional
     if serving.confidence is None:
-        return Confidences(auc_tables(serving.auc, rates), rates[None])
-    chain = source.hidden_chain  # laws may be by state
-    return Confidences(serving.confidence.tables(), chain.accept if chain else rates[None])
+        return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
+    chain = source.hidden_chain
+    by_state = chain.accept if chain and serving.confidence.states else rates[None]
+    return laws_by_outcome(serving.confidence.tables(), by_state)
 
 
 def _engine(serving: Serving, nodes: Any) -> Engine:
@@ -311,6 +313,9 @@ def simulate_replication(
         A timeline per arm.
     """
     key: Any = np.uint64(plan.key)
+    laws = (
+        plan.laws.reshape(math.prod(plan.laws.shape[:-1]), -1) if plan.laws.size else NO_LAWS[0, 0]
+    )
     timelines = []
     for place, arm in enumerate(plan.arms):
         world = World(
@@ -323,7 +328,7 @@ def simulate_replication(
             recording=plan.recording,
             costs=plan.costs,
             speculates=arm.speculates,
-            confidences=plan.confidences,
+            laws=laws,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
         state = new_state(world, plan.depth, points, arm.stale)

@@ -104,7 +104,17 @@ SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the st
 
 
 @bare_inlined
-def play_drafts(world, state, slot, drafts, most=ALL):
+def end_round(state, slot, accepted):
+    """Emit the accepted drafts of a round, and the token after them."""
+    emitted = state.ints[EMITTED, slot] + accepted + 1
+    state.ints[EMITTED, slot] = emitted
+    if emitted >= state.ints[OUTPUT, slot]:
+        state.ended[state.counts[ENDED]] = slot
+        state.counts[ENDED] += 1
+
+
+@bare_inlined
+def _play_drafts(world, state, slot, drafts, most=ALL):
     """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
 
     Drafts beyond the first ``most`` are rejected, whatever the text.
@@ -123,11 +133,7 @@ def play_drafts(world, state, slot, drafts, most=ALL):
         ints[ROW, slot] = row
         if chain.slow:
             slowdown = chain.slowdown[first]
-    emitted = ints[EMITTED, slot] + accepted + 1
-    ints[EMITTED, slot] = emitted
-    if emitted >= ints[OUTPUT, slot]:
-        state.ended[state.counts[ENDED]] = slot
-        state.counts[ENDED] += 1
+    end_round(state, slot, accepted)
     return accepted, slowdown
 
 
@@ -156,7 +162,7 @@ def draft(world, state, rule, decoding):
             first = last_off == counts[STEP] - 1
             behind += np.int64(first)
             most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
-        accepted, slowdown = play_drafts(world, state, slot, drafts, most)
+        accepted, slowdown = _play_drafts(world, state, slot, drafts, most)
         slowdowns += slowdown
         emitted_now += accepted + 1
         if LEARNS == POOLED:

@@ -24,7 +24,6 @@ from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
-from mtpsim.report.server_text import server_chapters
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -55,6 +54,8 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         ("Latency", [*first.latency.describe(), *_rounds(first)]),
     ]
     if first.serving is not None:
+        from mtpsim.report.server_text import server_chapters
+
         *server, (heading, lines) = server_chapters(first, len(points))
         found += [*server, (heading, lines + _variations(experiment, first))]
         if first.serving.policies:

@@ -10,7 +10,7 @@ from mtpsim import parse
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server import (
-    NO_CONFIDENCES,
+    NO_LAWS,
     NO_RECORDING,
     compile_server,
     simulate_replication,
@@ -19,9 +19,8 @@ from mtpsim.engine.server import (
 from mtpsim.kernels import server_layout as column
 from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
 from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
-from mtpsim.kernels.server_state import Confidences
 from mtpsim.latency.quantile_table import QuantileTable
-from mtpsim.policy.confidence import Confidence
+from mtpsim.policy.confidence import Confidence, laws_by_outcome
 from mtpsim.policy.fixed import Fixed
 from tests.support.naive_budget import Budget
 from tests.support.naive_server import Policy, Server
@@ -82,10 +81,11 @@ def compiled(experiment, source, law=None):
     plan = compile_server(experiment).plan
     if law:
         tables = Confidence.model_validate(law).tables()
-        plan = replace(plan, confidences=Confidences(tables, source.accept))
+        rates = source.accept if "states" in law else source.accept[:1]
+        plan = replace(plan, laws=laws_by_outcome(tables, rates))
     if hasattr(source, "requests"):
         load = plan.load._replace(recorded_output=source.clock == "token")
-        plan = replace(plan, confidences=NO_CONFIDENCES)
+        plan = replace(plan, laws=NO_LAWS)
         return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
@@ -104,7 +104,7 @@ def naive(experiment, plan, source, replication, arm):
     depth = plan.arms[arm].arm.depth
     spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
     if spec.shares_budget:
-        policy = Budget(spec, plan.depth, plan.confidences)
+        policy = Budget(spec, plan.depth, plan.laws)
     else:
         policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
     server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
