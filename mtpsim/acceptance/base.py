@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Annotated, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -190,7 +190,7 @@ class AcceptanceChain:
         )
 
 
-def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...]:
+def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[Any], ...]:
     """Cut the 31-bit words by next state, and each interval again by acceptance.
 
     Args:
@@ -198,7 +198,7 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...
         accept: ``[S, K]`` probability that decides each draft, within the state.
 
     Returns:
-        ``state_bounds`` ``[R, S]``, ``accept_bounds`` ``[R, S, K]``, ``guide`` ``[R, 256]``, int32.
+        ``state_bounds`` ``[R, S]``, ``accept_bounds`` ``[R, S, K]``, ``guide`` ``[R, 256]``.
         Probabilities 0 and 1 are exact, others off by at most 2^-32.
     """
     edge = np.rint(np.cumsum(rows, axis=1) * WORDS).astype(np.int64)
@@ -209,7 +209,7 @@ def thresholds(rows: Floats, accept: Floats) -> tuple[npt.NDArray[np.int32], ...
     accept_bounds = below[:, :, None] + np.rint(accept[None] * width[:, :, None]).astype(np.int64)
     buckets = np.arange(256, dtype=np.int64) << 23
     guide = np.stack([np.searchsorted(row - 1, buckets, side="left") for row in edge])
-    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int32)
+    return (edge - 1).astype(np.int32), (accept_bounds - 1).astype(np.int32), guide.astype(np.int16)
 
 
 def stationary(step: Floats, start: Floats | None = None) -> Floats:

@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mtpsim.kernels.jit import bare
+from mtpsim.kernels.jit import bare, bare_inlined, inlined
 from mtpsim.kernels.philox import TILE
 
 BITS = np.int32(0x7FFFFFFF)
@@ -44,10 +44,18 @@ def count_reached(chain, words, fresh, ticks, path, length, reached):
         return
     deep = reached.shape[0]
     find_lengths(chain, words, fresh, ticks, deep, path, length)
+    length[ticks:] = 0
     for j in range(deep):
-        for t in range(ticks):
-            for lane in range(length.shape[1]):
-                reached[j, lane] += np.int32(length[t, lane] > j)
+        _add_longer(np.int32(j), length, reached[j])
+
+
+@bare
+def _add_longer(j, length, reached):
+    for lane in range(reached.size):
+        rounds = reached[lane]
+        for t in range(TILE):
+            rounds += np.int32(length[t, lane] > j)
+        reached[lane] = rounds
 
 
 @bare
@@ -77,7 +85,8 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
     if chain.two:
         for t in range(ticks):
             _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
-            _note_two(path.pair, path.state, t)
+            if chain.slow:
+                _note_two(path.pair, path.state, t)
             length[t] = 0
             for j in range(deep):
                 _verify_two(
@@ -91,6 +100,7 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
             chain.guide,
             chain.accept_bounds,
             deep,
+            chain.slow,
             path.row,
             path.state,
             length,
@@ -98,32 +108,32 @@ def find_lengths(chain, words, fresh, ticks, deep, path, length):
 
 
 @bare
-def find_levels(chain, words, fresh, first, ticks, path, levels):
-    """Token clock: would a position be accepted as draft j (from 0)?
+def find_masks(chain, words, fresh, first, ticks, path, masks):
+    """Token clock: bit j of ``masks`` [TILE, lanes]: would a position be accepted as draft j + 1?
 
-    Sets ``levels`` [deep, TILE, lanes] to 1 or 0 for ticks ``first`` .. ``ticks - 1`` of the tile.
+    Sets ticks ``first`` .. ``ticks - 1`` of the tile.
     """
-    levels[:, first:ticks] = 0
-    if chain.two:
-        for t in range(first, ticks):
-            _move_two(words, t, fresh and t == 0, chain.state_bounds, path.pair)
-            _note_two(path.pair, path.state, t)
-            for j in range(levels.shape[0]):
-                _verify_two(
-                    words, t, fresh and t == 0, chain.accept_bounds, j, path.pair, levels[j], t
-                )
-    else:
-        _levels_many(
+    if not chain.two:
+        _masks_many(
             words,
             first,
             ticks,
             chain.state_bounds,
             chain.guide,
             chain.accept_bounds,
+            chain.slow,
             path.row,
             path.state,
-            levels,
+            masks,
         )
+        return
+    for t in range(first, ticks):
+        begins = fresh and t == 0
+        _move_two(words, t, begins, chain.state_bounds, path.pair)
+        if chain.slow:
+            _note_two(path.pair, path.state, t)
+        for j in range(0, chain.accept_bounds.shape[2], 4):
+            _mask_four(words, t, begins, chain.accept_bounds, j, path.pair, masks[t])
 
 
 @bare
@@ -145,90 +155,116 @@ def _note_two(pair, state, t):
         state[t, lane] = pair[lane] & np.int32(1)
 
 
+@inlined
+def _bounds_of(top, first, draft):
+    """Greatest words that accept a draft, by 2 old + new."""
+    row_0, row_1 = (2, 2) if first else (0, 1)
+    return top[row_0, 0, draft], top[row_0, 1, draft], top[row_1, 0, draft], top[row_1, 1, draft]
+
+
+@inlined
+def _bound(bounds, old, new):
+    """The one of a pair of states, by selection: a load would be slower."""
+    into_0 = bounds[2] if old else bounds[0]
+    into_1 = bounds[3] if old else bounds[1]
+    return into_1 if new else into_0
+
+
 @bare
 def _verify_two(words, t, first, top, draft, pair, total, row):
     """Add 1 to row ``row`` of ``total`` [.., lanes] where ``draft`` is accepted."""
-    c00, c01, c10, c11 = top[0, 0, draft], top[0, 1, draft], top[1, 0, draft], top[1, 1, draft]
-    if first:
-        c00, c01, c10, c11 = top[2, 0, draft], top[2, 1, draft], top[2, 0, draft], top[2, 1, draft]
+    a = _bounds_of(top, first, draft)
     for lane in range(pair.size):
-        into_0 = c10 if pair[lane] > 1 else c00
-        into_1 = c11 if pair[lane] > 1 else c01
-        last = into_1 if pair[lane] & np.int32(1) else into_0
-        total[row, lane] += np.int32((words[t, lane] & BITS) <= last)
+        old, new = pair[lane] > 1, (pair[lane] & np.int32(1)) != 0
+        total[row, lane] += np.int32((words[t, lane] & BITS) <= _bound(a, old, new))
 
 
 @bare
 def _move_and_verify(words, t, first, state_bounds, top, pair, reached):
     """Move two states and verify the first draft, in one pass over the lanes."""
     row_0, row_1 = (2, 2) if first else (0, 1)
-    after_0, after_1 = state_bounds[row_0, 0], state_bounds[row_1, 0]
-    c00, c01, c10, c11 = top[row_0, 0, 0], top[row_0, 1, 0], top[row_1, 0, 0], top[row_1, 1, 0]
+    after_0, after_1, a = state_bounds[row_0, 0], state_bounds[row_1, 0], _bounds_of(top, first, 0)
     for lane in range(pair.size):
-        word = words[t, lane] & BITS
-        old = (pair[lane] & np.int32(1)) != 0
+        word, old = words[t, lane] & BITS, (pair[lane] & np.int32(1)) != 0
         new = word > (after_1 if old else after_0)
-        into_0 = c10 if old else c00
-        into_1 = c11 if old else c01
-        reached[lane] += np.int32(word <= (into_1 if new else into_0))
+        reached[lane] += np.int32(word <= _bound(a, old, new))
         pair[lane] = np.int32(2) * np.int32(old) + np.int32(new)
 
 
 @bare
 def _verify_both(words, t, first, top, draft, pair, here, next_):
     """Verify ``draft`` and the next draft, so that words and states are read once."""
-    row_0, row_1 = (2, 2) if first else (0, 1)
-    d = draft + 1
-    a00, a01 = top[row_0, 0, draft], top[row_0, 1, draft]
-    a10, a11 = top[row_1, 0, draft], top[row_1, 1, draft]
-    b00, b01, b10, b11 = top[row_0, 0, d], top[row_0, 1, d], top[row_1, 0, d], top[row_1, 1, d]
+    a, b = _bounds_of(top, first, draft), _bounds_of(top, first, draft + 1)
     for lane in range(pair.size):
         word, old = words[t, lane] & BITS, pair[lane] > 1
         new = (pair[lane] & np.int32(1)) != 0
-        a0 = a10 if old else a00
-        a1 = a11 if old else a01
-        b0 = b10 if old else b00
-        b1 = b11 if old else b01
-        here[lane] += np.int32(word <= (a1 if new else a0))
-        next_[lane] += np.int32(word <= (b1 if new else b0))
+        here[lane] += np.int32(word <= _bound(a, old, new))
+        next_[lane] += np.int32(word <= _bound(b, old, new))
 
 
 @bare
+def _mask_four(words, t, first, top, draft, pair, mask):
+    """Set the bits of ``draft`` and the next three, so that words and states are read once."""
+    last = top.shape[2] - 1
+    d1, d2, d3 = min(draft + 1, last), min(draft + 2, last), min(draft + 3, last)
+    a, b = _bounds_of(top, first, draft), _bounds_of(top, first, d1)
+    c, d = _bounds_of(top, first, d2), _bounds_of(top, first, d3)
+    none, one = np.int64(0), np.int64(1)
+    bit, bit1, bit2, bit3 = one << draft, one << d1, one << d2, one << d3
+    earlier = bit - 1
+    for lane in range(pair.size):
+        word, old = words[t, lane] & BITS, pair[lane] > 1
+        new = (pair[lane] & np.int32(1)) != 0
+        low = (bit if word <= _bound(a, old, new) else none) | (
+            bit1 if word <= _bound(b, old, new) else none
+        )
+        high = (bit2 if word <= _bound(c, old, new) else none) | (
+            bit3 if word <= _bound(d, old, new) else none
+        )
+        mask[lane] = (mask[lane] & earlier) | low | high
+
+
+@bare_inlined
 def find_state(word, r, state_bounds, guide):
     """The state that a 31-bit ``word`` leads to from row ``r`` of the thresholds."""
     # The guide names the least state that the top byte allows: the search takes about one step.
-    s = np.intp(guide[r, np.intp(word >> 23)])
+    # Indices are unsigned: a signed one costs a test for being negative.
+    s = np.uintp(guide[r, np.uintp(word >> 23)])
     while word > state_bounds[r, s]:
-        s += 1
-    return s
+        s += np.uintp(1)
+    return np.intp(s)
 
 
 @bare
-def _lengths_many(words, ticks, state_bounds, guide, top, deep, row, state, length):
+def _lengths_many(words, ticks, state_bounds, guide, top, deep, noted, row, state, length):
     states = state_bounds.shape[1]
-    outcomes = (state_bounds.shape[0] - 1) // states
+    more = states if state_bounds.shape[0] > states + 1 else 0  # transitions depend on outcomes
     for t in range(ticks):
         for lane in range(row.size):
-            word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = find_state(word, r, state_bounds, guide)
+            word, r = words[t, lane] & BITS, np.uintp(row[lane])
+            s = np.uintp(find_state(word, r, state_bounds, guide))
             accepted = np.int32(0)
-            for j in range(deep):  # accepts are nested: a count without a branch to mispredict
+            for j in range(np.uintp(deep)):  # accepts are nested: a count without a branch
                 accepted += np.int32(word <= top[r, s, j])
-            state[t, lane] = s
+            if noted:
+                state[t, lane] = s
             length[t, lane] = accepted
-            row[lane] = s + states if outcomes == 2 and accepted == deep else s
+            row[lane] = np.int32(s) + np.int32(more if accepted == deep else 0)
 
 
 @bare
-def _levels_many(words, first, ticks, state_bounds, guide, top, row, state, levels):
+def _masks_many(words, first, ticks, state_bounds, guide, top, noted, row, state, masks):
     for t in range(first, ticks):
         for lane in range(row.size):
-            word, r = words[t, lane] & BITS, np.intp(row[lane])
-            s = find_state(word, r, state_bounds, guide)
-            for j in range(levels.shape[0]):
-                levels[j, t, lane] = np.int32(word <= top[r, s, j])
-            state[t, lane] = s
-            row[lane] = s
+            word, r = words[t, lane] & BITS, np.uintp(row[lane])
+            s = np.uintp(find_state(word, r, state_bounds, guide))
+            mask = np.int64(0)
+            for j in range(np.uintp(top.shape[2])):
+                mask |= np.int64(word <= top[r, s, j]) << np.int64(j)
+            masks[t, lane] = mask
+            if noted:
+                state[t, lane] = s
+            row[lane] = np.int32(s)
 
 
 @bare

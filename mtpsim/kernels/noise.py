@@ -27,7 +27,7 @@ def new_scratch(lanes):
     floats = np.empty(lanes, np.float32)
     return Scratch(
         np.empty((TILE, lanes), np.int32),
-        np.ones((TILE, lanes), np.int32),
+        np.ones((TILE, lanes), np.int8),
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
         np.zeros((TILE, lanes), np.int32),
@@ -132,6 +132,7 @@ def look_up(kind, values, words, ticks, floats, bits, out):
                 out[t, lane] = values[np.intp((word * count) >> np.uint64(32)), 0]
 
 
+@bare
 def sums_alone(noise):
     """Whether factors are wanted for their sums only: one per round, independent, from a table."""
     free = noise.correlation == 0 and noise.persistence == 0

@@ -31,8 +31,8 @@ def _new_play(deep, measured, n):
     totals = ints(deep + 1), ints(deep + 1), ints(deep + 1), ints(deep + 1, deep)
     seconds = np.zeros((deep + 1, n)), np.zeros((deep + 1, n))
     each = np.zeros(n, np.int64), ints(), ints()
-    memory = np.zeros((deep + 1, 2, n))
-    return Play(*totals, *seconds, ints(1 + measured), *each, ints(TILE), memory)
+    begin, memory = np.zeros((TILE, n), np.int8), np.zeros((deep + 1, 2, n))
+    return Play(*totals, *seconds, ints(1 + measured), *each, begin, memory)
 
 
 def simulate_recording(key, first, recording, noise, task, shallow, deep, out):
@@ -118,7 +118,7 @@ def _play_tile(recording, tick, k, play):
         for t in range(TILE):
             more = rounds[lane] < most_rounds and tokens[lane] < most_tokens
             begins = more and at[lane] == tick + t
-            play.begin[t, lane] = np.int32(begins)
+            play.begin[t, lane] = np.int8(begins)
             if not begins:
                 continue
             count = min(recording.accepted[first + (tick + t) % length], np.int32(k))

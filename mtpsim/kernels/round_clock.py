@@ -37,7 +37,7 @@ def simulate_rounds(key, first, chain, noise, task, shallow, deep, out):
 
 def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, reached, total, out):
     """A fixed number of rounds: sums over rounds serve all depths, since accepts are nested."""
-    lanes = path.row.size
+    lanes, sums = path.row.size, not chain.slow and sums_alone(noise)
     for at in range(0, out.shape[0], lanes):
         begin_path(chain, path)
         reached[:], total[:] = 0, 0.0
@@ -46,10 +46,12 @@ def _rounds(key, first, chain, noise, task, shallow, path, length, s, memory, re
             fill_words(key, first + at, tick, ticks, PATH, s.words)
             if SUMS_ONLY:
                 count_two(chain, s.words, fresh, ticks, path, reached)
+            else:
+                count_reached(chain, s.words, fresh, ticks, path, length, reached)
+            if SUMS_ONLY or sums:
                 fill_words(key, first + at, tick, ticks, VERIFY + ARMS * noise.arm, s.words)
                 add_cells(noise.verify, s.words, ticks, s.floats, s.bits, total[1])
                 continue
-            count_reached(chain, s.words, fresh, ticks, path, length, reached)
             fill_noise_words(key, first + at, tick, ticks, noise, s)
             draw_factors(noise, s.everywhere, fresh, ticks, memory, s)
             if chain.slow:

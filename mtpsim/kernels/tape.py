@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtpsim.kernels.acceptance import Path, find_lengths, find_levels
+from mtpsim.kernels.acceptance import Path, find_lengths, find_masks
 from mtpsim.kernels.arrays import LENGTHS, LEVELS
 from mtpsim.kernels.jit import bare, kernel
 from mtpsim.kernels.noise import (
@@ -40,31 +40,49 @@ def write_chain(key, first, tick, column, chain, noise, normal, engine, row, pai
         memory: [2, n] normal scores of the noise in the round before; updated.
         tape: arrays of the tape.
     """
+    chain = chain._replace(slow=True)  # so that states are noted
     path = Path(row, np.empty((TILE, row.size), np.int32), pair)
-    levels = np.empty((engine.rates.size, TILE, row.size), np.int32)
-    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, levels,
-                 new_scratch(row.size), memory, tape)  # fmt: skip
+    length, masks = np.empty((TILE, row.size), np.int32), np.empty((TILE, row.size), np.int64)
+    _write_chain(key, first, tick, column, chain, noise, normal, engine, path, length,
+                 masks, new_scratch(row.size), memory, tape)  # fmt: skip
 
 
 @kernel
 def _write_chain(
-    key, first, tick, column, chain, noise, normal, engine, path, levels, s, memory, tape
+    key, first, tick, column, chain, noise, normal, engine, path, length, masks, s, memory, tape
 ):
     for at in range(column, tape.state.shape[1], TILE):
         now = tick + at - column
         fill_words(key, first, now, TILE, PATH, s.words)
         if engine.kind == LENGTHS:
-            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, levels[0])
-            _transpose(levels[0], at, tape.accepts)
+            find_lengths(chain, s.words, now == 0, TILE, engine.rates.size, path, length)
+            _transpose(length, at, tape.accepts)
             _transpose(path.state, at, tape.state)
         elif engine.kind == LEVELS:
-            find_levels(chain, s.words, now == 0, 0, TILE, path, levels)
-            _transpose_levels(levels, at, tape.accepts)
+            find_masks(chain, s.words, now == 0, 0, TILE, path, masks)
+            _transpose(masks, at, tape.accepts)
             _transpose(path.state, at, tape.state)
         else:
             _transpose(s.words, at, tape.words)
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
         _write_extras(key, first, now, at, normal, engine, s, tape)
+
+
+def count_levels(accepts, deep, stop):
+    """From bits to lengths, in place, in the first ``stop`` columns."""
+    _count_levels(accepts, deep, np.empty((2, stop), np.int64))
+
+
+@kernel
+def _count_levels(accepts, deep, scratch):
+    reached, length = scratch
+    for lane in range(accepts.shape[0]):
+        reached[:], length[:] = 1, 0
+        for j in range(deep):
+            for at in range(length.size):
+                reached[at] &= accepts[lane, at + j] >> j
+                length[at] += reached[at]
+        accepts[lane, : length.size] = length
 
 
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
@@ -107,16 +125,6 @@ def _transpose(tile, at, out):
 
 
 @bare
-def _transpose_levels(levels, at, out):
-    for t in range(TILE):
-        for lane in range(levels.shape[2]):
-            bits = np.int64(0)
-            for j in range(levels.shape[0]):
-                bits |= np.int64(levels[j, t, lane]) << np.int64(j)
-            out[lane, at + t] = bits
-
-
-@bare
 def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
     """Noise factors; under the token clock the scores of noise that persists from round to round.
 
@@ -129,7 +137,8 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
         _transpose(s.z_verify, at, tape.verify)
-        _transpose(s.z_draft, at, tape.draft)
+        if not noise.shared:
+            _transpose(s.z_draft, at, tape.draft)
         return
     draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
     _transpose(s.verify, at, tape.verify)

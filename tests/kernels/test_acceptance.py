@@ -14,7 +14,7 @@ from mtpsim.kernels.philox import TILE
 from tests.support.machine_code import compiled
 
 count_reached, find_lengths = compiled(stage.count_reached), compiled(stage.find_lengths)
-find_levels, find_state = compiled(stage.find_levels), compiled(stage.find_state)
+find_masks, find_state = compiled(stage.find_masks), compiled(stage.find_state)
 LANES, DEEPEST, SIGN = 40, 5, np.int64(1) << 31
 SHAPES = [(2, 1), (2, 2), (3, 1), (4, 2)]  # states, outcomes; the first takes the vector path
 
@@ -108,18 +108,20 @@ def test_find_lengths_equals_the_scalar_walk(shape, fresh, deep):
     assert path.state[:ticks].tolist() == [[state for state, _ in tick] for tick in played]
 
 
+@pytest.mark.parametrize("deep", [1, DEEPEST])
 @pytest.mark.parametrize(("shape", "fresh"), CASES[:2] + CASES[4:6])
-def test_positions_judged_as_each_draft(shape, fresh):
+def test_positions_judged_as_each_draft(shape, fresh, deep):
     chain, words = chain_of(*shape, seed=7), words_around(chain_of(*shape, seed=7), seed=7)
+    chain = chain._replace(accept_bounds=np.ascontiguousarray(chain.accept_bounds[:, :, :deep]))
     before, path = path_of(chain, fresh, seed=7)
-    played, _ = walk(chain, words, fresh, before, TILE, DEEPEST)
-    levels = np.full((DEEPEST, TILE, LANES), 9, np.int32)
+    played, _ = walk(chain, words, fresh, before, TILE, deep)
+    masks = np.full((TILE, LANES), 99, np.int8)
     for first, last in ((0, 3), (3, 4), (4, 6)):
-        find_levels(chain, words, fresh and first == 0, first, last, path, levels)
+        find_masks(chain, words, fresh and first == 0, first, last, path, masks)
     for tick, lanes in enumerate(played[:6]):
-        assert levels[:, tick].T.tolist() == [drafts for _, drafts in lanes]
+        assert masks[tick].tolist() == [sum(d << j for j, d in enumerate(ds)) for _, ds in lanes]
         assert path.state[tick].tolist() == [state for state, _ in lanes]
-    assert (levels[:, 6:] == 9).all()
+    assert (masks[6:] == 99).all()
 
 
 def test_a_state_is_the_first_whose_threshold_holds_the_word():

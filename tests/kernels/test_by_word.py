@@ -77,6 +77,25 @@ def test_every_count_equals_the_scalar_reference(model, horizon):
     compare(chain, times, plan, horizon)
 
 
+@pytest.mark.parametrize("depth", [8, 64])
+def test_token_clock_at_the_widths_of_its_masks(depth):
+    accept = np.random.default_rng(depth).beta(9, 0.4, (2, depth))
+    accept[:, depth // 2] = 1.0
+    chain = AcceptanceChain(
+        np.array([0.5, 0.5]), np.array([[[0.9, 0.1], [0.3, 0.7]]]), accept, "token", np.ones(2)
+    )
+    plan = compile_plan(chain, compiled(depth), seed=SEED, rounds=11)
+    rows, layout = simulate_requests(plan, FIRST, REQUESTS), plan.layout
+    for lane, row in enumerate(rows):
+        for k in (1, depth - 1, depth):
+            tokens, _, rounds, reached = expected(
+                chain, compiled(depth), FIRST + lane, k, rounds=11
+            )
+            assert (row[layout.tokens][k], row[layout.rounds][k]) == (tokens, rounds)
+            assert row[layout.accepted(k)].tolist() == reached
+    assert rows[:, layout.accepted(depth)][:, -1].sum() > 0
+
+
 LAW = {"distribution": "lognormal", "cv": 0.3}
 OWN = {
     "target": {"mean": 17, "distribution": "lognormal", "cv": 0.1},
