@@ -86,16 +86,19 @@ class LawKeys(Spec):
         if at_one >= 1:
             return np.ones(grid.size)
         if self.edges:
-            values = np.array(self.edges)
             mass = np.array(self.accepted if accepted else self.rejected, float)
-            below = np.append(0.0, np.cumsum(mass) / mass.sum())
+            full = np.flatnonzero(mass)  # an empty bin is a jump from the end before to the next
+            ends = np.stack([full, full + 1], -1).ravel()
+            values = np.array(self.edges)[ends]
+            below = np.append(0.0, np.cumsum(mass) / mass.sum())[ends]
         else:
             logits = (self.mean or 0.0) + (self.sd or 0.0) * ndtri((np.arange(NODES) + 0.5) / NODES)
             values, rate = expit(logits), expit(logits + self.shift)
             mass = rate if accepted else 1 - rate
             below = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
-        rising = np.append(True, np.diff(below) > 0)
-        found = np.interp(grid / (1 - at_one), below[rising], values[rising])
+            rising = np.append(True, np.diff(below) > 0)
+            values, below = values[rising], below[rising]
+        found = np.interp(grid / (1 - at_one), below, values)
         return np.where(grid >= 1 - at_one, 1.0, found) if at_one else found
 
     def acceptance_rate(self) -> float:
