@@ -67,14 +67,10 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
                 "latency.draft is a list by depth; a block needs one number or a line { base, "
                 "per_token }",
             )
-        if experiment.serving:
-            yield ("draft", "block"), "a server drafts as many as it verifies"
     if draft.lengths is None:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    if experiment.serving:
-        yield ("draft", "lengths"), "can't be combined with [serving]"
     source = experiment.source
     entries = (source.states * (source.depth + 1)) ** 2
     if experiment.adaptive and entries > MAX_ENTRIES:

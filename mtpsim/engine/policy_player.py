@@ -31,13 +31,16 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Off, Oracle, PolicySpec
+from mtpsim.policy import Environment, PolicySpec
 from mtpsim.policy.base import OptimalControl
 from mtpsim.policy.confidence import AUC, MARGIN
+from mtpsim.policy.off import Off
+from mtpsim.policy.oracle import Oracle
 
 TILE = 8  # ticks per write to a tape
 LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
 ENDLESS = 2**62
+MOST_COPIED = 64  # numbers of a policy that its kernel copies for each request
 
 Log = npt.NDArray[np.int16]
 Ints = npt.NDArray[np.int32]
@@ -127,15 +130,20 @@ def compile_policies(
         overhead_off=latency.overhead_off,
     )
     engine = _engine(adaptive, source, latency, rates=rates, tokens=tokens)
-    own_noise = engine.by_position and latency.persistence != 0
-    general = own_noise or engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME)
-    general |= engine.proposed.size > 0
+    usual = PolicyInputs(
+        *(False,) * 4,
+        own_noise=engine.by_position and latency.persistence != 0,
+        by_outcome=engine.kind in (ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME),
+        shared=latency.shared,
+        pauses=engine.stale > 0 or engine.resumed > 0,
+        proposed=engine.proposed.size > 0,
+    )
     recording = source if isinstance(source, Recording) else None
     known = recording is not None and recording.confidence is not None
     compiled = partial(
         _player,
         environment=environment,
-        general=general,
+        usual=usual,
         entries=recording is not None,
         confidences=known and not adaptive.states_confidence,
     )
@@ -243,24 +251,29 @@ def _player(
     spec: PolicySpec,
     environment: Environment,
     *,
-    general: bool,
+    usual: PolicyInputs,
     entries: bool,
     confidences: bool,
 ) -> CompiledPolicy:
     """Compile a policy; ``entries`` and ``confidences``: of recorded requests."""
     drawn = spec.reads_confidence and not confidences
-    inputs = PolicyInputs(
+    p, memory = spec.parameters(environment), max(spec.memory_size(environment), 1)
+    inputs = usual._replace(
         confidence=drawn,
         scores=spec.uses_random_numbers,
         outcome=drawn or spec.sees_outcome,
         drops=spec.discards_drafts,
-        general=general,
         entry=spec.sees_entry and entries,
         recorded=spec.reads_confidence and confidences,
+        memory=_room(memory),
+        parameters=_room(p.size),
     )
-    return CompiledPolicy(
-        spec, spec.parameters(environment), max(spec.memory_size(environment), 1), inputs
-    )
+    return CompiledPolicy(spec, p, memory, inputs)
+
+
+def _room(count: int) -> int:
+    """A power of two, so that few kernels serve all lengths; 0 if that is too much to copy."""
+    return max(8, 1 << (count - 1).bit_length()) if count <= MOST_COPIED else 0
 
 
 # One state that slows nothing down, for recorded requests
@@ -303,9 +316,9 @@ class TapePlayer:
             accepts=np.zeros((n, w), np.int64),
             state=np.zeros((n, w), np.int32),
             words=np.zeros((n, w if by_outcome else 0), np.int32),
-            target=np.ones((n, w)),
+            target=np.ones((n, 0 if self.noise.shared else w)),
             verify=np.ones((n, w)),
-            draft=np.ones((n, w)),
+            draft=np.ones((n, 0 if self.noise.shared else w)),
             stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
             resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
             scores=np.zeros((n, w, scores)),
@@ -330,12 +343,7 @@ class TapePlayer:
             stop = base + self.width - self.ahead
             for i, player in enumerate(self.policy_set.players):
                 player.kernel(
-                    self.tape,
-                    base,
-                    stop,
-                    self.chain,
-                    self.noise,
-                    self.policy_set.engine_of(player),
+                    *self._needed(player, base, stop),
                     limits,
                     player.p,
                     m[i],
@@ -347,6 +355,30 @@ class TapePlayer:
             if ((totals[..., 2] >= limits[:, 0]) | (totals[..., 0] >= limits[:, 1])).all():
                 return
             base = stop
+
+    def _needed(self, player: CompiledPolicy, base: int, stop: int) -> tuple[Any, ...]:
+        """What a policy's kernel reads, and None for arrays that it does not: they cost time."""
+        inputs, needed = player.inputs, {"accepts", "state", "verify"}
+        engine, chain = self.policy_set.engine_of(player), self.chain
+        if inputs.by_outcome:
+            needed.add("words")
+        else:
+            chain = _without(chain, "state_bounds", "accept_bounds", "guide")
+        if not inputs.shared:
+            needed |= {"target", "draft"}
+        if inputs.pauses:
+            needed |= {"stale_words", "resumed_words"}
+        if inputs.confidence:
+            needed |= {"likelihood_ratios", "rejected_words"}
+        else:
+            engine = _without(engine, "rates", "odds_against", "after_rejection", "laws")
+        needed |= {"scores"} if inputs.scores else set()
+        needed |= {"entries"} if inputs.entry else set()
+        needed |= {"confidences"} if inputs.recorded else set()
+        tape = _without(self.tape, *(set(self.tape._fields) - needed))
+        tape = tape._replace(**{name: getattr(tape, name).reshape(-1) for name in needed})
+        noise = self.noise if inputs.own_noise else None
+        return tape, self.width, base, stop, chain, noise, engine
 
     def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
         """Fill the tape from tick ``base`` on; its first columns may be filled already."""
@@ -362,6 +394,13 @@ class TapePlayer:
             kernels.write_recording(*at, self.source, *rest, m, self.tape)
         else:
             kernels.write_chain(*at, self.source, *rest, row, pair, m, self.tape)
+        engine = self.policy_set.engine
+        if engine.kind == LEVELS:
+            kernels.count_levels(self.tape.accepts, engine.rates.size, self.width - self.ahead)
+
+
+def _without(arrays: Any, *names: str) -> Any:
+    return arrays._replace(**dict.fromkeys(names))
 
 
 def limits_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
@@ -19,7 +22,7 @@ from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server_data import Arm, ServerLayout, Timeline
 from mtpsim.engine.simulate import TABLE_KINDS, compiled_latency, noise_arrays, random_key
 from mtpsim.exact.chain_solver import solve
-from mtpsim.kernels.arrays import ChainArrays, NoiseArrays, RecordingArrays
+from mtpsim.kernels.arrays import ChainArrays, Floats32, NoiseArrays, RecordingArrays
 from mtpsim.kernels.moments import moments
 from mtpsim.kernels.noise import new_scratch
 from mtpsim.kernels.server import FINISHED, MEAN, NOTHING, POOLED, server
@@ -35,13 +38,13 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     Workload,
 )
-from mtpsim.kernels.server_state import BatchRule, Confidences, Engine, World, new_state
+from mtpsim.kernels.server_state import BatchRule, Engine, World, new_state
 from mtpsim.latency import CostModel
 from mtpsim.latency.quantile_table import normal_table
 from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy import RULES, Environment, PolicySpec, Rule
 from mtpsim.policy.budget import STALE
-from mtpsim.policy.confidence import auc_tables
+from mtpsim.policy.confidence import auc_tables, laws_by_outcome
 from mtpsim.stats.estimators import Tally
 from mtpsim.stats.pooled_quantiles import cluster_counts
 
@@ -51,7 +54,7 @@ POINTS = 400  # of a timeline
 ARRIVALS = {"rate": RATE, "closed": CLOSED, "burst": BURST, "trace": TRACE}
 LEARNS = {"nothing": NOTHING, "mean": MEAN, "pooled": POOLED, "finished": FINISHED}
 NO_RECORDING = RecordingArrays(np.zeros(1, np.int32), np.array([0, 1]), False)
-NO_CONFIDENCES = Confidences(np.zeros((0, 0, 0, 0)), np.zeros((1, 1)))
+NO_LAWS = np.zeros((3, 1, 1, 0), np.float32)  # of confidences: recorded, or not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +104,7 @@ class ServerPlan:
         depth (int): Greatest depth K.
         arms (tuple[ServerArm, ...]): The arms, fixed depths first.
         layout (ServerLayout): Columns of a row of totals.
-        confidences (Confidences): How confidences of drafts are drawn.
+        laws (Floats32): ``[3, P, S, Q]`` laws of the confidences of drafts; Q = 0: none.
         unit (Fraction): Replications per unit of a block.
     """
 
@@ -116,7 +119,7 @@ class ServerPlan:
     depth: int
     arms: tuple[ServerArm, ...]
     layout: ServerLayout
-    confidences: Confidences = NO_CONFIDENCES
+    laws: Floats32
     unit: Fraction = UNIT
 
 
@@ -144,13 +147,14 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
     arrays: Any = source.arrays()
-    drafted = experiment.drafted
-    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests, drafted)
-    arms = _arms(serving, experiment.latency, depth, drafted)
+    drafted, block = experiment.drafted, experiment.draft.block if experiment.draft else None
+    most = serving.max_tokens, serving.max_requests
+    costs = experiment.latency.step_costs(depth, *most, drafted, block)
+    arms = _arms(serving, experiment.latency, depth, drafted, block)
     plan = ServerPlan(
         key=random_key(experiment.simulation.seed),
         load=workload(serving),
-        engine=_engine(serving, np.arange(depth + 1) if drafted is None else drafted),
+        engine=_engine(serving, source, np.arange(depth + 1) if drafted is None else drafted),
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
@@ -159,25 +163,29 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         depth=depth,
         arms=arms,
         layout=ServerLayout(len(arms)),
-        confidences=_confidences(serving, source),
+        laws=_confidence_laws(serving, source),
     )
     return CompiledServer(experiment, plan)
 
 
-def _confidences(serving: Serving, source: Source) -> Confidences:
-    """How confidences are drawn, if a rule reads any that are not recorded."""
+def _confidence_laws(serving: Serving, source: Source) -> Floats32:
+    """Laws of the confidences, if a rule reads any that are not recorded."""
     if not any(policy.reads_confidence for policy in serving.policies):
-        return NO_CONFIDENCES
+        return NO_LAWS
     if isinstance(source, Recording) and not serving.states_confidence:
-        return NO_CONFIDENCES  # they are recorded
-    rates = solve(source, source.depth, rounds=LONG).conditional
+        return NO_LAWS
+    rates, numbers = solve(source, source.depth, rounds=LONG).conditional, 1
+    if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
+        rates, numbers = source.offered_rates, source.depth + 1
     if serving.confidence is None:
-        return Confidences(auc_tables(serving.auc, rates), rates[None])
-    chain = source.hidden_chain  # laws may be by state
-    return Confidences(serving.confidence.tables(), chain.accept if chain else rates[None])
+        return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
+    chain, tables = source.hidden_chain, serving.confidence.tables()
+    if chain is None or not serving.confidence.states:
+        return laws_by_outcome(tables, rates[None])
+    return laws_by_outcome(np.repeat(tables, numbers, axis=2), chain.accept)
 
 
-def _engine(serving: Serving, nodes: Any) -> Engine:
+def _engine(serving: Serving, source: Source, nodes: Any) -> Engine:
     goals = serving.goals
     limits = (goals.ttft, goals.tpot, goals.e2e) if goals else (None, None, None)
     return Engine(
@@ -188,6 +196,9 @@ def _engine(serving: Serving, nodes: Any) -> Engine:
         requests=serving.measured,
         goals=np.array([np.inf if limit is None else limit for limit in limits]),
         nodes=nodes.astype(np.int64),
+        proposed=source.proposed.astype(np.int32)
+        if isinstance(source, ProposingChain)
+        else np.zeros(0, np.int32),
         **serving.switching(),
     )
 
@@ -218,7 +229,7 @@ def workload(serving: Serving) -> Workload:
 
 
 def _arms(
-    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None
+    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None, block: int | None
 ) -> tuple[ServerArm, ...]:
     depths = range(depth + 1) if serving.depths == "each" else sorted(serving.depths)
     fixed = [
@@ -242,7 +253,13 @@ def _arms(
             arm=arm,
             rule=None if spec.shares_budget else spec.batch_functions(),
             learns=LEARNS[spec.learns_from or "nothing"],
-            batch=_batch_rule(spec, latency, depth, serving.max_requests, drafted),
+            batch=_batch_rule(
+                spec,
+                lambda batch: latency.at_batch(batch, depth, drafted, block),
+                overhead_off=latency.overhead_off,
+                depth=depth,
+                most=serving.max_requests,
+            ),
             speculates=arm.depth != 0 and spec.rule_name() != "off",
         )
         for arm, spec in (*fixed, *chosen)
@@ -250,7 +267,12 @@ def _arms(
 
 
 def _batch_rule(
-    spec: PolicySpec, latency: CostModel, depth: int, most: int, drafted: Floats | None
+    spec: PolicySpec,
+    times_at: Callable[[float], tuple[Floats, Floats]],
+    *,
+    overhead_off: float,
+    depth: int,
+    most: int,
 ) -> BatchRule:
     """Parameters of a rule for each number of decoding requests, 0 (unused) to ``most``.
 
@@ -262,9 +284,9 @@ def _batch_rule(
     batches = [1] if any_batch else range(1, most + 1)
     found, memory = [], 1
     for batch in batches:
-        verify, draft = latency.at_batch(float(batch), depth, drafted)
+        verify, draft = times_at(float(batch))
         times = verify + draft
-        times[0] *= 1 + latency.overhead_off
+        times[0] *= 1 + overhead_off
         environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))
@@ -311,6 +333,9 @@ def simulate_replication(
         A timeline per arm.
     """
     key: Any = np.uint64(plan.key)
+    laws = (
+        plan.laws.reshape(math.prod(plan.laws.shape[:-1]), -1) if plan.laws.size else NO_LAWS[0, 0]
+    )
     timelines = []
     for place, arm in enumerate(plan.arms):
         world = World(
@@ -323,7 +348,7 @@ def simulate_replication(
             recording=plan.recording,
             costs=plan.costs,
             speculates=arm.speculates,
-            confidences=plan.confidences,
+            laws=laws,
         )
         rule = arm.batch._replace(memory=arm.batch.memory.copy())
         state = new_state(world, plan.depth, points, arm.stale)

@@ -71,7 +71,8 @@ class RequestArrays(NamedTuple):
 class TapeArrays(NamedTuple):
     """W ticks of n requests, on which policies are simulated: arrays ``[n, W]`` and more."""
 
-    accepts: npt.NDArray[np.int64]  # drafts accepted from here; or bit j: accepted as draft j
+    accepts: npt.NDArray[np.int64]  # drafts accepted from here; beyond the last start of a round
+    # and while the tape is written: bit j if accepted as draft j
     state: Ints
     words: Ints  # of the path, if transitions depend on outcomes; else [n, 0]
     target: Floats  # noise factors; normal scores where each policy has its own noise
@@ -111,15 +112,21 @@ class EngineArrays(NamedTuple):
 
 
 class PolicyInputs(NamedTuple):
-    """Inputs that a policy reads; its kernel is compiled for these only."""
+    """Constants of a policy's kernel: inputs that the rule reads, and what can happen."""
 
     confidence: bool
     scores: bool
     outcome: bool  # at the greatest depth
     drops: bool  # its memory starts with the number of drafts that it discards
-    general: bool  # transitions depend on outcomes, or each policy has noise of its own
+    own_noise: bool  # persistent noise, which depends on where the policy's own rounds begin
+    by_outcome: bool = False  # transitions depend on outcomes
+    shared: bool = True  # one noise factor for all of a round
+    pauses: bool = False  # drafts lose acceptance after depth 0
+    proposed: bool = False  # the number of drafts that a round proposes is random
     entry: bool = False  # of tables by recorded text position
     recorded: bool = False  # the confidence is a recorded one
+    memory: int = 0  # greatest length of its memory; 0: too long to copy
+    parameters: int = 0  # greatest number of parameters; 0: too many to copy
 
 
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)

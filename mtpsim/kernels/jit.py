@@ -20,9 +20,12 @@ from types import FunctionType
 from typing import Any
 
 import numba
-from numba.core import caching, types
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import caching, cgutils, types
 from numba.core.dispatcher import Dispatcher
 from numba.core.runtime.nrt import rtsys
+from numba.extending import intrinsic
 
 Function = Callable[..., Any]
 log = logging.getLogger("mtpsim")
@@ -149,13 +152,19 @@ class _Cache(caching.FunctionCache):
             self.flush()
 
 
-def kernel(function: Function) -> Function:
+def kernel(function: Function, **options: bool) -> Function:
     """Jit for the hot paths: no GIL, cached, IEEE division, no reassociation (bit-identical)."""
     njit: Any = numba.njit
-    jitted: Function = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+    options = {"nogil": True, "no_cfunc_wrapper": True, **options}
+    jitted: Function = njit(error_model="numpy", **options)(function)
     if CACHE_FOLDER is not None:
         jitted._cache = _Cache(function)  # type: ignore[attr-defined]
     return jitted
+
+
+def bare_kernel(function: Function) -> Function:
+    """The same for a kernel that makes no arrays: see :func:`bare`."""
+    return kernel(function, _nrt=False)
 
 
 def helper(function: Function) -> Function:
@@ -198,6 +207,34 @@ def bare(function: Function, inline: str = "never") -> Function:
 def bare_inlined(function: Function) -> Function:
     """The same for what is called each round: handing over all the arrays costs more than it."""
     return bare(function, "always")
+
+
+@intrinsic
+def _stack_floats(typing: Any, size: Any) -> Any:
+    """An array of a constant size on the stack, its content unset."""
+    if not isinstance(size, types.IntegerLiteral):
+        return None  # numba tries again with the literal
+    array: Any = types.Array(types.float64, 1, "C")
+    count = size.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = cgutils.alloca_once(builder, ir.ArrayType(ir.DoubleType(), count))
+        found = context.make_array(array)(context, builder)
+        context.populate_array(
+            found,
+            data=builder.bitcast(data, ir.DoubleType().as_pointer()),
+            shape=[context.get_constant(types.intp, count)],
+            strides=[context.get_constant(types.intp, 8)],
+            itemsize=context.get_constant(types.intp, 8),
+            meminfo=None,
+        )
+        return found._getvalue()
+
+    return array(size), generate
+
+
+_config: Any = numba.config
+stack_floats: Function = np.empty if _config.DISABLE_JIT else _stack_floats
 
 
 def with_globals(function: Function, name: str, **more: Any) -> Function:

@@ -12,175 +12,184 @@ from functools import lru_cache
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, drafts_kept, find_state
-from mtpsim.kernels.arrays import LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, TapeArrays
-from mtpsim.kernels.jit import bare, bare_inlined, kernel, with_globals
+from mtpsim.kernels.arrays import LEVELS, ROUNDS_BY_OUTCOME
+from mtpsim.kernels.jit import bare, bare_inlined, bare_kernel, stack_floats, with_globals
 from mtpsim.kernels.noise import CONSTANT, quantile, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
 from mtpsim.policy.base import learn_nothing as learn  # the template's rule, to be replaced
 from mtpsim.policy.base import start_empty as start
 from mtpsim.policy.fixed import choose
 
-CONFIDENCE = SCORES = OUTCOME = DROPS = GENERAL = ENTRY = RECORDED = True  # see `PolicyInputs`
+# See `PolicyInputs`
+CONFIDENCE = SCORES = OUTCOME = DROPS = OWN_NOISE = BY_OUTCOME = SHARED = PAUSES = True
+PROPOSED = ENTRY = RECORDED = True
+MEMORY, PARAMETERS = 8, 8
+MOST_HINTS = 64
 
 TICK, PREVIOUS, ROW = range(3)  # columns of a lane's place
 TOKENS, TIME, ROUNDS, DEPTHS = range(4)  # columns of its totals
 DEPTH, ACCEPTED, STATE = range(3)  # columns of its log
 
 
-def play_lane(text, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log, hints):
-    """Play the rounds of one lane; arguments as for :func:`_play`, but of this lane."""
-    # Local names: reading arrays from the tuple in each round would cost more than the round
-    # itself, because of reference counting.
-    kind, accepts, states, plains, checks, proposals = (
-        engine.kind, text.accepts, text.state, text.target, text.verify, text.draft
-    )  # fmt: skip
-    verify, draft, slowdown = engine.verify, engine.draft, chain.slowdown
-    tick, previous, row = place[TICK], place[PREVIOUS], place[ROW]
-    rounds, tokens, ms = np.int64(out[ROUNDS]), np.int64(out[TOKENS]), 0.0
-    most_rounds, most_tokens = limits[0], limits[1]
-    own_noise = GENERAL and engine.by_position and noise.persistence != 0
-    while tick < stop and rounds < most_rounds and tokens < most_tokens:
-        at = tick - base
-        state = np.int64(states[at])
-        if GENERAL and kind >= ROUNDS_BY_OUTCOME:
-            state = state_by_words(text, chain, at, row)
-        most = np.int64(hints.size)
-        if engine.resumed > 0 and out[DEPTHS] > 0:
-            most = drafts_kept(text.resumed_words[at], engine.resumed, most)
-        if engine.stale > 0 and previous == 0 and is_stale(text, engine, at):
-            most = np.int64(0)
-        full = np.int64(0)
-        if OUTCOME or engine.full_feedback:
-            full, _ = verify_drafts(kind, accepts, text, chain, at, hints.size, row, most)
-        if CONFIDENCE:
-            fill_confidence(text, engine, at, full, state, hints)
-        if RECORDED:
-            for j in range(hints.size):
-                hints[j] = text.confidences[at, j]
-        offered = np.int64(hints.size)
-        if GENERAL and engine.proposed.size > 0:
-            offered = np.int64(engine.proposed[state])
-            if CONFIDENCE:
-                hints[offered:] = 0.0
-        if SCORES:
-            fill_scores(text, engine, at, hints)
-        entry = np.int64(text.entries[at]) if ENTRY else np.int64(0)
-        depth = choose(p, m, RoundContext(state, previous, full, entry), hints)
-        accepted, row = verify_drafts(kind, accepts, text, chain, at, depth, row, most)
-        plain, check, propose = plains[at], checks[at], proposals[at]
-        if GENERAL and own_noise:
-            plain, check, propose = own_factors(noise, check, propose, rounds, scores)
-        if noise.shared:
-            plain, propose = check, check
-        verified = np.int64(min(depth, offered))
-        drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
-        time = verify[verified] * (plain if depth == 0 else check) + draft[drafted] * propose
-        time *= slowdown[state]
-        if previous != depth and previous >= 0:
-            time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
-        seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
-        learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
-        if rounds < log.shape[0]:
-            log[rounds, DEPTH], log[rounds, ACCEPTED], log[rounds, STATE] = depth, accepted, state
-        rounds += 1
-        tokens += accepted + 1
-        ms += time
-        out[DEPTHS + depth] += 1
-        tick += accepted + 1 if engine.by_position else 1
-        previous = depth
-    place[TICK], place[PREVIOUS], place[ROW] = tick, previous, row
-    out[ROUNDS], out[TOKENS], out[TIME] = rounds, min(tokens, limits[2]), out[TIME] + ms
-
-
-def _play(tape, base, stop, chain, noise, engine, limits, p, m, place, scores, out, log):
+def _play(
+    tape, width, base, stop, chain, noise, engine, limits, given, memory, place, scores, out, log
+):
     """Play the rounds that begin before tick ``stop``.
 
     Args:
-        tape: arrays of the tape; its first column is tick ``base``.
+        tape: arrays of the tape, each in one row; its first column is tick ``base``. Here and in
+            the other tuples, None stands for an array that the policy does not need.
+        width: number of columns.
         base: tick of the first column.
         stop: where no more rounds begin for now.
         chain: arrays of the chain.
         noise: arrays of the noise.
         engine: arrays of the engine.
         limits: [n, 3] most rounds, most tokens and most counted tokens.
-        p: parameters of the policy.
-        m: [n, M] its memory.
+        given: parameters of the policy.
+        memory: [n, M] its memory.
         place: [n, 3] tick, depth before and row of the thresholds; updated.
         scores: [n, 2] of noise that persists from round to round; updated.
         out: [n, 3 + K + 1] totals: tokens, ms, rounds, rounds by depth; updated.
         log: [n, R, 3] depth, accepted drafts and state of the first rounds.
     """
-    hints = np.zeros(engine.rates.size)
+    deep = np.int64(engine.verify.size - 1)
+    # Local copies: the compiler knows that nothing else writes to them, and that reading them early
+    # is safe, so that it can compute both branches of a rule and select one.
+    p, hints = given, stack_floats(MOST_HINTS)[:deep]
+    if MEMORY > 0:
+        m = stack_floats(MEMORY)[: memory.shape[1]]
+    if PARAMETERS > 0:
+        p = stack_floats(PARAMETERS)[: given.size]
+        copy_within(PARAMETERS, given, p)
     for lane in range(out.shape[0]):
-        text = TapeArrays(
-            tape.accepts[lane],
-            tape.state[lane],
-            tape.words[lane],
-            tape.target[lane],
-            tape.verify[lane],
-            tape.draft[lane],
-            tape.stale_words[lane],
-            tape.resumed_words[lane],
-            tape.scores[lane],
-            tape.likelihood_ratios[lane],
-            tape.rejected_words[lane],
-            tape.entries[lane],
-            tape.confidences[lane],
-        )
-        if out[lane, ROUNDS] == 0:
-            start(p, m[lane])
-        play_lane(
-            text, base, stop, chain, noise, engine, limits[lane], p, m[lane],
-            place[lane], scores[lane], out[lane], log[lane], hints,
-        )  # fmt: skip
+        tick, previous, row = place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW]
+        rounds, tokens, ms = np.int64(out[lane, ROUNDS]), np.int64(out[lane, TOKENS]), 0.0
+        if rounds == 0:
+            start(p, memory[lane])
+        if MEMORY > 0:
+            copy_within(MEMORY, memory[lane], m)
+        else:
+            m = memory[lane]
+        column = lane * width - base
+        while tick < stop and rounds < limits[lane, 0] and tokens < limits[lane, 1]:
+            at = np.uintp(tick + column)
+            state = np.int64(tape.state[at])
+            if BY_OUTCOME:
+                state = state_by_words(tape.words[at], chain, row)
+            most = drafts_left(tape, engine, at, deep, previous, out[lane, DEPTHS])
+            full = np.int64(0)
+            if not BY_OUTCOME or OUTCOME or engine.full_feedback:
+                full, _ = verify(tape, chain, engine, at, deep, row, most)
+            heard = hints
+            if CONFIDENCE:
+                fill_confidence(tape, engine, at, full, state, hints)
+            if RECORDED or SCORES:
+                heard = hints_of_tape(tape, engine, tick + column, deep)
+            offered = deep
+            if PROPOSED:
+                offered = np.int64(engine.proposed[np.uintp(state)])
+                hints[offered:] = 0.0
+            entry = np.int64(tape.entries[at]) if ENTRY else np.int64(0)
+            depth = np.int64(choose(p, m, RoundContext(state, previous, full, entry), heard))
+            accepted = min(full, depth)
+            if BY_OUTCOME:
+                accepted, row = verify(tape, chain, engine, at, depth, row, most)
+            verified = min(depth, offered) if PROPOSED else depth
+            drafted = min(depth + np.int64(m[0]), offered) if DROPS else verified
+            time = round_time(
+                tape, noise, engine, at, depth, verified, drafted, rounds, scores[lane]
+            )
+            time *= chain.slowdown[np.uintp(state)]
+            if previous != depth and previous >= 0:
+                time += engine.switch_cost + (engine.catch_up if previous == 0 else 0.0)
+            seen, reached = (offered, full) if engine.full_feedback else (verified, accepted)
+            learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
+            if rounds < log.shape[1]:
+                note(log[lane, rounds], depth, accepted, state)
+            rounds += 1
+            tokens += accepted + 1
+            ms += time
+            out[lane, DEPTHS + depth] += 1
+            tick += accepted + 1 if engine.by_position else 1
+            previous = depth
+        if MEMORY > 0:
+            copy_within(MEMORY, m, memory[lane])
+        place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW] = tick, previous, row
+        out[lane, ROUNDS], out[lane, TOKENS] = rounds, min(tokens, limits[lane, 2])
+        out[lane, TIME] += ms
 
 
 @lru_cache
 def player(name, rule, inputs):
     """The kernel of a rule, compiled for the given inputs; ``name`` must be unique per rule."""
-    name += "".join(str(int(field)) for field in inputs)
+    name += "_".join(str(int(field)) for field in inputs)
     constants = {field.upper(): value for field, value in inputs._asdict().items()}
-    functions = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    verify = with_globals(verify_drafts, f"verify_drafts_{name}", **constants)
-    functions["verify_drafts"] = bare_inlined(verify)
-    lane = bare(with_globals(play_lane, f"play_lane_{name}", **functions, **constants))
-    return kernel(with_globals(_play, f"play_{name}", **functions, play_lane=lane))
+    inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
+    for function in (drafts_left, verify, hints_of_tape, round_time):
+        copy = with_globals(function, f"{function.__name__}_{name}", **constants)
+        inner[function.__name__] = bare_inlined(copy)
+    return bare_kernel(with_globals(_play, f"play_{name}", **inner, **constants))
+
+
+@bare_inlined
+def copy_within(room, source, target):
+    """Copy an array of at most ``room`` numbers, a constant, so that the loop can be unrolled."""
+    for i in range(room):
+        if i < source.size:
+            target[i] = source[i]
+
+
+@bare_inlined
+def note(row, depth, accepted, state):
+    """Log a round."""
+    row[DEPTH], row[ACCEPTED], row[STATE] = depth, accepted, state
 
 
 @bare
-def state_by_words(text, chain, at, row):
+def state_by_words(word, chain, row):
     """Hidden state at the start of a round, for chains whose transitions depend on outcomes."""
-    return np.int64(find_state(text.words[at] & BITS, row, chain.state_bounds, chain.guide))
+    return np.int64(find_state(word & BITS, row, chain.state_bounds, chain.guide))
 
 
-@bare
-def is_stale(text, engine, at):
-    """Whether the first draft after an idle round is rejected because it is stale."""
-    return np.uint32(text.stale_words[at]) < engine.stale * 4294967296.0
+def drafts_left(tape, engine, at, deep, previous, off):
+    """Drafts of the round that depth 0 before it has not lost; ``off``: rounds at depth 0."""
+    most = deep
+    if PAUSES and engine.resumed > 0 and off > 0:
+        most = drafts_kept(tape.resumed_words[at], engine.resumed, most)
+    if (
+        PAUSES
+        and engine.stale > 0
+        and previous == 0
+        and is_below(tape.stale_words[at], engine.stale)
+    ):
+        most = np.int64(0)
+    return most
 
 
-def verify_drafts(kind, accepts, text, chain, at, depth, row, most):
+@bare_inlined
+def is_below(word, share):
+    """Whether a word is among the given share of all words."""
+    return np.uint32(word) < share * 4294967296.0
+
+
+def verify(tape, chain, engine, at, depth, row, most):
     """Drafts accepted of ``depth``, and the row of the thresholds for the next round.
 
     Drafts beyond the first ``most`` are rejected, whatever the text.
     """
-    accepted, most = np.int64(0), min(most, depth)
-    if kind == LENGTHS:
-        accepted = min(accepts[at], most)
-    elif not GENERAL or kind == LEVELS:
-        while accepted < most and (accepts[at + accepted] >> accepted) & 1 != 0:
-            accepted += 1
-    elif kind == ROUNDS_BY_OUTCOME:
-        accepted, row = verify_round_by_outcome(text, chain, at, depth, row, most)
-    else:
-        accepted, row = verify_positions_by_outcome(text, chain, at, depth, row, most)
-    return accepted, row
+    most = min(most, depth)
+    if not BY_OUTCOME:
+        return min(tape.accepts[at], most), row
+    if engine.kind == ROUNDS_BY_OUTCOME:
+        return verify_round_by_outcome(tape.words, chain, at, depth, row, most)
+    return verify_positions_by_outcome(tape.words, chain, at, depth, row, most)
 
 
 @bare
-def verify_round_by_outcome(text, chain, at, depth, row, most):
-    """As :func:`verify_drafts`, for transitions that depend on the outcome of a round."""
-    states, word, accepted = chain.state_bounds.shape[1], text.words[at] & BITS, np.int64(0)
+def verify_round_by_outcome(words, chain, at, depth, row, most):
+    """As :func:`verify`, for transitions that depend on the outcome of a round."""
+    states, word, accepted = chain.state_bounds.shape[1], words[at] & BITS, np.int64(0)
     s = find_state(word, row, chain.state_bounds, chain.guide)
     while accepted < most and word <= chain.accept_bounds[row, s, accepted]:
         accepted += 1
@@ -188,11 +197,11 @@ def verify_round_by_outcome(text, chain, at, depth, row, most):
 
 
 @bare
-def verify_positions_by_outcome(text, chain, at, depth, row, most):
-    """As :func:`verify_drafts`, for transitions that depend on the outcome of a position."""
+def verify_positions_by_outcome(words, chain, at, depth, row, most):
+    """As :func:`verify`, for transitions that depend on the outcome of a position."""
     states = chain.state_bounds.shape[1]
     for j in range(depth + 1):
-        word = text.words[at + j] & BITS
+        word = words[at + np.uintp(j)] & BITS
         s = find_state(word, row, chain.state_bounds, chain.guide)
         if j < depth and (j >= most or word > chain.accept_bounds[row, s, j]):
             return np.int64(j), np.int64(s)
@@ -200,27 +209,48 @@ def verify_positions_by_outcome(text, chain, at, depth, row, most):
     return np.int64(depth), row
 
 
+def hints_of_tape(tape, engine, at, deep):
+    """Recorded confidences or normal scores of the round."""
+    if RECORDED:
+        return tape.confidences[at * deep : at * deep + deep]
+    first = at if engine.by_position else at * deep
+    return tape.scores[first : first + deep]
+
+
+def round_time(tape, noise, engine, at, depth, verified, drafted, rounds, scores):
+    """Duration of a round in ms, without what its state and a switch add."""
+    check = tape.verify[at]
+    plain, propose = check, check
+    if not SHARED:
+        plain, propose = tape.target[at], tape.draft[at]
+    if OWN_NOISE and noise.persistence != 0:
+        plain, check, propose = own_factors(noise, check, propose, rounds, scores)
+        if SHARED:
+            plain, propose = check, check
+    step = engine.verify[np.uintp(verified)] * (plain if depth == 0 else check)
+    return step + engine.draft[np.uintp(drafted)] * propose
+
+
 @bare_inlined
-def fill_confidence(text, engine, at, full, state, confidence):
+def fill_confidence(tape, engine, at, full, state, confidence):
     """The draft's confidence by position: from its laws, or the acceptance by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
     if it were accepted with the rate of its position, and of its state where laws are given.
     """
+    first = at if engine.by_position else at * np.uintp(confidence.size)
     for j in range(confidence.size):
-        i, c = (at + j, 0) if engine.by_position else (at, j)
-        own = np.int64(text.state[i]) if engine.kind == LEVELS else state
+        i = first + np.uintp(j)
+        own = np.int64(tape.state[i]) if engine.kind == LEVELS else state
+        rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
+        good = j < full
         if j > full:
-            word = np.uint32(text.rejected_words[i, c])
-            rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
-            good = word < rates[j] * 4294967296.0
-        else:
-            good = j < full
+            good = is_below(tape.rejected_words[i], rates[j])
         if engine.laws.shape[0] > 0:
-            confidence[j] = confidence_of(engine.laws, good, j, own, text.likelihood_ratios[i, c])
-            continue
-        against = engine.odds_against[j] * text.likelihood_ratios[i, c]
-        confidence[j] = 1 / (1 + (against if good else against * engine.rejection_factor))
+            confidence[j] = confidence_of(engine.laws, good, j, own, tape.likelihood_ratios[i])
+        else:
+            against = engine.odds_against[j] * tape.likelihood_ratios[i]
+            confidence[j] = 1 / (1 + against * (1.0 if good else engine.rejection_factor))
 
 
 @bare_inlined
@@ -230,14 +260,6 @@ def confidence_of(laws, good, position, state, share):
     x = share * (law.size - 1)
     cell = np.int64(x)
     return law[cell] + (x - cell) * (law[cell + 1] - law[cell])
-
-
-@bare_inlined
-def fill_scores(text, engine, at, scores):
-    """Standard normal random numbers of the round."""
-    for j in range(scores.size):
-        i, c = (at + j, 0) if engine.by_position else (at, j)
-        scores[j] = text.scores[i, c]
 
 
 @bare

@@ -36,6 +36,7 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     drafts_left,
     play_round,
+    proposed_drafts,
 )
 from mtpsim.kernels.server_state import (
     ARRIVED,
@@ -104,7 +105,17 @@ SERVER = 0xFFFFFFFF  # number of the request whose words are the noise of the st
 
 
 @bare_inlined
-def play_drafts(world, state, slot, drafts, most=ALL):
+def end_round(state, slot, accepted):
+    """Emit the accepted drafts of a round, and the token after them."""
+    emitted = state.ints[EMITTED, slot] + accepted + 1
+    state.ints[EMITTED, slot] = emitted
+    if emitted >= state.ints[OUTPUT, slot]:
+        state.ended[state.counts[ENDED]] = slot
+        state.counts[ENDED] += 1
+
+
+@bare_inlined
+def _play_drafts(world, state, slot, drafts, most=ALL):
     """A round of a request: accepted of its ``drafts``, and the slowdown of its state.
 
     Drafts beyond the first ``most`` are rejected, whatever the text.
@@ -123,11 +134,7 @@ def play_drafts(world, state, slot, drafts, most=ALL):
         ints[ROW, slot] = row
         if chain.slow:
             slowdown = chain.slowdown[first]
-    emitted = ints[EMITTED, slot] + accepted + 1
-    ints[EMITTED, slot] = emitted
-    if emitted >= ints[OUTPUT, slot]:
-        state.ended[state.counts[ENDED]] = slot
-        state.counts[ENDED] += 1
+    end_round(state, slot, accepted)
     return accepted, slowdown
 
 
@@ -141,11 +148,15 @@ def draft(world, state, rule, decoding):
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
     last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
+    proposes = world.engine.proposed.size > 0
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        if proposes:
+            row, words = ints[ROW, slot], state.words[slot]
+            drafts = proposed_drafts(world, ints[TICK, slot], row, words, drafts)
         while nodes[drafts] > spare:
             drafts -= 1
         spare -= nodes[drafts]
@@ -156,7 +167,7 @@ def draft(world, state, rule, decoding):
             first = last_off == counts[STEP] - 1
             behind += np.int64(first)
             most = drafts_left(world, ints[NUMBER, slot], ints[TICK, slot], first, drafts)
-        accepted, slowdown = play_drafts(world, state, slot, drafts, most)
+        accepted, slowdown = _play_drafts(world, state, slot, drafts, most)
         slowdowns += slowdown
         emitted_now += accepted + 1
         if LEARNS == POOLED:

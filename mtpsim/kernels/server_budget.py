@@ -15,23 +15,24 @@ from functools import cache
 import numpy as np
 
 from mtpsim.kernels.jit import bare, bare_inlined
-from mtpsim.kernels.philox import CALL, SCORES
-from mtpsim.kernels.policies import confidence_of
-from mtpsim.kernels.server import build, learn_step, mean_ms, play_drafts
-from mtpsim.kernels.server_requests import POSITIONS, RECORDED, look_ahead
+from mtpsim.kernels.philox import CALL, HALF, SCORES
+from mtpsim.kernels.server import build, end_round, learn_step, mean_ms
+from mtpsim.kernels.server_requests import POSITIONS, RECORDED, look_ahead, proposed_drafts
 from mtpsim.kernels.server_state import (
     BASE,
+    CHUNK_CONTEXT,
+    CHUNKS,
     DEEPEST,
     DEPTH,
     DRAFTED,
     EMITTED,
     EMITTED_NOW,
-    GROUP,
     HELD,
     LEVELS,
     MISSED,
     NUMBER,
     OUTPUT,
+    PREFILLED,
     ROW,
     RUNNING,
     SINCE,
@@ -44,6 +45,7 @@ from mtpsim.kernels.server_state import (
     call_words,
     draw_words,
 )
+from mtpsim.kernels.step_costs import fill_step_ms
 from mtpsim.policy.base import learn_nothing, start_empty
 from mtpsim.policy.budget import EACH, EARLY, KEEP, ORACLE, SEARCH, STALE
 
@@ -51,14 +53,20 @@ from mtpsim.policy.budget import EACH, EARLY, KEEP, ORACLE, SEARCH, STALE
 def draft(world, state, rule, decoding):
     """Draft for every decoding request to the greatest depth, or as many as fit."""
     ints, counts, drafts = state.ints, state.counts, state.drafts
-    depth = counts[DEPTH] = drafts.states.size
+    depth = counts[DEPTH] = drafts.levels.shape[0]
     spare = min(world.engine.max_tokens - decoding, world.engine.kv_tokens - counts[HELD])
     count, drafted, deepest = np.int64(0), np.int64(0), np.int64(0)
+    proposes = world.engine.proposed.size > 0
+    if proposes:
+        draw_words(world, state, state.order, 0, counts[RUNNING], 1)
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         scheduled = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
+        if proposes:
+            row, words = ints[ROW, slot], state.words[slot]
+            scheduled = proposed_drafts(world, ints[TICK, slot], row, words, scheduled)
         spare -= scheduled
         drafted += scheduled
         deepest = max(deepest, scheduled)
@@ -69,166 +77,219 @@ def draft(world, state, rule, decoding):
 
 def verify(world, state, rule, decoding, context):
     """Decide how many drafts of each request are verified; the requests play them."""
-    drafts, counts, p = state.drafts, state.counts, rule.p[0]
-    if world.kind != RECORDED:
-        ticks = drafts.states.size + 1 if world.kind == POSITIONS else 1
-        draw_words(world, state, drafts.slots, 0, decoding, ticks)
-    search = p[SEARCH]
-    if search != ORACLE and world.confidences.laws.shape[0] > 0:
-        _draw_confidences(world, state, decoding)
-    rate_drafts(world, state, decoding, p)
+    drafts, p = state.drafts, rule.p[0]
+    search, stale = p[SEARCH], np.int64(p[STALE])
+    _look_ahead(world, state, decoding)
+    _draw_confidences(world, state, decoding, search == ORACLE)
+    if p[KEEP] > 0.0:
+        _smooth(state, decoding, p[KEEP])
+    _rate(drafts, decoding)
+    earlier = drafts.levels
+    if stale > 0:
+        earlier = drafts.earlier
+        _recall(state, decoding, stale)
+    _clip(drafts, drafts.levels, decoding)
     if search == EACH:
         _each_alone(world, state, decoding, context)
     else:
-        ring = np.int64(p[STALE]) + 1
-        now, before = counts[STEP] % ring, (counts[STEP] + 1) % ring
-        worth = _count_levels(state, decoding, before, ring - 1)
-        budget = _budget(world, state, decoding, context, worth, search == EARLY)
-        if ring > 1:
-            _count_levels(state, decoding, now, 0)
-        _allocate(state, decoding, now, budget)
+        budget = _budget(world, state, decoding, context, earlier, search == EARLY)
+        _count(drafts, drafts.levels, decoding)
+        _allocate(drafts, decoding, budget)
     _play(world, state, decoding)
 
 
 @bare
-def _draw_confidences(world, state, decoding):
-    """Words of the confidences: by text position, or by round and position in it."""
-    ints, drafts = state.ints, state.drafts
-    for call in range(drafts.words.shape[0] // CALL):
+def _look_ahead(world, state, decoding):
+    """Set the drafts of each request that would be accepted, and their hidden states."""
+    ints, drafts, recording = state.ints, state.drafts, world.recording
+    depth = drafts.levels.shape[0]
+    if world.kind == RECORDED:
         for i in range(decoding):
             slot = drafts.slots[i]
-            first = first_word(world, ints[TICK, slot], drafts.states.size)
-            state.calls[0, i] = np.uint64(ints[NUMBER, slot])
-            state.calls[1, i] = np.uint64(first // CALL + call)
-        call_words(world, SCORES, state.calls[0], state.calls[1], state.fresh, decoding)
-        for place in range(CALL):
-            for i in range(decoding):
-                drafts.words[CALL * call + place, i] = state.fresh[place, i]
-
-
-@bare_inlined
-def first_word(world, tick, depth):
-    """Tick of the word of a round's first confidence; the others follow it."""
-    if world.kind == POSITIONS or (world.kind == RECORDED and world.recording.by_position):
-        return tick
-    return tick * ((depth + CALL - 1) // CALL) * CALL
-
-
-@bare
-def rate_drafts(world, state, decoding, p):
-    """Set the outcome and the survival of every draft of the step."""
-    ints, counts, drafts, recording = state.ints, state.counts, state.drafts, world.recording
-    laws, rates = world.confidences.laws, world.confidences.after_rejection
-    depth = drafts.states.size
-    now, keep, oracle = counts[STEP] % drafts.levels.shape[0], p[KEEP], p[SEARCH] == ORACLE
-    entry = np.int64(0)
+            entry = ints[BASE, slot] + ints[TICK, slot] % ints[SPAN, slot]
+            drafts.acceptable[i] = min(recording.accepted[entry], np.int32(depth))
+        return
+    ticks = depth + 1 if world.kind == POSITIONS else 1
+    draw_words(world, state, drafts.slots, 0, decoding, ticks)
     for i in range(decoding):
         slot = drafts.slots[i]
-        tick = ints[TICK, slot]
-        if world.kind == RECORDED:
-            entry = ints[BASE, slot] + tick % ints[SPAN, slot]
-            full = min(np.int64(recording.accepted[entry]), depth)
-        else:
-            full = look_ahead(
-                world.kind, world.chain, tick, ints[ROW, slot], state.words[slot], drafts.states
-            )
-        drafts.acceptable[i] = full
-        first, survival = first_word(world, tick, depth) % CALL, 1.0
-        for j in range(depth):
-            if oracle:
-                confidence = 1.0 if j < full else 0.0
-            elif laws.shape[0] > 0:
-                word = drafts.words[first + j, i]
-                confidence = _confidence(laws, rates, word, j, full, drafts.states[j])
-            else:
-                confidence = float(recording.confidence[entry, j])
-            if keep > 0.0:
-                if counts[STEP] > ints[SINCE, slot]:
-                    confidence += keep * (drafts.smooth[slot, j] - confidence)
-                drafts.smooth[slot, j] = confidence
-            survival *= confidence
-            drafts.levels[now, slot, j] = np.int64(math.ceil(survival * LEVELS))
-
-
-@bare_inlined
-def _confidence(laws, rates, word, position, full, state):
-    """The confidence of a draft by its word.
-
-    A draft after the first rejection continues a text that is discarded: the word first says
-    whether it would be accepted, at the rate of its position, and then what its confidence is.
-    """
-    share, good = (np.uint32(word) + 0.5) / 4294967296.0, position < full
-    if position > full:
-        rate = rates[min(state, rates.shape[0] - 1), position]
-        good = share < rate
-        share = share / rate if good else (share - rate) / (1.0 - rate)
-    return confidence_of(laws, good, position, state, share)
+        drafts.acceptable[i] = look_ahead(
+            world.kind, world.chain, ints[TICK, slot], ints[ROW, slot], state.words[slot],
+            drafts.states, i,
+        )  # fmt: skip
 
 
 @bare
-def _count_levels(state, decoding, ring, stale):
-    """Histogram of the survivals ``stale`` steps ago, of the drafts of this step; their sum.
+def _draw_confidences(world, state, decoding, oracle):
+    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws."""
+    drafts, laws, recording = state.drafts, world.laws, world.recording
+    depth, values = drafts.levels.shape[0], np.uint64(laws.shape[1])
+    states = laws.shape[0] // (3 * depth)
+    for j in range(depth):
+        if oracle:
+            for i in range(decoding):
+                drafts.confidences[j, i] = 1.0 if j < drafts.acceptable[i] else 0.0
+        elif values == 0:
+            for i in range(decoding):
+                slot = drafts.slots[i]
+                entry = state.ints[BASE, slot] + state.ints[TICK, slot] % state.ints[SPAN, slot]
+                drafts.confidences[j, i] = recording.confidence[entry, j]
+        else:
+            if j % CALL == 0:
+                _draw_words(world, state, decoding, j // CALL)
+            for i in range(decoding):
+                full = drafts.acceptable[i]
+                outcome = np.int64(j < full) + 2 * np.int64(j > full)
+                own = min(np.int64(drafts.states[j, i]), states - 1)
+                row = np.uint64((outcome * depth + j) * states + own)
+                value = (np.uint64(np.uint32(drafts.words[j, i])) * values) >> HALF
+                drafts.confidences[j, i] = laws[row, value]
+
+
+@bare
+def _draw_words(world, state, decoding, call):
+    """Words of four confidences of each request's round."""
+    ints, drafts = state.ints, state.drafts
+    calls = drafts.words.shape[0] // CALL
+    for i in range(decoding):
+        slot = drafts.slots[i]
+        state.calls[0, i] = np.uint64(ints[NUMBER, slot])
+        state.calls[1, i] = np.uint64(ints[TICK, slot] * calls + call)
+    words = drafts.words[CALL * call :]
+    call_words(world, SCORES, state.calls[0], state.calls[1], words, decoding)
+
+
+@bare
+def _smooth(state, decoding, keep):
+    """Moving averages of each request's confidences, from its first ones on."""
+    drafts = state.drafts
+    for i in range(decoding):
+        slot = drafts.slots[i]
+        first = state.counts[STEP] == state.ints[SINCE, slot]
+        for j in range(drafts.levels.shape[0]):
+            confidence = drafts.confidences[j, i]
+            if not first:
+                confidence += keep * (drafts.smooth[slot, j] - confidence)
+            drafts.smooth[slot, j] = drafts.confidences[j, i] = confidence
+
+
+@bare
+def _rate(drafts, decoding):
+    """Survivals of all drafts, in levels."""
+    for i in range(decoding):
+        drafts.survival[i] = LEVELS
+    for j in range(drafts.levels.shape[0]):
+        for i in range(decoding):
+            survival = drafts.survival[i] * drafts.confidences[j, i]
+            drafts.survival[i] = survival
+            drafts.levels[j, i] = np.uint32(math.ceil(survival))
+
+
+@bare
+def _recall(state, decoding, stale):
+    """Survivals of the drafts of this step as they were ``stale`` steps ago; keep those of now.
 
     A request that did not decode then counts with confidences of 1, as in vLLM.
     """
-    drafts, counts, worth = state.drafts, state.counts, np.int64(0)
-    drafts.held[:] = 0
-    drafts.groups[:] = 0
+    drafts, ring = state.drafts, state.counts[STEP] % stale
     for i in range(decoding):
         slot = drafts.slots[i]
-        known = counts[STEP] - state.ints[SINCE, slot] >= stale
-        for j in range(drafts.scheduled[i]):
-            level = drafts.levels[ring, slot, j] if known else np.int64(LEVELS)
-            drafts.held[level] += 1
-            drafts.groups[level // GROUP] += 1
-            worth += level
-    return worth
+        known = state.counts[STEP] - state.ints[SINCE, slot] >= stale
+        for j in range(drafts.levels.shape[0]):
+            level = drafts.past[ring, slot, j] if known else np.uint32(LEVELS)
+            drafts.earlier[j, i] = level
+            drafts.past[ring, slot, j] = drafts.levels[j, i]
+    _clip(drafts, drafts.earlier, decoding)
 
 
 @bare
-def _budget(world, state, decoding, context, worth, early):
-    """Drafts to verify, of those in the histogram, for most expected tokens per ms.
+def _clip(drafts, levels, decoding):
+    """Only scheduled drafts can be verified."""
+    for j in range(levels.shape[0]):
+        for i in range(decoding):
+            level = levels[j, i]
+            levels[j, i] = level if j < drafts.scheduled[i] else np.uint32(0)
+
+
+@bare
+def _count(drafts, levels, decoding):
+    """Set the numbers of drafts by survival."""
+    drafts.held[:] = 0
+    for j in range(levels.shape[0]):
+        for i in range(decoding):
+            drafts.held[levels[j, i]] += np.uint32(1)
+
+
+@bare
+def _rank(drafts, levels, decoding):
+    """Sort survivals, the greatest first; how many are above 0."""
+    _count(drafts, levels, decoding)
+    above = np.uint32(0)
+    for level in range(LEVELS, -1, -1):
+        own = drafts.held[level]
+        drafts.held[level] = above
+        above += own
+    count = np.int64(drafts.held[0])
+    for j in range(levels.shape[0]):
+        for i in range(decoding):
+            level = levels[j, i]
+            drafts.ranked[drafts.held[level]] = level
+            drafts.held[level] += np.uint32(1)
+    return count
+
+
+@bare
+def _fill_times(world, state, decoding, context, count):
+    """Mean times of the step, if 0 to ``count`` drafts are verified."""
+    counts, cached = state.counts, float(context + state.counts[CHUNK_CONTEXT])
+    tokens, requests = decoding + counts[PREFILLED], decoding + counts[CHUNKS]
+    times = state.drafts.times[: count + 1]
+    fill_step_ms(
+        world.costs, counts[DEEPEST], decoding, world.speculates, tokens, requests, cached,
+        context, times,
+    )  # fmt: skip
+
+
+@bare
+def _budget(world, state, decoding, context, levels, early):
+    """Drafts to verify for the most expected tokens per ms.
 
     The time of the step never falls with the budget: a bump of the table is passed at its height.
     """
-    drafts, budget, admitted, gain = state.drafts, np.int64(0), np.int64(0), np.int64(0)
-    slowest = mean_ms(world, state, decoding, context, np.int64(0))
-    best, most = decoding / slowest, decoding + worth / LEVELS
-    for group in range(LEVELS // GROUP, -1, -1):
-        if drafts.groups[group] == 0:
-            continue
-        for level in range(min(LEVELS, group * GROUP + GROUP - 1), group * GROUP - 1, -1):
-            for _ in range(drafts.held[level]):
-                admitted += 1
-                gain += level
-                ms = mean_ms(world, state, decoding, context, admitted)
-                slowest = max(slowest, ms)
-                pace = (decoding + gain / LEVELS) / slowest
-                if pace > best:
-                    best, budget = pace, admitted
-                elif early or most <= best * slowest:
-                    return budget
+    drafts, budget, gain = state.drafts, np.int64(0), np.int64(decoding * LEVELS)
+    count = _rank(drafts, levels, decoding)
+    _fill_times(world, state, decoding, context, count)
+    slowest = drafts.times[0]
+    best, best_ms = float(gain), slowest
+    for place in range(count):
+        gain += drafts.ranked[place]
+        slowest = max(slowest, drafts.times[place + 1])
+        if gain * best_ms > best * slowest:
+            best, best_ms, budget = float(gain), slowest, np.int64(place + 1)
+        elif early:
+            break
     return budget
 
 
 @bare
-def _allocate(state, decoding, ring, budget):
-    """Verify the ``budget`` drafts of the greatest survival in the histogram."""
-    drafts, left, level = state.drafts, np.int64(budget), np.int64(LEVELS)
-    while left > 0 and drafts.held[level] <= left:
+def _allocate(drafts, decoding, budget):
+    """Verify the ``budget`` drafts of the greatest survival, of those that are counted."""
+    left, level, depth = np.int64(budget), np.uint32(LEVELS), drafts.levels.shape[0]
+    while level > 0 and drafts.held[level] <= left:
         left -= drafts.held[level]
-        level -= 1
+        level -= np.uint32(1)
     for i in range(decoding):
-        slot, count = drafts.slots[i], np.int64(0)
-        for j in range(drafts.scheduled[i]):
-            count += np.int64(drafts.levels[ring, slot, j] > level)
-        drafts.verified[i] = count
-    for j in range(drafts.states.size if left > 0 else 0):
+        drafts.verified[i] = 0
+    for j in range(depth):
         for i in range(decoding):
-            if j < drafts.scheduled[i] and left > 0 and drafts.verified[i] == j:
-                tied = np.int64(drafts.levels[ring, drafts.slots[i], j] == level)
-                drafts.verified[i] += tied
-                left -= tied
+            drafts.verified[i] += np.int32(drafts.levels[j, i] > level)
+    if level == 0:
+        return
+    for j in range(depth):
+        for i in range(decoding):
+            if drafts.levels[j, i] == level and left > 0:
+                drafts.verified[i] += np.int32(1)
+                left -= 1
 
 
 @bare
@@ -236,32 +297,42 @@ def _each_alone(world, state, decoding, context):
     """Each request alone: most tokens over its share of the step and the mean time of a draft."""
     drafts, drafted = state.drafts, state.counts[DRAFTED]
     alone = mean_ms(world, state, decoding, context, np.int64(0))
-    all_ms = mean_ms(world, state, decoding, context, drafted)
-    share, each = alone / decoding, max(all_ms - alone, 0.0) / max(drafted, 1)
-    now = state.counts[STEP] % drafts.levels.shape[0]
+    together = mean_ms(world, state, decoding, context, drafted)
+    share, each = alone / decoding, max(together - alone, 0.0) / max(drafted, 1)
     for i in range(decoding):
-        best, gain = 1.0 / share, np.int64(0)
+        best, best_ms, gain = float(LEVELS), share, np.int64(LEVELS)
         drafts.verified[i] = 0
         for j in range(drafts.scheduled[i]):
-            gain += drafts.levels[now, drafts.slots[i], j]
-            pace = (1.0 + gain / LEVELS) / (share + each * (j + 1))
-            if pace > best:
-                best = pace
+            gain += drafts.levels[j, i]
+            ms = share + each * (j + 1)
+            if gain * best_ms > best * ms:
+                best, best_ms = float(gain), ms
                 drafts.verified[i] = j + 1
 
 
 @bare
 def _play(world, state, decoding):
     """Every decoding request plays a round of its verified drafts."""
-    counts, drafts = state.counts, state.drafts
+    ints, counts, drafts, chain = state.ints, state.counts, state.drafts, world.chain
     emitted, verified, missed, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
+    by_position = world.kind == POSITIONS
+    if world.kind == RECORDED:
+        by_position = world.recording.by_position
+    states = chain.state_bounds.shape[1]
+    outcomes = chain.state_bounds.shape[0] > states + 1
     for i in range(decoding):
-        count = drafts.verified[i]
-        accepted, slowdown = play_drafts(world, state, drafts.slots[i], count)
+        slot, count = drafts.slots[i], drafts.verified[i]
+        accepted = np.int64(min(drafts.acceptable[i], count))
+        ints[TICK, slot] += accepted + 1 if by_position else 1
+        if world.kind != RECORDED:
+            here = np.int64(drafts.states[accepted, i])
+            ints[ROW, slot] = here + states if outcomes and accepted == count else here
+            if chain.slow:
+                slowdowns += chain.slowdown[drafts.states[0, i]]
+        end_round(state, slot, accepted)
         emitted += accepted + 1
         verified += count
         missed += min(drafts.acceptable[i], drafts.scheduled[i]) - accepted
-        slowdowns += slowdown
         if state.used.shape[0] > 0:
             state.used[decoding, count] += 1
     counts[EMITTED_NOW], counts[VERIFIED], counts[MISSED] = emitted, verified, missed

@@ -141,6 +141,13 @@ def _next_state(chain, word, row):
 
 
 @bare_inlined
+def proposed_drafts(world, tick, row, words, drafts):
+    """How many of ``drafts`` a round proposes, by the state in which it begins."""
+    proposed, word = world.engine.proposed, words[tick & (words.size - 1)] & BITS
+    return min(np.int64(proposed[_next_state(world.chain, word, row)]), drafts)
+
+
+@bare_inlined
 def play_round(kind, chain, tick, row, words, depth, most=ALL):
     """A round of a chain: accepted drafts, next tick, next row, state in which it began.
 
@@ -171,22 +178,23 @@ def play_round(kind, chain, tick, row, words, depth, most=ALL):
 
 
 @bare_inlined
-def look_ahead(kind, chain, tick, row, words, states):
-    """Drafts of a round of a chain that would be accepted, of as many as ``states`` has entries.
+def look_ahead(kind, chain, tick, row, words, states, lane):
+    """Drafts of a round of a chain that would be accepted, of K.
 
-    Sets ``states`` to the hidden state of each draft; those after the first rejection, which
-    continue a text that is discarded, have the state of the rejected one.
+    Sets ``states`` [K + 1, lane] to the hidden states of the drafts and of the token after them;
+    those after the first rejection have the state of the rejected draft.
     """
     count, last, here = chain.state_bounds.shape[1], words.size - 1, np.int64(row)
     by_outcome = np.int64(chain.state_bounds.shape[0] > count + 1) * count
     word = words[tick & last] & BITS
     state, going, accepted = _next_state(chain, word, here), np.int64(1), np.int64(0)
-    for j in range(states.size):
-        states[j] = state
+    states[0, lane] = state
+    for j in range(states.shape[0] - 1):
         going &= np.int64(word <= chain.accept_bounds[here, state, j])
         accepted += going
         if kind == POSITIONS:
             word = words[(tick + 1 + j) & last] & BITS
             here += going * (state + by_outcome - here)
             state += going * (_next_state(chain, word, here) - state)
+        states[j + 1, lane] = state
     return accepted

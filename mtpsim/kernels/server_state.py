@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtpsim.common.arrays import Floats
-from mtpsim.kernels.arrays import ChainArrays, Ints, RecordingArrays
+from mtpsim.kernels.arrays import ChainArrays, Floats32, Ints, RecordingArrays
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, LOW, PATH, TILE, philox
 from mtpsim.kernels.server_layout import BINS, COLUMNS, LEAST_EXPONENT, METRICS, OCTAVE_BITS, SHARES
@@ -21,6 +21,7 @@ from mtpsim.latency.step_costs import StepCosts
 from mtpsim.policy.base import BatchOutcome
 
 Longs = npt.NDArray[np.int64]
+Unsigned = npt.NDArray[np.uint32]
 
 # of a request: its number, its tokens, prefill left (0: it decodes), next tick of its text, ticks
 # whose words are drawn, row of its chain, recorded request, step in which it began to decode, and
@@ -45,7 +46,6 @@ ARRIVED_AT, FIRST_AT, LAST_AT = range(3)  # times of a request
 NOW, END, NEXT, HEAD_AT, SEEN, WITHIN, BEGIN, SLOWDOWNS, EXTRA = range(9)
 QUEUED, RAN, WAITED, IN_CACHE, AT_DEPTH = range(5)  # columns of a timeline
 LEVELS = 1024  # steps of survival
-GROUP = 32  # levels that are passed over together where they hold no draft
 
 
 class Engine(NamedTuple):
@@ -58,17 +58,11 @@ class Engine(NamedTuple):
     requests: int  # kept requests
     goals: Floats  # [3] greatest TTFT, TPOT and end-to-end time in ms
     nodes: Longs  # [K + 1] drafted tokens by depth: as many, or the nodes of a tree's first levels
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: as many as it may
     switch_cost: float = 0.0  # ms of a step at another depth than the one before
     catch_up: float = 0.0  # ms of the first step with drafts after depth 0
     stale: float = 0.0  # probability that a request's first drafts after depth 0 are lost
     resumed: float = 0.0  # probability that a later one is lost
-
-
-class Confidences(NamedTuple):
-    """How the confidence of a draft is drawn."""
-
-    laws: Floats  # [2, P, S, Q + 1] quantiles by outcome, position and state; [0, ..]: recorded
-    after_rejection: Floats  # [S, K] rates of drafts after the first rejection
 
 
 class World(NamedTuple):
@@ -83,7 +77,7 @@ class World(NamedTuple):
     recording: RecordingArrays
     costs: StepCosts
     speculates: bool  # the engine has speculation enabled, even in steps without drafts
-    confidences: Confidences
+    laws: Floats32  # [3 K S, Q] confidences of drafts, see `Drafts`; Q = 0: recorded
 
 
 class BatchRule(NamedTuple):
@@ -98,18 +92,30 @@ class BatchRule(NamedTuple):
 
 
 class Drafts(NamedTuple):
-    """Drafts of a step that share a budget, and survivals of earlier steps; else of size 0."""
+    """Drafts of a step whose requests share a budget, and survivals of earlier steps; else empty.
+
+    N requests decode, at most M. A confidence has a law for a draft that would be rejected, for
+    one that would be accepted, and for one after the first rejection, each by position and state,
+    as equally likely values.
+    """
 
     slots: Longs  # [M] of the decoding requests
-    scheduled: Longs  # [M] drafts of each
-    verified: Longs  # [M] those that are verified
-    acceptable: Longs  # [M] those that would be accepted at the greatest depth
-    states: Longs  # [K] hidden states of the drafts of a request
-    words: Ints  # [4 C, M] words of their confidences
+    scheduled: Ints  # [M] drafts of each
+    verified: Ints  # [M] those that are verified
+    acceptable: Ints  # [M] those that would be accepted at the greatest depth
+    states: Ints  # [K + 1, M] hidden states of the drafts, and of the token after them
+    words: Ints  # [4 C, M] words of the confidences
+    confidences: Floats  # [K, M]
+    levels: (
+        Unsigned  # [K, M] survivals in steps of 1 / LEVELS; 0: not scheduled, or rejected for sure
+    )
+    earlier: Unsigned  # [K, M] those that set the budget
+    survival: Floats  # [M]
     smooth: Floats  # [2 M + 1, K] moving averages of the confidences
-    levels: Longs  # [s + 1, 2 M + 1, K] survivals by step modulo s + 1
-    held: Longs  # [LEVELS + 1] drafts by survival
-    groups: Longs  # [LEVELS / GROUP + 1] their sums
+    past: Unsigned  # [s, 2 M + 1, K] survivals by step modulo s
+    held: Unsigned  # [LEVELS + 1] drafts by survival
+    ranked: Unsigned  # [K M] survivals, the greatest first
+    times: Floats  # [K M + 1] ms of the step by verified drafts
 
 
 class State(NamedTuple):
@@ -140,19 +146,29 @@ class State(NamedTuple):
 
 
 def _new_drafts(requests: int, depth: int, stale: int) -> Drafts:
-    slots, calls = 2 * requests + 1, (depth + CALL - 2) // CALL + 1
-    slot, scheduled, verified, acceptable = np.zeros((4, requests), np.int64)
+    def ints(*shape: int) -> Ints:
+        return np.zeros(shape, np.int32)
+
+    def levels(*shape: int) -> Unsigned:
+        return np.zeros(shape, np.uint32)
+
+    slots, calls = 2 * requests + 1, -(-depth // CALL)
     return Drafts(
-        slots=slot,
-        scheduled=scheduled,
-        verified=verified,
-        acceptable=acceptable,
-        states=np.zeros(depth, np.int64),
-        words=np.zeros((CALL * calls, requests), np.int32),
+        slots=np.zeros(requests, np.int64),
+        scheduled=ints(requests),
+        verified=ints(requests),
+        acceptable=ints(requests),
+        states=ints(depth + 1, requests),
+        words=ints(CALL * calls, requests),
+        confidences=np.zeros((depth, requests)),
+        levels=levels(depth, requests),
+        earlier=levels(depth, requests),
+        survival=np.zeros(requests),
         smooth=np.zeros((slots, depth)),
-        levels=np.zeros((stale + 1, slots, depth), np.int64),
-        held=np.zeros(LEVELS + 1, np.int64),
-        groups=np.zeros(LEVELS // GROUP + 1, np.int64),
+        past=levels(stale, slots, depth),
+        held=levels(LEVELS + 1),
+        ranked=levels(depth * requests),
+        times=np.zeros(depth * requests + 1),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from mtpsim.kernels.jit import bare_inlined
+from mtpsim.kernels.jit import bare, bare_inlined
 
 
 @bare_inlined
@@ -55,3 +55,34 @@ def step_ms(costs, depth, drafting, speculates, verify):
     if draft == 0.0:
         return verify * (1.0 + costs.overhead_off) if speculates else verify
     return max(verify, draft) if costs.overlap else verify + draft
+
+
+@bare
+def fill_step_ms(costs, depth, drafting, speculates, tokens, requests, cached, context, times):
+    """Set ``times[b]`` to the time of a step that verifies ``b`` drafts beside ``tokens`` tokens.
+
+    The same numbers as by :func:`verify_ms` and :func:`step_ms`; ``context`` is the sum of the
+    contexts of the ``drafting`` requests.
+    """
+    draft = draft_ms(costs, depth, drafting)
+    most = tokens + times.size - 1
+    if costs.ranks > 1 or most >= costs.compute.size or requests >= costs.row.size or draft == 0.0:
+        for b in range(times.size):
+            reads = cached + context * (b / drafting)
+            verify = verify_ms(costs, tokens + b, requests, cached, reads)
+            times[b] = step_ms(costs, depth, drafting, speculates, verify)
+        return
+    row, share = costs.row[requests], costs.share[requests]
+    here = costs.memory[row]
+    following = costs.memory[row + 1] if share > 0.0 else here
+    unread, read = costs.unread_by_requests[requests], costs.per_cached * cached
+    fixed = costs.overhead + costs.per_request * requests
+    for b in range(times.size):
+        at = tokens + b
+        memory = here[at]
+        if share > 0.0:
+            memory += share * (following[at] - memory)
+        memory -= costs.unread_by_tokens[at] * unread
+        memory += read + costs.per_cached_token * (cached + context * (b / drafting))
+        verify = fixed + max(memory, costs.compute[at])
+        times[b] = max(verify, draft) if costs.overlap else verify + draft

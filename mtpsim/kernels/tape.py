@@ -68,6 +68,23 @@ def _write_chain(
         _write_extras(key, first, now, at, normal, engine, s, tape)
 
 
+def count_levels(accepts, deep, stop):
+    """From bits to lengths, in place, in the first ``stop`` columns."""
+    _count_levels(accepts, deep, np.empty((2, stop), np.int64))
+
+
+@kernel
+def _count_levels(accepts, deep, scratch):
+    reached, length = scratch
+    for lane in range(accepts.shape[0]):
+        reached[:], length[:] = 1, 0
+        for j in range(deep):
+            for at in range(length.size):
+                reached[at] &= accepts[lane, at + j] >> j
+                length[at] += reached[at]
+        accepts[lane, : length.size] = length
+
+
 def write_recording(key, first, tick, column, recording, noise, normal, engine, memory, tape):
     """As :func:`write_chain`, for recorded requests, drawn as for fixed depths."""
     n = memory.shape[1]
@@ -120,7 +137,8 @@ def _write_noise(key, first, now, at, noise, engine, s, memory, tape):
         for t in range(TILE):
             correlate(s.z_draft[t], s.z_verify[t], noise.correlation)
         _transpose(s.z_verify, at, tape.verify)
-        _transpose(s.z_draft, at, tape.draft)
+        if not noise.shared:
+            _transpose(s.z_draft, at, tape.draft)
         return
     draw_factors(noise, s.everywhere, now == 0, TILE, memory, s)
     _transpose(s.verify, at, tape.verify)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from mtpsim.common.arrays import Floats
@@ -14,11 +15,12 @@ from mtpsim.common.section import NonNegative, Positive, Probability, Spec
 from mtpsim.common.text import counted
 
 CELLS = 4096  # of a quantile table; a mass at one is right to half a cell
-AUC_CELLS = 1024  # of a table for each position
+VALUES = 1024  # equally likely ones that stand for a law
 NODES = 20_001  # of the logits that a law is summed over
 AUC = 0.8  # default
 MARGIN = 1e-9  # rates are clipped to this distance from 0 and 1 to compute odds
 Auc = Annotated[float, Field(ge=0.5, lt=1)]
+Floats32 = npt.NDArray[np.float32]
 Counts = list[NonNegative]
 
 
@@ -154,7 +156,7 @@ class Confidence(LawKeys):
 
 
 def auc_tables(auc: float | None, rates: Floats) -> Floats:
-    """Quantiles of a calibrated confidence, ``[2, P, 1, Q + 1]``: rejected, accepted.
+    """Quantiles of a calibrated confidence, ``[2, P, 1, CELLS + 1]``: rejected, accepted.
 
     Args:
         auc: probability that an accepted draft has a higher confidence than a rejected one; None:
@@ -165,9 +167,39 @@ def auc_tables(auc: float | None, rates: Floats) -> Floats:
 
     # The AUC of two normal distributions with equal variance gives the distance of their means.
     apart = np.sqrt(2) * ndtri(auc or AUC)
-    grid = np.linspace(0, 1, AUC_CELLS + 1)
-    grid[[0, -1]] = 0.25 / AUC_CELLS, 1 - 0.25 / AUC_CELLS
+    grid = np.linspace(0, 1, CELLS + 1)
+    grid[[0, -1]] = 0.25 / CELLS, 1 - 0.25 / CELLS
     scores = ndtri(grid) + apart * np.arange(2)[:, None]
     prior = logit(np.clip(rates, MARGIN, 1 - MARGIN))
     found: Floats = expit(prior[:, None] + apart * (scores[:, None] - apart / 2))
     return found[:, :, None]
+
+
+def laws_by_outcome(tables: Floats, rates: Floats) -> Floats32:
+    """Equally likely confidences, ``[3, P, S, VALUES]``: rejected, accepted, after a rejection.
+
+    A draft after the first rejection continues a text that is discarded. Its confidence is that of
+    a draft which is accepted at the rate of its position, and of its state where laws differ by it.
+
+    Args:
+        tables: ``[2, P, S, CELLS + 1]`` quantiles: rejected, accepted.
+        rates: ``[S, P]`` acceptance rates; S is 1 where laws do not differ by state.
+    """
+    middles = (np.arange(VALUES) + 0.5) / VALUES
+    grid = np.linspace(0, 1, tables.shape[-1])
+    known = np.apply_along_axis(lambda law: np.interp(middles, grid, law), -1, tables)
+    shape = (2, rates.shape[1], max(rates.shape[0], tables.shape[2]), VALUES)
+    rejected, accepted = np.broadcast_to(known, shape)
+    both = np.concatenate([rejected, accepted], -1)
+    shares = np.broadcast_to(rates.T[..., None], (*shape[1:3], 1))
+    weights = np.repeat(np.concatenate([1 - shares, shares], -1) / VALUES, VALUES, -1)
+    order = both.argsort(-1, kind="stable")
+    both, weights = (np.take_along_axis(x, order, -1) for x in (both, weights))
+    below = weights.cumsum(-1) - 0.5 * weights
+    after = [
+        np.interp(middles, p, values)
+        for p, values in zip(
+            below.reshape(-1, 2 * VALUES), both.reshape(-1, 2 * VALUES), strict=True
+        )
+    ]
+    return np.stack([rejected, accepted, np.reshape(after, shape[1:])]).astype(np.float32)

@@ -29,7 +29,7 @@ from mtpsim.policy.base import (
 )
 
 KEEP, NEW, WARM_UP, EVERY, SLACK_DOWN, SLACK_UP, CEILING, FIRST, LADDER = range(9)  # in p
-AVERAGE, RUNG, ROUNDS = range(3)  # in m
+AVERAGE, RUNG, LEFT = range(3)  # in m
 
 Depths = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 LADDERS = {1: [1, 3, 5, 7], 8: [0, 1, 3], 32: [0, 1], 64: [0]}  # by the least batch
@@ -100,7 +100,7 @@ class Ema(PolicySpec):
         return np.array([1 - new, new, *times, first, *rungs], float)
 
     def memory_size(self, environment: Environment) -> int:
-        """Average, position on the ladder and number of rounds."""
+        """Average, position on the ladder and rounds left until the next look."""
         return 3
 
     def mismatch(self, depth: int, batch: float | None) -> str | None:
@@ -114,7 +114,7 @@ def start(p: Floats, m: Floats) -> None:
     """The average starts at the initial depth minus 1."""
     m[AVERAGE] = p[LADDER + int(p[FIRST])] - 1
     m[RUNG] = p[FIRST]
-    m[ROUNDS] = 0
+    m[LEFT] = p[WARM_UP] + p[EVERY]
 
 
 def choose(p: Floats, m: Floats, context: RoundContext, hints: Floats) -> int:
@@ -126,9 +126,10 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     """Update the average; every few rounds move on the ladder."""
     if outcome.observed > 0:
         m[AVERAGE] = p[KEEP] * m[AVERAGE] + p[NEW] * outcome.observed_accepted
-    m[ROUNDS] += 1
-    if m[ROUNDS] <= p[WARM_UP] or (m[ROUNDS] - p[WARM_UP]) % p[EVERY] != 0:
+    m[LEFT] -= 1
+    if m[LEFT] > 0:
         return
+    m[LEFT] = p[EVERY]
     rung, top = int(m[RUNG]), p.size - LADDER - 1
     before = rung
     if p[LADDER + rung] == 0:  # probe

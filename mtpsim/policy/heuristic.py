@@ -87,7 +87,7 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
     if m[ROUNDS] == p[CALL]:
         m[DEPTH] = p[START]
         m[ROUNDS] = 0
-    elif outcome.accepted == outcome.depth - outcome.missing:
-        m[DEPTH] = min(m[DEPTH] + p[UP], p[MOST])
     else:
-        m[DEPTH] = max(m[DEPTH] - p[DOWN], p[LEAST])
+        full = outcome.accepted == outcome.depth - outcome.missing
+        step = p[UP] if full else -p[DOWN]
+        m[DEPTH] = min(max(m[DEPTH] + step, p[LEAST]), p[MOST])

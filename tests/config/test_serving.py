@@ -121,6 +121,15 @@ def test_a_trace_brings_its_arrivals_and_lengths(tmp_path):
     assert point_hash(after.points()[0]) != before[1]
 
 
+def test_costs_of_a_change_are_described_or_have_no_effect():
+    text = TEXT + "switch_cost = 0.5\nresumed = 0.146\n"
+    (warning,) = mtpsim.parse(text).warnings()
+    assert warning.endswith("nothing reads serving.switch_cost, serving.resumed")
+    with_policy = mtpsim.parse(text + 'policies = ["goodput"]\n')
+    assert not with_policy.warnings()
+    assert "change of the depth: switch_cost 0.5, resumed 0.146" in explain(with_policy)
+
+
 @pytest.mark.parametrize("given", ['={ trace = "requests.csv" }', '.trace="requests.csv"'])
 def test_override_by_a_trace_removes_the_lengths(given, tmp_path):
     (tmp_path / "requests.csv").write_text(TRACE)

@@ -10,7 +10,7 @@ from mtpsim import parse
 from mtpsim.acceptance import AcceptanceChain
 from mtpsim.engine.policy_player import EMPTY_CHAIN
 from mtpsim.engine.server import (
-    NO_CONFIDENCES,
+    NO_LAWS,
     NO_RECORDING,
     compile_server,
     simulate_replication,
@@ -19,9 +19,8 @@ from mtpsim.engine.server import (
 from mtpsim.kernels import server_layout as column
 from mtpsim.kernels.server_layout import BINS, COLUMNS, METRICS, SHARES, bin_edges
 from mtpsim.kernels.server_requests import POSITIONS, RECORDED, ROUNDS
-from mtpsim.kernels.server_state import Confidences
 from mtpsim.latency.quantile_table import QuantileTable
-from mtpsim.policy.confidence import Confidence
+from mtpsim.policy.confidence import Confidence, laws_by_outcome
 from mtpsim.policy.fixed import Fixed
 from tests.support.naive_budget import Budget
 from tests.support.naive_server import Policy, Server
@@ -61,8 +60,8 @@ def experiment_of(rng, depth, acceptance="", **more):
     known = "trace" in keys["arrivals"] or "output" in keys
     lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         [latency]
         model = "linear"
         base = 5
@@ -82,10 +81,11 @@ def compiled(experiment, source, law=None):
     plan = compile_server(experiment).plan
     if law:
         tables = Confidence.model_validate(law).tables()
-        plan = replace(plan, confidences=Confidences(tables, source.accept))
+        rates = source.accept if "states" in law else source.accept[:1]
+        plan = replace(plan, laws=laws_by_outcome(tables, rates))
     if hasattr(source, "requests"):
         load = plan.load._replace(recorded_output=source.clock == "token")
-        plan = replace(plan, confidences=NO_CONFIDENCES)
+        plan = replace(plan, laws=NO_LAWS)
         return replace(plan, kind=RECORDED, chain=EMPTY_CHAIN, recording=source.arrays(), load=load)
     kind = POSITIONS if source.clock == "token" else ROUNDS
     return replace(plan, kind=kind, chain=source.arrays(), recording=NO_RECORDING)
@@ -104,7 +104,7 @@ def naive(experiment, plan, source, replication, arm):
     depth = plan.arms[arm].arm.depth
     spec = Fixed(depth=depth) if depth is not None else specs[arm - fixed]
     if spec.shares_budget:
-        policy = Budget(spec, plan.depth, plan.confidences)
+        policy = Budget(spec, plan.depth, plan.laws)
     else:
         policy = Policy(spec, lambda n: batch.p[n, : batch.sizes[n]], plan.depth)
     server = Server(plan, source, experiment.serving, tables, replication, policy, depth != 0)
@@ -278,6 +278,40 @@ def test_trees_equal_a_slow_server(seed):
     expected, _ = naive(experiment, plan, experiment.source, 0, 3)
     found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
     assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
+
+
+LENGTHS_OF_DRAFTS = """
+[acceptance]
+model = "regime"
+clock = "round"
+rates = [[0.9, 0.9, 0.8], [0.4, 0.5, 0.5]]
+sojourn = [5, 3]
+slowdown = [1.0, 1.5]
+[draft]
+lengths = [[0.1, 0.1, 0.2, 0.6], [0.6, 0.2, 0.1, 0.1]]
+BLOCK
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_numbers_of_drafts_equal_a_slow_server(seed):
+    """Each request proposes by its own words; steps, KV cache and rules count what it proposes."""
+    rng = np.random.default_rng(seed)
+    rules = ['["goodput", "ema"]', '["oracle_budget", "budget"]']
+    more = {"policies": rules[seed % 2], "auc": 0.8} if seed % 4 else {}
+    text = LENGTHS_OF_DRAFTS.replace("BLOCK", "block = 5" if seed % 3 == 0 else "")
+    experiment = experiment_of(rng, 3, acceptance=text, **more)
+    plan = compiled(experiment, experiment.source)
+    assert (plan.costs.draft[1] == plan.costs.draft[3]).all() == (seed % 3 == 0)
+    check(experiment, experiment.source, seed % 3)
+    rows = np.zeros((2, plan.layout.columns))
+    always = replace(plan, engine=plan.engine._replace(proposed=np.zeros(0, np.int32)))
+    for row, one in zip(rows, (plan, always), strict=True):
+        counts = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+        simulate_replication(one, 0, row, counts)
+    proposed, all_of = (dict(zip(COLUMNS, row[plan.layout.arm(3)], strict=True)) for row in rows)
+    if all_of["drafted"] > 20:  # negative control
+        assert proposed["drafted"] < all_of["drafted"]
 
 
 def test_a_server_that_gives_too_many_tokens_fails():

@@ -18,11 +18,11 @@ class Budget:
     Args:
         spec: the policy.
         depth: greatest depth.
-        confidences: laws of the confidence, as of a compiled server.
+        laws: equally likely confidences by outcome, as of a compiled server.
     """
 
-    def __init__(self, spec, depth, confidences):
-        self.spec, self.depth, self.confidences = spec, depth, confidences
+    def __init__(self, spec, depth, laws):
+        self.spec, self.depth, self.laws = spec, depth, laws
         self.search, self.stale, self.keep = spec.parameters(None)
         self.smooth, self.survivals = {}, {}  # the latter by step and request
 
@@ -60,25 +60,18 @@ class Budget:
             before = self.smooth[request.number]
             found = [c + self.keep * (b - c) for b, c in zip(before, found, strict=True)]
         self.smooth[request.number] = found
-        return [math.ceil(level * 1024) for level in np.cumprod(found)]
+        return [math.ceil(level) for level in np.cumprod([1024.0, *found])[1:]]
 
     def confidence(self, server, request, j, full, state):
-        laws, rates = self.confidences
-        by_position = server.source.clock == "token"
         if self.search == ORACLE:
             return float(j < full)
-        if not laws.size:
+        if not self.laws.size:
             first, end = server.recorded(request.address)
             return float(server.source.confidence[first + request.tick % (end - first), j])
-        stride = 1 if by_position else -(-self.depth // 4) * 4
-        share = (word(request.address, request.tick * stride + j, SCORES) + 0.5) / 2**32
-        good = j < full
-        if j > full:
-            rate = rates[min(state, len(rates) - 1), j]
-            good = share < rate
-            share = share / rate if good else (share - rate) / (1 - rate)
-        law = laws[int(good), min(j, laws.shape[1] - 1), min(state, laws.shape[2] - 1)]
-        return float(np.interp(share * (law.size - 1), np.arange(law.size), law))
+        tick = request.tick * -(-self.depth // 4) * 4 + j  # the words of a round come in fours
+        laws = self.laws[1 if j < full else 0 if j == full else 2]
+        law = laws[min(j, len(laws) - 1), min(state, laws.shape[1] - 1)]
+        return float(law[word(request.address, tick, SCORES) * law.size >> 32])
 
     def old(self, number):
         """Survivals of the step that sets the budget; 1 if the request did not decode since."""
@@ -91,27 +84,34 @@ class Budget:
             (-level, j, i)
             for i, (own, k) in enumerate(zip(levels, drafts, strict=True))
             for j, level in enumerate(own[:k])
+            if level
         )
 
     def budget(self, levels, drafts, ms):
-        ranked = [-level for level, _, _ in self.ranked(levels, drafts)]
-        count, slowest, paces = len(levels), 0.0, []
-        for b in range(len(ranked) + 1):
-            slowest = max(slowest, ms(b))
-            paces.append((count + sum(ranked[:b]) / 1024) / slowest)
-            if self.search == EARLY and b and paces[b] <= paces[b - 1]:
-                return b - 1
-        return int(np.argmax(paces))
+        gains = [-level for level, _, _ in self.ranked(levels, drafts)]
+        times = np.maximum.accumulate([ms(b) for b in range(len(gains) + 1)])
+        return best([1024 * len(levels), *gains], times, self.search == EARLY)
 
     def allocation(self, levels, drafts, budget):
         chosen = [i for _, _, i in self.ranked(levels, drafts)[:budget]]
-        return np.bincount(chosen, minlength=len(levels)).tolist() if chosen else [0] * len(levels)
+        return np.bincount(np.array(chosen, int), minlength=len(levels)).tolist()
 
     def own(self, levels, ms, drafts):
         share = ms(0) / len(drafts)
         each = max(ms(sum(drafts)) - ms(0), 0.0) / max(sum(drafts), 1)
-        paces = [(1 + sum(levels[:d]) / 1024) / (share + each * d) for d in range(len(levels) + 1)]
-        return int(np.argmax(paces))
+        times = [share + each * d for d in range(len(levels) + 1)]
+        return best([1024, *levels], times, early=False)
+
+
+def best(gains, times, early):
+    """The number of gains after the first one with the most summed gain per time."""
+    found, total = 0, np.cumsum(gains)
+    for b in range(1, len(total)):
+        if total[b] * times[found] > total[found] * times[b]:
+            found = b
+        elif early:
+            break
+    return found
 
 
 def look_ahead(server, request, depth):
