@@ -17,6 +17,7 @@ NORMAL = {"mean": 1.0, "sd": 1.5, "shift": -0.3}
 LAWS = {
     "histograms": {**HISTOGRAMS, "at_one": [0.25, 0.05]},
     "by position": {"positions": [HISTOGRAMS, NORMAL, {"at_one": [1.0, 1.0]}]},
+    "own rate": {"own_rate": True},
     "by state": {"states": [{"mean": 3.0, "sd": 1.0, "at_one": [0.3, 0.0]}, NORMAL]},
 }
 RULES = [{"rule": "threshold", "theta": 0.8, "drop": True}, {"rule": "specdecpp", "limit": 0.5}]
@@ -38,6 +39,14 @@ def test_quantiles_of_histograms_and_of_a_mass_at_one_by_hand():
     assert [at(rejected, share) for share in (0.3, 0.6, 0.95)] == pytest.approx(
         [0.25, 0.5, 0.95], abs=2e-3
     )
+
+
+def test_own_rate_is_certain_and_needs_a_model_of_states():
+    rates = np.array([[0.9, 0.8], [0.5, 0.4]])  # by state and position
+    tables = law(own_rate=True).tables(rates)
+    assert (tables == rates.T[:, :, None]).all()
+    assert law(own_rate=True).mismatch(2, 2, modelled=True) is None
+    assert "recorded requests have no such" in law(own_rate=True).mismatch(2, 2, modelled=False)
 
 
 def test_normal_law_is_calibrated_up_to_its_shift():
@@ -91,7 +100,7 @@ def test_policies_agree_with_the_naive_simulator(name, clock):
         ),
         (
             "confidence = { sd = 1.0, states = [{ mean = 1.0, sd = 1.0 }] }",
-            "give only one of a law, `positions` and `states`; given states, sd",
+            "give only one of a law, `positions`, `states` and `own_rate`; given states, sd",
         ),
     ],
 )
