@@ -179,10 +179,13 @@ def _confidence_laws(serving: Serving, source: Source) -> Floats32:
         rates, numbers = source.offered_rates, source.depth + 1
     if serving.confidence is None:
         return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
-    chain, tables = source.hidden_chain, serving.confidence.tables()
-    if chain is None or not serving.confidence.states:
-        return laws_by_outcome(tables, rates[None])
-    return laws_by_outcome(np.repeat(tables, numbers, axis=2), chain.accept)
+    law, chain = serving.confidence, source.hidden_chain
+    if chain is None or not (law.states or law.own_rate):
+        return laws_by_outcome(law.tables(), rates[None])
+    tables = law.tables(chain.accept)
+    return laws_by_outcome(
+        tables if law.own_rate else np.repeat(tables, numbers, axis=2), chain.accept
+    )
 
 
 def _engine(serving: Serving, source: Source, nodes: Any) -> Engine:

@@ -64,6 +64,26 @@ REFUSED = [
         'policies = ["oracle"]',
         "a server chooses one depth for its batch, by off",
     ),
+    (
+        "max_requests = 8",
+        'policies = [{ rule = "budget", per_request = true, stale = 2 }]',
+        "a request that decides by itself has no shared budget: give `per_request` or `stale`",
+    ),
+    (
+        "max_requests = 8",
+        "auc = 0.7\nconfidence = { mean = 0, sd = 1 }",
+        "give only one of auc, confidence",
+    ),
+    (
+        "max_requests = 8",
+        "confidence = { positions = [{ mean = 0, sd = 1 }] }",
+        "serving.confidence: 1 positions are given, but the acceptance model has 2",
+    ),
+    (
+        SERVING,
+        '[adaptive]\npolicies = ["budget"]',
+        "shares the drafts of a step between the requests of a server: list it in serving.policies",
+    ),
     ("max_requests = 8", "policies = '[off]'", "must be a list in brackets; text in a list needs"),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
     ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
