@@ -60,6 +60,7 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         found += [*server, (heading, lines + _variations(experiment, first))]
         if first.serving.policies:
             policies = [policy.describe() for policy in first.serving.policies]
+            policies += first.serving.changes_text()
             found.append(("Policies of the batch", policies))
         return found
     found.append(("Simulation", _simulation(points) + _variations(experiment, first)))
@@ -159,6 +160,7 @@ def _policies(points: list[Point]) -> list[str]:
     """Every policy of any point, once, with its parameters."""
     sections = [point.experiment.adaptive for point in points]
     lines = [policy.describe() for section in sections if section for policy in section.policies]
+    lines += [line for section in sections if section for line in section.changes_text()]
     return list(dict.fromkeys(lines))
 
 
