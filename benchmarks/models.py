@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtpsim.acceptance import AcceptanceChain, Independent, Regime
-from mtpsim.engine.simulate import KernelPlan, compile_plan
+from mtpsim.engine.simulate import KernelPlan, compile_plan, tally_block
 from mtpsim.exact.chain_solver import solve
 from mtpsim.kernels.round_clock import simulate_rounds
 from mtpsim.kernels.token_clock import simulate_positions
 from mtpsim.latency import Latency
+from mtpsim.stats.control_variates import controlled, controls_of, log_pace
+from mtpsim.stats.estimators import delta_method
 
 RATES = np.array([[0.80, 0.74, 0.67]])
 ACCEPT = np.array([[0.90, 0.85, 0.80], [0.50, 0.40, 0.30]])
@@ -22,7 +24,6 @@ LATENCY = {
     "draft": [8, 14, 22],
     "noise": {"distribution": "lognormal", "cv": CV},
 }
-SPEED = 76 / (117 + 22)  # speedup at depth 3 per token per round and unit of noise
 MODELS = {
     "independent": "independent drafts",
     "round": "two states, round clock",
@@ -79,7 +80,12 @@ class Estimate:
         return self.speedup * float(np.sqrt(self.variance / self.rounds))
 
 
-def estimate(tokens, times, plain_tokens=None, plain_times=None, scale=SPEED) -> Estimate:
+def speed(depth: int = DEPTH) -> float:
+    """Speedup of a round that yields one token."""
+    return LATENCY["target"] / (LATENCY["verify"][depth - 1] + LATENCY["draft"][depth - 1])
+
+
+def estimate(tokens, times, plain_tokens=None, plain_times=None, scale=1.0) -> Estimate:
     """Ratio of sums over requests; paired with depth 0 on the same noise if that is given."""
     parts = [(tokens, 1), (times, -1)]
     if plain_tokens is not None:
@@ -92,13 +98,23 @@ def estimate(tokens, times, plain_tokens=None, plain_times=None, scale=SPEED) ->
     return Estimate(float(value), float(residual.var(ddof=1)) * ROUNDS, len(tokens) * ROUNDS)
 
 
-def exact_speedup(name: str) -> float:
-    return SPEED * float(solve(chain_of(name), DEPTH, rounds=ROUNDS).accept_length)
+def controlled_variance(name: str, requests: int) -> float:
+    """Relative variance times rounds of mtpsim's speedup at depth 3 with control variates."""
+    chain, compiled = chain_of(name), plan(chain_of(name))
+    latency = Latency.model_validate(LATENCY).compile(DEPTH)
+    controls = controls_of(chain, latency, compiled.layout, {"rounds": ROUNDS})
+    tally = controlled(tally_block(compiled, 0, requests), controls)
+
+    def log_speedup(means):
+        return np.diff(log_pace(means, compiled.layout)[..., [0, DEPTH]], axis=-1)
+
+    return float(delta_method(log_speedup, tally, 0.95).covariance[0, 0]) * requests * ROUNDS
 
 
-def check(name: str, found: Estimate, label: str) -> None:
+def check(name: str, found: Estimate, label: str, depth: int = DEPTH) -> None:
     """Stop if an estimate differs from the exact speedup."""
-    truth = exact_speedup(name)
+    exact = solve(chain_of(name), depth, rounds=ROUNDS)
+    truth = speed(depth) * float(exact.accept_length)
     if not abs(found.speedup - truth) < 5 * found.error:
         estimated = f"speedup {found.speedup} ±{found.error}, exact {truth}"
         raise SystemExit(f"{label}, {MODELS[name]}: {estimated}")

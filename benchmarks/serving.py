@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,10 +15,12 @@ from tables import Table, best
 
 from mtpsim.config.experiment import parse
 from mtpsim.engine.server import ServerPlan, compile_server, tally_server
+from mtpsim.engine.server_data import ServerLayout
 from mtpsim.stats.estimators import Tally
 
 LOAD = Load(per_second=70.0, per_token=0.01)
 REQUESTS, ERRORS = 3000, 5.0
+CLIENTS = 64  # of a step that shares a budget of drafts
 HAVE_SIMPY = find_spec("simpy") is not None
 EXPERIMENT = """
 [acceptance]
@@ -125,6 +127,27 @@ def threads(blocks: int) -> float:
     return taken["1"] / taken["2"]
 
 
+def budget(turns: int) -> float:
+    """Time per request-step of a shared budget of drafts over that of a fixed depth."""
+    text = (
+        EXPERIMENT.replace("rate = {per_second}", f"closed = {CLIENTS}") + 'policies = ["budget"]'
+    )
+    given = {**LOAD._asdict(), "rates": list(LOAD.rates), "requests": REQUESTS // 2}
+    both = compile_server(parse(text.format(**given))).plan
+    plans = [replace(both, arms=(arm,), layout=ServerLayout(1)) for arm in both.arms]
+
+    def taken_by(plan: ServerPlan) -> float:
+        begun = time.process_time()
+        tally = tally_server(plan, 0, 1)
+        steps = float(tally.mean[plan.layout.of("request_steps")][0])
+        return (time.process_time() - begun) / steps
+
+    for plan in plans:
+        taken_by(plan)  # compiles
+    taken = best({str(n): lambda p=p: taken_by(p) for n, p in enumerate(plans)}, turns)
+    return taken["1"] / taken["0"]
+
+
 def memory(requests: int) -> float:
     """Peak memory of a process that simulates one replication of so many requests, MB."""
     code = (
@@ -156,6 +179,7 @@ def table(replications: int, turns: int) -> Table:
     if not HAVE_SIMPY:
         rows.append(("SimPy", "not installed", "-", "-"))
     rows.append(("two threads over one", f"{threads(replications):.2f}", "-", "-"))
+    rows.append((f"budget of {CLIENTS} requests over a depth", f"{budget(turns):.1f}", "-", "-"))
     few, many = memory(3_000), memory(300_000)
     text = f"{many / few:.3f} ({few:.0f} MB, {many:.0f} MB)"
     rows.append(("peak memory: 300,000 requests over 3,000", text, "-", "-"))

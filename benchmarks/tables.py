@@ -1,10 +1,13 @@
 """Tables for the terminal and for the page; the minimum of several turns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich import box
 from rich.table import Table as Rich
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Table:
         return shown
 
 
-def best(programs: Mapping[str, Callable[[], float]], turns: int) -> dict[str, float]:
+def best(programs: Mapping[Name, Callable[[], float]], turns: int) -> dict[Name, float]:
     """Minimum time over each program's turns: other load on the machine can only add to it."""
     taken = {name: float("inf") for name in programs}
     for _ in range(turns):

@@ -1,9 +1,10 @@
 """Adaptive verification of GLM-5.2 (vllm#52992): the adaptive row of survival from the fixed one.
 
-A model of its own, without the engine: 64 requests draft 16 tokens each; the confidence of a draft
-is its probability of acceptance, logistic in an intercept of the position plus a normal difficulty.
-A step verifies the drafts with the greatest products of confidences, as many as maximise expected
-tokens per step time, a straight line of the tokens; that number comes from the step before.
+A model of its own, without the engine, which has to agree with it: 64 requests draft 16 tokens
+each; the confidence of a draft is its probability of acceptance, logistic in an intercept of the
+position plus a normal difficulty. A step verifies the drafts with the greatest products of
+confidences, as many as maximise expected tokens per step time, a straight line of the tokens; that
+number comes from the step before.
 
 The published rows count all rounds: 1 plus their sum is the accept length, whether or not a
 position was verified. Intercepts solve the fixed row. Two numbers are fitted to the adaptive row:
@@ -13,13 +14,14 @@ per draft, which says nothing about the next draft, positions 2 to 4 are 0.04 to
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
-from verification.published_fact import Fact, rounded
+import mtpsim
+from verification.published_fact import HALF_WIDTHS, Fact, experiment, near, rounded
 from verification.published_values import GLM_ADAPTIVE, GLM_FIXED, GLM_SPEEDUP
 
 REQUESTS, DEPTH = 64, len(GLM_FIXED)
@@ -28,6 +30,7 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 SPREAD = 2.0  # of the difficulty in logits: an AUC of 0.85 at the first position
 SLOPES = (5e-4, 1e-2)  # of the time of a step per draft, in steps without drafts
 STEPS = 400
+CLASSES, OUTPUT = 64, 800  # of the engine: classes of requests, and tokens of each
 
 
 class Adaptive(NamedTuple):
@@ -129,6 +132,48 @@ def auc(logits: np.ndarray, spread: float) -> float:
     return float(yes @ (np.cumsum(no) - no / 2))
 
 
+def served(slope: float, smoke: bool) -> dict[str, dict[str, Any]]:
+    """The arms of the engine's server with the same requests, confidences and step times."""
+    logits = intercepts(np.array(GLM_FIXED), SPREAD, per_request=True)
+    difficulty = ndtri((np.arange(CLASSES) + 0.5) / CLASSES)
+    rates = expit(logits + SPREAD * difficulty[:, None])
+    parts = [{"weight": 1, "of": {"model": "independent", "rates": p.tolist()}} for p in rates]
+    tokens = np.array([1, REQUESTS * (DEPTH + 1)])
+    times = 20 * (1 + slope * (tokens - REQUESTS))
+    found = experiment(
+        {"model": "mixture", "parts": parts},
+        {
+            "model": "steps",
+            "cached": 0,
+            "verify": {"tokens": tokens.tolist(), "ms": times.tolist()},
+            "draft": 0,
+        },
+        serving={
+            "arrivals": {"closed": REQUESTS},
+            "prompt": 1,
+            "output": OUTPUT,
+            "max_requests": REQUESTS,
+            "max_tokens": 2 * int(tokens[1]),
+            "requests": 400 if smoke else 1200,
+            "replications": 30,
+            "depths": [DEPTH],
+            "confidence": {"own_rate": True},
+            "policies": [{"rule": "budget"}],
+        },
+    )
+    (point,) = mtpsim.run(found).document["points"]
+    arms = {arm["name"]: arm for arm in point["serving"]["arms"]}
+    ((gain, *_),) = [one["gains"] for one in point["serving"]["budgets"]]
+    return arms | {"gain": gain}
+
+
+def agree(name: str, ours: float, engine: dict[str, Any], slack: float) -> Fact:
+    """Compare a number of this model with the engine's."""
+    half = (engine["high"] - engine["low"]) / 2 * HALF_WIDTHS
+    why = f"{slack:g}, and 5 standard errors {half:.2g}; the published column is this model's"
+    return Fact(name, ours, engine["mean"], slack + half, why, simulated=True)
+
+
 def glm(smoke: bool) -> Iterator[Fact]:
     """GLM-5.2, adaptive verification of 16 drafts: survival by position from the fixed row."""
     steps = 100 if smoke else STEPS
@@ -144,6 +189,13 @@ def glm(smoke: bool) -> Iterator[Fact]:
     why = f"0.02; fitted: AUC, and slope {slope:.2g} of the step time by the accept length"
     for j, (published, ours) in enumerate(zip(GLM_ADAPTIVE, found.survival, strict=True), 1):
         yield Fact(f"survival at position {j}, adaptive", published, float(ours), 0.02, why)
+    engine = served(slope, smoke)
+    for name, row, arm in (("fixed", GLM_FIXED, "depth 16"), ("adaptive", GLM_ADAPTIVE, "budget")):
+        length = 1 + sum(row)
+        yield near(f"engine, accept length, {name}", length, engine[arm]["accept_length"], 0.03)
+    yield agree(
+        "engine, verified drafts per round", found.drafts, engine["budget"]["verified"], 0.03
+    )
     _, lone = fitted(SPREAD, per_request=False, steps=steps)
     why = "the confidence of a draft would say nothing about the next one"
     ours = float(lone.survival[2])
@@ -151,4 +203,5 @@ def glm(smoke: bool) -> Iterator[Fact]:
     times = 1 + slope * REQUESTS * np.array([DEPTH, found.drafts])
     gain = float(times[0] / times[1] * (1 + sum(GLM_ADAPTIVE)) / (1 + sum(GLM_FIXED)))
     why = "16 drafts of 64 requests are 1,088 tokens: more than CUDA graphs hold, not on the line"
+    yield agree("engine, gain in tokens/s", gain - 1, engine["gain"], 0.02)
     yield Fact("tokens/s, adaptive over fixed", GLM_SPEEDUP, gain, 0.1 * GLM_SPEEDUP, why, True)

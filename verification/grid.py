@@ -213,7 +213,7 @@ def judged_shares(found: list[Found], at: int, judged: bool = True) -> np.ndarra
 
 
 def write(found: list[Found], runs: int) -> None:
-    """Write the page and its picture."""
+    """Write the page."""
     table = Table("model", "noise", "request", "m", *QUANTITIES, "rounds as independent")
     for one in found:
         cell = one.cell
@@ -237,8 +237,6 @@ of 100 requests were added, which are judged. The last column is the control: th
 length with rounds treated as independent. `python verification/run.py grid` writes this
 page.
 
-![Coverage of every cell](grid.png)
-
 {ends.markdown()}
 
 At 95 %:
@@ -246,29 +244,3 @@ At 95 %:
 {table.markdown()}
 """
     Path(__file__).with_name("grid.md").write_text(text)
-    draw(found, runs)
-
-
-def draw(found: list[Found], runs: int) -> None:
-    """One dot per coverage, by quantity, with the bands of no alarm."""
-    from mtpsim.report.figures.style import BLUE, VERMILION, Frame, panel_title
-
-    frame = Frame(
-        "Coverage of intervals by quantity and nominal level",
-        f"{runs:,} runs per dot, mostly of {REQUESTS} requests; orange: known weak, not judged",
-        panels=3,
-        size=(10.2, 4.2),
-        left=1.35,
-    )
-    for at, (axes, level) in enumerate(zip(frame.axes, LEVELS, strict=True)):
-        far = coverage_slack(level, runs, LEVELS[level])
-        axes.axvspan(level - far, level + far, color="0.92")
-        axes.axvline(level, color="0.5", lw=0.8)
-        for one in found:
-            rows = np.arange(len(QUANTITIES)) + np.where(one.judged, 0.12, -0.12)
-            for part, color in ((one.judged, BLUE), (~one.judged, VERMILION)):
-                axes.plot(one.coverage[at][part], rows[part], "o", ms=3, color=color, alpha=0.5)
-        axes.set_yticks(range(len(QUANTITIES)), QUANTITIES if at == 0 else [])
-        axes.set_xlabel("coverage")
-        panel_title(axes, f"nominal {level:.0%}")
-    frame.figure.savefig(Path(__file__).with_name("grid.png"), dpi=120)

@@ -104,6 +104,7 @@ expected.
 The numbers of a chain are correlated. So one of each kind was drawn at random per chain:
 
 {kinds.markdown()}
+
 ## Deliberate faults
 
 The kernel plays a chain with a fault; the criteria are the same:

@@ -79,6 +79,13 @@ class ProposingChain(AcceptanceChain):
         passed = time @ self.survival
         return np.divide(passed, offered, out=np.zeros(self.depth), where=offered > 0)
 
+    @property
+    def verified(self) -> Floats:
+        """``[K + 1, K + 1]`` share of rounds at depth k that verify j drafts."""
+        time, depths = stationary(self.step[0], self.start), self.depth + 1
+        made = np.minimum(self.proposed, np.arange(depths)[:, None])
+        return np.array([np.bincount(row, time, depths) for row in made])
+
 
 def propose(
     chain: AcceptanceChain,

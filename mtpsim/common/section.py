@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, reduce
+from importlib import import_module
 from operator import or_
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -85,6 +86,32 @@ def _schema_of(kind: type[BaseModel]) -> CoreSchema:
     return kind.__pydantic_core_schema__
 
 
+Section = TypeVar("Section", bound=Spec)
+
+
+class Imported(Mapping[str, type[Section]]):
+    """Classes by name, each imported when it is used.
+
+    Args:
+        package (str): Package that they are in.
+        places (Mapping): ``module.Class`` within the package by name.
+    """
+
+    def __init__(self, package: str, places: Mapping[str, str]) -> None:
+        self._package, self._places = package, places
+
+    def __getitem__(self, name: str) -> type[Section]:
+        module, _, kind = self._places[name].partition(".")
+        found: type[Section] = getattr(import_module(f"{self._package}.{module}"), kind)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class Named(Deferred):
     """Metadata of a union of sections: only the class that a table names is built.
 
@@ -102,7 +129,7 @@ class Named(Deferred):
         key: str = "model",
         names_alone: bool = False,
     ) -> None:
-        self._kinds, self._default, self._key = kinds, default, key
+        self.kinds, self._default, self._key = kinds, default, key
         self._names_alone = names_alone
         self._validator = lru_cache(self._validator_of)
 
@@ -113,11 +140,11 @@ class Named(Deferred):
         if not isinstance(value, dict | BaseModel):
             name = None  # of no class: the error of the whole union
         elif name is None:
-            allowed = list(self._kinds)
+            allowed = list(self.kinds)
             raise FieldError("is missing", key=self._key, allowed=allowed, kind="missing")
-        elif not isinstance(name, str) or name not in self._kinds:
+        elif not isinstance(name, str) or name not in self.kinds:
             message = f"unknown {self._key} {name!r}"
-            raise FieldError(message, key=self._key, given=name, allowed=list(self._kinds))
+            raise FieldError(message, key=self._key, given=name, allowed=list(self.kinds))
         return self._validator(name).validate_python(value, context=info.context)
 
     def _name(self, value: Any) -> Any:
@@ -128,16 +155,16 @@ class Named(Deferred):
         """That of one class, or of all; both add the name to the location of an error."""
         if name is None:
             return SchemaValidator(TypeAdapter(self._table()).core_schema)
-        choice = {name: _schema_of(self._kinds[name])}
+        choice = {name: _schema_of(self.kinds[name])}
         return SchemaValidator(core_schema.tagged_union_schema(choice, self._name))
 
     def _table(self) -> Any:
         """The union as pydantic knows it."""
-        tagged = (Annotated[kind, Tag(name)] for name, kind in self._kinds.items())
+        tagged = (Annotated[kind, Tag(name)] for name, kind in self.kinds.items())
         by = Discriminator(self._name if self._default else self._key)
         return Annotated[reduce(or_, tagged), by]
 
     def _whole(self) -> CoreSchema:
-        names: Any = Annotated[str, Field(json_schema_extra={"enum": list(self._kinds)})]
+        names: Any = Annotated[str, Field(json_schema_extra={"enum": list(self.kinds)})]
         table = self._table()
         return TypeAdapter(names | table if self._names_alone else table).core_schema

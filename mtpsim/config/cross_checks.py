@@ -67,14 +67,10 @@ def _check_draft(experiment: Experiment, draft: Draft) -> Iterator[Mismatch]:
                 "latency.draft is a list by depth; a block needs one number or a line { base, "
                 "per_token }",
             )
-        if experiment.serving:
-            yield ("draft", "block"), "a server drafts as many as it verifies"
     if draft.lengths is None:
         return
     if any(noise is not latency.noise for noise in latency.noises()):
         yield ("draft", "lengths"), "needs noise of the whole round: latency.noise"
-    if experiment.serving:
-        yield ("draft", "lengths"), "can't be combined with [serving]"
     source = experiment.source
     entries = (source.states * (source.depth + 1)) ** 2
     if experiment.adaptive and entries > MAX_ENTRIES:
@@ -180,10 +176,10 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
     confidence = experiment.adaptive.confidence if experiment.adaptive else None
-    states = source.states
+    modelled, states = source.hidden_chain is not None, source.states
     if isinstance(source, ProposingChain):
         states //= source.depth + 1
-    if confidence and (wrong := confidence.mismatch(source.depth, states)):
+    if confidence and (wrong := confidence.mismatch(source.depth, states, modelled=modelled)):
         yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
@@ -298,8 +294,8 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
             ("serving", "depths"),
             f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
         )
-    law = serving.confidence
-    if law and (wrong := law.mismatch(source.depth, source.states)):
+    law, modelled = serving.confidence, source.hidden_chain is not None
+    if law and (wrong := law.mismatch(source.depth, source.states, modelled=modelled)):
         yield ("serving", "confidence"), wrong
     found = []
     for number, policy in enumerate(serving.policies, 1):

@@ -31,3 +31,8 @@ class DepthChanges(Spec):
     def switching(self) -> dict[str, float]:
         """The costs by key."""
         return {name: getattr(self, name) for name in DepthChanges.model_fields}
+
+    def changes_text(self) -> list[str]:
+        """The costs in a line; no line if there are none."""
+        given = [f"{name} {value:g}" for name, value in self.switching().items() if value]
+        return [f"change of the depth: {', '.join(given)}"] if given else []

@@ -21,6 +21,10 @@ def input_warnings(experiment: Experiment) -> list[str]:
                 "a server plays all draws of a replay; its intervals are those of its replications "
                 "without the uncertainty of the draws and of the sample of requests"
             )
+        costs = [key for key, value in experiment.serving.switching().items() if value]
+        if costs and not experiment.serving.policies:
+            names = ", ".join(f"serving.{key}" for key in costs)
+            found.append(f"no policy changes the depth, so nothing reads {names}")
         return found + limit_warnings(experiment)
     if experiment.simulation.rounds and experiment.source.requests_differ:
         found.append(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.config.length_tables import cut_means
 from mtpsim.exact.chain_solver import solve
 from mtpsim.latency import CostModel
@@ -30,8 +31,11 @@ def limit_warnings(experiment: Experiment) -> list[str]:
         output = source.mean_length
     most_running = _most_running(serving, prompt + output / 2)
     batches = np.array([*(2.0 ** np.arange(int(np.log2(most_running)) + 1)), most_running])
-    size = source.depth, experiment.drafted
+    block = experiment.draft.block if experiment.draft else None
+    size = source.depth, experiment.drafted, block
     times = np.array([sum(latency.at_batch(float(b), *size)) for b in batches])
+    if isinstance(source, ProposingChain):
+        times = times @ source.verified.T
     paces = batches[:, None] * lengths / times[:, list(depths)]  # tokens per ms
     found, names = [], [f"depth {k}" if k else "off" for k in depths]
     row, best = np.unravel_index(paces.argmax(), paces.shape)

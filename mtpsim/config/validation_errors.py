@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from mtpsim.common.arrays import JsonDict
 from mtpsim.common.errors import FieldError, Problem, ProblemKind, suggest
-from mtpsim.common.section import Spec
+from mtpsim.common.section import Named, Spec
 from mtpsim.config.hints import decimal_comma_hint, number_hint
 from mtpsim.config.sweep import DOTTED_KEYS
 from mtpsim.config.toml_lines import KeyPath, line_of
@@ -287,3 +287,6 @@ def _classes(annotation: Any) -> Iterator[type[Spec]]:
         yield annotation
     for part in getattr(annotation, "__args__", ()):
         yield from _classes(part)
+    for part in getattr(annotation, "__metadata__", ()):
+        if isinstance(part, Named):
+            yield from part.kinds.values()

@@ -32,9 +32,11 @@ from mtpsim.kernels.arrays import (
 )
 from mtpsim.latency import CompiledLatency
 from mtpsim.latency.quantile_table import normal_table
-from mtpsim.policy import Environment, Off, Oracle, PolicySpec
+from mtpsim.policy import Environment, PolicySpec
 from mtpsim.policy.base import OptimalControl
 from mtpsim.policy.confidence import AUC, MARGIN
+from mtpsim.policy.off import Off
+from mtpsim.policy.oracle import Oracle
 
 TILE = 8  # ticks per write to a tape
 LANES = 256  # of a tape: about 2 MB, which stays in the nearer caches
@@ -171,6 +173,7 @@ def _engine(
     """The engine in which policies play, with speculation enabled."""
     from scipy.special import ndtri
 
+    law, chain = adaptive.confidence, source.hidden_chain
     proposed, states = np.zeros(0, np.int32), 1
     if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
         rates, states = source.offered_rates, source.depth + 1
@@ -190,14 +193,13 @@ def _engine(
         separation=separation,
         rejection_factor=float(np.exp(separation**2)),
         after_rejection=rates[None],
-        laws=adaptive.confidence.tables() if adaptive.confidence else np.zeros((0, 0, 0, 0)),
+        laws=law.tables(chain.accept if chain else None) if law else np.zeros((0, 0, 0, 0)),
         tokens=tokens,
         proposed=proposed,
     )
-    if engine.laws.shape[2:3] > (1,):
+    if law and law.states:
         engine = engine._replace(laws=np.repeat(engine.laws, states, axis=2))
-    chain = source.hidden_chain
-    if adaptive.confidence and chain is not None:  # its laws may be by state
+    if law and chain is not None:  # its laws may be by state
         engine = engine._replace(after_rejection=chain.accept)
     return engine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mtpsim.acceptance import Recording, Source
+from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.arrays import Floats
 from mtpsim.common.errors import InputError
 from mtpsim.config.experiment import Experiment
@@ -145,13 +147,14 @@ def compile_server(experiment: Experiment) -> CompiledServer:
         raise InputError.of("a server needs [serving] and a cost model", key="serving")
     recorded, depth = isinstance(source, Recording), source.depth
     arrays: Any = source.arrays()
-    drafted = experiment.drafted
-    costs = experiment.latency.step_costs(depth, serving.max_tokens, serving.max_requests, drafted)
-    arms = _arms(serving, experiment.latency, depth, drafted)
+    drafted, block = experiment.drafted, experiment.draft.block if experiment.draft else None
+    most = serving.max_tokens, serving.max_requests
+    costs = experiment.latency.step_costs(depth, *most, drafted, block)
+    arms = _arms(serving, experiment.latency, depth, drafted, block)
     plan = ServerPlan(
         key=random_key(experiment.simulation.seed),
         load=workload(serving),
-        engine=_engine(serving, np.arange(depth + 1) if drafted is None else drafted),
+        engine=_engine(serving, source, np.arange(depth + 1) if drafted is None else drafted),
         kind=RECORDED if recorded else POSITIONS if source.clock == "token" else ROUNDS,
         chain=EMPTY_CHAIN if recorded else arrays,
         recording=arrays if recorded else NO_RECORDING,
@@ -171,15 +174,21 @@ def _confidence_laws(serving: Serving, source: Source) -> Floats32:
         return NO_LAWS
     if isinstance(source, Recording) and not serving.states_confidence:
         return NO_LAWS
-    rates = solve(source, source.depth, rounds=LONG).conditional
+    rates, numbers = solve(source, source.depth, rounds=LONG).conditional, 1
+    if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
+        rates, numbers = source.offered_rates, source.depth + 1
     if serving.confidence is None:
         return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
-    chain = source.hidden_chain
-    by_state = chain.accept if chain and serving.confidence.states else rates[None]
-    return laws_by_outcome(serving.confidence.tables(), by_state)
+    law, chain = serving.confidence, source.hidden_chain
+    if chain is None or not (law.states or law.own_rate):
+        return laws_by_outcome(law.tables(), rates[None])
+    tables = law.tables(chain.accept)
+    return laws_by_outcome(
+        tables if law.own_rate else np.repeat(tables, numbers, axis=2), chain.accept
+    )
 
 
-def _engine(serving: Serving, nodes: Any) -> Engine:
+def _engine(serving: Serving, source: Source, nodes: Any) -> Engine:
     goals = serving.goals
     limits = (goals.ttft, goals.tpot, goals.e2e) if goals else (None, None, None)
     return Engine(
@@ -190,6 +199,9 @@ def _engine(serving: Serving, nodes: Any) -> Engine:
         requests=serving.measured,
         goals=np.array([np.inf if limit is None else limit for limit in limits]),
         nodes=nodes.astype(np.int64),
+        proposed=source.proposed.astype(np.int32)
+        if isinstance(source, ProposingChain)
+        else np.zeros(0, np.int32),
         **serving.switching(),
     )
 
@@ -220,7 +232,7 @@ def workload(serving: Serving) -> Workload:
 
 
 def _arms(
-    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None
+    serving: Serving, latency: CostModel, depth: int, drafted: Floats | None, block: int | None
 ) -> tuple[ServerArm, ...]:
     depths = range(depth + 1) if serving.depths == "each" else sorted(serving.depths)
     fixed = [
@@ -244,7 +256,13 @@ def _arms(
             arm=arm,
             rule=None if spec.shares_budget else spec.batch_functions(),
             learns=LEARNS[spec.learns_from or "nothing"],
-            batch=_batch_rule(spec, latency, depth, serving.max_requests, drafted),
+            batch=_batch_rule(
+                spec,
+                lambda batch: latency.at_batch(batch, depth, drafted, block),
+                overhead_off=latency.overhead_off,
+                depth=depth,
+                most=serving.max_requests,
+            ),
             speculates=arm.depth != 0 and spec.rule_name() != "off",
         )
         for arm, spec in (*fixed, *chosen)
@@ -252,7 +270,12 @@ def _arms(
 
 
 def _batch_rule(
-    spec: PolicySpec, latency: CostModel, depth: int, most: int, drafted: Floats | None
+    spec: PolicySpec,
+    times_at: Callable[[float], tuple[Floats, Floats]],
+    *,
+    overhead_off: float,
+    depth: int,
+    most: int,
 ) -> BatchRule:
     """Parameters of a rule for each number of decoding requests, 0 (unused) to ``most``.
 
@@ -264,9 +287,9 @@ def _batch_rule(
     batches = [1] if any_batch else range(1, most + 1)
     found, memory = [], 1
     for batch in batches:
-        verify, draft = latency.at_batch(float(batch), depth, drafted)
+        verify, draft = times_at(float(batch))
         times = verify + draft
-        times[0] *= 1 + latency.overhead_off
+        times[0] *= 1 + overhead_off
         environment = Environment(times, np.full(depth, np.nan), float(batch))
         found.append(spec.parameters(environment))
         memory = max(memory, spec.memory_size(environment))

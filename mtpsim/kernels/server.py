@@ -36,6 +36,7 @@ from mtpsim.kernels.server_requests import (
     TRACE,
     drafts_left,
     play_round,
+    proposed_drafts,
 )
 from mtpsim.kernels.server_state import (
     ARRIVED,
@@ -147,11 +148,15 @@ def draft(world, state, rule, decoding):
     spare = min(world.engine.max_tokens - counts[DECODING], world.engine.kv_tokens - counts[HELD])
     drafted, emitted_now, deepest, slowdowns = np.int64(0), np.int64(0), np.int64(0), 0.0
     last_off, behind, nodes = counts[LAST_OFF], np.int64(0), world.engine.nodes
+    proposes = world.engine.proposed.size > 0
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         drafts = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1)
+        if proposes:
+            row, words = ints[ROW, slot], state.words[slot]
+            drafts = proposed_drafts(world, ints[TICK, slot], row, words, drafts)
         while nodes[drafts] > spare:
             drafts -= 1
         spare -= nodes[drafts]

@@ -17,7 +17,7 @@ import numpy as np
 from mtpsim.kernels.jit import bare, bare_inlined
 from mtpsim.kernels.philox import CALL, HALF, SCORES
 from mtpsim.kernels.server import build, end_round, learn_step, mean_ms
-from mtpsim.kernels.server_requests import POSITIONS, RECORDED, look_ahead
+from mtpsim.kernels.server_requests import POSITIONS, RECORDED, look_ahead, proposed_drafts
 from mtpsim.kernels.server_state import (
     BASE,
     CHUNK_CONTEXT,
@@ -56,11 +56,17 @@ def draft(world, state, rule, decoding):
     depth = counts[DEPTH] = drafts.levels.shape[0]
     spare = min(world.engine.max_tokens - decoding, world.engine.kv_tokens - counts[HELD])
     count, drafted, deepest = np.int64(0), np.int64(0), np.int64(0)
+    proposes = world.engine.proposed.size > 0
+    if proposes:
+        draw_words(world, state, state.order, 0, counts[RUNNING], 1)
     for i in range(counts[RUNNING]):
         slot = state.order[i]
         if ints[TODO, slot] > 0:
             continue
         scheduled = min(depth, ints[OUTPUT, slot] - ints[EMITTED, slot] - 1, spare)
+        if proposes:
+            row, words = ints[ROW, slot], state.words[slot]
+            scheduled = proposed_drafts(world, ints[TICK, slot], row, words, scheduled)
         spare -= scheduled
         drafted += scheduled
         deepest = max(deepest, scheduled)

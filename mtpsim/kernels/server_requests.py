@@ -141,6 +141,13 @@ def _next_state(chain, word, row):
 
 
 @bare_inlined
+def proposed_drafts(world, tick, row, words, drafts):
+    """How many of ``drafts`` a round proposes, by the state in which it begins."""
+    proposed, word = world.engine.proposed, words[tick & (words.size - 1)] & BITS
+    return min(np.int64(proposed[_next_state(world.chain, word, row)]), drafts)
+
+
+@bare_inlined
 def play_round(kind, chain, tick, row, words, depth, most=ALL):
     """A round of a chain: accepted drafts, next tick, next row, state in which it began.
 

@@ -58,6 +58,7 @@ class Engine(NamedTuple):
     requests: int  # kept requests
     goals: Floats  # [3] greatest TTFT, TPOT and end-to-end time in ms
     nodes: Longs  # [K + 1] drafted tokens by depth: as many, or the nodes of a tree's first levels
+    proposed: Ints  # [S] drafts that a round proposes, by state; empty: as many as it may
     switch_cost: float = 0.0  # ms of a step at another depth than the one before
     catch_up: float = 0.0  # ms of the first step with drafts after depth 0
     stale: float = 0.0  # probability that a request's first drafts after depth 0 are lost

@@ -113,7 +113,12 @@ class CostModel(LatencySpec):
         return np.append(0.0, draft)
 
     def step_costs(
-        self, depth: int, max_tokens: int, max_requests: int, drafted: Floats | None = None
+        self,
+        depth: int,
+        max_tokens: int,
+        max_requests: int,
+        drafted: Floats | None = None,
+        block: int | None = None,
     ) -> StepCosts:
         """Step times for an engine whose steps differ in tokens, requests and cached tokens.
 
@@ -122,12 +127,15 @@ class CostModel(LatencySpec):
             max_tokens (int): Most tokens of a pass.
             max_requests (int): Most requests of a pass.
             drafted (Floats | None): Drafted tokens by depth, as of :meth:`times`.
+            block (int | None): Drafts that are paid for at every depth, as of :meth:`round_times`.
 
         Returns:
             StepCosts: Tables for the kernels.
         """
         requests = range(max_requests + 1)
         draft = np.array([self.draft_times(float(n), depth, drafted) for n in requests]).T
+        if block:
+            draft[1:] = [self.draft_times(float(n), block)[-1] for n in requests]
         costs = self.pass_costs(draft, np.arange(max_tokens + 1.0))
         return costs._replace(
             overhead_off=self.overhead_off, ranks=self.ranks, overlap=self.draft_overlap

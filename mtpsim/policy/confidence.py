@@ -86,16 +86,19 @@ class LawKeys(Spec):
         if at_one >= 1:
             return np.ones(grid.size)
         if self.edges:
-            values = np.array(self.edges)
             mass = np.array(self.accepted if accepted else self.rejected, float)
-            below = np.append(0.0, np.cumsum(mass) / mass.sum())
+            full = np.flatnonzero(mass)  # an empty bin is a jump from the end before to the next
+            ends = np.stack([full, full + 1], -1).ravel()
+            values = np.array(self.edges)[ends]
+            below = np.append(0.0, np.cumsum(mass) / mass.sum())[ends]
         else:
             logits = (self.mean or 0.0) + (self.sd or 0.0) * ndtri((np.arange(NODES) + 0.5) / NODES)
             values, rate = expit(logits), expit(logits + self.shift)
             mass = rate if accepted else 1 - rate
             below = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
-        rising = np.append(True, np.diff(below) > 0)
-        found = np.interp(grid / (1 - at_one), below[rising], values[rising])
+            rising = np.append(True, np.diff(below) > 0)
+            values, below = values[rising], below[rising]
+        found = np.interp(grid / (1 - at_one), below, values)
         return np.where(grid >= 1 - at_one, 1.0, found) if at_one else found
 
     def acceptance_rate(self) -> float:
@@ -116,8 +119,13 @@ class ConfidenceLaw(LawKeys):
 
 
 class Confidence(LawKeys):
-    """The draft's confidence: one law, or a law by position, or by hidden state."""
+    """The draft's confidence: one law, or a law by position or hidden state, or its own rate."""
 
+    own_rate: bool = Field(
+        False,
+        description="the confidence is the acceptance rate of the draft in its hidden state and "
+        "position, without an error",
+    )
     positions: list[ConfidenceLaw] = Field(
         default_factory=list, max_length=64, description="a law for each position"
     )
@@ -129,23 +137,39 @@ class Confidence(LawKeys):
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        several = [key for key in ("positions", "states") if getattr(self, key)]
-        own = sorted(self.model_fields_set - {"positions", "states"})
+        several = [key for key in ("positions", "states", "own_rate") if getattr(self, key)]
+        own = sorted(self.model_fields_set - {"positions", "states", "own_rate"})
         if len(several) > 1 or (several and own):
             given = ", ".join(several + own)
-            raise FieldError(f"give only one of a law, `positions` and `states`; given {given}")
+            raise FieldError(
+                f"give only one of a law, `positions`, `states` and `own_rate`; given {given}"
+            )
         if not several:
             self.check()
         return self
 
-    def tables(self) -> Floats:
-        """Quantiles ``[2, P, S, CELLS + 1]``; P and S are 1 where laws do not differ by them."""
+    def tables(self, rates: Floats | None = None) -> Floats:
+        """Quantiles ``[2, P, S, CELLS + 1]``; P and S are 1 where laws do not differ by them.
+
+        Args:
+            rates: ``[S, P]`` acceptance rates by hidden state and position, for ``own_rate``.
+        """
+        if self.own_rate and rates is not None:
+            return np.tile(rates.T[None, :, :, None], (2, 1, 1, 2))
         laws: Sequence[LawKeys] = self.positions or self.states or [self]
         found = np.array([law.quantiles() for law in laws]).swapaxes(0, 1)
         return found[:, :, None] if self.positions else found[:, None]
 
-    def mismatch(self, depth: int, states: int) -> str | None:
-        """Why an acceptance model with these positions and states can't use it, or None."""
+    def mismatch(self, depth: int, states: int, *, modelled: bool) -> str | None:
+        """Why an acceptance model with these positions and states can't use it, or None.
+
+        Args:
+            depth: greatest depth of the model.
+            states: number of its hidden states.
+            modelled: whether the rates of its states are known, unlike those of recorded requests.
+        """
+        if self.own_rate and not modelled:
+            return "`own_rate` needs a model of hidden states; recorded requests have no such rates"
         for name, found, needed in (
             ("positions", len(self.positions), depth),
             ("states", len(self.states), states),

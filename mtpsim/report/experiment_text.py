@@ -24,7 +24,6 @@ from mtpsim.engine.scheduler import FLOOR, unit_of
 from mtpsim.formula.closed_form import conditional_from
 from mtpsim.latency import CostModel
 from mtpsim.report.exact_text import exact_answer
-from mtpsim.report.server_text import server_chapters
 
 TICKS = {"round": "after each round", "token": "after each text position"}
 MOST_STATES = 8  # listed one by one
@@ -55,10 +54,13 @@ def chapters(experiment: Experiment) -> list[tuple[str, list[str]]]:
         ("Latency", [*first.latency.describe(), *_rounds(first)]),
     ]
     if first.serving is not None:
+        from mtpsim.report.server_text import server_chapters
+
         *server, (heading, lines) = server_chapters(first, len(points))
         found += [*server, (heading, lines + _variations(experiment, first))]
         if first.serving.policies:
             policies = [policy.describe() for policy in first.serving.policies]
+            policies += first.serving.changes_text()
             found.append(("Policies of the batch", policies))
         return found
     found.append(("Simulation", _simulation(points) + _variations(experiment, first)))
@@ -158,6 +160,7 @@ def _policies(points: list[Point]) -> list[str]:
     """Every policy of any point, once, with its parameters."""
     sections = [point.experiment.adaptive for point in points]
     lines = [policy.describe() for section in sections if section for policy in section.policies]
+    lines += [line for section in sections if section for line in section.changes_text()]
     return list(dict.fromkeys(lines))
 
 

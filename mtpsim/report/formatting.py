@@ -9,20 +9,21 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import three_digits
-from mtpsim.report.document import (
-    PRESET_TIMES,
-    Interval,
-    PointResult,
-    Quantity,
-    ResultDocument,
-    Uncertainty,
-)
+
+if TYPE_CHECKING:  # `check` has no document
+    from mtpsim.report.document import (
+        Interval,
+        PointResult,
+        Quantity,
+        ResultDocument,
+        Uncertainty,
+    )
 
 Quantities = Literal[
     "accept_length",
@@ -118,6 +119,8 @@ def _at_quantile(point: PointResult) -> PointResult:
 
 
 def _bare(cell: Interval | None) -> Quantity | None:
+    from mtpsim.report.document import Quantity
+
     if cell is None:
         return None
     return Quantity(mean=cell.mean, low=cell.low, high=cell.high, theory=None, exact=None)
@@ -154,6 +157,8 @@ def speed_text(value: float | None) -> str:
 
 def preset_note(result: ResultDocument) -> str:
     """That step times are published figures; empty where they are stated or fitted."""
+    from mtpsim.report.document import PRESET_TIMES
+
     latency = result.experiment.get("latency", {})
     return PRESET_TIMES if latency.get("model") == "preset" else ""
 
@@ -331,12 +336,16 @@ def half_width(cell: Interval) -> float:
 
 def shifted(cell: Interval, by: float) -> Interval:
     """An interval moved by a number."""
+    from mtpsim.report.document import Interval
+
     ends = [end + by if known(end) else None for end in (cell.mean, cell.low, cell.high)]
     return Interval(mean=ends[0], low=ends[1], high=ends[2])
 
 
 def in_percent(cell: Interval | None, zero: float = 0.0) -> Interval | None:
     """An interval as percent of its distance from ``zero``; None where there is none."""
+    from mtpsim.report.document import Interval
+
     if cell is None:
         return None
     mean, low, high = (

@@ -285,10 +285,11 @@ def point_results(points: list[PointData]) -> list[PointResult]:
         verdicts = iter(holm_verdicts([error for row in errors for error in row]))
     else:
         verdicts = (holm_verdicts([error])[0] for row in errors for error in row)
-    return [
-        _point_result(measured, [next(verdicts) for _ in row])
-        for measured, row in zip(points, errors, strict=True)
-    ]
+    found = []
+    for measured, row in zip(points, errors, strict=True):
+        found.append(_point_result(measured, [next(verdicts) for _ in row]))
+        measured.forget()  # a long sweep needs the memory of one point
+    return found
 
 
 def _point_result(measured: PointData, verdicts: list[HolmVerdict]) -> PointResult:

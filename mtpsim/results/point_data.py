@@ -188,6 +188,10 @@ class PointData:
             )
         return self._known[key]
 
+    def forget(self) -> None:
+        """Free the memory of estimates; they are computed again where they are needed again."""
+        self._known.clear()
+
     def error(self, estimates: Estimates, index: int) -> RelativeError:
         """A relative error of a depth, for an equivalence test."""
         simulation, half_width = self.experiment.simulation, float(estimates.half_width[index])

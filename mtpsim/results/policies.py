@@ -9,7 +9,8 @@ import numpy as np
 from mtpsim.common.arrays import Floats
 from mtpsim.engine.policy_player import CompiledPolicy, Log, PolicySet
 from mtpsim.exact.oracle_mdp import Optimal
-from mtpsim.policy import Off, Oracle
+from mtpsim.policy.off import Off
+from mtpsim.policy.oracle import Oracle
 from mtpsim.report.document import (
     Adaptive,
     ExactInterval,

@@ -90,13 +90,13 @@ class Tally:
         """Degrees of freedom of ``covariance_of_mean``."""
         return self.count - 1
 
-    @cached_property
+    @property
     def nudged(self) -> tuple[Floats, Floats]:
         """Steps ``[C]`` of the delta method, and means ``[2, C, C]`` with each total up or down."""
         step = STEP * np.maximum(np.abs(self.mean), 1e-9)
         return step, np.stack([self.mean + np.diag(step), self.mean - np.diag(step)])
 
-    @cached_property
+    @property
     def covariance_of_mean(self) -> Floats:
         """``[C, C]`` estimated covariance of ``mean``.
 

@@ -99,7 +99,8 @@ def pooled_quantiles(
         above = (1 - wanted) * np.exp(off / (1 - wanted)), 1 - wanted - off
         low, high = (_quantiles(counts, edges, np.clip(1 - one, 0, 1))[0] for one in above)
         high[above[1] <= 0] = np.nan
-        found[:, row] = np.where(crowded, [mean, mean - half, mean + half], [values, low, high])
+        own_ends = [mean, np.maximum(mean - half, 0), mean + half]
+        found[:, row] = np.where(crowded, own_ends, [values, low, high])
     return PooledQuantiles(*found.reshape(3, *totals.shape[1:-1], len(shares)))
 
 

@@ -64,6 +64,26 @@ REFUSED = [
         'policies = ["oracle"]',
         "a server chooses one depth for its batch, by off",
     ),
+    (
+        "max_requests = 8",
+        'policies = [{ rule = "budget", per_request = true, stale = 2 }]',
+        "a request that decides by itself has no shared budget: give `per_request` or `stale`",
+    ),
+    (
+        "max_requests = 8",
+        "auc = 0.7\nconfidence = { mean = 0, sd = 1 }",
+        "give only one of auc, confidence",
+    ),
+    (
+        "max_requests = 8",
+        "confidence = { positions = [{ mean = 0, sd = 1 }] }",
+        "serving.confidence: 1 positions are given, but the acceptance model has 2",
+    ),
+    (
+        SERVING,
+        '[adaptive]\npolicies = ["budget"]',
+        "shares the drafts of a step between the requests of a server: list it in serving.policies",
+    ),
     ("max_requests = 8", "policies = '[off]'", "must be a list in brackets; text in a list needs"),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
     ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
@@ -119,6 +139,15 @@ def test_a_trace_brings_its_arrivals_and_lengths(tmp_path):
     after = mtpsim.parse(file, folder=tmp_path)
     assert content_hash(after) != before[0]
     assert point_hash(after.points()[0]) != before[1]
+
+
+def test_costs_of_a_change_are_described_or_have_no_effect():
+    text = TEXT + "switch_cost = 0.5\nresumed = 0.146\n"
+    (warning,) = mtpsim.parse(text).warnings()
+    assert warning.endswith("nothing reads serving.switch_cost, serving.resumed")
+    with_policy = mtpsim.parse(text + 'policies = ["goodput"]\n')
+    assert not with_policy.warnings()
+    assert "change of the depth: switch_cost 0.5, resumed 0.146" in explain(with_policy)
 
 
 @pytest.mark.parametrize("given", ['={ trace = "requests.csv" }', '.trace="requests.csv"'])

@@ -79,7 +79,7 @@ ZIPPED = 'zip = ["acceptance.first", "acceptance.factor"]\n'
             '"latency.batch" = [1, 16]',
             "sweep (latency.batch = 1): latency.batch: unknown key; only with model 'steps' or "
             "'table' or 'linear' or 'roofline' or 'moe' or 'preset'; allowed: noise, persistence, "
-            "model, target, verify, draft, correlation",
+            "overhead_off, model, target, verify, draft, correlation",
         ),
     ],
 )

@@ -316,6 +316,13 @@ def test_workers_of_a_dask_cluster_may_be_killed(tmp_path):
 
 
 SCHEDULER = "distributed.cli.dask_scheduler"
+IMPATIENT = """
+import mtpsim.__main__
+import mtpsim.engine.executors as executors
+
+executors.CONNECT_SECONDS, executors.DISCONNECT_SECONDS = 3, 2
+mtpsim.__main__.entry()
+"""
 
 
 def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
@@ -325,7 +332,7 @@ def test_after_a_lost_scheduler_finished_blocks_are_kept(tmp_path):
     address = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     flags = ["--scheduler-file", address]
-    command = ["-m", "mtpsim", "run", file, "--out", out, "--executor", f"dask:{address}"]
+    command = ["-c", IMPATIENT, "run", file, "--out", out, "--executor", f"dask:{address}"]
     with (
         python("-m", SCHEDULER, "--no-dashboard", "--port", "0", *flags, **quiet) as scheduler,
         python("-m", "distributed.cli.dask_worker", "--nthreads", "1", *flags, **quiet),

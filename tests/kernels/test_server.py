@@ -60,8 +60,8 @@ def experiment_of(rng, depth, acceptance="", **more):
     known = "trace" in keys["arrivals"] or "output" in keys
     lengths = "" if known else rng.choice(LENGTHS)
     return parse(f"""
-        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         simulation = {{ seed = {SEED} }}
+        {acceptance or f'acceptance = {{ model = "independent", rate = 0.5, depth = {depth} }}'}
         [latency]
         model = "linear"
         base = 5
@@ -278,6 +278,40 @@ def test_trees_equal_a_slow_server(seed):
     expected, _ = naive(experiment, plan, experiment.source, 0, 3)
     found = dict(zip(COLUMNS, row[plan.layout.arm(3)].tolist(), strict=True))
     assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
+
+
+LENGTHS_OF_DRAFTS = """
+[acceptance]
+model = "regime"
+clock = "round"
+rates = [[0.9, 0.9, 0.8], [0.4, 0.5, 0.5]]
+sojourn = [5, 3]
+slowdown = [1.0, 1.5]
+[draft]
+lengths = [[0.1, 0.1, 0.2, 0.6], [0.6, 0.2, 0.1, 0.1]]
+BLOCK
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_numbers_of_drafts_equal_a_slow_server(seed):
+    """Each request proposes by its own words; steps, KV cache and rules count what it proposes."""
+    rng = np.random.default_rng(seed)
+    rules = ['["goodput", "ema"]', '["oracle_budget", "budget"]']
+    more = {"policies": rules[seed % 2], "auc": 0.8} if seed % 4 else {}
+    text = LENGTHS_OF_DRAFTS.replace("BLOCK", "block = 5" if seed % 3 == 0 else "")
+    experiment = experiment_of(rng, 3, acceptance=text, **more)
+    plan = compiled(experiment, experiment.source)
+    assert (plan.costs.draft[1] == plan.costs.draft[3]).all() == (seed % 3 == 0)
+    check(experiment, experiment.source, seed % 3)
+    rows = np.zeros((2, plan.layout.columns))
+    always = replace(plan, engine=plan.engine._replace(proposed=np.zeros(0, np.int32)))
+    for row, one in zip(rows, (plan, always), strict=True):
+        counts = np.zeros((len(plan.arms), len(METRICS), BINS), np.int64)
+        simulate_replication(one, 0, row, counts)
+    proposed, all_of = (dict(zip(COLUMNS, row[plan.layout.arm(3)], strict=True)) for row in rows)
+    if all_of["drafted"] > 20:  # negative control
+        assert proposed["drafted"] < all_of["drafted"]
 
 
 def test_a_server_that_gives_too_many_tokens_fails():

@@ -87,6 +87,19 @@ def test_peers_have_the_variance_of_one_depth(name):
     assert peers.with_numba(name, 3000).found.variance == pytest.approx(alone, rel=0.2)
 
 
+def test_controls_leave_less_variance_and_none_where_depths_share_their_noise():
+    alone = peers.Own("mtpsim", "token", 3000, models.DEPTH).found.variance
+    assert 0.001 < models.controlled_variance("token", 3000) / alone < 0.9
+    assert models.controlled_variance("round", 3000) < peers.EXACT * alone
+
+
+def test_peers_at_every_depth_agree_with_exact(tmp_path):
+    program = peers.compiled_cpp(tmp_path)
+    for depth in (1, 2):
+        for _, player in peers.peers("token", 2000, program, False, depth):
+            assert player.found.error < 0.01
+
+
 def test_sizes_of_scaled_chains():
     for clock in scaling.CLOCKS:
         for states in scaling.AXES["states"][1]:

@@ -19,19 +19,17 @@ RECIPES = dict(re.findall(r"^## Add an? ([\w ]+)\n\n(.*?)(?=^## |\Z)", TEXT, re.
 # Registrations of the toys: file, name, an existing entry, the entry with the toy, the import.
 MODEL, POLICY = "mtpsim/acceptance/registry.py", "mtpsim/policy/__init__.py"
 COST, LOGS, WRITE = "mtpsim/latency/__init__.py", "mtpsim/logs/__init__.py", "mtpsim/logs/write.py"
-TAGGED = 'Annotated[Moe, Tag("moe")]'
 REGISTERED = {
     "acceptance model": [
         (MODEL, "SIMPLE", '"tokens": Tokens', '"tokens": Tokens, "toy": Toy'),
         (MODEL, "Simple", "| Tokens", "| Tokens | Toy"),
     ],
     "policy": [
-        (POLICY, "RULES", '"clairvoyant": Clairvoyant', '"clairvoyant": Clairvoyant, "toy": Toy'),
-        (POLICY, "Table", "| Clairvoyant", "| Clairvoyant | Toy"),
+        (POLICY, "RULES", '"fixed": "fixed.Fixed"', '"fixed": "fixed.Fixed", "toy": "toy.Toy"'),
     ],
     "cost model": [
         (COST, "COSTS", '"moe": Moe', '"moe": Moe, "toy": Toy'),
-        (COST, "AnyLatency", TAGGED, TAGGED + ' | Annotated[Toy, Tag("toy")]'),
+        (COST, "AnyLatency", "| Moe", "| Moe | Toy"),
     ],
     "log format": [
         (LOGS, "FORMATS", "neutral.CSV", "neutral.CSV, toy.REQUESTS"),
@@ -40,7 +38,7 @@ REGISTERED = {
 }
 IMPORTED = {
     MODEL: "from mtpsim.acceptance.toy import Toy",
-    POLICY: "from mtpsim.policy.toy import Toy",
+    POLICY: "",
     COST: "from mtpsim.latency.toy import Toy",
     LOGS: "from mtpsim.logs import toy",
     WRITE: "from mtpsim.logs.toy import write",

@@ -17,7 +17,7 @@ from mtpsim.report.tables.result import step_texts
 from mtpsim.results.advice import Basis, Steps, advise, judge
 from mtpsim.results.point_data import LEAST_REQUESTS
 from mtpsim.stats.comparisons import choose, log_of
-from tests.support.examples import THREE_DEEP, independent, noise
+from tests.support.examples import THREE_DEEP, independent, latency, noise, simulation
 from tests.support.report_example import DECISION
 from tests.support.strategies import estimates
 
@@ -144,32 +144,20 @@ def test_the_floor_of_requests():
     assert set(enough.advice.verdicts) <= {"essential", "optional", "undecided", "harmful"}
 
 
-RARE = """
-[acceptance]
-model = "independent"
-rates = [{first}, {second}]
-[latency]
-target = 100
-verify = [100, 104]
-draft = [10, 10]
-[simulation]
-requests = 12
-rounds = 3
-"""
+def rare(*rates):
+    return independent(*rates) + latency(100, [100, 104], 10) + simulation(requests=12, rounds=3)
 
 
 def test_counts_of_zero_are_no_certainty():
     """No draft 2 was accepted in 36 rounds: depth 2 looks 3.5 % slower, without any width."""
-    (point,) = mtpsim.run(mtpsim.parse(RARE.format(first=0.5, second=0.02))).data.points
+    (point,) = mtpsim.run(mtpsim.parse(rare(0.5, 0.02))).data.points
     step = point.depths[2].marginal
     assert step.high - step.low < 1e-9
     assert point.advice.verdicts[1] == "undecided"
     assert point.advice.candidates == [1, 2]
     # The control: a rate of exactly 0 is known, and one draft in 100 is enough of many rounds.
     for first, second, requests in ((0.5, 0.0, 12), (0.5, 0.02, 2000)):
-        sure = mtpsim.parse(
-            RARE.format(first=first, second=second), overrides=[f"simulation.requests={requests}"]
-        )
+        sure = mtpsim.parse(rare(first, second), overrides=[f"simulation.requests={requests}"])
         (point,) = mtpsim.run(sure).data.points
         assert point.advice.verdicts[1] == "harmful"
         assert point.advice.candidates == [1]

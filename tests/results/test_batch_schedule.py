@@ -12,17 +12,11 @@ from mtpsim.common.errors import InputError
 from mtpsim.report.document import ScheduleStep
 from mtpsim.report.figures.batch import batch_figure
 from mtpsim.report.tables.sweep import batch_sentences
-from tests.support.examples import independent, linear, noise
+from tests.support.examples import independent, linear, noise, section, simulation
 
-TEXT = f"""\
-{independent(0.7, 0.6)}
-{linear(10, 0.1, 1) + noise(0.3, "gamma")}
-[simulation]
-requests = 3000
-[sweep]
-"latency.base" = [10, 40]
-"latency.batch" = [1, 30, 400]
-"""
+TEXT = independent(0.7, 0.6) + linear(10, 0.1, 1) + noise(0.3, "gamma")
+TEXT += simulation(requests=3000)
+TEXT += section("sweep", **{"latency.base": [10, 40], "latency.batch": [1, 30, 400]})
 
 
 @pytest.fixture(scope="module")
@@ -103,23 +97,13 @@ def test_intervals_of_one_end_are_stated(ends, text, result):
     assert f": 1 to {text} depth 2." in sentence
 
 
-MOE = """
-[acceptance]
-model = "independent"
-rates = [0.4, 0.4]
-[latency]
-model = "moe"
-base = 8
-per_expert = 1
-experts = 64
-active = 2
-per_token = 0.0001
-draft = { base = 0, per_token = 1 }
-[simulation]
-requests = 3000
-[sweep]
-"latency.batch" = [1, 8, 3000]
-"""
+MOE = (
+    independent(0.4, 0.4)
+    + section("latency", model="moe", base=8, per_expert=1, experts=64, active=2, per_token=0.0001)
+    + "draft = { base = 0, per_token = 1 }\n"
+    + simulation(requests=3000)
+    + section("sweep", **{"latency.batch": [1, 8, 3000]})
+)
 
 
 def test_moe_can_turn_off_and_on_again():

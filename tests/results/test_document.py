@@ -14,26 +14,28 @@ import mtpsim
 from mtpsim.report.tables.result import break_even_table
 from mtpsim.results.document import Result
 from mtpsim.results.point_data import COCHRAN, skewness_of
-from tests.support.examples import TWO_DEEP, noise, regime
+from tests.support.examples import (
+    TWO_DEEP,
+    acceptance,
+    independent,
+    latency,
+    noise,
+    regime,
+    simulation,
+)
 
-TEXT = """
-[acceptance]
-model = "copula"
-rates = [0.75, 0.72, 0.69]
-structure = "equal"
-correlation = {correlation}
-[latency]
-target = 10
-verify = [10, 10, 10]
-draft = [3, 6, 9]
-[simulation]
-requests = 4000
-"""
+TEXT = (
+    acceptance("copula", rates=[0.75, 0.72, 0.69], structure="equal", correlation=0)
+    + latency(10, 10, [3, 6, 9])
+    + simulation(requests=4000)
+)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 def test_a_step_pays_iff_its_rate_exceeds_break_even(correlation):
-    (point,) = mtpsim.run(mtpsim.parse(TEXT.format(correlation=correlation))).points
+    (point,) = mtpsim.run(
+        mtpsim.parse(TEXT.replace("correlation = 0", f"correlation = {correlation}"))
+    ).points
     _agree(point)
     stated = point["depths"][3]["break_even"]["rate"]["now"] == 0.69
     assert stated == (correlation == 0)  # dependent drafts have other rates than those stated
@@ -42,7 +44,7 @@ def test_a_step_pays_iff_its_rate_exceeds_break_even(correlation):
 @pytest.mark.parametrize("changes", [("tokens=2",), ("rounds=20", "control_variates=true")])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_break_even_and_gain_agree_where_the_closed_form_does_not(changes, seed):
-    text = TEXT.format(correlation=0).replace("0.69", "0.793")  # the third step pays above 0.795
+    text = TEXT.replace("0.69", "0.793")  # the third step pays above 0.795
     changes = (*changes, "requests=30", f"seed={seed}")
     overrides = [f"simulation.{change}" for change in changes]
     (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
@@ -68,14 +70,14 @@ def _agree(point):
     ],
 )
 def test_warning_for_rare_long_rounds(law, warned):
-    text = TEXT.format(correlation=0).replace("[simulation]", f"noise = {{ {law} }}\n[simulation]")
+    text = TEXT.replace("[simulation]", f"noise = {{ {law} }}\n[simulation]")
     overrides = "simulation.requests=100", "simulation.rounds=10"
     (point,) = mtpsim.run(mtpsim.parse(text, overrides=overrides)).points
     assert any("rare long rounds" in warning for warning in point["warnings"]) == warned
 
 
 def test_text_is_the_same_in_a_notebook(monkeypatch, capsys):
-    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    result = mtpsim.run(mtpsim.parse(TEXT))
     outside = str(result)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter's kernels do
@@ -86,7 +88,7 @@ def test_text_is_the_same_in_a_notebook(monkeypatch, capsys):
 
 def test_rows_to_data_frame(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("of", rows)))
-    result = mtpsim.run(mtpsim.parse(TEXT.format(correlation=0)))
+    result = mtpsim.run(mtpsim.parse(TEXT))
     assert result.to_frame() == ("of", result.rows())
 
 
@@ -139,33 +141,7 @@ def test_intervals_of_two_requests_stay_within_limits():
     assert cut > 12  # intervals that would exceed the limits
 
 
-FEW = """
-[acceptance]
-model = "independent"
-rates = [0.99, 0.98]
-[latency]
-target = 76
-verify = [90, 104]
-draft = [8, 14]
-[simulation]
-requests = 4
-rounds = 3
-"""
-
-
-TEXT_FAST = """
-[acceptance]
-model = "independent"
-rates = [{rate}, 0.1]
-rates_are = "conditional"
-[latency]
-target = 76
-verify = [60, 90]
-draft = [8, 40]
-[simulation]
-requests = 40
-rounds = 30
-"""
+FEW = independent(0.99, 0.98) + TWO_DEEP + simulation(requests=4, rounds=3)
 
 
 def test_zero_variance_by_chance_gives_no_verdict():
@@ -207,7 +183,8 @@ def test_identities_hold_with_few_rounds():
 
 
 def test_break_even_zero_for_a_step_that_always_pays():
-    fast = TEXT_FAST.format(rate=0.0)
+    fast = independent(0.0, 0.1) + latency(76, [60, 90], [8, 40])
+    fast += simulation(requests=40, rounds=30)
     (point,) = mtpsim.run(mtpsim.parse(fast)).data.points
     assert point.depths[1].break_even.rate.at == 0
     assert break_even_table(point).rows[0].cells[:2] == ["0 to 1", "0.000"]

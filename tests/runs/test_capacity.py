@@ -11,24 +11,11 @@ from mtpsim.config.experiment import Point
 from mtpsim.engine.server_data import Arm, ServerLayout
 from mtpsim.runs.capacity import capacity_of, has_capacity
 from mtpsim.stats.estimators import Tally
+from tests.support.examples import independent, linear, section
 
-TOML = """
-[acceptance]
-model = "independent"
-rates = [0.8, 0.7]
-[latency]
-model = "linear"
-base = 10
-per_token = 0.05
-draft = { base = 0, per_token = 1 }
-[serving]
-arrivals = { rate = 4 }
-prompt = 200
-output = 100
-goals = { tpot = 9 }
-capacity = { share = 0.9 }
-policies = ["ema"]
-"""
+TOML = independent(0.8, 0.7) + linear(10, 0.05, 1)
+TOML += section("serving", arrivals={"rate": 4}, prompt=200, output=100, goals={"tpot": 9})
+TOML += 'capacity = { share = 0.9 }\npolicies = ["ema"]\n'
 
 
 def with_share(slope, grows_above=np.inf):

@@ -48,11 +48,11 @@ def run(folder, *options):
     return main(["run", str(folder / "e.toml"), "--out", str(folder / "out"), *options])
 
 
-def broken(change):
-    def apply(line):
-        entry = json.loads(line)
-        change(entry)
-        return json.dumps(entry)
+def edited(change):
+    def apply(text):
+        document = json.loads(text)
+        change(document)
+        return json.dumps(document)
 
     return apply
 
@@ -60,13 +60,13 @@ def broken(change):
 @pytest.mark.parametrize(
     "damage",
     [
-        broken(lambda e: e["mean"].__setitem__(0, math.nan)),
-        broken(lambda e: e["comoment"][0].__setitem__(0, math.inf)),
-        broken(lambda e: e["mean"].__setitem__(1, e["mean"][1] * 1.01)),
-        broken(lambda e: e["mean"].__setitem__(0, 10**400)),
-        broken(lambda e: e.__setitem__("count", math.inf)),
-        broken(lambda e: e.__setitem__("count", -1)),
-        broken(lambda e: e.__setitem__("mean", [e["mean"]])),
+        edited(lambda e: e["mean"].__setitem__(0, math.nan)),
+        edited(lambda e: e["comoment"][0].__setitem__(0, math.inf)),
+        edited(lambda e: e["mean"].__setitem__(1, e["mean"][1] * 1.01)),
+        edited(lambda e: e["mean"].__setitem__(0, 10**400)),
+        edited(lambda e: e.__setitem__("count", math.inf)),
+        edited(lambda e: e.__setitem__("count", -1)),
+        edited(lambda e: e.__setitem__("mean", [e["mean"]])),
         lambda _: "[" * 200_000,
         lambda _: "\x00\xff",
     ],
@@ -117,15 +117,6 @@ def test_a_directory_in_place_of_a_file_is_reported(name, folder, capsys):
     (folder / "out" / name).mkdir()
     assert run(folder, "--fresh") == 2
     assert f"{name} is a directory" in capsys.readouterr().err
-
-
-def edited(change):
-    def apply(text):
-        document = json.loads(text)
-        change(document)
-        return json.dumps(document)
-
-    return apply
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mtpsim.stats import comparisons
 from mtpsim.stats.comparisons import (
     DRAWS,
     RelativeError,
@@ -22,6 +23,34 @@ def test_candidates_contain_a_best_depth_as_often_as_stated_if_all_tie():
         drawn = rng.normal(0, 0.01, 5)
         hits += 2 in choose(estimates(drawn, 0.01), 0.95).candidates
     assert abs(hits / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs)
+
+
+def row_by_row(values, draws, scales, option, confidence):
+    """Slow reference: gains, errors, and quantiles of max t and max |t|."""
+    noise = draws - draws[:, [option]]
+    error = noise.std(0)
+    error[error <= 1e-12] = 0.0
+    if not error.any():
+        return values - values[option], error, 0.0, 0.0
+    t = noise[:, error > 0] / error[error > 0] / scales
+    ends = (float(np.quantile(each.max(1), confidence)) for each in (t, np.abs(t)))
+    return values - values[option], error, *ends
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_pairs_compared_once_are_those_of_each_option_to_the_last_bit(size):
+    rng = np.random.default_rng(size)
+    mixed = rng.normal(0, 0.01, (size, size))
+    mixed[0] = 0.0
+    mixed[-1] = mixed[-2]  # equal options: their difference does not vary
+    values, draws = rng.normal(0, 0.01, size), comparisons.normal_draws(mixed @ mixed.T)
+    scales = comparisons.student_scales(29.0)
+    found = comparisons._differences(values, draws, scales, range(size), 0.95)
+    for option, one in enumerate(found):
+        gain, error, *ends = row_by_row(values, draws, scales, option, 0.95)
+        assert (one.gain == gain).all()
+        assert (one.error == error).all()
+        assert [one.one_sided, one.two_sided] == ends
 
 
 def test_clear_winners_are_the_only_candidates_and_exact_differences_too():

@@ -57,18 +57,27 @@ def test_quantiles_from_bins_are_those_of_the_values():
     assert wrong != pytest.approx(np.quantile(times, SHARES), rel=2e-3)
 
 
-def test_totals_add_up_by_replication():
-    """The error of a share is that of its mean over replications, with the ratio estimator."""
+@pytest.mark.parametrize("inside", [0.0, 0.5])
+def test_totals_add_up_by_replication(inside):
+    """The error of a share is that of its mean over replications, with the ratio estimator.
+
+    At the edge between two bins, and in the middle of one, where it is the mean of both edges.
+    """
     random = np.random.default_rng(5)
     counts = random.integers(0, 9, (40, 3)) * random.integers(1, 9, (40, 1))
-    share = counts[:, 2].sum() / counts.sum()
-    residuals = counts[:, 2] - share * counts.sum(1)
-    error = np.sqrt((residuals**2).sum() * 40 / 39) / counts.sum()
-    edges, totals = np.array([1.0, 2.0, 4.0, 8.0]), sum(cluster_counts(row) for row in counts)
+    every, edges = counts.sum(1), np.array([1.0, 2.0, 4.0, 8.0])
+    shares, errors = np.zeros(4), np.zeros(4)  # above each edge
+    for edge in range(4):
+        above = counts[:, edge:].sum(1)
+        shares[edge] = above.sum() / every.sum()
+        residuals = above - shares[edge] * every
+        errors[edge] = np.sqrt((residuals**2).sum() * 40 / 39) / every.sum()
+    share, error = (np.average(v[1:3], weights=[inside, 1 - inside]) for v in (shares, errors))
+    totals = sum(cluster_counts(row) for row in counts)
     found = pooled_quantiles(totals, edges, [1 - share], np.zeros((2, 1)), 40, 0.95)
-    assert found.values == pytest.approx([4.0])
-    above = share - 2.0227 * error  # inside of the last bin, where values are spread evenly
-    assert found.high == pytest.approx([4.0 * 2 ** (1 - above / share)], rel=1e-4)
+    ends = [share, share * np.exp(2.0227 * error / share), share - 2.0227 * error]
+    expected = 2 ** np.interp(ends, shares[::-1], [3.0, 2.0, 1.0, 0.0])
+    assert np.concatenate(found) == pytest.approx(expected, rel=1e-4)
 
 
 def test_quantiles_of_no_values_are_unknown():

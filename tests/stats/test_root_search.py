@@ -74,3 +74,16 @@ def test_goals_that_are_met_at_no_load_or_at_any(share, load):
 def test_a_share_near_one_has_a_load(target):
     found = greatest_load(lambda load: (1 - (load / 1000) ** 2, 1e-7), target, 1.0)
     assert found.load == pytest.approx(1000 * np.sqrt(1 - target), rel=0.02)
+
+
+@pytest.mark.parametrize("start", [0.3, 3.0, 640.0, 5000.0])
+def test_an_interval_is_one_percent_wide_at_least_and_begins_at_no_load(start):
+    """A search that starts far above ends as soon as one from below."""
+    narrow, wide = (
+        greatest_load(lambda load, half=half: (1 - load / 100, half), 0.9, start)
+        for half in (0.0, 0.5)
+    )
+    assert narrow.load == wide.load == pytest.approx(10, rel=0.01)
+    assert (narrow.low, narrow.high) == pytest.approx((0.99 * narrow.load, 1.01 * narrow.load))
+    assert wide.low == 0
+    assert narrow.evaluations <= 14

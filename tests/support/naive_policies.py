@@ -97,6 +97,9 @@ def confidences(rng, engine, full, scores, chain=None, states=None):
     for j, rate in enumerate(engine.rates):
         own = chain.accept[states[j], j] if engine.confidence else rate
         good = j < full if j <= full else rng.random() < own
+        if engine.confidence and engine.confidence.own_rate:
+            found.append(own)
+            continue
         if laws := engine.confidence:
             own = laws.positions[j] if laws.positions else laws
             law = laws.states[states[j]] if laws.states else own

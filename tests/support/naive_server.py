@@ -259,7 +259,7 @@ class Server:
         context = sum(request.held - 1 for request in decoding)
         drafts = []
         for request in decoding:
-            most = min(self.depth, request.output - request.emitted - 1)
+            most = min(self.depth, request.output - request.emitted - 1, self.proposed(request))
             drafts.append(max(k for k in range(most + 1) if self.nodes[k] <= spare))
             spare -= self.nodes[drafts[-1]]
         slow = np.mean([self.slowdown(request) for request in decoding]) if decoding else 1.0
@@ -358,11 +358,20 @@ class Server:
                 completed += 1
         return completed
 
+    def proposed(self, request):
+        """Drafts that the request proposes, by its state."""
+        if not hasattr(self.source, "proposed"):
+            return self.depth
+        return int(self.source.proposed[self.state_of(request)])
+
+    def state_of(self, request):
+        address = word(request.address, request.tick, PATH)
+        return read(self.source, address, request.weights)[0]
+
     def slowdown(self, request):
-        if request.weights is None or (self.source.slowdown == 1).all():
+        if request.weights is None or (self.source.slowdown_at(0) == 1).all():
             return 1.0
-        state, _ = read(self.source, word(request.address, request.tick, PATH), request.weights)
-        return self.source.slowdown[state]
+        return self.source.slowdown_at(0)[self.state_of(request)]
 
     def noise(self):
         address = self.address(SERVER)

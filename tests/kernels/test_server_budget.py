@@ -1,0 +1,115 @@
+"""The decisions of a budget of drafts, against arithmetic; the server plays them in test_server."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from mtpsim.kernels import server_budget
+from mtpsim.kernels.server_state import CHUNK_CONTEXT, DEEPEST, LEVELS, _new_drafts
+from mtpsim.latency.step_costs import new_costs
+from tests.support.strategies import few, seeds
+
+DRAFT_MS = 2.0
+
+
+def decide(survival, verify_ms, early=False):
+    """The budget and the verified drafts of each request.
+
+    Args:
+        survival: ``[R, K]`` of every draft, in steps of 1 / 1024.
+        verify_ms: ``[R K + 1]`` verify time by the number of verified drafts.
+    """
+    requests, depth = survival.shape
+    drafts = _new_drafts(requests, depth, 0)
+    drafts.levels[:] = np.rint(survival.T * LEVELS)
+    counts = np.zeros(CHUNK_CONTEXT + 10, np.int64)
+    counts[DEEPEST] = depth
+    table = np.r_[np.full(requests, verify_ms[0]), verify_ms]  # by tokens: one per request at least
+    draft = np.full((depth + 1, requests + 1), DRAFT_MS)
+    world = SimpleNamespace(costs=new_costs(draft, table[None]), speculates=True)
+    state = SimpleNamespace(drafts=drafts, counts=counts)
+    budget = server_budget._budget(world, state, requests, 0, drafts.levels, early)
+    server_budget._count(drafts, drafts.levels, requests)
+    server_budget._allocate(drafts, requests, budget)
+    assert drafts.verified.sum() == budget
+    return budget, drafts.verified
+
+
+def random_survival(rng, requests=5, depth=4):
+    confidence = rng.random((requests, depth)) ** rng.uniform(0.1, 1)
+    return np.ceil(confidence.cumprod(1) * LEVELS) / LEVELS
+
+
+def paces(survival, verify_ms):
+    """Expected tokens per ms by budget."""
+    gains = np.sort(survival.ravel())[::-1].cumsum()
+    times = np.maximum.accumulate(verify_ms) + DRAFT_MS
+    return (len(survival) + np.r_[0.0, gains]) / times
+
+
+@few
+@given(seeds)
+def test_a_global_budget_is_the_best_one(seed):
+    """Of all budgets, and so of every fixed depth; the drafts are a prefix of each request's."""
+    rng = np.random.default_rng(seed)
+    survival = random_survival(rng)
+    verify_ms = 5 + rng.random(survival.size + 1).cumsum() * rng.choice([0.01, 0.3, 2])
+    verify_ms[rng.integers(survival.size)] += 3  # a bump, which is passed at its height
+    budget, verified = decide(survival, verify_ms)
+    found = paces(survival, verify_ms)
+    assert found[budget] == pytest.approx(found.max(), rel=1e-12)
+    assert budget == np.argmax(found > found.max() * (1 - 1e-12))
+    times = np.maximum.accumulate(verify_ms) + DRAFT_MS
+    for depth in range(survival.shape[1] + 1):
+        fixed = len(survival) + survival[:, :depth].sum()
+        assert found[budget] >= fixed / times[depth * len(survival)] * (1 - 1e-12)
+    admitted = np.concatenate([own[:k] for own, k in zip(survival, verified, strict=True)])
+    rest = np.concatenate([own[k:] for own, k in zip(survival, verified, strict=True)])
+    assert admitted.min(initial=1) >= rest.max(initial=0)
+
+
+def test_drafts_that_cost_nothing_are_all_verified():
+    survival = random_survival(np.random.default_rng(1))
+    for early in (False, True):
+        budget, verified = decide(survival, np.full(survival.size + 1, 7.0), early)
+        assert budget == survival.size
+        assert (verified == survival.shape[1]).all()
+
+
+@few
+@given(seeds)
+def test_a_constant_cost_admits_what_is_worth_its_time(seed):
+    """Dinkelbach: a draft is admitted while its survival exceeds slope x tokens / time."""
+    rng = np.random.default_rng(seed)
+    survival, slope = random_survival(rng), rng.uniform(0.01, 1)
+    verify_ms = 5 + slope * np.arange(survival.size + 1)
+    budget, _ = decide(survival, verify_ms)
+    ranked = np.sort(survival.ravel())[::-1]
+    price = slope * paces(survival, verify_ms)[budget]
+    assert (ranked[:budget] > price * (1 - 1e-12)).all()
+    assert (ranked[budget:] <= price * (1 + 1e-12)).all()
+    # The pace has a single peak, so that the first fall ends the search.
+    assert decide(survival, verify_ms, early=True)[0] == budget
+
+
+def test_an_early_search_stops_before_a_step_of_the_table():
+    """Where verify times jump and are then flat, the pace has two peaks."""
+    survival = np.full((4, 3), 0.75)
+    verify_ms = np.where(np.arange(13) > 2, 6.0, 5.0)
+    assert decide(survival, verify_ms)[0] == 12
+    assert decide(survival, verify_ms, early=True)[0] == 2
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.5, 1.0])
+def test_equal_requests_share_the_budget_evenly(slope):
+    """Without information, drafts fill the requests like water: depths differ by one at most."""
+    own = np.ceil(np.cumprod([0.8, 0.7, 0.6, 0.5]) * LEVELS) / LEVELS
+    survival = np.tile(own, (7, 1))
+    verify_ms = 5 + slope * np.arange(29) ** 1.3 / 3
+    budget, verified = decide(survival, verify_ms)
+    assert 0 < budget < 28
+    assert budget == paces(survival, verify_ms).argmax()
+    most, extra = divmod(int(budget), 7)
+    assert verified.tolist() == [most + 1] * extra + [most] * (7 - extra)
