@@ -56,7 +56,7 @@ def limitations(log: Log) -> list[str]:
     elif log.has_short_drafts:
         found.append(
             "draft lengths differ: the rate of a position counts rounds that drafted it, which is "
-            "unbiased unless the draft stops where it expects a rejection"
+            f"unbiased unless the draft stops where it expects a rejection{_no_lengths(log)}"
         )
     return found + _diagnoses(log)
 
@@ -109,9 +109,14 @@ def _short_drafts(log: Log) -> str:
         f"{which}: a position that is not drafted counts as not accepted, so the fit has the log's "
         "accept length at its setting; the rates are those of this drafter, not of a longer draft"
     )
+    return text + _no_lengths(log)
+
+
+def _no_lengths(log: Log) -> str:
+    """Return why there is no law of the number of drafts, where it varies; empty if it may not."""
     if log.level == "rounds" or log.mean_drafts > SHORT * log.depth:
-        return text
-    return f"{text}. [draft] lengths, how many each round proposes, needs drafts per round"
+        return ""
+    return ". [draft] lengths, how many each round proposes, needs drafts per round"
 
 
 def _random_drafts(log: Log) -> str:

@@ -17,6 +17,8 @@ from mtpsim.fit.likelihood import RoundSequence, position_counts
 from mtpsim.fit.mle import _gradient, draw_parameters, fit_mle, parameter_covariance
 from mtpsim.fit.model import fit_log
 from mtpsim.logs import Rounds, read_logs
+from mtpsim.logs.logged import LoggedRequest
+from mtpsim.logs.write import WRITERS
 from tests.support.fitting import LENGTHS, OFFERED, chain_of, json_lines, proposing
 
 CALM = [[0.2, 0.2, 0.2, 0.2, 0.2]] * 2  # as many drafts in either state
@@ -199,9 +201,13 @@ def test_a_log_without_the_drafts_of_rounds_says_what_it_lacks(tmp_path):
     rounds = proposing(20, 50, seed=7)
     counts = {"rounds": 1000, "depth": 4, "drafted": int(rounds.drafted.sum())}
     counts["accepted"] = int(rounds.accepted.sum())
-    (tmp_path / "log").write_text(json.dumps(counts))
-    notes = fit_log(read_logs([tmp_path / "log"])).notes
-    assert any("[draft] lengths, how many each round proposes, needs" in note for note in notes)
+    request = LoggedRequest([0, 1, 4, 2] * 20, 4, [1.0] * 80, 200, proposed=[1, 1, 4, 4] * 20)
+    by_length = "".join(WRITERS["vllm-requests-summary"]([request] * 6))
+    always = {**counts, "drafted": 3990}  # negative control: the ends of requests
+    for text, lacks in ((json.dumps(counts), 1), (by_length, 1), (json.dumps(always), 0)):
+        (tmp_path / "log").write_text(text)
+        notes = fit_log(read_logs([tmp_path / "log"])).notes
+        assert any("[draft] lengths, how many each round" in note for note in notes) == lacks
 
 
 def test_samples_have_the_proposed_drafts(tmp_path):
