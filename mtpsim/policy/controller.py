@@ -68,9 +68,6 @@ def learn(p: Floats, m: Floats, outcome: RoundOutcome) -> None:
         return
     share = outcome.accepted / verified
     m[RATE] = p[KEEP_RATE] * m[RATE] + (1 - p[KEEP_RATE]) * share
-    pushed = m[THETA]
-    if m[RATE] < p[TARGET]:
-        pushed += p[STEP]
-    elif outcome.depth < p[MOST]:
-        pushed -= p[STEP]
+    lower = -p[STEP] if outcome.depth < p[MOST] else 0.0
+    pushed = m[THETA] + (p[STEP] if m[RATE] < p[TARGET] else lower)
     m[THETA] = p[KEEP_THETA] * m[THETA] + (1 - p[KEEP_THETA]) * pushed
