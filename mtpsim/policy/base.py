@@ -219,6 +219,11 @@ class PolicySpec(Spec, ABC):
         return False
 
     @property
+    def unused(self) -> set[str]:
+        """Keys that have no effect."""
+        return set()
+
+    @property
     def discards_drafts(self) -> bool:
         """Whether ``m[0]`` counts drafts of the round that are discarded before the verify."""
         return False
@@ -275,7 +280,7 @@ class PolicySpec(Spec, ABC):
 
     def describe(self) -> str:
         """Label and parameters in one line; what is unset or off is left out."""
-        given = self.model_dump(exclude={"rule", "name"}, exclude_none=True)
+        given = self.model_dump(exclude={"rule", "name", *self.unused}, exclude_none=True)
         values = ", ".join(
             key if value is True else f"{key} {value}"
             for key, value in given.items()

@@ -83,6 +83,11 @@ class Budget(SharedBudget):
         """A budget that depends on the drafts that it judges is not lossless."""
         return not self.per_request and self.stale == 0
 
+    @property
+    def unused(self) -> set[str]:
+        """Keys that have no effect."""
+        return {"search", "stale"} if self.per_request else set()
+
     def parameters(self, environment: Environment) -> Floats:
         """SEARCH .. KEEP."""
         search = EACH if self.per_request else EARLY if self.search == "early" else GLOBAL

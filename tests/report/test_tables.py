@@ -303,6 +303,7 @@ class TestNumbers:
         assert bracketed(None, 2) == plus_minus(bare, 2) == fixed(float("nan"), 1) == "-"
         assert fixed(-0.0001, 2) == "0.00"
         assert plus_minus(replace(bare, mean=1), 1) == "1.0"
+        assert plus_minus(replace(bare, mean=1, low=0.5), 1) == "1.0 [0.5, -]"
 
     def test_short_names_stay_distinct(self):
         assert short_names(["latency.noise.cv", "acceptance.mean"]) == {

@@ -16,6 +16,7 @@ from mtpsim.report.serving_document import ArmGain, BudgetComparison, LoadGroup
 from mtpsim.report.tables.result import render
 from mtpsim.results.adaptive_verification import budget_comparisons, budget_sentence
 from mtpsim.results.serving import served_result
+from mtpsim.results.serving_advice import by_load
 from mtpsim.stats.estimators import Estimates
 from tests.support.examples import independent, section
 from tests.support.server_example import server_data
@@ -101,6 +102,21 @@ def test_an_open_load_names_no_border():
     assert "up to 1 request" in text
     assert "is not known at 4 requests/s: raise serving.replications" in text
     assert "fixed depth 1 is faster than ema from 12 requests/s on: leave it off." in text
+
+
+@pytest.mark.parametrize(("tied", "words"), [(True, "Ema at every load"), (False, "Depth 3 up to")])
+def test_rules_that_differ_by_chance_have_one_name(tied, words):
+    points = [point_at(load, PAYS) for load in (1.0, 12.0)]
+    for point, best in zip(points, ("depth 3", "ema"), strict=True):
+        point.best, point.candidates, point.within_goals = best, [best], None
+        point.budgets.append(BudgetComparison(name="depth 3", gains=[]))
+    points[0].candidates += ["ema"] * tied
+    results = [
+        PointResult(set={"serving.arrivals.rate": p.load}, requests=1, rounds=1, serving=p)
+        for p in points
+    ]
+    (group,) = by_load(results, lambda point, *_: (6.0 - point.load, 0.0, 0.0))
+    assert group.sentence.startswith(words)
 
 
 def test_without_a_rule_there_is_no_sentence():
