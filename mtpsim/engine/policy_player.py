@@ -22,6 +22,7 @@ from mtpsim.kernels.arrays import (
     LEVELS,
     POSITIONS_BY_OUTCOME,
     ROUNDS_BY_OUTCOME,
+    TICKS,
     ChainArrays,
     EngineArrays,
     NoiseArrays,
@@ -38,7 +39,7 @@ from mtpsim.policy.off import Off
 from mtpsim.policy.oracle import Oracle
 
 TILE = 8  # ticks per write to a tape
-LANES, TICKS = 256, 256  # of a tape: about 2 MB, which stays in the nearer caches
+LANES = 256  # of a tape: about 2 MB, which stays in the nearer caches
 ENDLESS = 2**62
 MOST_COPIED = 64  # numbers of a policy that its kernel copies for each request
 
@@ -56,12 +57,14 @@ class CompiledPolicy:
         p (Floats): Parameters of its rule.
         memory (int): Length of its memory.
         inputs (PolicyInputs): Inputs that its rule reads.
+        drawn (bool): Whether it reads random confidences.
     """
 
     spec: PolicySpec
     p: Floats
     memory: int
     inputs: PolicyInputs
+    drawn: bool
 
     @property
     def kernel(self) -> Callable[..., None]:
@@ -258,17 +261,18 @@ def _player(
     """Compile a policy; ``entries`` and ``confidences``: of recorded requests."""
     drawn = spec.reads_confidence and not confidences
     p, memory = spec.parameters(environment), max(spec.memory_size(environment), 1)
+    in_rounds = drawn and (usual.by_outcome or usual.pauses or usual.proposed)
     inputs = usual._replace(
-        confidence=drawn,
+        confidence=in_rounds,
         scores=spec.uses_random_numbers,
-        outcome=drawn or spec.sees_outcome,
+        outcome=in_rounds or spec.sees_outcome,
         drops=spec.discards_drafts,
         entry=spec.sees_entry and entries,
-        recorded=spec.reads_confidence and confidences,
+        on_tape=spec.reads_confidence and not in_rounds,
         memory=_room(memory),
         parameters=_room(p.size),
     )
-    return CompiledPolicy(spec, p, memory, inputs)
+    return CompiledPolicy(spec, p, memory, inputs, drawn)
 
 
 def _room(count: int) -> int:
@@ -311,7 +315,11 @@ class TapePlayer:
         deep = len(engine.rates)
         each = 1 if engine.by_position else deep
         scores = each if self.policy_set.any_reads("scores") else 0
-        ratios = each if self.policy_set.any_reads("confidence") else 0
+        drawn = any(player.drawn for player in self.policy_set.players)
+        ratios = np.zeros((n, w, each if drawn else 0))
+        on_tape = self.policy_set.any_reads("on_tape")
+        # Under the round clock each confidence takes the place of the ratio that it is made from.
+        confidences = ratios if drawn and not engine.by_position else np.zeros((n, w, deep))
         return TapeArrays(
             accepts=np.zeros((n, w), np.int64),
             state=np.zeros((n, w), np.int32),
@@ -322,12 +330,10 @@ class TapePlayer:
             stale_words=np.zeros((n, w if engine.stale else 0), np.int32),
             resumed_words=np.zeros((n, w if engine.resumed else 0), np.int32),
             scores=np.zeros((n, w, scores)),
-            likelihood_ratios=np.zeros((n, w, ratios)),
-            rejected_words=np.zeros((n, w, ratios), np.int32),
+            likelihood_ratios=ratios,
+            rejected_words=np.zeros(ratios.shape, np.int32),
             entries=np.zeros((n, w if self.policy_set.any_reads("entry") else 0), np.int32),
-            confidences=np.zeros(
-                (n, w, deep if self.policy_set.any_reads("recorded") else 0), np.float32
-            ),
+            confidences=confidences if on_tape else np.zeros((n, w, 0)),
         )
 
     def play(self, key: int, first: int, limits: Limits, totals: Floats, logs: Log) -> None:
@@ -374,15 +380,19 @@ class TapePlayer:
             engine = _without(engine, "rates", "odds_against", "after_rejection", "laws")
         needed |= {"scores"} if inputs.scores else set()
         needed |= {"entries"} if inputs.entry else set()
-        needed |= {"confidences"} if inputs.recorded else set()
-        tape = _without(self.tape, *(set(self.tape._fields) - needed))
-        tape = tape._replace(**{name: getattr(tape, name).reshape(-1) for name in needed})
+        needed |= {"confidences"} if inputs.on_tape else set()
         noise = self.noise if inputs.own_noise else None
-        return tape, self.width, base, stop, chain, noise, engine
+        return self._flat(needed), self.width, base, stop, chain, noise, engine
+
+    def _flat(self, needed: set[str]) -> Any:
+        """Arrays of the tape, each in one row, and None in place of others."""
+        tape = _without(self.tape, *(set(self.tape._fields) - needed))
+        return tape._replace(**{name: getattr(tape, name).reshape(-1) for name in needed})
 
     def _write(self, key: int, first: int, base: int, row: Ints, pair: Ints, m: Floats) -> None:
         """Fill the tape from tick ``base`` on; its first columns may be filled already."""
         from mtpsim.kernels import tape as kernels
+        from mtpsim.kernels.policies import fill_confidences
 
         known = self.ahead if base else 0
         for part in self.tape:
@@ -394,9 +404,12 @@ class TapePlayer:
             kernels.write_recording(*at, self.source, *rest, m, self.tape)
         else:
             kernels.write_chain(*at, self.source, *rest, row, pair, m, self.tape)
-        engine = self.policy_set.engine
+        engine, stop = self.policy_set.engine, self.width - self.ahead
         if engine.kind == LEVELS:
-            kernels.count_levels(self.tape.accepts, engine.rates.size, self.width - self.ahead)
+            kernels.count_levels(self.tape.accepts, engine.rates.size, stop)
+        if self.tape.confidences.shape[2] and self.tape.likelihood_ratios.shape[2]:
+            names = "accepts", "state", "likelihood_ratios", "rejected_words", "confidences"
+            fill_confidences(self._flat(set(names)), self.width, stop, engine, m.shape[1])
 
 
 def _without(arrays: Any, *names: str) -> Any:

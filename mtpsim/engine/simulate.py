@@ -318,7 +318,7 @@ def play_each_once(plan: KernelPlan) -> Floats | None:
     totals = play_policies(quiet, 0, count)[0].sum(1)
     noisy = bool(plan.noise.kinds.any())
     random = [
-        player.inputs.scores or player.inputs.confidence or (noisy and player.spec.reads_time)
+        player.inputs.scores or player.drawn or (noisy and player.spec.reads_time)
         for player in policies.players
     ]
     return np.where(random, np.nan, totals[:, 0] / totals[:, 1])

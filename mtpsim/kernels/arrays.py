@@ -86,7 +86,7 @@ class TapeArrays(NamedTuple):
     likelihood_ratios: Floats
     rejected_words: Ints  # [n, W, Z] words that set the confidence of drafts after a rejection
     entries: Ints  # [n, W] row in tables by recorded text position; [n, 0]: unused
-    confidences: Floats32  # [n, W, K] recorded confidences of the drafts; K = 0: unused
+    confidences: Floats  # [n, W, K] of the drafts from here on; K = 0: unused
 
 
 class EngineArrays(NamedTuple):
@@ -114,7 +114,7 @@ class EngineArrays(NamedTuple):
 class PolicyInputs(NamedTuple):
     """Constants of a policy's kernel: inputs that the rule reads, and what can happen."""
 
-    confidence: bool
+    confidence: bool  # drawn in each round, as the policy changes which drafts are accepted
     scores: bool
     outcome: bool  # at the greatest depth
     drops: bool  # its memory starts with the number of drafts that it discards
@@ -124,11 +124,12 @@ class PolicyInputs(NamedTuple):
     pauses: bool = False  # drafts lose acceptance after depth 0
     proposed: bool = False  # the number of drafts that a round proposes is random
     entry: bool = False  # of tables by recorded text position
-    recorded: bool = False  # the confidence is a recorded one
+    on_tape: bool = False  # the confidence stands on the tape
     memory: int = 0  # greatest length of its memory; 0: too long to copy
     parameters: int = 0  # greatest number of parameters; 0: too many to copy
 
 
+TICKS = 256  # of a tape on which rounds of a policy may begin
 LENGTHS, LEVELS, ROUNDS_BY_OUTCOME, POSITIONS_BY_OUTCOME = range(4)
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from mtpsim.kernels.acceptance import BITS, drafts_kept, find_state
-from mtpsim.kernels.arrays import LEVELS, ROUNDS_BY_OUTCOME
+from mtpsim.kernels.arrays import LEVELS, ROUNDS_BY_OUTCOME, TICKS
 from mtpsim.kernels.jit import bare, bare_inlined, bare_kernel, stack_floats, with_globals
 from mtpsim.kernels.noise import CONSTANT, quantile, to_word
 from mtpsim.policy.base import RoundContext, RoundOutcome
@@ -22,7 +22,7 @@ from mtpsim.policy.fixed import choose
 
 # See `PolicyInputs`
 CONFIDENCE = SCORES = OUTCOME = DROPS = OWN_NOISE = BY_OUTCOME = SHARED = PAUSES = True
-PROPOSED = ENTRY = RECORDED = True
+PROPOSED = ENTRY = ON_TAPE = True
 MEMORY, PARAMETERS = 8, 8
 MOST_HINTS = 64
 
@@ -56,7 +56,7 @@ def _play(
     deep = np.int64(engine.verify.size - 1)
     # Local copies: the compiler knows that nothing else writes to them, and that reading them early
     # is safe, so that it can compute both branches of a rule and select one.
-    p, hints = given, stack_floats(MOST_HINTS)[:deep]
+    p, scratch, played = given, stack_floats(MOST_HINTS)[:deep], stack_floats(TICKS)
     if MEMORY > 0:
         m = stack_floats(MEMORY)[: memory.shape[1]]
     if PARAMETERS > 0:
@@ -71,27 +71,20 @@ def _play(
             copy_within(MEMORY, memory[lane], m)
         else:
             m = memory[lane]
-        column = lane * width - base
+        column, first, off = lane * width - base, rounds, np.int64(out[lane, DEPTHS])
         while tick < stop and rounds < limits[lane, 0] and tokens < limits[lane, 1]:
             at = np.uintp(tick + column)
             state = np.int64(tape.state[at])
             if BY_OUTCOME:
                 state = state_by_words(tape.words[at], chain, row)
-            most = drafts_left(tape, engine, at, deep, previous, out[lane, DEPTHS])
+            most = drafts_left(tape, engine, at, deep, previous, off)
             full = np.int64(0)
             if not BY_OUTCOME or OUTCOME or engine.full_feedback:
                 full, _ = verify(tape, chain, engine, at, deep, row, most)
-            heard = hints
-            if CONFIDENCE:
-                fill_confidence(tape, engine, at, full, state, hints)
-            if RECORDED or SCORES:
-                heard = hints_of_tape(tape, engine, tick + column, deep)
-            offered = deep
-            if PROPOSED:
-                offered = np.int64(engine.proposed[np.uintp(state)])
-                hints[offered:] = 0.0
+            offered = np.int64(engine.proposed[np.uintp(state)]) if PROPOSED else deep
+            hints = hints_of(tape, engine, tick + column, full, state, offered, scratch)
             entry = np.int64(tape.entries[at]) if ENTRY else np.int64(0)
-            depth = np.int64(choose(p, m, RoundContext(state, previous, full, entry), heard))
+            depth = np.int64(choose(p, m, RoundContext(state, previous, full, entry), hints))
             accepted = min(full, depth)
             if BY_OUTCOME:
                 accepted, row = verify(tape, chain, engine, at, depth, row, most)
@@ -107,10 +100,11 @@ def _play(
             learn(p, m, RoundOutcome(depth, accepted, seen, reached, time, depth - verified))
             if rounds < log.shape[1]:
                 note(log[lane, rounds], depth, accepted, state)
+            played[rounds - first] = depth
+            off += depth == 0
             rounds += 1
             tokens += accepted + 1
             ms += time
-            out[lane, DEPTHS + depth] += 1
             tick += accepted + 1 if engine.by_position else 1
             previous = depth
         if MEMORY > 0:
@@ -118,6 +112,7 @@ def _play(
         place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW] = tick, previous, row
         out[lane, ROUNDS], out[lane, TOKENS] = rounds, min(tokens, limits[lane, 2])
         out[lane, TIME] += ms
+        count_depths(played[: rounds - first], out[lane, DEPTHS:])
 
 
 @lru_cache
@@ -126,7 +121,7 @@ def player(name, rule, inputs):
     name += "_".join(str(int(field)) for field in inputs)
     constants = {field.upper(): value for field, value in inputs._asdict().items()}
     inner = {key: bare_inlined(function) for key, function in rule._asdict().items()}
-    for function in (drafts_left, verify, hints_of_tape, round_time):
+    for function in (drafts_left, verify, hints_of, round_time):
         copy = with_globals(function, f"{function.__name__}_{name}", **constants)
         inner[function.__name__] = bare_inlined(copy)
     return bare_kernel(with_globals(_play, f"play_{name}", **inner, **constants))
@@ -138,6 +133,16 @@ def copy_within(room, source, target):
     for i in range(room):
         if i < source.size:
             target[i] = source[i]
+
+
+@bare_inlined
+def count_depths(played, counts):
+    """Add the rounds at each depth. A count in each round would wait for the count before it."""
+    for depth in range(counts.size):
+        rounds = 0
+        for i in range(played.size):
+            rounds += played[i] == depth
+        counts[depth] += rounds
 
 
 @bare_inlined
@@ -209,12 +214,19 @@ def verify_positions_by_outcome(words, chain, at, depth, row, most):
     return np.int64(depth), row
 
 
-def hints_of_tape(tape, engine, at, deep):
-    """Recorded confidences or normal scores of the round."""
-    if RECORDED:
+def hints_of(tape, engine, at, full, state, offered, scratch):
+    """What the rule may read about the drafts: [K] confidences, or normal scores."""
+    deep = scratch.size
+    if ON_TAPE:
         return tape.confidences[at * deep : at * deep + deep]
-    first = at if engine.by_position else at * deep
-    return tape.scores[first : first + deep]
+    if SCORES:
+        first = at if engine.by_position else at * deep
+        return tape.scores[first : first + deep]
+    if CONFIDENCE:
+        fill_confidence(tape, engine, np.uintp(at), full, state, scratch)
+    if PROPOSED:
+        scratch[offered:] = 0.0
+    return scratch
 
 
 def round_time(tape, noise, engine, at, depth, verified, drafted, rounds, scores):
@@ -232,25 +244,42 @@ def round_time(tape, noise, engine, at, depth, verified, drafted, rounds, scores
 
 
 @bare_inlined
-def fill_confidence(tape, engine, at, full, state, confidence):
-    """The draft's confidence by position: from its laws, or the acceptance by Bayes' rule.
+def fill_confidence(tape, engine, at, full, state, hints):
+    """The draft's confidence by position, in a round whose outcome depends on the policy."""
+    first = at if engine.by_position else at * np.uintp(hints.size)
+    for j in range(hints.size):
+        hints[j] = confidence(tape, engine, first + np.uintp(j), j, full, state)
+
+
+@bare_kernel
+def fill_confidences(tape, width, stop, engine, lanes):
+    """Confidences of the rounds that may begin in columns 0 .. ``stop`` - 1 of the first lanes."""
+    deep = np.uintp(engine.verify.size - 1)
+    for lane in range(lanes):
+        for column in range(stop):
+            at = np.uintp(lane * width + column)
+            full, state = tape.accepts[at], np.int64(tape.state[at])
+            first = at if engine.by_position else at * deep
+            for j in range(engine.verify.size - 1):
+                i = np.uintp(j)
+                found = confidence(tape, engine, first + i, j, full, state)
+                tape.confidences[at * deep + i] = found
+
+
+@bare_inlined
+def confidence(tape, engine, i, j, full, state):
+    """Confidence of draft ``j``: from its laws, or the acceptance by Bayes' rule.
 
     A draft after the first rejection continues a text that is discarded. Its confidence is drawn as
     if it were accepted with the rate of its position, and of its state where laws are given.
     """
-    first = at if engine.by_position else at * np.uintp(confidence.size)
-    for j in range(confidence.size):
-        i = first + np.uintp(j)
-        own = np.int64(tape.state[i]) if engine.kind == LEVELS else state
-        rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
-        good = j < full
-        if j > full:
-            good = is_below(tape.rejected_words[i], rates[j])
-        if engine.laws.shape[0] > 0:
-            confidence[j] = confidence_of(engine.laws, good, j, own, tape.likelihood_ratios[i])
-        else:
-            against = engine.odds_against[j] * tape.likelihood_ratios[i]
-            confidence[j] = 1 / (1 + against * (1.0 if good else engine.rejection_factor))
+    own = np.int64(tape.state[i]) if engine.kind == LEVELS else state
+    rates = engine.after_rejection[min(own, engine.after_rejection.shape[0] - 1)]
+    good = (j < full) | ((j > full) & is_below(tape.rejected_words[i], rates[j]))
+    if engine.laws.shape[0] > 0:
+        return confidence_of(engine.laws, good, j, own, tape.likelihood_ratios[i])
+    against = engine.odds_against[j] * tape.likelihood_ratios[i]
+    return 1 / (1 + against * (1.0 if good else engine.rejection_factor))
 
 
 @bare_inlined

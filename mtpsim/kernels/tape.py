@@ -98,6 +98,7 @@ def _write_recording(
     key, first, tick, column, recording, noise, normal, engine, drawn, s, memory, tape
 ):
     draw_requests(key, first, recording, s.words, drawn)
+    recorded_hints = tape.confidences.shape[2] > 0 and tape.likelihood_ratios.shape[2] == 0
     for at in range(column, tape.state.shape[1], TILE):
         now = tick + at - column
         for lane in range(drawn.size):
@@ -109,7 +110,7 @@ def _write_recording(
                 if tape.entries.shape[1] > 0:
                     start = drawn[lane] * engine.tokens if engine.tokens > 0 else begin
                     tape.entries[lane, at + t] = start + now + t
-                for j in range(tape.confidences.shape[2]):
+                for j in range(recording.confidence.shape[1] if recorded_hints else 0):
                     recorded = recording.confidence[begin + (now + t) % length, j]
                     tape.confidences[lane, at + t, j] = recorded
         _write_noise(key, first, now, at, noise, engine, s, memory, tape)
