@@ -128,7 +128,8 @@ def coverage(rate: float, runs: int, seed: int) -> tuple[dict[str, float], float
         open_ += np.isnan(every["TTFT p99"].high[ARM])
         found = estimates_of(data, "ttft")
         control += abs(found.values[ARM] - truth["TTFT mean"]) <= as_independent(data)
-    return {name: count / runs for name, count in hits.items()}, control / runs, open_ / runs
+    shares = {name: float(count / runs) for name, count in hits.items()}
+    return shares, float(control / runs), float(open_ / runs)
 
 
 def good_share(first: int, count: int, seed: int) -> "SimpleNamespace":

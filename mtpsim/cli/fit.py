@@ -313,7 +313,7 @@ def _write(
         "uncertainty": uncertainty,
     }
     if fit.chosen is not None and fit.lengths is not None:
-        sections["draft"] = draft_section(fit.chosen)
+        sections["draft"] = {**like.get("draft", {}), **draft_section(fit.chosen)}
     beside = {}
     if fit.chosen is not None:
         beside[name + SAMPLES] = samples_csv(fit.chosen.candidate, fit.draws)
