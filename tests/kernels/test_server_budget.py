@@ -132,7 +132,8 @@ def test_an_average_holds_the_confidences_of_proposed_drafts_alone():
         server_budget._smooth(world, state, 2, 0.5)
         assert drafts.confidences[:, 0] == pytest.approx(expected[step])
     assert drafts.confidences[:, 1] == pytest.approx([0.4, 0.3375, 0.4875])
-    assert drafts.smooth[[3, 1]].T == pytest.approx(drafts.confidences)
+    averages = drafts.smooth[[3, 1]].T
+    assert averages == pytest.approx(drafts.confidences)
 
 
 def test_an_average_begins_with_the_first_proposed_draft():
@@ -141,9 +142,9 @@ def test_an_average_begins_with_the_first_proposed_draft():
         drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((20, 3), np.int64)
     )
     world = SimpleNamespace(engine=SimpleNamespace(proposed=np.array([0, 1, 2])))
-    for step, (proposed, given, expected) in enumerate(
+    for step, (proposed, value, expected) in enumerate(
         [(0, 0.8, [0.8, 0.8]), (2, 0.4, [0.4, 0.4]), (1, 0.2, [0.3, 0.4])]
     ):
-        state.counts[STEP], drafts.states[0], drafts.confidences[:] = step, proposed, given
+        state.counts[STEP], drafts.states[0], drafts.confidences[:] = step, proposed, value
         server_budget._smooth(world, state, 1, 0.5)
         assert drafts.confidences[:, 0] == pytest.approx(expected)
