@@ -56,21 +56,18 @@ def _play(
     deep = np.int64(engine.verify.size - 1)
     # Local copies: the compiler knows that nothing else writes to them, and that reading them early
     # is safe, so that it can compute both branches of a rule and select one.
-    p, scratch, played = given, stack_floats(MOST_HINTS)[:deep], stack_floats(TICKS)
-    if MEMORY > 0:
-        m = stack_floats(MEMORY)[: memory.shape[1]]
+    local, p = stack_floats(MEMORY)[: memory.shape[1]], given
     if PARAMETERS > 0:
         p = stack_floats(PARAMETERS)[: given.size]
         copy_within(PARAMETERS, given, p)
+    scratch, played = stack_floats(MOST_HINTS)[:deep], stack_floats(TICKS)
     for lane in range(out.shape[0]):
         tick, previous, row = place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW]
         rounds, tokens, ms = np.int64(out[lane, ROUNDS]), np.int64(out[lane, TOKENS]), 0.0
         if rounds == 0:
             start(p, memory[lane])
-        if MEMORY > 0:
-            copy_within(MEMORY, memory[lane], m)
-        else:
-            m = memory[lane]
+        m = local if MEMORY > 0 else memory[lane]
+        copy_within(MEMORY, memory[lane], m)
         column, first, off = lane * width - base, rounds, np.int64(out[lane, DEPTHS])
         while tick < stop and rounds < limits[lane, 0] and tokens < limits[lane, 1]:
             at = np.uintp(tick + column)
@@ -107,8 +104,7 @@ def _play(
             ms += time
             tick += accepted + 1 if engine.by_position else 1
             previous = depth
-        if MEMORY > 0:
-            copy_within(MEMORY, m, memory[lane])
+        copy_within(MEMORY, m, memory[lane])
         place[lane, TICK], place[lane, PREVIOUS], place[lane, ROW] = tick, previous, row
         out[lane, ROUNDS], out[lane, TOKENS] = rounds, min(tokens, limits[lane, 2])
         out[lane, TIME] += ms

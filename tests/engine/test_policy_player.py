@@ -284,6 +284,17 @@ def test_a_request_depends_on_its_number_alone():
     assert (their_logs == logs[:, 500:530]).all()
 
 
+def test_a_memory_too_long_to_copy_is_read_in_place(monkeypatch):
+    """On two tapes, so that the copy is written back and read again."""
+    found = []
+    for most in (64, 0):
+        monkeypatch.setattr("mtpsim.engine.policy_player.MOST_COPIED", most)
+        simulated = plan(two_states("token"), ["gate", "ema"], rounds=300)
+        assert (simulated.policy_set.players[0].inputs.memory > 0) == (most > 0)
+        found.append(play_policies(simulated, 0, 20)[0])
+    assert (found[0] == found[1]).all()
+
+
 def test_recorded_log_equals_the_totals():
     simulated = plan(two_states("token"), ["heuristic", "bandit"], rounds=60)
     totals, logs = play_policies(simulated, 0, 40, logged=100)
