@@ -49,6 +49,8 @@ from mtpsim.kernels.step_costs import fill_step_ms
 from mtpsim.policy.base import learn_nothing, start_empty
 from mtpsim.policy.budget import EACH, EARLY, KEEP, ORACLE, SEARCH, STALE
 
+NO_AVERAGE = -1.0  # of the confidences of a position: none of its drafts was proposed yet
+
 
 def draft(world, state, rule, decoding):
     """Draft for every decoding request to the greatest depth, or as many as fit."""
@@ -82,7 +84,7 @@ def verify(world, state, rule, decoding, context):
     _look_ahead(world, state, decoding)
     _draw_confidences(world, state, decoding, search == ORACLE)
     if p[KEEP] > 0.0:
-        _smooth(state, decoding, p[KEEP])
+        _smooth(world, state, decoding, p[KEEP])
     _rate(drafts, decoding)
     earlier = drafts.levels
     if stale > 0:
@@ -167,17 +169,26 @@ def _draw_words(world, state, decoding, call):
 
 
 @bare
-def _smooth(state, decoding, keep):
-    """Moving averages of each request's confidences, from its first ones on."""
-    drafts = state.drafts
+def _smooth(world, state, decoding, keep):
+    """Moving averages of each request's confidences, from the first draft of each position on.
+
+    A draft that is not proposed has no confidence: the average of its position stays.
+    """
+    drafts, proposed = state.drafts, world.engine.proposed
+    depth = np.int64(drafts.levels.shape[0])
     for i in range(decoding):
-        slot = drafts.slots[i]
-        first = state.counts[STEP] == state.ints[SINCE, slot]
-        for j in range(drafts.levels.shape[0]):
-            confidence = drafts.confidences[j, i]
-            if not first:
-                confidence += keep * (drafts.smooth[slot, j] - confidence)
-            drafts.smooth[slot, j] = drafts.confidences[j, i] = confidence
+        slot, made = drafts.slots[i], depth
+        if proposed.size > 0:
+            made = min(np.int64(proposed[drafts.states[0, i]]), depth)
+        if state.counts[STEP] == state.ints[SINCE, slot]:
+            drafts.smooth[slot, :] = NO_AVERAGE
+        for j in range(depth):
+            average, confidence = drafts.smooth[slot, j], drafts.confidences[j, i]
+            if average != NO_AVERAGE:
+                confidence = average if j >= made else confidence + keep * (average - confidence)
+            drafts.confidences[j, i] = confidence
+            if j < made:
+                drafts.smooth[slot, j] = confidence
 
 
 @bare

@@ -306,9 +306,12 @@ def fixed(value: float | None, decimals: int) -> str:
 
 
 def bracketed(cell: Interval | None, decimals: int) -> str:
-    """``1.541 [1.539, 1.542]``; the number alone where the interval has no width."""
+    """``1.541 [1.539, 1.542]``, ``1.541 [1.539, -]`` without an upper end.
+
+    The number alone where the interval has no width, or no end.
+    """
     mean = fixed(cell.mean if cell else None, decimals)
-    if not cell or mean == MISSING or not half_width(cell) > 0:
+    if not cell or mean == MISSING or half_width(cell) == 0:
         return mean
     low, high = fixed(cell.low, decimals), fixed(cell.high, decimals)
     return mean if low == high else f"{mean} [{low}, {high}]"
@@ -317,11 +320,11 @@ def bracketed(cell: Interval | None, decimals: int) -> str:
 def plus_minus(cell: Interval | None, decimals: int) -> str:
     """``1.541 ±0.002``: half the interval's width; an interval of a quantile is not symmetric.
 
-    The number alone where half the width rounds to 0; ``1.541 [1.539, -]`` without an upper end.
+    The number alone where half the width rounds to 0; both ends where one of them is missing.
     """
     mean = fixed(cell.mean if cell else None, decimals)
-    if cell and mean != MISSING and known(cell.low) and not known(cell.high):
-        return f"{mean} [{fixed(cell.low, decimals)}, {MISSING}]"
+    if cell and known(cell.low) != known(cell.high):
+        return bracketed(cell, decimals)
     half = round(half_width(cell), decimals) if cell else 0
     return f"{mean} ±{fixed(half, decimals)}" if mean != MISSING and half > 0 else mean
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from mtpsim.kernels import server_budget
-from mtpsim.kernels.server_state import CHUNK_CONTEXT, DEEPEST, LEVELS, _new_drafts
+from mtpsim.kernels.server_state import CHUNK_CONTEXT, DEEPEST, LEVELS, SINCE, STEP, _new_drafts
 from mtpsim.latency.step_costs import new_costs
 from tests.support.strategies import few, seeds
 
@@ -113,3 +113,38 @@ def test_equal_requests_share_the_budget_evenly(slope):
     assert budget == paces(survival, verify_ms).argmax()
     most, extra = divmod(int(budget), 7)
     assert verified.tolist() == [most + 1] * extra + [most] * (7 - extra)
+
+
+def test_an_average_holds_the_confidences_of_proposed_drafts_alone():
+    """The first request proposes 3, 1, 2 and 3 drafts in its steps, the second one always 3."""
+    drafts, since = _new_drafts(2, 3, 0), 5
+    drafts.slots[:] = [3, 1]
+    state = SimpleNamespace(
+        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((20, 5), np.int64)
+    )
+    state.ints[SINCE] = since
+    world = SimpleNamespace(engine=SimpleNamespace(proposed=np.array([1, 2, 3])))
+    given = np.array([[0.8, 0.6, 0.4], [0.4, 0.1, 0.1], [0.2, 0.2, 0.1], [0.4, 0.4, 0.8]])
+    expected = [[0.8, 0.6, 0.4], [0.6, 0.6, 0.4], [0.4, 0.4, 0.4], [0.4, 0.4, 0.6]]
+    for step, proposed in enumerate([3, 1, 2, 3]):
+        state.counts[STEP], drafts.states[0] = since + step, [proposed - 1, 2]
+        drafts.confidences[:] = given[step][:, None]
+        server_budget._smooth(world, state, 2, 0.5)
+        assert drafts.confidences[:, 0] == pytest.approx(expected[step])
+    assert drafts.confidences[:, 1] == pytest.approx([0.4, 0.3375, 0.4875])
+    averages = drafts.smooth[[3, 1]].T
+    assert averages == pytest.approx(drafts.confidences)
+
+
+def test_an_average_begins_with_the_first_proposed_draft():
+    drafts = _new_drafts(1, 2, 0)
+    state = SimpleNamespace(
+        drafts=drafts, counts=np.zeros(20, np.int64), ints=np.zeros((20, 3), np.int64)
+    )
+    world = SimpleNamespace(engine=SimpleNamespace(proposed=np.array([0, 1, 2])))
+    for step, (proposed, value, expected) in enumerate(
+        [(0, 0.8, [0.8, 0.8]), (2, 0.4, [0.4, 0.4]), (1, 0.2, [0.3, 0.4])]
+    ):
+        state.counts[STEP], drafts.states[0], drafts.confidences[:] = step, proposed, value
+        server_budget._smooth(world, state, 1, 0.5)
+        assert drafts.confidences[:, 0] == pytest.approx(expected)

@@ -56,11 +56,19 @@ class Budget:
     def survival(self, server, request, full, states):
         """Survivals of the request's drafts, in steps of 1 / 1024."""
         found = [self.confidence(server, request, j, full, states[j]) for j in range(self.depth)]
-        if self.keep and request.number in self.survivals.get(self.now - 1, {}):
-            before = self.smooth[request.number]
-            found = [c + self.keep * (b - c) for b, c in zip(before, found, strict=True)]
-        self.smooth[request.number] = found
+        if self.keep:
+            found = self.smoothed(request.number, found, server.proposed(request))
         return [math.ceil(level) for level in np.cumprod([1024.0, *found])[1:]]
+
+    def smoothed(self, number, confidences, proposed):
+        """Averages by position; a draft that is not proposed has no part in them."""
+        if number not in self.survivals.get(self.now - 1, {}):
+            self.smooth[number] = {}
+        averages = self.smooth[number]
+        for j, confidence in enumerate(confidences[:proposed]):
+            before = averages.get(j, confidence)
+            averages[j] = confidence + self.keep * (before - confidence)
+        return [averages.get(j, confidence) for j, confidence in enumerate(confidences)]
 
     def confidence(self, server, request, j, full, state):
         if self.search == ORACLE:
