@@ -15,6 +15,7 @@ import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
 from mtpsim.common.text import three_digits
+from mtpsim.formula.closed_form import INDIFFERENCE
 
 if TYPE_CHECKING:  # `check` has no document
     from mtpsim.report.document import (
@@ -176,28 +177,30 @@ def advised_depth(point: PointResult) -> int | None:
     return point.advice.recommended if point.advice else best_depth(point)
 
 
-def _of_simulation(
-    result: ResultDocument, point: PointResult | None, key: str, default: float
-) -> float:
-    """A number of ``[simulation]`` at a point; ``default`` where the document doesn't say.
+def _setting(result: ResultDocument, point: PointResult | None, name: str, default: float) -> float:
+    """A number of the experiment at a point; ``default`` where the document doesn't say.
 
     A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
     """
-    swept = point.set if point else {}
-    section = swept.get("simulation")
-    own = section.get(key) if isinstance(section, dict) else None
-    stated = result.experiment.get("simulation", {}).get(key)
-    return float(swept.get(f"simulation.{key}") or own or stated or default)
+    swept, (section, _, key) = point.set if point else {}, name.partition(".")
+    sections = swept.get(section), result.experiment.get(section)
+    found = [swept.get(name), *(s.get(key) for s in sections if isinstance(s, dict))]
+    return float(next((value for value in found if value is not None), default))
 
 
 def confidence(result: ResultDocument, point: PointResult | None = None) -> float:
     """Confidence level of the intervals of a point, or of the experiment; 0.95 by default."""
-    return _of_simulation(result, point, "confidence", 0.95)
+    return _setting(result, point, "simulation.confidence", 0.95)
 
 
 def epsilon(result: ResultDocument, point: PointResult | None = None) -> float:
     """Tolerance of the verdict on the closed form at a point, or of the experiment."""
-    return _of_simulation(result, point, "epsilon", 0.005)
+    return _setting(result, point, "simulation.epsilon", 0.005)
+
+
+def indifference(result: ResultDocument, point: PointResult | None = None) -> float:
+    """Relative gain that does not matter, at a point or of the experiment; 0.01 by default."""
+    return _setting(result, point, "decision.indifference", INDIFFERENCE)
 
 
 def level(result: ResultDocument, points: Iterable[PointResult] | None = None) -> str:
