@@ -43,6 +43,7 @@ INK, GREY, PALE, PAPER = "#222222", "#6B6B6B", "#D9D9D9", "#FFFFFF"
 DARK_TEXT, LIGHT_TEXT = "#1A1A1A", "#FDFDFD"
 """Text on a coloured cell, which keeps its colour where a page turns dark."""
 LINES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+COOL, WARM = (BLUE, GREEN, SKY), (VERMILION, ORANGE, PURPLE, "#8C4A1F")
 DASHED = (0, (4, 3))
 MARKER = 6.0
 MAX_PANELS = 6
