@@ -67,7 +67,7 @@ def test_gains_in_the_guide_to_turning_it_off_are_those_of_the_runs():
     shown = dict(re.findall(r"^\| `(\w+)`.*?((?: \| -?[\d.]+){3}) \|$", guide, re.M))
     rules = '{ rule = "adaptive_k", probe = 8 }, "oracle", "clairvoyant"'
     experiment = mtpsim.load("experiments/policies.toml", [f"adaptive.policies=[{rules}]"])
-    found = {name: "" for name in ("adaptive_k", "oracle", "clairvoyant")}
+    found = dict.fromkeys(("adaptive_k", "oracle", "clairvoyant"), "")
     for overhead, resumed in ((0, 0), (0.15, 0), (0.15, 0.146)):
         changes = {"latency.overhead_off": overhead, "adaptive.resumed": resumed}
         (point,) = mtpsim.run(experiment.changed(changes, policies=True)).points
