@@ -87,6 +87,8 @@ REFUSED = [
     ),
     ("max_requests = 8", "policies = '[off]'", "must be a list in brackets; text in a list needs"),
     ("max_requests = 8", 'policies = ["off", "off"]', "2 policies have the label 'off'"),
+    ("max_requests = 8", 'policies = [{ rule = "budget", name = "off" }]', "name 'off' is given"),
+    ("max_requests = 8", 'policies = [{ rule = "ema", name = "depth 3" }]', "name 'depth 3' is"),
     ("max_requests = 8", 'precision_of = "goodput"', "'goodput' needs `goals`"),
     ("max_requests = 8", 'precision_of = "p99"', "unknown value 'p99'; allowed: throughput"),
     ("max_requests = 8", 'output = "recorded"', "Cannot overwrite a value"),
