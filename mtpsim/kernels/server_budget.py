@@ -49,6 +49,8 @@ from mtpsim.kernels.step_costs import fill_step_ms
 from mtpsim.policy.base import learn_nothing, start_empty
 from mtpsim.policy.budget import EACH, EARLY, KEEP, ORACLE, SEARCH, STALE
 
+NO_AVERAGE = -1.0  # of the confidences of a position: none of its drafts was proposed yet
+
 
 def draft(world, state, rule, decoding):
     """Draft for every decoding request to the greatest depth, or as many as fit."""
@@ -82,7 +84,7 @@ def verify(world, state, rule, decoding, context):
     _look_ahead(world, state, decoding)
     _draw_confidences(world, state, decoding, search == ORACLE)
     if p[KEEP] > 0.0:
-        _smooth(state, decoding, p[KEEP])
+        _smooth(world, state, decoding, p[KEEP])
     _rate(drafts, decoding)
     earlier = drafts.levels
     if stale > 0:
@@ -121,8 +123,13 @@ def _look_ahead(world, state, decoding):
 
 @bare
 def _draw_confidences(world, state, decoding, oracle):
-    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws."""
+    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws.
+
+    A draft that is not proposed has no outcome: its confidence is one after a rejection.
+    """
     drafts, laws, recording = state.drafts, world.laws, world.recording
+    proposed = world.engine.proposed
+    lengths = drafts.levels.shape[0] + 1 if proposed.size > 0 else 1
     depth, values = drafts.levels.shape[0], np.uint64(laws.shape[1])
     states = laws.shape[0] // (3 * depth)
     for j in range(depth):
@@ -136,18 +143,20 @@ def _draw_confidences(world, state, decoding, oracle):
                 drafts.confidences[j, i] = recording.confidence[entry, j]
         else:
             if j % CALL == 0:
-                _draw_words(world, state, decoding, j // CALL)
+                _draw_confidence_words(world, state, decoding, j // CALL)
             for i in range(decoding):
                 full = drafts.acceptable[i]
-                outcome = np.int64(j < full) + 2 * np.int64(j > full)
-                own = min(np.int64(drafts.states[j, i]), states - 1)
+                here = np.int64(drafts.states[j, i])
+                after = j > full or (lengths > 1 and j >= proposed[here])
+                outcome = np.int64(j < full) + 2 * np.int64(after)
+                own = min(here // lengths, states - 1)
                 row = np.uint64((outcome * depth + j) * states + own)
                 value = (np.uint64(np.uint32(drafts.words[j, i])) * values) >> HALF
                 drafts.confidences[j, i] = laws[row, value]
 
 
 @bare
-def _draw_words(world, state, decoding, call):
+def _draw_confidence_words(world, state, decoding, call):
     """Words of four confidences of each request's round."""
     ints, drafts = state.ints, state.drafts
     calls = drafts.words.shape[0] // CALL
@@ -160,17 +169,26 @@ def _draw_words(world, state, decoding, call):
 
 
 @bare
-def _smooth(state, decoding, keep):
-    """Moving averages of each request's confidences, from its first ones on."""
-    drafts = state.drafts
+def _smooth(world, state, decoding, keep):
+    """Moving averages of each request's confidences, from the first draft of each position on.
+
+    A draft that is not proposed has no confidence: the average of its position stays.
+    """
+    drafts, proposed = state.drafts, world.engine.proposed
+    depth = np.int64(drafts.levels.shape[0])
     for i in range(decoding):
-        slot = drafts.slots[i]
-        first = state.counts[STEP] == state.ints[SINCE, slot]
-        for j in range(drafts.levels.shape[0]):
-            confidence = drafts.confidences[j, i]
-            if not first:
-                confidence += keep * (drafts.smooth[slot, j] - confidence)
-            drafts.smooth[slot, j] = drafts.confidences[j, i] = confidence
+        slot, made = drafts.slots[i], depth
+        if proposed.size > 0:
+            made = min(np.int64(proposed[drafts.states[0, i]]), depth)
+        if state.counts[STEP] == state.ints[SINCE, slot]:
+            drafts.smooth[slot, :] = NO_AVERAGE
+        for j in range(depth):
+            average, confidence = drafts.smooth[slot, j], drafts.confidences[j, i]
+            if average != NO_AVERAGE:
+                confidence = average if j >= made else confidence + keep * (average - confidence)
+            drafts.confidences[j, i] = confidence
+            if j < made:
+                drafts.smooth[slot, j] = confidence
 
 
 @bare

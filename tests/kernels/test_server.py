@@ -280,6 +280,11 @@ def test_trees_equal_a_slow_server(seed):
     assert (found["drafted"] == expected["drafted"]) == (expected["drafted"] == 0)
 
 
+SMOOTHED = f'[{BUDGETS[2]}, {{ rule = "budget", name = "live", stale = 0, smoothing = 0.7 }}]'
+BUSY = {
+    "arrivals": "{ closed = 6 }", "max_requests": 9, "max_tokens": 40, "kv_tokens": 300,
+    "requests": 30, "prompt": 12, "output": "{ mean = 28 }",
+}  # fmt: skip
 LENGTHS_OF_DRAFTS = """
 [acceptance]
 model = "regime"
@@ -297,8 +302,9 @@ BLOCK
 def test_random_numbers_of_drafts_equal_a_slow_server(seed):
     """Each request proposes by its own words; steps, KV cache and rules count what it proposes."""
     rng = np.random.default_rng(seed)
-    rules = ['["goodput", "ema"]', '["oracle_budget", "budget"]']
-    more = {"policies": rules[seed % 2], "auc": 0.8} if seed % 4 else {}
+    rules = ['["goodput", "ema"]', '["oracle_budget", "budget"]', '["goodput", "ema"]', SMOOTHED]
+    more = {"policies": rules[seed % 4], "auc": 0.8} if seed % 4 else {}
+    more |= BUSY if seed % 4 == 3 else {}
     text = LENGTHS_OF_DRAFTS.replace("BLOCK", "block = 5" if seed % 3 == 0 else "")
     experiment = experiment_of(rng, 3, acceptance=text, **more)
     plan = compiled(experiment, experiment.source)
@@ -312,6 +318,23 @@ def test_random_numbers_of_drafts_equal_a_slow_server(seed):
     proposed, all_of = (dict(zip(COLUMNS, row[plan.layout.arm(3)], strict=True)) for row in rows)
     if all_of["drafted"] > 20:  # negative control
         assert proposed["drafted"] < all_of["drafted"]
+
+
+CONFIDENCES = ["{ own_rate = true }", "{ states = [{ mean = 2, sd = 1 }, { mean = -1, sd = 1 }] }"]
+
+
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+def test_confidences_of_random_numbers_of_drafts_equal_a_slow_server(confidence):
+    rules = '["budget", { rule = "budget", per_request = true, smoothing = 0.8, name = "own" }]'
+    more = {"policies": rules, "confidence": confidence, "arrivals": "{ closed = 4 }"}
+    text = LENGTHS_OF_DRAFTS.replace("BLOCK", "")
+    rng = np.random.default_rng(3)
+    experiment = experiment_of(rng, 3, acceptance=text, max_tokens=40, requests=40, **more)
+    laws = compile_server(experiment).plan.laws
+    assert laws.shape[:3] == (3, 3, 2)  # states of the drafter
+    if "own" in confidence:
+        assert (laws[..., 0] == np.float32([[0.9, 0.4], [0.9, 0.5], [0.8, 0.5]])).all()
+    check(experiment, experiment.source, 0)
 
 
 def test_a_server_that_gives_too_many_tokens_fails():

@@ -1,5 +1,6 @@
 """Programs of the benchmark simulate the same models; no time is asserted."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,14 @@ def test_page_shows_the_recorded_tables():
     rows = [line for line in shown if line.startswith("|")]
     assert len(rows) > 30
     assert not [row for row in rows if row not in measured]
+    ratio = r"([\d.]+)x"
+    readme = re.findall(
+        rf"^\| (.+) \| {ratio} \| {ratio} \| {ratio} \|$", Path("README.md").read_text(), re.M
+    )
+    assert len(readme) == 5
+    for name, *ratios in readme:
+        found = [line.split(" | ") for line in measured if line.startswith(f"| {name} | ")]
+        assert ratios == [cells[3] for cells in found]  # of all depths
 
 
 def test_help():

@@ -303,7 +303,11 @@ class TestNumbers:
         assert bracketed(None, 2) == plus_minus(bare, 2) == fixed(float("nan"), 1) == "-"
         assert fixed(-0.0001, 2) == "0.00"
         assert plus_minus(replace(bare, mean=1), 1) == "1.0"
-        assert plus_minus(replace(bare, mean=1, low=0.5), 1) == "1.0 [0.5, -]"
+        assert bracketed(replace(bare, mean=1), 1) == "1.0"
+        for text in (plus_minus, bracketed):
+            assert text(replace(bare, mean=1, low=0.5), 1) == "1.0 [0.5, -]"
+            assert text(replace(bare, mean=1, high=1.5), 1) == "1.0 [-, 1.5]"
+            assert text(replace(bare, low=0.5), 1) == "-"
 
     def test_short_names_stay_distinct(self):
         assert short_names(["latency.noise.cv", "acceptance.mean"]) == {

@@ -56,11 +56,19 @@ class Budget:
     def survival(self, server, request, full, states):
         """Survivals of the request's drafts, in steps of 1 / 1024."""
         found = [self.confidence(server, request, j, full, states[j]) for j in range(self.depth)]
-        if self.keep and request.number in self.survivals.get(self.now - 1, {}):
-            before = self.smooth[request.number]
-            found = [c + self.keep * (b - c) for b, c in zip(before, found, strict=True)]
-        self.smooth[request.number] = found
+        if self.keep:
+            found = self.smoothed(request.number, found, server.proposed(request))
         return [math.ceil(level) for level in np.cumprod([1024.0, *found])[1:]]
+
+    def smoothed(self, number, confidences, proposed):
+        """Averages by position; a draft that is not proposed has no part in them."""
+        if number not in self.survivals.get(self.now - 1, {}):
+            self.smooth[number] = {}
+        averages = self.smooth[number]
+        for j, confidence in enumerate(confidences[:proposed]):
+            before = averages.get(j, confidence)
+            averages[j] = confidence + self.keep * (before - confidence)
+        return [averages.get(j, confidence) for j, confidence in enumerate(confidences)]
 
     def confidence(self, server, request, j, full, state):
         if self.search == ORACLE:
@@ -69,7 +77,11 @@ class Budget:
             first, end = server.recorded(request.address)
             return float(server.source.confidence[first + request.tick % (end - first), j])
         tick = request.tick * -(-self.depth // 4) * 4 + j  # the words of a round come in fours
-        laws = self.laws[1 if j < full else 0 if j == full else 2]
+        after = j > full
+        if hasattr(server.source, "proposed"):
+            after |= j >= server.source.proposed[state]
+            state //= self.depth + 1
+        laws = self.laws[1 if j < full else 2 if after else 0]
         law = laws[min(j, len(laws) - 1), min(state, laws.shape[1] - 1)]
         return float(law[word(request.address, tick, SCORES) * law.size >> 32])
 
