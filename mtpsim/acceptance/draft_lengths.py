@@ -71,6 +71,11 @@ class ProposingChain(AcceptanceChain):
     proposed: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
+    def offered(self) -> Floats:
+        """``[S, K]`` acceptance rates of proposed drafts by state of the drafter."""
+        return self.accept[self.depth :: self.depth + 1]
+
+    @property
     def offered_rates(self) -> Floats:
         """``[K]`` conditional acceptance rates of proposed drafts, pooled over rounds."""
         time, before = stationary(self.step[0], self.start), np.roll(self.survival, 1, axis=1)

@@ -96,6 +96,7 @@ def _summary(folder: Path) -> dict[str, str]:
 
 def _headline(result: Result) -> str:
     """The answer in a sentence: what adapting gains, by batch, the depth, or how it moves."""
+    from mtpsim.report.formatting import indifference
     from mtpsim.report.tables.policies import policies_heading, verdict
     from mtpsim.report.tables.sweep import batch_sentences, sweep_heading
 
@@ -104,5 +105,7 @@ def _headline(result: Result) -> str:
         if any(point.adaptive for point in points):
             return policies_heading(result.data)
         return next(iter(batch_sentences(result.data)), sweep_heading(result.data))
-    text = verdict(points[0].adaptive) if points and points[0].adaptive else result.advice
+    text = result.advice
+    if points and points[0].adaptive:
+        text = verdict(points[0].adaptive, indifference(result.data, points[0]))
     return text.partition(". ")[0].removesuffix(".")

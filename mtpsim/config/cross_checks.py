@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mtpsim.acceptance import Recording
+from mtpsim.acceptance import Recording, Source
 from mtpsim.acceptance.draft_lengths import ProposingChain
 from mtpsim.common.errors import FieldError, InputError
 from mtpsim.config.draft import Draft, drafted_tree
 from mtpsim.config.simulation import PRECISION, ROUNDS
-from mtpsim.config.uncertainty import draw_inputs, scenarios, value_at
+from mtpsim.config.uncertainty import NOT_IN_SCENARIOS, draw_inputs, scenarios, value_at
 from mtpsim.exact.chain_solver import solve_operations
 from mtpsim.latency import CostModel
 
 if TYPE_CHECKING:
     from mtpsim.config.experiment import Experiment
     from mtpsim.policy import PolicySpec
+    from mtpsim.policy.confidence import Confidence
 
 MAX_ENTRIES = 1 << 25  # of the transitions of a round, 256 MiB
 MAX_OPERATIONS = 3e12  # minutes of one core
+VARIED = "acceptance", "latency", "draft", "simulation", "theory", "decision"  # by scenarios
 
 Mismatch = tuple[tuple[str, str], str]  # section and key, message
 
@@ -175,11 +177,7 @@ def _check_objective(experiment: Experiment) -> Iterator[Mismatch]:
 
 def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
     source, found = experiment.source, []
-    confidence = experiment.adaptive.confidence if experiment.adaptive else None
-    modelled, states = source.hidden_chain is not None, source.states
-    if isinstance(source, ProposingChain):
-        states //= source.depth + 1
-    if confidence and (wrong := confidence.mismatch(source.depth, states, modelled=modelled)):
+    if experiment.adaptive and (wrong := _misfit(experiment.adaptive.confidence, source)):
         yield ("adaptive", "confidence"), wrong
     for number, policy in enumerate(experiment.adaptive.policies if experiment.adaptive else (), 1):
         wrong = policy.mismatch(source.depth, experiment.batch)
@@ -192,6 +190,17 @@ def _check_policies(experiment: Experiment) -> Iterator[Mismatch]:
             found.append(f"{policy.label} (number {number}): {wrong}")
     if found:
         yield ("adaptive", "policies"), "; ".join(found)
+
+
+def _misfit(confidence: Confidence | None, source: Source) -> str | None:
+    """Why an acceptance model can't use a law of confidences, or None."""
+    if confidence is None:
+        return None
+    states = source.states
+    if isinstance(source, ProposingChain):
+        states //= source.depth + 1
+    modelled = source.hidden_chain is not None
+    return confidence.mismatch(source.depth, states, modelled=modelled)
 
 
 def _unsure(source: Recording, stated: bool, section: str) -> str | None:
@@ -294,8 +303,7 @@ def _check_serving(experiment: Experiment) -> Iterator[Mismatch]:
             ("serving", "depths"),
             f"{max(serving.depths)} is given, but the acceptance model has depth {source.depth}",
         )
-    law, modelled = serving.confidence, source.hidden_chain is not None
-    if law and (wrong := law.mismatch(source.depth, source.states, modelled=modelled)):
+    if wrong := _misfit(serving.confidence, source):
         yield ("serving", "confidence"), wrong
     found = []
     for number, policy in enumerate(serving.policies, 1):
@@ -317,6 +325,8 @@ def _check_scenarios(experiment: Experiment, known: Sequence[Mismatch]) -> Itera
     own = {(".".join(filter(None, path)), message) for path, message in known}
     try:
         for key in robust:
+            if key.partition(".")[0] in NOT_IN_SCENARIOS:
+                raise ValueError(f"{key} can't vary; scenarios vary keys of {', '.join(VARIED)}")
             value_at(raw, key)
         for changes in scenarios(raw, robust):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,6 +19,7 @@ from mtpsim.policy.confidence import AUC, Auc, Confidence
 
 LEAST_REPLICATIONS, REPLICATIONS, MOST_REPLICATIONS = 30, 40, 2000
 REQUESTS = 2000
+RESERVED = re.compile(r"off|depth \d+|none|overload")  # of fixed arms, and of loads
 Tokens = Annotated[int, Field(ge=1, le=1 << 30)]
 AnyDepth = Annotated[int, Field(ge=0, le=64)]
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -320,6 +322,12 @@ class Serving(DepthChanges):
             raise FieldError(f"{self.precision_of!r} needs `goals`", key="precision_of")
         if isinstance(self.depths, list) and len(set(self.depths)) < len(self.depths):
             raise FieldError(f"{self.depths} is given; each depth once", key="depths")
+        for name in [one.name for one in self.policies if RESERVED.fullmatch(one.name or "")]:
+            raise FieldError(
+                f"the name {name!r} is given; off, depth K, none and overload have a meaning of "
+                "their own in the report: give another `name`",
+                key="policies",
+            )
         for label, count in Counter(policy.label for policy in self.policies).items():
             if count > 1:
                 raise FieldError(

@@ -174,18 +174,17 @@ def _confidence_laws(serving: Serving, source: Source) -> Floats32:
         return NO_LAWS
     if isinstance(source, Recording) and not serving.states_confidence:
         return NO_LAWS
-    rates, numbers = solve(source, source.depth, rounds=LONG).conditional, 1
+    rates = solve(source, source.depth, rounds=LONG).conditional
     if isinstance(source, ProposingChain):  # confidences are those of proposed drafts
-        rates, numbers = source.offered_rates, source.depth + 1
+        rates = source.offered_rates
     if serving.confidence is None:
         return laws_by_outcome(auc_tables(serving.auc, rates), rates[None])
     law, chain = serving.confidence, source.hidden_chain
     if chain is None or not (law.states or law.own_rate):
         return laws_by_outcome(law.tables(), rates[None])
-    tables = law.tables(chain.accept)
-    return laws_by_outcome(
-        tables if law.own_rate else np.repeat(tables, numbers, axis=2), chain.accept
-    )
+    if isinstance(chain, ProposingChain):  # the kernel divides its states by the lengths
+        return laws_by_outcome(law.tables(chain.offered), chain.offered)
+    return laws_by_outcome(law.tables(chain.accept), chain.accept)
 
 
 def _engine(serving: Serving, source: Source, nodes: Any) -> Engine:

@@ -123,8 +123,13 @@ def _look_ahead(world, state, decoding):
 
 @bare
 def _draw_confidences(world, state, decoding, oracle):
-    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws."""
+    """Confidences of all drafts: their outcomes, recorded ones, or drawn from their laws.
+
+    A draft that is not proposed has no outcome: its confidence is one after a rejection.
+    """
     drafts, laws, recording = state.drafts, world.laws, world.recording
+    proposed = world.engine.proposed
+    lengths = drafts.levels.shape[0] + 1 if proposed.size > 0 else 1
     depth, values = drafts.levels.shape[0], np.uint64(laws.shape[1])
     states = laws.shape[0] // (3 * depth)
     for j in range(depth):
@@ -138,18 +143,20 @@ def _draw_confidences(world, state, decoding, oracle):
                 drafts.confidences[j, i] = recording.confidence[entry, j]
         else:
             if j % CALL == 0:
-                _draw_words(world, state, decoding, j // CALL)
+                _draw_confidence_words(world, state, decoding, j // CALL)
             for i in range(decoding):
                 full = drafts.acceptable[i]
-                outcome = np.int64(j < full) + 2 * np.int64(j > full)
-                own = min(np.int64(drafts.states[j, i]), states - 1)
+                here = np.int64(drafts.states[j, i])
+                after = j > full or (lengths > 1 and j >= proposed[here])
+                outcome = np.int64(j < full) + 2 * np.int64(after)
+                own = min(here // lengths, states - 1)
                 row = np.uint64((outcome * depth + j) * states + own)
                 value = (np.uint64(np.uint32(drafts.words[j, i])) * values) >> HALF
                 drafts.confidences[j, i] = laws[row, value]
 
 
 @bare
-def _draw_words(world, state, decoding, call):
+def _draw_confidence_words(world, state, decoding, call):
     """Words of four confidences of each request's round."""
     ints, drafts = state.ints, state.drafts
     calls = drafts.words.shape[0] // CALL

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import numpy as np
 
 from mtpsim.common.arrays import Floats, JsonDict
-from mtpsim.common.text import three_digits
+from mtpsim.common.text import counted, three_digits
+from mtpsim.formula.closed_form import INDIFFERENCE
 
 if TYPE_CHECKING:  # `check` has no document
     from mtpsim.report.document import (
@@ -176,28 +177,30 @@ def advised_depth(point: PointResult) -> int | None:
     return point.advice.recommended if point.advice else best_depth(point)
 
 
-def _of_simulation(
-    result: ResultDocument, point: PointResult | None, key: str, default: float
-) -> float:
-    """A number of ``[simulation]`` at a point; ``default`` where the document doesn't say.
+def _setting(result: ResultDocument, point: PointResult | None, name: str, default: float) -> float:
+    """A number of the experiment at a point; ``default`` where the document doesn't say.
 
     A sweep may set it, alone or with its section; without ``point`` it is that of the experiment.
     """
-    swept = point.set if point else {}
-    section = swept.get("simulation")
-    own = section.get(key) if isinstance(section, dict) else None
-    stated = result.experiment.get("simulation", {}).get(key)
-    return float(swept.get(f"simulation.{key}") or own or stated or default)
+    swept, (section, _, key) = point.set if point else {}, name.partition(".")
+    sections = swept.get(section), result.experiment.get(section)
+    found = [swept.get(name), *(s.get(key) for s in sections if isinstance(s, dict))]
+    return float(next((value for value in found if value is not None), default))
 
 
 def confidence(result: ResultDocument, point: PointResult | None = None) -> float:
     """Confidence level of the intervals of a point, or of the experiment; 0.95 by default."""
-    return _of_simulation(result, point, "confidence", 0.95)
+    return _setting(result, point, "simulation.confidence", 0.95)
 
 
 def epsilon(result: ResultDocument, point: PointResult | None = None) -> float:
     """Tolerance of the verdict on the closed form at a point, or of the experiment."""
-    return _of_simulation(result, point, "epsilon", 0.005)
+    return _setting(result, point, "simulation.epsilon", 0.005)
+
+
+def indifference(result: ResultDocument, point: PointResult | None = None) -> float:
+    """Relative gain that does not matter, at a point or of the experiment; 0.01 by default."""
+    return _setting(result, point, "decision.indifference", INDIFFERENCE)
 
 
 def level(result: ResultDocument, points: Iterable[PointResult] | None = None) -> str:
@@ -243,8 +246,11 @@ def axis_names(keys: Sequence[str]) -> list[str]:
 def value_text(value: Any) -> str:
     """A swept value as text; numbers in 6 digits, long lists cut.
 
-    A table is shown as its rule or model and its settings: ``bandit width=0.1``.
+    A table is shown as its rule or model and its settings: ``bandit width=0.1``; a shape of drafts
+    as ``topk-3 tree (3 steps, 7 nodes)``.
     """
+    if isinstance(value, Mapping) and "tree" in value:
+        return _shape_text(value)
     if isinstance(value, Mapping):
         return " ".join(
             text if key in KINDS else f"{key}={text}"
@@ -258,9 +264,27 @@ def value_text(value: Any) -> str:
     return text if len(text) <= 24 else text[:22] + "…]"
 
 
+def _shape_text(draft: Mapping[str, Any]) -> str:
+    """``chain``, or a tree of drafts with its size."""
+    name, size = value_text(draft["tree"]), []
+    if name != "chain":
+        name += f"-{draft['topk']} tree" if "topk" in draft else " tree"
+    for key, value in draft.items():
+        if key in ("steps", "nodes"):
+            size.append(counted(value, key.removesuffix("s")))
+        elif key not in ("tree", "topk"):
+            size.append(f"{key} {value_text(value)}")
+    return f"{name} ({', '.join(size)})" if size else name
+
+
 def point_label(result: ResultDocument, point: PointResult) -> str:
     """The swept values of a point: ``noise.cv = 0.1, rate = 0.7``; empty without a sweep."""
-    return set_label(point.set, short_names(swept_keys(result)))
+    return ", ".join(point_parts(result, point))
+
+
+def point_parts(result: ResultDocument, point: PointResult) -> list[str]:
+    """The swept values of a point, each with its name: ``noise.cv = 0.1``."""
+    return set_parts(point.set, short_names(swept_keys(result)))
 
 
 def set_label(values: JsonDict, names: Mapping[str, str] | None = None) -> str:
@@ -270,9 +294,12 @@ def set_label(values: JsonDict, names: Mapping[str, str] | None = None) -> str:
         values (JsonDict): Swept keys and their values at a point.
         names (Mapping[str, str] | None): Name that is shown for each key; None: the key.
     """
-    shown = names or {}
-    pairs = ((shown.get(key, key), value) for key, value in values.items())
-    return ", ".join(f"{name} = {value_text(value)}" for name, value in pairs)
+    return ", ".join(set_parts(values, names or {}))
+
+
+def set_parts(values: JsonDict, names: Mapping[str, str]) -> list[str]:
+    """Each swept value with its name, as :func:`set_label` lists them."""
+    return [f"{names.get(key, key)} = {value_text(value)}" for key, value in values.items()]
 
 
 def decimals_for(half_width: float) -> int:

@@ -320,6 +320,23 @@ def test_random_numbers_of_drafts_equal_a_slow_server(seed):
         assert proposed["drafted"] < all_of["drafted"]
 
 
+CONFIDENCES = ["{ own_rate = true }", "{ states = [{ mean = 2, sd = 1 }, { mean = -1, sd = 1 }] }"]
+
+
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+def test_confidences_of_random_numbers_of_drafts_equal_a_slow_server(confidence):
+    rules = '["budget", { rule = "budget", per_request = true, smoothing = 0.8, name = "own" }]'
+    more = {"policies": rules, "confidence": confidence, "arrivals": "{ closed = 4 }"}
+    text = LENGTHS_OF_DRAFTS.replace("BLOCK", "")
+    rng = np.random.default_rng(3)
+    experiment = experiment_of(rng, 3, acceptance=text, max_tokens=40, requests=40, **more)
+    laws = compile_server(experiment).plan.laws
+    assert laws.shape[:3] == (3, 3, 2)  # states of the drafter
+    if "own" in confidence:
+        assert (laws[..., 0] == np.float32([[0.9, 0.4], [0.9, 0.5], [0.8, 0.5]])).all()
+    check(experiment, experiment.source, 0)
+
+
 def test_a_server_that_gives_too_many_tokens_fails():
     """A test of a faulty server must not hang."""
     rng = np.random.default_rng(2)

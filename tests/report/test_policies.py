@@ -12,7 +12,7 @@ from mtpsim.report.document import JudgedInterval
 from mtpsim.report.figures.policies import learning_figure, policies_figure, timeline_figure
 from mtpsim.report.figures.style import GREY
 from mtpsim.report.tables.diagnostics import policy_request_sentence, policy_requests_table
-from mtpsim.report.tables.policies import best_policy, verdict
+from mtpsim.report.tables.policies import best_policy, policies_heading, verdict
 from mtpsim.report.tables.result import render
 from tests.support.examples import POLICIES, independent
 from tests.support.overlaps import texts
@@ -122,7 +122,14 @@ def test_a_constant_policy_may_be_faster_than_the_best_that_adapts(one, still, s
 
 @pytest.mark.parametrize(
     ("low", "high", "says"),
-    [(1.01, 1.03, "Adapting pays"), (0.9, 0.95, "does not pay"), (0.99, 1.01, "No stat")],
+    [
+        (1.011, 1.03, "Adapting pays: heuristic is 2.05 % [1.10, 3.00] faster"),
+        (1.002, 1.009, "Within 1 %, not worth adapting: heuristic is 0.55 % [0.20, 0.90] faster"),
+        (1.002, 1.03, "Adapting may pay: heuristic"),
+        (0.9, 0.95, "does not pay"),
+        (0.99, 1.02, "and fixed depth 2."),
+        (0.99, 1.009, "and fixed depth 2 (within 1 %: not worth adapting)."),
+    ],
 )
 def test_adaptive_verdict_follows_the_interval_of_the_gain(one, low, high, says):
     found = "faster" if low > 1 else "slower" if high < 1 else "open"
@@ -130,6 +137,15 @@ def test_adaptive_verdict_follows_the_interval_of_the_gain(one, low, high, says)
     heuristic = replace(policy(one, "heuristic"), gain=gain)
     policies = [heuristic, policy(one, "oracle")]
     assert says in verdict(replace(one.data.points[0].adaptive, policies=policies))
+
+
+def test_a_sweep_counts_gains_beyond_the_indifference_of_each_point(swept):
+    gains = [best_policy(point.adaptive).gain.low - 1 for point in swept.data.points]
+    for limit in (0.0, sorted(gains)[-1] + 1e-9):
+        experiment = {**swept.data.experiment, "decision": {"indifference": limit}}
+        heading = policies_heading(replace(swept.data, experiment=experiment))
+        pays = sum(gain > limit for gain in gains)
+        assert heading.startswith(f"Adapting pays at {pays or 'none'} of 4 points")
 
 
 def test_policy_bars_equal_the_gains(one):

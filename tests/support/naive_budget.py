@@ -77,7 +77,11 @@ class Budget:
             first, end = server.recorded(request.address)
             return float(server.source.confidence[first + request.tick % (end - first), j])
         tick = request.tick * -(-self.depth // 4) * 4 + j  # the words of a round come in fours
-        laws = self.laws[1 if j < full else 0 if j == full else 2]
+        after = j > full
+        if hasattr(server.source, "proposed"):
+            after |= j >= server.source.proposed[state]
+            state //= self.depth + 1
+        laws = self.laws[1 if j < full else 2 if after else 0]
         law = laws[min(j, len(laws) - 1), min(state, laws.shape[1] - 1)]
         return float(law[word(request.address, tick, SCORES) * law.size >> 32])
 

@@ -24,7 +24,7 @@ from mtpsim.report.document import (
 )
 from mtpsim.report.figures import style
 from mtpsim.report.figures.sweep import Along, Grid
-from mtpsim.report.formatting import level, numbers, point_label, swept_keys
+from mtpsim.report.formatting import indifference, level, numbers, point_label, swept_keys
 from mtpsim.report.tables.policies import (
     best_policy,
     bound,
@@ -87,7 +87,7 @@ def _bars(result: ResultDocument, point: PointResult, adaptive: Adaptive) -> Fig
     what = f"gain over the best fixed depth, simultaneous {level(result, [point])} intervals"
     names = [style.fit(policy.name, MAX_NAME, 9) for policy in policies]
     frame = style.Frame(
-        verdict(adaptive),
+        verdict(adaptive, indifference(result, point)),
         style.subtitle_of(result, what),
         panels=2,
         size=(8.6, 2.5 + 0.28 * len(policies)),

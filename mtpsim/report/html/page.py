@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from mtpsim.config.experiment import Experiment
 from mtpsim.config.hashing import to_toml
 from mtpsim.report.document import Adaptive, PointResult, ResultDocument, Robust, Uncertainty
-from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags
+from mtpsim.report.engine_flags import EngineFlags, engine_flags, group_flags, point_flags
 from mtpsim.report.experiment_text import chapters
 from mtpsim.report.formatting import (
     advised_depth,
     greatest_depth,
+    indifference,
     legible,
     level,
     point_label,
@@ -138,12 +139,13 @@ def render_page(
 def _flags(result: ResultDocument) -> list[EngineFlags]:
     """Settings for the depth that every point recommends, or for schedules by batch.
 
-    Empty where a point recommends no depth, and where a sweep without a batch has several.
+    Of servers and trees they are those of each point. Empty where a point recommends no depth, and
+    where a sweep without a batch has several.
     """
+    if any(point.serving or (point.tree and not point.tree.is_chain) for point in result.points):
+        return point_flags(result)
     depths = {advised_depth(point) for point in result.points}
-    if None in depths or any(point.serving for point in result.points):
-        return []
-    if any(point.tree and not point.tree.is_chain for point in result.points):
+    if None in depths:
         return []
     if len(depths) == 1:
         return engine_flags(depths.pop() or 0)
@@ -216,7 +218,7 @@ def sections(result: ResultDocument, pictures: Pictures) -> list[Section]:
     main = Section("pictures", "Figures", pictures=_some(rest, *MAIN))
     if len(points) == 1:
         first, definitions, *others = point_sections(result, points[0], rest)
-        advice = _advice(points[0], _some(pictures, top))
+        advice = _advice(result, points[0], _some(pictures, top))
         found = [advice, first, main, definitions, *others]
     else:
         advice, *tables = _sweep(result, _some(pictures, top))
@@ -237,7 +239,9 @@ def _some(drawn: Pictures, *names: str) -> list[Picture]:
     return [drawn[name] for name in names if name in drawn]
 
 
-def _advice(point: PointResult, pictures: Sequence[Picture] = ()) -> Section:
+def _advice(
+    result: ResultDocument, point: PointResult, pictures: Sequence[Picture] = ()
+) -> Section:
     """The answer: the advice, the verdict on each step, and what adapting and inputs change."""
     if not point.advice:
         return Section("advice", "Advice", pictures=pictures)
@@ -248,19 +252,19 @@ def _advice(point: PointResult, pictures: Sequence[Picture] = ()) -> Section:
         "advice",
         "Advice",
         [lead],
-        [*rest, f"Why: {point.advice.why}", *_findings(point)],
+        [*rest, f"Why: {point.advice.why}", *_findings(result, point)],
         tables=[Table("Steps near this depth" if few else "Steps", table)] if table.rows else [],
         pictures=pictures,
     )
 
 
-def _findings(point: PointResult) -> list[str]:
+def _findings(result: ResultDocument, point: PointResult) -> list[str]:
     """What adaptive policies gain, and what uncertain inputs and scenarios mean."""
     from mtpsim.report.tables import policies, uncertainty
 
     found = []
     if point.adaptive:
-        found.append(policies.verdict(point.adaptive))
+        found.append(policies.verdict(point.adaptive, indifference(result, point)))
     if uncertain := uncertain_choice(point):
         found.append(uncertainty.uncertain_sentence(point, uncertain))
     if point.robust:
@@ -275,7 +279,7 @@ def point_sections(
     drawn = drawn or {}
     found = [_depths(result, point), _definitions(point)]
     if point.adaptive:
-        found.append(_policies(point.adaptive, drawn))
+        found.append(_policies(point.adaptive, indifference(result, point), drawn))
     if uncertain := uncertain_choice(point):
         found.append(_uncertain(point, uncertain, drawn))
     if point.robust:
@@ -325,13 +329,13 @@ def _definitions(point: PointResult) -> Section:
     return Section("trial", DEFINITIONS, tables=tables)
 
 
-def _policies(adaptive: Adaptive, drawn: Pictures) -> Section:
+def _policies(adaptive: Adaptive, limit: float, drawn: Pictures) -> Section:
     from mtpsim.report.tables import policies
 
     return Section(
         "policies",
         "Adaptive depth",
-        [policies.verdict(adaptive)],
+        [policies.verdict(adaptive, limit)],
         tables=[Table("Policies", policies.policy_table(adaptive))],
         notes=[policies.reading(adaptive)],
         pictures=_some(drawn, "policies", "timeline", "learning"),
@@ -448,7 +452,7 @@ def _each_point(result: ResultDocument) -> Section:
         return Section("each", heading, text=[text])
     inner = []
     for number, point in enumerate(points, 1):
-        parts = [s for s in [_advice(point), *point_sections(result, point)] if not s.empty]
+        parts = [s for s in [_advice(result, point), *point_sections(result, point)] if not s.empty]
         label = point_label(result, point) or f"point {number}"
         inner.append(Section(f"point-{number}", label, inner=parts))
     depths = sorted({greatest_depth(point) for point in points})

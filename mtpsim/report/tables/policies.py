@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mtpsim.formula.closed_form import INDIFFERENCE
 from mtpsim.report.document import Adaptive, Interval, PolicyResult, ResultDocument
 from mtpsim.report.formatting import (
     MISSING,
     bracketed,
     fixed,
     in_percent,
+    indifference,
     known,
     plus_minus,
     shared_decimals,
@@ -83,8 +85,13 @@ def fixed_name(adaptive: Adaptive) -> str:
     return f"fixed depth {adaptive.best_fixed}" if adaptive.best_fixed else "no drafting"
 
 
-def verdict(adaptive: Adaptive) -> str:
-    """One or two sentences: whether adaptive depth pays, how much, and how much it could."""
+def verdict(adaptive: Adaptive, limit: float = INDIFFERENCE) -> str:
+    """One or two sentences: whether adaptive depth pays, how much, and how much it could.
+
+    Args:
+        adaptive (Adaptive): The policies of a point.
+        limit (float): Relative gain that does not matter, ``decision.indifference``.
+    """
     best, oracle = best_policy(adaptive), bound(adaptive)
     if oracle:
         ends = oracle.gain.mean, oracle.gain.low, oracle.gain.high
@@ -92,7 +99,7 @@ def verdict(adaptive: Adaptive) -> str:
             depth = adaptive.best_fixed
             does = f"always chooses depth {depth}" if depth else "never drafts"
             return f"Adaptive depth cannot help: the oracle {does}."
-    text = [_comparison(best, adaptive)] if best else []
+    text = [_comparison(best, adaptive, limit)] if best else []
     if oracle:
         gain = oracle.gain
         if gain.verdict == "faster" and known(gain.mean):
@@ -102,15 +109,17 @@ def verdict(adaptive: Adaptive) -> str:
     return " ".join(text)
 
 
-def _comparison(policy: PolicyResult, adaptive: Adaptive) -> str:
+def _comparison(policy: PolicyResult, adaptive: Adaptive, limit: float) -> str:
     """The best policy against the best fixed depth."""
     against, gain = fixed_name(adaptive), policy.gain
     top = max(_speedup(p) for p in adaptive.policies if not p.knows)
     fastest = "the fastest policy" + (" that changes its depth" if top > _speedup(policy) else "")
+    needless = known(gain.high) and 0 < gain.high - 1 <= limit
+    within = f"{100 * limit:g} %"
     if gain.verdict not in ("faster", "slower") or not known(gain.mean):
         return (
             f"No statistically significant difference between {policy.name}, {fastest}, and "
-            f"{against}."
+            f"{against}{f' (within {within}: not worth adapting)' * needless}."
         )
     sign = 1 if gain.verdict == "faster" else -1
     ends = sorted(100 * sign * (end - 1) for end in (gain.low, gain.high) if known(end))
@@ -120,7 +129,18 @@ def _comparison(policy: PolicyResult, adaptive: Adaptive) -> str:
         return f"Adapting does not pay: {policy.name}, {fastest}, is {size} slower than {against}."
     share = policy.captured.mean if policy.captured else None
     of_oracle = f" ({100 * share:.0f} % of the oracle's gain)" if known(share) else ""
-    return f"Adapting pays: {policy.name} is {size} faster than {against}{of_oracle}."
+    faster = f"{policy.name} is {size} faster than {against}{of_oracle}"
+    if exceeds(policy, limit):
+        return f"Adapting pays: {faster}."
+    if needless:
+        return f"Within {within}, not worth adapting: {faster}."
+    return f"Adapting may pay: {faster}, not known to be more than {within}."
+
+
+def exceeds(policy: PolicyResult, limit: float) -> bool:
+    """Whether a policy is certainly faster by more than a relative gain that does not matter."""
+    low = policy.gain.low
+    return policy.gain.verdict == "faster" and known(low) and low - 1 > limit
 
 
 def reading(adaptive: Adaptive) -> str:
@@ -180,8 +200,12 @@ def _reaction(policy: PolicyResult, direction: str) -> str:
 
 def policies_heading(result: ResultDocument) -> str:
     """At how many points of a sweep adapting pays, and by how much at most."""
-    best = [best_policy(point.adaptive) for point in result.points if point.adaptive]
-    gains = [in_percent(p.gain, zero=1.0) for p in best if p and p.gain.verdict == "faster"]
+    best = [
+        (best_policy(point.adaptive), indifference(result, point))
+        for point in result.points
+        if point.adaptive
+    ]
+    gains = [in_percent(p.gain, zero=1.0) for p, limit in best if p and exceeds(p, limit)]
     top = max((gain.mean for gain in gains if gain and known(gain.mean)), default=0.0)
     if not gains:
         return f"Adapting pays at none of {len(best)} points"

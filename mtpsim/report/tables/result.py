@@ -21,6 +21,7 @@ from mtpsim.report.formatting import (
     fixed,
     half_width,
     in_percent,
+    indifference,
     known,
     level,
     plus_minus,
@@ -126,7 +127,7 @@ def _print_point(result: ResultDocument, point: PointResult, console: Console) -
     if point.adaptive:
         from mtpsim.report.tables.policies import verdict
 
-        say(console, verdict(point.adaptive), "bold")
+        say(console, verdict(point.adaptive, indifference(result, point)), "bold")
     if point.advice:
         say(console, point.advice.sentence, "bold")
         say(console, f"Why: {point.advice.why}")
